@@ -1,0 +1,1 @@
+"""What services say to each other: frozen data, versioned, in one place, without behaviour or I/O."""

@@ -1,0 +1,116 @@
+"""Booking's rider-facing HTTP bodies and what its ledger tells about each booking."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import Money, Passengers, Place, VehicleClass
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    PRICED = "priced"
+    MATCHED = "matched"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+SETTLED = frozenset({State.CONFIRMED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.FAILED})
+
+RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.:-]+$")]
+
+
+class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/bookings``."""
+
+    rider_id: RiderId
+    pickup: Place
+    dropoff: Place
+    pickup_at: Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339, in the future")]
+    vehicle_class: VehicleClass
+    passengers: Passengers
+    callback_url: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    """Told when the booking settles: a signed POST, at least once. Only to allowed hosts."""
+    couplings: dict[str, Coupling] | None = None
+    """Flow name -> coupling, over the suite's default plan; only where the suite allows it."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a booking's history."""
+
+    state: State
+    at: datetime
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True):
+    fleet: str
+    id: str
+    minutes_away: int
+
+
+class BookingView(msgspec.Struct, frozen=True, kw_only=True):
+    """A booking as its rider sees it."""
+
+    id: str
+    state: State
+    settled: bool
+    rider_id: str
+    pickup: Place
+    dropoff: Place
+    pickup_at: datetime
+    vehicle_class: VehicleClass
+    passengers: Passengers
+    couplings: dict[str, Coupling]
+    history: tuple[Change, ...]
+    fare: Money | None = None
+    driver: Driver | None = None
+    reason: str | None = None
+    notified_at: datetime | None = None
+
+
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What booking's tables say of one booking; read by the campaign and by ``prebook ledger``."""
+
+    booking_id: str
+    key: str
+    """The rider's Idempotency-Key."""
+    state: State
+    accepted_at: datetime
+    settled_at: datetime | None
+    fare_cents: int | None
+    fleet: str | None
+    driver: str | None
+    slot: datetime | None
+    reason: str | None
+    couplings: dict[str, Coupling]
+
+
+class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /v1/ledger?prefix=&after=&limit=``: bookings whose key starts with ``prefix``, by key, after ``after``."""
+
+    lines: tuple[LedgerLine, ...]
+    next: str | None
+    """Hand it back as ``after``; null at the end."""
+
+
+class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What notification's log says: one row per notice that reached a rider."""
+
+    booking_id: str
+    notice: str
+    delivered_at: datetime
+    deliveries: int
+    """How often the delivery took effect; anything but 1 is a doubled effect."""
+
+
+class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /v1/deliveries?since=&after=&limit=`` of notification, by booking id."""
+
+    lines: tuple[DeliveryLine, ...]
+    next: str | None
