@@ -58,9 +58,7 @@ class Flow(Generic[Req, Ans]):
         return (*self.answers, Unavailable)
 
 
-QUOTE_FARE: Flow[QuoteFare, FareAnswer] = Flow(
-    "quote_fare", "booking", "pricing", QuoteFare, (FareQuoted, FareRefused)
-)
+QUOTE_FARE: Flow[QuoteFare, FareAnswer] = Flow("quote_fare", "booking", "pricing", QuoteFare, (FareQuoted, FareRefused))
 FIND_DRIVER: Flow[FindDriver, DriverAnswer] = Flow(
     "find_driver", "booking", "matching", FindDriver, (DriverMatched, NoDriverFound)
 )

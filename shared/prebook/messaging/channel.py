@@ -1,0 +1,66 @@
+"""The caller's port to a coupling, and what a caller can rely on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from prebook.contracts.plan import Coupling
+from prebook.messaging.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a coupling promises. Tests, drawings and the report read these, never the class."""
+
+    answers_inline: bool
+    """The answer is there when ``send`` returns."""
+    needs_provider_up: bool
+    """A request leaves only while its provider is there to take it."""
+    needs_broker_up: bool
+    uses_outbox: bool
+    """Requests and answers are written in the business transaction and sent by the relay."""
+    polls: bool = False
+    """An answer that does not come by itself is asked after."""
+
+
+class Unreachable(Exception):
+    """It could not be handed over now; later it may. ``reason`` is a word of ``Unavailable.reason``."""
+
+    def __init__(self, text: str, *, reason: str = "unreachable", retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class Undeliverable(Exception):
+    """It can never be handed over as it is: unroutable, too large, refused for what it says."""
+
+
+class Channel(Protocol):
+    """One coupling, both ways."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def lane(self, envelope: Envelope) -> str:
+        """What it queues behind in the outbox; one lane's trouble does not hold another's."""
+        ...
+
+    def stamped(self, request: Envelope) -> Envelope:
+        """The request with the address that its answer returns to."""
+        ...
+
+    async def send(self, envelope: Envelope) -> Envelope | None:
+        """Hand a request (or a fact) over; the answer if it is already there. Raises Unreachable, Undeliverable."""
+        ...
+
+    async def reply(self, answer: Envelope) -> None:
+        """Take an answer to where its request said. Raises Unreachable, Undeliverable."""
+        ...
+
+    def retry_after_s(self, provider: str) -> float | None:
+        """Seconds until it makes sense to ask this provider again, where that is known; None: now."""
+        ...
+
+
+Channels = Mapping[Coupling, Channel]

@@ -1,0 +1,80 @@
+"""A message on its way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from prebook.contracts.message import Message
+from prebook.contracts.plan import Coupling, Plan
+
+
+class Kind(StrEnum):
+    REQUEST = "request"
+    ANSWER = "answer"
+    FACT = "fact"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """One message with what it needs to travel, be told apart, be answered and be followed."""
+
+    id: str
+    """Dedup key. Derived from what asked for it, so the same thing asked twice is one message."""
+    kind: Kind
+    flow: str
+    """Name of the flow, or of the announcement where ``kind`` is a fact."""
+    body: Message
+    source: str
+    """The service that said it."""
+    conversation: str
+    """Correlation id: the booking that all these messages are about."""
+    time: datetime
+    plan: Plan
+    reply_to: str = ""
+    """Where the answer goes; stamped by the caller's channel, read by the same coupling on the other side."""
+    expires_at: datetime | None = None
+    """After this nobody waits for it any more."""
+    attempt: int = 1
+    traceparent: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Headers that we carry along without reading them."""
+
+    @property
+    def coupling(self) -> Coupling:
+        """How it travels. A fact is one-way by nature, whatever the plan says about questions."""
+        return Coupling.ONE_WAY if self.kind is Kind.FACT else self.plan[self.flow]
+
+    def answered(self, body: Message, *, source: str, at: datetime) -> Self:
+        """The answer to this request. Its id is derived, so only the first of two answers takes effect."""
+        return replace(
+            self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1, expires_at=None
+        )
+
+    def returning_to(self, address: str) -> Self:
+        return replace(self, reply_to=address)
+
+    def again(self) -> Self:
+        """The same message, on its next attempt."""
+        return replace(self, attempt=self.attempt + 1)
+
+    def expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+def answer_id(request_id: str) -> str:
+    """The id that an answer to this request has, whoever gives it."""
+    return f"{request_id}.answer"
+
+
+def message_id(conversation: str, name: str, key: str = "") -> str:
+    """The id of a request or fact: the same thing said twice in one conversation has the same id."""
+    return ".".join(part for part in (conversation, name, key) if part)
+
+
+def key_of(envelope: Envelope) -> str:
+    """The key that ``message_id`` was given for this message, or for the request that it answers."""
+    own = envelope.id.removesuffix(".answer") if envelope.kind is Kind.ANSWER else envelope.id
+    prefix = f"{envelope.conversation}.{envelope.flow}."
+    return own.removeprefix(prefix) if own.startswith(prefix) else ""

@@ -1,0 +1,55 @@
+"""What stands beside a coupling: deadlines, attempts, pauses, concurrency. Read from couplings.toml, checked whole."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """See the comments in deploy/couplings.toml for what each one does."""
+
+    coupling: Coupling
+    deadline_s: Seconds = 30.0
+    timeout_s: Seconds = 2.0
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
+    backoff_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1, max_length=8)] = (0.2, 1.0, 5.0)
+    prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+
+
+Policies = Mapping[str, FlowPolicy]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    flows: dict[str, FlowPolicy]
+
+
+class BadPolicies(Exception):
+    """The file does not say what it must; the text names the file and the place."""
+
+
+def read_policies(path: Path) -> dict[str, FlowPolicy]:
+    """Raises BadPolicies."""
+    try:
+        flows = msgspec.convert(tomllib.loads(path.read_text()), _File).flows
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadPolicies(f"{path}: {error}") from error
+    if flows.keys() != FLOWS.keys():
+        raise BadPolicies(f"{path}: needs a table for each of {', '.join(FLOWS)}, and no other; has {', '.join(flows)}")
+    return flows
+
+
+def default_plan(policies: Policies) -> dict[str, Coupling]:
+    return {name: policies[name].coupling for name in FLOWS}
+
+
+def backoffs(policies: Policies) -> frozenset[float]:
+    """Every pause that any flow uses: the rungs of the delay ladder."""
+    return frozenset(pause for policy in policies.values() for pause in policy.backoff_s)

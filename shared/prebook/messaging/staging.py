@@ -1,0 +1,93 @@
+"""From what a step returned to envelopes in the outbox, answers expected, and requests to send at once."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prebook.contracts.plan import Plan
+from prebook.flows import ANNOUNCED, Ask, Fact
+from prebook.messaging.channel import Channel, Channels
+from prebook.messaging.envelope import Envelope, Kind, message_id
+from prebook.messaging.outcome import Outcome
+from prebook.messaging.policy import Policies
+from prebook.messaging.unit_of_work import Expectation, Posting, UnitOfWork
+from prebook.patterns import trace
+
+FIRST_POLL = timedelta(seconds=1)
+"""How long a callback may take before the caller asks after its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """What every message of one step has in common."""
+
+    conversation: str
+    plan: Plan
+    traceparent: str
+    now: datetime
+
+
+class Staging:
+    """Addresses and stages the messages of one step, inside its unit of work."""
+
+    def __init__(self, service: str, channels: Channels, policies: Policies) -> None:
+        self._service, self._channels, self._policies = service, channels, policies
+
+    async def stage(
+        self, thread: Thread, outcome: Outcome, work: UnitOfWork, answer: Envelope | None = None
+    ) -> list[Envelope]:
+        """Into the outbox what may wait; hand back what must be sent right after commit."""
+        requests = [(self._request(ask, thread), ask.after_s) for ask in outcome.asks]
+        direct = [r for r, after_s in requests if not self._queued(r, after_s)]
+        postings = [self._posting(r, thread.now, after_s) for r, after_s in requests if self._queued(r, after_s)]
+        postings += [self._posting(self._told(fact, thread), thread.now) for fact in outcome.facts]
+        if answer is not None and self._channel(answer).traits.uses_outbox:
+            postings.append(self._posting(answer, thread.now))
+        if requests:
+            await work.expect([self._expectation(r, after_s) for r, after_s in requests])
+        if postings:
+            await work.post(postings)
+        return direct
+
+    def _channel(self, envelope: Envelope) -> Channel:
+        return self._channels[envelope.coupling]
+
+    def _queued(self, request: Envelope, after_s: float) -> bool:
+        return after_s > 0 or self._channel(request).traits.uses_outbox
+
+    def _posting(self, envelope: Envelope, now: datetime, after_s: float = 0.0) -> Posting:
+        return Posting(envelope, self._channel(envelope).lane(envelope), now + timedelta(seconds=after_s))
+
+    def _request(self, ask: Ask, thread: Thread) -> Envelope:
+        patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.after_s)
+        request = Envelope(
+            id=message_id(thread.conversation, ask.flow, ask.key),
+            kind=Kind.REQUEST,
+            flow=ask.flow,
+            body=ask.request,
+            source=self._service,
+            conversation=thread.conversation,
+            time=thread.now,
+            plan=thread.plan,
+            expires_at=thread.now + patience,
+            traceparent=trace.child(thread.traceparent),
+        )
+        return self._channel(request).stamped(request)
+
+    def _told(self, fact: Fact, thread: Thread) -> Envelope:
+        name = ANNOUNCED[type(fact.body)].name
+        return Envelope(
+            id=message_id(thread.conversation, name, fact.key),
+            kind=Kind.FACT,
+            flow=name,
+            body=fact.body,
+            source=self._service,
+            conversation=thread.conversation,
+            time=thread.now,
+            plan=thread.plan,
+            traceparent=trace.child(thread.traceparent),
+        )
+
+    def _expectation(self, request: Envelope, after_s: float) -> Expectation:
+        due = request.expires_at or request.time
+        polls = self._channel(request).traits.polls
+        return Expectation(request, due, request.time + FIRST_POLL + timedelta(seconds=after_s) if polls else None)
