@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from prebook.contracts.message import Message, Unavailable
+from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
 from prebook.messaging.envelope import Envelope, Kind, key_of
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
@@ -74,10 +74,11 @@ class Endpoint(Generic[U]):
             direct = await self._staging.stage(thread, await step(work), work)
         await self._after_commit(None, direct)
 
-    async def read(self, look: Callable[[U], Awaitable[Message | None]]) -> Message | None:
-        """Look something up in a unit of work that changes nothing."""
+    async def write(self, change: Callable[[U], Awaitable[None]]) -> None:
+        """Commit a change that is no step of a conversation, and let the relay look."""
         async with self._begin() as work:
-            return await look(work)
+            await change(work)
+        self._wake()
 
     async def stored_answer(self, request_id: str) -> Envelope | None:
         """The answer to a request that came in before, if it is known."""

@@ -1,0 +1,100 @@
+"""Call and wait: the answer is the response. With a total timeout, a retry budget and a circuit breaker."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from prebook.coupling.ports import Http, Response
+from prebook.coupling.waiters import Waiters
+from prebook.flows import FLOWS
+from prebook.messaging.channel import Traits, Undeliverable, Unreachable
+from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.policy import Policies
+from prebook.patterns.breaker import Breaker
+from prebook.patterns.budget import RetryBudget
+from prebook.patterns.retry import exponential
+
+MOST_TRIES = 3
+OK, TOO_MANY, SERVER_ERRORS = 200, 429, 500
+
+
+class SyncApi:
+    traits = Traits(answers_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False)
+
+    def __init__(
+        self, http: Http, policies: Policies, waiters: Waiters, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._http, self._policies, self._waiters, self._clock = http, policies, waiters, clock
+        self._breakers: dict[str, Breaker] = defaultdict(Breaker)
+        self._budgets: dict[str, RetryBudget] = defaultdict(RetryBudget)
+
+    def lane(self, envelope: Envelope) -> str:
+        """Only a call that is to be made later waits in the outbox."""
+        return f"call:{FLOWS[envelope.flow].provider}"
+
+    def stamped(self, request: Envelope) -> Envelope:
+        return request
+
+    async def send(self, envelope: Envelope) -> Envelope | None:
+        provider, patience = FLOWS[envelope.flow].provider, self._policies[envelope.flow].timeout_s
+        self._budgets[provider] = self._budgets[provider].earned()
+        ends = self._clock() + patience
+        for tries in range(1, MOST_TRIES + 1):
+            try:
+                return await self._once(provider, envelope, ends - self._clock())
+            except Unreachable as failure:
+                pause = failure.retry_after_s or random.uniform(0, exponential(tries))
+                if tries == MOST_TRIES or not self._may_retry(provider, pause, ends):
+                    raise
+                self._budgets[provider] = self._budgets[provider].spent()
+                await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    async def reply(self, answer: Envelope) -> None:
+        self._waiters.wake(answer)
+
+    def retry_after_s(self, provider: str) -> float | None:
+        return self._breakers[provider].wait_s(self._clock()) or None
+
+    def _may_retry(self, provider: str, pause: float, ends: float) -> bool:
+        in_time = self._clock() + pause < ends
+        return in_time and self._budgets[provider].allows and not self._breakers[provider].wait_s(self._clock())
+
+    async def _once(self, provider: str, request: Envelope, timeout_s: float) -> Envelope:
+        wait = self._breakers[provider].wait_s(self._clock())
+        if wait:
+            raise Unreachable(f"the circuit to {provider} is open", reason="circuit_open", retry_after_s=wait)
+        self._breakers[provider] = self._breakers[provider].tried(self._clock())
+        wire = encode(request)
+        try:
+            response = await self._http.request(
+                "POST", provider, f"/flows/{request.flow}", headers=wire.headers, body=wire.body, timeout_s=timeout_s
+            )
+            answer = _answer(provider, response)
+        except Unreachable:
+            self._breakers[provider] = self._breakers[provider].failed(self._clock())
+            raise
+        self._breakers[provider] = self._breakers[provider].succeeded()
+        return answer
+
+
+def _answer(provider: str, response: Response) -> Envelope:
+    """Raises Unreachable for what may pass by itself, Undeliverable for what will not."""
+    if response.status == OK:
+        try:
+            return decode(Wire(response.headers, response.body))
+        except Malformed as error:
+            raise Undeliverable(f"{provider} answered what we cannot read: {error}") from error
+    raise refusal(provider, response)
+
+
+def refusal(provider: str, response: Response) -> Unreachable | Undeliverable:
+    """A response that is no answer, as the port's own exception."""
+    text = f"{provider} answered {response.status}"
+    if response.status == TOO_MANY or response.status >= SERVER_ERRORS:
+        after = response.headers.get("retry-after", "")
+        return Unreachable(text, reason="refused", retry_after_s=float(after) if after.isdigit() else None)
+    return Undeliverable(f"{text}: {response.body[:200].decode(errors='replace')}")

@@ -1,0 +1,57 @@
+"""The relay's port to the outbox: what is due, and what became of it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prebook.messaging.envelope import Envelope
+
+OWN_LANE = "own"
+"""Requests that this service has accepted and owes itself to handle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that this relay holds until its lease ends."""
+
+    seq: int
+    lane: str
+    envelope: Envelope
+    failures: int
+    """How often sending it has failed before."""
+
+
+class Outbox(Protocol):
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``."""
+        ...
+
+    async def sent(self, seqs: Sequence[int]) -> None: ...
+
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
+        """It stays in the outbox and is due again after the pause."""
+        ...
+
+    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
+        """``state`` is ``expired`` or ``undeliverable``; the row stays, to be seen and sent again on purpose."""
+        ...
+
+
+class Expectations(Protocol):
+    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+        """Requests whose deadline has passed unanswered."""
+        ...
+
+    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
+        """Requests to ask after now; each comes again after ``again_s``, doubled every time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits in an outbox, and for how long."""
+
+    waiting: int
+    oldest_s: float
+    stuck: int
+    """Rows given up."""

@@ -1,0 +1,121 @@
+"""Message relay: sends what the outbox holds, as soon as it is committed, any number of rows at a time.
+
+At least once: a crash between handing over and marking sends again, and the receiver's inbox absorbs it.
+"""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.endpoint import utc_now
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.outbox import Claimed, Outbox
+from prebook.messaging.telemetry import Watch
+from prebook.patterns.retry import exponential
+
+BATCH = 200
+WINDOW = 400
+"""Rows of one lane in flight at most."""
+LEASE_S = 30.0
+SEND_TIMEOUT_S = 15.0
+"""Shorter than the lease, longer than a hung broker leader needs to be replaced."""
+POLL_S = 0.5
+"""The safety net: a wake-up can be lost, a row cannot."""
+
+Send = Callable[[Claimed], Awaitable[None]]
+
+
+class Relay:
+    """Runs until cancelled. ``wake`` tells it that rows were committed."""
+
+    def __init__(self, outbox: Outbox, send: Send, watch: Watch) -> None:
+        self._outbox, self._send, self._watch = outbox, send, watch
+        self._in_flight: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._turn()
+        finally:
+            await self._drain()
+
+    async def _turn(self) -> None:
+        self._woken.clear()
+        full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
+        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
+        for lane, rows in _by_lane(claimed).items():
+            self._start(lane, rows)
+        if not claimed:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S * random.uniform(0.8, 1.2)):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, lane: str, rows: Sequence[Claimed]) -> None:
+        self._in_flight[lane] += len(rows)
+        task = asyncio.create_task(self._batch(lane, rows))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _batch(self, lane: str, rows: Sequence[Claimed]) -> None:
+        try:
+            done = await asyncio.gather(*(self._one(row) for row in rows))
+            if sent := [row.seq for row, ok in zip(rows, done, strict=True) if ok]:
+                await self._outbox.sent(sent)
+        finally:
+            self._in_flight[lane] -= len(rows)
+            self._woken.set()
+
+    async def _one(self, row: Claimed) -> bool:
+        """True where it is handed over; otherwise what becomes of it is noted."""
+        if self._is_late(row.envelope):
+            await self._outbox.give_up(row, "expired", "nobody waits for it any more")
+            self._watch.expired(row.envelope)
+            return False
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send(row)
+        except Undeliverable as failure:
+            await self._outbox.give_up(row, "undeliverable", str(failure))
+            self._watch.unsent(row.envelope, failure)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
+            await self._outbox.postpone(row, _spelled(failure), pause_s=_pause(row, failure))
+            self._watch.unsent(row.envelope, failure)
+        else:
+            return True
+        return False
+
+    def _is_late(self, envelope: Envelope) -> bool:
+        return envelope.kind is Kind.REQUEST and envelope.expired(utc_now())
+
+    async def _drain(self) -> None:
+        """Let what is under way end, so that a graceful stop sends nothing twice."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+
+
+def _pause(row: Claimed, failure: Exception) -> float:
+    asked = failure.retry_after_s if isinstance(failure, Unreachable) else None
+    return asked or exponential(row.failures + 1) * random.uniform(0.5, 1.0)
+
+
+def _spelled(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}"[:500]
+
+
+def _by_lane(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:
+    lanes: dict[str, list[Claimed]] = defaultdict(list)
+    for row in rows:
+        lanes[row.lane].append(row)
+    return lanes

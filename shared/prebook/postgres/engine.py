@@ -1,0 +1,25 @@
+"""One engine per service process."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+POOL, OVERFLOW = 10, 6
+CHECKOUT_TIMEOUT_S = 5
+
+
+def engine_for(service: str, url: str) -> AsyncEngine:
+    """Connections see the service's schema only, and give up rather than hold locks for ever."""
+    settings = {
+        "application_name": f"prebook-{service}",
+        "search_path": service,
+        "statement_timeout": "15s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "15s",
+    }
+    return create_async_engine(
+        url,
+        pool_size=POOL,
+        max_overflow=OVERFLOW,
+        pool_timeout=CHECKOUT_TIMEOUT_S,
+        pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
+        connect_args={"server_settings": settings, "timeout": 5},
+    )

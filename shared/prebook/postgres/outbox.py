@@ -1,0 +1,91 @@
+"""The relay's and the deadlines' side of a service's tables."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.outbox import Claimed, Depth
+from prebook.postgres.wire import from_column
+
+# Never "id > last": rows commit out of order. The partial index holds waiting rows only.
+CLAIM = text("""
+    UPDATE outbox SET claimed_until = now() + make_interval(secs => :lease_s)
+    WHERE seq IN (
+        SELECT seq FROM outbox
+        WHERE state = 'waiting' AND not_before <= now() AND (claimed_until IS NULL OR claimed_until < now())
+            AND lane <> ALL (CAST(:full_lanes AS text[]))
+        ORDER BY seq LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING seq, lane, wire, failures""")
+SENT = text("""
+    UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[]))""")
+POSTPONE = text("""
+    UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
+        failures = failures + 1, last_error = :error WHERE seq = :seq""")
+GIVE_UP = text("UPDATE outbox SET state = :state, claimed_until = NULL, last_error = :error WHERE seq = :seq")
+DEPTH = text("""
+    SELECT count(*) FILTER (WHERE state = 'waiting'),
+        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')), 0),
+        count(*) FILTER (WHERE state IN ('expired', 'undeliverable'))
+    FROM outbox WHERE state <> 'sent'""")
+DUE = text("""
+    UPDATE awaited SET due_at = now() + make_interval(secs => :lease_s)
+    WHERE request_id IN (
+        SELECT request_id FROM awaited WHERE due_at <= now() ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING wire""")
+TO_POLL = text("""
+    UPDATE awaited SET poll_at = now() + make_interval(secs => :again_s * power(2, least(polls, 4))), polls = polls + 1
+    WHERE request_id IN (
+        SELECT request_id FROM awaited WHERE poll_at <= now() ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING wire""")
+PURGE_OUTBOX = text("""
+    DELETE FROM outbox WHERE seq IN (
+        SELECT seq FROM outbox WHERE state = 'sent' AND sent_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
+PURGE_INBOX = text("""
+    DELETE FROM inbox WHERE message_id IN (
+        SELECT message_id FROM inbox WHERE received_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
+
+
+class SqlOutbox:
+    """Implements messaging.outbox.Outbox and Expectations; every call is its own short transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        rows = await self._rows(CLAIM, limit=limit, lease_s=lease_s, full_lanes=list(full_lanes))
+        return sorted((Claimed(r.seq, r.lane, from_column(r.wire), r.failures) for r in rows), key=lambda c: c.seq)
+
+    async def sent(self, seqs: Sequence[int]) -> None:
+        await self._run(SENT, seqs=list(seqs))
+
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
+        await self._run(POSTPONE, seq=claimed.seq, error=error, pause_s=pause_s)
+
+    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
+        await self._run(GIVE_UP, seq=claimed.seq, state=state, error=error)
+
+    async def depth(self) -> Depth:
+        waiting, oldest_s, stuck = (await self._rows(DEPTH))[0]
+        return Depth(waiting, float(oldest_s), stuck)
+
+    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+        return [from_column(r.wire) for r in await self._rows(DUE, limit=limit, lease_s=lease_s)]
+
+    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
+        return [from_column(r.wire) for r in await self._rows(TO_POLL, limit=limit, again_s=again_s)]
+
+    async def purge(self, *, outbox_s: float, inbox_s: float, limit: int = 2000) -> None:
+        """Forget what was sent, and admitted, longer ago than this; a bounded bite at a time."""
+        await self._run(PURGE_OUTBOX, keep_s=outbox_s, limit=limit)
+        await self._run(PURGE_INBOX, keep_s=inbox_s, limit=limit)
+
+    async def _run(self, statement: Any, **values: Any) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(statement, values)
+
+    async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
+        async with self._engine.begin() as connection:
+            return (await connection.execute(statement, values)).all()

@@ -1,0 +1,109 @@
+"""The unit of work on PostgreSQL: one transaction, few round trips."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.unit_of_work import Begin, Expectation, Posting
+from prebook.postgres.wire import from_column, to_column
+
+# Claim first, act after, in one transaction: two deliveries of one message serialise on the primary key.
+ADMIT = text("""
+    INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
+    ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
+ADMIT_ANSWER = text("""
+    WITH heard AS (DELETE FROM awaited WHERE request_id = :request_id)
+    INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
+    ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
+OWE = text("UPDATE inbox SET request = CAST(:wire AS text) WHERE message_id = :id")
+QUESTION = text("""
+    SELECT request FROM inbox
+    WHERE conversation = :conversation AND flow = :flow AND request IS NOT NULL AND answer IS NULL LIMIT 1""")
+ANSWERED = text("UPDATE inbox SET answer = CAST(:wire AS text) WHERE message_id = :id")
+ANSWER_TO = text("SELECT answer FROM inbox WHERE message_id = :id AND answer IS NOT NULL")
+POST = text("""
+    INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at)
+    SELECT * FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
+        CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
+        CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]))
+    ON CONFLICT (message_id) DO NOTHING""")
+EXPECT = text("""
+    INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
+    SELECT * FROM unnest(CAST(:id AS text[]), CAST(:flow AS text[]), CAST(:conversation AS text[]),
+        CAST(:wire AS text[]), CAST(:due_at AS timestamptz[]), CAST(:poll_at AS timestamptz[]))
+    ON CONFLICT (request_id) DO NOTHING""")
+
+
+class SqlWork:
+    """UnitOfWork on an open transaction. A service's adapter adds its own state to it."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    async def admit(self, envelope: Envelope) -> bool:
+        row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
+        if envelope.kind is Kind.ANSWER:
+            return bool(await self._scalar(ADMIT_ANSWER, request_id=envelope.id.removesuffix(".answer"), **row))
+        return bool(await self._scalar(ADMIT, **row))
+
+    async def owe(self, request: Envelope) -> None:
+        await self._run(OWE, id=request.id, wire=to_column(request))
+
+    async def question(self, flow: str, conversation: str) -> Envelope | None:
+        found = await self._scalar(QUESTION, flow=flow, conversation=conversation)
+        return from_column(found) if found else None
+
+    async def answered(self, answer: Envelope) -> None:
+        await self._run(ANSWERED, id=answer.id.removesuffix(".answer"), wire=to_column(answer))
+
+    async def answer_to(self, request_id: str) -> Envelope | None:
+        found = await self._scalar(ANSWER_TO, id=request_id)
+        return from_column(found) if found else None
+
+    async def post(self, postings: Sequence[Posting]) -> None:
+        columns: dict[str, list[Any]] = {
+            "id": [p.envelope.id for p in postings],
+            "kind": [p.envelope.kind.value for p in postings],
+            "flow": [p.envelope.flow for p in postings],
+            "conversation": [p.envelope.conversation for p in postings],
+            "lane": [p.lane for p in postings],
+            "wire": [to_column(p.envelope) for p in postings],
+            "not_before": [p.not_before for p in postings],
+            "expires_at": [p.envelope.expires_at for p in postings],
+        }
+        await self._run(POST, **columns)
+
+    async def expect(self, expectations: Sequence[Expectation]) -> None:
+        columns: dict[str, list[Any]] = {
+            "id": [e.request.id for e in expectations],
+            "flow": [e.request.flow for e in expectations],
+            "conversation": [e.request.conversation for e in expectations],
+            "wire": [to_column(e.request) for e in expectations],
+            "due_at": [e.due_at for e in expectations],
+            "poll_at": [e.poll_at for e in expectations],
+        }
+        await self._run(EXPECT, **columns)
+
+    async def _run(self, statement: TextClause, **values: Any) -> None:
+        await self.connection.execute(statement, values)
+
+    async def _scalar(self, statement: TextClause, **values: Any) -> Any:
+        return (await self.connection.execute(statement, values)).scalar()
+
+
+W = TypeVar("W", bound=SqlWork)
+
+
+def units_of_work(engine: AsyncEngine, work: Callable[[AsyncConnection], W]) -> Begin[W]:
+    """Each unit of work is one transaction of its own connection."""
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[W]:
+        async with engine.begin() as connection:
+            yield work(connection)
+
+    return begin
