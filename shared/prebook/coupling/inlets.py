@@ -31,7 +31,8 @@ class Doors:
         """
         with self._waiters.waiting_for(answer_id(request.id)) as waiting:
             task = self._apart(request)
-            await asyncio.wait({task, waiting}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {task, waiting}
+            await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and task.done():
                 if answer := task.result():
                     return answer
@@ -78,5 +79,7 @@ class Doors:
 def must_be(kind: Kind, flow: str, envelope: Envelope) -> Envelope:
     """Raises Malformed where the message is not what this door is for."""
     if envelope.kind is not kind or envelope.flow != flow:
-        raise Malformed("unexpected_type", f"this door takes the {kind} of {flow}, not the {envelope.kind} of {envelope.flow}")
+        raise Malformed(
+            "unexpected_type", f"this door takes the {kind} of {flow}, not the {envelope.kind} of {envelope.flow}"
+        )
     return envelope

@@ -1,0 +1,1 @@
+"""HTTP adapters: the client for the couplings, the doors, problems, health."""

@@ -16,6 +16,7 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS
 from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.failures import Permanent
 
 LONGEST_BODY = 128 * 1024
 """Bytes. What is larger belongs behind a claim check, not into a message."""
@@ -30,7 +31,7 @@ class Wire:
     body: bytes
 
 
-class Malformed(Exception):
+class Malformed(Permanent):
     """It can never be understood, however often it comes. ``cause`` is a stable word; the text says what is wrong."""
 
     def __init__(self, cause: str, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
 from prebook.messaging.envelope import Envelope, Kind, key_of
+from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
 from prebook.messaging.policy import Policies
 from prebook.messaging.staging import Staging, Thread
@@ -18,8 +19,10 @@ from prebook.messaging.unit_of_work import Begin, UnitOfWork
 U = TypeVar("U", bound=UnitOfWork)
 
 
-class NoHandler(Exception):
+class NoHandler(Permanent):
     """A message reached a service that has no handler for it: the topology and the handler table disagree."""
+
+    cause = "no_handler"
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""Names on the broker, in one place: exchanges, routing keys and queues. What an operator reads in the management page."""
+"""Names on the broker, in one place: exchanges, routing keys and queues, as an operator reads them."""
 
 REQUESTS = "prebook.requests"
 """Commands; routing key = flow."""
@@ -48,5 +48,3 @@ def answer_queue(caller: str) -> str:
 
 def fact_queue(subscriber: str) -> str:
     return f"{subscriber}.facts"
-
-

@@ -20,7 +20,8 @@ CLAIM = text("""
         ORDER BY seq LIMIT :limit FOR UPDATE SKIP LOCKED)
     RETURNING seq, lane, wire, failures""")
 SENT = text("""
-    UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[]))""")
+    UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
+    WHERE seq = ANY (CAST(:seqs AS bigint[]))""")
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
         failures = failures + 1, last_error = :error WHERE seq = :seq""")
@@ -42,7 +43,8 @@ TO_POLL = text("""
     RETURNING wire""")
 PURGE_OUTBOX = text("""
     DELETE FROM outbox WHERE seq IN (
-        SELECT seq FROM outbox WHERE state = 'sent' AND sent_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
+        SELECT seq FROM outbox
+        WHERE state = 'sent' AND sent_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
 PURGE_INBOX = text("""
     DELETE FROM inbox WHERE message_id IN (
         SELECT message_id FROM inbox WHERE received_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")

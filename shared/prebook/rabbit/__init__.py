@@ -1,0 +1,1 @@
+"""RabbitMQ adapters by aio-pika: links, publisher, consumers, and the management API."""

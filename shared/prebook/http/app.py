@@ -1,0 +1,62 @@
+"""The HTTP application of a service: its API, its doors, health, metrics and its schema."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from litestar import Litestar, Response, get
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ControllerRouterHandler
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from prebook.http.problems import exception_handlers
+
+LONGEST_BODY = 64 * 1024
+Missing = Callable[[], Awaitable[Mapping[str, str]]]
+"""What a ready service would have and this one has not: part -> what is wrong. Empty: ready."""
+
+
+def application(
+    service: str,
+    routes: Sequence[ControllerRouterHandler],
+    *,
+    missing: Missing,
+    scraped: Callable[[], Awaitable[None]],
+    lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
+) -> Litestar:
+    """``scraped`` brings the gauges up to date before they are read."""
+
+    @get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, str]:
+        return {"status": "alive", "service": service}
+
+    @get("/readyz", include_in_schema=False)
+    async def readyz() -> Response[dict[str, Any]]:
+        lacks = dict(await missing())
+        status = "not ready" if lacks else "ready"
+        return Response({"status": status, "service": service, "missing": lacks}, status_code=503 if lacks else 200)
+
+    @get("/metrics", include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        await scraped()
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Litestar(
+        [livez, readyz, metrics, *routes],
+        exception_handlers=exception_handlers,
+        request_max_body_size=LONGEST_BODY,
+        lifespan=[lifespan],
+        logging_config=None,
+        openapi_config=OpenAPIConfig(
+            title=f"Prebook {service}", version=_version(), path="/schema", render_plugins=[JsonRenderPlugin()]
+        ),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("prebook")
+    except PackageNotFoundError:
+        return "0+checkout"

@@ -1,0 +1,42 @@
+"""Wake the relays of a service when rows are committed, in this process at once and in others by NOTIFY.
+
+A NOTIFY in every commit would serialise the commits of the whole database; so one is sent for many, on a
+connection of its own. It is a hint: the relay polls anyway.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+COALESCE_S = 0.02
+
+
+class Wakeup:
+    """``wake`` in the process that commits; ``run`` keeps the LISTEN connection."""
+
+    def __init__(self, service: str, database_url: str, woken: Callable[[], None]) -> None:
+        self._channel = f"prebook_outbox_{service}"
+        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._woken, self._committed = woken, asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken()
+        self._committed.set()
+
+    async def run(self) -> None:
+        connection = await asyncpg.connect(self._dsn, timeout=5)
+        try:
+            await connection.add_listener(self._channel, self._heard)
+            self._woken()
+            while not connection.is_closed():
+                await self._committed.wait()
+                self._committed.clear()
+                await connection.execute(f"NOTIFY {self._channel}")
+                await asyncio.sleep(COALESCE_S)
+        finally:
+            await connection.close(timeout=1)
+
+    def _heard(self, *_notification: Any) -> None:
+        self._woken()

@@ -1,0 +1,130 @@
+"""Takes messages off the service's queues, hands them to the door, and settles every one of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, MessageProcessError
+
+from prebook.coupling.ports import Publisher
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.policy import Policies
+from prebook.messaging.recovery import decide
+from prebook.messaging.telemetry import Watch
+from prebook.patterns import addresses
+from prebook.patterns.retry import Retry
+from prebook.rabbit.frames import from_amqp
+from prebook.rabbit.link import Link
+
+Door = Callable[[Envelope], Awaitable[None]]
+LONGEST_CAUSE = 500
+log = structlog.get_logger()
+
+
+class RabbitConsumer:
+    """``queues`` maps each queue to its prefetch: how many of its messages are worked on at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        queues: Mapping[str, int],
+        door: Door,
+        *,
+        publisher: Publisher,
+        policies: Policies,
+        watch: Watch,
+    ) -> None:
+        self._queues, self._door, self._policies, self._watch = queues, door, policies, watch
+        self._publisher = publisher
+        self._consumers: list[tuple[RawChannel, str]] = []
+        self._at_work: set[asyncio.Task[None]] = set()
+        self.link = Link(url, f"{service} consumes", self._opened, healthy=self._consuming)
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Take nothing more, and let what is under way end."""
+        for channel, tag in self._consumers:
+            if not channel.is_closed:
+                await channel.basic_cancel(tag)
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=timeout_s)
+
+    async def _opened(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+        self._consumers, channels = [], []
+        for name, prefetch in self._queues.items():
+            channel = await connection.channel(publisher_confirms=False)
+            await channel.set_qos(prefetch_count=prefetch)
+            queue = await channel.get_queue(name, ensure=False)
+            tag = await queue.consume(self._taker(name))
+            self._consumers.append((await channel.get_underlay_channel(), tag))
+            channels.append(channel)
+        return channels
+
+    def _consuming(self) -> bool:
+        """The broker may cancel a consumer without closing anything, when its queue is deleted."""
+        return all(tag in channel.consumers for channel, tag in self._consumers if not channel.is_closed)
+
+    def _taker(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+        async def take(message: AbstractIncomingMessage) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine that runs has a task
+            self._at_work.add(task)
+            try:
+                await self._settle(queue, message)
+            except (AMQPError, MessageProcessError, ConnectionError) as error:
+                # The channel is gone: the message comes again, and the inbox knows whether it had its effect.
+                log.warning("not settled", queue=queue, error=f"{type(error).__name__}: {error}")
+            finally:
+                self._at_work.discard(task)
+
+        return take
+
+    async def _settle(self, queue: str, message: AbstractIncomingMessage) -> None:
+        wire = from_amqp(message)
+        try:
+            envelope = decode(wire)
+        except Malformed as error:
+            return await self._aside(queue, message, wire, error.cause, error)
+        try:
+            await self._door(envelope)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled here
+            return await self._recover(queue, message, envelope, error)
+        return await message.ack()
+
+    async def _recover(
+        self, queue: str, message: AbstractIncomingMessage, envelope: Envelope, error: Exception
+    ) -> None:
+        decision = decide(envelope, error, self._policies)
+        if isinstance(decision, Retry):
+            wire = _marked(encode(envelope.again()), message)
+            self._watch.retried(envelope, decision.pause_s)
+            await self._moved(message, addresses.delay(decision.pause_s), queue, wire)
+        else:
+            await self._aside(queue, message, encode(envelope), decision.cause, error)
+
+    async def _aside(
+        self, queue: str, message: AbstractIncomingMessage, wire: Wire, cause: str, error: Exception
+    ) -> None:
+        self._watch.parked(wire.headers.get("prebook-flow", "unknown"), cause)
+        text = f"{type(error).__name__}: {error}"[:LONGEST_CAUSE]
+        headers = {**_marked(wire, message).headers, "prebook-x-cause": cause, "prebook-x-error": text}
+        await self._moved(message, addresses.PARKING, queue, Wire(headers, wire.body))
+
+    async def _moved(self, message: AbstractIncomingMessage, exchange: str, queue: str, wire: Wire) -> None:
+        """Confirmed there first, then acked here. Where it cannot go there it goes back, and the broker counts that."""
+        try:
+            await self._publisher.publish(exchange, queue, wire)
+        except (Unreachable, Undeliverable) as failure:
+            log.exception("cannot set aside", queue=queue, exchange=exchange, error=str(failure))
+            await asyncio.sleep(1.0)
+            return await message.reject(requeue=True)
+        return await message.ack()
+
+
+def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
+    """Where it was first published to, so that a replay can send it there again."""
+    origin = {"prebook-x-exchange": message.exchange or "", "prebook-x-key": message.routing_key or ""}
+    return Wire({**origin, **wire.headers}, wire.body)

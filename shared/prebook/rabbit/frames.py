@@ -1,0 +1,43 @@
+"""Wire messages as AMQP messages and back: CloudEvents headers beside the AMQP properties that tools look at."""
+
+from datetime import datetime
+from typing import Any
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage
+
+from prebook.messaging.codec import Wire
+from prebook.messaging.endpoint import utc_now
+
+CONTENT_TYPE = "application/json"
+
+
+def to_amqp(wire: Wire, *, user: str, expires_at: datetime | None = None) -> Message:
+    """Persistent always: a dead-lettered copy keeps the mode of its original."""
+    headers = wire.headers
+    return Message(
+        wire.body,
+        headers=dict(headers),
+        content_type=CONTENT_TYPE,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=headers.get("ce-id"),
+        correlation_id=headers.get("ce-subject"),
+        reply_to=headers.get("prebook-reply-to"),
+        type=headers.get("ce-type"),
+        timestamp=utc_now(),
+        expiration=_left(expires_at) if expires_at else None,
+        user_id=user,
+        app_id="prebook",
+    )
+
+
+def from_amqp(message: AbstractIncomingMessage) -> Wire:
+    return Wire({name: _text(value) for name, value in message.headers.items()}, message.body)
+
+
+def _left(expires_at: datetime) -> float:
+    return max(0.001, (expires_at - utc_now()).total_seconds())
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

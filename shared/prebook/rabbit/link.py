@@ -1,0 +1,77 @@
+"""One supervised connection to the broker. It is lost and comes back; nobody else needs to notice more than that."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from yarl import URL
+
+HEARTBEAT_S = 10
+"""A peer that went away without a word is noticed after three of them; the default would take three minutes."""
+CONNECT_TIMEOUT_S = 5.0
+CHECK_S = 2.0
+log = structlog.get_logger()
+
+Opened = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
+Healthy = Callable[[], bool]
+
+
+class Link:
+    """Connects, lets ``opened`` set up its channels, and starts over when the connection or a channel is lost.
+
+    We reconnect ourselves, with jitter: the client's own recovery re-declares what it has once seen with old
+    arguments, and returns as if nothing had happened to whoever was waiting for a confirm.
+    """
+
+    def __init__(self, url: str, name: str, opened: Opened, *, healthy: Healthy = lambda: True) -> None:
+        self._url, self._name, self._opened, self._healthy = (
+            str(URL(url) % {"heartbeat": HEARTBEAT_S}),
+            name,
+            opened,
+            healthy,
+        )
+        self.up = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except Exception as error:  # noqa: BLE001 - whatever it was, connecting again is the answer
+                log.warning("broker link down", link=self._name, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(random.uniform(0.1, 0.6))
+
+    async def _once(self) -> None:
+        lost = asyncio.Event()
+        connection = await aio_pika.connect(
+            self._url, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": self._name}
+        )
+        try:
+            connection.close_callbacks.add(lambda *_: lost.set())
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                channels = await self._opened(connection)
+            for channel in channels:
+                channel.close_callbacks.add(lambda *_: lost.set())
+            self.up.set()
+            log.info("broker link up", link=self._name)
+            await self._until(lost, channels)
+        finally:
+            self.up.clear()
+            await asyncio.wait({asyncio.ensure_future(_closed(connection))}, timeout=2)
+
+    async def _until(self, lost: asyncio.Event, channels: Sequence[AbstractChannel]) -> None:
+        while not lost.is_set() and self._healthy() and not any(c.is_closed for c in channels):
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    await lost.wait()
+            except TimeoutError:
+                continue
+
+
+async def _closed(connection: AbstractConnection) -> None:
+    try:
+        await connection.close()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is being given up anyway
+        log.debug("closing a lost link", error=str(error))

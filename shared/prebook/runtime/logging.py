@@ -1,0 +1,42 @@
+"""One JSON line per event, with the conversation, message and trace it belongs to. No rider data."""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import structlog
+from structlog.typing import EventDict
+
+LONGEST_FIELD = 500
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+
+
+def configure(service: str, level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _bounded,
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: _ENCODER.encode(event).decode()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+
+
+def _bounded(_: Any, __: str, event: EventDict) -> EventDict:
+    return {k: v[:LONGEST_FIELD] if isinstance(v, str) and k != "exception" else v for k, v in event.items()}
+
+
+class _ToStructlog(logging.Handler):
+    """Libraries that log the standard way end in the same stream."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)

@@ -1,0 +1,31 @@
+"""Work that goes on for as long as the process does, whatever happens to it."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
+log = structlog.get_logger()
+
+
+async def for_ever(name: str, run: Callable[[], Awaitable[object]]) -> None:
+    """Run it again when it ends or raises, after a growing pause. Ends only when cancelled."""
+    pause = FIRST_PAUSE_S
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await run()
+            log.warning("loop ended", loop=name)
+        except Exception as error:  # noqa: BLE001 - a lost database or broker must not end the process
+            log.warning("loop failed", loop=name, error=f"{type(error).__name__}: {error}")
+        lasted = asyncio.get_running_loop().time() - began
+        pause = FIRST_PAUSE_S if lasted > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, pause * 2)
+        await asyncio.sleep(random.uniform(pause / 2, pause))
+
+
+async def every(seconds: float, run: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await run()
+        await asyncio.sleep(seconds)

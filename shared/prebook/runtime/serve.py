@@ -1,0 +1,199 @@
+"""A service as a process: everything is assembled here, started in order and stopped in the opposite one."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
+
+import structlog
+import uvicorn
+from litestar import Litestar
+from litestar.types import ControllerRouterHandler
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from prebook.coupling.inlets import Doors
+from prebook.coupling.routes import Transports, channels
+from prebook.coupling.waiters import Waiters
+from prebook.http.app import application
+from prebook.http.client import HttpCaller
+from prebook.http.doors import doors
+from prebook.messaging.deadlines import Deadlines, Poller
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.outcome import Handlers
+from prebook.messaging.policy import Policies
+from prebook.messaging.relay import Relay
+from prebook.messaging.unit_of_work import Begin
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.wakeup import Wakeup
+from prebook.postgres.work import SqlWork, units_of_work
+from prebook.rabbit.consumer import RabbitConsumer
+from prebook.rabbit.inbound import queues_of
+from prebook.rabbit.publisher import RabbitPublisher
+from prebook.runtime import logging
+from prebook.runtime.environment import BadSettings
+from prebook.runtime.loops import every, for_ever
+from prebook.runtime.settings import Settings, load
+from prebook.runtime.telemetry import Metrics, Telemetry
+
+W = TypeVar("W", bound=SqlWork)
+log = structlog.get_logger()
+
+SHUTDOWN_S = 10
+PURGE_EVERY_S, LAG_EVERY_S = 30.0, 0.5
+KEEP_OUTBOX_S, KEEP_INBOX_S = 24 * 3600.0, 7 * 24 * 3600.0
+"""Inbox rows outlive every redelivery and replay; what was sent may be looked at for a day."""
+
+
+@dataclass(frozen=True)
+class Running(Generic[W]):
+    """What a service's own API may use."""
+
+    endpoint: Endpoint[W]
+    begin: Begin[W]
+    settings: Settings
+    policies: Policies
+
+
+Api = Callable[[Running[W]], Sequence[ControllerRouterHandler]]
+
+
+@dataclass(frozen=True)
+class Service(Generic[W]):
+    """What makes one service different from another."""
+
+    name: str
+    handlers: Callable[[Settings], Handlers[W]]
+    work: Callable[[AsyncConnection], W]
+    api: Api[W] | None = None
+
+
+class Process(Generic[W]):
+    """One service, assembled."""
+
+    def __init__(self, service: Service[W], settings: Settings, policies: Policies) -> None:
+        name = service.name
+        self.service, self.settings, self.metrics = service, settings, Metrics()
+        watch, waiters = Telemetry(self.metrics), Waiters()
+        self.engine: AsyncEngine = engine_for(name, settings.database_url)
+        self.http = HttpCaller(settings.urls)
+        self.publisher = RabbitPublisher(settings.amqp_url, name)
+        routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
+        begin = units_of_work(self.engine, service.work)
+        self.outbox = SqlOutbox(self.engine)
+        self.wakeup = Wakeup(name, settings.database_url, self._wake_relay)
+        endpoint: Endpoint[W] = Endpoint(
+            name, service.handlers(settings), begin, routes, policies, wake=self.wakeup.wake, watch=watch
+        )
+        way_in = Doors(endpoint, waiters)
+        self.relay = Relay(self.outbox, way_in.send, watch)
+        self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
+        self.consumer = RabbitConsumer(
+            settings.amqp_url,
+            name,
+            queues_of(name, policies),
+            way_in.message,
+            publisher=self.publisher,
+            policies=policies,
+            watch=watch,
+        )
+        running = Running(endpoint, begin, settings, policies)
+        own = service.api(running) if service.api else []
+        self.app = application(
+            name,
+            [*own, *doors(name, way_in, policies, settings.callback_secrets)],
+            missing=self.missing,
+            scraped=self._scraped,
+            lifespan=self._lifespan,
+        )
+
+    def _wake_relay(self) -> None:
+        self.relay.wake()
+
+    async def missing(self) -> Mapping[str, str]:
+        links = {"broker (publishing)": self.publisher.link, "broker (consuming)": self.consumer.link}
+        lacks = {part: "no connection yet, or lost" for part, link in links.items() if not link.up.is_set()}
+        try:
+            async with asyncio.timeout(2), self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, that is what is missing
+            lacks["database"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        return lacks
+
+    async def _scraped(self) -> None:
+        depth = await self.outbox.depth()
+        self.metrics.outbox_waiting.set(depth.waiting)
+        self.metrics.outbox_oldest_s.set(depth.oldest_s)
+        self.metrics.outbox_stuck.set(depth.stuck)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
+        loops = {
+            "publisher": self.publisher.link.run,
+            "consumer": self.consumer.link.run,
+            "wakeup": self.wakeup.run,
+            "relay": self.relay.run,
+            "deadlines": self.deadlines.run,
+            "poller": self.poller.run,
+            "purge": lambda: every(PURGE_EVERY_S, self._purge),
+            "lag": self._watch_loop,
+        }
+        tasks = {name: asyncio.create_task(for_ever(name, run)) for name, run in loops.items()}
+        try:
+            yield
+        finally:
+            await self._stop(tasks)
+
+    async def _stop(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
+        """Take nothing more in, finish, hand over what was staged, then let go of broker and database."""
+        await self.consumer.stop()
+        for names in (("deadlines", "poller", "consumer"), ("relay", "wakeup", "purge", "lag"), ("publisher",)):
+            await _cancelled([tasks[name] for name in names])
+        await self.http.close()
+        await self.engine.dispose()
+        log.info("stopped")
+
+    async def _purge(self) -> None:
+        await self.outbox.purge(outbox_s=KEEP_OUTBOX_S, inbox_s=KEEP_INBOX_S)
+
+    async def _watch_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(LAG_EVERY_S)
+            self.metrics.loop_lag_s.set(max(0.0, loop.time() - before - LAG_EVERY_S))
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def main(service: Service[Any]) -> NoReturn:
+    """Entry of ``python -m prebook.<service>``. Exits with 2 where the settings are wrong, naming each one."""
+    try:
+        settings, policies = load()
+    except BadSettings as error:
+        sys.stderr.write(f"{service.name} cannot start: wrong settings\n{error}\n")
+        sys.exit(2)
+    logging.configure(service.name, settings.log_level)
+    config = uvicorn.Config(
+        Process(service, settings, policies).app,
+        host=settings.http_host,
+        port=settings.http_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=75,
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    sys.exit(0 if server.started else 1)

@@ -1,0 +1,82 @@
+"""Settings of one service process."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS, SERVICES
+from prebook.messaging.policy import BadPolicies, FlowPolicy, read_policies
+from prebook.runtime import environment
+from prebook.runtime.environment import BadSettings
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
+DatabaseUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://role:password@host:port/database"
+    ),
+]
+AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", description="amqp://user:password@host:port/vhost")]
+HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:port")]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE)."""
+
+    database_url: DatabaseUrl
+    amqp_url: AmqpUrl
+    callback_secrets: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(min_length=1, description="comma-separated signing secrets of callbacks, the newest first"),
+    ]
+    url_booking: HttpUrl
+    url_pricing: HttpUrl
+    url_matching: HttpUrl
+    url_notification: HttpUrl
+    url_fleets: HttpUrl
+    couplings: Annotated[str, msgspec.Meta(description="path of couplings.toml")]
+    http_host: str = "127.0.0.1"
+    http_port: Port = 8000
+    allow_plan_override: Annotated[bool, msgspec.Meta(description="true or false")] = False
+    callback_hosts: Annotated[
+        frozenset[str], msgspec.Meta(description="comma-separated hosts that riders' callbacks may go to")
+    ] = frozenset()
+    campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="how many discounts the campaign may grant")] = (
+        1_000_000
+    )
+    seed: Annotated[int, msgspec.Meta(description="a whole number that the simulated fleets draw from")] = 7
+    log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
+        "info"
+    )
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Base URL of each service."""
+        return {name: getattr(self, f"url_{name}") for name in SERVICES}
+
+    def __repr__(self) -> str:
+        return "Settings(<not printed: it holds secrets>)"
+
+
+def load(env: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, FlowPolicy]]:
+    """Settings and the policies of the flows, with PREBOOK_COUPLING_<FLOW> over the file. Raises BadSettings."""
+    settings = environment.read(Settings, env)
+    try:
+        policies = read_policies(Path(settings.couplings))
+    except BadPolicies as error:
+        raise BadSettings(f"PREBOOK_COUPLINGS: {error}") from None
+    return settings, {name: _overridden(name, policies[name], env) for name in FLOWS}
+
+
+def _overridden(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:
+    variable = f"PREBOOK_COUPLING_{flow.upper()}"
+    if variable not in env:
+        return policy
+    try:
+        return msgspec.structs.replace(policy, coupling=Coupling(env[variable]))
+    except ValueError:
+        raise BadSettings(f"{variable}: {env[variable]!r} is none of {', '.join(Coupling)}") from None

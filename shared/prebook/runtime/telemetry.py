@@ -1,0 +1,95 @@
+"""Prometheus metrics and log lines for every turn in a message's life."""
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from prebook.messaging.envelope import Envelope
+from prebook.patterns.trace import trace_id
+
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+LABELS = ("flow", "coupling", "kind")
+log = structlog.get_logger()
+
+
+class Metrics:
+    """The suite's metric names, in one place."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"prebook_messages_{name}", text, LABELS, registry=registry)
+
+        self.sent = counter("sent", "Messages handed over")
+        self.unsent = counter("unsent", "Messages that could not be handed over, by attempt")
+        self.handled = counter("handled", "Messages that had their effect")
+        self.failed = counter("failed", "Handlings that raised, by attempt")
+        self.duplicate = counter("duplicate", "Messages that had had their effect before")
+        self.expired = counter("expired", "Messages that nobody waited for any more")
+        self.retried = counter("retried", "Messages sent to a delay queue")
+        self.parked = Counter("prebook_messages_parked", "Messages set aside", ("flow", "cause"), registry=registry)
+        self.send_s = Histogram("prebook_send_seconds", "Time to hand over", LABELS, buckets=BUCKETS, registry=registry)
+        self.handle_s = Histogram(
+            "prebook_handle_seconds", "Time from the door to the commit", LABELS, buckets=BUCKETS, registry=registry
+        )
+        self.outbox_waiting = Gauge("prebook_outbox_waiting", "Rows waiting in the outbox", registry=registry)
+        self.outbox_oldest_s = Gauge(
+            "prebook_outbox_oldest_seconds", "Age of the oldest waiting row", registry=registry
+        )
+        self.outbox_stuck = Gauge("prebook_outbox_given_up", "Rows expired or undeliverable", registry=registry)
+        self.loop_lag_s = Gauge("prebook_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
+
+
+class Telemetry:
+    """Implements messaging.telemetry.Watch."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def sent(self, envelope: Envelope, seconds: float) -> None:
+        self._metrics.sent.labels(*_labels(envelope)).inc()
+        self._metrics.send_s.labels(*_labels(envelope)).observe(seconds)
+        log.debug("sent", **about(envelope))
+
+    def unsent(self, envelope: Envelope, error: Exception) -> None:
+        self._metrics.unsent.labels(*_labels(envelope)).inc()
+        log.warning("not sent", error=f"{type(error).__name__}: {error}", **about(envelope))
+
+    def handled(self, envelope: Envelope, seconds: float) -> None:
+        self._metrics.handled.labels(*_labels(envelope)).inc()
+        self._metrics.handle_s.labels(*_labels(envelope)).observe(seconds)
+        log.info("handled", ms=round(seconds * 1000, 1), **about(envelope))
+
+    def failed(self, envelope: Envelope, error: Exception) -> None:
+        self._metrics.failed.labels(*_labels(envelope)).inc()
+        log.error("failed", error=f"{type(error).__name__}: {error}", attempt=envelope.attempt, **about(envelope))
+
+    def duplicate(self, envelope: Envelope) -> None:
+        self._metrics.duplicate.labels(*_labels(envelope)).inc()
+        log.info("duplicate", **about(envelope))
+
+    def expired(self, envelope: Envelope) -> None:
+        self._metrics.expired.labels(*_labels(envelope)).inc()
+        log.warning("expired", **about(envelope))
+
+    def retried(self, envelope: Envelope, pause_s: float) -> None:
+        self._metrics.retried.labels(*_labels(envelope)).inc()
+        log.warning("retried", pause_s=pause_s, attempt=envelope.attempt, **about(envelope))
+
+    def parked(self, flow: str, cause: str) -> None:
+        self._metrics.parked.labels(flow, cause).inc()
+        log.error("parked", flow=flow, cause=cause)
+
+
+def about(envelope: Envelope) -> dict[str, str]:
+    """What every log line about a message carries."""
+    return {
+        "conversation": envelope.conversation,
+        "message_id": envelope.id,
+        "trace_id": trace_id(envelope.traceparent),
+        "flow": envelope.flow,
+        "kind": envelope.kind.value,
+        "coupling": envelope.coupling.value,
+    }
+
+
+def _labels(envelope: Envelope) -> tuple[str, str, str]:
+    return envelope.flow, envelope.coupling.value, envelope.kind.value
