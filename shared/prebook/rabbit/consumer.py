@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, MessageProcessError
+from aiormq.abc import AbstractChannel as RawChannel
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
