@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, MessageProcessError
-from aiormq.abc import AbstractChannel as RawChannel
+from aiormq import Channel as RawChannel
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
@@ -60,13 +60,13 @@ class RabbitConsumer:
             await channel.set_qos(prefetch_count=prefetch)
             queue = await channel.get_queue(name, ensure=False)
             tag = await queue.consume(self._taker(name))
-            self._consumers.append((await channel.get_underlay_channel(), tag))
+            self._consumers.append((_raw(await channel.get_underlay_channel()), tag))
             channels.append(channel)
         return channels
 
     def _consuming(self) -> bool:
         """The broker may cancel a consumer without closing anything, when its queue is deleted."""
-        return all(tag in channel.consumers for channel, tag in self._consumers if not channel.is_closed)
+        return all(channel.is_closed or tag in channel.consumers for channel, tag in self._consumers)
 
     def _taker(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def take(message: AbstractIncomingMessage) -> None:
@@ -129,3 +129,10 @@ def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
     """Where it was first published to, so that a replay can send it there again."""
     origin = {"prebook-x-exchange": message.exchange or "", "prebook-x-key": message.routing_key or ""}
     return Wire({**origin, **wire.headers}, wire.body)
+
+
+def _raw(channel: object) -> RawChannel:
+    """The client's own channel, which knows whether the broker still counts us as a consumer."""
+    if not isinstance(channel, RawChannel):
+        raise TypeError(f"expected an aiormq channel, not {type(channel).__name__}")
+    return channel
