@@ -1,0 +1,1 @@
+"""Notification: tells the rider, once. The delivery log is the effect."""

@@ -1,0 +1,1 @@
+"""Pricing: what a ride costs, and who gets the campaign's discount."""

@@ -25,7 +25,7 @@ from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
-from prebook.messaging.unit_of_work import Begin
+from prebook.messaging.unit_of_work import Begin, UnitOfWork
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.wakeup import Wakeup
@@ -39,6 +39,7 @@ from prebook.runtime.loops import every, for_ever
 from prebook.runtime.settings import Settings, load
 from prebook.runtime.telemetry import Metrics, Telemetry
 
+U = TypeVar("U", bound=UnitOfWork)
 W = TypeVar("W", bound=SqlWork)
 log = structlog.get_logger()
 
@@ -49,16 +50,16 @@ KEEP_OUTBOX_S, KEEP_INBOX_S = 24 * 3600.0, 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Running(Generic[W]):
+class Running(Generic[U]):
     """What a service's own API may use."""
 
-    endpoint: Endpoint[W]
-    begin: Begin[W]
+    endpoint: Endpoint[U]
+    begin: Begin[U]
     settings: Settings
     policies: Policies
 
 
-Api = Callable[[Running[W]], Sequence[ControllerRouterHandler]]
+Api = Callable[[Running[Any]], Sequence[ControllerRouterHandler]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Service(Generic[W]):
     name: str
     handlers: Callable[[Settings], Handlers[W]]
     work: Callable[[AsyncConnection], W]
-    api: Api[W] | None = None
+    api: Api | None = None
 
 
 class Process(Generic[W]):

@@ -1,0 +1,57 @@
+"""An auction: asks many, hears some, takes the best (scatter-gather, Enterprise Integration Patterns)."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
+
+ENOUGH_OFFERS = 2
+"""n of n-of-m: with so many offers in, waiting for the rest is not worth the rider's time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    fleet: str
+    driver: str
+    slot: datetime
+    minutes_away: int
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """Lowest is best; the same for everybody who looks."""
+        return self.minutes_away, self.fleet, self.driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auction:
+    """Every method returns the next auction; none looks outside."""
+
+    booking_id: str
+    asked: int
+    awaited: frozenset[str]
+    offers: tuple[Offer, ...] = field(default=())
+    winner: Offer | None = None
+    closed: bool = False
+    late: int = 0
+
+    @property
+    def is_ripe(self) -> bool:
+        """Time to decide: enough offers are in, or nobody is left to hear from."""
+        return not self.closed and (len(self.offers) >= ENOUGH_OFFERS or not self.awaited)
+
+    @property
+    def ranked(self) -> tuple[Offer, ...]:
+        return tuple(sorted(self.offers, key=lambda offer: offer.rank))
+
+    def heard(self, fleet: str, offer: Offer | None) -> Self:
+        offers = self.offers if offer is None else (*self.offers, offer)
+        return replace(self, awaited=self.awaited - {fleet}, offers=offers)
+
+    def heard_late(self, fleet: str, offer: Offer | None) -> Self:
+        return replace(self, awaited=self.awaited - {fleet}, late=self.late + (offer is not None))
+
+    def without(self, lost: tuple[Offer, ...]) -> Self:
+        """Offers of drivers who have been given away meanwhile."""
+        return replace(self, offers=tuple(offer for offer in self.offers if offer not in lost))
+
+    def decided(self, winner: Offer | None) -> Self:
+        return replace(self, winner=winner, closed=True)

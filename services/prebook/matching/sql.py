@@ -1,0 +1,44 @@
+"""Matching's state on PostgreSQL."""
+
+import msgspec
+from sqlalchemy import text
+
+from prebook.matching.domain.auction import Auction, Offer
+from prebook.postgres.work import SqlWork
+
+OPEN = text("""
+    INSERT INTO auction (booking_id, closed, late, document)
+    VALUES (:booking_id, :closed, :late, CAST(:document AS jsonb)) ON CONFLICT (booking_id) DO NOTHING RETURNING 1""")
+LOAD = text("SELECT CAST(document AS text) FROM auction WHERE booking_id = :booking_id FOR UPDATE")
+SAVE = text("""
+    UPDATE auction SET closed = :closed, late = :late, document = CAST(:document AS jsonb)
+    WHERE booking_id = :booking_id""")
+# Two unique keys: one slot of a driver for one booking, and one driver for a booking.
+ASSIGN = text("""
+    INSERT INTO assignment (booking_id, fleet, driver, slot) VALUES (:booking_id, :fleet, :driver, :slot)
+    ON CONFLICT DO NOTHING RETURNING 1""")
+FREE = text("DELETE FROM assignment WHERE booking_id = :booking_id RETURNING 1")
+
+
+class MatchingSql(SqlWork):
+    async def open_auction(self, auction: Auction) -> bool:
+        return bool(await self._scalar(OPEN, **_row(auction)))
+
+    async def auction(self, booking_id: str) -> Auction | None:
+        document = await self._scalar(LOAD, booking_id=booking_id)
+        return msgspec.json.decode(document, type=Auction) if document else None
+
+    async def save(self, auction: Auction) -> None:
+        await self._run(SAVE, **_row(auction))
+
+    async def assign(self, booking_id: str, offer: Offer) -> bool:
+        row = {"booking_id": booking_id, "fleet": offer.fleet, "driver": offer.driver, "slot": offer.slot}
+        return bool(await self._scalar(ASSIGN, **row))
+
+    async def free(self, booking_id: str) -> bool:
+        return bool(await self._scalar(FREE, booking_id=booking_id))
+
+
+def _row(auction: Auction) -> dict[str, object]:
+    document = msgspec.json.encode(auction).decode()
+    return {"booking_id": auction.booking_id, "closed": auction.closed, "late": auction.late, "document": document}

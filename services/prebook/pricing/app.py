@@ -1,0 +1,18 @@
+"""Assembles pricing: which handler takes what."""
+
+from prebook.flows import BOOKING_ENDED, QUOTE_FARE
+from prebook.messaging.outcome import Handlers, Step
+from prebook.pricing.handlers import booking_ended, quote_fare
+from prebook.pricing.sql import PricingSql
+from prebook.runtime.serve import Service
+from prebook.runtime.settings import Settings
+
+
+def handlers(settings: Settings) -> Handlers[PricingSql]:
+    return Handlers(
+        serves={QUOTE_FARE: Step(quote_fare(settings.campaign_quota))},
+        hears={BOOKING_ENDED: Step(booking_ended)},
+    )
+
+
+SERVICE = Service(name="pricing", handlers=handlers, work=PricingSql)

@@ -1,0 +1,194 @@
+"""A database, a broker and a network in memory: small, ours, and honest about transactions.
+
+A unit of work is a draft of the tables that replaces them on commit; units of one database come one after the other.
+"""
+
+import asyncio
+import copy
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from prebook.coupling.ports import Http, Publisher, Response
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.codec import Wire
+from prebook.messaging.endpoint import utc_now
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.unit_of_work import Expectation, Posting
+from prebook.patterns import addresses
+
+
+@dataclass
+class Row:
+    seq: int
+    posting: Posting
+    not_before: datetime
+    state: str = "waiting"
+    failures: int = 0
+    claimed: bool = False
+    error: str = ""
+
+
+@dataclass
+class Tables:
+    """Inbox, outbox and awaited of one service, and its own state."""
+
+    state: Any
+    inbox: dict[str, Envelope] = field(default_factory=dict)
+    owed: dict[str, Envelope] = field(default_factory=dict)
+    answers: dict[str, Envelope] = field(default_factory=dict)
+    outbox: dict[str, Row] = field(default_factory=dict)
+    awaited: dict[str, Expectation] = field(default_factory=dict)
+
+    def draft(self) -> "Tables":
+        rows = {key: replace(row) for key, row in self.outbox.items()}
+        return Tables(
+            copy.deepcopy(self.state), dict(self.inbox), dict(self.owed), dict(self.answers), rows, dict(self.awaited)
+        )
+
+
+class MemoryWork:
+    """UnitOfWork over a draft. Whatever it does not know is the service's own state."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tables.state, name)
+
+    async def admit(self, envelope: Envelope) -> bool:
+        if envelope.kind is Kind.ANSWER:
+            self._tables.awaited.pop(envelope.id.removesuffix(".answer"), None)
+        return self._tables.inbox.setdefault(envelope.id, envelope) is envelope
+
+    async def owe(self, request: Envelope) -> None:
+        self._tables.owed[request.id] = request
+
+    async def question(self, flow: str, conversation: str) -> Envelope | None:
+        owed = (e for e in self._tables.owed.values() if (e.flow, e.conversation) == (flow, conversation))
+        return next((e for e in owed if e.id not in self._tables.answers), None)
+
+    async def answered(self, answer: Envelope) -> None:
+        self._tables.answers[answer.id.removesuffix(".answer")] = answer
+
+    async def answer_to(self, request_id: str) -> Envelope | None:
+        return self._tables.answers.get(request_id)
+
+    async def post(self, postings: Sequence[Posting]) -> None:
+        for posting in postings:
+            row = Row(len(self._tables.outbox), posting, posting.not_before)
+            self._tables.outbox.setdefault(posting.envelope.id, row)
+
+    async def expect(self, expectations: Sequence[Expectation]) -> None:
+        for expectation in expectations:
+            self._tables.awaited.setdefault(expectation.request.id, expectation)
+
+
+class MemoryDatabase:
+    """One service's database. Also its Outbox and Expectations."""
+
+    def __init__(self, state: Any, clock: Callable[[], datetime] = utc_now) -> None:
+        self.tables, self._clock, self._one_at_a_time = Tables(state), clock, asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Any]:
+        async with self._one_at_a_time:
+            draft = self.tables.draft()
+            yield MemoryWork(draft)
+            self.tables = draft
+
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        async with self._one_at_a_time:
+            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes)][:limit]
+            for row in due:
+                row.claimed = True
+        return [Claimed(row.seq, row.posting.lane, row.posting.envelope, row.failures) for row in due]
+
+    async def sent(self, seqs: Sequence[int]) -> None:
+        await self._mark(seqs, state="sent")
+
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
+        later = self._clock() + timedelta(seconds=pause_s)
+        await self._mark([claimed.seq], not_before=later, failures=claimed.failures + 1, error=error)
+
+    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
+        await self._mark([claimed.seq], state=state, error=error)
+
+    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+        now = self._clock()
+        return [e.request for e in self.tables.awaited.values() if e.due_at <= now][:limit]
+
+    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
+        now = self._clock()
+        open_ = [e for e in self.tables.awaited.values() if e.poll_at is not None and e.poll_at <= now][:limit]
+        for e in open_:
+            self.tables.awaited[e.request.id] = replace(e, poll_at=now + timedelta(seconds=again_s))
+        return [e.request for e in open_]
+
+    def _is_due(self, row: Row, full_lanes: Collection[str]) -> bool:
+        waits = row.state == "waiting" and not row.claimed
+        return waits and row.not_before <= self._clock() and row.posting.lane not in full_lanes
+
+    async def _mark(self, seqs: Sequence[int], **changes: Any) -> None:
+        async with self._one_at_a_time:
+            for key, row in self.tables.outbox.items():
+                if row.seq in seqs:
+                    self.tables.outbox[key] = replace(row, claimed=False, **changes)
+
+
+class MemoryBroker(Publisher):
+    """Topic exchanges with exact keys, queues as deques. ``copies`` delivers everything so many times."""
+
+    def __init__(self, bindings: Mapping[tuple[str, str], Collection[str]], copies: int = 1) -> None:
+        self._bindings = {address: set(queues) for address, queues in bindings.items()}
+        self.queues: dict[str, deque[Wire]] = defaultdict(deque)
+        self.copies, self.is_down, self.arrived = copies, False, asyncio.Event()
+        self.published: list[tuple[str, str, Wire]] = []
+
+    def bind(self, exchange: str, key: str, queue: str) -> None:
+        self._bindings.setdefault((exchange, key), set()).add(queue)
+
+    async def publish(self, exchange: str, key: str, wire: Wire, *, expires_at: datetime | None = None) -> None:
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise Unreachable("the broker is down")
+        queues = self._bindings.get((exchange, key), set())
+        if not queues and exchange != addresses.PARKING:
+            raise Undeliverable(f"{exchange} routes {key!r} to no queue")
+        self.published.append((exchange, key, wire))
+        for queue in queues:
+            self.queues[queue].extend([wire] * self.copies)
+        self.arrived.set()
+
+
+class MemoryHttp(Http):
+    """Real ASGI applications, no sockets. A service in ``down`` refuses the connection."""
+
+    def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
+        self._clients = {
+            name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}") for name, app in apps.items()
+        }
+        self._down = down
+        self.copies = 1
+        self.lose_callbacks = False
+
+    async def request(
+        self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
+    ) -> Response:
+        if service in self._down:
+            raise Unreachable(f"{service} is down")
+        if self.lose_callbacks and path.startswith("/callbacks/"):
+            raise Unreachable("the callback was lost")
+        for _ in range(self.copies):
+            response = await self._clients[service].request(method, path, headers=headers, content=body)
+        return Response(response.status_code, response.headers, response.content)
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
