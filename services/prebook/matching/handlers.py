@@ -16,18 +16,19 @@ FLEETS = ("ada", "borealis", "cargo")
 async def find_driver(about: Context, ride: FindDriver, work: MatchingWork) -> Outcome:
     step = process.opened(about.conversation, ride, FLEETS)
     if not await work.open_auction(step.auction):
-        step = process.refused(about.conversation, "the booking has ended")
+        step = process.refused(about.conversation)
     return Outcome(step.answer, step.asks, step.facts)
 
 
 async def fleet_heard(about: Context, news: FleetAnswer | Unavailable, work: MatchingWork) -> Outcome:
     auction = await work.auction(about.conversation)
     if auction is None:
-        return Outcome()
+        raise UnknownAuction(f"a fleet answered booking {about.conversation}, for which no auction was ever opened")
     step = process.heard(auction, about.key, news)
     if step.auction.is_ripe:
         step = await _decide(step.auction, work)
-    await work.save(step.auction)
+    if step.auction != auction:
+        await work.save(step.auction)
     return Outcome(step.answer, step.asks, step.facts)
 
 
@@ -35,8 +36,12 @@ async def booking_ended(about: Context, _: BookingEnded, work: MatchingWork) -> 
     """Also where the booking ends before its request for a driver gets here: then that finds a closed auction."""
     auction = await work.auction(about.conversation)
     if auction is None:
-        await work.open_auction(process.refused(about.conversation, "the booking has ended").auction)
-        return Outcome()
+        # The insert waits for a request that is opening the auction right now; the one that lost looks again.
+        if await work.open_auction(process.refused(about.conversation).auction):
+            return Outcome()
+        auction = await work.auction(about.conversation)
+    if auction is None:
+        raise UnknownAuction(f"the auction of booking {about.conversation} is there and is not")
     await work.free(about.conversation)
     step = process.abandoned(auction)
     await work.save(step.auction)
