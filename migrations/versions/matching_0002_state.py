@@ -13,7 +13,7 @@ def upgrade() -> None:
         CREATE TABLE matching.auction (
             booking_id text PRIMARY KEY,
             closed boolean NOT NULL,
-            late int NOT NULL,
+            late int NOT NULL CHECK (late >= 0),
             document jsonb NOT NULL,
             opened_at timestamptz NOT NULL DEFAULT now()
         ) WITH (fillfactor = 70)""")
@@ -24,7 +24,7 @@ def upgrade() -> None:
             driver text NOT NULL,
             slot timestamptz NOT NULL,
             assigned_at timestamptz NOT NULL DEFAULT now(),
-            UNIQUE (fleet, driver, slot)
+            UNIQUE (driver, slot)
         )""")
 
 

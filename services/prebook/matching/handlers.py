@@ -5,12 +5,20 @@ from prebook.contracts.fleets import FleetAnswer
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.message import Unavailable
 from prebook.matching import process
-from prebook.matching.domain.auction import Auction, Offer
+from prebook.matching.domain.auction import Auction
 from prebook.matching.process import Step
 from prebook.matching.store import MatchingWork
+from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Outcome
 
 FLEETS = ("ada", "borealis", "cargo")
+"""Whom every auction asks."""
+
+
+class UnknownAuction(Permanent):
+    """A fleet's answer to an auction that was never opened, or a row that vanished under its lock."""
+
+    cause = "unknown_auction"
 
 
 async def find_driver(about: Context, ride: FindDriver, work: MatchingWork) -> Outcome:
@@ -21,9 +29,7 @@ async def find_driver(about: Context, ride: FindDriver, work: MatchingWork) -> O
 
 
 async def fleet_heard(about: Context, news: FleetAnswer | Unavailable, work: MatchingWork) -> Outcome:
-    auction = await work.auction(about.conversation)
-    if auction is None:
-        raise UnknownAuction(f"a fleet answered booking {about.conversation}, for which no auction was ever opened")
+    auction = await _auction(about, work)
     step = process.heard(auction, about.key, news)
     if step.auction.is_ripe:
         step = await _decide(step.auction, work)
@@ -34,25 +40,27 @@ async def fleet_heard(about: Context, news: FleetAnswer | Unavailable, work: Mat
 
 async def booking_ended(about: Context, _: BookingEnded, work: MatchingWork) -> Outcome:
     """Also where the booking ends before its request for a driver gets here: then that finds a closed auction."""
-    auction = await work.auction(about.conversation)
-    if auction is None:
-        # The insert waits for a request that is opening the auction right now; the one that lost looks again.
-        if await work.open_auction(process.refused(about.conversation).auction):
-            return Outcome()
-        auction = await work.auction(about.conversation)
-    if auction is None:
-        raise UnknownAuction(f"the auction of booking {about.conversation} is there and is not")
+    # Insert first: it waits for a request that is opening the auction right now, a look would miss it.
+    if await work.open_auction(process.refused(about.conversation).auction):
+        return Outcome()
+    step = process.abandoned(await _auction(about, work))
     await work.free(about.conversation)
-    step = process.abandoned(auction)
     await work.save(step.auction)
     return Outcome(step.answer, step.asks, step.facts)
 
 
+async def _auction(about: Context, work: MatchingWork) -> Auction:
+    auction = await work.auction(about.conversation)
+    if auction is None:
+        raise UnknownAuction(
+            f"booking {about.conversation} has no auction here: look whether matching's tables were restored or emptied"
+        )
+    return auction
+
+
 async def _decide(auction: Auction, work: MatchingWork) -> Step:
     """The best offer whose driver's slot can be had."""
-    lost: list[Offer] = []
     for offer in auction.ranked:
         if await work.assign(auction.booking_id, offer):
-            return process.decided(auction, offer, tuple(lost))
-        lost.append(offer)
-    return process.decided(auction, None, tuple(lost))
+            return process.decided(auction, offer)
+    return process.decided(auction, None)

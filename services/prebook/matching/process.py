@@ -1,4 +1,7 @@
-"""Ask every fleet, gather their offers, answer with the best. Pure: whom an offer's slot still belongs to is handed in."""
+"""Ask every fleet, gather their offers, answer with the best.
+
+Pure: whether the slot of an offer's driver can be had is found out by the handler and handed in.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +13,15 @@ from prebook.contracts.message import Unavailable
 from prebook.flows import ASK_FLEET, OFFER_SETTLED, Ask, Fact
 from prebook.matching.domain.auction import Auction, Offer
 
+ENDED = "the booking has ended"
+NOBODY = "no fleet has a driver"
+TAKEN = "every driver offered was taken meanwhile"
+
 
 @dataclass(frozen=True)
 class Step:
+    """The next auction, and what the handler is to return."""
+
     auction: Auction
     answer: DriverAnswer | None = None
     asks: tuple[Ask, ...] = field(default=())
@@ -24,14 +33,16 @@ def opened(booking_id: str, ride: FindDriver, fleets: Sequence[str]) -> Step:
     return Step(auction, asks=tuple(_asked(fleet, ride) for fleet in fleets))
 
 
-def refused(booking_id: str, reason: str) -> Step:
-    """The booking is over before it began here."""
+def refused(booking_id: str) -> Step:
+    """The booking is over before it began here: a closed auction stays, for a request that comes later."""
     auction = Auction(booking_id=booking_id, asked=0, awaited=frozenset(), closed=True)
-    return Step(auction, answer=NoDriverFound(asked=0, reason=reason))
+    return Step(auction, answer=NoDriverFound(asked=0, reason=ENDED))
 
 
 def heard(auction: Auction, fleet: str, news: FleetAnswer | Unavailable) -> Step:
-    """One fleet has spoken, or will not. A closed auction only counts and answers."""
+    """One fleet has spoken, or will not, and has one say. A closed auction only counts and answers."""
+    if fleet not in auction.awaited:
+        return Step(auction)
     offer = _offer(news)
     if not auction.closed:
         return Step(auction.heard(fleet, offer))
@@ -39,28 +50,31 @@ def heard(auction: Auction, fleet: str, news: FleetAnswer | Unavailable) -> Step
     return Step(auction.heard_late(fleet, offer), facts=late)
 
 
-def decided(auction: Auction, winner: Offer | None, lost: tuple[Offer, ...]) -> Step:
-    """``winner`` has the driver's slot; ``lost`` are better offers whose driver was given away meanwhile."""
-    verdicts = [(offer, OfferVerdict.DECLINED) for offer in auction.offers if offer != winner]
-    if winner is None:
-        remaining = auction.without(lost)
-        facts = tuple(_settled(auction, offer, verdict) for offer, verdict in verdicts)
-        if remaining.awaited:
-            return Step(remaining, facts=facts)
-        reason = "no fleet has a driver" if not lost else "every driver offered was taken meanwhile"
-        return Step(remaining.decided(None), NoDriverFound(asked=auction.asked, reason=reason), facts=facts)
-    answer = DriverMatched(fleet=winner.fleet, driver=winner.driver, minutes_away=winner.minutes_away)
-    verdicts.append((winner, OfferVerdict.ACCEPTED))
-    return Step(auction.decided(winner), answer, facts=tuple(_settled(auction, o, v) for o, v in verdicts))
+def decided(auction: Auction, winner: Offer | None) -> Step:
+    """``winner`` has the driver's slot, and every other offer goes back.
+
+    None: the drivers of all offers were given away meanwhile. Those offers go back, and while fleets are awaited
+    the auction goes on.
+    """
+    facts = tuple(
+        _settled(auction, o, OfferVerdict.ACCEPTED if o == winner else OfferVerdict.DECLINED) for o in auction.ranked
+    )
+    if winner is not None:
+        answer = DriverMatched(fleet=winner.fleet, driver=winner.driver, minutes_away=winner.minutes_away)
+        return Step(auction.decided(winner), answer, facts=facts)
+    if auction.awaited:
+        return Step(auction.without_offers(), facts=facts)
+    reason = TAKEN if auction.lost + len(auction.offers) else NOBODY
+    return Step(auction.decided(None), NoDriverFound(asked=auction.asked, reason=reason), facts=facts)
 
 
 def abandoned(auction: Auction) -> Step:
     """The booking has ended without a ride: every offer goes back, and whoever still waits is answered."""
     if auction.closed:
         released = (_settled(auction, auction.winner, OfferVerdict.RELEASED),) if auction.winner else ()
-        return Step(auction, facts=released)
+        return Step(auction.decided(None), facts=released)
     facts = tuple(_settled(auction, offer, OfferVerdict.DECLINED) for offer in auction.offers)
-    return Step(auction.decided(None), NoDriverFound(asked=auction.asked, reason="the booking has ended"), facts=facts)
+    return Step(auction.decided(None), NoDriverFound(asked=auction.asked, reason=ENDED), facts=facts)
 
 
 def _asked(fleet: str, ride: FindDriver) -> Ask:

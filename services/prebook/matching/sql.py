@@ -13,10 +13,10 @@ LOAD = text("SELECT CAST(document AS text) FROM auction WHERE booking_id = :book
 SAVE = text("""
     UPDATE auction SET closed = :closed, late = :late, document = CAST(:document AS jsonb)
     WHERE booking_id = :booking_id""")
-# Two unique keys: one slot of a driver for one booking, and one driver for a booking.
+# Taken by somebody else is an answer; a second driver for one booking is a defect, and its key raises.
 ASSIGN = text("""
     INSERT INTO assignment (booking_id, fleet, driver, slot) VALUES (:booking_id, :fleet, :driver, :slot)
-    ON CONFLICT DO NOTHING RETURNING 1""")
+    ON CONFLICT (driver, slot) DO NOTHING RETURNING 1""")
 FREE = text("DELETE FROM assignment WHERE booking_id = :booking_id RETURNING 1")
 
 

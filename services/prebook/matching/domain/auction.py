@@ -32,6 +32,9 @@ class Auction:
     winner: Offer | None = None
     closed: bool = False
     late: int = 0
+    """Offers that came after the close."""
+    lost: int = 0
+    """Offers whose driver's slot was given to somebody else before the close."""
 
     @property
     def is_ripe(self) -> bool:
@@ -49,9 +52,9 @@ class Auction:
     def heard_late(self, fleet: str, offer: Offer | None) -> Self:
         return replace(self, awaited=self.awaited - {fleet}, late=self.late + (offer is not None))
 
-    def without(self, lost: tuple[Offer, ...]) -> Self:
-        """Offers of drivers who have been given away meanwhile."""
-        return replace(self, offers=tuple(offer for offer in self.offers if offer not in lost))
+    def without_offers(self) -> Self:
+        """All the drivers offered so far were given away meanwhile."""
+        return replace(self, lost=self.lost + len(self.offers), offers=())
 
     def decided(self, winner: Offer | None) -> Self:
         return replace(self, winner=winner, closed=True)
