@@ -1,0 +1,131 @@
+"""Errors as ``application/problem+json``. Source: RFC 9457."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from prebook.patterns import trace
+
+MEDIA_TYPE = "application/problem+json"
+_TRACE = "prebook_traceparent"
+log = structlog.get_logger()
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the body, or the name of a header or query parameter."""
+    detail: str
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of every error response."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """A stable word that a program can act on."""
+    trace_id: str
+    errors: tuple[Fault, ...] = ()
+
+
+class Problem(Exception):
+    """Ends a request with an error. ``detail`` says what is wrong and what to do next."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        title: str = "",
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Fault] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.title = title or code.replace("_", " ").capitalize()
+        self.headers, self.errors = dict(headers or {}), tuple(errors)
+
+
+def traceparent_of(request: Request[Any, Any, Any]) -> str:
+    """The hop that this request is, in the trace that its header names or in a new one; the same for all who ask."""
+    scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a TypedDict of all it knows
+    found: str = scope.setdefault(_TRACE, "") or trace.child(request.headers.get("traceparent", ""))
+    scope[_TRACE] = found
+    return found
+
+
+def undecodable(error: Exception) -> Problem:
+    """A body that msgspec could not decode: 400 where it is no JSON, 422 where it is JSON of the wrong shape."""
+    if not isinstance(error, msgspec.ValidationError):
+        return Problem(400, "malformed_json", f"the body is no JSON ({error}); send one UTF-8 JSON object")
+    what, _, path = str(error).partition(" - at `$")
+    fault = Fault(pointer=_pointer(path.rstrip("`"), what), detail=what)
+    return Problem(
+        422, "invalid_body", f"{fault.pointer or 'the body'}: {what}; see /schema/openapi.json", errors=[fault]
+    )
+
+
+def _pointer(path: str, what: str) -> str:
+    """``.pickup.lat`` and ``[0]`` as a JSON pointer, with the field that is unknown or missing at its end."""
+    parts = path.replace("[", ".").replace("]", "").split(".")[1:]
+    named = what.split("`")[1] if "field `" in what else ""
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in [*parts, named] if part)
+
+
+def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    details = ProblemDetails(
+        type=f"urn:prebook:problem:{problem.code}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        code=problem.code,
+        trace_id=trace.trace_id(traceparent_of(request)),
+        errors=problem.errors,
+    )
+    body = msgspec.json.encode(details)
+    return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    errors = [Fault(pointer=str(e.get("key", "")), detail=str(e.get("message", ""))) for e in extra]
+    said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors) or error.detail
+    return respond(request, Problem(400, "invalid_parameter", f"{said}; see /schema/openapi.json", errors=errors))
+
+
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Litestar's own: the code is the status's name, such as ``not_found``."""
+    code = HTTPStatus(error.status_code).name.lower()
+    return respond(request, Problem(error.status_code, code, error.detail, headers=error.headers))
+
+
+def _undecodable(request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[bytes]:
+    return respond(request, undecodable(error))
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Says nothing of the inside; the log line with the same trace id does."""
+    problem = Problem(500, "internal_error", "this is our fault; try again, and report the trace_id if it stays")
+    log.error("request failed", path=request.url.path, trace=traceparent_of(request), exc_info=error)
+    return respond(request, problem)
+
+
+exception_handlers: ExceptionHandlersMap = {
+    Problem: respond,
+    ValidationException: _validation,
+    HTTPException: _http,
+    msgspec.DecodeError: _undecodable,
+    Exception: _unexpected,
+}
+"""For Litestar(exception_handlers=...)."""

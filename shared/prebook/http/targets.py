@@ -1,0 +1,37 @@
+"""Where a rider's callback may go: the part of it that can be decided from the URL alone.
+
+The address that the host resolves to is vetted when the callback is sent. Source: OWASP, "Server-Side Request
+Forgery Prevention".
+"""
+
+import re
+from collections.abc import Collection
+
+LONGEST = 512
+_HOST = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*|\[[0-9a-f:.]{2,45}\]"
+_PORT = r"[1-9][0-9]{0,4}"
+# One strict grammar instead of a lenient parser: what two parsers could read in two ways is no URL here. No
+# userinfo, no fragment, no backslash, no percent sign or non-ASCII letter in the host.
+_URL = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>{_PORT}))?"
+    r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?\Z"
+)
+_DEFAULT_PORT = {"https": "443", "http": "80"}
+
+
+def allowed(url: str, hosts: Collection[str]) -> bool:
+    """``hosts`` are ``host`` or ``host:port`` for https, and ``http://host[:port]`` where plain http is meant to go."""
+    if len(url) > LONGEST:
+        return False
+    parts = _URL.match(url)
+    return parts is not None and _origin(parts) in {_entry(host) for host in hosts}
+
+
+def _origin(parts: re.Match[str]) -> tuple[str, str, str]:
+    return parts["scheme"], parts["host"], parts["port"] or _DEFAULT_PORT[parts["scheme"]]
+
+
+def _entry(host: str) -> tuple[str, str, str] | None:
+    spelled = host.lower() if "://" in host else f"https://{host.lower()}"
+    parts = _URL.match(spelled)
+    return _origin(parts) if parts else None

@@ -1,0 +1,121 @@
+"""Every error leaves as application/problem+json."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from litestar import Litestar, Request, get, post
+from litestar.params import Parameter
+from litestar.testing import TestClient
+
+from prebook.http.problems import Fault, Problem, exception_handlers, undecodable
+from prebook.patterns import trace
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    lat: float
+    tags: list[int] = []
+
+
+class Outer(msgspec.Struct, forbid_unknown_fields=True):
+    pickup: Inner
+
+
+@get("/refused")
+async def refused() -> None:
+    raise Problem(503, "pricing_unavailable", "try later", headers={"retry-after": "3"})
+
+
+@get("/broken")
+async def broken() -> None:
+    raise RuntimeError("password=canary")
+
+
+@get("/typed")
+async def typed(limit: Annotated[int, Parameter(ge=1, le=10)]) -> int:
+    return limit
+
+
+@post("/decoded")
+async def decoded(request: Request[Any, Any, Any]) -> None:
+    msgspec.json.decode(await request.body(), type=Outer)
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient[Litestar]]:
+    app = Litestar(
+        [refused, broken, typed, decoded],
+        exception_handlers=exception_handlers,
+        request_max_body_size=100,
+        logging_config=None,
+    )
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "status", "code"),
+    [
+        ("GET /refused", b"", 503, "pricing_unavailable"),
+        ("GET /broken", b"", 500, "internal_error"),
+        ("GET /typed", b"", 400, "invalid_parameter"),
+        ("GET /typed?limit=11", b"", 400, "invalid_parameter"),
+        ("GET /typed?limit=many", b"", 400, "invalid_parameter"),
+        ("GET /nowhere", b"", 404, "not_found"),
+        ("PUT /typed", b"", 405, "method_not_allowed"),
+        ("POST /decoded", b"{", 400, "malformed_json"),
+        ("POST /decoded", b"[" * 90, 422, "invalid_body"),
+        ("POST /decoded", b"{}", 422, "invalid_body"),
+        ("POST /decoded", b" " * 101, 413, "request_entity_too_large"),
+    ],
+)
+def test_the_status_the_media_type_and_the_code(
+    client: TestClient[Litestar], call: str, body: bytes, status: int, code: str
+) -> None:
+    method, path = call.split()
+    response = client.request(method, path, content=body, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+
+    problem = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert (problem["status"], problem["code"], problem["trace_id"]) == (status, code, TRACE)
+    assert problem["type"] == f"urn:prebook:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+
+
+def test_a_request_without_a_trace_begins_one(client: TestClient[Litestar]) -> None:
+    first, second = (client.get("/refused").json()["trace_id"] for _ in range(2))
+
+    assert len(first) == len(trace.trace_id(trace.started())) == 32
+    assert first != second
+
+
+def test_the_headers_of_a_problem_leave_with_it(client: TestClient[Litestar]) -> None:
+    assert client.get("/refused").headers["retry-after"] == "3"
+    assert "GET" in client.put("/typed").headers["allow"]
+
+
+def test_the_inside_is_not_told(client: TestClient[Litestar]) -> None:
+    assert "canary" not in client.get("/broken").text
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"pickup": {"lat": "north"}}', "/pickup/lat"),
+        (b'{"pickup": {"lat": 1, "tags": [1, "x"]}}', "/pickup/tags/1"),
+        (b'{"pickup": {"lat": 1, "lon": 2}}', "/pickup/lon"),
+        (b'{"pickup": {}}', "/pickup/lat"),
+        (b"{}", "/pickup"),
+        (b"7", ""),
+    ],
+)
+def test_a_wrong_shape_is_pointed_at(body: bytes, pointer: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.json.decode(body, type=Outer)
+
+    (fault,) = undecodable(raised.value).errors
+    assert fault == Fault(pointer=pointer, detail=fault.detail)

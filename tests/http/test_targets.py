@@ -1,0 +1,84 @@
+"""Where callbacks may go, against spellings that have fooled URL parsers."""
+
+import pytest
+
+from prebook.http.targets import allowed
+
+HOSTS = frozenset({"hooks.example.com", "riders.example.org:8443", "http://127.0.0.1:9000", "http://demo"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com",
+        "https://hooks.example.com/",
+        "https://hooks.example.com:443/bookings?id=7&x=%20",
+        "https://riders.example.org:8443/a/b",
+        "http://127.0.0.1:9000/told",
+        "http://demo/told",
+    ],
+)
+def test_a_listed_origin_is_allowed(url: str) -> None:
+    assert allowed(url, HOSTS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.com",
+        "//hooks.example.com/",
+        "http://hooks.example.com/",  # plain http is not what was listed
+        "https://127.0.0.1:9000/",  # nor https
+        "https://hooks.example.com:8443/",
+        "https://riders.example.org/",
+        "http://127.0.0.1/",
+        "http://127.0.0.1:9001/",
+        "https://hooks.example.com./",
+        "https://HOOKS.example.com/",
+        "https://hooks.example.com:0443/",
+        "https://hooks.example.com:/",
+        "https://hooks.example.com:99999999/",
+        "https://evil.hooks.example.com/",
+        "https://hooks.example.com.evil.test/",
+        "https://evil.test/hooks.example.com",
+        "https://user@hooks.example.com/",
+        "https://hooks.example.com@evil.test/",
+        "https://hooks.example.com:443@evil.test/",
+        "https://evil.test#@hooks.example.com/",
+        "https://evil.test\\@hooks.example.com/",
+        "https://hooks.example.com\\.evil.test/",
+        "https:\\\\hooks.example.com/",
+        "https:/hooks.example.com/",
+        "https:///hooks.example.com/",
+        "https://hooks.example.com/\r\nX-Evil: 1",
+        "https://hooks.example.com/\n",
+        "https://hooks.example.com/ ",
+        " https://hooks.example.com/",
+        "https://hooks.example.com/\x00",
+        "https://hooks.example.com/#fragment",
+        "https://hooks.example.com/%zz",
+        "https://hooks.example.com%2eevil.test/",
+        "https://hooks\u3002example\u3002com/",
+        "https://hook\u017f.example.com/",
+        "https://169.254.169.254/latest/meta-data/",
+        "http://localhost:9000/",
+        "http://0x7f000001:9000/",
+        "http://2130706433:9000/",
+        "http://127.1:9000/",
+        "http://[::1]:9000/",
+        "http://[::ffff:127.0.0.1]:9000/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:9000/_x",
+        "ftp://hooks.example.com/",
+        "javascript:alert(1)",
+        "https://hooks.example.com/" + "a" * 600,
+    ],
+)
+def test_anything_else_is_refused(url: str) -> None:
+    assert not allowed(url, HOSTS)
+
+
+def test_an_empty_list_allows_nothing_and_a_broken_entry_opens_nothing() -> None:
+    assert not allowed("https://hooks.example.com/", frozenset())
+    assert not allowed("https://evil.test/", frozenset({"", "*", "https://", "https://evil.test:0/", "evil.test/\n"}))
