@@ -148,7 +148,8 @@ class MemoryBroker(Publisher):
     def __init__(self, bindings: Mapping[tuple[str, str], Collection[str]], copies: int = 1) -> None:
         self._bindings = {address: set(queues) for address, queues in bindings.items()}
         self.queues: dict[str, deque[Wire]] = defaultdict(deque)
-        self.copies, self.is_down, self.arrived = copies, False, asyncio.Event()
+        self.copies, self.is_down = copies, False
+        self._arrived: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.published: list[tuple[str, str, Wire]] = []
 
     def bind(self, exchange: str, key: str, queue: str) -> None:
@@ -164,29 +165,46 @@ class MemoryBroker(Publisher):
         self.published.append((exchange, key, wire))
         for queue in queues:
             self.queues[queue].extend([wire] * self.copies)
-        self.arrived.set()
+            self._arrived[queue].set()
+
+    async def changed(self, queue: str) -> None:
+        """Returns when something has come into the queue since the last call."""
+        await self._arrived[queue].wait()
+        self._arrived[queue].clear()
 
 
 class MemoryHttp(Http):
     """Real ASGI applications, no sockets. A service in ``down`` refuses the connection."""
 
     def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
+        self._apps, self._down = apps, down
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        self.copies, self.lose_callbacks = 1, False
+        self.calls: list[str] = []
+
+    def connect(self) -> None:
         self._clients = {
-            name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}") for name, app in apps.items()
+            name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}")
+            for name, app in self._apps.items()
         }
-        self._down = down
-        self.copies = 1
-        self.lose_callbacks = False
+
+    def client(self, service: str) -> httpx.AsyncClient:
+        return self._clients[service]
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
     ) -> Response:
+        self.calls.append(f"{method} {service}{path}")
         if service in self._down:
             raise Unreachable(f"{service} is down")
         if self.lose_callbacks and path.startswith("/callbacks/"):
             raise Unreachable("the callback was lost")
-        for _ in range(self.copies):
-            response = await self._clients[service].request(method, path, headers=headers, content=body)
+        try:
+            async with asyncio.timeout(timeout_s):
+                for _ in range(self.copies):
+                    response = await self._clients[service].request(method, path, headers=headers, content=body)
+        except TimeoutError:
+            raise Unreachable(f"{service} did not answer in time", reason="timeout") from None
         return Response(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:

@@ -1,0 +1,238 @@
+"""All services in one process: real code and real HTTP stack, over a database, a broker and a network in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from litestar import Litestar
+
+from prebook.booking.app import SERVICE as BOOKING
+from prebook.contracts.booking import BookingView
+from prebook.contracts.plan import Coupling, Plan
+from prebook.coupling.inlets import Doors
+from prebook.coupling.routes import Transports, channels
+from prebook.coupling.waiters import Waiters
+from prebook.fleets.app import SERVICE as FLEETS
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS, SERVICES
+from prebook.http.app import application
+from prebook.http.doors import doors
+from prebook.matching.app import SERVICE as MATCHING
+from prebook.messaging.codec import decode
+from prebook.messaging.deadlines import Deadlines, Poller
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.notification.app import SERVICE as NOTIFICATION
+from prebook.patterns import addresses
+from prebook.pricing.app import SERVICE as PRICING
+from prebook.rabbit.inbound import queues_of
+from prebook.runtime.serve import Running, Service
+from prebook.runtime.settings import Settings
+from tests.booking.memory import MemoryBooking
+from tests.fleets.memory import MemoryFleets
+from tests.matching.memory import MemoryMatching
+from tests.memory import MemoryBroker, MemoryDatabase, MemoryHttp
+from tests.notification.memory import MemoryNotification
+from tests.pricing.memory import MemoryPricing
+
+STATES: Mapping[str, Callable[[], Any]] = {
+    "booking": MemoryBooking,
+    "pricing": MemoryPricing,
+    "matching": MemoryMatching,
+    "notification": MemoryNotification,
+    "fleets": MemoryFleets,
+}
+ALL: Mapping[str, Service[Any]] = {s.name: s for s in (BOOKING, PRICING, MATCHING, NOTIFICATION, FLEETS)}
+SECRETS = ("a secret of tests",)
+
+
+def settings(**changes: Any) -> Settings:
+    urls = {f"url_{name}": f"http://{name}" for name in SERVICES}
+    given = {"database_url": "postgresql+asyncpg://none", "amqp_url": "amqp://none", "couplings": "none", **urls}
+    return Settings(callback_secrets=SECRETS, allow_plan_override=True, **{**given, **changes})
+
+
+def policies(**changes: Any) -> dict[str, FlowPolicy]:
+    return {name: FlowPolicy(coupling=Coupling.ONE_WAY, **changes) for name in FLOWS}
+
+
+def bindings() -> dict[tuple[str, str], set[str]]:
+    """What the topology declares, as far as a broker of dictionaries needs it."""
+    bound: dict[tuple[str, str], set[str]] = {}
+    for flow in CATALOGUE:
+        bound[addresses.REQUESTS, flow.name] = {addresses.request_queue(flow.provider, flow.name)}
+        bound[addresses.EVENTS, addresses.asked(flow.name)] = {addresses.asked_queue(flow.provider, flow.name)}
+        bound[addresses.EVENTS, addresses.answered(flow.name)] = {addresses.answer_queue(flow.caller)}
+        bound[addresses.REPLIES, flow.caller] = {addresses.reply_queue(flow.caller)}
+    for told in ANNOUNCEMENTS:
+        queues = {addresses.fact_queue(name) for name in told.subscribers}
+        bound[addresses.EVENTS, addresses.fact(told.name)] = queues | {"archive"}
+    return bound
+
+
+@dataclass
+class Counted(Unwatched):
+    """Counts what the suite reports, by service and event."""
+
+    duplicates: int = 0
+    handled_flows: list[str] = field(default_factory=list)
+
+    def duplicate(self, envelope: Any) -> None:
+        del envelope
+        self.duplicates += 1
+
+    def handled(self, envelope: Any, seconds: float) -> None:
+        del seconds
+        self.handled_flows.append(envelope.flow)
+
+
+class World:
+    """``down`` is the set of services that neither answer, nor consume, nor relay."""
+
+    def __init__(self, *, copies: int = 1, deadline_s: float = 20.0, **setting: Any) -> None:
+        self.down: set[str] = set()
+        self.broker, self.watch = MemoryBroker(bindings(), copies), Counted()
+        self.db = {name: MemoryDatabase(STATES[name]()) for name in SERVICES}
+        self.policies, self.settings = policies(deadline_s=deadline_s), settings(**setting)
+        self.waiters = {name: Waiters() for name in SERVICES}
+        apps: dict[str, Litestar] = {}
+        self.http = MemoryHttp(apps, self.down)
+        self.endpoints: dict[str, Endpoint[Any]] = {}
+        self.relays: dict[str, Relay] = {}
+        self._jobs: list[Callable[[], Any]] = []
+        for name in SERVICES:
+            apps[name] = self._assemble(name)
+        self.http.connect()
+
+    def _assemble(self, name: str) -> Litestar:
+        service, waiters, database = ALL[name], self.waiters[name], self.db[name]
+        routes = channels(Transports(self.http, self.broker, self.policies, waiters, SECRETS))
+        endpoint: Endpoint[Any] = Endpoint(
+            name,
+            service.handlers(self.settings),
+            database.begin,
+            routes,
+            self.policies,
+            wake=lambda: self.relays[name].wake(),
+            watch=self.watch,
+        )
+        way_in = Doors(endpoint, waiters)
+
+        async def send(row: Any) -> None:
+            await self._up(name)
+            await way_in.send(row)
+
+        self.endpoints[name], self.relays[name] = endpoint, Relay(database, send, self.watch)
+        self._jobs += [
+            self.relays[name].run,
+            Deadlines(database, endpoint).run,
+            Poller(database, endpoint, routes).run,
+            *(lambda q=queue: self._consume(name, q, way_in) for queue in queues_of(name, self.policies)),
+        ]
+        running = Running(endpoint, database.begin, self.settings, self.policies)
+        own = service.api(running) if service.api else []
+        return application(
+            name,
+            [*own, *doors(name, way_in, self.policies, SECRETS)],
+            missing=_nothing_missing,
+            scraped=_nothing,
+            lifespan=_no_lifespan,
+        )
+
+    async def _up(self, name: str) -> None:
+        while name in self.down:
+            await asyncio.sleep(0.005)
+
+    async def _consume(self, name: str, queue: str, way_in: Doors) -> None:
+        waiting = self.broker.queues[queue]
+        while True:
+            await self._up(name)
+            if waiting:
+                await way_in.message(decode(waiting.popleft()))
+            else:
+                await self.broker.changed(queue)
+
+    async def __aenter__(self) -> "World":
+        self._tasks = [asyncio.create_task(job()) for job in self._jobs]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.http.close()
+
+    async def post(self, plan: Plan, *, key: str = "", **changes: Any) -> httpx.Response:
+        """POST /v1/bookings as a rider would."""
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        body = {**ride(), "couplings": {name: coupling.value for name, coupling in plan.items()}, **changes}
+        return await self.http.client("booking").post("/v1/bookings", json=body, headers=headers)
+
+    async def prebook(self, plan: Plan, **changes: Any) -> str:
+        """The id of a booking that was accepted."""
+        response = await self.post(plan, **changes)
+        assert response.status_code in (201, 202), response.text
+        booking_id: str = response.json()["id"]
+        return booking_id
+
+    async def view(self, booking_id: str) -> BookingView:
+        response = await self.http.client("booking").get(f"/v1/bookings/{booking_id}")
+        return _view(response.content)
+
+    async def settled(self, booking_id: str, *, within_s: float = 5.0) -> BookingView:
+        """The booking once it is settled and its rider knows."""
+        return await self.until(
+            booking_id, lambda view: view.settled and view.notified_at is not None, within_s=within_s
+        )
+
+    async def until(
+        self, booking_id: str, condition: Callable[[BookingView], bool], *, within_s: float = 5.0
+    ) -> BookingView:
+        view = await self.view(booking_id)
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition(view):
+                    await asyncio.sleep(0.002)
+                    view = await self.view(booking_id)
+        except TimeoutError:
+            raise AssertionError(f"not within {within_s} s: {view}") from None
+        return view
+
+
+def ride(**changes: Any) -> dict[str, Any]:
+    """A ride of 10 km that at least one fleet takes (seed 7)."""
+    at = (datetime.now(UTC) + timedelta(days=2)).replace(hour=12, minute=0, second=0, microsecond=0)
+    return {
+        "rider_id": "rosa",
+        "pickup": {"lat": 52.5, "lon": 13.4},
+        "dropoff": {"lat": 52.59, "lon": 13.4},
+        "pickup_at": at.isoformat(),
+        "vehicle_class": "standard",
+        "passengers": 1,
+        **changes,
+    }
+
+
+def _view(body: bytes) -> BookingView:
+    import msgspec
+
+    return msgspec.json.decode(body, type=BookingView)
+
+
+async def _nothing_missing() -> Mapping[str, str]:
+    return {}
+
+
+async def _nothing() -> None:
+    return None
+
+
+@asynccontextmanager
+async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
+    yield
