@@ -1,4 +1,4 @@
-"""Which driver is held for whom in which slot."""
+"""Which driver is held for whom in which slot, and replies that nobody could read."""
 
 from alembic import op
 
@@ -17,10 +17,20 @@ def upgrade() -> None:
             booking_id text NOT NULL,
             state text NOT NULL DEFAULT 'held' CHECK (state IN ('held', 'booked')),
             held_at timestamptz NOT NULL DEFAULT now(),
+            until timestamptz NOT NULL,
             PRIMARY KEY (fleet, driver, slot),
             UNIQUE (fleet, booking_id)
+        )""")
+    op.execute("""
+        CREATE TABLE fleets.unreadable_reply (
+            booking_id text NOT NULL,
+            fleet text NOT NULL,
+            excerpt text NOT NULL,
+            heard_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (booking_id, fleet)
         )""")
 
 
 def downgrade() -> None:
+    op.execute("DROP TABLE fleets.unreadable_reply")
     op.execute("DROP TABLE fleets.hold")

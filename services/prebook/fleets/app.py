@@ -1,6 +1,7 @@
 """Assembles fleets: which handler takes what."""
 
 from prebook.fleets.handlers import ask_partner, offer, offer_settled
+from prebook.fleets.partners.roster import partners
 from prebook.fleets.sql import FleetsSql
 from prebook.flows import ASK_FLEET, OFFER_SETTLED
 from prebook.messaging.outcome import Handlers, Step
@@ -10,7 +11,7 @@ from prebook.runtime.settings import Settings
 
 def handlers(settings: Settings) -> Handlers[FleetsSql]:
     return Handlers(
-        serves={ASK_FLEET: Step(offer, consult=ask_partner(settings.seed))},
+        serves={ASK_FLEET: Step(offer, consult=ask_partner(partners(settings.seed)))},
         hears={OFFER_SETTLED: Step(offer_settled)},
     )
 

@@ -1,33 +1,58 @@
 """Fleets' state on PostgreSQL."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import text
 
+from prebook.fleets.store import Hold
 from prebook.postgres.work import SqlWork
 
-# Looks before it takes, so that a conflict is rare; the primary key decides where two take at once.
+RACES = 4
+"""How often another booking may snatch the driver between look and take, before the offer is given up."""
+
+# Looks before it takes, so that a conflict is rare; the primary key decides where two take at once. Only that key is
+# named: a second hold of one booking in one fleet is a defect and must raise.
 HOLD = text("""
-    INSERT INTO hold (fleet, driver, slot, booking_id)
-    SELECT :fleet, candidate, :slot, :booking_id
+    INSERT INTO hold (fleet, driver, slot, booking_id, until)
+    SELECT CAST(:fleet AS text), candidate, CAST(:slot AS timestamptz), CAST(:booking_id AS text),
+        CAST(:until AS timestamptz)
     FROM unnest(CAST(:candidates AS text[])) WITH ORDINALITY AS tried (candidate, rank)
     WHERE NOT EXISTS (
-        SELECT FROM hold WHERE hold.fleet = :fleet AND hold.driver = candidate AND hold.slot = :slot)
+        SELECT FROM hold AS other
+        WHERE other.fleet = :fleet AND other.driver = candidate AND other.slot = :slot
+            AND (other.state = 'booked' OR other.until >= :now))
     ORDER BY rank LIMIT 1
-    ON CONFLICT DO NOTHING RETURNING driver""")
-BOOK = text("UPDATE hold SET state = 'booked' WHERE fleet = :fleet AND booking_id = :booking_id")
-RELEASE = text("DELETE FROM hold WHERE fleet = :fleet AND booking_id = :booking_id")
+    ON CONFLICT (fleet, driver, slot) DO UPDATE
+        SET booking_id = excluded.booking_id, until = excluded.until, held_at = now()
+        WHERE hold.state = 'held' AND hold.until < :now
+    RETURNING driver""")
+ALL_TAKEN = text("""
+    SELECT count(*) = cardinality(CAST(:candidates AS text[])) FROM hold
+    WHERE fleet = :fleet AND slot = :slot AND driver = ANY (CAST(:candidates AS text[]))
+        AND (state = 'booked' OR until >= :now)""")
+BOOK = text("""
+    UPDATE hold SET state = 'booked'
+    WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver""")
+RELEASE = text("DELETE FROM hold WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver")
+NOTE_UNREADABLE = text("""
+    INSERT INTO unreadable_reply (booking_id, fleet, excerpt) VALUES (:booking_id, :fleet, :excerpt)
+    ON CONFLICT (booking_id, fleet) DO NOTHING""")
 
 
 class FleetsSql(SqlWork):
-    async def hold(self, fleet: str, booking_id: str, slot: datetime, candidates: Sequence[str]) -> str | None:
-        values = {"fleet": fleet, "booking_id": booking_id, "slot": slot, "candidates": list(candidates)}
-        driver: str | None = await self._scalar(HOLD, **values)
-        return driver
+    async def hold(self, hold: Hold, candidates: Sequence[str]) -> str | None:
+        tried = {"fleet": hold.fleet, "slot": hold.slot, "now": hold.now, "candidates": list(candidates)}
+        for _ in range(RACES):
+            driver: str | None = await self._scalar(HOLD, **tried, booking_id=hold.booking_id, until=hold.until)
+            if driver is not None or await self._scalar(ALL_TAKEN, **tried):
+                return driver
+        return None
 
-    async def book(self, fleet: str, booking_id: str) -> None:
-        await self._run(BOOK, fleet=fleet, booking_id=booking_id)
+    async def book(self, fleet: str, driver: str, booking_id: str) -> None:
+        await self._run(BOOK, fleet=fleet, driver=driver, booking_id=booking_id)
 
-    async def release(self, fleet: str, booking_id: str) -> None:
-        await self._run(RELEASE, fleet=fleet, booking_id=booking_id)
+    async def release(self, fleet: str, driver: str, booking_id: str) -> None:
+        await self._run(RELEASE, fleet=fleet, driver=driver, booking_id=booking_id)
+
+    async def note_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
+        await self._run(NOTE_UNREADABLE, fleet=fleet, booking_id=booking_id, excerpt=excerpt)

@@ -1,21 +1,37 @@
-"""What fleets keep: which driver is held for whom in which slot."""
+"""What fleets keep: which driver is held for whom in which slot, and replies that nobody could read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from prebook.messaging.unit_of_work import UnitOfWork
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """For whom a driver is wanted. Unless booked by ``until``, the next one may take the driver."""
+
+    fleet: str
+    slot: datetime
+    booking_id: str
+    now: datetime
+    until: datetime
+
+
 class FleetsWork(UnitOfWork, Protocol):
-    async def hold(self, fleet: str, booking_id: str, slot: datetime, candidates: Sequence[str]) -> str | None:
-        """Hold the first of these drivers who is free in the slot; None where none is."""
+    async def hold(self, hold: Hold, candidates: Sequence[str]) -> str | None:
+        """Hold the first of these drivers who is free in the slot, or whose hold has run out; None: nobody is."""
         ...
 
-    async def book(self, fleet: str, booking_id: str) -> None:
-        """The offer was taken: what is held stays held."""
+    async def book(self, fleet: str, driver: str, booking_id: str) -> None:
+        """The offer was taken: what is held stays held. Harmless where nothing is held."""
         ...
 
-    async def release(self, fleet: str, booking_id: str) -> None:
+    async def release(self, fleet: str, driver: str, booking_id: str) -> None:
         """The offer was not taken, or given back. Harmless where nothing is held."""
+        ...
+
+    async def note_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
+        """Keep the evidence; how many there are is how often a partner was not understood."""
         ...

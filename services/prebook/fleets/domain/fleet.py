@@ -1,62 +1,34 @@
-"""The fleets, and what a seed makes of a ride. The same ride gets the same replies, whatever booking asks for it."""
+"""The fleets that we know, the slots of the day, and which drivers to try for a booking."""
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from prebook.contracts.fleets import AskFleet
+CANDIDATES = 32
+"""How many drivers are tried for one offer; with nine in ten taken, one offer in thirty finds none."""
 
-SLOT = timedelta(minutes=15)
-CANDIDATES = 8
+HOLD = timedelta(minutes=2)
+"""How long an offered driver is kept without a word. Well over the deadline of an auction: a hold that grows older
+was offered to somebody who had stopped waiting, and nobody will ever settle it."""
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """How a partner behaves. Latencies are seconds, acceptance a share of the rides."""
-
     name: str
-    acceptance: float
-    fastest_s: float
-    slowest_s: float
-    nearest_min: int
-    farthest_min: int
     drivers: int = 3000
 
 
-FLEETS = {
-    fleet.name: fleet
-    for fleet in (
-        Fleet("ada", 0.80, 0.005, 0.020, 3, 12),
-        Fleet("borealis", 0.70, 0.010, 0.040, 2, 15),
-        Fleet("cargo", 0.60, 0.020, 0.080, 5, 20),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Numbers in [0, 1) that belong to one fleet and one ride."""
-
-    accepts: float
-    nearness: float
-    slowness: float
-
-
-def chance_of(seed: int, ask: AskFleet) -> Chance:
-    where = f"{ask.pickup.lat:.5f},{ask.pickup.lon:.5f}"
-    ride = f"{seed}|{ask.fleet}|{where}|{slot_of(ask.pickup_at).isoformat()}|{ask.vehicle_class}|{ask.passengers}"
-    digest = hashlib.blake2b(ride.encode(), digest_size=24).digest()
-    accepts, nearness, slowness = (int.from_bytes(digest[at : at + 8], "big") / 2**64 for at in (0, 8, 16))
-    return Chance(accepts, nearness, slowness)
+FLEETS = {fleet.name: fleet for fleet in (Fleet("ada"), Fleet("borealis"), Fleet("cargo"))}
 
 
 def slot_of(at: datetime) -> datetime:
-    """Start of the quarter of an hour."""
-    return at - timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
+    """Start of the quarter of an hour, UTC."""
+    utc = at.astimezone(UTC)
+    return utc.replace(minute=utc.minute - utc.minute % 15, second=0, microsecond=0)
 
 
-def candidates(fleet: Fleet, booking_id: str, attempt: int) -> list[str]:
-    """Drivers to try for this booking, in order; another few on each attempt."""
-    digest = hashlib.blake2b(f"{fleet.name}|{booking_id}|{attempt}".encode(), digest_size=8).digest()
+def candidates(fleet: Fleet, booking_id: str) -> list[str]:
+    """Drivers to try for this booking, in order, each once; bookings start at different places of the pool."""
+    digest = hashlib.blake2b(f"{fleet.name}|{booking_id}".encode(), digest_size=8).digest()
     first = int.from_bytes(digest, "big")
-    return [f"{fleet.name}-{(first + step * 7) % fleet.drivers:04d}" for step in range(CANDIDATES)]
+    return [f"{fleet.name}-{(first + step) % fleet.drivers:04d}" for step in range(min(CANDIDATES, fleet.drivers))]
