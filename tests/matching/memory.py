@@ -1,0 +1,39 @@
+"""Matching's state over plain dicts, with the keys that the tables have."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from prebook.matching.domain.auction import Auction, Offer
+
+
+class TwoDrivers(Exception):
+    """A booking would have got a second driver: the table's key says no, and so does this."""
+
+
+@dataclass
+class MemoryMatching:
+    auctions: dict[str, Auction] = field(default_factory=dict)
+    assignments: dict[tuple[str, datetime], str] = field(default_factory=dict)
+    """(driver, slot) -> booking id."""
+
+    async def open_auction(self, auction: Auction) -> bool:
+        return self.auctions.setdefault(auction.booking_id, auction) is auction
+
+    async def auction(self, booking_id: str) -> Auction | None:
+        return self.auctions.get(booking_id)
+
+    async def save(self, auction: Auction) -> None:
+        self.auctions[auction.booking_id] = auction
+
+    async def assign(self, booking_id: str, offer: Offer) -> bool:
+        if (offer.driver, offer.slot) in self.assignments:
+            return False
+        if booking_id in self.assignments.values():
+            raise TwoDrivers(booking_id)
+        self.assignments[offer.driver, offer.slot] = booking_id
+        return True
+
+    async def free(self, booking_id: str) -> bool:
+        before = len(self.assignments)
+        self.assignments = {key: value for key, value in self.assignments.items() if value != booking_id}
+        return len(self.assignments) < before
