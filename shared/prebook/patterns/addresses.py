@@ -11,6 +11,9 @@ REDELIVER = "prebook.redeliver"
 PARKING = "prebook.parking"
 """Set aside; routing key = the queue it comes from."""
 PARKED_QUEUE = "prebook.parked"
+ARCHIVE_QUEUE = "prebook.archive"
+"""A stream of every fact: a fact that nobody subscribes to yet still has somewhere to go."""
+VHOST = "prebook"
 
 
 def asked(flow: str) -> str:
@@ -48,3 +51,8 @@ def answer_queue(caller: str) -> str:
 
 def fact_queue(subscriber: str) -> str:
     return f"{subscriber}.facts"
+
+
+def user(service: str) -> str:
+    """The service's own user at the broker."""
+    return f"prebook_{service}"

@@ -1,0 +1,63 @@
+"""Who may do what at the broker: the least that the model's grants and consumers need."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prebook.patterns import addresses
+from prebook.topology.recovery import exactly
+from prebook.topology.values import Topology
+
+NOTHING = exactly()
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """Regular expressions over exchanges and queues. Services declare nothing: that is the deploy's job."""
+
+    user: str
+    write: str
+    read: str
+    configure: str = NOTHING
+
+
+@dataclass(frozen=True, order=True)
+class TopicPermission:
+    """Regular expressions over routing keys of one exchange."""
+
+    user: str
+    exchange: str
+    write: str
+    read: str = NOTHING
+
+
+def services(topology: Topology) -> tuple[str, ...]:
+    """Every service that publishes or consumes."""
+    return tuple(sorted({g.service for g in topology.grants} | {q.consumer for q in topology.consumed()}))
+
+
+def permissions(topology: Topology) -> frozenset[Permission]:
+    return frozenset(
+        Permission(
+            addresses.user(service),
+            write=exactly(*_exchanges(topology, service)),
+            read=exactly(*(queue.name for queue in topology.consumed() if queue.consumer == service)),
+        )
+        for service in services(topology)
+    )
+
+
+def topic_permissions(topology: Topology) -> frozenset[TopicPermission]:
+    """One for every exchange that a service may write to: where there is none, the broker allows every key."""
+    return frozenset(
+        TopicPermission(addresses.user(service), exchange, exactly(*_keys(topology, service, exchange)))
+        for service in services(topology)
+        for exchange in _exchanges(topology, service)
+    )
+
+
+def _exchanges(topology: Topology, service: str) -> Iterable[str]:
+    return {grant.exchange for grant in topology.grants if grant.service == service}
+
+
+def _keys(topology: Topology, service: str, exchange: str) -> Iterable[str]:
+    return {g.key for g in topology.grants if (g.service, g.exchange) == (service, exchange)}

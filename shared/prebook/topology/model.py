@@ -1,0 +1,122 @@
+"""The topology, derived from flows and couplings: declaring, drawing, checking and documenting read this one value."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, Announcement, Flow
+from prebook.patterns import addresses
+from prebook.topology.recovery import with_recovery
+from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology, arguments
+
+Flows = Iterable[Flow[Any, Any]]
+Announcements = Iterable[Announcement[Any]]
+
+ARCHIVE = Queue(addresses.ARCHIVE_QUEUE, arguments(x_queue_type="stream"))
+
+
+def suite_topology(
+    backoffs: Iterable[float], flows: Flows = CATALOGUE, announcements: Announcements = ANNOUNCEMENTS
+) -> Topology:
+    """Everything that the running suite needs: it serves all couplings side by side. ``backoffs`` in seconds."""
+    parts = [plan(flow) for flow in flows for plan in PLANS.values()]
+    return with_recovery(joined([*parts, *(told(a) for a in announcements)]), backoffs)
+
+
+def topology_of(plan: Plan, flows: Flows = CATALOGUE, announcements: Announcements = ANNOUNCEMENTS) -> Topology:
+    """What one plan uses, for a picture of it."""
+    return joined([*(PLANS[plan[flow.name]](flow) for flow in flows), *(told(a) for a in announcements)])
+
+
+def joined(parts: Iterable[Topology]) -> Topology:
+    whole = Topology()
+    for part in parts:
+        whole |= part
+    return whole
+
+
+def told(announcement: Announcement[Any]) -> Topology:
+    """A fact for each subscriber, and for the archive: a mandatory publish needs at least one queue."""
+    key, name = addresses.fact(announcement.name), announcement.name
+    grant = Grant(announcement.publisher, addresses.EVENTS, key)
+    parts = [_passed(name, grant, addresses.fact_queue(s), s, Leg.TELL) for s in sorted(announcement.subscribers)]
+    kept = Topology(
+        exchanges=frozenset({Exchange(addresses.EVENTS)}),
+        queues=frozenset({ARCHIVE}),
+        bindings=frozenset({Binding(addresses.EVENTS, key, ARCHIVE.name)}),
+        grants=frozenset({grant}),
+        links=frozenset(_pushed(name, Leg.TELL, (grant.service, grant.exchange, ARCHIVE.name), key)),
+    )
+    return joined([*parts, kept])
+
+
+def _sync_api(flow: Flow[Any, Any]) -> Topology:
+    """The answer comes in the response: the caller waits for it, so it is the caller's to pull."""
+    return Topology(links=frozenset({_posted(flow, "200"), _returned(flow, Leg.ANSWER, _answers(flow))}))
+
+
+def _async_api(flow: Flow[Any, Any]) -> Topology:
+    callback = Link(flow.name, Leg.ANSWER, 0, flow.provider, flow.caller, f"signed callback: {_answers(flow)}", False)
+    poll = _returned(flow, Leg.POLL, "GET operation, where the callback is lost")
+    return Topology(links=frozenset({_posted(flow, "202 + Location"), callback, poll}))
+
+
+def _one_way(flow: Flow[Any, Any]) -> Topology:
+    ask = Grant(flow.caller, addresses.EVENTS, addresses.asked(flow.name))
+    answer = Grant(flow.provider, addresses.EVENTS, addresses.answered(flow.name))
+    return joined(
+        (
+            _passed(flow.name, ask, addresses.asked_queue(flow.provider, flow.name), flow.provider, Leg.ASK),
+            _passed(flow.name, answer, addresses.answer_queue(flow.caller), flow.caller, Leg.ANSWER),
+        )
+    )
+
+
+def _request_reply(flow: Flow[Any, Any]) -> Topology:
+    ask = Grant(flow.caller, addresses.REQUESTS, flow.name)
+    answer = Grant(flow.provider, addresses.REPLIES, flow.caller)
+    return joined(
+        (
+            _passed(flow.name, ask, addresses.request_queue(flow.provider, flow.name), flow.provider, Leg.ASK),
+            _passed(flow.name, answer, addresses.reply_queue(flow.caller), flow.caller, Leg.ANSWER),
+        )
+    )
+
+
+PLANS: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
+    Coupling.SYNC_API: _sync_api,
+    Coupling.ASYNC_API: _async_api,
+    Coupling.ONE_WAY: _one_way,
+    Coupling.REQUEST_REPLY: _request_reply,
+}
+"""What each coupling contributes to the topology; a further coupling is one line here."""
+
+
+def _passed(lane: str, grant: Grant, queue: str, consumer: str, leg: Leg) -> Topology:
+    """By the broker: pushed as far as the queue, and taken from there at the consumer's pace."""
+    pushed = _pushed(lane, leg, (grant.service, grant.exchange, queue), grant.key)
+    return Topology(
+        exchanges=frozenset({Exchange(grant.exchange)}),
+        queues=frozenset({Queue(queue, consumer=consumer)}),
+        bindings=frozenset({Binding(grant.exchange, grant.key, queue)}),
+        grants=frozenset({grant}),
+        links=frozenset({*pushed, Link(lane, leg, 2, queue, consumer, "", True)}),
+    )
+
+
+def _pushed(lane: str, leg: Leg, path: tuple[str, str, str], key: str) -> list[Link]:
+    source, exchange, queue = path
+    return [Link(lane, leg, 0, source, exchange, key, False), Link(lane, leg, 1, exchange, queue, "", False)]
+
+
+def _posted(flow: Flow[Any, Any], status: str) -> Link:
+    label = f"POST {flow.request.__name__} → {status}"
+    return Link(flow.name, Leg.ASK, 0, flow.caller, flow.provider, label, False)
+
+
+def _returned(flow: Flow[Any, Any], leg: Leg, label: str) -> Link:
+    return Link(flow.name, leg, 0, flow.provider, flow.caller, label, True)
+
+
+def _answers(flow: Flow[Any, Any]) -> str:
+    return " | ".join(answer.__name__ for answer in flow.answers)

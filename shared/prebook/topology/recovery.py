@@ -1,0 +1,105 @@
+"""What every consumed queue gets beside its messages: the delay ladder, the way back, parking, limits.
+
+Limits are policies, not arguments: an operator can change them without deleting a queue. A policy's
+dead-letter routing key is one value and a queue has one policy, so each queue has a policy of its own.
+"""
+
+import re
+from collections.abc import Iterable
+
+from prebook.patterns import addresses
+from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
+
+LONGEST_QUEUE = 50_000
+"""Messages; a publisher is refused beyond it, and waits with its outbox."""
+DELIVERY_LIMIT = 20
+"""For crash loops alone: services count their own attempts, and use fewer. The default differs by version."""
+NO_DELIVERY_LIMIT = 1_000_000
+"""Looking into parked messages returns them, and one too many returns would drop them without a trace."""
+ARCHIVE_AGE = "7D"
+ARCHIVE_BYTES = 1_000_000_000
+ARCHIVE_SEGMENT_BYTES = 50_000_000
+"""Retention removes whole segments only."""
+
+PARKED = Queue(addresses.PARKED_QUEUE)
+
+
+def with_recovery(flowing: Topology, backoffs: Iterable[float]) -> Topology:
+    """``backoffs`` in seconds: one rung for each."""
+    pauses = sorted(set(backoffs))
+    whole = flowing | _parking() | _archive_limits(flowing)
+    for pause in pauses:
+        whole |= _rung(pause)
+    for queue in flowing.consumed():
+        whole |= _recovered(queue, pauses)
+    return whole
+
+
+def exactly(*names: str) -> str:
+    """A regular expression that matches these names and nothing else; ``^$``, which matches none, for no names."""
+    return f"^({'|'.join(re.escape(name) for name in sorted(names))})$" if names else "^$"
+
+
+def _recovered(queue: Queue, pauses: Iterable[float]) -> Topology:
+    """Its consumer may send its messages to the delays and to parking, under the queue's own name."""
+    places = [addresses.PARKING, *map(addresses.delay, pauses)]
+    return Topology(
+        exchanges=frozenset({Exchange(addresses.REDELIVER)}),
+        bindings=frozenset({Binding(addresses.REDELIVER, queue.name, queue.name)}),
+        policies=frozenset({_policy(queue.name, _consumed(queue.name))}),
+        grants=frozenset(Grant(queue.consumer, place, queue.name) for place in places),
+    )
+
+
+def _rung(pause_s: float) -> Topology:
+    """No dead-letter routing key: a message keeps the one it was published with, the queue to return to."""
+    name = addresses.delay(pause_s)
+    limits = arguments(
+        message_ttl=round(pause_s * 1000),
+        dead_letter_exchange=addresses.REDELIVER,
+        dead_letter_strategy="at-least-once",
+        delivery_limit=DELIVERY_LIMIT,
+        max_length=LONGEST_QUEUE,
+        overflow="reject-publish",
+    )
+    return _caught(name, Queue(name), limits)
+
+
+def _parking() -> Topology:
+    """Without a length limit: what cannot be parked would be stuck unseen where it came from."""
+    limits = arguments(delivery_limit=NO_DELIVERY_LIMIT)
+    return _caught(addresses.PARKING, PARKED, limits)
+
+
+def _caught(exchange: str, queue: Queue, limits: Arguments) -> Topology:
+    return Topology(
+        exchanges=frozenset({Exchange(exchange)}),
+        queues=frozenset({queue}),
+        bindings=frozenset({Binding(exchange, "#", queue.name)}),
+        policies=frozenset({_policy(queue.name, limits)}),
+    )
+
+
+def _consumed(queue: str) -> Arguments:
+    return arguments(
+        delivery_limit=DELIVERY_LIMIT,
+        dead_letter_exchange=addresses.PARKING,
+        dead_letter_routing_key=queue,
+        dead_letter_strategy="at-least-once",
+        max_length=LONGEST_QUEUE,
+        overflow="reject-publish",
+    )
+
+
+def _archive_limits(flowing: Topology) -> Topology:
+    limits = arguments(
+        max_age=ARCHIVE_AGE,
+        max_length_bytes=ARCHIVE_BYTES,
+        stream_max_segment_size_bytes=ARCHIVE_SEGMENT_BYTES,
+    )
+    kept = any(queue.name == addresses.ARCHIVE_QUEUE for queue in flowing.queues)
+    return Topology(policies=frozenset({_policy(addresses.ARCHIVE_QUEUE, limits)} if kept else ()))
+
+
+def _policy(queue: str, definition: Arguments) -> Policy:
+    return Policy(queue, exactly(queue), definition)

@@ -1,0 +1,100 @@
+"""What a broker holds and what a picture shows, as values. A topology is joined from parts by ``|``."""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Self
+
+Arguments = tuple[tuple[str, str | int], ...]
+"""Sorted pairs: equal arguments are equal values, and can be members of a set."""
+
+
+def arguments(**pairs: str | int) -> Arguments:
+    """``arguments(x_queue_type="quorum")`` is ``(("x-queue-type", "quorum"),)``."""
+    return tuple(sorted((name.replace("_", "-"), value) for name, value in pairs.items()))
+
+
+QUORUM = arguments(x_queue_type="quorum")
+
+
+@dataclass(frozen=True, order=True)
+class Exchange:
+    name: str
+    type: str = "topic"
+    durable: bool = True
+
+
+@dataclass(frozen=True, order=True)
+class Queue:
+    """``consumer`` is the service that takes from it; the broker does not know that, so it is not compared."""
+
+    name: str
+    arguments: Arguments = QUORUM
+    durable: bool = True
+    consumer: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, order=True)
+class Binding:
+    exchange: str
+    key: str
+    queue: str
+
+
+@dataclass(frozen=True, order=True)
+class Policy:
+    """``pattern`` is a regular expression over queue names."""
+
+    name: str
+    pattern: str
+    definition: Arguments
+    apply_to: str = "queues"
+    priority: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Grant:
+    """``service`` may publish to ``exchange`` with exactly this routing key."""
+
+    service: str
+    exchange: str
+    key: str
+
+
+class Leg(StrEnum):
+    """Which way a link goes in its lane."""
+
+    ASK = "ask"
+    ANSWER = "answer"
+    POLL = "poll"
+    TELL = "tell"
+
+
+@dataclass(frozen=True, order=True)
+class Link:
+    """One arrow. Data goes from source to target; ``pulled`` says that the target decides when."""
+
+    lane: str
+    """The flow or the announcement that it belongs to."""
+    leg: Leg
+    step: int
+    source: str
+    target: str
+    label: str
+    pulled: bool
+
+
+@dataclass(frozen=True)
+class Topology:
+    exchanges: frozenset[Exchange] = frozenset()
+    queues: frozenset[Queue] = frozenset()
+    bindings: frozenset[Binding] = frozenset()
+    policies: frozenset[Policy] = frozenset()
+    grants: frozenset[Grant] = frozenset()
+    links: frozenset[Link] = frozenset()
+
+    def __or__(self, other: Self) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
+
+    def consumed(self) -> tuple[Queue, ...]:
+        """The queues that services take from, by name."""
+        return tuple(sorted(queue for queue in self.queues if queue.consumer))
