@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import httpx
+import msgspec
 from litestar import Litestar
 
 from prebook.booking.app import SERVICE as BOOKING
@@ -158,7 +159,7 @@ class World:
             else:
                 await self.broker.changed(queue)
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(job()) for job in self._jobs]
         return self
 
@@ -220,8 +221,6 @@ def ride(**changes: Any) -> dict[str, Any]:
 
 
 def _view(body: bytes) -> BookingView:
-    import msgspec
-
     return msgspec.json.decode(body, type=BookingView)
 
 

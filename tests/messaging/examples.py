@@ -1,0 +1,29 @@
+"""Envelopes to test with."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prebook.contracts.notification import Notice, NotifyRider
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+from prebook.messaging.envelope import Envelope, Kind, message_id
+from prebook.patterns import trace
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
+
+
+def request(conversation: str = "b1", **changes: Any) -> Envelope:
+    given: dict[str, Any] = {
+        "id": message_id(conversation, "notify_rider", "confirmed"),
+        "kind": Kind.REQUEST,
+        "flow": "notify_rider",
+        "body": NotifyRider(rider_id="rosa", notice=Notice.CONFIRMED, text="see you at eight"),
+        "source": "booking",
+        "conversation": conversation,
+        "time": NOW,
+        "plan": PLAN,
+        "expires_at": NOW + timedelta(days=3650),
+        "traceparent": trace.started(),
+    }
+    return Envelope(**{**given, **changes})

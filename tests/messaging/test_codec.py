@@ -1,0 +1,98 @@
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebook.contracts.message import Unavailable
+from prebook.messaging.codec import LONGEST_BODY, Malformed, Wire, decode, encode
+from prebook.messaging.envelope import Kind, key_of, message_id
+from tests.messaging.examples import NOW, request
+
+WIRE = encode(request())
+
+
+def test_what_is_encoded_comes_back_whole() -> None:
+    envelope = replace(request(), reply_to="booking", attempt=3, extra={"prebook-x-key": "asked.notify_rider"})
+
+    assert decode(encode(envelope)) == envelope
+
+
+def test_an_answer_and_a_missing_answer_come_back_whole() -> None:
+    answer = request().answered(Unavailable(reason="deadline"), source="notification", at=NOW)
+
+    assert decode(encode(answer)) == answer
+    assert answer.id == "b1.notify_rider.confirmed.answer"
+
+
+def test_it_speaks_cloud_events() -> None:
+    headers = WIRE.headers
+
+    assert headers["ce-specversion"] == "1.0"
+    assert headers["ce-type"] == "prebook.notify_rider.v1"
+    assert headers["ce-source"] == "/prebook/booking"
+    assert headers["ce-partitionkey"] == headers["ce-subject"] == "b1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "cause"),
+    [
+        ({"ce-type": "prebook.notify_rider.v2"}, "unknown_type"),
+        ({"ce-type": ""}, "missing_header"),
+        ({"ce-type": "prebook.fare_quoted.v1"}, "wrong_schema"),
+        ({"ce-id": "a b"}, "bad_header"),
+        ({"ce-subject": "x" * 300}, "bad_header"),
+        ({"ce-time": "yesterday"}, "bad_header"),
+        ({"prebook-kind": "rumour"}, "bad_header"),
+        ({"prebook-flow": "nonsense"}, "unexpected_type"),
+        ({"prebook-kind": "answer"}, "unexpected_type"),
+        ({"prebook-plan": "quote_fare=pigeon"}, "bad_header"),
+        ({"prebook-plan": "all=one_way"}, "bad_header"),
+        ({"prebook-attempt": "-1"}, "bad_header"),
+        ({"prebook-attempt": "9" * 5000}, "bad_header"),
+        ({"prebook-expires-at": "never"}, "bad_header"),
+    ],
+)
+def test_a_wrong_header_is_malformed_and_says_how(headers: dict[str, str], cause: str) -> None:
+    with pytest.raises(Malformed) as failure:
+        decode(Wire({**WIRE.headers, **headers}, WIRE.body))
+
+    assert failure.value.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"", "bad_json"),
+        (b"{", "bad_json"),
+        (b"\xff\xfe", "bad_json"),
+        (b"[" * 100_000, "wrong_schema"),
+        (b"{}", "wrong_schema"),
+        (b'{"rider_id":"r","notice":"confirmed","text":"t","extra":1}', "wrong_schema"),
+        (b'{"rider_id":"r","notice":"shouted","text":"t"}', "wrong_schema"),
+        (b" " * (LONGEST_BODY + 1), "too_large"),
+    ],
+)
+def test_a_wrong_body_is_malformed_and_says_how(body: bytes, cause: str) -> None:
+    with pytest.raises(Malformed) as failure:
+        decode(Wire(WIRE.headers, body))
+
+    assert failure.value.cause == cause
+
+
+@given(st.dictionaries(st.sampled_from(sorted(WIRE.headers)), st.text(max_size=40)), st.binary(max_size=200))
+def test_nothing_that_arrives_raises_anything_else(headers: dict[str, str], body: bytes) -> None:
+    for wire in (Wire({**WIRE.headers, **headers}, WIRE.body), Wire(WIRE.headers, body), Wire(headers, body)):
+        with contextlib.suppress(Malformed):
+            decode(wire)
+
+
+@pytest.mark.parametrize("key", ["", "ada", "confirmed.2"])
+def test_the_key_of_a_question_is_the_key_of_its_answer(key: str) -> None:
+    asked: Any = replace(request(), id=message_id("b1", "notify_rider", key))
+
+    assert key_of(asked) == key
+    assert key_of(asked.answered(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
+    assert asked.kind is Kind.REQUEST

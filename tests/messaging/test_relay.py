@@ -1,0 +1,137 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.endpoint import utc_now
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import WINDOW, Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Posting
+from tests.conditions import becomes
+from tests.memory import MemoryDatabase
+from tests.messaging.examples import request
+
+
+async def staged(database: MemoryDatabase, *ids: str, lane: str = "broker", expired: bool = False) -> None:
+    now = utc_now()
+    expires = now + timedelta(seconds=-1 if expired else 60)
+    async with database.begin() as work:
+        await work.post([Posting(request(id=name, expires_at=expires), lane, now) for name in ids])
+
+
+@asynccontextmanager
+async def running(database: MemoryDatabase, send: Callable[[Claimed], Awaitable[None]]) -> AsyncIterator[Relay]:
+    relay = Relay(database, send, Unwatched())
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def states(database: MemoryDatabase) -> dict[str, str]:
+    return {name: row.state for name, row in database.tables.outbox.items()}
+
+
+async def test_it_sends_in_order_what_was_committed() -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    await staged(database, *(f"m{n}" for n in range(50)))
+    async with running(database, send):
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+
+    assert seen == [f"m{n}" for n in range(50)]
+
+
+async def test_a_wake_up_is_faster_than_the_poll() -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    async with running(database, send) as relay:
+        await asyncio.sleep(0.05)
+        await staged(database, "m1")
+        relay.wake()
+        await becomes(lambda: seen == ["m1"], within_s=0.2)
+
+
+async def test_what_cannot_be_sent_now_is_sent_later() -> None:
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) < 3:
+            raise Unreachable("not yet")
+
+    await staged(database, "m1")
+    async with running(database, send) as relay:
+        await becomes(lambda: (relay.wake() or True) and states(database) == {"m1": "sent"})
+
+    assert tries == ["m1"] * 3
+    assert database.tables.outbox["m1"].failures == 2
+
+
+async def test_what_can_never_be_sent_ends_in_a_named_state() -> None:
+    database = MemoryDatabase(None)
+
+    async def send(_: Claimed) -> None:
+        raise Undeliverable("routes to no queue")
+
+    await staged(database, "m1")
+    async with running(database, send):
+        await becomes(lambda: states(database) == {"m1": "undeliverable"})
+
+    assert database.tables.outbox["m1"].error == "routes to no queue"
+
+
+async def test_what_nobody_waits_for_is_not_sent() -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    await staged(database, "m1", expired=True)
+    async with running(database, send):
+        await becomes(lambda: states(database) == {"m1": "expired"})
+
+    assert seen == []
+
+
+async def test_a_hanging_lane_does_not_hold_another() -> None:
+    database, seen, never = MemoryDatabase(None), list[str](), asyncio.Event()
+
+    async def send(row: Claimed) -> None:
+        if row.lane == "http:pricing":
+            await never.wait()
+        seen.append(row.envelope.id)
+
+    await staged(database, *(f"slow{n}" for n in range(WINDOW)), lane="http:pricing")
+    async with running(database, send) as relay:
+        await asyncio.sleep(0.05)
+        await staged(database, "quick")
+        relay.wake()
+        await becomes(lambda: seen == ["quick"])
+        never.set()
+
+
+async def test_a_cancelled_send_that_nobody_asked_for_does_not_end_the_relay() -> None:
+    """A client that loses its peer cancels the waiter of a confirm; see the publisher for how that is told apart."""
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) == 1:
+            raise ConnectionResetError("peer is gone")
+
+    await staged(database, "m1")
+    async with running(database, send) as relay:
+        await becomes(lambda: (relay.wake() or True) and states(database) == {"m1": "sent"})
+
+    assert len(tries) == 2

@@ -1,0 +1,39 @@
+import pytest
+
+from prebook.patterns.signature import TOLERANCE_S, Forged, sign, verify
+
+SECRETS = ("new", "old")
+NOW = 1_800_000_000
+BODY = b'{"fare":1}'
+
+
+def test_what_we_sign_we_believe() -> None:
+    assert verify(SECRETS, sign(SECRETS, "m1", NOW, BODY), BODY, now_s=NOW) == "m1"
+
+
+def test_the_secret_before_the_newest_is_still_good() -> None:
+    assert verify(SECRETS, sign(("old",), "m1", NOW, BODY), BODY, now_s=NOW) == "m1"
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "now"),
+    [
+        ({"webhook-id": "m2"}, BODY, NOW),
+        ({"webhook-timestamp": str(NOW + 1)}, BODY, NOW),
+        ({"webhook-signature": "v1,AAAA"}, BODY, NOW),
+        ({"webhook-signature": ""}, BODY, NOW),
+        ({"webhook-timestamp": "soon"}, BODY, NOW),
+        ({"webhook-timestamp": ""}, BODY, NOW),
+        ({}, BODY + b" ", NOW),
+        ({}, BODY, NOW + TOLERANCE_S + 1),
+        ({}, BODY, NOW - TOLERANCE_S - 1),
+    ],
+)
+def test_anything_else_is_forged(change: dict[str, str], body: bytes, now: float) -> None:
+    with pytest.raises(Forged):
+        verify(SECRETS, {**sign(SECRETS, "m1", NOW, BODY), **change}, body, now_s=now)
+
+
+def test_a_foreign_secret_is_forged() -> None:
+    with pytest.raises(Forged, match="none of the active secrets"):
+        verify(SECRETS, sign(("stolen",), "m1", NOW, BODY), BODY, now_s=NOW)
