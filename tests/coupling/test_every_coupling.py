@@ -1,0 +1,116 @@
+"""What every coupling must do, selected by what it promises and never by its name."""
+
+import pytest
+
+from prebook.contracts.booking import State
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import FLOWS
+from tests.world import World
+
+
+def everywhere(coupling: Coupling) -> Plan:
+    return dict.fromkeys(FLOWS, coupling)
+
+
+every_coupling = pytest.mark.parametrize("coupling", Coupling)
+
+
+@every_coupling
+async def test_only_inline_answers_settle_before_the_rider_has_the_response(coupling: Coupling) -> None:
+    async with World() as world:
+        response = await world.post(everywhere(coupling))
+        traits = world.endpoints["booking"].channels[coupling].traits
+
+    assert response.status_code == (201 if traits.answers_inline else 202)
+    assert response.json()["settled"] is traits.answers_inline
+
+
+@every_coupling
+async def test_a_provider_that_is_away_and_comes_back(coupling: Coupling) -> None:
+    """Direct calls fail the ride; everything with an outbox waits and goes on."""
+    async with World() as world:
+        world.down.add("pricing")
+        booking = await world.prebook(everywhere(coupling))
+        traits = world.endpoints["booking"].channels[coupling].traits
+        meanwhile = await world.view(booking)
+        world.down.clear()
+        after = await world.settled(booking)
+
+    if traits.uses_outbox:
+        assert (meanwhile.state, after.state) == (State.REQUESTED, State.CONFIRMED)
+    else:
+        assert after.state is State.FAILED
+
+
+@every_coupling
+async def test_what_is_delivered_three_times_has_one_effect(coupling: Coupling) -> None:
+    async with World(copies=3) as world:
+        world.http.copies = 3
+        booking = await world.prebook(everywhere(coupling))
+        ride = await world.settled(booking)
+        deliveries = world.db["notification"].tables.state
+
+    assert world.watch.duplicates > 0
+    assert [change.state for change in ride.history].count(State.CONFIRMED) == 1
+    assert len(deliveries.log) == 1
+
+
+@every_coupling
+async def test_what_is_never_answered_is_settled_by_its_deadline(coupling: Coupling) -> None:
+    async with World(deadline_s=0.4) as world:
+        booking = await world.prebook(everywhere(coupling))
+        await world.settled(booking)
+        world.down.add("pricing")
+        silent = await world.prebook(everywhere(coupling))
+        ride = await world.until(silent, lambda view: view.settled)
+
+    assert ride.state in (State.EXPIRED, State.FAILED)
+    assert ride.fare is None
+
+
+@every_coupling
+async def test_a_broker_that_is_away_stops_only_who_needs_it(coupling: Coupling) -> None:
+    async with World() as world:
+        world.broker.is_down = True
+        booking = await world.prebook(everywhere(coupling))
+        traits = world.endpoints["booking"].channels[coupling].traits
+        if not traits.needs_broker_up:
+            ride = await world.settled(booking)
+        else:
+            assert not (await world.view(booking)).settled
+            world.broker.is_down = False
+            ride = await world.settled(booking)
+
+    assert ride.state is State.CONFIRMED
+
+
+@every_coupling
+async def test_a_ride_that_is_too_far_is_rejected(coupling: Coupling) -> None:
+    async with World() as world:
+        booking = await world.prebook(everywhere(coupling), dropoff={"lat": 48.1, "lon": 11.6})
+        ride = await world.settled(booking)
+
+    assert ride.state is State.REJECTED
+    assert ride.driver is None
+
+
+async def test_lost_callbacks_are_made_up_for_by_asking() -> None:
+    async with World() as world:
+        world.http.lose_callbacks = True
+        booking = await world.prebook(everywhere(Coupling.ASYNC_API))
+        ride = await world.settled(booking, within_s=20.0)
+
+    assert ride.state is State.CONFIRMED
+    assert any(call.startswith("GET pricing/operations/") for call in world.http.calls)
+
+
+async def test_a_further_subscriber_hears_without_the_sender_knowing() -> None:
+    async with World() as world:
+        world.broker.bind("prebook.events", "asked.quote_fare", "auditor.hears")
+        world.broker.bind("prebook.events", "answered.quote_fare", "auditor.hears")
+        booking = await world.prebook(everywhere(Coupling.ONE_WAY))
+        ride = await world.settled(booking)
+        heard = [wire.headers["ce-type"] for wire in world.broker.queues["auditor.hears"]]
+
+    assert ride.state is State.CONFIRMED
+    assert heard == ["prebook.quote_fare.v1", "prebook.fare_quoted.v1"]
