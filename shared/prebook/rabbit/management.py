@@ -1,0 +1,156 @@
+"""RabbitMQ's management HTTP API: declares a topology, and tells what is there. RabbitMQ 3.10 to 4.x."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from prebook.patterns import addresses
+from prebook.rabbit.management_wire import Json, Step, escaped, hash_of, live_broker, steps, user_step
+from prebook.topology.access import services
+from prebook.topology.check import LiveBroker
+from prebook.topology.values import Topology
+
+TIMEOUT_S = 15.0
+"""A quorum queue's first declaration waits for its leader's election."""
+AT_A_TIME = 8
+Told = Callable[[str], None]
+PARTS: Mapping[str, str] = {
+    "exchanges": "exchanges/{v}",
+    "queues": "queues/{v}",
+    "bindings": "bindings/{v}",
+    "policies": "policies/{v}",
+    "permissions": "vhosts/{v}/permissions",
+    "topic_permissions": "vhosts/{v}/topic-permissions",
+    "users": "users",
+}
+
+
+class BrokerUnreachable(Exception):
+    """No answer at that address, or not from a management API; the text says what to check."""
+
+
+class BrokerRefused(Exception):
+    """The broker understood and would not; the text has its reason."""
+
+
+class Management:
+    """One broker, seen by an administrator. ``url`` as in ``http://127.0.0.1:15672``. Use as a context manager.
+
+    Every method raises BrokerUnreachable or BrokerRefused.
+    """
+
+    def __init__(self, url: str, user: str, password: str, vhost: str = addresses.VHOST) -> None:
+        self.user, self.vhost = user, vhost
+        self._url, self._at = url, escaped(vhost)
+        self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._http = httpx.AsyncClient(
+            base_url=f"{url.rstrip('/')}/api/",
+            auth=(user, password),
+            transport=AiohttpTransport(trust_env=False),
+            trust_env=False,
+            timeout=TIMEOUT_S,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def declare(self, topology: Topology, passwords: Mapping[str, str], told: Told = lambda _: None) -> None:
+        """Creates what is missing and changes what may be changed; removes nothing. The same again changes nothing.
+
+        ``passwords`` by service; one that is not given leaves the user's password as it is. ``told`` hears each step.
+        """
+        await self._create_vhost(told)
+        await self._create_users(topology, passwords, told)
+        for stage in steps(topology, self.vhost):
+            await asyncio.gather(*(self._take(step, told) for step in stage))
+
+    async def live(self) -> LiveBroker:
+        """What the virtual host holds; nothing at all where there is none."""
+        names = [v["name"] for v in await self._get("vhosts")]
+        if self.vhost not in names:
+            return LiveBroker()
+        told = await asyncio.gather(*(self._get(part.format(v=self._at)) for part in PARTS.values()))
+        return live_broker(**dict(zip(PARTS, told, strict=True)))
+
+    async def overview(self) -> Json:
+        """As the broker tells it: ``rabbitmq_version``, ``cluster_name``, ``queue_totals``, ..."""
+        told: Json = await self._get("overview")
+        return told
+
+    async def depths(self) -> dict[str, int]:
+        """Queue -> messages in it, ready and unacknowledged. A broker's statistics lag up to 5 s behind."""
+        queues = await self._get(f"queues/{self._at}")
+        return {queue["name"]: queue.get("messages", 0) for queue in queues}
+
+    async def close_all_connections(self, reason: str) -> int:
+        """Every client of this virtual host is cut off, as by an operator. How many there were.
+
+        A connection opened in the last seconds may not be listed yet.
+        """
+        names = [connection["name"] for connection in await self._get(f"vhosts/{self._at}/connections")]
+        return sum(await asyncio.gather(*(self._closed(name, reason) for name in names)))
+
+    async def _closed(self, name: str, reason: str) -> bool:
+        path = f"connections/{escaped(name)}"
+        response = await self._answer("DELETE", path, headers={"X-Reason": reason})
+        return response.status_code != httpx.codes.NOT_FOUND and bool(_granted(response, path))
+
+    async def _create_vhost(self, told: Told) -> None:
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        await self._take(Step(f"virtual host {self.vhost}", f"vhosts/{self._at}", {}), told)
+        path = f"permissions/{self._at}/{escaped(self.user)}"
+        await self._take(Step(f"permission {self.user}", path, everything), told)
+
+    async def _create_users(self, topology: Topology, passwords: Mapping[str, str], told: Told) -> None:
+        """A user whose password is not given keeps the one it has, and loses the tags that it should not have."""
+        secrets = {user["name"]: hash_of(user) for user in await self._get("users")}
+        secrets |= {addresses.user(service): {"password": text} for service, text in passwords.items()}
+        needed = services(topology)
+        if lacking := [service for service in needed if addresses.user(service) not in secrets]:
+            raise BrokerRefused(f"a new user needs a password: give one for {', '.join(lacking)}")
+        for user in map(addresses.user, needed):
+            await self._take(user_step(user, secrets[user]), told)
+
+    async def _take(self, step: Step, told: Told) -> None:
+        _granted(await self._answer(step.method, step.path, json=step.body), step.text)
+        told(step.text)
+
+    async def _get(self, path: str) -> Any:
+        response = _granted(await self._answer("GET", path), path)
+        try:
+            return response.json()
+        except ValueError:
+            raise BrokerUnreachable(f"what answers at {self._url} is no RabbitMQ management API") from None
+
+    async def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            async with self._turn, asyncio.timeout(TIMEOUT_S):
+                return await self._http.request(method, path, **request)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            cause = str(error) or type(error).__name__
+            raise BrokerUnreachable(
+                f"no broker at {self._url} ({cause}); is it up, and is rabbitmq_management on?"
+            ) from None
+
+
+def _granted(response: httpx.Response, what: str) -> httpx.Response:
+    """Raises BrokerRefused with the reason that the broker gives."""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise BrokerRefused(f"{what}: the broker knows no such user and password, or the user is no administrator")
+    if response.is_error:
+        raise BrokerRefused(f"{what}: {response.status_code} {_reason(response)}")
+    return response
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        told = response.json()
+        return str(told.get("reason") or told.get("error"))
+    except (ValueError, AttributeError):
+        return response.text[:200]
