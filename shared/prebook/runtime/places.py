@@ -1,0 +1,26 @@
+"""Where the files that go along with the code are, in a checkout and in an installed wheel."""
+
+import os
+from pathlib import Path
+
+_INSTALLED = Path(__file__).resolve().parents[1] / "assets"
+_CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def migrations() -> Path:
+    """The folder that holds ``alembic.ini``."""
+    return _first(_INSTALLED / "migrations", _CHECKOUT / "migrations")
+
+
+def couplings_toml() -> Path:
+    """The default plan and the policies of the flows."""
+    return _first(_INSTALLED / "couplings.toml", _CHECKOUT / "deploy" / "couplings.toml")
+
+
+def home() -> Path:
+    """Where a running suite leaves its whereabouts and its logs: $PREBOOK_HOME, or .prebook in the current folder."""
+    return Path(os.environ.get("PREBOOK_HOME") or ".prebook").resolve()
+
+
+def _first(*candidates: Path) -> Path:
+    return next((path for path in candidates if path.exists()), candidates[-1])

@@ -1,0 +1,1 @@
+"""The broker and the database that a suite runs on: found, started as private parts, and stopped again."""

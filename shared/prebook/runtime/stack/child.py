@@ -1,0 +1,129 @@
+"""A child process that cannot outlive us, and whose last words can be read."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LAST_WORDS = 600
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that a process runs as."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """``log`` takes both output streams; without one they go where ours go. ``account`` None is our own user."""
+
+    args: Sequence[str | Path]
+    env: Mapping[str, str]
+    log: Path | None = None
+    account: Account | None = None
+    farewell: signal.Signals = signal.SIGTERM
+
+    def last_words(self) -> str:
+        """The end of the log, for an error message."""
+        if self.log is None or not self.log.exists():
+            return "(its log is on the standard output)"
+        return tail(self.log).strip() or "(its log is empty)"
+
+
+class Child:
+    """A process in a session of its own, so that Ctrl-C reaches us only and we stop things in order."""
+
+    def __init__(self, command: Command, process: asyncio.subprocess.Process) -> None:
+        self.command, self.pid, self._process = command, process.pid, process
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    def send(self, number: signal.Signals) -> bool:
+        """Whether there still was a process to send it to."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+            return self.status is None
+        return False
+
+    async def stop(self, grace_s: float) -> int:
+        """Ask it to end; force it after the grace. A stopped (SIGSTOP) process is woken so that it can hear."""
+        self.send(self.command.farewell)
+        self.send(signal.SIGCONT)
+        try:
+            async with asyncio.timeout(grace_s):
+                return await self.wait()
+        except TimeoutError:
+            self.send(signal.SIGKILL)
+            return await self.wait()
+
+
+async def spawn(command: Command) -> Child:
+    """Raises OSError where the program cannot be started."""
+    sink = command.log.open("ab") if command.log else None
+    account = command.account
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, command.args),
+            env=dict(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT if sink else None,
+            start_new_session=True,
+            preexec_fn=_tether(command.farewell),
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    finally:
+        if sink:
+            sink.close()
+    return Child(command, process)
+
+
+async def run(command: Command, timeout_s: float) -> int:
+    """Run it to its end; it is killed at the timeout or when we are cancelled. Raises TimeoutError, OSError."""
+    child = await spawn(command)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await child.wait()
+    finally:
+        if child.status is None:
+            child.send(signal.SIGKILL)
+            await child.wait()
+
+
+def tail(log: Path, length: int = LAST_WORDS) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - length))
+        return file.read().decode(errors="replace")
+
+
+def _tether(farewell: signal.Signals) -> Callable[[], None] | None:
+    """Linux only: the kernel sends the signal when we die, even by SIGKILL. Elsewhere an orderly stop has to do."""
+    if _LIBC is None:
+        return None
+    libc, us = _LIBC, os.getpid()
+
+    def tie() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, farewell.value)
+        if os.getppid() != us:  # we died between the fork and the line above
+            os._exit(1)
+
+    return tie

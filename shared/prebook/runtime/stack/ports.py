@@ -1,0 +1,43 @@
+"""TCP ports on the loopback interface."""
+
+import random
+import socket
+from collections.abc import Sequence
+from contextlib import closing
+
+from prebook.runtime.stack.trouble import Trouble
+
+LOOPBACK = "127.0.0.1"
+LOWEST, HIGHEST = 20_000, 32_000
+"""Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
+TRIES = 2_000
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Different ports that nobody listens on now. Raises Trouble."""
+    drawn = random.SystemRandom().sample(range(LOWEST, HIGHEST), TRIES)
+    found = [port for _, port in zip(range(count), filter(is_free, drawn), strict=False)]
+    if len(found) < count:
+        raise Trouble(
+            f"no {count} free TCP ports between {LOWEST} and {HIGHEST} on {LOOPBACK}",
+            "end some of the programs that listen there (`ss -ltnp` lists them)",
+        )
+    return tuple(found)
+
+
+def claim(wanted: Sequence[int], remedy: str) -> tuple[int, ...]:
+    """The wanted ports, all free. Raises Trouble with every one that is taken."""
+    taken = [str(port) for port in wanted if not is_free(port)]
+    if taken:
+        raise Trouble(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
+    return tuple(wanted)

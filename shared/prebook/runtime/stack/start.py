@@ -1,0 +1,48 @@
+"""Both parts, started side by side and stopped together, whatever happens in between."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prebook.runtime.stack.account import data_dir
+from prebook.runtime.stack.ladder import Ground, broker_rung, database_rung, mode
+from prebook.runtime.stack.parts import Broker, BrokerPart, Database, DatabasePart, Parts, Say
+
+
+@asynccontextmanager
+async def parts(say: Say, env: Mapping[str, str] = os.environ) -> AsyncIterator[Parts]:
+    """Broker and database as PREBOOK_STACK wants them, ready. Raises Trouble; leaves nothing behind."""
+    wanted = mode(env)
+    broker_by, database_by = await broker_rung(wanted, env), await database_rung(wanted, env)
+    with data_dir() as data:
+        ground = Ground(data, say, env)
+        broker, database = broker_by.part(ground), database_by.part(ground)
+        try:
+            ready = await _started(broker, database)
+            same = broker_by.mode == database_by.mode
+            yield Parts(mode=broker_by.mode if same else "mixed", broker=ready[0], database=ready[1], data_dir=data)
+        finally:
+            await to_the_end(asyncio.gather(broker.stop(), database.stop(), return_exceptions=True))
+
+
+async def _started(broker: BrokerPart, database: DatabasePart) -> tuple[Broker, Database]:
+    try:
+        async with asyncio.TaskGroup() as both:
+            first, second = both.create_task(broker.start()), both.create_task(database.start())
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return first.result(), second.result()
+
+
+async def to_the_end(stopping: asyncio.Future[Any]) -> None:
+    """Wait even when cancelled: a second Ctrl-C must not leave anything running."""
+    cancelled = False
+    while not stopping.done():
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

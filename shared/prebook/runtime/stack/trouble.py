@@ -1,0 +1,9 @@
+"""What keeps a suite from starting, in words for the person at the terminal."""
+
+
+class Trouble(Exception):
+    """``problem`` says what is wrong, ``remedy`` what to do next."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy = problem, remedy
