@@ -9,17 +9,26 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Collated by code point: the log is paged in this order, whatever the server's locale.
     op.execute("""
-        CREATE TABLE notification.delivery (
-            booking_id text NOT NULL,
-            notice text NOT NULL,
-            rider_id text NOT NULL,
-            text text NOT NULL,
-            delivered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        CREATE TABLE notification.told (
+            booking_id text COLLATE "C" NOT NULL,
+            notice text COLLATE "C" NOT NULL,
             PRIMARY KEY (booking_id, notice)
         )""")
-    op.execute("CREATE INDEX delivery_at ON notification.delivery (delivered_at)")
+    # clock_timestamp(), since now() is when the transaction began and would be early by what it waited.
+    op.execute("""
+        CREATE TABLE notification.delivery (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            booking_id text COLLATE "C" NOT NULL,
+            notice text COLLATE "C" NOT NULL,
+            rider_id text NOT NULL,
+            text text NOT NULL,
+            delivered_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        )""")
+    op.execute("CREATE INDEX delivery_order ON notification.delivery (booking_id, notice, delivered_at)")
 
 
 def downgrade() -> None:
     op.execute("DROP TABLE notification.delivery")
+    op.execute("DROP TABLE notification.told")

@@ -1,4 +1,4 @@
-"""The campaign's quota and who has a share of it."""
+"""The campaign's quota, and what became of each booking's share of it."""
 
 from alembic import op
 
@@ -9,17 +9,20 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The quota itself is a setting; the check is the second net under the counter.
+    # One row that is updated all the time: room on its page keeps the updates there. The check is the second net under
+    # the statement that grants; the first grant brings the quota, which is a setting.
     op.execute("""
         CREATE TABLE pricing.campaign (
             name text PRIMARY KEY,
-            granted bigint NOT NULL DEFAULT 0 CHECK (granted >= 0)
+            quota bigint NOT NULL DEFAULT 0,
+            granted bigint NOT NULL DEFAULT 0,
+            CHECK (granted BETWEEN 0 AND quota)
         ) WITH (fillfactor = 10)""")
     op.execute("INSERT INTO pricing.campaign (name) VALUES ('launch')")
     op.execute("""
         CREATE TABLE pricing.share (
             booking_id text PRIMARY KEY,
-            state text NOT NULL CHECK (state IN ('taken', 'returned', 'ended')),
+            state text NOT NULL CHECK (state IN ('taken', 'none_left', 'returned', 'ended')),
             at timestamptz NOT NULL DEFAULT now()
         )""")
 

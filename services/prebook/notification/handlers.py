@@ -8,6 +8,9 @@ LONGEST_TEXT = 500
 
 
 async def notify_rider(about: Context, request: NotifyRider, work: NotificationWork) -> Outcome:
-    """The same notice of the same booking reaches the rider once, however often and under whatever id it is asked for."""
+    """Tells the rider a notice of a booking once, however often and under whatever message id it is asked for.
+
+    The answer is the same each time: the rider knows. Who and what stays in the log's table and is never printed.
+    """
     await work.deliver(about.conversation, request.notice, request.rider_id, request.text[:LONGEST_TEXT])
     return Outcome(RiderNotified(notice=request.notice))

@@ -1,21 +1,27 @@
 """Notification's log on PostgreSQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import text
 
-from prebook.contracts.booking import DeliveryLine, DeliveryPage
+from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice
+from prebook.notification.domain.position import Position
 from prebook.postgres.work import SqlWork
 
+# `told` decides, and the log writes down what was done. The log has no key of its own that could hide a second
+# delivery: should one ever happen, it is a second row, and the count below says so.
 DELIVER = text("""
-    INSERT INTO delivery (booking_id, notice, rider_id, text) VALUES (:booking_id, :notice, :rider_id, :text)
-    ON CONFLICT (booking_id, notice) DO NOTHING RETURNING 1""")
-# One line for a notice of a booking. Two rows of one are impossible by the key, and counted all the same.
+    WITH first AS (
+        INSERT INTO told (booking_id, notice) VALUES (:booking_id, :notice)
+        ON CONFLICT (booking_id, notice) DO NOTHING RETURNING booking_id, notice)
+    INSERT INTO delivery (booking_id, notice, rider_id, text)
+    SELECT booking_id, notice, CAST(:rider_id AS text), CAST(:text AS text) FROM first RETURNING 1""")
 DELIVERIES = text("""
     SELECT booking_id, notice, min(delivered_at) AS delivered_at, count(*) AS deliveries FROM delivery
-    WHERE delivered_at >= :since AND booking_id || '/' || notice > :after
-    GROUP BY booking_id, notice ORDER BY booking_id || '/' || notice LIMIT :limit""")
+    WHERE delivered_at >= :since AND (booking_id, notice) > (:booking_id, :notice)
+    GROUP BY booking_id, notice ORDER BY booking_id, notice LIMIT :limit""")
 
 
 class NotificationSql(SqlWork):
@@ -23,8 +29,7 @@ class NotificationSql(SqlWork):
         row = {"booking_id": booking_id, "notice": notice.value, "rider_id": rider_id, "text": text}
         return bool(await self._scalar(DELIVER, **row))
 
-    async def deliveries(self, since: datetime, after: str, limit: int) -> DeliveryPage:
-        rows = await self.connection.execute(DELIVERIES, {"since": since, "after": after, "limit": limit})
-        lines = tuple(DeliveryLine(**row) for row in rows.mappings())
-        last = f"{lines[-1].booking_id}/{lines[-1].notice}" if len(lines) == limit else None
-        return DeliveryPage(lines=lines, next=last)
+    async def deliveries(self, since: datetime, after: Position, limit: int) -> Sequence[DeliveryLine]:
+        asked = {"since": since, "limit": limit, **after._asdict()}
+        rows = await self.connection.execute(DELIVERIES, asked)
+        return tuple(DeliveryLine(**row) for row in rows.mappings())

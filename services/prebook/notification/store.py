@@ -1,18 +1,20 @@
-"""What notification keeps: the log of what was told."""
+"""What notification keeps: the log of what riders were told."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from prebook.contracts.booking import DeliveryPage
+from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice
 from prebook.messaging.unit_of_work import UnitOfWork
+from prebook.notification.domain.position import Position
 
 
 class NotificationWork(UnitOfWork, Protocol):
     async def deliver(self, booking_id: str, notice: Notice, rider_id: str, text: str) -> bool:
-        """Tell the rider and log it; False where this notice had been delivered before, and nothing was done."""
+        """Tell the rider, which is to log it; False where this notice was delivered before, and nothing is done."""
         ...
 
-    async def deliveries(self, since: datetime, after: str, limit: int) -> DeliveryPage:
-        """Of bookings whose id is greater than ``after``, in their order."""
+    async def deliveries(self, since: datetime, after: Position, limit: int) -> Sequence[DeliveryLine]:
+        """At most ``limit`` lines behind ``after``, in the log's order, of what was delivered at ``since`` or later."""
         ...

@@ -17,15 +17,15 @@ def quote_fare(quota: int) -> Handle[PricingWork]:
     """Quotes the fare, less the discount while the campaign's quota lasts."""
 
     async def handle(about: Context, ride: QuoteFare, work: PricingWork) -> Outcome:
-        match fare_of(ride):
-            case TooShort(metres):
-                return Outcome(FareRefused(reason=f"{metres} m is shorter than {SHORTEST_RIDE_M} m"))
-            case TooFar(metres):
-                return Outcome(FareRefused(reason=f"{metres} m is farther than {LONGEST_RIDE_M} m"))
-            case int(cents):
-                discount = discount_on(cents) if await work.grant_discount(about.conversation, quota) else 0
-                fare, valid_until = Money(cents=cents - discount), about.now + VALID_FOR
-                return Outcome(FareQuoted(fare=fare, discount=Money(cents=discount), valid_until=valid_until))
+        fare = fare_of(ride)
+        if not isinstance(fare, int):
+            return Outcome(_refused(fare))
+        # Nothing may come between the grant and the commit: all quotes of the campaign meet on its row.
+        discount = discount_on(fare) if await work.grant_discount(about.conversation, quota) else 0
+        quoted = FareQuoted(
+            fare=Money(cents=fare - discount), discount=Money(cents=discount), valid_until=about.now + VALID_FOR
+        )
+        return Outcome(quoted)
 
     return handle
 
@@ -34,3 +34,12 @@ async def booking_ended(about: Context, _: BookingEnded, work: PricingWork) -> O
     """No ride comes of it: its share of the discount goes back."""
     await work.return_discount(about.conversation)
     return Outcome()
+
+
+def _refused(ride: TooShort | TooFar) -> FareRefused:
+    match ride:
+        case TooShort(metres):
+            reason = f"{metres} m is less than the shortest ride of {SHORTEST_RIDE_M} m; choose a farther drop-off"
+        case TooFar(metres):
+            reason = f"{metres} m is more than the longest ride of {LONGEST_RIDE_M} m; choose a nearer drop-off"
+    return FareRefused(reason=reason)

@@ -5,33 +5,38 @@ from sqlalchemy import text
 from prebook.postgres.work import SqlWork
 from prebook.pricing.domain.campaign import NAME
 
-# One statement, so that the campaign's hot row is locked only from here to the commit. A share is taken where the
-# quota allows it and the booking has none yet; the row of the share decides between two takers of one booking.
+# The campaign's row is the one row that every quote wants: a quote locks it until its commit, so it is locked last, in
+# the same round trip that decides, and not at all where none is left. The booking's own row always comes before it,
+# here and where a share goes back, so that two transactions of one booking wait for each other and never in a circle.
 GRANT = text("""
-    WITH share AS (
+    WITH claim AS (
         INSERT INTO share (booking_id, state) VALUES (:booking_id, 'taken')
-        ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id),
-    taken AS (
-        UPDATE campaign SET granted = granted + 1
-        WHERE name = :name AND granted < :quota AND EXISTS (SELECT FROM share) RETURNING 1)
-    SELECT EXISTS (SELECT FROM share), EXISTS (SELECT FROM taken)""")
-NO_SHARE = text("DELETE FROM share WHERE booking_id = :booking_id")
+        ON CONFLICT (booking_id) DO NOTHING RETURNING 1),
+    granted AS (
+        UPDATE campaign SET granted = granted + 1, quota = greatest(quota, :quota)
+        WHERE name = :name AND granted < greatest(quota, :quota) AND EXISTS (SELECT FROM claim) RETURNING 1)
+    SELECT EXISTS (SELECT FROM claim), EXISTS (SELECT FROM granted)""")
+NONE_LEFT = text("UPDATE share SET state = 'none_left' WHERE booking_id = :booking_id")
 HAS_SHARE = text("SELECT state = 'taken' FROM share WHERE booking_id = :booking_id")
-RETURN_SHARE = text("""
+# An upsert, because it waits for a grant of the same booking that has not committed yet, and then sees it. What ends
+# before it is quoted leaves its row behind, which the later quote finds.
+RETURN = text("""
     WITH ended AS (
-        INSERT INTO share (booking_id, state) VALUES (:booking_id, 'ended') ON CONFLICT (booking_id) DO NOTHING),
-    returned AS (
-        UPDATE share SET state = 'returned' WHERE booking_id = :booking_id AND state = 'taken' RETURNING 1)
-    UPDATE campaign SET granted = granted - 1 WHERE name = :name AND EXISTS (SELECT FROM returned)""")
+        INSERT INTO share (booking_id, state) VALUES (:booking_id, 'ended')
+        ON CONFLICT (booking_id) DO UPDATE SET state = 'returned' WHERE share.state = 'taken' RETURNING state)
+    UPDATE campaign SET granted = granted - 1
+    WHERE name = :name AND EXISTS (SELECT FROM ended WHERE state = 'returned')""")
 
 
 class PricingSql(SqlWork):
     async def grant_discount(self, booking_id: str, quota: int) -> bool:
         values = {"booking_id": booking_id, "name": NAME, "quota": quota}
-        fresh, taken = (await self.connection.execute(GRANT, values)).one()
-        if fresh and not taken:
-            await self._run(NO_SHARE, booking_id=booking_id)
-        return bool(taken) if fresh else bool(await self._scalar(HAS_SHARE, booking_id=booking_id))
+        claimed, granted = (await self.connection.execute(GRANT, values)).one()
+        if not claimed:
+            return bool(await self._scalar(HAS_SHARE, booking_id=booking_id))
+        if not granted:
+            await self._run(NONE_LEFT, booking_id=booking_id)
+        return bool(granted)
 
     async def return_discount(self, booking_id: str) -> None:
-        await self._run(RETURN_SHARE, booking_id=booking_id, name=NAME)
+        await self._run(RETURN, booking_id=booking_id, name=NAME)

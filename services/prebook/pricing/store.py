@@ -1,4 +1,4 @@
-"""What pricing keeps: the campaign's quota and who has a share of it."""
+"""What pricing keeps: the campaign's quota, and what became of each booking's share of it."""
 
 from typing import Protocol
 
@@ -7,9 +7,10 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 class PricingWork(UnitOfWork, Protocol):
     async def grant_discount(self, booking_id: str, quota: int) -> bool:
-        """Take one share of the quota for this booking; True if it has one now. Never more than ``quota`` in all.
+        """Take one share of the campaign for this booking; True if it has one now.
 
-        A booking that has ended, or has given its share back, gets none.
+        The quota is the highest that was ever given, and no more than that many shares are out at a time. It is decided
+        once per booking: one that found none left, has given its share back or has ended gets none later.
         """
         ...
 

@@ -1,11 +1,13 @@
-"""What a ride costs: distance, class, time and demand. The same ride costs the same, whoever asks and however often."""
+"""What a ride costs: distance, class, passengers, time and demand. The same ride costs the same, whoever asks."""
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
+from prebook.pricing.domain.demand import demand_percent
+from prebook.pricing.domain.money import half_up, part
 
 EARTH_RADIUS_M = 6_371_000
 SHORTEST_RIDE_M, LONGEST_RIDE_M = 100, 200_000
@@ -16,8 +18,6 @@ EXTRA_PASSENGER_CENTS = 50
 NIGHT_HOURS, RUSH_HOURS = frozenset({22, 23, 0, 1, 2, 3, 4, 5}), frozenset({7, 8, 16, 17, 18})
 NIGHT_PERCENT, RUSH_PERCENT, WEEKEND_PERCENT = 20, 15, 5
 SATURDAY = 5
-BUSIEST_PERCENT = 30
-ZONES_PER_DEGREE = 50
 
 
 @dataclass(frozen=True)
@@ -45,28 +45,20 @@ def fare_of(ride: QuoteFare) -> int | TooShort | TooFar:
         return TooShort(metres)
     if metres > LONGEST_RIDE_M:
         return TooFar(metres)
-    by_distance = BASE_CENTS + CENTS_PER_KM[ride.vehicle_class] * metres // 1000
-    plain = max(MINIMUM_CENTS, by_distance) + EXTRA_PASSENGER_CENTS * (ride.passengers - 1)
-    return raised(plain, time_percent(ride.pickup_at) + demand_percent(ride.pickup, ride.pickup_at))
+    at = ride.pickup_at.astimezone(UTC)
+    plain = plain_cents(metres, ride.vehicle_class, ride.passengers)
+    return plain + part(plain, time_percent(at) + demand_percent(ride.pickup, at))
 
 
-def raised(cents: int, percent: int) -> int:
-    """Rounded half up."""
-    return (cents * (100 + percent) + 50) // 100
+def plain_cents(metres: int, vehicle_class: VehicleClass, passengers: int) -> int:
+    """Before what time and demand add."""
+    by_distance = BASE_CENTS + half_up(CENTS_PER_KM[vehicle_class] * metres, 1000)
+    return max(MINIMUM_CENTS, by_distance) + EXTRA_PASSENGER_CENTS * (passengers - 1)
 
 
 def time_percent(at: datetime) -> int:
-    """Night, rush hour and weekend, in UTC."""
+    """What night, rush hour and weekend add. ``at`` is in UTC, as all times of the suite are."""
+    weekend = at.weekday() >= SATURDAY
     night = NIGHT_PERCENT if at.hour in NIGHT_HOURS else 0
-    rush = RUSH_PERCENT if at.hour in RUSH_HOURS and at.weekday() < SATURDAY else 0
-    weekend = WEEKEND_PERCENT if at.weekday() >= SATURDAY else 0
-    return night + rush + weekend
-
-
-def demand_percent(pickup: Place, at: datetime) -> int:
-    """What is forecast for the zone (about 2 km) and the hour: a table would be better, the load of the moment worse.
-
-    A forecast makes a ride's fare depend on the ride alone, so that it can be compared between plans.
-    """
-    zone = math.floor(pickup.lat * ZONES_PER_DEGREE) * 7919 + math.floor(pickup.lon * ZONES_PER_DEGREE) * 104_729
-    return (zone + at.hour * 31 + at.weekday() * 17) % (BUSIEST_PERCENT + 1)
+    rush = RUSH_PERCENT if at.hour in RUSH_HOURS and not weekend else 0
+    return night + rush + (WEEKEND_PERCENT if weekend else 0)

@@ -1,0 +1,12 @@
+"""Arithmetic on cents. Whole numbers only, every division rounded half up."""
+
+HUNDRED_PERCENT = 100
+
+
+def half_up(numerator: int, denominator: int) -> int:
+    """``numerator / denominator``, neither below zero; exactly one half rounds up."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def part(cents: int, percent: int) -> int:
+    return half_up(cents * percent, HUNDRED_PERCENT)
