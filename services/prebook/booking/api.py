@@ -1,0 +1,106 @@
+"""Booking's HTTP: riders book, look and cancel; whoever reconciles reads the ledger."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from litestar import Request, Response, delete, get, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import ResponseHeader
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from prebook.booking.cancelling import Cancelling
+from prebook.booking.prebooking import Prebooking
+from prebook.booking.store import BookingWork, StoredResponse
+from prebook.booking.unbroken import Unbroken
+from prebook.booking.views import ACCEPTED, CREATED, page_of, view_of
+from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
+from prebook.http.bodies import Strict
+from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails, traceparent_of
+from prebook.messaging.codec import SAFE_ID
+from prebook.runtime.serve import Running
+
+AnyRequest = Request[Any, Any, Any]
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+VISIBLE = re.compile(r"[!-~]{1,255}\Z")
+Key = Annotated[str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="one per booking")]
+BookingId = Annotated[str, PathParameter(description="as in the Location of the booking")]
+RideBody = Annotated[BookingRequest, Body()]
+Cursor = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
+LOCATION = ResponseHeader(name="Location", description="where the booking is", documentation_only=True)
+RETRY_AFTER = ResponseHeader(
+    name="Retry-After", description="with 202: seconds", documentation_only=True, required=False
+)
+
+
+def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
+    prebooking, cancelling, unbroken = Prebooking(running), Cancelling(running), Unbroken()
+
+    @post(
+        "/v1/bookings",
+        status_code=ACCEPTED,
+        summary="Book a ride ahead",
+        dto=Strict[BookingRequest],
+        return_dto=None,
+        guards=[json_only, keyed],
+        response_headers=[LOCATION, RETRY_AFTER],
+        responses={
+            CREATED: ResponseSpec(BookingView, description="settled: its outcome is known", generate_examples=False),
+            **problems(400, 403, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    async def book(request: AnyRequest, data: RideBody, key: Key) -> Response[BookingView]:
+        return _stored(await unbroken.run(prebooking.book(key, data, traceparent_of(request))))
+
+    @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problems(404))
+    async def look(booking_id: BookingId) -> BookingView:
+        return view_of(await cancelling.find(_safe(booking_id)))
+
+    @delete("/v1/bookings/{booking_id:str}", status_code=200, summary="Cancel a booking", responses=problems(404, 409))
+    async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
+        return view_of(await unbroken.run(cancelling.cancel(_safe(booking_id), traceparent_of(request))))
+
+    @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problems(400))
+    async def ledger(
+        prefix: Cursor = "", after: Cursor = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
+    ) -> LedgerPage:
+        async with running.begin() as work:
+            return page_of(await work.ledger(prefix, after, limit), limit)
+
+    return [book, look, cancel, ledger]
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Their places in the OpenAPI description."""
+    return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
+
+
+def json_only(connection: Connection, _: BaseRouteHandler) -> None:
+    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "unsupported_media_type", "send the body as application/json")
+
+
+def keyed(connection: Connection, _: BaseRouteHandler) -> None:
+    key = connection.headers.get("idempotency-key", "")
+    if not key:
+        raise Problem(400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every try of a booking")
+    if not VISIBLE.match(key):
+        raise Problem(400, "idempotency_key_invalid", "an Idempotency-Key is 1 to 255 visible ASCII characters")
+
+
+def _safe(booking_id: str) -> str:
+    if not SAFE_ID.match(booking_id):
+        raise Problem(404, "no_such_booking", f"the id of a booking matches {SAFE_ID.pattern}")
+    return booking_id
+
+
+def _stored(response: StoredResponse) -> Response[Any]:
+    location = {"location": f"/v1/bookings/{response.booking_id}"}
+    waits = {"retry-after": "1"} if response.status == ACCEPTED else {}
+    return Response(
+        response.body, status_code=response.status, headers={**location, **waits}, media_type="application/json"
+    )

@@ -1,0 +1,1 @@
+"""A booking and its life; nothing here looks outside."""

@@ -1,0 +1,106 @@
+"""Booking's state on PostgreSQL."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from prebook.booking.domain.booking import Booking
+from prebook.booking.rows import booking_of, identity_of, progress_of
+from prebook.booking.store import Claim, StoredResponse
+from prebook.booking.tables import BOOKING, CLAIM
+from prebook.postgres.work import SqlWork
+
+# One statement: the booking's unique key decides between two requests, and the claim is written only by the winner.
+# A second request waits here until the first one's transaction ends.
+_BOOKED = (
+    insert(BOOKING)
+    .values({column.name: bindparam(f"booking_{column.name}") for column in BOOKING.columns})
+    .on_conflict_do_nothing(index_elements=[BOOKING.c.key])
+    .returning(BOOKING.c.id)
+    .cte("booked")
+)
+_CLAIMED = [CLAIM.c.key, CLAIM.c.fingerprint, CLAIM.c.claimed_at, CLAIM.c.status, CLAIM.c.body]
+OPEN = (
+    insert(CLAIM)
+    .from_select(
+        [CLAIM.c.booking_id, *_CLAIMED],
+        select(_BOOKED.c.id, *(bindparam(f"claim_{column.name}", type_=column.type) for column in _CLAIMED)),
+    )
+    .returning(CLAIM.c.key)
+)
+CLAIM_OF = select(CLAIM).where(CLAIM.c.key == bindparam("of"))
+# The first answer stays: whoever comes later gets what is there.
+RESPOND = (
+    update(CLAIM)
+    .where(CLAIM.c.key == bindparam("of"))
+    .values(
+        status=func.coalesce(CLAIM.c.status, bindparam("new_status", type_=CLAIM.c.status.type)),
+        body=func.coalesce(CLAIM.c.body, bindparam("new_body", type_=CLAIM.c.body.type)),
+    )
+    .returning(CLAIM.c.booking_id, CLAIM.c.status, CLAIM.c.body)
+)
+FIND = select(BOOKING).where(BOOKING.c.id == bindparam("of"))
+HOLD = FIND.with_for_update()
+SAVE = update(BOOKING).where(BOOKING.c.id == bindparam("of"))
+LEDGER = (
+    select(BOOKING)
+    .where(
+        BOOKING.c.key >= bindparam("prefix"),
+        BOOKING.c.key > bindparam("after"),
+        func.starts_with(BOOKING.c.key, bindparam("prefix")),
+    )
+    .order_by(BOOKING.c.key)
+    .limit(bindparam("most"))
+)
+
+
+class BookingSql(SqlWork):
+    """BookingWork; the unit of work is the transaction that is open."""
+
+    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
+        row = {**identity_of(booking), **progress_of(booking), "callback_url": callback_url}
+        response = claim.response
+        values = {
+            "claim_key": claim.key,
+            "claim_fingerprint": claim.fingerprint,
+            "claim_claimed_at": claim.claimed_at,
+            "claim_status": response.status if response else None,
+            "claim_body": response.body if response else None,
+            **{f"booking_{name}": value for name, value in row.items()},
+        }
+        return (await self.connection.execute(OPEN, values)).first() is not None
+
+    async def claim(self, key: str) -> Claim | None:
+        row = (await self.connection.execute(CLAIM_OF, {"of": key})).first()
+        if row is None:
+            return None
+        return Claim(
+            key=row.key,
+            booking_id=row.booking_id,
+            fingerprint=row.fingerprint,
+            claimed_at=row.claimed_at,
+            response=StoredResponse(booking_id=row.booking_id, status=row.status, body=row.body)
+            if row.status
+            else None,
+        )
+
+    async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
+        values = {"of": key, "new_status": response.status, "new_body": response.body}
+        booking_id, status, body = (await self.connection.execute(RESPOND, values)).one()
+        return StoredResponse(booking_id=booking_id, status=status, body=body)
+
+    async def find(self, booking_id: str) -> Booking | None:
+        row = (await self.connection.execute(FIND, {"of": booking_id})).first()
+        return booking_of(row) if row else None
+
+    async def hold(self, booking_id: str) -> Booking | None:
+        row = (await self.connection.execute(HOLD, {"of": booking_id})).first()
+        return booking_of(row) if row else None
+
+    async def save(self, booking: Booking) -> None:
+        await self.connection.execute(SAVE, {"of": booking.id, **progress_of(booking)})
+
+    async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+        rows = await self.connection.execute(LEDGER, {"prefix": prefix, "after": after, "most": limit})
+        return [booking_of(row) for row in rows]

@@ -1,0 +1,55 @@
+"""What booking keeps: the bookings, and what was answered to which key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from prebook.booking.domain.booking import Booking
+from prebook.messaging.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """What a rider was answered; the same again to the same request."""
+
+    booking_id: str
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A key that a request has taken."""
+
+    key: str
+    booking_id: str
+    fingerprint: bytes
+    """Digest of the request that took it."""
+    claimed_at: datetime
+    response: StoredResponse | None = None
+    """None while the first request is still being served."""
+
+
+class BookingWork(UnitOfWork, Protocol):
+    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
+        """Take the key and store the booking; False, and nothing stored, where the key is taken."""
+        ...
+
+    async def claim(self, key: str) -> Claim | None: ...
+
+    async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
+        """Store what the key's request is answered, once; returns what is stored."""
+        ...
+
+    async def find(self, booking_id: str) -> Booking | None: ...
+
+    async def hold(self, booking_id: str) -> Booking | None:
+        """The booking, held until the transaction ends: its changes come one after the other."""
+        ...
+
+    async def save(self, booking: Booking) -> None: ...
+
+    async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+        """Bookings whose key starts with ``prefix`` and comes after ``after``, by key."""
+        ...

@@ -1,0 +1,61 @@
+"""A booking as its rider, the stored response and the ledger show it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from prebook.booking.domain.booking import Booking
+from prebook.booking.store import StoredResponse
+from prebook.contracts.booking import BookingView, LedgerLine, LedgerPage
+
+CREATED, ACCEPTED = 201, 202
+
+
+def view_of(booking: Booking) -> BookingView:
+    ride = booking.ride
+    return BookingView(
+        id=booking.id,
+        state=booking.state,
+        settled=booking.is_settled,
+        rider_id=ride.rider_id,
+        pickup=ride.pickup,
+        dropoff=ride.dropoff,
+        pickup_at=ride.pickup_at,
+        vehicle_class=ride.vehicle_class,
+        passengers=ride.passengers,
+        couplings=dict(booking.plan),
+        history=booking.history,
+        fare=booking.quote.fare if booking.quote else None,
+        driver=booking.driver,
+        reason=booking.reason,
+        notified_at=booking.notified_at,
+    )
+
+
+def response_of(booking: Booking) -> StoredResponse:
+    """201 where the outcome is known, 202 where it is still to come."""
+    status = CREATED if booking.is_settled else ACCEPTED
+    return StoredResponse(booking_id=booking.id, status=status, body=msgspec.json.encode(view_of(booking)))
+
+
+def line_of(booking: Booking) -> LedgerLine:
+    driver = booking.driver
+    return LedgerLine(
+        booking_id=booking.id,
+        key=booking.key,
+        state=booking.state,
+        accepted_at=booking.accepted_at,
+        settled_at=booking.settled_at,
+        fare_cents=booking.quote.fare.cents if booking.quote else None,
+        fleet=driver.fleet if driver else None,
+        driver=driver.id if driver else None,
+        slot=booking.slot,
+        reason=booking.reason,
+        couplings=dict(booking.plan),
+    )
+
+
+def page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
+    """A full page may have another one after it."""
+    more = bookings[-1].key if len(bookings) == limit else None
+    return LedgerPage(lines=tuple(line_of(booking) for booking in bookings), next=more)

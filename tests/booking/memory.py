@@ -1,0 +1,43 @@
+"""Booking's state in dictionaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from prebook.booking.domain.booking import Booking
+from prebook.booking.store import Claim, StoredResponse
+
+
+@dataclass
+class MemoryBooking:
+    bookings: dict[str, Booking] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    callback_urls: dict[str, str | None] = field(default_factory=dict)
+
+    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
+        if claim.key in self.claims:
+            return False
+        self.claims[claim.key], self.bookings[booking.id] = claim, booking
+        self.callback_urls[booking.id] = callback_url
+        return True
+
+    async def claim(self, key: str) -> Claim | None:
+        return self.claims.get(key)
+
+    async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
+        claim = self.claims[key]
+        stored = claim.response or response
+        self.claims[key] = replace(claim, response=stored)
+        return stored
+
+    async def find(self, booking_id: str) -> Booking | None:
+        return self.bookings.get(booking_id)
+
+    async def hold(self, booking_id: str) -> Booking | None:
+        return self.bookings.get(booking_id)
+
+    async def save(self, booking: Booking) -> None:
+        self.bookings[booking.id] = booking
+
+    async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+        found = (b for b in self.bookings.values() if b.key.startswith(prefix) and b.key > after)
+        return sorted(found, key=lambda b: b.key)[:limit]
