@@ -1,0 +1,119 @@
+"""Plays scenarios against a running suite, one after another, each to its rest, and reports."""
+
+import asyncio
+import os
+import platform
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import aiohttp
+
+from loadtest.arrivals import Arrivals, offsets
+from loadtest.books import Books
+from loadtest.control import Control
+from loadtest.faults import FaultWindow, inject
+from loadtest.generator import Generator, Order, Origin, prepare
+from loadtest.measure import Played, scenario_report
+from loadtest.offers import interleave
+from loadtest.plans import PLANS
+from loadtest.probe import Probe
+from loadtest.progress import Progress
+from loadtest.report import Machine, Report
+from loadtest.rides import campaign_week
+from loadtest.samples import Sample
+from loadtest.scenarios import Scenario
+from loadtest.settings import Settings
+from loadtest.suite import Suite
+from loadtest.verdict import judged
+from prebook.contracts.booking import LedgerLine
+
+LEAD_S = 0.3
+"""Between the last preparation and the first arrival."""
+LOOK_EVERY_S = 2.0
+"""How often the ledgers are read while rides still arrive: seldom, for reading them costs the suite."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a campaign plays."""
+
+    scenarios: Sequence[Scenario]
+    seed: int
+    rate_per_s: float
+    duration_s: float
+    settle_deadline_s: float
+
+
+@dataclass
+class Campaign:
+    settings: Settings
+    terms: Terms
+    session: aiohttp.ClientSession
+    progress: Progress
+    run: str = field(default_factory=lambda: f"c{secrets.token_hex(4)}")
+    samples: list[Sample] = field(default_factory=list)
+    rows: list[LedgerLine] = field(default_factory=list)
+
+    async def play(self) -> Report:
+        """Raises SuiteUnreachable where the suite is not there, or its ledgers cannot be read at the end."""
+        suite = Suite(self.session, self.settings.urls)
+        await suite.check_ready()
+        began_at = datetime.now(UTC)
+        played = [await self._scenario(scenario, suite) for scenario in self.terms.scenarios]
+        return judged(
+            Report(
+                run=self.run,
+                seed=self.terms.seed,
+                began_at=began_at,
+                took_s=round((datetime.now(UTC) - began_at).total_seconds(), 2),
+                stack=self.settings.stack,
+                machine=machine(),
+                scenarios=tuple(scenario_report(each) for each in played),
+            )
+        )
+
+    async def _scenario(self, scenario: Scenario, suite: Suite) -> Played:
+        arrivals = scenario.arrivals(self.terms.rate_per_s, self.terms.duration_s)
+        orders = self._orders(scenario, arrivals)
+        generator = Generator(self.session, self.settings.urls["booking"], scenario.name)
+        origin = Origin.now().later(LEAD_S)
+        books = Books(suite, self.run, scenario.name, generator, origin, self.rows)
+        self.progress.begin(scenario, len(orders), generator, books)
+        async with asyncio.TaskGroup() as together:
+            fault = together.create_task(self._fault(scenario, arrivals, origin))
+            looking = together.create_task(books.look_on(LOOK_EVERY_S))
+            await generator.offer(orders, origin)
+            looking.cancel()
+        settle_s = await books.settle(self.terms.settle_deadline_s)
+        self.samples.extend(generator.samples)
+        self.rows.extend(books.current.rows)
+        return Played(scenario, arrivals, origin.wall, books.current, fault.result(), settle_s)
+
+    def _orders(self, scenario: Scenario, arrivals: Arrivals) -> tuple[Order, ...]:
+        seed = f"{self.terms.seed}:{scenario.name}"
+        offers = interleave(offsets(arrivals, seed), tuple(PLANS), seed)
+        week = campaign_week(datetime.now(UTC))
+        return prepare(offers, run=self.run, scenario=scenario.name, seed=self.terms.seed, week=week)
+
+    async def _fault(self, scenario: Scenario, arrivals: Arrivals, origin: Origin) -> FaultWindow | None:
+        fault = scenario.fault
+        if fault is None:
+            return None
+        control = Control(self.session, self.settings.controls[fault.target], self.settings.token)
+        probe = Probe(self.session, self.settings.urls[fault.target])
+        await origin.wait_until(fault.starts * arrivals.duration_s)
+        self.progress.fault = f"{fault.target}: {fault.kind}"
+        window = await inject(fault, fault.lasts * arrivals.duration_s, control, probe)
+        self.progress.fault = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
+        return window
+
+
+def machine() -> Machine:
+    return Machine(
+        cores=os.cpu_count() or 0,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+    )

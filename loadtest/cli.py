@@ -1,0 +1,100 @@
+"""The command line of the load test."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+
+from loadtest import folder, terminal
+from loadtest.campaign import Campaign, Terms
+from loadtest.folder import ReportFolderUnusable
+from loadtest.generator import open_session
+from loadtest.progress import Progress
+from loadtest.report import Report
+from loadtest.scenarios import CATALOGUE, DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S
+from loadtest.settings import Settings, WrongEnvironment, read_settings
+from loadtest.suite import SuiteUnreachable
+
+EXAMPLES = """\b
+Examples:
+  python -m loadtest campaign --quick --seed 7
+  python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
+  python -m loadtest campaign --quick --json > report.json
+"""
+INTERRUPTED = 130
+WIDE = 150
+
+
+@click.group()
+def main() -> None:
+    """Loads a running prebook suite over the wire, breaks it on purpose, and settles the accounts."""
+
+
+@dataclass(frozen=True)
+class Output:
+    folder: Path
+    as_json: bool
+
+    @property
+    def console(self) -> Console:
+        """Progress and tables go to stderr where stdout carries the JSON."""
+        wide = None if sys.stdout.isatty() else WIDE
+        return Console(stderr=self.as_json, width=wide)
+
+
+@main.command(epilog=EXAMPLES)
+@click.option("--quick", is_flag=True, help=f"Short arrivals ({QUICK_S:.0f} s a scenario): all within a minute.")
+@click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
+@click.option("--rate", default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together.")
+@click.option("--duration", type=float, help=f"Seconds of arrivals a scenario. [default: {FULL_S:.0f}]")
+@click.option(
+    "--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; repeatable."
+)
+@click.option("--report", "to", type=click.Path(path_type=Path), default=Path("reports/latest"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
+def campaign(
+    *, quick: bool, seed: int, rate: float, duration: float | None, names: tuple[str, ...], to: Path, as_json: bool
+) -> None:
+    """Offers the same rides to five plans at once, plays the scenarios, and writes report.json and report.html.
+
+    Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or a fault without effect.
+    """
+    chosen = tuple(scenario for scenario in CATALOGUE if not names or scenario.name in names)
+    terms = Terms(chosen, seed, rate, duration or (QUICK_S if quick else FULL_S), SETTLE_DEADLINE_S)
+    sys.exit(status(terms, Output(to, as_json)))
+
+
+def status(terms: Terms, output: Output) -> int:
+    try:
+        targets = {scenario.fault.target for scenario in terms.scenarios if scenario.fault}
+        settings = read_settings(os.environ, targets)
+        folder.prepare(output.folder)
+        return asyncio.run(played(settings, terms, output))
+    except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        click.echo("Interrupted: no report was written.", err=True)
+        return INTERRUPTED
+
+
+async def played(settings: Settings, terms: Terms, output: Output) -> int:
+    progress, console = Progress(), output.console
+    async with open_session() as session, terminal.shown(progress, console):
+        running = Campaign(settings, terms, session, progress)
+        report = await running.play()
+    page = folder.write(output.folder, report, running.samples)
+    tell(report, page, console, output)
+    return 0 if report.verdict and report.verdict.ok else 1
+
+
+def tell(report: Report, page: Path, console: Console, output: Output) -> None:
+    console.print(terminal.results(report))
+    console.print(f"{report.took_s:.0f} s. Report: {page}", soft_wrap=True, highlight=False)
+    if output.as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")

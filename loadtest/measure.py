@@ -1,0 +1,145 @@
+"""From the accounts of one scenario to its part of the report. Pure."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from loadtest.accounts import Account
+from loadtest.arrivals import Arrivals
+from loadtest.faults import Fault, FaultWindow
+from loadtest.ledger import Reconciliation
+from loadtest.plans import PLANS
+from loadtest.quantiles import latency
+from loadtest.recovery import completions, histogram, outcome_s, recovery_s
+from loadtest.report import (
+    ArrivalsLine,
+    FaultLine,
+    GeneratorLag,
+    Latencies,
+    Result,
+    ScenarioReport,
+    Timeline,
+)
+from loadtest.scenarios import Scenario
+
+LAGGED_MS = 50.0
+BINS = 60
+"""Bins of the timeline, at most; none is narrower than NARROWEST_S."""
+NARROWEST_S = 0.5
+
+
+@dataclass(frozen=True)
+class Played:
+    """A scenario that has been played, as the campaign hands it over."""
+
+    scenario: Scenario
+    arrivals: Arrivals
+    start: datetime
+    books: Reconciliation
+    window: FaultWindow | None
+    settle_s: float
+
+
+def scenario_report(played: Played) -> ScenarioReport:
+    results = tuple(result(label, played.books, played.window) for label in PLANS)
+    return ScenarioReport(
+        name=played.scenario.name,
+        expect=played.scenario.expect,
+        fault=fault_line(played.scenario.fault, played.arrivals),
+        arrivals=arrivals_line(played.arrivals),
+        results=results,
+        fault_window=played.window,
+        generator=generator_lag(played.books.accounts),
+        settle_s=round(played.settle_s, 2),
+        outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,
+        discrepancies=played.books.discrepancies,
+        timeline=timeline(played),
+    )
+
+
+def result(label: str, books: Reconciliation, window: FaultWindow | None) -> Result:
+    mine = books.of(label)
+    return Result(
+        label=label,
+        plan=PLANS[label],
+        ledger=books.ledger(label),
+        latency_ms=latencies(mine),
+        recovery_s=recovery_s(mine, window),
+        errors=errors(mine),
+        outcome_hash=outcome_hash(mine),
+    )
+
+
+def latencies(accounts: Sequence[Account]) -> Latencies:
+    answered = [account for account in accounts if account.answered]
+    return Latencies(
+        accept=latency(account.sample.accept_ms or 0.0 for account in accounts if account.sample.accepted),
+        outcome=latency(outcome_s(account) * 1e3 for account in answered),
+        notified=latency(
+            (told_at - account.sample.intended_at).total_seconds() * 1e3
+            for account in answered
+            if (told_at := account.told_at)
+        ),
+    )
+
+
+def errors(accounts: Sequence[Account]) -> Mapping[str, int]:
+    met = Counter(trouble for account in accounts if (trouble := account.sample.trouble))
+    return {"timeout": met.pop("timeout", 0), **dict(sorted(met.items()))}
+
+
+def outcome_hash(accounts: Sequence[Account]) -> str:
+    """Rides without a row stand in it with their fate, so that a refusal is not taken for agreement."""
+    ends = sorted(
+        (account.sample.ride, account.row.state.value, account.row.fare_cents)
+        if account.row
+        else (account.sample.ride, account.fate.value, None)
+        for account in accounts
+    )
+    return hashlib.sha256(msgspec.json.encode(ends)).hexdigest()
+
+
+def generator_lag(accounts: Sequence[Account]) -> GeneratorLag:
+    lag = latency(account.sample.lag_ms for account in accounts)
+    return GeneratorLag(lag_ms=lag, lagged=lag.p99 > LAGGED_MS)
+
+
+def timeline(played: Played) -> Timeline:
+    span_s = played.arrivals.duration_s + played.settle_s
+    bin_s = max(NARROWEST_S, span_s / BINS)
+    bins = int(span_s / bin_s) + 1
+    groups = {label: played.books.of(label) for label in PLANS}
+    return Timeline(
+        start=played.start,
+        bin_s=round(bin_s, 3),
+        offered={
+            label: histogram((account.sample.intended_at for account in mine), played.start, bin_s, bins)
+            for label, mine in groups.items()
+        },
+        completed={label: completions(mine, played.start, bin_s, bins) for label, mine in groups.items()},
+    )
+
+
+def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
+    burst = arrivals.burst
+    return ArrivalsLine(
+        process=arrivals.process.value,
+        rate_per_s=arrivals.rate_per_s,
+        duration_s=arrivals.duration_s,
+        burst={"starts": burst.starts, "lasts": burst.lasts, "factor": burst.factor} if burst else None,
+    )
+
+
+def fault_line(fault: Fault | None, arrivals: Arrivals) -> FaultLine | None:
+    if fault is None:
+        return None
+    return FaultLine(
+        kind=fault.kind.value,
+        target=fault.target,
+        starts_s=fault.starts * arrivals.duration_s,
+        lasts_s=fault.lasts * arrivals.duration_s,
+    )

@@ -1,0 +1,24 @@
+"""The plans that compete: the four pure ones, and one that gives every flow the coupling said to suit it."""
+
+from collections.abc import Mapping
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+
+MIXED: Mapping[str, Coupling] = {
+    "quote_fare": Coupling.SYNC_API,
+    "find_driver": Coupling.REQUEST_REPLY,
+    "ask_fleet": Coupling.ASYNC_API,
+    "notify_rider": Coupling.ONE_WAY,
+}
+
+
+def pure(coupling: Coupling) -> dict[str, Coupling]:
+    return dict.fromkeys(FLOWS, coupling)
+
+
+PLANS: Mapping[str, Mapping[str, Coupling]] = {
+    **{coupling.value: pure(coupling) for coupling in Coupling},
+    "mixed": MIXED,
+}
+"""Label -> plan, in the order in which reports list them."""

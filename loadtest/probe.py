@@ -1,0 +1,52 @@
+"""An eye on a service from outside while it is being broken: what the supervisor says is not proof enough."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+INTERVAL_S = 0.15
+PATIENCE = aiohttp.ClientTimeout(total=1.0)
+
+
+@dataclass
+class Sightings:
+    count: int = 0
+    failures: int = 0
+    slowest_s: float = 0.0
+
+
+class Probe:
+    """Asks a service's ``/livez`` again and again, over new connections."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self._session = session
+        self._url = f"{base_url}/livez"
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[Sightings]:
+        seen = Sightings()
+        watch = asyncio.create_task(self._watch(seen))
+        try:
+            yield seen
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _watch(self, seen: Sightings) -> None:
+        while True:
+            await self._look(seen)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _look(self, seen: Sightings) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with self._session.get(self._url, timeout=PATIENCE, headers={"Connection": "close"}) as response:
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            seen.failures += 1
+        seen.count += 1
+        seen.slowest_s = max(seen.slowest_s, clock() - began)

@@ -1,0 +1,113 @@
+"""The report: its format is a contract (``assets/report.schema.json``), its numbers come from the accounts alone."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from loadtest.discrepancies import Discrepancy
+from loadtest.faults import FaultWindow
+from loadtest.ledger import Ledger
+from loadtest.quantiles import Latency
+from loadtest.settings import StackInfo
+from loadtest.findings import Verdict
+from prebook.contracts.plan import Coupling
+
+SCHEMA = "prebook.report/1"
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    cores: int
+    memory_bytes: int
+    python: str
+    platform: str
+
+
+class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
+    process: str
+    rate_per_s: float
+    duration_s: float
+    burst: Mapping[str, float] | None = None
+
+
+class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    target: str
+    starts_s: float
+    lasts_s: float
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """From the intended moment. ``accept``: until a 201 or 202 had arrived. ``outcome`` and ``notified``: until the
+    booking settled and its rider was told, of rides that the business answered: a quick failure is no quick outcome."""
+
+    accept: Latency
+    outcome: Latency
+    notified: Latency
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan in one scenario."""
+
+    label: str
+    plan: Mapping[str, Coupling]
+    ledger: Ledger
+    latency_ms: Latencies
+    recovery_s: float | None
+    errors: Mapping[str, int]
+    """What the generator met: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
+    outcome_hash: str
+    """SHA-256 over the sorted (ride, final state, fare in cents): equal where two plans came to the same end."""
+
+
+class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
+    """How late requests left; beyond 50 ms at p99 the generator, not the suite, is part of what was measured."""
+
+    lag_ms: Latency
+    lagged: bool
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Rides offered and answered per bin, from ``start`` on."""
+
+    start: datetime
+    bin_s: float
+    offered: Mapping[str, tuple[int, ...]]
+    completed: Mapping[str, tuple[int, ...]]
+
+
+class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    expect: str
+    fault: FaultLine | None
+    arrivals: ArrivalsLine
+    results: tuple[Result, ...]
+    fault_window: FaultWindow | None
+    generator: GeneratorLag
+    settle_s: float
+    """From the end of the arrivals until every ride was at rest, or the deadline was over."""
+    outcome_hashes_equal: bool
+    discrepancies: tuple[Discrepancy, ...]
+    timeline: Timeline
+
+    @property
+    def totals(self) -> Counter[str]:
+        """The ledgers of all plans, added up."""
+        total: Counter[str] = Counter()
+        for result in self.results:
+            total.update(msgspec.structs.asdict(result.ledger))
+        return total
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    run: str
+    """What every Idempotency-Key of the campaign begins with."""
+    seed: int
+    began_at: datetime
+    took_s: float
+    stack: StackInfo
+    machine: Machine
+    scenarios: tuple[ScenarioReport, ...]
+    verdict: Verdict | None = None

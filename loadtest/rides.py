@@ -1,0 +1,86 @@
+"""Which rides are wanted: the n-th ride of a seed is the same ride whoever is asked for it."""
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from prebook.contracts.booking import BookingRequest
+from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import Place, VehicleClass
+
+SOUTH, NORTH, WEST, EAST = 52.42, 52.58, 13.25, 13.55
+"""A box around Berlin, degrees."""
+KM_PER_DEGREE = 111.32
+SHORTEST_KM, LONGEST_KM = 1.0, 18.0
+
+QUARTERS_PER_WEEK = 7 * 96
+STRIDE = 271
+"""Prime to the quarters of a week: as many rides as there are quarters pass before two share one, so that a shortage
+of drivers does not decide a comparison of couplings."""
+NOTICE_DAYS = 7
+
+SEATS: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 4, VehicleClass.COMFORT: 4, VehicleClass.XL: 6}
+SHARES: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 6, VehicleClass.COMFORT: 3, VehicleClass.XL: 1}
+
+
+@dataclass(frozen=True)
+class Ride:
+    number: int
+    rider_id: str
+    pickup: Place
+    dropoff: Place
+    distance_km: float
+    pickup_at: datetime
+    vehicle_class: VehicleClass
+    passengers: int
+
+
+def campaign_week(now: datetime) -> datetime:
+    """The first Monday, 00:00 UTC, that is at least a week ahead: a run in the same week asks for the same times."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    ahead = midnight + timedelta(days=NOTICE_DAYS + 1)
+    return ahead + timedelta(days=-ahead.weekday() % 7)
+
+
+def ride(seed: int, number: int, week: datetime) -> Ride:
+    rng = random.Random(f"ride:{seed}:{number}")
+    pickup = Place(lat=round(rng.uniform(SOUTH, NORTH), 5), lon=round(rng.uniform(WEST, EAST), 5))
+    distance_km = rng.uniform(SHORTEST_KM, LONGEST_KM)
+    vehicle_class = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
+    return Ride(
+        number=number,
+        rider_id=f"rider-{seed}-{number:05d}",
+        pickup=pickup,
+        dropoff=away(pickup, distance_km, rng.uniform(0.0, math.tau)),
+        distance_km=round(distance_km, 3),
+        pickup_at=pickup_time(rng, seed, number, week),
+        vehicle_class=vehicle_class,
+        passengers=rng.randint(1, SEATS[vehicle_class]),
+    )
+
+
+def pickup_time(rng: random.Random, seed: int, number: int, week: datetime) -> datetime:
+    quarter = (number * STRIDE + seed) % QUARTERS_PER_WEEK
+    return week + timedelta(minutes=15 * quarter + rng.randrange(15))
+
+
+def away(start: Place, km: float, bearing: float) -> Place:
+    """Flat-earth arithmetic: good to a few metres at these distances."""
+    north, east = km * math.cos(bearing), km * math.sin(bearing)
+    lat = start.lat + north / KM_PER_DEGREE
+    lon = start.lon + east / (KM_PER_DEGREE * math.cos(math.radians(start.lat)))
+    return Place(lat=round(lat, 5), lon=round(lon, 5))
+
+
+def booking_request(wanted: Ride, plan: Mapping[str, Coupling]) -> BookingRequest:
+    return BookingRequest(
+        rider_id=wanted.rider_id,
+        pickup=wanted.pickup,
+        dropoff=wanted.dropoff,
+        pickup_at=wanted.pickup_at,
+        vehicle_class=wanted.vehicle_class,
+        passengers=wanted.passengers,
+        couplings=dict(plan),
+    )

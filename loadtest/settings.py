@@ -1,0 +1,103 @@
+"""Where the suite is, from the environment; everything missing or wrong is named at once."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from prebook.flows import SERVICES
+
+REMEDY = (
+    "Start the suite and let it run the campaign: `prebook demo`. Or start it with `prebook up` and set the variables "
+    "that it prints before `python -m loadtest campaign`."
+)
+READ_SERVICES = ("booking", "notification")
+
+
+class WrongEnvironment(Exception):
+    """Text for the person who started the campaign, one line for each variable."""
+
+    def __init__(self, problems: Collection[str]) -> None:
+        super().__init__("\n".join(["the campaign cannot start:", *(f"  - {line}" for line in problems), REMEDY]))
+
+
+class StackInfo(msgspec.Struct, frozen=True):
+    """What the suite runs on, as the report tells it."""
+
+    mode: str
+    broker: str
+    database: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    urls: Mapping[str, str]
+    """Service -> base URL of its HTTP API, no slash at its end."""
+    controls: Mapping[str, str]
+    """Service -> base URL of the supervisor that owns its process."""
+    token: str = field(repr=False)
+    stack: StackInfo
+
+
+def read_settings(environ: Mapping[str, str], targets: Collection[str]) -> Settings:
+    """``targets``: the services that the chosen scenarios break. Raises WrongEnvironment."""
+    reader = Reader(environ)
+    needed = {*READ_SERVICES, *targets}
+    settings = Settings(
+        urls={name: reader.take(f"PREBOOK_URL_{name.upper()}", base_url) for name in SERVICES if name in needed},
+        controls={name: reader.take(f"PREBOOK_CONTROL_{name.upper()}", base_url) for name in sorted(targets)},
+        token=reader.take("PREBOOK_CONTROL_TOKEN", not_empty) if targets else "",
+        stack=reader.take("PREBOOK_STACK_INFO", stack_info),
+    )
+    if reader.problems:
+        raise WrongEnvironment(reader.problems)
+    return settings
+
+
+class Reader:
+    """Takes variables by name, or the file that <NAME>_FILE names, and keeps what was wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def take(self, name: str, parse: Callable[[str], Any]) -> Any:
+        """The parsed value; None where it was wrong, and then there is a problem more."""
+        try:
+            return parse(self._raw(name))
+        except KeyError:
+            self.problems.append(f"{name} is not set; {EXPECTED[parse]}")
+        except (ValueError, OSError) as wrong:
+            self.problems.append(f"{name}: {wrong}; {EXPECTED[parse]}")
+        return None
+
+    def _raw(self, name: str) -> str:
+        path = self._environ.get(f"{name}_FILE")
+        return Path(path).read_text().strip() if path else self._environ[name]
+
+
+def base_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{raw!r} is no HTTP address")
+    return raw.rstrip("/")
+
+
+def not_empty(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("is empty")
+    return raw.strip()
+
+
+def stack_info(raw: str) -> StackInfo:
+    return msgspec.json.decode(raw, type=StackInfo)
+
+
+EXPECTED: Mapping[Callable[[str], Any], str] = {
+    base_url: "expected a base URL such as http://127.0.0.1:8010",
+    not_empty: "expected the bearer token of the supervisor's control API",
+    stack_info: 'expected JSON such as {"mode": "local", "broker": "...", "database": "..."}',
+}

@@ -1,0 +1,132 @@
+"""What the person at the terminal sees: a live table, plain lines where there is no terminal, and the results."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.contest import ms
+from loadtest.findings import Verdict
+from loadtest.progress import Progress, Stage
+from loadtest.quantiles import Latency
+from loadtest.report import Report, Result, ScenarioReport
+
+REFRESH_S = 0.25
+PLAIN_LINE_S = 5.0
+COUNTED = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
+BESIDE = ("lost", "duplicated_effects")
+HEADS = {"in_flight": "in flight", "duplicated_effects": "doubled"}
+
+
+@asynccontextmanager
+async def shown(progress: Progress, console: Console) -> AsyncIterator[None]:
+    """Shows progress while the body runs."""
+    teller = asyncio.create_task(live(progress, console) if console.is_terminal else plain(progress, console))
+    try:
+        yield
+    finally:
+        teller.cancel()
+        await asyncio.gather(teller, return_exceptions=True)
+
+
+async def live(progress: Progress, console: Console) -> None:
+    with Live(console=console, auto_refresh=False) as screen:
+        try:
+            while True:
+                screen.update(stages_table(progress), refresh=True)
+                await asyncio.sleep(REFRESH_S)
+        finally:
+            screen.update(stages_table(progress), refresh=True)
+
+
+async def plain(progress: Progress, console: Console) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_LINE_S)
+        if progress.stages:
+            console.print(plain_line(progress.stages[-1], progress.fault), highlight=False, soft_wrap=True)
+
+
+def plain_line(stage: Stage, fault: str) -> str:
+    now = stage.counts
+    broken = f", {fault}" if fault else ""
+    return (
+        f"{stage.scenario.name}: offered {now.offered}/{now.planned}, accepted {now.accepted}, "
+        f"settled {now.settled}, waiting {now.waiting}{broken}"
+    )
+
+
+def stages_table(progress: Progress) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("scenario", "", "offered", "accepted", "settled", "waiting", "fault"):
+        table.add_column(head, justify="right" if head in {"offered", "accepted", "settled", "waiting"} else "left")
+    for stage in progress.stages:
+        now = stage.counts
+        fault = progress.fault if stage is progress.stages[-1] else ""
+        bar = ProgressBar(total=max(now.planned, 1), completed=now.settled, width=24)
+        cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.waiting, fault))
+        table.add_row(stage.scenario.name, bar, *cells)
+    return table
+
+
+def results(report: Report) -> Group:
+    parts = [scenario_table(scenario) for scenario in report.scenarios]
+    return Group(*parts, *([verdict_panel(report.verdict)] if report.verdict else []))
+
+
+def scenario_table(scenario: ScenarioReport) -> Table:
+    table = Table(title=f"{scenario.name}  [dim]{scenario.expect}[/dim]", title_justify="left", padding=(0, 1))
+    table.add_column("plan")
+    heads = [*COUNTED, *BESIDE]
+    for head in (*(HEADS.get(name, name) for name in heads), "accept", "outcome", "rider knows", "recovery"):
+        table.add_column(head, justify="right")
+    for result in scenario.results:
+        table.add_row(*result_cells(result))
+    return table
+
+
+def result_cells(result: Result) -> list[str | Text]:
+    ledger, latency = result.ledger, result.latency_ms
+    counts: list[str | Text] = [str(getattr(ledger, name)) for name in COUNTED]
+    beside: list[str | Text] = [alarmed(getattr(ledger, name)) for name in BESIDE]
+    times: list[str | Text] = [p50_p99(each) for each in (latency.accept, latency.outcome, latency.notified)]
+    recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
+    return [result.label, *counts, *beside, *times, recovery]
+
+
+def alarmed(count: int) -> Text:
+    return Text(str(count), style="bold red" if count else "green")
+
+
+def p50_p99(latency: Latency) -> str:
+    return f"{ms(latency.p50)} / {ms(latency.p99)}" if latency.count else "-"
+
+
+def verdict_panel(verdict: Verdict) -> Panel:
+    text = Text(verdict.headline + "\n", style="bold")
+    for line in (*verdict.problems, *(f"warning: {line}" for line in verdict.warnings)):
+        text.append(f"! {line}\n", style="not bold red" if line in verdict.problems else "not bold yellow")
+    for finding in verdict.findings:
+        text.append(f"{finding.scenario}: {finding.text}\n", style="not bold")
+    for line in verdict.not_measured:
+        text.append(f"not measured: {line}\n", style="not bold dim")
+    text.append("\nWhere each plan won, and what it cost\n")
+    for line in trade_off_lines(verdict):
+        text.append(f"{line}\n", style="not bold")
+    return Panel(text, title="verdict (accept, outcome, rider knows: p50 / p99)", border_style=border(verdict))
+
+
+def border(verdict: Verdict) -> str:
+    return "green" if verdict.ok else "red"
+
+
+def trade_off_lines(verdict: Verdict) -> list[str]:
+    return [
+        f"{each.label}: won {'; '.join(each.wins) or 'nothing'}. Cost: {'; '.join(each.costs) or 'nothing measured'}."
+        for each in verdict.trade_offs
+    ]

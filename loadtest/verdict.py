@@ -1,0 +1,161 @@
+"""Plain words from the report's numbers and from nothing else: no plan is praised or blamed by name beforehand."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from loadtest.contest import Contest, contests, listed, ms
+from loadtest.discrepancies import DOUBLED, LOST
+from loadtest.findings import Finding, TradeOff, Verdict
+from loadtest.report import Report, Result, ScenarioReport
+
+NAMED = 5
+"""Discrepancies that a problem names one by one; the report lists all."""
+
+
+def judged(report: Report) -> Report:
+    return msgspec.structs.replace(report, verdict=verdict(report.scenarios))
+
+
+def verdict(scenarios: Sequence[ScenarioReport]) -> Verdict:
+    problems = tuple(line for scenario in scenarios for line in problems_of(scenario))
+    return Verdict(
+        ok=not problems,
+        headline=headline(scenarios, problems),
+        problems=problems,
+        warnings=tuple(line for scenario in scenarios for line in warnings_of(scenario)),
+        findings=tuple(
+            Finding(scenario=scenario.name, text=text) for scenario in scenarios for text in findings_of(scenario)
+        ),
+        trade_offs=trade_offs(scenarios),
+        not_measured=tuple(line for scenario in scenarios for line in not_measured(scenario)),
+    )
+
+
+def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> str:
+    offered = sum(scenario.totals["offered"] for scenario in scenarios)
+    if problems:
+        return f"The accounts of {offered:,} rides do not balance: {len(problems)} problem(s)."
+    answered = sum(scenario.totals["confirmed"] + scenario.totals["rejected"] for scenario in scenarios)
+    return f"{offered:,} rides offered, {answered:,} answered, none lost, nothing doubled, every ledger closes."
+
+
+def problems_of(scenario: ScenarioReport) -> Iterator[str]:
+    name = scenario.name
+    lost = [item for item in scenario.discrepancies if item.kind in LOST]
+    doubled = [item for item in scenario.discrepancies if item.kind in DOUBLED]
+    other = [item for item in scenario.discrepancies if item.kind not in LOST | DOUBLED]
+    for what, found in (("lost", lost), ("doubled", doubled), ("contradictory", other)):
+        if found:
+            some = "; ".join(f"{item.booking_id or item.key}: {item.detail}" for item in found[:NAMED])
+            more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            yield f"{name}: {len(found)} {what} ({some}{more})"
+    for result in scenario.results:
+        if not result.ledger.closes:
+            yield f"{name}: the ledger of {result.label} is open, {result.ledger.in_flight} ride(s) still in flight"
+    if scenario.fault_window and not scenario.fault_window.took_effect:
+        yield f"{name}: the fault did not take effect ({scenario.fault_window.evidence})"
+
+
+def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
+    lag = scenario.generator.lag_ms
+    if scenario.generator.lagged:
+        yield f"{scenario.name}: the generator lagged, p99 {ms(lag.p99)}; its own delay is part of every latency"
+    if scenario.fault is None and not scenario.outcome_hashes_equal:
+        yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
+    if parked := scenario.totals["parked"]:
+        yield f"{scenario.name}: {parked} ride(s) are parked; `prebook parking list` shows why"
+
+
+def findings_of(scenario: ScenarioReport) -> Iterator[str]:
+    if scenario.fault is None:
+        yield from map(race, contests(scenario.results))
+    yield from answers(scenario.results)
+    if scenario.fault is not None:
+        yield from recoveries(scenario.results)
+
+
+def race(of: Contest) -> str:
+    best = of.best
+    slowest = list(of.medians)[-1]
+    rest = f"; slowest is {slowest} with {ms(of.medians[slowest].p50)}" if slowest not in of.winners else ""
+    if len(of.winners) > 1:
+        return f"{of.metric} is a tie of {listed(of.winners)} (best median {ms(best.p50)}, within the spread){rest}"
+    spread = f"{ms(best.p50_low)} to {ms(best.p50_high)}"
+    return f"{of.winners[0]} has the best {of.metric}: median {ms(best.p50)} (95 % interval {spread}){rest}"
+
+
+def answers(results: Sequence[Result]) -> Iterator[str]:
+    """Who answered every ride offered, and who did not."""
+    whole = [result.label for result in results if not result.ledger.unanswered]
+    if whole:
+        yield (
+            f"{listed(whole)} answered every ride offered"
+            if len(whole) < len(results)
+            else ("every plan answered every ride offered")
+        )
+    for result in results:
+        ledger = result.ledger
+        if ledger.unanswered:
+            yield f"{result.label} answered {ledger.answered} of {ledger.offered} rides ({shortfall(result)})"
+
+
+def shortfall(result: Result) -> str:
+    ledger = result.ledger
+    classes = {
+        "refused": ledger.refused,
+        "failed": ledger.failed,
+        "expired": ledger.expired,
+        "parked": ledger.parked,
+        "still in flight": ledger.in_flight,
+    }
+    return ", ".join(f"{count} {name}" for name, count in classes.items() if count)
+
+
+def recoveries(results: Sequence[Result]) -> Iterator[str]:
+    back = sorted((result.recovery_s, result.label) for result in results if result.recovery_s is not None)
+    if back:
+        times = ", ".join(f"{label} {seconds:.1f} s" for seconds, label in back)
+        yield f"back to normal after the end of the fault: {times}"
+
+
+def not_measured(scenario: ScenarioReport) -> Iterator[str]:
+    if scenario.fault is None:
+        return
+    for result in scenario.results:
+        if result.recovery_s is None:
+            yield f"{scenario.name}: recovery of {result.label} (no ride was seen that was answered as before)"
+
+
+def trade_offs(scenarios: Sequence[ScenarioReport]) -> tuple[TradeOff, ...]:
+    labels = [result.label for result in scenarios[0].results] if scenarios else []
+    return tuple(
+        TradeOff(label=label, wins=tuple(wins(label, scenarios)), costs=tuple(costs(label, scenarios)))
+        for label in labels
+    )
+
+
+def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    for scenario in scenarios:
+        for of in contests(scenario.results) if scenario.fault is None else ():
+            if label in of.winners and of.losers:
+                shared = " (tied)" if len(of.winners) > 1 else ""
+                yield f"best {of.metric} in {scenario.name}: {ms(of.medians[label].p50)}{shared}"
+        short = any(result.ledger.unanswered for result in scenario.results)
+        if short and not result_of(label, scenario).ledger.unanswered:
+            yield f"answered every ride in {scenario.name}, where others did not"
+
+
+def costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    for scenario in scenarios:
+        for of in contests(scenario.results) if scenario.fault is None else ():
+            if label in of.losers:
+                factor = of.medians[label].p50 / max(of.best.p50, 0.001)
+                yield f"{factor:.1f} times the best {of.metric} in {scenario.name} ({ms(of.medians[label].p50)})"
+        mine = result_of(label, scenario)
+        if mine.ledger.unanswered:
+            yield f"{mine.ledger.unanswered} of {mine.ledger.offered} rides unanswered in {scenario.name}"
+
+
+def result_of(label: str, scenario: ScenarioReport) -> Result:
+    return next(result for result in scenario.results if result.label == label)
