@@ -1,0 +1,49 @@
+"""Words that the tests of fleets share."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from prebook.contracts.fleets import AskFleet
+from prebook.contracts.ride import Place, VehicleClass
+from prebook.messaging.outcome import Context
+
+NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
+PICKUP_AT = datetime(2027, 3, 1, 8, 20, tzinfo=UTC)
+SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
+FLEETS = ("ada", "borealis", "cargo")
+
+
+def about(booking_id: str, now: datetime = NOW) -> Context:
+    return Context(booking_id, f"{booking_id}.ask", {}, now)
+
+
+def ask(fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at: datetime = PICKUP_AT) -> AskFleet:
+    return AskFleet(
+        fleet=fleet,
+        pickup=Place(lat=lat, lon=13.4),
+        pickup_at=pickup_at,
+        vehicle_class=VehicleClass.STANDARD,
+        passengers=passengers,
+    )
+
+
+def asks() -> st.SearchStrategy[AskFleet]:
+    """Any ride that the contract allows, in any time zone."""
+    zones = st.timezones()
+    moments = st.datetimes(datetime(2026, 1, 1), datetime(2035, 1, 1), timezones=zones)  # noqa: DTZ001 - zoned by hypothesis
+    return st.builds(
+        AskFleet,
+        fleet=st.sampled_from(FLEETS),
+        pickup=st.builds(Place, lat=st.floats(-90, 90), lon=st.floats(-180, 180)),
+        pickup_at=moments,
+        vehicle_class=st.sampled_from(VehicleClass),
+        passengers=st.integers(1, 6),
+    )
+
+
+def rides(count: int) -> list[tuple[float, int, datetime]]:
+    """Different rides over a town and some days: latitude, passengers, pickup."""
+    return [
+        (52.3 + number * 0.0007, 1 + number % 4, PICKUP_AT + timedelta(minutes=7 * number)) for number in range(count)
+    ]

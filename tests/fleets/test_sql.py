@@ -1,0 +1,91 @@
+"""Fleets on a real PostgreSQL: what concurrent transactions may never do."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.fleets.domain.fleet import HOLD
+from prebook.fleets.sql import FleetsSql
+from prebook.fleets.store import Hold
+from prebook.messaging.unit_of_work import Begin
+from prebook.postgres.work import units_of_work
+from tests.fleets.asks import NOW, SLOT
+
+pytestmark = pytest.mark.real
+DRIVERS = [f"ada-{number:04d}" for number in range(10)]
+SOON, OVER = HOLD, HOLD + timedelta(seconds=1)
+
+
+@pytest.fixture
+async def begin(engine: AsyncEngine) -> Begin[FleetsSql]:
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM hold"))
+        await connection.execute(text("DELETE FROM unreadable_reply"))
+    return units_of_work(engine, FleetsSql)
+
+
+async def held(
+    begin: Begin[FleetsSql], booking_id: str, tried: Sequence[str], later: timedelta = timedelta(0)
+) -> str | None:
+    now = NOW + later
+    async with begin() as work:
+        return await work.hold(Hold(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, until=now + HOLD), tried)
+
+
+async def test_forty_bookings_share_ten_drivers_without_holding_one_twice(begin: Begin[FleetsSql]) -> None:
+    """All try the drivers in the same order, so that each driver is fought for."""
+    got = await asyncio.gather(*(held(begin, f"b{number}", DRIVERS) for number in range(40)))
+    drivers = [driver for driver in got if driver is not None]
+    assert len(drivers) == len(set(drivers))
+    # A booking gives up only when it sees all taken, or has lost several races in a row.
+    assert await held(begin, "last", DRIVERS) is None or len(drivers) < len(DRIVERS)
+    async with begin() as work:
+        kept = (await work.connection.execute(text("SELECT driver FROM hold WHERE booking_id <> 'last'"))).scalars()
+        assert sorted(kept) == sorted(drivers)
+
+
+async def test_only_a_released_or_overdue_driver_can_be_held_again(begin: Begin[FleetsSql]) -> None:
+    tried = DRIVERS[:1]
+    assert await held(begin, "b1", tried) == tried[0]
+    assert await held(begin, "b2", tried, SOON) is None
+    assert await held(begin, "b2", tried, OVER) == tried[0]
+    async with begin() as work:
+        await work.release("ada", tried[0], "b1")
+    assert await held(begin, "b3", tried, OVER) is None, "what b1 lost is not b1's to release"
+    async with begin() as work:
+        await work.release("ada", tried[0], "b2")
+    assert await held(begin, "b3", tried, OVER) == tried[0]
+
+
+async def test_a_booked_driver_is_held_for_ever(begin: Begin[FleetsSql]) -> None:
+    tried = DRIVERS[:1]
+    await held(begin, "b1", tried)
+    async with begin() as work:
+        await work.book("ada", tried[0], "b1")
+        await work.book("ada", tried[0], "somebody else")
+    assert await held(begin, "b2", tried, timedelta(days=1)) is None
+
+
+async def test_overdue_holds_are_fought_for_as_free_ones_are(begin: Begin[FleetsSql]) -> None:
+    assert await held(begin, "b0", DRIVERS[:1]) is not None
+    got = await asyncio.gather(*(held(begin, f"b{number}", DRIVERS[:1], OVER) for number in range(1, 13)))
+    assert [driver for driver in got if driver is not None] == DRIVERS[:1]
+
+
+async def test_a_second_hold_of_a_booking_is_an_error(begin: Begin[FleetsSql]) -> None:
+    await held(begin, "b1", DRIVERS)
+    with pytest.raises(IntegrityError):
+        await held(begin, "b1", DRIVERS)
+
+
+async def test_an_unreadable_reply_is_kept_once(begin: Begin[FleetsSql]) -> None:
+    async with begin() as work:
+        await work.note_unreadable("ada", "b1", "'<html>'")
+        await work.note_unreadable("ada", "b1", "'again'")
+        rows = await work.connection.execute(text("SELECT booking_id, fleet, excerpt FROM unreadable_reply"))
+        assert rows.all() == [("b1", "ada", "'<html>'")]

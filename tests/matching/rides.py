@@ -1,0 +1,36 @@
+"""Words that the tests of matching share."""
+
+from datetime import UTC, datetime
+
+from prebook.contracts.facts import BookingEnded, Ending, OfferSettled, OfferVerdict
+from prebook.contracts.fleets import FleetOffered
+from prebook.contracts.matching import FindDriver
+from prebook.contracts.ride import Place, VehicleClass
+from prebook.messaging.outcome import Context, Outcome
+
+NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
+SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
+RIDE = FindDriver(
+    pickup=Place(lat=52.5, lon=13.4),
+    pickup_at=datetime(2027, 3, 1, 8, 20, tzinfo=UTC),
+    vehicle_class=VehicleClass.STANDARD,
+    passengers=2,
+)
+
+
+def about(booking_id: str, key: str = "", message_id: str = "m") -> Context:
+    return Context(booking_id, message_id, {}, NOW, key)
+
+
+def offer(fleet: str, minutes: int, driver: str | None = None) -> FleetOffered:
+    return FleetOffered(fleet=fleet, driver=driver or f"{fleet}-0001", slot=SLOT, minutes_away=minutes)
+
+
+def ended(booking_id: str) -> BookingEnded:
+    return BookingEnded(booking_id=booking_id, ending=Ending.CANCELLED, reason="the rider cancelled")
+
+
+def verdicts(outcome: Outcome) -> dict[str, OfferVerdict]:
+    """Fleet -> how its offer ended in this step."""
+    told = [fact.body for fact in outcome.facts]
+    return {body.fleet: body.verdict for body in told if isinstance(body, OfferSettled)}

@@ -1,0 +1,124 @@
+"""Matching on a real PostgreSQL: what concurrent transactions may never do."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.contracts.fleets import FleetOffered
+from prebook.contracts.matching import DriverMatched
+from prebook.contracts.message import Message
+from prebook.matching.domain.auction import Auction, Offer
+from prebook.matching.handlers import FLEETS, booking_ended, find_driver, fleet_heard
+from prebook.matching.sql import MatchingSql
+from prebook.messaging.outcome import Outcome
+from prebook.messaging.unit_of_work import Begin
+from prebook.postgres.work import units_of_work
+from tests.matching.rides import RIDE, SLOT, about, ended, offer
+
+pytestmark = pytest.mark.real
+AUCTIONS, DRIVERS = 40, 10
+
+Say = Callable[[Callable[[MatchingSql], Awaitable[Outcome]]], Awaitable[Outcome]]
+
+
+@pytest.fixture
+async def begin(engine: AsyncEngine) -> Begin[MatchingSql]:
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM auction"))
+        await connection.execute(text("DELETE FROM assignment"))
+    return units_of_work(engine, MatchingSql)
+
+
+@pytest.fixture
+def say(begin: Begin[MatchingSql]) -> Say:
+    """Runs one step in a transaction of its own."""
+
+    async def step(handle: Callable[[MatchingSql], Awaitable[Outcome]]) -> Outcome:
+        async with begin() as work:
+            return await handle(work)
+
+    return step
+
+
+def driver_of(booking: int, fleet: int) -> str:
+    return f"driver-{(booking + fleet * 3) % DRIVERS}"
+
+
+async def test_forty_auctions_share_ten_drivers_without_giving_one_twice(say: Say, begin: Begin[MatchingSql]) -> None:
+    """Each driver is offered in twelve auctions, so each must be given away, once."""
+
+    async def auction(number: int) -> list[Message]:
+        booking = f"b{number}"
+        await say(lambda work: find_driver(about(booking), RIDE, work))
+        news = [
+            (fleet, offer(fleet, 1 + (number * 7 + at) % 9, driver_of(number, at))) for at, fleet in enumerate(FLEETS)
+        ]
+        told = await asyncio.gather(*(say(_heard(booking, fleet, body)) for fleet, body in news))
+        return [outcome.answer for outcome in told if outcome.answer is not None]
+
+    answers = await asyncio.gather(*(auction(number) for number in range(AUCTIONS)))
+    assert [len(each) for each in answers] == [1] * AUCTIONS, "each auction has one answer"
+    given = Counter(answer.driver for (answer,) in answers if isinstance(answer, DriverMatched))
+    assert given == Counter(f"driver-{number}" for number in range(DRIVERS))
+    async with begin() as work:
+        rows = await work.connection.execute(text("SELECT driver FROM assignment"))
+        assert Counter(rows.scalars()) == given
+
+
+def _heard(booking: str, fleet: str, body: FleetOffered) -> Callable[[MatchingSql], Awaitable[Outcome]]:
+    return lambda work: fleet_heard(about(booking, fleet), body, work)
+
+
+async def test_a_booking_that_ends_while_its_auction_opens_is_answered_once_and_left_closed(
+    say: Say, begin: Begin[MatchingSql]
+) -> None:
+    async def both(booking: str) -> int:
+        told = await asyncio.gather(
+            say(lambda work: find_driver(about(booking), RIDE, work)),
+            say(lambda work: booking_ended(about(booking), ended(booking), work)),
+        )
+        return sum(outcome.answer is not None for outcome in told)
+
+    assert await asyncio.gather(*(both(f"b{number}") for number in range(30))) == [1] * 30
+    async with begin() as work:
+        assert await work._scalar(text("SELECT count(*) FROM auction WHERE closed")) == 30
+
+
+async def test_an_auction_comes_back_as_it_was_saved(begin: Begin[MatchingSql]) -> None:
+    best = Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4)
+    auction = Auction(booking_id="b1", asked=3, awaited=frozenset({"cargo"}))
+    changed = auction.heard("ada", best).decided(best).heard_late("cargo", best)
+    async with begin() as work:
+        assert await work.open_auction(auction)
+        assert not await work.open_auction(changed)
+        await work.save(changed)
+    async with begin() as work:
+        assert await work.auction("b1") == changed
+        assert await work.auction("unheard of") is None
+
+
+async def test_a_slot_is_free_again_after_its_booking_let_go(begin: Begin[MatchingSql]) -> None:
+    best = Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4)
+    async with begin() as work:
+        assert await work.assign("b1", best)
+        assert not await work.assign("b2", best)
+        assert await work.free("b1")
+        assert not await work.free("b1")
+        assert await work.assign("b2", best)
+
+
+async def test_a_second_driver_for_one_booking_is_an_error(begin: Begin[MatchingSql]) -> None:
+    async with begin() as work:
+        assert await work.assign("b1", Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4))
+    with pytest.raises(IntegrityError):
+        await _assigned(begin, "b1", Offer(fleet="ada", driver="ada-0002", slot=SLOT, minutes_away=4))
+
+
+async def _assigned(begin: Begin[MatchingSql], booking_id: str, offer: Offer) -> bool:
+    async with begin() as work:
+        return await work.assign(booking_id, offer)
