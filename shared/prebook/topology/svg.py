@@ -1,0 +1,75 @@
+"""The few shapes that our pictures are made of, as SVG text."""
+
+from collections.abc import Iterable
+from html import escape
+
+STYLE = """
+.paper{fill:#fff;stroke:#d5dbe3}.lane{fill:#f6f8fa;stroke:#dfe5ec}.service{fill:#1f4e79;stroke:#173a5a}
+.queue{fill:#e3f1e6;stroke:#3b8551;stroke-width:1.4}.exchange{fill:#fdf0d9;stroke:#b7791f;stroke-width:1.4}
+text{font-family:system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1c2733}
+.h1{font-size:21px;font-weight:650}.h2{font-size:13px;font-weight:650}.sub{font-size:13px;fill:#566374}
+.name{font-size:14px;font-weight:600;fill:#fff}.stop{font-size:11.5px}.label{font-size:11.5px;fill:#3f4c5b}
+.key{font-size:12px;fill:#3f4c5b}.line{stroke:#3f4c5b;stroke-width:1.7;fill:none}.pulled{stroke-dasharray:6 4}
+.tip{fill:#3f4c5b}
+@media (prefers-color-scheme:dark){
+.paper{fill:#10161d;stroke:#2b3642}.lane{fill:#171f28;stroke:#2b3642}.service{fill:#3474ad;stroke:#5b97cb}
+.queue{fill:#15301d;stroke:#5fb37a}.exchange{fill:#37290f;stroke:#d9a03f}text{fill:#e6ecf2}.sub{fill:#9fb0c1}
+.label,.key{fill:#b9c6d3}.line{stroke:#b9c6d3}.tip{fill:#b9c6d3}}
+""".strip()
+TIP = 8
+"""Length of an arrow's head."""
+
+
+def document(width: float, height: float, title: str, description: str, body: Iterable[str]) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
+        ' aria-labelledby="title description">'
+    )
+    named = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
+    paper = box(0.5, 0.5, width - 1, height - 1, "paper", radius=10)
+    return "\n".join([head, named, f"<style>{STYLE}</style>", paper, *body, "</svg>"]) + "\n"
+
+
+def box(x: float, y: float, width: float, height: float, kind: str, *, radius: float = 0) -> str:
+    size = f'width="{_n(width)}" height="{_n(height)}"'
+    return f'<rect class="{kind}" x="{_n(x)}" y="{_n(y)}" {size} rx="{_n(radius)}"/>'
+
+
+def text(x: float, y: float, words: str, kind: str, *, anchor: str = "start") -> str:
+    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def arrow(x1: float, x2: float, y: float, *, pulled: bool) -> str:
+    """Level, from x1 to x2, whichever way that is."""
+    back = TIP if x1 < x2 else -TIP
+    kind = "line pulled" if pulled else "line"
+    line = f'<path class="{kind}" d="M{_n(x1)} {_n(y)}H{_n(x2 - back)}"/>'
+    return f'{line}<path class="tip" d="M{_n(x2)} {_n(y)}l{_n(-back)} -4.5v9z"/>'
+
+
+def queue(x: float, y: float, width: float, height: float, name: str) -> str:
+    """A pipe that lies on its side."""
+    r = height / 6
+    right, bow = x + width - r, f"a{_n(r)} {_n(height / 2)} 0 0 1 0"
+    body = f"M{_n(x + r)} {_n(y)}H{_n(right)}{bow} {_n(height)}H{_n(x + r)}{bow} {_n(-height)}z"
+    lid = f"M{_n(right)} {_n(y)}a{_n(r)} {_n(height / 2)} 0 0 0 0 {_n(height)}"
+    shape = f'<path class="queue" d="{body}"/><path class="queue" style="fill:none" d="{lid}"/>'
+    return shape + _named(x, y, width, height, name)
+
+
+def exchange(x: float, y: float, width: float, height: float, name: str) -> str:
+    """A hexagon, where ways part; a tall one has level sides for all of them."""
+    d, c = 10.0, min(height, 32) / 2
+    side, flat = height - 2 * c, width - 2 * d
+    right = f"l{_n(d)} {_n(c)}v{_n(side)}l{_n(-d)} {_n(c)}"
+    left = f"l{_n(-d)} {_n(-c)}v{_n(-side)}z"
+    shape = f"M{_n(x + d)} {_n(y)}h{_n(flat)}{right}h{_n(-flat)}{left}"
+    return f'<path class="exchange" d="{shape}"/>' + _named(x, y, width, height, name)
+
+
+def _named(x: float, y: float, width: float, height: float, name: str) -> str:
+    return text(x + width / 2, y + height / 2 + 4, name, "stop", anchor="middle")
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
