@@ -1,0 +1,1 @@
+"""Keeps service processes running, and lets a campaign do to them what production does."""

@@ -1,0 +1,75 @@
+"""What the supervisor keeps running, what may be done to it, and what it says about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Hold = Annotated[float, msgspec.Meta(ge=0, le=300)]
+Span = Annotated[float, msgspec.Meta(gt=0, le=300)]
+Beat = Annotated[float, msgspec.Meta(ge=0.01, le=5)]
+
+
+class State(StrEnum):
+    """``down``: not running now, and started again by itself. ``failed``: given up, since it can never work."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    BROWNOUT = "brownout"
+    DOWN = "down"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """``ready_url`` answers 200 once the process can work. Without a ``log`` its output goes where ours goes."""
+
+    name: str
+    args: Sequence[str]
+    env: Mapping[str, str]
+    ready_url: str
+    log: Path | None = None
+
+
+class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``restarts`` counts every start after the first. ``started_at`` is in Unix seconds."""
+
+    name: str
+    state: State
+    pid: int | None
+    restarts: int
+    started_at: float | None
+    rss_bytes: int | None
+    last_status: int | None
+
+
+class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SIGKILL, and not started again before ``hold_s`` seconds have passed."""
+
+    hold_s: Hold = 0.0
+
+
+class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For ``for_s`` seconds the process is stopped and woken in turn, like one that gets too little processor time."""
+
+    for_s: Span
+    stopped_s: Beat = 0.4
+    running_s: Beat = 0.1
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty body."""
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """What took effect, on which process, and for how long (None: until it is undone)."""
+
+    name: str
+    fault: str
+    pid: int
+    for_s: float | None = None

@@ -1,0 +1,29 @@
+"""A small program in place of a service: answers its pid at /readyz, fails as its arguments want.
+
+python standin.py PORT [--status N] [--deaf]
+"""
+
+import os
+import signal
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = str(os.getpid()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Says nothing."""
+
+
+if "--status" in sys.argv:
+    sys.stderr.write("wrong settings\n")
+    sys.exit(int(sys.argv[sys.argv.index("--status") + 1]))
+heard = signal.SIG_IGN if "--deaf" in sys.argv else lambda *_: os._exit(0)
+signal.signal(signal.SIGTERM, heard)
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
