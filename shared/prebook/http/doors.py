@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
 
 from prebook.coupling.async_api import Callback
 from prebook.coupling.inlets import Doors, NoAnswerInTime, must_be
@@ -24,7 +25,7 @@ def doors(service: str, way_in: Doors, policies: Policies, secrets: Sequence[str
     """Route handlers for the flows that this service provides, and for callbacks to the flows it calls."""
 
     @post("/flows/{flow:str}", status_code=200, include_in_schema=False)
-    async def call(request: Request[Any, Any, Any], flow: str) -> Response[bytes]:
+    async def call(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
         envelope = await _request_of(request, service, flow)
         try:
             answer = await way_in.call(envelope, policies[flow].timeout_s)
@@ -33,21 +34,21 @@ def doors(service: str, way_in: Doors, policies: Policies, secrets: Sequence[str
         return _spoken(answer)
 
     @post("/flows/{flow:str}/operations", status_code=202, include_in_schema=False)
-    async def accept(request: Request[Any, Any, Any], flow: str) -> Response[bytes]:
+    async def accept(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
         envelope = await _request_of(request, service, flow)
         await way_in.accept(envelope)
         location = {"location": f"/operations/{envelope.id}", "preference-applied": "respond-async"}
         return Response(b"", status_code=202, headers={**location, **RETRY_AFTER})
 
     @get("/operations/{request_id:str}", include_in_schema=False)
-    async def operation(request_id: str) -> Response[bytes]:
+    async def operation(request_id: FromPath[str]) -> Response[bytes]:
         if not SAFE_ID.match(request_id):
             raise Problem(404, "no_such_operation", "an operation's id is the id of the request that began it")
         answer = await way_in.operation(request_id)
         return _spoken(answer) if answer else Response(b"", status_code=202, headers=RETRY_AFTER)
 
     @post("/callbacks/{flow:str}", status_code=204, include_in_schema=False)
-    async def callback(request: Request[Any, Any, Any], flow: str) -> None:
+    async def callback(request: Request[Any, Any, Any], flow: FromPath[str]) -> None:
         body = await request.body()
         try:
             verify(secrets, request.headers, body, now_s=time.time())
@@ -58,7 +59,7 @@ def doors(service: str, way_in: Doors, policies: Policies, secrets: Sequence[str
     return [call, accept, operation, callback]
 
 
-async def _request_of(request: Request[Any, Any, Any], service: str, flow: str) -> Envelope:
+async def _request_of(request: Request[Any, Any, Any], service: str, flow: FromPath[str]) -> Envelope:
     if flow not in FLOWS or FLOWS[flow].provider != service:
         raise Problem(404, "no_such_flow", f"{service} provides no flow {flow!r}")
     try:
@@ -67,7 +68,7 @@ async def _request_of(request: Request[Any, Any, Any], service: str, flow: str) 
         raise Problem(422, error.cause, str(error)) from None
 
 
-def _answer_of(body: bytes, service: str, flow: str) -> Envelope:
+def _answer_of(body: bytes, service: str, flow: FromPath[str]) -> Envelope:
     if flow not in FLOWS or FLOWS[flow].caller != service:
         raise Problem(404, "no_such_flow", f"{service} asks nobody by a flow {flow!r}")
     try:
