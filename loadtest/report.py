@@ -8,10 +8,10 @@ import msgspec
 
 from loadtest.discrepancies import Discrepancy
 from loadtest.faults import FaultWindow
+from loadtest.findings import Verdict
 from loadtest.ledger import Ledger
 from loadtest.quantiles import Latency
 from loadtest.settings import StackInfo
-from loadtest.findings import Verdict
 from prebook.contracts.plan import Coupling
 
 SCHEMA = "prebook.report/1"

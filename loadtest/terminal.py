@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -15,7 +16,7 @@ from loadtest.contest import ms
 from loadtest.findings import Verdict
 from loadtest.progress import Progress, Stage
 from loadtest.quantiles import Latency
-from loadtest.report import Report, Result, ScenarioReport
+from loadtest.report import Report, ScenarioReport
 
 REFRESH_S = 0.25
 PLAIN_LINE_S = 5.0
@@ -75,28 +76,35 @@ def stages_table(progress: Progress) -> Table:
 
 
 def results(report: Report) -> Group:
-    parts = [scenario_table(scenario) for scenario in report.scenarios]
-    return Group(*parts, *([verdict_panel(report.verdict)] if report.verdict else []))
+    tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
+    return Group(*tables, *([verdict_panel(report.verdict)] if report.verdict else []))
 
 
-def scenario_table(scenario: ScenarioReport) -> Table:
-    table = Table(title=f"{scenario.name}  [dim]{scenario.expect}[/dim]", title_justify="left", padding=(0, 1))
-    table.add_column("plan")
-    heads = [*COUNTED, *BESIDE]
-    for head in (*(HEADS.get(name, name) for name in heads), "accept", "outcome", "rider knows", "recovery"):
-        table.add_column(head, justify="right")
+def ledger_table(scenario: ScenarioReport) -> Table:
+    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expect, "dim"))
+    table = plan_table(title, [HEADS.get(name, name) for name in (*COUNTED, *BESIDE)])
     for result in scenario.results:
-        table.add_row(*result_cells(result))
+        ledger = result.ledger
+        beside = [alarmed(getattr(ledger, name)) for name in BESIDE]
+        table.add_row(result.label, *(str(getattr(ledger, name)) for name in COUNTED), *beside)
     return table
 
 
-def result_cells(result: Result) -> list[str | Text]:
-    ledger, latency = result.ledger, result.latency_ms
-    counts: list[str | Text] = [str(getattr(ledger, name)) for name in COUNTED]
-    beside: list[str | Text] = [alarmed(getattr(ledger, name)) for name in BESIDE]
-    times: list[str | Text] = [p50_p99(each) for each in (latency.accept, latency.outcome, latency.notified)]
-    recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
-    return [result.label, *counts, *beside, *times, recovery]
+def times_table(scenario: ScenarioReport) -> Table:
+    table = plan_table(None, ["accept p50 / p99", "outcome p50 / p99", "rider knows p50 / p99", "recovery"])
+    for result in scenario.results:
+        latency = result.latency_ms
+        recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
+        table.add_row(result.label, *map(p50_p99, (latency.accept, latency.outcome, latency.notified)), recovery)
+    return table
+
+
+def plan_table(title: Text | None, heads: list[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("plan", no_wrap=True, min_width=13)
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table
 
 
 def alarmed(count: int) -> Text:
@@ -118,7 +126,7 @@ def verdict_panel(verdict: Verdict) -> Panel:
     text.append("\nWhere each plan won, and what it cost\n")
     for line in trade_off_lines(verdict):
         text.append(f"{line}\n", style="not bold")
-    return Panel(text, title="verdict (accept, outcome, rider knows: p50 / p99)", border_style=border(verdict))
+    return Panel(text, title="verdict", border_style=border(verdict))
 
 
 def border(verdict: Verdict) -> str:

@@ -76,8 +76,9 @@ def findings_of(scenario: ScenarioReport) -> Iterator[str]:
 
 
 def race(of: Contest) -> str:
-    best = of.best
-    slowest = list(of.medians)[-1]
+    best, slowest = of.best, list(of.medians)[-1]
+    if not of.losers:
+        return f"{of.metric} is a tie of all plans measured (best median {ms(best.p50)}, within the spread)"
     rest = f"; slowest is {slowest} with {ms(of.medians[slowest].p50)}" if slowest not in of.winners else ""
     if len(of.winners) > 1:
         return f"{of.metric} is a tie of {listed(of.winners)} (best median {ms(best.p50)}, within the spread){rest}"

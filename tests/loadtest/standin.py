@@ -22,16 +22,20 @@ Rows = list[LedgerLine]
 TOKEN = "stand-in"
 
 
+def nobody(_key: str) -> bool:
+    return False
+
+
 @dataclass
 class StandIn:
     settle_after_s: float = 0.02
     stall_s: float = 0.0
     """How long each response is held back."""
-    lose_row: Callable[[str], bool] = lambda key: False
-    leave_untold: Callable[[str], bool] = lambda key: False
-    tell_twice: Callable[[str], bool] = lambda key: False
-    one_driver: Callable[[str], bool] = lambda key: False
-    never_settle: Callable[[str], bool] = lambda key: False
+    lose_row: Callable[[str], bool] = nobody
+    leave_untold: Callable[[str], bool] = nobody
+    tell_twice: Callable[[str], bool] = nobody
+    one_driver: Callable[[str], bool] = nobody
+    never_settle: Callable[[str], bool] = nobody
     deaf: bool = False
     """The supervisor says yes and does nothing."""
     url: str = ""
