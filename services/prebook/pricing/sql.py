@@ -20,12 +20,13 @@ NONE_LEFT = text("UPDATE share SET state = 'none_left' WHERE booking_id = :booki
 HAS_SHARE = text("SELECT state = 'taken' FROM share WHERE booking_id = :booking_id")
 # An upsert, because it waits for a grant of the same booking that has not committed yet, and then sees it. What ends
 # before it is quoted leaves its row behind, which the later quote finds.
-RETURN = text("""
-    WITH ended AS (
-        INSERT INTO share (booking_id, state) VALUES (:booking_id, 'ended')
-        ON CONFLICT (booking_id) DO UPDATE SET state = 'returned' WHERE share.state = 'taken' RETURNING state)
-    UPDATE campaign SET granted = granted - 1
-    WHERE name = :name AND EXISTS (SELECT FROM ended WHERE state = 'returned')""")
+END = text("""
+    INSERT INTO share (booking_id, state) VALUES (:booking_id, 'ended')
+    ON CONFLICT (booking_id) DO UPDATE SET state = 'returned' WHERE share.state = 'taken'
+    RETURNING state = 'returned'""")
+# A statement of its own: in one with the upsert it would count down from the campaign as it was before that waited,
+# and the check would refuse the -1 before PostgreSQL looks at the row's latest version.
+GIVE_BACK = text("UPDATE campaign SET granted = granted - 1 WHERE name = :name")
 
 
 class PricingSql(SqlWork):
@@ -39,4 +40,5 @@ class PricingSql(SqlWork):
         return bool(granted)
 
     async def return_discount(self, booking_id: str) -> None:
-        await self._run(RETURN, booking_id=booking_id, name=NAME)
+        if await self._scalar(END, booking_id=booking_id):
+            await self._run(GIVE_BACK, name=NAME)

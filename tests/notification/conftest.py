@@ -1,0 +1,49 @@
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.notification.sql import NotificationSql
+from prebook.postgres.engine import engine_for
+from prebook.postgres.work import units_of_work
+from tests.matching.database import migrated
+from tests.memory import MemoryDatabase
+from tests.notification.memory import MemoryNotification
+
+
+class Begin(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+@pytest.fixture(scope="session")
+def notification_url() -> Iterator[str]:
+    with migrated("notification") as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's own engine, on an empty log."""
+    engine = engine_for("notification", notification_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM delivery"))
+        await connection.execute(text("DELETE FROM told"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def begin_sql(engine: AsyncEngine) -> Begin:
+    return units_of_work(engine, NotificationSql)
+
+
+@pytest.fixture(params=["memory", "sql"])
+def begin(request: pytest.FixtureRequest) -> Begin:
+    """Units of work on either store: what is asked of one is asked of both."""
+    if request.param == "memory":
+        return MemoryDatabase(MemoryNotification()).begin
+    found: Begin = request.getfixturevalue("begin_sql")
+    return found

@@ -1,0 +1,79 @@
+"""Notices to tell, and a reader of the log over its real HTTP application."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import msgspec
+from litestar import Litestar
+
+from prebook.contracts.booking import DeliveryLine, DeliveryPage
+from prebook.contracts.message import Message
+from prebook.contracts.notification import Notice, NotifyRider
+from prebook.http.app import application
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.outcome import Context
+from prebook.notification.app import SERVICE
+from prebook.notification.handlers import notify_rider
+from prebook.runtime.serve import Running
+from tests.notification.conftest import Begin
+from tests.world import settings
+
+RIDER, TEXT = "rider-canary", "Your ride is confirmed, canary."
+
+
+def about(booking_id: str, message_id: str) -> Context:
+    return Context(conversation=booking_id, message_id=message_id, plan={}, now=datetime.now(UTC))
+
+
+async def told(
+    begin: Begin, booking_id: str, notice: Notice = Notice.CONFIRMED, *, text: str = TEXT, message_id: str = "m1"
+) -> Message | None:
+    """One transaction of the handler, and its answer."""
+    request = NotifyRider(rider_id=RIDER, notice=notice, text=text)
+    async with begin() as work:
+        return (await notify_rider(about(booking_id, message_id), request, work)).answer
+
+
+@asynccontextmanager
+async def reader(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service's HTTP."""
+    endpoint: Endpoint[Any] = Endpoint("notification", SERVICE.handlers(settings()), begin, {}, {})
+    assert SERVICE.api is not None
+    routes = SERVICE.api(Running(endpoint, begin, settings(), {}))
+    app: Any = application(
+        "notification", routes, missing=_nothing_missing, scraped=_nothing, lifespan=_no_lifespan
+    )  # httpx wants wider types of scope and events than Litestar declares
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notification") as client:
+        yield client
+
+
+async def read(client: httpx.AsyncClient, **query: str | int) -> DeliveryPage:
+    response = await client.get("/v1/deliveries", params=query)
+    assert response.status_code == 200, response.text
+    return msgspec.json.decode(response.content, type=DeliveryPage)
+
+
+async def read_all(client: httpx.AsyncClient, **query: str | int) -> list[DeliveryLine]:
+    """Every line, page after page."""
+    page = await read(client, **query)
+    lines = [*page.lines]
+    while page.next is not None:
+        page = await read(client, **{**query, "after": page.next})
+        lines += page.lines
+    return lines
+
+
+async def _nothing_missing() -> Mapping[str, str]:
+    return {}
+
+
+async def _nothing() -> None:
+    return None
+
+
+@asynccontextmanager
+async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
+    yield

@@ -1,0 +1,121 @@
+"""``GET /v1/deliveries``, on both stores."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebook.contracts.notification import Notice
+from prebook.notification.domain.position import BEGINNING, BadCursor, Position, cursor, position
+from tests.notification.conftest import Begin
+from tests.notification.telling import read, read_all, reader, told
+
+# Their order by code point differs from a dictionary's.
+BOOKINGS = ["bk_Z", "bk_a", "bk-1", "bk_B", "bk.2", "BK"]
+
+
+async def test_pages_hold_every_line_once_in_order(begin: Begin) -> None:
+    for booking_id in BOOKINGS:
+        for notice in (Notice.CONFIRMED, Notice.CANCELLED):
+            await told(begin, booking_id, notice)
+
+    async with reader(begin) as client:
+        lines = await read_all(client, limit=5)
+        whole = await read(client)
+
+    assert [(line.booking_id, line.notice) for line in lines] == sorted(
+        (booking_id, notice) for booking_id in BOOKINGS for notice in ("cancelled", "confirmed")
+    )
+    assert (list(whole.lines), whole.next) == (lines, None)
+
+
+async def test_a_full_last_page_is_the_last(begin: Begin) -> None:
+    for booking_id in BOOKINGS[:4]:
+        await told(begin, booking_id)
+
+    async with reader(begin) as client:
+        first = await read(client, limit=2)
+        second = await read(client, limit=2, after=first.next or "")
+
+    assert (len(first.lines), len(second.lines), second.next) == (2, 2, None)
+
+
+async def test_an_empty_log_is_an_empty_page(begin: Begin) -> None:
+    async with reader(begin) as client:
+        page = await read(client, after="")
+    assert (page.lines, page.next) == ((), None)
+
+
+async def test_since_is_an_instant_in_any_zone(begin: Begin) -> None:
+    await told(begin, "b1")
+    now = datetime.now(UTC)
+    soon, before = now + timedelta(minutes=1), now - timedelta(minutes=1)
+
+    async with reader(begin) as client:
+        found = [
+            len(await read_all(client, since=since))
+            for since in (
+                before.isoformat(),
+                before.isoformat().replace("+00:00", "Z"),
+                before.replace(tzinfo=None).isoformat() + "+14:00",
+                soon.isoformat(),
+                soon.replace(tzinfo=None).isoformat() + "-12:00",
+                "0001-01-01T00:00:00+23:59",
+                "9999-12-31T23:59:59-23:59",
+            )
+        ]
+    assert found == [1, 1, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("limit", "-1"),
+        ("limit", "many"),
+        ("limit", ""),
+        ("since", ""),
+        ("since", "yesterday"),
+        ("since", "1764000000"),
+        ("since", "2026-11-24"),
+        ("since", "2026-11-24T10:00:00"),
+        ("since", "2026-13-24T10:00:00Z"),
+        ("after", "b1/confirmed"),
+        ("after", "%"),
+        ("after", "x" * 513),
+        ("after", "YjE="),  # b1
+        ("after", "YjEvYnVybmVk"),  # b1/burned
+        ("after", "YgAxL2NvbmZpcm1lZA=="),  # a NUL within the booking id
+        ("after", "/w=="),
+    ],
+)
+async def test_a_bad_value_is_named(begin: Begin, name: str, value: str) -> None:
+    async with reader(begin) as client:
+        response = await client.get("/v1/deliveries", params={name: value})
+
+    problem = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("invalid_parameter", name)
+
+
+async def test_nothing_of_the_rider_is_told_to_readers(begin: Begin) -> None:
+    await told(begin, "b1")
+    async with reader(begin) as client:
+        response = await client.get("/v1/deliveries")
+    assert "canary" not in response.text
+
+
+@given(st.text("abcXYZ019_.:-", min_size=1, max_size=64), st.sampled_from(Notice))
+def test_a_cursor_is_its_position(booking_id: str, notice: Notice) -> None:
+    assert position(cursor(Position(booking_id, notice.value))) == Position(booking_id, notice.value)
+
+
+@given(st.text(max_size=80))
+def test_anything_else_is_no_cursor(given_text: str) -> None:
+    try:
+        found = position(given_text)
+    except BadCursor:
+        return
+    assert found == BEGINNING or found.notice in set(Notice)

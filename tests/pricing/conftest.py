@@ -1,0 +1,49 @@
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.postgres.engine import engine_for
+from prebook.postgres.work import units_of_work
+from prebook.pricing.sql import PricingSql
+from tests.matching.database import migrated
+from tests.memory import MemoryDatabase
+from tests.pricing.memory import MemoryPricing
+
+
+class Begin(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+@pytest.fixture(scope="session")
+def pricing_url() -> Iterator[str]:
+    with migrated("pricing") as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(pricing_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's own engine, on a campaign that nobody has had a share of."""
+    engine = engine_for("pricing", pricing_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE campaign SET granted = 0, quota = 0"))
+        await connection.execute(text("DELETE FROM share"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def begin_sql(engine: AsyncEngine) -> Begin:
+    return units_of_work(engine, PricingSql)
+
+
+@pytest.fixture(params=["memory", "sql"])
+def begin(request: pytest.FixtureRequest) -> Begin:
+    """Units of work on either store: what is asked of one is asked of both."""
+    if request.param == "memory":
+        return MemoryDatabase(MemoryPricing()).begin
+    found: Begin = request.getfixturevalue("begin_sql")
+    return found

@@ -1,0 +1,157 @@
+"""The fare: what it is made of, and what holds for every ride."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from prebook.contracts.pricing import QuoteFare
+from prebook.contracts.ride import Place, VehicleClass
+from prebook.pricing.domain.campaign import discount_on
+from prebook.pricing.domain.demand import BUSIEST_PERCENT, HOURLY_PERCENT, demand_percent, popularity, zone_of
+from prebook.pricing.domain.fare import TooFar, TooShort, distance_m, fare_of, plain_cents, time_percent
+from prebook.pricing.domain.money import half_up
+from tests.pricing.rides import A_TUESDAY_NOON, BERLIN, ride
+
+places = st.builds(Place, lat=st.floats(-90, 90, allow_nan=False), lon=st.floats(-180, 180, allow_nan=False))
+instants = st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  bounds are naive
+classes, passengers = st.sampled_from(VehicleClass), st.integers(1, 6)
+
+
+@st.composite
+def rides_from(draw: st.DrawFn, pickup: st.SearchStrategy[Place] = places) -> QuoteFare:
+    """Anywhere; the drop-off mostly within reach, so that there is a fare."""
+    start = draw(pickup)
+    north, east = draw(st.floats(-1.5, 1.5)), draw(st.floats(-1.5, 1.5))
+    near = Place(lat=max(-90.0, min(90.0, start.lat + north)), lon=max(-180.0, min(180.0, start.lon + east)))
+    return QuoteFare(
+        pickup=start,
+        dropoff=near,
+        pickup_at=draw(instants),
+        vehicle_class=draw(classes),
+        passengers=draw(passengers),
+    )
+
+
+@pytest.mark.parametrize(
+    ("metres", "vehicle_class", "riders", "cents"),
+    [
+        (10_000, VehicleClass.STANDARD, 1, 2000),
+        (10_000, VehicleClass.COMFORT, 1, 2550),
+        (10_000, VehicleClass.XL, 1, 3050),
+        (10_000, VehicleClass.STANDARD, 4, 2150),
+        (100, VehicleClass.STANDARD, 1, 600),
+        (1_515, VehicleClass.STANDARD, 1, 600),
+        (1_516, VehicleClass.STANDARD, 1, 600),
+        (1_521, VehicleClass.STANDARD, 1, 601),
+        (200_000, VehicleClass.XL, 6, 54_600),
+    ],
+)
+def test_distance_class_and_passengers(metres: int, vehicle_class: VehicleClass, riders: int, cents: int) -> None:
+    assert plain_cents(metres, vehicle_class, riders) == cents
+
+
+@pytest.mark.parametrize(
+    ("at", "percent"),
+    [
+        ("2026-12-01T12:00:00", 0),
+        ("2026-12-01T08:59:59", 15),
+        ("2026-12-01T09:00:00", 0),
+        ("2026-12-01T21:59:59", 0),
+        ("2026-12-01T22:00:00", 20),
+        ("2026-12-05T08:00:00", 5),
+        ("2026-12-06T03:00:00", 25),
+    ],
+)
+def test_night_rush_hour_and_weekend(at: str, percent: int) -> None:
+    assert time_percent(datetime.fromisoformat(at).replace(tzinfo=UTC)) == percent
+
+
+def test_a_fare_is_put_together() -> None:
+    at = datetime(2026, 12, 1, 18, 0, tzinfo=UTC)
+    assert distance_m(ride().pickup, ride().dropoff) == 10_008
+    assert demand_percent(BERLIN, at) == half_up(30 * popularity(zone_of(BERLIN)), 100) == 29
+    assert fare_of(ride(pickup_at=at)) == 2001 + half_up(2001 * (15 + 29), 100) == 2881
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "metres"),
+    [
+        ((0, 0), (0, 1), 111_195),
+        ((0, 179.5), (0, -179.5), 111_195),
+        ((90, 0), (90, 77), 0),
+        ((0, 0), (0, 180), 20_015_087),
+        ((52.52, 13.405), (48.1374, 11.5755), 504_286),
+    ],
+)
+def test_distances_on_the_globe(here: tuple[float, float], there: tuple[float, float], metres: int) -> None:
+    a, b = Place(lat=here[0], lon=here[1]), Place(lat=there[0], lon=there[1])
+    assert distance_m(a, b) == distance_m(b, a) == metres
+
+
+@pytest.mark.parametrize(
+    ("north", "fare"),
+    [(0.0, TooShort(0)), (0.00089, TooShort(99)), (1.7987, TooFar(200_006))],
+)
+def test_too_short_and_too_far(north: float, fare: object) -> None:
+    assert fare_of(ride(dropoff=Place(lat=BERLIN.lat + north, lon=BERLIN.lon))) == fare
+
+
+@pytest.mark.parametrize("north", [0.0009, 1.7986])
+def test_the_limits_themselves_have_a_fare(north: float) -> None:
+    assert isinstance(fare_of(ride(dropoff=Place(lat=BERLIN.lat + north, lon=BERLIN.lon))), int)
+
+
+@pytest.mark.parametrize(("n", "d", "rounded"), [(1, 2, 1), (3, 2, 2), (149, 100, 1), (150, 100, 2), (0, 7, 0)])
+def test_one_half_rounds_up(n: int, d: int, rounded: int) -> None:
+    assert half_up(n, d) == rounded
+
+
+@given(rides_from())
+def test_a_fare_covers_the_minimum_and_its_discount(asked: QuoteFare) -> None:
+    fare = fare_of(asked)
+    assume(isinstance(fare, int))
+    assert isinstance(fare, int)
+    assert fare >= 600
+    assert 0 < discount_on(fare) < fare
+
+
+@given(instants, places, st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))
+def test_farther_is_never_cheaper(at: datetime, pickup: Place, one: float, other: float) -> None:
+    """From one pickup, whatever the direction."""
+    fares = []
+    for north in (one, other):
+        there = Place(lat=max(-90.0, min(90.0, pickup.lat + north)), lon=pickup.lon)
+        fares.append((distance_m(pickup, there), fare_of(ride(pickup=pickup, dropoff=there, pickup_at=at))))
+    (near, cheap), (far, dear) = sorted(fares, key=lambda found: found[0])
+    assume(isinstance(cheap, int) and isinstance(dear, int))
+    assert isinstance(cheap, int)
+    assert isinstance(dear, int)
+    assert cheap <= dear if near < far else cheap == dear
+
+
+@given(rides_from(), st.integers(-14 * 60, 14 * 60))
+def test_an_instant_is_one_instant_in_every_zone(asked: QuoteFare, minutes: int) -> None:
+    there = asked.pickup_at.astimezone(timezone(timedelta(minutes=minutes)))
+    moved: dict[str, Any] = {name: getattr(asked, name) for name in asked.__struct_fields__}
+    assert fare_of(QuoteFare(**{**moved, "pickup_at": there})) == fare_of(asked)
+
+
+@given(places, instants)
+def test_demand_stays_within_its_hour(pickup: Place, at: datetime) -> None:
+    assert 0 <= demand_percent(pickup, at) <= HOURLY_PERCENT[at.hour] <= BUSIEST_PERCENT
+
+
+def test_demand_differs_between_hours_and_between_zones() -> None:
+    hours = {demand_percent(BERLIN, A_TUESDAY_NOON.replace(hour=hour)) for hour in range(24)}
+    evening = A_TUESDAY_NOON.replace(hour=18)
+    zones = {demand_percent(Place(lat=BERLIN.lat + n / 50, lon=BERLIN.lon), evening) for n in range(24)}
+    assert len(hours) > 8
+    assert len(zones) > 8
+
+
+def test_the_map_of_demand_is_the_same_in_every_process() -> None:
+    """Not ``hash()``, which differs from process to process: these are drawn once and for all."""
+    assert [popularity((n, 670)) for n in range(2620, 2626)] == [93, 14, 40, 33, 84, 95]
