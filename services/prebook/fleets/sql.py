@@ -7,9 +7,6 @@ from sqlalchemy import text
 from prebook.fleets.store import Hold
 from prebook.postgres.work import SqlWork
 
-RACES = 4
-"""How often another booking may snatch the driver between look and take, before the offer is given up."""
-
 # Looks before it takes, so that a conflict is rare; the primary key decides where two take at once. Only that key is
 # named: a second hold of one booking in one fleet is a defect and must raise.
 HOLD = text("""
@@ -42,7 +39,7 @@ NOTE_UNREADABLE = text("""
 class FleetsSql(SqlWork):
     async def hold(self, hold: Hold, candidates: Sequence[str]) -> str | None:
         tried = {"fleet": hold.fleet, "slot": hold.slot, "now": hold.now, "candidates": list(candidates)}
-        for _ in range(RACES):
+        for _ in candidates:  # each race that is lost to another booking leaves one driver fewer to lose
             driver: str | None = await self._scalar(HOLD, **tried, booking_id=hold.booking_id, until=hold.until)
             if driver is not None or await self._scalar(ALL_TAKEN, **tried):
                 return driver
