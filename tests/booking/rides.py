@@ -1,0 +1,169 @@
+"""A ride to book, and a world of one fake provider to book it in."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from litestar import Litestar
+
+from prebook.booking.api import routes
+from prebook.booking.app import handlers
+from prebook.booking.domain.booking import Booking, Ride
+from prebook.contracts.booking import Change, State
+from prebook.contracts.matching import DriverMatched
+from prebook.contracts.message import Message
+from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
+from prebook.contracts.plan import Coupling
+from prebook.contracts.pricing import FareQuoted
+from prebook.contracts.ride import Money, Place, VehicleClass
+from prebook.flows import FLOWS
+from prebook.http.app import application
+from prebook.messaging.channel import Traits, Unreachable
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.policy import FlowPolicy
+from prebook.runtime.serve import Running
+from prebook.runtime.settings import Settings
+from tests.booking.memory import MemoryBooking
+from tests.memory import MemoryDatabase
+
+NOW = datetime(2030, 5, 1, 12, 0, tzinfo=UTC)
+PICKUP, DROPOFF = Place(lat=52.52, lon=13.40), Place(lat=52.45, lon=13.30)
+PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
+RIDE = Ride(
+    rider_id="rosa",
+    pickup=PICKUP,
+    dropoff=DROPOFF,
+    pickup_at=NOW + timedelta(hours=20, minutes=7),
+    vehicle_class=VehicleClass.STANDARD,
+    passengers=2,
+)
+BOOKING = Booking(id="bk_1", key="k1", ride=RIDE, plan=PLAN, history=(Change(state=State.REQUESTED, at=NOW),))
+QUOTED = FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=NOW + timedelta(minutes=15))
+MATCHED = DriverMatched(fleet="ada", driver="grace", minutes_away=4)
+
+SETTINGS = Settings(
+    database_url="postgresql+asyncpg://unused",
+    amqp_url="amqp://unused",
+    callback_secrets=("unused",),
+    url_booking="http://booking",
+    url_pricing="http://pricing",
+    url_matching="http://matching",
+    url_notification="http://notification",
+    url_fleets="http://fleets",
+    couplings="unused",
+    callback_hosts=frozenset({"hooks.example.com"}),
+)
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """A request that is let in."""
+    return {
+        "rider_id": "rosa",
+        "pickup": {"lat": 52.52, "lon": 13.40},
+        "dropoff": {"lat": 52.45, "lon": 13.30},
+        "pickup_at": "2030-05-02T08:07:00Z",
+        "vehicle_class": "standard",
+        "passengers": 2,
+        **changes,
+    }
+
+
+@dataclass
+class Line:
+    """A channel at whose end somebody answers at once, or nobody ever."""
+
+    traits: Traits
+    wait_s: float | None = None
+    answers: Mapping[str, Message] = field(
+        default_factory=lambda: {
+            "quote_fare": QUOTED,
+            "find_driver": MATCHED,
+            "notify_rider": RiderNotified(notice=Notice.CONFIRMED),
+        }
+    )
+
+    def lane(self, envelope: Envelope) -> str:
+        return "line"
+
+    def stamped(self, request: Envelope) -> Envelope:
+        return request
+
+    async def send(self, envelope: Envelope) -> Envelope | None:
+        answer = self.answers.get(envelope.flow)
+        if answer is None:
+            raise Unreachable("nobody is there")
+        if isinstance(envelope.body, NotifyRider):
+            answer = RiderNotified(notice=envelope.body.notice)
+        return envelope.answered(answer, source="provider", at=NOW)
+
+    async def reply(self, answer: Envelope) -> None: ...
+
+    def retry_after_s(self, provider: str) -> float | None:
+        return self.wait_s
+
+
+def inline(**changes: Any) -> Line:
+    return Line(
+        Traits(answers_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
+    )
+
+
+def queued(**changes: Any) -> Line:
+    return Line(
+        Traits(answers_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True), **changes
+    )
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Suite:
+    """Booking alone, in memory, with one line for every coupling."""
+
+    def __init__(self, line: Line, begin: Any = None, **settings: Any) -> None:
+        self.state, self.clock, self.line = MemoryBooking(), Clock(), line
+        self.database = MemoryDatabase(self.state, self.clock)
+        self.begin = begin or self.database.begin
+        policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
+        options = {name: settings.get(name, getattr(SETTINGS, name)) for name in SETTINGS.__struct_fields__}
+        self.settings = Settings(**options)
+        self.endpoint: Endpoint[Any] = Endpoint(
+            "booking", handlers(self.settings), self.begin, dict.fromkeys(Coupling, line), policies, clock=self.clock
+        )
+        self.running = Running(self.endpoint, self.begin, self.settings, policies)
+
+    @property
+    def bookings(self) -> dict[str, Booking]:
+        stored: dict[str, Booking] = self.database.tables.state.bookings
+        return stored
+
+    @property
+    def facts(self) -> list[str]:
+        return [name.rpartition(".")[2] for name in self.database.tables.outbox if ".booking_" in name]
+
+    def app(self) -> Litestar:
+        return application("booking", routes(self.running), missing=_nothing, scraped=_no_gauge, lifespan=_no_loops)
+
+
+async def _nothing() -> Mapping[str, str]:
+    return {}
+
+
+async def _no_gauge() -> None: ...
+
+
+@asynccontextmanager
+async def _no_loops(_: Litestar) -> AsyncIterator[None]:
+    yield
+
+
+def later(booking: Booking, **changes: Any) -> Booking:
+    return replace(booking, **changes)

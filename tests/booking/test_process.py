@@ -1,0 +1,199 @@
+"""The process and the booking's life: pure, so every turn of it can be tried."""
+
+import re
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebook.booking import process
+from prebook.booking.domain.booking import TRANSITIONS, Booking, IllegalTransition
+from prebook.booking.process import Step
+from prebook.contracts.booking import SETTLED, State
+from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending
+from prebook.contracts.matching import DriverMatched, FindDriver, NoDriverFound
+from prebook.contracts.message import Message, Unavailable
+from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
+from prebook.contracts.pricing import FareQuoted, FareRefused, QuoteFare
+from prebook.flows import Ask
+from tests.booking.rides import BOOKING, MATCHED, NOW, QUOTED
+
+PRICED = process.fare_known(BOOKING, QUOTED, NOW).booking
+CONFIRMED = process.driver_known(PRICED, MATCHED, NOW).booking
+LONG_AFTER = QUOTED.valid_until + timedelta(seconds=1)
+
+
+def told(step: Step) -> tuple[Message, ...]:
+    return tuple(fact.body for fact in step.facts)
+
+
+def asked(step: Step) -> tuple[Message, ...]:
+    return tuple(ask.request for ask in step.asks)
+
+
+def test_a_request_asks_for_the_fare() -> None:
+    step = process.requested(BOOKING)
+
+    (wanted,) = asked(step)
+    assert isinstance(wanted, QuoteFare)
+    assert (wanted.pickup, wanted.dropoff, wanted.passengers) == (BOOKING.ride.pickup, BOOKING.ride.dropoff, 2)
+
+
+def test_a_fare_leads_to_the_search_for_a_driver() -> None:
+    step = process.fare_known(BOOKING, QUOTED, NOW)
+
+    (wanted,) = asked(step)
+    assert step.booking.quote
+    assert (step.booking.state, step.booking.quote.fare.cents) == (State.PRICED, 2100)
+    assert isinstance(wanted, FindDriver)
+    assert step.facts == ()
+
+
+def test_a_driver_confirms_tells_the_rider_and_tells_the_world() -> None:
+    step = process.driver_known(PRICED, MATCHED, NOW)
+
+    assert [change.state for change in step.booking.history] == ["requested", "priced", "matched", "confirmed"]
+    assert told(step) == (BookingConfirmed(booking_id="bk_1", fleet="ada", driver="grace", fare=QUOTED.fare),)
+    (notify,) = step.asks
+    assert isinstance(notify.request, NotifyRider)
+    assert (notify.request.notice, notify.key, notify.after_s) == (Notice.CONFIRMED, "confirmed", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "ending", "reason"),
+    [
+        (process.fare_known(BOOKING, FareRefused(reason="too far"), NOW), Ending.REJECTED, "no fare: too far"),
+        (process.fare_known(BOOKING, Unavailable(reason="deadline"), NOW), Ending.EXPIRED, "no fare: deadline"),
+        (process.fare_known(BOOKING, Unavailable(reason="refused"), NOW), Ending.FAILED, "no fare: refused"),
+        (process.driver_known(PRICED, NoDriverFound(asked=3, reason="busy"), NOW), Ending.REJECTED, "no driver: busy"),
+        (process.driver_known(PRICED, Unavailable(reason="deadline"), NOW), Ending.EXPIRED, "no driver: deadline"),
+        (process.driver_known(PRICED, Unavailable(reason="timeout"), NOW), Ending.FAILED, "no driver: timeout"),
+        (process.driver_known(PRICED, MATCHED, LONG_AFTER), Ending.EXPIRED, "quote ran out"),
+        (process.cancelled(BOOKING, NOW), Ending.CANCELLED, "cancelled by the rider"),
+        (process.cancelled(CONFIRMED, NOW), Ending.CANCELLED, "cancelled by the rider"),
+    ],
+)
+def test_every_other_end_is_told_to_the_rider_and_the_world(step: Step, ending: Ending, reason: str) -> None:
+    assert (step.booking.state, step.booking.reason) == (State(ending), reason)
+    assert told(step) == (BookingEnded(booking_id="bk_1", ending=ending, reason=reason),)
+    (notify,) = step.asks
+    assert isinstance(notify.request, NotifyRider)
+    assert notify.request.notice is Notice(ending)
+
+
+def test_a_quote_holds_up_to_its_last_moment() -> None:
+    assert process.driver_known(PRICED, MATCHED, QUOTED.valid_until).booking.state is State.CONFIRMED
+
+
+@pytest.mark.parametrize("state", [State.REJECTED, State.EXPIRED, State.FAILED, State.CANCELLED])
+def test_what_is_over_cannot_be_cancelled(state: State) -> None:
+    with pytest.raises(IllegalTransition):
+        process.cancelled(BOOKING.ended(state, "over", NOW), NOW)
+
+
+def test_the_rider_told_is_noted_once_and_changes_no_state() -> None:
+    first = process.rider_told(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW)
+    again = process.rider_told(first.booking, RiderNotified(notice=Notice.CONFIRMED), "confirmed.2", LONG_AFTER)
+
+    assert (first.booking.state, first.booking.notified_at) == (State.CONFIRMED, NOW)
+    assert again == Step(first.booking)
+
+
+def test_a_notice_that_no_longer_holds_is_not_repeated() -> None:
+    cancelled = process.cancelled(CONFIRMED, NOW).booking
+
+    assert process.rider_told(cancelled, Unavailable(reason="deadline"), "confirmed", NOW) == Step(cancelled)
+    assert process.rider_told(cancelled, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW) == Step(cancelled)
+
+
+def test_a_rider_who_cannot_be_told_is_tried_again_ever_more_slowly_and_then_noted() -> None:
+    booking, key, asks = CONFIRMED, "confirmed", list[Ask]()
+    while True:
+        step = process.rider_told(booking, Unavailable(reason="deadline"), key, NOW)
+        if not step.asks:
+            break
+        asks += step.asks
+        key = step.asks[0].key
+
+    assert [ask.after_s for ask in asks] == [1, 2, 4, 8, 16, 16, 16]
+    assert [ask.key for ask in asks] == [f"confirmed.{n}" for n in range(2, 9)]
+    assert (step.booking.state, step.booking.reason) == (State.CONFIRMED, "notification_failed")
+
+
+def test_the_note_stands_beside_the_reason() -> None:
+    failed = process.fare_known(BOOKING, Unavailable(reason="refused"), NOW).booking
+
+    step = process.rider_told(failed, Unavailable(reason="refused"), "failed.8", NOW)
+
+    assert step.booking.reason == "no fare: refused; notification_failed"
+
+
+News = tuple[str, Message | None]
+NEWS = st.one_of(
+    st.tuples(st.just("fare"), st.sampled_from([QUOTED, FareRefused(reason="x"), Unavailable(reason="deadline")])),
+    st.tuples(
+        st.just("driver"), st.sampled_from([MATCHED, NoDriverFound(asked=3, reason="x"), Unavailable(reason="refused")])
+    ),
+    st.tuples(
+        st.sampled_from(Notice),
+        st.sampled_from([RiderNotified(notice=Notice.CONFIRMED), Unavailable(reason="deadline")]),
+    ),
+    st.tuples(st.just("cancel"), st.none()),
+)
+
+
+def take(booking: Booking, news: News, now: datetime) -> Step:
+    match news:
+        case ("fare", (FareQuoted() | FareRefused() | Unavailable()) as answer):
+            return process.fare_known(booking, answer, now)
+        case ("driver", (DriverMatched() | NoDriverFound() | Unavailable()) as answer):
+            return process.driver_known(booking, answer, now)
+        case (Notice() as name, (RiderNotified() | Unavailable()) as answer):
+            return process.rider_told(booking, answer, name, now)
+        case _ if not booking.is_over:
+            return process.cancelled(booking, now)
+    return Step(booking)
+
+
+@given(st.lists(st.tuples(NEWS, st.integers(0, 600)), max_size=20))
+def test_any_news_in_any_order_makes_legal_turns_and_tells_each_outcome_once(news: list[tuple[News, int]]) -> None:
+    booking, now, facts, first_notices = BOOKING, NOW, list[Message](), list[str]()
+    for item, seconds in news:
+        now += timedelta(seconds=seconds)
+        step = take(booking, item, now)
+        booking = step.booking
+        facts += told(step)
+        first_notices += [ask.key for ask in step.asks if ask.key and "." not in ask.key]
+
+    states = [change.state for change in booking.history]
+    assert all(after in TRANSITIONS[before] for before, after in pairwise(states))
+    outcomes = [state for state in states if state in SETTLED]
+    assert [outcome_in(fact) for fact in facts] == outcomes == first_notices
+    assert [change.at for change in booking.history] == sorted(change.at for change in booking.history)
+    assert booking.is_settled == (booking.settled_at is not None)
+
+
+def outcome_in(fact: Message) -> str:
+    return fact.ending if isinstance(fact, BookingEnded) else State.CONFIRMED
+
+
+def test_only_a_held_driver_has_a_slot() -> None:
+    assert PRICED.slot is None
+    assert CONFIRMED.slot == CONFIRMED.ride.pickup_at.replace(minute=0)
+
+
+TRANSPORT = re.compile(
+    r"sync_api|async_api|one_way|request_reply|queue|exchange|http|callback|publish|broker|amqp|rabbit|envelope|channel",
+    re.IGNORECASE,
+)
+
+
+def test_the_process_and_the_domain_know_no_transport() -> None:
+    package = Path(process.__file__).parent
+    files = [package / "process.py", *package.glob("domain/*.py")]
+
+    assert len(files) >= 3
+    assert [(f.name, TRANSPORT.findall(f.read_text())) for f in files if TRANSPORT.search(f.read_text())] == []
