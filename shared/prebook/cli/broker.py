@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from prebook.rabbit.management import Management
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
+from prebook.runtime.places import home
 
 HINT = "start the suite with `prebook up`, or set PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD (or _PASSWORD_FILE)"
 
@@ -27,7 +27,7 @@ class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):
 
 def management(variables: Mapping[str, str] = os.environ) -> Management:
     """Raises NoBroker."""
-    access = _named(variables) if _is_named(variables) else _running(variables)
+    access = _named(variables) if _is_named(variables) else _running()
     return Management(access.management_url, access.management_user, access.management_password)
 
 
@@ -42,8 +42,8 @@ def _named(variables: Mapping[str, str]) -> BrokerAccess:
         raise NoBroker(f"{error}; {HINT}") from error
 
 
-def _running(variables: Mapping[str, str]) -> BrokerAccess:
-    path = Path(variables.get("PREBOOK_HOME", ".prebook")) / "stack.json"
+def _running() -> BrokerAccess:
+    path = home() / "stack.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=BrokerAccess)
     except FileNotFoundError:

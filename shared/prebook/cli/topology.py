@@ -15,6 +15,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.policy import BadPolicies, Policies, backoffs, default_plan, read_policies
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
+from prebook.runtime.places import couplings_toml
 from prebook.topology.asyncapi import document
 from prebook.topology.check import Difference, differences
 from prebook.topology.draw import mermaid, picture
@@ -29,7 +30,7 @@ policies_option = click.option(
     "policies_path",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="PREBOOK_COUPLINGS",
-    default=Path("deploy/couplings.toml"),
+    default=couplings_toml,
     show_default=True,
     help="The plan and the policies of every flow.",
 )

@@ -1,0 +1,68 @@
+"""Least privilege, as a matrix: every service against every exchange, routing key and queue of the model."""
+
+import re
+
+import pytest
+
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, SERVICES
+from prebook.patterns import addresses
+from prebook.topology.access import permissions, services, topic_permissions
+from prebook.topology.model import suite_topology
+
+SUITE = suite_topology({0.2, 1.0})
+HELD = {p.user: p for p in permissions(SUITE)}
+TOPICS = {(t.user, t.exchange): t for t in topic_permissions(SUITE)}
+KEYS = sorted({g.key for g in SUITE.grants} | {"#", "", "amq.default", "asked.quote_fareX", "Xfact.booking_ended"})
+EXCHANGES = sorted({x.name for x in SUITE.exchanges} | {"amq.default", "amq.topic", "prebookXevents"})
+QUEUES = sorted(q.name for q in SUITE.queues)
+
+
+def may_publish(service: str, exchange: str, key: str) -> bool:
+    """As the broker decides: the resource first, and then, for a topic exchange, the routing key."""
+    user = addresses.user(service)
+    topic = TOPICS.get((user, exchange))
+    return _matches(HELD[user].write, exchange) and (topic is None or _matches(topic.write, key))
+
+
+def intended(service: str) -> set[tuple[str, str]]:
+    """Said once more, from the flows alone, so that a mistake in the model shows."""
+    asks = {(addresses.REQUESTS, f.name) for f in CATALOGUE if f.caller == service}
+    events = {(addresses.EVENTS, addresses.asked(f.name)) for f in CATALOGUE if f.caller == service}
+    replies = {(addresses.REPLIES, f.caller) for f in CATALOGUE if f.provider == service}
+    answers = {(addresses.EVENTS, addresses.answered(f.name)) for f in CATALOGUE if f.provider == service}
+    facts = {(addresses.EVENTS, addresses.fact(a.name)) for a in ANNOUNCEMENTS if a.publisher == service}
+    aside = {
+        (place, queue.name)
+        for place in (addresses.PARKING, addresses.delay(0.2), addresses.delay(1.0))
+        for queue in SUITE.consumed()
+        if queue.name.startswith(f"{service}.")
+    }
+    return asks | events | replies | answers | facts | aside
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_publish_what_its_flows_need_and_nothing_else(service: str) -> None:
+    allowed = {(exchange, key) for exchange in EXCHANGES for key in KEYS if may_publish(service, exchange, key)}
+    assert allowed == intended(service)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_read_its_own_queues_only(service: str) -> None:
+    readable = {queue for queue in QUEUES if _matches(HELD[addresses.user(service)].read, queue)}
+    assert readable == {queue for queue in QUEUES if queue.startswith(f"{service}.")}
+
+
+def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
+    names = [*QUEUES, *EXCHANGES, *KEYS]
+    assert not [n for p in HELD.values() for n in names if n and _matches(p.configure, n)]
+    assert not [n for t in TOPICS.values() for n in names if n and _matches(t.read, n)]
+
+
+def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission() -> None:
+    assert set(services(SUITE)) == set(SERVICES)
+    writable = {(u, x) for u, p in HELD.items() for x in EXCHANGES if _matches(p.write, x)}
+    assert writable == TOPICS.keys()
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.search(pattern, name) is not None

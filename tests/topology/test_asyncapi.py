@@ -1,0 +1,80 @@
+"""The AsyncAPI document validates, and says what really travels."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from prebook.contracts.plan import Coupling
+from prebook.contracts.pricing import FareQuoted
+from prebook.contracts.ride import Money
+from prebook.flows import CATALOGUE, FLOWS
+from prebook.messaging.codec import BODIES, encode
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.topology.asyncapi import document
+from prebook.topology.model import suite_topology
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(suite_topology({0.2}))))
+SCHEMA = json.loads((Path(__file__).parent / "asyncapi" / "3.0.0.json").read_text())
+
+
+def test_it_is_valid_asyncapi_3() -> None:
+    assert not list(jsonschema.Draft7Validator(SCHEMA).iter_errors(DOCUMENT))
+
+
+def test_the_validator_would_notice() -> None:
+    broken = json.loads(json.dumps(DOCUMENT))
+    next(iter(broken["operations"].values()))["action"] = "shout"
+    assert list(jsonschema.Draft7Validator(SCHEMA).iter_errors(broken))
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for path in _references(DOCUMENT):
+        assert reduce(lambda at, name: at[name], path.removeprefix("#/").split("/"), DOCUMENT)
+
+
+def test_every_channel_carries_messages_and_every_message_a_channel() -> None:
+    carried = [set(channel["messages"]) for channel in DOCUMENT["channels"].values()]
+    assert all(carried)
+    assert set().union(*carried) == BODIES.keys()
+
+
+def test_a_command_names_its_reply_and_an_event_none() -> None:
+    operations = DOCUMENT["operations"]
+    asking = operations["booking.sends.requests.quote_fare"]
+    assert asking["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
+    assert len(asking["reply"]["messages"]) == len(FLOWS["quote_fare"].replies)
+    assert "reply" not in operations["booking.sends.events.asked.quote_fare"]
+
+
+def test_a_real_message_fits_the_document() -> None:
+    now = datetime.now(UTC)
+    fare = FareQuoted(fare=Money(cents=1250), discount=Money(cents=0), valid_until=now + timedelta(minutes=5))
+    wire = encode(
+        Envelope(
+            id="b-1.quote_fare.answer",
+            kind=Kind.ANSWER,
+            flow="quote_fare",
+            body=fare,
+            source="pricing",
+            conversation="b-1",
+            time=now,
+            plan=dict.fromkeys((flow.name for flow in CATALOGUE), Coupling.ONE_WAY),
+        )
+    )
+    schemas = DOCUMENT["components"]["schemas"]
+    jsonschema.Draft202012Validator(schemas["Headers"]).validate(dict(wire.headers))
+    whole = {"$ref": "#/components/schemas/FareQuoted", "components": DOCUMENT["components"]}
+    jsonschema.Draft202012Validator(whole).validate(json.loads(wire.body))
+
+
+def _references(node: Any) -> Iterator[str]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        yield node["$ref"]
+    for child in children:
+        yield from _references(child)

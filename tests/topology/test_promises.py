@@ -1,0 +1,146 @@
+"""What the declared topology promises, tried by sending messages through a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from urllib.parse import quote
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.exceptions import ChannelAccessRefused
+
+from prebook.patterns import addresses
+from prebook.rabbit.management import Management
+from prebook.topology.recovery import DELIVERY_LIMIT
+from prebook.topology.values import Topology
+from tests.topology.conftest import ADMINISTRATOR, PASSWORDS, VHOST
+
+pytestmark = pytest.mark.real
+DEADLINE_S = 20.0
+QUEUE = addresses.request_queue("pricing", "quote_fare")
+
+
+@asynccontextmanager
+async def channel_of(user: str, password: str, host: str) -> AsyncIterator[AbstractChannel]:
+    connection = await aio_pika.connect(f"amqp://{user}:{quote(password)}@{host}/{VHOST}")
+    try:
+        yield await connection.channel(on_return_raises=True)
+    finally:
+        await connection.close()
+
+
+def service_channel(service: str, host: str) -> AbstractAsyncContextManager[AbstractChannel]:
+    return channel_of(addresses.user(service), PASSWORDS[service], host)
+
+
+async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_names(
+    broker: Management, suite: Topology, amqp_host: str
+) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("pricing", amqp_host) as channel:
+        delay = await channel.get_exchange(addresses.delay(0.2), ensure=False)
+        await delay.publish(aio_pika.Message(b"again", delivery_mode=2), QUEUE)
+        message = await _next(channel, QUEUE)
+        assert (message.body, message.exchange, message.routing_key) == (b"again", addresses.REDELIVER, QUEUE)
+        await message.ack()
+
+
+async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_queues_name(
+    broker: Management, suite: Topology, amqp_host: str
+) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("booking", amqp_host) as caller:
+        requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
+        await requests.publish(aio_pika.Message(b"poison", delivery_mode=2), "quote_fare")
+    async with service_channel("pricing", amqp_host) as channel:
+        for _ in range(DELIVERY_LIMIT + 1):
+            await (await _next(channel, QUEUE)).reject(requeue=True)
+    async with channel_of(*ADMINISTRATOR, amqp_host) as channel:
+        parked = await _next(channel, addresses.PARKED_QUEUE)
+        assert (parked.body, parked.routing_key) == (b"poison", QUEUE)
+        await parked.ack()
+
+
+async def test_what_expires_in_a_queue_is_parked_too(broker: Management, suite: Topology, amqp_host: str) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("booking", amqp_host) as caller:
+        requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
+        await requests.publish(aio_pika.Message(b"late", delivery_mode=2, expiration=0.1), "quote_fare")
+    async with channel_of(*ADMINISTRATOR, amqp_host) as channel:
+        parked = await _next(channel, addresses.PARKED_QUEUE)
+        assert (parked.body, parked.routing_key) == (b"late", QUEUE)
+        await parked.ack()
+
+
+TRIES = [
+    ("booking", addresses.REQUESTS, "quote_fare", True),
+    ("booking", addresses.REQUESTS, "ask_fleet", False),
+    ("booking", addresses.EVENTS, "fact.booking_ended", True),
+    ("pricing", addresses.EVENTS, "fact.booking_ended", False),
+    ("pricing", addresses.REQUESTS, "quote_fare", False),
+    ("pricing", addresses.REPLIES, "booking", True),
+    ("fleets", addresses.REPLIES, "booking", False),
+    ("pricing", addresses.PARKING, QUEUE, True),
+    ("booking", addresses.PARKING, QUEUE, False),
+    ("pricing", addresses.REDELIVER, QUEUE, False),
+    ("pricing", "", QUEUE, False),
+]
+
+
+async def test_the_broker_refuses_what_the_model_does_not_grant(
+    broker: Management, suite: Topology, amqp_host: str
+) -> None:
+    await broker.declare(suite, PASSWORDS)
+    tried = [(s, x, key, await _may_publish(s, x, key, amqp_host)) for s, x, key, _ in TRIES]
+    assert tried == TRIES
+
+
+async def _may_publish(service: str, exchange: str, key: str, host: str) -> bool:
+    async with service_channel(service, host) as channel:
+        target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
+        try:
+            await target.publish(aio_pika.Message(b"{}", delivery_mode=2), key)
+        except ChannelAccessRefused:
+            return False
+        return True
+
+
+async def test_the_broker_lets_a_service_read_no_queue_of_another(
+    broker: Management, suite: Topology, amqp_host: str
+) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("fleets", amqp_host) as channel:
+        queue = await channel.get_queue(QUEUE, ensure=False)
+        with pytest.raises(ChannelAccessRefused):
+            await queue.get()
+
+
+async def test_closing_all_connections_cuts_off_every_client(
+    broker: Management, suite: Topology, amqp_host: str
+) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("booking", amqp_host) as channel:
+        async with asyncio.timeout(DEADLINE_S):
+            while not await broker.close_all_connections("a drill"):
+                await asyncio.sleep(0.3)
+            await channel.closed()
+        assert channel.is_closed
+
+
+async def test_depths_count_what_waits(broker: Management, suite: Topology, amqp_host: str) -> None:
+    await broker.declare(suite, PASSWORDS)
+    async with service_channel("booking", amqp_host) as caller:
+        requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
+        await requests.publish(aio_pika.Message(b"{}", delivery_mode=2), "quote_fare")
+    async with asyncio.timeout(DEADLINE_S):
+        while (await broker.depths())[QUEUE] != 1:
+            await asyncio.sleep(0.3)
+
+
+async def _next(channel: AbstractChannel, name: str) -> AbstractIncomingMessage:
+    queue = await channel.get_queue(name, ensure=False)
+    async with asyncio.timeout(DEADLINE_S):
+        while (message := await queue.get(fail=False)) is None:
+            await asyncio.sleep(0.05)
+    return message
