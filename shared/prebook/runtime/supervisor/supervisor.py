@@ -44,12 +44,15 @@ class Supervisor:
         except TimeoutError:
             raise _not_ready(waiting, f"not ready within {within_s:g} s") from None
 
-    async def failed(self) -> KeptProcess:
+    def given_up(self) -> KeptProcess | None:
+        """A process that can never work, so that it is not started again."""
+        return next((process for process in self.processes.values() if process.state is State.FAILED), None)
+
+    async def fails(self) -> KeptProcess:
         """Returns once a process was given up."""
         while True:
-            for process in self.processes.values():
-                if process.state is State.FAILED:
-                    return process
+            if process := self.given_up():
+                return process
             await asyncio.sleep(ASK_EVERY_S)
 
     def _pids(self) -> frozenset[int]:

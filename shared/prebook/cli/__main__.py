@@ -1,0 +1,3 @@
+from prebook.cli.main import main
+
+main()

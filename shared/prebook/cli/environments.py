@@ -1,0 +1,111 @@
+"""What each process of a local suite is told through its environment."""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from prebook.cli.whereabouts import Whereabouts
+from prebook.flows import SERVICES
+from prebook.patterns.addresses import VHOST
+from prebook.runtime import places
+from prebook.runtime.stack.parts import Parts
+from prebook.runtime.stack.ports import LOOPBACK
+from prebook.runtime.supervisor.spec import ProcessSpec
+
+OURS_ALONE = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
+"""Administrators' access, and the tokens of the supervisor: no service gets these."""
+SUPERVISORS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
+
+
+def drawn() -> dict[str, str]:
+    """A password for each service, for this run only."""
+    return {service: secrets.token_urlsafe(24) for service in SERVICES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """``ports`` are those of the services, in the order of SERVICES, and the control API's."""
+
+    ports: tuple[int, ...]
+    allow_plan_override: bool = True
+    seed: int = 7
+    log_level: str = "info"
+    passwords: Mapping[str, str] = field(default_factory=drawn, repr=False)
+    callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {service: f"http://{LOOPBACK}:{port}" for service, port in zip(SERVICES, self.ports, strict=False)}
+
+    @property
+    def control_port(self) -> int:
+        return self.ports[-1]
+
+
+def specs(terms: Terms, parts: Parts, logs: Path) -> list[ProcessSpec]:
+    """One process for each service."""
+    return [
+        ProcessSpec(
+            name=service,
+            args=(sys.executable, "-m", f"prebook.{service}"),
+            env=_environment(service, terms, parts),
+            ready_url=f"{terms.urls[service]}/readyz",
+            log=logs / f"{service}.log",
+        )
+        for service in SERVICES
+    ]
+
+
+def served(env: Mapping[str, str]) -> dict[str, str]:
+    """For the one service of a container: what the container was given, without what is the supervisor's."""
+    given = {k: v for k, v in env.items() if k not in _names(SUPERVISORS)}
+    return {"PREBOOK_COUPLINGS": str(places.couplings_toml())} | given
+
+
+def loadtest(suite: Whereabouts) -> dict[str, str]:
+    """What the campaign needs to reach and to break the suite."""
+    return {
+        **_urls(suite.urls),
+        **{f"PREBOOK_CONTROL_{service.upper()}": suite.control_url for service in suite.urls},
+        "PREBOOK_CONTROL_TOKEN": suite.control_token,
+        "PREBOOK_STACK_INFO": json.dumps({"mode": suite.mode, "broker": suite.broker, "database": suite.database}),
+    }
+
+
+def _environment(service: str, terms: Terms, parts: Parts) -> dict[str, str]:
+    user, password = f"prebook_{service}", terms.passwords[service]
+    rest = {k: v for k, v in os.environ.items() if k not in _names((*OURS_ALONE, *SUPERVISORS))}
+    return {
+        "PREBOOK_COUPLINGS": str(places.couplings_toml()),
+        "PREBOOK_SEED": str(terms.seed),
+        "PREBOOK_LOG_LEVEL": terms.log_level,
+        **rest,
+        **_urls(terms.urls),
+        "PREBOOK_HTTP_HOST": LOOPBACK,
+        "PREBOOK_HTTP_PORT": str(urlsplit(terms.urls[service]).port),
+        "PREBOOK_DATABASE_URL": _as(parts.database.url, user, password),
+        "PREBOOK_AMQP_URL": _as(parts.broker.amqp_url, user, password, path=f"/{VHOST}"),
+        "PREBOOK_CALLBACK_SECRETS": terms.callback_secret,
+        "PREBOOK_ALLOW_PLAN_OVERRIDE": str(terms.allow_plan_override).lower(),
+    }
+
+
+def _urls(urls: Mapping[str, str]) -> dict[str, str]:
+    return {f"PREBOOK_URL_{service.upper()}": url for service, url in urls.items()}
+
+
+def _as(url: str, user: str, password: str, path: str | None = None) -> str:
+    """The same server for somebody else."""
+    parts = urlsplit(url)
+    _, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}", path=path or parts.path))
+
+
+def _names(settings: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(f"PREBOOK_{name}{suffix}" for name in settings for suffix in ("", "_FILE"))

@@ -1,0 +1,60 @@
+"""`prebook serve`: one service under its supervisor, as the first process of a container."""
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import msgspec
+import rich_click as click
+
+from prebook.cli import interruption
+from prebook.cli.environments import served
+from prebook.cli.interruption import Interrupted
+from prebook.cli.telling import examples
+from prebook.cli.variables import told
+from prebook.flows import SERVICES
+from prebook.runtime.stack.ports import LOOPBACK
+from prebook.runtime.supervisor.control import application, listening
+from prebook.runtime.supervisor.process import HOPELESS
+from prebook.runtime.supervisor.spec import ProcessSpec
+from prebook.runtime.supervisor.supervisor import Supervisor
+
+EXAMPLES = examples(
+    "prebook serve booking",
+    "prebook serve pricing --control-host 0.0.0.0 --control-port 9000",
+)
+
+
+class Control(msgspec.Struct, frozen=True):
+    """``http_port`` is the service's own, asked whether it is ready."""
+
+    control_token: Annotated[
+        str, msgspec.Meta(min_length=16, description="at least 16 characters that the control API's clients send")
+    ]
+    http_port: Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")] = 8000
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("name", type=click.Choice(SERVICES))
+@click.option("--control-host", default=LOOPBACK, show_default=True, help="Where the control API listens.")
+@click.option("--control-port", type=click.IntRange(1, 65535), default=9000, show_default=True)
+def serve(*, name: str, control_host: str, control_port: int) -> None:
+    """Run one service, start it again when it ends, and offer the control API.
+
+    Settings come from PREBOOK_* variables, or from files that <NAME>_FILE names. The log goes to stdout.
+    """
+    settings = told(Control)
+    with contextlib.suppress(Interrupted):  # a container is asked to stop in this way, and did
+        interruption.run(_serve(name, settings, control_host, control_port))
+        sys.exit(HOPELESS)
+
+
+async def _serve(name: str, settings: Control, host: str, port: int) -> None:
+    """Returns only when the service says that its settings are wrong."""
+    ready = f"http://{LOOPBACK}:{settings.http_port}/readyz"
+    args = (sys.executable, "-m", f"prebook.{name}")
+    supervisor = Supervisor([ProcessSpec(name, args, served(os.environ), ready)])
+    control = application(supervisor, settings.control_token)
+    async with supervisor.running(), listening(control, host, port):
+        await supervisor.fails()
