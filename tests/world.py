@@ -120,7 +120,7 @@ class World:
             database.begin,
             routes,
             self.policies,
-            wake=lambda: self.relays[name].wake(),
+            wake=lambda: self.relays[name].wake(),  # noqa: PLW0108 - the relay comes into being below
             watch=self.watch,
         )
         way_in = Doors(endpoint, waiters)
@@ -207,8 +207,9 @@ class World:
 
 
 def ride(**changes: Any) -> dict[str, Any]:
-    """A ride of 10 km that at least one fleet takes (seed 7)."""
-    at = (datetime.now(UTC) + timedelta(days=2)).replace(hour=12, minute=0, second=0, microsecond=0)
+    """A ride of 10 km on a Monday noon that at least one fleet takes."""
+    soon = datetime.now(UTC) + timedelta(days=2)
+    at = (soon + timedelta(days=-soon.weekday() % 7)).replace(hour=12, minute=0, second=0, microsecond=0)
     return {
         "rider_id": "rosa",
         "pickup": {"lat": 52.5, "lon": 13.4},

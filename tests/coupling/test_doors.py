@@ -15,6 +15,7 @@ from prebook.messaging.codec import Wire, decode, encode
 from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
+from tests.conditions import eventually
 from tests.messaging.examples import request
 from tests.world import SECRETS, World
 
@@ -52,9 +53,12 @@ async def test_an_accepted_operation_is_answered_at_its_location() -> None:
         envelope = asked(plan=ASYNC)
         accepted = await posted(world, "/flows/notify_rider/operations", envelope)
         client = world.http.client("notification")
+
+        async def answered() -> bool:
+            return (await client.get(accepted.headers["location"])).status_code == 200
+
+        await eventually(answered, every_s=0.002)
         response = await client.get(accepted.headers["location"])
-        while response.status_code == 202:
-            response = await client.get(accepted.headers["location"])
 
     assert accepted.status_code == 202
     assert accepted.headers["retry-after"] == "1"
