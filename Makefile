@@ -1,0 +1,61 @@
+# Needs Python 3.11 or newer (with venv), git and make. Everything else goes into .venv, from hashed lock files.
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test test-containers check lock clean
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Arguments go along in ARGS: make demo ARGS="--quick --seed 7"; make test ARGS="-k ledger"'
+
+install: $(VENV)/.dev ## Everything that demo, test and check need, into .venv
+
+demo: $(VENV)/.run ## A whole campaign on a suite of its own, which is stopped again
+	@$(BIN)/prebook demo $(ARGS)
+
+up: $(VENV)/.run ## The suite, until Ctrl-C
+	@$(BIN)/prebook up $(ARGS)
+
+test: $(VENV)/.dev ## All tests that need no Docker engine
+	@$(BIN)/python -m pytest -m "not containers" $(ARGS)
+
+test-containers: $(VENV)/.dev ## The tests with real parts, with PostgreSQL and RabbitMQ as containers
+	@PREBOOK_STACK=docker $(BIN)/python -m pytest -m "containers or real" $(ARGS)
+
+check: $(VENV)/.dev ## Style, format, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+lock: ## New lock files from pyproject.toml (needs uv)
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
+	$(LOCK) pyproject.toml --extra local --extra test --extra check -c requirements.txt -o requirements-dev.txt
+
+clean: ## Remove .venv, caches, builds and what runs left here; reports stay
+	rm -rf $(VENV) .prebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer here; hint: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "hint: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+
+# The lock files pin the same versions: what is there already is not installed twice.
+$(VENV)/.run: requirements-local.txt pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): what the suite needs"
+	@$(PIP) install -q --require-hashes -r requirements-local.txt
+	@$(PIP) install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "installing into $(VENV): what tests and checks need"
+	@$(PIP) install -q --require-hashes -r requirements-dev.txt
+	@touch $@
