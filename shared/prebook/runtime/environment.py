@@ -43,6 +43,7 @@ def _given(name: str, environment: Mapping[str, str]) -> str | None:
 def _split(text: str, wanted: Any) -> Any:
     """Lists are comma-separated."""
     kind = msgspec.inspect.type_info(wanted)
+    kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
     many = (msgspec.inspect.FrozenSetType, msgspec.inspect.VarTupleType)
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(kind, many) else text
 

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.runtime.environment import BadSettings
+from prebook.runtime.settings import load
+
+COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
+GOOD = {
+    "PREBOOK_DATABASE_URL": "postgresql+asyncpg://prebook_pricing:pw@127.0.0.1:5432/prebook",
+    "PREBOOK_AMQP_URL": "amqp://prebook_pricing:pw@127.0.0.1:5672/prebook",
+    "PREBOOK_CALLBACK_SECRETS": "newest, older",
+    "PREBOOK_COUPLINGS": str(COUPLINGS),
+    **{
+        f"PREBOOK_URL_{name}": "http://127.0.0.1:1"
+        for name in ("BOOKING", "PRICING", "MATCHING", "NOTIFICATION", "FLEETS")
+    },
+}
+
+
+def test_good_settings_are_typed() -> None:
+    settings, policies = load(
+        {**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", "PREBOOK_CALLBACK_HOSTS": "a.example,b.example"}
+    )
+
+    assert settings.callback_secrets == ("newest", "older")
+    assert settings.callback_hosts == {"a.example", "b.example"}
+    assert settings.allow_plan_override is True
+    assert policies["notify_rider"].coupling is Coupling.ONE_WAY
+
+
+def test_every_wrong_one_is_named_at_once() -> None:
+    wrong = {**GOOD, "PREBOOK_HTTP_PORT": "99999", "PREBOOK_DATABASE_URL": "mysql://x", "PREBOOK_SEED": "seven"}
+    del wrong["PREBOOK_AMQP_URL"]
+
+    with pytest.raises(BadSettings) as failure:
+        load(wrong)
+
+    text = str(failure.value)
+    for name in ("PREBOOK_HTTP_PORT", "PREBOOK_DATABASE_URL", "PREBOOK_SEED", "PREBOOK_AMQP_URL"):
+        assert name in text
+    assert "amqp://user:password@host:port/vhost" in text
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from a file\n")
+    without = {name: value for name, value in GOOD.items() if name != "PREBOOK_CALLBACK_SECRETS"}
+
+    settings, _ = load({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
+
+    assert settings.callback_secrets == ("from a file",)
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    assert "pw" not in repr(load(GOOD)[0])
+
+
+def test_a_coupling_may_be_overridden_and_is_checked() -> None:
+    _, policies = load({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "sync_api"})
+    assert policies["quote_fare"].coupling is Coupling.SYNC_API
+
+    with pytest.raises(BadSettings, match="PREBOOK_COUPLING_QUOTE_FARE: 'pigeon' is none of"):
+        load({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})
