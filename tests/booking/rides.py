@@ -1,11 +1,13 @@
 """A ride to book, and a world of one fake provider to book it in."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 from litestar import Litestar
 
 from prebook.booking.api import routes
@@ -105,6 +107,23 @@ class Line:
         return self.wait_s
 
 
+@dataclass
+class Held(Line):
+    """Its requests wait until they are released."""
+
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, envelope: Envelope) -> Envelope | None:
+        self.arrived.set()
+        await self.released.wait()
+        return await super().send(envelope)
+
+
+def held() -> Held:
+    return Held(inline().traits)
+
+
 def inline(**changes: Any) -> Line:
     return Line(
         Traits(answers_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
@@ -149,6 +168,12 @@ class Suite:
     def facts(self) -> list[str]:
         return [name.rpartition(".")[2] for name in self.database.tables.outbox if ".booking_" in name]
 
+    def client(self) -> httpx.AsyncClient:
+        """On this event loop, so that a test may hold a request and look meanwhile."""
+        app: Any = self.app()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://booking")
+
     def app(self) -> Litestar:
         return application("booking", routes(self.running), missing=_nothing, scraped=_no_gauge, lifespan=_no_loops)
 
@@ -163,7 +188,3 @@ async def _no_gauge() -> None: ...
 @asynccontextmanager
 async def _no_loops(_: Litestar) -> AsyncIterator[None]:
     yield
-
-
-def later(booking: Booking, **changes: Any) -> Booking:
-    return replace(booking, **changes)
