@@ -53,19 +53,33 @@ class Output:
 @click.option("--rate", default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together.")
 @click.option("--duration", type=float, help=f"Seconds of arrivals a scenario. [default: {FULL_S:.0f}]")
 @click.option(
+    "--settle",
+    default=SETTLE_DEADLINE_S,
+    show_default=True,
+    help="Seconds a scenario may take to come to rest; what is still open then is in flight.",
+)
+@click.option(
     "--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; repeatable."
 )
 @click.option("--report", "to", type=click.Path(path_type=Path), default=Path("reports/latest"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
 def campaign(
-    *, quick: bool, seed: int, rate: float, duration: float | None, names: tuple[str, ...], to: Path, as_json: bool
+    *,
+    quick: bool,
+    seed: int,
+    rate: float,
+    duration: float | None,
+    settle: float,
+    names: tuple[str, ...],
+    to: Path,
+    as_json: bool,
 ) -> None:
     """Offers the same rides to five plans at once, plays the scenarios, and writes report.json and report.html.
 
     Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or a fault without effect.
     """
     chosen = tuple(scenario for scenario in CATALOGUE if not names or scenario.name in names)
-    terms = Terms(chosen, seed, rate, duration or (QUICK_S if quick else FULL_S), SETTLE_DEADLINE_S)
+    terms = Terms(chosen, seed, rate, duration or (QUICK_S if quick else FULL_S), settle)
     sys.exit(status(terms, Output(to, as_json)))
 
 

@@ -18,10 +18,6 @@ class Process(msgspec.Struct, frozen=True):
     pid: int | None = None
 
 
-class Processes(msgspec.Struct, frozen=True):
-    processes: list[Process]
-
-
 class Control:
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str) -> None:
         self._session = session
@@ -32,11 +28,10 @@ class Control:
         """Of the running process; None while there is none."""
         body = await self._call("GET", "/processes", None)
         try:
-            listed = msgspec.json.decode(body, type=list[Process] | Processes)
+            listed = msgspec.json.decode(body, type=list[Process])
         except msgspec.DecodeError as wrong:
             raise ControlRefused(f"the supervisor's list of processes cannot be read: {wrong}") from wrong
-        known = listed.processes if isinstance(listed, Processes) else listed
-        return next((process.pid for process in known if process.name == name), None)
+        return next((process.pid for process in listed if process.name == name), None)
 
     async def order(self, name: str, what: str, terms: Mapping[str, float]) -> None:
         await self._call("POST", f"/processes/{name}/{what}", terms)

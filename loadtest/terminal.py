@@ -22,7 +22,7 @@ REFRESH_S = 0.25
 PLAIN_LINE_S = 5.0
 COUNTED = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
 BESIDE = ("lost", "duplicated_effects")
-HEADS = {"in_flight": "in flight", "duplicated_effects": "doubled"}
+HEADS = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ def times_table(scenario: ScenarioReport) -> Table:
 
 
 def plan_table(title: Text | None, heads: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("plan", no_wrap=True, min_width=13)
     for head in heads:
         table.add_column(head, justify="right")

@@ -1,0 +1,73 @@
+"""The page: one file, nothing from elsewhere, and no value can become markup."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from loadtest import html
+from loadtest.discrepancies import Discrepancy, Kind
+from loadtest.markup import tag
+from loadtest.report import Report
+from loadtest.settings import StackInfo
+from loadtest.verdict import judged
+from tests.loadtest.standin import StandIn
+from tests.loadtest.test_campaign import play
+
+EVIL = '<script>alert("x")</script>'
+LARGEST = 400_000
+
+
+@pytest.fixture
+async def report() -> Report:
+    return await play(StandIn(), "calm", "pricing_down")
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+async def test_the_page_is_whole_small_and_offline(report: Report) -> None:
+    page = html.page(report)
+    elements = Elements()
+    elements.feed(page)
+    assert not elements.open
+    assert len(page.encode()) < LARGEST
+    assert not elements.seen & {"script", "link", "img", "iframe"}
+    assert not re.search(r"https?:|url\(|@import", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(report: Report) -> None:
+    page = html.page(report)
+    assert report.verdict is not None
+    assert report.verdict.headline in page
+    for scenario in report.scenarios:
+        assert f'id="{scenario.name}"' in page
+    assert page.count('role="img"') == 4 * len(report.scenarios)
+    assert 'class="fault"' in page
+
+
+async def test_values_cannot_become_markup(report: Report) -> None:
+    found = Discrepancy(kind=Kind.NO_ROW, label="one_way", key=EVIL, booking_id=EVIL, detail=EVIL)
+    scenarios = tuple(msgspec.structs.replace(each, discrepancies=(found,)) for each in report.scenarios)
+    stack = StackInfo(EVIL, EVIL, EVIL)
+    page = html.page(judged(msgspec.structs.replace(report, scenarios=scenarios, stack=stack)))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
+
+
+def test_text_and_attributes_are_escaped_and_markup_is_not_escaped_twice() -> None:
+    assert tag("b", tag("i", "<"), title='"') == '<b title="&quot;"><i>&lt;</i></b>'

@@ -1,0 +1,50 @@
+"""A campaign that cannot start says everything that is missing or wrong, at once, with the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from loadtest.settings import WrongEnvironment, read_settings
+from tests.loadtest.standin import StandIn
+
+GIVEN = StandIn(url="http://127.0.0.1:8010").environ
+
+
+def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
+    with pytest.raises(WrongEnvironment) as wrong:
+        read_settings({}, {"pricing"})
+    for name in GIVEN:
+        assert name in str(wrong.value)
+    assert "prebook demo" in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREBOOK_URL_BOOKING", "127.0.0.1:8010"),
+        ("PREBOOK_URL_NOTIFICATION", ""),
+        ("PREBOOK_CONTROL_PRICING", "ftp://x"),
+        ("PREBOOK_CONTROL_TOKEN", " "),
+        ("PREBOOK_STACK_INFO", "{"),
+        ("PREBOOK_STACK_INFO", '{"mode": "local"}'),
+    ],
+)
+def test_a_wrong_value_is_named_alone(name: str, value: str) -> None:
+    with pytest.raises(WrongEnvironment) as wrong:
+        read_settings({**GIVEN, name: value}, {"pricing"})
+    named = [line for line in str(wrong.value).splitlines() if line.startswith("  - ")]
+    assert [line for line in named if name in line] == named
+
+
+def test_no_control_is_needed_where_nothing_is_broken() -> None:
+    bare = {name: value for name, value in GIVEN.items() if "CONTROL" not in name and "PRICING" not in name}
+    assert set(read_settings(bare, frozenset()).urls) == {"booking", "notification"}
+
+
+def test_a_value_may_stand_in_a_file_and_the_token_is_not_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hush\n")
+    without = {name: value for name, value in GIVEN.items() if name != "PREBOOK_CONTROL_TOKEN"}
+    settings = read_settings({**without, "PREBOOK_CONTROL_TOKEN_FILE": str(secret)}, {"pricing"})
+    assert settings.token == "hush"
+    assert "hush" not in repr(settings)
