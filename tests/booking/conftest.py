@@ -1,0 +1,45 @@
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.booking.sql import BookingSql
+from prebook.booking.store import BookingWork
+from prebook.messaging.unit_of_work import Begin
+from prebook.postgres.engine import engine_for
+from prebook.postgres.work import units_of_work
+from tests.booking.memory import MemoryBooking
+from tests.matching.database import migrated
+from tests.memory import MemoryDatabase
+
+
+@pytest.fixture(scope="session")
+def booking_url() -> Iterator[str]:
+    with migrated("booking") as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's own engine, on empty tables."""
+    engine = engine_for("booking", booking_url)
+    async with engine.begin() as connection:
+        for table in ("booking", "claim", "inbox", "outbox", "awaited"):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names from the line above
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def begin_sql(engine: AsyncEngine) -> Begin[BookingSql]:
+    return units_of_work(engine, BookingSql)
+
+
+@pytest.fixture(params=["memory", pytest.param("sql", marks=pytest.mark.real)])
+def begin(request: pytest.FixtureRequest) -> Begin[BookingWork]:
+    """Units of work on either store: what is asked of one is asked of both."""
+    if request.param == "memory":
+        return MemoryDatabase(MemoryBooking()).begin
+    found: Begin[BookingWork] = request.getfixturevalue("begin_sql")
+    return found

@@ -1,0 +1,93 @@
+"""Booking's API on a real PostgreSQL: what concurrent requests may never do."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.booking.sql import BookingSql
+from prebook.contracts.plan import Coupling
+from prebook.messaging.unit_of_work import Begin
+from tests.booking.rides import Line, Suite, body, inline, queued
+
+pytestmark = pytest.mark.real
+KEY = {"idempotency-key": "k1"}
+
+
+async def counted(engine: AsyncEngine, table: str) -> int:
+    async with engine.connect() as connection:
+        found: int = (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()  # noqa: S608
+        return found
+
+
+@pytest.mark.parametrize("line", [inline(), queued()], ids=["inline", "queued"])
+async def test_fifty_requests_with_one_key_make_one_booking(
+    engine: AsyncEngine, begin_sql: Begin[BookingSql], line: Line
+) -> None:
+    suite = Suite(line, begin_sql)
+    async with suite.client() as client:
+        responses = await asyncio.gather(*(client.post("/v1/bookings", json=body(), headers=KEY) for _ in range(50)))
+        last = await client.post("/v1/bookings", json=body(), headers=KEY)
+
+    statuses = Counter(response.status_code for response in responses)
+    assert statuses.keys() <= {last.status_code, 409}
+    assert {response.content for response in responses if response.status_code != 409} == {last.content}
+    assert all(response.headers["retry-after"] == "1" for response in responses if response.status_code == 409)
+    assert (await counted(engine, "booking"), await counted(engine, "claim")) == (1, 1)
+
+
+async def test_the_booking_and_its_question_are_stored_together(
+    engine: AsyncEngine, begin_sql: Begin[BookingSql]
+) -> None:
+    async with Suite(queued(), begin_sql).client() as client:
+        await client.post("/v1/bookings", json=body(), headers=KEY)
+
+    assert [await counted(engine, table) for table in ("booking", "claim", "outbox", "awaited")] == [1, 1, 1, 1]
+
+
+async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: Begin[BookingSql]) -> None:
+    async with Suite(queued(), begin_sql).client() as client:
+        response = await client.post("/v1/bookings", json=body(pickup_at="2020-01-01T00:00:00Z"), headers=KEY)
+
+    assert response.status_code == 422
+    assert [await counted(engine, table) for table in ("booking", "claim", "outbox", "awaited")] == [0, 0, 0, 0]
+
+
+async def test_a_cancellation_and_twenty_more_compensate_once(
+    engine: AsyncEngine, begin_sql: Begin[BookingSql]
+) -> None:
+    async with Suite(inline(), begin_sql).client() as client:
+        made = await client.post("/v1/bookings", json=body(), headers=KEY)
+        ended = await asyncio.gather(*(client.delete(made.headers["location"]) for _ in range(20)))
+
+    assert {(response.status_code, response.json()["state"]) for response in ended} == {(200, "cancelled")}
+    async with engine.connect() as connection:
+        facts = (await connection.execute(text("SELECT flow FROM outbox WHERE kind = 'fact' ORDER BY seq"))).scalars()
+        assert list(facts) == ["booking_confirmed", "booking_ended"]
+
+
+async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sql: Begin[BookingSql]) -> None:
+    wanted = {"find_driver": Coupling.ONE_WAY.value}
+    async with Suite(queued(), begin_sql, allow_plan_override=True).client() as client:
+        made = await client.post("/v1/bookings", json=body(couplings=wanted), headers=KEY)
+        found = await client.get(made.headers["location"])
+
+    assert found.json() == made.json()
+    assert found.json()["couplings"]["find_driver"] == "one_way"
+
+
+@pytest.mark.parametrize(
+    "change", ["state = 'lost'", "state = 'confirmed'", "passengers = 0", "pickup_lat = 91", "fare_cents = -1"]
+)
+async def test_the_table_itself_refuses_what_cannot_be(
+    engine: AsyncEngine, begin_sql: Begin[BookingSql], change: str
+) -> None:
+    async with Suite(queued(), begin_sql).client() as client:
+        await client.post("/v1/bookings", json=body(), headers=KEY)
+
+    with pytest.raises(IntegrityError):
+        async with engine.begin() as connection:
+            await connection.execute(text(f"UPDATE booking SET {change}"))  # noqa: S608 - from the lines above
