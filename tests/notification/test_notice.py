@@ -72,8 +72,10 @@ async def test_what_is_undone_was_not_told(begin: Begin) -> None:
 
 
 async def test_asked_for_40_times_at_once_it_is_told_once(begin_sql: Begin) -> None:
-    answers = await asyncio.gather(*(told(begin_sql, f"b{n % 4}", message_id=f"m{n}") for n in range(40)))
+    async with asyncio.TaskGroup() as group:
+        tellings = [group.create_task(told(begin_sql, f"b{n % 4}", message_id=f"m{n}")) for n in range(40)]
 
+    answers = [telling.result() for telling in tellings]
     assert answers == [RiderNotified(notice=Notice.CONFIRMED)] * 40
     assert counts(await log(begin_sql)) == [(f"b{n}", "confirmed", 1) for n in range(4)]
 

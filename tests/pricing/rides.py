@@ -1,7 +1,9 @@
 """Rides to be priced, and steps to price them with."""
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from prebook.contracts.facts import BookingEnded, Ending
 from prebook.contracts.message import Message
@@ -10,6 +12,8 @@ from prebook.contracts.ride import Place, VehicleClass
 from prebook.messaging.outcome import Context
 from prebook.pricing.handlers import booking_ended, quote_fare
 from tests.pricing.conftest import Begin
+
+Step = TypeVar("Step")
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 A_TUESDAY_NOON = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
@@ -43,6 +47,13 @@ async def has_discount(begin: Begin, booking_id: str, *, quota: int) -> bool:
     answer = await quoted(begin, booking_id, quota=quota)
     assert isinstance(answer, FareQuoted)
     return answer.discount.cents > 0
+
+
+async def at_once(*steps: Coroutine[Any, Any, Step]) -> list[Step]:
+    """Their results. Where one fails, none of the others goes on behind the test's back."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(step) for step in steps]
+    return [task.result() for task in tasks]
 
 
 async def ended(begin: Begin, booking_id: str) -> None:

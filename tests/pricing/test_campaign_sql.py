@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.conditions import eventually
 from tests.pricing.conftest import Begin
-from tests.pricing.rides import ended, has_discount
+from tests.pricing.rides import at_once, ended, has_discount
 
 BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
@@ -24,14 +24,14 @@ async def states(engine: AsyncEngine) -> tuple[int, Counter[str]]:
 
 
 async def test_200_quotes_at_once_over_a_quota_of_50_grant_exactly_50(begin_sql: Begin, engine: AsyncEngine) -> None:
-    discounts = await asyncio.gather(*(has_discount(begin_sql, f"b{n}", quota=50) for n in range(200)))
+    discounts = await at_once(*(has_discount(begin_sql, f"b{n}", quota=50) for n in range(200)))
 
     assert Counter(discounts) == {True: 50, False: 150}
     assert await states(engine) == (50, {"taken": 50, "none_left": 150})
 
 
 async def test_the_same_booking_quoted_at_once_has_one_share(begin_sql: Begin, engine: AsyncEngine) -> None:
-    discounts = await asyncio.gather(*(has_discount(begin_sql, "b1", quota=50) for _ in range(40)))
+    discounts = await at_once(*(has_discount(begin_sql, "b1", quota=50) for _ in range(40)))
 
     assert all(discounts)
     assert await states(engine) == (1, {"taken": 1})
@@ -39,16 +39,7 @@ async def test_the_same_booking_quoted_at_once_has_one_share(begin_sql: Begin, e
 
 async def test_quotes_and_endings_at_once_leave_no_share_behind(begin_sql: Begin, engine: AsyncEngine) -> None:
     """Each booking is quoted and, at the same time, ended twice."""
-    steps = [
-        step
-        for n in range(60)
-        for step in (
-            ended(begin_sql, f"b{n}"),
-            has_discount(begin_sql, f"b{n}", quota=20),
-            ended(begin_sql, f"b{n}"),
-        )
-    ]
-    await asyncio.gather(*steps)
+    await at_once(*(_quoted_and_ended(begin_sql, f"b{n}") for n in range(60)))
 
     granted, by_state = await states(engine)
     assert granted == by_state["taken"] == 0
@@ -76,6 +67,13 @@ async def test_the_table_itself_refuses_to_be_oversold(engine: AsyncEngine) -> N
     with pytest.raises(IntegrityError, match="campaign_check"):
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE campaign SET quota = 1, granted = 2"))
+
+
+async def _quoted_and_ended(begin: Begin, booking_id: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ended(begin, booking_id))
+        group.create_task(has_discount(begin, booking_id, quota=20))
+        group.create_task(ended(begin, booking_id))
 
 
 async def _somebody_waits(engine: AsyncEngine) -> bool:
