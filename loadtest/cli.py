@@ -27,6 +27,7 @@ Examples:
   python -m loadtest campaign --quick --json > report.json
 """
 INTERRUPTED = 130
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
 WIDE = 150
 
 
@@ -50,10 +51,13 @@ class Output:
 @main.command(epilog=EXAMPLES)
 @click.option("--quick", is_flag=True, help=f"Short arrivals ({QUICK_S:.0f} s a scenario): all within a minute.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
-@click.option("--rate", default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together.")
-@click.option("--duration", type=float, help=f"Seconds of arrivals a scenario. [default: {FULL_S:.0f}]")
+@click.option(
+    "--rate", type=ABOVE_0, default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together."
+)
+@click.option("--duration", type=ABOVE_0, help=f"Seconds of arrivals a scenario. [default: {FULL_S:.0f}]")
 @click.option(
     "--settle",
+    type=ABOVE_0,
     default=SETTLE_DEADLINE_S,
     show_default=True,
     help="Seconds a scenario may take to come to rest; what is still open then is in flight.",

@@ -50,6 +50,8 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
             some = "; ".join(f"{item.booking_id or item.key}: {item.detail}" for item in found[:NAMED])
             more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
             yield f"{name}: {len(found)} {what} ({some}{more})"
+    if not scenario.totals["offered"]:
+        yield f"{name}: no ride was offered; give a higher --rate or a longer --duration"
     for result in scenario.results:
         if not result.ledger.closes:
             yield f"{name}: the ledger of {result.label} is open, {result.ledger.in_flight} ride(s) still in flight"

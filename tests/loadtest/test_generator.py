@@ -1,0 +1,53 @@
+"""The generator: an open loop, honest about when a request was meant to leave."""
+
+from collections.abc import Sequence
+
+from loadtest.generator import Generator, Order, Origin, open_session, prepare
+from loadtest.offers import interleave
+from loadtest.plans import PLANS
+from loadtest.rides import campaign_week
+from tests.loadtest.books import START
+from tests.loadtest.standin import StandIn, serving
+
+
+def orders_at(*offsets: float) -> Sequence[Order]:
+    offers = interleave(offsets, tuple(PLANS), "7")
+    return prepare(offers, run="run", scenario="calm", seed=7, week=campaign_week(START))
+
+
+AT_ONCE = (0.0,) * len(PLANS)
+
+
+async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_latency() -> None:
+    orders = orders_at(*(i / 50 for i in range(25)))
+    async with serving(StandIn(stall_s=1.0)) as suite, open_session() as session:
+        generator = Generator(session, suite.url, "calm")
+        origin = Origin.now().later(0.1)
+        samples = await generator.offer(orders, origin)
+        arrived = max(suite.arrived) - min(suite.arrived)
+    assert len(samples) == 25
+    assert arrived < 0.95, "25 arrivals are planned within 0.48 s; a closed loop would have waited for the answers"
+    assert all((sample.accept_ms or 0) >= 1000 for sample in samples)
+
+
+async def test_latency_counts_from_the_intended_moment_not_from_the_sending() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with serving(StandIn()) as suite, open_session() as session:
+        late = Origin.now().later(-0.7)
+        samples = await Generator(session, suite.url, "calm").offer(orders, late)
+    assert all(sample.lag_ms >= 700 and (sample.accept_ms or 0) > sample.lag_ms for sample in samples)
+
+
+async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with serving(StandIn(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
+        samples = await Generator(session, suite.url, "calm").offer(orders, Origin.now())
+        assert len(suite.arrived) == len(orders)
+    assert {(sample.error, sample.status) for sample in samples} == {("timeout", None)}
+
+
+async def test_nobody_listening_is_a_failed_ride_and_no_crash() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with open_session() as session:
+        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(orders, Origin.now())
+    assert {sample.error for sample in samples} == {"connection"}
