@@ -1,5 +1,7 @@
 """Whom the parts run as, and where they may keep their data."""
 
+import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 from prebook.runtime.stack.child import Account
 
 UNPRIVILEGED = "nobody"
+PREFIX, OWNED = "prebook-data-", "owned"
 
 
 def account() -> Account | None:
@@ -24,16 +27,35 @@ def account() -> Account | None:
 
 @contextmanager
 def data_dir() -> Iterator[Path]:
-    """A new folder for one run, removed at its end.
+    """A new folder for one run, removed at its end; what a killed run left is removed at the next one's start.
 
     It is not under the home: that may be a folder that only root can enter, or too deep for a socket's path.
     """
-    path = Path(tempfile.mkdtemp(prefix="prebook-"))
+    base = _base(account())
+    for path in base.glob(f"{PREFIX}*/{OWNED}"):
+        _remove_if_left(path)
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     path.chmod(0o711)  # the parts' own folders in it are closed; their account must get through
     try:
-        yield path
+        with (path / "claim").open("w") as claim:
+            fcntl.flock(claim, fcntl.LOCK_EX)
+            (path / "claim").rename(path / OWNED)  # locked before anybody looks at it
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _base(owner: Account | None) -> Path:
+    """$TMPDIR, unless the parts' account cannot get there."""
+    usual = Path(tempfile.gettempdir())
+    return next((path for path in (usual, Path("/tmp"), Path("/var/tmp")) if reachable(path / "x", owner)), usual)  # noqa: S108 - the folders in them get random names
+
+
+def _remove_if_left(owned: Path) -> None:
+    """The kernel gives up a lock with the process that held it."""
+    with contextlib.suppress(OSError), owned.open() as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(owned.parent, ignore_errors=True)
 
 
 def folder(path: Path, owner: Account | None) -> Path:

@@ -1,5 +1,6 @@
 """Whether a RabbitMQ answers over its management API, and which one it is."""
 
+import base64
 from http import HTTPStatus
 
 import aiohttp
@@ -20,7 +21,8 @@ class BrokerProbe:
     """``amqp_port`` also asks the node whether its AMQP listener is open: that opens last when a node boots."""
 
     def __init__(self, url: str, user: str, password: str, amqp_port: int | None = None) -> None:
-        self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth(user, password)
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
         self._listener = f"/api/health/checks/port-listener/{amqp_port}" if amqp_port else None
         self.version = ""
         self.error = ""
@@ -34,7 +36,7 @@ class BrokerProbe:
 
     async def _ask(self) -> str:
         timeout = aiohttp.ClientTimeout(total=ASK_WITHIN_S)
-        async with aiohttp.ClientSession(auth=self._auth, timeout=timeout, raise_for_status=True) as session:
+        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout, raise_for_status=True) as session:
             if self._listener:
                 async with session.get(self._url + self._listener) as answer:
                     self.error = "" if answer.status == HTTPStatus.OK else f"status {answer.status}"

@@ -50,7 +50,15 @@ class Container:
         lines = [f"{name}={value}\n" for name, value in self._image.secrets.items()]
         settings = private_file(self._data / f"{self.name}.env", "".join(lines))
         published = [part for port in self._image.ports for part in ("--publish", f"{LOOPBACK}::{port}")]
-        arguments = ("--name", self.name, "--env-file", str(settings), *published)
+        arguments = (
+            "--name",
+            self.name,
+            "--label",
+            f"prebook.owner={os.getpid()}",
+            "--env-file",
+            str(settings),
+            *published,
+        )
         command = Command(
             args=("docker", "run", "--rm", *arguments, self._image.image, *self._image.arguments),
             env=os.environ,
