@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from litestar import Request, Response, delete, get, post
+from litestar import HttpMethod, Request, Response, delete, get, post, route
 from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import BaseRouteHandler
@@ -56,6 +56,11 @@ def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
     async def book(request: AnyRequest, data: RideBody, key: Key) -> Response[BookingView]:
         return _stored(await unbroken.run(prebooking.book(key, data, traceparent_of(request))))
 
+    # Litestar's own answer names only the method that was registered first on a path.
+    @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
+    async def methods() -> Response[None]:
+        return Response(None, status_code=204, headers={"allow": "DELETE, GET, OPTIONS"})
+
     @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problems(404))
     async def look(booking_id: BookingId) -> BookingView:
         return view_of(await cancelling.find(_safe(booking_id)))
@@ -71,7 +76,7 @@ def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
         async with running.begin() as work:
             return page_of(await work.ledger(prefix, after, limit), limit)
 
-    return [book, look, cancel, ledger]
+    return [book, methods, look, cancel, ledger]
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
