@@ -54,7 +54,7 @@ class Output:
 @click.option(
     "--rate", type=ABOVE_0, default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together."
 )
-@click.option("--duration", type=ABOVE_0, help=f"Seconds of arrivals a scenario. [default: {FULL_S:.0f}]")
+@click.option("--duration", type=ABOVE_0, help=f"Seconds of arrivals of a usual scenario. [default: {FULL_S:.0f}]")
 @click.option(
     "--settle",
     type=ABOVE_0,

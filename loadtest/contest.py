@@ -32,7 +32,7 @@ class Contest:
 
 
 def tied(one: Latency, other: Latency) -> bool:
-    """The 95 % intervals of the two medians overlap: the difference is within the spread."""
+    """The intervals of the two medians overlap: the difference is within the spread."""
     return one.p50_low <= other.p50_high and other.p50_low <= one.p50_high
 
 

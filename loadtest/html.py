@@ -111,7 +111,7 @@ def circumstances(scenario: ScenarioReport) -> str:
     fault = f" {broken.kind} of {broken.target}: {window.evidence}." if broken and window else ""
     return (
         f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides a second over all plans{surge}, "
-        f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s later.{fault} "
+        f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s after the last answer.{fault} "
         f"Requests left {ms(lag.p99)} late at p99."
     )
 
@@ -131,7 +131,7 @@ DEFINITIONS: Mapping[str, str] = {
     "time to accept": "until the whole response of 201 or 202 had arrived.",
     "time to outcome, until the rider knows": "until booking recorded the outcome, and notification the delivery, of "
     "rides that the business answered (confirmed or rejected). A quick failure is no quick outcome.",
-    "tie": "the 95 % intervals of two medians overlap.",
+    "tie": "the 83 % intervals of two medians overlap: about what a test at the 5 % level calls no difference.",
     "lost": "accepted with no row behind it, or settled with nobody told.",
     "doubled": "two bookings under one key, a rider told again, or a driver given away twice in one slot.",
     "recovery": "from the end of the fault until the last disturbed ride was over: backlog drained, newcomers treated "

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-Z95 = 1.96
+Z_OF_OVERLAP = 1.386
+"""For intervals of 83 %: two of them overlap about as often as a test at the 5 % level finds no difference. Overlapping
+intervals of 95 % would call far more a tie."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +19,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99: float = 0.0
     max: float = 0.0
     p50_low: float = 0.0
-    """With ``p50_high``: a 95 % confidence interval of the median, from order statistics alone."""
+    """With ``p50_high``: an 83 % confidence interval of the median, from order statistics alone."""
     p50_high: float = 0.0
 
 
@@ -29,7 +31,7 @@ def nearest_rank(ordered: Sequence[float], percent: int) -> float:
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
     """Ranks n/2 -+ z*sqrt(n)/2, cut to what there is: for few values the interval is all of them."""
-    reach = Z95 * math.sqrt(len(ordered)) / 2
+    reach = Z_OF_OVERLAP * math.sqrt(len(ordered)) / 2
     low = math.floor(len(ordered) / 2 - reach)
     high = math.ceil(len(ordered) / 2 + reach)
     return ordered[max(0, low - 1)], ordered[min(len(ordered), high + 1) - 1]

@@ -86,7 +86,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     fault_window: FaultWindow | None
     generator: GeneratorLag
     settle_s: float
-    """From the end of the arrivals until every ride was at rest, or the deadline was over."""
+    """From the last answer to a request until every ride was at rest, or the deadline was over."""
     outcome_hashes_equal: bool
     discrepancies: tuple[Discrepancy, ...]
     timeline: Timeline

@@ -22,9 +22,11 @@ class Scenario:
     """One sentence for the terminal and the report; nothing is computed from it."""
     burst: Burst | None = None
     fault: Fault | None = None
+    length: float = 1.0
+    """Of its arrivals, in those of a usual scenario: a plan's return can only be seen while rides are offered."""
 
     def arrivals(self, rate_per_s: float, duration_s: float) -> Arrivals:
-        return Arrivals(self.process, rate_per_s, duration_s, self.burst)
+        return Arrivals(self.process, rate_per_s, duration_s * self.length, self.burst)
 
 
 CATALOGUE: tuple[Scenario, ...] = (
@@ -38,7 +40,8 @@ CATALOGUE: tuple[Scenario, ...] = (
         "pricing_down",
         Process.POISSON,
         "Pricing is killed and comes back: who needs it at once fails, who can wait settles everything afterwards.",
-        fault=Fault(FaultKind.KILL, "pricing", starts=0.2, lasts=0.4),
+        fault=Fault(FaultKind.KILL, "pricing", starts=0.2, lasts=0.3),
+        length=1.5,
     ),
     Scenario(
         "pricing_slow",

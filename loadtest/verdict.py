@@ -12,6 +12,9 @@ from loadtest.report import Report, Result, ScenarioReport
 NAMED = 5
 """Discrepancies that a problem names one by one; the report lists all."""
 
+KEPT_UP_S = 2.0
+"""A suite without a fault that is at rest within this time after its last answer has kept up."""
+
 
 def judged(report: Report) -> Report:
     return msgspec.structs.replace(report, verdict=verdict(report.scenarios))
@@ -63,6 +66,11 @@ def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
     lag = scenario.generator.lag_ms
     if scenario.generator.lagged:
         yield f"{scenario.name}: the generator lagged, p99 {ms(lag.p99)}; its own delay is part of every latency"
+    if scenario.fault is None and scenario.settle_s > KEPT_UP_S:
+        yield (
+            f"{scenario.name}: rides were still open {scenario.settle_s:.1f} s after the last request was answered: the "
+            "suite did not keep up, and latencies show its queues; give a lower --rate"
+        )
     if scenario.fault is None and not scenario.outcome_hashes_equal:
         yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
     if parked := scenario.totals["parked"]:
@@ -85,7 +93,7 @@ def race(of: Contest) -> str:
     if len(of.winners) > 1:
         return f"{of.metric} is a tie of {listed(of.winners)} (best median {ms(best.p50)}, within the spread){rest}"
     spread = f"{ms(best.p50_low)} to {ms(best.p50_high)}"
-    return f"{of.winners[0]} has the best {of.metric}: median {ms(best.p50)} (95 % interval {spread}){rest}"
+    return f"{of.winners[0]} has the best {of.metric}: median {ms(best.p50)} (interval {spread}){rest}"
 
 
 def answers(results: Sequence[Result]) -> Iterator[str]:
@@ -142,8 +150,8 @@ def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
     for scenario in scenarios:
         for of in contests(scenario.results) if scenario.fault is None else ():
             if label in of.winners and of.losers:
-                shared = " (tied)" if len(of.winners) > 1 else ""
-                yield f"best {of.metric} in {scenario.name}: {ms(of.medians[label].p50)}{shared}"
+                place = "best" if len(of.winners) == 1 else "tied for the best"
+                yield f"{place} {of.metric} in {scenario.name}: {ms(of.medians[label].p50)}"
         short = any(result.ledger.unanswered for result in scenario.results)
         if short and not result_of(label, scenario).ledger.unanswered:
             yield f"answered every ride in {scenario.name}, where others did not"

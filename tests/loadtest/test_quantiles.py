@@ -1,5 +1,7 @@
 """Quantiles are values that were measured, at the nearest rank."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,9 +34,12 @@ def test_the_interval_narrows_with_more_values() -> None:
     assert median_interval(many)[1] - median_interval(many)[0] < median_interval(few)[1] - median_interval(few)[0]
 
 
-def test_the_interval_covers_the_true_median_of_a_known_table() -> None:
-    """For n = 100 the usual table gives ranks 40 and 61."""
-    assert median_interval([float(i) for i in range(1, 101)]) == (40.0, 61.0)
+@pytest.mark.parametrize("count", [8, 20, 38, 100, 400])
+def test_the_interval_covers_the_true_median_as_often_as_it_says(count: int) -> None:
+    """Between ranks l and u lies the median whenever l <= X < u of X ~ Binomial(n, 1/2): computed, not sampled."""
+    low, high = median_interval([float(rank) for rank in range(1, count + 1)])
+    covered = sum(math.comb(count, below) for below in range(int(low), int(high))) / 2**count
+    assert 0.83 <= covered <= 0.96
 
 
 def test_nothing_measured_counts_nothing() -> None:
