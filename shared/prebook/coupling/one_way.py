@@ -33,7 +33,7 @@ class OneWay:
         await self._publisher.publish(addresses.EVENTS, key, encode(envelope), expires_at=envelope.expires_at)
 
     async def reply(self, answer: Envelope) -> None:
-        await self.send(answer)
+        await self._publisher.publish(addresses.EVENTS, addresses.answered(answer.flow), encode(answer))
 
     def retry_after_s(self, provider: str) -> float | None:  # noqa: ARG002 - it knows no provider
         return None

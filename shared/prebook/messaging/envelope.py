@@ -35,7 +35,7 @@ class Envelope:
     reply_to: str = ""
     """Where the answer goes; stamped by the caller's channel, read by the same coupling on the other side."""
     expires_at: datetime | None = None
-    """After this nobody waits for it any more."""
+    """After this nobody waits for it any more: the caller has gone on without an answer."""
     attempt: int = 1
     traceparent: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -48,9 +48,7 @@ class Envelope:
 
     def answered(self, body: Message, *, source: str, at: datetime) -> Self:
         """The answer to this request. Its id is derived, so only the first of two answers takes effect."""
-        return replace(
-            self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1, expires_at=None
-        )
+        return replace(self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1)
 
     def returning_to(self, address: str) -> Self:
         return replace(self, reply_to=address)

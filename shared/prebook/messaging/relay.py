@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.endpoint import utc_now
-from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.outbox import Claimed, Outbox
 from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import exponential
@@ -52,7 +51,7 @@ class Relay:
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
         for lane, rows in _by_lane(claimed).items():
             self._start(lane, rows)
-        if not claimed:
+        if len(claimed) < BATCH:
             await self._rest()
 
     async def _rest(self) -> None:
@@ -74,12 +73,14 @@ class Relay:
             if sent := [row.seq for row, ok in zip(rows, done, strict=True) if ok]:
                 await self._outbox.sent(sent)
         finally:
+            was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
-            self._woken.set()
+            if was_full:
+                self._woken.set()
 
     async def _one(self, row: Claimed) -> bool:
         """True where it is handed over; otherwise what becomes of it is noted."""
-        if self._is_late(row.envelope):
+        if row.envelope.expired(utc_now()):
             await self._outbox.give_up(row, "expired", "nobody waits for it any more")
             self._watch.expired(row.envelope)
             return False
@@ -95,9 +96,6 @@ class Relay:
         else:
             return True
         return False
-
-    def _is_late(self, envelope: Envelope) -> bool:
-        return envelope.kind is Kind.REQUEST and envelope.expired(utc_now())
 
     async def _drain(self) -> None:
         """Let what is under way end, so that a graceful stop sends nothing twice."""

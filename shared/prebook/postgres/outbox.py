@@ -51,10 +51,11 @@ PURGE_INBOX = text("""
 
 
 class SqlOutbox:
-    """Implements messaging.outbox.Outbox and Expectations; every call is its own short transaction."""
+    """Implements messaging.outbox.Outbox and Expectations; every call is one statement, and its own transaction."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        # A single statement needs no BEGIN and COMMIT of ours: two round trips less for each claim and mark.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         rows = await self._rows(CLAIM, limit=limit, lease_s=lease_s, full_lanes=list(full_lanes))
@@ -85,9 +86,9 @@ class SqlOutbox:
         await self._run(PURGE_INBOX, keep_s=inbox_s, limit=limit)
 
     async def _run(self, statement: Any, **values: Any) -> None:
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             await connection.execute(statement, values)
 
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).all()
