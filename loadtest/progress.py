@@ -15,6 +15,7 @@ class Counts:
     accepted: int = 0
     settled: int = 0
     waiting: int = 0
+    at_rest: int = 0
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Stage:
             accepted=sum(sample.accepted for sample in samples),
             settled=sum(account.settled for account in accounts),
             waiting=self.books.current.waiting,
+            at_rest=len(accounts) - self.books.current.waiting,
         )
 
 

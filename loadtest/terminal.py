@@ -69,7 +69,7 @@ def stages_table(progress: Progress) -> Table:
     for stage in progress.stages:
         now = stage.counts
         fault = progress.fault if stage is progress.stages[-1] else ""
-        bar = ProgressBar(total=max(now.planned, 1), completed=now.settled, width=24)
+        bar = ProgressBar(total=max(now.planned, 1), completed=now.at_rest, width=24)
         cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.waiting, fault))
         table.add_row(stage.scenario.name, bar, *cells)
     return table

@@ -68,8 +68,8 @@ def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
         yield f"{scenario.name}: the generator lagged, p99 {ms(lag.p99)}; its own delay is part of every latency"
     if scenario.fault is None and scenario.settle_s > KEPT_UP_S:
         yield (
-            f"{scenario.name}: rides were still open {scenario.settle_s:.1f} s after the last request was answered: the "
-            "suite did not keep up, and latencies show its queues; give a lower --rate"
+            f"{scenario.name}: rides were still open {scenario.settle_s:.1f} s after the last answer to a request: "
+            "the suite did not keep up, and latencies show its queues; give a lower --rate"
         )
     if scenario.fault is None and not scenario.outcome_hashes_equal:
         yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
