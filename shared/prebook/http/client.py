@@ -8,6 +8,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from prebook.coupling.ports import Response
 from prebook.messaging.channel import Unreachable
+from prebook.messaging.failures import spelled
 
 LONGEST_RESPONSE = 256 * 1024
 MOST_CONNECTIONS = 200
@@ -41,7 +42,7 @@ class HttpCaller:
         except (TimeoutError, httpx.TimeoutException):
             raise Unreachable(f"{service} did not answer within {timeout_s:.2f} s", reason="timeout") from None
         except httpx.HTTPError as error:
-            raise Unreachable(f"{service}: {type(error).__name__}: {error}") from error
+            raise Unreachable(f"{service}: {spelled(error)}") from error
         return Response(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:

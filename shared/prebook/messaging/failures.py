@@ -5,3 +5,11 @@ class Permanent(Exception):
     """Handling this message again cannot end differently. ``cause`` is the stable word it is parked with."""
 
     cause = "permanent"
+
+
+LONGEST = 300
+
+
+def spelled(error: BaseException) -> str:
+    """Type and first line. What follows the first line of a database error may be a row, and a row may be a rider."""
+    return f"{type(error).__name__}: {error}".split("\n", 1)[0][:LONGEST]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.endpoint import utc_now
+from prebook.messaging.failures import spelled
 from prebook.messaging.outbox import Claimed, Outbox
 from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import exponential
@@ -91,7 +92,7 @@ class Relay:
             await self._outbox.give_up(row, "undeliverable", str(failure))
             self._watch.unsent(row.envelope, failure)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
-            await self._outbox.postpone(row, _spelled(failure), pause_s=_pause(row, failure))
+            await self._outbox.postpone(row, spelled(failure), pause_s=_pause(row, failure))
             self._watch.unsent(row.envelope, failure)
         else:
             return True
@@ -106,10 +107,6 @@ class Relay:
 def _pause(row: Claimed, failure: Exception) -> float:
     asked = failure.retry_after_s if isinstance(failure, Unreachable) else None
     return asked or exponential(row.failures + 1) * random.uniform(0.5, 1.0)
-
-
-def _spelled(failure: Exception) -> str:
-    return f"{type(failure).__name__}: {failure}"[:500]
 
 
 def _by_lane(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:

@@ -20,6 +20,7 @@ def engine_for(service: str, url: str) -> AsyncEngine:
         pool_size=POOL,
         max_overflow=OVERFLOW,
         pool_timeout=CHECKOUT_TIMEOUT_S,
+        hide_parameters=True,  # they are riders' data, and errors are logged
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
         connect_args={"server_settings": settings, "timeout": 5},
     )

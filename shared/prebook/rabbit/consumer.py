@@ -12,6 +12,7 @@ from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Malformed, Wire, decode, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.failures import spelled
 from prebook.messaging.policy import Policies
 from prebook.messaging.recovery import decide
 from prebook.messaging.telemetry import Watch
@@ -21,7 +22,6 @@ from prebook.rabbit.frames import from_amqp
 from prebook.rabbit.link import Link
 
 Door = Callable[[Envelope], Awaitable[None]]
-LONGEST_CAUSE = 500
 log = structlog.get_logger()
 
 
@@ -77,7 +77,7 @@ class RabbitConsumer:
                 await self._settle(queue, message)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
                 # The channel is gone: the message comes again, and the inbox knows whether it had its effect.
-                log.warning("not settled", queue=queue, error=f"{type(error).__name__}: {error}")
+                log.warning("not settled", queue=queue, error=spelled(error))
             finally:
                 self._at_work.discard(task)
 
@@ -110,7 +110,7 @@ class RabbitConsumer:
         self, queue: str, message: AbstractIncomingMessage, wire: Wire, cause: str, error: Exception
     ) -> None:
         self._watch.parked(wire.headers.get("prebook-flow", "unknown"), cause)
-        text = f"{type(error).__name__}: {error}"[:LONGEST_CAUSE]
+        text = spelled(error)
         headers = {**_marked(wire, message).headers, "prebook-x-cause": cause, "prebook-x-error": text}
         await self._moved(message, addresses.PARKING, queue, Wire(headers, wire.body))
 

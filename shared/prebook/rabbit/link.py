@@ -9,6 +9,8 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
+from prebook.messaging.failures import spelled
+
 HEARTBEAT_S = 10
 """A peer that went away without a word is noticed after three of them; the default would take three minutes."""
 CONNECT_TIMEOUT_S = 5.0
@@ -40,7 +42,7 @@ class Link:
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - whatever it was, connecting again is the answer
-                log.warning("broker link down", link=self._name, error=f"{type(error).__name__}: {error}")
+                log.warning("broker link down", link=self._name, error=spelled(error))
             await asyncio.sleep(random.uniform(0.1, 0.6))
 
     async def _once(self) -> None:

@@ -12,6 +12,7 @@ from yarl import URL
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Wire
+from prebook.messaging.failures import spelled
 from prebook.rabbit.frames import to_amqp
 from prebook.rabbit.link import Link
 
@@ -42,7 +43,7 @@ class RabbitPublisher(Publisher):
         except TimeoutError:
             raise Unreachable(f"no confirm within {CONFIRM_S:g} s") from None
         except (AMQPError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError) as error:
-            raise Unreachable(f"{type(error).__name__}: {error}") from error
+            raise Unreachable(spelled(error)) from error
         except asyncio.CancelledError:
             # The client cancels the waiter when it notices a dead peer; nobody cancelled us.
             task = asyncio.current_task()

@@ -22,6 +22,7 @@ from prebook.http.client import HttpCaller
 from prebook.http.doors import doors
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.failures import spelled
 from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
@@ -121,7 +122,7 @@ class Process(Generic[W]):
             async with asyncio.timeout(2), self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
         except Exception as error:  # noqa: BLE001 - whatever it is, that is what is missing
-            lacks["database"] = f"{type(error).__name__}: {error}".splitlines()[0]
+            lacks["database"] = spelled(error)
         return lacks
 
     async def _scraped(self) -> None:

@@ -4,6 +4,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.failures import spelled
 from prebook.patterns.trace import trace_id
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -51,7 +52,7 @@ class Telemetry:
 
     def unsent(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.unsent.labels(*_labels(envelope)).inc()
-        log.warning("not sent", error=f"{type(error).__name__}: {error}", **about(envelope))
+        log.warning("not sent", error=spelled(error), **about(envelope))
 
     def handled(self, envelope: Envelope, seconds: float) -> None:
         self._metrics.handled.labels(*_labels(envelope)).inc()
@@ -60,7 +61,7 @@ class Telemetry:
 
     def failed(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.failed.labels(*_labels(envelope)).inc()
-        log.error("failed", error=f"{type(error).__name__}: {error}", attempt=envelope.attempt, **about(envelope))
+        log.error("failed", error=spelled(error), attempt=envelope.attempt, **about(envelope))
 
     def duplicate(self, envelope: Envelope) -> None:
         self._metrics.duplicate.labels(*_labels(envelope)).inc()
