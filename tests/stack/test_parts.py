@@ -48,6 +48,10 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
+def program(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/exe").readlink())
+
+
 def are_there(beginning: Path) -> list[Path]:
     """Files and folders whose path begins so."""
     return list(beginning.parent.glob(f"{beginning.name}*"))
@@ -257,3 +261,15 @@ def _containers() -> set[str]:
     """Ids of those that were started from here."""
     command = ["docker", "ps", "--all", "--quiet", "--filter", f"label=prebook.owner={os.getpid()}"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+async def test_a_server_that_its_account_cannot_reach_is_copied_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prebook.runtime.stack.account.reachable", lambda *_: False)
+    with data_dir() as data:
+        database = WheelPostgres(data, silent)
+        try:
+            ready = await database.start()
+            assert ready.pid
+            assert f"{data}/site" in program(ready.pid)
+        finally:
+            await database.stop()

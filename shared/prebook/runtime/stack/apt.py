@@ -1,5 +1,6 @@
 """Installing Debian's rabbitmq-server package, without its service being started."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from prebook.runtime.stack.child import Command, run
 from prebook.runtime.stack.parts import Say
 from prebook.runtime.stack.trouble import Trouble
+from prebook.runtime.stack.waiting import to_the_end
 
 PACKAGE = "rabbitmq-server"
 WITHIN_S = 600.0
@@ -37,7 +39,8 @@ async def _apt_get(arguments: tuple[str, ...], log: Path) -> None:
     )
     remedy = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
     try:
-        status = await run(command, WITHIN_S)
+        # Ended halfway it would leave the machine with a package that is neither there nor not there.
+        status = await to_the_end(asyncio.ensure_future(run(command, WITHIN_S)))
     except TimeoutError:
         raise Trouble(f"apt-get {arguments[0]} was not done within {WITHIN_S:g} s", remedy) from None
     if status:

@@ -65,6 +65,14 @@ def _major(server: Path) -> int:
     return int("".join(re.findall(r"\d+$", server.name)) or 0)
 
 
+def _copy(server: Path, to: Path) -> None:
+    """With the libraries that the wheel keeps beside its package: the programs look for them by a relative path."""
+    shutil.copytree(server, to, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
+    libraries = server.parents[1] / f"{WHEEL}.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, to.parents[1] / libraries.name, symlinks=True)
+
+
 class WheelPostgres:
     """One private server on a free port, with a random password and its data in the given folder."""
 
@@ -97,9 +105,8 @@ class WheelPostgres:
         """Opening somebody's home folder to all users, as the wheel itself would, is not ours to do: copy instead."""
         if accounts.reachable(server, self._account):
             return server
-        copied = self._data / "postgres-server"
-        leave = shutil.ignore_patterns("include", "*.a")
-        await asyncio.to_thread(shutil.copytree, server, copied, ignore=leave, symlinks=True)
+        copied = folder(self._data / "site", self._account) / WHEEL / server.name
+        await asyncio.to_thread(_copy, server, copied)
         return copied
 
     async def _initialise(self, server: Path, home: Path, password: str) -> None:

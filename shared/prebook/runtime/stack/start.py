@@ -4,11 +4,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from prebook.runtime.stack.account import data_dir
 from prebook.runtime.stack.ladder import Ground, broker_rung, database_rung, mode
 from prebook.runtime.stack.parts import Broker, BrokerPart, Database, DatabasePart, Parts, Say
+from prebook.runtime.stack.waiting import to_the_end
 
 
 @asynccontextmanager
@@ -34,15 +34,3 @@ async def _started(broker: BrokerPart, database: DatabasePart) -> tuple[Broker, 
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
     return first.result(), second.result()
-
-
-async def to_the_end(stopping: asyncio.Future[Any]) -> None:
-    """Wait even when cancelled: a second Ctrl-C must not leave anything running."""
-    cancelled = False
-    while not stopping.done():
-        try:
-            await asyncio.shield(stopping)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError

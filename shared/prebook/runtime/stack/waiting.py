@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from prebook.runtime.stack.child import Child
 from prebook.runtime.stack.trouble import Trouble
 
+T = TypeVar("T")
 PAUSE_S = 0.05
 
 
@@ -22,3 +24,16 @@ async def until(
     except TimeoutError:
         words = f"; the end of its log: {child.command.last_words()}" if child else ""
         raise Trouble(f"{what} was not ready within {within_s:g} s{words}", remedy) from None
+
+
+async def to_the_end(work: asyncio.Future[T]) -> T:
+    """Wait even when cancelled: a second Ctrl-C must not leave anything running."""
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return work.result()

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from prebook.runtime.stack.start import to_the_end
 from prebook.runtime.stack.trouble import Trouble
+from prebook.runtime.stack.waiting import to_the_end
 from prebook.runtime.supervisor.process import KeptProcess
 from prebook.runtime.supervisor.reaper import reaping
 from prebook.runtime.supervisor.spec import ProcessSpec, State
