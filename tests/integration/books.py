@@ -1,0 +1,87 @@
+"""What the tables say, read by the database's administrator."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import asyncpg
+
+from prebook.contracts.booking import SETTLED
+from prebook.flows import SERVICES
+from tests.conditions import eventually
+
+Ids = Collection[str]
+OVER = [state.value for state in SETTLED]
+UNSETTLED = """
+    SELECT count(*) FROM booking.booking
+    WHERE id = ANY($1) AND (state <> ALL($2) OR notified_at IS NULL)"""
+OPEN = """
+    SELECT (SELECT count(*) FROM {0}.outbox WHERE conversation = ANY($1) AND state = 'waiting')
+        + (SELECT count(*) FROM {0}.awaited WHERE conversation = ANY($1))"""
+TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1)"
+
+
+class Books:
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def settled(self, ids: Ids, within_s: float = 30.0) -> Mapping[str, str]:
+        """Id -> state, once every one of them has an outcome and its rider knows."""
+        await eventually(lambda: self._none(UNSETTLED, list(ids), OVER), within_s)
+        states = await self.states(ids)
+        assert states.keys() == set(ids), "every booking that was accepted is in booking's tables"
+        return states
+
+    async def states(self, ids: Ids) -> dict[str, str]:
+        found = await self.connection.fetch("SELECT id, state FROM booking.booking WHERE id = ANY($1)", list(ids))
+        return {row["id"]: row["state"] for row in found}
+
+    async def closed(self, ids: Ids, within_s: float = 20.0) -> None:
+        """Nothing about them waits in any outbox, and nobody waits for an answer."""
+        for service in SERVICES:
+            await eventually(partial(self._none, OPEN.format(service), list(ids)), within_s)
+
+    async def add_up(self, ids: Ids, *, given_up: int = 0) -> Mapping[str, str]:
+        """Every rider was told the outcome once; whoever is confirmed has the one driver, and nobody else has any.
+
+        ``given_up``: how many messages may have expired in outboxes, since nobody waited for them any more.
+        """
+        states = await self.settled(ids)
+        await self.closed(ids)
+        told = sorted((row["booking_id"], row["notice"]) for row in await self.connection.fetch(TOLD, list(ids)))
+        assert told == sorted(states.items()), "each outcome is told once"
+        confirmed = sorted(booking for booking, state in states.items() if state == "confirmed")
+        for table in ("matching.assignment", "fleets.hold"):
+            await eventually(partial(self._are, table, ids, confirmed), 10.0)
+        assert len(await self.left("'expired', 'undeliverable'", ids)) <= given_up
+        return states
+
+    async def left(self, states: str, ids: Ids) -> list[asyncpg.Record]:
+        """Outbox rows about these bookings, in one of the states."""
+        wanted = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation = ANY($1) AND state IN ({})"
+        return [
+            row
+            for service in SERVICES
+            for row in await self.connection.fetch(wanted.format(service, states), list(ids))
+        ]
+
+    async def counts(self) -> dict[str, int]:
+        """Table -> rows, of every table of every service."""
+        tables = await self.connection.fetch(
+            "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1)", list(SERVICES)
+        )
+        return {t["name"]: await self.value(f"SELECT count(*) FROM {t['name']}") for t in tables}  # noqa: S608 - names of tables
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        return await self.connection.fetchval(query, *arguments)
+
+    async def _are(self, table: str, ids: Ids, expected: Sequence[str]) -> bool:
+        query = f"SELECT booking_id FROM {table} WHERE booking_id = ANY($1) ORDER BY 1"  # noqa: S608 - a name of ours
+        return [row["booking_id"] for row in await self.connection.fetch(query, list(ids))] == list(expected)
+
+    async def _none(self, query: str, *arguments: Any) -> bool:
+        return bool(await self.value(query, *arguments) == 0)
+
+
+def every(states: Mapping[str, str], state: str) -> bool:
+    return set(states.values()) == {state}

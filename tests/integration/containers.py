@@ -1,0 +1,89 @@
+"""PostgreSQL and RabbitMQ by testcontainers, handed to the suite as parts that somebody else runs."""
+
+import base64
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from prebook.patterns.addresses import VHOST
+from prebook.runtime.stack.docker_parts import ADMIN, DATABASE, EMULATOR, POSTGRES, RABBITMQ, SETTINGS
+from prebook.runtime.stack.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+# Read when testcontainers is imported. Its reaper would be a container with the engine's socket in it.
+SWITCHES = {
+    "TESTCONTAINERS_RYUK_DISABLED": "true",
+    "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
+    "TESTCONTAINERS_HOST_OVERRIDE": LOOPBACK,
+}
+PASSWORD = "of a container that lives as long as the tests"
+READY_WITHIN_S = 90.0
+
+
+@contextmanager
+def started() -> Iterator[Mapping[str, str]]:
+    """Settings of `prebook up` that name both containers. They are removed at the end."""
+    os.environ.update(SWITCHES)
+    with ExitStack() as running:
+        database = running.enter_context(_container(POSTGRES, _database_settings(), 5432, command=" ".join(SETTINGS)))
+        broker = running.enter_context(_container(RABBITMQ, _broker_settings(), 5672, 15672))
+        management = f"http://{LOOPBACK}:{broker.get_exposed_port(15672)}"
+        _until(lambda: database.exec(["pg_isready", "-h", LOOPBACK, "-d", DATABASE]).exit_code == 0, POSTGRES)
+        _until(lambda: _listens(management), RABBITMQ)
+        secret = PASSWORD.replace(" ", "%20")
+        yield {
+            "PREBOOK_STACK": "external",
+            "PREBOOK_DATABASE_URL": (
+                f"postgresql+asyncpg://{ADMIN}:{secret}@{LOOPBACK}:{database.get_exposed_port(5432)}/{DATABASE}"
+            ),
+            "PREBOOK_AMQP_URL": f"amqp://{ADMIN}:{secret}@{LOOPBACK}:{broker.get_exposed_port(5672)}/{VHOST}",
+            "PREBOOK_MANAGEMENT_URL": management,
+        }
+
+
+def _database_settings() -> dict[str, str]:
+    return {"POSTGRES_USER": ADMIN, "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE}
+
+
+def _broker_settings() -> dict[str, str]:
+    return {
+        "RABBITMQ_DEFAULT_USER": ADMIN,
+        "RABBITMQ_DEFAULT_PASS": PASSWORD,
+        "RABBITMQ_DEFAULT_VHOST": VHOST,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": EMULATOR,
+    }
+
+
+def _container(image: str, settings: dict[str, str], *ports: int, command: str | None = None) -> "DockerContainer":
+    """Published on the loopback interface alone; testcontainers by itself would publish on every one."""
+    from testcontainers.core.container import DockerContainer
+
+    published = {f"{port}/tcp": (LOOPBACK, None) for port in ports}
+    container = DockerContainer(image, command=command, env=settings)
+    container.ports.update(published)  # type: ignore[arg-type]  # handed on to docker, which knows (address, port)
+    return container
+
+
+def _listens(management: str) -> bool:
+    who = base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
+    asked = urllib.request.Request(  # noqa: S310 - an http URL of ours
+        f"{management}/api/health/checks/port-listener/5672", headers={"Authorization": f"Basic {who}"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    ends = time.monotonic() + READY_WITHIN_S
+    while not holds():
+        assert time.monotonic() < ends, f"{what} is not ready within {READY_WITHIN_S:g} s"
+        time.sleep(0.2)

@@ -1,0 +1,96 @@
+"""The whole suite as a user starts it: `prebook up`, and everything gone again after Ctrl-C."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from prebook.cli.whereabouts import FILE, Whereabouts
+from prebook.flows import SERVICES
+from prebook.messaging.policy import read_policies
+from prebook.runtime.stack.ports import claim
+from prebook.runtime.stack.trouble import Trouble
+
+COUPLINGS = Path(__file__).with_name("couplings.toml")
+POLICIES = read_policies(COUPLINGS)
+PREBOOK = (sys.executable, "-m", "prebook.cli")
+DOWN_WITHIN_S, COMMAND_WITHIN_S = 30.0, 40.0
+
+
+@dataclass(frozen=True, repr=False)
+class Suite:
+    """A running one. ``up_in_s``: from the command until it says that everything is ready."""
+
+    home: Path
+    where: Whereabouts
+    up_in_s: float
+    env: Mapping[str, str]
+    """In which other commands find it."""
+
+    @property
+    def logs(self) -> Path:
+        return Path(self.where.logs)
+
+    def prebook(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command line, as somebody in another terminal uses it."""
+        return ran([*PREBOOK, *arguments], self.env)
+
+
+@contextmanager
+def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
+    """``stack`` holds the settings that say which parts to start, or where they are."""
+    env = {**os.environ, **stack, "PREBOOK_HOME": str(home), "PREBOOK_COUPLINGS": str(COUPLINGS)}
+    began = time.monotonic()
+    with (home.parent / "up.log").open("wb") as progress:
+        command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base())]
+        up = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=progress, start_new_session=True)
+        try:
+            _until_ready(up, Path(progress.name))
+            where = msgspec.json.decode((home / FILE).read_bytes(), type=Whereabouts)
+            yield Suite(home, where, time.monotonic() - began, env)
+        finally:
+            _stop(up)
+    assert not (home / FILE).exists(), "the whereabouts of a suite go with it"
+
+
+def ran(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=COMMAND_WITHIN_S, check=False)
+
+
+def _until_ready(up: subprocess.Popen[bytes], progress: Path) -> None:
+    """It prints one line once everything is ready; it ends, saying why, where that cannot be."""
+    assert up.stdout is not None
+    if not up.stdout.readline():
+        raise AssertionError(f"prebook up ended with status {up.wait(DOWN_WITHIN_S)}: {progress.read_text()}")
+
+
+def _stop(up: subprocess.Popen[bytes]) -> None:
+    below = psutil.Process(up.pid).children(recursive=True) if up.poll() is None else []
+    up.send_signal(signal.SIGINT)
+    try:
+        up.wait(DOWN_WITHIN_S)
+    finally:
+        left = psutil.wait_procs(below, timeout=3)[1]
+        for process in [p for p in left if p.is_running()]:
+            process.kill()
+        up.kill()
+        assert up.stdout is not None
+        up.stdout.close()
+    assert not left, f"still there after Ctrl-C: {left}"
+
+
+def _port_base() -> int:
+    """The first of as many free ports in a row as a suite takes."""
+    for base in range(24_000 + os.getpid() % 500 * 8, 32_000, 8):
+        with contextlib.suppress(Trouble):
+            return claim(range(base, base + len(SERVICES) + 1), "another one is tried")[0]
+    raise AssertionError("no six free ports in a row")
