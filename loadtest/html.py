@@ -135,8 +135,8 @@ DEFINITIONS: Mapping[str, str] = {
     "lost": "accepted with no row behind it, or settled with nobody told.",
     "doubled": "two bookings under one key, a rider told again, or a driver given away twice in one slot.",
     "recovery": "from the end of the fault until the last disturbed ride was over: backlog drained, newcomers treated "
-    "as before. Disturbed is a ride never answered, or only after more than a second and twice the plan's slowest "
-    "outcome before the fault.",
+    "as before. Disturbed is a ride, open when the fault began or offered later, that was never answered, or only "
+    "after more than a second and twice the plan's slowest outcome that was in by then.",
     "parked": "only where the suite says which bookings have a message in the parking lot; in flight otherwise.",
 }
 

@@ -140,6 +140,6 @@ def fault_line(fault: Fault | None, arrivals: Arrivals) -> FaultLine | None:
     return FaultLine(
         kind=fault.kind.value,
         target=fault.target,
-        starts_s=fault.starts * arrivals.duration_s,
-        lasts_s=fault.lasts * arrivals.duration_s,
+        starts_s=round(fault.starts * arrivals.duration_s, 3),
+        lasts_s=round(fault.lasts * arrivals.duration_s, 3),
     )

@@ -16,6 +16,7 @@ def outcome_s(account: Account) -> float:
 
 
 def settled_at(account: Account) -> datetime:
+    """Where booking has no outcome: the moment it was offered."""
     moment = account.row.settled_at if account.row else None
     return moment or account.sample.intended_at
 
@@ -23,21 +24,21 @@ def settled_at(account: Account) -> datetime:
 def recovery_s(accounts: Sequence[Account], window: FaultWindow | None) -> float | None:
     """Seconds from the end of the fault until the plan's completions are back.
 
-    A ride offered from the fault's start on is disturbed if the business never answered it (refused, failed, expired,
-    parked), or only after more than a second and twice the plan's slowest outcome before the fault. A ride answered
-    late is over when it was settled, an unanswered one counts at the moment it was offered. The plan is back when the
-    last disturbed ride is over: backlog drained, and newcomers treated as before. 0.0 where that was no later than
-    the fault's end.
+    A ride that was open when the fault began, or offered later, is disturbed if the business never answered it
+    (refused, failed, expired, parked), or only after more than a second and twice the plan's slowest outcome of those
+    that were in by then. A ride answered late is over when it was settled, an unanswered one counts at the moment it
+    was offered. The plan is back when the last disturbed ride is over: backlog drained, and newcomers treated as
+    before. 0.0 where that was no later than the fault's end.
 
     None where it cannot be measured: no fault, a ride still in flight, or no ride answered that was offered after the
     last unanswered one, so that nobody saw the plan come back.
     """
     if window is None or any(not account.at_rest for account in accounts):
         return None
-    since = [account for account in accounts if account.sample.intended_at >= window.started_at]
+    since = [account for account in accounts if settled_at(account) >= window.started_at]
     if not seen_back(since):
         return None
-    usual = usual_s(account for account in accounts if account.sample.intended_at < window.started_at)
+    usual = usual_s(account for account in accounts if settled_at(account) < window.started_at)
     over = [moment for account in since if (moment := over_at(account, usual))]
     return round(max([0.0, *((moment - window.ended_at).total_seconds() for moment in over)]), 3)
 

@@ -40,6 +40,11 @@ def test_slow_is_measured_by_how_the_plan_was_before() -> None:
     assert recovery_s([slow_before, answered(1, 21.0, 26.0), answered(2, 27.0, 29.0)], DOWN) == 0.0
 
 
+def test_a_ride_that_the_fault_held_up_does_not_count_as_usual() -> None:
+    caught = answered(1, 9.9, 26.0)
+    assert recovery_s([*BEFORE, caught, answered(2, 19.0, 24.0), answered(3, 27.0, 27.1)], DOWN) == 6.0
+
+
 @pytest.mark.parametrize(
     "since",
     [
