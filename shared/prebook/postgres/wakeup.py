@@ -19,7 +19,7 @@ class Wakeup:
     def __init__(self, service: str, database_url: str, woken: Callable[[], None]) -> None:
         self._channel = f"prebook_outbox_{service}"
         self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        self._woken, self._committed = woken, asyncio.Event()
+        self._woken, self._committed, self._own_pid = woken, asyncio.Event(), 0
 
     def wake(self) -> None:
         self._woken()
@@ -28,6 +28,7 @@ class Wakeup:
     async def run(self) -> None:
         connection = await asyncpg.connect(self._dsn, timeout=5)
         try:
+            self._own_pid = connection.get_server_pid()
             await connection.add_listener(self._channel, self._heard)
             self._woken()
             while not connection.is_closed():
@@ -38,5 +39,7 @@ class Wakeup:
         finally:
             await connection.close(timeout=1)
 
-    def _heard(self, *_notification: Any) -> None:
-        self._woken()
+    def _heard(self, _connection: Any, pid: int, *_channel_and_payload: Any) -> None:
+        """Our own commits have woken us already."""
+        if pid != self._own_pid:
+            self._woken()

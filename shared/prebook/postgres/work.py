@@ -19,30 +19,44 @@ ADMIT_ANSWER = text("""
     WITH heard AS (DELETE FROM awaited WHERE request_id = :request_id)
     INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
     ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
-OWE = text("UPDATE inbox SET request = CAST(:wire AS text) WHERE message_id = :id")
 QUESTION = text("""
     SELECT request FROM inbox
     WHERE conversation = :conversation AND flow = :flow AND request IS NOT NULL AND answer IS NULL LIMIT 1""")
-ANSWERED = text("UPDATE inbox SET answer = CAST(:wire AS text) WHERE message_id = :id")
 ANSWER_TO = text("SELECT answer FROM inbox WHERE message_id = :id AND answer IS NOT NULL")
-POST = text("""
-    INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at)
-    SELECT * FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
-        CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
-        CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]))
-    ON CONFLICT (message_id) DO NOTHING""")
-EXPECT = text("""
+# Everything that a step leaves behind, in one round trip before the commit.
+LEAVE = text("""
+    WITH owed AS (
+        UPDATE inbox SET request = noted.wire
+        FROM unnest(CAST(:owed_id AS text[]), CAST(:owed_wire AS text[])) AS noted (id, wire)
+        WHERE message_id = noted.id),
+    answered AS (
+        UPDATE inbox SET answer = noted.wire
+        FROM unnest(CAST(:answered_id AS text[]), CAST(:answered_wire AS text[])) AS noted (id, wire)
+        WHERE message_id = noted.id),
+    posted AS (
+        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at)
+        SELECT * FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
+            CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
+            CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]))
+        ON CONFLICT (message_id) DO NOTHING)
     INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
-    SELECT * FROM unnest(CAST(:id AS text[]), CAST(:flow AS text[]), CAST(:conversation AS text[]),
-        CAST(:wire AS text[]), CAST(:due_at AS timestamptz[]), CAST(:poll_at AS timestamptz[]))
+    SELECT * FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
+        CAST(:asked_wire AS text[]), CAST(:due_at AS timestamptz[]), CAST(:poll_at AS timestamptz[]))
     ON CONFLICT (request_id) DO NOTHING""")
 
 
 class SqlWork:
-    """UnitOfWork on an open transaction. A service's adapter adds its own state to it."""
+    """UnitOfWork on an open transaction. A service's adapter adds its own state to it.
+
+    Reads and claims happen at once; what is only written is gathered and written by ``leave``.
+    """
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
+        self._owed: list[Envelope] = []
+        self._answers: list[Envelope] = []
+        self._postings: list[Posting] = []
+        self._expectations: list[Expectation] = []
 
     async def admit(self, envelope: Envelope) -> bool:
         row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
@@ -51,48 +65,68 @@ class SqlWork:
         return bool(await self._scalar(ADMIT, **row))
 
     async def owe(self, request: Envelope) -> None:
-        await self._run(OWE, id=request.id, wire=to_column(request))
+        self._owed.append(request)
 
     async def question(self, flow: str, conversation: str) -> Envelope | None:
         found = await self._scalar(QUESTION, flow=flow, conversation=conversation)
         return from_column(found) if found else None
 
     async def answered(self, answer: Envelope) -> None:
-        await self._run(ANSWERED, id=answer.id.removesuffix(".answer"), wire=to_column(answer))
+        self._answers.append(answer)
 
     async def answer_to(self, request_id: str) -> Envelope | None:
         found = await self._scalar(ANSWER_TO, id=request_id)
         return from_column(found) if found else None
 
     async def post(self, postings: Sequence[Posting]) -> None:
-        columns: dict[str, list[Any]] = {
-            "id": [p.envelope.id for p in postings],
-            "kind": [p.envelope.kind.value for p in postings],
-            "flow": [p.envelope.flow for p in postings],
-            "conversation": [p.envelope.conversation for p in postings],
-            "lane": [p.lane for p in postings],
-            "wire": [to_column(p.envelope) for p in postings],
-            "not_before": [p.not_before for p in postings],
-            "expires_at": [p.envelope.expires_at for p in postings],
-        }
-        await self._run(POST, **columns)
+        self._postings += postings
 
     async def expect(self, expectations: Sequence[Expectation]) -> None:
+        self._expectations += expectations
+
+    async def leave(self) -> None:
+        """Write what was gathered; the last thing before the commit."""
+        if not (self._owed or self._answers or self._postings or self._expectations):
+            return
         columns: dict[str, list[Any]] = {
-            "id": [e.request.id for e in expectations],
-            "flow": [e.request.flow for e in expectations],
-            "conversation": [e.request.conversation for e in expectations],
-            "wire": [to_column(e.request) for e in expectations],
-            "due_at": [e.due_at for e in expectations],
-            "poll_at": [e.poll_at for e in expectations],
+            "owed_id": [request.id for request in self._owed],
+            "owed_wire": [to_column(request) for request in self._owed],
+            "answered_id": [answer.id.removesuffix(".answer") for answer in self._answers],
+            "answered_wire": [to_column(answer) for answer in self._answers],
+            **_posted(self._postings),
+            **_awaited(self._expectations),
         }
-        await self._run(EXPECT, **columns)
+        await self._run(LEAVE, **columns)
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
         await self.connection.execute(statement, values)
 
     async def _scalar(self, statement: TextClause, **values: Any) -> Any:
         return (await self.connection.execute(statement, values)).scalar()
+
+
+def _posted(postings: Sequence[Posting]) -> dict[str, list[Any]]:
+    return {
+        "id": [p.envelope.id for p in postings],
+        "kind": [p.envelope.kind.value for p in postings],
+        "flow": [p.envelope.flow for p in postings],
+        "conversation": [p.envelope.conversation for p in postings],
+        "lane": [p.lane for p in postings],
+        "wire": [to_column(p.envelope) for p in postings],
+        "not_before": [p.not_before for p in postings],
+        "expires_at": [p.envelope.expires_at for p in postings],
+    }
+
+
+def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
+    return {
+        "asked_id": [e.request.id for e in expectations],
+        "asked_flow": [e.request.flow for e in expectations],
+        "asked_conversation": [e.request.conversation for e in expectations],
+        "asked_wire": [to_column(e.request) for e in expectations],
+        "due_at": [e.due_at for e in expectations],
+        "poll_at": [e.poll_at for e in expectations],
+    }
 
 
 W = TypeVar("W", bound=SqlWork)
@@ -104,6 +138,8 @@ def units_of_work(engine: AsyncEngine, work: Callable[[AsyncConnection], W]) -> 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
         async with engine.begin() as connection:
-            yield work(connection)
+            unit = work(connection)
+            yield unit
+            await unit.leave()
 
     return begin
