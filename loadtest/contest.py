@@ -11,6 +11,7 @@ METRICS: Mapping[str, Callable[[Result], Latency]] = {
     "time to outcome": lambda result: result.latency_ms.outcome,
     "time until the rider knows": lambda result: result.latency_ms.notified,
 }
+A_SECOND, FEW = 1000.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def contests(results: Sequence[Result]) -> tuple[Contest, ...]:
 
 
 def ms(value: float) -> str:
-    return f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms" if value < 10_000 else f"{value / 1e3:,.1f} s"  # noqa: PLR2004  three digits are read at a glance
+    """Milliseconds to be read at a glance."""
+    if value >= A_SECOND:
+        return f"{value / A_SECOND:.2f} s"
+    return f"{value:.1f} ms" if value < FEW else f"{value:.0f} ms"
 
 
 def listed(words: Sequence[str]) -> str:

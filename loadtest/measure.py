@@ -14,7 +14,7 @@ from loadtest.faults import Fault, FaultWindow
 from loadtest.ledger import Reconciliation
 from loadtest.plans import PLANS
 from loadtest.quantiles import latency
-from loadtest.recovery import completions, histogram, outcome_s, recovery_s
+from loadtest.recovery import completions, histogram, outcome_s, recovery_s, settled_at
 from loadtest.report import (
     ArrivalsLine,
     FaultLine,
@@ -109,7 +109,7 @@ def generator_lag(accounts: Sequence[Account]) -> GeneratorLag:
 
 
 def timeline(played: Played) -> Timeline:
-    span_s = played.arrivals.duration_s + played.settle_s
+    span_s = max(played.arrivals.duration_s, last_outcome_s(played))
     bin_s = max(NARROWEST_S, span_s / BINS)
     bins = int(span_s / bin_s) + 1
     groups = {label: played.books.of(label) for label in PLANS}
@@ -122,6 +122,10 @@ def timeline(played: Played) -> Timeline:
         },
         completed={label: completions(mine, played.start, bin_s, bins) for label, mine in groups.items()},
     )
+
+
+def last_outcome_s(played: Played) -> float:
+    return max(((settled_at(account) - played.start).total_seconds() for account in played.books.accounts), default=0.0)
 
 
 def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:

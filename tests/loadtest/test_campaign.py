@@ -30,6 +30,7 @@ async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:
     assert calm.totals["offered"] == calm.totals["confirmed"] >= 25
     assert len({result.ledger.offered for result in calm.results}) == 1
     assert all(result.latency_ms.outcome.p50 >= 20 for result in calm.results)
+    assert sum(map(sum, calm.timeline.completed.values())) == calm.totals["confirmed"]
     assert not schema_errors(msgspec.json.encode(report))
 
 
