@@ -102,6 +102,14 @@ def test_the_rider_told_is_noted_once_and_changes_no_state() -> None:
     assert again == Step(first.booking)
 
 
+def test_a_rider_who_was_told_of_the_ride_is_told_of_its_end_too() -> None:
+    told = process.rider_told(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW).booking
+    cancelled = process.cancelled(told, LONG_AFTER).booking
+    step = process.rider_told(cancelled, RiderNotified(notice=Notice.CANCELLED), "cancelled", LONG_AFTER)
+
+    assert (cancelled.notified_at, step.booking.notified_at) == (None, LONG_AFTER)
+
+
 def test_a_notice_that_no_longer_holds_is_not_repeated() -> None:
     cancelled = process.cancelled(CONFIRMED, NOW).booking
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from litestar import Litestar, Request, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, Parameter
 from litestar.testing import TestClient
 
 from prebook.http.problems import Fault, Problem, exception_handlers, undecodable
+from prebook.messaging.channel import Unreachable
 from prebook.patterns import trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -34,6 +35,14 @@ async def broken() -> None:
     raise RuntimeError("password=canary")
 
 
+AWAY = {"slow": TimeoutError(), "gone": ConnectionRefusedError(), "open": Unreachable("open", retry_after_s=2.5)}
+
+
+@get("/away/{what:str}")
+async def away(what: FromPath[str]) -> None:
+    raise AWAY[what]
+
+
 @get("/typed")
 async def typed(limit: Annotated[int, Parameter(ge=1, le=10)]) -> int:
     return limit
@@ -47,7 +56,7 @@ async def decoded(request: Request[Any, Any, Any]) -> None:
 @pytest.fixture
 def client() -> Iterator[TestClient[Litestar]]:
     app = Litestar(
-        [refused, broken, typed, decoded],
+        [refused, broken, away, typed, decoded],
         exception_handlers=exception_handlers,
         request_max_body_size=100,
         logging_config=None,
@@ -96,6 +105,14 @@ def test_a_request_without_a_trace_begins_one(client: TestClient[Litestar]) -> N
 def test_the_headers_of_a_problem_leave_with_it(client: TestClient[Litestar]) -> None:
     assert client.get("/refused").headers["retry-after"] == "3"
     assert "GET" in client.put("/typed").headers["allow"]
+
+
+@pytest.mark.parametrize(("what", "pause"), [("slow", "1"), ("gone", "1"), ("open", "3")])
+def test_what_is_away_may_come_back(client: TestClient[Litestar], what: str, pause: str) -> None:
+    response = client.get(f"/away/{what}")
+
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert response.headers["retry-after"] == pause
 
 
 def test_the_inside_is_not_told(client: TestClient[Litestar]) -> None:

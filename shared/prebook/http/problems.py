@@ -1,5 +1,6 @@
 """Errors as ``application/problem+json``. Source: RFC 9457."""
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -10,6 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from prebook.messaging.channel import Unreachable
 from prebook.patterns import trace
 
 MEDIA_TYPE = "application/problem+json"
@@ -121,11 +123,24 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[b
     return respond(request, problem)
 
 
+def _away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Something that we stand on is not there: not now, perhaps soon."""
+    asked = error.retry_after_s if isinstance(error, Unreachable) else None
+    headers = {"retry-after": str(math.ceil(asked or 1))}
+    log.warning("request refused", path=request.url.path, trace=traceparent_of(request), error=repr(error)[:500])
+    return respond(
+        request, Problem(503, "unavailable", "we cannot serve this right now; try again after a pause", headers=headers)
+    )
+
+
 exception_handlers: ExceptionHandlersMap = {
     Problem: respond,
     ValidationException: _validation,
     HTTPException: _http,
     msgspec.DecodeError: _undecodable,
+    Unreachable: _away,
+    ConnectionError: _away,
+    TimeoutError: _away,
     Exception: _unexpected,
 }
 """For Litestar(exception_handlers=...)."""
