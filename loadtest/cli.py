@@ -20,12 +20,6 @@ from loadtest.scenarios import CATALOGUE, DEFAULT_RATE, FULL_S, QUICK_S, SCENARI
 from loadtest.settings import Settings, WrongEnvironment, read_settings
 from loadtest.suite import SuiteUnreachable
 
-EXAMPLES = """\b
-Examples:
-  python -m loadtest campaign --quick --seed 7
-  python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
-  python -m loadtest campaign --quick --json > report.json
-"""
 INTERRUPTED = 130
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 WIDE = 150
@@ -44,11 +38,12 @@ class Output:
     @property
     def console(self) -> Console:
         """Progress and tables go to stderr where stdout carries the JSON."""
-        wide = None if sys.stdout.isatty() else WIDE
+        stream = sys.stderr if self.as_json else sys.stdout
+        wide = None if stream.isatty() else WIDE
         return Console(stderr=self.as_json, width=wide)
 
 
-@main.command(epilog=EXAMPLES)
+@main.command
 @click.option("--quick", is_flag=True, help=f"Short arrivals ({QUICK_S:.0f} s a scenario): all within a minute.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
 @click.option(
@@ -65,7 +60,14 @@ class Output:
 @click.option(
     "--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; repeatable."
 )
-@click.option("--report", "to", type=click.Path(path_type=Path), default=Path("reports/latest"), show_default=True)
+@click.option(
+    "--report",
+    "to",
+    type=click.Path(path_type=Path),
+    default=Path("reports/latest"),
+    show_default=True,
+    help="Folder for report.json, report.html and samples.jsonl.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
 def campaign(
     *,
@@ -81,6 +83,12 @@ def campaign(
     """Offers the same rides to five plans at once, plays the scenarios, and writes report.json and report.html.
 
     Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or a fault without effect.
+
+    \b
+    Examples:
+      python -m loadtest campaign --quick --seed 7
+      python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
+      python -m loadtest campaign --quick --json > report.json
     """
     chosen = tuple(scenario for scenario in CATALOGUE if not names or scenario.name in names)
     terms = Terms(chosen, seed, rate, duration or (QUICK_S if quick else FULL_S), settle)

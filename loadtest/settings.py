@@ -11,8 +11,8 @@ import msgspec
 from prebook.flows import SERVICES
 
 REMEDY = (
-    "Start the suite and let it run the campaign: `prebook demo`. Or start it with `prebook up` and set the variables "
-    "that it prints before `python -m loadtest campaign`."
+    "Let a suite be started for it: `prebook demo`. Or run it against the suite that `prebook up` has started: "
+    "`prebook load -- --quick`."
 )
 READ_SERVICES = ("booking", "notification")
 
