@@ -19,6 +19,9 @@ OPEN = """
     SELECT (SELECT count(*) FROM {0}.outbox WHERE conversation = ANY($1) AND state = 'waiting')
         + (SELECT count(*) FROM {0}.awaited WHERE conversation = ANY($1))"""
 TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1)"
+OUTCOMES = """
+    SELECT id, change ->> 'state' FROM booking.booking, jsonb_array_elements(history) AS change
+    WHERE id = ANY($1) AND change ->> 'state' = ANY($2)"""
 
 
 class Books:
@@ -48,8 +51,9 @@ class Books:
         """
         states = await self.settled(ids)
         await self.closed(ids)
-        told = sorted((row["booking_id"], row["notice"]) for row in await self.connection.fetch(TOLD, list(ids)))
-        assert told == sorted(states.items()), "each outcome is told once"
+        told = [tuple(row) for row in await self.connection.fetch(TOLD, list(ids))]
+        outcomes = [tuple(row) for row in await self.connection.fetch(OUTCOMES, list(ids), OVER)]
+        assert sorted(told) == sorted(outcomes), "each outcome is told once"
         confirmed = sorted(booking for booking, state in states.items() if state == "confirmed")
         for table in ("matching.assignment", "fleets.hold"):
             await eventually(partial(self._are, table, ids, confirmed), 10.0)

@@ -1,10 +1,12 @@
 from collections.abc import AsyncIterator
 
+import aio_pika
 import asyncpg
 import httpx
 import pytest
 
 from tests.integration.books import Books
+from tests.integration.broker import Broker
 from tests.integration.riders import Riders
 from tests.integration.suite import Suite
 
@@ -22,3 +24,12 @@ async def books(suite: Suite) -> AsyncIterator[Books]:
         yield Books(connection)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def broker(suite: Suite) -> AsyncIterator[Broker]:
+    """Fails the test where it leaves parked messages behind that it did not expect."""
+    async with await aio_pika.connect(suite.where.amqp_url) as connection:
+        broker = Broker(await connection.channel(on_return_raises=True))
+        yield broker
+        await broker.parked(0)
