@@ -188,3 +188,12 @@ async def _no_gauge() -> None: ...
 @asynccontextmanager
 async def _no_loops(_: Litestar) -> AsyncIterator[None]:
     yield
+
+
+def keyed(key: str = "k1") -> dict[str, str]:
+    return {"idempotency-key": key}
+
+
+async def book(suite: Suite, *, key: str = "k1", **changes: Any) -> Any:
+    async with suite.client() as client:
+        return await client.post("/v1/bookings", json=body(**changes), headers=keyed(key))

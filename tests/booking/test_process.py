@@ -1,23 +1,20 @@
 """The process and the booking's life: pure, so every turn of it can be tried."""
 
 import re
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from prebook.booking import process
-from prebook.booking.domain.booking import TRANSITIONS, Booking, IllegalTransition
+from prebook.booking.domain.booking import IllegalTransition
 from prebook.booking.process import Step
-from prebook.contracts.booking import SETTLED, State
+from prebook.contracts.booking import State
 from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending
-from prebook.contracts.matching import DriverMatched, FindDriver, NoDriverFound
+from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
-from prebook.contracts.pricing import FareQuoted, FareRefused, QuoteFare
+from prebook.contracts.pricing import FareRefused, QuoteFare
 from prebook.flows import Ask
 from tests.booking.rides import BOOKING, MATCHED, NOW, QUOTED
 
@@ -137,55 +134,6 @@ def test_the_note_stands_beside_the_reason() -> None:
     step = process.rider_told(failed, Unavailable(reason="refused"), "failed.8", NOW)
 
     assert step.booking.reason == "no fare: refused; notification_failed"
-
-
-News = tuple[str, Message | None]
-NEWS = st.one_of(
-    st.tuples(st.just("fare"), st.sampled_from([QUOTED, FareRefused(reason="x"), Unavailable(reason="deadline")])),
-    st.tuples(
-        st.just("driver"), st.sampled_from([MATCHED, NoDriverFound(asked=3, reason="x"), Unavailable(reason="refused")])
-    ),
-    st.tuples(
-        st.sampled_from(Notice),
-        st.sampled_from([RiderNotified(notice=Notice.CONFIRMED), Unavailable(reason="deadline")]),
-    ),
-    st.tuples(st.just("cancel"), st.none()),
-)
-
-
-def take(booking: Booking, news: News, now: datetime) -> Step:
-    match news:
-        case ("fare", (FareQuoted() | FareRefused() | Unavailable()) as answer):
-            return process.fare_known(booking, answer, now)
-        case ("driver", (DriverMatched() | NoDriverFound() | Unavailable()) as answer):
-            return process.driver_known(booking, answer, now)
-        case (Notice() as name, (RiderNotified() | Unavailable()) as answer):
-            return process.rider_told(booking, answer, name, now)
-        case _ if not booking.is_over:
-            return process.cancelled(booking, now)
-    return Step(booking)
-
-
-@given(st.lists(st.tuples(NEWS, st.integers(0, 600)), max_size=20))
-def test_any_news_in_any_order_makes_legal_turns_and_tells_each_outcome_once(news: list[tuple[News, int]]) -> None:
-    booking, now, facts, first_notices = BOOKING, NOW, list[Message](), list[str]()
-    for item, seconds in news:
-        now += timedelta(seconds=seconds)
-        step = take(booking, item, now)
-        booking = step.booking
-        facts += told(step)
-        first_notices += [ask.key for ask in step.asks if ask.key and "." not in ask.key]
-
-    states = [change.state for change in booking.history]
-    assert all(after in TRANSITIONS[before] for before, after in pairwise(states))
-    outcomes = [state for state in states if state in SETTLED]
-    assert [outcome_in(fact) for fact in facts] == outcomes == first_notices
-    assert [change.at for change in booking.history] == sorted(change.at for change in booking.history)
-    assert booking.is_settled == (booking.settled_at is not None)
-
-
-def outcome_in(fact: Message) -> str:
-    return fact.ending if isinstance(fact, BookingEnded) else State.CONFIRMED
 
 
 def test_only_a_held_driver_has_a_slot() -> None:
