@@ -1,0 +1,126 @@
+"""Calls to riders' own systems go where they may, signed, or nowhere."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from prebook.http.callbacks import Forbidden, RiderCallbacks, VettedResolver, is_public
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.patterns.signature import verify
+
+NOW = 1_800_000_000.0
+SECRETS = ("newest",)
+
+
+@asynccontextmanager
+async def target(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A listener of ours on 127.0.0.1; its base URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def callbacks(*hosts: str) -> RiderCallbacks:
+    return RiderCallbacks(frozenset(hosts), SECRETS, clock=lambda: NOW)
+
+
+async def test_it_is_signed_and_arrives() -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.read()
+        seen.append((verify(SECRETS, request.headers, body, now_s=NOW), body))
+        return web.Response()
+
+    async with target(answer) as url:
+        await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+
+    assert seen == [("m1", b"{}")]
+
+
+async def test_a_target_that_is_not_listed_is_not_called() -> None:
+    called = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        called.set()
+        return web.Response()
+
+    async with target(answer) as url:
+        for hosts in ((), ("hooks.example",), (url.replace("http://", ""),), ("http://127.0.0.1:1",)):
+            with pytest.raises(Forbidden):
+                await callbacks(*hosts).send(f"{url}/hook", "m1", b"{}")
+
+    assert not called.is_set()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    followed = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/elsewhere":
+            followed.set()
+        return web.Response(status=307, headers={"location": "/elsewhere"})
+
+    async with target(answer) as url:
+        with pytest.raises(Unreachable, match="307"):
+            await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+
+    assert not followed.is_set()
+
+
+@pytest.mark.parametrize(("status", "failure"), [(500, Unreachable), (404, Unreachable), (410, Undeliverable)])
+async def test_what_the_target_says_decides_whether_to_come_back(status: int, failure: type[Exception]) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    async with target(answer) as url:
+        with pytest.raises(failure):
+            await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+
+
+async def test_nobody_there_is_worth_another_try() -> None:
+    with pytest.raises(Unreachable):
+        await callbacks("http://127.0.0.1:9").send("http://127.0.0.1:9/hook", "m1", b"{}")
+
+
+async def test_a_public_name_with_a_private_address_is_refused_when_dialled() -> None:
+    with pytest.raises(Forbidden, match="not public"):
+        await VettedResolver().resolve("localhost", 443)
+    with pytest.raises((Forbidden, Unreachable)):
+        await callbacks("localhost").send("https://localhost/hook", "m1", b"{}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",  # noqa: S104 - refused here
+            "224.0.0.1",
+        ),
+        *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1"),
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+def test_addresses_that_are(address: str) -> None:
+    assert is_public(address)
