@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.books import Books
 from tests.integration.broker import Broker
+from tests.integration.control import Control, controlled
 from tests.integration.riders import Riders
 from tests.integration.suite import Suite
 
@@ -33,3 +34,11 @@ async def broker(suite: Suite) -> AsyncIterator[Broker]:
         broker = Broker(await connection.channel(on_return_raises=True))
         yield broker
         await broker.parked(0)
+
+
+@pytest.fixture
+async def control(suite: Suite) -> AsyncIterator[Control]:
+    """Every process runs again when the test is over."""
+    async with controlled(suite) as control:
+        yield control
+        await control.all_run()

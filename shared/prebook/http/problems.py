@@ -102,6 +102,8 @@ def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [Fault(pointer=str(e.get("key", "")), detail=str(e.get("message", ""))) for e in extra]
+    if [fault.pointer for fault in errors] == ["data"]:  # Litestar's word for a body; a wrong one has been told apart
+        return respond(request, Problem(400, "malformed_json", "the body is empty; send one UTF-8 JSON object"))
     said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors) or error.detail
     return respond(request, Problem(400, "invalid_parameter", f"{said}; see /schema/openapi.json", errors=errors))
 

@@ -1,0 +1,35 @@
+"""What each service tells about itself."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from prebook.flows import SERVICES
+from tests.integration.books import Books
+from tests.integration.riders import Riders
+from tests.integration.suite import Suite
+
+pytestmark = pytest.mark.real
+TURNS = ("sent", "unsent", "handled", "failed", "duplicate", "expired", "retried", "parked")
+FAMILIES = {
+    *(f"prebook_messages_{turn}" for turn in TURNS),
+    *("prebook_send_seconds", "prebook_handle_seconds", "prebook_event_loop_lag_seconds"),
+    *("prebook_outbox_waiting", "prebook_outbox_oldest_seconds", "prebook_outbox_given_up"),
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_alive_ready_and_measured(suite: Suite, riders: Riders, books: Books, service: str) -> None:
+    await books.add_up([await riders.prebook()])
+    async with httpx.AsyncClient(base_url=suite.where.urls[service], trust_env=False) as http:
+        alive, ready, page = await asyncio.gather(*(http.get(p) for p in ("/livez", "/readyz", "/metrics")))
+    assert alive.json() == {"status": "alive", "service": service}
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "service": service, "missing": {}})
+    families: dict[str, Any] = {f.name: f.samples for f in text_string_to_metric_families(page.text)}
+    assert families.keys() >= FAMILIES
+    handled = [s for s in families["prebook_messages_handled"] if s.name.endswith("_total") and s.value > 0]
+    assert handled
+    assert all(s.labels.keys() == {"flow", "coupling", "kind"} for s in handled)
