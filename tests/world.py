@@ -23,17 +23,20 @@ from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS, SERVICES
 from prebook.http.app import application
 from prebook.http.doors import doors
 from prebook.matching.app import SERVICE as MATCHING
-from prebook.messaging.codec import decode
+from prebook.messaging.codec import decode, encode
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.envelope import Envelope
 from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.recovery import decide
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.notification.app import SERVICE as NOTIFICATION
 from prebook.patterns import addresses
+from prebook.patterns.retry import Retry
 from prebook.pricing.app import SERVICE as PRICING
 from prebook.rabbit.inbound import queues_of
-from prebook.runtime.serve import Running, Service
+from prebook.runtime.service import Running, Service
 from prebook.runtime.settings import Settings
 from tests.booking.memory import MemoryBooking
 from tests.fleets.memory import MemoryFleets
@@ -155,9 +158,18 @@ class World:
         while True:
             await self._up(name)
             if waiting:
-                await way_in.message(decode(waiting.popleft()))
+                await self._take(queue, decode(waiting.popleft()), way_in)
             else:
                 await self.broker.changed(queue)
+
+    async def _take(self, queue: str, envelope: Envelope, way_in: Doors) -> None:
+        """Failures are decided as the real consumer does, without its pauses."""
+        try:
+            await way_in.message(envelope)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            decision = decide(envelope, error, self.policies)
+            kept = self.broker.queues[queue] if isinstance(decision, Retry) else self.broker.queues["parked"]
+            kept.append(encode(envelope.again()))
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(job()) for job in self._jobs]

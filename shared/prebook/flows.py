@@ -6,7 +6,7 @@ A flow says nothing about transport. How it travels is chosen per flow and per b
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from prebook.contracts.facts import BookingConfirmed, BookingEnded, OfferSettled
+from prebook.contracts.facts import BookingConfirmed, BookingEnded, OfferSettled, ReportDue
 from prebook.contracts.fleets import AskFleet, FleetAnswer, FleetDeclined, FleetOffered
 from prebook.contracts.matching import DriverAnswer, DriverMatched, FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
@@ -88,9 +88,10 @@ class Announcement(Generic[Told]):
 
 BOOKING_CONFIRMED = Announcement("booking_confirmed", "booking", BookingConfirmed)
 BOOKING_ENDED = Announcement("booking_ended", "booking", BookingEnded, frozenset({"pricing", "matching"}))
+REPORT_DUE = Announcement("report_due", "booking", ReportDue, frozenset({"booking"}))
 OFFER_SETTLED = Announcement("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
 
-ANNOUNCEMENTS: tuple[Announcement[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, OFFER_SETTLED)
+ANNOUNCEMENTS: tuple[Announcement[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
 ANNOUNCED: dict[type[Message], Announcement[Any]] = {a.body: a for a in ANNOUNCEMENTS}
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")

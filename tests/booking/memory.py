@@ -11,13 +11,11 @@ from prebook.booking.store import Claim, StoredResponse
 class MemoryBooking:
     bookings: dict[str, Booking] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
-    callback_urls: dict[str, str | None] = field(default_factory=dict)
 
-    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
+    async def open(self, booking: Booking, claim: Claim) -> bool:
         if claim.key in self.claims:
             return False
         self.claims[claim.key], self.bookings[booking.id] = claim, booking
-        self.callback_urls[booking.id] = callback_url
         return True
 
     async def claim(self, key: str) -> Claim | None:

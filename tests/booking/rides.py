@@ -26,7 +26,7 @@ from prebook.messaging.channel import Traits, Unreachable
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.policy import FlowPolicy
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 from prebook.runtime.settings import Settings
 from tests.booking.memory import MemoryBooking
 from tests.memory import MemoryDatabase

@@ -26,7 +26,7 @@ def claim(booking: Booking, response: StoredResponse | None = None) -> Claim:
 
 async def opened(begin: Store, booking: Booking = BOOKING, response: StoredResponse | None = None) -> bool:
     async with begin() as work:
-        return await work.open(booking, claim(booking, response), None)
+        return await work.open(booking, claim(booking, response))
 
 
 def about(key: str = "") -> Context:

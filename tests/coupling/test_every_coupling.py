@@ -1,11 +1,20 @@
 """What every coupling must do, selected by what it promises and never by its name."""
 
+import time
+
+import msgspec
 import pytest
+from aiohttp import web
 
 from prebook.contracts.booking import State
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
+from prebook.patterns.signature import verify
+from tests.conditions import becomes
+from tests.listener import target
 from tests.world import World
+
+RIDER_SECRETS = ("for riders' systems",)
 
 
 def everywhere(coupling: Coupling) -> Plan:
@@ -114,3 +123,26 @@ async def test_a_further_subscriber_hears_without_the_sender_knowing() -> None:
 
     assert ride.state is State.CONFIRMED
     assert heard == ["prebook.quote_fare.v1", "prebook.fare_quoted.v1"]
+
+
+@every_coupling
+async def test_a_riders_own_system_is_told_until_it_has_taken_it(coupling: Coupling) -> None:
+    told: list[dict[str, object]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.read()
+        verify(RIDER_SECRETS, request.headers, body, now_s=time.time())
+        told.append(msgspec.json.decode(body))
+        return web.Response(status=503 if len(told) == 1 else 204)
+
+    async with (
+        target(answer) as url,
+        World(callback_hosts=frozenset({url}), rider_secrets=RIDER_SECRETS) as world,
+    ):
+        booking = await world.prebook(everywhere(coupling), callback_url=f"{url}/told")
+        await world.settled(booking)
+        await becomes(lambda: len(told) == 2)
+
+    refused, taken = told
+    assert refused == taken
+    assert (taken["booking_id"], taken["outcome"]) == (booking, "confirmed")

@@ -1,8 +1,6 @@
 """Calls to riders' own systems go where they may, signed, or nowhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -10,25 +8,10 @@ from aiohttp import web
 from prebook.http.callbacks import Forbidden, RiderCallbacks, VettedResolver, is_public
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.patterns.signature import verify
+from tests.listener import target
 
 NOW = 1_800_000_000.0
 SECRETS = ("newest",)
-
-
-@asynccontextmanager
-async def target(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """A listener of ours on 127.0.0.1; its base URL."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
 
 
 def callbacks(*hosts: str) -> RiderCallbacks:

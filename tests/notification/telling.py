@@ -17,7 +17,7 @@ from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outcome import Context
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 from tests.notification.conftest import Begin
 from tests.world import settings
 

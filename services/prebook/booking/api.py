@@ -21,7 +21,7 @@ from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import Strict
 from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails, traceparent_of
 from prebook.messaging.codec import SAFE_ID
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 
 AnyRequest = Request[Any, Any, Any]
 Connection = ASGIConnection[Any, Any, Any, Any]

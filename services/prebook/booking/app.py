@@ -1,21 +1,24 @@
 """Assembles booking: which handler takes what."""
 
 from prebook.booking.api import routes
-from prebook.booking.handlers import driver_known, fare_known, rider_told
+from prebook.booking.handlers import driver_known, fare_known, reported, reporting, rider_told
 from prebook.booking.sql import BookingSql
-from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE
+from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
+from prebook.http.callbacks import RiderCallbacks
 from prebook.messaging.outcome import Handlers, Step
-from prebook.runtime.serve import Service
+from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 
 
-def handlers(_: Settings) -> Handlers[BookingSql]:
+def handlers(settings: Settings) -> Handlers[BookingSql]:
+    callbacks = RiderCallbacks(settings.callback_hosts, settings.rider_secrets)
     return Handlers(
         resumes={
             QUOTE_FARE: Step(fare_known),
             FIND_DRIVER: Step(driver_known),
             NOTIFY_RIDER: Step(rider_told),
-        }
+        },
+        hears={REPORT_DUE: Step(reported, consult=reporting(callbacks.send))},
     )
 
 

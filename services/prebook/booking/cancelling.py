@@ -7,7 +7,7 @@ from prebook.contracts.booking import State
 from prebook.http.problems import Problem
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.staging import Thread
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 
 
 class Cancelling:

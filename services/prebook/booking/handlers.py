@@ -1,15 +1,23 @@
 """Booking's handlers: load, decide, save."""
 
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
 from prebook.booking import process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.process import Step
 from prebook.booking.store import BookingWork
+from prebook.contracts.facts import ReportDue
 from prebook.contracts.matching import DriverAnswer
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import RiderNotified
 from prebook.contracts.pricing import FareAnswer
 from prebook.messaging.failures import Permanent
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.outcome import Consult, Context, Outcome
+
+Send = Callable[[str, str, bytes], Awaitable[None]]
+"""URL, id and body of a signed call to a rider's own system."""
 
 
 class UnknownBooking(Permanent):
@@ -31,6 +39,23 @@ async def driver_known(about: Context, answer: DriverAnswer | Unavailable, work:
 async def rider_told(about: Context, answer: RiderNotified | Unavailable, work: BookingWork) -> Outcome:
     booking = await _booking(about, work)
     return await _taken(booking, process.rider_told(booking, answer, about.key, about.now), work)
+
+
+def reporting(send: Send) -> Consult:
+    """Tells the rider's own system. Repeated under the same id until it has been taken."""
+
+    async def consult(about: Context, due: ReportDue) -> ReportDue:
+        told = {"type": "booking.settled.v1", "booking_id": due.booking_id, "outcome": due.outcome}
+        body = msgspec.json.encode({**told, "fare": due.fare, "reason": due.reason})
+        await send(due.report_to, about.message_id, body)
+        return due
+
+    return consult
+
+
+async def reported(_: Context, __: ReportDue, ___: BookingWork) -> Outcome:
+    """The call was the effect; what is left is the inbox's note that it was made."""
+    return Outcome()
 
 
 async def _booking(about: Context, work: BookingWork) -> Booking:

@@ -21,7 +21,7 @@ from prebook.messaging.channel import Channel
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import Thread
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 
 LEASE = timedelta(seconds=10)
 """How long the first request may take before another one of the same key answers in its place."""
@@ -45,7 +45,7 @@ class Prebooking:
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
             return await self._again(key, fingerprint, otherwise=refused)
         try:
-            return await self._opened(step, fingerprint, request.callback_url, traceparent, now)
+            return await self._opened(step, fingerprint, traceparent, now)
         except KeyTaken:
             return await self._again(key, fingerprint, otherwise=_in_progress())
 
@@ -68,9 +68,7 @@ class Prebooking:
     def _channels(self, step: Step) -> list[tuple[Channel, str]]:
         return [(self._endpoint.channels[step.booking.plan[ask.flow]], ask.flow) for ask in step.asks]
 
-    async def _opened(
-        self, step: Step, fingerprint: bytes, callback_url: str | None, traceparent: str, now: datetime
-    ) -> StoredResponse:
+    async def _opened(self, step: Step, fingerprint: bytes, traceparent: str, now: datetime) -> StoredResponse:
         """Where no answer can be in when this returns, the response is known before anything is stored."""
         booking = step.booking
         waits = any(channel.traits.answers_inline for channel, _ in self._channels(step))
@@ -80,7 +78,7 @@ class Prebooking:
         )
 
         async def open_it(work: BookingWork) -> Outcome:
-            if not await work.open(booking, claim, callback_url):
+            if not await work.open(booking, claim):
                 raise KeyTaken
             return Outcome(asks=step.asks, facts=step.facts)
 
@@ -120,6 +118,7 @@ def _booking(key: str, request: BookingRequest, plan: Plan, now: datetime) -> Bo
         pickup_at=request.pickup_at,
         vehicle_class=request.vehicle_class,
         passengers=request.passengers,
+        report_to=request.callback_url,
     )
     return Booking(
         id=_sortable_id(now), key=key, ride=ride, plan=plan, history=(Change(state=State.REQUESTED, at=now),)

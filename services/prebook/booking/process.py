@@ -10,12 +10,12 @@ from datetime import datetime
 
 from prebook.booking.domain.booking import Booking, Quote
 from prebook.contracts.booking import Driver, State
-from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending
+from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending, ReportDue
 from prebook.contracts.matching import DriverAnswer, DriverMatched, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareAnswer, FareQuoted, FareRefused, QuoteFare
-from prebook.flows import BOOKING_CONFIRMED, BOOKING_ENDED, FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, Ask, Fact
+from prebook.flows import BOOKING_CONFIRMED, BOOKING_ENDED, FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE, Ask, Fact
 
 MOST_TELLINGS = 8
 LONGEST_PAUSE_S = 16.0
@@ -110,7 +110,7 @@ def _confirm(booking: Booking, now: datetime) -> Step:
         return _end(booking, State.EXPIRED, "quote ran out", now)
     told = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
     confirmed = booking.confirmed(now)
-    return Step(confirmed, (_tell(confirmed),), (BOOKING_CONFIRMED.fact(told),))
+    return Step(confirmed, (_tell(confirmed),), (BOOKING_CONFIRMED.fact(told), *_reports(confirmed)))
 
 
 def _unanswered(booking: Booking, lacking: str, silence: Unavailable, now: datetime) -> Step:
@@ -121,7 +121,21 @@ def _unanswered(booking: Booking, lacking: str, silence: Unavailable, now: datet
 def _end(booking: Booking, state: State, reason: str, now: datetime) -> Step:
     ended = booking.ended(state, reason, now)
     told = BookingEnded(booking_id=booking.id, ending=Ending(state), reason=reason)
-    return Step(ended, (_tell(ended),), (BOOKING_ENDED.fact(told),))
+    return Step(ended, (_tell(ended),), (BOOKING_ENDED.fact(told), *_reports(ended)))
+
+
+def _reports(booking: Booking) -> tuple[Fact, ...]:
+    """One for each outcome: a booking that is confirmed and then cancelled has two."""
+    if booking.ride.report_to is None:
+        return ()
+    due = ReportDue(
+        booking_id=booking.id,
+        report_to=booking.ride.report_to,
+        outcome=booking.state,
+        fare=booking.quote.fare if booking.quote else None,
+        reason=booking.reason,
+    )
+    return (REPORT_DUE.fact(due, key=booking.state),)
 
 
 def _tell(booking: Booking, telling: int = 1) -> Ask:

@@ -24,6 +24,7 @@ def identity_of(booking: Booking) -> dict[str, Any]:
         "pickup_at": ride.pickup_at,
         "vehicle_class": ride.vehicle_class.value,
         "passengers": ride.passengers,
+        "callback_url": ride.report_to,
         "plan": {flow: coupling.value for flow, coupling in booking.plan.items()},
     }
 
@@ -67,6 +68,7 @@ def _ride(row: Any) -> Ride:
         pickup_at=row.pickup_at,
         vehicle_class=VehicleClass(row.vehicle_class),
         passengers=row.passengers,
+        report_to=row.callback_url,
     )
 
 

@@ -58,8 +58,8 @@ LEDGER = (
 class BookingSql(SqlWork):
     """BookingWork; the unit of work is the transaction that is open."""
 
-    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
-        row = {**identity_of(booking), **progress_of(booking), "callback_url": callback_url}
+    async def open(self, booking: Booking, claim: Claim) -> bool:
+        row = {**identity_of(booking), **progress_of(booking)}
         response = claim.response
         values = {
             "claim_key": claim.key,

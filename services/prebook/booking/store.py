@@ -32,7 +32,7 @@ class Claim:
 
 
 class BookingWork(UnitOfWork, Protocol):
-    async def open(self, booking: Booking, claim: Claim, callback_url: str | None) -> bool:
+    async def open(self, booking: Booking, claim: Claim) -> bool:
         """Take the key and store the booking; False, and nothing stored, where the key is taken."""
         ...
 

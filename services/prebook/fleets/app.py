@@ -5,7 +5,7 @@ from prebook.fleets.partners.roster import partners
 from prebook.fleets.sql import FleetsSql
 from prebook.flows import ASK_FLEET, OFFER_SETTLED
 from prebook.messaging.outcome import Handlers, Step
-from prebook.runtime.serve import Service
+from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 
 

@@ -14,7 +14,7 @@ from prebook.contracts.booking import DeliveryLine, DeliveryPage
 from prebook.http.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails
 from prebook.notification.domain.position import CURSOR, Position, cursor, position
 from prebook.notification.store import NotificationWork
-from prebook.runtime.serve import Running
+from prebook.runtime.service import Running
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 """Beyond these nothing is logged, and the database's clock may not reach."""

@@ -5,7 +5,7 @@ from prebook.messaging.outcome import Handlers, Step
 from prebook.notification.api import routes
 from prebook.notification.handlers import notify_rider
 from prebook.notification.sql import NotificationSql
-from prebook.runtime.serve import Service
+from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 
 

@@ -4,7 +4,7 @@ from prebook.flows import BOOKING_ENDED, QUOTE_FARE
 from prebook.messaging.outcome import Handlers, Step
 from prebook.pricing.handlers import booking_ended, quote_fare
 from prebook.pricing.sql import PricingSql
-from prebook.runtime.serve import Service
+from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 
 

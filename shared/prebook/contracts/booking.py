@@ -23,7 +23,7 @@ class State(StrEnum):
 
 SETTLED = frozenset({State.CONFIRMED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.FAILED})
 
-RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.:-]+$")]
+RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+(?![\s\S])")]
 
 
 class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

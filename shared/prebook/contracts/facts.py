@@ -30,6 +30,16 @@ class BookingEnded(Message, frozen=True, kw_only=True):
     reason: str
 
 
+class ReportDue(Message, frozen=True, kw_only=True):
+    """A booking has settled, and the rider's own system asked to be told."""
+
+    booking_id: str
+    report_to: str
+    outcome: str
+    fare: Money | None
+    reason: str | None
+
+
 class OfferVerdict(StrEnum):
     ACCEPTED = "accepted"
     DECLINED = "declined"

@@ -1,13 +1,17 @@
 """The unit of work on PostgreSQL: one transaction, few round trips."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import TextClause, text
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.failures import spelled
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.wire import from_column, to_column
 
@@ -129,6 +133,21 @@ def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
     }
 
 
+@contextmanager
+def reachable() -> Iterator[None]:
+    """A database that is away, or has no connection left for us, is Unreachable: worth another try."""
+    try:
+        yield
+    except (PoolTimeout, InterfaceError) as error:
+        raise Unreachable(spelled(error)) from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise Unreachable(spelled(error)) from error
+    except OSError as error:
+        raise Unreachable(f"no connection to the database: {spelled(error)}") from error
+
+
 W = TypeVar("W", bound=SqlWork)
 
 
@@ -137,9 +156,10 @@ def units_of_work(engine: AsyncEngine, work: Callable[[AsyncConnection], W]) -> 
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
-        async with engine.begin() as connection:
-            unit = work(connection)
-            yield unit
-            await unit.leave()
+        with reachable():
+            async with engine.begin() as connection:
+                unit = work(connection)
+                yield unit
+                await unit.leave()
 
     return begin

@@ -2,17 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 import structlog
 import uvicorn
 from litestar import Litestar
-from litestar.types import ControllerRouterHandler
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.coupling.inlets import Doors
 from prebook.coupling.routes import Transports, channels
@@ -23,10 +20,8 @@ from prebook.http.doors import doors
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.failures import spelled
-from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
-from prebook.messaging.unit_of_work import Begin, UnitOfWork
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.wakeup import Wakeup
@@ -37,10 +32,10 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.loops import every, for_ever
+from prebook.runtime.service import Running, Service
 from prebook.runtime.settings import Settings, load
 from prebook.runtime.telemetry import Metrics, Telemetry
 
-U = TypeVar("U", bound=UnitOfWork)
 W = TypeVar("W", bound=SqlWork)
 log = structlog.get_logger()
 
@@ -50,29 +45,6 @@ KEEP_OUTBOX_S, KEEP_INBOX_S = 24 * 3600.0, 7 * 24 * 3600.0
 """Inbox rows outlive every redelivery and replay; what was sent may be looked at for a day."""
 
 
-@dataclass(frozen=True)
-class Running(Generic[U]):
-    """What a service's own API may use."""
-
-    endpoint: Endpoint[U]
-    begin: Begin[U]
-    settings: Settings
-    policies: Policies
-
-
-Api = Callable[[Running[Any]], Sequence[ControllerRouterHandler]]
-
-
-@dataclass(frozen=True)
-class Service(Generic[W]):
-    """What makes one service different from another."""
-
-    name: str
-    handlers: Callable[[Settings], Handlers[W]]
-    work: Callable[[AsyncConnection], W]
-    api: Api | None = None
-
-
 class Process(Generic[W]):
     """One service, assembled."""
 
@@ -80,7 +52,7 @@ class Process(Generic[W]):
         name = service.name
         self.service, self.settings, self.metrics = service, settings, Metrics()
         watch, waiters = Telemetry(self.metrics), Waiters()
-        self.engine: AsyncEngine = engine_for(name, settings.database_url)
+        self.engine = engine_for(name, settings.database_url)
         self.http = HttpCaller(settings.urls)
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))

@@ -45,6 +45,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     callback_hosts: Annotated[
         frozenset[str], msgspec.Meta(description="comma-separated hosts that riders' callbacks may go to")
     ] = frozenset()
+    rider_secrets: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(description="comma-separated secrets that sign riders' callbacks, the newest first"),
+    ] = ()
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="how many discounts the campaign may grant")] = (
         1_000_000
     )
@@ -65,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def load(env: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, FlowPolicy]]:
     """Settings and the policies of the flows, with PREBOOK_COUPLING_<FLOW> over the file. Raises BadSettings."""
     settings = environment.read(Settings, env)
+    if settings.callback_hosts and not settings.rider_secrets:
+        raise BadSettings("PREBOOK_RIDER_SECRETS is missing: PREBOOK_CALLBACK_HOSTS allows calls, which must be signed")
     try:
         policies = read_policies(Path(settings.couplings))
     except BadPolicies as error:

@@ -39,6 +39,8 @@ class Ride:
     pickup_at: datetime
     vehicle_class: VehicleClass
     passengers: int
+    report_to: str | None = None
+    """Where the rider's own system wants to be told how it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
