@@ -15,6 +15,8 @@ SETUP_UID = 10010
 FIRST_SERVICE_UID = 10001
 """booking, pricing, ... in the order of the catalogue; the compose file runs each under its own."""
 OWNER_ONLY, GROUP_TOO = 0o400, 0o440
+LAST = "control_token"
+"""Written when all others are there."""
 
 
 @click.command(epilog="Example: prebook secrets --into /run/prebook")
@@ -23,7 +25,7 @@ OWNER_ONLY, GROUP_TOO = 0o400, 0o440
 @click.option("--broker-host", default="rabbitmq:5672", show_default=True)
 def secrets(into: Path, database_host: str, broker_host: str) -> None:
     """Draw the passwords of a container deployment, unless they are there already."""
-    if (into / "control_token").exists():
+    if (into / LAST).exists():
         click.echo(f"{into} has its secrets already; delete the volume to draw new ones")
         return
     into.mkdir(parents=True, exist_ok=True)
@@ -33,7 +35,7 @@ def secrets(into: Path, database_host: str, broker_host: str) -> None:
 
 
 def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:
-    """File -> text, owner and mode. The file that marks the set as complete comes last."""
+    """File -> text, owner and mode."""
     admin, broker_admin = _password(), _password()
     passwords = {service: _password() for service in SERVICES}
     files: dict[str, tuple[str, int, int]] = {
@@ -43,12 +45,13 @@ def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, 
         "setup/rabbitmq_password": (broker_admin, SETUP_UID, OWNER_ONLY),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY),
         "callback_secrets": (_password(), 0, GROUP_TOO),
+        "booking/rider_secrets": (_password(), FIRST_SERVICE_UID, OWNER_ONLY),
     }
     for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
         user, password = f"prebook_{service}", passwords[service]
         files[f"{service}/database_url"] = (_database(user, password, database_host), uid, OWNER_ONLY)
         files[f"{service}/amqp_url"] = (f"amqp://{user}:{password}@{broker_host}/prebook", uid, OWNER_ONLY)
-    return {**files, "control_token": (_password(), 0, GROUP_TOO)}
+    return {**files, LAST: (_password(), 0, GROUP_TOO)}
 
 
 def _database(user: str, password: str, host: str) -> str:

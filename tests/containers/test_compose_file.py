@@ -1,0 +1,103 @@
+"""What the compose file promises, read from the file: no engine is needed."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from prebook.cli.secrets import GROUP, GROUP_TOO, drawn
+from prebook.flows import SERVICES
+from prebook.runtime.stack.docker_parts import POSTGRES, RABBITMQ
+from tests.containers.composing import FILE, ROOT
+
+COMPOSED = yaml.safe_load(FILE.read_text())
+CONTAINERS: Mapping[str, Mapping[str, Any]] = COMPOSED["services"]
+LASTING = {*SERVICES, "postgres", "rabbitmq"}
+OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
+SECRETS = drawn("postgres:5432", "rabbitmq:5672")
+MOUNTED_AT = "/run/prebook/"
+
+every_container = pytest.mark.parametrize("name", CONTAINERS)
+
+
+def test_ten_containers_at_most() -> None:
+    assert len(CONTAINERS) <= 10
+    assert CONTAINERS.keys() >= LASTING
+
+
+@every_container
+def test_ports_are_published_on_the_loopback_interface_only(name: str) -> None:
+    for port in CONTAINERS[name].get("ports", []):
+        assert port.startswith("127.0.0.1:"), port
+
+
+@every_container
+def test_every_container_is_confined(name: str) -> None:
+    container = CONTAINERS[name]
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert container["pids_limit"] <= 200
+    assert re.fullmatch(r"\d+m", container["mem_limit"])
+    assert "privileged" not in container
+    assert not [volume for volume in container["volumes"] if volume.startswith(("/", "."))], "no folder of the host"
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"secrets"}))
+def test_ours_run_as_users_of_their_own_without_any_capability(name: str) -> None:
+    user, group = CONTAINERS[name]["user"].split(":")
+    assert [other for other in OURS if CONTAINERS[other]["user"] == f"{user}:{group}"] == [name]
+    assert int(user) > 10000
+    assert int(group) == GROUP
+    assert "cap_add" not in CONTAINERS[name]
+
+
+@pytest.mark.parametrize("name", sorted(LASTING))
+def test_what_lasts_comes_back_and_says_whether_it_is_ready(name: str) -> None:
+    assert CONTAINERS[name]["restart"] == "unless-stopped"
+    assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_only_what_is_published_is_on_the_edge() -> None:
+    assert COMPOSED["networks"]["inside"] == {"internal": True}
+    published = {name for name, container in CONTAINERS.items() if "ports" in container}
+    assert {name for name, container in CONTAINERS.items() if "edge" in container.get("networks", [])} == published
+
+
+def test_only_the_campaign_is_attached() -> None:
+    assert [name for name, container in CONTAINERS.items() if container["attach"]] == ["campaign"]
+
+
+@every_container
+def test_no_secret_stands_in_the_file(name: str) -> None:
+    environment = CONTAINERS[name].get("environment", {})
+    telling = [variable for variable in environment if re.search("PASS|SECRET|TOKEN|DATABASE_URL|AMQP_URL", variable)]
+    assert [variable for variable in telling if not variable.endswith("_FILE")] == []
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"secrets"}))
+def test_each_is_pointed_to_files_that_it_may_read(name: str) -> None:
+    environment, user = CONTAINERS[name]["environment"], int(CONTAINERS[name]["user"].split(":")[0])
+    files = [path.removeprefix(MOUNTED_AT) for variable, path in environment.items() if variable.endswith("_FILE")]
+    assert files
+    for _, owner, mode in (SECRETS[file] for file in files):
+        assert owner == user or mode == GROUP_TOO
+
+
+def test_the_images_are_those_that_the_local_suite_takes() -> None:
+    assert CONTAINERS["postgres"]["image"] == POSTGRES
+    assert CONTAINERS["rabbitmq"]["image"] == RABBITMQ
+
+
+def test_the_image_gets_what_the_wheel_is_built_from_and_nothing_else() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
+    let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    assert "*" in ignored
+    assert {source for line in copied for source in line.split()} <= {*let_in, *_below(let_in)}
+
+
+def _below(folders: list[str]) -> set[str]:
+    return {str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).glob("*")}

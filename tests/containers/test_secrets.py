@@ -1,0 +1,44 @@
+"""The passwords of a container deployment."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from prebook.cli.secrets import FIRST_SERVICE_UID, LAST, OWNER_ONLY, drawn, secrets
+from prebook.flows import SERVICES
+
+HOSTS = ("postgres:5432", "rabbitmq:5672")
+
+
+def test_every_service_gets_access_of_its_own_that_nobody_else_can_read() -> None:
+    files = drawn(*HOSTS)
+    for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
+        for file in ("database_url", "amqp_url"):
+            text, owner, mode = files[f"{service}/{file}"]
+            assert (owner, mode) == (uid, OWNER_ONLY)
+            assert f"://prebook_{service}:" in text
+
+
+def test_the_deploy_job_sets_the_passwords_that_the_services_use() -> None:
+    files = drawn(*HOSTS)
+    for service, password in json.loads(files["setup/role_passwords"][0]).items():
+        assert f":{password}@{HOSTS[0]}/" in files[f"{service}/database_url"][0]
+        assert f":{password}@{HOSTS[1]}/" in files[f"{service}/amqp_url"][0]
+
+
+def test_no_two_draws_are_alike() -> None:
+    once, again = drawn(*HOSTS), drawn(*HOSTS)
+    assert not {text for text, *_ in once.values()} & {text for text, *_ in again.values()}
+
+
+def test_the_mark_of_a_complete_set_is_written_last() -> None:
+    assert list(drawn(*HOSTS))[-1] == LAST
+
+
+def test_what_was_drawn_once_stays(tmp_path: Path) -> None:
+    (tmp_path / LAST).write_text("drawn earlier")
+    result = CliRunner().invoke(secrets, ["--into", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+    assert (tmp_path / LAST).read_text() == "drawn earlier"
