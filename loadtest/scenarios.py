@@ -8,8 +8,9 @@ from loadtest.faults import Fault, FaultKind
 
 QUICK_S = 8.0
 FULL_S = 30.0
-DEFAULT_RATE = 20.0
-"""Offered rides a second, all plans together."""
+DEFAULT_RATE = 10.0
+"""Offered rides a second, all plans together: about half of what two cores can do, the burst included, so that what is
+compared is the couplings and not how full the machine is."""
 SETTLE_DEADLINE_S = 45.0
 """How long a scenario may take to come to rest: longer than the flows' durable deadlines, which end what hangs."""
 
