@@ -23,7 +23,9 @@ from prebook.runtime.stack.trouble import Trouble
 COUPLINGS = Path(__file__).with_name("couplings.toml")
 POLICIES = read_policies(COUPLINGS)
 PREBOOK = (sys.executable, "-m", "prebook.cli")
-DOWN_WITHIN_S, COMMAND_WITHIN_S = 30.0, 40.0
+DOWN_WITHIN_S = 30.0
+BUSY = 1.5
+"""Programs that want each core; above it what takes how long says nothing about the suite."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +35,8 @@ class Suite:
     home: Path
     where: Whereabouts
     up_in_s: float
+    contended: bool
+    """Other programs wanted the processors when it started."""
     env: Mapping[str, str]
     """In which other commands find it."""
 
@@ -49,6 +53,7 @@ class Suite:
 def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
     """``stack`` holds the settings that say which parts to start, or where they are."""
     env = {**os.environ, **stack, "PREBOOK_HOME": str(home), "PREBOOK_COUPLINGS": str(COUPLINGS)}
+    contended = os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
     began = time.monotonic()
     with (home.parent / "up.log").open("wb") as progress:
         command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base())]
@@ -56,14 +61,22 @@ def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
         try:
             _until_ready(up, Path(progress.name))
             where = msgspec.json.decode((home / FILE).read_bytes(), type=Whereabouts)
-            yield Suite(home, where, time.monotonic() - began, env)
+            yield Suite(home, where, time.monotonic() - began, contended, env)
         finally:
             _stop(up)
     assert not (home / FILE).exists(), "the whereabouts of a suite go with it"
 
 
-def ran(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=COMMAND_WITHIN_S, check=False)
+def processes(where: Whereabouts) -> list[psutil.Process]:
+    """The supervisor, and everything below it: services, and the parts that it runs itself."""
+    owner = psutil.Process(where.owner_pid)
+    return [owner, *owner.children(recursive=True)]
+
+
+def ran(
+    command: Sequence[str], env: Mapping[str, str], *, cwd: Path | None = None, within_s: float = 40.0
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=within_s, check=False)
 
 
 def _until_ready(up: subprocess.Popen[bytes], progress: Path) -> None:

@@ -1,6 +1,6 @@
 """What riders may send by mistake or on purpose: told with the right status, and no trace of it in any table."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -46,7 +46,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "callback to the inside": (body(callback_url="http://169.254.169.254/"), 422, "invalid_booking"),
     "100 KiB": (body(rider_id="r" * 100 * 1024), 413, "request_entity_too_large"),
 }
-HEADERS: dict[str, tuple[dict[str, str | bytes], int, str]] = {
+HEADERS: dict[str, tuple[Mapping[str, str | bytes], int, str]] = {
     "no key": ({**JSON}, 400, "idempotency_key_missing"),
     "an empty key": ({**JSON, "idempotency-key": ""}, 400, "idempotency_key_missing"),
     "a key with a space": ({**JSON, "idempotency-key": "a b"}, 400, "idempotency_key_invalid"),

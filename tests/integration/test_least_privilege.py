@@ -39,6 +39,7 @@ async def test_a_service_is_given_its_own_accounts_and_no_administrators(
         assert not [name for name, value in env.items() if any(secret in value for secret in secrets)]
 
 
+OWN = "SELECT * FROM {own}.inbox"
 FOREIGN = (
     "SELECT * FROM {other}.inbox",
     "DELETE FROM {other}.outbox",
@@ -53,7 +54,7 @@ async def test_the_database_role_of_a_service_sees_its_own_schema_only(environme
     for own, other in permutations(SERVICES, 2):
         connection = await asyncpg.connect(environments[own]["PREBOOK_DATABASE_URL"].replace("+asyncpg", ""))
         try:
-            await connection.execute("SELECT * FROM {own}.inbox".format(own=own))
+            await connection.execute(OWN.format(own=own))
             for statement in FOREIGN:
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement.format(own=own, other=other))

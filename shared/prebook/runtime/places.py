@@ -13,7 +13,9 @@ def migrations() -> Path:
 
 
 def couplings_toml() -> Path:
-    """The default plan and the policies of the flows."""
+    """The default plan and the policies of the flows: $PREBOOK_COUPLINGS, or the file that goes along with the code."""
+    if given := os.environ.get("PREBOOK_COUPLINGS"):
+        return Path(given)
     return _first(_INSTALLED / "couplings.toml", _CHECKOUT / "deploy" / "couplings.toml")
 
 

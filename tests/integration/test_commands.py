@@ -1,0 +1,50 @@
+"""The command line, from another terminal, against the suite that runs."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import SERVICES
+from tests.integration.books import Books
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import Suite
+
+pytestmark = pytest.mark.real
+
+
+async def test_the_broker_holds_what_the_model_says(suite: Suite) -> None:
+    done = suite.prebook("topology", "diff", "--json")
+    assert json.loads(done.stdout) == {"in_sync": True, "differences": []}, done.stdout
+    assert done.returncode == 0
+
+
+async def test_the_ledger_adds_up(suite: Suite, riders: Riders, books: Books) -> None:
+    keys = [f"ledger-{coupling}-{n}" for coupling in Coupling for n in range(2)]
+    answers = [await riders.post(pure(key.split("-")[1]), key=key) for key in keys]
+    await books.add_up([answer.json()["id"] for answer in answers])
+    account = json.loads(suite.prebook("ledger", "--prefix", "ledger-", "--json").stdout)
+    assert (account["bookings"], account["told"], account["doubled"]) == (len(keys), len(keys), 0)
+    counts = Counter({(row["plan"], row["state"]): row["bookings"] for row in account["rows"]})
+    assert counts == Counter({(coupling.value, "confirmed"): 2 for coupling in Coupling})
+    whole = json.loads(suite.prebook("ledger", "--json").stdout)
+    assert whole["bookings"] == await books.value("SELECT count(*) FROM booking.booking")
+    assert whole["doubled"] == 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_health_check_says_ready(suite: Suite, service: str) -> None:
+    done = suite.prebook("ready", suite.where.urls[service])
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+
+
+async def test_the_doctor_finds_the_suite(suite: Suite) -> None:
+    found = {finding["subject"]: finding for finding in json.loads(suite.prebook("doctor", "--json").stdout)}
+    assert {subject for subject in SERVICES if found[subject]["ok"]} == set(SERVICES), found
+
+
+async def test_a_second_suite_in_the_same_home_is_refused_with_the_remedy(suite: Suite) -> None:
+    done = suite.prebook("up", "--port-base", "64000")
+    assert done.returncode == 1
+    assert "PREBOOK_HOME" in done.stderr

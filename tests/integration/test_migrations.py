@@ -1,0 +1,85 @@
+"""Schemas come, go and come again, with rows in every table."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from prebook.flows import SERVICES
+from prebook.runtime import places
+from tests.integration.books import Books
+from tests.integration.suite import Suite, ran
+
+pytestmark = pytest.mark.real
+DATABASE = "migrated"
+ROWS = (
+    "INSERT INTO {0}.inbox (message_id, flow, conversation) VALUES ('m', 'f', 'c')",
+    """
+    INSERT INTO {0}.outbox (message_id, kind, flow, conversation, lane, wire, not_before)
+    VALUES ('m', 'request', 'f', 'c', 'broker', '{{}}', now())""",
+    "INSERT INTO {0}.awaited (request_id, flow, conversation, wire, due_at) VALUES ('m', 'f', 'c', '{{}}', now())",
+)
+STATE = (
+    """
+    INSERT INTO booking.booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
+        vehicle_class, passengers, plan, state, history)
+    VALUES ('b', 'k', 'r', 1, 1, 2, 2, now(), 'xl', 1, '{}', 'requested', '[]')""",
+    "INSERT INTO booking.claim (key, booking_id, fingerprint, claimed_at) VALUES ('k', 'b', '', now())",
+    "INSERT INTO pricing.share (booking_id, state) VALUES ('b', 'taken')",
+    "INSERT INTO matching.auction (booking_id, closed, late, document) VALUES ('b', false, 0, '{}')",
+    "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",
+    "INSERT INTO notification.told (booking_id, notice) VALUES ('b', 'confirmed')",
+    "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
+    "INSERT INTO fleets.hold (fleet, driver, slot, booking_id, until) VALUES ('ada', 'd', now(), 'b', now())",
+    "INSERT INTO fleets.unreadable_reply (booking_id, fleet, excerpt) VALUES ('b', 'ada', 'x')",
+)
+COLUMNS = """
+    SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = ANY($1) ORDER BY 1, 2, 3"""
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = ANY($1) ORDER BY 1"
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace::regnamespace::text = ANY($1) ORDER BY 1, 2"""
+
+
+@pytest.fixture
+async def url(suite: Suite, books: Books) -> AsyncIterator[str]:
+    """A database of the test's own on the suite's server."""
+    await books.connection.execute(f"CREATE DATABASE {DATABASE}")
+    yield urlunsplit(urlsplit(suite.where.database_url)._replace(path=f"/{DATABASE}"))
+    await books.connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+def alembic(url: str, *arguments: str) -> None:
+    ini = places.migrations() / "alembic.ini"
+    env = {**os.environ, "PREBOOK_DATABASE_URL": url}
+    done = ran([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_up_down_and_up_again_with_data(url: str) -> None:
+    alembic(url, "upgrade", "heads")
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        books = Books(connection)
+        first = await _shape(books)
+        for statement in (*(row.format(service) for service in SERVICES for row in ROWS), *STATE):
+            await connection.execute(statement)
+        assert not [table for table, rows in (await books.counts()).items() if not rows], "every table has a row"
+        for service in SERVICES:
+            alembic(url, "downgrade", f"{service}@base")
+        assert await books.counts() == {}
+        alembic(url, "upgrade", "heads")
+        assert await _shape(books) == first
+        assert set((await books.counts()).values()) == {0, 1}, "the campaign's row is there, and nothing else"
+        alembic(url, "upgrade", "heads")
+        assert await _shape(books) == first, "again changes nothing"
+    finally:
+        await connection.close()
+
+
+async def _shape(books: Books) -> list[object]:
+    return [await books.connection.fetch(query, list(SERVICES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]

@@ -1,0 +1,43 @@
+"""Every service keeps to what its OpenAPI document says: schemathesis makes up requests, good and bad."""
+
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from prebook.flows import SERVICES
+from tests.integration.suite import Suite, ran
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+)
+EXAMPLES, SEED = 25, 7
+RUN = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
+
+
+async def described(suite: Suite, service: str) -> dict[str, object]:
+    async with httpx.AsyncClient(base_url=suite.where.urls[service], trust_env=False) as http:
+        paths: dict[str, object] = (await http.get("/schema/openapi.json")).json().get("paths", {})
+    return paths
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_keeps_to_its_document(suite: Suite, service: str, tmp_path: Path) -> None:
+    if not await described(suite, service):
+        pytest.skip(f"{service} has no HTTP of its own beside its doors, health and metrics")
+    url = f"{suite.where.urls[service]}/schema/openapi.json"
+    limits = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--phases", "examples,coverage,fuzzing"]
+    command = [sys.executable, "-c", RUN, "--no-color", "run", url, "--checks", ",".join(CHECKS), *limits]
+    done = ran(command, {**suite.env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, within_s=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_the_services_with_an_api_of_their_own(suite: Suite) -> None:
+    assert [service for service in SERVICES if await described(suite, service)] == ["booking", "notification"]

@@ -1,0 +1,43 @@
+"""What the README tells people to type is typed. Blocks that begin with three backticks and `sh test` are run."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.integration.books import Books
+from tests.integration.suite import Suite, ran
+
+pytestmark = pytest.mark.real
+README = Path(__file__).parents[2] / "README.md"
+ADDRESS = "127.0.0.1:8080"
+BLOCK = re.compile(r"^```sh test\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PROMISED = re.compile(r"\((\d{3})\)")
+
+
+def blocks() -> list[str]:
+    return BLOCK.findall(README.read_text())
+
+
+def test_there_are_blocks_to_run_and_they_speak_to_the_default_address() -> None:
+    assert len(blocks()) >= 2
+    assert all(ADDRESS in block for block in blocks())
+
+
+@pytest.mark.parametrize("number", range(len(blocks())))
+async def test_a_block_works_as_it_stands(suite: Suite, books: Books, number: int) -> None:
+    block = blocks()[number]
+    done = typed(block, suite)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "internal_error" not in done.stdout
+    for status in PROMISED.findall(block):
+        assert f"HTTP/1.1 {status}" in done.stdout, "the status that the comment promises"
+    await books.add_up(re.findall(r'"id":"(bk_[0-9a-f]+)"', done.stdout))
+
+
+def typed(block: str, suite: Suite) -> subprocess.CompletedProcess[str]:
+    """In a shell that stops at the first error, at this suite instead of the one on the default port."""
+    here = block.replace(ADDRESS, urlsplit(suite.where.urls["booking"]).netloc)
+    return ran(["bash", "-euo", "pipefail", "-c", here], suite.env)
