@@ -70,9 +70,12 @@ class Relay:
 
     async def _batch(self, lane: str, rows: Sequence[Claimed]) -> None:
         try:
-            done = await asyncio.gather(*(self._one(row) for row in rows))
-            if sent := [row.seq for row, ok in zip(rows, done, strict=True) if ok]:
+            done = await asyncio.gather(*(self._one(row) for row in rows), return_exceptions=True)
+            if sent := [row.seq for row, ended in zip(rows, done, strict=True) if ended is True]:
                 await self._outbox.sent(sent)
+        except Exception as failure:  # noqa: BLE001 - not marked: sent again when the lease ends
+            for row in rows:
+                self._watch.unsent(row.envelope, failure)
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)

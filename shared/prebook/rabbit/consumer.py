@@ -1,6 +1,7 @@
 """Takes messages off the service's queues, hands them to the door, and settles every one of them."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -43,13 +44,17 @@ class RabbitConsumer:
         self._publisher = publisher
         self._consumers: list[tuple[RawChannel, str]] = []
         self._at_work: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self.link = Link(url, f"{service} consumes", self._opened, healthy=self._consuming)
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Take nothing more, and let what is under way end."""
-        for channel, tag in self._consumers:
-            if not channel.is_closed:
-                await channel.basic_cancel(tag)
+        self._stopping = True
+        with contextlib.suppress(AMQPError, ConnectionError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for channel, tag in self._consumers:
+                    if not channel.is_closed:
+                        await channel.basic_cancel(tag)
         if self._at_work:
             await asyncio.wait(self._at_work, timeout=timeout_s)
 
@@ -66,7 +71,7 @@ class RabbitConsumer:
 
     def _consuming(self) -> bool:
         """The broker may cancel a consumer without closing anything, when its queue is deleted."""
-        return all(channel.is_closed or tag in channel.consumers for channel, tag in self._consumers)
+        return self._stopping or all(ch.is_closed or tag in ch.consumers for ch, tag in self._consumers)
 
     def _taker(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def take(message: AbstractIncomingMessage) -> None:
