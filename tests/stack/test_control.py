@@ -1,0 +1,94 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from prebook.runtime.stack.ports import free_ports
+from prebook.runtime.stack.trouble import Trouble
+from prebook.runtime.supervisor.control import application, listening
+from prebook.runtime.supervisor.process import KeptProcess
+from prebook.runtime.supervisor.spec import State
+from prebook.runtime.supervisor.supervisor import Supervisor
+from tests.stack.keeping import kept, pid_of, spec
+from tests.stack.waiting import is_gone, kernel_state, until
+
+TOKEN = "a token for tests"
+
+
+@asynccontextmanager
+async def controlled(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, KeptProcess]]:
+    (port,) = free_ports(1)
+    async with (
+        kept(spec(tmp_path)) as (supervisor, process),
+        listening(application(supervisor, TOKEN), "127.0.0.1", port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client, process
+
+
+@pytest.fixture
+def bearer() -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
+async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -> None:
+    async with controlled(tmp_path) as (client, process):
+        pid = pid_of(process)
+        for call in (client.get("/processes", headers=given), client.post("/processes/standin/kill", headers=given)):
+            async with call as answer:
+                assert answer.status == 401
+                assert answer.content_type == "application/problem+json"
+        assert not is_gone(pid)
+
+
+async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path, bearer: dict[str, str]) -> None:
+    async with controlled(tmp_path) as (client, process):
+        before = pid_of(process)
+        async with client.post("/processes/standin/kill", headers=bearer, json={"hold_s": 0.2}) as answer:
+            assert await answer.json() == {"name": "standin", "fault": "kill", "pid": before, "for_s": 0.2}
+        await until(lambda: process.state is State.RUNNING)
+        async with client.get("/processes", headers=bearer) as answer:
+            (told,) = await answer.json()
+        assert told["pid"] not in {None, before}
+        assert told["restarts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/processes/nobody/kill", "{}", 404),
+        ("/processes/standin/melt", "{}", 404),
+        ("/processes/standin/kill", '{"hold_s": -1}', 400),
+        ("/processes/standin/kill", '{"hold": 1}', 400),
+        ("/processes/standin/kill", "{", 400),
+        ("/processes/standin/brownout", "{}", 400),
+        ("/processes/standin/brownout", '{"for_s": 1e9}', 400),
+        ("/elsewhere", "{}", 404),
+    ],
+)
+async def test_what_cannot_be_done_is_refused(
+    tmp_path: Path, bearer: dict[str, str], path: str, body: str, status: int
+) -> None:
+    async with controlled(tmp_path) as (client, process):
+        pid = pid_of(process)
+        async with client.post(path, headers=bearer, data=body) as answer:
+            assert answer.status == status
+            assert (await answer.json(content_type="application/problem+json"))["detail"]
+        assert kernel_state(pid) in {"S", "R"}
+
+
+def test_a_control_api_without_a_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="token"):
+        application(Supervisor([]), "")
+
+
+async def test_a_taken_control_port_is_said(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    app = application(Supervisor([]), TOKEN)
+    async with listening(app, "127.0.0.1", port):
+        with pytest.raises(Trouble, match=str(port)):
+            async with listening(application(Supervisor([]), TOKEN), "127.0.0.1", port):
+                pass
