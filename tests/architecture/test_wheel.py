@@ -1,0 +1,78 @@
+"""The wheel is what users install: it holds every module and asset, and runs from anywhere."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROBE = """
+import importlib, json, sys
+sys.path[:0] = [{wheel!r}, {libraries!r}]
+failed = {{}}
+for name in {modules!r}:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        failed[name] = repr(error)
+from prebook.runtime import places
+origins = sorted({{module.__file__ for name, module in sys.modules.items()
+    if name.split(".")[0] in ("prebook", "loadtest") and getattr(module, "__file__", None)}})
+print(json.dumps({{"failed": failed, "origins": origins,
+    "assets": [str(places.migrations()), str(places.couplings_toml())]}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree and unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    built = subprocess.run(build, capture_output=True, text=True, timeout=110, check=False)
+    assert built.returncode == 0, built.stderr
+    (archive,) = folder.glob("prebook-*.whl")
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def modules() -> list[str]:
+    found = [
+        path.relative_to(ROOT / root).with_suffix("")
+        for root in ("services", "shared")
+        for path in (ROOT / root / "prebook").rglob("*.py")
+    ]
+    found += [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "loadtest").rglob("*.py")]
+    names = (".".join(path.parts).removesuffix(".__init__") for path in found if path.name != "__main__")
+    return sorted(names)
+
+
+def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) -> None:
+    """Without site, so that an editable install of this tree cannot lend what the wheel lacks."""
+    libraries = sysconfig.get_paths()["purelib"]
+    probe = PROBE.format(wheel=str(wheel), libraries=libraries, modules=modules())
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", probe], capture_output=True, text=True, timeout=100, cwd=tmp_path, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout)
+
+    assert said["failed"] == {}
+    assert [origin for origin in said["origins"] if not origin.startswith(str(wheel))] == []
+    for asset in said["assets"]:
+        assert asset.startswith(str(wheel))
+        assert Path(asset).exists()
+
+
+def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
+    names = {str(path.relative_to(wheel)) for path in wheel.rglob("*") if path.is_file()}
+
+    assert "prebook/assets/migrations/alembic.ini" in names
+    assert "prebook/assets/migrations/versions/booking_0001_messaging.py" in names
+    assert "loadtest/assets/report.schema.json" in names
+    assert not [name for name in names if name.endswith(".pyc")]
+    assert "prebook/__init__.py" not in names
