@@ -25,6 +25,8 @@ class Books:
     origin: Origin
     earlier: Sequence[LedgerLine]
     current: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
+    offered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when no more rides arrive: from then on ``settle`` does the looking."""
 
     async def look(self) -> Reconciliation:
         rows = await self.suite.rows(key_prefix(self.run, self.scenario))
@@ -33,7 +35,7 @@ class Books:
         return self.current
 
     async def look_on(self, every_s: float) -> None:
-        while True:
+        while not self.offered.is_set():
             await asyncio.sleep(every_s)
             with suppress(SuiteUnreachable):  # a suite under a fault may be slow to tell; the last look decides
                 await self.look()

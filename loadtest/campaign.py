@@ -85,6 +85,7 @@ class Campaign:
             fault = together.create_task(self._fault(scenario, arrivals, origin))
             looking = together.create_task(books.look_on(LOOK_EVERY_S))
             await generator.offer(orders, origin)
+            books.offered.set()
             looking.cancel()
         settle_s = await books.settle(self.terms.settle_deadline_s)
         self.samples.extend(generator.samples)

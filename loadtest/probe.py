@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import aiohttp
 
 INTERVAL_S = 0.15
-PATIENCE = aiohttp.ClientTimeout(total=1.0)
+PATIENCE_S = 1.0
+PATIENCE = aiohttp.ClientTimeout(total=PATIENCE_S)
 
 
 @dataclass
@@ -27,16 +28,18 @@ class Probe:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Sightings]:
-        seen = Sightings()
-        watch = asyncio.create_task(self._watch(seen))
+        seen, over = Sightings(), asyncio.Event()
+        watch = asyncio.create_task(self._watch(seen, over))
         try:
             yield seen
         finally:
+            # Not by cancelling alone: a cancellation that meets a connection attempt as it fails can be lost in it.
+            over.set()
             watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await asyncio.wait({watch}, timeout=2 * PATIENCE_S)
 
-    async def _watch(self, seen: Sightings) -> None:
-        while True:
+    async def _watch(self, seen: Sightings, over: asyncio.Event) -> None:
+        while not over.is_set():
             await self._look(seen)
             await asyncio.sleep(INTERVAL_S)
 
