@@ -23,10 +23,15 @@ def _stack() -> AbstractContextManager[Mapping[str, str]]:
     return containers.started() if wanted == "containers" else nullcontext({})
 
 
+ROUNDS = ("test_faults.py", "test_logs.py")
+"""After all others, in this order: what breaks the suite, and what looks at all that it has written."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs no parts first, what breaks them last; within that, as they stand."""
-    items.sort(key=_turn)
+    """What needs no parts first; within a round, as they stand."""
+    items.sort(key=_round)
 
 
-def _turn(item: pytest.Item) -> tuple[bool, bool]:
-    return bool(item.get_closest_marker("real")), item.path.name.startswith("test_fault")
+def _round(item: pytest.Item) -> tuple[bool, int]:
+    name = item.path.name
+    return bool(item.get_closest_marker("real")), ROUNDS.index(name) + 1 if name in ROUNDS else 0

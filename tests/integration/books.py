@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
-
-import asyncpg
+from typing import TYPE_CHECKING, Any
 
 from prebook.contracts.booking import SETTLED
 from prebook.flows import SERVICES
 from tests.conditions import eventually
+
+if TYPE_CHECKING:
+    import asyncpg
 
 Ids = Collection[str]
 OVER = [state.value for state in SETTLED]
@@ -18,6 +19,7 @@ UNSETTLED = """
 OPEN = """
     SELECT (SELECT count(*) FROM {0}.outbox WHERE conversation = ANY($1) AND state = 'waiting')
         + (SELECT count(*) FROM {0}.awaited WHERE conversation = ANY($1))"""
+LEFT = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation = ANY($1) AND state = ANY($2)"
 TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1)"
 OUTCOMES = """
     SELECT id, change ->> 'state' FROM booking.booking, jsonb_array_elements(history) AS change
@@ -44,10 +46,10 @@ class Books:
         for service in SERVICES:
             await eventually(partial(self._none, OPEN.format(service), list(ids)), within_s)
 
-    async def add_up(self, ids: Ids, *, given_up: int = 0) -> Mapping[str, str]:
+    async def add_up(self, ids: Ids, *, late: bool = False) -> Mapping[str, str]:
         """Every rider was told the outcome once; whoever is confirmed has the one driver, and nobody else has any.
 
-        ``given_up``: how many messages may have expired in outboxes, since nobody waited for them any more.
+        ``late``: some messages may have expired in outboxes, since nobody waited for them any more.
         """
         states = await self.settled(ids)
         await self.closed(ids)
@@ -57,17 +59,13 @@ class Books:
         confirmed = sorted(booking for booking, state in states.items() if state == "confirmed")
         for table in ("matching.assignment", "fleets.hold"):
             await eventually(partial(self._are, table, ids, confirmed), 10.0)
-        assert len(await self.left("'expired', 'undeliverable'", ids)) <= given_up
+        assert await self.given_up(ids, ["undeliverable"] if late else ["undeliverable", "expired"]) == []
         return states
 
-    async def left(self, states: str, ids: Ids) -> list[asyncpg.Record]:
-        """Outbox rows about these bookings, in one of the states."""
-        wanted = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation = ANY($1) AND state IN ({})"
-        return [
-            row
-            for service in SERVICES
-            for row in await self.connection.fetch(wanted.format(service, states), list(ids))
-        ]
+    async def given_up(self, ids: Ids, states: Sequence[str]) -> list[tuple[str, ...]]:
+        """Outbox rows about these bookings that will never be sent."""
+        rows = [await self.connection.fetch(LEFT.format(service), list(ids), list(states)) for service in SERVICES]
+        return [tuple(row) for found in rows for row in found]
 
     async def counts(self) -> dict[str, int]:
         """Table -> rows, of every table of every service."""

@@ -72,7 +72,7 @@ class Relay:
         try:
             done = await asyncio.gather(*(self._one(row) for row in rows), return_exceptions=True)
             if sent := [row.seq for row, ended in zip(rows, done, strict=True) if ended is True]:
-                await self._outbox.sent(sent)
+                await self._mark(sent)
         except Exception as failure:  # noqa: BLE001 - not marked: sent again when the lease ends
             for row in rows:
                 self._watch.unsent(row.envelope, failure)
@@ -81,6 +81,14 @@ class Relay:
             self._in_flight[lane] -= len(rows)
             if was_full:
                 self._woken.set()
+
+    async def _mark(self, sent: Sequence[int]) -> None:
+        """Twice, since a connection that the database has cut shows only when it is used."""
+        try:
+            await self._outbox.sent(sent)
+        except Exception:  # noqa: BLE001 - whatever it was, the second failure is told
+            await asyncio.sleep(POLL_S)
+            await self._outbox.sent(sent)
 
     async def _one(self, row: Claimed) -> bool:
         """True where it is handed over; otherwise what becomes of it is noted."""

@@ -25,6 +25,7 @@ SENT = text("""
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
         failures = failures + 1, last_error = :error WHERE seq = :seq""")
+RELEASE = text("UPDATE outbox SET claimed_until = NULL WHERE state = 'waiting' AND claimed_until IS NOT NULL")
 GIVE_UP = text("UPDATE outbox SET state = :state, claimed_until = NULL, last_error = :error WHERE seq = :seq")
 DEPTH = text("""
     SELECT count(*) FILTER (WHERE state = 'waiting'),
@@ -60,6 +61,10 @@ class SqlOutbox:
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         rows = await self._rows(CLAIM, limit=limit, lease_s=lease_s, full_lanes=list(full_lanes))
         return sorted((Claimed(r.seq, r.lane, from_column(r.wire), r.failures) for r in rows), key=lambda c: c.seq)
+
+    async def release(self) -> None:
+        """What a relay of this service left claimed is due at once; one that is still at it sends twice, no worse."""
+        await self._run(RELEASE)
 
     async def sent(self, seqs: Sequence[int]) -> None:
         await self._run(SENT, seqs=list(seqs))

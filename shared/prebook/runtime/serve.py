@@ -1,6 +1,7 @@
 """A service as a process: everything is assembled here, started in order and stopped in the opposite one."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -109,7 +110,7 @@ class Process(Generic[W]):
             "publisher": self.publisher.link.run,
             "consumer": self.consumer.link.run,
             "wakeup": self.wakeup.run,
-            "relay": self.relay.run,
+            "relay": self._relay,
             "deadlines": self.deadlines.run,
             "poller": self.poller.run,
             "purge": lambda: every(PURGE_EVERY_S, self._purge),
@@ -129,6 +130,11 @@ class Process(Generic[W]):
         await self.http.close()
         await self.engine.dispose()
         log.info("stopped")
+
+    async def _relay(self) -> None:
+        """What a killed process, or a claim that lost the database, left behind need not wait for its lease."""
+        await self.outbox.release()
+        await self.relay.run()
 
     async def _purge(self) -> None:
         await self.outbox.purge(outbox_s=KEEP_OUTBOX_S, inbox_s=KEEP_INBOX_S)
@@ -169,5 +175,12 @@ def main(service: Service[Any]) -> NoReturn:
         lifespan="on",
     )
     server = uvicorn.Server(config)
+    # uvicorn stops in order and then raises the signal again, which would end us by it: an orderly stop has status 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)
     server.run()
     sys.exit(0 if server.started else 1)
+
+
+def _stopped(*_: object) -> NoReturn:
+    sys.exit(0)

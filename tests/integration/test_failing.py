@@ -1,0 +1,72 @@
+"""A handler that always fails: tried as often as configured, at the configured pauses, then parked."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.patterns import addresses
+from tests.integration import logs
+from tests.integration.books import Books, every
+from tests.integration.broker import Broker
+from tests.integration.measures import counted
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import POLICIES, Suite
+
+pytestmark = pytest.mark.real
+POLICY = POLICIES["quote_fare"]
+WAYS = {
+    Coupling.ONE_WAY: (addresses.EVENTS, "asked.quote_fare", "pricing.events.quote_fare"),
+    Coupling.REQUEST_REPLY: (addresses.REQUESTS, "quote_fare", "pricing.requests.quote_fare"),
+}
+
+
+@pytest.fixture
+async def unable_to_price(books: Books) -> AsyncIterator[None]:
+    """Pricing may read its tables and not write the one that every quote needs."""
+    await books.connection.execute("REVOKE INSERT ON pricing.share FROM prebook_pricing")
+    yield
+    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
+
+
+@pytest.mark.usefixtures("unable_to_price")
+async def test_it_is_parked_after_as_many_attempts_as_configured(
+    suite: Suite, riders: Riders, books: Books, broker: Broker
+) -> None:
+    before = {way: await _failed(suite, way) for way in WAYS}
+    ids = {way: await riders.prebook(pure(way)) for way in WAYS}
+    parked = {message.conversation: message for message in await broker.parked(len(WAYS))}
+    for way, (exchange, key, queue) in WAYS.items():
+        message = parked[ids[way]]
+        assert message.key == queue
+        told = message.headers
+        assert (told["prebook-x-exchange"], told["prebook-x-key"]) == (exchange, key)
+        assert told["prebook-x-cause"] == "attempts_used_up"
+        assert "permission denied" in told["prebook-x-error"]
+        assert told["prebook-attempt"] == str(POLICY.max_attempts)
+        assert await _failed(suite, way) - before[way] == POLICY.max_attempts
+        _as_configured(suite, told["ce-id"])
+    assert every(await books.add_up(list(ids.values())), "expired"), "the deadline answers in pricing's place"
+
+
+@pytest.mark.usefixtures("unable_to_price")
+async def test_who_waits_for_it_is_told_that_it_failed(riders: Riders, books: Books) -> None:
+    response = await riders.post(pure(Coupling.SYNC_API))
+    assert (response.status_code, response.json()["state"]) == (201, "failed")
+    assert every(await books.add_up([response.json()["id"]]), "failed")
+
+
+async def _failed(suite: Suite, coupling: Coupling) -> float:
+    return await counted(suite, "failed", "pricing", flow="quote_fare", coupling=coupling.value)
+
+
+def _as_configured(suite: Suite, message_id: str) -> None:
+    failures = logs.about(suite, "pricing", event="failed", message_id=message_id)
+    assert [line["attempt"] for line in failures] == list(range(1, POLICY.max_attempts + 1))
+    retries = logs.about(suite, "pricing", event="retried", message_id=message_id)
+    assert [line["pause_s"] for line in retries] == list(POLICY.backoff_s)
+    times = [datetime.fromisoformat(line["timestamp"]) for line in failures]
+    waited = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert all(took >= pause for took, pause in zip(waited, POLICY.backoff_s, strict=True)), waited

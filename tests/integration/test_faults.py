@@ -1,0 +1,162 @@
+"""Parts are killed, stopped and cut off in the middle of rides: nothing is lost, nothing is doubled."""
+
+import asyncio
+import signal
+import time
+from functools import partial
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import SERVICES
+from prebook.messaging.codec import Wire
+from prebook.patterns import addresses
+from prebook.runtime.supervisor.spec import State
+from tests.conditions import eventually
+from tests.integration.books import Books, every
+from tests.integration.broker import Broker
+from tests.integration.control import Control
+from tests.integration.faults import offered
+from tests.integration.measures import counted
+from tests.integration.operating import rabbitmqctl
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import POLICIES, Suite
+
+pytestmark = pytest.mark.real
+QUEUED: tuple[Plan, ...] = tuple(pure(c) for c in (Coupling.ASYNC_API, Coupling.ONE_WAY, Coupling.REQUEST_REPLY))
+DOWN_S, STOPS_WITHIN_S = 3.0, 10.0
+DEADLINE_S = POLICIES["quote_fare"].deadline_s
+
+
+async def test_pricing_is_killed_and_comes_back(riders: Riders, books: Books, broker: Broker, control: Control) -> None:
+    async with offered(riders, QUEUED) as queued, offered(riders, [pure(Coupling.SYNC_API)]) as called:
+        await control.kill("pricing", DOWN_S)
+        await control.all_run()
+    assert queued.refusals == [], "who need not reach pricing now takes every ride"
+    assert every(await books.add_up(queued.ids), "confirmed")
+    states = await books.add_up(called.ids)
+    assert set(states.values()) <= {"failed", "confirmed"}
+    assert "failed" in states.values() or called.refusals, "who must reach pricing now fails, or takes no ride"
+    for refusal in called.refusals:
+        assert (refusal.status_code, refusal.json()["code"]) == (503, "pricing_unavailable")
+        assert int(refusal.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("farewell", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+async def test_every_service_ends_in_turn_under_load(
+    riders: Riders, books: Books, broker: Broker, control: Control, farewell: signal.Signals
+) -> None:
+    statuses = {}
+    async with offered(riders, QUEUED, again=True) as stream:
+        for service in SERVICES:
+            pid = await control.pid(service)
+            await asyncio.to_thread(_ended, pid, farewell)
+            await eventually(partial(_another_runs, control, service, pid), 30)
+            statuses[service] = (await control.processes())[service].last_status
+    assert set(statuses.values()) == {0 if farewell is signal.SIGTERM else -farewell}
+    assert every(await books.add_up(stream.ids, late=True), "confirmed")
+
+
+def _ended(pid: int, farewell: signal.Signals) -> None:
+    process = psutil.Process(pid)
+    process.send_signal(farewell)
+    began = time.monotonic()
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() - began < STOPS_WITHIN_S, f"it goes on {STOPS_WITHIN_S:g} s after {farewell.name}"
+        time.sleep(0.02)
+
+
+async def _another_runs(control: Control, service: str, before: int) -> bool:
+    info = (await control.processes())[service]
+    return info.state is State.RUNNING and info.pid not in {None, before}
+
+
+async def test_every_connection_to_the_database_is_cut(riders: Riders, books: Books, broker: Broker) -> None:
+    cut = 0
+    async with offered(riders, QUEUED, again=True) as stream:
+        for _ in range(4):
+            cut += await books.value(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'prebook\\_%'"
+                " AND usename <> current_user"
+            )
+            at = len(stream.ids)
+            await eventually(partial(_more_than, stream.ids, at + 3), 20)
+    assert cut > 4 * len(SERVICES)
+    assert every(await books.add_up(stream.ids, late=True), "confirmed")
+
+
+async def _more_than(ids: list[str], count: int) -> bool:
+    return len(ids) > count
+
+
+async def test_the_broker_stops_and_starts_again(suite: Suite, riders: Riders, books: Books, control: Control) -> None:
+    plans = [pure(Coupling.ONE_WAY), pure(Coupling.REQUEST_REPLY)]
+    async with offered(riders, plans) as stream:
+        await asyncio.to_thread(rabbitmqctl, suite.where, "stop_app")
+        await eventually(lambda: _says(suite, 503, {"broker (publishing)", "broker (consuming)"}), 20)
+        during = len(stream.ids)
+        await asyncio.to_thread(rabbitmqctl, suite.where, "start_app")
+        await eventually(lambda: _says(suite, 200, set()), 30)
+    assert during
+    assert stream.refusals == [], "rides are accepted while the broker is away"
+    assert every(await books.add_up(stream.ids, late=True), "confirmed")
+
+
+async def _says(suite: Suite, status: int, missing: set[str]) -> bool:
+    """Whether every service says that it lacks just these parts."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answers = [await http.get(f"{url}/readyz") for url in suite.where.urls.values()]
+    return all(a.status_code == status and a.json()["missing"].keys() == missing for a in answers)
+
+
+async def test_pricing_is_away_for_longer_than_the_deadline(
+    riders: Riders, books: Books, broker: Broker, control: Control
+) -> None:
+    await control.kill("pricing", DEADLINE_S + 1)
+    ids = await riders.several(QUEUED)
+    assert every(await books.settled(ids), "expired")
+    await control.all_run()
+    assert every(await books.add_up(ids, late=True), "expired"), "and stays so when pricing is back"
+    views = [await riders.view(booking_id) for booking_id in ids]
+    for view in views:
+        waited = (view.history[-1].at - view.history[0].at).total_seconds()
+        assert DEADLINE_S <= waited < DEADLINE_S + 3
+    await broker.parked(2)
+
+
+SLOW = f"""
+    CREATE FUNCTION pricing.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep({DEADLINE_S + 1.0}); RETURN NEW; END $$;
+    CREATE TRIGGER dawdle BEFORE INSERT ON pricing.share FOR EACH ROW WHEN (NEW.state = 'taken')
+        EXECUTE FUNCTION pricing.dawdle()"""
+LATE = "SELECT wire FROM pricing.outbox WHERE conversation = $1 AND kind = 'answer' AND state = 'expired'"
+
+
+async def test_an_answer_after_the_deadline_changes_nothing(
+    suite: Suite, riders: Riders, books: Books, broker: Broker
+) -> None:
+    await books.connection.execute(SLOW)
+    try:
+        booking_id = await riders.prebook(pure(Coupling.REQUEST_REPLY))
+        assert every(await books.settled([booking_id]), "expired")
+        await eventually(partial(_holds, books, LATE, booking_id))
+    finally:
+        await books.connection.execute("DROP FUNCTION pricing.dawdle CASCADE")
+    view, before = await riders.view(booking_id), await counted(suite, "duplicate", "booking")
+    # Pricing itself keeps it to itself by now; one that was on its way already comes as this one does.
+    row = msgspec.json.decode(await books.value(LATE, booking_id))
+    await broker.send(addresses.REPLIES, "booking", Wire(row["h"], row["b"].encode()))
+    await eventually(partial(_counted_up, suite, before + 1))
+    assert await riders.view(booking_id) == view
+    assert every(await books.add_up([booking_id], late=True), "expired")
+
+
+async def _holds(books: Books, query: str, *arguments: str) -> bool:
+    return await books.value(query, *arguments) is not None
+
+
+async def _counted_up(suite: Suite, duplicates: float) -> bool:
+    return await counted(suite, "duplicate", "booking") == duplicates
