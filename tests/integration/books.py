@@ -17,8 +17,9 @@ UNSETTLED = """
     SELECT count(*) FROM booking.booking
     WHERE id = ANY($1) AND (state <> ALL($2) OR notified_at IS NULL)"""
 OPEN = """
-    SELECT (SELECT count(*) FROM {0}.outbox WHERE conversation = ANY($1) AND state = 'waiting')
-        + (SELECT count(*) FROM {0}.awaited WHERE conversation = ANY($1))"""
+    SELECT message_id, lane, state, claimed_until, failures, last_error FROM {0}.outbox
+    WHERE conversation = ANY($1) AND state = 'waiting'
+    UNION ALL SELECT request_id, 'awaited', '', due_at, polls, NULL FROM {0}.awaited WHERE conversation = ANY($1)"""
 LEFT = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation = ANY($1) AND state = ANY($2)"
 TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1)"
 OUTCOMES = """
@@ -43,8 +44,10 @@ class Books:
 
     async def closed(self, ids: Ids, within_s: float = 20.0) -> None:
         """Nothing about them waits in any outbox, and nobody waits for an answer."""
-        for service in SERVICES:
-            await eventually(partial(self._none, OPEN.format(service), list(ids)), within_s)
+        try:
+            await eventually(partial(self._none_open, ids), within_s)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {await self._open(ids)}") from None
 
     async def add_up(self, ids: Ids, *, late: bool = False) -> Mapping[str, str]:
         """Every rider was told the outcome once; whoever is confirmed has the one driver, and nobody else has any.
@@ -80,6 +83,13 @@ class Books:
     async def _are(self, table: str, ids: Ids, expected: Sequence[str]) -> bool:
         query = f"SELECT booking_id FROM {table} WHERE booking_id = ANY($1) ORDER BY 1"  # noqa: S608 - a name of ours
         return [row["booking_id"] for row in await self.connection.fetch(query, list(ids))] == list(expected)
+
+    async def _open(self, ids: Ids) -> list[tuple[object, ...]]:
+        rows = [await self.connection.fetch(OPEN.format(service), list(ids)) for service in SERVICES]
+        return [tuple(row) for found in rows for row in found]
+
+    async def _none_open(self, ids: Ids) -> bool:
+        return not await self._open(ids)
 
     async def _none(self, query: str, *arguments: Any) -> bool:
         return bool(await self.value(query, *arguments) == 0)

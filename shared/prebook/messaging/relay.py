@@ -72,38 +72,38 @@ class Relay:
         try:
             done = await asyncio.gather(*(self._one(row) for row in rows), return_exceptions=True)
             if sent := [row.seq for row, ended in zip(rows, done, strict=True) if ended is True]:
-                await self._mark(sent)
+                await _noted(lambda: self._outbox.sent(sent))
+            self._tell(rows, done)
         except Exception as failure:  # noqa: BLE001 - not marked: sent again when the lease ends
-            for row in rows:
-                self._watch.unsent(row.envelope, failure)
+            self._tell(rows, [failure] * len(rows))
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
             if was_full:
                 self._woken.set()
 
-    async def _mark(self, sent: Sequence[int]) -> None:
-        """Twice, since a connection that the database has cut shows only when it is used."""
-        try:
-            await self._outbox.sent(sent)
-        except Exception:  # noqa: BLE001 - whatever it was, the second failure is told
-            await asyncio.sleep(POLL_S)
-            await self._outbox.sent(sent)
+    def _tell(self, rows: Sequence[Claimed], ends: Sequence[object]) -> None:
+        """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
+        for row, ended in zip(rows, ends, strict=True):
+            if isinstance(ended, Exception):
+                self._watch.unsent(row.envelope, ended)
 
     async def _one(self, row: Claimed) -> bool:
         """True where it is handed over; otherwise what becomes of it is noted."""
         if row.envelope.expired(utc_now()):
-            await self._outbox.give_up(row, "expired", "nobody waits for it any more")
+            await _noted(lambda: self._outbox.give_up(row, "expired", "nobody waits for it any more"))
             self._watch.expired(row.envelope)
             return False
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(row)
         except Undeliverable as failure:
-            await self._outbox.give_up(row, "undeliverable", str(failure))
+            why = str(failure)
+            await _noted(lambda: self._outbox.give_up(row, "undeliverable", why))
             self._watch.unsent(row.envelope, failure)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
-            await self._outbox.postpone(row, spelled(failure), pause_s=_pause(row, failure))
+            error, pause_s = spelled(failure), _pause(row, failure)
+            await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
             self._watch.unsent(row.envelope, failure)
         else:
             return True
@@ -113,6 +113,15 @@ class Relay:
         """Let what is under way end, so that a graceful stop sends nothing twice."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+
+
+async def _noted(note: Callable[[], Awaitable[None]]) -> None:
+    """Tried twice, since a connection that the database has cut shows only when it is used."""
+    try:
+        await note()
+    except Exception:  # noqa: BLE001 - whatever it was, the second failure is the caller's
+        await asyncio.sleep(POLL_S)
+        await note()
 
 
 def _pause(row: Claimed, failure: Exception) -> float:
