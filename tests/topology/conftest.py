@@ -1,49 +1,52 @@
-"""A real broker's management API, where the environment names one.
+"""The broker of the suite, with a virtual host and users that the suite knows nothing of: these tests delete both."""
 
-It must be a broker for tests alone: users belong to the whole broker, and these tests delete and change them.
-"""
-
-import os
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from prebook.flows import SERVICES
+from prebook.patterns import addresses
 from prebook.rabbit.management import Management
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
+from tests.integration.suite import Suite
 
 VHOST = "prebook-topology-test"
-ADMINISTRATOR = (
-    os.environ.get("PREBOOK_TEST_MANAGEMENT_USER", "guest"),
-    os.environ.get("PREBOOK_TEST_MANAGEMENT_PASSWORD", "guest"),
-)
 PASSWORDS = {service: f"password of {service}" for service in SERVICES}
 
 
 @pytest.fixture(scope="session")
-def management_url() -> str:
-    url = os.environ.get("PREBOOK_TEST_MANAGEMENT_URL")
-    if not url:
-        pytest.skip("PREBOOK_TEST_MANAGEMENT_URL names no broker")
-    return url
+def management_url(suite: Suite) -> str:
+    return suite.where.management_url
 
 
 @pytest.fixture(scope="session")
-def amqp_host() -> str:
+def amqp_host(suite: Suite) -> str:
     """``host:port`` of the same broker."""
-    return os.environ.get("PREBOOK_TEST_AMQP", "127.0.0.1:5672")
+    return urlsplit(suite.where.amqp_url).netloc.rpartition("@")[2]
 
 
 @pytest.fixture(scope="session")
-def suite() -> Topology:
+def administrator(suite: Suite) -> tuple[str, str]:
+    """Name and password."""
+    return suite.where.management_user, suite.where.management_password
+
+
+@pytest.fixture(scope="session")
+def model() -> Topology:
     return suite_topology({0.2, 1.0})
 
 
 @pytest.fixture
-async def broker(management_url: str) -> AsyncIterator[Management]:
-    """In a virtual host of its own, which is gone afterwards."""
-    async with Management(management_url, *ADMINISTRATOR, vhost=VHOST) as broker:
-        await broker._answer("DELETE", f"vhosts/{VHOST}")
+async def broker(
+    management_url: str, administrator: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Management]:
+    monkeypatch.setattr(addresses, "user", lambda service: f"topology_test_{service}")
+    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.user(service)}" for service in SERVICES))
+    async with Management(management_url, *administrator, vhost=VHOST) as broker:
+        for path in everything:
+            await broker._answer("DELETE", path)
         yield broker
-        await broker._answer("DELETE", f"vhosts/{VHOST}")
+        for path in everything:
+            await broker._answer("DELETE", path)

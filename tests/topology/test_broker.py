@@ -1,6 +1,6 @@
 """The model on a real broker: declared, compared, repaired.
 
-Runs where PREBOOK_TEST_MANAGEMENT_URL (and PREBOOK_TEST_AMQP, host:port) name a broker that may be played with.
+In a virtual host and with users of its own, beside the suite that the other tests use.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Manageme
 from prebook.topology.access import permissions
 from prebook.topology.check import Drift, differences
 from prebook.topology.values import Queue, Topology, arguments
-from tests.topology.conftest import ADMINISTRATOR, PASSWORDS, VHOST
+from tests.topology.conftest import PASSWORDS, VHOST
 
 pytestmark = pytest.mark.real
 DEADLINE_S = 20.0
@@ -21,63 +21,65 @@ QUEUE = addresses.request_queue("pricing", "quote_fare")
 
 
 async def test_declaring_brings_broker_and_model_in_sync_and_again_changes_nothing(
-    broker: Management, suite: Topology
+    broker: Management, model: Topology
 ) -> None:
-    assert {d.drift for d in differences(suite, await broker.live(), frozenset({broker.user}))} == {Drift.MISSING}
+    assert {d.drift for d in differences(model, await broker.live(), frozenset({broker.user}))} == {Drift.MISSING}
     for _ in range(2):
         steps: list[str] = []
-        await broker.declare(suite, PASSWORDS, steps.append)
-        assert differences(suite, await broker.live(), frozenset({broker.user})) == []
-        assert len(set(steps)) == len(steps) > len(suite.queues) + len(suite.bindings)
+        await broker.declare(model, PASSWORDS, steps.append)
+        assert differences(model, await broker.live(), frozenset({broker.user})) == []
+        assert len(set(steps)) == len(steps) > len(model.queues) + len(model.bindings)
 
 
-async def test_the_broker_applies_each_policy_to_its_queue(broker: Management, suite: Topology) -> None:
-    await broker.declare(suite, PASSWORDS)
+async def test_the_broker_applies_each_policy_to_its_queue(broker: Management, model: Topology) -> None:
+    await broker.declare(model, PASSWORDS)
     async with asyncio.timeout(DEADLINE_S):
-        while (effective := (await broker.live()).effective).keys() != {q.name for q in suite.queues}:
+        while (effective := (await broker.live()).effective).keys() != {q.name for q in model.queues}:
             await asyncio.sleep(0.3)
-    assert effective == {policy.name: policy.definition for policy in suite.policies}
+    assert effective == {policy.name: policy.definition for policy in model.policies}
 
 
-async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(broker: Management, suite: Topology) -> None:
-    await broker.declare(suite, PASSWORDS)
+async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(broker: Management, model: Topology) -> None:
+    await broker.declare(model, PASSWORDS)
     await broker._answer("DELETE", f"queues/{VHOST}/{QUEUE}")
     await broker._answer("PUT", f"exchanges/{VHOST}/stray", json={"type": "fanout"})
-    found = differences(suite, await broker.live(), frozenset({broker.user}))
+    found = differences(model, await broker.live(), frozenset({broker.user}))
     assert {(d.drift, d.kind) for d in found} == {
         (Drift.MISSING, "queue"),
         (Drift.MISSING, "binding"),
         (Drift.UNEXPECTED, "exchange"),
     }
-    await broker.declare(suite, {})
-    assert [d.name for d in differences(suite, await broker.live(), frozenset({broker.user}))] == ["stray"]
+    await broker.declare(model, {})
+    assert [d.name for d in differences(model, await broker.live(), frozenset({broker.user}))] == ["stray"]
 
 
 async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason(
-    broker: Management, suite: Topology
+    broker: Management, model: Topology
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     other = Topology(queues=frozenset({Queue(QUEUE, arguments(x_queue_type="classic"))}))
     with pytest.raises(BrokerRefused, match=r"queue pricing\.requests\.quote_fare: 400 .*x-queue-type"):
         await broker.declare(other, {})
 
 
-async def test_a_new_user_needs_a_password(broker: Management, suite: Topology) -> None:
+async def test_a_new_user_needs_a_password(broker: Management, model: Topology) -> None:
     for service in SERVICES:
         await broker._answer("DELETE", f"users/{addresses.user(service)}")
     with pytest.raises(BrokerRefused, match="a new user needs a password: give one for booking, fleets"):
-        await broker.declare(suite, {})
+        await broker.declare(model, {})
 
 
-async def test_users_have_the_models_permissions_and_no_tags(broker: Management, suite: Topology) -> None:
-    await broker.declare(suite, PASSWORDS)
+async def test_users_have_the_models_permissions_and_no_tags(broker: Management, model: Topology) -> None:
+    await broker.declare(model, PASSWORDS)
     live = await broker.live()
-    assert permissions(suite) <= live.permissions
+    assert permissions(model) <= live.permissions
     assert not [live.tags[addresses.user(service)] for service in SERVICES if live.tags[addresses.user(service)]]
 
 
-async def test_a_wrong_password_and_a_wrong_address_say_what_to_check(management_url: str) -> None:
-    async with Management(management_url, ADMINISTRATOR[0], "wrong") as wrong:
+async def test_a_wrong_password_and_a_wrong_address_say_what_to_check(
+    management_url: str, administrator: tuple[str, str]
+) -> None:
+    async with Management(management_url, administrator[0], "wrong") as wrong:
         with pytest.raises(BrokerRefused, match="no such user and password"):
             await wrong.live()
     async with Management("http://127.0.0.1:1", "guest", "guest") as nowhere:

@@ -14,7 +14,7 @@ from prebook.patterns import addresses
 from prebook.rabbit.management import Management
 from prebook.topology.recovery import DELIVERY_LIMIT
 from prebook.topology.values import Topology
-from tests.topology.conftest import ADMINISTRATOR, PASSWORDS, VHOST
+from tests.topology.conftest import PASSWORDS, VHOST
 
 pytestmark = pytest.mark.real
 DEADLINE_S = 20.0
@@ -35,9 +35,9 @@ def service_channel(service: str, host: str) -> AbstractAsyncContextManager[Abst
 
 
 async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_names(
-    broker: Management, suite: Topology, amqp_host: str
+    broker: Management, model: Topology, amqp_host: str
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     async with service_channel("pricing", amqp_host) as channel:
         delay = await channel.get_exchange(addresses.delay(0.2), ensure=False)
         await delay.publish(aio_pika.Message(b"again", delivery_mode=2), QUEUE)
@@ -47,27 +47,29 @@ async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_nam
 
 
 async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_queues_name(
-    broker: Management, suite: Topology, amqp_host: str
+    broker: Management, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
         await requests.publish(aio_pika.Message(b"poison", delivery_mode=2), "quote_fare")
     async with service_channel("pricing", amqp_host) as channel:
         for _ in range(DELIVERY_LIMIT + 1):
             await (await _next(channel, QUEUE)).reject(requeue=True)
-    async with channel_of(*ADMINISTRATOR, amqp_host) as channel:
+    async with channel_of(*administrator, amqp_host) as channel:
         parked = await _next(channel, addresses.PARKED_QUEUE)
         assert (parked.body, parked.routing_key) == (b"poison", QUEUE)
         await parked.ack()
 
 
-async def test_what_expires_in_a_queue_is_parked_too(broker: Management, suite: Topology, amqp_host: str) -> None:
-    await broker.declare(suite, PASSWORDS)
+async def test_what_expires_in_a_queue_is_parked_too(
+    broker: Management, model: Topology, amqp_host: str, administrator: tuple[str, str]
+) -> None:
+    await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
         await requests.publish(aio_pika.Message(b"late", delivery_mode=2, expiration=0.1), "quote_fare")
-    async with channel_of(*ADMINISTRATOR, amqp_host) as channel:
+    async with channel_of(*administrator, amqp_host) as channel:
         parked = await _next(channel, addresses.PARKED_QUEUE)
         assert (parked.body, parked.routing_key) == (b"late", QUEUE)
         await parked.ack()
@@ -89,9 +91,9 @@ TRIES = [
 
 
 async def test_the_broker_refuses_what_the_model_does_not_grant(
-    broker: Management, suite: Topology, amqp_host: str
+    broker: Management, model: Topology, amqp_host: str
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     tried = [(s, x, key, await _may_publish(s, x, key, amqp_host)) for s, x, key, _ in TRIES]
     assert tried == TRIES
 
@@ -107,9 +109,9 @@ async def _may_publish(service: str, exchange: str, key: str, host: str) -> bool
 
 
 async def test_the_broker_lets_a_service_read_no_queue_of_another(
-    broker: Management, suite: Topology, amqp_host: str
+    broker: Management, model: Topology, amqp_host: str
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     async with service_channel("fleets", amqp_host) as channel:
         queue = await channel.get_queue(QUEUE, ensure=False)
         with pytest.raises(ChannelAccessRefused):
@@ -117,9 +119,9 @@ async def test_the_broker_lets_a_service_read_no_queue_of_another(
 
 
 async def test_closing_all_connections_cuts_off_every_client(
-    broker: Management, suite: Topology, amqp_host: str
+    broker: Management, model: Topology, amqp_host: str
 ) -> None:
-    await broker.declare(suite, PASSWORDS)
+    await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as channel:
         async with asyncio.timeout(DEADLINE_S):
             while not await broker.close_all_connections("a drill"):
@@ -128,8 +130,8 @@ async def test_closing_all_connections_cuts_off_every_client(
         assert channel.is_closed
 
 
-async def test_depths_count_what_waits(broker: Management, suite: Topology, amqp_host: str) -> None:
-    await broker.declare(suite, PASSWORDS)
+async def test_depths_count_what_waits(broker: Management, model: Topology, amqp_host: str) -> None:
+    await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
         await requests.publish(aio_pika.Message(b"{}", delivery_mode=2), "quote_fare")
