@@ -22,4 +22,5 @@ def up() -> Iterator[Up]:
     with composed() as compose:
         compose.did("build", "--quiet")
         done = compose.run("up")
-        yield Up(compose, done.returncode, done.stdout)
+        why = compose.did("logs", "--tail", "20") if done.returncode else ""
+        yield Up(compose, done.returncode, done.stdout + why)
