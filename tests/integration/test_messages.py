@@ -74,6 +74,7 @@ GOOD = {
     "prebook-flow": "quote_fare",
     "prebook-plan": ",".join(f"{flow}=request_reply" for flow in FLOWS),
     "prebook-reply-to": "booking",
+    "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
 }
 BODY = (
     b'{"pickup":{"lat":52.5,"lon":13.4},"dropoff":{"lat":52.59,"lon":13.4},"pickup_at":"2030-01-07T12:00:00Z",'
