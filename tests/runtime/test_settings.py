@@ -20,9 +20,8 @@ GOOD = {
 
 
 def test_good_settings_are_typed() -> None:
-    settings, policies = load(
-        {**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", "PREBOOK_CALLBACK_HOSTS": "a.example,b.example"}
-    )
+    hosts = {"PREBOOK_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_SECRETS": "for riders"}
+    settings, policies = load({**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
     assert settings.callback_secrets == ("newest", "older")
     assert settings.callback_hosts == {"a.example", "b.example"}
@@ -41,6 +40,11 @@ def test_every_wrong_one_is_named_at_once() -> None:
     for name in ("PREBOOK_HTTP_PORT", "PREBOOK_DATABASE_URL", "PREBOOK_SEED", "PREBOOK_AMQP_URL"):
         assert name in text
     assert "amqp://user:password@host:port/vhost" in text
+
+
+def test_calls_to_riders_systems_need_a_secret_to_sign_with() -> None:
+    with pytest.raises(BadSettings, match="PREBOOK_RIDER_SECRETS is missing"):
+        load({**GOOD, "PREBOOK_CALLBACK_HOSTS": "a.example"})
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
