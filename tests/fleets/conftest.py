@@ -15,6 +15,6 @@ def fleets_url() -> Iterator[str]:
 
 @pytest.fixture
 async def engine(fleets_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = engine_for("fleets", fleets_url)
+    engine = engine_for("fleets", fleets_url, overflow=20)
     yield engine
     await engine.dispose()

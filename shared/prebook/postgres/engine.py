@@ -7,7 +7,7 @@ POOL, OVERFLOW = 6, 2
 CHECKOUT_TIMEOUT_S = 5
 
 
-def engine_for(service: str, url: str) -> AsyncEngine:
+def engine_for(service: str, url: str, *, overflow: int = OVERFLOW) -> AsyncEngine:
     """Connections see the service's schema only, and give up rather than hold locks for ever."""
     settings = {
         "application_name": f"prebook-{service}",
@@ -19,7 +19,7 @@ def engine_for(service: str, url: str) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=POOL,
-        max_overflow=OVERFLOW,
+        max_overflow=overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
         hide_parameters=True,  # they are riders' data, and errors are logged
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
