@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -52,12 +53,13 @@ class Suite:
 @contextmanager
 def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
     """``stack`` holds the settings that say which parts to start, or where they are."""
-    env = {**os.environ, **stack, "PREBOOK_HOME": str(home), "PREBOOK_COUPLINGS": str(COUPLINGS)}
+    env = {**os.environ, "PREBOOK_HOME": str(home), "PREBOOK_COUPLINGS": str(COUPLINGS)}
     contended = os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
     began = time.monotonic()
     with (home.parent / "up.log").open("wb") as progress:
         command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base())]
-        up = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=progress, start_new_session=True)
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": progress}
+        up = subprocess.Popen(command, env={**env, **stack}, start_new_session=True, **streams)
         try:
             _until_ready(up, Path(progress.name))
             where = msgspec.json.decode((home / FILE).read_bytes(), type=Whereabouts)
