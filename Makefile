@@ -27,7 +27,8 @@ test: $(VENV)/.dev ## All tests that need no Docker engine
 	@$(BIN)/python -m pytest -m "not containers" $(ARGS)
 
 test-containers: $(VENV)/.dev ## The tests with real parts, with PostgreSQL and RabbitMQ as containers
-	@PREBOOK_STACK=docker $(BIN)/python -m pytest -m "containers or real" $(ARGS)
+	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest tests/integration tests/topology -m real $(ARGS)
+	@$(BIN)/python -m pytest -m containers $(ARGS)
 
 check: $(VENV)/.dev ## Style, format, types, import rules
 	@$(BIN)/ruff check .
