@@ -41,6 +41,7 @@ class Tables:
 
     state: Any
     inbox: dict[str, Envelope] = field(default_factory=dict)
+    admitted: dict[str, datetime] = field(default_factory=dict)
     owed: dict[str, Envelope] = field(default_factory=dict)
     answers: dict[str, Envelope] = field(default_factory=dict)
     outbox: dict[str, Row] = field(default_factory=dict)
@@ -49,7 +50,13 @@ class Tables:
     def draft(self) -> "Tables":
         rows = {key: replace(row) for key, row in self.outbox.items()}
         return Tables(
-            copy.deepcopy(self.state), dict(self.inbox), dict(self.owed), dict(self.answers), rows, dict(self.awaited)
+            copy.deepcopy(self.state),
+            dict(self.inbox),
+            dict(self.admitted),
+            dict(self.owed),
+            dict(self.answers),
+            rows,
+            dict(self.awaited),
         )
 
 
@@ -65,7 +72,11 @@ class MemoryWork:
     async def admit(self, envelope: Envelope) -> bool:
         if envelope.kind is Kind.ANSWER:
             self._tables.awaited.pop(envelope.id.removesuffix(".answer"), None)
+        self._tables.admitted.setdefault(envelope.id, utc_now())
         return self._tables.inbox.setdefault(envelope.id, envelope) is envelope
+
+    async def admitted_at(self, message_id: str) -> datetime | None:
+        return self._tables.admitted.get(message_id)
 
     async def owe(self, request: Envelope) -> None:
         self._tables.owed[request.id] = request

@@ -95,3 +95,7 @@ ANNOUNCEMENTS: tuple[Announcement[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED
 ANNOUNCED: dict[type[Message], Announcement[Any]] = {a.body: a for a in ANNOUNCEMENTS}
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
+OPERATIONS = "operations"
+"""Takes part in no flow: it takes in what the services cannot handle, and sends it again."""
+PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
+"""All that runs beside broker and database, each with its own schema, role and user."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("services", "shared")
@@ -32,7 +32,7 @@ def test_no_name_is_in_both_source_roots() -> None:
 
 
 def test_every_service_has_its_folder() -> None:
-    assert {p.name for p in (ROOT / "services" / "prebook").iterdir()} >= set(SERVICES)
+    assert {p.name for p in (ROOT / "services" / "prebook").iterdir()} >= set(PROCESSES)
 
 
 @pytest.mark.parametrize("root", [*SOURCE_ROOTS, "loadtest", "migrations"])

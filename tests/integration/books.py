@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prebook.contracts.booking import SETTLED
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES, SERVICES
 from tests.conditions import eventually
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class Books:
         return [tuple(row) for found in rows for row in found]
 
     async def counts(self) -> dict[str, int]:
-        """Table -> rows, of every table of every service."""
+        """Table -> rows, of every table of every process."""
         tables = await self.connection.fetch(
-            "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1)", list(SERVICES)
+            "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY($1)", list(PROCESSES)
         )
         return {t["name"]: await self.value(f"SELECT count(*) FROM {t['name']}") for t in tables}  # noqa: S608 - names of tables
 

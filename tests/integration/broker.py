@@ -1,16 +1,21 @@
-"""The broker as its administrator sees it: listens in, sends anything to anybody, and empties the parking."""
+"""The broker as its administrator sees it: listens in, sends anything to anybody; and what operations took in."""
 
 import asyncio
-from collections.abc import Iterable
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+import msgspec
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
+from prebook.contracts.operations import ParkedLine, ParkedPage, ParkedView
 from prebook.messaging.codec import Wire
 from prebook.patterns import addresses
 from tests.conditions import eventually
+from tests.integration.books import Books
 
 EVERYTHING = ((addresses.EVENTS, "#"), (addresses.REQUESTS, "#"), (addresses.REPLIES, "#"))
 
@@ -30,8 +35,10 @@ class Heard:
 
 
 class Broker:
-    def __init__(self, channel: AbstractChannel) -> None:
-        self._channel = channel
+    """``operations``: its HTTP. ``books``: to take out what a test expected to be parked."""
+
+    def __init__(self, channel: AbstractChannel, operations: httpx.AsyncClient, books: Books) -> None:
+        self._channel, self._operations, self._books = channel, operations, books
 
     async def tap(self, *bindings: tuple[str, str]) -> AbstractQueue:
         """A subscriber's queue of our own, bound to (exchange, routing key); nobody who sends knows of it."""
@@ -54,17 +61,26 @@ class Broker:
             await self.send(message.exchange, message.key, Wire(message.headers, message.body), times)
 
     async def parked(self, count: int, within_s: float = 15.0) -> list[Heard]:
-        """Taken out of the parking; there must be as many and no more."""
-        queue = await self._channel.get_queue(addresses.PARKED_QUEUE, ensure=False)
-        found: list[Heard] = []
-
-        async def enough() -> bool:
-            found.extend(await drained(queue))
-            return len(found) >= count
-
-        await eventually(enough, within_s)
-        assert len(found) == count, [(m.key, m.headers.get("prebook-x-cause")) for m in found]
+        """Taken in by operations, and taken out there; there must be as many and no more."""
+        await eventually(lambda: self._at_least(count), within_s)
+        lines = await self._lines()
+        assert len(lines) == count, [(line.queue, line.cause, line.message_id) for line in lines]
+        found = [await self._view(line.id) for line in lines]
+        await self._books.connection.execute("DELETE FROM operations.parked WHERE id = ANY($1)", [n.id for n in lines])
         return found
+
+    async def _at_least(self, count: int) -> bool:
+        return len(await self._lines()) >= count
+
+    async def _lines(self) -> Sequence[ParkedLine]:
+        answer = await self._operations.get("/v1/parked", params={"limit": 1000, "state": "parked"})
+        return msgspec.json.decode(answer.content, type=ParkedPage).lines
+
+    async def _view(self, parked_id: int) -> Heard:
+        answer = await self._operations.get(f"/v1/parked/{parked_id}")
+        view = msgspec.json.decode(answer.content, type=ParkedView)
+        body = (view.payload.text or "").encode() or b64decode(view.payload.base64 or "")
+        return Heard(addresses.PARKING, view.line.queue, view.headers, body)
 
 
 async def drained(queue: AbstractQueue) -> list[Heard]:

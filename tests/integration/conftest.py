@@ -28,10 +28,16 @@ async def books(suite: Suite) -> AsyncIterator[Books]:
 
 
 @pytest.fixture
-async def broker(suite: Suite) -> AsyncIterator[Broker]:
+async def operations(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=suite.where.urls["operations"], timeout=30, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+async def broker(suite: Suite, operations: httpx.AsyncClient, books: Books) -> AsyncIterator[Broker]:
     """Fails the test where it leaves parked messages behind that it did not expect."""
     async with await aio_pika.connect(suite.where.amqp_url) as connection:
-        broker = Broker(await connection.channel(on_return_raises=True))
+        broker = Broker(await connection.channel(on_return_raises=True), operations, books)
         yield broker
         await broker.parked(0)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from tests.integration.suite import Suite
 
 Line = dict[str, Any]
@@ -21,7 +21,7 @@ def lines(suite: Suite, service: str) -> Iterator[Line]:
 
 def everything(suite: Suite) -> str:
     """All that any process of the suite has written."""
-    return "".join((suite.logs / f"{name}.log").read_text() for name in (*SERVICES, "migrations"))
+    return "".join((suite.logs / f"{name}.log").read_text() for name in (*PROCESSES, "migrations"))
 
 
 def about(suite: Suite, service: str, **fields: Any) -> list[Line]:

@@ -16,7 +16,7 @@ import msgspec
 import psutil
 
 from prebook.cli.whereabouts import FILE, Whereabouts
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.messaging.policy import read_policies
 from prebook.runtime.stack.ports import claim
 from prebook.runtime.stack.trouble import Trouble
@@ -107,5 +107,5 @@ def _port_base() -> int:
     """The first of as many free ports in a row as a suite takes."""
     for base in range(24_000 + os.getpid() % 500 * 8, 32_000, 8):
         with contextlib.suppress(Trouble):
-            return claim(range(base, base + len(SERVICES) + 1), "another one is tried")[0]
+            return claim(range(base, base + len(PROCESSES) + 1), "another one is tried")[0]
     raise AssertionError("no six free ports in a row")

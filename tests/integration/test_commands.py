@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from tests.integration.books import Books
 from tests.integration.riders import Riders, pure
 from tests.integration.suite import Suite
@@ -33,7 +33,7 @@ async def test_the_ledger_adds_up(suite: Suite, riders: Riders, books: Books) ->
     assert whole["doubled"] == 0
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_a_health_check_says_ready(suite: Suite, service: str) -> None:
     done = suite.prebook("ready", suite.where.urls[service])
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
@@ -41,7 +41,7 @@ async def test_a_health_check_says_ready(suite: Suite, service: str) -> None:
 
 async def test_the_doctor_finds_the_suite(suite: Suite) -> None:
     found = {finding["subject"]: finding for finding in json.loads(suite.prebook("doctor", "--json").stdout)}
-    assert {subject for subject in SERVICES if found[subject]["ok"]} == set(SERVICES), found
+    assert {subject for subject in PROCESSES if found[subject]["ok"]} == set(PROCESSES), found
 
 
 async def test_a_second_suite_in_the_same_home_is_refused_with_the_remedy(suite: Suite) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.codec import Wire
 from prebook.patterns import addresses
 from prebook.runtime.supervisor.spec import State
@@ -50,7 +50,7 @@ async def test_every_service_ends_in_turn_under_load(
 ) -> None:
     statuses = {}
     async with offered(riders, QUEUED, again=True) as stream:
-        for service in SERVICES:
+        for service in PROCESSES:
             pid = await control.pid(service)
             await asyncio.to_thread(_ended, pid, farewell)
             await eventually(partial(_another_runs, control, service, pid), 30)
@@ -107,7 +107,7 @@ async def test_the_broker_stops_and_starts_again(suite: Suite, riders: Riders, b
 async def _says(suite: Suite, status: int, missing: set[str]) -> bool:
     """Whether every service says that it lacks just these parts."""
     async with httpx.AsyncClient(trust_env=False) as http:
-        answers = [await http.get(f"{url}/readyz") for url in suite.where.urls.values()]
+        answers = [await http.get(f"{suite.where.urls[service]}/readyz") for service in SERVICES]
     return all(a.status_code == status and a.json()["missing"].keys() == missing for a in answers)
 
 

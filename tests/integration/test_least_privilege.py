@@ -12,7 +12,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.messaging.policy import backoffs
 from prebook.patterns import addresses
 from prebook.topology.model import suite_topology
@@ -26,7 +26,7 @@ TOPOLOGY = suite_topology(backoffs(POLICIES))
 @pytest.fixture
 async def environments(control: Control) -> dict[str, dict[str, str]]:
     """Service -> the environment that its process was given."""
-    return {name: psutil.Process(await control.pid(name)).environ() for name in SERVICES}
+    return {name: psutil.Process(await control.pid(name)).environ() for name in PROCESSES}
 
 
 async def test_a_service_is_given_its_own_accounts_and_no_administrators(
@@ -51,7 +51,7 @@ FOREIGN = (
 
 
 async def test_the_database_role_of_a_service_sees_its_own_schema_only(environments: dict[str, dict[str, str]]) -> None:
-    for own, other in permutations(SERVICES, 2):
+    for own, other in permutations(PROCESSES, 2):
         connection = await asyncpg.connect(environments[own]["PREBOOK_DATABASE_URL"].replace("+asyncpg", ""))
         try:
             await connection.execute(OWN.format(own=own))
@@ -71,7 +71,7 @@ async def channel_of(connection: aio_pika.abc.AbstractConnection) -> AsyncIterat
         await channel.close()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_the_broker_user_of_a_service_can_do_nothing_that_the_model_does_not_grant(
     environments: dict[str, dict[str, str]], service: str
 ) -> None:

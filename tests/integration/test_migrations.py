@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import places
 from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
@@ -35,6 +35,22 @@ STATE = (
     "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
     "INSERT INTO fleets.hold (fleet, driver, slot, booking_id, until) VALUES ('ada', 'd', now(), 'b', now())",
     "INSERT INTO fleets.unreadable_reply (booking_id, fleet, excerpt) VALUES ('b', 'ada', 'x')",
+    """
+    WITH p AS (
+        INSERT INTO operations.parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind,
+            type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
+            headers)
+        VALUES ('f', 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now(), now(), '', 0, '{}')
+        RETURNING id),
+    r AS (INSERT INTO operations.replay (id, refused, keep_going, force) VALUES ('r', '[]', false, false)),
+    v AS (
+        INSERT INTO operations.version (parked_id, number, reason, headers, payload) SELECT id, 1, 'r', '{}', '' FROM p),
+    n AS (INSERT INTO operations.note (parked_id, text) SELECT id, 'n' FROM p),
+    i AS (
+        INSERT INTO operations.replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)
+        SELECT 'r', id, 1, 'l', 'q', 'm', 1, false FROM p)
+    INSERT INTO operations.parking (parked_id, event, at, cause, error, attempts, replay_id)
+    SELECT id, 'e', now(), 'c', 'e', 1, '' FROM p""",
 )
 COLUMNS = """
     SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default
@@ -66,10 +82,10 @@ async def test_up_down_and_up_again_with_data(url: str) -> None:
     try:
         books = Books(connection)
         first = await _shape(books)
-        for statement in (*(row.format(service) for service in SERVICES for row in ROWS), *STATE):
+        for statement in (*(row.format(service) for service in PROCESSES for row in ROWS), *STATE):
             await connection.execute(statement)
         assert not [table for table, rows in (await books.counts()).items() if not rows], "every table has a row"
-        for service in SERVICES:
+        for service in PROCESSES:
             alembic(url, "downgrade", f"{service}@base")
         assert await books.counts() == {}
         alembic(url, "upgrade", "heads")
@@ -82,4 +98,4 @@ async def test_up_down_and_up_again_with_data(url: str) -> None:
 
 
 async def _shape(books: Books) -> list[object]:
-    return [await books.connection.fetch(query, list(SERVICES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]
+    return [await books.connection.fetch(query, list(PROCESSES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime.stack import rabbitmq_found
 from prebook.runtime.stack.ports import free_ports, is_free
 from tests.stack.waiting import is_gone, until
@@ -31,7 +31,7 @@ UP_WITHIN_S, DOWN_WITHIN_S = 90, 30
 
 def base() -> int:
     """A port that is free together with those after it."""
-    return next(port for port in free_ports(50) if all(map(is_free, range(port, port + len(SERVICES) + 1))))
+    return next(port for port in free_ports(50) if all(map(is_free, range(port, port + len(PROCESSES) + 1))))
 
 
 async def prebook(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -74,18 +74,18 @@ async def test_a_suite_comes_up_is_found_by_other_commands_and_goes_without_a_tr
     port = base()
     async with up(tmp_path, port) as (process, told):
         suite = _secrets_of(tmp_path)
-        assert told["urls"] == {name: f"http://127.0.0.1:{port + n}" for n, name in enumerate(SERVICES)}
+        assert told["urls"] == {name: f"http://127.0.0.1:{port + n}" for n, name in enumerate(PROCESSES)}
         assert not {suite["control_token"], suite["management_password"], suite["database_url"]} & set(
             map(str, told.values())
         )
         kept = await _processes(suite)
-        assert {name: process["state"] for name, process in kept.items()} == dict.fromkeys(SERVICES, "running")
+        assert {name: process["state"] for name, process in kept.items()} == dict.fromkeys(PROCESSES, "running")
 
         status, out, _ = await prebook(tmp_path, "ledger", "--json")
         assert (status, json.loads(out)["bookings"]) == (0, 0)
         status, out, _ = await prebook(tmp_path, "doctor", "--json")
         assert status == 0, out
-        assert {finding["subject"] for finding in json.loads(out)} >= set(SERVICES)
+        assert {finding["subject"] for finding in json.loads(out)} >= set(PROCESSES)
         status, out, err = await prebook(tmp_path, "up", "--port-base", str(base()))
         assert status == 1
         assert "PREBOOK_HOME" in err, "the second one in this home says what to do"

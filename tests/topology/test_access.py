@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, SERVICES
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, OPERATIONS, PROCESSES, SERVICES
 from prebook.patterns import addresses
 from prebook.topology.access import permissions, services, topic_permissions
 from prebook.topology.model import suite_topology
@@ -52,6 +52,16 @@ def test_a_service_may_read_its_own_queues_only(service: str) -> None:
     assert readable == {queue for queue in QUEUES if queue.startswith(f"{service}.")}
 
 
+def test_operations_may_say_again_what_anybody_may_say_and_give_every_queue_back_its_own() -> None:
+    allowed = {(exchange, key) for exchange in EXCHANGES for key in KEYS if may_publish(OPERATIONS, exchange, key)}
+    carried = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS}
+    said = {(exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in carried}
+    consumed = {q.name for q in SUITE.consumed() if q.consumer in SERVICES}
+    assert allowed == said | {(addresses.REDELIVER, queue) for queue in consumed}
+    readable = {queue for queue in QUEUES if _matches(HELD[addresses.user(OPERATIONS)].read, queue)}
+    assert readable == {addresses.PARKED_QUEUE}
+
+
 def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
     names = [*QUEUES, *EXCHANGES, *KEYS]
     assert not [n for p in HELD.values() for n in names if n and _matches(p.configure, n)]
@@ -59,7 +69,7 @@ def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
 
 
 def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission() -> None:
-    assert set(services(SUITE)) == set(SERVICES)
+    assert set(services(SUITE)) == set(PROCESSES)
     writable = {(u, x) for u, p in HELD.items() for x in EXCHANGES if _matches(p.write, x)}
     assert writable == TOPICS.keys()
 

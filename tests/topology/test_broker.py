@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.patterns import addresses
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
 from prebook.topology.access import permissions
@@ -63,7 +63,7 @@ async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason
 
 
 async def test_a_new_user_needs_a_password(broker: Management, model: Topology) -> None:
-    for service in SERVICES:
+    for service in PROCESSES:
         await broker._answer("DELETE", f"users/{addresses.user(service)}")
     with pytest.raises(BrokerRefused, match="a new user needs a password: give one for booking, fleets"):
         await broker.declare(model, {})
@@ -73,7 +73,7 @@ async def test_users_have_the_models_permissions_and_no_tags(broker: Management,
     await broker.declare(model, PASSWORDS)
     live = await broker.live()
     assert permissions(model) <= live.permissions
-    assert not [live.tags[addresses.user(service)] for service in SERVICES if live.tags[addresses.user(service)]]
+    assert not [live.tags[addresses.user(service)] for service in PROCESSES if live.tags[addresses.user(service)]]
 
 
 async def test_a_wrong_password_and_a_wrong_address_say_what_to_check(

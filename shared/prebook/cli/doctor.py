@@ -11,7 +11,7 @@ from prebook.cli import interruption
 from prebook.cli.telling import examples
 from prebook.cli.up import PORT_BASE
 from prebook.cli.whereabouts import Whereabouts, running
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import places
 from prebook.runtime.stack.container import engine_answers
 from prebook.runtime.stack.ladder import BROKERS, broker_rung, database_rung, mode
@@ -93,7 +93,7 @@ async def _suite() -> list[Finding]:
 
 
 def _ports() -> Finding:
-    wanted = range(PORT_BASE, PORT_BASE + len(SERVICES) + 1)
+    wanted = range(PORT_BASE, PORT_BASE + len(PROCESSES) + 1)
     taken = ", ".join(str(port) for port in wanted if not is_free(port))
     remedy = f"end the program there, or `prebook up --port-base {PORT_BASE + 1000}`; `prebook demo` takes free ports"
     return Finding("ports", not taken, f"{taken} taken" if taken else f"{wanted[0]} to {wanted[-1]} are free", remedy)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from prebook.cli.whereabouts import Whereabouts
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.patterns.addresses import VHOST
 from prebook.runtime import places
 from prebook.runtime.stack.parts import Parts
@@ -24,12 +24,12 @@ SUPERVISORS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
 
 def drawn() -> dict[str, str]:
     """A password for each service, for this run only."""
-    return {service: secrets.token_urlsafe(24) for service in SERVICES}
+    return {service: secrets.token_urlsafe(24) for service in PROCESSES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """``ports`` are those of the services, in the order of SERVICES, and the control API's."""
+    """``ports`` are those of the services, in the order of PROCESSES, and the control API's."""
 
     ports: tuple[int, ...]
     allow_plan_override: bool = True
@@ -41,7 +41,7 @@ class Terms:
 
     @property
     def urls(self) -> dict[str, str]:
-        return {service: f"http://{LOOPBACK}:{port}" for service, port in zip(SERVICES, self.ports, strict=False)}
+        return {service: f"http://{LOOPBACK}:{port}" for service, port in zip(PROCESSES, self.ports, strict=False)}
 
     @property
     def control_port(self) -> int:
@@ -58,7 +58,7 @@ def specs(terms: Terms, parts: Parts, logs: Path) -> list[ProcessSpec]:
             ready_url=f"{terms.urls[service]}/readyz",
             log=logs / f"{service}.log",
         )
-        for service in SERVICES
+        for service in PROCESSES
     ]
 
 

@@ -16,7 +16,7 @@ from prebook.cli.environments import Terms, loadtest
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
 from prebook.cli.whereabouts import Whereabouts, running
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import places
 from prebook.runtime.stack.child import Command, spawn
 from prebook.runtime.stack.ports import free_ports
@@ -60,7 +60,7 @@ def load(arguments: tuple[str, ...]) -> None:
 def _in_a_home_of_its_own(arguments: Sequence[str], seed: int) -> int:
     """The home goes with the demo, unless it failed: then the logs are worth reading."""
     home = Path(tempfile.mkdtemp(prefix="prebook-demo-"))
-    terms = Terms(ports=free_ports(len(SERVICES) + 1), seed=seed, log_level="warning")
+    terms = Terms(ports=free_ports(len(PROCESSES) + 1), seed=seed, log_level="warning")
     try:
         status = interruption.run(_demo(home, terms, arguments))
     except interruption.Interrupted:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 
 GROUP = 10000
 SETUP_UID = 10010
@@ -37,7 +37,7 @@ def secrets(into: Path, database_host: str, broker_host: str) -> None:
 def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:
     """File -> text, owner and mode."""
     admin, broker_admin = _password(), _password()
-    passwords = {service: _password() for service in SERVICES}
+    passwords = {service: _password() for service in PROCESSES}
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (admin, 0, OWNER_ONLY),
         "rabbitmq_password": (broker_admin, 0, OWNER_ONLY),
@@ -47,7 +47,7 @@ def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, 
         "callback_secrets": (_password(), 0, GROUP_TOO),
         "booking/rider_secrets": (_password(), FIRST_SERVICE_UID, OWNER_ONLY),
     }
-    for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
+    for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
         user, password = f"prebook_{service}", passwords[service]
         files[f"{service}/database_url"] = (_database(user, password, database_host), uid, OWNER_ONLY)
         files[f"{service}/amqp_url"] = (f"amqp://{user}:{password}@{broker_host}/prebook", uid, OWNER_ONLY)

@@ -13,7 +13,7 @@ from prebook.cli.environments import served
 from prebook.cli.interruption import Interrupted
 from prebook.cli.telling import examples
 from prebook.cli.variables import told
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.supervisor.control import application, listening
 from prebook.runtime.supervisor.process import HOPELESS
@@ -36,7 +36,7 @@ class Control(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("name", type=click.Choice(SERVICES))
+@click.argument("name", type=click.Choice(PROCESSES))
 @click.option("--control-host", default=LOOPBACK, show_default=True, help="Where the control API listens.")
 @click.option("--control-port", type=click.IntRange(1, 65535), default=9000, show_default=True)
 def serve(*, name: str, control_host: str, control_port: int) -> None:

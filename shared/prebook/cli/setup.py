@@ -11,7 +11,7 @@ from prebook.cli import interruption
 from prebook.cli.setting_up import Access, set_up
 from prebook.cli.telling import examples, say
 from prebook.cli.variables import told
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import places
 from prebook.runtime.stack.trouble import Trouble
 
@@ -53,12 +53,12 @@ def setup() -> None:
 
 
 def _passwords(text: str) -> dict[str, str]:
-    remedy = f"give an object with a password for each of {', '.join(SERVICES)}"
+    remedy = f"give an object with a password for each of {', '.join(PROCESSES)}"
     try:
         passwords = msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
         raise Trouble(f"PREBOOK_ROLE_PASSWORDS: {error}", remedy) from error
-    if missing := set(SERVICES) - set(passwords):
+    if missing := set(PROCESSES) - set(passwords):
         raise Trouble(f"PREBOOK_ROLE_PASSWORDS has none for {', '.join(sorted(missing))}", remedy)
     return passwords
 

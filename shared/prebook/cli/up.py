@@ -11,7 +11,7 @@ from prebook.cli.interruption import Interrupted
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
 from prebook.cli.whereabouts import Whereabouts
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import places
 from prebook.runtime.stack.ports import claim
 
@@ -43,7 +43,7 @@ def up(*, no_override: bool, port_base: int, seed: int, log_level: str, as_json:
     The data lives as long as this command does. For data that stays, give parts of your own: PREBOOK_STACK=external
     with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL, or use `docker compose up`.
     """
-    wanted = range(port_base, port_base + len(SERVICES) + 1)
+    wanted = range(port_base, port_base + len(PROCESSES) + 1)
     ports = claim(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
     terms = Terms(ports=ports, allow_plan_override=not no_override, seed=seed, log_level=log_level)
     with contextlib.suppress(Interrupted):

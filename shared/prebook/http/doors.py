@@ -9,6 +9,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
+from prebook.contracts.replays import Admission
 from prebook.coupling.async_api import Callback
 from prebook.coupling.inlets import Doors, NoAnswerInTime, must_be
 from prebook.flows import FLOWS
@@ -56,7 +57,13 @@ def doors(service: str, way_in: Doors, policies: Policies, secrets: Sequence[str
             raise Problem(401, "forged", f"{error}; sign the body with the shared secret") from None
         await way_in.message(_answer_of(body, service, flow))
 
-    return [call, accept, operation, callback]
+    @get("/inbox/{message_id:str}", include_in_schema=False)
+    async def inbox(message_id: FromPath[str]) -> Admission:
+        if not (admitted_at := await way_in.endpoint.admitted_at(message_id)):
+            raise Problem(404, "not_admitted", "no such message has had its effect here, as far as we remember")
+        return Admission(admitted_at=admitted_at)
+
+    return [call, accept, operation, callback, inbox]
 
 
 async def _request_of(request: Request[Any, Any, Any], service: str, flow: FromPath[str]) -> Envelope:

@@ -88,6 +88,11 @@ class Endpoint(Generic[U]):
         async with self._begin() as work:
             return await work.answer_to(request_id)
 
+    async def admitted_at(self, message_id: str) -> datetime | None:
+        """When a message had its effect here; None where it had none that we remember."""
+        async with self._begin() as work:
+            return await work.admitted_at(message_id)
+
     async def dispatch(self, envelope: Envelope) -> None:
         """Send what the outbox holds. Raises Unreachable (try later) or Undeliverable (never)."""
         channel, began = self.channels[envelope.coupling], time.perf_counter()

@@ -47,8 +47,13 @@ class Envelope:
         return Coupling.ONE_WAY if self.kind is Kind.FACT else self.plan[self.flow]
 
     def answered(self, body: Message, *, source: str, at: datetime) -> Self:
-        """The answer to this request. Its id is derived, so only the first of two answers takes effect."""
-        return replace(self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1)
+        """The answer to this request. Its id is derived, so only the first of two answers takes effect.
+
+        What is noted of the request's own way is no part of it.
+        """
+        return replace(
+            self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1, extra={}
+        )
 
     def returning_to(self, address: str) -> Self:
         return replace(self, reply_to=address)

@@ -34,6 +34,10 @@ class UnitOfWork(Protocol):
         """Note the envelope in the inbox, and an answer as arrived; False if it has already had its effect."""
         ...
 
+    async def admitted_at(self, message_id: str) -> datetime | None:
+        """When a message was admitted; None where it was not, or so long ago that it is forgotten."""
+        ...
+
     async def owe(self, request: Envelope) -> None:
         """Remember this request as unanswered, so that a later step can answer it."""
         ...

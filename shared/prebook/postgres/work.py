@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import TextClause, text
@@ -23,6 +24,7 @@ ADMIT_ANSWER = text("""
     WITH heard AS (DELETE FROM awaited WHERE request_id = :request_id)
     INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
     ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
+ADMITTED_AT = text("SELECT received_at FROM inbox WHERE message_id = :id")
 QUESTION = text("""
     SELECT request FROM inbox
     WHERE conversation = :conversation AND flow = :flow AND request IS NOT NULL AND answer IS NULL LIMIT 1""")
@@ -67,6 +69,10 @@ class SqlWork:
         if envelope.kind is Kind.ANSWER:
             return bool(await self._scalar(ADMIT_ANSWER, request_id=envelope.id.removesuffix(".answer"), **row))
         return bool(await self._scalar(ADMIT, **row))
+
+    async def admitted_at(self, message_id: str) -> datetime | None:
+        at: datetime | None = await self._scalar(ADMITTED_AT, id=message_id)
+        return at
 
     async def owe(self, request: Envelope) -> None:
         self._owed.append(request)

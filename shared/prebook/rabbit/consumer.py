@@ -12,8 +12,10 @@ from aiormq import Channel as RawChannel
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
+from prebook.messaging.parking import CAUSE, ERROR, EXCHANGE, FAILED_AT, KEY, STACK, stack_digest
 from prebook.messaging.policy import Policies
 from prebook.messaging.recovery import decide
 from prebook.messaging.telemetry import Watch
@@ -115,8 +117,8 @@ class RabbitConsumer:
         self, queue: str, message: AbstractIncomingMessage, wire: Wire, cause: str, error: Exception
     ) -> None:
         self._watch.parked(wire.headers.get("prebook-flow", "unknown"), cause)
-        text = spelled(error)
-        headers = {**_marked(wire, message).headers, "prebook-x-cause": cause, "prebook-x-error": text}
+        why = {CAUSE: cause, ERROR: spelled(error), STACK: stack_digest(error)}
+        headers = {**_marked(wire, message).headers, **why}
         await self._moved(message, addresses.PARKING, queue, Wire(headers, wire.body))
 
     async def _moved(self, message: AbstractIncomingMessage, exchange: str, queue: str, wire: Wire) -> None:
@@ -131,9 +133,9 @@ class RabbitConsumer:
 
 
 def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
-    """Where it was first published to, so that a replay can send it there again."""
-    origin = {"prebook-x-exchange": message.exchange or "", "prebook-x-key": message.routing_key or ""}
-    return Wire({**origin, **wire.headers}, wire.body)
+    """Where it was first published to, so that a replay can send it there again, and when it first failed."""
+    first = {EXCHANGE: message.exchange or "", KEY: message.routing_key or "", FAILED_AT: utc_now().isoformat()}
+    return Wire({**first, **wire.headers}, wire.body)
 
 
 def _raw(channel: object) -> RawChannel:

@@ -33,7 +33,7 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.loops import every, for_ever
-from prebook.runtime.service import Running, Service
+from prebook.runtime.service import KEEP_INBOX_S, Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load
 from prebook.runtime.telemetry import Metrics, Telemetry
 
@@ -42,8 +42,8 @@ log = structlog.get_logger()
 
 SHUTDOWN_S = 10
 PURGE_EVERY_S, LAG_EVERY_S = 30.0, 0.5
-KEEP_OUTBOX_S, KEEP_INBOX_S = 24 * 3600.0, 7 * 24 * 3600.0
-"""Inbox rows outlive every redelivery and replay; what was sent may be looked at for a day."""
+KEEP_OUTBOX_S = 24 * 3600.0
+"""What was sent may be looked at for a day."""
 
 
 class Process(Generic[W]):
@@ -77,6 +77,7 @@ class Process(Generic[W]):
         )
         running = Running(endpoint, begin, settings, policies)
         own = service.api(running) if service.api else []
+        self.beside = service.beside(running, Outside(self.publisher, self.http)) if service.beside else Beside()
         self.app = application(
             name,
             [*own, *doors(name, way_in, policies, settings.callback_secrets)],
@@ -90,6 +91,7 @@ class Process(Generic[W]):
 
     async def missing(self) -> Mapping[str, str]:
         links = {"broker (publishing)": self.publisher.link, "broker (consuming)": self.consumer.link}
+        links |= self.beside.links
         lacks = {part: "no connection yet, or lost" for part, link in links.items() if not link.up.is_set()}
         try:
             async with asyncio.timeout(2), self.engine.connect() as connection:
@@ -115,6 +117,7 @@ class Process(Generic[W]):
             "poller": self.poller.run,
             "purge": lambda: every(PURGE_EVERY_S, self._purge),
             "lag": self._watch_loop,
+            **self.beside.loops,
         }
         tasks = {name: asyncio.create_task(for_ever(name, run)) for name, run in loops.items()}
         try:
@@ -125,7 +128,11 @@ class Process(Generic[W]):
     async def _stop(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, finish, hand over what was staged, then let go of broker and database."""
         await self.consumer.stop()
-        for names in (("deadlines", "poller", "consumer"), ("relay", "wakeup", "purge", "lag"), ("publisher",)):
+        for names in (
+            (*self.beside.loops, "deadlines", "poller", "consumer"),
+            ("relay", "wakeup", "purge", "lag"),
+            ("publisher",),
+        ):
             await _cancelled([tasks[name] for name in names])
         await self.http.close()
         await self.engine.dispose()

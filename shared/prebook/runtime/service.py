@@ -1,21 +1,25 @@
 """What a service gives and gets: the value that each app.py declares, and what its API may use."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from prebook.coupling.ports import Http, Publisher
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
 from prebook.postgres.work import SqlWork
+from prebook.rabbit.link import Link
 from prebook.runtime.settings import Settings
 
 U = TypeVar("U", bound=UnitOfWork)
 W = TypeVar("W", bound=SqlWork)
+KEEP_INBOX_S = 7 * 24 * 3600.0
+"""Inbox rows outlive every redelivery and replay."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,22 @@ Api = Callable[[Running[Any]], Sequence[ControllerRouterHandler]]
 
 
 @dataclass(frozen=True)
+class Outside:
+    """The process's own ways out, for work that is no step of a conversation."""
+
+    publisher: Publisher
+    http: Http
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Work of one service's own, beside the common loops. ``links``: what it is not ready without."""
+
+    loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Service(Generic[W]):
     """What makes one service different from another."""
 
@@ -39,3 +59,4 @@ class Service(Generic[W]):
     handlers: Callable[[Settings], Handlers[W]]
     work: Callable[[AsyncConnection], W]
     api: Api | None = None
+    beside: Callable[[Running[Any], Outside], Beside] | None = None

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from prebook.contracts.message import Message
-from prebook.flows import ANNOUNCEMENTS, FLOWS
+from prebook.flows import ANNOUNCEMENTS, FLOWS, SERVICES
 from prebook.messaging.codec import BODIES, type_of
 from prebook.patterns import addresses
 from prebook.topology.headers import HEADERS
@@ -21,8 +21,8 @@ CARRIERS = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
 
 def document(topology: Topology) -> Json:
     """Channels are routing keys to send to and queues to receive from; operations are each service's."""
-    sent = sorted(grant for grant in topology.grants if grant.exchange in CARRIERS)
-    taken = topology.consumed()
+    sent = sorted(g for g in topology.grants if g.exchange in CARRIERS and g.service in SERVICES)
+    taken = [queue for queue in topology.consumed() if queue.consumer in SERVICES]
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -7,6 +7,7 @@ dead-letter routing key is one value and a queue has one policy, so each queue h
 import re
 from collections.abc import Iterable
 
+from prebook.flows import OPERATIONS
 from prebook.patterns import addresses
 from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
 
@@ -21,13 +22,15 @@ ARCHIVE_BYTES = 1_000_000_000
 ARCHIVE_SEGMENT_BYTES = 50_000_000
 """Retention removes whole segments only."""
 
-PARKED = Queue(addresses.PARKED_QUEUE)
+PARKED = Queue(addresses.PARKED_QUEUE, consumer=OPERATIONS)
+RESENT = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
+"""Where a parked message may be sent again as it was at first."""
 
 
 def with_recovery(flowing: Topology, backoffs: Iterable[float]) -> Topology:
     """``backoffs`` in seconds: one rung for each."""
     pauses = sorted(set(backoffs))
-    whole = flowing | _parking() | _archive_limits(flowing)
+    whole = flowing | _parking() | _replayed(flowing) | _archive_limits(flowing)
     for pause in pauses:
         whole |= _rung(pause)
     for queue in flowing.consumed():
@@ -69,6 +72,13 @@ def _parking() -> Topology:
     """Without a length limit: what cannot be parked would be stuck unseen where it came from."""
     limits = arguments(delivery_limit=NO_DELIVERY_LIMIT)
     return _caught(addresses.PARKING, PARKED, limits)
+
+
+def _replayed(flowing: Topology) -> Topology:
+    """Operations may say again what anybody may say, and give any queue back what came from it."""
+    again = (Grant(OPERATIONS, g.exchange, g.key) for g in flowing.grants if g.exchange in RESENT)
+    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.name) for queue in flowing.consumed())
+    return Topology(grants=frozenset({*again, *back}))
 
 
 def _caught(exchange: str, queue: Queue, limits: Arguments) -> Topology:

@@ -1,0 +1,1 @@
+"""Operations: takes parked messages in, tells about them, and sends them again."""

@@ -1,0 +1,1 @@
+"""Pure decisions about parked messages and replays."""

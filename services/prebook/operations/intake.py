@@ -1,0 +1,48 @@
+"""Takes parked messages in, each in one transaction."""
+
+from datetime import datetime
+
+import structlog
+
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.endpoint import utc_now
+from prebook.messaging.failures import spelled
+from prebook.messaging.parking import Parcel
+from prebook.messaging.unit_of_work import Begin
+from prebook.operations.decisions.intake import Noted, bare, noted
+from prebook.operations.store import OperationsWork
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Raises Unreachable while the database is away, and nothing because of what a message looks like."""
+
+    def __init__(self, begin: Begin[OperationsWork]) -> None:
+        self._begin = begin
+
+    async def take(self, parcel: Parcel) -> None:
+        now = utc_now()
+        try:
+            note = noted(parcel, now)
+            await self._keep(note)
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - what we fail to read is kept all the same
+            await self._keep(self._unread(parcel, now, error))
+
+    async def _keep(self, note: Noted) -> None:
+        async with self._begin() as work:
+            is_new = await work.take_in(note)
+        log.info(
+            "taken in" if is_new else "known",
+            queue=note.queue,
+            cause=note.cause,
+            message_id=note.message_id,
+            conversation=note.conversation,
+            trace_id=note.trace_id,
+        )
+
+    def _unread(self, parcel: Parcel, now: datetime, error: Exception) -> Noted:
+        log.error("not understood", queue=parcel.queue, error=spelled(error))
+        return bare(parcel, now, spelled(error))

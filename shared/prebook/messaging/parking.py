@@ -1,0 +1,51 @@
+"""What a message carries when it is set aside and when it is sent again, and what the parking hands on."""
+
+import hashlib
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+CAUSE, ERROR = "prebook-x-cause", "prebook-x-error"
+STACK = "prebook-x-stack"
+"""Digest of where the error was raised."""
+EXCHANGE, KEY = "prebook-x-exchange", "prebook-x-key"
+"""Where it was first published to, so that a replay can send it there again."""
+FAILED_AT = "prebook-x-failed-at"
+"""When it failed for the first time."""
+REPLAY, PARKED = "prebook-x-replay", "prebook-x-parked"
+"""The replay that sent it again, and the number that it has at operations."""
+MARKS = frozenset({CAUSE, ERROR, STACK, EXCHANGE, KEY, FAILED_AT, REPLAY, PARKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What the broker notes when it dead-letters by itself: a consumer that crashed too often, say."""
+
+    queue: str
+    exchange: str
+    key: str
+    reason: str
+    count: int
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message as it lies in the parking: whatever it is, it can be told."""
+
+    queue: str
+    """Where it could not be handled."""
+    headers: Mapping[str, str]
+    body: bytes
+    deaths: tuple[Death, ...] = ()
+    """The newest first."""
+    set_aside_at: datetime | None = None
+    """Seconds are all that the broker's format holds."""
+
+
+def stack_digest(error: BaseException) -> str:
+    """The same for errors of one type that came the same way through our own code, whatever their text."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/prebook/" in frame.filename]
+    way = "\n".join(f"{frame.filename.rpartition('/prebook/')[2]}:{frame.name}:{frame.lineno}" for frame in frames)
+    return hashlib.sha256(f"{type(error).__qualname__}\n{way}".encode()).hexdigest()[:12]

@@ -1,0 +1,35 @@
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.operations.sql import OperationsSql
+from prebook.postgres.engine import engine_for
+from prebook.postgres.work import units_of_work
+from tests.matching.database import migrated
+from tests.operations.parcels import Begin
+
+TABLES = "replay_item, replay, note, version, parking, parked"
+
+
+@pytest.fixture(scope="session")
+def operations_url() -> Iterator[str]:
+    with migrated("operations") as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(operations_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's own engine, on empty tables."""
+    engine = engine_for("operations", operations_url)
+    async with engine.begin() as connection:
+        for table in TABLES.split(", "):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of tables
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def begin(engine: AsyncEngine) -> Begin:
+    return units_of_work(engine, OperationsSql)

@@ -1,0 +1,114 @@
+"""Receivers of replayed messages, and operations' HTTP, without sockets."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from litestar import Litestar
+
+from prebook.coupling.ports import Publisher
+from prebook.http.app import application
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.codec import Wire
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.parking import Parcel
+from prebook.operations import api, replays_api
+from prebook.operations.decisions.intake import noted
+from prebook.operations.replaying import Replaying, Ways
+from prebook.patterns import addresses
+from prebook.runtime.service import Running
+from tests.operations.parcels import QUEUE, Begin
+from tests.world import settings
+
+ALLOWED = {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}
+WEEK_S = 7 * 24 * 3600.0
+
+
+class Receivers(Publisher):
+    """All services, their queues and their inboxes. ``failing`` ids are parked again, ``lost`` ones never heard of."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+        self.inbox: dict[str, datetime] = {}
+        self.heard: list[Wire] = []
+        self.addresses: list[tuple[str, str]] = []
+        self.failing: set[str] = set()
+        self.lost: set[str] = set()
+        self.cause = "attempts_used_up"
+        self.is_down, self.routes = False, True
+
+    async def publish(self, exchange: str, key: str, wire: Wire, *, expires_at: datetime | None = None) -> None:
+        if self.is_down:
+            raise Unreachable("the broker is down")
+        if not self.routes:
+            raise Undeliverable("no queue")
+        self.heard.append(wire)
+        self.addresses.append((exchange, key))
+        if wire.headers["ce-id"] not in self.lost:
+            await self.handle(wire)
+
+    async def handle(self, wire: Wire) -> None:
+        """Park it or let it have its one effect."""
+        if wire.headers["ce-id"] not in self.failing:
+            self.inbox.setdefault(wire.headers["ce-id"], datetime.now(UTC))
+            return
+        why = {
+            "prebook-x-cause": self.cause,
+            "prebook-x-error": "ProgrammingError: again",
+            "prebook-attempt": "5",
+        }
+        async with self._begin() as work:
+            await work.take_in(noted(Parcel(QUEUE, {**wire.headers, **why}, wire.body), datetime.now(UTC)))
+
+    async def admitted(self, service: str, message_id: str) -> datetime | None:
+        assert service == "pricing"
+        return self.inbox.get(message_id)
+
+    @property
+    def ids(self) -> list[str]:
+        return [wire.headers["ce-id"] for wire in self.heard]
+
+    def replaying(self, holder: str = "me") -> Replaying:
+        return Replaying(self._begin, Ways(self, self.admitted, ALLOWED), holder)
+
+
+async def until_over(replaying: Replaying, steps: int = 100) -> None:
+    """Until no replay is under way."""
+    for _ in range(steps):
+        if await replaying.step() is None:
+            return
+    raise AssertionError(f"not over after {steps} steps")
+
+
+@asynccontextmanager
+async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of operations' HTTP."""
+    endpoint: Endpoint[Any] = Endpoint("operations", _none(), begin, {}, {})
+    running = Running(endpoint, begin, settings(), {})
+    routes = [*api.routes(running), *replays_api.routes(running, queues={QUEUE}, remembered_s=WEEK_S)]
+    app: Any = application(
+        "operations", routes, missing=_nothing_missing, scraped=_nothing, lifespan=_no_lifespan
+    )  # httpx wants wider types of scope and events than Litestar declares
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
+        yield client
+
+
+def _none() -> Any:
+    from prebook.messaging.outcome import Handlers
+
+    return Handlers()
+
+
+async def _nothing_missing() -> Mapping[str, str]:
+    return {}
+
+
+async def _nothing() -> None:
+    return None
+
+
+@asynccontextmanager
+async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
+    yield

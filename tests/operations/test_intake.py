@@ -1,0 +1,86 @@
+"""Whatever lies in the parking can be told."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebook.messaging.parking import Death, Parcel
+from prebook.operations.decisions.grouping import group_of, shape
+from prebook.operations.decisions.intake import bare, fingerprint, noted
+from tests.operations.parcels import NOW, QUEUE, headers, parcel
+
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
+ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
+ANY_DEATH = st.builds(Death, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**6), ANY_TIME)
+NAMES = st.sampled_from([*headers(), "prebook-x-replay", "prebook-x-parked", "prebook-x-failed-at"])
+ANY_PARCEL = st.builds(
+    Parcel,
+    ANY_TEXT,
+    st.dictionaries(NAMES | ANY_TEXT, ANY_TEXT, max_size=8),
+    st.binary(max_size=50),
+    st.lists(ANY_DEATH, max_size=3).map(tuple),
+    ANY_TIME,
+)
+
+
+@given(ANY_PARCEL)
+def test_anything_can_be_noted_in_columns_of_bounded_text(parcel: Parcel) -> None:
+    for note in (noted(parcel, NOW), bare(parcel, NOW, "why\x00")):
+        searched = (note.queue, note.cause, note.error_type, note.type, note.flow, note.message_id, note.conversation)
+        assert all(text.isascii() and len(text) <= 201 for text in searched)
+        told = [note.queue, note.exchange, note.key, note.cause, note.error, *note.headers, *note.headers.values()]
+        assert not [text for text in told if "\x00" in text]
+        assert [text.encode() for text in told]
+        assert note.first_failed_at <= note.last_failed_at <= NOW
+        assert note.payload == parcel.body
+
+
+@given(ANY_PARCEL)
+def test_the_same_parking_is_known_again(parcel: Parcel) -> None:
+    once, again = noted(parcel, NOW), noted(parcel, NOW)
+    assert (once.fingerprint, once.event) == (again.fingerprint, again.event)
+
+
+def test_how_it_travelled_is_no_part_of_what_it_says() -> None:
+    first = parcel()
+    later = {**first.headers, "prebook-attempt": "2", "x-death": "[]", "prebook-x-cause": "other"}
+    assert fingerprint(replace(first, headers=later)) == fingerprint(first)
+    for other in (parcel(body=b"{ }"), parcel(queue="pricing.events.quote_fare"), parcel(ce_id="other")):
+        assert fingerprint(other) != fingerprint(first)
+
+
+def test_parked_by_its_consumer() -> None:
+    note = noted(parcel(prebook_x_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1))
+    assert (note.cause, note.error_type, note.attempts) == ("attempts_used_up", "ProgrammingError", 5)
+    assert (note.exchange, note.key, note.queue) == ("prebook.requests", "quote_fare", QUEUE)
+    assert (note.message_id, note.conversation, note.trace_id) == ("b1.quote_fare", "b1", f"{1:032x}")
+    assert note.last_failed_at - note.first_failed_at == timedelta(seconds=11)
+
+
+def test_dead_lettered_by_the_broker_after_crashes() -> None:
+    said = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
+    died = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
+    crash = Death(QUEUE, "prebook.redeliver", QUEUE, "delivery_limit", 1, died)
+    first = Death("prebook.delay.200", "prebook.requests", "quote_fare", "expired", 2, died - timedelta(seconds=3))
+    note = noted(Parcel(QUEUE, said, b"{}", (crash, first), NOW), NOW)
+    assert note.cause == "dead_lettered"
+    assert "delivery_limit" in note.error
+    assert (note.exchange, note.key) == ("prebook.requests", "quote_fare")
+    assert note.last_failed_at == died
+
+
+def test_a_group_is_one_cause_at_one_place_whatever_varies_in_its_words() -> None:
+    def group(**changes: str) -> str:
+        return group_of(**{"queue": QUEUE, "type_": "t", "cause": "c", "error": "E: no 'b1' in 3 s", **changes})
+
+    assert group() == group(error="E: no 'b2' in 44 s")
+    assert group(stack="abc") == group(stack="abc", error="E: something else")
+    others = [group(queue="q"), group(type_="u"), group(cause="d"), group(error="F: no 'b1' in 3 s"), group(stack="x")]
+    assert len({group(), *others}) == 6
+
+
+@given(st.text(max_size=60), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_numbers_do_not_part_groups(text: str, one: int, other: int) -> None:
+    assert shape(f"{text} {one} s") == shape(f"{text} {other} s")

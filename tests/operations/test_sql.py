@@ -1,0 +1,146 @@
+"""Parked messages on a real PostgreSQL."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.contracts.operations import Filter, ParkedState, Selection
+from prebook.messaging.parking import Parcel
+from prebook.operations.decisions.intake import bare, noted
+from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
+
+ROWS, WITHIN_S = 10_000, 1.0
+STATES = (ParkedState.PARKED, ParkedState.REPLAYING)
+FIRST = 2**63 - 1
+
+
+async def test_a_parking_that_is_handed_over_twice_is_one(begin: Begin) -> None:
+    async with begin() as work:
+        told = [await work.take_in(noted(parcel(), NOW)) for _ in range(3)]
+        (line,) = await work.lines(STATES, Filter(), FIRST, 10)
+    assert told == [True, False, False]
+    assert (line.parkings, line.state) == (1, ParkedState.PARKED)
+
+
+async def test_the_same_message_parked_once_more_is_one_row_that_counts(begin: Begin) -> None:
+    (parked_id,) = await taken_in(begin, parcel())
+    again = replace(parcel(prebook_x_cause="bad_json"), set_aside_at=NOW.replace(minute=1))
+    await taken_in(begin, again, now=NOW.replace(minute=2))
+    async with begin() as work:
+        found = await work.view(parked_id)
+    assert found is not None
+    assert (found.line.parkings, found.line.cause) == (2, "bad_json")
+    assert [p.cause for p in found.parkings] == ["attempts_used_up", "bad_json"]
+    assert found.line.first_failed_at < found.line.last_failed_at
+
+
+async def test_what_was_discarded_is_seen_again_when_it_fails_again(begin: Begin) -> None:
+    ids = await taken_in(begin, parcel(1), parcel(2))
+    async with begin() as work:
+        changed = await work.discard(Selection(where=Filter(cause="attempts_used_up")), "not wanted")
+        assert list(changed.ids) == ids
+    later = replace(parcel(1), set_aside_at=NOW.replace(minute=1))
+    await taken_in(begin, later, now=NOW.replace(minute=2))
+    (new,) = await taken_in(begin, parcel(3))
+    async with begin() as work:
+        lines = await work.lines(STATES, Filter(), FIRST, 10)
+    assert [line.id for line in lines] == [new, ids[0]], "the discard holds for what was there then"
+
+
+async def test_a_discard_can_be_taken_back(begin: Begin) -> None:
+    (parked_id,) = await taken_in(begin, parcel())
+    only = Selection(ids=(parked_id,))
+    async with begin() as work:
+        assert (await work.restore(only)).ids == ()
+        assert (await work.discard(only, "why")).ids == (parked_id,)
+        assert (await work.discard(only, "again")).ids == ()
+        found = await work.view(parked_id)
+        assert found is not None
+        assert (found.line.state, found.line.reason) == (ParkedState.DISCARDED, "why")
+        assert (await work.restore(only)).ids == (parked_id,)
+        found = await work.view(parked_id)
+        assert found is not None
+        assert (found.line.state, found.line.reason) == (ParkedState.PARKED, "")
+
+
+async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
+    (parked_id,) = await taken_in(begin, parcel(body=b"\xff\x00"))
+    async with begin() as work:
+        assert await work.edit(parked_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
+        assert await work.edit(parked_id, {}, b"[]", "wrong body") == 2
+        found = await work.view(parked_id)
+    assert found is not None
+    assert (found.payload.base64, found.headers["ce-id"]) == ("/wA=", "b1.quote_fare")
+    first, second = found.versions
+    assert (first.payload.text, second.payload.text) == ("{}", "[]")
+    assert first.headers["ce-id"] == second.headers["ce-id"] == "other"
+    assert "traceparent" not in first.headers
+    assert found.line.version == 2
+
+
+async def test_odd_text_and_large_payloads_are_kept(begin: Begin) -> None:
+    odd = Parcel("q\x00", {"h\x00": "v\x00\ud800", "ce-type": "\u2028" * 3000}, b"\x00" * (1 << 20))
+    (parked_id,) = await taken_in(begin, odd)
+    async with begin() as work:
+        assert await work.take_in(bare(replace(odd, body=b"other"), NOW, "why"))
+        found = await work.view(parked_id)
+    assert found is not None
+    assert found.line.payload_bytes == 1 << 20
+    assert not found.payload_cut
+
+
+async def test_filters_and_pages(begin: Begin) -> None:
+    ids = await taken_in(begin, *(parcel(n, prebook_x_cause="even" if n % 2 == 0 else "odd") for n in range(1, 8)))
+    async with begin() as work:
+        first = await work.lines(STATES, Filter(cause="odd"), FIRST, 2)
+        rest = await work.lines(STATES, Filter(cause="odd"), first[-1].id, 10)
+        one = await work.lines(STATES, Filter(conversation="b3", queue=QUEUE, type="prebook.quote_fare.v1"), FIRST, 9)
+    assert [line.id for line in (*first, *rest)] == [i for i, n in zip(ids, range(1, 8), strict=True) if n % 2][::-1]
+    assert [line.message_id for line in one] == ["b3.quote_fare"]
+
+
+async def test_ten_thousand_rows_are_grouped_within_a_second(
+    begin: Begin, engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill = text("""
+        INSERT INTO parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind, type,
+            message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
+            headers)
+        SELECT n::text, 'q' || n % 4, 'x', 'k', 'c' || n % 5, 'E', 'E: ' || n, md5((n % 20)::text), 'f', 'request', 't',
+            'm' || n, 'b' || n, '', 5, now() - make_interval(secs => n), now(), decode(repeat('ab', 500), 'hex'), 500,
+            '{}' FROM generate_series(1, :rows) n""")
+    async with engine.begin() as connection:
+        await connection.execute(fill, {"rows": ROWS})
+    began = time.monotonic()
+    async with begin() as work:
+        found = await work.groups(ParkedState.PARKED)
+    took = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\n{ROWS} parked messages in {len(found.groups)} groups within {took * 1000:.0f} ms")  # noqa: T201
+    assert (len(found.groups), found.messages) == (20, ROWS)
+    assert took < WITHIN_S
+
+
+async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begin: Begin, engine: AsyncEngine) -> None:
+    (parked_id,) = await taken_in(begin, parcel())
+    async with begin() as work:
+        for replay in ("a", "b"):
+            await work._run(
+                text("INSERT INTO replay (id, refused, keep_going, force) VALUES (:id, '[]', false, false)"), id=replay
+            )
+    item = text("""
+        INSERT INTO replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)
+        VALUES (:replay, :id, 1, 'l', 'q', 'm', 0, false)""")
+    async with engine.begin() as connection:
+        await connection.execute(item, {"replay": "a", "id": parked_id})
+    with pytest.raises(IntegrityError, match="replay_item_live"):
+        async with engine.begin() as connection:
+            await connection.execute(item, {"replay": "b", "id": parked_id})
+
+
+def test_examples_differ() -> None:
+    assert headers(1)["ce-id"] != headers(2)["ce-id"]
