@@ -22,8 +22,10 @@ async def staged(database: MemoryDatabase, *ids: str, lane: str = "broker", expi
 
 
 @asynccontextmanager
-async def running(database: MemoryDatabase, send: Callable[[Claimed], Awaitable[None]]) -> AsyncIterator[Relay]:
-    relay = Relay(database, send, Unwatched())
+async def running(
+    database: MemoryDatabase, send: Callable[[Claimed], Awaitable[None]], most_refusals: int = 3
+) -> AsyncIterator[Relay]:
+    relay = Relay(database, send, Unwatched(), most_refusals=most_refusals)
     task = asyncio.create_task(relay.run())
     try:
         yield relay
@@ -32,14 +34,14 @@ async def running(database: MemoryDatabase, send: Callable[[Claimed], Awaitable[
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def woken_until_sent(relay: Relay, database: MemoryDatabase) -> None:
+async def woken_until(relay: Relay, database: MemoryDatabase, state: str) -> None:
     """Without waiting for the poll to come round to the row's next try."""
 
-    def sent() -> bool:
+    def reached() -> bool:
         relay.wake()
-        return states(database) == {"m1": "sent"}
+        return states(database) == {"m1": state}
 
-    await becomes(sent)
+    await becomes(reached)
 
 
 def states(database: MemoryDatabase) -> dict[str, str]:
@@ -82,23 +84,38 @@ async def test_what_cannot_be_sent_now_is_sent_later() -> None:
 
     await staged(database, "m1")
     async with running(database, send) as relay:
-        await woken_until_sent(relay, database)
+        await woken_until(relay, database, "sent")
 
     assert tries == ["m1"] * 3
     assert database.tables.outbox["m1"].failures == 2
 
 
 async def test_what_can_never_be_sent_ends_in_a_named_state() -> None:
-    database = MemoryDatabase(None)
+    database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(_: Claimed) -> None:
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
         raise Undeliverable("routes to no queue")
 
     await staged(database, "m1")
-    async with running(database, send):
-        await becomes(lambda: states(database) == {"m1": "undeliverable"})
+    async with running(database, send, most_refusals=3) as relay:
+        await woken_until(relay, database, "undeliverable")
 
-    assert database.tables.outbox["m1"].error == "routes to no queue"
+    assert database.tables.outbox["m1"].error == "Undeliverable: routes to no queue"
+    assert len(tries) == 3
+
+
+async def test_a_broker_that_has_not_its_queues_back_yet_is_given_time() -> None:
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) < 3:
+            raise Undeliverable("routes to no queue")
+
+    await staged(database, "m1")
+    async with running(database, send, most_refusals=4) as relay:
+        await woken_until(relay, database, "sent")
 
 
 async def test_what_nobody_waits_for_is_not_sent() -> None:
@@ -142,6 +159,6 @@ async def test_a_cancelled_send_that_nobody_asked_for_does_not_end_the_relay() -
 
     await staged(database, "m1")
     async with running(database, send) as relay:
-        await woken_until_sent(relay, database)
+        await woken_until(relay, database, "sent")
 
     assert len(tries) == 2

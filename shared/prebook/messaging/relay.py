@@ -24,14 +24,18 @@ SEND_TIMEOUT_S = 15.0
 POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
 
+MOST_REFUSALS = 12
+"""What is refused for good is tried so often, within about a quarter of a minute, before it is given up: a broker that
+starts takes connections before it has its queues back, and calls everything unroutable meanwhile."""
+
 Send = Callable[[Claimed], Awaitable[None]]
 
 
 class Relay:
     """Runs until cancelled. ``wake`` tells it that rows were committed."""
 
-    def __init__(self, outbox: Outbox, send: Send, watch: Watch) -> None:
-        self._outbox, self._send, self._watch = outbox, send, watch
+    def __init__(self, outbox: Outbox, send: Send, watch: Watch, *, most_refusals: int = MOST_REFUSALS) -> None:
+        self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
@@ -97,17 +101,18 @@ class Relay:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(row)
-        except Undeliverable as failure:
-            why = str(failure)
-            await _noted(lambda: self._outbox.give_up(row, "undeliverable", why))
-            self._watch.unsent(row.envelope, failure)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
-            error, pause_s = spelled(failure), _pause(row, failure)
-            await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
-            self._watch.unsent(row.envelope, failure)
+            await self._unsent(row, failure)
+            return False
+        return True
+
+    async def _unsent(self, row: Claimed, failure: Exception) -> None:
+        self._watch.unsent(row.envelope, failure)
+        error, pause_s = spelled(failure), _pause(row, failure)
+        if isinstance(failure, Undeliverable) and row.failures + 1 >= self._most_refusals:
+            await _noted(lambda: self._outbox.give_up(row, "undeliverable", error))
         else:
-            return True
-        return False
+            await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
 
     async def _drain(self) -> None:
         """Let what is under way end, so that a graceful stop sends nothing twice."""
