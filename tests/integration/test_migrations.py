@@ -44,7 +44,8 @@ STATE = (
         RETURNING id),
     r AS (INSERT INTO operations.replay (id, refused, keep_going, force) VALUES ('r', '[]', false, false)),
     v AS (
-        INSERT INTO operations.version (parked_id, number, reason, headers, payload) SELECT id, 1, 'r', '{}', '' FROM p),
+        INSERT INTO operations.version (parked_id, number, reason, headers, payload)
+        SELECT id, 1, 'r', '{}', '' FROM p),
     n AS (INSERT INTO operations.note (parked_id, text) SELECT id, 'n' FROM p),
     i AS (
         INSERT INTO operations.replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)

@@ -5,6 +5,7 @@ import rich_click as click
 from prebook.cli.doctor import doctor
 from prebook.cli.ledger import ledger
 from prebook.cli.load import demo, load
+from prebook.cli.parking import parking
 from prebook.cli.secrets import secrets
 from prebook.cli.serve import serve
 from prebook.cli.setup import ready, setup
@@ -17,7 +18,7 @@ EXAMPLES = examples(
     "prebook up                 the suite, until Ctrl-C",
     "prebook doctor             what this machine lacks, if anything",
 )
-COMMANDS = (demo, up, load, ledger, topology, doctor, serve, setup, secrets, ready)
+COMMANDS = (demo, up, load, ledger, parking, topology, doctor, serve, setup, secrets, ready)
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
