@@ -61,8 +61,8 @@ class ParkedPage(msgspec.Struct, frozen=True, kw_only=True):
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exactly one of the two: text where the bytes are UTF-8, else base64."""
 
-    text: Annotated[str, msgspec.Meta(max_length=131_072)] | None = None
-    base64: Annotated[str, msgspec.Meta(max_length=174_764)] | None = None
+    text: str | None = None
+    base64: str | None = None
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
