@@ -73,7 +73,7 @@ class Broker:
         return len(await self._lines()) >= count
 
     async def _lines(self) -> Sequence[ParkedLine]:
-        answer = await self._operations.get("/v1/parked", params={"limit": 1000, "state": "parked"})
+        answer = await self._operations.get("/v1/parked", params={"limit": 1000, "in_state": "parked"})
         return msgspec.json.decode(answer.content, type=ParkedPage).lines
 
     async def _view(self, parked_id: int) -> Heard:

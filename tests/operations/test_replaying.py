@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.contracts.operations import ParkedState
 from prebook.patterns import addresses
 from tests.operations.parcels import NOW, Begin, headers, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
@@ -35,8 +36,8 @@ async def told(client: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
 
 async def states(client: httpx.AsyncClient) -> list[str]:
     """Of all messages, the first one parked first."""
-    every = "state=parked&state=replaying&state=resolved&state=discarded&limit=1000"
-    return [line["state"] for line in (await client.get(f"/v1/parked?{every}")).json()["lines"]][::-1]
+    every = "&".join(f"in_state={state}" for state in ParkedState)
+    return [line["state"] for line in (await client.get(f"/v1/parked?{every}&limit=1000")).json()["lines"]][::-1]
 
 
 async def test_a_replay_grows_keeps_the_order_and_is_resolved_by_the_inbox(begin: Begin, receivers: Receivers) -> None:

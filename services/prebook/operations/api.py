@@ -36,10 +36,8 @@ LAST = 2**63 - 1
 NDJSON = "application/x-ndjson"
 PAGE, LARGEST_EDIT = 500, 512 * 1024
 Value = Annotated[str | None, QueryParameter(min_length=1, max_length=255, pattern="^[ -~]+$")]
-States = Annotated[
-    list[ParkedState] | None, QueryParameter(name="state", description="several: repeat it", max_items=4)
-]
-State = Annotated[ParkedState, QueryParameter(name="state")]
+States = Annotated[list[ParkedState] | None, QueryParameter(description="several: repeat it", max_items=4)]
+State = Annotated[ParkedState, QueryParameter()]
 After = Annotated[int, QueryParameter(ge=0, le=LAST, description="`next` of the page before")]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 ParkedId = Annotated[int, PathParameter(ge=1, le=LAST)]
@@ -60,11 +58,11 @@ def looking(running: Running[OperationsWork]) -> Sequence[ControllerRouterHandle
     @get("/v1/parked", summary="Parked messages, the newest first, in pages", responses=problems(400))
     async def parked(
         *,
-        states: States = None,
+        in_state: States = None,
         group: Value = None,
         cause: Value = None,
         queue: Value = None,
-        type_: Annotated[Value, QueryParameter(name="type")] = None,
+        type: Value = None,  # noqa: A002 - the name of the query parameter
         flow: Value = None,
         conversation: Value = None,
         message_id: Value = None,
@@ -75,18 +73,18 @@ def looking(running: Running[OperationsWork]) -> Sequence[ControllerRouterHandle
             group=group,
             cause=cause,
             queue=queue,
-            type=type_,
+            type=type,
             flow=flow,
             conversation=conversation,
             message_id=message_id,
         )
         async with running.begin() as work:
-            return page(await work.lines(states or OPEN, where, after or LAST, limit + 1), limit)
+            return page(await work.lines(in_state or OPEN, where, after or LAST, limit + 1), limit)
 
     @get("/v1/parked/groups", summary="How many failed in the same way at the same place", responses=problems(400))
-    async def groups(of: State = ParkedState.PARKED) -> Groups:
+    async def groups(in_state: State = ParkedState.PARKED) -> Groups:
         async with running.begin() as work:
-            return await work.groups(of)
+            return await work.groups(in_state)
 
     @get("/v1/parked/export", summary="All about each message, one JSON document a line", media_type=NDJSON)
     async def export() -> Stream:

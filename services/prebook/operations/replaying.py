@@ -24,7 +24,7 @@ from prebook.operations.store import Claimed, Flight, Landing, OperationsWork
 
 LEASE_S = 10.0
 AT_ONCE = 16
-"""Messages whose receivers are asked at a time."""
+"""Messages of a replay whose receivers are asked at a time."""
 IDLE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 0.05, 1.0
 UNCONFIRMED_AFTER_S = 900.0
 """Longer than any retry, and long enough to bring a receiver back."""
@@ -44,7 +44,6 @@ class Ways:
 class Replaying:
     def __init__(self, begin: Begin[OperationsWork], ways: Ways, holder: str) -> None:
         self._begin, self._ways, self._holder = begin, ways, holder
-        self._limit = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         pause = IDLE_S
@@ -57,12 +56,12 @@ class Replaying:
         """How many messages were sent or settled; None where no replay is under way."""
         async with self._begin() as work:
             claimed = await work.claim(self._holder, LEASE_S)
-        moved = [await self._advance(replay) for replay in claimed]
+        moved = await asyncio.gather(*(self._advance(replay) for replay in claimed))
         return sum(moved) if moved else None
 
     async def _advance(self, replay: Claimed) -> int:
-        flights = await self._taken_off(replay)
-        looked = await asyncio.gather(*(self._look(flight) for flight in flights))
+        flights, limit = await self._taken_off(replay), asyncio.Semaphore(AT_ONCE)
+        looked = await asyncio.gather(*(self._look(flight, limit) for flight in flights))
         landings = [found for found in looked if isinstance(found, Landing)]
         sent = [found for found in looked if isinstance(found, int)]
         async with self._begin() as work:
@@ -94,9 +93,9 @@ class Replaying:
         log.info("replay ended", replay=replay.id, state=over.value)
         return 1
 
-    async def _look(self, flight: Flight) -> Landing | int | None:
+    async def _look(self, flight: Flight, limit: asyncio.Semaphore) -> Landing | int | None:
         """A landing, the id of what has been sent just now, or None where nothing is known yet."""
-        async with self._limit:
+        async with limit:
             try:
                 service = flight.queue.partition(".")[0]
                 if admitted_at := await self._ways.admitted(service, flight.message_id):

@@ -34,8 +34,9 @@ FAILED_AGAIN = text("""
 PARKED = text("""
     UPDATE parked SET parkings = parkings + 1, cause = :cause, error_type = :error_type, error = :error,
         digest = :digest, attempts = :attempts, last_failed_at = greatest(last_failed_at, :last_failed_at),
-        state = CASE WHEN :of_replay THEN CASE state WHEN 'resolved' THEN state ELSE 'parked' END
-            WHEN state = 'replaying' THEN state ELSE 'parked' END
+        state = CASE WHEN :of_replay AND state = 'resolved' THEN state
+            WHEN EXISTS (SELECT FROM replay_item i WHERE i.parked_id = :id AND i.state IN ('requested', 'in_flight'))
+            THEN 'replaying' ELSE 'parked' END
     WHERE id = :id""")
 
 GROUPS = text("""

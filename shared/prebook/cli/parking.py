@@ -41,7 +41,7 @@ def parking() -> None:
 def list_(*, states: tuple[str, ...], limit: int, after: str, as_json: bool, **given: str) -> None:
     """Parked messages, the newest first."""
     narrowed = [(name, value) for name, value in given.items() if value]
-    query = [*narrowed, ("limit", limit), ("after", after), *(("state", state) for state in states)]
+    query = [*narrowed, ("limit", limit), ("after", after), *(("in_state", state) for state in states)]
     page = asked(ParkedPage, "GET", "/v1/parked", query=_several(query))
     if as_json:
         return click.echo(msgspec.json.encode(page))
@@ -56,7 +56,7 @@ def list_(*, states: tuple[str, ...], limit: int, after: str, as_json: bool, **g
 @as_json_option
 def groups(*, state: str, as_json: bool) -> None:
     """How many messages failed in the same way, at the same place."""
-    found = asked(Groups, "GET", "/v1/parked/groups", query={"state": state})
+    found = asked(Groups, "GET", "/v1/parked/groups", query={"in_state": state})
     if as_json:
         return click.echo(msgspec.json.encode(found))
     rows = (

@@ -42,12 +42,12 @@ class Collector:
         while not message.channel.is_closed:
             try:
                 await self._take(parcel)
-                break
+                return await self._acknowledge(message)
             except Exception as error:  # noqa: BLE001 - whatever it was, the parcel must not be lost
                 log.warning("cannot take in", queue=self._queue, error=spelled(error), again_in_s=pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_S, pause * 2)
-        await self._acknowledge(message)
+        return None
 
     async def _acknowledge(self, message: AbstractIncomingMessage) -> None:
         """Where the channel is gone the parcel comes again, and is known by then if it was taken in."""
