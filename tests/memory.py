@@ -6,7 +6,7 @@ A unit of work is a draft of the tables that replaces them on commit; units of o
 import asyncio
 import copy
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -119,7 +119,12 @@ class MemoryDatabase:
             due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes)][:limit]
             for row in due:
                 row.claimed = True
-        return [Claimed(row.seq, row.posting.lane, row.posting.envelope, row.failures) for row in due]
+        return [
+            Claimed(row.seq, row.posting.lane, row.posting.envelope, row.failures, row.posting.order_key) for row in due
+        ]
+
+    async def put_back(self, seqs: Sequence[int]) -> None:
+        await self._mark(seqs)
 
     async def sent(self, seqs: Sequence[int]) -> None:
         await self._mark(seqs, state="sent")
@@ -143,8 +148,17 @@ class MemoryDatabase:
         return [e.request for e in open_]
 
     def _is_due(self, row: Row, full_lanes: Collection[str]) -> bool:
-        waits = row.state == "waiting" and not row.claimed
-        return waits and row.not_before <= self._clock() and row.posting.lane not in full_lanes
+        waits = row.state == "waiting" and not row.claimed and row.not_before <= self._clock()
+        return waits and row.posting.lane not in full_lanes and not any(map(self._holds_back, self._before(row)))
+
+    def _before(self, row: Row) -> Iterator[Row]:
+        place = (row.posting.lane, row.posting.order_key)
+        rows = self.tables.outbox.values()
+        return (r for r in rows if (r.posting.lane, r.posting.order_key) == place and r.seq < row.seq)
+
+    def _holds_back(self, row: Row) -> bool:
+        tried_again = row.failures > 0 and row.not_before > self._clock()
+        return row.state == "waiting" and (row.claimed or tried_again)
 
     async def _mark(self, seqs: Sequence[int], **changes: Any) -> None:
         async with self._one_at_a_time:

@@ -48,6 +48,8 @@ class Flow(Generic[Req, Ans]):
     provider: str
     request: type[Req]
     answers: tuple[type[Ans], ...]
+    ordered: bool = True
+    """Whether what one conversation asks by this flow must leave in order; a scatter need not."""
 
     def ask(self, request: Req, *, key: str = "", after_s: float = 0.0) -> Ask:
         return Ask(self.name, request, key, after_s)
@@ -63,7 +65,7 @@ FIND_DRIVER: Flow[FindDriver, DriverAnswer] = Flow(
     "find_driver", "booking", "matching", FindDriver, (DriverMatched, NoDriverFound)
 )
 ASK_FLEET: Flow[AskFleet, FleetAnswer] = Flow(
-    "ask_fleet", "matching", "fleets", AskFleet, (FleetOffered, FleetDeclined)
+    "ask_fleet", "matching", "fleets", AskFleet, (FleetOffered, FleetDeclined), ordered=False
 )
 NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
     "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,)

@@ -14,11 +14,14 @@ from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 
 
-async def staged(database: MemoryDatabase, *ids: str, lane: str = "broker", expired: bool = False) -> None:
+async def staged(
+    database: MemoryDatabase, *ids: str, lane: str = "broker", expired: bool = False, key: str = ""
+) -> None:
+    """Each under an order key of its own, unless there is a ``key`` for all."""
     now = utc_now()
     expires = now + timedelta(seconds=-1 if expired else 60)
     async with database.begin() as work:
-        await work.post([Posting(request(id=name, expires_at=expires), lane, now) for name in ids])
+        await work.post([Posting(request(id=name, expires_at=expires), lane, now, key or name) for name in ids])
 
 
 @asynccontextmanager
@@ -34,12 +37,12 @@ async def running(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def woken_until(relay: Relay, database: MemoryDatabase, state: str) -> None:
-    """Without waiting for the poll to come round to the row's next try."""
+async def woken_until_all(relay: Relay, database: MemoryDatabase, state: str) -> None:
+    """Without waiting for the poll to come round to a row's next try."""
 
     def reached() -> bool:
         relay.wake()
-        return states(database) == {"m1": state}
+        return set(states(database).values()) == {state}
 
     await becomes(reached)
 
@@ -84,7 +87,7 @@ async def test_what_cannot_be_sent_now_is_sent_later() -> None:
 
     await staged(database, "m1")
     async with running(database, send) as relay:
-        await woken_until(relay, database, "sent")
+        await woken_until_all(relay, database, "sent")
 
     assert tries == ["m1"] * 3
     assert database.tables.outbox["m1"].failures == 2
@@ -99,7 +102,7 @@ async def test_what_can_never_be_sent_ends_in_a_named_state() -> None:
 
     await staged(database, "m1")
     async with running(database, send, most_refusals=3) as relay:
-        await woken_until(relay, database, "undeliverable")
+        await woken_until_all(relay, database, "undeliverable")
 
     assert database.tables.outbox["m1"].error == "Undeliverable: routes to no queue"
     assert len(tries) == 3
@@ -115,7 +118,7 @@ async def test_a_broker_that_has_not_its_queues_back_yet_is_given_time() -> None
 
     await staged(database, "m1")
     async with running(database, send, most_refusals=4) as relay:
-        await woken_until(relay, database, "sent")
+        await woken_until_all(relay, database, "sent")
 
 
 async def test_what_nobody_waits_for_is_not_sent() -> None:
@@ -159,6 +162,39 @@ async def test_a_cancelled_send_that_nobody_asked_for_does_not_end_the_relay() -
 
     await staged(database, "m1")
     async with running(database, send) as relay:
-        await woken_until(relay, database, "sent")
+        await woken_until_all(relay, database, "sent")
 
     assert len(tries) == 2
+
+
+async def test_what_comes_after_one_that_waits_waits_too_and_others_go_on() -> None:
+    database, seen, down = MemoryDatabase(None), list[str](), [True]
+
+    async def send(row: Claimed) -> None:
+        if row.envelope.id == "k1" and down[0]:
+            raise Unreachable("not yet", retry_after_s=0.05)
+        seen.append(row.envelope.id)
+
+    await staged(database, "k1", "k2", "k3", key="k")
+    await staged(database, "other")
+    async with running(database, send) as relay:
+        await becomes(lambda: seen == ["other"])
+        await staged(database, "k4", key="k")
+        relay.wake()
+        down[0] = False
+        await woken_until_all(relay, database, "sent")
+
+    assert seen == ["other", "k1", "k2", "k3", "k4"]
+
+
+async def test_what_can_never_be_sent_holds_nobody_for_ever() -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        if row.envelope.id == "k1":
+            raise Undeliverable("routes to no queue")
+        seen.append(row.envelope.id)
+
+    await staged(database, "k1", "k2", key="k")
+    async with running(database, send, most_refusals=1):
+        await becomes(lambda: states(database) == {"k1": "undeliverable", "k2": "sent"})

@@ -8,6 +8,7 @@ from prebook.messaging.codec import Malformed
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope, Kind, answer_id
 from prebook.messaging.outbox import OWN_LANE, Claimed
+from prebook.messaging.staging import order_key
 from prebook.messaging.unit_of_work import Posting, UnitOfWork
 
 Door = Endpoint[Any]
@@ -45,7 +46,7 @@ class Doors:
         """Take a request on: once this returns, it will be handled, also after a crash."""
 
         async def stage(work: UnitOfWork) -> None:
-            await work.post([Posting(request, OWN_LANE, self.endpoint.clock())])
+            await work.post([Posting(request, OWN_LANE, self.endpoint.clock(), order_key(request))])
 
         await self.endpoint.write(stage)
 

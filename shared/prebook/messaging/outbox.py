@@ -19,11 +19,19 @@ class Claimed:
     envelope: Envelope
     failures: int
     """How often sending it has failed before."""
+    order_key: str
 
 
 class Outbox(Protocol):
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``."""
+        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
+
+        None whose order key has an earlier row under way, or waiting for another try.
+        """
+        ...
+
+    async def put_back(self, seqs: Sequence[int]) -> None:
+        """Rows that were claimed and not tried are due again."""
         ...
 
     async def sent(self, seqs: Sequence[int]) -> None: ...

@@ -1,4 +1,4 @@
-"""Message relay: sends what the outbox holds, as soon as it is committed, any number of rows at a time.
+"""Message relay: sends what the outbox holds, as soon as it is committed, many rows at a time, in order per key.
 
 At least once: a crash between handing over and marking sends again, and the receiver's inbox absorbs it.
 """
@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.endpoint import utc_now
@@ -29,6 +30,14 @@ MOST_REFUSALS = 12
 starts takes connections before it has its queues back, and calls everything unroutable meanwhile."""
 
 Send = Callable[[Claimed], Awaitable[None]]
+
+
+class End(Enum):
+    """What became of one try."""
+
+    SENT = "sent"
+    WAITS = "waits"
+    GIVEN_UP = "given up"
 
 
 class Relay:
@@ -73,46 +82,59 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def _batch(self, lane: str, rows: Sequence[Claimed]) -> None:
+        groups = list(_in_order(rows).values())
         try:
-            done = await asyncio.gather(*(self._one(row) for row in rows), return_exceptions=True)
-            if sent := [row.seq for row, ended in zip(rows, done, strict=True) if ended is True]:
+            done = await asyncio.gather(*(self._group(group) for group in groups), return_exceptions=True)
+            if sent := [seq for ended in done if isinstance(ended, list) for seq in ended]:
                 await _noted(lambda: self._outbox.sent(sent))
-            self._tell(rows, done)
+            self._tell(groups, done)
         except Exception as failure:  # noqa: BLE001 - not marked: sent again when the lease ends
-            self._tell(rows, [failure] * len(rows))
+            self._tell(groups, [failure] * len(groups))
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
             if was_full:
                 self._woken.set()
 
-    def _tell(self, rows: Sequence[Claimed], ends: Sequence[object]) -> None:
+    def _tell(self, groups: Sequence[Sequence[Claimed]], ends: Sequence[object]) -> None:
         """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
-        for row, ended in zip(rows, ends, strict=True):
+        for group, ended in zip(groups, ends, strict=True):
             if isinstance(ended, Exception):
-                self._watch.unsent(row.envelope, ended)
+                self._watch.unsent(group[0].envelope, ended)
 
-    async def _one(self, row: Claimed) -> bool:
-        """True where it is handed over; otherwise what becomes of it is noted."""
+    async def _group(self, rows: Sequence[Claimed]) -> list[int]:
+        """Rows of one order key, one after the other; what comes after one that waits is put back. Those sent."""
+        sent: list[int] = []
+        for at, row in enumerate(rows):
+            end = await self._one(row)
+            if end is End.SENT:
+                sent.append(row.seq)
+            elif end is End.WAITS:
+                if later := [row.seq for row in rows[at + 1 :]]:
+                    await _noted(lambda: self._outbox.put_back(later))
+                break
+        return sent
+
+    async def _one(self, row: Claimed) -> End:
         if row.envelope.expired(utc_now()):
             await _noted(lambda: self._outbox.give_up(row, "expired", "nobody waits for it any more"))
             self._watch.expired(row.envelope)
-            return False
+            return End.GIVEN_UP
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
-            await self._unsent(row, failure)
-            return False
-        return True
+            return await self._unsent(row, failure)
+        return End.SENT
 
-    async def _unsent(self, row: Claimed, failure: Exception) -> None:
+    async def _unsent(self, row: Claimed, failure: Exception) -> End:
         self._watch.unsent(row.envelope, failure)
         error, pause_s = spelled(failure), _pause(row, failure)
         if isinstance(failure, Undeliverable) and row.failures + 1 >= self._most_refusals:
             await _noted(lambda: self._outbox.give_up(row, "undeliverable", error))
-        else:
-            await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
+            return End.GIVEN_UP
+        await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
+        return End.WAITS
 
     async def _drain(self) -> None:
         """Let what is under way end, so that a graceful stop sends nothing twice."""
@@ -132,6 +154,13 @@ async def _noted(note: Callable[[], Awaitable[None]]) -> None:
 def _pause(row: Claimed, failure: Exception) -> float:
     asked = failure.retry_after_s if isinstance(failure, Unreachable) else None
     return asked or exponential(row.failures + 1) * random.uniform(0.5, 1.0)
+
+
+def _in_order(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:
+    keys: dict[str, list[Claimed]] = defaultdict(list)
+    for row in rows:
+        keys[row.order_key].append(row)
+    return keys
 
 
 def _by_lane(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:

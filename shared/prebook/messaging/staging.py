@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prebook.contracts.plan import Plan
-from prebook.flows import ANNOUNCED, Ask, Fact
+from prebook.flows import ANNOUNCED, FLOWS, Ask, Fact
 from prebook.messaging.channel import Channel, Channels
 from prebook.messaging.envelope import Envelope, Kind, message_id
 from prebook.messaging.outcome import Outcome
@@ -24,6 +24,12 @@ class Thread:
     plan: Plan
     traceparent: str
     now: datetime
+
+
+def order_key(envelope: Envelope) -> str:
+    """The conversation, or the message alone where its flow knows no order."""
+    flow = FLOWS.get(envelope.flow)
+    return envelope.id if flow is not None and not flow.ordered else envelope.conversation
 
 
 class Staging:
@@ -55,7 +61,8 @@ class Staging:
         return after_s > 0 or self._channel(request).traits.uses_outbox
 
     def _posting(self, envelope: Envelope, now: datetime, after_s: float = 0.0) -> Posting:
-        return Posting(envelope, self._channel(envelope).lane(envelope), now + timedelta(seconds=after_s))
+        lane, not_before = self._channel(envelope).lane(envelope), now + timedelta(seconds=after_s)
+        return Posting(envelope, lane, not_before, order_key(envelope))
 
     def _request(self, ask: Ask, thread: Thread) -> Envelope:
         patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.after_s)

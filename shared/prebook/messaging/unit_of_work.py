@@ -16,6 +16,8 @@ class Posting:
     envelope: Envelope
     lane: str
     not_before: datetime
+    order_key: str
+    """Rows of one lane with the same key leave in the order in which they were committed."""
 
 
 @dataclass(frozen=True, slots=True)

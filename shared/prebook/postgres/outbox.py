@@ -10,23 +10,26 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.outbox import Claimed, Depth
 from prebook.postgres.wire import from_column
 
-# Never "id > last": rows commit out of order. The partial index holds waiting rows only.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v2.py.
 CLAIM = text("""
-    UPDATE outbox SET claimed_until = now() + make_interval(secs => :lease_s)
-    WHERE seq IN (
-        SELECT seq FROM outbox
-        WHERE state = 'waiting' AND not_before <= now() AND (claimed_until IS NULL OR claimed_until < now())
-            AND lane <> ALL (CAST(:full_lanes AS text[]))
-        ORDER BY seq LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING seq, lane, wire, failures""")
+    SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
     WHERE seq = ANY (CAST(:seqs AS bigint[]))""")
+# Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
-        failures = failures + 1, last_error = :error WHERE seq = :seq""")
-RELEASE = text("UPDATE outbox SET claimed_until = NULL WHERE state = 'waiting' AND claimed_until IS NOT NULL")
-GIVE_UP = text("UPDATE outbox SET state = :state, claimed_until = NULL, last_error = :error WHERE seq = :seq")
+        failures = failures + 1, last_error = :error WHERE seq = :seq AND claimed_by = :owner""")
+GIVE_UP = text("""
+    UPDATE outbox SET state = :state, claimed_until = NULL, last_error = :error
+    WHERE seq = :seq AND claimed_by = :owner""")
+PUT_BACK = text("""
+    UPDATE outbox SET claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
+# A relay lives as long as the session in which it listens; the server ends that with the process.
+RELEASE = text("""
+    UPDATE outbox SET claimed_until = NULL
+    WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by <> :owner
+        AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)""")
 DEPTH = text("""
     SELECT count(*) FILTER (WHERE state = 'waiting'),
         coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')), 0),
@@ -54,26 +57,33 @@ PURGE_INBOX = text("""
 class SqlOutbox:
     """Implements messaging.outbox.Outbox and Expectations; every call is one statement, and its own transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, owner: str) -> None:
+        """``owner`` is also the application_name of a session that lives as long as the relay does."""
+        self._owner = owner
         # A single statement needs no BEGIN and COMMIT of ours: two round trips less for each claim and mark.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        rows = await self._rows(CLAIM, limit=limit, lease_s=lease_s, full_lanes=list(full_lanes))
-        return sorted((Claimed(r.seq, r.lane, from_column(r.wire), r.failures) for r in rows), key=lambda c: c.seq)
+        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
+        rows = await self._rows(CLAIM, **values)
+        claimed = (Claimed(r.seq, r.lane, from_column(r.wire), r.failures, r.order_key) for r in rows)
+        return sorted(claimed, key=lambda row: row.seq)
+
+    async def put_back(self, seqs: Sequence[int]) -> None:
+        await self._run(PUT_BACK, seqs=list(seqs), owner=self._owner)
 
     async def release(self) -> None:
-        """What a relay of this service left claimed is due at once; one that is still at it sends twice, no worse."""
-        await self._run(RELEASE)
+        """What a relay that is gone has left claimed is due at once, and need not wait for its lease."""
+        await self._run(RELEASE, owner=self._owner)
 
     async def sent(self, seqs: Sequence[int]) -> None:
         await self._run(SENT, seqs=list(seqs))
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
-        await self._run(POSTPONE, seq=claimed.seq, error=error, pause_s=pause_s)
+        await self._run(POSTPONE, seq=claimed.seq, error=error, pause_s=pause_s, owner=self._owner)
 
     async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
-        await self._run(GIVE_UP, seq=claimed.seq, state=state, error=error)
+        await self._run(GIVE_UP, seq=claimed.seq, state=state, error=error, owner=self._owner)
 
     async def depth(self) -> Depth:
         waiting, oldest_s, stuck = (await self._rows(DEPTH))[0]

@@ -16,7 +16,9 @@ COALESCE_S = 0.02
 class Wakeup:
     """``wake`` in the process that commits; ``run`` keeps the LISTEN connection."""
 
-    def __init__(self, service: str, database_url: str, woken: Callable[[], None]) -> None:
+    def __init__(self, service: str, database_url: str, owner: str, woken: Callable[[], None]) -> None:
+        """``owner`` names the session, by which others see that this process lives."""
+        self._owner = owner
         self._channel = f"prebook_outbox_{service}"
         self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._woken, self._committed, self._own_pid = woken, asyncio.Event(), 0
@@ -26,7 +28,7 @@ class Wakeup:
         self._committed.set()
 
     async def run(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=5)
+        connection = await asyncpg.connect(self._dsn, timeout=5, server_settings={"application_name": self._owner})
         try:
             self._own_pid = connection.get_server_pid()
             await connection.add_listener(self._channel, self._heard)

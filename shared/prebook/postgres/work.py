@@ -40,10 +40,11 @@ LEAVE = text("""
         FROM unnest(CAST(:answered_id AS text[]), CAST(:answered_wire AS text[])) AS noted (id, wire)
         WHERE message_id = noted.id),
     posted AS (
-        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at)
+        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at,
+            order_key)
         SELECT * FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
             CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
-            CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]))
+            CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:order_key AS text[]))
         ON CONFLICT (message_id) DO NOTHING)
     INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
     SELECT * FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
@@ -125,6 +126,7 @@ def _posted(postings: Sequence[Posting]) -> dict[str, list[Any]]:
         "wire": [to_column(p.envelope) for p in postings],
         "not_before": [p.not_before for p in postings],
         "expires_at": [p.envelope.expires_at for p in postings],
+        "order_key": [p.order_key for p in postings],
     }
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, NoReturn, TypeVar
+from uuid import uuid4
 
 import structlog
 import uvicorn
@@ -41,7 +42,7 @@ W = TypeVar("W", bound=SqlWork)
 log = structlog.get_logger()
 
 SHUTDOWN_S = 10
-PURGE_EVERY_S, LAG_EVERY_S = 30.0, 0.5
+PURGE_EVERY_S, RELEASE_EVERY_S, LAG_EVERY_S = 30.0, 2.0, 0.5
 KEEP_OUTBOX_S = 24 * 3600.0
 """What was sent may be looked at for a day."""
 
@@ -58,8 +59,9 @@ class Process(Generic[W]):
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
         begin = units_of_work(self.engine, service.work)
-        self.outbox = SqlOutbox(self.engine)
-        self.wakeup = Wakeup(name, settings.database_url, self._wake_relay)
+        owner = f"prebook-{name} relay {uuid4().hex[:12]}"
+        self.outbox = SqlOutbox(self.engine, owner)
+        self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay)
         endpoint: Endpoint[W] = Endpoint(
             name, service.handlers(settings), begin, routes, policies, wake=self.wakeup.wake, watch=watch
         )
@@ -112,7 +114,8 @@ class Process(Generic[W]):
             "publisher": self.publisher.link.run,
             "consumer": self.consumer.link.run,
             "wakeup": self.wakeup.run,
-            "relay": self._relay,
+            "relay": self.relay.run,
+            "release": lambda: every(RELEASE_EVERY_S, self.outbox.release),
             "deadlines": self.deadlines.run,
             "poller": self.poller.run,
             "purge": lambda: every(PURGE_EVERY_S, self._purge),
@@ -130,18 +133,13 @@ class Process(Generic[W]):
         await self.consumer.stop()
         for names in (
             (*self.beside.loops, "deadlines", "poller", "consumer"),
-            ("relay", "wakeup", "purge", "lag"),
+            ("relay", "release", "wakeup", "purge", "lag"),
             ("publisher",),
         ):
             await _cancelled([tasks[name] for name in names])
         await self.http.close()
         await self.engine.dispose()
         log.info("stopped")
-
-    async def _relay(self) -> None:
-        """What a killed process, or a claim that lost the database, left behind need not wait for its lease."""
-        await self.outbox.release()
-        await self.relay.run()
 
     async def _purge(self) -> None:
         await self.outbox.purge(outbox_s=KEEP_OUTBOX_S, inbox_s=KEEP_INBOX_S)

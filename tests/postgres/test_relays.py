@@ -1,0 +1,156 @@
+"""Several relays on one outbox: nothing missing, nothing out of order per key, whatever is slow, fails or goes away."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.endpoint import utc_now
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Posting
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.work import SqlWork, units_of_work
+from tests.conditions import eventually
+from tests.matching.database import migrated
+from tests.messaging.examples import request
+
+KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with migrated("notification") as url:
+        yield url
+
+
+class Received:
+    """What came out, and how often a number came before one that had to be before it."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, list[int]] = defaultdict(list)
+        self.out_of_order = 0
+
+    def note(self, key: str, number: int) -> None:
+        missing = set(range(number)) - set(self.numbers[key])
+        self.out_of_order += bool(missing)
+        self.numbers[key].append(number)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.numbers) == KEYS and all(set(n) == set(range(EACH)) for n in self.numbers.values())
+
+    @property
+    def total(self) -> int:
+        return sum(len(numbers) for numbers in self.numbers.values())
+
+
+@asynccontextmanager
+async def relaying(
+    url: str, owner: str, received: Received, chance: random.Random, hung: asyncio.Event
+) -> AsyncIterator[Relay]:
+    """As a process would run it. With ``hung`` set it sends nothing more; left, it is gone like a killed one."""
+
+    async def send(row: Claimed) -> None:
+        if hung.is_set():
+            await asyncio.Event().wait()
+        await asyncio.sleep(chance.random() * 0.003)
+        if chance.random() < 0.05:
+            raise Unreachable("a link that fails now and then", retry_after_s=0.01)
+        key, _, number = row.envelope.id.partition(".")
+        received.note(key, int(number))
+
+    engine = engine_for("notification", url)
+    dsn = url.replace("postgresql+asyncpg://", "postgresql://")
+    session = await asyncpg.connect(dsn, server_settings={"application_name": owner})
+    outbox = SqlOutbox(engine, owner)
+    relay = Relay(outbox, send, Unwatched())
+    tasks = [asyncio.create_task(relay.run()), asyncio.create_task(releasing(outbox))]
+    try:
+        yield relay
+    finally:
+        await session.close()
+        for task in (*tasks, *relay._tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await engine.dispose()
+
+
+async def releasing(outbox: SqlOutbox) -> None:
+    while True:
+        await outbox.release()
+        await asyncio.sleep(0.2)
+
+
+async def write(url: str, chance: random.Random) -> None:
+    """Each key's numbers are committed one after the other; different keys commit in any order, after any delay."""
+    engine = engine_for("notification", url, overflow=WRITERS)
+    begin = units_of_work(engine, SqlWork)
+    keys = asyncio.Queue[str]()
+    for key in range(KEYS):
+        keys.put_nowait(f"k{key}")
+
+    async def writer() -> None:
+        while not keys.empty():
+            key = keys.get_nowait()
+            for number in range(EACH):
+                envelope = request(conversation=key, id=f"{key}.{number}")
+                async with begin() as work:
+                    await work.post([Posting(envelope, "broker", utc_now(), key)])
+                    await work.leave()
+                    await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
+
+    await asyncio.gather(*(writer() for _ in range(WRITERS)))
+    await engine.dispose()
+
+
+async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_them_dies(url: str) -> None:
+    received, chance, hung = Received(), random.Random(7), asyncio.Event()
+    async with (
+        relaying(url, "relay a", received, chance, asyncio.Event()),
+        relaying(url, "relay b", received, chance, asyncio.Event()),
+    ):
+        async with relaying(url, "relay c", received, chance, hung):
+            writing = asyncio.create_task(write(url, chance))
+            await eventually(lambda: _at_least(received, KEYS * EACH // 3), within_s=30.0)
+            hung.set()
+            await asyncio.sleep(0.3)
+        await writing
+        await eventually(lambda: _complete(received), within_s=30.0)
+
+    assert received.out_of_order == 0
+
+
+async def _at_least(received: Received, number: int) -> bool:
+    return received.total >= number
+
+
+async def _complete(received: Received) -> bool:
+    return received.complete
+
+
+async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url: str) -> None:
+    engine = engine_for("notification", url)
+    begin = units_of_work(engine, SqlWork)
+    async with begin() as work:
+        await work.post([Posting(request(id="fenced.1"), "fenced", utc_now(), "fenced")])
+    slow, quick = SqlOutbox(engine, "slow"), SqlOutbox(engine, "quick")
+    (old,) = await slow.claim(10, lease_s=0.0, full_lanes=["broker"])
+    (new,) = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
+    await slow.postpone(old, "too late to say so", pause_s=60.0)
+    await slow.give_up(old, "undeliverable", "too late to say so")
+
+    assert await quick.claim(10, lease_s=30.0, full_lanes=["broker"]) == []
+    await quick.sent([new.seq])
+    async with engine.connect() as connection:
+        looked = await connection.exec_driver_sql("SELECT state, failures FROM outbox WHERE lane = 'fenced'")
+        row = looked.one()
+    await engine.dispose()
+    assert tuple(row) == ("sent", 0)
