@@ -6,7 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from prebook.cli.secrets import FIRST_SERVICE_UID, LAST, OWNER_ONLY, drawn, secrets
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES, SERVICES
+from prebook.topology.access import ACCOUNTS
 
 HOSTS = ("postgres:5432", "rabbitmq:5672")
 
@@ -22,9 +23,12 @@ def test_every_service_gets_access_of_its_own_that_nobody_else_can_read() -> Non
 
 def test_the_deploy_job_sets_the_passwords_that_the_services_use() -> None:
     files = drawn(*HOSTS)
-    for service, password in json.loads(files["setup/role_passwords"][0]).items():
-        assert f":{password}@{HOSTS[0]}/" in files[f"{service}/database_url"][0]
-        assert f":{password}@{HOSTS[1]}/" in files[f"{service}/amqp_url"][0]
+    passwords = json.loads(files["setup/role_passwords"][0])
+    assert passwords.keys() == set(ACCOUNTS)
+    for service in PROCESSES:
+        assert f":{passwords[service]}@{HOSTS[0]}/" in files[f"{service}/database_url"][0]
+    for account, password in passwords.items():
+        assert f":{password}@{HOSTS[1]}/" in files[f"{account}/amqp_url"][0]
 
 
 def test_no_two_draws_are_alike() -> None:

@@ -5,15 +5,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from prebook.flows import PROCESSES
 from prebook.patterns import addresses
 from prebook.rabbit.management import Management
+from prebook.topology.access import ACCOUNTS
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
 from tests.integration.suite import Suite
 
 VHOST = "prebook-topology-test"
-PASSWORDS = {service: f"password of {service}" for service in PROCESSES}
+PASSWORDS = {service: f"password of {service}" for service in ACCOUNTS}
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ async def broker(
     management_url: str, administrator: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Management]:
     monkeypatch.setattr(addresses, "user", lambda service: f"topology_test_{service}")
-    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.user(service)}" for service in PROCESSES))
+    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.user(service)}" for service in ACCOUNTS))
     async with Management(management_url, *administrator, vhost=VHOST) as broker:
         for path in everything:
             await broker._answer("DELETE", path)

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, OPERATIONS, PROCESSES, SERVICES
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, OPERATIONS, SERVICES
 from prebook.patterns import addresses
-from prebook.topology.access import permissions, services, topic_permissions
+from prebook.topology.access import ACCOUNTS, permissions, services, topic_permissions
 from prebook.topology.model import suite_topology
 
 SUITE = suite_topology({0.2, 1.0})
@@ -62,6 +62,13 @@ def test_operations_may_say_again_what_anybody_may_say_and_give_every_queue_back
     assert readable == {addresses.PARKED_QUEUE}
 
 
+def test_the_archivist_may_read_the_archive_and_hand_to_any_queue_and_nothing_else() -> None:
+    archivist = HELD[addresses.user(addresses.ARCHIVIST)]
+    assert {queue for queue in QUEUES if _matches(archivist.read, queue)} == {addresses.ARCHIVE_QUEUE}
+    assert {exchange for exchange in EXCHANGES if _matches(archivist.write, exchange)} == {addresses.REDELIVER}
+    assert may_publish(addresses.ARCHIVIST, addresses.REDELIVER, "a.queue.that.the.model.does.not.know")
+
+
 def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
     names = [*QUEUES, *EXCHANGES, *KEYS]
     assert not [n for p in HELD.values() for n in names if n and _matches(p.configure, n)]
@@ -69,7 +76,7 @@ def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
 
 
 def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission() -> None:
-    assert set(services(SUITE)) == set(PROCESSES)
+    assert set(services(SUITE)) == set(ACCOUNTS)
     writable = {(u, x) for u, p in HELD.items() for x in EXCHANGES if _matches(p.write, x)}
     assert writable == TOPICS.keys()
 

@@ -65,7 +65,7 @@ async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason
 async def test_a_new_user_needs_a_password(broker: Management, model: Topology) -> None:
     for service in PROCESSES:
         await broker._answer("DELETE", f"users/{addresses.user(service)}")
-    with pytest.raises(BrokerRefused, match="a new user needs a password: give one for booking, fleets"):
+    with pytest.raises(BrokerRefused, match="a new user needs a password: give one for archivist, booking"):
         await broker.declare(model, {})
 
 

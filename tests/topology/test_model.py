@@ -1,5 +1,6 @@
 """What the model says of the broker, derived from the catalogue."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from prebook.flows import CATALOGUE, FLOWS, SERVICES
 from prebook.messaging.policy import backoffs, read_policies
 from prebook.patterns import addresses
 from prebook.rabbit.inbound import queues_of
+from prebook.topology.archive import archived
 from prebook.topology.model import PLANS, suite_topology, topology_of
 from prebook.topology.recovery import exactly
+from prebook.topology.values import ANY_KEY, Binding, Topology
 
 POLICIES = read_policies(Path(__file__).parents[2] / "deploy" / "couplings.toml")
 SUITE = suite_topology(backoffs(POLICIES))
@@ -58,13 +61,26 @@ def test_there_is_a_rung_for_each_back_off_and_it_keeps_the_routing_key() -> Non
 def test_every_key_that_may_be_published_is_routed_to_a_queue() -> None:
     """Publishing is mandatory: a grant without a binding would be a message that can never leave."""
     routed = {(b.exchange, b.key) for b in SUITE.bindings}
-    for grant in SUITE.grants:
+    for grant in (g for g in SUITE.grants if g.key != ANY_KEY):
         assert routed & {(grant.exchange, grant.key), (grant.exchange, "#")}, grant
 
 
-def test_a_fact_that_nobody_subscribes_to_is_archived() -> None:
+def test_all_that_is_published_as_an_event_is_archived() -> None:
     keys = {b.key for b in SUITE.bindings if b.queue == addresses.ARCHIVE_QUEUE}
-    assert addresses.fact("booking_confirmed") in keys
+    assert keys == {g.key for g in SUITE.grants if g.exchange == addresses.EVENTS}
+    assert addresses.fact("booking_confirmed") in keys, "though nobody subscribes to it"
+
+
+def test_what_would_lead_to_the_archive_alone_is_unroutable() -> None:
+    """Else a question that nobody takes would be confirmed, and nobody would hear of it."""
+    consumed = {q.name for q in SUITE.consumed()}
+    lone = replace(SUITE, bindings=frozenset(b for b in SUITE.bindings if b.queue not in consumed))
+    kept = {b.key for b in archived(replace(lone, bindings=lone.bindings - _archiving(lone))).bindings}
+    assert kept == set()
+
+
+def _archiving(topology: Topology) -> frozenset[Binding]:
+    return frozenset(b for b in topology.bindings if b.queue == addresses.ARCHIVE_QUEUE)
 
 
 @pytest.mark.parametrize("coupling", [Coupling.SYNC_API, Coupling.ASYNC_API])

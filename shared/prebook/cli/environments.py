@@ -11,11 +11,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from prebook.cli.whereabouts import Whereabouts
 from prebook.flows import PROCESSES
-from prebook.patterns.addresses import VHOST
+from prebook.patterns.addresses import ARCHIVIST, VHOST, user
 from prebook.runtime import places
 from prebook.runtime.stack.parts import Parts
 from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.supervisor.spec import ProcessSpec
+from prebook.topology.access import ACCOUNTS
 
 OURS_ALONE = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access, and the tokens of the supervisor: no service gets these."""
@@ -23,8 +24,8 @@ SUPERVISORS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
 
 
 def drawn() -> dict[str, str]:
-    """A password for each service, for this run only."""
-    return {service: secrets.token_urlsafe(24) for service in PROCESSES}
+    """A password for each service and for who reads the archive, for this run only."""
+    return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,13 @@ def loadtest(suite: Whereabouts) -> dict[str, str]:
     }
 
 
+def archive_url(terms: Terms, parts: Parts) -> str:
+    """The broker, for who reads the archive."""
+    return _as(parts.broker.amqp_url, user(ARCHIVIST), terms.passwords[ARCHIVIST], path=f"/{VHOST}")
+
+
 def _environment(service: str, terms: Terms, parts: Parts) -> dict[str, str]:
-    user, password = f"prebook_{service}", terms.passwords[service]
+    role, password = f"prebook_{service}", terms.passwords[service]
     rest = {k: v for k, v in os.environ.items() if k not in _names((*OURS_ALONE, *SUPERVISORS))}
     return {
         "PREBOOK_COUPLINGS": str(places.couplings_toml()),
@@ -89,8 +95,8 @@ def _environment(service: str, terms: Terms, parts: Parts) -> dict[str, str]:
         **_urls(terms.urls),
         "PREBOOK_HTTP_HOST": LOOPBACK,
         "PREBOOK_HTTP_PORT": str(urlsplit(terms.urls[service]).port),
-        "PREBOOK_DATABASE_URL": _as(parts.database.url, user, password),
-        "PREBOOK_AMQP_URL": _as(parts.broker.amqp_url, user, password, path=f"/{VHOST}"),
+        "PREBOOK_DATABASE_URL": _as(parts.database.url, role, password),
+        "PREBOOK_AMQP_URL": _as(parts.broker.amqp_url, user(service), password, path=f"/{VHOST}"),
         "PREBOOK_CALLBACK_SECRETS": terms.callback_secret,
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(terms.allow_plan_override).lower(),
     }

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prebook.cli.environments import Terms, specs
+from prebook.cli.environments import Terms, archive_url, specs
 from prebook.cli.setting_up import Access, set_up
 from prebook.cli.whereabouts import Whereabouts, claimed, left_in
 from prebook.runtime.stack.parts import Parts, Say
@@ -88,6 +88,7 @@ def _whereabouts(parts: Parts, terms: Terms, logs: Path) -> Whereabouts:
         management_user=broker.user,
         management_password=broker.password,
         amqp_url=broker.amqp_url,
+        archive_url=archive_url(terms, parts),
         database_url=database.url,
         callback_secrets=(terms.callback_secret,),
         broker_pid=broker.pid,

@@ -9,9 +9,12 @@ from pathlib import Path
 import rich_click as click
 
 from prebook.flows import PROCESSES
+from prebook.patterns.addresses import ARCHIVIST, user
+from prebook.topology.access import ACCOUNTS
 
 GROUP = 10000
 SETUP_UID = 10010
+ARCHIVIST_UID = 10011
 FIRST_SERVICE_UID = 10001
 """booking, pricing, ... in the order of the catalogue; the compose file runs each under its own."""
 OWNER_ONLY, GROUP_TOO = 0o400, 0o440
@@ -37,7 +40,7 @@ def secrets(into: Path, database_host: str, broker_host: str) -> None:
 def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:
     """File -> text, owner and mode."""
     admin, broker_admin = _password(), _password()
-    passwords = {service: _password() for service in PROCESSES}
+    passwords = {account: _password() for account in ACCOUNTS}
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (admin, 0, OWNER_ONLY),
         "rabbitmq_password": (broker_admin, 0, OWNER_ONLY),
@@ -46,16 +49,21 @@ def drawn(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, 
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY),
         "callback_secrets": (_password(), 0, GROUP_TOO),
         "booking/rider_secrets": (_password(), FIRST_SERVICE_UID, OWNER_ONLY),
+        f"{ARCHIVIST}/amqp_url": (_broker(ARCHIVIST, passwords[ARCHIVIST], broker_host), ARCHIVIST_UID, OWNER_ONLY),
     }
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
-        user, password = f"prebook_{service}", passwords[service]
-        files[f"{service}/database_url"] = (_database(user, password, database_host), uid, OWNER_ONLY)
-        files[f"{service}/amqp_url"] = (f"amqp://{user}:{password}@{broker_host}/prebook", uid, OWNER_ONLY)
+        password = passwords[service]
+        files[f"{service}/database_url"] = (_database(f"prebook_{service}", password, database_host), uid, OWNER_ONLY)
+        files[f"{service}/amqp_url"] = (_broker(service, password, broker_host), uid, OWNER_ONLY)
     return {**files, LAST: (_password(), 0, GROUP_TOO)}
 
 
 def _database(user: str, password: str, host: str) -> str:
     return f"postgresql+asyncpg://{user}:{password}@{host}/prebook"
+
+
+def _broker(account: str, password: str, host: str) -> str:
+    return f"amqp://{user(account)}:{password}@{host}/prebook"
 
 
 def _password() -> str:

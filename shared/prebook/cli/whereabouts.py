@@ -30,6 +30,8 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     management_password: str
     amqp_url: str
     """An administrator's, as ``database_url``."""
+    archive_url: str
+    """The broker, for who reads the archive and sends from it again."""
     database_url: str
     callback_secrets: tuple[str, ...]
     broker_pid: int | None

@@ -12,7 +12,9 @@ PARKING = "prebook.parking"
 """Set aside; routing key = the queue it comes from."""
 PARKED_QUEUE = "prebook.parked"
 ARCHIVE_QUEUE = "prebook.archive"
-"""A stream of every fact: a fact that nobody subscribes to yet still has somewhere to go."""
+"""A stream of every event: a fact that nobody subscribes to yet still has somewhere to go."""
+ARCHIVIST = "archivist"
+"""No service: the account that reads the archive, and hands to a queue of its choice what lies in there."""
 VHOST = "prebook"
 
 

@@ -6,13 +6,12 @@ from typing import Any
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, Announcement, Flow
 from prebook.patterns import addresses
+from prebook.topology.archive import STREAM, archived
 from prebook.topology.recovery import with_recovery
-from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology, arguments
+from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology
 
 Flows = Iterable[Flow[Any, Any]]
 Announcements = Iterable[Announcement[Any]]
-
-ARCHIVE = Queue(addresses.ARCHIVE_QUEUE, arguments(x_queue_type="stream"))
 
 
 def suite_topology(
@@ -20,7 +19,8 @@ def suite_topology(
 ) -> Topology:
     """Everything that the running suite needs: it serves all couplings side by side. ``backoffs`` in seconds."""
     parts = [plan(flow) for flow in flows for plan in PLANS.values()]
-    return with_recovery(joined([*parts, *(told(a) for a in announcements)]), backoffs)
+    flowing = joined([*parts, *(told(a) for a in announcements)])
+    return with_recovery(flowing, backoffs) | archived(flowing)
 
 
 def topology_of(plan: Plan, flows: Flows = CATALOGUE, announcements: Announcements = ANNOUNCEMENTS) -> Topology:
@@ -42,10 +42,10 @@ def told(announcement: Announcement[Any]) -> Topology:
     parts = [_passed(name, grant, addresses.fact_queue(s), s, Leg.TELL) for s in sorted(announcement.subscribers)]
     kept = Topology(
         exchanges=frozenset({Exchange(addresses.EVENTS)}),
-        queues=frozenset({ARCHIVE}),
-        bindings=frozenset({Binding(addresses.EVENTS, key, ARCHIVE.name)}),
+        queues=frozenset({STREAM}),
+        bindings=frozenset({Binding(addresses.EVENTS, key, STREAM.name)}),
         grants=frozenset({grant}),
-        links=frozenset(_pushed(name, Leg.TELL, (grant.service, grant.exchange, ARCHIVE.name), key)),
+        links=frozenset(_pushed(name, Leg.TELL, (grant.service, grant.exchange, STREAM.name), key)),
     )
     return joined([*parts, kept])
 

@@ -17,10 +17,6 @@ DELIVERY_LIMIT = 20
 """For crash loops alone: services count their own attempts, and use fewer. The default differs by version."""
 NO_DELIVERY_LIMIT = 1_000_000
 """Looking into parked messages returns them, and one too many returns would drop them without a trace."""
-ARCHIVE_AGE = "7D"
-ARCHIVE_BYTES = 1_000_000_000
-ARCHIVE_SEGMENT_BYTES = 50_000_000
-"""Retention removes whole segments only."""
 
 PARKED = Queue(addresses.PARKED_QUEUE, consumer=OPERATIONS)
 RESENT = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
@@ -30,7 +26,7 @@ RESENT = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
 def with_recovery(flowing: Topology, backoffs: Iterable[float]) -> Topology:
     """``backoffs`` in seconds: one rung for each."""
     pauses = sorted(set(backoffs))
-    whole = flowing | _parking() | _replayed(flowing) | _archive_limits(flowing)
+    whole = flowing | _parking() | _replayed(flowing)
     for pause in pauses:
         whole |= _rung(pause)
     for queue in flowing.consumed():
@@ -99,16 +95,6 @@ def _consumed(queue: str) -> Arguments:
         max_length=LONGEST_QUEUE,
         overflow="reject-publish",
     )
-
-
-def _archive_limits(flowing: Topology) -> Topology:
-    limits = arguments(
-        max_age=ARCHIVE_AGE,
-        max_length_bytes=ARCHIVE_BYTES,
-        stream_max_segment_size_bytes=ARCHIVE_SEGMENT_BYTES,
-    )
-    kept = any(queue.name == addresses.ARCHIVE_QUEUE for queue in flowing.queues)
-    return Topology(policies=frozenset({_policy(addresses.ARCHIVE_QUEUE, limits)} if kept else ()))
 
 
 def _policy(queue: str, definition: Arguments) -> Policy:

@@ -51,13 +51,24 @@ class Policy:
     priority: int = 0
 
 
+ANY_KEY = "#"
+
+
 @dataclass(frozen=True, order=True)
 class Grant:
-    """``service`` may publish to ``exchange`` with exactly this routing key."""
+    """``service`` may publish to ``exchange`` with exactly this routing key, or with any where it is ANY_KEY."""
 
     service: str
     exchange: str
     key: str
+
+
+@dataclass(frozen=True, order=True)
+class Reader:
+    """``account`` may read a stream, which takes nothing away from it."""
+
+    account: str
+    queue: str
 
 
 class Leg(StrEnum):
@@ -90,6 +101,7 @@ class Topology:
     bindings: frozenset[Binding] = frozenset()
     policies: frozenset[Policy] = frozenset()
     grants: frozenset[Grant] = frozenset()
+    readers: frozenset[Reader] = frozenset()
     links: frozenset[Link] = frozenset()
 
     def __or__(self, other: Self) -> Self:
