@@ -56,6 +56,17 @@ class Broker:
             async with asyncio.timeout(10):
                 await target.publish(message, key, mandatory=True)
 
+    async def dead_letter(self, exchange: str, key: str, queue: str, wire: Wire) -> None:
+        """By the broker itself, as if from ``queue``: it expires in a queue of ours that is bound to the address."""
+        arguments: Any = {
+            "x-message-ttl": 0,
+            "x-dead-letter-exchange": addresses.PARKING,
+            "x-dead-letter-routing-key": queue,
+        }
+        dying = await self._channel.declare_queue(exclusive=True, arguments=arguments)
+        await dying.bind(exchange, key)
+        await self.send(exchange, key, wire)
+
     async def again(self, messages: Iterable[Heard], times: int) -> None:
         for message in messages:
             await self.send(message.exchange, message.key, Wire(message.headers, message.body), times)

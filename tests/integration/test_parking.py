@@ -3,8 +3,9 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,8 +17,9 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.flows import OPERATIONS
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
+from prebook.patterns import addresses, trace
 from tests.conditions import eventually
+from tests.integration import logs
 from tests.integration.books import Books, every
 from tests.integration.broker import Broker, drained
 from tests.integration.control import Control
@@ -127,6 +129,20 @@ async def test_what_always_failed_is_replayed_once_its_cause_is_gone_and_a_secon
     assert await counted(suite, "handled", "pricing") == handled
 
 
+@pytest.mark.usefixtures("emptied")
+async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_address(
+    suite: Suite, broker: Broker
+) -> None:
+    """As after a consumer's crashes: no service has written down a cause."""
+    headers = {**GOOD, "ce-id": "made-up.by-the-broker"}
+    await broker.dead_letter(addresses.EVENTS, "asked.dead_letter", "pricing.requests.quote_fare", Wire(headers, BODY))
+    (line,) = await parked(suite, 1, message_id="made-up.by-the-broker")
+    assert (line["cause"], line["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
+    assert "expired" in line["error"]
+    assert (line["exchange"], line["key"]) == (addresses.EVENTS, "asked.dead_letter")
+    await broker.parked(1)
+
+
 async def _parked_facts(broker: Broker, run: str) -> None:
     """As pricing's consumer parks them, many of them."""
     plan = GOOD["prebook-plan"]
@@ -143,6 +159,7 @@ async def _parked_facts(broker: Broker, run: str) -> None:
             "prebook-flow": "booking_ended",
             "prebook-plan": plan,
             "prebook-attempt": "4",
+            "traceparent": trace.started(),
             "prebook-x-cause": "attempts_used_up",
             "prebook-x-error": "TimeoutError: made up",
             "prebook-x-exchange": addresses.EVENTS,
@@ -150,6 +167,32 @@ async def _parked_facts(broker: Broker, run: str) -> None:
         }
         body = json.dumps({"booking_id": booking_id, "ending": "expired", "reason": "made up"}).encode()
         await broker.send(addresses.PARKING, "pricing.facts", Wire(headers, body))
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_later(
+    suite: Suite, books: Books, broker: Broker, operations: httpx.AsyncClient
+) -> None:
+    await books.connection.execute("REVOKE INSERT ON operations.parked FROM prebook_operations")
+    try:
+        for number in range(30):
+            await broker.send(addresses.REQUESTS, "quote_fare", Wire({**GOOD, "ce-id": f"late-{number}"}, b"{"))
+        tries = partial(logs.about, suite, OPERATIONS, event="cannot take in")
+        await eventually(_async(lambda: bool(tries())), 20)
+    finally:
+        await books.connection.execute("GRANT INSERT ON operations.parked TO prebook_operations")
+    lines = await parked(suite, 30, cause="bad_json")
+    assert {line["message_id"] for line in lines} == {f"late-{number}" for number in range(30)}
+    assert {line["parkings"] for line in lines} == {1}
+    assert (await operations.get("/readyz")).status_code == 200
+    await broker.parked(30)
+
+
+def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return condition()
+
+    return asked
 
 
 @pytest.mark.usefixtures("emptied")

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from prebook.messaging.parking import Death, Parcel
 from prebook.operations.decisions.grouping import group_of, shape
-from prebook.operations.decisions.intake import bare, fingerprint, noted
+from prebook.operations.decisions.intake import MOST_ATTEMPTS, bare, fingerprint, noted
 from tests.operations.parcels import NOW, QUEUE, headers, parcel
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
 ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
-ANY_DEATH = st.builds(Death, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**6), ANY_TIME)
+ANY_DEATH = st.builds(Death, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
 NAMES = st.sampled_from([*headers(), "prebook-x-replay", "prebook-x-parked", "prebook-x-failed-at"])
 ANY_PARCEL = st.builds(
     Parcel,
@@ -35,6 +35,7 @@ def test_anything_can_be_noted_in_columns_of_bounded_text(parcel: Parcel) -> Non
         assert [text.encode() for text in told]
         assert note.first_failed_at <= note.last_failed_at <= NOW
         assert note.payload == parcel.body
+        assert 1 <= note.attempts <= MOST_ATTEMPTS
 
 
 @given(ANY_PARCEL)

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.operations import Filter, ParkedState, Selection
 from prebook.messaging.parking import Parcel
 from prebook.operations.decisions.intake import bare, noted
+from prebook.operations.store import Unstorable
 from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
 
 ROWS, WITHIN_S = 10_000, 1.0
@@ -144,3 +145,22 @@ async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begi
 
 def test_examples_differ() -> None:
     assert headers(1)["ce-id"] != headers(2)["ce-id"]
+
+
+async def test_what_a_column_cannot_hold_is_kept_in_the_barest_form(begin: Begin) -> None:
+    """Should we ever note what the database cannot hold, the message is kept, and the database's trouble is not."""
+    note = noted(parcel(), NOW)
+    for wrong in ({"error": "\x00"}, {"attempts": 10**12}):
+        with pytest.raises(Unstorable):
+            async with begin() as work:
+                await work.take_in(replace(note, **wrong))
+
+
+async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin, engine: AsyncEngine) -> None:
+    async with engine.connect() as other:
+        await other.execute(text("LOCK TABLE parked"))
+        async with begin() as work:
+            await work.connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                await work.take_in(noted(parcel(), NOW))
+            await work.connection.rollback()

@@ -4,32 +4,29 @@ from datetime import datetime
 
 import structlog
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.endpoint import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.parking import Parcel
 from prebook.messaging.unit_of_work import Begin
 from prebook.operations.decisions.intake import Noted, bare, noted
-from prebook.operations.store import OperationsWork
+from prebook.operations.store import OperationsWork, Unstorable
 
 log = structlog.get_logger()
 
 
 class Intake:
-    """Raises Unreachable while the database is away, and nothing because of what a message looks like."""
+    """Raises while the database takes nothing, whatever that raises; never because of what a message looks like."""
 
     def __init__(self, begin: Begin[OperationsWork]) -> None:
         self._begin = begin
 
     async def take(self, parcel: Parcel) -> None:
         now = utc_now()
+        note = _read(parcel, now)
         try:
-            note = noted(parcel, now)
             await self._keep(note)
-        except Unreachable:
-            raise
-        except Exception as error:  # noqa: BLE001 - what we fail to read is kept all the same
-            await self._keep(self._unread(parcel, now, error))
+        except Unstorable as error:
+            await self._keep(_unread(parcel, now, error))
 
     async def _keep(self, note: Noted) -> None:
         async with self._begin() as work:
@@ -43,6 +40,14 @@ class Intake:
             trace_id=note.trace_id,
         )
 
-    def _unread(self, parcel: Parcel, now: datetime, error: Exception) -> Noted:
-        log.error("not understood", queue=parcel.queue, error=spelled(error))
-        return bare(parcel, now, spelled(error))
+
+def _read(parcel: Parcel, now: datetime) -> Noted:
+    try:
+        return noted(parcel, now)
+    except Exception as error:  # noqa: BLE001 - what we fail to read is kept all the same
+        return _unread(parcel, now, error)
+
+
+def _unread(parcel: Parcel, now: datetime, error: Exception) -> Noted:
+    log.error("not understood", queue=parcel.queue, error=spelled(error))
+    return bare(parcel, now, spelled(error))

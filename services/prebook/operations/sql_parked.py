@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import TextClause
+from sqlalchemy.exc import DBAPIError
 
 from prebook.contracts.operations import (
     Changed,
@@ -22,9 +23,11 @@ from prebook.contracts.operations import (
     Selection,
     Version,
 )
+from prebook.messaging.failures import spelled
 from prebook.operations import statements
 from prebook.operations.decisions.intake import Noted
 from prebook.operations.decisions.sending import edited
+from prebook.operations.store import Unstorable
 from prebook.postgres.work import SqlWork
 
 DISCARD = """
@@ -39,6 +42,14 @@ class ParkedSql(SqlWork):
     """Implements store.ParkedWork."""
 
     async def take_in(self, noted: Noted) -> bool:
+        try:
+            return await self._taken_in(noted)
+        except DBAPIError as error:
+            if _is_about_the_data(error):
+                raise Unstorable(spelled(error)) from error
+            raise
+
+    async def _taken_in(self, noted: Noted) -> bool:
         row = {**asdict(noted), "headers": _json(noted.headers)}
         replayed = await self._scalar(statements.REPLAYED, **row) if noted.replay_id and noted.parked_id else None
         row["id"] = replayed or await self._scalar(statements.FIND, **row)
@@ -105,6 +116,12 @@ class ParkedSql(SqlWork):
 
     async def _all(self, statement: TextClause, **values: Any) -> Sequence[Mapping[Any, Any]]:
         return (await self.connection.execute(statement, values)).mappings().all()
+
+
+def _is_about_the_data(error: DBAPIError) -> bool:
+    """SQLSTATE classes 22, data exception, and 54, limit exceeded; or the client could not write a value at all."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return state[:2] in {"22", "54"} or isinstance(getattr(error.orig, "__cause__", None), ValueError)
 
 
 def shown(payload: bytes) -> Payload:

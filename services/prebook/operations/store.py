@@ -77,9 +77,16 @@ class Landing:
     error: str = ""
 
 
+class Unstorable(Exception):
+    """The database cannot hold this message in this form, however often it is tried."""
+
+
 class ParkedWork(UnitOfWork, Protocol):
     async def take_in(self, noted: Noted) -> bool:
-        """Note a parked message; False where this parking of it is known. One of a live replay has failed again."""
+        """Note a parked message; False where this parking of it is known. One of a live replay has failed again.
+
+        Raises Unstorable.
+        """
         ...
 
     async def lines(

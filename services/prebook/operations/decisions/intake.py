@@ -12,6 +12,8 @@ from prebook.patterns.trace import trace_id
 
 LONGEST_KEPT = 8 * 1024 * 1024
 """Bytes of a payload; no message of ours may have more than a sixtieth of that."""
+MOST_ATTEMPTS = 1_000_000
+"""More have not been made; whoever says so is mistaken."""
 DIED = "dead_lettered"
 UNKNOWN = "unknown"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -143,7 +145,8 @@ def _origin(parcel: Parcel, headers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _attempts(parcel: Parcel, headers: Mapping[str, str]) -> int:
-    return max(1, _number(headers.get("prebook-attempt", "")), *(death.count for death in parcel.deaths), 1)
+    told = (_number(headers.get("prebook-attempt", "")), *(death.count for death in parcel.deaths))
+    return min(max(1, *told), MOST_ATTEMPTS)
 
 
 def _died_at(parcel: Parcel) -> datetime | None:
