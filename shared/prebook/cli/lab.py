@@ -1,0 +1,131 @@
+"""`prebook lab`: experiments on broker, database and processes of their own."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from prebook.cli import interruption
+from prebook.cli.environments import Terms, specs
+from prebook.cli.setting_up import Access, set_up
+from prebook.cli.telling import examples, say
+from prebook.flows import PROCESSES
+from prebook.lab.cells import CELLS, SWITCH
+from prebook.lab.exactly_once import Bench, Finding, findings
+from prebook.runtime.stack.account import folder
+from prebook.runtime.stack.ladder import Mode, mode
+from prebook.runtime.stack.parts import Parts
+from prebook.runtime.stack.start import parts as started
+from prebook.runtime.stack.trouble import Trouble
+
+FEWEST, MOST, USUAL = 2, 500, 24
+NOWHERE = (1024,) * (len(PROCESSES) + 1)
+"""Ports: the settings name them, and nobody listens or calls."""
+GIVEN = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
+EXAMPLES = examples(
+    "prebook lab exactly-once",
+    "prebook lab exactly-once --operations 100 --seed 3",
+    "prebook lab exactly-once --json | jq '.cells[] | select(.verdict != .expected)'",
+)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int
+    operations: int
+    """In each cell."""
+    stack: dict[str, str]
+    seconds: float
+    as_expected: bool
+    cells: list[Finding]
+    schema: str = "prebook.exactly_once/1"
+
+
+@click.group()
+def lab() -> None:
+    """Experiments that crash processes on purpose, on parts of their own; a running suite is not touched."""
+
+
+@lab.command("exactly-once", epilog=EXAMPLES)
+@click.option(
+    "--operations", type=click.IntRange(FEWEST, MOST), default=USUAL, show_default=True, help="In each of the 16 cells."
+)
+@click.option("--seed", default=7, show_default=True, help="What decides during which operation the crash comes.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
+    """Crash at each of four points, with and without producer dedup and inbox, and count what is lost and doubled.
+
+    Exit status 1 where a crash did not happen, or a verdict is another than the expected one.
+    """
+    report = interruption.run(_experiment(operations, seed))
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        Console().print(_table(report))
+    sys.exit(0 if report.as_expected else 1)
+
+
+async def _experiment(operations: int, seed: int) -> Report:
+    if mode() is Mode.EXTERNAL:
+        raise Trouble("the lab does not crash processes on somebody's broker and database", "unset PREBOOK_STACK")
+    began = time.monotonic()
+    async with started(say, {k: v for k, v in os.environ.items() if k not in GIVEN}) as parts:
+        found = await findings(await _bench(parts), CELLS, operations=operations, seed=seed, say=say)
+        return Report(
+            seed=seed,
+            operations=operations,
+            stack=_described(parts),
+            seconds=round(time.monotonic() - began, 1),
+            as_expected=all(finding.verdict == finding.expected for finding in found),
+            cells=found,
+        )
+
+
+async def _bench(parts: Parts) -> Bench:
+    """Set up as for the suite: the parties are two of its services by name, with their roles and users."""
+    terms, place, broker = Terms(ports=NOWHERE), folder(parts.data_dir / "lab", None), parts.broker
+    administrator = Access(
+        database_url=parts.database.url,
+        management_url=broker.management_url,
+        management_user=broker.user,
+        management_password=broker.password,
+        passwords=terms.passwords,
+    )
+    await set_up(administrator, place, say)
+    return Bench(parts.database.url, {spec.name: spec.env for spec in specs(terms, parts, place)}, place)
+
+
+def _described(parts: Parts) -> dict[str, str]:
+    broker, database = parts.broker, parts.database
+    return {
+        "mode": parts.mode,
+        "broker": f"{broker.name} {broker.version}",
+        "database": f"{database.name} {database.version}",
+    }
+
+
+def _table(report: Report) -> Table:
+    caption = f"{report.operations} operations and one crash in each cell; seed {report.seed}; {report.seconds:g} s"
+    table = Table(title="Exactly once, by crash point", caption=caption)
+    for name in ("crash", "producer dedup", "inbox"):
+        table.add_column(name)
+    for name in ("staged", "delivered", "effects", "lost", "doubled"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("why", ratio=1)
+    for finding in report.cells:
+        table.add_row(*_row(finding))
+    return table
+
+
+def _row(finding: Finding) -> Sequence[str]:
+    point = finding.crash_point.replace("_", " ")
+    switches = (SWITCH[finding.producer_dedup], SWITCH[finding.inbox])
+    counts = (finding.staged, finding.delivered, finding.effects, finding.lost, finding.doubled)
+    same = finding.verdict == finding.expected
+    why = finding.why if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
+    return (point, *switches, *map(str, counts), str(finding.verdict), why)

@@ -1,0 +1,1 @@
+"""Experiments that crash real processes on purpose and count what came of it."""

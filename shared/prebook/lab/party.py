@@ -1,0 +1,63 @@
+"""What producer and consumer have in common: a service's settings, one channel, and loops beside the work."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prebook.contracts.plan import Coupling
+from prebook.coupling.one_way import OneWay
+from prebook.coupling.ports import Publisher
+from prebook.lab.errand import Life
+from prebook.messaging.channel import Channels
+from prebook.messaging.policy import Policies
+from prebook.runtime import logging
+from prebook.runtime.settings import Settings, load
+
+WITHIN_S = 40.0
+"""For everything that a process does; what takes longer hangs."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a party stands on."""
+
+    service: str
+    settings: Settings
+    policies: Policies
+
+
+def channels(publisher: Publisher) -> Channels:
+    """Facts are one-way by nature, and the parties speak in facts only."""
+    return {Coupling.ONE_WAY: OneWay(publisher)}
+
+
+@asynccontextmanager
+async def beside(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """The loops run as long as the block does; the last is ended first."""
+    tasks = [asyncio.create_task(loop()) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def live(service: str, life: Life, work: Callable[[Ground], Awaitable[None]]) -> None:
+    """What a process does, from its start to its end in peace or at its crash point."""
+    with Path(life.log).open("ab") as sink:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(sink.fileno(), stream.fileno())
+    settings, policies = load(life.env)
+    logging.configure(service, "warning")
+    asyncio.run(_in_time(work(Ground(service, settings, policies))))
+
+
+async def _in_time(work: Awaitable[None]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        await work

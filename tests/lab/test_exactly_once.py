@@ -1,0 +1,78 @@
+"""The experiment as a user runs it, and what it says when a crash does not come."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebook.lab.cells import CELLS, Cell, CrashPoint
+from prebook.lab.errand import CRASHED, Errand
+from prebook.lab.exactly_once import Bench, _process
+from prebook.lab.expected import EXPECTED
+from prebook.runtime.stack.trouble import Trouble
+
+OPERATIONS = 4
+LAB = (sys.executable, "-m", "prebook.cli", "lab", "exactly-once")
+REPEATED = {CrashPoint.BEFORE_PUBLISH, CrashPoint.BEFORE_MARK}
+"""Where the caller repeats an operation whose message is in the outbox already."""
+SENT_AGAIN = {CrashPoint.BEFORE_MARK, CrashPoint.BEFORE_ACK}
+"""Where one message comes down the wire twice."""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
+    command = [*LAB, "--json", "--seed", "11", "--operations", str(OPERATIONS)]
+    ran = subprocess.run(
+        command, env=env, cwd=tmp_path_factory.mktemp("lab"), capture_output=True, text=True, timeout=110, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
+
+
+@pytest.fixture(params=CELLS, ids=lambda cell: cell.name)
+def case(request: pytest.FixtureRequest, report: dict[str, Any]) -> tuple[Cell, dict[str, Any]]:
+    cell: Cell = request.param
+    keys = (cell.point.value, cell.dedup, cell.inbox)
+    (found,) = (f for f in report["cells"] if (f["crash_point"], f["producer_dedup"], f["inbox"]) == keys)
+    return cell, found
+
+
+@pytest.mark.real
+def test_each_cell_comes_to_what_is_expected(case: tuple[Cell, dict[str, Any]]) -> None:
+    cell, found = case
+    assert found["verdict"] == EXPECTED[cell].verdict == found["expected"]
+    assert found["lost"] == 0
+    assert found["doubled"] == (found["verdict"] == "doubled")
+    assert found["crash_status"] == CRASHED
+
+
+@pytest.mark.real
+def test_the_duplicate_that_a_cell_is_about_has_arisen(case: tuple[Cell, dict[str, Any]]) -> None:
+    cell, found = case
+    staged = OPERATIONS + (cell.point in REPEATED and not cell.dedup)
+    assert found["staged"] == staged
+    assert found["delivered"] == staged + (cell.point in SENT_AGAIN)
+    assert found["effects"] == (staged if cell.inbox else found["delivered"])
+
+
+async def test_a_crash_that_does_not_happen_is_a_failure_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prebook.lab.exactly_once.PARTIES", {"matching": repr})  # a process that ends in peace
+    errand = Errand(cell=CELLS[0], operations=("a", "b"), crash_at="b", notes=str(tmp_path / "notes"))
+    with pytest.raises(Trouble, match=f"ended with status 0; the crash at b was to end it with {CRASHED}"):
+        await _process(Bench("", {"matching": {}}, tmp_path), "matching", errand, ends_with=CRASHED)
+
+
+def test_parts_that_somebody_else_runs_are_left_alone() -> None:
+    ran = subprocess.run(
+        LAB, env={**os.environ, "PREBOOK_STACK": "external"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 1
+    assert "unset PREBOOK_STACK" in ran.stderr
