@@ -123,6 +123,9 @@ class MemoryDatabase:
             Claimed(row.seq, row.posting.lane, row.posting.envelope, row.failures, row.posting.order_key) for row in due
         ]
 
+    async def let_go(self, but: Collection[int]) -> None:
+        await self._mark([row.seq for row in self.tables.outbox.values() if row.seq not in but])
+
     async def put_back(self, seqs: Sequence[int]) -> None:
         await self._mark(seqs)
 

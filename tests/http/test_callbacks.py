@@ -5,8 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from prebook.http.callbacks import Forbidden, RiderCallbacks, VettedResolver, is_public
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.http.callbacks import Forbidden, Gone, NotTaken, RiderCallbacks, VettedResolver, is_public
 from prebook.patterns.signature import verify
 from tests.listener import target
 
@@ -56,13 +55,13 @@ async def test_a_redirect_is_not_followed() -> None:
         return web.Response(status=307, headers={"location": "/elsewhere"})
 
     async with target(answer) as url:
-        with pytest.raises(Unreachable, match="307"):
+        with pytest.raises(NotTaken, match="307"):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
     assert not followed.is_set()
 
 
-@pytest.mark.parametrize(("status", "failure"), [(500, Unreachable), (404, Unreachable), (410, Undeliverable)])
+@pytest.mark.parametrize(("status", "failure"), [(500, NotTaken), (404, NotTaken), (410, Gone)])
 async def test_what_the_target_says_decides_whether_to_come_back(status: int, failure: type[Exception]) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
@@ -73,14 +72,14 @@ async def test_what_the_target_says_decides_whether_to_come_back(status: int, fa
 
 
 async def test_nobody_there_is_worth_another_try() -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(NotTaken):
         await callbacks("http://127.0.0.1:9").send("http://127.0.0.1:9/hook", "m1", b"{}")
 
 
 async def test_a_public_name_with_a_private_address_is_refused_when_dialled() -> None:
     with pytest.raises(Forbidden, match="not public"):
         await VettedResolver().resolve("localhost", 443)
-    with pytest.raises((Forbidden, Unreachable)):
+    with pytest.raises((Forbidden, NotTaken)):
         await callbacks("localhost").send("https://localhost/hook", "m1", b"{}")
 
 

@@ -73,6 +73,25 @@ async def _another_runs(control: Control, service: str, before: int) -> bool:
     return info.state is State.RUNNING and info.pid not in {None, before}
 
 
+async def test_an_outage_of_the_database_is_not_charged_to_the_messages(
+    suite: Suite, riders: Riders, books: Books, broker: Broker
+) -> None:
+    """Pricing is refused every connection for longer than all its attempts would last."""
+    before = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "parked")]
+    await books.connection.execute("ALTER ROLE prebook_pricing NOLOGIN")
+    try:
+        await books.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'prebook_pricing'"
+        )
+        ids = [await riders.prebook(plan) for plan in QUEUED for _ in range(5)]
+        await asyncio.sleep(2 * sum(POLICIES["quote_fare"].backoff_s))  # the outage lasts so long
+    finally:
+        await books.connection.execute("ALTER ROLE prebook_pricing LOGIN")
+    assert every(await books.add_up(ids), "confirmed")
+    after = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "parked")]
+    assert after == before, "no attempt was used up"
+
+
 async def test_every_connection_to_the_database_is_cut(riders: Riders, books: Books, broker: Broker) -> None:
     cut = 0
     async with offered(riders, QUEUED, again=True) as stream:

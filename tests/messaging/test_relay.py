@@ -198,3 +198,15 @@ async def test_what_can_never_be_sent_holds_nobody_for_ever() -> None:
     await staged(database, "k1", "k2", key="k")
     async with running(database, send, most_refusals=1):
         await becomes(lambda: states(database) == {"k1": "undeliverable", "k2": "sent"})
+
+
+async def test_what_a_lost_answer_to_a_claim_left_behind_is_due_again() -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    await staged(database, "m1")
+    await database.claim(10, lease_s=30.0, full_lanes=[])
+    async with running(database, send):
+        await becomes(lambda: seen == ["m1"])

@@ -14,7 +14,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from prebook.http.targets import allowed
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.failures import Permanent, spelled
 from prebook.patterns.signature import sign
 
@@ -26,6 +25,16 @@ class Forbidden(Permanent):
     """The target may not be called: its host is not allowed, or it resolves to an address that is not public."""
 
     cause = "forbidden_target"
+
+
+class Gone(Permanent):
+    """The target says that it does not want to be called any more (410)."""
+
+    cause = "target_gone"
+
+
+class NotTaken(Exception):
+    """The target did not take it this time. One rider's system being away is no outage of ours."""
 
 
 class VettedResolver(AbstractResolver):
@@ -70,18 +79,18 @@ class RiderCallbacks:
         self._hosts, self._secrets, self._clock = hosts, secrets, clock
 
     async def send(self, url: str, message_id: str, body: bytes) -> None:
-        """Raises Forbidden (never), Undeliverable (the target does not want it), Unreachable (try again)."""
+        """Raises Forbidden and Gone (never again), NotTaken (try again)."""
         if not allowed(url, self._hosts):
             raise Forbidden(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
         try:
             status = await self._posted(url, headers, body)
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise Unreachable(spelled(error)) from error
+            raise NotTaken(spelled(error)) from error
         if status == GONE:
-            raise Undeliverable("the target is gone (410)")
+            raise Gone("the target is gone (410)")
         if not OK_FROM <= status <= OK_TO:
-            raise Unreachable(f"the target answered {status}")
+            raise NotTaken(f"the target answered {status}")
 
     async def _posted(self, url: str, headers: dict[str, str], body: bytes) -> int:
         """The response's body is not read, redirects are not followed, proxies are not asked."""

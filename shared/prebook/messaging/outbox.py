@@ -34,6 +34,10 @@ class Outbox(Protocol):
         """Rows that were claimed and not tried are due again."""
         ...
 
+    async def let_go(self, but: Collection[int]) -> None:
+        """Rows that we hold without knowing, since the answer to a claim was lost, are due again; ``but`` are known."""
+        ...
+
     async def sent(self, seqs: Sequence[int]) -> None: ...
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:

@@ -46,6 +46,7 @@ class Relay:
     def __init__(self, outbox: Outbox, send: Send, watch: Watch, *, most_refusals: int = MOST_REFUSALS) -> None:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
+        self._held: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
 
@@ -54,6 +55,7 @@ class Relay:
 
     async def run(self) -> None:
         try:
+            await self._outbox.let_go(self._held)
             while True:
                 await self._turn()
         finally:
@@ -77,6 +79,7 @@ class Relay:
 
     def _start(self, lane: str, rows: Sequence[Claimed]) -> None:
         self._in_flight[lane] += len(rows)
+        self._held.update(row.seq for row in rows)
         task = asyncio.create_task(self._batch(lane, rows))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -93,6 +96,7 @@ class Relay:
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
+            self._held.difference_update(row.seq for row in rows)
             if was_full:
                 self._woken.set()
 

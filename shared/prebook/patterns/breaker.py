@@ -32,6 +32,10 @@ class Breaker:
     def succeeded(self) -> Self:
         return replace(self, failures=0, opened_at=None, probing_since=None)
 
+    def tripped(self, now: float) -> Self:
+        """Open at once, whatever was before."""
+        return replace(self, failures=self.threshold, opened_at=now, probing_since=None)
+
     def failed(self, now: float) -> Self:
         failures = self.failures + 1
         opens = self.opened_at is not None or failures >= self.threshold

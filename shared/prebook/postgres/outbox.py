@@ -25,6 +25,9 @@ GIVE_UP = text("""
     WHERE seq = :seq AND claimed_by = :owner""")
 PUT_BACK = text("""
     UPDATE outbox SET claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
+LET_GO = text("""
+    UPDATE outbox SET claimed_until = NULL
+    WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))""")
 # A relay lives as long as the session in which it listens; the server ends that with the process.
 RELEASE = text("""
     UPDATE outbox SET claimed_until = NULL
@@ -71,6 +74,9 @@ class SqlOutbox:
 
     async def put_back(self, seqs: Sequence[int]) -> None:
         await self._run(PUT_BACK, seqs=list(seqs), owner=self._owner)
+
+    async def let_go(self, but: Collection[int]) -> None:
+        await self._run(LET_GO, owner=self._owner, but=list(but))
 
     async def release(self) -> None:
         """What a relay that is gone has left claimed is due at once, and need not wait for its lease."""

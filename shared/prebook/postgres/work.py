@@ -143,17 +143,28 @@ def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """A database that is away, or has no connection left for us, is Unreachable: worth another try."""
+    """A database that goes away in the middle is Unreachable: worth another try."""
     try:
         yield
-    except (PoolTimeout, InterfaceError) as error:
+    except InterfaceError as error:
         raise Unreachable(spelled(error)) from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
         raise Unreachable(spelled(error)) from error
-    except OSError as error:
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Whatever keeps us from a connection is Unreachable: down, starting, full, refusing us, or our pool used up."""
+    try:
+        connection = await engine.connect()
+    except (DBAPIError, PoolTimeout, OSError) as error:
         raise Unreachable(f"no connection to the database: {spelled(error)}") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 W = TypeVar("W", bound=SqlWork)
@@ -165,7 +176,7 @@ def units_of_work(engine: AsyncEngine, work: Callable[[AsyncConnection], W]) -> 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
         with reachable():
-            async with engine.begin() as connection:
+            async with connected(engine) as connection, connection.begin():
                 unit = work(connection)
                 yield unit
                 await unit.leave()

@@ -15,6 +15,7 @@ from prebook.messaging.codec import Malformed, Wire, decode, encode
 from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
+from prebook.messaging.gate import Gate
 from prebook.messaging.parking import CAUSE, ERROR, EXCHANGE, FAILED_AT, KEY, STACK, stack_digest
 from prebook.messaging.policy import Policies
 from prebook.messaging.recovery import decide
@@ -46,6 +47,7 @@ class RabbitConsumer:
         self._publisher = publisher
         self._consumers: list[tuple[RawChannel, str]] = []
         self._at_work: set[asyncio.Task[None]] = set()
+        self._gates = {queue: Gate() for queue in queues}
         self._stopping = False
         self.link = Link(url, f"{service} consumes", self._opened, healthy=self._consuming)
 
@@ -96,11 +98,24 @@ class RabbitConsumer:
             envelope = decode(wire)
         except Malformed as error:
             return await self._aside(queue, message, wire, error.cause, error)
-        try:
-            await self._door(envelope)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled here
-            return await self._recover(queue, message, envelope, error)
+        failure = await self._handled(self._gates[queue], envelope)
+        if failure is not None:
+            return await self._recover(queue, message, envelope, failure)
         return await message.ack()
+
+    async def _handled(self, gate: Gate, envelope: Envelope) -> Exception | None:
+        """What the handler raised, where that is the message's own trouble; an outage is waited for with it in hand."""
+        while True:
+            await gate.passed()
+            try:
+                await self._door(envelope)
+            except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled
+                if gate.failed(error):
+                    log.warning("held: what we stand on is away", error=spelled(error), message_id=envelope.id)
+                    continue
+                return error
+            gate.succeeded()
+            return None
 
     async def _recover(
         self, queue: str, message: AbstractIncomingMessage, envelope: Envelope, error: Exception
