@@ -7,6 +7,7 @@ from prebook.cli.lab import lab
 from prebook.cli.ledger import ledger
 from prebook.cli.load import demo, load
 from prebook.cli.parking import parking
+from prebook.cli.retry import retry
 from prebook.cli.secrets import secrets
 from prebook.cli.serve import serve
 from prebook.cli.setup import ready, setup
@@ -19,7 +20,7 @@ EXAMPLES = examples(
     "prebook up                 the suite, until Ctrl-C",
     "prebook doctor             what this machine lacks, if anything",
 )
-COMMANDS = (demo, up, load, ledger, parking, lab, topology, doctor, serve, setup, secrets, ready)
+COMMANDS = (demo, up, load, ledger, parking, retry, lab, topology, doctor, serve, setup, secrets, ready)
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -60,7 +60,7 @@ def draw(
     as_json: bool,
 ) -> None:
     """Draw data flow (where arrows point) and control flow (solid: pushed, dashed: pulled)."""
-    plan = dict.fromkeys(FLOWS, Coupling(coupling)) if coupling else default_plan(_read(policies_path))
+    plan = dict.fromkeys(FLOWS, Coupling(coupling)) if coupling else default_plan(read(policies_path))
     chosen = topology_of(plan, [FLOWS[n] for n in named], ()) if named else topology_of(plan)
     title = f"Every flow as {coupling}" if coupling else "Prebook's plan"
     drawn = mermaid(chosen) if form == "mermaid" else picture(chosen, title=title, subtitle=SUBTITLE)
@@ -73,7 +73,7 @@ def draw(
 @click.option("--json", is_flag=True, expose_value=False, help="It always is JSON.")
 def asyncapi(policies_path: Path, into: Path | None) -> None:
     """Write the AsyncAPI 3.0 document of every message on the broker."""
-    described = document(suite_topology(backoffs(_read(policies_path))))
+    described = document(suite_topology(backoffs(read(policies_path))))
     _put(json.dumps(described, indent=2) + "\n", into)
 
 
@@ -89,7 +89,7 @@ def asyncapi(policies_path: Path, into: Path | None) -> None:
 @json_option
 def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> None:
     """Create what is missing on the broker, and change what may be changed. Removes nothing."""
-    wanted, passwords = suite_topology(backoffs(_read(policies_path))), _passwords(passwords_path)
+    wanted, passwords = suite_topology(backoffs(read(policies_path))), _passwords(passwords_path)
     steps: list[str] = []
 
     def told(step: str) -> None:
@@ -106,7 +106,7 @@ def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> 
 @json_option
 def diff(policies_path: Path, as_json: bool) -> None:
     """Compare the model with a live broker; each difference comes with its remedy."""
-    wanted = suite_topology(backoffs(_read(policies_path)))
+    wanted = suite_topology(backoffs(read(policies_path)))
 
     async def compared(broker: Management) -> list[Difference]:
         return differences(wanted, await broker.live(), frozenset({broker.user}))
@@ -131,7 +131,7 @@ def _on_broker(work: Callable[[Management], Awaitable[T]]) -> T:
         sys.exit(UNREACHABLE)
 
 
-def _read(path: Path) -> Policies:
+def read(path: Path) -> Policies:
     try:
         return read_policies(path)
     except BadPolicies as error:

@@ -34,6 +34,25 @@ def pause_before(attempt: int, backoff_s: Sequence[float]) -> float:
     return backoff_s[min(attempt - 2, len(backoff_s) - 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of a schedule. Handling itself takes no time here."""
+
+    number: int
+    pause_s: float
+    at_s: float
+    """Since the first attempt."""
+
+
+def schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[Attempt, ...]:
+    """When each attempt would happen if all failed."""
+    attempts = [Attempt(1, 0.0, 0.0)]
+    for number in range(2, max_attempts + 1):
+        pause_s = pause_before(number, backoff_s)
+        attempts.append(Attempt(number, pause_s, round(attempts[-1].at_s + pause_s, 6)))
+    return tuple(attempts)
+
+
 def exponential(failures: int, *, first_s: float = 0.1, longest_s: float = 2.0) -> float:
     """Upper bound of the pause after so many failures; draw below it for full jitter."""
     return min(longest_s, first_s * 2.0 ** min(failures - 1, 32))
