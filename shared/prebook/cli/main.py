@@ -2,6 +2,7 @@
 
 import rich_click as click
 
+from prebook.cli.archive import archive
 from prebook.cli.doctor import doctor
 from prebook.cli.lab import lab
 from prebook.cli.ledger import ledger
@@ -20,7 +21,7 @@ EXAMPLES = examples(
     "prebook up                 the suite, until Ctrl-C",
     "prebook doctor             what this machine lacks, if anything",
 )
-COMMANDS = (demo, up, load, ledger, parking, retry, lab, topology, doctor, serve, setup, secrets, ready)
+COMMANDS = (demo, up, load, ledger, parking, archive, retry, lab, topology, doctor, serve, setup, secrets, ready)
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})

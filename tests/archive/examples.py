@@ -1,0 +1,36 @@
+"""Archived messages."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from prebook.archive.kept import Kept
+from prebook.contracts.facts import BookingEnded, Ending
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+from prebook.messaging.codec import Wire, encode
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.patterns import addresses
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def kept(number: int = 0, *, booking: str = "b1", minutes: float = 0.0, **headers: str) -> Kept:
+    """A fact said so many minutes after noon; ``headers`` with _ for - over its own."""
+    envelope = Envelope(
+        id=f"{booking}.booking_ended.{number}",
+        kind=Kind.FACT,
+        flow="booking_ended",
+        body=BookingEnded(booking_id=booking, ending=Ending.CANCELLED, reason="rider"),
+        source="booking",
+        conversation=booking,
+        time=NOON + timedelta(minutes=minutes),
+        plan=dict.fromkeys(FLOWS, Coupling.ONE_WAY),
+    )
+    wire = encode(envelope)
+    said = {**wire.headers, "x-stream-offset": str(number), **{n.replace("_", "-"): v for n, v in headers.items()}}
+    return Kept(number, addresses.fact("booking_ended"), Wire(said, wire.body))
+
+
+def without(message: Kept, name: str) -> Kept:
+    headers = {known: value for known, value in message.headers.items() if known != name}
+    return replace(message, wire=Wire(headers, message.wire.body))
