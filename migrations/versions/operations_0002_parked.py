@@ -99,6 +99,7 @@ CREATE = (
         parked_id bigint NOT NULL REFERENCES operations.parked ON DELETE CASCADE,
         position int NOT NULL,
         lane text NOT NULL,
+        behind bigint,
         state text NOT NULL DEFAULT 'requested' CHECK (state IN ('requested', 'in_flight', 'resolved', 'failed_again',
             'held', 'cancelled', 'unconfirmed', 'refused')),
         queue text NOT NULL,

@@ -14,8 +14,10 @@ BEGIN = text("""
     VALUES (:id, CAST(:refused AS jsonb), :rate_per_s, :keep_going, :force)""")
 ITEMS = text("""
     WITH taken AS (
-        INSERT INTO replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)
-        SELECT :id, item.parked_id, item.position, item.lane, item.queue, item.message_id, item.version, item.aged
+        INSERT INTO replay_item (replay_id, parked_id, position, lane, behind, queue, message_id, version, aged)
+        SELECT :id, item.parked_id, item.position, item.lane,
+            lag(item.parked_id) OVER (PARTITION BY item.lane ORDER BY item.position),
+            item.queue, item.message_id, item.version, item.aged
         FROM unnest(CAST(:parked_ids AS bigint[]), CAST(:lanes AS text[]), CAST(:queues AS text[]),
             CAST(:message_ids AS text[]), CAST(:versions AS int[]), CAST(:aged AS boolean[]))
             WITH ORDINALITY AS item (parked_id, lane, queue, message_id, version, aged, position)
@@ -48,18 +50,19 @@ CLAIM = text("""
             count(*) FILTER (WHERE state = 'in_flight') AS in_flight,
             count(picked_at) AS sent, count(*) FILTER (WHERE same_cause) AS same_cause
         FROM replay_item WHERE replay_id = mine.id) i""")
+# New rows have no statistics yet, and a join of this table with itself may be planned as if it were empty: so the one
+# before is looked up by its primary key, and the chosen rows by where they are.
 TAKE_OFF = text("""
-    UPDATE replay_item SET state = 'in_flight', picked_at = now()
-    WHERE replay_id = :id AND state = 'requested'
+    WITH due AS MATERIALIZED (
+        SELECT next.ctid FROM replay_item next
+        WHERE next.replay_id = :id AND next.state = 'requested' AND (next.behind IS NULL OR (
+            SELECT before.state FROM replay_item before
+            WHERE before.replay_id = :id AND before.parked_id = next.behind) = 'resolved')
+        ORDER BY next.position LIMIT :limit FOR UPDATE OF next)
+    UPDATE replay_item i SET state = 'in_flight', picked_at = now()
+    WHERE i.ctid = ANY (ARRAY (SELECT ctid FROM due)) AND i.state = 'requested'
         AND EXISTS (SELECT FROM replay WHERE id = :id AND state = 'running')
-        AND parked_id IN (
-            SELECT next.parked_id FROM replay_item next
-            WHERE next.replay_id = :id AND next.state = 'requested' AND NOT EXISTS (
-                SELECT FROM replay_item before
-                WHERE before.replay_id = :id AND before.lane = next.lane AND before.position < next.position
-                    AND before.state IN ('requested', 'in_flight'))
-            ORDER BY next.position LIMIT :limit)
-    RETURNING parked_id""")
+    RETURNING i.parked_id""")
 BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) WHERE id = :id")
 IN_FLIGHT = text("""
     SELECT i.replay_id, i.parked_id, i.queue, p.exchange, p.key, i.message_id, i.sent_at IS NOT NULL AS is_sent,
@@ -89,10 +92,11 @@ GIVE_UP = text("""
 HOLD = text("""
     WITH held AS (
         UPDATE replay_item next SET state = 'held', settled_at = now()
-        WHERE next.replay_id = :id AND next.state = 'requested' AND EXISTS (
-            SELECT FROM replay_item before
-            WHERE before.replay_id = :id AND before.lane = next.lane AND before.position < next.position
-                AND before.state IN ('failed_again', 'refused', 'unconfirmed'))
+        FROM replay_item before
+        WHERE before.replay_id = :id AND before.state IN ('failed_again', 'refused', 'unconfirmed')
+            AND next.replay_id = :id AND next.lane = before.lane AND next.position > before.position
+            AND next.state = 'requested' AND EXISTS (
+                SELECT FROM replay_item WHERE replay_id = :id AND state IN ('failed_again', 'refused', 'unconfirmed'))
         RETURNING next.parked_id)
     UPDATE parked SET state = 'parked' FROM held WHERE parked.id = held.parked_id""")
 STOP = text("""
