@@ -31,6 +31,7 @@ TABLES = (
     f"CREATE TABLE {producer.SERVICE}.performed (id text PRIMARY KEY, operation text NOT NULL)",
     f"CREATE TABLE {consumer.SERVICE}.effect (operation text NOT NULL)",
 )
+PERFORMED = f"SELECT count(*) FROM {producer.SERVICE}.performed WHERE operation = ANY($1::text[])"  # noqa: S608 - a schema
 STAGED = f"SELECT count(*) FROM {producer.SERVICE}.outbox WHERE conversation = ANY($1::text[])"  # noqa: S608 - a schema
 EFFECTS = f"""
     SELECT operation, count(*) AS effects FROM {consumer.SERVICE}.effect
@@ -38,7 +39,10 @@ EFFECTS = f"""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. ``lost`` and ``doubled`` count operations; ``staged``, ``delivered`` messages; ``effects`` rows."""
+    """One cell. ``lost`` and ``doubled`` count operations; ``staged`` and ``delivered`` messages.
+
+    ``performed`` and ``effects`` count rows of state, the producer's and the consumer's.
+    """
 
     crash_point: CrashPoint
     producer_dedup: bool
@@ -49,6 +53,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     crashed_at: str
     """During which operation."""
     crash_status: int
+    performed: int
     staged: int
     delivered: int
     effects: int
@@ -95,6 +100,7 @@ async def _finding(bench: Bench, database: asyncpg.Connection, cell: Cell, count
         crashed=CRASHES[cell.point],
         crashed_at=crash_at,
         crash_status=CRASHED,
+        performed=await database.fetchval(PERFORMED, operations),
         staged=await database.fetchval(STAGED, operations),
         delivered=sum(operation in operations for operation in delivered),
         effects=sum(effects.values()),
