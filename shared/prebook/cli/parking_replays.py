@@ -100,7 +100,9 @@ def _print(view: ReplayView, as_json: bool) -> None:
 
 def _told(view: ReplayView) -> Iterable[str]:
     batches = ", ".join(map(str, view.batches)) or "none yet"
-    if view.state is ReplayState.DRY_RUN:
+    if view.state is ReplayState.DRY_RUN and not view.messages:
+        yield "would send nothing"
+    elif view.state is ReplayState.DRY_RUN:
         yield f"would send {view.messages} message(s) in batches of {batches}; nothing was sent, --go sends them"
     else:
         yield f"replay {view.id}: {view.state}{f' ({view.reason})' if view.reason else ''}"
