@@ -89,6 +89,12 @@ def test_what_inboxes_may_have_forgotten_is_refused_but_for_force_and_for_queues
     assert considered([kept()], PRICING).refusals == {}
 
 
+def test_the_report_says_what_was_asked_for() -> None:
+    report = considered([kept(1)], PRICING, force=True, revive=True).report()
+    assert (report.force, report.revive, report.rate_per_s, report.receivers) == (True, True, 1.0, ("pricing.facts",))
+    assert (report.messages, report.sendings, report.sent, report.effects) == (1, 1, 0, None)
+
+
 def test_more_than_memory_should_hold_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "MOST", 2)
     assert len(considered([kept(1), kept(2)], ANYBODY).sendings) == 2

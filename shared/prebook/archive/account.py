@@ -106,6 +106,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Who gave the command: the account's name on this machine."""
     state: State
     selection: dict[str, str]
+    rate_per_s: float
+    revive: bool
+    """Questions were sent without their end of time."""
+    force: bool
+    """Sent though the receivers' inboxes may have forgotten it: each may have had its effect twice."""
     receivers: tuple[str, ...]
     """Queues."""
     messages: int

@@ -92,16 +92,29 @@ async def _newest(connection: AbstractConnection) -> AbstractIncomingMessage | N
     """
     channel = await connection.channel(publisher_confirms=False)
     arriving = await _consuming(channel, "last", WHOLE_CHUNK)
-    try:
-        async with asyncio.timeout(ANY_WITHIN_S):
-            newest = await arriving.get()
-    except TimeoutError:
-        return None
+    while (newest := await _within(ANY_WITHIN_S, arriving)) is None:
+        if await _is_empty(channel):
+            return None
     await channel.set_qos(prefetch_count=PREFETCH)
     while not arriving.empty():
         newest = arriving.get_nowait()
     await channel.close()
     return newest
+
+
+async def _within(seconds: float, arriving: Arriving) -> AbstractIncomingMessage | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await arriving.get()
+    except TimeoutError:
+        return None
+
+
+async def _is_empty(channel: AbstractChannel) -> bool:
+    """As far as the broker's count goes, which is a few seconds behind."""
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        queue = await channel.declare_queue(addresses.ARCHIVE_QUEUE, passive=True)
+    return not queue.declaration_result.message_count
 
 
 def _start(newest: AbstractIncomingMessage, since: datetime | None) -> datetime | str | None:
