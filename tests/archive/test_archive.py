@@ -85,8 +85,13 @@ async def archived(suite: Suite, booking: str) -> list[Heard]:
 
 
 async def test_status_counts_what_is_booked_by_type(suite: Suite, riders: Riders, books: Books) -> None:
+    async def retention_is_told() -> bool:
+        """The broker's statistics know a queue's policy some seconds after it was declared."""
+        told: dict[str, Any] = (await said(suite, "status"))["retention"]
+        return told == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
+
+    await eventually(retention_is_told, within_s=30.0)
     before = await said(suite, "status")
-    assert before["retention"] == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
     ids = await riders.several([pure(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
     assert every(await books.add_up(ids), "confirmed")
     after = await said(suite, "status")

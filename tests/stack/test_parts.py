@@ -122,7 +122,7 @@ async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.Mo
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert not processes_in(place)
+    await until(lambda: not processes_in(place))
     assert not are_there(place)
 
 
