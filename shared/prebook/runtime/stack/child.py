@@ -56,10 +56,16 @@ class Child:
         return await self._process.wait()
 
     def send(self, number: signal.Signals) -> bool:
-        """Whether there still was a process to send it to."""
+        """Whether there still was a process to send it to.
+
+        By number, not through the process object: that one first looks whether the child has ended, and so takes its
+        exit status away from whoever waits for it.
+        """
+        if self.status is not None:
+            return False
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-            return self.status is None
+            os.kill(self.pid, number)
+            return True
         return False
 
     async def stop(self, grace_s: float) -> int:
