@@ -12,13 +12,11 @@ import aiohttp
 
 from loadtest.arrivals import Arrivals, offsets
 from loadtest.books import Books
-from loadtest.control import Control
-from loadtest.faults import FaultWindow, inject
+from loadtest.faults import FaultWindow, Levers, inject
 from loadtest.generator import Generator, Order, Origin, prepare
 from loadtest.measure import Played, scenario_report
 from loadtest.offers import interleave
 from loadtest.plans import PLANS
-from loadtest.probe import Probe
 from loadtest.progress import Progress
 from loadtest.report import Machine, Report
 from loadtest.rides import campaign_week
@@ -102,11 +100,10 @@ class Campaign:
         fault = scenario.fault
         if fault is None:
             return None
-        control = Control(self.session, self.settings.controls[fault.target], self.settings.token)
-        probe = Probe(self.session, self.settings.urls[fault.target])
+        levers = Levers(self.session, self.settings.urls, self.settings.controls, self.settings.token)
         await origin.wait_until(fault.starts * arrivals.duration_s)
         self.progress.fault = f"{fault.target}: {fault.kind}"
-        window = await inject(fault, fault.lasts * arrivals.duration_s, control, probe)
+        window = await inject(fault.fault, fault.lasts * arrivals.duration_s, levers)
         self.progress.fault = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
         return window
 

@@ -1,12 +1,13 @@
 """The supervisor's control API: which processes there are, and orders to break one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class ControlRefused(Exception):
@@ -26,15 +27,22 @@ class Control:
 
     async def pid(self, name: str) -> int | None:
         """Of the running process; None while there is none."""
-        body = await self._call("GET", "/processes", None)
-        try:
-            listed = msgspec.json.decode(body, type=list[Process])
-        except msgspec.DecodeError as wrong:
-            raise ControlRefused(f"the supervisor's list of processes cannot be read: {wrong}") from wrong
+        listed = await self._list("/processes", Process)
         return next((process.pid for process in listed if process.name == name), None)
+
+    async def names(self) -> frozenset[str]:
+        """Of the processes that it keeps running."""
+        return frozenset(process.name for process in await self._list("/processes", Process))
 
     async def order(self, name: str, what: str, terms: Mapping[str, float]) -> None:
         await self._call("POST", f"/processes/{name}/{what}", terms)
+
+    async def _list(self, path: str, kind: type[Kind]) -> list[Kind]:
+        body = await self._call("GET", path, None)
+        try:
+            return msgspec.json.decode(body, type=list[kind])  # type: ignore[valid-type]
+        except msgspec.DecodeError as wrong:
+            raise ControlRefused(f"the supervisor's answer to {path} cannot be read: {wrong}") from wrong
 
     async def _call(self, method: str, path: str, body: Any) -> bytes:
         url = self._base_url + path

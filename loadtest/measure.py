@@ -10,7 +10,7 @@ import msgspec
 
 from loadtest.accounts import Account
 from loadtest.arrivals import Arrivals
-from loadtest.faults import Fault, FaultWindow
+from loadtest.faults import FaultWindow, Timed
 from loadtest.ledger import Reconciliation
 from loadtest.plans import PLANS
 from loadtest.quantiles import latency
@@ -138,7 +138,7 @@ def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
     )
 
 
-def fault_line(fault: Fault | None, arrivals: Arrivals) -> FaultLine | None:
+def fault_line(fault: Timed | None, arrivals: Arrivals) -> FaultLine | None:
     if fault is None:
         return None
     return FaultLine(

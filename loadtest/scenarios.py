@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loadtest.arrivals import Arrivals, Burst, Process
-from loadtest.faults import Fault, FaultKind
+from loadtest.faults import CATALOGUE as FAULTS
+from loadtest.faults import Timed
 
 QUICK_S = 8.0
 FULL_S = 30.0
@@ -22,7 +23,7 @@ class Scenario:
     expect: str
     """One sentence for the terminal and the report; nothing is computed from it."""
     burst: Burst | None = None
-    fault: Fault | None = None
+    fault: Timed | None = None
     length: float = 1.0
     """Of its arrivals, in those of a usual scenario: a plan's return can only be seen while rides are offered."""
 
@@ -41,14 +42,14 @@ CATALOGUE: tuple[Scenario, ...] = (
         "pricing_down",
         Process.POISSON,
         "Pricing is killed and comes back: who needs it at once fails, who can wait settles everything afterwards.",
-        fault=Fault(FaultKind.KILL, "pricing", starts=0.2, lasts=0.3),
+        fault=Timed(FAULTS["kill_pricing"], starts=0.2, lasts=0.3),
         length=1.5,
     ),
     Scenario(
         "pricing_slow",
         Process.POISSON,
         "Pricing gets little of the processor: who waits for it inherits its pace, who does not only finishes later.",
-        fault=Fault(FaultKind.BROWNOUT, "pricing", starts=0.2, lasts=0.4, stopped_s=0.4, running_s=0.1),
+        fault=Timed(FAULTS["brownout_pricing"], starts=0.2, lasts=0.4),
     ),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in CATALOGUE}

@@ -74,6 +74,11 @@ class Reader:
             self.problems.append(f"{name}: {wrong}; {EXPECTED[parse]}")
         return None
 
+    def maybe(self, name: str, parse: Callable[[str], Any]) -> Any:
+        """The same, and None without a problem where it is not set or empty."""
+        given = self._environ.get(name) or self._environ.get(f"{name}_FILE")
+        return self.take(name, parse) if given else None
+
     def _raw(self, name: str) -> str:
         path = self._environ.get(f"{name}_FILE")
         return Path(path).read_text().strip() if path else self._environ[name]

@@ -78,7 +78,7 @@ async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
 
 @pytest.mark.parametrize("name", ["pricing_down", "pricing_slow"])
 async def test_a_fault_that_did_not_take_effect_makes_the_run_red(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.faults.RETURN_DEADLINE_S", 0.5)
+    monkeypatch.setattr("loadtest.faults.processes.RETURN_DEADLINE_S", 0.5)
     report = await play(StandIn(deaf=True), name)
     assert report.verdict is not None
     assert not report.verdict.ok

@@ -1,0 +1,57 @@
+"""The broker's management API, as far as breaking and looking need it. RabbitMQ 3.10 to 4.x."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+TIMEOUT = aiohttp.ClientTimeout(total=8.0)
+
+
+class BrokerRefused(Exception):
+    """The management API did not answer, or would not do it; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Management:
+    """One broker, seen by an administrator. ``url`` as in ``http://127.0.0.1:15672``; methods raise BrokerRefused."""
+
+    session: aiohttp.ClientSession
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+    async def get(self, *path: str) -> Any:
+        """The answer's JSON. ``path``: its parts, not yet escaped; ``get("queues", vhost)``."""
+        body = await self._call("GET", path)
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as wrong:
+            raise BrokerRefused(f"what answers at {self.url} is no management API: {wrong}") from wrong
+
+    async def put(self, *path: str, body: Mapping[str, Any]) -> None:
+        await self._call("PUT", path, json=body)
+
+    async def delete(self, *path: str, **headers: str) -> None:
+        """What is not there is as good as deleted."""
+        await self._call("DELETE", path, headers=headers, fine=(404,))
+
+    async def _call(self, method: str, path: tuple[str, ...], *, fine: tuple[int, ...] = (), **request: Any) -> bytes:
+        url = "/".join([f"{self.url}/api", *(quote(part, safe="") for part in path)])
+        call = self.session.request(method, URL(url, encoded=True), auth=self._auth, timeout=TIMEOUT, **request)
+        try:
+            async with call as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BrokerRefused(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
+        if not response.ok and response.status not in fine:
+            raise BrokerRefused(f"{method} {url} answered {response.status}: {body[:200]!r}")
+        return body
+
+    @property
+    def _auth(self) -> aiohttp.BasicAuth:
+        return aiohttp.BasicAuth(self.user, self.password)

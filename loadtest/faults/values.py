@@ -1,0 +1,73 @@
+"""What can be broken, as values: a fault, what it needs, and the window in which it was there."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class FaultKind(StrEnum):
+    """How a fault is carried out; the target says on what."""
+
+    KILL = "kill"
+    PAUSE = "pause"
+    BROWNOUT = "brownout"
+    CONNECTIONS_CUT = "connections_cut"
+
+
+class Need(StrEnum):
+    """What a fault is carried out with. Not every suite has all of it."""
+
+    CONTROL = "control"
+    """A supervisor that owns the process of the target."""
+    MANAGEMENT = "management"
+    """The broker's management API, as an administrator."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry of the catalogue. ``target``: a service, a part or a link, as the supervisor calls it."""
+
+    name: str
+    kind: FaultKind
+    target: str
+    expect: str
+    """Who waits, what is refused, and what is not lost: one sentence for a person; nothing is computed from it."""
+    needs: frozenset[Need]
+    usual_for_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A fault with its place in a scenario, in fractions of the arrivals' duration: it lies within any length."""
+
+    fault: Fault
+    starts: float
+    lasts: float
+
+    @property
+    def kind(self) -> FaultKind:
+        return self.fault.kind
+
+    @property
+    def target(self) -> str:
+        return self.fault.target
+
+
+class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """When the fault was there, and how we know."""
+
+    started_at: datetime
+    ended_at: datetime
+    took_effect: bool
+    evidence: str
+
+
+class NoEffect(Exception):
+    """Everybody obeyed, but what should have been broken was seen alive and well."""
+
+
+def window(started_at: datetime, *, took_effect: bool, evidence: str) -> FaultWindow:
+    ended_at = datetime.now(UTC)
+    return FaultWindow(started_at=started_at, ended_at=ended_at, took_effect=took_effect, evidence=evidence)
