@@ -16,8 +16,8 @@ import httpx
 
 from prebook.coupling.ports import Http, Publisher, Response
 from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
-from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.unit_of_work import Expectation, Posting

@@ -11,8 +11,8 @@ from prebook.contracts.message import Unavailable
 from prebook.contracts.plan import Coupling
 from prebook.coupling.async_api import Callback
 from prebook.flows import FLOWS
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire, decode, encode
-from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
 from tests.conditions import eventually

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import WINDOW, Relay
 from prebook.messaging.telemetry import Unwatched

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.operations import ParkedView
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from tests.operations.parcels import QUEUE, Begin, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
 

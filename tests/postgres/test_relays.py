@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched

@@ -26,6 +26,7 @@ def test_good_settings_are_typed() -> None:
     assert settings.callback_secrets == ("newest", "older")
     assert settings.callback_hosts == {"a.example", "b.example"}
     assert settings.allow_plan_override is True
+    assert settings.clock_skew_s == 0.0
     assert policies["notify_rider"].coupling is Coupling.ONE_WAY
 
 

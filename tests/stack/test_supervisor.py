@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 from prebook.runtime.stack.trouble import Trouble
@@ -52,6 +53,24 @@ async def test_a_killed_process_stays_down_as_long_as_wanted(tmp_path: Path) -> 
             await process.kill(hold_s=0)
         await until(lambda: process.info().pid)
         assert clock() - began >= 1.0
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Path, *, paused: bool) -> None:
+    async with kept(spec(tmp_path)) as (supervisor, process):
+        first = pid_of(process)
+        if paused:
+            await process.pause()
+        effect = await process.skew(90.0)
+        assert (effect.fault, effect.pid) == ("skew", first)
+        await until(lambda: process.info().restarts == 1)
+        assert process.info().last_status == 0, "SIGTERM was heard"
+        await supervisor.ready(15)
+        assert process.info().clock_skew_s == 90.0
+        assert psutil.Process(pid_of(process)).environ()["PREBOOK_CLOCK_SKEW_S"] == "90.0"
+        await process.skew(0.0)
+        await until(lambda: process.info().restarts == 2)
+        assert process.info().clock_skew_s == 0.0
 
 
 async def test_a_brownout_stops_and_wakes_the_process_and_is_undone(tmp_path: Path) -> None:

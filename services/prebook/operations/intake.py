@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.parking import Parcel
 from prebook.messaging.unit_of_work import Begin

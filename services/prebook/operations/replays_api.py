@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from prebook.contracts.replays import ItemState, Refusal, ReplayPage, ReplayRequest, ReplayState, ReplayView
 from prebook.http.bodies import Strict
 from prebook.http.problems import Problem
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from prebook.operations.api import chosen, problems
 from prebook.operations.decisions.pacing import batches_of
 from prebook.operations.decisions.replay import Candidate, Terms, objection, ordered

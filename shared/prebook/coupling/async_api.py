@@ -1,6 +1,5 @@
 """Call, get 202 and go on: the answer comes by a signed callback, or is asked for where that is lost."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -9,6 +8,7 @@ from prebook.coupling.ports import Http
 from prebook.coupling.sync_api import OK, refusal
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Traits, Undeliverable
+from prebook.messaging.clock import unix_s
 from prebook.messaging.codec import Malformed, Wire, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
@@ -27,7 +27,7 @@ class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AsyncApi:
     traits = Traits(answers_inline=False, needs_provider_up=True, needs_broker_up=False, uses_outbox=True, polls=True)
 
-    def __init__(self, http: Http, secrets: Sequence[str], *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, http: Http, secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
         self._http, self._secrets, self._clock = http, secrets, clock
 
     def lane(self, envelope: Envelope) -> str:

@@ -5,7 +5,6 @@ Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for t
 
 import ipaddress
 import socket
-import time
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from prebook.http.targets import allowed
+from prebook.messaging.clock import unix_s
 from prebook.messaging.failures import Permanent, spelled
 from prebook.patterns.signature import sign
 
@@ -73,9 +73,7 @@ def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 class RiderCallbacks:
     """One signed POST at a time; whoever calls it repeats it until it succeeds."""
 
-    def __init__(
-        self, hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
         self._hosts, self._secrets, self._clock = hosts, secrets, clock
 
     async def send(self, url: str, message_id: str, body: bytes) -> None:

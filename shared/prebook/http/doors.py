@@ -1,6 +1,5 @@
 """The internal HTTP doors of a service: held calls, accepted operations, callbacks. They translate and delegate."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from prebook.coupling.async_api import Callback
 from prebook.coupling.inlets import Doors, NoAnswerInTime, must_be
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem
+from prebook.messaging.clock import unix_s
 from prebook.messaging.codec import SAFE_ID, Malformed, Wire, decode, encode
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.policy import Policies
@@ -52,7 +52,7 @@ def doors(service: str, way_in: Doors, policies: Policies, secrets: Sequence[str
     async def callback(request: Request[Any, Any, Any], flow: FromPath[str]) -> None:
         body = await request.body()
         try:
-            verify(secrets, request.headers, body, now_s=time.time())
+            verify(secrets, request.headers, body, now_s=unix_s())
         except Forged as error:
             raise Problem(401, "forged", f"{error}; sign the body with the shared secret") from None
         await way_in.message(_answer_of(body, service, flow))

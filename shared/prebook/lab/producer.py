@@ -16,8 +16,9 @@ from prebook.lab import party
 from prebook.lab.cells import CrashPoint
 from prebook.lab.errand import Errand, Life
 from prebook.lab.party import Ground, beside, channels
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
-from prebook.messaging.endpoint import Endpoint, utc_now
+from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outcome import Handlers, Outcome
 from prebook.messaging.relay import Relay
 from prebook.messaging.staging import Thread

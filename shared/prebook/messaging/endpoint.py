@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
+from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, Kind, key_of
 from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
@@ -23,10 +24,6 @@ class NoHandler(Permanent):
     """A message reached a service that has no handler for it: the topology and the handler table disagree."""
 
     cause = "no_handler"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Endpoint(Generic[U]):

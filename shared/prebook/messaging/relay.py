@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.endpoint import utc_now
+from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.outbox import Claimed, Outbox
 from prebook.messaging.telemetry import Watch

@@ -11,8 +11,8 @@ from aiormq import Channel as RawChannel
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Malformed, Wire, decode, encode
-from prebook.messaging.endpoint import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
 from prebook.messaging.gate import Gate

@@ -6,8 +6,8 @@ from typing import Any
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
-from prebook.messaging.endpoint import utc_now
 
 CONTENT_TYPE = "application/json"
 

@@ -19,6 +19,7 @@ from prebook.coupling.waiters import Waiters
 from prebook.http.app import application
 from prebook.http.client import HttpCaller
 from prebook.http.doors import doors
+from prebook.messaging.clock import WALL
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.failures import spelled
@@ -166,6 +167,7 @@ def main(service: Service[Any]) -> NoReturn:
         sys.stderr.write(f"{service.name} cannot start: wrong settings\n{error}\n")
         sys.exit(2)
     logging.configure(service.name, settings.log_level)
+    WALL.skew_s = settings.clock_skew_s
     config = uvicorn.Config(
         Process(service, settings, policies).app,
         host=settings.http_host,

@@ -53,6 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         1_000_000
     )
     seed: Annotated[int, msgspec.Meta(description="a whole number that the simulated fleets draw from")] = 7
+    clock_skew_s: Annotated[
+        float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")
+    ] = 0.0
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
         "info"
     )

@@ -5,6 +5,7 @@
 | ``GET /processes`` | a list of ProcessInfo |
 | ``POST /processes/{name}/kill`` Kill | SIGKILL; kept down for ``hold_s`` |
 | ``POST /processes/{name}/brownout`` Brownout | stopped and woken in turn for ``for_s`` |
+| ``POST /processes/{name}/skew`` Skew | ended in order, started again with a clock that is ``by_s`` ahead |
 | ``POST /processes/{name}/pause`` | stopped until ``resume`` |
 | ``POST /processes/{name}/resume`` | woken; ends a pause or a brownout |
 
@@ -23,7 +24,7 @@ from aiohttp import web
 
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.supervisor.process import KeptProcess, NotRunning
-from prebook.runtime.supervisor.spec import Brownout, Effect, Kill, Nothing
+from prebook.runtime.supervisor.spec import Brownout, Effect, Kill, Nothing, Skew
 from prebook.runtime.supervisor.supervisor import Supervisor
 
 LONGEST_BODY = 4096
@@ -41,6 +42,7 @@ class Fault:
 FAULTS: Mapping[str, Fault] = {
     "kill": Fault(Kill, lambda process, wanted: process.kill(wanted.hold_s)),
     "brownout": Fault(Brownout, lambda process, wanted: process.brown_out(wanted)),
+    "skew": Fault(Skew, lambda process, wanted: process.skew(wanted.by_s)),
     "pause": Fault(Nothing, lambda process, _: process.pause()),
     "resume": Fault(Nothing, lambda process, _: process.resume()),
 }

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from dataclasses import replace
 
 from prebook.runtime.stack.child import Child, Command, spawn
 from prebook.runtime.supervisor.memory import resident_bytes
@@ -12,6 +13,7 @@ from prebook.runtime.supervisor.spec import Brownout, Effect, ProcessInfo, Proce
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 SETTLED_S = 10.0
 """Who ran this long before it ended is not in a crash loop: the pauses begin anew."""
+SKEW = "PREBOOK_CLOCK_SKEW_S"
 GRACE_S, DEATH_WITHIN_S = 12.0, 5.0
 HOPELESS = 2
 """Exit status of a service whose settings are wrong: starting it again would change nothing."""
@@ -32,8 +34,9 @@ class KeptProcess:
         self._starts, self._failures = 0, 0
         self._started_at: float | None = None
         self._last_status: int | None = None
-        self._hold_s, self._answered = 0.0, False
+        self._hold_s, self._skew_s, self._answered = 0.0, 0.0, False
         self._brownout: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[int] | None = None
 
     @property
     def state(self) -> State:
@@ -53,6 +56,7 @@ class KeptProcess:
             started_at=self._started_at,
             rss_bytes=resident_bytes(pid) if pid else None,
             last_status=self._last_status,
+            clock_skew_s=self._skew_s,
         )
 
     async def run(self) -> None:
@@ -77,6 +81,15 @@ class KeptProcess:
         async with asyncio.timeout(DEATH_WITHIN_S):
             await child.wait()
         return Effect(name=self.spec.name, fault="kill", pid=child.pid, for_s=hold_s)
+
+    async def skew(self, by_s: float) -> Effect:
+        """Returns at once: it is asked to end, and comes back with the other clock. Raises NotRunning."""
+        await self._end_brownout()
+        child = self._running()
+        self._skew_s = by_s
+        self._command = replace(self._command, env={**self._command.env, SKEW: str(by_s)})
+        self._ending = asyncio.create_task(child.stop(GRACE_S))
+        return Effect(name=self.spec.name, fault="skew", pid=child.pid)
 
     async def brown_out(self, wanted: Brownout) -> Effect:
         """Returns at once; the process gets its time back when it is over. Raises NotRunning."""

@@ -46,6 +46,8 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None
     rss_bytes: int | None
     last_status: int | None
+    clock_skew_s: float = 0.0
+    """As last wanted by the control API."""
 
 
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +62,12 @@ class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for_s: Span
     stopped_s: Beat = 0.4
     running_s: Beat = 0.1
+
+
+class Skew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Started again in order, with a clock that is ``by_s`` seconds ahead (behind, below zero); 0 undoes it."""
+
+    by_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
