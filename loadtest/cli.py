@@ -12,6 +12,7 @@ from rich.console import Console
 
 from loadtest import folder, terminal
 from loadtest.campaign import Campaign, Terms
+from loadtest.faults.cli import fault
 from loadtest.folder import ReportFolderUnusable
 from loadtest.generator import open_session
 from loadtest.progress import Progress
@@ -28,6 +29,9 @@ WIDE = 150
 @click.group()
 def main() -> None:
     """Loads a running prebook suite over the wire, breaks it on purpose, and settles the accounts."""
+
+
+main.add_command(fault)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ async def ask(levers: Levers) -> Abilities:
 async def _processes(levers: Levers) -> tuple[frozenset[str], str]:
     """Of all supervisors. One that does not answer takes its own process along, not the others'."""
     if not levers.controls:
-        return frozenset(), "no supervisor is known: PREBOOK_CONTROL_<SERVICE> is not set"
+        return frozenset(), "no supervisor is known: no suite is up, or PREBOOK_CONTROL_<SERVICE> is not set"
     told = await asyncio.gather(*(_known(levers, service) for service in levers.controls))
     return frozenset(service for service, known in zip(levers.controls, told, strict=True) if known), ""
 

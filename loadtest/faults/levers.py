@@ -39,7 +39,7 @@ class Levers:
     def broker(self) -> Management:
         """Raises BrokerRefused where it is not known."""
         if self.management is None:
-            raise BrokerRefused("the broker's management API is not known; set PREBOOK_MANAGEMENT_URL")
+            raise BrokerRefused("the broker's management API is not known: PREBOOK_MANAGEMENT_URL is not set")
         return self.management
 
     @property

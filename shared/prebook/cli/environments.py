@@ -75,6 +75,10 @@ def loadtest(suite: Whereabouts) -> dict[str, str]:
         **_urls(suite.urls),
         **{f"PREBOOK_CONTROL_{service.upper()}": suite.control_url for service in suite.urls},
         "PREBOOK_CONTROL_TOKEN": suite.control_token,
+        "PREBOOK_MANAGEMENT_URL": suite.management_url,
+        "PREBOOK_MANAGEMENT_USER": suite.management_user,
+        "PREBOOK_MANAGEMENT_PASSWORD": suite.management_password,
+        "PREBOOK_AMQP_URL": suite.amqp_url,
         "PREBOOK_STACK_INFO": json.dumps({"mode": suite.mode, "broker": suite.broker, "database": suite.database}),
     }
 

@@ -1,9 +1,7 @@
 """`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
 
 import asyncio
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,18 +9,16 @@ from pathlib import Path
 
 import rich_click as click
 
-from prebook.cli import interruption
+from prebook.cli import interruption, program
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
 from prebook.cli.whereabouts import Whereabouts, running
 from prebook.flows import PROCESSES
 from prebook.runtime import places
-from prebook.runtime.stack.child import Command, spawn
 from prebook.runtime.stack.ports import free_ports
 from prebook.runtime.stack.trouble import Trouble
 
-STOP_WITHIN_S = 10.0
 DEMO_EXAMPLES = examples(
     "prebook demo --quick",
     "prebook demo --seed 42 --report reports/42",
@@ -92,14 +88,5 @@ async def _demo(home: Path, terms: Terms, arguments: Sequence[str]) -> int:
 
 
 async def _campaign(suite: Whereabouts, arguments: Sequence[str]) -> int:
-    """Its exit status. It runs as a program of its own: it is to see the suite over the wire only."""
-    command = Command(
-        args=(sys.executable, "-m", "loadtest", "campaign", *arguments),
-        env=dict(os.environ) | loadtest(suite),
-        farewell=signal.SIGINT,
-    )
-    child = await spawn(command)
-    try:
-        return await child.wait()
-    finally:
-        await child.stop(STOP_WITHIN_S)
+    """Its exit status."""
+    return await program.run(("campaign", *arguments), loadtest(suite))

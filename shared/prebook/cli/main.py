@@ -4,6 +4,7 @@ import rich_click as click
 
 from prebook.cli.archive import archive
 from prebook.cli.doctor import doctor
+from prebook.cli.fault import fault
 from prebook.cli.lab import lab
 from prebook.cli.ledger import ledger
 from prebook.cli.load import demo, load
@@ -21,7 +22,7 @@ EXAMPLES = examples(
     "prebook up                 the suite, until Ctrl-C",
     "prebook doctor             what this machine lacks, if anything",
 )
-COMMANDS = (demo, up, load, ledger, parking, archive, retry, lab, topology, doctor, serve, setup, secrets, ready)
+COMMANDS = (demo, up, load, fault, ledger, parking, archive, retry, lab, topology, doctor, serve, setup, secrets, ready)
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})

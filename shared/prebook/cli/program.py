@@ -1,0 +1,22 @@
+"""The load test as a program of its own: it is to see the suite over the wire only."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from prebook.runtime.stack.child import Command, spawn
+
+STOP_WITHIN_S = 10.0
+
+
+async def run(arguments: Sequence[str], told: Mapping[str, str]) -> int:
+    """Its exit status. ``told``: what it needs to reach the suite, over our own environment."""
+    command = Command(
+        args=(sys.executable, "-m", "loadtest", *arguments), env={**os.environ, **told}, farewell=signal.SIGINT
+    )
+    child = await spawn(command)
+    try:
+        return await child.wait()
+    finally:
+        await child.stop(STOP_WITHIN_S)
