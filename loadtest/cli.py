@@ -12,6 +12,7 @@ from rich.console import Console
 
 from loadtest import folder, terminal
 from loadtest.campaign import Campaign, Terms
+from loadtest.chaos.command import chaos
 from loadtest.faults.cli import fault
 from loadtest.folder import ReportFolderUnusable
 from loadtest.generator import open_session
@@ -32,6 +33,7 @@ def main() -> None:
 
 
 main.add_command(fault)
+main.add_command(chaos)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Suite:
         found: list[LedgerLine] = []
         after: str | None = ""
         while after is not None:
-            page = await self._page("booking", "/v1/ledger", LedgerPage, {"prefix": prefix, "after": after})
+            page = await self.page("booking", "/v1/ledger", LedgerPage, {"prefix": prefix, "after": after})
             found.extend(page.lines)
             after = page.next
         return tuple(found)
@@ -40,19 +40,22 @@ class Suite:
         after: str | None = ""
         from_when = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
         while after is not None:
-            page = await self._page(
-                "notification", "/v1/deliveries", DeliveryPage, {"since": from_when, "after": after}
-            )
+            page = await self.page("notification", "/v1/deliveries", DeliveryPage, {"since": from_when, "after": after})
             found.extend(page.lines)
             after = page.next
         return tuple(found)
+
+    def has(self, service: str) -> bool:
+        """Whether it is known where this service is."""
+        return service in self._urls
 
     async def check_ready(self) -> None:
         """Raises SuiteUnreachable, naming the service and what to do, unless every service says it is ready."""
         for service in self._urls:
             await self._get(service, "/readyz", {})
 
-    async def _page(self, service: str, path: str, kind: type[Page], query: Mapping[str, str]) -> Page:
+    async def page(self, service: str, path: str, kind: type[Page], query: Mapping[str, str]) -> Page:
+        """One page of ``kind``; ``query`` without what is empty. Raises SuiteUnreachable."""
         given = {name: value for name, value in query.items() if value}
         body = await self._get(service, path, {**given, "limit": str(PAGE)})
         try:

@@ -1,23 +1,14 @@
 """`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
 
-import asyncio
-import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
 import rich_click as click
 
-from prebook.cli import interruption, program
+from prebook.cli import interruption, own_suite, program
 from prebook.cli.environments import Terms, loadtest
-from prebook.cli.launch import launched
-from prebook.cli.telling import examples, say
-from prebook.cli.whereabouts import Whereabouts, running
-from prebook.flows import PROCESSES
+from prebook.cli.telling import examples
+from prebook.cli.whereabouts import running
 from prebook.runtime import places
-from prebook.runtime.stack.ports import free_ports
-from prebook.runtime.stack.trouble import Trouble
 
 DEMO_EXAMPLES = examples(
     "prebook demo --quick",
@@ -43,50 +34,12 @@ def demo(*, quick: bool, seed: int, report: str, as_json: bool) -> None:
     """
     flags = [flag for flag, given in (("--quick", quick), ("--json", as_json)) if given]
     arguments = [*flags, "--seed", str(seed), "--report", report]
-    sys.exit(_in_a_home_of_its_own(arguments, seed))
+    terms = Terms(ports=own_suite.ports(), seed=seed, log_level="warning")
+    sys.exit(own_suite.played("running the campaign", ["campaign", *arguments], terms, loadtest))
 
 
 @click.command(epilog=LOAD_EXAMPLES)
 @click.argument("arguments", nargs=-1)
 def load(arguments: tuple[str, ...]) -> None:
     """Run the campaign against the suite that `prebook up` started. ARGUMENTS are the campaign's, after `--`."""
-    sys.exit(interruption.run(_campaign(running(places.home()), arguments)))
-
-
-def _in_a_home_of_its_own(arguments: Sequence[str], seed: int) -> int:
-    """The home goes with the demo, unless it failed: then the logs are worth reading."""
-    home = Path(tempfile.mkdtemp(prefix="prebook-demo-"))
-    terms = Terms(ports=free_ports(len(PROCESSES) + 1), seed=seed, log_level="warning")
-    try:
-        status = interruption.run(_demo(home, terms, arguments))
-    except interruption.Interrupted:
-        shutil.rmtree(home, ignore_errors=True)
-        raise
-    except Trouble as trouble:
-        raise Trouble(trouble.problem, f"{trouble.remedy}; logs: {home / 'logs'}") from trouble
-    if status:
-        say(f"the logs of the services are in {home / 'logs'}")
-    else:
-        shutil.rmtree(home, ignore_errors=True)
-    return status
-
-
-async def _demo(home: Path, terms: Terms, arguments: Sequence[str]) -> int:
-    async with launched(home, terms, say) as suite:
-        say(f"running the campaign on {suite.whereabouts.broker} and {suite.whereabouts.database}")
-        campaign = asyncio.create_task(_campaign(suite.whereabouts, arguments))
-        broken = asyncio.create_task(suite.broken())
-        try:
-            await asyncio.wait((campaign, broken), return_when=asyncio.FIRST_COMPLETED)
-            if campaign.done():
-                return campaign.result()
-            raise broken.result()
-        finally:
-            broken.cancel()
-            campaign.cancel()
-            await asyncio.wait((campaign, broken))
-
-
-async def _campaign(suite: Whereabouts, arguments: Sequence[str]) -> int:
-    """Its exit status."""
-    return await program.run(("campaign", *arguments), loadtest(suite))
+    sys.exit(interruption.run(program.run(("campaign", *arguments), loadtest(running(places.home())))))

@@ -3,6 +3,7 @@
 import rich_click as click
 
 from prebook.cli.archive import archive
+from prebook.cli.chaos import chaos
 from prebook.cli.doctor import doctor
 from prebook.cli.fault import fault
 from prebook.cli.lab import lab
@@ -22,7 +23,24 @@ EXAMPLES = examples(
     "prebook up                 the suite, until Ctrl-C",
     "prebook doctor             what this machine lacks, if anything",
 )
-COMMANDS = (demo, up, load, fault, ledger, parking, archive, retry, lab, topology, doctor, serve, setup, secrets, ready)
+COMMANDS = (
+    demo,
+    up,
+    load,
+    chaos,
+    fault,
+    ledger,
+    parking,
+    archive,
+    retry,
+    lab,
+    topology,
+    doctor,
+    serve,
+    setup,
+    secrets,
+    ready,
+)
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})

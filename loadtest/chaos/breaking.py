@@ -1,0 +1,65 @@
+"""Carries the drawn faults out, one after another, and keeps what became of each."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from loadtest.chaos.evidence import Broken
+from loadtest.chaos.schedule import Choice, Planned, groups
+from loadtest.faults import Fault, FaultKind, Levers, inject
+from loadtest.generator import Origin
+
+PAUSE_S = 1.5
+"""At least so long between one fault's end and the next one's start."""
+ALONE = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
+"""Kinds that touch one process only, so that two of them may be on at once."""
+DUPLICATES = "duplicate_everything"
+POISON = "poison"
+
+
+def choices(faults: Sequence[Fault]) -> tuple[Choice, ...]:
+    return tuple(Choice(fault.name, fault.target, fault.kind in ALONE) for fault in faults)
+
+
+@dataclass
+class Breaking:
+    """``now``: the fault that is on, for whoever watches; empty while none is."""
+
+    levers: Levers
+    faults: Mapping[str, Fault]
+    plan: Sequence[Planned]
+    broken: list[Broken] = field(default_factory=list)
+    now: set[str] = field(default_factory=set)
+
+    async def run(self, origin: Origin) -> None:
+        """Returns when the last fault is over. A fault that is late puts off those after it."""
+        for group in groups(self.plan):
+            await origin.wait_until(group[0].at_s)
+            async with asyncio.TaskGroup() as together:
+                for planned in group:
+                    together.create_task(self._one(planned, planned.at_s - group[0].at_s, origin))
+            await asyncio.sleep(PAUSE_S)
+
+    async def _one(self, planned: Planned, after_s: float, origin: Origin) -> None:
+        await asyncio.sleep(after_s)
+        self.now.add(planned.name)
+        window = await inject(self.faults[planned.name], planned.for_s, self.levers)
+        self.now.discard(planned.name)
+        self.broken.append(
+            Broken(
+                name=planned.name,
+                at_s=since(origin, window.started_at),
+                took_effect=window.took_effect,
+                lasted_s=round((window.ended_at - window.started_at).total_seconds(), 1),
+                evidence=window.evidence,
+            )
+        )
+
+    @property
+    def poisoned(self) -> bool:
+        return any(fault.name.startswith(POISON) for fault in self.broken)
+
+
+def since(origin: Origin, moment: datetime) -> float:
+    return (moment - origin.wall).total_seconds()

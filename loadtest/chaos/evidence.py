@@ -1,0 +1,33 @@
+"""Everything that a chaos run is judged by, gathered when all is at rest, each from a source of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from loadtest.chaos.tables import Tables
+from loadtest.ledger import Reconciliation, reconcile
+from prebook.contracts.operations import ParkedLine
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault that was injected. ``at_s``: seconds from the start of the arrivals."""
+
+    name: str
+    at_s: float
+    took_effect: bool
+    lasted_s: float = 0.0
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    books: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
+    """The generator's samples, booking's ledger and notification's deliveries, side by side."""
+    tables: Tables = field(default_factory=Tables)
+    parked: Sequence[ParkedLine] = ()
+    """What operations holds and nobody has resolved or discarded."""
+    wire_duplicates: int = 0
+    faults: Sequence[Broken] = ()
+    poisoned: bool = False
+    """Messages that can never work were sent on purpose: those are parked, and that is right."""

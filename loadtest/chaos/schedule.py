@@ -1,0 +1,86 @@
+"""Which fault comes when: drawn from the seed before anything is offered, so that a run can be had again. Pure."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+SHORTEST_S, LONGEST_S = 1.0, 4.0
+"""How long a fault may last: short against the flows' deadlines, so that rides survive it and are not merely failed."""
+EARLIEST = 0.2
+"""Of its turn: what a fault waits at least, so that the one before it can be got over."""
+PAIRED = 0.25
+"""Of the faults that may come beside another one, how many do."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A fault that can be drawn. ``target``: what it breaks; two faults of one target never overlap."""
+
+    name: str
+    target: str
+    pairs: bool = False
+    """It may come while another one is on: what it breaks is one service's alone."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """``at_s``: seconds from the start of the arrivals. ``beside``: comes while the one before it is on."""
+
+    name: str
+    at_s: float
+    for_s: float
+    beside: bool = False
+
+
+def drawn(
+    choices: Sequence[Choice], count: int, seed: int, duration_s: float, always: Sequence[str] = ()
+) -> tuple[Planned, ...]:
+    """``count`` faults over ``duration_s``. Every choice comes once before any comes twice; ``always`` are among them
+    however few there are. Raises ValueError where there is nothing to draw from."""
+    if not choices:
+        raise ValueError("there is no fault to draw from")
+    rng = random.Random(f"chaos:{seed}")
+    turn_s = duration_s / max(count, 1)
+    plan: list[Planned] = []
+    picked = list(picks(choices, count, always, rng))
+    for position, choice in enumerate(picked):
+        before = picked[position - 1] if position else None
+        beside = paired(choice, before, plan, rng)
+        plan.append(placed(choice.name, position, turn_s, plan[-1] if beside else None, rng))
+    return tuple(plan)
+
+
+def picks(choices: Sequence[Choice], count: int, always: Sequence[str], rng: random.Random) -> Iterator[Choice]:
+    """Whole rounds of all choices, each in a drawn order; a last round that is not whole begins with ``always``."""
+    left = count
+    while left > 0:
+        a_round = rng.sample(choices, len(choices))
+        if left < len(a_round):
+            kept = sorted(a_round, key=lambda choice: choice.name not in always)[:left]
+            a_round = rng.sample(kept, len(kept))
+        yield from a_round
+        left -= len(a_round)
+
+
+def paired(choice: Choice, before: Choice | None, plan: Sequence[Planned], rng: random.Random) -> bool:
+    if before is None or plan[-1].beside:
+        return False
+    return choice.pairs and before.pairs and choice.target != before.target and rng.random() < PAIRED
+
+
+def placed(name: str, position: int, turn_s: float, beside: Planned | None, rng: random.Random) -> Planned:
+    for_s = round(min(LONGEST_S, max(SHORTEST_S, rng.uniform(0.2, 0.5) * turn_s)), 1)
+    if beside:
+        return Planned(name, round(beside.at_s + beside.for_s / 2, 1), for_s, beside=True)
+    return Planned(name, round(turn_s * (position + EARLIEST + rng.uniform(0.0, 0.2)), 1), for_s)
+
+
+def groups(plan: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
+    """What overlaps together, and everything else alone, in order."""
+    found: list[list[Planned]] = []
+    for planned in plan:
+        if planned.beside and found:
+            found[-1].append(planned)
+        else:
+            found.append([planned])
+    return tuple(map(tuple, found))
