@@ -1,0 +1,110 @@
+"""A whole and sound chaos run of a few bookings, made by hand: what every defect of the tests is planted into."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from loadtest.chaos.evidence import Broken, Evidence
+from loadtest.chaos.tables import Slot, Tables
+from loadtest.ledger import reconcile
+from loadtest.samples import Sample
+from prebook.contracts.booking import DeliveryLine, LedgerLine, State
+from prebook.contracts.operations import ParkedLine, ParkedState
+from tests.loadtest.books import START, row, sample, told
+
+CONFIRMED = ("requested", "priced", "matched", "confirmed")
+FAULT = Broken(name="kill_pricing", at_s=3.0, took_effect=True, lasted_s=2.0, evidence="pid 1 killed, pid 2 there")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What each source says; a test changes one of them and nothing else."""
+
+    samples: Sequence[Sample]
+    rows: Sequence[LedgerLine]
+    deliveries: Sequence[DeliveryLine]
+    tables: Tables
+    parked: Sequence[ParkedLine] = ()
+    wire_duplicates: int = 3
+    faults: Sequence[Broken] = (FAULT,)
+    poisoned: bool = False
+
+    def but(self, **changes: Any) -> "Sources":
+        return replace(self, **changes)
+
+    def tables_but(self, **changes: Any) -> "Sources":
+        return replace(self, tables=replace(self.tables, **changes))
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(
+            books=reconcile(self.samples, self.rows, self.deliveries),
+            tables=self.tables,
+            parked=self.parked,
+            wire_duplicates=self.wire_duplicates,
+            faults=self.faults,
+            poisoned=self.poisoned,
+        )
+
+
+def sound(bookings: int = 3) -> Sources:
+    """Every booking confirmed a second after it was offered, one second apart."""
+    samples = [sample(n, when=float(n)) for n in range(bookings)]
+    rows = [row(each, settled=n + 1.0) for n, each in enumerate(samples)]
+    slots = [Slot(each.booking_id, each.driver or "", START.isoformat()) for each in rows]
+    ids = [each.booking_id for each in rows]
+    tables = Tables(
+        histories=dict.fromkeys(ids, CONFIRMED),
+        shares=dict.fromkeys(ids, "taken"),
+        granted=bookings,
+        taken=bookings,
+        assigned=slots,
+        held=slots,
+        told=dict.fromkeys(ids, ("confirmed",)),
+        ordered=4 * bookings,
+    )
+    return Sources(samples, rows, [told(each, when=n + 1.0) for n, each in enumerate(rows)], tables)
+
+
+def with_row(sources: Sources, number: int, **changes: Any) -> Sources:
+    rows = list(sources.rows)
+    rows[number] = msgspec.structs.replace(rows[number], **changes)
+    return sources.but(rows=rows)
+
+
+def rejected(sources: Sources, number: int) -> Sources:
+    """One booking without a ride, its share given back and its rider told so."""
+    booking = sources.rows[number].booking_id
+    ended = with_row(sources, number, state=State.REJECTED, driver=None, fleet=None, slot=None)
+    tables = sources.tables
+    return ended.but(
+        deliveries=[told(each) for each in ended.rows],
+        tables=replace(
+            tables,
+            histories={**tables.histories, booking: ("requested", "priced", "rejected")},
+            shares={**tables.shares, booking: "returned"},
+            granted=tables.granted - 1,
+            taken=tables.taken - 1,
+            assigned=[slot for slot in tables.assigned if slot.booking_id != booking],
+            held=[slot for slot in tables.held if slot.booking_id != booking],
+            told={**tables.told, booking: ("rejected",)},
+        ),
+    )
+
+
+def parked(conversation: str, **changes: Any) -> ParkedLine:
+    texts = ("group", "cause", "error_type", "error", "queue", "exchange", "key", "flow", "kind", "type", "message_id")
+    numbers = ("id", "attempts", "parkings", "payload_bytes", "version")
+    line: dict[str, Any] = {
+        **dict.fromkeys((*texts, "trace_id", "reason"), ""),
+        **dict.fromkeys(numbers, 1),
+        "state": ParkedState.PARKED,
+        "conversation": conversation,
+        "queue": "pricing",
+        "cause": "malformed",
+        "first_failed_at": START,
+        "last_failed_at": START,
+    }
+    return ParkedLine(**{**line, **changes})

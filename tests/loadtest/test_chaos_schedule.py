@@ -1,0 +1,76 @@
+"""The schedule is the seed's, every fault gets its turn, and no two that could disturb each other overlap."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.chaos.arriving import moments, orders, usual_rate
+from loadtest.chaos.schedule import Choice, drawn, groups
+from tests.loadtest.books import START
+
+SERVICES = ("booking", "pricing", "matching")
+CHOICES = (
+    *(Choice(f"{kind}_{service}", service, pairs=True) for kind in ("kill", "pause") for service in SERVICES),
+    Choice("broker_kill", "broker"),
+    Choice("duplicate_everything", "broker"),
+)
+ALWAYS = ("duplicate_everything",)
+counts, seeds = st.integers(1, 40), st.integers(0, 10_000)
+
+
+@given(counts, seeds)
+def test_the_same_seed_draws_the_same_and_as_many_as_wanted(count: int, seed: int) -> None:
+    plan = drawn(CHOICES, count, seed, 6.0 * count, ALWAYS)
+    assert plan == drawn(CHOICES, count, seed, 6.0 * count, ALWAYS)
+    assert len(plan) == count
+
+
+def test_another_seed_draws_something_else() -> None:
+    plans = {tuple(planned.name for planned in drawn(CHOICES, 8, seed, 60.0)) for seed in range(5)}
+    assert len(plans) == 5
+
+
+@given(counts, seeds)
+def test_every_fault_comes_once_before_any_comes_twice(count: int, seed: int) -> None:
+    names = [planned.name for planned in drawn(CHOICES, count, seed, 6.0 * count, ALWAYS)]
+    first = names[: len(CHOICES)]
+    assert len(set(first)) == len(first)
+    assert ALWAYS[0] in names
+
+
+@given(counts, seeds)
+def test_only_two_services_break_at_once_and_the_rest_comes_in_turn(count: int, seed: int) -> None:
+    plan = drawn(CHOICES, count, seed, 6.0 * count, ALWAYS)
+    targets = {choice.name: choice for choice in CHOICES}
+    for group in groups(plan):
+        assert len(group) <= 2
+        assert len({targets[planned.name].target for planned in group}) == len(group)
+        assert len(group) == 1 or all(targets[planned.name].pairs for planned in group)
+    starts = [group[0].at_s for group in groups(plan)]
+    assert all(before < after for before, after in pairwise(starts))
+
+
+def test_pairs_do_occur() -> None:
+    assert any(planned.beside for planned in drawn(CHOICES, 40, 1, 240.0))
+
+
+def test_nothing_to_draw_from_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no fault"):
+        drawn((), 3, 1, 10.0)
+
+
+@given(st.integers(1, 60), seeds)
+def test_exactly_so_many_bookings_are_offered_in_order_and_within_the_time(bookings: int, seed: int) -> None:
+    made = orders(bookings, 30.0, seed, run="x", week=START)
+    times = [order.offer.at_s for order in made]
+    assert len({order.key for order in made}) == bookings
+    assert times == sorted(times)
+    assert times == list(moments(bookings, 30.0, seed))
+    assert 0 <= times[0] <= times[-1] <= 30.0
+
+
+def test_the_usual_rate_leaves_each_fault_its_turn() -> None:
+    assert usual_rate(10_000, 60) == 12.0
+    assert usual_rate(480, 8) == pytest.approx(10.0)

@@ -1,0 +1,29 @@
+"""Duplicates are added up over the restarts of the services that counted them."""
+
+import aiohttp
+
+from loadtest.chaos.duplicates import Duplicates, counted
+
+PAGE = """
+# HELP prebook_messages_duplicate_total Messages that had had their effect before
+# TYPE prebook_messages_duplicate_total counter
+prebook_messages_duplicate_total{coupling="one_way",flow="quote_fare",kind="request"} 3.0
+prebook_messages_duplicate_total{coupling="async_api",flow="find_driver",kind="answer"} 2.0
+prebook_messages_duplicate_created{coupling="one_way",flow="quote_fare",kind="request"} 1.7e+09
+prebook_messages_handled_total{coupling="one_way",flow="quote_fare",kind="request"} 90.0
+"""
+
+
+def test_all_flows_of_a_page_are_added_and_nothing_else() -> None:
+    assert counted(PAGE) == 5.0
+    assert counted("") == 0.0
+
+
+async def test_what_was_counted_before_a_restart_is_kept_and_what_was_there_before_is_not_ours() -> None:
+    async with aiohttp.ClientSession() as session:
+        duplicates = Duplicates(session, {})
+        for count in (2.0, 5.0, 1.0, 1.0, 4.0):
+            duplicates.note("pricing", count)
+        assert duplicates.total == (5 - 2) + 4
+        duplicates.note("booking", 7.0)
+        assert duplicates.total == 7
