@@ -31,7 +31,9 @@ class Row:
     not_before: datetime
     state: str = "waiting"
     failures: int = 0
+    refusals: int = 0
     claimed: bool = False
+    cause: str = ""
     error: str = ""
 
 
@@ -120,7 +122,7 @@ class MemoryDatabase:
             for row in due:
                 row.claimed = True
         return [
-            Claimed(row.seq, row.posting.lane, row.posting.envelope, row.failures, row.posting.order_key) for row in due
+            Claimed(r.seq, r.posting.lane, r.posting.envelope, r.failures, r.posting.order_key, r.refusals) for r in due
         ]
 
     async def let_go(self, but: Collection[int]) -> None:
@@ -132,12 +134,13 @@ class MemoryDatabase:
     async def sent(self, seqs: Sequence[int]) -> None:
         await self._mark(seqs, state="sent")
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
-        later = self._clock() + timedelta(seconds=pause_s)
-        await self._mark([claimed.seq], not_before=later, failures=claimed.failures + 1, error=error)
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
+        later, refusals = self._clock() + timedelta(seconds=pause_s), claimed.refusals + 1 if refused else 0
+        failures = claimed.failures + 1
+        await self._mark([claimed.seq], not_before=later, failures=failures, refusals=refusals, error=error)
 
-    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
-        await self._mark([claimed.seq], state=state, error=error)
+    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
+        await self._mark([claimed.seq], state=state, cause=cause, error=error)
 
     async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
         now = self._clock()
@@ -189,7 +192,7 @@ class MemoryBroker(Publisher):
             raise Unreachable("the broker is down")
         queues = self._bindings.get((exchange, key), set())
         if not queues and exchange != addresses.PARKING:
-            raise Undeliverable(f"{exchange} routes {key!r} to no queue")
+            raise Undeliverable(f"{exchange} routes {key!r} to no queue", cause="unroutable")
         self.published.append((exchange, key, wire))
         for queue in queues:
             self.queues[queue].extend([wire] * self.copies)

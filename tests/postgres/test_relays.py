@@ -11,7 +11,7 @@ import pytest
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.outbox import Claimed
+from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Posting
@@ -144,8 +144,8 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     slow, quick = SqlOutbox(engine, "slow"), SqlOutbox(engine, "quick")
     (old,) = await slow.claim(10, lease_s=0.0, full_lanes=["broker"])
     (new,) = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
-    await slow.postpone(old, "too late to say so", pause_s=60.0)
-    await slow.give_up(old, "undeliverable", "too late to say so")
+    await slow.postpone(old, "too late to say so", pause_s=60.0, refused=False)
+    await slow.give_up(old, UNDELIVERABLE, "refused", "too late to say so")
 
     assert await quick.claim(10, lease_s=30.0, full_lanes=["broker"]) == []
     await quick.sent([new.seq])

@@ -24,7 +24,10 @@ class Traits:
 
 
 class Unreachable(Exception):
-    """It could not be handed over now; later it may. ``reason`` is a word of ``Unavailable.reason``."""
+    """It could not be handed over now; later it may. ``reason`` is a word of ``Unavailable.reason``.
+
+    A broker that says no to a message, instead of nothing, is the reason ``nacked``.
+    """
 
     def __init__(self, text: str, *, reason: str = "unreachable", retry_after_s: float | None = None) -> None:
         super().__init__(text)
@@ -33,7 +36,11 @@ class Unreachable(Exception):
 
 
 class Undeliverable(Exception):
-    """It can never be handed over as it is: unroutable, too large, refused for what it says."""
+    """It can never be handed over as it is. ``cause`` is a stable word: ``unroutable``, ``too_large``, ``refused``."""
+
+    def __init__(self, text: str, *, cause: str = "refused") -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 class Channel(Protocol):

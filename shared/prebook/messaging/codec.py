@@ -17,9 +17,12 @@ from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import Permanent
+from prebook.patterns.groups import slot
 
 LONGEST_BODY = 128 * 1024
 """Bytes. What is larger belongs behind a claim check, not into a message."""
+SLOT = "prebook-slot"
+"""Where a message group sorts it to; of the partition key alone."""
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
 
@@ -72,6 +75,7 @@ def encode(envelope: Envelope) -> Wire:
         "ce-subject": envelope.conversation,
         "ce-time": envelope.time.isoformat(),
         "ce-partitionkey": envelope.conversation,
+        SLOT: str(slot(envelope.conversation)),
         "prebook-kind": envelope.kind.value,
         "prebook-flow": envelope.flow,
         "prebook-plan": spell(envelope.plan),
@@ -84,8 +88,18 @@ def encode(envelope: Envelope) -> Wire:
 
 def decode(wire: Wire) -> Envelope:
     """Raises Malformed; a message of an unknown version or flow is malformed to us."""
+    must_fit(wire)
+    return read(wire)
+
+
+def must_fit(wire: Wire) -> None:
+    """Raises Malformed where no receiver would take it."""
     if len(wire.body) > LONGEST_BODY:
         raise Malformed("too_large", f"the body has {len(wire.body)} bytes; {LONGEST_BODY} are allowed")
+
+
+def read(wire: Wire) -> Envelope:
+    """The same for what is our own and lies with us: it need not fit a transport."""
     headers = wire.headers
     kind, flow, body = _kind(headers), _need(headers, "prebook-flow"), _body(wire)
     if type(body) not in EXPECTED.get((kind, flow), frozenset()):

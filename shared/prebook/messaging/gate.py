@@ -28,6 +28,8 @@ class Gate:
     ) -> None:
         self._breaker, self._clock = Breaker(threshold, cool_down_s), clock
         self._changed = asyncio.Event()
+        self.held = 0
+        """Messages in hand that wait for it to open."""
 
     @property
     def shut(self) -> bool:
@@ -36,7 +38,11 @@ class Gate:
     async def passed(self) -> None:
         """Returns when this message may be handled: at once, or as the next probe."""
         while wait_s := self._breaker.wait_s(self._clock()):
-            await self._change(wait_s)
+            self.held += 1
+            try:
+                await self._change(wait_s)
+            finally:
+                self.held -= 1
         self._breaker = self._breaker.tried(self._clock())
 
     def succeeded(self) -> None:

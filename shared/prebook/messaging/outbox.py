@@ -1,11 +1,14 @@
 """The relay's port to the outbox: what is due, and what became of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from prebook.messaging.envelope import Envelope
 
+EXPIRED, UNDELIVERABLE, DISCARDED = "expired", "undeliverable", "discarded"
+"""How a row ends that is not sent: nobody waits for it, nobody takes it, or somebody has said that it is to be left."""
+GIVEN_UP = (EXPIRED, UNDELIVERABLE, DISCARDED)
 OWN_LANE = "own"
 """Requests that this service has accepted and owes itself to handle."""
 
@@ -20,6 +23,8 @@ class Claimed:
     failures: int
     """How often sending it has failed before."""
     order_key: str
+    refusals: int = 0
+    """How often in a row it has been refused, while somebody was there to refuse it."""
 
 
 class Outbox(Protocol):
@@ -40,12 +45,12 @@ class Outbox(Protocol):
 
     async def sent(self, seqs: Sequence[int]) -> None: ...
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
         """It stays in the outbox and is due again after the pause."""
         ...
 
-    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
-        """``state`` is ``expired`` or ``undeliverable``; the row stays, to be seen and sent again on purpose."""
+    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
+        """``state`` is EXPIRED or UNDELIVERABLE; the row stays, to be seen and sent again on purpose."""
         ...
 
 
@@ -65,5 +70,5 @@ class Depth:
 
     waiting: int
     oldest_s: float
-    stuck: int
-    """Rows given up."""
+    given_up: Mapping[tuple[str, str], int]
+    """(state, cause) -> rows."""

@@ -9,10 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
-from prebook.messaging.outbox import Claimed, Outbox
+from prebook.messaging.giving_up import MOST_REFUSALS, refusal
+from prebook.messaging.outbox import EXPIRED, UNDELIVERABLE, Claimed, Outbox
 from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import exponential
 
@@ -24,10 +25,6 @@ SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
 POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
-
-MOST_REFUSALS = 12
-"""What is refused for good is tried so often, within about a quarter of a minute, before it is given up: a broker that
-starts takes connections before it has its queues back, and calls everything unroutable meanwhile."""
 
 Send = Callable[[Claimed], Awaitable[None]]
 
@@ -121,7 +118,7 @@ class Relay:
 
     async def _one(self, row: Claimed) -> End:
         if row.envelope.expired(utc_now()):
-            await _noted(lambda: self._outbox.give_up(row, "expired", "nobody waits for it any more"))
+            await _noted(lambda: self._outbox.give_up(row, EXPIRED, EXPIRED, "nobody waits for it any more"))
             self._watch.expired(row.envelope)
             return End.GIVEN_UP
         try:
@@ -134,10 +131,11 @@ class Relay:
     async def _unsent(self, row: Claimed, failure: Exception) -> End:
         self._watch.unsent(row.envelope, failure)
         error, pause_s = spelled(failure), _pause(row, failure)
-        if isinstance(failure, Undeliverable) and row.failures + 1 >= self._most_refusals:
-            await _noted(lambda: self._outbox.give_up(row, "undeliverable", error))
+        refused = refusal(failure, self._most_refusals)
+        if refused and row.refusals + 1 >= refused.most:
+            await _noted(lambda: self._outbox.give_up(row, UNDELIVERABLE, refused.cause, error))
             return End.GIVEN_UP
-        await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s))
+        await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s, refused=refused is not None))
         return End.WAITS
 
     async def _drain(self) -> None:

@@ -1,10 +1,32 @@
 """One engine per service process."""
 
+from typing import Any
+
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 POOL, OVERFLOW = 6, 2
 """A busy connection costs the server about 5 MB; more of them make two cores no faster."""
 CHECKOUT_TIMEOUT_S = 5
+
+
+class CountingPool(AsyncAdaptedQueuePool):
+    """Knows how often somebody waited for a connection in vain: the sign of a pool that is too small, or leaks."""
+
+    timeouts = 0
+
+    def _do_get(self) -> Any:
+        try:
+            return super()._do_get()
+        except PoolTimeout:
+            self.timeouts += 1
+            raise
+
+
+def pool_timeouts(engine: AsyncEngine) -> int:
+    pool = engine.sync_engine.pool
+    return pool.timeouts if isinstance(pool, CountingPool) else 0
 
 
 def engine_for(service: str, url: str, *, overflow: int = OVERFLOW) -> AsyncEngine:
@@ -18,6 +40,7 @@ def engine_for(service: str, url: str, *, overflow: int = OVERFLOW) -> AsyncEngi
     }
     return create_async_engine(
         url,
+        poolclass=CountingPool,
         pool_size=POOL,
         max_overflow=overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,

@@ -6,11 +6,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox import Claimed, Depth
-from prebook.postgres.wire import from_column
+from prebook.messaging.failures import spelled
+from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
+from prebook.postgres.wire import from_column, to_be_sent
 
-# Never "id > last": rows commit out of order. The function is in migrations/messaging_v2.py.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v4.py.
 CLAIM = text("""
     SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
 SENT = text("""
@@ -19,9 +21,10 @@ SENT = text("""
 # Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
-        failures = failures + 1, last_error = :error WHERE seq = :seq AND claimed_by = :owner""")
+        failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
+    WHERE seq = :seq AND claimed_by = :owner""")
 GIVE_UP = text("""
-    UPDATE outbox SET state = :state, claimed_until = NULL, last_error = :error
+    UPDATE outbox SET state = :state, cause = :cause, ended_at = now(), claimed_until = NULL, last_error = :error
     WHERE seq = :seq AND claimed_by = :owner""")
 PUT_BACK = text("""
     UPDATE outbox SET claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
@@ -33,11 +36,11 @@ RELEASE = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by <> :owner
         AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)""")
+# Each by its partial index: what was sent is most of the table, and is not looked at.
 DEPTH = text("""
-    SELECT count(*) FILTER (WHERE state = 'waiting'),
-        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')), 0),
-        count(*) FILTER (WHERE state IN ('expired', 'undeliverable'))
-    FROM outbox WHERE state <> 'sent'""")
+    SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE state = 'waiting'""")
+ENDED = text("""
+    SELECT state, cause, count(*) FROM outbox WHERE state IN ('expired', 'undeliverable', 'discarded') GROUP BY 1, 2""")
 DUE = text("""
     UPDATE awaited SET due_at = now() + make_interval(secs => :lease_s)
     WHERE request_id IN (
@@ -69,7 +72,9 @@ class SqlOutbox:
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
         rows = await self._rows(CLAIM, **values)
-        claimed = (Claimed(r.seq, r.lane, from_column(r.wire), r.failures, r.order_key) for r in rows)
+        claimed, unsendable = _read(rows)
+        for seq, error in unsendable:
+            await self._given_up(seq, UNDELIVERABLE, error.cause, spelled(error))
         return sorted(claimed, key=lambda row: row.seq)
 
     async def put_back(self, seqs: Sequence[int]) -> None:
@@ -85,15 +90,17 @@ class SqlOutbox:
     async def sent(self, seqs: Sequence[int]) -> None:
         await self._run(SENT, seqs=list(seqs))
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float) -> None:
-        await self._run(POSTPONE, seq=claimed.seq, error=error, pause_s=pause_s, owner=self._owner)
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
+        values = {"seq": claimed.seq, "error": error, "pause_s": pause_s, "refused": refused}
+        await self._run(POSTPONE, **values, owner=self._owner)
 
-    async def give_up(self, claimed: Claimed, state: str, error: str) -> None:
-        await self._run(GIVE_UP, seq=claimed.seq, state=state, error=error, owner=self._owner)
+    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
+        await self._given_up(claimed.seq, state, cause, error)
 
     async def depth(self) -> Depth:
-        waiting, oldest_s, stuck = (await self._rows(DEPTH))[0]
-        return Depth(waiting, float(oldest_s), stuck)
+        waiting, oldest_s = (await self._rows(DEPTH))[0]
+        ended = await self._rows(ENDED)
+        return Depth(waiting, float(oldest_s), {(state, cause): rows for state, cause, rows in ended})
 
     async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
         return [from_column(r.wire) for r in await self._rows(DUE, limit=limit, lease_s=lease_s)]
@@ -106,6 +113,9 @@ class SqlOutbox:
         await self._run(PURGE_OUTBOX, keep_s=outbox_s, limit=limit)
         await self._run(PURGE_INBOX, keep_s=inbox_s, limit=limit)
 
+    async def _given_up(self, seq: int, state: str, cause: str, error: str) -> None:
+        await self._run(GIVE_UP, seq=seq, state=state, cause=cause, error=error, owner=self._owner)
+
     async def _run(self, statement: Any, **values: Any) -> None:
         async with self._engine.connect() as connection:
             await connection.execute(statement, values)
@@ -113,3 +123,15 @@ class SqlOutbox:
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).all()
+
+
+def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[int, Malformed]]]:
+    """What can be sent, and what no receiver could take: one such row must not stop all others."""
+    claimed: list[Claimed] = []
+    unsendable: list[tuple[int, Malformed]] = []
+    for r in rows:
+        try:
+            claimed.append(Claimed(r.seq, r.lane, to_be_sent(r.wire), r.failures, r.order_key, r.refusals))
+        except Malformed as error:
+            unsendable.append((r.seq, error))
+    return claimed, unsendable

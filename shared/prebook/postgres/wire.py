@@ -2,7 +2,7 @@
 
 import msgspec
 
-from prebook.messaging.codec import Wire, decode, encode
+from prebook.messaging.codec import Wire, encode, must_fit, read
 from prebook.messaging.envelope import Envelope
 
 
@@ -21,5 +21,17 @@ def to_column(envelope: Envelope) -> str:
 
 
 def from_column(text: str) -> Envelope:
+    """Raises Malformed where another version has written what this one does not know."""
+    return read(_wire(text))
+
+
+def to_be_sent(text: str) -> Envelope:
+    """Raises Malformed for what is too large to be taken by anybody, too."""
+    wire = _wire(text)
+    must_fit(wire)
+    return read(wire)
+
+
+def _wire(text: str) -> Wire:
     row = _DECODER.decode(text)
-    return decode(Wire(row.h, row.b.encode()))
+    return Wire(row.h, row.b.encode())

@@ -47,7 +47,7 @@ class RabbitConsumer:
         self._publisher = publisher
         self._consumers: list[tuple[RawChannel, str]] = []
         self._at_work: set[asyncio.Task[None]] = set()
-        self._gates = {queue: Gate() for queue in queues}
+        self.gates: Mapping[str, Gate] = {queue: Gate() for queue in queues}
         self._stopping = False
         self.link = Link(url, f"{service} consumes", self._opened, healthy=self._consuming)
 
@@ -98,7 +98,7 @@ class RabbitConsumer:
             envelope = decode(wire)
         except Malformed as error:
             return await self._aside(queue, message, wire, error.cause, error)
-        failure = await self._handled(self._gates[queue], envelope)
+        failure = await self._handled(self.gates[queue], envelope)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         return await message.ack()

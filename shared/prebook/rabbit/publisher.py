@@ -37,9 +37,10 @@ class RabbitPublisher(Publisher):
             async with asyncio.timeout(CONFIRM_S):
                 result = await (await self._exchange(exchange)).publish(message, key, mandatory=True)
         except PublishError:
-            raise Undeliverable(f"{exchange} routes {key!r} to no queue; declare the topology") from None
+            text = f"{exchange} routes {key!r} to no queue; declare the topology"
+            raise Undeliverable(text, cause="unroutable") from None
         except DeliveryError:
-            raise Unreachable(f"a queue behind {exchange} {key!r} refused it or is full", reason="refused") from None
+            raise Unreachable(f"a queue behind {exchange} {key!r} refused it or is full", reason="nacked") from None
         except TimeoutError:
             raise Unreachable(f"no confirm within {CONFIRM_S:g} s") from None
         except (AMQPError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError) as error:

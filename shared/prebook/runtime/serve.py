@@ -34,6 +34,7 @@ from prebook.rabbit.inbound import queues_of
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
+from prebook.runtime.gauges import Gauges
 from prebook.runtime.loops import every, for_ever
 from prebook.runtime.service import KEEP_INBOX_S, Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load
@@ -78,6 +79,7 @@ class Process(Generic[W]):
             policies=policies,
             watch=watch,
         )
+        self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates)
         running = Running(endpoint, begin, settings, policies)
         own = service.api(running) if service.api else []
         self.beside = service.beside(running, Outside(self.publisher, self.http)) if service.beside else Beside()
@@ -104,10 +106,8 @@ class Process(Generic[W]):
         return lacks
 
     async def _scraped(self) -> None:
-        depth = await self.outbox.depth()
-        self.metrics.outbox_waiting.set(depth.waiting)
-        self.metrics.outbox_oldest_s.set(depth.oldest_s)
-        self.metrics.outbox_stuck.set(depth.stuck)
+        for read in (self.gauges.read, *self.beside.gauges):
+            await read()
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from prebook.postgres.work import SqlWork
 from prebook.rabbit.link import Link
 from prebook.runtime.settings import Settings
 
+T = TypeVar("T")
 U = TypeVar("U", bound=UnitOfWork)
 W = TypeVar("W", bound=SqlWork)
 KEEP_INBOX_S = 7 * 24 * 3600.0
@@ -30,6 +31,14 @@ class Running(Generic[U]):
     begin: Begin[U]
     settings: Settings
     policies: Policies
+    made: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def one(self, make: Callable[["Running[U]"], T]) -> T:
+        """What ``make`` makes, once for this process: the API and the loops beside it share it."""
+        if make not in self.made:
+            self.made[make] = make(self)
+        found: T = self.made[make]
+        return found
 
 
 Api = Callable[[Running[Any]], Sequence[ControllerRouterHandler]]
@@ -45,10 +54,14 @@ class Outside:
 
 @dataclass(frozen=True)
 class Beside:
-    """Work of one service's own, beside the common loops. ``links``: what it is not ready without."""
+    """Work of one service's own, beside the common loops. ``links``: what it is not ready without.
+
+    ``gauges`` are brought up to date when somebody asks for the metrics.
+    """
 
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
+    gauges: Sequence[Callable[[], Awaitable[None]]] = ()
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,21 @@ class Metrics:
         self.outbox_oldest_s = Gauge(
             "prebook_outbox_oldest_seconds", "Age of the oldest waiting row", registry=registry
         )
-        self.outbox_stuck = Gauge("prebook_outbox_given_up", "Rows expired or undeliverable", registry=registry)
+        self.outbox_given_up = Gauge(
+            "prebook_outbox_given_up",
+            "Rows that are not sent, by how they ended",
+            ("state", "cause"),
+            registry=registry,
+        )
+        self.gate_probing = Gauge(
+            "prebook_gate_probing", "1 while a queue's messages are tried one at a time", ("queue",), registry=registry
+        )
+        self.gate_held = Gauge(
+            "prebook_gate_held", "Messages in hand that wait for that to end", ("queue",), registry=registry
+        )
+        self.pool_timeouts = Counter(
+            "prebook_pool_timeouts", "Waits for a database connection that were in vain", registry=registry
+        )
         self.loop_lag_s = Gauge("prebook_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
 
 

@@ -1,0 +1,87 @@
+"""What a receiver has put down, in its own schema."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.holds import Place, Standing
+from prebook.postgres.wire import from_column, to_column
+from prebook.postgres.work import connected, reachable
+
+PLACE = text("""
+    SELECT (SELECT standing FROM held WHERE group_name = :group AND message_id = :id),
+        (SELECT standing FROM held WHERE group_name = :group AND order_key = :key ORDER BY seq DESC LIMIT 1)""")
+PUT_DOWN = text("""
+    INSERT INTO held (group_name, order_key, message_id, wire, standing, due_at, why)
+    VALUES (:group, :key, :id, :wire, :standing, now() + make_interval(secs => :pause_s), :why)
+    ON CONFLICT (group_name, message_id) DO UPDATE
+        SET wire = excluded.wire, standing = excluded.standing, due_at = excluded.due_at, why = excluded.why""")
+LET_GO = text("""
+    DELETE FROM held WHERE group_name = :group AND order_key = :key
+        AND seq <= (SELECT seq FROM held WHERE group_name = :group AND message_id = :id)""")
+FIRST = text("""
+    SELECT wire, standing = 'waiting' AND due_at <= now() FROM held
+    WHERE group_name = :group AND order_key = :key ORDER BY seq LIMIT 1""")
+WAITING = text("""
+    SELECT wire FROM held WHERE group_name = :group AND order_key = :key AND standing = 'waiting' ORDER BY seq""")
+DUE = text("""
+    SELECT group_name, order_key FROM (
+        SELECT DISTINCT ON (group_name, order_key) group_name, order_key, standing, due_at FROM held
+        ORDER BY group_name, order_key, seq) AS first
+    WHERE standing = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT :limit""")
+# It ends with the transaction, and that with the session: a process that dies leaves no key locked.
+ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:group || ' ' || :key, 0))")
+PURGE = text("DELETE FROM held WHERE standing = 'parked' AND held_at < now() - make_interval(secs => :keep_s)")
+
+
+class SqlHolds:
+    """Implements messaging.holds.Holds."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._transactions = engine
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def place(self, group: str, envelope: Envelope) -> Place:
+        ((own, last),) = await self._rows(PLACE, group=group, key=envelope.conversation, id=envelope.id)
+        return Place(Standing(own) if own else None, Standing(last) if last else None)
+
+    async def put_down(self, group: str, envelope: Envelope, standing: Standing, *, pause_s: float, why: str) -> None:
+        said = {"id": envelope.id, "key": envelope.conversation, "wire": to_column(envelope)}
+        await self._run(PUT_DOWN, group=group, standing=standing.value, pause_s=pause_s, why=why, **said)
+
+    async def let_go(self, group: str, envelope: Envelope) -> None:
+        await self._run(LET_GO, group=group, key=envelope.conversation, id=envelope.id)
+
+    async def first(self, group: str, key: str) -> Envelope | None:
+        rows = await self._rows(FIRST, group=group, key=key)
+        return next((from_column(wire) for wire, due in rows if due), None)
+
+    async def waiting(self, group: str, key: str) -> Sequence[Envelope]:
+        return [from_column(row.wire) for row in await self._rows(WAITING, group=group, key=key)]
+
+    async def due(self, limit: int) -> Sequence[tuple[str, str]]:
+        return [(row.group_name, row.order_key) for row in await self._rows(DUE, limit=limit)]
+
+    @asynccontextmanager
+    async def alone(self, group: str, key: str) -> AsyncIterator[bool]:
+        with reachable():
+            async with connected(self._transactions) as connection, connection.begin():
+                yield bool((await connection.execute(ALONE, {"group": group, "key": key})).scalar())
+
+    async def purge(self, keep_s: float) -> None:
+        """Who does not know the parked message any more cannot tell that it is replayed."""
+        await self._run(PURGE, keep_s=keep_s)
+
+    async def _run(self, statement: TextClause, **values: Any) -> None:
+        with reachable():
+            async with connected(self._engine) as connection:
+                await connection.execute(statement, values)
+
+    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        with reachable():
+            async with connected(self._engine) as connection:
+                return (await connection.execute(statement, values)).all()
