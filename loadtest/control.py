@@ -1,13 +1,12 @@
 """The supervisor's control API: which processes there are, and orders to break one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
-Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class ControlRefused(Exception):
@@ -19,6 +18,30 @@ class Process(msgspec.Struct, frozen=True):
     pid: int | None = None
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Broker or database, or one of several nodes of the broker."""
+
+    name: str
+    state: str
+    pid: int | None = None
+    restarts: int = 0
+
+    @property
+    def runs(self) -> bool:
+        return self.state == "running"
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Between two processes, by a proxy of the supervisor's."""
+
+    name: str
+    state: str
+    connections: int = 0
+
+
+Named = TypeVar("Named", Process, Part, Link)
+
+
 class Control:
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str) -> None:
         self._session = session
@@ -27,17 +50,31 @@ class Control:
 
     async def pid(self, name: str) -> int | None:
         """Of the running process; None while there is none."""
-        listed = await self._list("/processes", Process)
-        return next((process.pid for process in listed if process.name == name), None)
+        return next((process.pid for process in await self.processes() if process.name == name), None)
 
-    async def names(self) -> frozenset[str]:
-        """Of the processes that it keeps running."""
-        return frozenset(process.name for process in await self._list("/processes", Process))
+    async def processes(self) -> Sequence[Process]:
+        """Those that it keeps running."""
+        return await self._list("/processes", Process)
 
-    async def order(self, name: str, what: str, terms: Mapping[str, float]) -> None:
-        await self._call("POST", f"/processes/{name}/{what}", terms)
+    async def parts(self) -> Sequence[Part]:
+        """Broker and database where the supervisor runs them itself; none where they are somebody else's."""
+        return await self._list("/parts", Part)
 
-    async def _list(self, path: str, kind: type[Kind]) -> list[Kind]:
+    async def part(self, name: str) -> Part:
+        return _named(name, await self.parts(), "part")
+
+    async def links(self) -> Sequence[Link]:
+        """None where the suite runs without links."""
+        return await self._list("/links", Link)
+
+    async def link(self, name: str) -> Link:
+        return _named(name, await self.links(), "link")
+
+    async def order(self, path: str, terms: Mapping[str, float | str]) -> None:
+        """``path`` as in ``/processes/pricing/kill``."""
+        await self._call("POST", path, terms)
+
+    async def _list(self, path: str, kind: type[Named]) -> list[Named]:
         body = await self._call("GET", path, None)
         try:
             return msgspec.json.decode(body, type=list[kind])  # type: ignore[valid-type]
@@ -55,3 +92,13 @@ class Control:
         if not response.ok:
             raise ControlRefused(f"{method} {url} answered {response.status}: {answer[:200]!r}")
         return answer
+
+
+def _named(name: str, listed: Sequence[Named], what: str) -> Named:
+    """Raises ControlRefused where there is none."""
+    for each in listed:
+        if each.name == name:
+            return each
+    raise ControlRefused(
+        f"the supervisor knows no {what} {name}; it knows {', '.join(e.name for e in listed) or 'none'}"
+    )

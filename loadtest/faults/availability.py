@@ -1,23 +1,18 @@
 """Which faults this suite can be given, and for the others why not."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtest.control import ControlRefused
+from loadtest.faults.abilities import Abilities, ask
 from loadtest.faults.catalogue import CATALOGUE
 from loadtest.faults.levers import Levers
-from loadtest.faults.management import BrokerRefused
-from loadtest.faults.values import Fault, Need
+from loadtest.faults.values import Fault, FaultKind, Need
+from prebook.flows import OPERATIONS
 
-
-@dataclass(frozen=True)
-class Abilities:
-    """What the suite says that it has. Empty texts: it is there; else why it is not."""
-
-    processes: frozenset[str] = frozenset()
-    no_control: str = ""
-    no_management: str = ""
+NO_LINKS = "the suite runs without links; start it with `prebook up --links`"
+ONE_NODE = "the broker has one node"
+OF_PROCESSES = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.SKEW, FaultKind.QUEUE_FULL})
+"""Kinds whose target is a process; the others name a part, or a link."""
 
 
 @dataclass(frozen=True)
@@ -40,40 +35,32 @@ async def available(levers: Levers) -> Sequence[Fault]:
 
 def lacking(fault: Fault, has: Abilities) -> str:
     """Why it cannot be injected; empty where it can. Pure."""
-    reasons: Mapping[Need, str] = {
-        Need.CONTROL: has.no_control or _absent(fault.target, has.processes, "the supervisor knows no process"),
-        Need.MANAGEMENT: has.no_management,
-    }
-    return "; ".join(reason for need in sorted(fault.needs) if (reason := reasons[need]))
+    return "; ".join(reason for need in Need if need in fault.needs and (reason := REASONS[need](fault, has)))
 
 
-def _absent(name: str, known: frozenset[str], words: str) -> str:
-    return "" if name in known else f"{words} {name}"
+def _no_process(fault: Fault, has: Abilities) -> str:
+    wanted = fault.kind in OF_PROCESSES and fault.target not in has.processes
+    return has.no_control or (f"the supervisor knows no process {fault.target}" if wanted else "")
 
 
-async def ask(levers: Levers) -> Abilities:
-    (processes, no_control), no_management = await asyncio.gather(_processes(levers), _no_management(levers))
-    return Abilities(processes=processes, no_control=no_control, no_management=no_management)
+def _no_part(fault: Fault, has: Abilities) -> str:
+    here = has.no_control or fault.target in has.parts
+    return "" if here else f"the supervisor did not start the {fault.target} itself"
 
 
-async def _processes(levers: Levers) -> tuple[frozenset[str], str]:
-    """Of all supervisors. One that does not answer takes its own process along, not the others'."""
-    if not levers.controls:
-        return frozenset(), "no supervisor is known: no suite is up, or PREBOOK_CONTROL_<SERVICE> is not set"
-    told = await asyncio.gather(*(_known(levers, service) for service in levers.controls))
-    return frozenset(service for service, known in zip(levers.controls, told, strict=True) if known), ""
+def _no_link(fault: Fault, has: Abilities) -> str:
+    if has.no_control or fault.target in has.links:
+        return ""
+    return f"the supervisor knows no link {fault.target}" if has.links else NO_LINKS
 
 
-async def _known(levers: Levers, service: str) -> bool:
-    try:
-        return service in await levers.control(service).names()
-    except ControlRefused:
-        return False
-
-
-async def _no_management(levers: Levers) -> str:
-    try:
-        await levers.broker.get("overview")
-    except BrokerRefused as refused:
-        return str(refused)
-    return ""
+REASONS: Mapping[Need, Callable[[Fault, Abilities], str]] = {
+    Need.CONTROL: _no_process,
+    Need.MANAGEMENT: lambda _, has: has.no_management,
+    Need.AMQP: lambda _, has: has.no_amqp,
+    Need.OPERATIONS: lambda _, has: "" if OPERATIONS in has.processes else f"no {OPERATIONS} is running",
+    Need.PARTS: _no_part,
+    Need.LINKS: _no_link,
+    Need.CLUSTER: lambda _, has: "" if has.no_management or has.nodes > 1 else ONE_NODE,
+}
+"""For each need: why this suite does not have it for this fault, or nothing."""

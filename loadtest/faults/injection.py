@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from loadtest.faults import connections, processes
+from loadtest.faults import alarm, cluster, connections, doubling, full, links, parts, poison, processes, skew
 from loadtest.faults.levers import Levers
 from loadtest.faults.values import Fault, FaultKind, FaultWindow, window
 
@@ -17,7 +17,19 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.KILL: processes.kill,
     FaultKind.PAUSE: processes.pause,
     FaultKind.BROWNOUT: processes.brownout,
+    FaultKind.SKEW: skew.clock_skew,
     FaultKind.CONNECTIONS_CUT: connections.cut,
+    FaultKind.RESTART: parts.ended("stop"),
+    FaultKind.PART_KILL: parts.ended("kill"),
+    FaultKind.LEADER_LOST: cluster.leader_lost,
+    FaultKind.MEMORY_ALARM: alarm.memory_alarm,
+    FaultKind.QUEUE_FULL: full.queue_full,
+    FaultKind.DUPLICATE: doubling.duplicate_everything,
+    FaultKind.POISON: poison.poison,
+    FaultKind.LINK_SLOW: links.disturbed("slow"),
+    FaultKind.LINK_CUT: links.disturbed("cut"),
+    FaultKind.LINK_BLACK_HOLE: links.disturbed("black_hole"),
+    FaultKind.LINK_HALF_OPEN: links.disturbed("half_open"),
 }
 
 

@@ -25,9 +25,10 @@ class Management:
     user: str
     password: str = field(repr=False)
 
-    async def get(self, *path: str) -> Any:
-        """The answer's JSON. ``path``: its parts, not yet escaped; ``get("queues", vhost)``."""
-        body = await self._call("GET", path)
+    async def get(self, *path: str, fine: tuple[int, ...] = ()) -> Any:
+        """The answer's JSON. ``path``: its parts, not yet escaped, as in ``get("queues", vhost)``. ``fine``: statuses
+        that are no refusal here."""
+        body = await self._call("GET", path, fine=fine)
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as wrong:

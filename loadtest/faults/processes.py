@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from loadtest.control import Control, ControlRefused
 from loadtest.faults.levers import Levers
@@ -19,7 +21,7 @@ async def kill(fault: Fault, for_s: float, levers: Levers) -> str:
     control = levers.control(fault.target)
     async with levers.probe(fault.target).watching() as seen:
         before = await control.pid(fault.target)
-        await control.order(fault.target, "kill", {"hold_s": for_s})
+        await control.order(f"/processes/{fault.target}/kill", {"hold_s": for_s})
         after = await new_pid(control, fault.target, before, for_s + RETURN_DEADLINE_S)
     if not seen.failures:
         raise NoEffect(f"{fault.target} answered all {seen.count} probes while it should have been down")
@@ -40,28 +42,33 @@ async def new_pid(control: Control, target: str, before: int | None, deadline_s:
 
 async def pause(fault: Fault, for_s: float, levers: Levers) -> str:
     """SIGSTOP: its connections stay open, and nobody answers on them."""
-    async with levers.probe(fault.target).watching() as seen:
-        await stopped(levers.control(fault.target), fault.target, for_s)
+    async with (
+        levers.probe(fault.target).watching() as seen,
+        stopped(levers.control(fault.target), fault.target),
+    ):
+        await asyncio.sleep(for_s)
     if not seen.failures and seen.slowest_s < for_s / 2:
         raise NoEffect(f"{fault.target} answered every probe within {seen.slowest_s * 1e3:.0f} ms")
     return f"slowest of {seen.count} probes {seen.slowest_s * 1e3:.0f} ms, {seen.failures} failed"
 
 
-async def stopped(control: Control, target: str, for_s: float) -> None:
-    await control.order(target, "pause", {})
+@asynccontextmanager
+async def stopped(control: Control, target: str) -> AsyncIterator[None]:
+    """The process stands still while the block runs."""
+    await control.order(f"/processes/{target}/pause", {})
     try:
-        await asyncio.sleep(for_s)
+        yield
     finally:
         # Who was killed while it was stopped has nothing to resume.
         with contextlib.suppress(ControlRefused):
-            await control.order(target, "resume", {})
+            await control.order(f"/processes/{target}/resume", {})
 
 
 async def brownout(fault: Fault, for_s: float, levers: Levers) -> str:
     """Over when its time is. The supervisor undoes it by itself."""
     turns = {"for_s": for_s, "stopped_s": STOPPED_S, "running_s": RUNNING_S}
     async with levers.probe(fault.target).watching() as seen:
-        await levers.control(fault.target).order(fault.target, "brownout", turns)
+        await levers.control(fault.target).order(f"/processes/{fault.target}/brownout", turns)
         await asyncio.sleep(for_s)
     if not seen.failures and seen.slowest_s < STOPPED_S / 2:
         raise NoEffect(f"{fault.target} answered every probe within {seen.slowest_s * 1e3:.0f} ms")

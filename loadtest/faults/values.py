@@ -13,7 +13,19 @@ class FaultKind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     BROWNOUT = "brownout"
+    SKEW = "clock_skew"
     CONNECTIONS_CUT = "connections_cut"
+    RESTART = "restart"
+    PART_KILL = "part_kill"
+    LEADER_LOST = "leader_lost"
+    MEMORY_ALARM = "memory_alarm"
+    QUEUE_FULL = "queue_full"
+    DUPLICATE = "duplicate_everything"
+    POISON = "poison"
+    LINK_SLOW = "link_slow"
+    LINK_CUT = "link_cut"
+    LINK_BLACK_HOLE = "link_black_hole"
+    LINK_HALF_OPEN = "link_half_open"
 
 
 class Need(StrEnum):
@@ -23,6 +35,16 @@ class Need(StrEnum):
     """A supervisor that owns the process of the target."""
     MANAGEMENT = "management"
     """The broker's management API, as an administrator."""
+    AMQP = "amqp"
+    """The broker itself, as an administrator."""
+    OPERATIONS = "operations"
+    """The service that takes in parked messages."""
+    PARTS = "parts"
+    """A supervisor that runs the target itself: broker or database."""
+    LINKS = "links"
+    """A supervisor whose proxy the target goes through."""
+    CLUSTER = "cluster"
+    """A broker of several nodes."""
 
 
 @dataclass(frozen=True)

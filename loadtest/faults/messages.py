@@ -1,0 +1,91 @@
+"""Messages that we say ourselves, as any program could that knows the suite's AsyncAPI document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import msgspec
+from aio_pika import DeliveryMode, Message
+
+from prebook.flows import FLOWS, NOTIFY_RIDER
+
+NUL = "\x00"
+"""Fine in JSON, and no text to PostgreSQL: whoever writes it down fails each time, and not for good reason."""
+FINE = {"rider_id": "nobody", "notice": "confirmed", "text": "poison that got through"}
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A message that cannot be handled. ``retried``: nothing about it says so before somebody tries."""
+
+    cause: str
+    body: bytes
+    type: str = "prebook.notify_rider.v1"
+    retried: bool = False
+
+
+POISONS: tuple[Poison, ...] = (
+    Poison("bad_json", b'{"rider_id": "nobody", '),
+    Poison("wrong_schema", msgspec.json.encode({**FINE, "rider_id": 7})),
+    Poison("unknown_type", msgspec.json.encode(FINE), type="prebook.notify_rider.v99"),
+    Poison("attempts_used_up", msgspec.json.encode({**FINE, "text": NUL}), retried=True),
+)
+"""Malformed, of a wrong schema, of an unknown version, and always failing, by the cause that they are parked with."""
+
+
+def poisoned(poison: Poison, message_id: str) -> Message:
+    return _message(headers(NOTIFY_RIDER.name, poison.type, message_id), poison.body)
+
+
+def garbage(message_id: str) -> Message:
+    """Malformed to whoever gets it."""
+    return _message(headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", message_id), b"{")
+
+
+def filler(key: str) -> Message:
+    """A request that nobody waits for any more: valid, and given up without an effect. ``key`` ends with its flow."""
+    flow = key.rpartition(".")[2]
+    past = datetime.now(UTC) - timedelta(days=1)
+    told = headers(flow, TYPES[flow], f"filler-{uuid4().hex}") | {"prebook-expires-at": past.isoformat()}
+    return _message(told, BODIES[flow])
+
+
+def headers(flow: str, of_type: str, message_id: str) -> dict[str, str]:
+    """CloudEvents in binary mode, and the suite's own."""
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": message_id,
+        "ce-type": of_type,
+        "ce-source": f"/prebook/{FLOWS[flow].caller}",
+        "ce-subject": message_id,
+        "ce-time": datetime.now(UTC).isoformat(),
+        "ce-partitionkey": message_id,
+        "prebook-kind": "request",
+        "prebook-flow": flow,
+        "prebook-plan": ",".join(f"{name}=request_reply" for name in FLOWS),
+        "prebook-attempt": "1",
+    }
+
+
+def _message(told: Mapping[str, str], body: bytes) -> Message:
+    return Message(
+        body,
+        headers=dict(told),
+        content_type="application/json",
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=told["ce-id"],
+        correlation_id=told["ce-subject"],
+        type=told["ce-type"],
+    )
+
+
+_RIDE = {"pickup_at": "2031-05-01T12:00:00Z", "vehicle_class": "standard", "passengers": 1}
+_PICKUP, _DROPOFF = {"lat": 52.5, "lon": 13.4}, {"lat": 52.59, "lon": 13.4}
+BODIES: Mapping[str, bytes] = {
+    "quote_fare": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "dropoff": _DROPOFF}),
+    "find_driver": msgspec.json.encode({**_RIDE, "pickup": _PICKUP}),
+    "ask_fleet": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "fleet": "ada"}),
+    "notify_rider": msgspec.json.encode(FINE),
+}
+TYPES: Mapping[str, str] = {flow: f"prebook.{flow}.v1" for flow in BODIES}
