@@ -14,12 +14,12 @@ PAUSE_S = 1.5
 """At least so long between one fault's end and the next one's start."""
 ALONE = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be on at once."""
-DUPLICATES = "duplicate_everything"
-POISON = "poison"
+DUPLICATES, POISON = "duplicate_everything", "poison"
+"""Kinds: the surest source of messages that come again, and what is parked and rightly so."""
 
 
 def choices(faults: Sequence[Fault]) -> tuple[Choice, ...]:
-    return tuple(Choice(fault.name, fault.target, fault.kind in ALONE) for fault in faults)
+    return tuple(Choice(fault.name, fault.kind, fault.target, fault.kind in ALONE) for fault in faults)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Breaking:
 
     @property
     def poisoned(self) -> bool:
-        return any(fault.name.startswith(POISON) for fault in self.broken)
+        return any(self.faults[fault.name].kind == POISON for fault in self.broken)
 
 
 def since(origin: Origin, moment: datetime) -> float:

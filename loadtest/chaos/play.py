@@ -72,7 +72,7 @@ class Run:
         if not faults:
             raise NothingToBreak("no fault of the catalogue can be injected here; `prebook fault list` says why")
         terms = self.terms
-        self.plan = drawn(choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, (DUPLICATES,))
+        self.plan = drawn(choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, DUPLICATES)
         self.breaking = Breaking(self.levers, faults, self.plan)
         return self.plan
 

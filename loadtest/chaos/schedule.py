@@ -17,6 +17,7 @@ class Choice:
     """A fault that can be drawn. ``target``: what it breaks; two faults of one target never overlap."""
 
     name: str
+    kind: str
     target: str
     pairs: bool = False
     """It may come while another one is on: what it breaks is one service's alone."""
@@ -32,11 +33,9 @@ class Planned:
     beside: bool = False
 
 
-def drawn(
-    choices: Sequence[Choice], count: int, seed: int, duration_s: float, always: Sequence[str] = ()
-) -> tuple[Planned, ...]:
-    """``count`` faults over ``duration_s``. Every choice comes once before any comes twice; ``always`` are among them
-    however few there are. Raises ValueError where there is nothing to draw from."""
+def drawn(choices: Sequence[Choice], count: int, seed: int, duration_s: float, always: str = "") -> tuple[Planned, ...]:
+    """``count`` faults over ``duration_s``. Every kind comes once before any comes twice, and so do a kind's targets;
+    the kind ``always`` is among them however few there are. Raises ValueError where there is nothing to draw from."""
     if not choices:
         raise ValueError("there is no fault to draw from")
     rng = random.Random(f"chaos:{seed}")
@@ -50,16 +49,24 @@ def drawn(
     return tuple(plan)
 
 
-def picks(choices: Sequence[Choice], count: int, always: Sequence[str], rng: random.Random) -> Iterator[Choice]:
-    """Whole rounds of all choices, each in a drawn order; a last round that is not whole begins with ``always``."""
-    left = count
-    while left > 0:
-        a_round = rng.sample(choices, len(choices))
-        if left < len(a_round):
-            kept = sorted(a_round, key=lambda choice: choice.name not in always)[:left]
-            a_round = rng.sample(kept, len(kept))
-        yield from a_round
-        left -= len(a_round)
+def picks(choices: Sequence[Choice], count: int, always: str, rng: random.Random) -> Iterator[Choice]:
+    """Whole rounds of all kinds, each in a drawn order; a round that is not whole has ``always`` in it."""
+    decks = {kind: shuffled([choice for choice in choices if choice.kind == kind], rng) for kind in kinds(choices)}
+    for drawn_before in range(0, count, len(decks)):
+        left = count - drawn_before
+        a_round = sorted(rng.sample(list(decks), len(decks)), key=lambda kind: kind != always)[:left]
+        for kind in rng.sample(a_round, len(a_round)):
+            yield next(decks[kind])
+
+
+def kinds(choices: Sequence[Choice]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(choice.kind for choice in choices))
+
+
+def shuffled(deck: Sequence[Choice], rng: random.Random) -> Iterator[Choice]:
+    """All of them in a drawn order, and again without end."""
+    while True:
+        yield from rng.sample(deck, len(deck))
 
 
 def paired(choice: Choice, before: Choice | None, plan: Sequence[Planned], rng: random.Random) -> bool:

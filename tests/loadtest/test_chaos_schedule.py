@@ -12,11 +12,12 @@ from tests.loadtest.books import START
 
 SERVICES = ("booking", "pricing", "matching")
 CHOICES = (
-    *(Choice(f"{kind}_{service}", service, pairs=True) for kind in ("kill", "pause") for service in SERVICES),
-    Choice("broker_kill", "broker"),
-    Choice("duplicate_everything", "broker"),
+    *(Choice(f"{kind}_{service}", kind, service, pairs=True) for kind in ("kill", "pause") for service in SERVICES),
+    Choice("broker_kill", "part_kill", "broker"),
+    Choice("duplicate_everything", "duplicate_everything", "broker"),
 )
-ALWAYS = ("duplicate_everything",)
+KINDS = {choice.name: choice.kind for choice in CHOICES}
+ALWAYS = "duplicate_everything"
 counts, seeds = st.integers(1, 40), st.integers(0, 10_000)
 
 
@@ -33,11 +34,13 @@ def test_another_seed_draws_something_else() -> None:
 
 
 @given(counts, seeds)
-def test_every_fault_comes_once_before_any_comes_twice(count: int, seed: int) -> None:
+def test_every_kind_comes_once_before_any_comes_twice_and_so_do_its_targets(count: int, seed: int) -> None:
     names = [planned.name for planned in drawn(CHOICES, count, seed, 6.0 * count, ALWAYS)]
-    first = names[: len(CHOICES)]
+    first = [KINDS[name] for name in names[: len(set(KINDS.values()))]]
     assert len(set(first)) == len(first)
-    assert ALWAYS[0] in names
+    assert ALWAYS in first
+    kills = [name for name in names if KINDS[name] == "kill"][: len(SERVICES)]
+    assert len(set(kills)) == len(kills)
 
 
 @given(counts, seeds)
