@@ -1,0 +1,111 @@
+"""A queue of our own at the suite's broker, with consumers as the services have them, and the suite's delays behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+
+from prebook.messaging.codec import Wire, encode
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.telemetry import Unwatched
+from prebook.patterns import addresses
+from prebook.rabbit.consumer import Door, RabbitConsumer
+from prebook.rabbit.publisher import RabbitPublisher
+from tests.integration.broker import Broker
+from tests.integration.suite import Suite
+from tests.messaging.examples import request
+from tests.world import policies
+
+ATTEMPTS, PAUSE_S = 4, 0.2
+"""``PAUSE_S`` is a rung of the suite's ladder."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """``url`` is the administrator's. What is parked from here is taken in by the suite's operations."""
+
+    queue: AbstractQueue
+    channel: AbstractChannel
+    url: str
+
+    @asynccontextmanager
+    async def consuming(
+        self, door: Door, *, consumers: int = 1, prefetch: int = 1, pause_s: float = PAUSE_S
+    ) -> AsyncIterator[list[RabbitConsumer]]:
+        """So many consumers, each with connections of its own, as so many processes would have."""
+        async with AsyncExitStack() as running:
+            yield [await running.enter_async_context(self._consumer(door, prefetch, pause_s)) for _ in range(consumers)]
+
+    @asynccontextmanager
+    async def _consumer(self, door: Door, prefetch: int, pause_s: float) -> AsyncIterator[RabbitConsumer]:
+        publisher = RabbitPublisher(self.url, "traps")
+        consumer = RabbitConsumer(
+            self.url,
+            "traps",
+            {self.queue.name: prefetch},
+            door,
+            publisher=publisher,
+            policies=policies(max_attempts=ATTEMPTS, backoff_s=(pause_s,)),
+            watch=Unwatched(),
+        )
+        async with linked(publisher.link.run, publisher.link.up), linked(consumer.link.run, consumer.link.up):
+            yield consumer
+            await consumer.stop()
+
+    async def send(self, broker: Broker, *envelopes: Envelope) -> None:
+        for envelope in envelopes:
+            await self.put(broker, encode(envelope))
+
+    async def put(self, broker: Broker, wire: Wire) -> None:
+        await broker.send(addresses.REDELIVER, self.queue.name, wire)
+
+
+@dataclass
+class Handler:
+    """A door that notes what comes through it. ``failing``: ids that it fails on, always."""
+
+    failing: frozenset[str] = frozenset()
+    tries: list[tuple[str, int]] = field(default_factory=list)
+    """(message id, attempt), in the order in which handling began."""
+
+    async def __call__(self, envelope: Envelope) -> None:
+        self.tries.append((envelope.id, envelope.attempt))
+        if envelope.id in self.failing:
+            raise ValueError("it always fails")
+
+    @property
+    def ids(self) -> list[str]:
+        return [message_id for message_id, _ in self.tries]
+
+
+def named(name: str) -> Envelope:
+    """A request with an id that no other test has."""
+    conversation = f"{name}-{uuid4().hex[:8]}"
+    return request(conversation, id=f"{conversation}.notify_rider")
+
+
+@asynccontextmanager
+async def placed(connection: AbstractConnection, suite: Suite) -> AsyncIterator[Place]:
+    channel = await connection.channel()
+    queue = await channel.declare_queue(f"traps.{uuid4().hex[:8]}", durable=True)
+    try:
+        await queue.bind(addresses.REDELIVER, queue.name)
+        yield Place(queue, channel, suite.where.amqp_url)
+    finally:
+        await queue.delete(if_unused=False, if_empty=False)
+
+
+@asynccontextmanager
+async def linked(run: Callable[[], Awaitable[None]], up: asyncio.Event) -> AsyncIterator[None]:
+    """A link as long as the block runs; within, it is up."""
+    task = asyncio.ensure_future(run())
+    try:
+        async with asyncio.timeout(10):
+            await up.wait()
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,102 @@
+"""Traps 5 to 7 and 15 of the reliability page: what is parked and sent again."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from prebook.messaging.codec import Wire
+from prebook.patterns import addresses
+from tests.conditions import eventually
+from tests.integration.broker import Broker
+from tests.integration.test_messages import GOOD
+from tests.operations.parcels import Begin, headers, parcel, taken_in
+from tests.operations.receiving import Receivers, operator, until_over
+
+CAUSE = "attempts_used_up"
+
+
+@pytest.mark.real
+async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations: httpx.AsyncClient) -> None:
+    """arobson/rabbot#103: sent again through the default exchange, a message lost its address, and then itself."""
+    message_id = "made-up.trap-05"
+    await broker.send(addresses.REQUESTS, "quote_fare", Wire({**GOOD, "ce-id": message_id}, b'{"pickup": 1}'))
+    first = await _line(operations, message_id, parkings=1)
+    replay = await _replayed(operations, {"ids": [first["id"]]})
+
+    again = await _line(operations, message_id, parkings=2)
+    assert (again["exchange"], again["key"], again["queue"]) == (first["exchange"], first["key"], first["queue"])
+    assert (again["exchange"], again["key"]) == (addresses.REQUESTS, "quote_fare")
+    assert again["id"] == first["id"], "it is the same message, back, and not another one"
+
+    async def over() -> bool:
+        return bool((await operations.get(f"/v1/replays/{replay}")).json()["ended_at"])
+
+    await eventually(over)
+    await broker.parked(1)
+
+
+async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Begin, receivers: Receivers) -> None:
+    """Particular/ServiceControl#660: what came into the group meanwhile was sent with it."""
+    await taken_in(begin, *(parcel(n) for n in range(1, 6)))
+    async with operator(begin) as client:
+        (group,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        replay = await _replayed(client, {"where": {"group": group["group"]}})
+        moving = receivers.replaying()
+        await moving.step()
+        await taken_in(begin, *(parcel(n) for n in range(6, 10)))
+        await until_over(moving)
+        view = (await client.get(f"/v1/replays/{replay}")).json()
+        (left,) = (await client.get("/v1/parked/groups")).json()["groups"]
+    assert (view["messages"], view["counts"]) == (5, {"resolved": 5})
+    assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
+    assert (left["group"], left["messages"]) == (group["group"], 4), "they wait for a replay of their own"
+
+
+async def test_trap_07_discarding_a_group_hides_no_later_failure(begin: Begin) -> None:
+    """Particular/ServicePulse#240: after a group was archived, new failures of the same cause did not show."""
+    await taken_in(begin, parcel(1), parcel(2))
+    async with operator(begin) as client:
+        (group,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        body = {"selection": {"where": {"group": group["group"]}}, "reason": "old"}
+        assert len((await client.post("/v1/discards", json=body)).json()["ids"]) == 2
+        assert (await client.get("/v1/parked/groups")).json()["groups"] == []
+        await taken_in(begin, parcel(3))
+        (now,) = (await client.get("/v1/parked/groups")).json()["groups"]
+    assert (now["group"], now["messages"]) == (group["group"], 1)
+
+
+async def test_trap_15_a_replay_is_cancelled_by_its_id(begin: Begin, receivers: Receivers) -> None:
+    """floci-io/floci#3058: of two replays with one name, the wrong one was cancelled."""
+    await taken_in(begin, *(parcel(n) for n in range(1, 6)))
+    async with operator(begin) as client:
+        first = await _replayed(client, {"where": {"cause": CAUSE}})
+        await taken_in(begin, *(parcel(n) for n in range(6, 11)))
+        second = await _replayed(client, {"where": {"cause": CAUSE}})
+        assert first != second, "asked for in the same words"
+        assert (await client.delete(f"/v1/replays/{second}")).status_code == 200
+        await until_over(receivers.replaying())
+        views = {name: (await client.get(f"/v1/replays/{name}")).json() for name in (first, second)}
+    assert (views[first]["state"], views[first]["counts"]) == ("done", {"resolved": 5})
+    assert (views[second]["state"], views[second]["counts"]) == ("cancelled", {"cancelled": 5})
+    assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
+
+
+async def _replayed(client: httpx.AsyncClient, selection: dict[str, Any]) -> str:
+    """The id. Forced: the examples are old."""
+    begun = await client.post("/v1/replays", json={"selection": selection, "force": True})
+    assert begun.status_code == 202, begun.text
+    return str(begun.json()["id"])
+
+
+async def _line(operations: httpx.AsyncClient, message_id: str, *, parkings: int) -> dict[str, Any]:
+    """The message, once it lies there and has been set aside so often."""
+    found: list[dict[str, Any]] = []
+
+    async def there() -> bool:
+        query = {"message_id": message_id, "in_state": "parked"}
+        found[:] = (await operations.get("/v1/parked", params=query)).json()["lines"]
+        return [line["parkings"] for line in found] == [parkings]
+
+    await eventually(there, 20)
+    return found[0]
