@@ -140,7 +140,7 @@ class MemoryDatabase:
         await self._mark([claimed.seq], not_before=later, failures=failures, refusals=refusals, error=error)
 
     async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
-        await self._mark([claimed.seq], state=state, cause=cause, error=error)
+        await self._mark([claimed.seq], state=state, cause=cause, failures=claimed.failures, error=error)
 
     async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
         now = self._clock()

@@ -22,7 +22,8 @@ from prebook.operations.replaying import Admitted, Replaying, Ways
 from prebook.operations.sql import OperationsSql
 from prebook.patterns import addresses
 from prebook.rabbit.collector import Collector
-from prebook.runtime.service import KEEP_INBOX_S, Beside, Outside, Running, Service
+from prebook.runtime.retention import KEEP_INBOX_S
+from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings
 from prebook.topology.model import suite_topology
 

@@ -27,6 +27,7 @@ from prebook.patterns import addresses
 from prebook.rabbit.archive import read
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable
 from prebook.runtime import places
+from prebook.runtime.retention import KEEP_INBOX_S
 from prebook.runtime.stack.trouble import Trouble
 from prebook.topology.model import suite_topology
 
@@ -129,8 +130,6 @@ def replay(
     They keep their ids: a receiver that had one before does nothing, and sends nothing on. A receiver with an empty
     inbox, such as a new subscriber, takes them as new, and what it then says is new too.
     """
-    from prebook.runtime.service import KEEP_INBOX_S  # noqa: PLC0415 - brings the web framework: half a second
-
     selection = Selection(since=since, until=until, types=frozenset(types), bookings=frozenset(bookings))
     terms = Terms(
         receivers=_receivers(services, queues),

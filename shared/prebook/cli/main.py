@@ -9,6 +9,7 @@ from prebook.cli.fault import fault
 from prebook.cli.lab import lab
 from prebook.cli.ledger import ledger
 from prebook.cli.load import demo, load
+from prebook.cli.outbox import outbox
 from prebook.cli.parking import parking
 from prebook.cli.retry import retry
 from prebook.cli.secrets import secrets
@@ -31,6 +32,7 @@ COMMANDS = (
     fault,
     ledger,
     parking,
+    outbox,
     archive,
     retry,
     lab,

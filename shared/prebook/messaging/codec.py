@@ -23,6 +23,7 @@ LONGEST_BODY = 128 * 1024
 """Bytes. What is larger belongs behind a claim check, not into a message."""
 SLOT = "prebook-slot"
 """Where a message group sorts it to; of the partition key alone."""
+EXPIRES_AT = "prebook-expires-at"
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
 
@@ -114,7 +115,7 @@ def read(wire: Wire) -> Envelope:
         time=_time(headers, "ce-time"),
         plan=read_plan(_need(headers, "prebook-plan")),
         reply_to=headers.get("prebook-reply-to", ""),
-        expires_at=_time(headers, "prebook-expires-at") if "prebook-expires-at" in headers else None,
+        expires_at=_time(headers, EXPIRES_AT) if EXPIRES_AT in headers else None,
         attempt=_attempt(headers),
         traceparent=headers.get("traceparent", ""),
         extra={name: value for name, value in headers.items() if name.startswith("prebook-x-")},
@@ -139,7 +140,7 @@ def read_plan(text: str) -> dict[str, Coupling]:
 
 def _optional(envelope: Envelope) -> dict[str, str]:
     expires = envelope.expires_at.isoformat() if envelope.expires_at else ""
-    pairs = {"prebook-reply-to": envelope.reply_to, "prebook-expires-at": expires, "traceparent": envelope.traceparent}
+    pairs = {"prebook-reply-to": envelope.reply_to, EXPIRES_AT: expires, "traceparent": envelope.traceparent}
     return {name: value for name, value in pairs.items() if value}
 
 

@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from prebook.messaging.channel import Unreachable
@@ -133,7 +134,8 @@ class Relay:
         error, pause_s = spelled(failure), _pause(row, failure)
         refused = refusal(failure, self._most_refusals)
         if refused and row.refusals + 1 >= refused.most:
-            await _noted(lambda: self._outbox.give_up(row, UNDELIVERABLE, refused.cause, error))
+            tried = replace(row, failures=row.failures + 1)
+            await _noted(lambda: self._outbox.give_up(tried, UNDELIVERABLE, refused.cause, error))
             return End.GIVEN_UP
         await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s, refused=refused is not None))
         return End.WAITS

@@ -24,7 +24,8 @@ POSTPONE = text("""
         failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
     WHERE seq = :seq AND claimed_by = :owner""")
 GIVE_UP = text("""
-    UPDATE outbox SET state = :state, cause = :cause, ended_at = now(), claimed_until = NULL, last_error = :error
+    UPDATE outbox SET state = :state, cause = :cause, ended_at = now(), failures = :failures, claimed_until = NULL,
+        last_error = :error
     WHERE seq = :seq AND claimed_by = :owner""")
 PUT_BACK = text("""
     UPDATE outbox SET claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
@@ -73,8 +74,8 @@ class SqlOutbox:
         values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
         rows = await self._rows(CLAIM, **values)
         claimed, unsendable = _read(rows)
-        for seq, error in unsendable:
-            await self._given_up(seq, UNDELIVERABLE, error.cause, spelled(error))
+        for row, error in unsendable:
+            await self._given_up(row, UNDELIVERABLE, error.cause, spelled(error))
         return sorted(claimed, key=lambda row: row.seq)
 
     async def put_back(self, seqs: Sequence[int]) -> None:
@@ -95,7 +96,7 @@ class SqlOutbox:
         await self._run(POSTPONE, **values, owner=self._owner)
 
     async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
-        await self._given_up(claimed.seq, state, cause, error)
+        await self._given_up(claimed, state, cause, error)
 
     async def depth(self) -> Depth:
         waiting, oldest_s = (await self._rows(DEPTH))[0]
@@ -113,8 +114,9 @@ class SqlOutbox:
         await self._run(PURGE_OUTBOX, keep_s=outbox_s, limit=limit)
         await self._run(PURGE_INBOX, keep_s=inbox_s, limit=limit)
 
-    async def _given_up(self, seq: int, state: str, cause: str, error: str) -> None:
-        await self._run(GIVE_UP, seq=seq, state=state, cause=cause, error=error, owner=self._owner)
+    async def _given_up(self, row: Any, state: str, cause: str, error: str) -> None:
+        values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}
+        await self._run(GIVE_UP, **values, owner=self._owner)
 
     async def _run(self, statement: Any, **values: Any) -> None:
         async with self._engine.connect() as connection:
@@ -125,13 +127,13 @@ class SqlOutbox:
             return (await connection.execute(statement, values)).all()
 
 
-def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[int, Malformed]]]:
+def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[Any, Malformed]]]:
     """What can be sent, and what no receiver could take: one such row must not stop all others."""
     claimed: list[Claimed] = []
-    unsendable: list[tuple[int, Malformed]] = []
+    unsendable: list[tuple[Any, Malformed]] = []
     for r in rows:
         try:
             claimed.append(Claimed(r.seq, r.lane, to_be_sent(r.wire), r.failures, r.order_key, r.refusals))
         except Malformed as error:
-            unsendable.append((r.seq, error))
+            unsendable.append((r, error))
     return claimed, unsendable

@@ -13,13 +13,17 @@ import asyncpg
 COALESCE_S = 0.02
 
 
+def channel_of(service: str) -> str:
+    return f"prebook_outbox_{service}"
+
+
 class Wakeup:
     """``wake`` in the process that commits; ``run`` keeps the LISTEN connection."""
 
     def __init__(self, service: str, database_url: str, owner: str, woken: Callable[[], None]) -> None:
         """``owner`` names the session, by which others see that this process lives."""
         self._owner = owner
-        self._channel = f"prebook_outbox_{service}"
+        self._channel = channel_of(service)
         self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._woken, self._committed, self._own_pid = woken, asyncio.Event(), 0
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from prebook.messaging.codec import Wire, encode, must_fit, read
+from prebook.messaging.codec import EXPIRES_AT, Wire, encode, must_fit, read
 from prebook.messaging.envelope import Envelope
 
 
@@ -30,6 +30,12 @@ def to_be_sent(text: str) -> Envelope:
     wire = _wire(text)
     must_fit(wire)
     return read(wire)
+
+
+def unexpiring(text: str) -> str:
+    """The same message, without an end to its time."""
+    row = _DECODER.decode(text)
+    return _ENCODER.encode(_Row({k: v for k, v in row.h.items() if k != EXPIRES_AT}, row.b)).decode()
 
 
 def _wire(text: str) -> Wire:

@@ -36,7 +36,8 @@ from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.gauges import Gauges
 from prebook.runtime.loops import every, for_ever
-from prebook.runtime.service import KEEP_INBOX_S, Beside, Outside, Running, Service
+from prebook.runtime.retention import KEEP_INBOX_S
+from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load
 from prebook.runtime.telemetry import Metrics, Telemetry
 

@@ -19,8 +19,6 @@ from prebook.runtime.settings import Settings
 T = TypeVar("T")
 U = TypeVar("U", bound=UnitOfWork)
 W = TypeVar("W", bound=SqlWork)
-KEEP_INBOX_S = 7 * 24 * 3600.0
-"""Inbox rows outlive every redelivery and replay."""
 
 
 @dataclass(frozen=True)
