@@ -50,6 +50,8 @@ class Flow(Generic[Req, Ans]):
     answers: tuple[type[Ans], ...]
     ordered: bool = True
     """Whether what one conversation asks by this flow must leave in order; a scatter need not."""
+    partitions: int = 0
+    """Into how many partitions its requests are grouped, so that one conversation's are handled in order; 0: not."""
 
     def ask(self, request: Req, *, key: str = "", after_s: float = 0.0) -> Ask:
         return Ask(self.name, request, key, after_s)
@@ -70,6 +72,7 @@ ASK_FLEET: Flow[AskFleet, FleetAnswer] = Flow(
 NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
     "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,)
 )
+"""A ride that is confirmed and then cancelled: the rider must not hear it the other way round."""
 
 CATALOGUE: tuple[Flow[Any, Any], ...] = (QUOTE_FARE, FIND_DRIVER, ASK_FLEET, NOTIFY_RIDER)
 FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in CATALOGUE}
@@ -95,6 +98,9 @@ OFFER_SETTLED = Announcement("offer_settled", "matching", OfferSettled, frozense
 
 ANNOUNCEMENTS: tuple[Announcement[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
 ANNOUNCED: dict[type[Message], Announcement[Any]] = {a.body: a for a in ANNOUNCEMENTS}
+
+FACT_PARTITIONS: dict[str, int] = {}
+"""By subscriber: who must hear of one conversation in order. A rider's own system is told of each outcome in turn."""
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
 OPERATIONS = "operations"

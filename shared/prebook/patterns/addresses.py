@@ -55,6 +55,16 @@ def fact_queue(subscriber: str) -> str:
     return f"{subscriber}.facts"
 
 
+def partition(group: str, number: int) -> str:
+    """One queue of a message group. The group has the name that its queue would have, and is an exchange."""
+    return f"{group}.{number}"
+
+
+def slotless(group: str) -> str:
+    """Takes what has no slot, so that nothing is lost for want of a header."""
+    return f"{group}.slotless"
+
+
 def user(service: str) -> str:
     """The service's own user at the broker."""
     return f"prebook_{service}"

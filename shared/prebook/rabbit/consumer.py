@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -16,12 +18,12 @@ from prebook.messaging.codec import Malformed, Wire, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
 from prebook.messaging.gate import Gate
-from prebook.messaging.parking import CAUSE, ERROR, EXCHANGE, FAILED_AT, KEY, STACK, stack_digest
+from prebook.messaging.ordering import Ordering
 from prebook.messaging.policy import Policies
 from prebook.messaging.recovery import decide
 from prebook.messaging.telemetry import Watch
-from prebook.patterns import addresses
 from prebook.patterns.retry import Retry
+from prebook.rabbit.aside import Aside, first_marks
 from prebook.rabbit.frames import from_amqp
 from prebook.rabbit.link import Link
 
@@ -30,7 +32,10 @@ log = structlog.get_logger()
 
 
 class RabbitConsumer:
-    """``queues`` maps each queue to its prefetch: how many of its messages are worked on at a time."""
+    """``queues`` maps each queue to its prefetch: how many of its messages are worked on at a time.
+
+    What comes from a partition of ``order``'s groups is handled in order.
+    """
 
     def __init__(
         self,
@@ -42,9 +47,11 @@ class RabbitConsumer:
         publisher: Publisher,
         policies: Policies,
         watch: Watch,
+        order: Ordering | None = None,
     ) -> None:
         self._queues, self._door, self._policies, self._watch = queues, door, policies, watch
-        self._publisher = publisher
+        self._order, self._aside = order, Aside(publisher, watch)
+        self._groups = order.groups if order else {}
         self._consumers: list[tuple[RawChannel, str]] = []
         self._at_work: set[asyncio.Task[None]] = set()
         self.gates: Mapping[str, Gate] = {queue: Gate() for queue in queues}
@@ -97,25 +104,49 @@ class RabbitConsumer:
         try:
             envelope = decode(wire)
         except Malformed as error:
-            return await self._aside(queue, message, wire, error.cause, error)
-        failure = await self._handled(self.gates[queue], envelope)
+            return await self._park(queue, message, wire, error.cause, error)
+        if self._order and queue in self._groups:
+            return await self._in_order(self._order, queue, message, envelope)
+        failure = await self._through(self.gates[queue], envelope, self._tried)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         return await message.ack()
 
-    async def _handled(self, gate: Gate, envelope: Envelope) -> Exception | None:
+    async def _in_order(
+        self, order: Ordering, queue: str, message: AbstractIncomingMessage, envelope: Envelope
+    ) -> None:
+        """Acknowledged once it is handled, put down or parked. Its turn is asked for before anything is awaited."""
+        group, marked = self._groups[queue], replace(envelope, extra={**_first(message), **envelope.extra})
+        async with order.turn(group, envelope.conversation):
+            await self._through(self.gates[queue], marked, lambda said: order.kept(group, said))
+        await message.ack()
+
+    async def _through(
+        self, gate: Gate, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
+    ) -> Exception | None:
         """What the handler raised, where that is the message's own trouble; an outage is waited for with it in hand."""
         while True:
             await gate.passed()
             try:
-                await self._door(envelope)
-            except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled
-                if gate.failed(error):
-                    log.warning("held: what we stand on is away", error=spelled(error), message_id=envelope.id)
-                    continue
-                return error
-            gate.succeeded()
-            return None
+                failure = await attempt(envelope)
+            except Unreachable as error:
+                gate.failed(error)
+                log.warning("held: what we stand on is away", error=spelled(error), message_id=envelope.id)
+                continue
+            if failure is None:
+                gate.succeeded()
+            else:
+                gate.failed(failure)
+            return failure
+
+    async def _tried(self, envelope: Envelope) -> Exception | None:
+        try:
+            await self._door(envelope)
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled
+            return error
+        return None
 
     async def _recover(
         self, queue: str, message: AbstractIncomingMessage, envelope: Envelope, error: Exception
@@ -124,33 +155,33 @@ class RabbitConsumer:
         if isinstance(decision, Retry):
             wire = _marked(encode(envelope.again()), message)
             self._watch.retried(envelope, decision.pause_s)
-            await self._moved(message, addresses.delay(decision.pause_s), queue, wire)
+            await self._moved(queue, message, self._aside.delay(queue, wire, decision.pause_s))
         else:
-            await self._aside(queue, message, encode(envelope), decision.cause, error)
+            await self._park(queue, message, encode(envelope), decision.cause, error)
 
-    async def _aside(
+    async def _park(
         self, queue: str, message: AbstractIncomingMessage, wire: Wire, cause: str, error: Exception
     ) -> None:
-        self._watch.parked(wire.headers.get("prebook-flow", "unknown"), cause)
-        why = {CAUSE: cause, ERROR: spelled(error), STACK: stack_digest(error)}
-        headers = {**_marked(wire, message).headers, **why}
-        await self._moved(message, addresses.PARKING, queue, Wire(headers, wire.body))
+        address = self._groups.get(queue, queue)
+        await self._moved(queue, message, self._aside.park(address, _marked(wire, message), cause, error))
 
-    async def _moved(self, message: AbstractIncomingMessage, exchange: str, queue: str, wire: Wire) -> None:
+    async def _moved(self, queue: str, message: AbstractIncomingMessage, move: Coroutine[Any, Any, None]) -> None:
         """Confirmed there first, then acked here. Where it cannot go there it goes back, and the broker counts that."""
         try:
-            await self._publisher.publish(exchange, queue, wire)
+            await move
         except (Unreachable, Undeliverable) as failure:
-            log.exception("cannot set aside", queue=queue, exchange=exchange, error=str(failure))
+            log.exception("cannot set aside", queue=queue, error=str(failure))
             await asyncio.sleep(1.0)
             return await message.reject(requeue=True)
         return await message.ack()
 
 
+def _first(message: AbstractIncomingMessage) -> dict[str, str]:
+    return first_marks(message.exchange or "", message.routing_key or "", utc_now())
+
+
 def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
-    """Where it was first published to, so that a replay can send it there again, and when it first failed."""
-    first = {EXCHANGE: message.exchange or "", KEY: message.routing_key or "", FAILED_AT: utc_now().isoformat()}
-    return Wire({**first, **wire.headers}, wire.body)
+    return Wire({**_first(message), **wire.headers}, wire.body)
 
 
 def _raw(channel: object) -> RawChannel:

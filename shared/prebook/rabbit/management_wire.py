@@ -63,7 +63,7 @@ def live_broker(
     return LiveBroker(
         exchanges=frozenset(_exchange(x) for x in exchanges if not _is_own(x["name"])),
         queues=frozenset(Queue(q["name"], plain(q["arguments"]), q["durable"]) for q in queues),
-        bindings=frozenset(Binding(b["source"], b["routing_key"], b["destination"]) for b in bindings if b["source"]),
+        bindings=frozenset(_binding(b) for b in bindings if b["source"]),
         policies=frozenset(_policy(p) for p in policies),
         permissions=frozenset(Permission(p["user"], p["write"], p["read"], p["configure"]) for p in permissions),
         topic_permissions=frozenset(
@@ -89,7 +89,12 @@ def _is_own(exchange: str) -> bool:
 
 
 def _exchange(told: Json) -> Exchange:
-    return Exchange(told["name"], told["type"], told["durable"])
+    return Exchange(told["name"], told["type"], told["durable"], plain(told["arguments"]), told["internal"])
+
+
+def _binding(told: Json) -> Binding:
+    onward = told["destination_type"] == "exchange"
+    return Binding(told["source"], told["routing_key"], told["destination"], plain(told["arguments"]), onward)
 
 
 def _policy(told: Json) -> Policy:
@@ -113,7 +118,12 @@ def _policy_body(policy: Policy) -> Json:
 
 
 def _exchange_body(exchange: Exchange) -> Json:
-    return {"type": exchange.type, "durable": exchange.durable}
+    return {
+        "type": exchange.type,
+        "durable": exchange.durable,
+        "internal": exchange.internal,
+        "arguments": dict(exchange.arguments),
+    }
 
 
 def _queue_body(queue: Queue) -> Json:
@@ -121,9 +131,11 @@ def _queue_body(queue: Queue) -> Json:
 
 
 def _binding_step(v: str, binding: Binding) -> Step:
-    path = f"bindings/{v}/e/{escaped(binding.exchange)}/q/{escaped(binding.queue)}"
-    text = f"binding {binding.exchange} {binding.key} {binding.queue}"
-    return Step(text, path, {"routing_key": binding.key}, "POST")
+    path = f"bindings/{v}/e/{escaped(binding.exchange)}/{'e' if binding.onward else 'q'}/{escaped(binding.queue)}"
+    said = (binding.exchange, binding.key, binding.queue, *(str(value) for _, value in binding.arguments))
+    return Step(
+        f"binding {' '.join(said)}", path, {"routing_key": binding.key, "arguments": dict(binding.arguments)}, "POST"
+    )
 
 
 def _permission_step(v: str, p: Permission) -> Step:

@@ -62,7 +62,7 @@ class _Kind(Generic[T]):
 _EXCHANGES: _Kind[Exchange] = _Kind(
     "exchange",
     lambda x: x.name,
-    lambda x: f"type {x.type}, durable {x.durable}",
+    lambda x: f"type {x.type}, durable {x.durable}, internal {x.internal}, {_spelled(x.arguments)}",
     f"stop the suite, delete it, then {DECLARE}: a broker cannot change an exchange",
 )
 _QUEUES: _Kind[Queue] = _Kind(
@@ -71,7 +71,11 @@ _QUEUES: _Kind[Queue] = _Kind(
     lambda q: f"{_spelled(q.arguments)}, durable {q.durable}",
     f"drain it, delete it, then {DECLARE}: a broker cannot change a queue's arguments",
 )
-_BINDINGS: _Kind[Binding] = _Kind("binding", lambda b: f"{b.exchange} -{b.key}-> {b.queue}", lambda _: "")
+_BINDINGS: _Kind[Binding] = _Kind(
+    "binding",
+    lambda b: " ".join((f"{b.exchange} -{b.key}-> {b.queue}", *(f"{n}={v}" for n, v in b.arguments))),
+    lambda _: "",
+)
 _POLICIES: _Kind[Policy] = _Kind(
     "policy",
     lambda p: p.name,

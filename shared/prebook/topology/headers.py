@@ -4,8 +4,9 @@ from typing import Any
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from prebook.messaging.codec import SAFE_ID
+from prebook.messaging.codec import SAFE_ID, SLOT
 from prebook.messaging.envelope import Kind
+from prebook.patterns.groups import SLOTS
 
 _ID = {"type": "string", "pattern": "^" + SAFE_ID.pattern.removesuffix(r"\Z") + "$"}
 _TIME = {"type": "string", "format": "date-time"}
@@ -32,6 +33,11 @@ HEADERS: dict[str, Any] = {
         "ce-subject": {**_ID, "description": "The conversation: the booking that it is about."},
         "ce-time": _TIME,
         "ce-partitionkey": {**_ID, "description": "Messages of one key keep their order."},
+        SLOT: {
+            "type": "string",
+            "pattern": "^[0-9]{1,2}$",
+            "description": f"crc32(ce-partitionkey) modulo {SLOTS}: what message groups are partitioned by.",
+        },
         "prebook-kind": {"enum": [kind.value for kind in Kind]},
         "prebook-flow": {"type": "string", "description": "The flow; for a fact, the announcement."},
         "prebook-plan": {"type": "string", "pattern": f"^{_PLAN}$", "description": "The booking's coupling per flow."},

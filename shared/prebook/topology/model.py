@@ -1,12 +1,14 @@
 """The topology, derived from flows and couplings: declaring, drawing, checking and documenting read this one value."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, Announcement, Flow
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FACT_PARTITIONS, Announcement, Flow
 from prebook.patterns import addresses
 from prebook.topology.archive import STREAM, archived
+from prebook.topology.groups import grouped
 from prebook.topology.recovery import with_recovery
 from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology
 
@@ -39,7 +41,7 @@ def told(announcement: Announcement[Any]) -> Topology:
     """A fact for each subscriber, and for the archive: a mandatory publish needs at least one queue."""
     key, name = addresses.fact(announcement.name), announcement.name
     grant = Grant(announcement.publisher, addresses.EVENTS, key)
-    parts = [_passed(name, grant, addresses.fact_queue(s), s, Leg.TELL) for s in sorted(announcement.subscribers)]
+    parts = [_passed(name, grant, _heard(s), Leg.TELL) for s in sorted(announcement.subscribers)]
     kept = Topology(
         exchanges=frozenset({Exchange(addresses.EVENTS)}),
         queues=frozenset({STREAM}),
@@ -66,8 +68,8 @@ def _one_way(flow: Flow[Any, Any]) -> Topology:
     answer = Grant(flow.provider, addresses.EVENTS, addresses.answered(flow.name))
     return joined(
         (
-            _passed(flow.name, ask, addresses.asked_queue(flow.provider, flow.name), flow.provider, Leg.ASK),
-            _passed(flow.name, answer, addresses.answer_queue(flow.caller), flow.caller, Leg.ANSWER),
+            _passed(flow.name, ask, _taken(flow, addresses.asked_queue), Leg.ASK),
+            _passed(flow.name, answer, End(addresses.answer_queue(flow.caller), flow.caller), Leg.ANSWER),
         )
     )
 
@@ -77,8 +79,8 @@ def _request_reply(flow: Flow[Any, Any]) -> Topology:
     answer = Grant(flow.provider, addresses.REPLIES, flow.caller)
     return joined(
         (
-            _passed(flow.name, ask, addresses.request_queue(flow.provider, flow.name), flow.provider, Leg.ASK),
-            _passed(flow.name, answer, addresses.reply_queue(flow.caller), flow.caller, Leg.ANSWER),
+            _passed(flow.name, ask, _taken(flow, addresses.request_queue), Leg.ASK),
+            _passed(flow.name, answer, End(addresses.reply_queue(flow.caller), flow.caller), Leg.ANSWER),
         )
     )
 
@@ -92,15 +94,36 @@ PLANS: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
 """What each coupling contributes to the topology; a further coupling is one line here."""
 
 
-def _passed(lane: str, grant: Grant, queue: str, consumer: str, leg: Leg) -> Topology:
+@dataclass(frozen=True)
+class End:
+    """Where messages end up: a queue of the consumer's, or a group of so many partitions."""
+
+    address: str
+    consumer: str
+    partitions: int = 0
+
+    def declared(self) -> Topology:
+        if self.partitions:
+            return grouped(self.address, self.partitions, self.consumer)
+        return Topology(queues=frozenset({Queue(self.address, consumer=self.consumer)}))
+
+
+def _heard(subscriber: str) -> End:
+    return End(addresses.fact_queue(subscriber), subscriber, FACT_PARTITIONS.get(subscriber, 0))
+
+
+def _taken(flow: Flow[Any, Any], named: Callable[[str, str], str]) -> End:
+    return End(named(flow.provider, flow.name), flow.provider, flow.partitions)
+
+
+def _passed(lane: str, grant: Grant, end: End, leg: Leg) -> Topology:
     """By the broker: pushed as far as the queue, and taken from there at the consumer's pace."""
-    pushed = _pushed(lane, leg, (grant.service, grant.exchange, queue), grant.key)
-    return Topology(
+    pushed = _pushed(lane, leg, (grant.service, grant.exchange, end.address), grant.key)
+    return end.declared() | Topology(
         exchanges=frozenset({Exchange(grant.exchange)}),
-        queues=frozenset({Queue(queue, consumer=consumer)}),
-        bindings=frozenset({Binding(grant.exchange, grant.key, queue)}),
+        bindings=frozenset({Binding(grant.exchange, grant.key, end.address, onward=end.partitions > 0)}),
         grants=frozenset({grant}),
-        links=frozenset({*pushed, Link(lane, leg, 2, queue, consumer, "", True)}),
+        links=frozenset({*pushed, Link(lane, leg, 2, end.address, end.consumer, "", True)}),
     )
 
 

@@ -40,13 +40,13 @@ def exactly(*names: str) -> str:
 
 
 def _recovered(queue: Queue, pauses: Iterable[float]) -> Topology:
-    """Its consumer may send its messages to the delays and to parking, under the queue's own name."""
+    """Its consumer may send its messages to the delays and to parking, under the queue's address."""
     places = [addresses.PARKING, *map(addresses.delay, pauses)]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
-        bindings=frozenset({Binding(addresses.REDELIVER, queue.name, queue.name)}),
-        policies=frozenset({_policy(queue.name, _consumed(queue.name))}),
-        grants=frozenset(Grant(queue.consumer, place, queue.name) for place in places),
+        bindings=frozenset({Binding(addresses.REDELIVER, queue.address, queue.address, onward=bool(queue.group))}),
+        policies=frozenset({_policy(queue.name, _consumed(queue.address))}),
+        grants=frozenset(Grant(queue.consumer, place, queue.address) for place in places),
     )
 
 
@@ -73,7 +73,7 @@ def _parking() -> Topology:
 def _replayed(flowing: Topology) -> Topology:
     """Operations may say again what anybody may say, and give any queue back what came from it."""
     again = (Grant(OPERATIONS, g.exchange, g.key) for g in flowing.grants if g.exchange in RESENT)
-    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.name) for queue in flowing.consumed())
+    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in flowing.consumed())
     return Topology(grants=frozenset({*again, *back}))
 
 

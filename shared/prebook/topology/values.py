@@ -18,9 +18,13 @@ QUORUM = arguments(x_queue_type="quorum")
 
 @dataclass(frozen=True, order=True)
 class Exchange:
+    """``internal``: other exchanges alone may publish to it."""
+
     name: str
     type: str = "topic"
     durable: bool = True
+    arguments: Arguments = ()
+    internal: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -31,13 +35,24 @@ class Queue:
     arguments: Arguments = QUORUM
     durable: bool = True
     consumer: str = field(default="", compare=False)
+    group: str = field(default="", compare=False)
+    """The message group that it is a partition of."""
+
+    @property
+    def address(self) -> str:
+        """The name that its messages are parked under and returned to."""
+        return self.group or self.name
 
 
 @dataclass(frozen=True, order=True)
 class Binding:
+    """``queue`` is where it leads to; where ``onward``, that is an exchange. A headers exchange has ``arguments``."""
+
     exchange: str
     key: str
     queue: str
+    arguments: Arguments = ()
+    onward: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -110,3 +125,11 @@ class Topology:
     def consumed(self) -> tuple[Queue, ...]:
         """The queues that services take from, by name."""
         return tuple(sorted(queue for queue in self.queues if queue.consumer))
+
+    def addresses(self) -> tuple[Queue, ...]:
+        """One queue for each address that services take from: a message group is one, whatever its partitions."""
+        return tuple({queue.address: queue for queue in reversed(self.consumed())}.values())[::-1]
+
+    def partitions(self, group: str) -> int:
+        """0 where there is no such group."""
+        return sum(queue.group == group for queue in self.queues)
