@@ -12,6 +12,7 @@ from prebook.flows import FLOWS, SERVICES
 from prebook.messaging.policy import BadPolicies, FlowPolicy, read_policies
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
+from prebook.runtime.retention import KEEP_SENT_S, MOST_SENT_S
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
 DatabaseUrl = Annotated[
@@ -56,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")
     ] = 0.0
+    outbox_dedup_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0, le=MOST_SENT_S, description="seconds, at most a week, in which a repeated operation stages nothing new"
+        ),
+    ] = KEEP_SENT_S
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
         "info"
     )
