@@ -19,6 +19,7 @@ from prebook.operations import api, replays_api
 from prebook.operations.decisions.sending import Allowed
 from prebook.operations.intake import Intake
 from prebook.operations.replaying import Admitted, Replaying, Ways
+from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
 from prebook.patterns import addresses
 from prebook.rabbit.collector import Collector
@@ -74,4 +75,4 @@ def admissions(http: Http) -> Admitted:
     return admitted
 
 
-SERVICE = Service(name=OPERATIONS, handlers=handlers, work=OperationsSql, api=routes, beside=beside)
+SERVICE = Service(name=OPERATIONS, handlers=handlers, work=OperationsSql, api=routes, beside=beside, purges=PURGES)

@@ -3,6 +3,7 @@
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
 from prebook.messaging.outcome import Handlers, Step
 from prebook.pricing.handlers import booking_ended, quote_fare
+from prebook.pricing.retention import PURGES
 from prebook.pricing.sql import PricingSql
 from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
@@ -15,4 +16,4 @@ def handlers(settings: Settings) -> Handlers[PricingSql]:
     )
 
 
-SERVICE = Service(name="pricing", handlers=handlers, work=PricingSql)
+SERVICE = Service(name="pricing", handlers=handlers, work=PricingSql, purges=PURGES)

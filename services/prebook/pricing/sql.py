@@ -22,7 +22,7 @@ HAS_SHARE = text("SELECT state = 'taken' FROM share WHERE booking_id = :booking_
 # before it is quoted leaves its row behind, which the later quote finds.
 END = text("""
     INSERT INTO share (booking_id, state) VALUES (:booking_id, 'ended')
-    ON CONFLICT (booking_id) DO UPDATE SET state = 'returned' WHERE share.state = 'taken'
+    ON CONFLICT (booking_id) DO UPDATE SET state = 'returned', at = now() WHERE share.state = 'taken'
     RETURNING state = 'returned'""")
 # A statement of its own: in one with the upsert it would count down from the campaign as it was before that waited,
 # and the check would refuse the -1 before PostgreSQL looks at the row's latest version.

@@ -52,13 +52,6 @@ TO_POLL = text("""
     WHERE request_id IN (
         SELECT request_id FROM awaited WHERE poll_at <= now() ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED)
     RETURNING wire""")
-PURGE_OUTBOX = text("""
-    DELETE FROM outbox WHERE seq IN (
-        SELECT seq FROM outbox
-        WHERE state = 'sent' AND sent_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
-PURGE_INBOX = text("""
-    DELETE FROM inbox WHERE message_id IN (
-        SELECT message_id FROM inbox WHERE received_at < now() - make_interval(secs => :keep_s) LIMIT :limit)""")
 
 
 class SqlOutbox:
@@ -108,11 +101,6 @@ class SqlOutbox:
 
     async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
         return [from_column(r.wire) for r in await self._rows(TO_POLL, limit=limit, again_s=again_s)]
-
-    async def purge(self, *, outbox_s: float, inbox_s: float, limit: int = 2000) -> None:
-        """Forget what was sent, and admitted, longer ago than this; a bounded bite at a time."""
-        await self._run(PURGE_OUTBOX, keep_s=outbox_s, limit=limit)
-        await self._run(PURGE_INBOX, keep_s=inbox_s, limit=limit)
 
     async def _given_up(self, row: Any, state: str, cause: str, error: str) -> None:
         values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}

@@ -1,5 +1,7 @@
 """How long what is kept in case it comes again is kept, and why so long. All in seconds."""
 
+from prebook.postgres.purging import ENDED, INBOX, SENT, Purge
+
 DAY_S = 24 * 3600.0
 
 KEEP_INBOX_S = 7 * DAY_S
@@ -18,3 +20,8 @@ MOST_SENT_S = KEEP_INBOX_S
 KEEP_ENDED_S = PURGE_INBOX_S
 """Rows that expired or were discarded. Nobody waits for them, and sending them again would be refused by then. What
 could not be delivered stays until somebody decides: it is never purged."""
+
+
+def common(dedup_s: float) -> tuple[Purge, ...]:
+    """What every service forgets. ``dedup_s``: the window of producer dedup."""
+    return (Purge(SENT, dedup_s), Purge(ENDED, KEEP_ENDED_S), Purge(INBOX, PURGE_INBOX_S))

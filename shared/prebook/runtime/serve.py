@@ -27,6 +27,7 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.purging import Purging
 from prebook.postgres.wakeup import Wakeup
 from prebook.postgres.work import SqlWork, units_of_work
 from prebook.rabbit.consumer import RabbitConsumer
@@ -36,7 +37,7 @@ from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.gauges import Gauges
 from prebook.runtime.loops import every, for_ever
-from prebook.runtime.retention import KEEP_INBOX_S
+from prebook.runtime.retention import common
 from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load
 from prebook.runtime.telemetry import Metrics, Telemetry
@@ -45,9 +46,7 @@ W = TypeVar("W", bound=SqlWork)
 log = structlog.get_logger()
 
 SHUTDOWN_S = 10
-PURGE_EVERY_S, RELEASE_EVERY_S, LAG_EVERY_S = 30.0, 2.0, 0.5
-KEEP_OUTBOX_S = 24 * 3600.0
-"""What was sent may be looked at for a day."""
+PURGE_EVERY_S, RELEASE_EVERY_S, LAG_EVERY_S = 10.0, 2.0, 0.5
 
 
 class Process(Generic[W]):
@@ -80,6 +79,7 @@ class Process(Generic[W]):
             policies=policies,
             watch=watch,
         )
+        self.purging = Purging(self.engine, (*common(settings.outbox_dedup_s), *service.purges))
         self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates)
         running = Running(endpoint, begin, settings, policies)
         own = service.api(running) if service.api else []
@@ -144,7 +144,7 @@ class Process(Generic[W]):
         log.info("stopped")
 
     async def _purge(self) -> None:
-        await self.outbox.purge(outbox_s=KEEP_OUTBOX_S, inbox_s=KEEP_INBOX_S)
+        await self.purging.turn()
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

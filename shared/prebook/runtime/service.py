@@ -12,6 +12,7 @@ from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
+from prebook.postgres.purging import Purge
 from prebook.postgres.work import SqlWork
 from prebook.rabbit.link import Link
 from prebook.runtime.settings import Settings
@@ -71,3 +72,4 @@ class Service(Generic[W]):
     work: Callable[[AsyncConnection], W]
     api: Api | None = None
     beside: Callable[[Running[Any], Outside], Beside] | None = None
+    purges: Sequence[Purge] = ()

@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbox_dedup_s: Annotated[
         float,
         msgspec.Meta(
-            ge=0, le=MOST_SENT_S, description="seconds, at most a week, in which a repeated operation stages nothing new"
+            ge=0, le=MOST_SENT_S, description="seconds, up to a week, in which a repeated operation stages nothing new"
         ),
     ] = KEEP_SENT_S
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
