@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from loadtest.generator import Generator, Origin
 from loadtest.ledger import Reconciliation, reconcile
+from loadtest.parked import parked_bookings
 from loadtest.samples import key_prefix
 from loadtest.suite import Suite, SuiteUnreachable
 from prebook.contracts.booking import LedgerLine
@@ -24,6 +25,8 @@ class Books:
     generator: Generator
     origin: Origin
     earlier: Sequence[LedgerLine]
+    parked: frozenset[str] | None = None
+    """Bookings of which operations holds a message; None as long as it has not told."""
     current: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     offered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when no more rides arrive: from then on ``settle`` does the looking."""
@@ -31,7 +34,8 @@ class Books:
     async def look(self) -> Reconciliation:
         rows = await self.suite.rows(key_prefix(self.run, self.scenario))
         deliveries = await self.suite.deliveries(self.origin.wall_at(-CLOCK_SLACK_S))
-        self.current = reconcile(self.generator.samples, rows, deliveries, earlier=self.earlier)
+        parked = self.parked or frozenset()
+        self.current = reconcile(self.generator.samples, rows, deliveries, parked=parked, earlier=self.earlier)
         return self.current
 
     async def look_on(self, every_s: float) -> None:
@@ -48,6 +52,8 @@ class Books:
             async with asyncio.timeout(deadline_s):
                 await self._until_at_rest()
         took_s = clock() - began
+        with suppress(SuiteUnreachable):  # not everywhere operations runs
+            self.parked = await parked_bookings(self.suite)
         await self.look()
         return took_s
 

@@ -4,7 +4,8 @@ import asyncio
 import os
 import platform
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,23 +13,28 @@ import aiohttp
 
 from loadtest.arrivals import Arrivals, offsets
 from loadtest.books import Books
-from loadtest.faults import FaultWindow, Levers, inject
+from loadtest.faults import FaultWindow, Levers, inject, survey
 from loadtest.generator import Generator, Order, Origin, prepare
-from loadtest.measure import Played, scenario_report
+from loadtest.matrix import Row
+from loadtest.measure import Played, matrix_row, scenario_report
 from loadtest.offers import interleave
 from loadtest.plans import PLANS
 from loadtest.progress import Progress
-from loadtest.report import Machine, Report
+from loadtest.report import Machine, Report, ScenarioReport
 from loadtest.rides import campaign_week
 from loadtest.samples import Sample
 from loadtest.scenarios import Scenario
-from loadtest.settings import Settings
-from loadtest.suite import Suite
+from loadtest.settings import READ_SERVICES, Settings
+from loadtest.suite import Suite, SuiteUnreachable
 from loadtest.verdict import judged
 from prebook.contracts.booking import LedgerLine
+from prebook.flows import SERVICES
 
 LEAD_S = 0.3
 """Between the last preparation and the first arrival."""
+READY_WITHIN_S, READY_EVERY_S = 30.0, 0.5
+TAKING_PART = frozenset(SERVICES)
+"""Who is to be ready before a scenario, where it is known; operations takes no part in rides."""
 LOOK_EVERY_S = 2.0
 """How often the ledgers are read while rides still arrive: seldom, for reading them costs the suite."""
 
@@ -47,6 +53,7 @@ class Terms:
 @dataclass
 class Campaign:
     settings: Settings
+    levers: Levers
     terms: Terms
     session: aiohttp.ClientSession
     progress: Progress
@@ -57,9 +64,13 @@ class Campaign:
     async def play(self) -> Report:
         """Raises SuiteUnreachable where the suite is not there, or its ledgers cannot be read at the end."""
         suite = Suite(self.session, self.settings.urls)
-        await suite.check_ready()
+        await suite.check_ready(READ_SERVICES)
+        why_not = await self._why_not()
+        playable = [scenario for scenario in self.terms.scenarios if scenario.name not in why_not]
+        if not playable:
+            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {listed(why_not)}")
         began_at = datetime.now(UTC)
-        played = [await self._scenario(scenario, suite) for scenario in self.terms.scenarios]
+        reports = [scenario_report(await self._scenario(scenario, suite)) for scenario in playable]
         return judged(
             Report(
                 run=self.run,
@@ -68,11 +79,27 @@ class Campaign:
                 took_s=round((datetime.now(UTC) - began_at).total_seconds(), 2),
                 stack=self.settings.stack,
                 machine=machine(),
-                scenarios=tuple(scenario_report(each) for each in played),
+                scenarios=tuple(reports),
+                matrix=tuple(self._matrix(reports, why_not)),
             )
         )
 
+    async def _why_not(self) -> Mapping[str, str]:
+        """Scenario -> why its fault cannot be injected into this suite."""
+        lacking = {each.fault.name: each.why_not for each in await survey(self.levers)}
+        faulty = [(scenario.name, scenario.fault.fault.name) for scenario in self.terms.scenarios if scenario.fault]
+        return {name: lacking[fault] for name, fault in faulty if lacking[fault]}
+
+    def _matrix(self, reports: Sequence[ScenarioReport], why_not: Mapping[str, str]) -> Iterator[Row]:
+        played = {report.name: report for report in reports}
+        for scenario in self.terms.scenarios:
+            if scenario.name in why_not and scenario.fault:
+                yield Row(scenario=scenario.name, fault=scenario.fault.fault.name, why_not=why_not[scenario.name])
+            elif scenario.fault:
+                yield matrix_row(played[scenario.name])
+
     async def _scenario(self, scenario: Scenario, suite: Suite) -> Played:
+        await until_ready(suite)
         arrivals = scenario.arrivals(self.terms.rate_per_s, self.terms.duration_s)
         orders = self._orders(scenario, arrivals)
         generator = Generator(self.session, self.settings.urls["booking"], scenario.name)
@@ -88,7 +115,9 @@ class Campaign:
         settle_s = await books.settle(self.terms.settle_deadline_s)
         self.samples.extend(generator.samples)
         self.rows.extend(books.current.rows)
-        return Played(scenario, arrivals, origin.wall, books.current, fault.result(), settle_s)
+        return Played(
+            scenario, arrivals, origin.wall, books.current, fault.result(), settle_s, books.parked is not None
+        )
 
     def _orders(self, scenario: Scenario, arrivals: Arrivals) -> tuple[Order, ...]:
         seed = f"{self.terms.seed}:{scenario.name}"
@@ -100,12 +129,31 @@ class Campaign:
         fault = scenario.fault
         if fault is None:
             return None
-        levers = Levers(self.session, self.settings.urls, self.settings.controls, self.settings.token)
         await origin.wait_until(fault.starts * arrivals.duration_s)
         self.progress.fault = f"{fault.target}: {fault.kind}"
-        window = await inject(fault.fault, fault.lasts * arrivals.duration_s, levers)
+        window = await inject(fault.fault, fault.lasts * arrivals.duration_s, self.levers)
         self.progress.fault = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
         return window
+
+
+async def until_ready(suite: Suite) -> None:
+    """The last fault is got over. Raises SuiteUnreachable where a service is not ready in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READY_WITHIN_S):
+            await _ready(suite)
+            return
+    await suite.check_ready(TAKING_PART)
+
+
+async def _ready(suite: Suite) -> None:
+    while True:
+        with suppress(SuiteUnreachable):
+            return await suite.check_ready(TAKING_PART)
+        await asyncio.sleep(READY_EVERY_S)
+
+
+def listed(why_not: Mapping[str, str]) -> str:
+    return "; ".join(f"{scenario}: {reason}" for scenario, reason in why_not.items())
 
 
 def machine() -> Machine:

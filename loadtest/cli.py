@@ -13,12 +13,13 @@ from rich.console import Console
 from loadtest import folder, terminal
 from loadtest.campaign import Campaign, Terms
 from loadtest.chaos.command import chaos
+from loadtest.faults import levers
 from loadtest.faults.cli import fault
 from loadtest.folder import ReportFolderUnusable
 from loadtest.generator import open_session
 from loadtest.progress import Progress
 from loadtest.report import Report
-from loadtest.scenarios import CATALOGUE, DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S
+from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
 from loadtest.settings import Settings, WrongEnvironment, read_settings
 from loadtest.suite import SuiteUnreachable
 
@@ -50,7 +51,7 @@ class Output:
 
 
 @main.command
-@click.option("--quick", is_flag=True, help=f"Short arrivals ({QUICK_S:.0f} s a scenario): all within a minute.")
+@click.option("--quick", is_flag=True, help=f"A few scenarios, {QUICK_S:.0f} s each: all within a minute.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
 @click.option(
     "--rate", type=ABOVE_0, default=DEFAULT_RATE, show_default=True, help="Rides offered a second, all plans together."
@@ -96,15 +97,13 @@ def campaign(
       python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
       python -m loadtest campaign --quick --json > report.json
     """
-    chosen = tuple(scenario for scenario in CATALOGUE if not names or scenario.name in names)
-    terms = Terms(chosen, seed, rate, duration or (QUICK_S if quick else FULL_S), settle)
+    terms = Terms(chosen(names, quick=quick), seed, rate, duration or (QUICK_S if quick else FULL_S), settle)
     sys.exit(status(terms, Output(to, as_json)))
 
 
 def status(terms: Terms, output: Output) -> int:
     try:
-        targets = {scenario.fault.target for scenario in terms.scenarios if scenario.fault}
-        settings = read_settings(os.environ, targets)
+        settings = read_settings(os.environ)
         folder.prepare(output.folder)
         return asyncio.run(played(settings, terms, output))
     except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
@@ -118,7 +117,7 @@ def status(terms: Terms, output: Output) -> int:
 async def played(settings: Settings, terms: Terms, output: Output) -> int:
     progress, console = Progress(), output.console
     async with open_session() as session, terminal.shown(progress, console):
-        running = Campaign(settings, terms, session, progress)
+        running = Campaign(settings, levers(session, os.environ), terms, session, progress)
         report = await running.play()
     page = folder.write(output.folder, report, running.samples)
     tell(report, page, console, output)

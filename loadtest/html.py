@@ -10,7 +10,8 @@ from loadtest.findings import TradeOff, Verdict
 from loadtest.markup import Markup, joined, tag
 from loadtest.report import Report, Result, ScenarioReport
 from loadtest.scales import LogScale
-from loadtest.tables import discrepancy_table, ledger_table
+from loadtest.tables import discrepancy_table, ledger_table, matrix_table
+from loadtest.verdict import OVER_ALL
 
 GIB = 2**30
 
@@ -22,7 +23,8 @@ def page(report: Report) -> str:
         [
             masthead(report),
             summary(verdict) if verdict else "",
-            [scenario_section(scenario, found(verdict, scenario), scale) for scenario in report.scenarios],
+            failure_matrix(report) if report.matrix else "",
+            [scenario_section(scenario, found(verdict, scenario.name), scale) for scenario in report.scenarios],
             definitions(),
         ]
     )
@@ -63,6 +65,17 @@ def summary(verdict: Verdict) -> Markup:
     )
 
 
+def failure_matrix(report: Report) -> Markup:
+    findings = found(report.verdict, OVER_ALL)
+    return tag(
+        "section",
+        tag("h2", "What each coupling made of each fault"),
+        tag("ul", [tag("li", text) for text in findings], class_="findings"),
+        tag("div", matrix_table(report.matrix), class_="scroll"),
+        id="matrix",
+    )
+
+
 def callout(kind: str, title: str, lines: Sequence[str]) -> Markup:
     if not lines:
         return Markup()
@@ -84,8 +97,8 @@ def points(kind: str, lines: Sequence[str], otherwise: str) -> Markup:
     return tag("div", tag("h4", kind), tag("ul", items), class_=kind)
 
 
-def found(verdict: Verdict | None, scenario: ScenarioReport) -> list[str]:
-    return [finding.text for finding in verdict.findings if finding.scenario == scenario.name] if verdict else []
+def found(verdict: Verdict | None, scenario: str) -> list[str]:
+    return [finding.text for finding in verdict.findings if finding.scenario == scenario] if verdict else []
 
 
 def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: LogScale) -> Markup:
@@ -137,6 +150,8 @@ DEFINITIONS: Mapping[str, str] = {
     "recovery": "from the end of the fault until the last disturbed ride was over: backlog drained, newcomers treated "
     "as before. Disturbed is a ride, open when the fault began or offered later, that was never answered, or only "
     "after more than a second and twice the plan's slowest outcome that was in by then.",
+    "accepted, settled, answered": "taken in by booking; of those, at an end; of those, confirmed or rejected. A plan "
+    "that refuses at once accepts less, one that waits settles later.",
     "parked": "only where the suite says which bookings have a message in the parking lot; in flight otherwise.",
 }
 

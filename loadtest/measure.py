@@ -12,6 +12,7 @@ from loadtest.accounts import Account
 from loadtest.arrivals import Arrivals
 from loadtest.faults import FaultWindow, Timed
 from loadtest.ledger import Reconciliation
+from loadtest.matrix import Cell, Row
 from loadtest.plans import PLANS
 from loadtest.quantiles import latency
 from loadtest.recovery import completions, histogram, outcome_s, recovery_s, settled_at
@@ -42,6 +43,7 @@ class Played:
     books: Reconciliation
     window: FaultWindow | None
     settle_s: float
+    parked_known: bool = False
 
 
 def scenario_report(played: Played) -> ScenarioReport:
@@ -58,6 +60,7 @@ def scenario_report(played: Played) -> ScenarioReport:
         outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,
         discrepancies=played.books.discrepancies,
         timeline=timeline(played),
+        parked_known=played.parked_known,
     )
 
 
@@ -70,7 +73,34 @@ def result(label: str, books: Reconciliation, window: FaultWindow | None) -> Res
         latency_ms=latencies(mine),
         recovery_s=recovery_s(mine, window),
         errors=errors(mine),
+        accepted=sum(account.row is not None for account in mine),
+        settled=sum(account.settled for account in mine),
         outcome_hash=outcome_hash(mine),
+    )
+
+
+def matrix_row(scenario: ScenarioReport) -> Row:
+    """Of a scenario with a fault that was played."""
+    window = scenario.fault_window
+    return Row(
+        scenario=scenario.name,
+        fault=scenario.fault.name if scenario.fault else "",
+        lasted_s=round((window.ended_at - window.started_at).total_seconds(), 1) if window else None,
+        cells=tuple(map(cell, scenario.results)),
+    )
+
+
+def cell(result: Result) -> Cell:
+    ledger = result.ledger
+    return Cell(
+        label=result.label,
+        offered=ledger.offered,
+        accepted=result.accepted,
+        settled=result.settled,
+        answered=ledger.answered,
+        lost=ledger.lost,
+        doubled=ledger.duplicated_effects,
+        recovery_s=result.recovery_s,
     )
 
 
@@ -142,6 +172,7 @@ def fault_line(fault: Timed | None, arrivals: Arrivals) -> FaultLine | None:
     if fault is None:
         return None
     return FaultLine(
+        name=fault.fault.name,
         kind=fault.kind.value,
         target=fault.target,
         starts_s=round(fault.starts * arrivals.duration_s, 3),

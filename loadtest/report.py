@@ -10,6 +10,7 @@ from loadtest.discrepancies import Discrepancy
 from loadtest.faults import FaultWindow
 from loadtest.findings import Verdict
 from loadtest.ledger import Ledger
+from loadtest.matrix import Row
 from loadtest.quantiles import Latency
 from loadtest.settings import StackInfo
 from prebook.contracts.plan import Coupling
@@ -32,6 +33,8 @@ class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
+    name: str = ""
+    """In the catalogue of faults."""
     kind: str
     target: str
     starts_s: float
@@ -57,6 +60,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     recovery_s: float | None
     errors: Mapping[str, int]
     """What the generator met: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
+    accepted: int = 0
+    """Rides that booking took in, whoever was told so."""
+    settled: int = 0
+    """Of those, the ones that came to an end."""
     outcome_hash: str
     """SHA-256 over the sorted (ride, final state, fare in cents): equal where two plans came to the same end."""
 
@@ -90,6 +97,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     outcome_hashes_equal: bool
     discrepancies: tuple[Discrepancy, ...]
     timeline: Timeline
+    parked_known: bool = False
+    """Operations has told which rides have a parked message; else those are in flight."""
 
     @property
     def totals(self) -> Counter[str]:
@@ -110,4 +119,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stack: StackInfo
     machine: Machine
     scenarios: tuple[ScenarioReport, ...]
+    matrix: tuple[Row, ...] = ()
+    """A row for each fault that was to be measured, whether it could be or not."""
     verdict: Verdict | None = None

@@ -1,14 +1,14 @@
 """What a campaign plays: arrivals, a fault or none, and what there is to see."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from loadtest.arrivals import Arrivals, Burst, Process
 from loadtest.faults import CATALOGUE as FAULTS
 from loadtest.faults import Timed
 
-QUICK_S = 8.0
-FULL_S = 30.0
+QUICK_S = 6.0
+FULL_S = 25.0
 DEFAULT_RATE = 10.0
 """Offered rides a second, all plans together: about half of what two cores can do, the burst included, so that what is
 compared is the couplings and not how full the machine is."""
@@ -24,11 +24,18 @@ class Scenario:
     """One sentence for the terminal and the report; nothing is computed from it."""
     burst: Burst | None = None
     fault: Timed | None = None
+    quick: bool = False
+    """Also played where there is little time."""
     length: float = 1.0
     """Of its arrivals, in those of a usual scenario: a plan's return can only be seen while rides are offered."""
 
     def arrivals(self, rate_per_s: float, duration_s: float) -> Arrivals:
         return Arrivals(self.process, rate_per_s, duration_s * self.length, self.burst)
+
+
+def broken(name: str, fault: str, expect: str, *, lasts: float, length: float, quick: bool = False) -> Scenario:
+    """A scenario of the failure matrix: the fault comes once a few rides are in, and goes while more are offered."""
+    return Scenario(name, Process.POISSON, expect, fault=Timed(FAULTS[fault], 0.2, lasts), length=length, quick=quick)
 
 
 CATALOGUE: tuple[Scenario, ...] = (
@@ -37,19 +44,71 @@ CATALOGUE: tuple[Scenario, ...] = (
         Process.BURST,
         "Nothing is broken: every plan comes to the same outcomes, and they differ only in who waits for how long.",
         burst=Burst(starts=0.5, lasts=0.2, factor=2.0),
+        quick=True,
     ),
-    Scenario(
+    broken(
         "pricing_down",
-        Process.POISSON,
+        "kill_pricing",
         "Pricing is killed and comes back: who needs it at once fails, who can wait settles everything afterwards.",
-        fault=Timed(FAULTS["kill_pricing"], starts=0.2, lasts=0.3),
+        lasts=0.3,
         length=1.5,
+        quick=True,
     ),
-    Scenario(
+    broken(
         "pricing_slow",
-        Process.POISSON,
+        "brownout_pricing",
         "Pricing gets little of the processor: who waits for it inherits its pace, who does not only finishes later.",
-        fault=Timed(FAULTS["brownout_pricing"], starts=0.2, lasts=0.4),
+        lasts=0.4,
+        length=0.7,
+    ),
+    broken(
+        "matching_paused",
+        "pause_matching",
+        "Matching stands still with its connections open: who calls it waits for a time-out, who sends to it does not.",
+        lasts=0.3,
+        length=0.7,
+        quick=True,
+    ),
+    broken(
+        "connections_cut",
+        "connections_cut",
+        "All connections to the broker are closed: who uses it sends again, and what came twice has no second effect.",
+        lasts=0.2,
+        length=0.6,
+        quick=True,
+    ),
+    broken(
+        "broker_restart",
+        "broker_restart",
+        "The broker stops and starts again: outboxes keep what it cannot take, calls by HTTP go on without it.",
+        lasts=0.15,
+        length=0.9,
+    ),
+    broken(
+        "memory_alarm",
+        "memory_alarm",
+        "The broker is short of memory and takes nothing in: consumers go on, outboxes grow, calls by HTTP go on.",
+        lasts=0.3,
+        length=0.6,
+    ),
+    broken(
+        "duplicates",
+        "duplicate_everything",
+        "Every message of the broker comes twice: each has one effect, and the second costs a look into the inbox.",
+        lasts=0.4,
+        length=0.6,
+    ),
+    broken(
+        "database_restart",
+        "database_restart",
+        "The database stops and starts again: no plan takes rides meanwhile, and what was committed goes on then.",
+        lasts=0.1,
+        length=0.9,
     ),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in CATALOGUE}
+
+
+def chosen(names: Collection[str], *, quick: bool) -> tuple[Scenario, ...]:
+    """Those named; where none is, all of them, or the quick ones."""
+    return tuple(each for each in CATALOGUE if (each.name in names if names else each.quick or not quick))

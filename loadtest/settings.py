@@ -1,14 +1,14 @@
 """Where the suite is, from the environment; everything missing or wrong is named at once."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from prebook.flows import SERVICES
+from prebook.flows import PROCESSES
 
 REMEDY = (
     "Let a suite be started for it: `prebook demo`. Or run it against the suite that `prebook up` has started: "
@@ -35,23 +35,17 @@ class StackInfo(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class Settings:
     urls: Mapping[str, str]
-    """Service -> base URL of its HTTP API, no slash at its end."""
-    controls: Mapping[str, str]
-    """Service -> base URL of the supervisor that owns its process."""
-    token: str = field(repr=False)
+    """Process -> base URL of its HTTP API, no slash at its end; of all that are known."""
     stack: StackInfo
 
 
-def read_settings(environ: Mapping[str, str], targets: Collection[str]) -> Settings:
-    """``targets``: the services that the chosen scenarios break. Raises WrongEnvironment."""
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """What breaking needs is read by ``faults.levers``, and may be missing. Raises WrongEnvironment."""
     reader = Reader(environ)
-    needed = {*READ_SERVICES, *targets}
-    settings = Settings(
-        urls={name: reader.take(f"PREBOOK_URL_{name.upper()}", base_url) for name in SERVICES if name in needed},
-        controls={name: reader.take(f"PREBOOK_CONTROL_{name.upper()}", base_url) for name in sorted(targets)},
-        token=reader.take("PREBOOK_CONTROL_TOKEN", not_empty) if targets else "",
-        stack=reader.take("PREBOOK_STACK_INFO", stack_info),
-    )
+    read = {name: reader.take if name in READ_SERVICES else reader.maybe for name in PROCESSES}
+    urls = {name: take(f"PREBOOK_URL_{name.upper()}", base_url) for name, take in read.items()}
+    stack = reader.take("PREBOOK_STACK_INFO", stack_info)
+    settings = Settings({name: url for name, url in urls.items() if url}, stack)
     if reader.problems:
         raise WrongEnvironment(reader.problems)
     return settings

@@ -1,6 +1,6 @@
 """The suite as the campaign sees it: two ledgers to read, and a health page."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -49,10 +49,11 @@ class Suite:
         """Whether it is known where this service is."""
         return service in self._urls
 
-    async def check_ready(self) -> None:
-        """Raises SuiteUnreachable, naming the service and what to do, unless every service says it is ready."""
+    async def check_ready(self, services: Collection[str]) -> None:
+        """Raises SuiteUnreachable, naming the service and what to do, unless each of them that is known is ready."""
         for service in self._urls:
-            await self._get(service, "/readyz", {})
+            if service in services:
+                await self._get(service, "/readyz", {})
 
     async def page(self, service: str, path: str, kind: type[Page], query: Mapping[str, str]) -> Page:
         """One page of ``kind``; ``query`` without what is empty. Raises SuiteUnreachable."""

@@ -1,7 +1,7 @@
 """What the person at the terminal sees: a live table, plain lines where there is no terminal, and the results."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from loadtest.contest import ms
 from loadtest.findings import Verdict
+from loadtest.matrix import Cell, Row, measured, plans_of
 from loadtest.progress import Progress, Stage
 from loadtest.quantiles import Latency
 from loadtest.report import Report, ScenarioReport
@@ -22,6 +23,7 @@ REFRESH_S = 0.25
 PLAIN_LINE_S = 5.0
 COUNTED = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
 BESIDE = ("lost", "duplicated_effects")
+MATRIX_LEGEND = "accepted / settled / answered of offered; lost / doubled, back to normal after"
 HEADS = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
 
 
@@ -77,7 +79,8 @@ def stages_table(progress: Progress) -> Table:
 
 def results(report: Report) -> Group:
     tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
-    return Group(*tables, *([verdict_panel(report.verdict)] if report.verdict else []))
+    grid = [matrix_table(report.matrix)] if report.matrix else []
+    return Group(*tables, *grid, *([verdict_panel(report.verdict)] if report.verdict else []))
 
 
 def ledger_table(scenario: ScenarioReport) -> Table:
@@ -97,6 +100,32 @@ def times_table(scenario: ScenarioReport) -> Table:
         recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
         table.add_row(result.label, *map(p50_p99, (latency.accept, latency.outcome, latency.notified)), recovery)
     return table
+
+
+def matrix_table(rows: Sequence[Row]) -> Table:
+    """A line for each fault, a column for each plan, two lines in each cell."""
+    title = Text.assemble(("what each plan made of each fault", "bold"), "  ", (MATRIX_LEGEND, "dim"))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    labels = plans_of(rows)
+    for head in ("fault", *labels):
+        table.add_column(head, justify="left" if head == "fault" else "right")
+    for row in measured(rows):
+        lasted = f"{row.fault}, {row.lasted_s:.1f} s" if row.lasted_s is not None else row.fault
+        table.add_row(f"{row.scenario}\n{lasted}", *map(matrix_cell, row.cells))
+    return table
+
+
+def matrix_cell(cell: Cell) -> Text:
+    back = "-" if cell.recovery_s is None else f"{cell.recovery_s:.1f} s"
+    return Text.assemble(
+        f"{cell.accepted} / {cell.settled} / ",
+        (str(cell.answered), "green" if cell.whole else "yellow"),
+        f" of {cell.offered}\n",
+        alarmed(cell.lost),
+        " / ",
+        alarmed(cell.doubled),
+        f", {back}",
+    )
 
 
 def plan_table(title: Text | None, heads: list[str]) -> Table:

@@ -6,32 +6,42 @@ import msgspec
 
 from loadtest.contest import Contest, contests, listed, ms
 from loadtest.discrepancies import DOUBLED, LOST
-from loadtest.findings import Finding, TradeOff, Verdict
+from loadtest.findings import Finding, Verdict
+from loadtest.matrix import Row
 from loadtest.report import Report, Result, ScenarioReport
+from loadtest.trade_offs import over_all, trade_offs
 
 NAMED = 5
 """Discrepancies that a problem names one by one; the report lists all."""
+
+OVER_ALL = "all faults"
+"""What stands in the place of a scenario's name where a finding is about the failure matrix."""
 
 KEPT_UP_S = 2.0
 """A suite without a fault that is at rest within this time after its last answer has kept up."""
 
 
 def judged(report: Report) -> Report:
-    return msgspec.structs.replace(report, verdict=verdict(report.scenarios))
+    return msgspec.structs.replace(report, verdict=verdict(report.scenarios, report.matrix))
 
 
-def verdict(scenarios: Sequence[ScenarioReport]) -> Verdict:
+def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[Row] = ()) -> Verdict:
     problems = tuple(line for scenario in scenarios for line in problems_of(scenario))
     return Verdict(
         ok=not problems,
         headline=headline(scenarios, problems),
         problems=problems,
         warnings=tuple(line for scenario in scenarios for line in warnings_of(scenario)),
-        findings=tuple(
-            Finding(scenario=scenario.name, text=text) for scenario in scenarios for text in findings_of(scenario)
+        findings=(
+            *(Finding(scenario=scenario.name, text=text) for scenario in scenarios for text in findings_of(scenario)),
+            *(Finding(scenario=OVER_ALL, text=text) for text in over_all(matrix)),
         ),
         trade_offs=trade_offs(scenarios),
-        not_measured=tuple(line for scenario in scenarios for line in not_measured(scenario)),
+        not_measured=(
+            *(line for scenario in scenarios for line in not_measured(scenario)),
+            *(f"{row.scenario}: {row.why_not}" for row in matrix if row.why_not),
+            *parked_unknown(scenarios),
+        ),
     )
 
 
@@ -138,35 +148,6 @@ def not_measured(scenario: ScenarioReport) -> Iterator[str]:
             yield f"{scenario.name}: recovery of {result.label} (no ride was seen that was answered as before)"
 
 
-def trade_offs(scenarios: Sequence[ScenarioReport]) -> tuple[TradeOff, ...]:
-    labels = [result.label for result in scenarios[0].results] if scenarios else []
-    return tuple(
-        TradeOff(label=label, wins=tuple(wins(label, scenarios)), costs=tuple(costs(label, scenarios)))
-        for label in labels
-    )
-
-
-def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
-    for scenario in scenarios:
-        for of in contests(scenario.results) if scenario.fault is None else ():
-            if label in of.winners and of.losers:
-                place = "best" if len(of.winners) == 1 else "tied for the best"
-                yield f"{place} {of.metric} in {scenario.name}: {ms(of.medians[label].p50)}"
-        short = any(result.ledger.unanswered for result in scenario.results)
-        if short and not result_of(label, scenario).ledger.unanswered:
-            yield f"answered every ride in {scenario.name}, where others did not"
-
-
-def costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
-    for scenario in scenarios:
-        for of in contests(scenario.results) if scenario.fault is None else ():
-            if label in of.losers:
-                factor = of.medians[label].p50 / max(of.best.p50, 0.001)
-                yield f"{factor:.1f} times the best {of.metric} in {scenario.name} ({ms(of.medians[label].p50)})"
-        mine = result_of(label, scenario)
-        if mine.ledger.unanswered:
-            yield f"{mine.ledger.unanswered} of {mine.ledger.offered} rides unanswered in {scenario.name}"
-
-
-def result_of(label: str, scenario: ScenarioReport) -> Result:
-    return next(result for result in scenario.results if result.label == label)
+def parked_unknown(scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    if not all(scenario.parked_known for scenario in scenarios):
+        yield "which rides have a parked message (operations does not run here, or did not answer): they are in flight"

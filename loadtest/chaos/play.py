@@ -21,6 +21,7 @@ from loadtest.parked import parked_lines
 from loadtest.rides import campaign_week
 from loadtest.samples import key_prefix
 from loadtest.suite import Suite, SuiteUnreachable
+from prebook.flows import PROCESSES
 
 LEAD_S, LOOK_EVERY_S, SETTLE_EVERY_S = 0.5, 5.0, 2.0
 CLOCK_SLACK_S = 300.0
@@ -67,7 +68,7 @@ class Run:
 
     async def prepare(self) -> Sequence[Planned]:
         """Draws the schedule. Raises SuiteUnreachable, or NothingToBreak where no fault can be injected here."""
-        await self.suite.check_ready()
+        await self.suite.check_ready(PROCESSES)
         faults = {fault.name: fault for fault in await available(self.levers)}
         if not faults:
             raise NothingToBreak("no fault of the catalogue can be injected here; `prebook fault list` says why")

@@ -8,7 +8,7 @@ SHORTEST_S, LONGEST_S = 1.0, 4.0
 """How long a fault may last: short against the flows' deadlines, so that rides survive it and are not merely failed."""
 EARLIEST = 0.2
 """Of its turn: what a fault waits at least, so that the one before it can be got over."""
-PAIRED = 0.25
+PAIRED = 0.5
 """Of the faults that may come beside another one, how many do."""
 
 

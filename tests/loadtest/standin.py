@@ -60,7 +60,7 @@ class StandIn:
     @property
     def settings(self) -> Settings:
         urls = dict.fromkeys(("booking", "notification", "pricing"), self.url)
-        return Settings(urls, {"pricing": self.url}, TOKEN, StackInfo("stand-in", "none", "none"))
+        return Settings(urls, StackInfo("stand-in", "none", "none"))
 
     async def book(self, request: web.Request) -> web.Response:
         self.arrived.append(asyncio.get_running_loop().time())

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from loadtest.campaign import Campaign, Terms
+from loadtest.faults import levers
 from loadtest.generator import open_session
 from loadtest.progress import Progress
 from loadtest.report import Report
@@ -18,7 +19,7 @@ from tests.loadtest.standin import StandIn, serving
 async def play(suite: StandIn, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> Report:
     terms = Terms([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
     async with serving(suite), open_session() as session:
-        return await Campaign(suite.settings, terms, session, Progress()).play()
+        return await Campaign(suite.settings, levers(session, suite.environ), terms, session, Progress()).play()
 
 
 async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.faults import levers
+from loadtest.generator import open_session
 from loadtest.settings import WrongEnvironment, read_settings
 from tests.loadtest.standin import StandIn
 
 GIVEN = StandIn(url="http://127.0.0.1:8010").environ
+NEEDED = ("PREBOOK_URL_BOOKING", "PREBOOK_URL_NOTIFICATION", "PREBOOK_STACK_INFO")
 
 
 def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
     with pytest.raises(WrongEnvironment) as wrong:
-        read_settings({}, {"pricing"})
-    for name in GIVEN:
+        read_settings({})
+    for name in NEEDED:
         assert name in str(wrong.value)
     assert "prebook demo" in str(wrong.value)
 
@@ -23,28 +26,28 @@ def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
     [
         ("PREBOOK_URL_BOOKING", "127.0.0.1:8010"),
         ("PREBOOK_URL_NOTIFICATION", ""),
-        ("PREBOOK_CONTROL_PRICING", "ftp://x"),
-        ("PREBOOK_CONTROL_TOKEN", " "),
+        ("PREBOOK_URL_OPERATIONS", "127.0.0.1:8010"),
         ("PREBOOK_STACK_INFO", "{"),
         ("PREBOOK_STACK_INFO", '{"mode": "local"}'),
     ],
 )
 def test_a_wrong_value_is_named_alone(name: str, value: str) -> None:
     with pytest.raises(WrongEnvironment) as wrong:
-        read_settings({**GIVEN, name: value}, {"pricing"})
+        read_settings({**GIVEN, name: value})
     named = [line for line in str(wrong.value).splitlines() if line.startswith("  - ")]
     assert [line for line in named if name in line] == named
 
 
-def test_no_control_is_needed_where_nothing_is_broken() -> None:
-    bare = {name: value for name, value in GIVEN.items() if "CONTROL" not in name and "PRICING" not in name}
-    assert set(read_settings(bare, frozenset()).urls) == {"booking", "notification"}
+def test_what_is_only_needed_for_breaking_may_be_missing() -> None:
+    bare = {name: value for name, value in GIVEN.items() if name in NEEDED}
+    assert set(read_settings(bare).urls) == {"booking", "notification"}
 
 
-def test_a_value_may_stand_in_a_file_and_the_token_is_not_shown(tmp_path: Path) -> None:
+async def test_a_value_may_stand_in_a_file_and_the_token_is_not_shown(tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("hush\n")
     without = {name: value for name, value in GIVEN.items() if name != "PREBOOK_CONTROL_TOKEN"}
-    settings = read_settings({**without, "PREBOOK_CONTROL_TOKEN_FILE": str(secret)}, {"pricing"})
-    assert settings.token == "hush"
-    assert "hush" not in repr(settings)
+    async with open_session() as session:
+        found = levers(session, {**without, "PREBOOK_CONTROL_TOKEN_FILE": str(secret)})
+    assert found.token == "hush"
+    assert "hush" not in repr(found)
