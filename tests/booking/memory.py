@@ -1,16 +1,17 @@
 """Booking's state in dictionaries."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.store import Claim, StoredResponse
+from prebook.booking.store import Claim, Signals, StoredResponse
 
 
 @dataclass
 class MemoryBooking:
     bookings: dict[str, Booking] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    pressure: Signals = field(default_factory=Signals)
 
     async def open(self, booking: Booking, claim: Claim) -> bool:
         if claim.key in self.claims:
@@ -35,6 +36,9 @@ class MemoryBooking:
 
     async def save(self, booking: Booking) -> None:
         self.bookings[booking.id] = booking
+
+    async def signals(self, flows: Collection[str]) -> Signals:
+        return self.pressure
 
     async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         found = (b for b in self.bookings.values() if b.key.startswith(prefix) and b.key > after)

@@ -1,12 +1,15 @@
 """Assembles booking: which handler takes what."""
 
+from typing import Any
+
+from prebook.booking.admitting import sampling
 from prebook.booking.api import routes
 from prebook.booking.handlers import driver_known, fare_known, reported, reporting, rider_told
 from prebook.booking.sql import BookingSql
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.callbacks import RiderCallbacks
 from prebook.messaging.outcome import Handlers, Step
-from prebook.runtime.service import Service
+from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings
 
 
@@ -22,4 +25,8 @@ def handlers(settings: Settings) -> Handlers[BookingSql]:
     )
 
 
-SERVICE = Service(name="booking", handlers=handlers, work=BookingSql, api=routes)
+def beside(running: Running[Any], _: Outside) -> Beside:
+    return Beside(loops={"pressure": sampling(running)})
+
+
+SERVICE = Service(name="booking", handlers=handlers, work=BookingSql, api=routes, beside=beside)

@@ -3,14 +3,17 @@
 import hashlib
 import math
 import secrets
+import time
 from datetime import datetime, timedelta
 
 import msgspec
 
-from prebook.booking import process
+from prebook.booking import meters, process
 from prebook.booking.admission import refusal
+from prebook.booking.admitting import admitting
 from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.process import Step
+from prebook.booking.quotas import quotas
 from prebook.booking.store import BookingWork, Claim, StoredResponse
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, Change, State
@@ -21,10 +24,15 @@ from prebook.messaging.channel import Channel
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import Thread
+from prebook.patterns.bucket import TokenBucket
 from prebook.runtime.service import Running
 
 LEASE = timedelta(seconds=10)
 """How long the first request may take before another one of the same key answers in its place."""
+
+QUOTA, OVERLOADED = "quota_used_up", "overloaded"
+HASTY = frozenset({QUOTA, OVERLOADED})
+LOOKS_PER_S = 50.0
 
 
 class KeyTaken(Exception):
@@ -35,44 +43,73 @@ class Prebooking:
     def __init__(self, running: Running[BookingWork]) -> None:
         self._endpoint, self._begin = running.endpoint, running.begin
         self._settings, self._plan = running.settings, default_plan(running.policies)
+        self._admitting = running.one(admitting)
+        self._quotas = running.one(quotas)
+        self._looks = TokenBucket.full(per_s=LOOKS_PER_S, burst=LOOKS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
         """Raises Problem."""
         now, fingerprint = self._endpoint.clock(), fingerprint_of(request)
         step = process.requested(_booking(key, request, {**self._plan, **(request.couplings or {})}, now))
         refused = self._refused(request, step, now)
+        meters.said(refused.code if refused else meters.ADMITTED)
         if refused is not None:
+            if refused.code in HASTY and not self._may_look():
+                raise refused
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
             return await self._again(key, fingerprint, otherwise=refused)
         try:
-            return await self._opened(step, fingerprint, traceparent, now)
+            with self._admitting.holding(held=self._waits(step)):
+                return await self._opened(step, fingerprint, traceparent, now)
         except KeyTaken:
             return await self._again(key, fingerprint, otherwise=_in_progress())
 
     def _refused(self, request: BookingRequest, step: Step, now: datetime) -> Problem | None:
         override, hosts = self._settings.allow_plan_override, self._settings.callback_hosts
         refused = refusal(request, now, override=override, callback_hosts=hosts)
-        return refused or self._overloaded(step)
+        return refused or self._used_up(step) or self._unavailable(step) or self._overloaded(step)
+
+    def _used_up(self, step: Step) -> Problem | None:
+        wait_s = self._quotas.wait_s(step.booking.ride.rider_id, time.monotonic())
+        if not wait_s:
+            return None
+        return _later(429, QUOTA, f"rider {step.booking.ride.rider_id} has asked for too many bookings", wait_s)
 
     def _overloaded(self, step: Step) -> Problem | None:
+        shed = self._admitting.refuses(step.booking.key, step.booking.plan)
+        if shed is None:
+            return None
+        said = f"more bookings are under way than can be settled in time ({shed.reason})"
+        return _later(503, OVERLOADED, said, shed.retry_after_s)
+
+    def _may_look(self) -> bool:
+        """Refusing must stay cheaper than serving: while much is refused, only so many are looked up in the store."""
+        now = time.monotonic()
+        if self._looks.wait_s(now):
+            return False
+        self._looks = self._looks.taken(now)
+        return True
+
+    def _unavailable(self, step: Step) -> Problem | None:
         """A provider that cannot be asked now is not worth a booking that fails."""
         for channel, flow in self._channels(step):
             provider = FLOWS[flow].provider
             wait_s = channel.retry_after_s(provider)
             if wait_s is not None:
-                headers = {"retry-after": str(max(1, math.ceil(wait_s)))}
-                said = f"{provider} cannot be asked right now; try again after {headers['retry-after']} s"
-                return Problem(503, f"{provider}_unavailable", said, headers=headers)
+                return _later(503, f"{provider}_unavailable", f"{provider} cannot be asked right now", wait_s)
         return None
 
     def _channels(self, step: Step) -> list[tuple[Channel, str]]:
         return [(self._endpoint.channels[step.booking.plan[ask.flow]], ask.flow) for ask in step.asks]
 
+    def _waits(self, step: Step) -> bool:
+        """The rider is held until answers are in."""
+        return any(channel.traits.answers_inline for channel, _ in self._channels(step))
+
     async def _opened(self, step: Step, fingerprint: bytes, traceparent: str, now: datetime) -> StoredResponse:
         """Where no answer can be in when this returns, the response is known before anything is stored."""
         booking = step.booking
-        waits = any(channel.traits.answers_inline for channel, _ in self._channels(step))
-        response = None if waits else response_of(booking)
+        response = None if self._waits(step) else response_of(booking)
         claim = Claim(
             key=booking.key, booking_id=booking.id, fingerprint=fingerprint, claimed_at=now, response=response
         )
@@ -128,6 +165,12 @@ def _booking(key: str, request: BookingRequest, plan: Plan, now: datetime) -> Bo
 def _sortable_id(now: datetime) -> str:
     """Milliseconds, then chance: ids sort by age, as in a UUIDv7, and index pages fill in order."""
     return f"bk_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def _later(status: int, code: str, why: str, wait_s: float) -> Problem:
+    after = str(max(1, math.ceil(wait_s)))
+    said = f"{why}; try again after {after} s, with the same Idempotency-Key"
+    return Problem(status, code, said, headers={"retry-after": after})
 
 
 def _in_progress() -> Problem:

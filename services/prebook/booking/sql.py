@@ -1,14 +1,16 @@
 """Booking's state on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from prebook.booking.domain.booking import Booking
 from prebook.booking.rows import booking_of, identity_of, progress_of
-from prebook.booking.store import Claim, StoredResponse
+from prebook.booking.signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
+from prebook.booking.store import Claim, Signals, StoredResponse
 from prebook.booking.tables import BOOKING, CLAIM
+from prebook.coupling.ports import BROKER_LANE
 from prebook.postgres.work import SqlWork
 
 # One statement: the booking's unique key decides between two requests, and the claim is written only by the winner.
@@ -100,6 +102,10 @@ class BookingSql(SqlWork):
 
     async def save(self, booking: Booking) -> None:
         await self.connection.execute(SAVE, {"of": booking.id, **progress_of(booking)})
+
+    async def signals(self, flows: Collection[str]) -> Signals:
+        values = {"flows": list(flows), "most": MOST_LOOKED_AT, "lane": BROKER_LANE, "window_s": WINDOW_S}
+        return signals_of((await self.connection.execute(SIGNALS, values)).all())
 
     async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         rows = await self.connection.execute(LEDGER, {"prefix": prefix, "after": after, "most": limit})

@@ -1,11 +1,12 @@
 """What booking keeps: the bookings, and what was answered to which key."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from prebook.booking.domain.booking import Booking
+from prebook.contracts.plan import Coupling
 from prebook.messaging.unit_of_work import UnitOfWork
 
 
@@ -31,6 +32,24 @@ class Claim:
     """None while the first request is still being served."""
 
 
+Leg = tuple[str, Coupling]
+"""A flow, in one of its couplings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """How much waits because of the bookings that were let in; of all replicas together."""
+
+    outbox_rows: int = 0
+    """Due, or tried in vain."""
+    outbox_oldest_s: float = 0.0
+    """Age of the oldest question that has not left for the broker yet."""
+    unanswered: Mapping[Leg, int] = field(default_factory=dict)
+    due_in_s: Mapping[Leg, float] = field(default_factory=dict)
+    """Until the deadline of the oldest unanswered question; below zero where it has passed."""
+    answered_per_s: Mapping[Leg, float] = field(default_factory=dict)
+
+
 class BookingWork(UnitOfWork, Protocol):
     async def open(self, booking: Booking, claim: Claim) -> bool:
         """Take the key and store the booking; False, and nothing stored, where the key is taken."""
@@ -49,6 +68,10 @@ class BookingWork(UnitOfWork, Protocol):
         ...
 
     async def save(self, booking: Booking) -> None: ...
+
+    async def signals(self, flows: Collection[str]) -> Signals:
+        """What waits, as far as these flows are concerned; cheap however much it is."""
+        ...
 
     async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         """Bookings whose key starts with ``prefix`` and comes after ``after``, by key."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -53,6 +53,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="how many discounts the campaign may grant")] = (
         1_000_000
     )
+    back_pressure: Annotated[
+        Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
+    ] = "on"
+    most_unanswered: Annotated[
+        int, msgspec.Meta(ge=1, description="how many questions of one flow and coupling may wait for their answers")
+    ] = 500
+    most_held: Annotated[
+        int, msgspec.Meta(ge=1, description="how many riders may wait for a synchronous booking at a time")
+    ] = 64
+    most_outbox_rows: Annotated[int, msgspec.Meta(ge=1, description="how many rows may wait in booking's outbox")] = (
+        5_000
+    )
+    oldest_outbox_s: Annotated[
+        float, msgspec.Meta(gt=0, description="how many seconds a question may wait to leave by the broker")
+    ] = 15.0
+    rider_per_s: Annotated[
+        float, msgspec.Meta(ge=0, description="bookings a second that one rider may ask for; 0: no quota")
+    ] = 0.0
+    rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may ask for at once")] = 10
     seed: Annotated[int, msgspec.Meta(description="a whole number that the simulated fleets draw from")] = 7
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")

@@ -1,0 +1,164 @@
+"""Admission control at booking's edge: no more bookings than can be settled in time, and an explicit refusal otherwise.
+
+What waits is sampled once a second, for all replicas; between two samples each replica counts what it lets in itself.
+"""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prebook.booking import meters
+from prebook.booking.store import BookingWork, Leg, Signals
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import FIND_DRIVER, QUOTE_FARE
+from prebook.messaging.channel import Channels
+from prebook.messaging.policy import Policies
+from prebook.patterns.admission import Load, Valve
+from prebook.patterns.waiting_room import WaitingRoom
+from prebook.runtime.loops import every
+from prebook.runtime.service import Running
+from prebook.runtime.settings import Settings
+
+FLOWS_TO_OUTCOME = (QUOTE_FARE.name, FIND_DRIVER.name)
+"""What a booking needs answered before it is settled. Telling the rider comes after that, and is tried for minutes."""
+PATIENCE = 2 / 3
+"""Share of a flow's deadline that its oldest question may have waited: whoever joins the queue now needs some too."""
+LEAST_PER_S = 5.0
+"""The rate that times are given by where none has been seen, or the last one is long ago."""
+FADES = 0.98
+"""What is left of a remembered rate after each second in which less was answered."""
+JITTER = 0.1
+SAMPLE_EVERY_S = 1.0
+OUTBOX, BROKER, HELD = "outbox_rows", "outbox_age", "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Not now. ``reason`` names the load that is at its limit."""
+
+    reason: str
+    retry_after_s: float
+
+
+def named(leg: Leg) -> str:
+    flow, coupling = leg
+    return f"{flow}_by_{coupling}"
+
+
+class Admitting:
+    def __init__(
+        self,
+        settings: Settings,
+        policies: Policies,
+        channels: Channels,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._settings, self._policies, self._channels = settings, policies, channels
+        self._clock, self._draw, self._on = clock, draw, settings.back_pressure == "on"
+        self._loads: dict[str, Load] = {}
+        self._valves: dict[str, Valve] = defaultdict(Valve)
+        self._rooms: dict[str, WaitingRoom] = defaultdict(WaitingRoom)
+        self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
+        self._taken: Counter[str] = Counter()
+        self._sampled_at, self._held = clock(), 0
+
+    @property
+    def loads(self) -> Mapping[str, Load]:
+        """By name, as last sampled."""
+        return self._loads
+
+    def sampled(self, signals: Signals) -> None:
+        marks, legs = self._settings, signals.unanswered.keys() | signals.answered_per_s.keys()
+        self._loads = {
+            OUTBOX: Load(waiting=signals.outbox_rows, limit=marks.most_outbox_rows),
+            BROKER: Load(waiting=0, limit=1, aged=signals.outbox_oldest_s / marks.oldest_outbox_s),
+            **{named(leg): self._asked(leg, signals) for leg in legs},
+        }
+        for leg in legs:
+            self._remember(named(leg), signals.answered_per_s.get(leg, 0.0))
+        self._taken.clear()
+        self._sampled_at = self._clock()
+
+    def refuses(self, key: str, plan: Plan) -> Shed | None:
+        """None: let in, and counted. ``key``: what the rider will come back with."""
+        now, entrance = self._clock(), named((QUOTE_FARE.name, plan[QUOTE_FARE.name]))
+        room = self._rooms[entrance]
+        loads = {name: self._now(name, now) for name in self._needs(plan)}
+        full = [name for name, load in loads.items() if self._full(name, load, promised=room.expects(key, now))]
+        if full and self._on:
+            per_s = self._rates[entrance]
+            opens_in_s = max(loads[name].opens_in_s(per_s) for name in full)
+            return self._shed(full[0], room.wait_s(key, now, opens_in_s=opens_in_s, per_s=per_s))
+        room.entered(key)
+        self._taken[entrance] += 1
+        return None
+
+    @contextmanager
+    def holding(self, *, held: bool) -> Iterator[None]:
+        """``held``: the rider waits here until the booking is settled."""
+        self._held += held
+        try:
+            yield
+        finally:
+            self._held -= held
+
+    def _asked(self, leg: Leg, signals: Signals) -> Load:
+        deadline_s = self._policies[leg[0]].deadline_s
+        waited_s = deadline_s - signals.due_in_s.get(leg, deadline_s)
+        return Load(
+            waiting=signals.unanswered.get(leg, 0),
+            limit=self._settings.most_unanswered,
+            aged=waited_s / (deadline_s * PATIENCE),
+            per_s=signals.answered_per_s.get(leg, 0.0),
+        )
+
+    def _remember(self, name: str, per_s: float) -> None:
+        """What was possible a moment ago is possible again once whatever holds it up is gone."""
+        self._rates[name] = max(LEAST_PER_S, per_s, self._rates[name] * FADES)
+
+    def _needs(self, plan: Plan) -> tuple[str, ...]:
+        couplings = [plan[flow] for flow in FLOWS_TO_OUTCOME]
+        legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
+        broker = [BROKER] if any(self._channels[c].traits.needs_broker_up for c in couplings) else []
+        held = [HELD] if self.holds(plan[QUOTE_FARE.name]) else []
+        return (OUTBOX, *broker, *legs, *held)
+
+    def holds(self, coupling: Coupling) -> bool:
+        return self._channels[coupling].traits.answers_inline
+
+    def _now(self, name: str, now: float) -> Load:
+        if name == HELD:
+            return Load(waiting=self._held, limit=self._settings.most_held)
+        seen = self._loads.get(name) or Load(waiting=0, limit=self._settings.most_unanswered)
+        return seen.later(now - self._sampled_at, self._taken[name])
+
+    def _full(self, name: str, load: Load, *, promised: bool) -> bool:
+        self._valves[name] = self._valves[name].felt(load)
+        return not self._valves[name].admits(load, promised=promised)
+
+    def _shed(self, reason: str, wait_s: float) -> Shed:
+        return Shed(reason, wait_s + self._draw(0.0, max(1.0, wait_s * JITTER)))
+
+
+def admitting(running: Running[Any]) -> Admitting:
+    """For ``Running.one``."""
+    return Admitting(running.settings, running.policies, running.endpoint.channels)
+
+
+def sampling(running: Running[BookingWork]) -> Callable[[], Awaitable[None]]:
+    """Looks at what waits, for ever."""
+    control = running.one(admitting)
+
+    async def sample() -> None:
+        async with running.begin() as work:
+            signals = await work.signals(FLOWS_TO_OUTCOME)
+        control.sampled(signals)
+        meters.seen(signals, control.loads)
+
+    return lambda: every(SAMPLE_EVERY_S, sample)

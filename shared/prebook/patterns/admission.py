@@ -1,0 +1,59 @@
+"""Admission control: who is let in while more comes than can be served.
+
+A load is measured against its limit; a valve shuts at the limit and opens again at half of it, so that it does not
+flutter. Who was told to come back at a certain time finds headroom above the limit that newcomers do not have.
+Source: Google, Site Reliability Engineering, "Handling Overload"; the valve is a Schmitt trigger.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+OPENS_AT = 0.5
+"""Share of its limit to which a load must fall before newcomers are let in again."""
+HEADROOM = 1.25
+"""Share of its limit up to which those who keep their appointment are let in."""
+
+
+STALLED_S = 10.0
+"""How long to stay away from what has grown too old: nobody knows when it moves again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Something that requests wait for, as it was last seen."""
+
+    waiting: float
+    limit: float
+    """More than so many should not wait."""
+    aged: float = 0.0
+    """Age of the oldest that waits, as a share of what it may be."""
+    per_s: float = 0.0
+    """How many stop waiting each second."""
+
+    @property
+    def share(self) -> float:
+        """1.0 is the limit."""
+        return max(self.waiting / self.limit, self.aged)
+
+    def later(self, after_s: float, taken: int) -> Self:
+        """The estimate until it is looked at again: what was let in since, less what has been served meanwhile."""
+        return replace(self, waiting=self.waiting + max(0.0, taken - self.per_s * after_s))
+
+    def opens_in_s(self, per_s: float) -> float:
+        """Seconds until newcomers are let in again, where it is served at this rate."""
+        stalled_s = STALLED_S if self.aged >= 1.0 else 0.0
+        return max(stalled_s, (self.waiting - OPENS_AT * self.limit) / per_s, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Valve:
+    """Lets newcomers through, or does not."""
+
+    shut: bool = False
+
+    def felt(self, load: Load) -> Self:
+        return replace(self, shut=load.share >= 1.0 or (self.shut and load.share > OPENS_AT))
+
+    def admits(self, load: Load, *, promised: bool) -> bool:
+        """``promised``: this one comes at a time that it was given. Nobody is let in to what does not move."""
+        return not self.shut or (promised and load.waiting < HEADROOM * load.limit and load.aged < 1.0)

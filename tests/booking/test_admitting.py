@@ -1,0 +1,184 @@
+"""Admission control against a provider of a given speed, on a clock of its own."""
+
+import heapq
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from prebook.booking.admitting import Admitting, Shed
+from prebook.booking.store import Signals
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+from prebook.messaging.policy import FlowPolicy
+from tests.booking.rides import PLAN, SETTINGS, inline, queued
+
+POLICIES = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
+LEG = ("quote_fare", Coupling.REQUEST_REPLY)
+STEP_S = 0.01
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def control(clock: Clock, **settings: object) -> Admitting:
+    lines = {**dict.fromkeys(Coupling, queued()), Coupling.SYNC_API: inline()}
+    changed = msgspec.structs.replace(SETTINGS, **settings)
+    return Admitting(changed, POLICIES, lines, clock=clock, draw=random.Random(7).uniform)
+
+
+@dataclass
+class Provider:
+    """Answers ``per_s`` questions a second, first come, first served; riders come and come back."""
+
+    control: Admitting
+    clock: Clock
+    per_s: float
+    queue: list[float] = field(default_factory=list)
+    coming_back: list[tuple[float, str, int]] = field(default_factory=list)
+    oldest_s: float = 0.0
+    longest: int = 0
+    served: int = 0
+    tries: Counter[str] = field(default_factory=Counter)
+    let_in: Counter[int] = field(default_factory=Counter)
+    """By how often they had been turned away before."""
+    turned_away: Counter[int] = field(default_factory=Counter)
+
+    def run(self, seconds: float, arrivals_per_s: float) -> None:
+        due, credit = 0.0, 0.0
+        for step in range(round(seconds / STEP_S)):
+            self.clock.now += STEP_S
+            due, credit = due + arrivals_per_s * STEP_S, credit + self.per_s * STEP_S
+            if step % round(1 / STEP_S) == 0:
+                self._sampled()
+            for key in [*self._new(int(due)), *self._back()]:
+                self._comes(*key)
+            due -= int(due)
+            credit = self._serves(credit)
+
+    def _new(self, count: int) -> Iterator[tuple[str, int]]:
+        yield from ((f"k{len(self.tries)}-{n}", 0) for n in range(count))
+
+    def _back(self) -> Iterator[tuple[str, int]]:
+        while self.coming_back and self.coming_back[0][0] <= self.clock.now:
+            _, key, before = heapq.heappop(self.coming_back)
+            yield key, before
+
+    def _comes(self, key: str, before: int) -> None:
+        self.tries[key] += 1
+        shed = self.control.refuses(key, PLAN)
+        if shed is None:
+            self.let_in[before] += 1
+            self.queue.append(self.clock.now)
+            self.longest = max(self.longest, len(self.queue))
+            return
+        self.turned_away[before] += 1
+        at = self.clock.now + math.ceil(shed.retry_after_s)  # what the header says
+        heapq.heappush(self.coming_back, (at, key, before + 1))
+
+    def _serves(self, credit: float) -> float:
+        now = min(int(credit), len(self.queue))
+        if now:
+            self.oldest_s = max(self.oldest_s, self.clock.now - self.queue[0])
+            del self.queue[:now]
+            self.served += now
+        return min(credit - now, 1.0)
+
+    def _sampled(self) -> None:
+        left = 30.0 - (self.clock.now - self.queue[0] if self.queue else 0.0)
+        unanswered = {LEG: len(self.queue)} if self.queue else {}
+        due = {LEG: left} if self.queue else {}
+        rate = self.per_s if self.queue else 0.0
+        self.control.sampled(Signals(unanswered=unanswered, due_in_s=due, answered_per_s={LEG: rate}))
+
+
+def test_five_times_too_much_is_served_at_full_speed_and_the_others_know_when() -> None:
+    clock = Clock()
+    provider = Provider(control(clock), clock, per_s=50.0)
+    provider.run(60.0, arrivals_per_s=250.0)
+
+    assert provider.served >= 0.98 * 60 * 50
+    assert provider.longest <= 1.3 * SETTINGS.most_unanswered
+    assert provider.oldest_s <= 1.3 * SETTINGS.most_unanswered / 50
+    came_back = sum(provider.let_in[n] + provider.turned_away[n] for n in (1, 2, 3))
+    assert came_back > 1000
+    assert sum(provider.let_in[n] for n in (1, 2, 3)) >= 0.9 * came_back, "most who come back then get in"
+
+    provider.run(400.0, arrivals_per_s=0.0)
+    assert (provider.coming_back, provider.queue) == ([], [])
+    assert provider.served == sum(provider.let_in.values()) == len(provider.tries)
+
+
+def test_a_provider_that_stops_and_goes_on_is_not_drowned() -> None:
+    clock = Clock()
+    provider = Provider(control(clock), clock, per_s=50.0)
+    provider.run(10.0, arrivals_per_s=40.0)
+    provider.per_s = 0.0
+    provider.run(25.0, arrivals_per_s=40.0)
+    waiting = len(provider.queue)
+    provider.per_s = 50.0
+    provider.run(200.0, arrivals_per_s=0.0)
+
+    assert waiting <= SETTINGS.most_unanswered
+    assert provider.turned_away[0] > 0
+    assert (provider.coming_back, provider.queue) == ([], [])
+    assert provider.served == len(provider.tries)
+
+
+def test_nothing_is_refused_while_there_is_room() -> None:
+    clock = Clock()
+    provider = Provider(control(clock), clock, per_s=50.0)
+    provider.run(60.0, arrivals_per_s=48.0)
+
+    assert provider.turned_away.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (Signals(outbox_rows=5000), "outbox_rows"),
+        (Signals(outbox_oldest_s=15.0), "outbox_age"),
+        (Signals(unanswered={LEG: 500}, due_in_s={LEG: 25.0}), "quote_fare_by_request_reply"),
+        (Signals(unanswered={LEG: 1}, due_in_s={LEG: 9.9}), "quote_fare_by_request_reply"),
+        (Signals(unanswered={("find_driver", Coupling.REQUEST_REPLY): 500}), "find_driver_by_request_reply"),
+    ],
+)
+def test_each_load_has_a_limit(seen: Signals, reason: str) -> None:
+    clock = Clock()
+    full, off = control(clock), control(clock, back_pressure="off")
+    for one in (full, off):
+        one.sampled(seen)
+    shed = full.refuses("k1", PLAN)
+
+    assert isinstance(shed, Shed)
+    assert shed.reason == reason
+    assert off.refuses("k1", PLAN) is None
+
+
+def test_what_one_coupling_waits_for_is_no_reason_to_refuse_another() -> None:
+    one = control(Clock())
+    one.sampled(Signals(outbox_oldest_s=60.0, unanswered={LEG: 500}, due_in_s={LEG: 5.0}))
+
+    assert one.refuses("k1", PLAN) is not None
+    assert one.refuses("k2", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
+
+
+def test_only_so_many_riders_are_held_at_a_time() -> None:
+    one, plan = control(Clock(), most_held=2), dict.fromkeys(FLOWS, Coupling.SYNC_API)
+    with one.holding(held=True):
+        assert one.refuses("k1", plan) is None
+        with one.holding(held=True):
+            shed = one.refuses("k2", plan)
+            assert shed is not None
+            assert shed.reason == "held"
+            assert one.refuses("k3", PLAN) is None
+    assert one.refuses("k4", plan) is None

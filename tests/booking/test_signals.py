@@ -1,0 +1,115 @@
+"""What waits, read from real tables."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.booking import process
+from prebook.booking.admitting import FLOWS_TO_OUTCOME
+from prebook.booking.signals import MOST_LOOKED_AT, WINDOW_S
+from prebook.booking.sql import BookingSql
+from prebook.booking.store import Claim, Signals
+from prebook.contracts.booking import Change, State
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import FLOWS
+from prebook.messaging.channel import Channels
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.envelope import Envelope, Kind, answer_id, message_id
+from prebook.messaging.outcome import Handlers, Outcome
+from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.staging import Thread
+from prebook.messaging.unit_of_work import Begin
+from tests.booking.rides import BOOKING, QUOTED, queued
+
+pytestmark = pytest.mark.real
+LINES: Channels = dict.fromkeys(Coupling, queued())
+POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY, deadline_s=30.0) for flow in FLOWS}
+LEG = ("quote_fare", Coupling.ONE_WAY)
+
+
+async def asked(begin: Begin[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
+    """A booking that has asked for its fare, as a rider's request leaves it."""
+    now, plan = datetime.now(UTC), dict.fromkeys(FLOWS, coupling)
+    booking = replace(BOOKING, id=name, key=name, plan=plan, history=(Change(state=State.REQUESTED, at=now),))
+    endpoint: Endpoint[BookingSql] = Endpoint("booking", Handlers(), begin, LINES, POLICIES)
+
+    async def open_it(work: BookingSql) -> Outcome:
+        assert await work.open(booking, Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=now))
+        return Outcome(asks=process.requested(booking).asks)
+
+    await endpoint.act(Thread(name, plan, "", now), open_it)
+
+
+async def answered(begin: Begin[BookingSql], name: str, plan: Plan) -> None:
+    told = Envelope(
+        id=answer_id(message_id(name, "quote_fare")),
+        kind=Kind.ANSWER,
+        flow="quote_fare",
+        body=QUOTED,
+        source="pricing",
+        conversation=name,
+        time=datetime.now(UTC),
+        plan=plan,
+    )
+    async with begin() as work:
+        assert await work.admit(told)
+
+
+async def seen(begin: Begin[BookingSql]) -> Signals:
+    async with begin() as work:
+        return await work.signals(FLOWS_TO_OUTCOME)
+
+
+async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement), values)
+
+
+async def test_empty_tables_wait_for_nothing(begin_sql: Begin[BookingSql]) -> None:
+    assert await seen(begin_sql) == Signals()
+
+
+async def test_what_is_asked_waits_by_flow_and_coupling_until_it_is_answered(begin_sql: Begin[BookingSql]) -> None:
+    for name in ("b1", "b2", "b3"):
+        await asked(begin_sql, name)
+    await asked(begin_sql, "b4", Coupling.ASYNC_API)
+    await answered(begin_sql, "b1", dict.fromkeys(FLOWS, Coupling.ONE_WAY))
+
+    signals = await seen(begin_sql)
+    assert signals.unanswered == {LEG: 2, ("quote_fare", Coupling.ASYNC_API): 1}
+    assert 20.0 < signals.due_in_s[LEG] <= 30.0
+    assert signals.answered_per_s == {LEG: pytest.approx(1 / WINDOW_S)}
+
+
+async def test_the_oldest_question_in_the_brokers_lane_is_its_age(
+    begin_sql: Begin[BookingSql], engine: AsyncEngine
+) -> None:
+    await asked(begin_sql, "b1")
+    await change(engine, "UPDATE outbox SET lane = 'broker', created_at = now() - make_interval(secs => 40)")
+    await asked(begin_sql, "b2")
+    assert (await seen(begin_sql)).outbox_oldest_s == pytest.approx(40.0, abs=5.0)
+
+    await change(engine, "UPDATE outbox SET not_before = now() + make_interval(secs => 60)")
+    assert (await seen(begin_sql)).outbox_rows == 0
+    await change(engine, "UPDATE outbox SET failures = 1")
+    assert (await seen(begin_sql)).outbox_rows == 2
+
+    await change(engine, "UPDATE outbox SET flow = 'booking_ended'")
+    assert ((await seen(begin_sql)).outbox_rows, (await seen(begin_sql)).outbox_oldest_s) == (2, 0.0)
+
+
+async def test_however_much_waits_only_so_much_is_looked_at(begin_sql: Begin[BookingSql], engine: AsyncEngine) -> None:
+    await asked(begin_sql, "b1")
+    await change(
+        engine,
+        "INSERT INTO awaited (request_id, flow, conversation, wire, due_at) SELECT 'r' || n, 'quote_fare', 'b1', '', "
+        "now() + make_interval(secs => 20) FROM generate_series(1, :rows) AS n",
+        rows=3 * MOST_LOOKED_AT,
+    )
+
+    signals = await seen(begin_sql)
+    assert signals.unanswered == {LEG: MOST_LOOKED_AT}
+    assert signals.due_in_s[LEG] < timedelta(seconds=20).total_seconds()
