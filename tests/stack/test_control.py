@@ -66,6 +66,8 @@ async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path,
         ("/processes/standin/kill", "{", 400),
         ("/processes/standin/brownout", "{}", 400),
         ("/processes/standin/brownout", '{"for_s": 1e9}', 400),
+        ("/processes/standin/skew", '{"by_s": "fast"}', 400),
+        ("/parts/broker/restart", '{"how": "kill"}', 404),
         ("/elsewhere", "{}", 404),
     ],
 )
@@ -78,6 +80,11 @@ async def test_what_cannot_be_done_is_refused(
             assert answer.status == status
             assert (await answer.json(content_type="application/problem+json"))["detail"]
         assert kernel_state(pid) in {"S", "R"}
+
+
+async def test_parts_that_are_not_ours_are_not_told_of(tmp_path: Path, bearer: dict[str, str]) -> None:
+    async with controlled(tmp_path) as (client, _), client.get("/parts", headers=bearer) as answer:
+        assert await answer.json() == []
 
 
 def test_a_control_api_without_a_token_is_refused() -> None:

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.process import NotRunning, pause_s
-from prebook.runtime.supervisor.spec import Brownout, State
+from prebook.runtime.supervisor.process import pause_s
+from prebook.runtime.supervisor.spec import Brownout, NotRunning, State
 from prebook.runtime.supervisor.supervisor import Supervisor
 from tests.stack.keeping import kept, pid_of, spec
 from tests.stack.waiting import is_gone, kernel_state, until

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.stack.start import parts as started
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.supervisor.control import application, listening
-from prebook.runtime.supervisor.memory import resident_bytes
+from prebook.runtime.supervisor.part import KeptPart, kept
 from prebook.runtime.supervisor.supervisor import Supervisor
 
 READY_WITHIN_S = 60.0
@@ -28,7 +28,8 @@ class Suite:
 
     whereabouts: Whereabouts
     supervisor: Supervisor
-    parts: Parts
+    parts: Mapping[str, KeptPart]
+    """Those that are processes of ours."""
 
     async def broken(self) -> Trouble:
         """Returns when the suite cannot go on: a part is gone, or a service was given up."""
@@ -38,9 +39,9 @@ class Suite:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _trouble(self) -> Trouble | None:
-        for part in (self.parts.broker, self.parts.database):
-            if part.pid and resident_bytes(part.pid) is None:
-                return Trouble(f"{part.name} (process {part.pid}) ended while the suite was running", "start it again")
+        for part in self.parts.values():
+            if trouble := part.trouble():
+                return trouble
         if given_up := self.supervisor.given_up():
             return Trouble(f"{given_up.spec.name} ended: {given_up.last_words}", f"read {given_up.spec.log}")
         return None
@@ -51,16 +52,16 @@ async def launched(home: Path, terms: Terms, say: Say) -> AsyncIterator[Suite]:
     """Every service is ready. Raises Trouble; leaves no process and no stack.json behind."""
     logs = home / "logs"
     with claimed(home):
-        async with started(say) as parts:
+        async with started(say) as parts, kept(parts) as ours:
             await set_up(_access(parts, terms), logs, say)
             supervisor = Supervisor(specs(terms, parts, logs))
-            control = application(supervisor, terms.control_token)
+            control = application(supervisor, terms.control_token, ours)
             say("services: starting")
             async with supervisor.running(), listening(control, LOOPBACK, terms.control_port):
                 await supervisor.ready(READY_WITHIN_S)
                 whereabouts = _whereabouts(parts, terms, logs)
                 with left_in(home, whereabouts):
-                    yield Suite(whereabouts, supervisor, parts)
+                    yield Suite(whereabouts, supervisor, ours)
                 say("stopping")
 
 

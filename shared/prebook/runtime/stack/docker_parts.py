@@ -1,11 +1,12 @@
 """PostgreSQL and RabbitMQ as containers of their official images."""
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from prebook.runtime.stack.broker_probe import VHOST, BrokerProbe
 from prebook.runtime.stack.container import Container, Image
-from prebook.runtime.stack.parts import Broker, Database, Say
+from prebook.runtime.stack.parts import Broker, Database, Member, Say
 from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.stack.postgres_probe import DatabaseProbe
 from prebook.runtime.stack.waiting import until
@@ -20,7 +21,9 @@ SETTINGS = ("-c", "shared_buffers=32MB", "-c", "max_connections=120", "-c", "jit
 
 
 class RabbitContainer:
-    """Its process belongs to the engine, so that no pid is known."""
+    """Its process belongs to the engine, so that no pid is known and nothing is done to it."""
+
+    members: Sequence[Member] = ()
 
     def __init__(self, data: Path, say: Say) -> None:
         self._say, self._password = say, secrets.token_hex(16)
@@ -53,6 +56,8 @@ class RabbitContainer:
 
 class PostgresContainer:
     """As RabbitContainer."""
+
+    members: Sequence[Member] = ()
 
     def __init__(self, data: Path, say: Say) -> None:
         self._say, self._password = say, secrets.token_hex(16)

@@ -1,11 +1,11 @@
 """Parts that somebody else runs: looked at, never started or stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from prebook.runtime.stack import broker_probe, postgres_probe
-from prebook.runtime.stack.parts import Broker, Database
+from prebook.runtime.stack.parts import Broker, Database, Member
 from prebook.runtime.stack.trouble import Trouble
 
 MEANING = {
@@ -31,6 +31,8 @@ def setting(name: str, env: Mapping[str, str]) -> str:
 class ExternalBroker:
     """PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL; name and password are those of the AMQP URL."""
 
+    members: Sequence[Member] = ()
+
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
 
@@ -45,6 +47,8 @@ class ExternalBroker:
 
 class ExternalDatabase:
     """PREBOOK_DATABASE_URL."""
+
+    members: Sequence[Member] = ()
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env

@@ -11,9 +11,9 @@ from prebook.runtime.stack import apt, postgres_wheel, rabbitmq_found
 from prebook.runtime.stack.container import REMEDY, engine_answers
 from prebook.runtime.stack.docker_parts import PostgresContainer, RabbitContainer
 from prebook.runtime.stack.external import ExternalBroker, ExternalDatabase
-from prebook.runtime.stack.parts import Broker, BrokerPart, DatabasePart, Say
+from prebook.runtime.stack.parts import Broker, BrokerPart, DatabasePart, Member, Say
 from prebook.runtime.stack.postgres_wheel import WheelPostgres
-from prebook.runtime.stack.rabbitmq_node import PrivateNode
+from prebook.runtime.stack.rabbitmq_private import PrivateBroker
 from prebook.runtime.stack.trouble import Trouble
 
 P = TypeVar("P")
@@ -70,6 +70,10 @@ class InstalledNode:
         if self._node:
             await self._node.stop()
 
+    @property
+    def members(self) -> Sequence[Member]:
+        return self._node.members if self._node else ()
+
 
 def mode(env: Env = os.environ) -> Mode:
     """Raises Trouble."""
@@ -101,7 +105,7 @@ def _node(ground: Ground) -> BrokerPart:
     found = rabbitmq_found.installation(ground.env)
     if found is None:
         raise Trouble("rabbitmq-server is not on this machine, or Erlang (erl, epmd) is not beside it", NO_BROKER)
-    return PrivateNode(found, ground.data, ground.say)
+    return PrivateBroker(found, ground.data, ground.say)
 
 
 async def _always(_: Env) -> bool:

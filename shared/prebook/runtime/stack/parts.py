@@ -1,9 +1,11 @@
 """What a suite runs on, once it is there."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from prebook.runtime.stack.child import Child
 
 Say = Callable[[str], None]
 """Takes one line of progress, for a person."""
@@ -32,14 +34,40 @@ class Database:
     pid: int | None = None
 
 
+class Member(Protocol):
+    """A process of ours that is a part, or one of several that are: it may be ended, and started again."""
+
+    @property
+    def child(self) -> Child | None:
+        """The process now, which may have ended."""
+        ...
+
+    async def revive(self) -> None:
+        """Started again on the same data, ports and credentials, and ready. Raises Trouble."""
+        ...
+
+
+@runtime_checkable
+class Alarmed(Protocol):
+    """A Member that stops taking messages in when it has too little memory."""
+
+    async def limit_memory(self, limit: str | None) -> None:
+        """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises Trouble."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Parts:
-    """``mode`` is local, docker, mixed or external: who runs the parts. ``data_dir`` is removed with them."""
+    """``mode`` is local, docker, mixed or external: who runs the parts. ``data_dir`` is removed with them.
+
+    ``ours`` are the parts' processes that we run ourselves, by name: broker, database; none in a container.
+    """
 
     mode: str
     broker: Broker
     database: Database
     data_dir: Path
+    ours: Mapping[str, Member] = field(default_factory=dict)
 
 
 class BrokerPart(Protocol):
@@ -51,6 +79,11 @@ class BrokerPart(Protocol):
 
     async def stop(self) -> None: ...
 
+    @property
+    def members(self) -> Sequence[Member]:
+        """Its processes, where they are ours; the first is the one that ``Broker`` names."""
+        ...
+
 
 class DatabasePart(Protocol):
     """As BrokerPart."""
@@ -60,3 +93,6 @@ class DatabasePart(Protocol):
         ...
 
     async def stop(self) -> None: ...
+
+    @property
+    def members(self) -> Sequence[Member]: ...

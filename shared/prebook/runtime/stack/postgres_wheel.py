@@ -6,13 +6,14 @@ import re
 import secrets
 import shutil
 import signal
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from prebook.runtime.stack import account as accounts
 from prebook.runtime.stack.account import folder, private_file
 from prebook.runtime.stack.child import Child, Command, run, spawn
-from prebook.runtime.stack.parts import Database, Say
+from prebook.runtime.stack.parts import Database, Member, Say
 from prebook.runtime.stack.ports import LOOPBACK, free_ports
 from prebook.runtime.stack.postgres_probe import DatabaseProbe
 from prebook.runtime.stack.trouble import Trouble
@@ -25,6 +26,7 @@ REMEDY = (
     "install the wheel (`pip install 'prebook[local]'`), or give parts of your own: PREBOOK_STACK=external with "
     "PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL"
 )
+STILL_HELD, AGAIN_S = "pre-existing shared memory block", 0.2
 LOOK = "free what PostgreSQL's own message names (memory, disk, port) and start again"
 NEWEST = 18
 SINCE_18 = {"io_method": "sync"}
@@ -79,7 +81,12 @@ class WheelPostgres:
     def __init__(self, data: Path, say: Say) -> None:
         self._data, self._say = data, say
         self._account = accounts.account()
-        self._child: Child | None = None
+        self._url = ""
+        self.child: Child | None = None
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return (self,)
 
     async def start(self) -> Database:
         self._say("PostgreSQL: starting the embedded server")
@@ -92,14 +99,30 @@ class WheelPostgres:
         await self._initialise(server, home, password)
         self._configure(home, settings)
         (port,) = free_ports(1)
-        self._child = await spawn(self._command(server, home, "postgres", "-D", home / "db", "-p", str(port)))
-        version = await self._ready(port, password)
-        url = f"postgresql+asyncpg://{ADMIN}:{password}@{LOOPBACK}:{port}/{DATABASE}"
-        return Database(name="PostgreSQL", version=version, url=url, pid=self._child.pid)
+        self._url = f"{ADMIN}:{password}@{LOOPBACK}:{port}"
+        self.child = await spawn(self._command(server, home, "postgres", "-D", home / "db", "-p", str(port)))
+        version = await self._ready()
+        url = f"postgresql+asyncpg://{self._url}/{DATABASE}"
+        return Database(name="PostgreSQL", version=version, url=url, pid=self.child.pid)
+
+    async def revive(self) -> None:
+        """Recovers from a crash. What a killed server left behind ends by itself, and until then holds its memory."""
+        loop, ended = asyncio.get_running_loop(), self.child
+        deadline = loop.time() + READY_WITHIN_S
+        while ended:
+            self.child = await spawn(ended.command)
+            try:
+                await self._ready()
+            except Trouble:
+                if STILL_HELD not in ended.command.last_words() or loop.time() > deadline:
+                    raise
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
 
     async def stop(self) -> None:
-        if self._child:
-            await self._child.stop(STOP_WITHIN_S)
+        if self.child:
+            await self.child.stop(STOP_WITHIN_S)
 
     async def _within_reach(self, server: Path) -> Path:
         """Opening somebody's home folder to all users, as the wheel itself would, is not ours to do: copy instead."""
@@ -136,7 +159,7 @@ class WheelPostgres:
             farewell=signal.SIGINT,
         )
 
-    async def _ready(self, port: int, password: str) -> str:
-        probe = DatabaseProbe(f"postgresql://{ADMIN}:{password}@{LOOPBACK}:{port}/{ADMIN}", create=DATABASE)
-        await until(probe.holds, READY_WITHIN_S, what="PostgreSQL", remedy=LOOK, child=self._child)
+    async def _ready(self) -> str:
+        probe = DatabaseProbe(f"postgresql://{self._url}/{ADMIN}", create=DATABASE)
+        await until(probe.holds, READY_WITHIN_S, what="PostgreSQL", remedy=LOOK, child=self.child)
         return probe.version

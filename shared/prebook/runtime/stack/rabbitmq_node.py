@@ -1,31 +1,28 @@
-"""RabbitMQ as a private node: own name, cookie, ports, port mapper and data, nothing shared with a packaged service."""
+"""One RabbitMQ node as a process of ours: its files, its environment, its end and its return."""
 
-import secrets
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 from prebook.runtime.stack import account as accounts
 from prebook.runtime.stack.account import folder, private_file
 from prebook.runtime.stack.broker_probe import VHOST, BrokerProbe
-from prebook.runtime.stack.child import Child, Command, spawn
-from prebook.runtime.stack.parts import Broker, Say
-from prebook.runtime.stack.ports import LOOPBACK, free_ports, is_free
+from prebook.runtime.stack.child import Child, Command, run, spawn
+from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.stack.rabbitmq_found import Installation
+from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.stack.waiting import until
 
 ADMIN = "prebook_admin"
-MAPPER_WITHIN_S, READY_WITHIN_S = 10.0, 60.0
-STOP_WITHIN_S = 2.0
-"""Its orderly stop takes 6 s and saves data that is thrown away a moment later."""
+READY_WITHIN_S, TOLD_WITHIN_S = 60.0, 20.0
+MEMORY = "512MB"
 LOOK = (
     "look at the message; `PREBOOK_STACK=docker` takes a container instead, PREBOOK_STACK=external with "
     "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL takes parts of your own"
 )
-EMULATOR = (
-    "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false "
-    "+S 2:2 +SDcpu 1:1 +A 4 +sbwt none +sbwtdcpu none +sbwtdio none"
-)
-"""Loopback only, and no busy waiting: the services need the processor more."""
+LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
+IDLE = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""No busy waiting: the services need the processor more."""
 CONFIGURATION = f"""\
 listeners.tcp.1 = {LOOPBACK}:{{amqp}}
 management.tcp.ip = {LOOPBACK}
@@ -34,7 +31,7 @@ management.rates_mode = none
 default_user = {ADMIN}
 default_pass = {{password}}
 default_vhost = {VHOST}
-vm_memory_high_watermark.absolute = 512MB
+vm_memory_high_watermark.absolute = {MEMORY}
 disk_free_limit.absolute = 50MB
 max_message_size = 1048576
 log.console = false
@@ -42,66 +39,105 @@ log.file.level = warning
 """
 
 
-class PrivateNode:
-    """One node with a random administrator; `guest` is never created."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Seat:
+    """What makes one node different from another, and what it shares with those of its cluster (cookie, password).
 
-    def __init__(self, found: Installation, data: Path, say: Say) -> None:
-        self._found, self._data, self._say = found, data, say
+    ``lines`` are further ones of its configuration, ``emulator`` further arguments of Erlang's.
+    """
+
+    name: str
+    mapper: int
+    amqp: int
+    management: int
+    distribution: int
+    cookie: str
+    password: str
+    emulator: str
+    lines: str = ""
+
+    @property
+    def amqp_url(self) -> str:
+        return f"amqp://{ADMIN}:{self.password}@{LOOPBACK}:{self.amqp}/{VHOST}"
+
+    @property
+    def management_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.management}"
+
+
+class Node:
+    """Its data and files are in ``home``, which is made."""
+
+    def __init__(self, found: Installation, home: Path, seat: Seat) -> None:
+        self._found, self._seat = found, seat
         self._account = accounts.account()
-        self._children: list[Child] = []
+        self._home = folder(home, self._account)
+        self._env = self._environment()
+        self.child: Child | None = None
+        self.version = ""
 
-    async def start(self) -> Broker:
-        self._say(f"RabbitMQ: starting a private node of {self._found.server}")
-        amqp, management, distribution, mapper = free_ports(4)
-        password = secrets.token_hex(16)
-        home = self._lay_out(amqp, management, password)
-        env = self._environment(home, distribution, mapper)
-        await self._map_ports(home, env, mapper)
-        node = await spawn(self._command(home, env, self._found.server))
-        self._children.append(node)
-        url = f"http://{LOOPBACK}:{management}"
-        probe = BrokerProbe(url, ADMIN, password, amqp_port=amqp)
-        await until(probe.holds, READY_WITHIN_S, what="RabbitMQ", remedy=LOOK, child=node)
-        return Broker(
-            name="RabbitMQ",
-            version=probe.version,
-            amqp_url=f"amqp://{ADMIN}:{password}@{LOOPBACK}:{amqp}/{VHOST}",
-            management_url=url,
-            user=ADMIN,
-            password=password,
-            pid=node.pid,
+    def command(self, *arguments: str | Path) -> Command:
+        """One of RabbitMQ's or Erlang's programs, for this node."""
+        return Command(
+            args=arguments,
+            env=self._env,
+            log=self._home / "output",
+            account=self._account,
+            farewell=signal.SIGTERM,
         )
 
-    async def stop(self) -> None:
-        """The node before its port mapper."""
-        for child in reversed(self._children):
-            await child.stop(STOP_WITHIN_S)
+    async def start(self) -> Child:
+        """Ready when it returns. Raises Trouble."""
+        self._lay_out()
+        return await self._boot()
 
-    def _lay_out(self, amqp: int, management: int, password: str) -> Path:
-        home = folder(self._data / "rabbitmq", self._account)
-        folder(home / "conf.d", self._account)
+    async def revive(self) -> None:
+        await self._boot()
+
+    async def limit_memory(self, limit: str | None) -> None:
+        ctl = self._found.server.with_name("rabbitmqctl")
+        command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", limit or MEMORY)
+        try:
+            status = await run(command, TOLD_WITHIN_S)
+        except (OSError, TimeoutError) as error:
+            raise Trouble(f"rabbitmqctl could not set the memory's limit: {error!r}", LOOK) from error
+        if status:
+            raise Trouble(f"rabbitmqctl ended with status {status}: {command.last_words()}", LOOK)
+
+    async def _boot(self) -> Child:
+        self.child = child = await spawn(self.command(self._found.server))
+        seat = self._seat
+        probe = BrokerProbe(seat.management_url, ADMIN, seat.password, amqp_port=seat.amqp)
+        await until(probe.holds, READY_WITHIN_S, what="RabbitMQ", remedy=LOOK, child=child)
+        self.version = probe.version
+        return child
+
+    def _lay_out(self) -> None:
+        seat = self._seat
+        folder(self._home / "conf.d", self._account)
+        written = CONFIGURATION.format(amqp=seat.amqp, management=seat.management, password=seat.password)
         files = {
-            "rabbitmq.conf": CONFIGURATION.format(amqp=amqp, management=management, password=password),
+            "rabbitmq.conf": written + seat.lines,
             "enabled_plugins": "[rabbitmq_management].\n",
-            ".erlang.cookie": secrets.token_hex(16),
+            ".erlang.cookie": seat.cookie,
         }
         for name, text in files.items():
-            private_file(home / name, text, self._account)
-        (home / ".erlang.cookie").chmod(0o400)
-        return home
+            private_file(self._home / name, text, self._account)
+        (self._home / ".erlang.cookie").chmod(0o400)
 
-    def _environment(self, home: Path, distribution: int, mapper: int) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Nothing of our own environment: RABBITMQ_* there is about somebody else's node."""
+        home = self._home
         return {
             "PATH": self._found.path,
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            "ERL_EPMD_PORT": str(mapper),
+            "ERL_EPMD_PORT": str(self._seat.mapper),
             # The start script then becomes the emulator, so that our child is the node and signals reach it.
             "RUNNING_UNDER_SYSTEMD": "true",
-            "RABBITMQ_NODENAME": f"prebook-{mapper}@localhost",
-            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_NODENAME": self._seat.name,
+            "RABBITMQ_DIST_PORT": str(self._seat.distribution),
             "RABBITMQ_MNESIA_BASE": str(home / "data"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
@@ -110,18 +146,6 @@ class PrivateNode:
             "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": EMULATOR,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK_ONLY} -start_epmd false {self._seat.emulator} {IDLE}",
+            "RABBITMQ_CTL_ERL_ARGS": f"{LOOPBACK_ONLY} +S 1:1 {IDLE}",
         }
-
-    async def _map_ports(self, home: Path, env: dict[str, str], port: int) -> None:
-        """Erlang's own would listen on every interface and stay behind when the node has gone."""
-        mapper = await spawn(self._command(home, env, self._found.epmd, "-port", str(port), "-address", LOOPBACK))
-        self._children.append(mapper)
-
-        async def listens() -> bool:
-            return not is_free(port)
-
-        await until(listens, MAPPER_WITHIN_S, what="Erlang's port mapper", remedy=LOOK, child=mapper)
-
-    def _command(self, home: Path, env: dict[str, str], *arguments: str | Path) -> Command:
-        return Command(args=arguments, env=env, log=home / "output", account=self._account, farewell=signal.SIGTERM)

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from prebook.runtime.stack.account import data_dir
 from prebook.runtime.stack.ladder import Ground, broker_rung, database_rung, mode
-from prebook.runtime.stack.parts import Broker, BrokerPart, Database, DatabasePart, Parts, Say
+from prebook.runtime.stack.parts import Broker, BrokerPart, Database, DatabasePart, Member, Parts, Say
 from prebook.runtime.stack.waiting import to_the_end
 
 
@@ -22,9 +22,20 @@ async def parts(say: Say, env: Mapping[str, str] = os.environ) -> AsyncIterator[
         try:
             ready = await _started(broker, database)
             same = broker_by.mode == database_by.mode
-            yield Parts(mode=broker_by.mode if same else "mixed", broker=ready[0], database=ready[1], data_dir=data)
+            yield Parts(
+                mode=broker_by.mode if same else "mixed",
+                broker=ready[0],
+                database=ready[1],
+                data_dir=data,
+                ours=_named("broker", broker.members) | _named("database", database.members),
+            )
         finally:
             await to_the_end(asyncio.gather(broker.stop(), database.stop(), return_exceptions=True))
+
+
+def _named(part: str, members: Sequence[Member]) -> dict[str, Member]:
+    """broker, broker-2, broker-3."""
+    return {part if number == 1 else f"{part}-{number}": member for number, member in enumerate(members, 1)}
 
 
 async def _started(broker: BrokerPart, database: DatabasePart) -> tuple[Broker, Database]:

@@ -8,6 +8,12 @@
 | ``POST /processes/{name}/skew`` Skew | ended in order, started again with a clock that is ``by_s`` ahead |
 | ``POST /processes/{name}/pause`` | stopped until ``resume`` |
 | ``POST /processes/{name}/resume`` | woken; ends a pause or a brownout |
+| ``GET /parts`` | a list of PartInfo: broker and database, where they are processes of ours |
+| ``POST /parts/{name}/restart`` Restart | SIGKILL or orderly stop; down for ``hold_s``; back with the same data |
+| ``POST /parts/broker/alarm`` Alarm | memory alarm for ``for_s``: whoever publishes is blocked |
+
+An answer comes at once, and says what took effect: nothing waits for anything to be back. What is for a time undoes
+itself, also when the suite stops.
 
 Every request needs ``Authorization: Bearer <token>``. Errors are ``application/problem+json``.
 """
@@ -15,7 +21,6 @@ Every request needs ``Authorization: Bearer <token>``. Errors are ``application/
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -23,29 +28,14 @@ import msgspec
 from aiohttp import web
 
 from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.process import KeptProcess, NotRunning
-from prebook.runtime.supervisor.spec import Brownout, Effect, Kill, Nothing, Skew
+from prebook.runtime.supervisor.faults import Kind, parts, processes
+from prebook.runtime.supervisor.part import KeptPart
+from prebook.runtime.supervisor.spec import NotRunning
 from prebook.runtime.supervisor.supervisor import Supervisor
 
 LONGEST_BODY = 4096
+NONE: Mapping[str, KeptPart] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The body it takes, and what it does."""
-
-    body: type[msgspec.Struct]
-    inject: Callable[[KeptProcess, Any], Awaitable[Effect]]
-
-
-FAULTS: Mapping[str, Fault] = {
-    "kill": Fault(Kill, lambda process, wanted: process.kill(wanted.hold_s)),
-    "brownout": Fault(Brownout, lambda process, wanted: process.brown_out(wanted)),
-    "skew": Fault(Skew, lambda process, wanted: process.skew(wanted.by_s)),
-    "pause": Fault(Nothing, lambda process, _: process.pause()),
-    "resume": Fault(Nothing, lambda process, _: process.resume()),
-}
 
 
 class Problem(Exception):
@@ -56,26 +46,35 @@ class Problem(Exception):
         self.status, self.detail = status, detail
 
 
-def application(supervisor: Supervisor, token: str) -> web.Application:
-    """Raises ValueError where the token is empty: nobody may do this without one."""
+def application(supervisor: Supervisor, token: str, ours: Mapping[str, KeptPart] = NONE) -> web.Application:
+    """For the services, and the parts that are processes of ours. Raises ValueError where the token is empty."""
     if not token:
         raise ValueError("the control API needs a token")
     app = web.Application(middlewares=[_problems, _only_with(token)], client_max_size=LONGEST_BODY)
-
-    async def processes(_: web.Request) -> web.Response:
-        return _json([process.info() for process in supervisor.processes.values()])
-
-    async def fault(request: web.Request) -> web.Response:
-        process = supervisor.processes.get(request.match_info["name"])
-        wanted = FAULTS.get(request.match_info["fault"])
-        if process is None or wanted is None:
-            known = f"processes: {', '.join(supervisor.processes)}; faults: {', '.join(FAULTS)}"
-            raise Problem(HTTPStatus.NOT_FOUND, known)
-        return _json(await wanted.inject(process, msgspec.json.decode(await request.read() or b"{}", type=wanted.body)))
-
-    app.router.add_get("/processes", processes)
-    app.router.add_post("/processes/{name}/{fault}", fault)
+    for kind in (processes(supervisor.processes), parts(ours)):
+        app.router.add_get(f"/{kind.name}", _telling(kind))
+        app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _breaking(kind))
     return app
+
+
+def _telling(kind: Kind) -> Handler:
+    async def told(_: web.Request) -> web.Response:
+        return _json([member.info() for member in kind.members.values()])
+
+    return told
+
+
+def _breaking(kind: Kind) -> Handler:
+    async def broken(request: web.Request) -> web.Response:
+        member = kind.members.get(request.match_info["name"])
+        wanted = kind.faults.get(request.match_info["fault"])
+        if member is None or wanted is None:
+            known = f"{kind.name}: {', '.join(kind.members) or 'none here'}; faults: {', '.join(kind.faults)}"
+            raise Problem(HTTPStatus.NOT_FOUND, known)
+        body = msgspec.json.decode(await request.read() or b"{}", type=wanted.body)
+        return _json(await wanted.inject(member, body))
+
+    return broken
 
 
 @asynccontextmanager
@@ -118,6 +117,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(problem.status, problem.detail)
     except NotRunning as error:
         return _problem(HTTPStatus.CONFLICT, str(error))
+    except Trouble as trouble:
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{trouble.problem}; {trouble.remedy}")
     except msgspec.MsgspecError as error:
         return _problem(HTTPStatus.BAD_REQUEST, str(error))
     except web.HTTPException as error:

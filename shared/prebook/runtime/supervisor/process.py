@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from prebook.runtime.stack.child import Child, Command, spawn
 from prebook.runtime.supervisor.memory import resident_bytes
-from prebook.runtime.supervisor.spec import Brownout, Effect, ProcessInfo, ProcessSpec, State
+from prebook.runtime.supervisor.spec import Brownout, Effect, NotRunning, ProcessInfo, ProcessSpec, State
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 SETTLED_S = 10.0
@@ -17,10 +17,6 @@ SKEW = "PREBOOK_CLOCK_SKEW_S"
 GRACE_S, DEATH_WITHIN_S = 12.0, 5.0
 HOPELESS = 2
 """Exit status of a service whose settings are wrong: starting it again would change nothing."""
-
-
-class NotRunning(Exception):
-    """There is no process now that this could be done to."""
 
 
 class KeptProcess:

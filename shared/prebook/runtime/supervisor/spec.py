@@ -70,8 +70,50 @@ class Skew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
+class Ending(StrEnum):
+    """SIGKILL, or asked to stop in order."""
+
+    KILL = "kill"
+    STOP = "stop"
+
+
+class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part is ended, kept down for ``hold_s`` seconds, and started again on the same data and ports."""
+
+    how: Ending
+    hold_s: Hold = 0.0
+
+
+class Alarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The broker has too little memory for ``for_s`` seconds: whoever publishes is blocked."""
+
+    for_s: Span
+
+
+class PartState(StrEnum):
+    """``down``: sent away and not ready again yet, or ended by itself."""
+
+    RUNNING = "running"
+    DOWN = "down"
+
+
+class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``restarts`` counts those that are done. ``alarm``: a memory alarm of ours is on, or being lifted."""
+
+    name: str
+    version: str
+    pid: int | None
+    state: PartState
+    restarts: int
+    alarm: bool
+
+
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An empty body."""
+
+
+class NotRunning(Exception):
+    """There is no process now that this could be done to."""
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):

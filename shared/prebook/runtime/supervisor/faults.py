@@ -1,0 +1,67 @@
+"""What can be broken, and how: for each kind of thing, the members that there are and the faults that they take."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from prebook.runtime.supervisor.part import KeptPart
+from prebook.runtime.supervisor.process import KeptProcess
+from prebook.runtime.supervisor.spec import Alarm, Brownout, Kill, Nothing, Restart, Skew
+
+
+class Breakable(Protocol):
+    """Something that tells how it is."""
+
+    def info(self) -> msgspec.Struct: ...
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The body it takes, and what it does to one member. Says what took effect; raises NotRunning, Trouble."""
+
+    body: type[msgspec.Struct]
+    inject: Callable[[Any, Any], Awaitable[msgspec.Struct]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``name`` is its place in the API, in the plural."""
+
+    name: str
+    members: Mapping[str, Breakable]
+    faults: Mapping[str, Fault]
+
+
+def processes(members: Mapping[str, KeptProcess]) -> Kind:
+    return Kind("processes", members, OF_A_PROCESS)
+
+
+def parts(members: Mapping[str, KeptPart]) -> Kind:
+    return Kind("parts", members, OF_A_PART)
+
+
+def _kill(process: KeptProcess, wanted: Kill) -> Awaitable[msgspec.Struct]:
+    return process.kill(wanted.hold_s)
+
+
+def _skew(process: KeptProcess, wanted: Skew) -> Awaitable[msgspec.Struct]:
+    return process.skew(wanted.by_s)
+
+
+def _alarm(part: KeptPart, wanted: Alarm) -> Awaitable[msgspec.Struct]:
+    return part.raise_alarm(wanted.for_s)
+
+
+OF_A_PROCESS: Mapping[str, Fault] = {
+    "kill": Fault(Kill, _kill),
+    "brownout": Fault(Brownout, KeptProcess.brown_out),
+    "skew": Fault(Skew, _skew),
+    "pause": Fault(Nothing, lambda process, _: process.pause()),
+    "resume": Fault(Nothing, lambda process, _: process.resume()),
+}
+OF_A_PART: Mapping[str, Fault] = {
+    "restart": Fault(Restart, KeptPart.restart),
+    "alarm": Fault(Alarm, _alarm),
+}
