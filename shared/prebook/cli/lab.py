@@ -1,6 +1,5 @@
 """`prebook lab`: experiments on broker, database and processes of their own."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,22 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.cli import interruption
-from prebook.cli.environments import Terms, specs
-from prebook.cli.setting_up import Access, set_up
+from prebook.cli.lab_ground import described, grounded
+from prebook.cli.lab_order import order
 from prebook.cli.telling import examples, say
-from prebook.flows import PROCESSES
 from prebook.lab.cells import CELLS, SWITCH
-from prebook.lab.exactly_once import Bench, Finding, findings
-from prebook.runtime.stack.account import folder
-from prebook.runtime.stack.ladder import Mode, mode
-from prebook.runtime.stack.parts import Parts
-from prebook.runtime.stack.start import parts as started
-from prebook.runtime.stack.trouble import Trouble
+from prebook.lab.exactly_once import Finding, findings
 
 FEWEST, MOST, USUAL = 2, 500, 24
-NOWHERE = (1024,) * (len(PROCESSES) + 1)
-"""Ports: the settings name them, and nobody listens or calls."""
-GIVEN = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
 EXAMPLES = examples(
     "prebook lab exactly-once",
     "prebook lab exactly-once --operations 100 --seed 3",
@@ -50,6 +40,9 @@ def lab() -> None:
     """Experiments that crash processes on purpose, on parts of their own; a running suite is not touched."""
 
 
+lab.add_command(order)
+
+
 @lab.command("exactly-once", epilog=EXAMPLES)
 @click.option(
     "--operations", type=click.IntRange(FEWEST, MOST), default=USUAL, show_default=True, help="In each of the 16 cells."
@@ -70,42 +63,17 @@ def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
 
 
 async def _experiment(operations: int, seed: int) -> Report:
-    if mode() is Mode.EXTERNAL:
-        raise Trouble("the lab does not crash processes on somebody's broker and database", "unset PREBOOK_STACK")
     began = time.monotonic()
-    async with started(say, {k: v for k, v in os.environ.items() if k not in GIVEN}) as parts:
-        found = await findings(await _bench(parts), CELLS, operations=operations, seed=seed, say=say)
+    async with grounded() as ground:
+        found = await findings(ground.bench, CELLS, operations=operations, seed=seed, say=say)
         return Report(
             seed=seed,
             operations=operations,
-            stack=_described(parts),
+            stack=described(ground.parts),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(finding.verdict == finding.expected for finding in found),
             cells=found,
         )
-
-
-async def _bench(parts: Parts) -> Bench:
-    """Set up as for the suite: the parties are two of its services by name, with their roles and users."""
-    terms, place, broker = Terms(ports=NOWHERE), folder(parts.data_dir / "lab", None), parts.broker
-    administrator = Access(
-        database_url=parts.database.url,
-        management_url=broker.management_url,
-        management_user=broker.user,
-        management_password=broker.password,
-        passwords=terms.passwords,
-    )
-    await set_up(administrator, place, say)
-    return Bench(parts.database.url, {spec.name: spec.env for spec in specs(terms, parts, place)}, place)
-
-
-def _described(parts: Parts) -> dict[str, str]:
-    broker, database = parts.broker, parts.database
-    return {
-        "mode": parts.mode,
-        "broker": f"{broker.name} {broker.version}",
-        "database": f"{database.name} {database.version}",
-    }
 
 
 def _table(report: Report) -> Table:

@@ -75,7 +75,7 @@ class Bench:
 
 async def findings(bench: Bench, cells: Sequence[Cell], *, operations: int, seed: int, say: Say) -> list[Finding]:
     """Raises Trouble where a crash did not happen, or a process ended otherwise than it was to."""
-    async with _counting(bench.database_url) as database:
+    async with counting(bench.database_url) as database:
         for table in TABLES:
             await database.execute(table)
         found = []
@@ -151,7 +151,7 @@ def _otherwise(errand: Errand, service: str, status: int | None, log: Path) -> T
 
 
 @asynccontextmanager
-async def _counting(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def counting(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
     try:
         yield connection

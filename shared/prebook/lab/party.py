@@ -3,16 +3,15 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prebook.contracts.plan import Coupling
 from prebook.coupling.one_way import OneWay
 from prebook.coupling.ports import Publisher
-from prebook.lab.errand import Life
 from prebook.messaging.channel import Channels
 from prebook.messaging.policy import Policies
 from prebook.runtime import logging
@@ -48,7 +47,16 @@ async def beside(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
             await asyncio.wait({task})
 
 
-def live(service: str, life: Life, work: Callable[[Ground], Awaitable[None]]) -> None:
+class Told(Protocol):
+    """``env`` is that of the service that it is; ``log`` a file for its output."""
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
+    @property
+    def log(self) -> str: ...
+
+
+def live(service: str, life: Told, work: Callable[[Ground], Awaitable[None]]) -> None:
     """What a process does, from its start to its end in peace or at its crash point."""
     with Path(life.log).open("ab") as sink:
         for stream in (sys.stdout, sys.stderr):

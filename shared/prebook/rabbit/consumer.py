@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, MessageProcessError
-from aiormq import Channel as RawChannel
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
@@ -26,6 +25,7 @@ from prebook.patterns.retry import Retry
 from prebook.rabbit.aside import Aside, first_marks
 from prebook.rabbit.frames import from_amqp
 from prebook.rabbit.link import Link
+from prebook.rabbit.subscription import Subscription
 
 Door = Callable[[Envelope], Awaitable[None]]
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class RabbitConsumer:
         self._queues, self._door, self._policies, self._watch = queues, door, policies, watch
         self._order, self._aside = order, Aside(publisher, watch)
         self._groups = order.groups if order else {}
-        self._consumers: list[tuple[RawChannel, str]] = []
+        self._subscriptions: dict[str, Subscription] = {}
         self._at_work: set[asyncio.Task[None]] = set()
         self.gates: Mapping[str, Gate] = {queue: Gate() for queue in queues}
         self._stopping = False
@@ -63,26 +63,31 @@ class RabbitConsumer:
         self._stopping = True
         with contextlib.suppress(AMQPError, ConnectionError, RuntimeError, TimeoutError):
             async with asyncio.timeout(timeout_s):
-                for channel, tag in self._consumers:
-                    if not channel.is_closed:
-                        await channel.basic_cancel(tag)
+                for held in self._subscriptions.values():
+                    await held.cancel()
         if self._at_work:
             await asyncio.wait(self._at_work, timeout=timeout_s)
 
+    def lately_active(self) -> list[str]:
+        """Queues from which something has come since this was last asked."""
+        active = [name for name, held in self._subscriptions.items() if held.active]
+        for name in active:
+            self._subscriptions[name].active = False
+        return active
+
+    async def cede(self, partition: str) -> None:
+        """Let another replica be the active one there, if there is one."""
+        await self._subscriptions[partition].cede()
+
     async def _opened(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        self._consumers, channels = [], []
-        for name, prefetch in self._queues.items():
-            channel = await connection.channel(publisher_confirms=False)
-            await channel.set_qos(prefetch_count=prefetch)
-            queue = await channel.get_queue(name, ensure=False)
-            tag = await queue.consume(self._taker(name))
-            self._consumers.append((_raw(await channel.get_underlay_channel()), tag))
-            channels.append(channel)
-        return channels
+        self._subscriptions = {
+            name: Subscription(connection, name, prefetch, self._taker(name)) for name, prefetch in self._queues.items()
+        }
+        channels = {name: await held.open() for name, held in self._subscriptions.items()}
+        return [channel for name, channel in channels.items() if name not in self._groups]
 
     def _consuming(self) -> bool:
-        """The broker may cancel a consumer without closing anything, when its queue is deleted."""
-        return self._stopping or all(ch.is_closed or tag in ch.consumers for ch, tag in self._consumers)
+        return self._stopping or all(held.alive for held in self._subscriptions.values())
 
     def _taker(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def take(message: AbstractIncomingMessage) -> None:
@@ -182,10 +187,3 @@ def _first(message: AbstractIncomingMessage) -> dict[str, str]:
 
 def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
     return Wire({**_first(message), **wire.headers}, wire.body)
-
-
-def _raw(channel: object) -> RawChannel:
-    """The client's own channel, which knows whether the broker still counts us as a consumer."""
-    if not isinstance(channel, RawChannel):
-        raise TypeError(f"expected an aiormq channel, not {type(channel).__name__}")
-    return channel
