@@ -9,7 +9,7 @@ from loadtest.faults.values import Fault, NoEffect
 EVERY_S = 0.5
 LISTED_WITHIN_S = 6.0
 """A connection of the last seconds may not be listed yet."""
-REASON = {"X-Reason": "cut on purpose by prebook's load test"}
+REASON = "cut on purpose by prebook's load test"
 
 
 async def cut(_: Fault, for_s: float, levers: Levers) -> str:
@@ -29,7 +29,7 @@ async def cut(_: Fault, for_s: float, levers: Levers) -> str:
 
 async def _round(broker: Management, vhost: str) -> set[str]:
     names = await _connected(broker, vhost)
-    await asyncio.gather(*(broker.delete("connections", name, **REASON) for name in names))
+    await asyncio.gather(*(broker.delete("connections", name, reason=REASON) for name in names))
     return names
 
 

@@ -1,5 +1,6 @@
 """The broker's management API, as far as breaking and looking need it. RabbitMQ 3.10 to 4.x."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,13 +38,22 @@ class Management:
     async def put(self, *path: str, body: Mapping[str, Any]) -> None:
         await self._call("PUT", path, json=body)
 
-    async def delete(self, *path: str, **headers: str) -> None:
+    async def delete(self, *path: str, reason: str = "") -> None:
         """What is not there is as good as deleted."""
-        await self._call("DELETE", path, headers=headers, fine=(404,))
+        await self._call("DELETE", path, fine=(404,), headers={"X-Reason": reason} if reason else {})
 
-    async def _call(self, method: str, path: tuple[str, ...], *, fine: tuple[int, ...] = (), **request: Any) -> bytes:
+    async def _call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        fine: tuple[int, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> bytes:
         url = "/".join([f"{self.url}/api", *(quote(part, safe="") for part in path)])
-        call = self.session.request(method, URL(url, encoded=True), auth=self._auth, timeout=TIMEOUT, **request)
+        told = {**self._authorization, **(headers or {})}
+        call = self.session.request(method, URL(url, encoded=True), headers=told, json=json, timeout=TIMEOUT)
         try:
             async with call as response:
                 body = await response.read()
@@ -54,5 +64,6 @@ class Management:
         return body
 
     @property
-    def _auth(self) -> aiohttp.BasicAuth:
-        return aiohttp.BasicAuth(self.user, self.password)
+    def _authorization(self) -> dict[str, str]:
+        pair = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}

@@ -12,6 +12,8 @@ from loadtest.faults.values import Fault, NoEffect
 LOOK_EVERY_S = 0.1
 RETURN_DEADLINE_S = 30.0
 """How long after its hold a process that was ended may take to be seen again."""
+ANSWERED_AFTER_S = 0.3
+"""The probe that waited while its target stood still is answered within this time, and is counted."""
 STOPPED_S, RUNNING_S = 0.4, 0.1
 """A brownout stops the process and lets it run in turns of these lengths."""
 
@@ -42,11 +44,10 @@ async def new_pid(control: Control, target: str, before: int | None, deadline_s:
 
 async def pause(fault: Fault, for_s: float, levers: Levers) -> str:
     """SIGSTOP: its connections stay open, and nobody answers on them."""
-    async with (
-        levers.probe(fault.target).watching() as seen,
-        stopped(levers.control(fault.target), fault.target),
-    ):
-        await asyncio.sleep(for_s)
+    async with levers.probe(fault.target).watching() as seen:
+        async with stopped(levers.control(fault.target), fault.target):
+            await asyncio.sleep(for_s)
+        await asyncio.sleep(ANSWERED_AFTER_S)
     if not seen.failures and seen.slowest_s < for_s / 2:
         raise NoEffect(f"{fault.target} answered every probe within {seen.slowest_s * 1e3:.0f} ms")
     return f"slowest of {seen.count} probes {seen.slowest_s * 1e3:.0f} ms, {seen.failures} failed"

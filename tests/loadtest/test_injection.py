@@ -1,0 +1,200 @@
+"""Injections against a stand-in of supervisor and management API: what counts as proof, and that all is undone."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from loadtest.faults import CATALOGUE, Levers, inject, levers, survey
+from loadtest.faults.abilities import NO_CONTROL
+from loadtest.faults.management import Management
+from loadtest.settings import WrongEnvironment
+
+VHOST_URL = "amqp://admin:hush@127.0.0.1:1/prebook"
+
+
+@dataclass
+class Stand:
+    """Plays supervisor, management API and service. ``deaf``: says yes to everything and does nothing."""
+
+    deaf: bool = False
+    url: str = ""
+    ordered: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=lambda: ["a:1 -> b:2", "c:3 -> b:2"])
+    part: dict[str, Any] = field(
+        default_factory=lambda: {"name": "broker", "state": "running", "pid": 7, "restarts": 0}
+    )
+    link: dict[str, Any] = field(default_factory=lambda: {"name": "http-pricing", "state": "open", "connections": 2})
+    still: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        path = request.path
+        if request.method != "GET":
+            self.ordered.append(path)
+            await self.obey(request)
+            return web.json_response({})
+        return web.json_response(self.told(path))
+
+    async def obey(self, request: web.Request) -> None:
+        what, loop = request.path.rpartition("/")[2], asyncio.get_running_loop()
+        if self.deaf:
+            return
+        if request.method == "DELETE":
+            self.connections.remove(what)
+        elif what == "restart":
+            self.part |= {"pid": self.part["pid"] + 1, "restarts": self.part["restarts"] + 1}
+        elif what == "pause":
+            self.still.set()
+        elif what == "resume":
+            self.still.clear()
+        elif what == "cut":
+            self.link["state"] = "cut"
+            loop.call_later((await request.json())["for_s"], self.link.update, {"state": "open"})
+
+    def told(self, path: str) -> Any:
+        listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
+        pages: dict[str, Any] = {
+            "/processes": [{"name": "pricing", "pid": 100}],
+            "/parts": [self.part],
+            "/links": [self.link],
+            "/api/nodes": [{"name": "one"}],
+            "/api/vhosts/prebook/connections": [*listed, {"name": "our own", "user": "admin"}],
+        }
+        return pages[path]
+
+    async def live(self, _: web.Request) -> web.Response:
+        while self.still.is_set():
+            await asyncio.sleep(0.02)
+        return web.Response()
+
+
+@asynccontextmanager
+async def standing(stand: Stand) -> AsyncIterator[Levers]:
+    app = web.Application()
+    app.router.add_get("/livez", stand.live)
+    app.router.add_route("*", "/{any:.*}", stand.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    stand.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    try:
+        async with aiohttp.ClientSession() as session:
+            management = Management(session, stand.url, "admin", "hush")
+            yield Levers(session, {"pricing": stand.url}, {"pricing": stand.url}, "token", management, VHOST_URL)
+    finally:
+        await runner.cleanup()
+
+
+SHOWN = {
+    "connections_cut": "2 connections closed",
+    "broker_kill": "pid 7 ended (kill), pid 8 in its place",
+    "link_cut_http_pricing": "cut in",
+    "pause_pricing": "slowest of",
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), SHOWN.items(), ids=SHOWN)
+async def test_a_fault_that_took_effect_shows_how_that_is_known(name: str, shown: str) -> None:
+    async with standing(Stand()) as reached:
+        window = await inject(CATALOGUE[name], 0.7, reached)
+    assert window.took_effect, window.evidence
+    assert shown in window.evidence
+
+
+@pytest.mark.parametrize("name", SHOWN)
+async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtest.faults.parts.RETURN_DEADLINE_S", 0.1)
+    async with standing(Stand(deaf=True)) as reached:
+        window = await inject(CATALOGUE[name], 0.3, reached)
+    assert not window.took_effect
+    assert window.evidence
+
+
+async def test_our_own_connections_are_not_cut() -> None:
+    stand = Stand()
+    async with standing(stand) as reached:
+        await inject(CATALOGUE["connections_cut"], 0.1, reached)
+    assert not any("our own" in path for path in stand.ordered)
+
+
+async def test_what_stands_still_is_woken_when_the_injection_is_given_up() -> None:
+    stand = Stand()
+    async with standing(stand) as reached:
+        injecting = asyncio.create_task(inject(CATALOGUE["pause_pricing"], 30.0, reached))
+        await asyncio.wait_for(stand.still.wait(), 3)
+        injecting.cancel()
+        await asyncio.wait({injecting})
+    assert stand.ordered[-1] == "/processes/pricing/resume"
+    assert not stand.still.is_set()
+
+
+async def test_an_injection_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtest.faults.injection.BEYOND_S", 0.2)
+    async with standing(Stand(deaf=True)) as reached, asyncio.timeout(5):
+        window = await inject(CATALOGUE["broker_kill"], 0.1, reached)
+    assert not window.took_effect
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+async def test_no_fault_raises_where_there_is_nothing_to_break(name: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        window = await inject(CATALOGUE[name], 0.1, levers(session, {}))
+    assert not window.took_effect
+    assert window.evidence
+
+
+async def test_without_an_environment_nothing_is_available_and_each_fault_says_why() -> None:
+    async with aiohttp.ClientSession() as session:
+        found = await survey(levers(session, {}))
+    assert [each.fault.name for each in found] == list(CATALOGUE)
+    assert all(each.why_not for each in found)
+    assert found[0].why_not == NO_CONTROL
+
+
+async def test_what_the_supervisor_tells_decides_what_is_available() -> None:
+    async with standing(Stand()) as reached:
+        here = {each.fault.name for each in await survey(reached) if not each.why_not}
+    assert here >= {"kill_pricing", "pause_pricing", "connections_cut", "broker_kill", "link_cut_http_pricing"}
+    assert not here & {"kill_booking", "database_kill", "link_cut_http_booking", "leader_lost", "poison"}
+
+
+async def test_a_wrong_address_is_named_and_no_secret_is_shown() -> None:
+    given = {"PREBOOK_MANAGEMENT_URL": "http://127.0.0.1:9", "PREBOOK_MANAGEMENT_PASSWORD": "hush"}
+    async with aiohttp.ClientSession() as session:
+        assert "hush" not in repr(levers(session, {**given, "PREBOOK_AMQP_URL": "amqp://a:hush@h"}))
+        with pytest.raises(WrongEnvironment, match="PREBOOK_CONTROL_PRICING"):
+            levers(session, {**given, "PREBOOK_CONTROL_PRICING": "not a URL"})
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "fault", *arguments],
+        env={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_by_hand_the_catalogue_is_listed_and_one_is_shown() -> None:
+    listed = msgspec.json.decode(run("list", "--json").stdout)
+    assert [line["name"] for line in listed] == list(CATALOGUE)
+    shown = run("show", "broker_kill")
+    assert shown.returncode == 0
+    assert CATALOGUE["broker_kill"].expect in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["kill_pricing", "no_such_fault"])
+def test_by_hand_what_cannot_be_injected_ends_with_status_1_and_a_hint(name: str) -> None:
+    done = run("inject", name)
+    assert done.returncode == 1
+    assert "prebook fault list" in done.stderr
