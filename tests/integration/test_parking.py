@@ -2,36 +2,27 @@
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import psutil
 import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import OPERATIONS
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses, trace
+from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration import logs
 from tests.integration.books import Books, every
-from tests.integration.broker import Broker, drained
-from tests.integration.control import Control
-from tests.integration.measures import counted
+from tests.integration.broker import Broker
 from tests.integration.riders import Riders, pure
 from tests.integration.suite import Suite
 from tests.integration.test_messages import BODY, GOOD
 
 pytestmark = pytest.mark.real
-MANY = 200
-FACT, SUBSCRIBERS = addresses.fact("booking_ended"), ("pricing", "matching")
-SENT = "SELECT count(*) FROM operations.replay_item WHERE replay_id = $1 AND state = 'resolved'"
 
 
 @pytest.fixture
@@ -39,13 +30,6 @@ async def emptied(books: Books) -> AsyncIterator[None]:
     """Nothing is left at operations for the tests that come after."""
     yield
     await books.connection.execute("DELETE FROM operations.parked")
-
-
-@pytest.fixture
-async def unable_to_price(books: Books) -> AsyncIterator[None]:
-    await books.connection.execute("REVOKE INSERT ON pricing.share FROM prebook_pricing")
-    yield
-    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
 
 
 async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
@@ -105,30 +89,6 @@ async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
     assert every(await books.add_up([booking_id]), "confirmed")
 
 
-@pytest.mark.usefixtures("emptied", "unable_to_price")
-async def test_what_always_failed_is_replayed_once_its_cause_is_gone_and_a_second_time_adds_nothing(
-    suite: Suite, riders: Riders, books: Books
-) -> None:
-    ids = await riders.several([pure(Coupling.ONE_WAY), pure(Coupling.REQUEST_REPLY)])
-    lines = await parked(suite, 2, cause="attempts_used_up")
-    assert {line["conversation"] for line in lines} == set(ids)
-    assert {line["attempts"] for line in lines} == {4}
-    assert all(line["first_failed_at"] < line["last_failed_at"] for line in lines)
-    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
-    done = await said(suite, "replay", "--cause", "attempts_used_up", "--go", "--wait")
-    assert done["counts"] == {"resolved": 2}
-    await books.settled(ids)
-    await books.closed(ids)
-    rows, handled = await books.counts(), await counted(suite, "handled", "pricing")
-    refused = await asyncio.to_thread(
-        suite.prebook, "parking", "replay", *(str(line["id"]) for line in lines), "--go", "--force"
-    )
-    assert refused.returncode == 1
-    assert "resolved already" in refused.stderr
-    assert await books.counts() == rows
-    assert await counted(suite, "handled", "pricing") == handled
-
-
 @pytest.mark.usefixtures("emptied")
 async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_address(
     suite: Suite, broker: Broker
@@ -141,32 +101,6 @@ async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_add
     assert "expired" in line["error"]
     assert (line["exchange"], line["key"]) == (addresses.EVENTS, "asked.dead_letter")
     await broker.parked(1)
-
-
-async def _parked_facts(broker: Broker, run: str) -> None:
-    """As pricing's consumer parks them, many of them."""
-    plan = GOOD["prebook-plan"]
-    for number in range(MANY):
-        booking_id = f"{run}-{number}"
-        headers = {
-            "ce-specversion": "1.0",
-            "ce-id": f"{booking_id}.booking_ended",
-            "ce-type": "prebook.booking_ended.v1",
-            "ce-source": "/prebook/booking",
-            "ce-subject": booking_id,
-            "ce-time": datetime.now(UTC).isoformat(),
-            "prebook-kind": "fact",
-            "prebook-flow": "booking_ended",
-            "prebook-plan": plan,
-            "prebook-attempt": "4",
-            "traceparent": trace.started(),
-            "prebook-x-cause": "attempts_used_up",
-            "prebook-x-error": "TimeoutError: made up",
-            "prebook-x-exchange": addresses.EVENTS,
-            "prebook-x-key": FACT,
-        }
-        body = json.dumps({"booking_id": booking_id, "ending": "expired", "reason": "made up"}).encode()
-        await broker.send(addresses.PARKING, "pricing.facts", Wire(headers, body))
 
 
 @pytest.mark.usefixtures("emptied")
@@ -193,41 +127,3 @@ def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
         return condition()
 
     return asked
-
-
-@pytest.mark.usefixtures("emptied")
-@pytest.mark.timeout(180)
-async def test_operations_and_the_receiver_are_killed_in_the_middle_of_a_replay_and_each_message_is_resolved_once(
-    suite: Suite, books: Books, broker: Broker, control: Control, operations: httpx.AsyncClient
-) -> None:
-    run = uuid4().hex[:8]
-    tap = await broker.tap((addresses.EVENTS, FACT))
-    await _parked_facts(broker, run)
-    await parked(suite, MANY, queue="pricing.facts")
-    begun = await operations.post("/v1/replays", json={"selection": {"where": {"queue": "pricing.facts"}}})
-    replay_id = begun.json()["id"]
-    for name in ("operations", "pricing"):
-        at = await books.value(SENT, replay_id)
-        await eventually(lambda at=at: _more_than(books, replay_id, at + 8), 60)  # type: ignore[misc]
-        psutil.Process(await control.pid(name)).send_signal(signal.SIGKILL)
-        assert await books.value(SENT, replay_id) < MANY, "in the middle of it"
-    await control.all_run()
-
-    async def over() -> bool:
-        answer = await operations.get(f"/v1/replays/{replay_id}")
-        return bool(answer.json()["state"] == "done")
-
-    await eventually(over, 90, every_s=0.3)
-    view = (await operations.get(f"/v1/replays/{replay_id}")).json()
-    assert (view["counts"], view["duplicates"]) == ({"resolved": MANY}, 0)
-    effects = "SELECT count(*) FROM {}.inbox WHERE message_id LIKE $1"
-    assert await books.value(effects.format("pricing"), f"{run}-%") == MANY
-    assert await books.value(effects.format("matching"), f"{run}-%") == 0, "who had not failed hears nothing"
-    heard = [message.conversation for message in await drained(tap)]
-    assert not [conversation for conversation in heard if conversation.startswith(run)], (
-        "nor does any other subscriber, or the archive"
-    )
-
-
-async def _more_than(books: Books, replay_id: str, count: int) -> bool:
-    return bool(await books.value(SENT, replay_id) > count)

@@ -1,0 +1,113 @@
+"""A consumer is broken for a window, mended, and what it could not handle is replayed: as if nothing had been."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from typing import Any
+
+import pytest
+
+from prebook.contracts.plan import Coupling, Plan
+from tests.conditions import eventually
+from tests.integration.books import Books, every
+from tests.integration.measures import counted
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import POLICIES, Suite
+from tests.integration.test_parking import parked, said
+
+pytestmark = pytest.mark.real
+OUTLIVING = "UPDATE booking.awaited SET due_at = now() + interval '10 minutes' WHERE conversation = ANY($1)"
+PLANS: Sequence[Plan] = (
+    pure(Coupling.ONE_WAY),
+    pure(Coupling.REQUEST_REPLY),
+    {**pure(Coupling.SYNC_API), "quote_fare": Coupling.REQUEST_REPLY},
+    {**pure(Coupling.ASYNC_API), "quote_fare": Coupling.ONE_WAY},
+)
+"""Fares are asked for by message in all of them: who calls is told at once that it failed."""
+RIDES: Sequence[dict[str, Any]] = tuple(
+    {
+        "dropoff": {"lat": 52.55 + number * 0.004, "lon": 13.4},
+        "vehicle_class": ("standard", "comfort", "xl")[number % 3],
+        "passengers": 1 + number % 4,
+    }
+    for number in range(12)
+)
+ENDS = "SELECT id, state, fare_cents FROM booking.booking WHERE id = ANY($1)"
+KEPT = ("booking", "pricing", "matching", "notification", "fleets")
+
+
+@pytest.fixture
+async def able_to_price(books: Books) -> AsyncIterator[None]:
+    """Again when the test is over, and nothing is left at operations."""
+    yield
+    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
+    await books.connection.execute("DELETE FROM operations.parked")
+
+
+@pytest.mark.usefixtures("able_to_price")
+async def test_the_state_is_that_of_a_run_without_the_fault_and_a_second_replay_adds_nothing(
+    suite: Suite, riders: Riders, books: Books
+) -> None:
+    undisturbed = await _ridden(riders)
+    assert every(await books.add_up(undisturbed), "confirmed")
+
+    began = datetime.now(UTC)
+    await books.connection.execute("REVOKE INSERT ON pricing.share FROM prebook_pricing")
+    disturbed = await _ridden(riders)
+    await books.connection.execute(OUTLIVING, disturbed)
+    lines = await parked(suite, len(disturbed), cause="attempts_used_up")
+    assert {line["attempts"] for line in lines} == {POLICIES["quote_fare"].max_attempts}
+    assert set((await books.states(disturbed)).values()) == {"requested"}, "broken: nothing has moved"
+
+    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
+    done = await said(suite, "replay", "--cause", "attempts_used_up", "--go", "--wait")
+    assert (done["counts"], done["duplicates"]) == ({"resolved": len(disturbed)}, 0)
+    assert every(await books.add_up(disturbed), "confirmed")
+    assert await _hash(books, disturbed) == await _hash(books, undisturbed)
+
+    await _replayed_once_more(suite, books, [line["id"] for line in lines], began)
+    assert await _hash(books, disturbed) == await _hash(books, undisturbed)
+
+
+async def _replayed_once_more(suite: Suite, books: Books, ids: Sequence[int], began: datetime) -> None:
+    """From the parking, forced, and all that was asked of pricing from the archive: no row more in any service."""
+    rows, handled = await _rows(books), await counted(suite, "handled", "pricing")
+    forced = ("parking", "replay", *map(str, ids), "--go", "--force")
+    refused = await asyncio.to_thread(suite.prebook, *forced)
+    assert refused.returncode == 1
+    assert "resolved already" in refused.stderr
+
+    known = await counted(suite, "duplicate", "pricing")
+    archive = ("archive", "replay", "--from", began.isoformat(), "--to-service", "pricing", "--go", "--revive")
+    done = await asyncio.to_thread(suite.prebook, *archive, "--rate", "500", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["sent"] == report["known"] >= len(ids) // 2, "those whose fare was asked for by an event"
+    assert report["effects"] == 0
+
+    async def all_heard() -> bool:
+        return await counted(suite, "duplicate", "pricing") == known + float(report["sent"])
+
+    await eventually(all_heard)
+    assert await _rows(books) == rows
+    assert await counted(suite, "handled", "pricing") == handled
+
+
+async def _ridden(riders: Riders) -> list[str]:
+    """Ids of accepted bookings, in the order of RIDES."""
+    plans = islice(cycle(PLANS), len(RIDES))
+    return await asyncio.gather(*(riders.prebook(plan, **ride) for plan, ride in zip(plans, RIDES, strict=True)))
+
+
+async def _hash(books: Books, ids: Collection[str]) -> str:
+    """Of (ride, state, fare): what two runs of the same rides have in common, whatever their ids are."""
+    found = {row["id"]: (row["state"], row["fare_cents"]) for row in await books.connection.fetch(ENDS, list(ids))}
+    ends = [(number, *found[booking_id]) for number, booking_id in enumerate(ids)]
+    return hashlib.sha256(json.dumps(ends).encode()).hexdigest()
+
+
+async def _rows(books: Books) -> dict[str, int]:
+    return {table: rows for table, rows in (await books.counts()).items() if table.partition(".")[0] in KEPT}

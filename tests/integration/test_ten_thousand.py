@@ -1,0 +1,170 @@
+"""Many parked messages: listed in groups, and replayed while tool, operations and receiver are killed in turn.
+
+A thousand of them here; PREBOOK_TEST_PARKED=10000 runs it at the size that is promised.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from prebook.messaging.codec import Wire
+from prebook.patterns import addresses, trace
+from tests.conditions import eventually
+from tests.integration.books import Books
+from tests.integration.broker import Broker, drained
+from tests.integration.control import Control
+from tests.integration.suite import PREBOOK, Suite
+from tests.integration.test_messages import GOOD
+
+pytestmark = pytest.mark.real
+MANY = int(os.environ.get("PREBOOK_TEST_PARKED", "1000"))
+PATIENCE_S = 60.0 + MANY / 50
+LISTED_WITHIN_S = 1.0
+AT_ONCE = 200
+"""Messages that are handed to the broker side by side."""
+GROUPS = 8
+FACT, QUEUE = addresses.fact("booking_ended"), addresses.fact_queue("pricing")
+TAKEN_IN = "SELECT count(*) FROM operations.parked WHERE queue = $1 AND conversation LIKE $2"
+RESOLVED = "SELECT count(*) FROM operations.replay_item WHERE replay_id = $1 AND state = 'resolved'"
+EFFECTS = "SELECT count(*) FROM {}.inbox WHERE message_id LIKE $1"
+SHARES = "SELECT count(*) FROM pricing.share WHERE booking_id LIKE $1"
+
+
+@pytest.fixture
+async def emptied(books: Books) -> AsyncIterator[None]:
+    yield
+    await books.connection.execute("DELETE FROM operations.parked")
+
+
+@pytest.mark.usefixtures("emptied")
+@pytest.mark.timeout(int(4 * PATIENCE_S))
+async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_is_resolved_once(  # noqa: PLR0917
+    suite: Suite,
+    books: Books,
+    broker: Broker,
+    control: Control,
+    operations: httpx.AsyncClient,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = uuid4().hex[:8]
+    tap = await broker.tap((addresses.EVENTS, FACT))
+    began = time.monotonic()
+    await _parked_facts(broker, run)
+    await eventually(partial(_reached, books, TAKEN_IN, (QUEUE, f"{run}%"), MANY), PATIENCE_S, every_s=0.2)
+    taken_in_s = time.monotonic() - began
+    listed_s = await _listed(operations)
+
+    began = time.monotonic()
+    tool = await asyncio.to_thread(_told_to_replay, suite)
+    replay_id = (await operations.get("/v1/replays")).json()["replays"][0]["id"]
+    await _past(books, replay_id, 1)
+    tool.kill()
+    assert tool.wait() == -signal.SIGKILL
+    for name in ("operations", "pricing"):
+        await _past(books, replay_id, await books.value(RESOLVED, replay_id) + MANY // 25)
+        psutil.Process(await control.pid(name)).send_signal(signal.SIGKILL)
+        assert await books.value(RESOLVED, replay_id) < MANY, "in the middle of it"
+    await control.all_run()
+    view = await _over(operations, replay_id)
+    replayed_s = time.monotonic() - began
+
+    assert (view["state"], view["counts"], view["duplicates"]) == ("done", {"resolved": MANY}, 0)
+    assert await books.value(EFFECTS.format("pricing"), f"{run}-%") == MANY
+    assert await books.value(SHARES, f"{run}-%") == MANY, "one effect each"
+    assert await books.value(EFFECTS.format("matching"), f"{run}-%") == 0, "who had not failed hears nothing"
+    heard = [message.conversation for message in await drained(tap)]
+    assert not [told for told in heard if told.startswith(run)], "nor does any other subscriber, or the archive"
+    with capsys.disabled():
+        print(  # noqa: T201 - figures for whoever runs it
+            f"\n{MANY} parked: taken in within {taken_in_s:.1f} s, listed in groups within {listed_s * 1000:.0f} ms,"
+            f" replayed within {replayed_s:.1f} s, three kills included"
+        )
+
+
+async def _parked_facts(broker: Broker, run: str) -> None:
+    """As pricing's consumer parks them."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def park(number: int) -> None:
+        async with limit:
+            await broker.send(addresses.PARKING, QUEUE, _fact(f"{run}-{number}", number % GROUPS))
+
+    await asyncio.gather(*(park(number) for number in range(MANY)))
+
+
+def _fact(booking_id: str, cause: int) -> Wire:
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": f"{booking_id}.booking_ended",
+        "ce-type": "prebook.booking_ended.v1",
+        "ce-source": "/prebook/booking",
+        "ce-subject": booking_id,
+        "ce-time": datetime.now(UTC).isoformat(),
+        "prebook-kind": "fact",
+        "prebook-flow": "booking_ended",
+        "prebook-plan": GOOD["prebook-plan"],
+        "prebook-attempt": "4",
+        "traceparent": trace.started(),
+        "prebook-x-cause": f"cause_{cause}",
+        "prebook-x-error": "TimeoutError: made up",
+        "prebook-x-exchange": addresses.EVENTS,
+        "prebook-x-key": FACT,
+    }
+    return Wire(headers, json.dumps({"booking_id": booking_id, "ending": "expired", "reason": "made up"}).encode())
+
+
+async def _listed(operations: httpx.AsyncClient) -> float:
+    """Seconds for the answer over HTTP; the best of three, since somebody else may take the processor in one."""
+    took: list[float] = []
+    for _ in range(3):
+        began = time.monotonic()
+        groups = (await operations.get("/v1/parked/groups")).json()["groups"]
+        took.append(time.monotonic() - began)
+        assert len([group for group in groups if group["queue"] == QUEUE]) == GROUPS
+        assert sum(group["messages"] for group in groups) == MANY
+    assert min(took) < LISTED_WITHIN_S
+    return min(took)
+
+
+def _told_to_replay(suite: Suite) -> subprocess.Popen[bytes]:
+    """`prebook parking replay --wait`, once operations has the replay."""
+    command = [*PREBOOK, "parking", "replay", "--queue", QUEUE, "--go", "--wait"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    tool = subprocess.Popen(command, env=suite.env, **quiet)
+    assert tool.stderr is not None
+    said = tool.stderr.readline()
+    with contextlib.closing(tool.stderr):
+        assert b"message(s)" in said, said
+    return tool
+
+
+async def _past(books: Books, replay_id: str, count: int) -> None:
+    await eventually(partial(_reached, books, RESOLVED, (replay_id,), count), PATIENCE_S)
+
+
+async def _reached(books: Books, query: str, arguments: Iterable[str], count: int) -> bool:
+    return int(await books.value(query, *arguments)) >= count
+
+
+async def _over(operations: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
+    view: dict[str, Any] = {}
+
+    async def over() -> bool:
+        view.update((await operations.get(f"/v1/replays/{replay_id}")).json())
+        return bool(view["state"] == "done")
+
+    await eventually(over, PATIENCE_S, every_s=0.3)
+    return view
