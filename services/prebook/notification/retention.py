@@ -9,5 +9,5 @@ about what they were told for some weeks. It is text about a person: then it goe
 PURGES = (
     # The log line first: were it the other way round, a line could outlive what keeps it single.
     Purge(oldest("delivery", "id", "delivered_at"), KEEP_S),
-    Purge(oldest("told", "(booking_id, notice)", "told_at"), KEEP_S),
+    Purge(oldest("told", "booking_id, notice", "told_at"), KEEP_S),
 )

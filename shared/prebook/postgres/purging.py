@@ -20,9 +20,12 @@ class Purge:
 
 
 def oldest(table: str, key: str, age: str, where: str = "true") -> TextClause:
-    """By the index on ``age``, the oldest first. What somebody holds now is left for the next time."""
+    """By the index on ``age``, the oldest first; what somebody holds now is left for the next time.
+
+    ``key`` is a column, or several with commas.
+    """
     return text(f"""
-        DELETE FROM {table} WHERE {key} IN (
+        DELETE FROM {table} WHERE ({key}) IN (
             SELECT {key} FROM {table} WHERE {where} AND {age} < now() - make_interval(secs => :keep_s)
             ORDER BY {age} LIMIT :limit FOR UPDATE SKIP LOCKED)""")  # noqa: S608 - names that stand in our code
 

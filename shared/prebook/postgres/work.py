@@ -29,7 +29,8 @@ QUESTION = text("""
     SELECT request FROM inbox
     WHERE conversation = :conversation AND flow = :flow AND request IS NOT NULL AND answer IS NULL LIMIT 1""")
 ANSWER_TO = text("SELECT answer FROM inbox WHERE message_id = :id AND answer IS NOT NULL")
-# Everything that a step leaves behind, in one round trip before the commit.
+# Everything that a step leaves behind, in one round trip before the commit. Times come as spans from now on: relay and
+# deadlines go by the database's clock, and a service whose own clock is wrong must neither wait nor hurry for that.
 LEAVE = text("""
     WITH owed AS (
         UPDATE inbox SET request = noted.wire
@@ -42,13 +43,17 @@ LEAVE = text("""
     posted AS (
         INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at,
             order_key)
-        SELECT * FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
+        SELECT id, kind, flow, conversation, lane, wire, now() + after, expires_at, order_key
+        FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
             CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
-            CAST(:not_before AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:order_key AS text[]))
+            CAST(:after AS interval[]), CAST(:expires_at AS timestamptz[]), CAST(:order_key AS text[]))
+            AS p (id, kind, flow, conversation, lane, wire, after, expires_at, order_key)
         ON CONFLICT (message_id) DO NOTHING)
     INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
-    SELECT * FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
-        CAST(:asked_wire AS text[]), CAST(:due_at AS timestamptz[]), CAST(:poll_at AS timestamptz[]))
+    SELECT id, flow, conversation, wire, now() + due, now() + poll
+    FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
+        CAST(:asked_wire AS text[]), CAST(:due AS interval[]), CAST(:poll AS interval[]))
+        AS a (id, flow, conversation, wire, due, poll)
     ON CONFLICT (request_id) DO NOTHING""")
 
 
@@ -124,7 +129,7 @@ def _posted(postings: Sequence[Posting]) -> dict[str, list[Any]]:
         "conversation": [p.envelope.conversation for p in postings],
         "lane": [p.lane for p in postings],
         "wire": [to_column(p.envelope) for p in postings],
-        "not_before": [p.not_before for p in postings],
+        "after": [p.not_before - p.envelope.time for p in postings],
         "expires_at": [p.envelope.expires_at for p in postings],
         "order_key": [p.order_key for p in postings],
     }
@@ -136,8 +141,8 @@ def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
         "asked_flow": [e.request.flow for e in expectations],
         "asked_conversation": [e.request.conversation for e in expectations],
         "asked_wire": [to_column(e.request) for e in expectations],
-        "due_at": [e.due_at for e in expectations],
-        "poll_at": [e.poll_at for e in expectations],
+        "due": [e.due_at - e.request.time for e in expectations],
+        "poll": [e.poll_at - e.request.time if e.poll_at else None for e in expectations],
     }
 
 

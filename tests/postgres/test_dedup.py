@@ -1,0 +1,126 @@
+"""A business operation that is repeated: one message within the window; past it a second one, which the inbox drops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.plan import Coupling
+from prebook.coupling.one_way import OneWay
+from prebook.flows import OFFER_SETTLED
+from prebook.messaging.clock import utc_now
+from prebook.messaging.codec import decode
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.outcome import Context, Handlers, Outcome, Step
+from prebook.messaging.relay import Relay
+from prebook.messaging.staging import Thread
+from prebook.messaging.telemetry import Unwatched
+from prebook.patterns import addresses, trace
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.purging import Purging
+from prebook.postgres.work import SqlWork, units_of_work
+from prebook.runtime.retention import common
+from tests.conditions import becomes, eventually
+from tests.memory import MemoryBroker
+from tests.messaging.examples import PLAN
+from tests.postgres.database import migrated_for, role_url
+from tests.world import policies
+
+PRODUCER, (RECEIVER,) = OFFER_SETTLED.publisher, OFFER_SETTLED.subscribers
+QUEUE = addresses.fact_queue(RECEIVER)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with migrated_for(PRODUCER, RECEIVER) as url:
+        yield url
+
+
+class Both:
+    """A producer and a receiver on real tables, and what goes over the wire between them."""
+
+    def __init__(self, url: str) -> None:
+        self._engines = {name: engine_for(name, role_url(url, name)) for name in (PRODUCER, RECEIVER)}
+        self.wire = MemoryBroker({(addresses.EVENTS, addresses.fact(OFFER_SETTLED.name)): [QUEUE]})
+        self.effects: list[str] = []
+        channels = {Coupling.ONE_WAY: OneWay(self.wire)}
+        begin = {name: units_of_work(engine, SqlWork) for name, engine in self._engines.items()}
+        speaks: Handlers[SqlWork] = Handlers()
+        hears: Handlers[SqlWork] = Handlers(hears={OFFER_SETTLED: Step(self._settled)})
+        self._producer = Endpoint(PRODUCER, speaks, begin[PRODUCER], channels, policies())
+        self.receiver = Endpoint(RECEIVER, hears, begin[RECEIVER], channels, policies())
+        self.outbox = SqlOutbox(self._engines[PRODUCER], "relay")
+        self.relay = Relay(self.outbox, lambda row: self._producer.dispatch(row.envelope), Unwatched())
+
+    async def perform(self, operation: str) -> None:
+        """The same operation, whoever repeats it and why: its message has the same id."""
+        told = OfferSettled(booking_id=operation, fleet="ada", driver="d", verdict=OfferVerdict.ACCEPTED)
+
+        async def step(_: SqlWork) -> Outcome:
+            return Outcome(facts=(OFFER_SETTLED.fact(told),))
+
+        await self._producer.act(Thread(operation, PLAN, trace.started(), utc_now()), step)
+        self.relay.wake()
+
+    async def purge(self, window_s: float) -> int:
+        """As the process does it, with its window."""
+        return await Purging(self._engines[PRODUCER], common(window_s)).turn()
+
+    async def sent(self) -> bool:
+        return not (await self.outbox.depth()).waiting
+
+    async def delivered(self) -> int:
+        """How many messages came, all handed to the receiver."""
+        queue = self.wire.queues[QUEUE]
+        for wire in list(queue):
+            await self.receiver.receive(decode(wire))
+        return len(queue)
+
+    async def _settled(self, context: Context, _: Any, __: SqlWork) -> Outcome:
+        self.effects.append(context.conversation)
+        return Outcome()
+
+    async def close(self) -> None:
+        for engine in self._engines.values():
+            await engine.dispose()
+
+
+@asynccontextmanager
+async def both(url: str) -> AsyncIterator[Both]:
+    running = Both(url)
+    task = asyncio.create_task(running.relay.run())
+    try:
+        yield running
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await running.close()
+
+
+async def test_repeated_within_the_window_it_is_one_message(url: str) -> None:
+    async with both(url) as running:
+        for _ in range(3):
+            await running.perform("within")
+            await eventually(running.sent)
+            assert await running.purge(window_s=60.0) == 0
+        assert await running.delivered() == 1
+        assert running.effects == ["within"]
+
+
+async def test_repeated_past_the_window_it_is_a_second_message_which_the_inbox_drops(url: str) -> None:
+    async with both(url) as running:
+        await running.perform("past")
+        await eventually(running.sent)
+        await eventually(lambda: _purged(running, 0.2))
+        await running.perform("past")
+        await becomes(lambda: len(running.wire.queues[QUEUE]) == 2)
+        assert await running.delivered() == 2
+        assert running.effects == ["past"], "the second one had been admitted before"
+
+
+async def _purged(running: Both, window_s: float) -> bool:
+    return await running.purge(window_s) > 0

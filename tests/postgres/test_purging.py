@@ -1,0 +1,168 @@
+"""What is kept in case it comes again goes in time, in bites, and nothing goes that may still be needed."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta as ago
+
+import asyncpg
+import pytest
+
+from prebook.booking import retention as booking
+from prebook.notification import retention as notification
+from prebook.operations import retention as operations
+from prebook.postgres.engine import engine_for
+from prebook.postgres.purging import BITE, Purge, Purging
+from prebook.pricing import retention as pricing
+from prebook.runtime.retention import DAY_S, KEEP_INBOX_S, KEEP_SENT_S, MOST_SENT_S, PURGE_INBOX_S, common
+from tests.postgres.database import dsn, migrated_for, role_url
+
+SERVICES = {
+    "booking": booking.PURGES,
+    "pricing": pricing.PURGES,
+    "notification": notification.PURGES,
+    "operations": operations.PURGES,
+}
+OUTBOX = """
+    INSERT INTO pricing.outbox (message_id, kind, flow, conversation, lane, wire, not_before, state, sent_at, cause,
+        ended_at)
+    SELECT $1 || n, 'fact', 'f', 'c', 'broker', '{}', now(), $2, now() - $3::interval, 'c', now() - $3::interval
+    FROM generate_series(1, $4) n"""
+PARKED = """
+    INSERT INTO operations.parked (fingerprint, state, queue, exchange, key, cause, error_type, error, digest, flow,
+        kind, type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload,
+        payload_bytes, headers)
+    VALUES ($1, $2, 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now() - $3::interval,
+        now() - $3::interval, '', 0, '{}') RETURNING id"""
+REPLAY = """
+    INSERT INTO operations.replay (id, refused, keep_going, force, state, created_at, ended_at)
+    VALUES ($1, '[]', false, false, 'done', now() - $2::interval, now() - $2::interval)"""
+ITEM = """
+    INSERT INTO operations.replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged, state,
+        settled_at)
+    VALUES ($1, $2, 1, 'l', 'q', 'm', 1, false, 'resolved', now() - $3::interval)"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with migrated_for(*SERVICES) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(dsn(url))
+    yield connection
+    await connection.close()
+
+
+async def purged(url: str, service: str, purges: tuple[Purge, ...]) -> int:
+    """As the service itself does it, with no other rights than its own."""
+    engine = engine_for(service, role_url(url, service))
+    try:
+        return await Purging(engine, purges).turn()
+    finally:
+        await engine.dispose()
+
+
+async def left(database: "asyncpg.Connection[asyncpg.Record]", query: str) -> list[str]:
+    return [row[0] for row in await database.fetch(f"{query} ORDER BY 1")]
+
+
+async def test_of_the_outbox_what_was_sent_before_the_window_goes_and_what_nobody_has_decided_about_stays(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    many = 2 * BITE + 1
+    for name, state, age, rows in (
+        ("sent long ago ", "sent", ago(hours=25), many),
+        ("sent within the window ", "sent", ago(hours=23), 1),
+        ("expired long ago ", "expired", ago(days=9), 1),
+        ("expired lately ", "expired", ago(days=7), 1),
+        ("discarded long ago ", "discarded", ago(days=9), 1),
+        ("undeliverable for a year ", "undeliverable", ago(days=365), 1),
+        ("waiting for a year ", "waiting", ago(days=365), 1),
+    ):
+        await database.execute(OUTBOX, name, state, age, rows)
+    assert await purged(url, "pricing", common(KEEP_SENT_S)) == many + 2
+    kept = await left(database, "SELECT message_id FROM pricing.outbox")
+    assert kept == [
+        "expired lately 1",
+        "sent within the window 1",
+        "undeliverable for a year 1",
+        "waiting for a year 1",
+    ]
+
+
+async def test_of_the_inbox_nothing_goes_that_anybody_relies_on(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("""
+        INSERT INTO booking.inbox (message_id, flow, conversation, received_at)
+        SELECT days || ' days', 'f', 'c', now() - make_interval(days => days) FROM generate_series(6, 9) AS days""")
+    assert await purged(url, "booking", common(KEEP_SENT_S)) == 2
+    assert await left(database, "SELECT message_id FROM booking.inbox") == ["6 days", "7 days"]
+    assert KEEP_INBOX_S < PURGE_INBOX_S
+    assert MOST_SENT_S <= KEEP_INBOX_S, "outside the window of producer dedup the inbox is what catches a repeat"
+
+
+async def test_a_share_that_may_still_be_given_back_stays_for_as_long_as_a_ride_can_be_cancelled(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("""
+        INSERT INTO pricing.share (booking_id, state, at)
+        SELECT state || ' ' || days, state, now() - make_interval(days => days)
+        FROM unnest(ARRAY['taken', 'none_left', 'returned', 'ended']) AS state,
+            unnest(ARRAY[7, 9, 366, 375]) AS days""")
+    assert await purged(url, "pricing", pricing.PURGES) == 10
+    kept = await left(database, "SELECT booking_id FROM pricing.share")
+    assert kept == ["ended 7", "none_left 7", "returned 7", "taken 366", "taken 7", "taken 9"]
+
+
+async def test_whom_notification_has_told_is_known_longer_than_a_notice_can_come_again(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    for table, columns, at in (
+        ("told", "booking_id, notice", "told_at"),
+        ("delivery", "booking_id, notice, rider_id, text", "delivered_at"),
+    ):
+        more = ", 'r', 't'" * (table == "delivery")
+        await database.execute(f"""
+            INSERT INTO notification.{table} ({columns}, {at})
+            SELECT 'b' || days, 'confirmed'{more}, now() - make_interval(days => days)
+            FROM unnest(ARRAY[8, 29, 31]) AS days""")  # noqa: S608 - names of ours
+    assert await purged(url, "notification", notification.PURGES) == 2
+    assert await left(database, "SELECT booking_id FROM notification.told") == ["b29", "b8"]
+    assert await left(database, "SELECT booking_id FROM notification.delivery") == ["b29", "b8"]
+    assert notification.KEEP_S > PURGE_INBOX_S
+
+
+async def test_an_answer_to_a_rider_is_repeated_for_as_long_as_messages_are_known(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("""
+        INSERT INTO booking.claim (key, booking_id, fingerprint, claimed_at)
+        SELECT 'k' || days, 'b' || days, '', now() - make_interval(days => days)
+        FROM unnest(ARRAY[6, 7, 9]) AS days""")
+    assert await purged(url, "booking", booking.PURGES) == 1
+    assert await left(database, "SELECT key FROM booking.claim") == ["k6", "k7"]
+    assert booking.KEEP_S >= KEEP_INBOX_S
+
+
+async def test_resolved_messages_go_with_their_replays_and_what_is_undecided_stays(
+    url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    for replay, age in (("old", ago(days=40)), ("new", ago(days=2))):
+        await database.execute(REPLAY, replay, age)
+    for name, state, age, replay, settled in (
+        ("resolved long ago", "resolved", ago(days=41), "old", ago(days=39)),
+        ("failed long ago, resolved lately", "resolved", ago(days=41), "new", ago(days=1)),
+        ("resolved lately", "resolved", ago(days=3), "new", ago(days=1)),
+        ("parked for a year", "parked", ago(days=365), "", ago()),
+        ("discarded for a year", "discarded", ago(days=365), "", ago()),
+    ):
+        parked_id = await database.fetchval(PARKED, name, state, age)
+        if replay:
+            await database.execute(ITEM, replay, parked_id, settled)
+    assert await purged(url, "operations", operations.PURGES) == 2
+    assert "resolved long ago" not in (kept := await left(database, "SELECT fingerprint FROM operations.parked"))
+    assert len(kept) == 4
+    assert await left(database, "SELECT id FROM operations.replay") == ["new"]
+    assert operations.KEEP_S > PURGE_INBOX_S > KEEP_INBOX_S > DAY_S
