@@ -82,8 +82,9 @@ async def test_what_cannot_be_done_is_refused(
         assert kernel_state(pid) in {"S", "R"}
 
 
-async def test_parts_that_are_not_ours_are_not_told_of(tmp_path: Path, bearer: dict[str, str]) -> None:
-    async with controlled(tmp_path) as (client, _), client.get("/parts", headers=bearer) as answer:
+@pytest.mark.parametrize("others", ["/parts", "/links"])
+async def test_what_is_not_there_is_not_told_of(tmp_path: Path, bearer: dict[str, str], others: str) -> None:
+    async with controlled(tmp_path) as (client, _), client.get(others, headers=bearer) as answer:
         assert await answer.json() == []
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -15,12 +15,20 @@ from prebook.patterns.addresses import ARCHIVIST, VHOST, user
 from prebook.runtime import places
 from prebook.runtime.stack.parts import Parts
 from prebook.runtime.stack.ports import LOOPBACK
+from prebook.runtime.supervisor.link import Address, Link
 from prebook.runtime.supervisor.spec import ProcessSpec
 from prebook.topology.access import ACCOUNTS
 
 OURS_ALONE = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access, and the tokens of the supervisor: no service gets these."""
 SUPERVISORS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
+
+
+USUAL_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
+"""Of parts that somebody else runs."""
+LINKS_WANTED = frozenset({"1", "true", "yes", "on"})
+Ways = Mapping[str, Link]
+NO_WAYS: Ways = {}
 
 
 def drawn() -> dict[str, str]:
@@ -36,6 +44,8 @@ class Terms:
     allow_plan_override: bool = True
     seed: int = 7
     log_level: str = "info"
+    links: bool = field(default_factory=lambda: os.environ.get("PREBOOK_LINKS", "") in LINKS_WANTED)
+    """Between the services and what they use stand links that the control API can spoil."""
     passwords: Mapping[str, str] = field(default_factory=drawn, repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -49,13 +59,23 @@ class Terms:
         return self.ports[-1]
 
 
-def specs(terms: Terms, parts: Parts, logs: Path) -> list[ProcessSpec]:
-    """One process for each service."""
+def targets(terms: Terms, parts: Parts) -> dict[str, Sequence[Address]]:
+    """Where each link leads, by its name; none unless the terms want them."""
+    found: dict[str, Sequence[Address]] = {}
+    for service in PROCESSES if terms.links else ():
+        found[f"{service}-broker"] = [_address(parts.broker.amqp_url)]
+        found[f"{service}-database"] = [_address(parts.database.url)]
+        found[f"http-{service}"] = [_address(terms.urls[service])]
+    return found
+
+
+def specs(terms: Terms, parts: Parts, logs: Path, ways: Ways = NO_WAYS) -> list[ProcessSpec]:
+    """One process for each service, which goes by the links where there are any."""
     return [
         ProcessSpec(
             name=service,
             args=(sys.executable, "-m", f"prebook.{service}"),
-            env=_environment(service, terms, parts),
+            env=_environment(service, terms, parts, ways),
             ready_url=f"{terms.urls[service]}/readyz",
             log=logs / f"{service}.log",
         )
@@ -88,19 +108,21 @@ def archive_url(terms: Terms, parts: Parts) -> str:
     return _as(parts.broker.amqp_url, user(ARCHIVIST), terms.passwords[ARCHIVIST], path=f"/{VHOST}")
 
 
-def _environment(service: str, terms: Terms, parts: Parts) -> dict[str, str]:
+def _environment(service: str, terms: Terms, parts: Parts, ways: Ways) -> dict[str, str]:
     role, password = f"prebook_{service}", terms.passwords[service]
+    database = _through(parts.database.url, ways.get(f"{service}-database"))
+    broker = _through(parts.broker.amqp_url, ways.get(f"{service}-broker"))
     rest = {k: v for k, v in os.environ.items() if k not in _names((*OURS_ALONE, *SUPERVISORS))}
     return {
         "PREBOOK_COUPLINGS": str(places.couplings_toml()),
         "PREBOOK_SEED": str(terms.seed),
         "PREBOOK_LOG_LEVEL": terms.log_level,
         **rest,
-        **_urls(terms.urls),
+        **_urls({name: _through(url, ways.get(f"http-{name}")) for name, url in terms.urls.items()}),
         "PREBOOK_HTTP_HOST": LOOPBACK,
         "PREBOOK_HTTP_PORT": str(urlsplit(terms.urls[service]).port),
-        "PREBOOK_DATABASE_URL": _as(parts.database.url, role, password),
-        "PREBOOK_AMQP_URL": _as(parts.broker.amqp_url, user(service), password, path=f"/{VHOST}"),
+        "PREBOOK_DATABASE_URL": _as(database, role, password),
+        "PREBOOK_AMQP_URL": _as(broker, user(service), password, path=f"/{VHOST}"),
         "PREBOOK_CALLBACK_SECRETS": terms.callback_secret,
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(terms.allow_plan_override).lower(),
     }
@@ -115,6 +137,20 @@ def _as(url: str, user: str, password: str, path: str | None = None) -> str:
     parts = urlsplit(url)
     _, _, place = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}", path=path or parts.path))
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    return parts.hostname or LOOPBACK, parts.port or USUAL_PORTS[parts.scheme]
+
+
+def _through(url: str, link: Link | None) -> str:
+    """The same server, by way of the link."""
+    if link is None:
+        return url
+    parts, (host, port) = urlsplit(url), link.addresses[0]
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{credentials}{at}{host}:{port}"))
 
 
 def _names(settings: tuple[str, ...]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prebook.cli.environments import Terms, archive_url, specs
+from prebook.cli.environments import Terms, archive_url, specs, targets
 from prebook.cli.setting_up import Access, set_up
 from prebook.cli.whereabouts import Whereabouts, claimed, left_in
 from prebook.runtime.stack.parts import Parts, Say
@@ -15,6 +15,7 @@ from prebook.runtime.stack.ports import LOOPBACK
 from prebook.runtime.stack.start import parts as started
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.supervisor.control import application, listening
+from prebook.runtime.supervisor.link import opened
 from prebook.runtime.supervisor.part import KeptPart, kept
 from prebook.runtime.supervisor.supervisor import Supervisor
 
@@ -54,15 +55,16 @@ async def launched(home: Path, terms: Terms, say: Say) -> AsyncIterator[Suite]:
     with claimed(home):
         async with started(say) as parts, kept(parts) as ours:
             await set_up(_access(parts, terms), logs, say)
-            supervisor = Supervisor(specs(terms, parts, logs))
-            control = application(supervisor, terms.control_token, ours)
-            say("services: starting")
-            async with supervisor.running(), listening(control, LOOPBACK, terms.control_port):
-                await supervisor.ready(READY_WITHIN_S)
-                whereabouts = _whereabouts(parts, terms, logs)
-                with left_in(home, whereabouts):
-                    yield Suite(whereabouts, supervisor, ours)
-                say("stopping")
+            async with opened(targets(terms, parts)) as ways:
+                supervisor = Supervisor(specs(terms, parts, logs, ways))
+                control = application(supervisor, terms.control_token, ours, ways)
+                say("services: starting")
+                async with supervisor.running(), listening(control, LOOPBACK, terms.control_port):
+                    await supervisor.ready(READY_WITHIN_S)
+                    whereabouts = _whereabouts(parts, terms, logs)
+                    with left_in(home, whereabouts):
+                        yield Suite(whereabouts, supervisor, ours)
+                    say("stopping")
 
 
 def _access(parts: Parts, terms: Terms) -> Access:

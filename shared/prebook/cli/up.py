@@ -20,6 +20,7 @@ EXAMPLES = examples(
     "prebook up",
     "prebook up --port-base 9100 --no-override",
     "PREBOOK_STACK=docker prebook up",
+    "prebook up --links",
 )
 
 
@@ -32,12 +33,18 @@ EXAMPLES = examples(
     show_default=True,
     help="booking listens here, the other services and the control API on the next ports.",
 )
+@click.option(
+    "--links",
+    is_flag=True,
+    envvar="PREBOOK_LINKS",
+    help="Put a TCP link that the control API can spoil before broker, database and each service.",
+)
 @click.option("--seed", default=7, show_default=True, help="What the simulated fleets draw from.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Where everything is, as one JSON line on stdout.")
-def up(*, no_override: bool, port_base: int, seed: int, log_level: str, as_json: bool) -> None:
+def up(*, no_override: bool, port_base: int, links: bool, seed: int, log_level: str, as_json: bool) -> None:
     """Start broker, database and services, and stay until Ctrl-C.
 
     The data lives as long as this command does. For data that stays, give parts of your own: PREBOOK_STACK=external
@@ -45,7 +52,7 @@ def up(*, no_override: bool, port_base: int, seed: int, log_level: str, as_json:
     """
     wanted = range(port_base, port_base + len(PROCESSES) + 1)
     ports = claim(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
-    terms = Terms(ports=ports, allow_plan_override=not no_override, seed=seed, log_level=log_level)
+    terms = Terms(ports=ports, allow_plan_override=not no_override, seed=seed, log_level=log_level, links=links)
     with contextlib.suppress(Interrupted):
         interruption.run(_stay(terms, as_json=as_json))
 

@@ -11,6 +11,8 @@
 | ``GET /parts`` | a list of PartInfo: broker and database, where they are processes of ours |
 | ``POST /parts/{name}/restart`` Restart | SIGKILL or orderly stop; down for ``hold_s``; back with the same data |
 | ``POST /parts/broker/alarm`` Alarm | memory alarm for ``for_s``: whoever publishes is blocked |
+| ``GET /links`` | a list of LinkInfo; none where the suite was not started with links |
+| ``POST /links/{name}/slow`` (or ``cut``, ``black_hole``, ``half_open``) Spoil | see LinkState; for ``for_s`` |
 
 An answer comes at once, and says what took effect: nothing waits for anything to be back. What is for a time undoes
 itself, also when the suite stops.
@@ -28,13 +30,15 @@ import msgspec
 from aiohttp import web
 
 from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.faults import Kind, parts, processes
+from prebook.runtime.supervisor.faults import Kind, links, parts, processes
+from prebook.runtime.supervisor.link import Link
 from prebook.runtime.supervisor.part import KeptPart
 from prebook.runtime.supervisor.spec import NotRunning
 from prebook.runtime.supervisor.supervisor import Supervisor
 
 LONGEST_BODY = 4096
-NONE: Mapping[str, KeptPart] = {}
+NO_PARTS: Mapping[str, KeptPart] = {}
+NO_LINKS: Mapping[str, Link] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -46,12 +50,14 @@ class Problem(Exception):
         self.status, self.detail = status, detail
 
 
-def application(supervisor: Supervisor, token: str, ours: Mapping[str, KeptPart] = NONE) -> web.Application:
-    """For the services, and the parts that are processes of ours. Raises ValueError where the token is empty."""
+def application(
+    supervisor: Supervisor, token: str, ours: Mapping[str, KeptPart] = NO_PARTS, ways: Mapping[str, Link] = NO_LINKS
+) -> web.Application:
+    """For the services, the parts that are processes of ours, and the links. Raises ValueError without a token."""
     if not token:
         raise ValueError("the control API needs a token")
     app = web.Application(middlewares=[_problems, _only_with(token)], client_max_size=LONGEST_BODY)
-    for kind in (processes(supervisor.processes), parts(ours)):
+    for kind in (processes(supervisor.processes), parts(ours), links(ways)):
         app.router.add_get(f"/{kind.name}", _telling(kind))
         app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _breaking(kind))
     return app

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from prebook.runtime.supervisor.link import Link
 from prebook.runtime.supervisor.part import KeptPart
 from prebook.runtime.supervisor.process import KeptProcess
-from prebook.runtime.supervisor.spec import Alarm, Brownout, Kill, Nothing, Restart, Skew
+from prebook.runtime.supervisor.spec import Alarm, Brownout, Kill, LinkState, Nothing, Restart, Skew, Spoil
 
 
 class Breakable(Protocol):
@@ -42,6 +43,10 @@ def parts(members: Mapping[str, KeptPart]) -> Kind:
     return Kind("parts", members, OF_A_PART)
 
 
+def links(members: Mapping[str, Link]) -> Kind:
+    return Kind("links", members, OF_A_LINK)
+
+
 def _kill(process: KeptProcess, wanted: Kill) -> Awaitable[msgspec.Struct]:
     return process.kill(wanted.hold_s)
 
@@ -54,6 +59,10 @@ def _alarm(part: KeptPart, wanted: Alarm) -> Awaitable[msgspec.Struct]:
     return part.raise_alarm(wanted.for_s)
 
 
+def _spoil(state: LinkState) -> Callable[[Link, Spoil], Awaitable[msgspec.Struct]]:
+    return lambda link, wanted: link.spoil(state, wanted)
+
+
 OF_A_PROCESS: Mapping[str, Fault] = {
     "kill": Fault(Kill, _kill),
     "brownout": Fault(Brownout, KeptProcess.brown_out),
@@ -64,4 +73,7 @@ OF_A_PROCESS: Mapping[str, Fault] = {
 OF_A_PART: Mapping[str, Fault] = {
     "restart": Fault(Restart, KeptPart.restart),
     "alarm": Fault(Alarm, _alarm),
+}
+OF_A_LINK: Mapping[str, Fault] = {
+    state.value: Fault(Spoil, _spoil(state)) for state in LinkState if state is not LinkState.OPEN
 }

@@ -108,6 +108,37 @@ class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
     alarm: bool
 
 
+class LinkState(StrEnum):
+    """What becomes of the bytes on a link, and of who connects.
+
+    ``slow``: late, each way. ``cut``: connections are reset, and refused. ``black_hole``: swallowed both ways, and
+    nobody hears that a connection ended. ``half_open``: what the far end says is swallowed, so that requests have
+    their effect and answers are lost. A connection that lost bytes is reset when the link is whole again.
+    """
+
+    OPEN = "open"
+    SLOW = "slow"
+    CUT = "cut"
+    BLACK_HOLE = "black_hole"
+    HALF_OPEN = "half_open"
+
+
+class Spoil(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For ``for_s`` seconds. ``delay_ms``, each way, is for a slow link."""
+
+    for_s: Span
+    delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
+
+
+class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``for_s``: how long the fault lasts that was just asked for."""
+
+    name: str
+    state: LinkState
+    connections: int
+    for_s: float | None = None
+
+
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An empty body."""
 

@@ -1,0 +1,199 @@
+"""The links' proxy, over real sockets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from prebook.runtime.stack.ports import free_ports
+from prebook.runtime.supervisor.control import application, listening
+from prebook.runtime.supervisor.link import Link, opened
+from prebook.runtime.supervisor.spec import LinkState, Spoil
+from prebook.runtime.supervisor.supervisor import Supervisor
+from tests.stack.waiting import until
+
+LONG = Spoil(for_s=60.0)
+A_WHILE_S = 0.3
+"""So long nothing is heard, where nothing is to be heard: a byte takes a thousandth of it."""
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Echo:
+    """Says what it hears; ``heard`` is all of that. ``streams`` are its ends of the connections, ``callers`` ours."""
+
+    heard: bytearray = field(default_factory=bytearray)
+    streams: list[asyncio.StreamWriter] = field(default_factory=list)
+    callers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.streams.append(writer)
+        try:
+            while data := await reader.read(65_536):
+                self.heard += data
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            return
+        finally:
+            writer.close()
+
+    async def called(self, link: Link) -> Stream:
+        stream = await asyncio.open_connection(*link.addresses[0])
+        self.callers.append(stream[1])
+        return stream
+
+    async def end(self) -> None:
+        for writer in (*self.callers, *self.streams):
+            writer.close()
+            await asyncio.wait([asyncio.ensure_future(_closed(writer))])
+
+
+@asynccontextmanager
+async def linked() -> AsyncIterator[tuple[Link, Echo]]:
+    echo = Echo()
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
+    async with opened({"pricing-broker": [server.sockets[0].getsockname()]}) as links:
+        yield links["pricing-broker"], echo
+        await echo.end()
+    server.close()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def says(stream: Stream, words: bytes) -> bytes:
+    """What comes back."""
+    reader, writer = stream
+    writer.write(words)
+    async with asyncio.timeout(10):
+        return await reader.readexactly(len(words))
+
+
+async def is_silent(stream: Stream) -> bool:
+    """Neither a byte nor an end comes."""
+    _, waiting = await asyncio.wait({reading := asyncio.ensure_future(stream[0].read(1))}, timeout=A_WHILE_S)
+    reading.cancel()
+    await asyncio.wait({reading})
+    return bool(waiting)
+
+
+async def is_reset(stream: Stream) -> bool:
+    async with asyncio.timeout(10):
+        try:
+            await stream[0].read(1)
+        except ConnectionResetError:
+            return True
+    return False
+
+
+async def test_an_open_link_passes_everything_on_and_both_ends_too() -> None:
+    async with linked() as (link, echo):
+        reader, writer = await echo.called(link)
+        body = bytes(range(256)) * 8_192
+        writer.write(body)
+        writer.write_eof()
+        async with asyncio.timeout(20):
+            assert await reader.read() == body
+        assert bytes(echo.heard) == body
+        await until(lambda: link.info().connections == 0)
+
+
+async def test_a_link_to_nobody_breaks_off() -> None:
+    (port,) = free_ports(1)
+    echo = Echo()
+    async with opened({"nobody": [("127.0.0.1", port)]}) as links:
+        assert await is_reset(await echo.called(links["nobody"]))
+        await echo.end()
+
+
+async def test_a_slow_link_is_late_each_way_and_no_narrower() -> None:
+    async with linked() as (link, echo):
+        stream = await echo.called(link)
+        clock = asyncio.get_running_loop().time
+        assert await says(stream, b"quick") == b"quick"
+        await link.spoil(LinkState.SLOW, Spoil(for_s=60.0, delay_ms=150.0))
+        began = clock()
+        reader, writer = stream
+        for number in range(20):
+            writer.write(bytes([number]))
+            await writer.drain()
+            await asyncio.sleep(0.005)
+        assert await reader.readexactly(20) == bytes(range(20))
+        assert 0.3 <= clock() - began < 20 * 0.15, "twice the delay, and not once more for each message"
+
+
+async def test_a_cut_link_resets_and_refuses_and_comes_back_by_itself() -> None:
+    async with linked() as (link, echo):
+        stream = await echo.called(link)
+        await says(stream, b"before")
+        told = await link.spoil(LinkState.CUT, Spoil(for_s=0.5))
+        assert (told.state, told.connections, told.for_s) == (LinkState.CUT, 0, 0.5)
+        assert await is_reset(stream)
+        with pytest.raises(ConnectionRefusedError):
+            await echo.called(link)
+        await until(lambda: link.info().state is LinkState.OPEN)
+        assert await says(await echo.called(link), b"after") == b"after"
+
+
+async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_who_lost_something() -> None:
+    async with linked() as (link, echo):
+        speaking, quiet, left = [await echo.called(link) for _ in range(3)]
+        for stream in (speaking, quiet, left):
+            await says(stream, b"x")
+        await link.spoil(LinkState.BLACK_HOLE, LONG)
+        speaking[1].write(b"unheard")
+        echo.streams[2].close()
+        late = await echo.called(link)
+        late[1].write(b"unheard too")
+        for stream in (speaking, left, late):
+            assert await is_silent(stream)
+        assert bytes(echo.heard) == b"xxx"
+        assert link.info().connections == 4
+        await link.mend()
+        for stream in (speaking, left, late):
+            assert await is_reset(stream)
+        assert await says(quiet, b"still here") == b"still here"
+
+
+async def test_a_half_open_link_lets_requests_through_and_no_answers() -> None:
+    async with linked() as (link, echo):
+        stream = await echo.called(link)
+        await link.spoil(LinkState.HALF_OPEN, LONG)
+        stream[1].write(b"asked")
+        await until(lambda: bytes(echo.heard) == b"asked")
+        echo.streams[0].close()
+        assert await is_silent(stream)
+        await link.mend()
+        assert await is_reset(stream)
+
+
+async def test_a_fault_replaces_the_one_before() -> None:
+    async with linked() as (link, echo):
+        await link.spoil(LinkState.CUT, Spoil(for_s=A_WHILE_S))
+        await link.spoil(LinkState.SLOW, Spoil(for_s=60.0, delay_ms=1.0))
+        assert await is_silent(await echo.called(link))
+        assert link.info().state is LinkState.SLOW, "the end of the cut is not the end of what came after it"
+
+
+async def test_links_are_spoiled_by_the_control_api() -> None:
+    (port,) = free_ports(1)
+    async with (
+        linked() as (link, _),
+        listening(application(Supervisor([]), "token", ways={link.name: link}), "127.0.0.1", port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
+    ):
+        for state in LinkState:
+            async with client.post(f"/links/pricing-broker/{state}", json={"for_s": 9.0, "delay_ms": 200}) as answer:
+                assert answer.status == (404 if state is LinkState.OPEN else 200)
+                assert link.info().state is state
+        async with client.get("/links") as answer:
+            assert await answer.json() == [
+                {"name": "pricing-broker", "state": "half_open", "connections": 0, "for_s": None}
+            ]
