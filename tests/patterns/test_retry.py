@@ -1,18 +1,24 @@
+from collections import Counter
+
 import pytest
 
-from prebook.patterns.retry import Park, Retry, after_failure, exponential, pause_before, schedule
+from prebook.patterns.retry import Park, Retry, after_failure, branches, exponential, pause_before, schedule
 
 BACKOFF = (0.2, 1.0, 5.0)
 
 
 def test_attempts_are_handlings() -> None:
-    decisions = [after_failure(n, max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
+    decisions = [after_failure(n, message_id="m", max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
 
-    assert decisions == [Retry(2, 0.2), Retry(3, 1.0), Retry(4, 5.0), Park("attempts_used_up")]
+    assert decisions[-1] == Park("attempts_used_up")
+    for decision, number, pause_s in zip(decisions, (2, 3, 4), BACKOFF, strict=False):
+        assert isinstance(decision, Retry)
+        assert decision.attempt == number
+        assert decision.pause_s in branches(pause_s)
 
 
 def test_one_attempt_means_no_retry() -> None:
-    assert after_failure(1, max_attempts=1, backoff_s=BACKOFF) == Park("attempts_used_up")
+    assert after_failure(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_used_up")
 
 
 def test_the_last_pause_repeats() -> None:
@@ -27,4 +33,35 @@ def test_pauses_double_up_to_a_bound(failures: int, pause: float) -> None:
 def test_the_schedule_says_when_each_attempt_would_happen() -> None:
     lines = [(a.number, a.pause_s, a.at_s) for a in schedule(max_attempts=5, backoff_s=BACKOFF)]
 
-    assert lines == [(1, 0.0, 0.0), (2, 0.2, 0.2), (3, 1.0, 1.2), (4, 5.0, 6.2), (5, 5.0, 11.2)]
+    assert lines == [
+        (1, (0.0, 0.0), (0.0, 0.0)),
+        (2, (0.2, 0.28), (0.2, 0.28)),
+        (3, (1.0, 1.4), (1.2, 1.68)),
+        (4, (5.0, 7.0), (6.2, 8.68)),
+        (5, (5.0, 7.0), (11.2, 15.68)),
+    ]
+
+
+def _pauses(attempt: int) -> list[float]:
+    decisions = [
+        after_failure(attempt, message_id=f"b{n}.quote", max_attempts=9, backoff_s=BACKOFF) for n in range(900)
+    ]
+    return [decision.pause_s for decision in decisions if isinstance(decision, Retry)]
+
+
+def test_no_pause_is_shorter_than_configured() -> None:
+    assert min(branches(5.0)) == 5.0
+
+
+def test_what_failed_together_does_not_come_back_together() -> None:
+    first, second = _pauses(1), _pauses(2)
+
+    assert sorted(Counter(first)) == [0.2, 0.24, 0.28]
+    assert max(Counter(first).values()) < 900 * 0.4
+    together = Counter(a + b for a, b in zip(first, second, strict=True))
+    assert len(together) == 9, "with every attempt anew"
+    assert max(together.values()) < 900 * 0.2
+
+
+def test_a_decision_can_be_repeated() -> None:
+    assert _pauses(1) == _pauses(1)

@@ -32,6 +32,8 @@ def retry() -> None:
 def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
     """When each attempt at a message of FLOW would happen if all of them failed, and when nobody waits any more.
 
+    Pauses are spread, so that what failed together does not come back together: each is a range.
+
     An outage of what a service stands on is not counted: its messages wait in hand, and no attempt is used up.
     """
     policy = read(policies_path)[flow]
@@ -49,5 +51,10 @@ def _table(flow: str, policy: FlowPolicy, attempts: tuple[Attempt, ...]) -> Tabl
     for heading in ("attempt", "after a pause of", "at"):
         table.add_column(heading, justify="right")
     for attempt in attempts:
-        table.add_row(str(attempt.number), f"{attempt.pause_s:g} s", f"{attempt.at_s:g} s")
+        table.add_row(str(attempt.number), _range(attempt.pause_s), _range(attempt.at_s))
     return table
+
+
+def _range(seconds: tuple[float, float]) -> str:
+    least, most = seconds
+    return f"{least:g} s" if least == most else f"{least:g} to {most:g} s"

@@ -10,6 +10,7 @@ import msgspec
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.patterns.groups import OnPoison
+from prebook.patterns.retry import branches
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
@@ -53,5 +54,5 @@ def default_plan(policies: Policies) -> dict[str, Coupling]:
 
 
 def backoffs(policies: Policies) -> frozenset[float]:
-    """Every pause that any flow uses: the rungs of the delay ladder."""
-    return frozenset(pause for policy in policies.values() for pause in policy.backoff_s)
+    """Every pause that a message of any flow may be given: the rungs of the delay ladder."""
+    return frozenset(rung for policy in policies.values() for pause in policy.backoff_s for rung in branches(pause))

@@ -11,4 +11,6 @@ def decide(envelope: Envelope, error: Exception, policies: Policies) -> Decision
         return Park(error.cause)
     # A fact belongs to no flow: it is tried as often as the first flow of the catalogue.
     policy = policies.get(envelope.flow) or next(iter(policies.values()))
-    return after_failure(envelope.attempt, max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)
+    return after_failure(
+        envelope.attempt, message_id=envelope.id, max_attempts=policy.max_attempts, backoff_s=policy.backoff_s
+    )

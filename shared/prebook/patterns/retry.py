@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
+
+SPREAD = (1.0, 1.2, 1.4)
+"""Jitter: a pause lasts one of these times what is configured, and never less than that. Each is a delay queue of its
+own, since a queue whose messages had different times to live would let them go at its head only, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +27,22 @@ class Park:
 Decision = Retry | Park
 
 
-def after_failure(attempt: int, *, max_attempts: int, backoff_s: Sequence[float]) -> Decision:
+def after_failure(attempt: int, *, message_id: str, max_attempts: int, backoff_s: Sequence[float]) -> Decision:
     """``attempt`` is the one that has just failed, counted from 1. ``max_attempts`` counts handlings, not repeats."""
     if attempt >= max_attempts:
         return Park("attempts_used_up")
-    return Retry(attempt + 1, pause_before(attempt + 1, backoff_s))
+    pauses = branches(pause_before(attempt + 1, backoff_s))
+    return Retry(attempt + 1, pauses[_drawn(message_id, attempt, len(pauses))])
+
+
+def branches(pause_s: float) -> tuple[float, ...]:
+    """How long a pause may last. What failed together is spread over them, and anew with every attempt."""
+    return tuple(round(pause_s * factor, 3) for factor in SPREAD)
+
+
+def _drawn(message_id: str, attempt: int, among: int) -> int:
+    """By the message and not by chance, so that a decision can be repeated."""
+    return crc32(f"{message_id} {attempt}".encode()) % among
 
 
 def pause_before(attempt: int, backoff_s: Sequence[float]) -> float:
@@ -39,17 +55,20 @@ class Attempt:
     """One line of a schedule. Handling itself takes no time here."""
 
     number: int
-    pause_s: float
-    at_s: float
+    pause_s: tuple[float, float]
+    """At least and at most."""
+    at_s: tuple[float, float]
     """Since the first attempt."""
 
 
 def schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[Attempt, ...]:
     """When each attempt would happen if all failed."""
-    attempts = [Attempt(1, 0.0, 0.0)]
+    attempts = [Attempt(1, (0.0, 0.0), (0.0, 0.0))]
     for number in range(2, max_attempts + 1):
-        pause_s = pause_before(number, backoff_s)
-        attempts.append(Attempt(number, pause_s, round(attempts[-1].at_s + pause_s, 6)))
+        pauses, (earliest_s, latest_s) = branches(pause_before(number, backoff_s)), attempts[-1].at_s
+        shortest_s, longest_s = min(pauses), max(pauses)
+        at_s = (round(earliest_s + shortest_s, 3), round(latest_s + longest_s, 3))
+        attempts.append(Attempt(number, (shortest_s, longest_s), at_s))
     return tuple(attempts)
 
 
