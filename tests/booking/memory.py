@@ -14,7 +14,7 @@ class MemoryBooking:
     pressure: Signals = field(default_factory=Signals)
 
     async def open(self, booking: Booking, claim: Claim) -> bool:
-        if claim.key in self.claims:
+        if any(known.key == booking.key for known in self.bookings.values()):
             return False
         self.claims[claim.key], self.bookings[booking.id] = claim, booking
         return True

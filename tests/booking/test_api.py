@@ -94,6 +94,17 @@ async def test_a_key_whose_first_request_still_runs_has_to_wait() -> None:
     assert len(suite.bookings) == 1
 
 
+async def test_a_key_whose_answer_is_forgotten_books_nothing_and_is_told_so() -> None:
+    suite = Suite(queued())
+    await book(suite)
+    suite.database.tables.state.claims.clear()  # as its purge does, after a week
+    response = await book(suite)
+
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_used")
+    assert "8 days" in response.json()["detail"]
+    assert len(suite.bookings) == 1
+
+
 async def test_a_booking_is_found_as_it_is_now() -> None:
     suite = Suite(inline())
     made = await book(suite)

@@ -10,12 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.clock import utc_now
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import BATCH, POLL_S, Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.purging import Purging
+from prebook.runtime.retention import common
 from tests.conditions import becomes, eventually
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -62,7 +63,7 @@ async def test_trap_09_no_row_is_overlooked_by_poll_purge_and_count_alike(begin:
     async with _relaying(outbox, send):
         await eventually(lambda: _are(engine, {"sent": "sent", "dead": "undeliverable", "late": "waiting"}))
     await _aged(engine, 2 * DAY_S)
-    await outbox.purge(outbox_s=DAY_S, inbox_s=DAY_S)
+    await Purging(engine, common(DAY_S)).turn()
 
     assert await _states(engine) == {"dead": "undeliverable", "late": "waiting"}, "what was not sent stays"
     depth = await outbox.depth()
@@ -150,7 +151,7 @@ async def _emptied(engine: AsyncEngine, owner: str) -> SqlOutbox:
 async def _posted(begin: Begin, *ids: str) -> None:
     for message_id in ids:
         async with begin() as work:
-            await work.post([Posting(request(id=message_id), "broker", utc_now(), message_id)])
+            await work.post([Posting(request(id=message_id), "broker", message_id)])
 
 
 async def _aged(engine: AsyncEngine, seconds: float) -> None:

@@ -14,6 +14,7 @@ from prebook.booking.admitting import admitting
 from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.process import Step
 from prebook.booking.quotas import quotas
+from prebook.booking.retention import KEEP_S
 from prebook.booking.store import BookingWork, Claim, StoredResponse
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, Change, State
@@ -25,6 +26,7 @@ from prebook.messaging.outcome import Outcome
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import Thread
 from prebook.patterns.bucket import TokenBucket
+from prebook.runtime.retention import DAY_S
 from prebook.runtime.service import Running
 
 LEASE = timedelta(seconds=10)
@@ -62,7 +64,8 @@ class Prebooking:
             with self._admitting.holding(held=self._waits(step)):
                 return await self._opened(step, fingerprint, traceparent, now)
         except KeyTaken:
-            return await self._again(key, fingerprint, otherwise=_in_progress())
+            # Claim and booking commit together: where the claim is not there, it has been purged.
+            return await self._again(key, fingerprint, otherwise=_forgotten())
 
     def _refused(self, request: BookingRequest, step: Step, now: datetime) -> Problem | None:
         override, hosts = self._settings.allow_plan_override, self._settings.callback_hosts
@@ -171,6 +174,11 @@ def _later(status: int, code: str, why: str, wait_s: float) -> Problem:
     after = str(max(1, math.ceil(wait_s)))
     said = f"{why}; try again after {after} s, with the same Idempotency-Key"
     return Problem(status, code, said, headers={"retry-after": after})
+
+
+def _forgotten() -> Problem:
+    days = int(KEEP_S // DAY_S)
+    return Problem(422, "idempotency_key_used", f"a booking of more than {days} days ago has this key; take a new one")
 
 
 def _in_progress() -> Problem:
