@@ -65,8 +65,8 @@ class Tables:
 class MemoryWork:
     """UnitOfWork over a draft. Whatever it does not know is the service's own state."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        self._tables, self._clock = tables, clock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tables.state, name)
@@ -95,7 +95,7 @@ class MemoryWork:
 
     async def post(self, postings: Sequence[Posting]) -> None:
         for posting in postings:
-            row = Row(len(self._tables.outbox), posting, posting.not_before)
+            row = Row(len(self._tables.outbox), posting, self._clock() + posting.after)
             self._tables.outbox.setdefault(posting.envelope.id, row)
 
     async def expect(self, expectations: Sequence[Expectation]) -> None:
@@ -113,7 +113,7 @@ class MemoryDatabase:
     async def begin(self) -> AsyncIterator[Any]:
         async with self._one_at_a_time:
             draft = self.tables.draft()
-            yield MemoryWork(draft)
+            yield MemoryWork(draft, self._clock)
             self.tables = draft
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:

@@ -21,7 +21,7 @@ async def staged(
     now = utc_now()
     expires = now + timedelta(seconds=-1 if expired else 60)
     async with database.begin() as work:
-        await work.post([Posting(request(id=name, expires_at=expires), lane, now, key or name) for name in ids])
+        await work.post([Posting(request(id=name, expires_at=expires), lane, key or name) for name in ids])
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ import asyncpg
 import pytest
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.clock import utc_now
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
@@ -103,7 +102,7 @@ async def write(url: str, chance: random.Random) -> None:
             for number in range(EACH):
                 envelope = request(conversation=key, id=f"{key}.{number}")
                 async with begin() as work:
-                    await work.post([Posting(envelope, "broker", utc_now(), key)])
+                    await work.post([Posting(envelope, "broker", key)])
                     await work.leave()
                     await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
 
@@ -140,7 +139,7 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     engine = engine_for("notification", url)
     begin = units_of_work(engine, SqlWork)
     async with begin() as work:
-        await work.post([Posting(request(id="fenced.1"), "fenced", utc_now(), "fenced")])
+        await work.post([Posting(request(id="fenced.1"), "fenced", "fenced")])
     slow, quick = SqlOutbox(engine, "slow"), SqlOutbox(engine, "quick")
     (old,) = await slow.claim(10, lease_s=0.0, full_lanes=["broker"])
     (new,) = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])

@@ -46,7 +46,7 @@ class Doors:
         """Take a request on: once this returns, it will be handled, also after a crash."""
 
         async def stage(work: UnitOfWork) -> None:
-            await work.post([Posting(request, OWN_LANE, self.endpoint.clock(), order_key(request))])
+            await work.post([Posting(request, OWN_LANE, order_key(request))])
 
         await self.endpoint.write(stage)
 

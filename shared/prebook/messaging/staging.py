@@ -44,10 +44,10 @@ class Staging:
         """Into the outbox what may wait; hand back what must be sent right after commit."""
         requests = [(self._request(ask, thread), ask.after_s) for ask in outcome.asks]
         direct = [r for r, after_s in requests if not self._queued(r, after_s)]
-        postings = [self._posting(r, thread.now, after_s) for r, after_s in requests if self._queued(r, after_s)]
-        postings += [self._posting(self._told(fact, thread), thread.now) for fact in outcome.facts]
+        postings = [self._posting(r, after_s) for r, after_s in requests if self._queued(r, after_s)]
+        postings += [self._posting(self._told(fact, thread)) for fact in outcome.facts]
         if answer is not None and self._channel(answer).traits.uses_outbox:
-            postings.append(self._posting(answer, thread.now))
+            postings.append(self._posting(answer))
         if requests:
             await work.expect([self._expectation(r, after_s) for r, after_s in requests])
         if postings:
@@ -60,9 +60,9 @@ class Staging:
     def _queued(self, request: Envelope, after_s: float) -> bool:
         return after_s > 0 or self._channel(request).traits.uses_outbox
 
-    def _posting(self, envelope: Envelope, now: datetime, after_s: float = 0.0) -> Posting:
-        lane, not_before = self._channel(envelope).lane(envelope), now + timedelta(seconds=after_s)
-        return Posting(envelope, lane, not_before, order_key(envelope))
+    def _posting(self, envelope: Envelope, after_s: float = 0.0) -> Posting:
+        lane = self._channel(envelope).lane(envelope)
+        return Posting(envelope, lane, order_key(envelope), timedelta(seconds=after_s))
 
     def _request(self, ask: Ask, thread: Thread) -> Envelope:
         patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.after_s)

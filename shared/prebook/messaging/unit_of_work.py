@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from prebook.messaging.envelope import Envelope
@@ -11,13 +11,16 @@ from prebook.messaging.envelope import Envelope
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """An envelope for the outbox: which lane it leaves by, and not before when."""
+    """An envelope for the outbox: which lane it leaves by, and how long after the commit at the earliest.
+
+    A span and no moment: the outbox goes by one clock, and a service whose own is wrong must not wait for that.
+    """
 
     envelope: Envelope
     lane: str
-    not_before: datetime
     order_key: str
     """Rows of one lane with the same key leave in the order in which they were committed."""
+    after: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

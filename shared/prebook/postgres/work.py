@@ -129,7 +129,7 @@ def _posted(postings: Sequence[Posting]) -> dict[str, list[Any]]:
         "conversation": [p.envelope.conversation for p in postings],
         "lane": [p.lane for p in postings],
         "wire": [to_column(p.envelope) for p in postings],
-        "after": [p.not_before - p.envelope.time for p in postings],
+        "after": [p.after for p in postings],
         "expires_at": [p.envelope.expires_at for p in postings],
         "order_key": [p.order_key for p in postings],
     }
