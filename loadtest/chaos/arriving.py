@@ -10,7 +10,7 @@ from loadtest.plans import PLANS
 SCENARIO = "chaos"
 MOST_PER_S = 12.0
 """Rides a second: two cores that also restart processes and a broker can follow that."""
-TURN_S = 6.0
+TURN_S = 8.0
 """A fault and the pause after it want at least so long."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,9 +10,12 @@ from loadtest.chaos.evidence import Broken
 from loadtest.chaos.schedule import Choice, Planned, groups
 from loadtest.faults import Fault, FaultKind, Levers, inject
 from loadtest.generator import Origin
+from loadtest.suite import Suite, SuiteUnreachable
+from prebook.flows import PROCESSES
 
-PAUSE_S = 1.5
+PAUSE_S = 1.0
 """At least so long between one fault's end and the next one's start."""
+WHOLE_WITHIN_S, LOOK_EVERY_S = 30.0, 0.3
 ALONE = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be on at once."""
 DUPLICATES, POISON = "duplicate_everything", "poison"
@@ -29,17 +33,28 @@ class Breaking:
     levers: Levers
     faults: Mapping[str, Fault]
     plan: Sequence[Planned]
+    suite: Suite
     broken: list[Broken] = field(default_factory=list)
     now: set[str] = field(default_factory=set)
 
     async def run(self, origin: Origin) -> None:
-        """Returns when the last fault is over. A fault that is late puts off those after it."""
+        """Returns when the last fault is over. A fault that is late puts off those after it.
+
+        What is broken was whole before: otherwise nobody could tell that the fault took effect.
+        """
         for group in groups(self.plan):
             await origin.wait_until(group[0].at_s)
+            await self._until_whole()
             async with asyncio.TaskGroup() as together:
                 for planned in group:
                     together.create_task(self._one(planned, planned.at_s - group[0].at_s, origin))
             await asyncio.sleep(PAUSE_S)
+
+    async def _until_whole(self) -> None:
+        """Every process says that it is ready; what is not by then is told by the fault that finds it so."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WHOLE_WITHIN_S):
+                await ready(self.suite)
 
     async def _one(self, planned: Planned, after_s: float, origin: Origin) -> None:
         await asyncio.sleep(after_s)
@@ -59,6 +74,13 @@ class Breaking:
     @property
     def poisoned(self) -> bool:
         return any(self.faults[fault.name].kind == POISON for fault in self.broken)
+
+
+async def ready(suite: Suite) -> None:
+    while True:
+        with suppress(SuiteUnreachable):
+            return await suite.check_ready(PROCESSES)
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def since(origin: Origin, moment: datetime) -> float:

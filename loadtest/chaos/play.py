@@ -64,7 +64,7 @@ class Run:
         self.suite = Suite(self.levers.session, self.levers.urls)
         self.generator = Generator(self.levers.session, self.levers.urls["booking"], SCENARIO)
         self.duplicates = Duplicates(self.levers.session, self.levers.urls)
-        self.breaking = Breaking(self.levers, {}, ())
+        self.breaking = Breaking(self.levers, {}, (), self.suite)
 
     async def prepare(self) -> Sequence[Planned]:
         """Draws the schedule. Raises SuiteUnreachable, or NothingToBreak where no fault can be injected here."""
@@ -74,7 +74,7 @@ class Run:
             raise NothingToBreak("no fault of the catalogue can be injected here; `prebook fault list` says why")
         terms = self.terms
         self.plan = drawn(choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, DUPLICATES)
-        self.breaking = Breaking(self.levers, faults, self.plan)
+        self.breaking = Breaking(self.levers, faults, self.plan, self.suite)
         return self.plan
 
     async def play(self) -> Evidence:

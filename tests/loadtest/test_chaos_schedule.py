@@ -76,4 +76,4 @@ def test_exactly_so_many_bookings_are_offered_in_order_and_within_the_time(booki
 
 def test_the_usual_rate_leaves_each_fault_its_turn() -> None:
     assert usual_rate(10_000, 60) == 12.0
-    assert usual_rate(480, 8) == pytest.approx(10.0)
+    assert usual_rate(640, 8) == pytest.approx(10.0)

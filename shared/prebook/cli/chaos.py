@@ -36,7 +36,7 @@ def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, as_json:
     """
     flags = [*(("--rate", str(rate)) if rate else ()), *(("--json",) if as_json else ())]
     arguments = ["chaos", "--bookings", str(bookings), "--faults", str(faults), "--seed", str(seed), *flags]
-    terms = Terms(ports=own_suite.ports(), seed=seed, log_level="warning")
+    terms = Terms(ports=own_suite.ports(), seed=seed, log_level="warning", links=True)
     sys.exit(own_suite.played("breaking the suite", arguments, terms, _told))
 
 
