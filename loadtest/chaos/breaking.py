@@ -23,7 +23,9 @@ DUPLICATES, POISON = "duplicate_everything", "poison"
 
 
 def choices(faults: Sequence[Fault]) -> tuple[Choice, ...]:
-    return tuple(Choice(fault.name, fault.kind, fault.target, fault.kind in ALONE) for fault in faults)
+    return tuple(
+        Choice(fault.name, fault.kind, fault.target, fault.usual_for_s, fault.kind in ALONE) for fault in faults
+    )
 
 
 @dataclass

@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-SHORTEST_S, LONGEST_S = 1.0, 4.0
-"""How long a fault may last: short against the flows' deadlines, so that rides survive it and are not merely failed."""
+SHORTEST, MOST_OF_TURN = 0.6, 0.6
+"""A fault lasts from this part of its usual time up to all of it, and no longer than this part of its turn. That is
+short against the flows' deadlines, so that rides survive it and are not merely failed."""
 EARLIEST = 0.2
 """Of its turn: what a fault waits at least, so that the one before it can be got over."""
 PAIRED = 0.5
@@ -19,6 +20,7 @@ class Choice:
     name: str
     kind: str
     target: str
+    usual_for_s: float = 5.0
     pairs: bool = False
     """It may come while another one is on: what it breaks is one service's alone."""
 
@@ -45,7 +47,7 @@ def drawn(choices: Sequence[Choice], count: int, seed: int, duration_s: float, a
     for position, choice in enumerate(picked):
         before = picked[position - 1] if position else None
         beside = paired(choice, before, plan, rng)
-        plan.append(placed(choice.name, position, turn_s, plan[-1] if beside else None, rng))
+        plan.append(placed(choice, position, turn_s, plan[-1] if beside else None, rng))
     return tuple(plan)
 
 
@@ -75,11 +77,11 @@ def paired(choice: Choice, before: Choice | None, plan: Sequence[Planned], rng: 
     return choice.pairs and before.pairs and choice.target != before.target and rng.random() < PAIRED
 
 
-def placed(name: str, position: int, turn_s: float, beside: Planned | None, rng: random.Random) -> Planned:
-    for_s = round(min(LONGEST_S, max(SHORTEST_S, rng.uniform(0.2, 0.5) * turn_s)), 1)
+def placed(choice: Choice, position: int, turn_s: float, beside: Planned | None, rng: random.Random) -> Planned:
+    for_s = round(min(rng.uniform(SHORTEST, 1.0) * choice.usual_for_s, MOST_OF_TURN * turn_s), 1)
     if beside:
-        return Planned(name, round(beside.at_s + beside.for_s / 2, 1), for_s, beside=True)
-    return Planned(name, round(turn_s * (position + EARLIEST + rng.uniform(0.0, 0.2)), 1), for_s)
+        return Planned(choice.name, round(beside.at_s + beside.for_s / 2, 1), for_s, beside=True)
+    return Planned(choice.name, round(turn_s * (position + EARLIEST + rng.uniform(0.0, 0.2)), 1), for_s)
 
 
 def groups(plan: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
