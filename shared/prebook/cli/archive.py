@@ -1,13 +1,10 @@
 """`prebook archive`: what has been said, and saying it again to chosen receivers."""
 
-import logging
-import sys
 from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 import rich_click as click
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +17,7 @@ from prebook.cli.archive_access import Access, access, unread
 from prebook.cli.archive_replay import carry_out
 from prebook.cli.broker import NoBroker, management
 from prebook.cli.selecting import as_json_option
-from prebook.cli.telling import examples
+from prebook.cli.telling import examples, warnings_only
 from prebook.flows import SERVICES
 from prebook.messaging.channel import Unreachable
 from prebook.patterns import addresses
@@ -45,10 +42,7 @@ REPLAY_EXAMPLES = examples(
 @click.group()
 def archive() -> None:
     """Every event is kept in a stream for some days. Reading takes nothing away."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    warnings_only()
 
 
 @archive.command(epilog=examples("prebook archive status", "prebook archive status --json | jq .types"))

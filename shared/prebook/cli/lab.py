@@ -12,7 +12,8 @@ from rich.table import Table
 from prebook.cli import interruption
 from prebook.cli.lab_ground import described, grounded
 from prebook.cli.lab_order import order
-from prebook.cli.telling import examples, say
+from prebook.cli.lab_poison import poison
+from prebook.cli.telling import examples, say, warnings_only
 from prebook.lab.cells import CELLS, SWITCH
 from prebook.lab.exactly_once import Finding, findings
 
@@ -38,9 +39,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @click.group()
 def lab() -> None:
     """Experiments that crash processes on purpose, on parts of their own; a running suite is not touched."""
+    warnings_only()
 
 
 lab.add_command(order)
+lab.add_command(poison)
 
 
 @lab.command("exactly-once", epilog=EXAMPLES)

@@ -1,6 +1,10 @@
 """Progress and errors: on stderr, so that stdout carries results only."""
 
+import logging
+import sys
+
 import rich_click as click
+import structlog
 
 from prebook.cli.interruption import INTERRUPTED, Interrupted
 from prebook.runtime.stack.trouble import Trouble
@@ -8,6 +12,14 @@ from prebook.runtime.stack.trouble import Trouble
 
 def say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def warnings_only() -> None:
+    """What a service would log, where a command does a service's work: to stderr, and no more than warnings."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def examples(*lines: str) -> str:

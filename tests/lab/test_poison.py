@@ -1,0 +1,120 @@
+"""What is concluded about poison, and the experiment as a user runs it, at a small size."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from prebook.lab.poison_messages import OTHER, POISON, messages
+from prebook.lab.poisons import ATTEMPTS, CONTROLS, FATES, Arm, Fate, Load, Poison, compared, covering, percentile
+from prebook.messaging.codec import Malformed, decode
+
+LOAD = Load(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
+SMALL = ("--json", "--messages", "40", "--rate", "200", "--rounds", "1", "--seed", "3")
+
+
+def arm(poison: Poison, number: int, p99_ms: float, **changes: Any) -> Arm:
+    given: dict[str, Any] = {
+        "handled": LOAD.messages,
+        "doubled": 0,
+        "fates": [FATES[poison]] if poison in FATES else [],
+        "p50_ms": 1.0,
+        "max_ms": p99_ms,
+        "late_ms": 0.1,
+    }
+    return Arm(poison=poison, round=number, p99_ms=p99_ms, **{**given, **changes})
+
+
+def a_round(number: int, poisoned_ms: float, *without_ms: float) -> list[Arm]:
+    return [*(arm(Poison.NONE, number, ms) for ms in without_ms), *(arm(kind, number, poisoned_ms) for kind in FATES)]
+
+
+def test_a_poisoned_run_is_compared_with_those_of_its_own_round() -> None:
+    arms = [
+        *a_round(1, 11.0, 10.0, 10.0, 30.0),
+        *a_round(2, 60.0, 40.0, 50.0, 60.0),
+        *a_round(3, 26.0, 20.0, 20.0, 20.0),
+    ]
+    found = {one.poison: one for one in compared(arms)}
+    failing, none = found[Poison.ALWAYS_FAILING], found[Poison.NONE]
+    assert (failing.ratio.low, failing.ratio.median, failing.ratio.high) == (1.1, 1.2, 1.3)
+    assert failing.within
+    assert (none.ratio.low, none.ratio.median, none.ratio.high) == (0.5, 0.727, 1.0)
+    assert not compared(a_round(1, 13.0, 10.0, 10.0, 10.0))[-1].within
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"handled": LOAD.messages - 1},
+        {"doubled": 1},
+        {"fates": []},
+        {"fates": [Fate("attempts_used_up", ATTEMPTS - 1)]},
+        {"fates": [FATES[Poison.ALWAYS_FAILING]] * 2},
+    ],
+)
+def test_a_count_that_is_not_as_expected_is_noticed(changes: dict[str, Any]) -> None:
+    assert arm(Poison.ALWAYS_FAILING, 1, 1.0).as_expected(LOAD)
+    assert not arm(Poison.ALWAYS_FAILING, 1, 1.0, **changes).as_expected(LOAD)
+
+
+def test_poison_without_anything_parked_would_be_noticed_too() -> None:
+    assert not arm(Poison.NONE, 1, 1.0, fates=[FATES[Poison.MALFORMED]]).as_expected(LOAD)
+
+
+@pytest.mark.parametrize("poison", Poison)
+def test_one_message_in_the_middle_is_what_its_kind_says(poison: Poison) -> None:
+    said = list(messages(LOAD, poison, "run"))
+    measured = [name for name, _ in said if name.startswith(OTHER)]
+    assert len(measured) == len(set(measured)) == LOAD.messages
+    poisoned = [(at, wire) for at, (name, wire) in enumerate(said) if name == POISON]
+    assert len(poisoned) == (poison in FATES)
+    for at, wire in poisoned:
+        assert at == LOAD.warm_up + LOAD.messages // 2
+        assert _cause(wire) == (FATES[poison].cause if poison is not Poison.ALWAYS_FAILING else "")
+
+
+def test_every_round_has_each_kind_once_and_runs_without_in_an_order_of_its_own() -> None:
+    rounds = [LOAD.arms(number) for number in range(1, 6)]
+    assert all(sorted(arms) == sorted([*FATES, *[Poison.NONE] * CONTROLS]) for arms in rounds)
+    assert len({tuple(arms) for arms in rounds}) > 1
+    assert rounds == [LOAD.arms(number) for number in range(1, 6)], "and the seed says which"
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"), [(range(1, 101), 0.99, 99), (range(1, 101), 0.5, 50), ([7], 0.99, 7)]
+)
+def test_a_percentile_is_one_of_the_values(values: Sequence[float], share: float, expected: float) -> None:
+    assert percentile(values, share) == expected
+
+
+def test_five_rounds_cover_the_median_nineteen_times_in_twenty_or_so() -> None:
+    assert covering(5) == 0.9375
+
+
+@pytest.mark.real
+def test_the_experiment_parks_the_poison_and_handles_the_others(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
+    command = [sys.executable, "-m", "prebook.cli", "lab", "poison", *SMALL]
+    ran = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["as_expected"]
+    arms = msgspec.convert(told["arms"], list[Arm])
+    assert len(arms) == CONTROLS + len(FATES)
+    assert {one.poison: one.fates for one in arms} == {**{k: [f] for k, f in FATES.items()}, Poison.NONE: []}
+    assert {(one.handled, one.doubled) for one in arms} == {(40, 0)}
+
+
+def _cause(wire: Any) -> str:
+    try:
+        decode(wire)
+    except Malformed as malformed:
+        return malformed.cause
+    return ""
