@@ -5,13 +5,11 @@ A thousand of them here; PREBOOK_TEST_PARKED=10000 runs it at the size that is p
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -21,13 +19,13 @@ import psutil
 import pytest
 
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses, trace
+from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.broker import Broker, drained
 from tests.integration.control import Control
+from tests.integration.made_up import ended
 from tests.integration.suite import PREBOOK, Suite
-from tests.integration.test_messages import GOOD
 
 pytestmark = pytest.mark.real
 MANY = int(os.environ.get("PREBOOK_TEST_PARKED", "1000"))
@@ -106,24 +104,14 @@ async def _parked_facts(broker: Broker, run: str) -> None:
 
 
 def _fact(booking_id: str, cause: int) -> Wire:
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": f"{booking_id}.booking_ended",
-        "ce-type": "prebook.booking_ended.v1",
-        "ce-source": "/prebook/booking",
-        "ce-subject": booking_id,
-        "ce-time": datetime.now(UTC).isoformat(),
-        "prebook-kind": "fact",
-        "prebook-flow": "booking_ended",
-        "prebook-plan": GOOD["prebook-plan"],
-        "prebook-attempt": "4",
-        "traceparent": trace.started(),
-        "prebook-x-cause": f"cause_{cause}",
-        "prebook-x-error": "TimeoutError: made up",
-        "prebook-x-exchange": addresses.EVENTS,
-        "prebook-x-key": FACT,
-    }
-    return Wire(headers, json.dumps({"booking_id": booking_id, "ending": "expired", "reason": "made up"}).encode())
+    return ended(
+        booking_id,
+        prebook_attempt="4",
+        prebook_x_cause=f"cause_{cause}",
+        prebook_x_error="TimeoutError: made up",
+        prebook_x_exchange=addresses.EVENTS,
+        prebook_x_key=FACT,
+    )
 
 
 async def _listed(operations: httpx.AsyncClient) -> float:

@@ -1,0 +1,27 @@
+"""Facts about bookings that there never were: they take effect at their subscribers and concern nobody else."""
+
+import json
+from datetime import UTC, datetime
+
+from prebook.messaging.codec import Wire
+from prebook.patterns import trace
+from tests.integration.test_messages import GOOD
+
+
+def ended(booking_id: str, **headers: str) -> Wire:
+    """The booking has ended. ``headers`` beside its own, with _ for -."""
+    own = {
+        "ce-specversion": "1.0",
+        "ce-id": f"{booking_id}.booking_ended",
+        "ce-type": "prebook.booking_ended.v1",
+        "ce-source": "/prebook/booking",
+        "ce-subject": booking_id,
+        "ce-time": datetime.now(UTC).isoformat(),
+        "prebook-kind": "fact",
+        "prebook-flow": "booking_ended",
+        "prebook-plan": GOOD["prebook-plan"],
+        "traceparent": trace.started(),
+    }
+    further = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = {"booking_id": booking_id, "ending": "expired", "reason": "made up"}
+    return Wire({**own, **further}, json.dumps(body).encode())
