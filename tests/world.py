@@ -19,7 +19,7 @@ from prebook.coupling.inlets import Doors
 from prebook.coupling.routes import Transports, channels
 from prebook.coupling.waiters import Waiters
 from prebook.fleets.app import SERVICE as FLEETS
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS, SERVICES
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FACT_PARTITIONS, FLOWS, SERVICES
 from prebook.http.app import application
 from prebook.http.doors import doors
 from prebook.matching.app import SERVICE as MATCHING
@@ -70,14 +70,20 @@ def bindings() -> dict[tuple[str, str], set[str]]:
     """What the topology declares, as far as a broker of dictionaries needs it."""
     bound: dict[tuple[str, str], set[str]] = {}
     for flow in CATALOGUE:
-        bound[addresses.REQUESTS, flow.name] = {addresses.request_queue(flow.provider, flow.name)}
-        bound[addresses.EVENTS, addresses.asked(flow.name)] = {addresses.asked_queue(flow.provider, flow.name)}
+        asked, requests = (name(flow.provider, flow.name) for name in (addresses.asked_queue, addresses.request_queue))
+        bound[addresses.REQUESTS, flow.name] = {_first(requests, flow.partitions)}
+        bound[addresses.EVENTS, addresses.asked(flow.name)] = {_first(asked, flow.partitions)}
         bound[addresses.EVENTS, addresses.answered(flow.name)] = {addresses.answer_queue(flow.caller)}
         bound[addresses.REPLIES, flow.caller] = {addresses.reply_queue(flow.caller)}
     for told in ANNOUNCEMENTS:
-        queues = {addresses.fact_queue(name) for name in told.subscribers}
+        queues = {_first(addresses.fact_queue(name), FACT_PARTITIONS.get(name, 0)) for name in told.subscribers}
         bound[addresses.EVENTS, addresses.fact(told.name)] = queues | {"archive"}
     return bound
+
+
+def _first(address: str, partitions: int) -> str:
+    """One partition is as good as several where each queue has one consumer that takes one at a time."""
+    return addresses.partition(address, 0) if partitions else address
 
 
 @dataclass

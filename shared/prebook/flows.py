@@ -70,7 +70,7 @@ ASK_FLEET: Flow[AskFleet, FleetAnswer] = Flow(
     "ask_fleet", "matching", "fleets", AskFleet, (FleetOffered, FleetDeclined), ordered=False
 )
 NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
-    "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,)
+    "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,), partitions=4
 )
 """A ride that is confirmed and then cancelled: the rider must not hear it the other way round."""
 
@@ -99,7 +99,7 @@ OFFER_SETTLED = Announcement("offer_settled", "matching", OfferSettled, frozense
 ANNOUNCEMENTS: tuple[Announcement[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
 ANNOUNCED: dict[type[Message], Announcement[Any]] = {a.body: a for a in ANNOUNCEMENTS}
 
-FACT_PARTITIONS: dict[str, int] = {}
+FACT_PARTITIONS: dict[str, int] = {"booking": 4}
 """By subscriber: who must hear of one conversation in order. A rider's own system is told of each outcome in turn."""
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")

@@ -32,7 +32,7 @@ def intended(service: str) -> set[tuple[str, str]]:
     answers = {(addresses.EVENTS, addresses.answered(f.name)) for f in CATALOGUE if f.provider == service}
     facts = {(addresses.EVENTS, addresses.fact(a.name)) for a in ANNOUNCEMENTS if a.publisher == service}
     aside = {
-        (place, queue.name)
+        (place, queue.address)
         for place in (addresses.PARKING, addresses.delay(0.2), addresses.delay(1.0))
         for queue in SUITE.consumed()
         if queue.name.startswith(f"{service}.")
@@ -56,7 +56,7 @@ def test_operations_may_say_again_what_anybody_may_say_and_give_every_queue_back
     allowed = {(exchange, key) for exchange in EXCHANGES for key in KEYS if may_publish(OPERATIONS, exchange, key)}
     carried = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS}
     said = {(exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in carried}
-    consumed = {q.name for q in SUITE.consumed() if q.consumer in SERVICES}
+    consumed = {q.address for q in SUITE.addresses() if q.consumer in SERVICES}
     assert allowed == said | {(addresses.REDELIVER, queue) for queue in consumed}
     readable = {queue for queue in QUEUES if _matches(HELD[addresses.user(OPERATIONS)].read, queue)}
     assert readable == {addresses.PARKED_QUEUE}

@@ -34,10 +34,10 @@ def test_every_consumed_queue_can_be_parked_limited_and_returned_to() -> None:
         (policy,) = (p for p in SUITE.policies if p.name == queue.name)
         limits = dict(policy.definition)
         assert limits["dead-letter-exchange"] == addresses.PARKING
-        assert limits["dead-letter-routing-key"] == queue.name
+        assert limits["dead-letter-routing-key"] == queue.address
         assert limits["dead-letter-strategy"] == "at-least-once"
         assert limits["overflow"] == "reject-publish"
-        assert any(b.exchange == addresses.REDELIVER and b.key == b.queue == queue.name for b in SUITE.bindings)
+        assert any(b.exchange == addresses.REDELIVER and b.key == b.queue == queue.address for b in SUITE.bindings)
 
 
 def test_the_broker_gives_up_on_a_message_only_after_the_service_has() -> None:
@@ -73,7 +73,7 @@ def test_all_that_is_published_as_an_event_is_archived() -> None:
 
 def test_what_would_lead_to_the_archive_alone_is_unroutable() -> None:
     """Else a question that nobody takes would be confirmed, and nobody would hear of it."""
-    consumed = {q.name for q in SUITE.consumed()}
+    consumed = {q.address for q in SUITE.consumed()}
     lone = replace(SUITE, bindings=frozenset(b for b in SUITE.bindings if b.queue not in consumed))
     kept = {b.key for b in archived(replace(lone, bindings=lone.bindings - _archiving(lone))).bindings}
     assert kept == set()

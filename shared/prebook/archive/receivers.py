@@ -42,9 +42,9 @@ def of_services(names: Collection[str], topology: Topology) -> list[Receiver]:
     Raises NotSubscribed.
     """
     hearing: dict[str, list[Receiver]] = defaultdict(list)
-    for queue in topology.consumed():
-        if keys := _keys(queue.name, topology):
-            hearing[queue.consumer].append(Receiver(queue.name, queue.consumer, keys))
+    for queue in topology.addresses():
+        if keys := _keys(queue.address, topology):
+            hearing[queue.consumer].append(Receiver(queue.address, queue.consumer, keys))
     if deaf := sorted(set(names) - hearing.keys()):
         raise NotSubscribed(f"{', '.join(deaf)} hears no events; those who do: {', '.join(sorted(hearing))}")
     return [receiver for name in sorted(set(names)) for receiver in hearing[name]]

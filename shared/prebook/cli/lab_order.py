@@ -1,5 +1,6 @@
 """`prebook lab order`: what keeping order costs, and what not keeping it comes to."""
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from statistics import median
 
 import msgspec
 import rich_click as click
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -61,6 +63,10 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     Some messages fail the first time, and one consumer is killed on the way. Exit status 1 where message groups or the
     global group had a violation of order, competing consumers had none, or anything was lost or doubled.
     """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     load = Load(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
     report = interruption.run(_experiment(load, count))
     if as_json:

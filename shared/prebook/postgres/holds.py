@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.holds import Place, Standing
+from prebook.postgres.purging import oldest
 from prebook.postgres.wire import from_column, to_column
 from prebook.postgres.work import connected, reachable
 
@@ -35,7 +36,11 @@ DUE = text("""
     WHERE standing = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT :limit""")
 # It ends with the transaction, and that with the session: a process that dies leaves no key locked.
 ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:group || ' ' || :key, 0))")
-PURGE = text("DELETE FROM held WHERE standing = 'parked' AND held_at < now() - make_interval(secs => :keep_s)")
+EXTENT = text("""
+    SELECT group_name, standing, count(*), count(DISTINCT order_key),
+        extract(epoch FROM now() - min(held_at))::float FROM held GROUP BY group_name, standing""")
+# Who does not know the parked message any more could not tell that it is replayed.
+FORGOTTEN = oldest("held", "group_name, message_id", "held_at", "standing = 'parked'")
 
 
 class SqlHolds:
@@ -72,9 +77,9 @@ class SqlHolds:
             async with connected(self._transactions) as connection, connection.begin():
                 yield bool((await connection.execute(ALONE, {"group": group, "key": key})).scalar())
 
-    async def purge(self, keep_s: float) -> None:
-        """Who does not know the parked message any more cannot tell that it is replayed."""
-        await self._run(PURGE, keep_s=keep_s)
+    async def extent(self) -> Sequence[tuple[str, str, int, int, float]]:
+        """(group, standing, messages, keys, seconds since the first of them was put down)."""
+        return [tuple(row) for row in await self._rows(EXTENT)]
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
         with reachable():

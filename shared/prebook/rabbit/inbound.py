@@ -18,10 +18,10 @@ class Inbound:
 
     @property
     def queues(self) -> dict[str, int]:
-        """Queue -> prefetch. All partitions together have what one queue would have."""
+        """Queue -> prefetch. All partitions together have twice what one queue would have: replicas share them."""
         if not self.partitions:
             return {self.address: self.prefetch}
-        each = -(-self.prefetch // self.partitions)
+        each = min(self.prefetch, -(-2 * self.prefetch // self.partitions))
         return {addresses.partition(self.address, number): each for number in range(self.partitions)}
 
     @property

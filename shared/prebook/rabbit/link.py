@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import cycle
 
 import aio_pika
 import structlog
@@ -29,12 +31,9 @@ class Link:
     """
 
     def __init__(self, url: str, name: str, opened: Opened, *, healthy: Healthy = lambda: True) -> None:
-        self._url, self._name, self._opened, self._healthy = (
-            str(URL(url) % {"heartbeat": HEARTBEAT_S}),
-            name,
-            opened,
-            healthy,
-        )
+        """``url`` may be several after commas, of the nodes of one broker: each connection is to the next of them."""
+        self._urls = cycle(shuffled(url))
+        self._name, self._opened, self._healthy = name, opened, healthy
         self.up = asyncio.Event()
 
     async def run(self) -> None:
@@ -48,7 +47,7 @@ class Link:
     async def _once(self) -> None:
         lost = asyncio.Event()
         connection = await aio_pika.connect(
-            self._url, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": self._name}
+            next(self._urls), timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": self._name}
         )
         try:
             connection.close_callbacks.add(lambda *_: lost.set())
@@ -70,6 +69,12 @@ class Link:
                     await lost.wait()
             except TimeoutError:
                 continue
+
+
+def shuffled(url: str) -> list[str]:
+    """The nodes, in any order, so that not everybody begins with the same one."""
+    nodes = re.split(r",\s*(?=amqps?://)", url.strip())
+    return [str(URL(node) % {"heartbeat": HEARTBEAT_S}) for node in random.sample(nodes, len(nodes))]
 
 
 async def _closed(connection: AbstractConnection) -> None:

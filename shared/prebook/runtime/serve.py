@@ -36,6 +36,7 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.gauges import Gauges
+from prebook.runtime.in_order import InOrder
 from prebook.runtime.loops import every, for_ever
 from prebook.runtime.retention import common
 from prebook.runtime.service import Beside, Outside, Running, Service
@@ -70,6 +71,8 @@ class Process(Generic[W]):
         way_in = Doors(endpoint, waiters)
         self.relay = Relay(self.outbox, way_in.send, watch)
         self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
+        self.in_order = InOrder(name, self.engine, way_in.message, self.publisher, policies)
+        order = self.in_order.ordering(watch)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
             name,
@@ -78,8 +81,11 @@ class Process(Generic[W]):
             publisher=self.publisher,
             policies=policies,
             watch=watch,
+            order=order,
         )
-        self.purging = Purging(self.engine, (*common(settings.outbox_dedup_s), *service.purges))
+        self.grouping = self.in_order.loops(order, self.consumer, owner)
+        forgets = (*common(settings.outbox_dedup_s), *self.in_order.purges, *service.purges)
+        self.purging = Purging(self.engine, forgets)
         self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates)
         running = Running(endpoint, begin, settings, policies)
         own = service.api(running) if service.api else []
@@ -107,6 +113,7 @@ class Process(Generic[W]):
         return lacks
 
     async def _scraped(self) -> None:
+        await self.in_order.read(self.metrics)
         for read in (self.gauges.read, *self.beside.gauges):
             await read()
 
@@ -120,8 +127,9 @@ class Process(Generic[W]):
             "release": lambda: every(RELEASE_EVERY_S, self.outbox.release),
             "deadlines": self.deadlines.run,
             "poller": self.poller.run,
-            "purge": lambda: every(PURGE_EVERY_S, self._purge),
+            "purge": lambda: every(PURGE_EVERY_S, self.purging.turn),
             "lag": self._watch_loop,
+            **self.grouping,
             **self.beside.loops,
         }
         tasks = {name: asyncio.create_task(for_ever(name, run)) for name, run in loops.items()}
@@ -134,7 +142,7 @@ class Process(Generic[W]):
         """Take nothing more in, finish, hand over what was staged, then let go of broker and database."""
         await self.consumer.stop()
         for names in (
-            (*self.beside.loops, "deadlines", "poller", "consumer"),
+            (*self.beside.loops, "deadlines", "poller", *self.grouping, "consumer"),
             ("relay", "release", "wakeup", "purge", "lag"),
             ("publisher",),
         ):
@@ -142,9 +150,6 @@ class Process(Generic[W]):
         await self.http.close()
         await self.engine.dispose()
         log.info("stopped")
-
-    async def _purge(self) -> None:
-        await self.purging.turn()
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

@@ -47,6 +47,12 @@ class Metrics:
         self.gate_held = Gauge(
             "prebook_gate_held", "Messages in hand that wait for that to end", ("queue",), registry=registry
         )
+        held = ("group", "standing")
+        self.held_messages = Gauge(
+            "prebook_held_messages", "Messages put down to keep the order of their keys", held, registry=registry
+        )
+        self.held_keys = Gauge("prebook_held_keys", "Keys that they belong to", held, registry=registry)
+        self.held_oldest_s = Gauge("prebook_held_oldest_seconds", "Age of the oldest of them", held, registry=registry)
         self.pool_timeouts = Counter(
             "prebook_pool_timeouts", "Waits for a database connection that were in vain", registry=registry
         )

@@ -7,7 +7,7 @@ import msgspec
 
 from prebook.contracts.message import Message
 from prebook.flows import ANNOUNCEMENTS, FLOWS, SERVICES
-from prebook.messaging.codec import BODIES, type_of
+from prebook.messaging.codec import BODIES, SLOT, type_of
 from prebook.patterns import addresses
 from prebook.topology.headers import HEADERS
 from prebook.topology.values import Binding, Grant, Queue, Topology
@@ -22,7 +22,7 @@ CARRIERS = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
 def document(topology: Topology) -> Json:
     """Channels are routing keys to send to and queues to receive from; operations are each service's."""
     sent = sorted(g for g in topology.grants if g.exchange in CARRIERS and g.service in SERVICES)
-    taken = [queue for queue in topology.consumed() if queue.consumer in SERVICES]
+    taken = [queue for queue in topology.addresses() if queue.consumer in SERVICES]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -70,17 +70,27 @@ def _key_channel(exchange: str, key: str) -> Json:
 
 
 def _queue_channel(queue: Queue, topology: Topology) -> Json:
-    bound = {"name": queue.name, "durable": True, "exclusive": False, "autoDelete": False, "vhost": addresses.VHOST}
+    common = {"durable": True, "exclusive": False, "autoDelete": False, "vhost": addresses.VHOST}
+    name = f"{queue.group}.{{partition}}" if queue.group else queue.name
     return {
-        "address": queue.name,
+        "address": name,
+        **_partitioned(topology.partitions(queue.group)),
         "description": f"Queue of {queue.consumer}, bounded; what fails too often is parked.",
         "messages": _messages(_arriving(queue, topology.bindings)),
-        "bindings": {"amqp": {"is": "queue", "queue": bound, "bindingVersion": "0.3.0"}},
+        "bindings": {"amqp": {"is": "queue", "queue": {"name": name, **common}, "bindingVersion": "0.3.0"}},
     }
 
 
+def _partitioned(partitions: int) -> Json:
+    """Of a message group; each partition has one active consumer."""
+    if not partitions:
+        return {}
+    described = f"By {SLOT}, modulo {partitions}. One consumer at a time takes from a partition."
+    return {"parameters": {"partition": {"enum": [str(n) for n in range(partitions)], "description": described}}}
+
+
 def _arriving(queue: Queue, bindings: Iterable[Binding]) -> list[type[Message]]:
-    keys = {(bound.exchange, bound.key) for bound in bindings if bound.queue == queue.name}
+    keys = {(bound.exchange, bound.key) for bound in bindings if bound.queue == queue.address}
     return sorted({body for exchange, key in keys for body in bodies(exchange, key)}, key=type_of)
 
 
@@ -109,7 +119,7 @@ def _receive(queue: Queue) -> tuple[str, Json]:
     return f"{queue.consumer}.takes.{_taking(queue)}", {
         "action": "receive",
         "channel": _ref("channels", _taking(queue)),
-        "summary": f"{queue.consumer} takes from {queue.name}, acknowledged after its transaction",
+        "summary": f"{queue.consumer} takes from {queue.address}, acknowledged after its transaction",
         "tags": [{"name": queue.consumer}],
         "bindings": {"amqp": {"ack": True, "bindingVersion": "0.3.0"}},
     }
@@ -144,7 +154,7 @@ def _sending(exchange: str, key: str) -> str:
 
 
 def _taking(queue: Queue) -> str:
-    return f"queue.{queue.name}"
+    return f"queue.{queue.address}"
 
 
 def _ref(*path: str) -> Json:

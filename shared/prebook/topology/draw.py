@@ -110,9 +110,15 @@ def _edges(lane: Lane, row: Row) -> list[tuple[float, float]]:
 
 def _stop(name: str, topology: Topology, left: float, y: float, height: float) -> str:
     """``y`` is the level of the first row that it stands in."""
-    is_queue = any(queue.name == name for queue in topology.queues)
+    is_queue = any(queue.address == name for queue in topology.queues)
     draw = svg.queue if is_queue else svg.exchange
-    return draw(left, y - STOP_H / 2, STOP_W, height, name)
+    return draw(left, y - STOP_H / 2, STOP_W, height, _named(name, topology))
+
+
+def _named(name: str, topology: Topology) -> str:
+    """A message group is drawn as the queue that its consumer sees, with the number of its partitions."""
+    partitions = topology.partitions(name)
+    return f"{name} ({partitions})" if partitions else name
 
 
 def _service(name: str, left: float, top: float, rows: int) -> Iterable[str]:
@@ -143,9 +149,9 @@ def _read_out(topology: Topology) -> str:
 
 
 def _shape(name: str, topology: Topology) -> str:
-    queues = {queue.name for queue in topology.queues}
+    queues = {queue.address for queue in topology.queues}
     exchanges = {exchange.name for exchange in topology.exchanges}
-    text = escape(name)
+    text = escape(_named(name, topology))
     if name in queues:
         return f'{_id(name)}[("{text}")]'
     return f'{_id(name)}{{{{"{text}"}}}}' if name in exchanges else f'{_id(name)}["{text}"]'

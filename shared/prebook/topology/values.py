@@ -132,4 +132,4 @@ class Topology:
 
     def partitions(self, group: str) -> int:
         """0 where there is no such group."""
-        return sum(queue.group == group for queue in self.queues)
+        return sum(bool(group) and queue.group == group for queue in self.queues)
