@@ -25,7 +25,8 @@ async def memory_alarm(_: Fault, for_s: float, levers: Levers) -> str:
         await levers.control().order("/parts/broker/alarm", {"for_s": for_s})
         await _seen(levers)
         async with asyncio.timeout(for_s + LIFTED_WITHIN_S):
-            blocked_s = await _confirmed(channel, queue.name)
+            # The first publish tells the broker whom to block, and still comes through.
+            blocked_s = max([await _confirmed(channel, queue.name) for _ in range(2)])
     if blocked_s < for_s / 2:
         raise NoEffect(f"the alarm was listed, but a message was confirmed within {blocked_s * 1e3:.0f} ms")
     return f"memory alarm listed; a confirm took {blocked_s:.2f} s, before it {usual_s * 1e3:.0f} ms"
