@@ -35,7 +35,7 @@ from prebook.rabbit.inbound import queues_of
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.environment import BadSettings
-from prebook.runtime.gauges import Gauges
+from prebook.runtime.gauges import Gauges, circuits
 from prebook.runtime.in_order import InOrder
 from prebook.runtime.loops import every, for_ever
 from prebook.runtime.retention import common
@@ -58,7 +58,7 @@ class Process(Generic[W]):
         self.service, self.settings, self.metrics = service, settings, Metrics()
         watch, waiters = Telemetry(self.metrics), Waiters()
         self.engine = engine_for(name, settings.database_url)
-        self.http = HttpCaller(settings.urls)
+        self.http = HttpCaller(settings.urls, calling=lambda to: self.metrics.http_calls.labels(to).inc())
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
         begin = units_of_work(self.engine, service.work)
@@ -86,7 +86,7 @@ class Process(Generic[W]):
         self.grouping = self.in_order.loops(order, self.consumer, owner)
         forgets = (*common(settings.outbox_dedup_s), *self.in_order.purges, *service.purges)
         self.purging = Purging(self.engine, forgets)
-        self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates)
+        self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates, circuits(name, routes))
         running = Running(endpoint, begin, settings, policies)
         own = service.api(running) if service.api else []
         self.beside = service.beside(running, Outside(self.publisher, self.http)) if service.beside else Beside()

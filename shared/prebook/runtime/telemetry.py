@@ -53,6 +53,12 @@ class Metrics:
         )
         self.held_keys = Gauge("prebook_held_keys", "Keys that they belong to", held, registry=registry)
         self.held_oldest_s = Gauge("prebook_held_oldest_seconds", "Age of the oldest of them", held, registry=registry)
+        self.http_calls = Counter(
+            "prebook_http_calls", "Requests that left for another service, tries included", ("to",), registry=registry
+        )
+        self.circuit_open = Gauge(
+            "prebook_circuit_open", "1 while a service is not to be called", ("to",), registry=registry
+        )
         self.pool_timeouts = Counter(
             "prebook_pool_timeouts", "Waits for a database connection that were in vain", registry=registry
         )
