@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from prebook.coupling.sync_api import MOST_TRIES, SyncApi
 from prebook.coupling.waiters import Waiters
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
+from tests.conditions import becomes
 from tests.messaging.examples import NOW, request
 from tests.world import policies
 
@@ -93,6 +95,28 @@ async def test_the_circuit_opens_and_says_when_to_come_back() -> None:
     assert http.calls == calls
     assert 0 < (sync.retry_after_s("notification") or 0) <= 1.0
     assert sync.retry_after_s("pricing") is None
+
+
+async def test_a_provider_that_hangs_opens_the_circuit_before_the_first_caller_has_lost_patience() -> None:
+    sync = channel(Scripted(60.0), timeout_s=0.4)
+    calls = [asyncio.create_task(sync.send(request())) for _ in range(5)]
+    await becomes(lambda: sync.retry_after_s("notification") is not None, within_s=0.39)
+    assert not any(call.done() for call in calls)
+
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(failure, Unreachable) for failure in failures)
+
+
+async def test_a_slow_answer_is_an_answer() -> None:
+    class Slow(Scripted):
+        async def request(self, *args: Any, **kwargs: Any) -> Response:
+            await asyncio.sleep(0.17)
+            return good()
+
+    sync = channel(Slow(good()), timeout_s=0.2)
+    for _ in range(6):
+        assert await sync.send(request()) == ANSWER
+    assert sync.retry_after_s("notification") is None
 
 
 async def test_a_good_probe_closes_the_circuit() -> None:

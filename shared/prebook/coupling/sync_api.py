@@ -19,6 +19,9 @@ from prebook.patterns.retry import exponential
 
 MOST_TRIES = 3
 OK, TOO_MANY, SERVER_ERRORS = 200, 429, 500
+SLOW_S, SLOW_SHARE = 1.5, 0.75
+"""A call that takes so long, or this share of its time, is a failure to the circuit before it is one to its caller: it
+opens within two seconds, and a provider that hangs gets no further calls while the first still wait for it."""
 
 
 class SyncApi:
@@ -68,17 +71,25 @@ class SyncApi:
         if wait:
             raise Unreachable(f"the circuit to {provider} is open", reason="circuit_open", retry_after_s=wait)
         self._breakers[provider] = self._breakers[provider].tried(self._clock())
-        wire = encode(request)
+        wire, loop = encode(request), asyncio.get_running_loop()
+        slow_after_s = min(SLOW_S, SLOW_SHARE * timeout_s)
+        slow, began = loop.call_later(slow_after_s, self._failed, provider), loop.time()
         try:
             response = await self._http.request(
                 "POST", provider, f"/flows/{request.flow}", headers=wire.headers, body=wire.body, timeout_s=timeout_s
             )
             answer = _answer(provider, response)
         except Unreachable:
-            self._breakers[provider] = self._breakers[provider].failed(self._clock())
+            if loop.time() - began < slow_after_s:
+                self._failed(provider)
             raise
+        finally:
+            slow.cancel()
         self._breakers[provider] = self._breakers[provider].succeeded()
         return answer
+
+    def _failed(self, provider: str) -> None:
+        self._breakers[provider] = self._breakers[provider].failed(self._clock())
 
 
 def _answer(provider: str, response: Response) -> Envelope:

@@ -1,7 +1,7 @@
 """The one HTTP client factory, and the port that the couplings call through."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -26,8 +26,9 @@ def client(base_url: str = "") -> httpx.AsyncClient:
 class HttpCaller:
     """Calls services by name. Implements coupling.ports.Http."""
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
-        self._urls = urls
+    def __init__(self, urls: Mapping[str, str], *, calling: Callable[[str], None] = lambda _: None) -> None:
+        """``calling`` is told the service, right before each request leaves for it."""
+        self._urls, self._calling = urls, calling
         self._client = client()
 
     async def request(
@@ -35,6 +36,7 @@ class HttpCaller:
     ) -> Response:
         """httpx times each read, not the whole: the total is bounded here."""
         try:
+            self._calling(service)
             async with asyncio.timeout(timeout_s):
                 response = await self._client.request(
                     method, self._urls[service] + path, headers={**JSON, **headers}, content=body
