@@ -57,6 +57,11 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert settings.callback_secrets == ("from a file",)
 
 
+def test_a_broker_may_have_several_addresses() -> None:
+    nodes = "amqp://u:p@127.0.0.1:5672/v,amqp://u:p@127.0.0.1:5673/v"
+    assert load({**GOOD, "PREBOOK_AMQP_URL": nodes})[0].amqp_url == nodes
+
+
 def test_settings_do_not_show_their_secrets() -> None:
     assert "pw" not in repr(load(GOOD)[0])
 

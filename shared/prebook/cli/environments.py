@@ -15,6 +15,7 @@ from prebook.patterns.addresses import ARCHIVIST, VHOST, user
 from prebook.runtime import places
 from prebook.runtime.stack.parts import Parts
 from prebook.runtime.stack.ports import LOOPBACK
+from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.supervisor.link import Address, Link
 from prebook.runtime.supervisor.spec import ProcessSpec
 from prebook.topology.access import ACCOUNTS
@@ -26,6 +27,7 @@ SUPERVISORS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
 
 USUAL_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
 """Of parts that somebody else runs."""
+NODES = ("1", "3")
 LINKS_WANTED = frozenset({"1", "true", "yes", "on"})
 Ways = Mapping[str, Link]
 NO_WAYS: Ways = {}
@@ -34,6 +36,14 @@ NO_WAYS: Ways = {}
 def drawn() -> dict[str, str]:
     """A password for each service and for who reads the archive, for this run only."""
     return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
+
+
+def nodes_wanted(env: Mapping[str, str]) -> int:
+    """PREBOOK_BROKER_NODES. Raises Trouble."""
+    given = env.get("PREBOOK_BROKER_NODES") or "1"
+    if given not in NODES:
+        raise Trouble(f"PREBOOK_BROKER_NODES is {given!r}", f"set it to {' or '.join(NODES)}, or leave it out")
+    return int(given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,7 @@ class Terms:
     log_level: str = "info"
     links: bool = field(default_factory=lambda: os.environ.get("PREBOOK_LINKS", "") in LINKS_WANTED)
     """Between the services and what they use stand links that the control API can spoil."""
+    broker_nodes: int = field(default_factory=lambda: nodes_wanted(os.environ))
     passwords: Mapping[str, str] = field(default_factory=drawn, repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -63,7 +74,7 @@ def targets(terms: Terms, parts: Parts) -> dict[str, Sequence[Address]]:
     """Where each link leads, by its name; none unless the terms want them."""
     found: dict[str, Sequence[Address]] = {}
     for service in PROCESSES if terms.links else ():
-        found[f"{service}-broker"] = [_address(parts.broker.amqp_url)]
+        found[f"{service}-broker"] = [_address(url) for url in parts.broker.amqp_urls]
         found[f"{service}-database"] = [_address(parts.database.url)]
         found[f"http-{service}"] = [_address(terms.urls[service])]
     return found
@@ -111,7 +122,7 @@ def archive_url(terms: Terms, parts: Parts) -> str:
 def _environment(service: str, terms: Terms, parts: Parts, ways: Ways) -> dict[str, str]:
     role, password = f"prebook_{service}", terms.passwords[service]
     database = _through(parts.database.url, ways.get(f"{service}-database"))
-    broker = _through(parts.broker.amqp_url, ways.get(f"{service}-broker"))
+    nodes = [_through(url, ways.get(f"{service}-broker"), n) for n, url in enumerate(parts.broker.amqp_urls)]
     rest = {k: v for k, v in os.environ.items() if k not in _names((*OURS_ALONE, *SUPERVISORS))}
     return {
         "PREBOOK_COUPLINGS": str(places.couplings_toml()),
@@ -122,7 +133,7 @@ def _environment(service: str, terms: Terms, parts: Parts, ways: Ways) -> dict[s
         "PREBOOK_HTTP_HOST": LOOPBACK,
         "PREBOOK_HTTP_PORT": str(urlsplit(terms.urls[service]).port),
         "PREBOOK_DATABASE_URL": _as(database, role, password),
-        "PREBOOK_AMQP_URL": _as(broker, user(service), password, path=f"/{VHOST}"),
+        "PREBOOK_AMQP_URL": ",".join(_as(node, user(service), password, path=f"/{VHOST}") for node in nodes),
         "PREBOOK_CALLBACK_SECRETS": terms.callback_secret,
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(terms.allow_plan_override).lower(),
     }
@@ -144,11 +155,11 @@ def _address(url: str) -> Address:
     return parts.hostname or LOOPBACK, parts.port or USUAL_PORTS[parts.scheme]
 
 
-def _through(url: str, link: Link | None) -> str:
-    """The same server, by way of the link."""
+def _through(url: str, link: Link | None, number: int = 0) -> str:
+    """The same server, by way of the link; ``number`` of the targets that the link has."""
     if link is None:
         return url
-    parts, (host, port) = urlsplit(url), link.addresses[0]
+    parts, (host, port) = urlsplit(url), link.addresses[number]
     credentials, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}{host}:{port}"))
 

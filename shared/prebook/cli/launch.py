@@ -53,7 +53,7 @@ async def launched(home: Path, terms: Terms, say: Say) -> AsyncIterator[Suite]:
     """Every service is ready. Raises Trouble; leaves no process and no stack.json behind."""
     logs = home / "logs"
     with claimed(home):
-        async with started(say) as parts, kept(parts) as ours:
+        async with started(say, broker_nodes=terms.broker_nodes) as parts, kept(parts) as ours:
             await set_up(_access(parts, terms), logs, say)
             async with opened(targets(terms, parts)) as ways:
                 supervisor = Supervisor(specs(terms, parts, logs, ways))

@@ -6,7 +6,7 @@ import msgspec
 import rich_click as click
 
 from prebook.cli import interruption
-from prebook.cli.environments import Terms
+from prebook.cli.environments import NODES, Terms
 from prebook.cli.interruption import Interrupted
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
@@ -20,7 +20,7 @@ EXAMPLES = examples(
     "prebook up",
     "prebook up --port-base 9100 --no-override",
     "PREBOOK_STACK=docker prebook up",
-    "prebook up --links",
+    "prebook up --broker-nodes 3 --links",
 )
 
 
@@ -34,6 +34,14 @@ EXAMPLES = examples(
     help="booking listens here, the other services and the control API on the next ports.",
 )
 @click.option(
+    "--broker-nodes",
+    type=click.Choice(NODES),
+    default=NODES[0],
+    show_default=True,
+    envvar="PREBOOK_BROKER_NODES",
+    help="How many nodes the broker has; 3 make a cluster, whose queues survive the end of any one of them.",
+)
+@click.option(
     "--links",
     is_flag=True,
     envvar="PREBOOK_LINKS",
@@ -44,7 +52,9 @@ EXAMPLES = examples(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Where everything is, as one JSON line on stdout.")
-def up(*, no_override: bool, port_base: int, links: bool, seed: int, log_level: str, as_json: bool) -> None:
+def up(
+    *, no_override: bool, port_base: int, broker_nodes: str, links: bool, seed: int, log_level: str, as_json: bool
+) -> None:
     """Start broker, database and services, and stay until Ctrl-C.
 
     The data lives as long as this command does. For data that stays, give parts of your own: PREBOOK_STACK=external
@@ -52,7 +62,14 @@ def up(*, no_override: bool, port_base: int, links: bool, seed: int, log_level: 
     """
     wanted = range(port_base, port_base + len(PROCESSES) + 1)
     ports = claim(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
-    terms = Terms(ports=ports, allow_plan_override=not no_override, seed=seed, log_level=log_level, links=links)
+    terms = Terms(
+        ports=ports,
+        allow_plan_override=not no_override,
+        seed=seed,
+        log_level=log_level,
+        links=links,
+        broker_nodes=int(broker_nodes),
+    )
     with contextlib.suppress(Interrupted):
         interruption.run(_stay(terms, as_json=as_json))
 

@@ -21,7 +21,10 @@ DatabaseUrl = Annotated[
         pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://role:password@host:port/database"
     ),
 ]
-AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", description="amqp://user:password@host:port/vhost")]
+AmqpUrl = Annotated[
+    str,
+    msgspec.Meta(pattern="^amqps?://", description="amqp://user:password@host:port/vhost; several nodes' after commas"),
+]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:port")]
 
 

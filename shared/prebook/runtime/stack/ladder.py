@@ -25,6 +25,11 @@ NO_BROKER = (
     "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL"
 )
 
+ONE_NODE = (
+    "install RabbitMQ and set PREBOOK_STACK=local, or leave out --broker-nodes and PREBOOK_BROKER_NODES; a broker of "
+    "somebody else's may have as many nodes as it likes"
+)
+
 
 class Mode(StrEnum):
     """Values of PREBOOK_STACK."""
@@ -37,11 +42,12 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Ground:
-    """Where to look, where to put data, whom to tell."""
+    """Where to look, where to put data, whom to tell, and how many nodes the broker is to have."""
 
     data: Path
     say: Say
     env: Env
+    broker_nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,12 @@ def mode(env: Env = os.environ) -> Mode:
         raise Trouble(f"PREBOOK_STACK is {given!r}", f"set it to one of {', '.join(Mode)}, or leave it out") from None
 
 
-async def broker_rung(wanted: Mode, env: Env) -> Rung[BrokerPart]:
-    """Raises Trouble where no rung carries."""
-    return await _first(BROKERS[wanted], env, NO_BROKERS[wanted])
+async def broker_rung(wanted: Mode, env: Env, nodes: int = 1) -> Rung[BrokerPart]:
+    """Raises Trouble where no rung carries, or not so many nodes."""
+    rung = await _first(BROKERS[wanted], env, NO_BROKERS[wanted])
+    if nodes > 1 and rung.mode != Mode.LOCAL:
+        raise Trouble(f"a broker of {nodes} nodes is run from an installed rabbitmq-server only", ONE_NODE)
+    return rung
 
 
 async def database_rung(wanted: Mode, env: Env) -> Rung[DatabasePart]:
@@ -105,7 +114,7 @@ def _node(ground: Ground) -> BrokerPart:
     found = rabbitmq_found.installation(ground.env)
     if found is None:
         raise Trouble("rabbitmq-server is not on this machine, or Erlang (erl, epmd) is not beside it", NO_BROKER)
-    return PrivateBroker(found, ground.data, ground.say)
+    return PrivateBroker(found, ground.data, ground.say, ground.broker_nodes)
 
 
 async def _always(_: Env) -> bool:

@@ -13,7 +13,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Broker:
-    """URLs and credentials of an administrator. ``pid`` is None where the process is not ours to look at."""
+    """URLs and credentials of an administrator. ``pid`` is None where the process is not ours to look at.
+
+    Of several nodes, ``amqp_url``, ``management_url`` and ``pid`` are the first one's.
+    """
 
     name: str
     version: str
@@ -22,6 +25,12 @@ class Broker:
     user: str
     password: str
     pid: int | None = None
+    further_amqp_urls: Sequence[str] = ()
+
+    @property
+    def amqp_urls(self) -> Sequence[str]:
+        """One for each node."""
+        return (self.amqp_url, *self.further_amqp_urls)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

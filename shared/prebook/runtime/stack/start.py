@@ -12,12 +12,12 @@ from prebook.runtime.stack.waiting import to_the_end
 
 
 @asynccontextmanager
-async def parts(say: Say, env: Mapping[str, str] = os.environ) -> AsyncIterator[Parts]:
+async def parts(say: Say, env: Mapping[str, str] = os.environ, *, broker_nodes: int = 1) -> AsyncIterator[Parts]:
     """Broker and database as PREBOOK_STACK wants them, ready. Raises Trouble; leaves nothing behind."""
     wanted = mode(env)
-    broker_by, database_by = await broker_rung(wanted, env), await database_rung(wanted, env)
+    broker_by, database_by = await broker_rung(wanted, env, broker_nodes), await database_rung(wanted, env)
     with data_dir() as data:
-        ground = Ground(data, say, env)
+        ground = Ground(data, say, env, broker_nodes)
         broker, database = broker_by.part(ground), database_by.part(ground)
         try:
             ready = await _started(broker, database)

@@ -1,0 +1,47 @@
+"""Which node of the broker a link connects to."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from prebook.rabbit.link import Link, shuffled
+from tests.conditions import becomes
+
+NODES = 3
+
+
+async def test_each_connection_is_to_the_next_node() -> None:
+    """None of them is a broker: they hang up."""
+    called: list[int] = []
+
+    async def hang_up(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.append(number)
+        writer.close()
+
+    async with AsyncExitStack() as stack:
+        servers = []
+        for number in range(NODES):
+            server = await asyncio.start_server(partial(hang_up, number), "127.0.0.1", 0)
+            servers.append(await stack.enter_async_context(server))
+        ports = [server.sockets[0].getsockname()[1] for server in servers]
+        link = Link(",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never)
+        running = asyncio.create_task(link.run())
+        await becomes(lambda: len(called) >= 2 * NODES, 20)
+        running.cancel()
+        await asyncio.wait([running])
+    assert sorted(called[:NODES]) == list(range(NODES)), "each before any of them again"
+    assert called[NODES : 2 * NODES] == called[:NODES]
+    assert not link.up.is_set()
+
+
+async def _never(_: AbstractConnection) -> Sequence[AbstractChannel]:
+    raise AssertionError("no connection comes about")
+
+
+def test_a_comma_in_a_password_separates_nothing() -> None:
+    (only,) = shuffled("amqp://u:p,w@127.0.0.1:5672/v")
+    assert only.startswith("amqp://u:p,w@127.0.0.1:5672/v")
+    assert "heartbeat=10" in only
