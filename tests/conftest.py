@@ -23,7 +23,7 @@ def _stack() -> AbstractContextManager[Mapping[str, str]]:
     return containers.started() if wanted == "containers" else nullcontext({})
 
 
-ROUNDS = ("test_faults.py", "test_logs.py")
+ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
 """After all others, in this order: what breaks the suite, and what looks at all that it has written."""
 
 

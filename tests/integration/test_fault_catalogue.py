@@ -1,0 +1,98 @@
+"""One fault of each kind, while rides arrive: it takes effect, it is undone, and nothing is lost or doubled."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+import pytest
+
+from loadtest.faults import CATALOGUE, Levers, inject, levers, survey
+from prebook.cli.environments import loadtest
+from prebook.contracts.plan import Coupling, Plan
+from tests.conditions import eventually
+from tests.integration.books import Books
+from tests.integration.faults import offered
+from tests.integration.riders import ACCEPTED, Riders, pure
+from tests.integration.suite import POLICIES, Suite
+
+pytestmark = pytest.mark.real
+ATTEMPTS = POLICIES["notify_rider"].max_attempts
+PLANS = [pure(coupling) for coupling in Coupling]
+PATIENT = [pure(coupling) for coupling in Coupling if coupling is not Coupling.SYNC_API]
+SHORTLY: Mapping[str, float] = {
+    "kill_matching": 0.2,
+    "pause_pricing": 1.0,
+    "brownout_booking": 1.0,
+    "clock_skew_booking": 0.2,
+    "connections_cut": 0.5,
+    "queue_full": 1.0,
+    "memory_alarm": 1.0,
+    "duplicate_everything": 1.0,
+    "broker_kill": 0.1,
+    "database_restart": 0.1,
+    "database_kill": 0.1,
+}
+"""Name -> seconds. Every kind that needs neither links nor a cluster; poison is below."""
+
+
+@pytest.fixture
+async def reached(suite: Suite) -> AsyncIterator[Levers]:
+    async with aiohttp.ClientSession() as session:
+        yield levers(session, loadtest(suite.where))
+
+
+@pytest.mark.parametrize("name", SHORTLY)
+async def test_it_takes_effect_and_every_ride_is_settled(
+    name: str, suite: Suite, riders: Riders, reached: Levers
+) -> None:
+    why_not = {each.fault.name: each.why_not for each in await survey(reached)}[name]
+    if why_not:
+        pytest.skip(why_not)
+    async with offered(riders, PATIENT, again=True) as during:
+        window = await inject(CATALOGUE[name], SHORTLY[name], reached)
+    assert window.took_effect, window.evidence
+    days = len(CATALOGUE) + list(SHORTLY).index(name)
+    after = [await _accepted(riders, plan, datetime.now(UTC) + timedelta(days=days)) for plan in PLANS]
+    # Connected only now: a database that was ended takes everybody's connections along.
+    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    try:
+        states = await Books(connection).add_up([*during.ids, *after], late=True)
+    finally:
+        await connection.close()
+    assert {states[booking_id] for booking_id in after} == {"confirmed"}
+
+
+async def _accepted(riders: Riders, plan: Plan, pickup_at: datetime) -> str:
+    """The id, as soon as a ride is taken again; on a day of its own there are drivers for it."""
+    found: list[str] = []
+    key = uuid4().hex
+
+    async def taken() -> bool:
+        response = await riders.post(plan, key=key, pickup_at=pickup_at.isoformat())
+        found.extend([response.json()["id"]] if response.status_code in ACCEPTED else [])
+        return bool(found)
+
+    await eventually(taken, 20)
+    return found[0]
+
+
+async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(suite: Suite, reached: Levers) -> None:
+    before = await _parked(suite, reached)
+    window = await inject(CATALOGUE["poison"], 0.1, reached)
+    assert window.took_effect, window.evidence
+    assert "bad_json after 1 attempts" in window.evidence
+    assert f"attempts_used_up after {ATTEMPTS} attempts" in window.evidence
+    assert await _parked(suite, reached) == before
+
+
+async def _parked(suite: Suite, reached: Levers) -> object:
+    async with reached.session.get(f"{suite.where.urls['operations']}/v1/parked") as answer:
+        return await answer.json()
+
+
+def test_by_hand_a_fault_is_injected_and_proven(suite: Suite) -> None:
+    done = suite.prebook("fault", "inject", "kill_notification", "--for", "0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert '"took_effect":true' in done.stdout
