@@ -9,6 +9,8 @@ import pytest
 from prebook.booking.prebooking import LEASE
 from prebook.contracts.booking import State
 from prebook.contracts.pricing import FareRefused
+from prebook.messaging.channel import Unreachable
+from tests.booking.memory import MemoryBooking
 from tests.booking.rides import Suite, body, book, held, inline, keyed, queued
 
 
@@ -193,3 +195,22 @@ async def test_a_rider_who_hangs_up_does_not_stop_the_booking() -> None:
                 await asyncio.sleep(0.01)
 
     assert len(suite.bookings) == 1
+
+
+async def test_a_booking_that_is_taken_in_is_not_refused_because_its_outcome_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suite = Suite(inline())
+
+    async def gone(self: MemoryBooking, booking_id: str) -> None:
+        raise Unreachable("the database has gone away")
+
+    with monkeypatch.context() as away:
+        away.setattr(MemoryBooking, "find", gone)
+        first = await book(suite)
+    suite.clock.now += LEASE
+    second = await book(suite)
+
+    assert (first.status_code, first.json()["state"]) == (202, "requested")
+    assert (second.status_code, second.json()["state"]) == (201, "confirmed")
+    assert first.headers["location"] == second.headers["location"]

@@ -21,7 +21,7 @@ from prebook.contracts.booking import BookingRequest, Change, State
 from prebook.contracts.plan import Plan
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem
-from prebook.messaging.channel import Channel
+from prebook.messaging.channel import Channel, Unreachable
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import Thread
@@ -123,7 +123,11 @@ class Prebooking:
             return Outcome(asks=step.asks, facts=step.facts)
 
         await self._endpoint.act(Thread(booking.id, booking.plan, traceparent, now), open_it)
-        return response or await self._respond(claim)
+        try:
+            return response or await self._respond(claim)
+        except Unreachable:
+            # It is taken in, and 503 would say that it is not. Its outcome is found where the response says.
+            return response_of(booking)
 
     async def _again(self, key: str, fingerprint: bytes, *, otherwise: Problem) -> StoredResponse:
         async with self._begin() as work:
