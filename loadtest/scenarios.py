@@ -81,8 +81,8 @@ CATALOGUE: tuple[Scenario, ...] = (
         "broker_restart",
         "broker_restart",
         "The broker stops and starts again: outboxes keep what it cannot take, calls by HTTP go on without it.",
-        lasts=0.15,
-        length=0.9,
+        lasts=0.1,
+        length=1.3,
     ),
     broken(
         "memory_alarm",
