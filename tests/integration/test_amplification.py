@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from prebook.contracts.plan import Coupling
 from tests.conditions import eventually
 from tests.integration.books import Books
-from tests.integration.broker import Broker
 from tests.integration.control import Control
 from tests.integration.riders import ACCEPTED, Riders, pure
 from tests.integration.suite import Suite
@@ -24,7 +23,7 @@ RIDES, EVERY_S = 120, 0.05
 MOST, OPENS_WITHIN_S = 1.1, 2.0
 """Calls for each ride that was offered; until the circuit is open, from the first call on."""
 OPEN = "pricing_unavailable"
-Break = Callable[[Control], object]
+Break = Callable[[Control], AbstractAsyncContextManager[None]]
 
 
 @dataclass
@@ -52,13 +51,14 @@ async def killed(control: Control) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.usefixtures("broker")
 @pytest.mark.parametrize("broken", [killed, paused])
 async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
-    suite: Suite, riders: Riders, books: Books, broker: Broker, control: Control, broken: Break
+    suite: Suite, riders: Riders, books: Books, control: Control, broken: Break
 ) -> None:
     before = await _calls(suite)
     offers = Offers()
-    async with broken(control):  # type: ignore[attr-defined]
+    async with broken(control):
         began = time.monotonic()
         async with asyncio.TaskGroup() as riding:
             for number in range(RIDES):
