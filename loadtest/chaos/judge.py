@@ -1,6 +1,7 @@
 """The judgement of a chaos run, from the evidence and from nothing else. Pure."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from loadtest.chaos.evidence import Broken, Evidence
 from loadtest.recovery import settled_at
 from prebook.contracts.operations import ParkedLine
 
+NAMED = 3
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 COUNTED = (Breach.LOST, Breach.STUCK, Breach.DOUBLED, Breach.MISORDERED)
 
@@ -109,9 +111,11 @@ def parked_notes(evidence: Evidence) -> Iterator[str]:
     strays = [line for line in evidence.parked if line.conversation not in ours]
     if strays and evidence.poisoned:
         yield f"{len(strays)} poison message(s) parked, as they should be"
-    for line in evidence.parked:
-        if line.conversation in settled:
-            yield f"{words(line)} is parked; its booking {line.conversation} settled all the same"
+    late = [(words(line), line.conversation) for line in evidence.parked if line.conversation in settled]
+    for what, times in Counter(what for what, _ in late).items():
+        bookings = dict.fromkeys(booking for named, booking in late if named == what)
+        some = f"{', '.join(list(bookings)[:NAMED])}{', ...' if len(bookings) > NAMED else ''}"
+        yield f"{times} x {what} parked; the {len(bookings)} booking(s) settled all the same: {some}"
 
 
 def ids(evidence: Evidence) -> frozenset[str]:

@@ -171,9 +171,11 @@ def test_what_only_poison_parked_is_a_note_and_anything_else_a_failure() -> None
 
 
 def test_a_parked_message_of_a_settled_booking_is_named_and_one_of_an_open_booking_fails() -> None:
-    verdict = judged(sound().but(parked=[parked(ONE)]).evidence)
+    verdict = judged(sound().but(parked=[parked(ONE), parked(ONE), parked(TWO)]).evidence)
     assert verdict.ok
-    assert f"its booking {ONE} settled all the same" in verdict.notes[0]
+    (note,) = verdict.notes
+    assert note.startswith("3 x ")
+    assert f"the 2 booking(s) settled all the same: {ONE}, {TWO}" in note
     assert problem(in_flight(sound()).but(parked=[parked(ONE)]), f"its booking {ONE} is not settled")
 
 
