@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 
 from prebook.messaging.codec import Wire, encode
@@ -33,14 +34,20 @@ class Place:
 
     @asynccontextmanager
     async def consuming(
-        self, door: Door, *, consumers: int = 1, prefetch: int = 1, pause_s: float = PAUSE_S
+        self, door: Door, *, consumers: int = 1, prefetch: int = 1, pause_s: float = PAUSE_S, patience_s: float = 5.0
     ) -> AsyncIterator[list[RabbitConsumer]]:
-        """So many consumers, each with connections of its own, as so many processes would have."""
+        """So many consumers, each with connections of its own, as so many processes would have.
+
+        ``patience_s``: so long, in the end, they wait for what they have in hand.
+        """
         async with AsyncExitStack() as running:
-            yield [await running.enter_async_context(self._consumer(door, prefetch, pause_s)) for _ in range(consumers)]
+            started = (self._consumer(door, prefetch, pause_s, patience_s) for _ in range(consumers))
+            yield [await running.enter_async_context(consumer) for consumer in started]
 
     @asynccontextmanager
-    async def _consumer(self, door: Door, prefetch: int, pause_s: float) -> AsyncIterator[RabbitConsumer]:
+    async def _consumer(
+        self, door: Door, prefetch: int, pause_s: float, patience_s: float
+    ) -> AsyncIterator[RabbitConsumer]:
         publisher = RabbitPublisher(self.url, "traps")
         consumer = RabbitConsumer(
             self.url,
@@ -53,11 +60,15 @@ class Place:
         )
         async with linked(publisher.link.run, publisher.link.up), linked(consumer.link.run, consumer.link.up):
             yield consumer
-            await consumer.stop()
+            await consumer.stop(patience_s)
 
     async def send(self, broker: Broker, *envelopes: Envelope) -> None:
         for envelope in envelopes:
             await self.put(broker, encode(envelope))
+
+    async def put_into(self, queue: str) -> None:
+        """Anything, by the client's own means. Raises its DeliveryError where the queue is full."""
+        await self.channel.default_exchange.publish(Message(b"{}"), queue)
 
     async def put(self, broker: Broker, wire: Wire) -> None:
         await broker.send(addresses.REDELIVER, self.queue.name, wire)

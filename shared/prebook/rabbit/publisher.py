@@ -1,7 +1,8 @@
 """Confirmed, mandatory publishing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import aiormq
@@ -30,6 +31,7 @@ class RabbitPublisher(Publisher):
         self._user = URL(url).user or "guest"
         self._channel: AbstractChannel | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
+        self._in_flight: dict[str | None, asyncio.Event] = {}
         self.link = Link(url, f"{service} publishes", self._opened)
 
     async def publish(self, exchange: str, key: str, wire: Wire, *, expires_at: datetime | None = None) -> None:
@@ -37,7 +39,7 @@ class RabbitPublisher(Publisher):
             raise Unreachable("there is no connection to the broker")
         message = to_amqp(wire, user=self._user, expires_at=expires_at)
         try:
-            async with asyncio.timeout(CONFIRM_S):
+            async with asyncio.timeout(CONFIRM_S), self._alone(message.message_id):
                 result = await (await self._exchange(exchange)).publish(message, key, mandatory=True)
         except PublishError:
             text = f"{exchange} routes {key!r} to no queue; declare the topology"
@@ -56,6 +58,19 @@ class RabbitPublisher(Publisher):
             raise Unreachable("the connection was lost before the confirm") from None
         if not isinstance(result, aiormq.spec.Basic.Ack):
             raise Unreachable(f"the broker said {type(result).__name__} instead of a confirm")
+
+    @asynccontextmanager
+    async def _alone(self, message_id: str | None) -> AsyncIterator[None]:
+        """One publish of an id at a time: the client knows what the broker returns by its message id, and takes the
+        one for the other where two of them are under way. A message that goes nowhere would count as confirmed."""
+        while before := self._in_flight.get(message_id):
+            await before.wait()
+        done = self._in_flight[message_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._in_flight[message_id]
+            done.set()
 
     async def _opened(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

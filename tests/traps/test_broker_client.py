@@ -1,0 +1,213 @@
+"""Pitfalls of the broker's client (2.1) and of the broker (2.2) that our adapters meet, tried on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiormq
+import pytest
+
+from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.codec import encode
+from prebook.messaging.envelope import Envelope
+from prebook.patterns import addresses
+from prebook.rabbit.publisher import RabbitPublisher
+from tests.conditions import becomes, eventually
+from tests.integration.broker import Broker
+from tests.traps.place import Handler, Place, linked, named
+
+
+@asynccontextmanager
+async def publishing(place: Place) -> AsyncIterator[RabbitPublisher]:
+    publisher = RabbitPublisher(place.url, "traps")
+    async with linked(publisher.link.run, publisher.link.up):
+        yield publisher
+
+
+class Lost:
+    """An exchange whose peer is gone: the client cancels whoever waits for a confirm."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def publish(self, *_: Any, **__: Any) -> None:
+        self.asked.set()
+        raise asyncio.CancelledError
+
+
+class Silent(Lost):
+    async def publish(self, *_: Any, **__: Any) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+def with_exchange(exchange: Any) -> RabbitPublisher:
+    publisher = RabbitPublisher("amqp://nobody@127.0.0.1/none", "traps")
+    publisher._exchanges["x"] = exchange
+    publisher.link.up.set()
+    return publisher
+
+
+async def test_a_confirm_that_the_client_cancels_is_a_lost_connection_and_not_our_end() -> None:
+    """Pitfall 2.1.1."""
+    publisher = with_exchange(Lost())
+    with pytest.raises(Unreachable, match="lost before the confirm"):
+        await publisher.publish("x", "k", encode(named("lost")))
+
+
+async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
+    """Pitfall 2.1.1, the other side of it."""
+    silent = Silent()
+    task = asyncio.create_task(with_exchange(silent).publish("x", "k", encode(named("silent"))))
+    await silent.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pitfalls 2.1.7 and 2.1.8: while a connection is blocked, everything on it hangs."""
+    monkeypatch.setattr("prebook.rabbit.publisher.CONFIRM_S", 0.05)
+    with pytest.raises(Unreachable, match="no confirm within"):
+        await with_exchange(Silent()).publish("x", "k", encode(named("silent")))
+
+
+@pytest.mark.real
+async def test_what_goes_nowhere_is_said_to_go_nowhere(place: Place) -> None:
+    """Pitfall 2.1.4."""
+    async with publishing(place) as publisher:
+        with pytest.raises(Undeliverable):
+            await publisher.publish(addresses.REQUESTS, "nobody.asks.that", encode(named("nowhere")))
+
+
+@pytest.mark.real
+async def test_what_a_full_queue_refuses_is_not_taken_for_sent(place: Place) -> None:
+    """Pitfalls 2.2.7 and 2.2.8: a nack is a refusal, and it is worth another try."""
+    await _full(place)
+    async with publishing(place) as publisher:
+        with pytest.raises(Unreachable, match="full"):
+            await publisher.publish(addresses.REDELIVER, f"{place.queue.name}.full", encode(named("refused")))
+
+
+@pytest.mark.real
+async def test_two_messages_of_one_id_at_once_are_told_apart(place: Place) -> None:
+    """Pitfall 2.1.3: the client matches what is returned by its message id."""
+    wire, keys = encode(named("twice")), [place.queue.name, "nobody.asks.that"] * 2
+    async with publishing(place) as publisher:
+        said = [publisher.publish(addresses.REDELIVER, key, wire) for key in keys]
+        ends = await asyncio.gather(*said, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), Undeliverable] * 2
+
+
+@pytest.mark.real
+async def test_what_is_in_hand_when_a_consumer_goes_comes_to_the_next(place: Place, broker: Broker) -> None:
+    """Pitfalls 2.1.11 and 2.1.12: it is acknowledged when its effect is committed, and not before."""
+    message, hangs, handler = named("in-hand"), asyncio.Event(), Handler()
+
+    async def hanging(_: Envelope) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        async with place.consuming(hanging, patience_s=0.1):
+            await place.send(broker, message)
+            await hangs.wait()
+        async with place.consuming(handler):
+            await becomes(lambda: handler.ids == [message.id])
+
+
+@pytest.mark.real
+async def test_a_consumer_that_stops_lets_what_it_has_in_hand_end(place: Place, broker: Broker) -> None:
+    """Pitfall 2.1.11: stopping a service must not set its messages aside."""
+    began, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def slow(envelope: Envelope) -> None:
+        began.set()
+        await may_end.wait()
+        ended.append(envelope.id)
+
+    message = named("slow")
+    async with place.consuming(slow) as (consumer,):
+        await place.send(broker, message)
+        await began.wait()
+        stopping = asyncio.create_task(consumer.stop())
+        await asyncio.sleep(0)
+        may_end.set()
+        await stopping
+        assert ended == [message.id]
+        await eventually(lambda: _is_empty(place))
+    await broker.parked(0)
+
+
+@pytest.mark.real
+async def test_many_at_a_time_are_settled_each_even_where_every_handler_fails(place: Place, broker: Broker) -> None:
+    """Pitfall 2.1.10: in a plain callback each failure holds a prefetch slot for ever."""
+    messages = [named("failing") for _ in range(4)]
+    handler = Handler(frozenset(message.id for message in messages))
+    async with place.consuming(handler, prefetch=2):
+        await place.send(broker, *messages)
+        await broker.parked(len(messages))
+        await eventually(lambda: _is_empty(place))
+
+
+@pytest.mark.real
+async def test_a_consumer_that_the_broker_cancels_takes_up_again(place: Place, broker: Broker) -> None:
+    """Pitfall 2.1.13: its queue was deleted and declared anew."""
+    handler, message = Handler(), named("after")
+    async with place.consuming(handler):
+        await place.queue.delete(if_unused=False, if_empty=False)
+        await place.channel.declare_queue(place.queue.name, durable=True)
+        await place.queue.bind(addresses.REDELIVER, place.queue.name)
+        await place.send(broker, message)
+        await becomes(lambda: handler.ids == [message.id], within_s=15)
+
+
+@pytest.mark.real
+async def test_nobody_takes_more_than_it_was_told_to(place: Place, broker: Broker) -> None:
+    """Pitfalls 2.1.9 and 2.1.20: deliveries are handled side by side, as many as the prefetch, which has no default."""
+    at_work, most, go_on = 0, 0, asyncio.Event()
+
+    async def counting(_: Envelope) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await go_on.wait()
+        at_work -= 1
+
+    await place.send(broker, *(named("many") for _ in range(12)))
+    async with place.consuming(counting, prefetch=3):
+        await becomes(lambda: at_work == 3, within_s=10)
+        await eventually(lambda: _waiting(place, 9))
+        go_on.set()
+        await eventually(lambda: _is_empty(place))
+    assert most == 3
+
+
+@pytest.mark.real
+async def test_every_message_is_published_persistent(place: Place, broker: Broker) -> None:
+    """Pitfall 2.1.17: persistent, since a dead-lettered copy keeps the mode of its original."""
+    async with publishing(place) as publisher:
+        await publisher.publish(addresses.REDELIVER, place.queue.name, encode(named("kept")))
+    message = await place.queue.get(no_ack=True)
+    assert message.delivery_mode == 2
+
+
+async def _full(place: Place) -> None:
+    limits: Any = {"x-max-length": 1, "x-overflow": "reject-publish", "x-expires": 60_000}
+    queue = await place.channel.declare_queue(f"{place.queue.name}.full", durable=True, arguments=limits)
+    await queue.bind(addresses.REDELIVER, queue.name)
+    for _ in range(3):
+        try:
+            async with asyncio.timeout(5):
+                await place.put_into(queue.name)
+        except aiormq.exceptions.DeliveryError:
+            return
+
+
+async def _waiting(place: Place, count: int) -> bool:
+    return (await place.queue.declare()).message_count == count
+
+
+async def _is_empty(place: Place) -> bool:
+    return await _waiting(place, 0)
