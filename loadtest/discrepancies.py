@@ -53,8 +53,11 @@ def two_rows(account: Account) -> str | None:
 
 
 def told_again(account: Account) -> str | None:
+    """Once; who was told that the ride is confirmed, and then cancels it, is told of that, too."""
     told = [f"{line.notice} x{line.deliveries}" for line in account.notices]
-    if sum(line.deliveries for line in account.notices) > 1:
+    cancelled = account.row is not None and account.row.state is State.CANCELLED
+    before = sum(line.notice == State.CONFIRMED for line in account.notices) if cancelled else 0
+    if sum(line.deliveries for line in account.notices) > 1 + before:
         return f"the rider was told {', '.join(told)}"
     return None
 

@@ -12,10 +12,11 @@ from loadtest.chaos.arriving import SCENARIO, orders
 from loadtest.chaos.breaking import DUPLICATES, Breaking, choices
 from loadtest.chaos.duplicates import Duplicates
 from loadtest.chaos.evidence import Evidence
+from loadtest.chaos.fickle import FickleRiders
 from loadtest.chaos.schedule import Planned, drawn
 from loadtest.chaos.tables import TablesUnreadable
 from loadtest.faults import Levers, available
-from loadtest.generator import Generator, Origin
+from loadtest.generator import Origin
 from loadtest.ledger import Reconciliation, reconcile
 from loadtest.parked import parked_lines
 from loadtest.rides import campaign_week
@@ -56,13 +57,14 @@ class Run:
     plan: tuple[Planned, ...] = ()
     books: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     settling: bool = False
-    generator: Generator = field(init=False)
+    generator: FickleRiders = field(init=False)
     breaking: Breaking = field(init=False)
     duplicates: Duplicates = field(init=False)
 
     def __post_init__(self) -> None:
         self.suite = Suite(self.levers.session, self.levers.urls)
-        self.generator = Generator(self.levers.session, self.levers.urls["booking"], SCENARIO)
+        urls, session = self.levers.urls, self.levers.session
+        self.generator = FickleRiders(session, urls["booking"], SCENARIO, self.terms.seed)
         self.duplicates = Duplicates(self.levers.session, self.levers.urls)
         self.breaking = Breaking(self.levers, {}, (), self.suite)
 
@@ -140,6 +142,7 @@ class Run:
             wire_duplicates=self.duplicates.total,
             faults=sorted(self.breaking.broken, key=lambda fault: fault.at_s),
             poisoned=self.breaking.poisoned,
+            cancels=dict(self.generator.cancels),
         )
 
     def _ids(self) -> list[str]:

@@ -14,6 +14,7 @@ from loadtest.chaos.evidence import Evidence
 from loadtest.chaos.judge import Judgement
 from loadtest.chaos.play import Run
 from loadtest.chaos.schedule import Planned
+from prebook.contracts.booking import State
 
 REFRESH_S, PLAIN_LINE_S = 0.5, 10.0
 NAMED = 10
@@ -87,6 +88,7 @@ def counts(verdict: Judgement, evidence: Evidence) -> Table:
         "accepted": len(evidence.books.rows),
         "settled": sum(account.settled for account in accounts),
         "confirmed": sum(account.fate == "confirmed" for account in accounts),
+        "cancelled": sum(row.state is State.CANCELLED for row in evidence.books.rows),
     }
     judged = {"lost": result.lost, "stuck": result.stuck, "doubled": result.doubled, "misordered": result.misordered}
     heads = (*fates, *judged, "came again", "worst gap", "parked")

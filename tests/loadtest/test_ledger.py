@@ -140,6 +140,22 @@ def test_a_rider_told_more_than_once_is_a_double(notices: list[tuple[str, int]])
     assert kinds(reconcile([sample()], [ended], lines)) == [Kind.TOLD_AGAIN]
 
 
+@pytest.mark.parametrize(
+    ("notices", "again"),
+    [
+        ([("cancelled", 1)], False),
+        ([("confirmed", 1), ("cancelled", 1)], False),
+        ([("confirmed", 2), ("cancelled", 1)], True),
+        ([("confirmed", 1), ("cancelled", 2)], True),
+        ([("expired", 1), ("cancelled", 1)], True),
+    ],
+)
+def test_a_rider_who_cancels_may_have_been_told_of_the_ride_before(notices: list[tuple[str, int]], again: bool) -> None:
+    ended = row(sample(), State.CANCELLED, settled=1.0)
+    lines = [told(ended, notice=notice, deliveries=times) for notice, times in notices]
+    assert kinds(reconcile([sample()], [ended], lines)) == ([Kind.TOLD_AGAIN] if again else [])
+
+
 def test_a_driver_given_away_twice_in_a_slot_is_a_double_also_across_scenarios() -> None:
     samples = [sample(0), sample(1)]
     rows = [msgspec.structs.replace(row(each, settled=1.0), driver="d1") for each in samples]

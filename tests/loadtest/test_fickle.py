@@ -1,0 +1,47 @@
+"""Some riders cancel what they have booked, always the same ones, and the run goes on whatever they are answered."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from loadtest.chaos.arriving import orders
+from loadtest.chaos.fickle import LATEST_S, NO_ANSWER, SHARE, SOONEST_S, FickleRiders, changes_mind
+from loadtest.generator import Origin, open_session
+from loadtest.plans import PLANS
+from loadtest.rides import campaign_week
+from tests.loadtest.standin import StandIn, serving
+
+
+def test_as_many_as_they_should_be_and_always_the_same() -> None:
+    minds = [changes_mind(7, ride, label) for ride in range(400) for label in PLANS]
+    assert minds == [changes_mind(7, ride, label) for ride in range(400) for label in PLANS]
+    changed = [after_s for after_s in minds if after_s is not None]
+    assert len(changed) == pytest.approx(SHARE * len(minds), rel=0.3)
+    assert SOONEST_S <= min(changed) <= max(changed) <= LATEST_S
+
+
+class Cancellable(StandIn):
+    async def cancel(self, request: web.Request) -> web.Response:
+        if request.match_info["booking_id"].endswith("1"):
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({})
+
+    @property
+    def routes(self) -> Mapping[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        return {**super().routes, ("DELETE", "/v1/bookings/{booking_id}"): self.cancel}
+
+
+async def test_who_changes_their_mind_asks_again_and_an_answer_that_does_not_come_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("loadtest.chaos.fickle.SHARE", 1.0)
+    monkeypatch.setattr("loadtest.chaos.fickle.LATEST_S", 0.2)
+    wanted = orders(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
+    async with serving(Cancellable()) as suite, open_session() as session:
+        riders = FickleRiders(session, suite.url, "chaos", 7)
+        await riders.offer(wanted, Origin.now())
+    assert len(riders.samples) == 20
+    assert riders.cancels == {200: 18, NO_ANSWER: 2}
