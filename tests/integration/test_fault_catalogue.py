@@ -1,7 +1,7 @@
 """One fault of each kind, while rides arrive: it takes effect, it is undone, and nothing is lost or doubled."""
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import aiohttp
@@ -16,6 +16,7 @@ from tests.integration.books import Books
 from tests.integration.faults import offered
 from tests.integration.riders import ACCEPTED, Riders, pure
 from tests.integration.suite import POLICIES, Suite
+from tests.world import ride
 
 pytestmark = pytest.mark.real
 ATTEMPTS = POLICIES["notify_rider"].max_attempts
@@ -53,8 +54,9 @@ async def test_it_takes_effect_and_every_ride_is_settled(
     async with offered(riders, PATIENT, again=True) as during:
         window = await inject(CATALOGUE[name], SHORTLY[name], reached)
     assert window.took_effect, window.evidence
-    days = len(CATALOGUE) + list(SHORTLY).index(name)
-    after = [await _accepted(riders, plan, datetime.now(UTC) + timedelta(days=days)) for plan in PLANS]
+    await eventually(lambda: _ready(suite, reached), 30)
+    weeks = timedelta(weeks=1 + list(SHORTLY).index(name))
+    after = [await _accepted(riders, plan, datetime.fromisoformat(ride()["pickup_at"]) + weeks) for plan in PLANS]
     # Connected only now: a database that was ended takes everybody's connections along.
     connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
     try:
@@ -64,8 +66,20 @@ async def test_it_takes_effect_and_every_ride_is_settled(
     assert {states[booking_id] for booking_id in after} == {"confirmed"}
 
 
+async def _ready(suite: Suite, reached: Levers) -> bool:
+    """Every process says so: who was killed is not ready the moment that it runs."""
+    for url in suite.where.urls.values():
+        try:
+            async with reached.session.get(f"{url}/readyz") as answer:
+                if not answer.ok:
+                    return False
+        except aiohttp.ClientError:
+            return False
+    return True
+
+
 async def _accepted(riders: Riders, plan: Plan, pickup_at: datetime) -> str:
-    """The id, as soon as a ride is taken again; on a day of its own there are drivers for it."""
+    """The id, as soon as a ride is taken again; in a week of its own there are drivers for it."""
     found: list[str] = []
     key = uuid4().hex
 
