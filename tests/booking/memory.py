@@ -1,16 +1,19 @@
 """Booking's state in dictionaries."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.store import Claim, Signals, StoredResponse
+from prebook.booking.store import Claim, Held, Signals, StoredResponse
+from prebook.messaging.clock import utc_now
 
 
 @dataclass
 class MemoryBooking:
     bookings: dict[str, Booking] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    clock: Callable[[], datetime] = utc_now
     pressure: Signals = field(default_factory=Signals)
 
     async def open(self, booking: Booking, claim: Claim) -> bool:
@@ -31,8 +34,9 @@ class MemoryBooking:
     async def find(self, booking_id: str) -> Booking | None:
         return self.bookings.get(booking_id)
 
-    async def hold(self, booking_id: str) -> Booking | None:
-        return self.bookings.get(booking_id)
+    async def hold(self, booking_id: str) -> Held | None:
+        booking = self.bookings.get(booking_id)
+        return Held(booking, asked_at=booking.accepted_at, looked_at=self.clock()) if booking else None
 
     async def save(self, booking: Booking) -> None:
         self.bookings[booking.id] = booking

@@ -148,7 +148,8 @@ class Suite:
     """Booking alone, in memory, with one line for every coupling."""
 
     def __init__(self, line: Line, begin: Any = None, **settings: Any) -> None:
-        self.state, self.clock, self.line = MemoryBooking(), Clock(), line
+        self.clock, self.line = Clock(), line
+        self.state = MemoryBooking(clock=lambda: self.clock.now)
         self.database = MemoryDatabase(self.state, self.clock)
         self.begin = begin or self.database.begin
         policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}

@@ -20,11 +20,11 @@ class Cancelling:
 
         async def cancel_it(work: BookingWork) -> Outcome:
             held = await work.hold(booking_id)
-            if held is None or held.state is State.CANCELLED:
+            if held is None or held.booking.state is State.CANCELLED:
                 return Outcome()
-            if held.is_over:
-                raise Problem(409, "booking_over", f"it is {held.state} already; there is nothing to cancel")
-            step = process.cancelled(held, now)
+            if held.booking.is_over:
+                raise Problem(409, "booking_over", f"it is {held.booking.state} already; there is nothing to cancel")
+            step = process.cancelled(held.booking, now)
             await work.save(step.booking)
             return Outcome(asks=step.asks, facts=step.facts)
 

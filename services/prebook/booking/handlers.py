@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from prebook.booking import process
+from prebook.booking import meters, process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.process import Step
-from prebook.booking.store import BookingWork
+from prebook.booking.store import BookingWork, Held
 from prebook.contracts.facts import ReportDue
 from prebook.contracts.matching import DriverAnswer
 from prebook.contracts.message import Unavailable
@@ -27,17 +27,19 @@ class UnknownBooking(Permanent):
 
 
 async def fare_known(about: Context, answer: FareAnswer | Unavailable, work: BookingWork) -> Outcome:
-    booking = await _booking(about, work)
-    return await _taken(booking, process.fare_known(booking, answer, about.now), work)
+    held = await _held(about, work)
+    reckoned = process.reckoned(answer, said_at=about.said_at or about.now, asked_at=held.asked_at)
+    return await _taken(held.booking, process.fare_known(held.booking, reckoned, about.now), work)
 
 
 async def driver_known(about: Context, answer: DriverAnswer | Unavailable, work: BookingWork) -> Outcome:
-    booking = await _booking(about, work)
-    return await _taken(booking, process.driver_known(booking, answer, about.now), work)
+    held = await _held(about, work)
+    step = process.driver_known(held.booking, answer, about.now, looked_at=held.looked_at)
+    return await _taken(held.booking, step, work)
 
 
 async def rider_told(about: Context, answer: RiderNotified | Unavailable, work: BookingWork) -> Outcome:
-    booking = await _booking(about, work)
+    booking = (await _held(about, work)).booking
     return await _taken(booking, process.rider_told(booking, answer, about.key, about.now), work)
 
 
@@ -58,16 +60,17 @@ async def reported(_: Context, __: ReportDue, ___: BookingWork) -> Outcome:
     return Outcome()
 
 
-async def _booking(about: Context, work: BookingWork) -> Booking:
-    booking = await work.hold(about.conversation)
-    if booking is None:
+async def _held(about: Context, work: BookingWork) -> Held:
+    held = await work.hold(about.conversation)
+    if held is None:
         raise UnknownBooking(
             f"there is no booking {about.conversation}: look whether booking's tables were restored or emptied"
         )
-    return booking
+    return held
 
 
 async def _taken(before: Booking, step: Step, work: BookingWork) -> Outcome:
     if step.booking is not before:
         await work.save(step.booking)
+        meters.moved(before, step.booking)
     return Outcome(asks=step.asks, facts=step.facts)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge
 
+from prebook.booking.domain.booking import Booking
 from prebook.booking.store import Signals
+from prebook.contracts.booking import State
 from prebook.patterns.admission import Load
 
 ADMITTED = "admitted"
@@ -15,6 +17,12 @@ _REQUESTS = Counter(
 _PRESSURE = Gauge("prebook_pressure", "What waits, as a share of what may wait; 1 refuses newcomers", ("load",))
 _WAITING = Gauge("prebook_unanswered", "Questions of bookings without an answer yet", ("flow", "coupling"))
 _RATE = Gauge("prebook_answers_per_second", "Answers taken in over the last seconds", ("flow", "coupling"))
+_EXPIRED = Counter("prebook_bookings_expired", "Bookings whose time was up, by what for", ("why",))
+
+
+def moved(before: Booking, now: Booking) -> None:
+    if now.state is State.EXPIRED is not before.state:
+        _EXPIRED.labels((now.reason or "").partition(";")[0]).inc()
 
 
 def said(verdict: str) -> None:

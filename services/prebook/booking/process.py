@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import structs
+
 from prebook.booking.domain.booking import Booking, Quote
 from prebook.contracts.booking import Driver, State
 from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending, ReportDue
@@ -19,6 +21,9 @@ from prebook.flows import BOOKING_CONFIRMED, BOOKING_ENDED, FIND_DRIVER, NOTIFY_
 
 MOST_TELLINGS = 8
 LONGEST_PAUSE_S = 16.0
+
+QUOTE_RAN_OUT = "quote ran out"
+PICKUP_PASSED = "the time of the pickup has passed"
 
 TEXTS: Mapping[Notice, str] = {
     Notice.CONFIRMED: "Your ride on {pickup_at:%d %b %Y at %H:%M} UTC is confirmed.",
@@ -50,6 +55,16 @@ def requested(booking: Booking) -> Step:
     return Step(booking, (QUOTE_FARE.ask(wanted),))
 
 
+def reckoned(answer: FareAnswer | Unavailable, *, said_at: datetime, asked_at: datetime) -> FareAnswer | Unavailable:
+    """The answer with its validity on our clock: as long as pricing said, counted from before it was asked.
+
+    Both ends of what pricing says are on pricing's clock, so that their distance is right even where that clock is not.
+    """
+    if not isinstance(answer, FareQuoted):
+        return answer
+    return structs.replace(answer, valid_until=asked_at + (answer.valid_until - said_at))
+
+
 def fare_known(booking: Booking, answer: FareAnswer | Unavailable, now: datetime) -> Step:
     if booking.state is not State.REQUESTED:
         return Step(booking)
@@ -62,13 +77,19 @@ def fare_known(booking: Booking, answer: FareAnswer | Unavailable, now: datetime
             return _unanswered(booking, "no fare", answer, now)
 
 
-def driver_known(booking: Booking, answer: DriverAnswer | Unavailable, now: datetime) -> Step:
-    """A driver found for a booking that is over is let go by the fact that told so."""
+def driver_known(
+    booking: Booking, answer: DriverAnswer | Unavailable, now: datetime, *, looked_at: datetime | None = None
+) -> Step:
+    """A driver found for a booking that is over is let go by the fact that told so.
+
+    ``looked_at``: the time on the clock that the quote's validity is on, where that is another one.
+    """
     if booking.state is not State.PRICED:
         return Step(booking)
     match answer:
         case DriverMatched(fleet=fleet, driver=driver, minutes_away=minutes):
-            return _confirm(booking.matched(Driver(fleet=fleet, id=driver, minutes_away=minutes), now), now)
+            matched = booking.matched(Driver(fleet=fleet, id=driver, minutes_away=minutes), now)
+            return _confirm(matched, now, looked_at or now)
         case NoDriverFound(reason=reason):
             return _end(booking, State.REJECTED, f"no driver: {reason}", now)
         case Unavailable():
@@ -104,10 +125,12 @@ def _search(booking: Booking) -> Step:
     return Step(booking, (FIND_DRIVER.ask(wanted),))
 
 
-def _confirm(booking: Booking, now: datetime) -> Step:
+def _confirm(booking: Booking, now: datetime, looked_at: datetime) -> Step:
     quote, driver = booking.quote, booking.driver
-    if quote is None or driver is None or now > quote.valid_until:
-        return _end(booking, State.EXPIRED, "quote ran out", now)
+    if quote is None or driver is None or looked_at > quote.valid_until:
+        return _end(booking, State.EXPIRED, QUOTE_RAN_OUT, now)
+    if looked_at > booking.ride.pickup_at:
+        return _end(booking, State.EXPIRED, PICKUP_PASSED, now)
     told = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
     confirmed = booking.confirmed(now)
     return Step(confirmed, (_tell(confirmed),), (BOOKING_CONFIRMED.fact(told), *_reports(confirmed)))

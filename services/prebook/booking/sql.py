@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from prebook.booking.domain.booking import Booking
 from prebook.booking.rows import booking_of, identity_of, progress_of
 from prebook.booking.signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
-from prebook.booking.store import Claim, Signals, StoredResponse
+from prebook.booking.store import Claim, Held, Signals, StoredResponse, TooLate
 from prebook.booking.tables import BOOKING, CLAIM
+from prebook.contracts.booking import State
 from prebook.coupling.ports import BROKER_LANE
 from prebook.postgres.work import SqlWork
 
@@ -17,7 +18,9 @@ from prebook.postgres.work import SqlWork
 # A second request waits here until the first one's transaction ends.
 _BOOKED = (
     insert(BOOKING)
-    .values({column.name: bindparam(f"booking_{column.name}") for column in BOOKING.columns})
+    .values(
+        {column.name: bindparam(f"booking_{column.name}") for column in BOOKING.columns if not column.server_default}
+    )
     .on_conflict_do_nothing(index_elements=[BOOKING.c.key])
     .returning(BOOKING.c.id)
     .cte("booked")
@@ -43,8 +46,22 @@ RESPOND = (
     .returning(CLAIM.c.booking_id, CLAIM.c.status, CLAIM.c.body)
 )
 FIND = select(BOOKING).where(BOOKING.c.id == bindparam("of"))
-HOLD = FIND.with_for_update()
-SAVE = update(BOOKING).where(BOOKING.c.id == bindparam("of"))
+HOLD = (
+    select(BOOKING, func.clock_timestamp().label("looked_at")).where(BOOKING.c.id == bindparam("of")).with_for_update()
+)
+# The second net under the decision: whatever kept us since we looked, nothing is confirmed after its quote ran out.
+SAVE = (
+    update(BOOKING)
+    .where(
+        BOOKING.c.id == bindparam("of"),
+        or_(
+            bindparam("of_state") != State.CONFIRMED.value,
+            BOOKING.c.state == State.CONFIRMED.value,
+            func.clock_timestamp() <= bindparam("of_valid_until", type_=BOOKING.c.quote_valid_until.type),
+        ),
+    )
+    .returning(BOOKING.c.id)
+)
 LEDGER = (
     select(BOOKING)
     .where(
@@ -96,12 +113,15 @@ class BookingSql(SqlWork):
         row = (await self.connection.execute(FIND, {"of": booking_id})).first()
         return booking_of(row) if row else None
 
-    async def hold(self, booking_id: str) -> Booking | None:
+    async def hold(self, booking_id: str) -> Held | None:
         row = (await self.connection.execute(HOLD, {"of": booking_id})).first()
-        return booking_of(row) if row else None
+        return Held(booking_of(row), asked_at=row.created_at, looked_at=row.looked_at) if row else None
 
     async def save(self, booking: Booking) -> None:
-        await self.connection.execute(SAVE, {"of": booking.id, **progress_of(booking)})
+        progress = progress_of(booking)
+        guard = {"of_state": progress["state"], "of_valid_until": progress["quote_valid_until"]}
+        if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **progress})).first() is None:
+            raise TooLate(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
 
     async def signals(self, flows: Collection[str]) -> Signals:
         values = {"flows": list(flows), "most": MOST_LOOKED_AT, "lane": BROKER_LANE, "window_s": WINDOW_S}

@@ -32,6 +32,20 @@ class Claim:
     """None while the first request is still being served."""
 
 
+class TooLate(Exception):
+    """What was decided held no longer when it was to be written; decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A booking and two moments on the store's clock, which is one for all replicas and right where theirs is not."""
+
+    booking: Booking
+    asked_at: datetime
+    """When it was made: before anything was asked because of it."""
+    looked_at: datetime
+
+
 Leg = tuple[str, Coupling]
 """A flow, in one of its couplings."""
 
@@ -63,11 +77,13 @@ class BookingWork(UnitOfWork, Protocol):
 
     async def find(self, booking_id: str) -> Booking | None: ...
 
-    async def hold(self, booking_id: str) -> Booking | None:
+    async def hold(self, booking_id: str) -> Held | None:
         """The booking, held until the transaction ends: its changes come one after the other."""
         ...
 
-    async def save(self, booking: Booking) -> None: ...
+    async def save(self, booking: Booking) -> None:
+        """Raises TooLate where it becomes confirmed although its quote has run out since it was held."""
+        ...
 
     async def signals(self, flows: Collection[str]) -> Signals:
         """What waits, as far as these flows are concerned; cheap however much it is."""

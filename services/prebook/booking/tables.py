@@ -1,6 +1,6 @@
-"""Booking's tables as SQLAlchemy Core sees them; migrations/versions/booking_0002_state.py makes them."""
+"""Booking's tables as SQLAlchemy Core sees them; migrations/versions/booking_*.py makes them."""
 
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 METADATA = MetaData(schema="booking")
@@ -31,6 +31,7 @@ BOOKING = Table(
     Column("minutes_away", Integer),
     Column("reason", Text),
     Column("notified_at", _TIME),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
 )
 
 CLAIM = Table(

@@ -109,7 +109,9 @@ class Endpoint(Generic[U]):
     async def _effect(self, envelope: Envelope) -> tuple[Envelope | None, list[Envelope] | None]:
         """(answer, requests to send at once); the second is None where the envelope was admitted before."""
         step = self._step(envelope)
-        context = Context(envelope.conversation, envelope.id, envelope.plan, self.clock(), key_of(envelope))
+        context = Context(
+            envelope.conversation, envelope.id, envelope.plan, self.clock(), key_of(envelope), envelope.time
+        )
         found = await step.consult(context, envelope.body) if step.consult else envelope.body
         async with self._begin() as work:
             if not await work.admit(envelope):

@@ -25,6 +25,8 @@ class Context:
     now: datetime
     key: str = ""
     """The key under which the question was asked (see Ask.key); tells answers of one flow apart."""
+    said_at: datetime | None = None
+    """When it was said, by the clock of who said it; None: at ``now``."""
 
 
 @dataclass(frozen=True, slots=True)
