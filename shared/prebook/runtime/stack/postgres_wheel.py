@@ -37,6 +37,7 @@ SETTINGS = {
     # Five services with up to 16 connections and one listener each, and room for people who look in.
     "max_connections": "120",
     "shared_buffers": "32MB",
+    "autovacuum_naptime": "5s",
     "work_mem": "2MB",
     "maintenance_work_mem": "16MB",
     "max_wal_size": "256MB",
