@@ -47,8 +47,11 @@ UPGRADE = (
         WHERE state IN ('expired', 'undeliverable', 'discarded')""",
     "DROP FUNCTION {service}.claim_outbox",
     CLAIM,
+    # At its usual pace a vacuum of a table that is turned over all the time never comes to its end.
+    "ALTER TABLE {service}.outbox SET (autovacuum_vacuum_cost_delay = 0)",
 )
 DOWNGRADE = (
+    "ALTER TABLE {service}.outbox RESET (autovacuum_vacuum_cost_delay)",
     "DROP INDEX {service}.outbox_given_up",
     "UPDATE {service}.outbox SET state = 'undeliverable' WHERE state = 'discarded'",
     """

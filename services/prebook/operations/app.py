@@ -17,6 +17,7 @@ from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies, backoffs
 from prebook.operations import api, replays_api
 from prebook.operations.decisions.sending import Allowed
+from prebook.operations.gauges import ParkedGauge
 from prebook.operations.intake import Intake
 from prebook.operations.replaying import Admitted, Replaying, Ways
 from prebook.operations.retention import PURGES
@@ -57,6 +58,7 @@ def beside(running: Running[Any], outside: Outside) -> Beside:
     return Beside(
         loops={"collector": collector.link.run, "replaying": replaying.run},
         links={"broker (collecting)": collector.link},
+        gauges=(ParkedGauge(running.begin).read,),
     )
 
 

@@ -13,6 +13,7 @@ from prebook.cli import interruption
 from prebook.cli.lab_ground import described, grounded
 from prebook.cli.lab_order import order
 from prebook.cli.lab_poison import poison
+from prebook.cli.lab_retention import outbox_retention
 from prebook.cli.telling import examples, say, warnings_only
 from prebook.lab.cells import CELLS, SWITCH
 from prebook.lab.exactly_once import Finding, findings
@@ -43,6 +44,7 @@ def lab() -> None:
 
 
 lab.add_command(order)
+lab.add_command(outbox_retention)
 lab.add_command(poison)
 
 

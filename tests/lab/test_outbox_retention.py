@@ -1,0 +1,55 @@
+"""The long use of an outbox, in short: what is sent is forgotten meanwhile, and a claim costs what it cost at first."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebook.lab.outbox_probe import Cost, Size
+from prebook.lab.outbox_retention import MOST_DEARER, MOST_GROWTH, SLICES, Look, Outcome
+
+ROWS = 20_000
+LAB = (sys.executable, "-m", "prebook.cli", "lab", "outbox-retention")
+SHORT = ("--rows", str(ROWS), "--window", "0.5", "--purge-every", "0.25", "--json")
+
+
+@pytest.mark.real
+def test_what_is_sent_is_forgotten_and_a_claim_does_not_get_dearer(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
+    ran = subprocess.run(
+        [*LAB, *SHORT], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert ran.returncode in {0, 1}, ran.stderr
+    told: dict[str, Any] = json.loads(ran.stdout)
+    looks = told["outcome"]["looks"]
+    assert len(looks) == SLICES
+    assert [look["rows"] for look in looks] == sorted(look["rows"] for look in looks)
+    assert looks[-1]["rows"] >= ROWS
+    assert told["outcome"]["purged"] + looks[-1]["size"]["rows"] >= ROWS, "every row was staged, and is purged or there"
+    assert told["outcome"]["purged"] > 0
+    # A claim that looked at all that was ever sent would touch several times the pages.
+    assert told["dearer"] < 1.5
+    assert (ran.returncode == 0) is told["holds"], "the status says whether a run of this length holds"
+
+
+def look(pages: float, megabytes: int) -> Look:
+    size = Size(rows=1, table_bytes=megabytes * 1_000_000, index_bytes=0, dead_rows=0, vacuums=1)
+    return Look(rows=1, rate_per_s=1, size=size, claim=Cost(pages=pages, ms=1.0))
+
+
+def outcome(*looks: Look) -> Outcome:
+    return Outcome(window_s=1.0, purged=1, looks=list(looks))
+
+
+def test_growth_is_judged_from_the_middle_on_since_a_window_must_fill_first() -> None:
+    assert outcome(look(100, 10), look(100, 200), look(100, 200), look(100, 200)).holds
+    assert not outcome(look(100, 10), look(100, 20), look(100, 30), look(100, int(20 * MOST_GROWTH) + 1)).holds
+
+
+def test_a_dearer_claim_is_told() -> None:
+    assert outcome(look(100, 10), look(100 * MOST_DEARER, 10)).holds
+    assert not outcome(look(100, 10), look(100 * MOST_DEARER + 1, 10)).holds
