@@ -16,7 +16,7 @@ import msgspec
 import psutil
 
 from prebook.cli.whereabouts import FILE, Whereabouts
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
 from prebook.runtime.stack.ports import claim
 from prebook.runtime.stack.trouble import Trouble
@@ -57,7 +57,7 @@ def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
     contended = os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
     began = time.monotonic()
     with (home.parent / "up.log").open("wb") as progress:
-        command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base())]
+        command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base(stack))]
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": progress}
         up = subprocess.Popen(command, env={**env, **stack}, start_new_session=True, **streams)
         try:
@@ -103,9 +103,10 @@ def _stop(up: subprocess.Popen[bytes]) -> None:
     assert not left, f"still there after Ctrl-C: {left}"
 
 
-def _port_base() -> int:
+def _port_base(stack: Mapping[str, str]) -> int:
     """The first of as many free ports in a row as a suite takes."""
+    count = len(PROCESSES) + 1 + (int(stack.get("PREBOOK_REPLICAS", "1")) - 1) * len(SERVICES)
     for base in range(24_000 + os.getpid() % 500 * 8, 32_000, 8):
         with contextlib.suppress(Trouble):
-            return claim(range(base, base + len(PROCESSES) + 1), "another one is tried")[0]
-    raise AssertionError("no six free ports in a row")
+            return claim(range(base, base + count), "another one is tried")[0]
+    raise AssertionError(f"no {count} free ports in a row")

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from prebook.cli.whereabouts import Whereabouts
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.patterns.addresses import ARCHIVIST, VHOST, user
 from prebook.runtime import places
 from prebook.runtime.stack.parts import Parts
@@ -48,7 +48,7 @@ def nodes_wanted(env: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """``ports`` are those of the services, in the order of PROCESSES, and the control API's."""
+    """``ports``: of the services, in the order of PROCESSES, of the control API, and of each further replica."""
 
     ports: tuple[int, ...]
     allow_plan_override: bool = True
@@ -56,6 +56,8 @@ class Terms:
     log_level: str = "info"
     links: bool = field(default_factory=lambda: os.environ.get("PREBOOK_LINKS", "") in LINKS_WANTED)
     """Between the services and what they use stand links that the control API can spoil."""
+    replicas: int = 1
+    """Of every service; the first has the port that others know, the further ones consume and relay."""
     broker_nodes: int = field(default_factory=lambda: nodes_wanted(os.environ))
     passwords: Mapping[str, str] = field(default_factory=drawn, repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -67,7 +69,14 @@ class Terms:
 
     @property
     def control_port(self) -> int:
-        return self.ports[-1]
+        return self.ports[len(PROCESSES)]
+
+    @property
+    def further(self) -> dict[str, tuple[str, int]]:
+        """Name -> (service, port) of each further replica. Operations has none: it leads replays, and one is enough."""
+        names = [(f"{service}-{n}", service) for n in range(2, self.replicas + 1) for service in SERVICES]
+        ports = self.ports[len(PROCESSES) + 1 :]
+        return {name: (service, port) for (name, service), port in zip(names, ports, strict=True)}
 
 
 def targets(terms: Terms, parts: Parts) -> dict[str, Sequence[Address]]:
@@ -81,16 +90,17 @@ def targets(terms: Terms, parts: Parts) -> dict[str, Sequence[Address]]:
 
 
 def specs(terms: Terms, parts: Parts, logs: Path, ways: Ways = NO_WAYS) -> list[ProcessSpec]:
-    """One process for each service, which goes by the links where there are any."""
+    """One process for each service, which goes by the links where there are any, and for each further replica."""
+    first = {service: (service, terms.ports[number]) for number, service in enumerate(PROCESSES)}
     return [
         ProcessSpec(
-            name=service,
+            name=name,
             args=(sys.executable, "-m", f"prebook.{service}"),
-            env=_environment(service, terms, parts, ways),
-            ready_url=f"{terms.urls[service]}/readyz",
-            log=logs / f"{service}.log",
+            env={**_environment(service, terms, parts, ways), "PREBOOK_HTTP_PORT": str(port)},
+            ready_url=f"http://{LOOPBACK}:{port}/readyz",
+            log=logs / f"{name}.log",
         )
-        for service in PROCESSES
+        for name, (service, port) in {**first, **terms.further}.items()
     ]
 
 
@@ -131,7 +141,6 @@ def _environment(service: str, terms: Terms, parts: Parts, ways: Ways) -> dict[s
         **rest,
         **_urls({name: _through(url, ways.get(f"http-{name}")) for name, url in terms.urls.items()}),
         "PREBOOK_HTTP_HOST": LOOPBACK,
-        "PREBOOK_HTTP_PORT": str(urlsplit(terms.urls[service]).port),
         "PREBOOK_DATABASE_URL": _as(database, role, password),
         "PREBOOK_AMQP_URL": ",".join(_as(node, user(service), password, path=f"/{VHOST}") for node in nodes),
         "PREBOOK_CALLBACK_SECRETS": terms.callback_secret,

@@ -11,7 +11,7 @@ from prebook.cli.interruption import Interrupted
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
 from prebook.cli.whereabouts import Whereabouts
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import places
 from prebook.runtime.stack.ports import claim
 
@@ -47,20 +47,36 @@ EXAMPLES = examples(
     envvar="PREBOOK_LINKS",
     help="Put a TCP link that the control API can spoil before broker, database and each service.",
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 4),
+    default=1,
+    show_default=True,
+    envvar="PREBOOK_REPLICAS",
+    help="Of every service; callers know the first one, the others consume and relay.",
+)
 @click.option("--seed", default=7, show_default=True, help="What the simulated fleets draw from.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Where everything is, as one JSON line on stdout.")
 def up(
-    *, no_override: bool, port_base: int, broker_nodes: str, links: bool, seed: int, log_level: str, as_json: bool
+    *,
+    no_override: bool,
+    port_base: int,
+    broker_nodes: str,
+    links: bool,
+    replicas: int,
+    seed: int,
+    log_level: str,
+    as_json: bool,
 ) -> None:
     """Start broker, database and services, and stay until Ctrl-C.
 
     The data lives as long as this command does. For data that stays, give parts of your own: PREBOOK_STACK=external
     with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL, or use `docker compose up`.
     """
-    wanted = range(port_base, port_base + len(PROCESSES) + 1)
+    wanted = range(port_base, port_base + len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES))
     ports = claim(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
     terms = Terms(
         ports=ports,
@@ -69,6 +85,7 @@ def up(
         log_level=log_level,
         links=links,
         broker_nodes=int(broker_nodes),
+        replicas=replicas,
     )
     with contextlib.suppress(Interrupted):
         interruption.run(_stay(terms, as_json=as_json))

@@ -17,7 +17,7 @@ READY_WITHIN_S = 90.0
 LOOK = "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
 ADMIN, DATABASE = "prebook_admin", "prebook"
 EMULATOR = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-SETTINGS = ("-c", "shared_buffers=32MB", "-c", "max_connections=120", "-c", "jit=off", "-c", "autovacuum_naptime=5s")
+SETTINGS = ("-c", "shared_buffers=32MB", "-c", "max_connections=240", "-c", "jit=off", "-c", "autovacuum_naptime=5s")
 
 
 class RabbitContainer:

@@ -35,7 +35,7 @@ SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     # Five services with up to 16 connections and one listener each, and room for people who look in.
-    "max_connections": "120",
+    "max_connections": "240",
     "shared_buffers": "32MB",
     "autovacuum_naptime": "5s",
     "work_mem": "2MB",
