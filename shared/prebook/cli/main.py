@@ -6,6 +6,7 @@ from prebook.cli.archive import archive
 from prebook.cli.chaos import chaos
 from prebook.cli.doctor import doctor
 from prebook.cli.fault import fault
+from prebook.cli.held import held
 from prebook.cli.lab import lab
 from prebook.cli.ledger import ledger
 from prebook.cli.load import demo, load
@@ -34,6 +35,7 @@ COMMANDS = (
     parking,
     outbox,
     archive,
+    held,
     retry,
     lab,
     topology,

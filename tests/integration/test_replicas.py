@@ -1,0 +1,138 @@
+"""Two replicas of every service: both work, one of them dies in a burst, and every rider hears everything in order."""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import cycle, islice
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+
+from prebook.contracts.booking import State
+from prebook.contracts.plan import Coupling, Plan
+from prebook.flows import SERVICES
+from tests.conditions import eventually
+from tests.integration.books import Books
+from tests.integration.control import controlled
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import Suite, started
+
+pytestmark = pytest.mark.real
+BOOKINGS = 60
+QUEUED = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
+"""How both replicas are reached; a call goes to the first one."""
+TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY delivered_at"
+HANDLERS = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'prebook-% relay %'"
+HELD = "SELECT (SELECT count(*) FROM notification.held) + (SELECT count(*) FROM booking.held)"
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    stack = {name: value for name, value in os.environ.items() if name == "PREBOOK_STACK"}
+    with started({**stack, "PREBOOK_REPLICAS": "2"}, tmp_path_factory.mktemp("replicas") / "home") as suite:
+        yield suite
+
+
+@pytest.fixture
+async def riders(replicated: Suite) -> AsyncIterator[Riders]:
+    async with httpx.AsyncClient(base_url=replicated.where.urls["booking"], timeout=30, trust_env=False) as http:
+        yield Riders(http)
+
+
+@pytest.fixture
+async def books(replicated: Suite) -> AsyncIterator[Books]:
+    connection = await asyncpg.connect(replicated.where.database_url.replace("+asyncpg", "", 1))
+    try:
+        yield Books(connection)
+    finally:
+        await connection.close()
+
+
+async def test_both_replicas_of_every_service_work_and_one_dies_in_a_burst(
+    replicated: Suite, riders: Riders, books: Books
+) -> None:
+    plans = list(islice(cycle(pure(coupling) for coupling in QUEUED), BOOKINGS))
+    async with controlled(replicated) as control:
+        assert set(await control.processes()) >= {*SERVICES, *(f"{service}-2" for service in SERVICES)}
+        before = {name: info.pid for name, info in (await control.processes()).items()}
+        burst = asyncio.create_task(_changed_their_minds(riders, plans))
+        await eventually(lambda: _told(books, BOOKINGS // 4), 30)
+        for victim in ("notification", "booking-2", "matching-2"):
+            await control.kill(victim)
+        ids = await burst
+        await control.all_run()
+        after = {name: info.pid for name, info in (await control.processes()).items()}
+    assert {name for name in before if before[name] != after[name]} == {"notification", "booking-2", "matching-2"}
+    states = await books.add_up(ids)
+    assert set(states.values()) == {"cancelled"}
+    assert await _told_in_order(books, ids) == {booking: ["confirmed", "cancelled"] for booking in ids}
+    assert await books.value(HELD) == 0
+
+    async def all_relay() -> bool:
+        return len(await books.connection.fetch(HANDLERS)) == 2 * len(SERVICES) + 1
+
+    await eventually(all_relay, 10)
+
+
+async def test_the_partitions_are_shared_out_and_one_replica_takes_over_from_the_other(
+    replicated: Suite, riders: Riders, books: Books
+) -> None:
+    async with controlled(replicated) as control:
+
+        async def both_handled() -> bool:
+            """A booking more each time: its key falls into this partition or that."""
+            await books.add_up([await riders.prebook(pure(Coupling.ONE_WAY))])
+            return all([await _handled(replicated, name) for name in ("notification", "notification-2")])
+
+        await eventually(both_handled, 60)
+        await control.kill("notification-2", hold_s=5.0)
+        ids = await riders.several([pure(Coupling.ONE_WAY)] * 12)
+        assert set((await books.settled(ids)).values()) == {"confirmed"}
+        await control.all_run()
+
+
+async def _changed_their_minds(riders: Riders, plans: Sequence[Plan]) -> list[str]:
+    """Every ride is confirmed, and then cancelled as soon as that is known."""
+    width = asyncio.Semaphore(8)
+
+    async def ride(plan: Plan) -> str:
+        async with width:
+            return await _cancelled(riders, plan)
+
+    return await asyncio.gather(*(ride(plan) for plan in plans))
+
+
+async def _cancelled(riders: Riders, plan: Plan) -> str:
+    booking_id = await riders.prebook(plan)
+
+    async def confirmed() -> bool:
+        return (await riders.view(booking_id)).state is State.CONFIRMED
+
+    await eventually(confirmed, 30)
+    assert (await riders.cancel(booking_id)).status_code == 200
+    return booking_id
+
+
+async def _told(books: Books, notices: int) -> bool:
+    return bool(await books.value("SELECT count(*) FROM notification.delivery") >= notices)
+
+
+async def _told_in_order(books: Books, ids: Sequence[str]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for row in await books.connection.fetch(TOLD, list(ids)):
+        told[row["booking_id"]].append(row["notice"])
+    return dict(told)
+
+
+async def _handled(suite: Suite, name: str) -> float:
+    """What this replica says of itself: requests to notify that it has handled."""
+    async with controlled(suite) as control:
+        listening = [c for c in psutil.Process(await control.pid(name)).net_connections() if c.status == "LISTEN"]
+    port = listening[0].laddr.port
+    async with httpx.AsyncClient(trust_env=False) as http:
+        lines = (await http.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
+    told = (line for line in lines if line.startswith("prebook_messages_handled_total") and "notify_rider" in line)
+    return sum(float(line.rpartition(" ")[2]) for line in told)
