@@ -1,0 +1,135 @@
+"""A whole suite under the control API's levers: rides settle all the same, and nothing is lost or doubled."""
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.runtime.supervisor.spec import LinkInfo, LinkState, PartInfo, PartState, ProcessInfo, State
+from tests.conditions import eventually
+from tests.integration.books import Books, every
+from tests.integration.faults import offered
+from tests.integration.riders import Riders, pure
+from tests.integration.suite import Suite, started
+
+pytestmark = pytest.mark.real
+PLANS = [pure(coupling) for coupling in Coupling]
+OF_PRICING = ("pricing-broker", "pricing-database", "http-pricing")
+FAULTS = [state for state in LinkState if state is not LinkState.OPEN]
+FOR_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    with started({"PREBOOK_LINKS": "1"}, tmp_path_factory.mktemp("linked") / "home") as suite:
+        yield suite
+
+
+@pytest.fixture
+async def books(suite: Suite) -> AsyncIterator[Books]:
+    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    yield Books(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def riders(suite: Suite) -> AsyncIterator[Riders]:
+    async with httpx.AsyncClient(base_url=suite.where.urls["booking"], timeout=30, trust_env=False) as http:
+        yield Riders(http)
+
+
+@pytest.fixture
+async def control(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
+    bearer = {"Authorization": f"Bearer {suite.where.control_token}"}
+    async with httpx.AsyncClient(base_url=suite.where.control_url, headers=bearer, trust_env=False) as http:
+        yield http
+
+
+async def _asked(control: httpx.AsyncClient, path: str, body: dict[str, object]) -> None:
+    answer = await control.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def _links(control: httpx.AsyncClient) -> dict[str, LinkInfo]:
+    answer = await control.get("/links")
+    return {link.name: link for link in msgspec.json.decode(answer.content, type=list[LinkInfo])}
+
+
+async def _is_whole(control: httpx.AsyncClient, name: str) -> bool:
+    return (await _links(control))[name].state is LinkState.OPEN
+
+
+async def test_the_services_go_by_the_links(riders: Riders, books: Books, control: httpx.AsyncClient) -> None:
+    assert every(await books.add_up(await riders.several(PLANS)), "confirmed")
+    links = await _links(control)
+    assert set(OF_PRICING) <= set(links)
+    assert all(links[name].connections for name in OF_PRICING), links
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_pricing_survives_what_its_links_do(
+    riders: Riders, books: Books, control: httpx.AsyncClient, fault: LinkState
+) -> None:
+    async with offered(riders, PLANS, again=True) as stream:
+        for name in OF_PRICING:
+            await _asked(control, f"/links/{name}/{fault}", {"for_s": FOR_S, "delay_ms": 200})
+            assert (await _links(control))[name].state is fault
+            await eventually(partial(_is_whole, control, name), FOR_S + 5)
+    states = await books.add_up(stream.ids, late=True)
+    assert set(states.values()) <= {"confirmed", "failed", "expired"}
+    assert every(await books.add_up(await riders.several(PLANS)), "confirmed"), "and all is well afterwards"
+
+
+@pytest.mark.parametrize("part", ["database", "broker"])
+async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control: httpx.AsyncClient, part: str) -> None:
+    async with offered(riders, PLANS, again=True) as stream:
+        await _asked(control, f"/parts/{part}/restart", {"how": "kill", "hold_s": 1.0})
+        await eventually(partial(_is_back, control, part), 60)
+    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    books = Books(connection)
+    states = await books.add_up(stream.ids, late=True)
+    assert set(states.values()) <= {"confirmed", "failed", "expired"}
+    assert every(await books.add_up(await riders.several(PLANS)), "confirmed"), "and all is well afterwards"
+    await connection.close()
+
+
+async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
+    answer = await control.get("/parts")
+    (part,) = [p for p in msgspec.json.decode(answer.content, type=list[PartInfo]) if p.name == name]
+    return part.state is PartState.RUNNING and part.restarts == 1
+
+
+AHEAD_S = 90.0
+LATE_AT_ONCE = {"failed", "expired"}
+
+
+@pytest.mark.parametrize(("skew_s", "ends"), [(AHEAD_S, LATE_AT_ONCE), (-AHEAD_S, {"confirmed"})])
+async def test_a_wrong_clock_costs_rides_their_time_and_nothing_else(
+    riders: Riders, books: Books, control: httpx.AsyncClient, skew_s: float, ends: set[str]
+) -> None:
+    """Pricing ahead finds every question too late; behind, it answers. Its signatures are taken for true either way."""
+    await _skewed(control, skew_s)
+    try:
+        assert set((await books.add_up(await riders.several(PLANS), late=True)).values()) == ends
+    finally:
+        await _skewed(control, 0.0)
+    assert every(await books.add_up(await riders.several(PLANS)), "confirmed")
+
+
+async def _skewed(control: httpx.AsyncClient, by_s: float) -> None:
+    await _asked(control, "/processes/pricing/skew", {"by_s": by_s})
+    await eventually(partial(_runs_with, control, by_s, await _pricing(control)), 30)
+
+
+async def _pricing(control: httpx.AsyncClient) -> ProcessInfo:
+    told = msgspec.json.decode((await control.get("/processes")).content, type=list[ProcessInfo])
+    return next(process for process in told if process.name == "pricing")
+
+
+async def _runs_with(control: httpx.AsyncClient, skew_s: float, before: ProcessInfo) -> bool:
+    now = await _pricing(control)
+    return now.state is State.RUNNING and now.pid != before.pid and now.clock_skew_s == skew_s
