@@ -12,23 +12,24 @@ from prebook.messaging.failures import spelled
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
 from prebook.postgres.wire import from_column, to_be_sent
 
-# Never "id > last": rows commit out of order. The function is in migrations/messaging_v4.py.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v6.py.
 CLAIM = text("""
     SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
-    WHERE seq = ANY (CAST(:seqs AS bigint[]))""")
+    WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[]))""")
 # Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
         failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
-    WHERE seq = :seq AND claimed_by = :owner""")
+    WHERE state = 'waiting' AND seq = :seq AND claimed_by = :owner""")
 GIVE_UP = text("""
     UPDATE outbox SET state = :state, cause = :cause, ended_at = now(), failures = :failures, claimed_until = NULL,
         last_error = :error
-    WHERE seq = :seq AND claimed_by = :owner""")
+    WHERE state = 'waiting' AND seq = :seq AND claimed_by = :owner""")
 PUT_BACK = text("""
-    UPDATE outbox SET claimed_until = NULL WHERE seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
+    UPDATE outbox SET claimed_until = NULL
+    WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 LET_GO = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))""")

@@ -30,8 +30,8 @@ def oldest(table: str, key: str, age: str, where: str = "true") -> TextClause:
             ORDER BY {age} LIMIT :limit FOR UPDATE SKIP LOCKED)""")  # noqa: S608 - names that stand in our code
 
 
-SENT = oldest("outbox", "seq", "sent_at", "state = 'sent'")
-ENDED = oldest("outbox", "seq", "ended_at", "state IN ('expired', 'discarded')")
+SENT = oldest("outbox", "message_id", "sent_at", "state = 'sent'")
+ENDED = oldest("outbox", "message_id", "ended_at", "state IN ('expired', 'discarded')")
 INBOX = oldest("inbox", "message_id", "received_at")
 
 
