@@ -7,7 +7,7 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from prebook.rabbit.link import Link, shuffled
+from prebook.rabbit.link import Link, connected, shuffled
 from tests.conditions import becomes
 
 NODES = 3
@@ -27,7 +27,7 @@ async def test_each_connection_is_to_the_next_node() -> None:
             server = await asyncio.start_server(partial(hang_up, number), "127.0.0.1", 0)
             servers.append(await stack.enter_async_context(server))
         ports = [server.sockets[0].getsockname()[1] for server in servers]
-        link = Link(",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never)
+        link = Link(",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never, connect=connected)
         running = asyncio.create_task(link.run())
         await becomes(lambda: len(called) >= 2 * NODES, 20)
         running.cancel()

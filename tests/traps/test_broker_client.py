@@ -13,6 +13,7 @@ from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
 from prebook.patterns import addresses
 from prebook.rabbit.publisher import RabbitPublisher
+from prebook.rabbit.publishing.session import Session
 from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
 from tests.traps.place import Handler, Place, linked, named
@@ -25,42 +26,29 @@ async def publishing(place: Place) -> AsyncIterator[RabbitPublisher]:
         yield publisher
 
 
-class Lost:
-    """An exchange whose peer is gone: the client cancels whoever waits for a confirm."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-
-    async def publish(self, *_: Any, **__: Any) -> None:
-        self.asked.set()
-        raise asyncio.CancelledError
-
-
-class Silent(Lost):
-    async def publish(self, *_: Any, **__: Any) -> None:
-        self.asked.set()
-        await asyncio.Event().wait()
-
-
-def with_exchange(exchange: Any) -> RabbitPublisher:
-    publisher = RabbitPublisher("amqp://nobody@127.0.0.1/none", "traps")
-    publisher._exchanges["x"] = exchange
+def with_silent_peer() -> tuple[RabbitPublisher, Session]:
+    """Connected, as far as it knows; nobody confirms anything."""
+    publisher, session = RabbitPublisher("amqp://nobody@127.0.0.1/none", "traps"), Session(heartbeat_s=10)
+    publisher._session = session
     publisher.link.up.set()
-    return publisher
+    return publisher, session
 
 
-async def test_a_confirm_that_the_client_cancels_is_a_lost_connection_and_not_our_end() -> None:
-    """Pitfall 2.1.1."""
-    publisher = with_exchange(Lost())
+async def test_a_confirm_that_does_not_come_as_the_connection_goes_is_a_failure_and_not_our_end() -> None:
+    """Pitfall 2.1.1: the client library cancels whoever waits for it, as if we had been told to stop."""
+    publisher, session = with_silent_peer()
+    task = asyncio.create_task(publisher.publish("x", "k", encode(named("lost"))))
+    await becomes(lambda: len(session.unconfirmed) == 1)
+    session.connection_lost(None)
     with pytest.raises(Unreachable, match="lost before the confirm"):
-        await publisher.publish("x", "k", encode(named("lost")))
+        await task
 
 
 async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
     """Pitfall 2.1.1, the other side of it."""
-    silent = Silent()
-    task = asyncio.create_task(with_exchange(silent).publish("x", "k", encode(named("silent"))))
-    await silent.asked.wait()
+    publisher, session = with_silent_peer()
+    task = asyncio.create_task(publisher.publish("x", "k", encode(named("silent"))))
+    await becomes(lambda: len(session.unconfirmed) == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -69,8 +57,12 @@ async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
 async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pitfalls 2.1.7 and 2.1.8: while a connection is blocked, everything on it hangs."""
     monkeypatch.setattr("prebook.rabbit.publisher.CONFIRM_S", 0.05)
+    monkeypatch.setattr("prebook.rabbit.publishing.session.LOOK_EVERY_S", 0.02)
+    publisher, session = with_silent_peer()
+    session.look()
     with pytest.raises(Unreachable, match="no confirm within"):
-        await with_exchange(Silent()).publish("x", "k", encode(named("silent")))
+        await publisher.publish("x", "k", encode(named("silent")))
+    session.connection_lost(None)
 
 
 @pytest.mark.real

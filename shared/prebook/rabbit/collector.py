@@ -12,7 +12,7 @@ from aio_pika.exceptions import AMQPError, MessageProcessError
 from prebook.messaging.failures import spelled
 from prebook.messaging.parking import Death, Parcel
 from prebook.rabbit.frames import from_amqp
-from prebook.rabbit.link import Link
+from prebook.rabbit.link import Link, connected
 
 Take = Callable[[Parcel], Awaitable[None]]
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
@@ -28,7 +28,7 @@ class Collector:
 
     def __init__(self, url: str, service: str, queue: str, prefetch: int, take: Take) -> None:
         self._queue, self._prefetch, self._take = queue, prefetch, take
-        self.link = Link(url, f"{service} collects", self._opened)
+        self.link = Link(url, f"{service} collects", self._opened, connect=connected)
 
     async def _opened(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         channel = await connection.channel(publisher_confirms=False)

@@ -24,7 +24,7 @@ from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import Retry
 from prebook.rabbit.aside import Aside, first_marks
 from prebook.rabbit.frames import from_amqp
-from prebook.rabbit.link import Link
+from prebook.rabbit.link import Link, connected
 from prebook.rabbit.subscription import Subscription
 
 Door = Callable[[Envelope], Awaitable[None]]
@@ -56,7 +56,7 @@ class RabbitConsumer:
         self._at_work: set[asyncio.Task[None]] = set()
         self.gates: Mapping[str, Gate] = {queue: Gate() for queue in queues}
         self._stopping = False
-        self.link = Link(url, f"{service} consumes", self._opened, healthy=self._consuming)
+        self.link = Link(url, f"{service} consumes", self._opened, connect=connected, healthy=self._consuming)
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Take nothing more, and let what is under way end."""

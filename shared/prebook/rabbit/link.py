@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
+from typing import Any, Generic, Protocol, TypeVar
 
 import aio_pika
 import structlog
@@ -19,21 +20,40 @@ CONNECT_TIMEOUT_S = 5.0
 CHECK_S = 2.0
 log = structlog.get_logger()
 
-Opened = Callable[[AbstractConnection], Awaitable[Sequence[AbstractChannel]]]
+
+class Connection(Protocol):
+    """Whatever can be lost and closed."""
+
+    @property
+    def close_callbacks(self) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Connection)
+Connect = Callable[[str, str], Awaitable[C]]
+"""Opens a connection to a URL under a name. Raises what it likes: it is tried again."""
+Opened = Callable[[C], Awaitable[Sequence[AbstractChannel]]]
 Healthy = Callable[[], bool]
 
 
-class Link:
+async def connected(url: str, name: str) -> AbstractConnection:
+    return await aio_pika.connect(url, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": name})
+
+
+class Link(Generic[C]):
     """Connects, lets ``opened`` set up its channels, and starts over when the connection or a channel is lost.
 
     We reconnect ourselves, with jitter: the client's own recovery re-declares what it has once seen with old
     arguments, and returns as if nothing had happened to whoever was waiting for a confirm.
     """
 
-    def __init__(self, url: str, name: str, opened: Opened, *, healthy: Healthy = lambda: True) -> None:
+    def __init__(
+        self, url: str, name: str, opened: Opened[C], *, connect: Connect[C], healthy: Healthy = lambda: True
+    ) -> None:
         """``url`` may be several after commas, of the nodes of one broker: each connection is to the next of them."""
         self._urls = cycle(shuffled(url))
-        self._name, self._opened, self._healthy = name, opened, healthy
+        self._name, self._connect, self._opened, self._healthy = name, connect, opened, healthy
         self.up = asyncio.Event()
 
     async def run(self) -> None:
@@ -46,9 +66,7 @@ class Link:
 
     async def _once(self) -> None:
         lost = asyncio.Event()
-        connection = await aio_pika.connect(
-            next(self._urls), timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": self._name}
-        )
+        connection = await self._connect(next(self._urls), self._name)
         try:
             connection.close_callbacks.add(lambda *_: lost.set())
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -77,7 +95,7 @@ def shuffled(url: str) -> list[str]:
     return [str(URL(node) % {"heartbeat": HEARTBEAT_S}) for node in random.sample(nodes, len(nodes))]
 
 
-async def _closed(connection: AbstractConnection) -> None:
+async def _closed(connection: Connection) -> None:
     try:
         await connection.close()
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is being given up anyway

@@ -102,9 +102,9 @@ class Process(Generic[W]):
         self.relay.wake()
 
     async def missing(self) -> Mapping[str, str]:
-        links = {"broker (publishing)": self.publisher.link, "broker (consuming)": self.consumer.link}
-        links |= self.beside.links
-        lacks = {part: "no connection yet, or lost" for part, link in links.items() if not link.up.is_set()}
+        ups = {"broker (publishing)": self.publisher.link.up, "broker (consuming)": self.consumer.link.up}
+        ups |= {part: link.up for part, link in self.beside.links.items()}
+        lacks = {part: "no connection yet, or lost" for part, up in ups.items() if not up.is_set()}
         try:
             async with asyncio.timeout(2), self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))

@@ -59,7 +59,7 @@ class Beside:
     """
 
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
-    links: Mapping[str, Link] = field(default_factory=dict)
+    links: Mapping[str, Link[Any]] = field(default_factory=dict)
     gauges: Sequence[Callable[[], Awaitable[None]]] = ()
 
 
