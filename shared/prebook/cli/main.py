@@ -3,6 +3,7 @@
 import rich_click as click
 
 from prebook.cli.archive import archive
+from prebook.cli.bench import bench
 from prebook.cli.chaos import chaos
 from prebook.cli.doctor import doctor
 from prebook.cli.fault import fault
@@ -38,6 +39,7 @@ COMMANDS = (
     held,
     retry,
     lab,
+    bench,
     topology,
     doctor,
     serve,

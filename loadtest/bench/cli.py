@@ -1,0 +1,70 @@
+"""The bench's command line."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.bench.ground import Ground, ground
+from loadtest.bench.row import Row
+from loadtest.bench.subjects import relay
+
+Subject = Callable[[Ground, int], Awaitable[list[Row]]]
+SUBJECTS: Mapping[str, Subject] = {"relay": relay.measured}
+COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "goal", "met", "beside", "note")
+NUMBERS = ("ours", "peer", "ratio")
+WIDE = 170
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
+@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+def main(*, rounds: int, only: Sequence[str], as_json: bool) -> None:
+    """Measure the suite's parts beside yardsticks that do the least possible, in turns, on parts of their own.
+
+    \b
+    Examples:
+      prebook bench
+      prebook bench -- --only relay --rounds 9
+      prebook bench -- --json | jq '.rows[] | {name, ratio, goal, met}'
+    """
+    rows = asyncio.run(_measured(only or tuple(SUBJECTS), rounds))
+    if as_json:
+        click.echo(msgspec.json.encode({"rows": rows}))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows, rounds))
+
+
+async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
+    rows: list[Row] = []
+    async with ground(_say) as place:
+        for name in names:
+            _say(f"{name}: {rounds} rounds of each side, in turns")
+            rows += await SUBJECTS[name](place, rounds)
+    return rows
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _table(rows: Sequence[Row], rounds: int) -> Table:
+    table = Table(title="Beside the least that does the work", caption=f"medians of {rounds} rounds")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    for each in rows:
+        table.add_row(*_told(each))
+    return table
+
+
+def _told(row: Row) -> tuple[str, ...]:
+    ratio = row.spread.get("ratio")
+    spread = f"{ratio.low:g} .. {ratio.high:g}" if ratio else ""
+    met = {True: "yes", False: "no", None: "?"}[row.met]
+    ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.peer, row.ratio))
+    return (row.name, ours, peer, row.unit, said, spread, row.goal, met, row.peer_name, row.note)

@@ -1,0 +1,156 @@
+"""The outbox relay of a whole service process: how fast it drains a backlog, and how soon a commit is at the broker."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+
+from loadtest.bench.ground import READY_WITHIN_S, Ground, ready, until
+from loadtest.bench.queues import QUORUM, in_place_of, open_channel, taken_out
+from loadtest.bench.rounds import Figures, interleaved
+from loadtest.bench.row import Better, Measure, Row, row
+from loadtest.bench.yardsticks import relay as yardstick
+from prebook.contracts.message import Message
+from prebook.contracts.plan import Coupling
+from prebook.contracts.pricing import QuoteFare
+from prebook.contracts.ride import Place, VehicleClass
+from prebook.coupling.ports import BROKER_LANE
+from prebook.flows import FLOWS
+from prebook.messaging.envelope import Envelope, Kind
+from prebook.patterns import addresses
+from prebook.postgres.wire import to_column
+from prebook.runtime.stack.trouble import Trouble
+
+ROWS, KEYS = 20_000, 500
+LOOK_EVERY_S, DRAINED_WITHIN_S = 0.02, 120.0
+DRAIN = Measure(
+    "relay: drain a backlog, order per key kept",
+    "rows/s",
+    Better.HIGHER,
+    "hand-written relay (asyncpg, aio-pika)",
+    0.9,
+    "ours leases, orders by key with any number of relays, and sends CloudEvents headers",
+)
+STAGE = """
+    INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
+    SELECT id, 'request', 'quote_fare', key, $4, wire, now(), key
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS staged (id, key, wire)"""
+PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
+
+
+def question(at: datetime) -> Message:
+    return QuoteFare(
+        pickup=Place(lat=52.52, lon=13.40),
+        dropoff=Place(lat=52.36, lon=13.51),
+        pickup_at=at + timedelta(days=1),
+        vehicle_class=next(iter(VehicleClass)),
+        passengers=2,
+    )
+
+
+def envelope(run: str, number: int) -> Envelope:
+    now = datetime.now(UTC)
+    return Envelope(
+        id=f"{run}.{number}.quote_fare",
+        kind=Kind.REQUEST,
+        flow="quote_fare",
+        body=question(now),
+        source="booking",
+        conversation=f"{run}-{number % KEYS}",
+        time=now,
+        plan=PLAN,
+        reply_to="booking",
+        expires_at=now + timedelta(hours=1),
+    )
+
+
+@dataclass
+class Relays:
+    """Both relays, running side by side; only one has work at a time."""
+
+    database: asyncpg.Connection
+    ours: AbstractQueue
+    theirs: AbstractQueue
+    rows: int
+    number: int = 0
+
+    async def drain_ours(self) -> Figures:
+        self.number += 1
+        made = [envelope(f"r{self.number}", number) for number in range(self.rows)]
+        columns = ([e.id for e in made], [e.conversation for e in made], [to_column(e) for e in made])
+        took = await self._took(
+            lambda: self._staged(columns), "SELECT FROM booking.outbox WHERE state = 'waiting' LIMIT 1"
+        )
+        _refuse(await taken_out(self.ours, self.rows, _ours))
+        await self.database.execute("TRUNCATE booking.outbox")
+        return {"rows_s": self.rows / took}
+
+    async def drain_theirs(self) -> Figures:
+        payloads = [json.dumps({"seq": number, "ride": "x" * 150}) for number in range(self.rows)]
+        columns = ([f"k{number % KEYS}" for number in range(self.rows)], payloads)
+
+        async def stage() -> None:
+            await self.database.execute(yardstick.BACKLOG, *columns)
+
+        took = await self._took(stage, "SELECT FROM yardstick.outbox WHERE sent_at IS NULL LIMIT 1")
+        _refuse(await taken_out(self.theirs, self.rows, _theirs))
+        await self.database.execute("TRUNCATE yardstick.outbox")
+        return {"rows_s": self.rows / took}
+
+    async def _staged(self, columns: Sequence[Sequence[str]]) -> None:
+        async with self.database.transaction():
+            await self.database.execute(STAGE, *columns, BROKER_LANE)
+            await self.database.execute("NOTIFY prebook_outbox_booking")
+
+    async def _took(self, stage: Callable[[], Awaitable[None]], left: str) -> float:
+        async def drained() -> bool:
+            return not await self.database.fetch(left)
+
+        await stage()
+        began = time.perf_counter()
+        await until(drained, DRAINED_WITHIN_S, LOOK_EVERY_S)
+        return time.perf_counter() - began
+
+
+@asynccontextmanager
+async def relays(ground: Ground, rows: int) -> AsyncIterator[Relays]:
+    async with ground.database() as database:
+        await database.execute(yardstick.SCHEMA)
+        connection, channel = await open_channel(ground)
+        theirs_queue = addresses.request_queue("pricing", "quote_fare")
+        ours = await in_place_of(channel, addresses.REQUESTS, "quote_fare", theirs_queue, "bench.relay")
+        theirs = await channel.declare_queue(yardstick.QUEUE, durable=True, arguments=QUORUM)
+        given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
+        async with (
+            ground.beside("prebook.booking", env=ground.envs["booking"]),
+            ground.beside("loadtest.bench.yardsticks.relay", env=given) as by_hand,
+        ):
+            await by_hand.said("ready")
+            await until(lambda: ready(ground.urls["booking"]), READY_WITHIN_S)
+            yield Relays(database, ours, theirs, rows)
+        await connection.close()
+
+
+async def measured(ground: Ground, rounds: int) -> list[Row]:
+    async with relays(ground, ROWS) as both:
+        found = await interleaved({"ours": both.drain_ours, "peer": both.drain_theirs}, rounds)
+    return [row(DRAIN, found["ours"]["rows_s"], found["peer"]["rows_s"])]
+
+
+def _refuse(wrong: str) -> None:
+    if wrong:
+        raise Trouble(f"the backlog was not drained rightly: {wrong}", "report this, with the log of the relay")
+
+
+def _ours(message: AbstractIncomingMessage) -> tuple[str, int]:
+    return str(message.correlation_id), int(str(message.message_id).split(".")[1])
+
+
+def _theirs(message: AbstractIncomingMessage) -> tuple[str, int]:
+    number = int(json.loads(message.body)["seq"])
+    return f"k{number % KEYS}", number

@@ -1,0 +1,69 @@
+"""A relay by hand: asyncpg and aio-pika, woken by a trigger's NOTIFY, rows locked while their confirms are awaited.
+
+As fast as these clients are: every row is published at once, with the least properties, and one UPDATE marks the batch.
+Order per key holds with one relay and no failures; there is no lease, no second relay, and a refused row stops all.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+
+import aio_pika
+import asyncpg
+import uvloop
+
+QUEUE, BATCH, POLL_S = "yardstick.relay", 500, 1.0
+SCHEMA = """
+    CREATE SCHEMA yardstick;
+    CREATE TABLE yardstick.booking (id text PRIMARY KEY, rider text NOT NULL, details text NOT NULL);
+    CREATE TABLE yardstick.outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        key text NOT NULL, type text NOT NULL, payload text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(), sent_at timestamptz);
+    CREATE INDEX outbox_unsent ON yardstick.outbox (id) WHERE sent_at IS NULL;
+    CREATE FUNCTION yardstick.wake() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_notify('yardstick', ''); RETURN NULL; END $$;
+    CREATE TRIGGER wake AFTER INSERT ON yardstick.outbox FOR EACH STATEMENT EXECUTE FUNCTION yardstick.wake()"""
+STAGE = "INSERT INTO yardstick.outbox (key, type, payload) VALUES ($1, $2, $3)"
+BACKLOG = """
+    INSERT INTO yardstick.outbox (key, type, payload)
+    SELECT key, 'asked', payload FROM unnest($1::text[], $2::text[]) AS staged (key, payload)"""
+CLAIM = """
+    SELECT id, type, payload FROM yardstick.outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED"""
+SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
+
+
+async def relay(dsn: str, amqp_url: str) -> None:
+    connection, listener = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    claim, sent = await connection.prepare(CLAIM), await connection.prepare(SENT)
+    channel = await (await aio_pika.connect(amqp_url)).channel()
+    woken = asyncio.Event()
+    await listener.add_listener("yardstick", lambda *_: woken.set())
+    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    while True:
+        woken.clear()
+        async with connection.transaction():
+            rows = await claim.fetch(BATCH)
+            if rows:
+                await asyncio.gather(*(channel.default_exchange.publish(message(row), QUEUE) for row in rows))
+                await sent.fetch([row["id"] for row in rows])
+        if len(rows) < BATCH:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), POLL_S)
+
+
+def message(row: asyncpg.Record) -> aio_pika.Message:
+    return aio_pika.Message(
+        row["payload"].encode(),
+        message_id=str(row["id"]),
+        type=row["type"],
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.exit("usage: python -m loadtest.bench.yardsticks.relay, with BENCH_DSN and BENCH_AMQP_URL set")
+    uvloop.run(relay(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))
