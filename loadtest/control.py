@@ -37,6 +37,7 @@ class Link(msgspec.Struct, frozen=True):
     name: str
     state: str
     connections: int = 0
+    address: str = ""
 
 
 Named = TypeVar("Named", Process, Part, Link)

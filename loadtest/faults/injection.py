@@ -26,10 +26,10 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.QUEUE_FULL: full.queue_full,
     FaultKind.DUPLICATE: doubling.duplicate_everything,
     FaultKind.POISON: poison.poison,
-    FaultKind.LINK_SLOW: links.disturbed("slow"),
-    FaultKind.LINK_CUT: links.disturbed("cut"),
-    FaultKind.LINK_BLACK_HOLE: links.disturbed("black_hole"),
-    FaultKind.LINK_HALF_OPEN: links.disturbed("half_open"),
+    FaultKind.LINK_SLOW: links.disturbed("slow", links.late),
+    FaultKind.LINK_CUT: links.disturbed("cut", links.unanswered),
+    FaultKind.LINK_BLACK_HOLE: links.disturbed("black_hole", links.unanswered),
+    FaultKind.LINK_HALF_OPEN: links.disturbed("half_open", links.unanswered),
 }
 
 

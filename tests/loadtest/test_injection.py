@@ -64,15 +64,20 @@ class Stand:
         pages: dict[str, Any] = {
             "/processes": [{"name": "pricing", "pid": 100}],
             "/parts": [self.part],
-            "/links": [self.link],
+            "/links": [{**self.link, "address": self.url.removeprefix("http://")}],
             "/api/nodes": [{"name": "one"}],
             "/api/vhosts/prebook/connections": [*listed, {"name": "our own", "user": "admin"}],
         }
         return pages[path]
 
-    async def live(self, _: web.Request) -> web.Response:
+    async def live(self, request: web.Request) -> web.Response:
+        if self.link["state"] == "cut" and request.transport:
+            request.transport.abort()
         while self.still.is_set():
             await asyncio.sleep(0.02)
+        return web.Response()
+
+    async def answered(self, _: web.Request) -> web.Response:
         return web.Response()
 
 
@@ -96,7 +101,7 @@ async def standing(stand: Stand) -> AsyncIterator[Levers]:
 SHOWN = {
     "connections_cut": "2 connections closed",
     "broker_kill": "pid 7 ended (kill), pid 8 in its place",
-    "link_cut_http_pricing": "cut in",
+    "link_cut_http_pricing": "got no answer",
     "pause_pricing": "slowest of",
 }
 
@@ -116,6 +121,14 @@ async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypa
         window = await inject(CATALOGUE[name], 0.3, reached)
     assert not window.took_effect
     assert window.evidence
+
+
+async def test_a_link_that_is_only_called_cut_took_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stand, "live", Stand.answered)
+    async with standing(Stand()) as reached:
+        window = await inject(CATALOGUE["link_cut_http_pricing"], 0.5, reached)
+    assert not window.took_effect
+    assert "0 got no answer" in window.evidence
 
 
 async def test_our_own_connections_are_not_cut() -> None:

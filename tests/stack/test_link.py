@@ -194,6 +194,6 @@ async def test_links_are_spoiled_by_the_control_api() -> None:
                 assert answer.status == (404 if state is LinkState.OPEN else 200)
                 assert link.info().state is state
         async with client.get("/links") as answer:
-            assert await answer.json() == [
-                {"name": "pricing-broker", "state": "half_open", "connections": 0, "for_s": None}
-            ]
+            host, at = link.addresses[0]
+            told = {"name": "pricing-broker", "state": "half_open", "connections": 0, "for_s": None}
+            assert await answer.json() == [{**told, "address": f"{host}:{at}"}]

@@ -34,7 +34,9 @@ class Link:
         self._mending: asyncio.Task[None] | None = None
 
     def info(self, for_s: float | None = None) -> LinkInfo:
-        return LinkInfo(name=self.name, state=self._state, connections=len(self._connections), for_s=for_s)
+        host, port = self.addresses[0]
+        count, at = len(self._connections), f"{host}:{port}"
+        return LinkInfo(name=self.name, state=self._state, connections=count, address=at, for_s=for_s)
 
     async def open(self) -> None:
         for (host, port), target in zip(self.addresses, self._targets, strict=True):

@@ -131,11 +131,13 @@ class Spoil(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``for_s``: how long the fault lasts that was just asked for."""
+    """``address``: host and port of the first of its places to connect to. ``for_s``: how long the fault lasts that was
+    just asked for."""
 
     name: str
     state: LinkState
     connections: int
+    address: str
     for_s: float | None = None
 
 
