@@ -25,7 +25,7 @@ async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
     """The service's own engine, on empty tables."""
     engine = engine_for("booking", booking_url)
     async with engine.begin() as connection:
-        for table in ("booking", "claim", "inbox", "outbox", "awaited"):
+        for table in ("booking", "claim", "token_window", "inbox", "outbox", "awaited"):
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names from the line above
     yield engine
     await engine.dispose()

@@ -14,6 +14,7 @@ class MemoryBooking:
     bookings: dict[str, Booking] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     clock: Callable[[], datetime] = utc_now
+    tokens: dict[tuple[str, float], int] = field(default_factory=dict)
     pressure: Signals = field(default_factory=Signals)
 
     async def open(self, booking: Booking, claim: Claim) -> bool:
@@ -40,6 +41,14 @@ class MemoryBooking:
 
     async def save(self, booking: Booking) -> None:
         self.bookings[booking.id] = booking
+
+    async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
+        into_s = self.clock().timestamp() % window_s
+        window = (campaign, self.clock().timestamp() - into_s)
+        if self.tokens.get(window, 0) >= most:
+            return window_s - into_s
+        self.tokens[window] = self.tokens.get(window, 0) + 1
+        return None
 
     async def signals(self, flows: Collection[str]) -> Signals:
         return self.pressure

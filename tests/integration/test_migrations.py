@@ -28,6 +28,7 @@ STATE = (
         vehicle_class, passengers, plan, state, history)
     VALUES ('b', 'k', 'r', 1, 1, 2, 2, now(), 'xl', 1, '{}', 'requested', '[]')""",
     "INSERT INTO booking.claim (key, booking_id, fingerprint, claimed_at) VALUES ('k', 'b', '', now())",
+    "INSERT INTO booking.token_window (campaign, began, taken) VALUES ('launch', now(), 1)",
     "INSERT INTO pricing.share (booking_id, state) VALUES ('b', 'taken')",
     "INSERT INTO matching.auction (booking_id, closed, late, document) VALUES ('b', false, 0, '{}')",
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",

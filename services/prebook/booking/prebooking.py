@@ -1,7 +1,6 @@
 """A rider's request, served once per key however often it comes."""
 
 import hashlib
-import math
 import secrets
 import time
 from datetime import datetime, timedelta
@@ -16,11 +15,12 @@ from prebook.booking.process import Step
 from prebook.booking.quotas import quotas
 from prebook.booking.retention import KEEP_S
 from prebook.booking.store import BookingWork, Claim, StoredResponse
+from prebook.booking.tokens import tokens
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, Change, State
 from prebook.contracts.plan import Plan
 from prebook.flows import FLOWS
-from prebook.http.problems import Problem
+from prebook.http.problems import Problem, later
 from prebook.messaging.channel import Channel, Unreachable
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.policy import default_plan
@@ -46,7 +46,7 @@ class Prebooking:
         self._endpoint, self._begin = running.endpoint, running.begin
         self._settings, self._plan = running.settings, default_plan(running.policies)
         self._admitting = running.one(admitting)
-        self._quotas = running.one(quotas)
+        self._quotas, self._tokens = running.one(quotas), running.one(tokens)
         self._looks = TokenBucket.full(per_s=LOOKS_PER_S, burst=LOOKS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
@@ -54,8 +54,8 @@ class Prebooking:
         now, fingerprint = self._endpoint.clock(), fingerprint_of(request)
         step = process.requested(_booking(key, request, {**self._plan, **(request.couplings or {})}, now))
         refused = self._refused(request, step, now)
-        meters.said(refused.code if refused else meters.ADMITTED)
         if refused is not None:
+            meters.said(refused.code)
             if refused.code in HASTY and not self._may_look():
                 raise refused
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
@@ -76,14 +76,14 @@ class Prebooking:
         wait_s = self._quotas.wait_s(step.booking.ride.rider_id, time.monotonic())
         if not wait_s:
             return None
-        return _later(429, QUOTA, f"rider {step.booking.ride.rider_id} has asked for too many bookings", wait_s)
+        return later(429, QUOTA, f"rider {step.booking.ride.rider_id} has asked for too many bookings", wait_s)
 
     def _overloaded(self, step: Step) -> Problem | None:
         shed = self._admitting.refuses(step.booking.key, step.booking.plan)
         if shed is None:
             return None
         said = f"more bookings are under way than can be settled in time ({shed.reason})"
-        return _later(503, OVERLOADED, said, shed.retry_after_s)
+        return later(503, OVERLOADED, said, shed.retry_after_s)
 
     def _may_look(self) -> bool:
         """Refusing must stay cheaper than serving: while much is refused, only so many are looked up in the store."""
@@ -99,7 +99,7 @@ class Prebooking:
             provider = FLOWS[flow].provider
             wait_s = channel.retry_after_s(provider)
             if wait_s is not None:
-                return _later(503, f"{provider}_unavailable", f"{provider} cannot be asked right now", wait_s)
+                return later(503, f"{provider}_unavailable", f"{provider} cannot be asked right now", wait_s)
         return None
 
     def _channels(self, step: Step) -> list[tuple[Channel, str]]:
@@ -120,6 +120,8 @@ class Prebooking:
         async def open_it(work: BookingWork) -> Outcome:
             if not await work.open(booking, claim):
                 raise KeyTaken
+            await self._tokens.take(work, booking.key)
+            meters.said(meters.ADMITTED)
             return Outcome(asks=step.asks, facts=step.facts)
 
         await self._endpoint.act(Thread(booking.id, booking.plan, traceparent, now), open_it)
@@ -172,12 +174,6 @@ def _booking(key: str, request: BookingRequest, plan: Plan, now: datetime) -> Bo
 def _sortable_id(now: datetime) -> str:
     """Milliseconds, then chance: ids sort by age, as in a UUIDv7, and index pages fill in order."""
     return f"bk_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
-
-
-def _later(status: int, code: str, why: str, wait_s: float) -> Problem:
-    after = str(max(1, math.ceil(wait_s)))
-    said = f"{why}; try again after {after} s, with the same Idempotency-Key"
-    return Problem(status, code, said, headers={"retry-after": after})
 
 
 def _forgotten() -> Problem:

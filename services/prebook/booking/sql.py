@@ -10,6 +10,7 @@ from prebook.booking.rows import booking_of, identity_of, progress_of
 from prebook.booking.signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
 from prebook.booking.store import Claim, Held, Signals, StoredResponse, TooLate
 from prebook.booking.tables import BOOKING, CLAIM
+from prebook.booking.token_window import LEFT_S, TAKE
 from prebook.contracts.booking import State
 from prebook.coupling.ports import BROKER_LANE
 from prebook.postgres.work import SqlWork
@@ -122,6 +123,12 @@ class BookingSql(SqlWork):
         guard = {"of_state": progress["state"], "of_valid_until": progress["quote_valid_until"]}
         if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **progress})).first() is None:
             raise TooLate(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
+
+    async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
+        values = {"campaign": campaign, "most": most, "window_s": window_s}
+        if (await self.connection.execute(TAKE, values)).first() is not None:
+            return None
+        return max(0.0, float((await self.connection.execute(LEFT_S, {"window_s": window_s})).scalar_one()))
 
     async def signals(self, flows: Collection[str]) -> Signals:
         values = {"flows": list(flows), "most": MOST_LOOKED_AT, "lane": BROKER_LANE, "window_s": WINDOW_S}

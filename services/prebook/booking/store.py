@@ -85,6 +85,10 @@ class BookingWork(UnitOfWork, Protocol):
         """Raises TooLate where it becomes confirmed although its quote has run out since it was held."""
         ...
 
+    async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
+        """One of the ``most`` tokens of the current window; None: had one. Else the seconds until the next window."""
+        ...
+
     async def signals(self, flows: Collection[str]) -> Signals:
         """What waits, as far as these flows are concerned; cheap however much it is."""
         ...

@@ -59,6 +59,13 @@ class Problem(Exception):
         self.headers, self.errors = dict(headers or {}), tuple(errors)
 
 
+def later(status: int, code: str, why: str, wait_s: float) -> Problem:
+    """A refusal of what may be asked again, after ``wait_s``, as it is."""
+    after = str(max(1, math.ceil(wait_s)))
+    said = f"{why}; try again after {after} s, with the same Idempotency-Key"
+    return Problem(status, code, said, headers={"retry-after": after})
+
+
 def traceparent_of(request: Request[Any, Any, Any]) -> str:
     """The hop that this request is, in the trace that its header names or in a new one; the same for all who ask."""
     scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a TypedDict of all it knows

@@ -56,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="how many discounts the campaign may grant")] = (
         1_000_000
     )
+    campaign: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,40}$", description="name of the campaign")] = "launch"
+    campaign_tokens: Annotated[
+        int, msgspec.Meta(ge=0, description="how many bookings the campaign takes in each window; 0: any number")
+    ] = 0
+    campaign_window_s: Annotated[
+        float, msgspec.Meta(ge=1, le=86_400, description="how many seconds such a window lasts")
+    ] = 60.0
     back_pressure: Annotated[
         Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
     ] = "on"

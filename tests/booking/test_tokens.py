@@ -1,0 +1,64 @@
+"""Campaign tokens: exactly so many bookings in each window."""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.booking.rides import Suite, book, queued
+
+PROCESSES, TASKS, SECONDS, MOST, WINDOW_S = 4, 4, 4.0, 7, 1.0
+BY_WINDOW = text("""
+    SELECT floor(extract(epoch FROM created_at) / :window_s) AS number, count(*) AS made FROM booking
+    GROUP BY 1 ORDER BY 1""")
+
+
+async def _process(url: str, name: str) -> int:
+    arguments = [url, name, str(TASKS), str(SECONDS), str(MOST), str(WINDOW_S)]
+    made = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.booking.taking", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await made.communicate()
+    assert made.returncode == 0
+    return int(said)
+
+
+@pytest.mark.real
+async def test_four_processes_sell_each_window_exactly_once(booking_url: str, engine: AsyncEngine) -> None:
+    made = await asyncio.gather(*(_process(booking_url, f"p{n}") for n in range(PROCESSES)))
+    async with engine.connect() as connection:
+        by_window = [row.made for row in await connection.execute(BY_WINDOW, {"window_s": WINDOW_S})]
+        taken = (await connection.execute(text("SELECT sum(taken) FROM token_window"))).scalar_one()
+
+    assert len(by_window) >= SECONDS - 1
+    assert all(by_process > 0 for by_process in made), "all of them had some"
+    assert by_window[1:-1] == [MOST] * (len(by_window) - 2), "everybody wanted more: each full window is sold out"
+    assert max(by_window) <= MOST
+    assert sum(made) == sum(by_window) == taken
+
+
+async def test_who_gets_none_is_told_when_the_next_windows_open() -> None:
+    suite = Suite(queued(), campaign_tokens=2, campaign_window_s=60.0)
+    suite.clock.now += timedelta(seconds=50)
+    responses = [await book(suite, key=f"k{n}") for n in range(6)]
+
+    assert [r.status_code for r in responses] == [202, 202, 503, 503, 503, 503]
+    assert {r.json()["code"] for r in responses[2:]} == {"campaign_window_full"}
+    waits = [int(r.headers["retry-after"]) for r in responses[2:]]
+    assert all(first <= wait <= first + 2 for first, wait in zip((10, 40, 70, 100), waits, strict=True)), waits
+    assert len(suite.bookings) == 2
+
+    suite.clock.now += timedelta(seconds=10)
+    assert (await book(suite, key="k2")).status_code == 202
+
+
+async def test_the_same_request_again_takes_no_second_token() -> None:
+    suite = Suite(queued(), campaign_tokens=2, campaign_window_s=60.0)
+    again = [await book(suite) for _ in range(3)]
+    other = await book(suite, key="k2")
+
+    assert [r.status_code for r in (*again, other)] == [202] * 4
+    assert len(suite.bookings) == 2
