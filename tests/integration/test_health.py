@@ -18,6 +18,13 @@ FAMILIES = {
     *(f"prebook_messages_{turn}" for turn in TURNS),
     *("prebook_send_seconds", "prebook_handle_seconds", "prebook_event_loop_lag_seconds"),
     *("prebook_outbox_waiting", "prebook_outbox_oldest_seconds", "prebook_outbox_given_up"),
+    *(
+        "prebook_gate_probing",
+        "prebook_gate_held",
+        "prebook_pool_timeouts",
+        "prebook_http_calls",
+        "prebook_circuit_open",
+    ),
 }
 
 

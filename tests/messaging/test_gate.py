@@ -70,3 +70,14 @@ async def test_a_probe_that_never_ends_does_not_hold_the_others_for_ever() -> No
     waiting = [asyncio.create_task(handle(number)) for number in range(3)]
     await becomes(lambda: len(passed) == 3)
     await asyncio.gather(*waiting)
+
+
+async def test_it_knows_how_many_messages_it_holds() -> None:
+    gate = Gate(cool_down_s=0.05)
+    gate.failed(AWAY)
+    waiting = [asyncio.create_task(gate.passed()) for _ in range(3)]
+    await becomes(lambda: gate.held == 3)
+    gate.succeeded()
+    await asyncio.gather(*waiting)
+
+    assert gate.held == 0

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.outbox import Claimed
+from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
+from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import WINDOW, Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Posting
@@ -210,3 +211,48 @@ async def test_what_a_lost_answer_to_a_claim_left_behind_is_due_again() -> None:
     await database.claim(10, lease_s=30.0, full_lanes=[])
     async with running(database, send):
         await becomes(lambda: seen == ["m1"])
+
+
+async def test_an_outage_does_not_count_towards_giving_up() -> None:
+    """A broker that was away for long, and says "unroutable" while it has not its queues back, is given time again."""
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) <= 6:
+            raise Unreachable("the broker is away", retry_after_s=0.001)
+        if len(tries) <= 8:
+            raise Undeliverable("routes to no queue", cause="unroutable")
+
+    await staged(database, "m1")
+    async with running(database, send, most_refusals=3) as relay:
+        await woken_until_all(relay, database, "sent")
+
+    assert len(tries) == 9
+
+
+async def test_refusals_count_in_a_row_only_and_the_last_one_is_counted_as_a_try() -> None:
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) == 3:
+            raise Unreachable("away in between", retry_after_s=0.001)
+        raise Undeliverable("routes to no queue", cause="unroutable")
+
+    await staged(database, "m1")
+    async with running(database, send, most_refusals=3) as relay:
+        await woken_until_all(relay, database, UNDELIVERABLE)
+
+    row = database.tables.outbox["m1"]
+    assert (row.cause, row.failures, len(tries)) == ("unroutable", 6, 6)
+
+
+async def test_a_full_queue_is_waited_for_and_named_where_it_never_empties() -> None:
+    nacked = refusal(Unreachable("a queue is full", reason=NACKED))
+
+    assert nacked is not None
+    assert (nacked.cause, nacked.most) == (NACKED, MOST_NACKS)
+    assert MOST_NACKS > 10 * MOST_REFUSALS
+    assert refusal(Unreachable("there is no connection")) is None
+    assert refusal(ValueError("a bug")) is None

@@ -1,0 +1,22 @@
+"""Parked messages, counted for whoever watches."""
+
+from prometheus_client import CollectorRegistry
+
+from prebook.contracts.operations import Selection
+from prebook.operations.gauges import ParkedGauge
+from tests.operations.parcels import Begin, parcel, taken_in
+
+
+async def test_they_are_told_by_service_and_cause_until_somebody_has_decided(begin: Begin) -> None:
+    registry = CollectorRegistry()
+    gauge = ParkedGauge(begin, registry)
+    first = await taken_in(begin, parcel())
+    await gauge.read()
+    (family,) = registry.collect()
+    (sample,) = family.samples
+    assert (sample.labels, sample.value) == ({"service": "pricing", "cause": "attempts_used_up"}, 1)
+
+    async with begin() as work:
+        await work.discard(Selection(ids=tuple(first)), "a test")
+    await gauge.read()
+    assert [s for family in registry.collect() for s in family.samples] == []

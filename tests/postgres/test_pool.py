@@ -1,0 +1,33 @@
+"""A pool that is used up is told, not only felt."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from prebook.postgres import engine as engines
+from prebook.postgres.engine import OVERFLOW, POOL, engine_for, pool_timeouts
+from tests.postgres.database import migrated_for, role_url
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with migrated_for("pricing") as url:
+        yield url
+
+
+async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CHECKOUT_TIMEOUT_S", 0.05)
+    engine = engine_for("pricing", role_url(url, "pricing"))
+    held = [await engine.connect() for _ in range(POOL + OVERFLOW)]
+    assert pool_timeouts(engine) == 0
+    for _ in range(2):
+        with pytest.raises(PoolTimeout):
+            await engine.connect()
+    assert pool_timeouts(engine) == 2
+    for connection in held:
+        await connection.close()
+    async with engine.connect():
+        pass
+    assert pool_timeouts(engine) == 2
+    await engine.dispose()

@@ -1,0 +1,22 @@
+"""What is read off a process for its metrics."""
+
+from prebook.contracts.plan import Coupling
+from prebook.coupling.sync_api import SyncApi
+from prebook.coupling.waiters import Waiters
+from prebook.messaging.channel import Unreachable
+from prebook.runtime.gauges import circuits
+from tests.coupling.test_sync_api import Scripted
+from tests.messaging.examples import request
+from tests.world import policies
+
+
+async def test_an_open_circuit_is_told_by_the_service_that_it_leads_to() -> None:
+    sync = SyncApi(Scripted(Unreachable("down")), policies(), Waiters())
+    told = circuits("booking", {Coupling.SYNC_API: sync})
+    assert told() == {"matching": False, "notification": False, "pricing": False}
+    for _ in range(5):
+        try:
+            await sync.send(request())
+        except Unreachable:
+            continue
+    assert told() == {"matching": False, "notification": True, "pricing": False}
