@@ -22,7 +22,10 @@ class MemoryNotification:
     told: set[Position] = field(default_factory=set)
     log: list[Delivery] = field(default_factory=list)
 
-    async def deliver(self, booking_id: str, notice: Notice, rider_id: str, text: str) -> bool:
+    async def deliver(
+        self, booking_id: str, notice: Notice, rider_id: str, text: str, *, overtakes: Sequence[Notice] = ()
+    ) -> bool:
+        self.told |= {Position(booking_id, each.value) for each in overtakes}
         position = Position(booking_id, notice.value)
         if position in self.told:
             return False

@@ -47,6 +47,13 @@ async def test_each_notice_of_a_booking_is_told(begin: Begin) -> None:
     assert counts(await log(begin)) == expected
 
 
+async def test_who_was_told_that_a_ride_is_cancelled_is_not_told_afterwards_that_it_is_confirmed(begin: Begin) -> None:
+    late = [await told(begin, "b1", notice, message_id=f"m{notice}") for notice in (Notice.CANCELLED, Notice.CONFIRMED)]
+
+    assert late == [RiderNotified(notice=Notice.CANCELLED), RiderNotified(notice=Notice.CONFIRMED)]
+    assert counts(await log(begin)) == [("b1", "cancelled", 1)]
+
+
 async def test_it_is_told_when_it_is_told(begin: Begin) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     await told(begin, "b1")

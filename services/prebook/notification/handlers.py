@@ -2,6 +2,7 @@
 
 from prebook.contracts.notification import NotifyRider, RiderNotified
 from prebook.messaging.outcome import Context, Outcome
+from prebook.notification.domain.notices import OVERTAKES
 from prebook.notification.store import NotificationWork
 
 LONGEST_TEXT = 500
@@ -12,5 +13,6 @@ async def notify_rider(about: Context, request: NotifyRider, work: NotificationW
 
     The answer is the same each time: the rider knows. Who and what stays in the log's table and is never printed.
     """
-    await work.deliver(about.conversation, request.notice, request.rider_id, request.text[:LONGEST_TEXT])
+    text, overtakes = request.text[:LONGEST_TEXT], OVERTAKES.get(request.notice, ())
+    await work.deliver(about.conversation, request.notice, request.rider_id, text, overtakes=overtakes)
     return Outcome(RiderNotified(notice=request.notice))

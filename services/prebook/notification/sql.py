@@ -11,13 +11,18 @@ from prebook.notification.domain.position import Position
 from prebook.postgres.work import SqlWork
 
 # `told` decides, and the log writes down what was done. The log has no key of its own that could hide a second
-# delivery: should one ever happen, it is a second row, and the count below says so.
+# delivery: should one ever happen, it is a second row, and the count below says so. What is overtaken comes first:
+# where it is being told right now, this waits for that.
 DELIVER = text("""
     WITH first AS (
-        INSERT INTO told (booking_id, notice) VALUES (:booking_id, :notice)
+        INSERT INTO told (booking_id, notice)
+        SELECT :booking_id, n.notice
+        FROM unnest(CAST(:overtakes AS text[]) || CAST(:notice AS text)) WITH ORDINALITY AS n (notice, place)
+        ORDER BY n.place
         ON CONFLICT (booking_id, notice) DO NOTHING RETURNING booking_id, notice)
     INSERT INTO delivery (booking_id, notice, rider_id, text)
-    SELECT booking_id, notice, CAST(:rider_id AS text), CAST(:text AS text) FROM first RETURNING 1""")
+    SELECT booking_id, notice, CAST(:rider_id AS text), CAST(:text AS text) FROM first
+    WHERE notice = CAST(:notice AS text) RETURNING 1""")
 DELIVERIES = text("""
     SELECT booking_id, notice, min(delivered_at) AS delivered_at, count(*) AS deliveries FROM delivery
     WHERE delivered_at >= :since AND (booking_id, notice) > (:booking_id, :notice)
@@ -25,9 +30,11 @@ DELIVERIES = text("""
 
 
 class NotificationSql(SqlWork):
-    async def deliver(self, booking_id: str, notice: Notice, rider_id: str, text: str) -> bool:
+    async def deliver(
+        self, booking_id: str, notice: Notice, rider_id: str, text: str, *, overtakes: Sequence[Notice] = ()
+    ) -> bool:
         row = {"booking_id": booking_id, "notice": notice.value, "rider_id": rider_id, "text": text}
-        return bool(await self._scalar(DELIVER, **row))
+        return bool(await self._scalar(DELIVER, overtakes=[each.value for each in overtakes], **row))
 
     async def deliveries(self, since: datetime, after: Position, limit: int) -> Sequence[DeliveryLine]:
         asked = {"since": since, "limit": limit, **after._asdict()}

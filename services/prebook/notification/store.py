@@ -11,8 +11,13 @@ from prebook.notification.domain.position import Position
 
 
 class NotificationWork(UnitOfWork, Protocol):
-    async def deliver(self, booking_id: str, notice: Notice, rider_id: str, text: str) -> bool:
-        """Tell the rider, which is to log it; False where this notice was delivered before, and nothing is done."""
+    async def deliver(
+        self, booking_id: str, notice: Notice, rider_id: str, text: str, *, overtakes: Sequence[Notice] = ()
+    ) -> bool:
+        """Tell the rider, which is to log it; False where this notice was delivered before, and nothing is done.
+
+        Notices that it ``overtakes`` count as delivered from now on.
+        """
         ...
 
     async def deliveries(self, since: datetime, after: Position, limit: int) -> Sequence[DeliveryLine]:
