@@ -1,4 +1,4 @@
-"""Carries the drawn faults out, one after another, and keeps what became of each."""
+"""Carries drawn faults out, and keeps what became of each."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from loadtest.chaos.evidence import Broken
-from loadtest.chaos.schedule import Choice, Planned, groups
+from loadtest.chaos.schedule import Choice, Planned
 from loadtest.faults import Fault, FaultKind, Levers, inject
 from loadtest.generator import Origin
 from loadtest.suite import Suite, SuiteUnreachable
 from prebook.flows import PROCESSES
 
-PAUSE_S = 1.0
-"""At least so long between one fault's end and the next one's start."""
 WHOLE_WITHIN_S, LOOK_EVERY_S = 30.0, 0.3
 ALONE = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be on at once."""
@@ -39,21 +37,17 @@ class Breaking:
     broken: list[Broken] = field(default_factory=list)
     now: set[str] = field(default_factory=set)
 
-    async def run(self, origin: Origin) -> None:
-        """Returns when the last fault is over. A fault that is late puts off those after it.
+    async def inject(self, group: Sequence[Planned], origin: Origin) -> None:
+        """Returns when all of them are over. ``origin``: the start of the arrivals, from which times are told."""
+        async with asyncio.TaskGroup() as together:
+            for planned in group:
+                together.create_task(self._one(planned, planned.at_s - group[0].at_s, origin))
 
-        What is broken was whole before: otherwise nobody could tell that the fault took effect.
+    async def until_whole(self) -> None:
+        """What is broken was whole before: otherwise nobody could tell that the fault took effect.
+
+        A process that does not say in time that it is ready is told of by the fault that finds it so.
         """
-        for group in groups(self.plan):
-            await origin.wait_until(group[0].at_s)
-            await self._until_whole()
-            async with asyncio.TaskGroup() as together:
-                for planned in group:
-                    together.create_task(self._one(planned, planned.at_s - group[0].at_s, origin))
-            await asyncio.sleep(PAUSE_S)
-
-    async def _until_whole(self) -> None:
-        """Every process says that it is ready; what is not by then is told by the fault that finds it so."""
         with suppress(TimeoutError):
             async with asyncio.timeout(WHOLE_WITHIN_S):
                 await ready(self.suite)

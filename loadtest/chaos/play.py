@@ -15,6 +15,7 @@ from loadtest.chaos.evidence import Evidence
 from loadtest.chaos.fickle import FickleRiders
 from loadtest.chaos.schedule import Planned, drawn
 from loadtest.chaos.tables import TablesUnreadable
+from loadtest.chaos.turns import in_turns, played
 from loadtest.faults import Levers, available
 from loadtest.generator import Origin
 from loadtest.ledger import Reconciliation, reconcile
@@ -87,9 +88,7 @@ class Run:
         origin = Origin.now().later(LEAD_S)
         watching = [asyncio.create_task(self.duplicates.watch()), asyncio.create_task(self._look_on(origin))]
         try:
-            async with asyncio.TaskGroup() as together:
-                together.create_task(self.generator.offer(wanted, origin))
-                together.create_task(self.breaking.run(origin))
+            await played(in_turns(self.plan, wanted), self.generator, self.breaking, origin)
             self.settling = True
             await self._settle(origin)
             return await self._evidence(origin)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from loadtest.chaos.arriving import moments, orders, usual_rate
 from loadtest.chaos.schedule import Choice, drawn, groups
+from loadtest.chaos.turns import in_turns
 from tests.loadtest.books import START
 
 SERVICES = ("booking", "pricing", "matching")
@@ -77,3 +78,17 @@ def test_exactly_so_many_bookings_are_offered_in_order_and_within_the_time(booki
 def test_the_usual_rate_leaves_each_fault_its_turn() -> None:
     assert usual_rate(10_000, 60) == 12.0
     assert usual_rate(640, 8) == pytest.approx(10.0)
+
+
+@given(counts, st.integers(1, 80), seeds)
+def test_every_ride_is_in_one_turn_and_each_fault_meets_its_own(count: int, bookings: int, seed: int) -> None:
+    duration_s = 8.0 * count
+    plan = drawn(CHOICES, count, seed, duration_s, ALWAYS)
+    wanted = orders(bookings, duration_s, seed, run="x", week=START)
+    turns = in_turns(plan, wanted)
+    assert [order for turn in turns for order in turn.orders] == list(wanted)
+    assert [planned for turn in turns for planned in turn.faults] == list(plan)
+    assert turns[0].begins_s == 0.0
+    for turn, following in pairwise(turns):
+        assert all(turn.begins_s <= order.offer.at_s < following.begins_s for order in turn.orders)
+    assert all(turn.begins_s == turn.faults[0].at_s for turn in turns[1:])
