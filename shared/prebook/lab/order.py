@@ -2,26 +2,19 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import asyncpg
 import msgspec
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
-from prebook.contracts.plan import Coupling
-from prebook.flows import FLOWS, OFFER_SETTLED
 from prebook.lab import order_consumer
 from prebook.lab.arrangements import Arrangement, Effect, Load, counted, sharing, standing_still
 from prebook.lab.exactly_once import Bench, counting
 from prebook.lab.order_consumer import READY, SERVICE, Part
-from prebook.messaging.codec import encode
-from prebook.messaging.envelope import Envelope, Kind, message_id
-from prebook.patterns import addresses
-from prebook.rabbit.publisher import RabbitPublisher
+from prebook.lab.order_said import said
 from prebook.runtime.stack.child import tail
 from prebook.runtime.stack.parts import Say
 from prebook.runtime.stack.trouble import Trouble
@@ -35,9 +28,7 @@ TABLES = (
 APPLIED = f"SELECT key, place, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
 FAILED = f"SELECT key, place, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, place"  # noqa: S608 - a schema
 COUNT = f"SELECT count(*) FROM {SERVICE}.applied WHERE run = $1"  # noqa: S608 - a schema
-PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 KILL_AT, STARTED_WITHIN_S, DONE_WITHIN_S = 0.3, 30.0, 60.0
-AT_ONCE = 100
 Condition = Callable[[], Awaitable[bool]]
 AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
 
@@ -89,7 +80,7 @@ class _Run:
     async def measured(self, database: asyncpg.Connection) -> Round:
         async with self._consumers() as consumers:
             await self._until(self._ready, STARTED_WITHIN_S, "every consumer")
-            saying = asyncio.create_task(self._said())
+            saying = asyncio.create_task(said(self._url, self._arrangement, self._load, self._name))
             killed_after = await self._reached(database, round(self._load.messages * KILL_AT))
             consumers[0].kill()
             consumers[0].join()
@@ -124,36 +115,6 @@ class _Run:
             notes=f"{file}.notes",
             log=f"{file}.log",
         )
-
-    async def _said(self) -> float:
-        """All of it, in order, as fast as the broker takes it; when it began."""
-        publisher, began = RabbitPublisher(self._url, "lab"), datetime.now(UTC).timestamp()
-        link = asyncio.create_task(publisher.link.run())
-        try:
-            await publisher.link.up.wait()
-            messages, address = list(self._messages()), self._arrangement.inbound.address
-            for start in range(0, len(messages), AT_ONCE):
-                sent = (publisher.publish(addresses.REDELIVER, address, encode(m)) for m in messages[start:][:AT_ONCE])
-                await asyncio.gather(*sent)
-        finally:
-            link.cancel()
-            await asyncio.wait({link})
-        return began
-
-    def _messages(self) -> Iterable[Envelope]:
-        for key, place in self._load.plan():
-            group_key = self._arrangement.group_key(key)
-            told = OfferSettled(booking_id=key, fleet="lab", driver=str(place), verdict=OfferVerdict.ACCEPTED)
-            yield Envelope(
-                id=message_id(f"{self._name}.{key}", OFFER_SETTLED.name, str(place)),
-                kind=Kind.FACT,
-                flow=OFFER_SETTLED.name,
-                body=told,
-                source=OFFER_SETTLED.publisher,
-                conversation=group_key,
-                time=datetime.now(UTC),
-                plan=PLAN,
-            )
 
     async def _ready(self) -> bool:
         return all(READY in self._notes(number) for number in range(self._load.consumers))
