@@ -1,0 +1,144 @@
+"""Pitfalls of PostgreSQL and of its client (2.3) that our adapters meet, on a real one."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.unit_of_work import Begin as BeginOf
+from prebook.messaging.unit_of_work import Posting
+from prebook.postgres import engine as engines
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.work import SqlWork, connected, units_of_work
+from tests.conditions import becomes
+from tests.memory import MemoryDatabase
+from tests.messaging.examples import request
+from tests.messaging.test_relay import running, staged, states
+from tests.operations.parcels import Begin
+from tests.traps.place import named
+
+
+async def test_a_row_that_commits_late_is_sent_all_the_same(begin: Begin, engine: AsyncEngine) -> None:
+    """Pitfall 2.3.1: numbers are given out before the commit, so the greater one may be seen first."""
+    outbox = await emptied(engine)
+    async with begin() as slow:
+        await slow.post([posting("late")])
+        await slow.leave()
+        slow._postings.clear()
+        async with begin() as quick:
+            await quick.post([posting("early")])
+        assert await claimed(outbox) == ["early"]
+    assert await claimed(outbox) == ["late"], "its number is the smaller one"
+
+
+async def test_forty_deliveries_of_one_message_at_once_have_one_effect(engine: AsyncEngine) -> None:
+    """Pitfall 2.3.5: the inbox is claimed first, in the transaction of the effect. Looking and then acting is not."""
+    await emptied(engine)
+    message, begin = named("forty"), units_of_work(engine, SqlWork)
+
+    async def deliver() -> None:
+        async with begin() as work:
+            if await work.admit(message):
+                await asyncio.sleep(0.01)
+                await work.post([posting(f"effect-{id(work)}")])
+
+    await asyncio.gather(*(deliver() for _ in range(40)))
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar() == 1
+
+
+async def test_what_is_undone_is_not_known(engine: AsyncEngine) -> None:
+    """Pitfall 2.3.5: a claim that outlived its effect would lose the message."""
+    message, begin = named("undone"), units_of_work(engine, SqlWork)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await _interrupted(begin, message)
+    async with begin() as work:
+        assert await work.admit(message)
+
+
+async def test_a_lost_wake_up_is_made_up_for_by_the_poll() -> None:
+    """Pitfall 2.3.9: a notification is a hint."""
+    database, seen = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    async with running(database, send):
+        await asyncio.sleep(0)
+        await staged(database, "nobody woke us")
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+    assert seen == ["nobody woke us"]
+
+
+async def test_cancelled_queries_leave_nothing_behind(engine: AsyncEngine) -> None:
+    """Pitfall 2.3.10."""
+
+    async def ask() -> None:
+        async with connected(engine) as connection:
+            await connection.execute(text("SELECT pg_sleep(30)"))
+
+    tasks = [asyncio.create_task(ask()) for _ in range(engines.POOL)]
+    await becomes(lambda: _checked_out(engine) == engines.POOL)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await becomes(lambda: _checked_out(engine) == 0)
+    async with connected(engine) as connection:
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+        assert (await connection.execute(text(asleep))).scalar() == 0
+
+
+async def test_a_pool_that_is_used_up_is_an_outage_and_not_the_messages_fault(
+    operations_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pitfall 2.3.10: whoever waits for a connection is told so in time."""
+    monkeypatch.setattr(engines, "CHECKOUT_TIMEOUT_S", 0.1)
+    engine = engines.engine_for("operations", operations_url, overflow=0)
+    try:
+        async with asyncio.timeout(5):
+            held = [await engine.connect() for _ in range(engines.POOL)]
+            with pytest.raises(Unreachable, match="no connection to the database"):
+                await connected(engine).__aenter__()
+            for connection in held:
+                await connection.close()
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+async def test_nothing_is_waited_for_without_end(engine: AsyncEngine, name: str) -> None:
+    """Pitfalls 2.3.2 and 2.3.13: an open transaction holds up whoever cleans, and whoever wants its locks."""
+    async with engine.connect() as connection:
+        shown = (await connection.execute(text(f"SHOW {name}"))).scalar()
+    assert shown not in {None, "", "0"}
+
+
+async def emptied(engine: AsyncEngine) -> SqlOutbox:
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM outbox"))
+    return SqlOutbox(engine, "traps")
+
+
+async def claimed(outbox: SqlOutbox) -> list[str]:
+    """Claimed and sent: what a relay does at each look."""
+    rows = await outbox.claim(10, lease_s=30.0, full_lanes=[])
+    await outbox.sent([row.seq for row in rows])
+    return [row.envelope.id for row in rows]
+
+
+def posting(message_id: str) -> Posting:
+    return Posting(request(id=message_id), "broker", message_id)
+
+
+async def _interrupted(begin: BeginOf[SqlWork], message: Envelope) -> None:
+    async with begin() as work:
+        assert await work.admit(message)
+        raise RuntimeError("in the middle")
+
+
+def _checked_out(engine: AsyncEngine) -> int:
+    return int(engine.pool.checkedout())  # type: ignore[attr-defined]

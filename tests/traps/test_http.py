@@ -1,0 +1,126 @@
+"""Pitfalls of HTTP (2.4) that our client meets, against servers that behave badly."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from prebook.http.client import HttpCaller
+from prebook.messaging.channel import Unreachable
+from tests.listener import target
+
+Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@asynccontextmanager
+async def calling(served: Served) -> AsyncIterator[HttpCaller]:
+    """A caller, and a server of bytes that knows no HTTP."""
+    at_work: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await served(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return  # the caller has hung up
+        finally:
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_work.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    caller = HttpCaller({"provider": f"http://{host}:{port}"})
+    try:
+        yield caller
+    finally:
+        await caller.close()
+        server.close()
+        await asyncio.wait(at_work, timeout=5)
+
+
+async def asked(caller: HttpCaller, timeout_s: float = 5.0) -> int:
+    return (await caller.request("GET", "provider", "/", headers={}, timeout_s=timeout_s)).status
+
+
+async def test_a_server_that_trickles_is_not_waited_for_longer_than_said() -> None:
+    """Pitfall 2.4.1: the client times each read and not the whole."""
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b".")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with calling(trickle) as caller, asyncio.timeout(5):
+        with pytest.raises(Unreachable) as failure:
+            await asked(caller, timeout_s=0.2)
+    assert failure.value.reason == "timeout"
+
+
+async def test_a_kept_connection_that_the_server_has_closed_is_worth_another_try() -> None:
+    """Pitfall 2.4.2: whatever comes of the stale one, it is Unreachable at worst, and the next call goes through."""
+    closed = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with calling(once) as caller, asyncio.timeout(10):
+        assert await asked(caller) == 200
+        await closed.wait()
+        statuses = [await _ended(caller) for _ in range(3)]
+    assert set(statuses) <= {200, None}
+    assert 200 in statuses[:2]
+
+
+async def test_cancelled_calls_leave_the_pool_usable() -> None:
+    """Pitfall 2.4.3."""
+    hold = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        if request.path == "/slow":
+            await hold.wait()
+        return web.Response()
+
+    async with target(slow) as url, asyncio.timeout(20):
+        caller = HttpCaller({"provider": url})
+        for _ in range(3):
+            request = (caller.request("GET", "provider", "/slow", headers={}, timeout_s=9.0) for _ in range(100))
+            tasks = [asyncio.create_task(call) for call in request]
+            await asyncio.wait(tasks, timeout=0.2)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        hold.set()
+        assert await asyncio.gather(*(asked(caller) for _ in range(50))) == [200] * 50, "of 200 that there may be"
+        await caller.close()
+
+
+async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pitfall 2.4.2: calls between our services are nobody else's."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def here(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async with target(here) as url:
+        caller = HttpCaller({"provider": url})
+        assert await asked(caller) == 200
+        await caller.close()
+
+
+async def _ended(caller: HttpCaller) -> int | None:
+    try:
+        return await asked(caller)
+    except Unreachable:
+        return None
