@@ -126,13 +126,18 @@ def words(line: ParkedLine) -> str:
     return f"{line.type or 'a message'} on {line.queue} ({line.cause})"
 
 
+def known_at(account: Account) -> datetime:
+    """When it was settled. Booking says so by its own clock, which a fault may set wrong; no rider knows earlier."""
+    return min(settled_at(account), account.told_at or settled_at(account))
+
+
 def worst_gap_s(accounts: Sequence[Account]) -> float:
     """The longest time in which a ride was due and none was settled.
 
     A ride is due from the moment at which it was meant to be offered until it is settled; one that booking never took
     in is due at its moment only, so that a time in which nothing at all was accepted counts up to the next outcome.
     """
-    rides = sorted((account.sample.intended_at, settled_at(account)) for account in accounts if account.settled)
+    rides = sorted((account.sample.intended_at, known_at(account)) for account in accounts if account.settled)
     begun, open_until = [begin for begin, _ in rides], list(accumulate((end for _, end in rides), max))
     offered = sorted(account.sample.intended_at for account in accounts)
     gaps = [0.0]

@@ -201,6 +201,11 @@ def test_the_worst_gap_counts_only_while_a_ride_is_due(rides: list[tuple[float, 
     assert worst_gap_s(accounts) == gap_s
 
 
+def test_an_outcome_stamped_by_a_clock_that_runs_ahead_is_no_gap() -> None:
+    ahead = replace(answered(0, 0, 90), notices=answered(0, 0, 1).notices)
+    assert worst_gap_s([ahead, answered(1, 1, 2)]) == 1.0
+
+
 def test_a_ride_that_nobody_took_in_was_due_all_the_same() -> None:
     accounts = [answered(0, 0, 1), refused(1, 2), answered(2, 6, 7)]
     assert worst_gap_s(accounts) == (at(7) - at(2)).total_seconds()
