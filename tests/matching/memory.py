@@ -1,7 +1,7 @@
 """Matching's state over plain dicts, with the keys that the tables have."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prebook.matching.domain.auction import Auction, Offer
 
@@ -15,12 +15,14 @@ class MemoryMatching:
     auctions: dict[str, Auction] = field(default_factory=dict)
     assignments: dict[tuple[str, datetime], str] = field(default_factory=dict)
     """(driver, slot) -> booking id."""
+    age: timedelta = timedelta()
 
     async def open_auction(self, auction: Auction) -> bool:
         return self.auctions.setdefault(auction.booking_id, auction) is auction
 
-    async def auction(self, booking_id: str) -> Auction | None:
-        return self.auctions.get(booking_id)
+    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+        auction = self.auctions.get(booking_id)
+        return (auction, self.age) if auction else None
 
     async def save(self, auction: Auction) -> None:
         self.auctions[auction.booking_id] = auction

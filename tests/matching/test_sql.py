@@ -3,22 +3,26 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.contracts.facts import OfferVerdict
 from prebook.contracts.fleets import FleetOffered
-from prebook.contracts.matching import DriverMatched
+from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message
+from prebook.fleets.domain.fleet import HOLD
 from prebook.matching.domain.auction import Auction, Offer
 from prebook.matching.handlers import FLEETS, booking_ended, find_driver, fleet_heard
+from prebook.matching.process import OFFERS_LAST, TOO_OLD
 from prebook.matching.sql import MatchingSql
 from prebook.messaging.outcome import Outcome
 from prebook.messaging.unit_of_work import Begin
 from prebook.postgres.work import units_of_work
-from tests.matching.rides import RIDE, SLOT, about, ended, offer
+from tests.matching.rides import RIDE, SLOT, about, ended, offer, verdicts
 
 pytestmark = pytest.mark.real
 AUCTIONS, DRIVERS = 40, 10
@@ -98,8 +102,31 @@ async def test_an_auction_comes_back_as_it_was_saved(begin: Begin[MatchingSql]) 
         assert not await work.open_auction(changed)
         await work.save(changed)
     async with begin() as work:
-        assert await work.auction("b1") == changed
+        found = await work.auction("b1")
+        assert found is not None
+        assert (found[0], found[1] < OFFERS_LAST) == (changed, True)
         assert await work.auction("unheard of") is None
+
+
+async def test_an_auction_that_took_too_long_chooses_nobody(
+    say: Say, begin: Begin[MatchingSql], engine: AsyncEngine
+) -> None:
+    """Its offers' holds may have run out, and their drivers may be somebody else's."""
+    await say(lambda work: find_driver(about("b1"), RIDE, work))
+    await say(lambda work: fleet_heard(about("b1", "ada"), offer("ada", 1), work))
+    async with engine.begin() as connection:
+        statement = "UPDATE auction SET opened_at = now() - make_interval(secs => :age_s)"
+        await connection.execute(text(statement), {"age_s": OFFERS_LAST.total_seconds()})
+    outcome = await say(lambda work: fleet_heard(about("b1", "cargo"), offer("cargo", 2), work))
+
+    assert outcome.answer == NoDriverFound(asked=3, reason=TOO_OLD)
+    assert verdicts(outcome) == {"ada": OfferVerdict.LATE, "cargo": OfferVerdict.LATE}
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM assignment"))).scalar() == 0
+
+
+def test_a_fleet_keeps_what_it_offers_longer_than_an_auction_may_take() -> None:
+    assert OFFERS_LAST + timedelta(seconds=10) < HOLD
 
 
 async def test_a_slot_is_free_again_after_its_booking_let_go(begin: Begin[MatchingSql]) -> None:

@@ -8,11 +8,12 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import WINDOW, Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Posting
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
+from tests.messaging.expiring import Expiries
 
 
 async def staged(
@@ -27,9 +28,12 @@ async def staged(
 
 @asynccontextmanager
 async def running(
-    database: MemoryDatabase, send: Callable[[Claimed], Awaitable[None]], most_refusals: int = 3
+    database: MemoryDatabase,
+    send: Callable[[Claimed], Awaitable[None]],
+    most_refusals: int = 3,
+    watch: Watch | None = None,
 ) -> AsyncIterator[Relay]:
-    relay = Relay(database, send, Unwatched(), most_refusals=most_refusals)
+    relay = Relay(database, send, watch or Unwatched(), most_refusals=most_refusals)
     task = asyncio.create_task(relay.run())
     try:
         yield relay
@@ -129,10 +133,11 @@ async def test_what_nobody_waits_for_is_not_sent() -> None:
         seen.append(row.envelope.id)
 
     await staged(database, "m1", expired=True)
-    async with running(database, send):
+    watch = Expiries()
+    async with running(database, send, watch=watch):
         await becomes(lambda: states(database) == {"m1": "expired"})
 
-    assert seen == []
+    assert (seen, watch.told) == ([], [("m1", "outbox")])
 
 
 async def test_a_hanging_lane_does_not_hold_another() -> None:

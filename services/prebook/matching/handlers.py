@@ -1,12 +1,14 @@
 """Matching's handlers: load, decide, save."""
 
+from datetime import timedelta
+
 from prebook.contracts.facts import BookingEnded
 from prebook.contracts.fleets import FleetAnswer
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.message import Unavailable
 from prebook.matching import process
 from prebook.matching.domain.auction import Auction
-from prebook.matching.process import Step
+from prebook.matching.process import OFFERS_LAST, Step
 from prebook.matching.store import MatchingWork
 from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Outcome
@@ -29,10 +31,10 @@ async def find_driver(about: Context, ride: FindDriver, work: MatchingWork) -> O
 
 
 async def fleet_heard(about: Context, news: FleetAnswer | Unavailable, work: MatchingWork) -> Outcome:
-    auction = await _auction(about, work)
+    auction, age = await _auction(about, work)
     step = process.heard(auction, about.key, news)
     if step.auction.is_ripe:
-        step = await _decide(step.auction, work)
+        step = await _decide(step.auction, work) if age < OFFERS_LAST else process.ran_out(step.auction)
     if step.auction != auction:
         await work.save(step.auction)
     return Outcome(step.answer, step.asks, step.facts)
@@ -43,19 +45,20 @@ async def booking_ended(about: Context, _: BookingEnded, work: MatchingWork) -> 
     # Insert first: it waits for a request that is opening the auction right now, a look would miss it.
     if await work.open_auction(process.refused(about.conversation).auction):
         return Outcome()
-    step = process.abandoned(await _auction(about, work))
+    auction, _age = await _auction(about, work)
+    step = process.abandoned(auction)
     await work.free(about.conversation)
     await work.save(step.auction)
     return Outcome(step.answer, step.asks, step.facts)
 
 
-async def _auction(about: Context, work: MatchingWork) -> Auction:
-    auction = await work.auction(about.conversation)
-    if auction is None:
+async def _auction(about: Context, work: MatchingWork) -> tuple[Auction, timedelta]:
+    found = await work.auction(about.conversation)
+    if found is None:
         raise UnknownAuction(
             f"booking {about.conversation} has no auction here: look whether matching's tables were restored or emptied"
         )
-    return auction
+    return found
 
 
 async def _decide(auction: Auction, work: MatchingWork) -> Step:

@@ -5,6 +5,7 @@ Pure: whether the slot of an offer's driver can be had is found out by the handl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from prebook.contracts.facts import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetAnswer, FleetDeclined, FleetOffered
@@ -15,6 +16,10 @@ from prebook.matching.domain.auction import Auction, Offer
 
 ENDED = "the booking has ended"
 NOBODY = "no fleet has a driver"
+TOO_OLD = "the fleets' offers have run out"
+OFFERS_LAST = timedelta(seconds=90)
+"""How old an auction may be when it is decided. A fleet keeps an offered driver for two minutes after its offer, which
+is later than the auction's opening: what is chosen in this time is still kept when the fleet hears of it."""
 TAKEN = "every driver offered was taken meanwhile"
 
 
@@ -66,6 +71,12 @@ def decided(auction: Auction, winner: Offer | None) -> Step:
         return Step(auction.without_offers(), facts=facts)
     reason = TAKEN if auction.lost + len(auction.offers) else NOBODY
     return Step(auction.decided(None), NoDriverFound(asked=auction.asked, reason=reason), facts=facts)
+
+
+def ran_out(auction: Auction) -> Step:
+    """It has taken too long: nobody is chosen, and the fleets are told so."""
+    facts = tuple(_settled(auction, offer, OfferVerdict.LATE) for offer in auction.offers)
+    return Step(auction.decided(None), NoDriverFound(asked=auction.asked, reason=TOO_OLD), facts=facts)
 
 
 def abandoned(auction: Auction) -> Step:

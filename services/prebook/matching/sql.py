@@ -1,5 +1,7 @@
 """Matching's state on PostgreSQL."""
 
+from datetime import timedelta
+
 import msgspec
 from sqlalchemy import text
 
@@ -9,7 +11,9 @@ from prebook.postgres.work import SqlWork
 OPEN = text("""
     INSERT INTO auction (booking_id, closed, late, document)
     VALUES (:booking_id, :closed, :late, CAST(:document AS jsonb)) ON CONFLICT (booking_id) DO NOTHING RETURNING 1""")
-LOAD = text("SELECT CAST(document AS text) FROM auction WHERE booking_id = :booking_id FOR UPDATE")
+LOAD = text("""
+    SELECT CAST(document AS text) AS document, clock_timestamp() - opened_at AS age FROM auction
+    WHERE booking_id = :booking_id FOR UPDATE""")
 SAVE = text("""
     UPDATE auction SET closed = :closed, late = :late, document = CAST(:document AS jsonb)
     WHERE booking_id = :booking_id""")
@@ -24,9 +28,9 @@ class MatchingSql(SqlWork):
     async def open_auction(self, auction: Auction) -> bool:
         return bool(await self._scalar(OPEN, **_row(auction)))
 
-    async def auction(self, booking_id: str) -> Auction | None:
-        document = await self._scalar(LOAD, booking_id=booking_id)
-        return msgspec.json.decode(document, type=Auction) if document else None
+    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+        row = (await self.connection.execute(LOAD, {"booking_id": booking_id})).first()
+        return (msgspec.json.decode(row.document, type=Auction), row.age) if row else None
 
     async def save(self, auction: Auction) -> None:
         await self._run(SAVE, **_row(auction))

@@ -1,5 +1,6 @@
 """What matching keeps: auctions, and who drives whom when."""
 
+from datetime import timedelta
 from typing import Protocol
 
 from prebook.matching.domain.auction import Auction, Offer
@@ -11,8 +12,8 @@ class MatchingWork(UnitOfWork, Protocol):
         """False where this booking has an auction already, or is known to have ended."""
         ...
 
-    async def auction(self, booking_id: str) -> Auction | None:
-        """The auction, held until the transaction ends: its answers come one after the other."""
+    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+        """The auction and its age by the store's clock, held until the transaction ends: answers come in turn."""
         ...
 
     async def save(self, auction: Auction) -> None: ...

@@ -53,7 +53,7 @@ class Endpoint(Generic[U]):
         then nothing has been committed and the message may be delivered again.
         """
         if envelope.kind is Kind.REQUEST and envelope.expired(self.clock()):
-            self.watch.expired(envelope)
+            self.watch.expired(envelope, "door")
             return None
         began = time.perf_counter()
         try:

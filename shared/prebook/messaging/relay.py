@@ -120,7 +120,7 @@ class Relay:
     async def _one(self, row: Claimed) -> End:
         if row.envelope.expired(utc_now()):
             await _noted(lambda: self._outbox.give_up(row, EXPIRED, EXPIRED, "nobody waits for it any more"))
-            self._watch.expired(row.envelope)
+            self._watch.expired(row.envelope, "outbox")
             return End.GIVEN_UP
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):

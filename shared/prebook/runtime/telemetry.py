@@ -24,7 +24,12 @@ class Metrics:
         self.handled = counter("handled", "Messages that had their effect")
         self.failed = counter("failed", "Handlings that raised, by attempt")
         self.duplicate = counter("duplicate", "Messages that had had their effect before")
-        self.expired = counter("expired", "Messages that nobody waited for any more")
+        self.expired = Counter(
+            "prebook_messages_expired",
+            "Messages that nobody waited for any more, by where that was noticed",
+            (*LABELS, "where"),
+            registry=registry,
+        )
         self.retried = counter("retried", "Messages sent to a delay queue")
         self.parked = Counter("prebook_messages_parked", "Messages set aside", ("flow", "cause"), registry=registry)
         self.send_s = Histogram("prebook_send_seconds", "Time to hand over", LABELS, buckets=BUCKETS, registry=registry)
@@ -93,9 +98,9 @@ class Telemetry:
         self._metrics.duplicate.labels(*_labels(envelope)).inc()
         log.info("duplicate", **about(envelope))
 
-    def expired(self, envelope: Envelope) -> None:
-        self._metrics.expired.labels(*_labels(envelope)).inc()
-        log.warning("expired", **about(envelope))
+    def expired(self, envelope: Envelope, where: str) -> None:
+        self._metrics.expired.labels(*_labels(envelope), where).inc()
+        log.warning("expired", where=where, **about(envelope))
 
     def retried(self, envelope: Envelope, pause_s: float) -> None:
         self._metrics.retried.labels(*_labels(envelope)).inc()

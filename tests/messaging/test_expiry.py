@@ -1,0 +1,39 @@
+"""A request that nobody waits for any more costs nothing downstream: no handler, no row, no partner is asked."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS, NOTIFY_RIDER
+from prebook.messaging.clock import utc_now
+from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.outcome import Context, Handlers, Outcome, Step
+from prebook.messaging.policy import FlowPolicy
+from tests.booking.rides import queued
+from tests.memory import MemoryDatabase
+from tests.messaging.examples import request
+from tests.messaging.expiring import Expiries
+
+POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY) for flow in FLOWS}
+
+
+@pytest.mark.parametrize(("left_s", "handled"), [(60, True), (0, False), (-60, False)])
+async def test_what_has_expired_is_dropped_at_the_door(left_s: int, *, handled: bool) -> None:
+    database, watch, asked = MemoryDatabase(None), Expiries(), list[str]()
+
+    async def consult(about: Context, body: Any) -> Any:
+        asked.append(about.message_id)
+        return body
+
+    async def handle(_: Context, __: Any, ___: Any) -> Outcome:
+        return Outcome()
+
+    handlers: Handlers[Any] = Handlers(serves={NOTIFY_RIDER: Step(handle, consult)})
+    lines = dict.fromkeys(Coupling, queued())
+    endpoint: Endpoint[Any] = Endpoint("notification", handlers, database.begin, lines, POLICIES, watch=watch)
+    await endpoint.receive(request(id="m1", expires_at=utc_now() + timedelta(seconds=left_s)))
+
+    assert (bool(asked), bool(database.tables.inbox)) == (handled, handled)
+    assert watch.told == ([] if handled else [("m1", "door")])
