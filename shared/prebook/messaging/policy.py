@@ -24,6 +24,7 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
     backoff_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1, max_length=8)] = (0.2, 1.0, 5.0)
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
     on_poison: OnPoison = OnPoison.GO_ON
 
 

@@ -19,9 +19,6 @@ from prebook.rabbit.publishing.session import Session
 CONFIRM_S = 10.0
 """Longer than a hung queue leader needs to be replaced, shorter than the relay's lease."""
 
-FULL_PAUSE_S = (1.0, 3.0)
-"""How long to leave a full queue alone. Trying at once would only be refused again, at the cost of a row's update."""
-
 
 class RabbitPublisher(Publisher):
     """Implements coupling.ports.Publisher on a connection of its own: a blocked publisher must not stop consumers."""

@@ -23,6 +23,7 @@ from prebook.messaging.clock import WALL
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.failures import spelled
+from prebook.messaging.pace import paced
 from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
 from prebook.postgres.engine import engine_for
@@ -71,13 +72,13 @@ class Process(Generic[W]):
         way_in = Doors(endpoint, waiters)
         self.relay = Relay(self.outbox, way_in.send, watch)
         self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
-        self.in_order = InOrder(name, self.engine, way_in.message, self.publisher, policies)
+        self.in_order = InOrder(name, self.engine, paced(way_in.message, policies), self.publisher, policies)
         order = self.in_order.ordering(watch)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
             name,
             queues_of(name, policies),
-            way_in.message,
+            paced(way_in.message, policies),
             publisher=self.publisher,
             policies=policies,
             watch=watch,

@@ -1,11 +1,15 @@
 """Which messages are on their way, and what became of them. Knows futures and nothing of sockets."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.rabbit.publishing.decoding import Confirmed, Returned
+
+FULL_PAUSE_S = (1.0, 3.0)
+"""How long to leave a full queue alone. Trying at once would only be refused again, at the cost of a row's update."""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,8 @@ def _end(pending: Pending, *, accepted: bool) -> None:
     elif accepted:
         pending.future.set_result(None)
     else:
-        pending.future.set_exception(Unreachable(f"a queue behind {place} refused it or is full", reason="nacked"))
+        text, pause_s = f"a queue behind {place} refused it or is full", random.uniform(*FULL_PAUSE_S)
+        pending.future.set_exception(Unreachable(text, reason="nacked", retry_after_s=pause_s))
 
 
 def _fail(pending: Pending, why: str) -> None:
