@@ -11,6 +11,8 @@ LOOPBACK = "127.0.0.1"
 LOWEST, HIGHEST = 20_000, 32_000
 """Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
 TRIES = 2_000
+GIVEN: set[int] = set()
+"""Those that this process has handed out: somebody will listen there, perhaps only in a while."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -24,14 +26,16 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Different ports that nobody listens on now. Raises Trouble."""
+    """Different ports that nobody listens on now, and that this has given to nobody before. Raises Trouble."""
     drawn = random.SystemRandom().sample(range(LOWEST, HIGHEST), TRIES)
-    found = [port for _, port in zip(range(count), filter(is_free, drawn), strict=False)]
+    untouched = (port for port in drawn if port not in GIVEN and is_free(port))
+    found = [port for _, port in zip(range(count), untouched, strict=False)]
     if len(found) < count:
         raise Trouble(
             f"no {count} free TCP ports between {LOWEST} and {HIGHEST} on {LOOPBACK}",
             "end some of the programs that listen there (`ss -ltnp` lists them)",
         )
+    GIVEN.update(found)
     return tuple(found)
 
 
@@ -40,4 +44,5 @@ def claim(wanted: Sequence[int], remedy: str) -> tuple[int, ...]:
     taken = [str(port) for port in wanted if not is_free(port)]
     if taken:
         raise Trouble(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
+    GIVEN.update(wanted)
     return tuple(wanted)
