@@ -10,13 +10,14 @@ from loadtest.chaos.judge import ChaosResult
 from tests.integration.suite import PREBOOK, ran
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
-BOOKINGS, FAULTS, SEED = 500, 8, 7
+BOOKINGS, FAULTS, SEED, RATE = 500, 8, 7, 10
 WITHIN_S = 200.0
 """It takes a minute and a half; a machine that is also busy with something else may take longer."""
 
 
 def test_nothing_is_lost_stuck_doubled_or_misordered_while_random_faults_come(tmp_path: Path) -> None:
-    arguments = ("chaos", "--bookings", str(BOOKINGS), "--faults", str(FAULTS), "--seed", str(SEED), "--json")
+    wanted = {"bookings": BOOKINGS, "faults": FAULTS, "seed": SEED, "rate": RATE}
+    arguments = ("chaos", "--json", *(f"--{name}={value}" for name, value in wanted.items()))
     env = {**os.environ, "PREBOOK_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = ran([*PREBOOK, *arguments], env, within_s=WITHIN_S)
     assert done.returncode == 0, done.stderr[-6000:]
