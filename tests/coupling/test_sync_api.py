@@ -1,6 +1,7 @@
 """The synchronous coupling is no straw man: total timeout, retry budget, circuit breaker."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -145,6 +146,20 @@ async def test_retries_do_not_become_the_load() -> None:
 
     assert offered < http.calls <= offered * 1.1 + 10
     assert MOST_TRIES > 1
+
+
+async def test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed() -> None:
+    """Every second call fails: never five in a row, so that nothing but the budget says no to a second try."""
+    offered, saved = 60, 10
+    turns: list[Response | Exception | float] = [Unreachable("lost", retry_after_s=0.001), good()]
+    http = Scripted(*turns * offered)
+    sync = channel(http)
+    for _ in range(offered):
+        with contextlib.suppress(Unreachable):
+            await sync.send(request())
+
+    assert offered < http.calls <= offered * 1.1 + saved
+    assert sync.retry_after_s("notification") is None
 
 
 async def test_a_late_answer_wakes_nobody_and_leaves_nothing() -> None:

@@ -127,7 +127,7 @@ async def test_trap_16_what_failed_is_sent_again_by_somebody(begin: Begin, engin
     outbox = await _emptied(engine, "trap-16")
     await _posted(begin, "failed")
     async with _relaying(outbox, send):
-        await eventually(lambda: _are(engine, {"failed": "sent"}))
+        await eventually(lambda: _are(engine, {"failed": "sent"}), within_s=5)
     assert tries == ["failed", "failed"]
 
 

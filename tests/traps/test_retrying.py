@@ -11,8 +11,10 @@ from prebook.contracts.plan import Coupling
 from prebook.coupling.sync_api import MOST_TRIES
 from prebook.fleets.partners.roster import ROSTER
 from prebook.flows import FLOWS, SERVICES
-from prebook.messaging.codec import Wire, encode
+from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.recovery import decide
 from prebook.patterns import addresses
+from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import Management
 from prebook.topology.model import suite_topology
 from prebook.topology.recovery import DELIVERY_LIMIT
@@ -20,7 +22,7 @@ from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
 from tests.integration.suite import POLICIES, Suite
 from tests.traps.place import ATTEMPTS, Handler, Place, named
-from tests.world import World
+from tests.world import World, policies
 
 
 @pytest.mark.real
@@ -159,3 +161,16 @@ async def _bodies(queue: AbstractQueue, count: int) -> list[bytes]:
                 found.append(message.body)
             await asyncio.sleep(0.01)
     return found
+
+
+async def test_what_always_fails_is_parked_within_its_attempts() -> None:
+    """Traps 2 and 3: the count travels in the message, over the wire and back."""
+    envelope, tries = named("always"), 1
+    while isinstance(decide(envelope, ValueError("again"), policies(max_attempts=ATTEMPTS)), Retry) and tries < 50:
+        envelope, tries = decode(encode(envelope.again())), tries + 1
+    assert tries == ATTEMPTS
+
+
+async def test_what_can_never_work_is_parked_at_once() -> None:
+    malformed = Malformed("bad_json", "it is no JSON")
+    assert decide(named("never"), malformed, policies(max_attempts=ATTEMPTS)) == Park("bad_json")
