@@ -12,47 +12,57 @@ import msgspec
 import pytest
 
 from prebook.lab.poison_messages import OTHER, POISON, messages
-from prebook.lab.poisons import ATTEMPTS, CONTROLS, FATES, Arm, Fate, Load, Poison, compared, covering, percentile
+from prebook.lab.poisons import (
+    ATTEMPTS,
+    FATES,
+    SIDES,
+    Arm,
+    Fate,
+    Load,
+    Poison,
+    Times,
+    compared,
+    covering,
+    percentile,
+    times,
+)
 from prebook.messaging.codec import Malformed, decode
 
 LOAD = Load(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
 SMALL = ("--json", "--messages", "40", "--rate", "200", "--rounds", "1", "--seed", "3")
 
 
-def arm(poison: Poison, number: int, p99_ms: float, **changes: Any) -> Arm:
+def arm(poison: Poison, number: int, p99: float, beside: float = 10.0, **changes: Any) -> Arm:
     given: dict[str, Any] = {
-        "handled": LOAD.messages,
+        "handled": len(SIDES) * LOAD.messages,
         "doubled": 0,
         "fates": [FATES[poison]] if poison in FATES else [],
-        "p50_ms": 1.0,
-        "max_ms": p99_ms,
+        "others": Times(p50=1.0, p99=p99, most=p99),
+        "beside": Times(p50=1.0, p99=beside, most=beside),
         "late_ms": 0.1,
     }
-    return Arm(poison=poison, round=number, p99_ms=p99_ms, **{**given, **changes})
+    return Arm(poison=poison, round=number, **{**given, **changes})
 
 
-def a_round(number: int, poisoned_ms: float, *without_ms: float) -> list[Arm]:
-    return [*(arm(Poison.NONE, number, ms) for ms in without_ms), *(arm(kind, number, poisoned_ms) for kind in FATES)]
-
-
-def test_a_poisoned_run_is_compared_with_those_of_its_own_round() -> None:
-    arms = [
-        *a_round(1, 11.0, 10.0, 10.0, 30.0),
-        *a_round(2, 60.0, 40.0, 50.0, 60.0),
-        *a_round(3, 26.0, 20.0, 20.0, 20.0),
-    ]
+def test_a_poisoned_side_is_compared_with_the_one_beside_it() -> None:
+    ratios = {Poison.ALWAYS_FAILING: [(11.0, 10.0), (60.0, 50.0), (26.0, 20.0)], Poison.NONE: [(5.0, 10.0)] * 3}
+    arms = [arm(kind, n, *ratios.get(kind, [(13.0, 10.0)] * 3)[n]) for n in range(3) for kind in Poison]
     found = {one.poison: one for one in compared(arms)}
     failing, none = found[Poison.ALWAYS_FAILING], found[Poison.NONE]
     assert (failing.ratio.low, failing.ratio.median, failing.ratio.high) == (1.1, 1.2, 1.3)
     assert failing.within
-    assert (none.ratio.low, none.ratio.median, none.ratio.high) == (0.5, 0.727, 1.0)
-    assert not compared(a_round(1, 13.0, 10.0, 10.0, 10.0))[-1].within
+    assert (none.ratio.median, none.tries, none.cause) == (0.5, 0, "")
+    assert not found[Poison.MALFORMED].within
+
+
+def test_times_are_milliseconds() -> None:
+    assert times([n / 1000 for n in range(1, 101)]) == Times(p50=50.0, p99=99.0, most=100.0)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"handled": LOAD.messages - 1},
+        {"handled": len(SIDES) * LOAD.messages - 1},
         {"doubled": 1},
         {"fates": []},
         {"fates": [Fate("attempts_used_up", ATTEMPTS - 1)]},
@@ -80,9 +90,9 @@ def test_one_message_in_the_middle_is_what_its_kind_says(poison: Poison) -> None
         assert _cause(wire) == (FATES[poison].cause if poison is not Poison.ALWAYS_FAILING else "")
 
 
-def test_every_round_has_each_kind_once_and_runs_without_in_an_order_of_its_own() -> None:
+def test_every_round_has_each_kind_once_in_an_order_of_its_own() -> None:
     rounds = [LOAD.arms(number) for number in range(1, 6)]
-    assert all(sorted(arms) == sorted([*FATES, *[Poison.NONE] * CONTROLS]) for arms in rounds)
+    assert all(sorted(arms) == sorted(Poison) for arms in rounds)
     assert len({tuple(arms) for arms in rounds}) > 1
     assert rounds == [LOAD.arms(number) for number in range(1, 6)], "and the seed says which"
 
@@ -107,9 +117,9 @@ def test_the_experiment_parks_the_poison_and_handles_the_others(tmp_path: Path) 
     told = json.loads(ran.stdout)
     assert told["as_expected"]
     arms = msgspec.convert(told["arms"], list[Arm])
-    assert len(arms) == CONTROLS + len(FATES)
+    assert len(arms) == len(Poison)
     assert {one.poison: one.fates for one in arms} == {**{k: [f] for k, f in FATES.items()}, Poison.NONE: []}
-    assert {(one.handled, one.doubled) for one in arms} == {(40, 0)}
+    assert {(one.handled, one.doubled) for one in arms} == {(80, 0)}
 
 
 def _cause(wire: Any) -> str:

@@ -13,7 +13,7 @@ from prebook.flows import OFFER_SETTLED
 from prebook.lab import party
 from prebook.lab.party import Ground, beside, channels
 from prebook.lab.poison_messages import POISON
-from prebook.lab.poisons import ATTEMPTS, PAUSE_S, PREFETCH, QUEUE
+from prebook.lab.poisons import ATTEMPTS, PAUSE_S, PREFETCH
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
@@ -33,6 +33,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """``url`` is the broker's. ``notes``: a line for each message that was handled or tried, as soon as it was."""
 
     run: str
+    queue: str
     url: str
     env: Mapping[str, str]
     notes: str
@@ -61,7 +62,7 @@ class PoisonConsumer:
         self._consumer = RabbitConsumer(
             part.url,
             SERVICE,
-            {QUEUE: PREFETCH},
+            {part.queue: PREFETCH},
             self._door,
             publisher=self._publisher,
             policies=policies,

@@ -1,36 +1,23 @@
-"""The same load with one poison message of each kind and without, in turn: what became of it, and of the others."""
+"""The same load on two sides at a time, one of them with a poison message: what became of it, and of the others."""
 
 import asyncio
-import multiprocessing
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractQueue
 
-from prebook.lab import poison_consumer
 from prebook.lab.exactly_once import Bench, counting
-from prebook.lab.poison_consumer import READY, SERVICE, Part
-from prebook.lab.poison_messages import OTHER, POISON, messages
-from prebook.lab.poisons import FATES, QUEUE, Arm, Fate, Load, Poison, percentile
+from prebook.lab.poison_messages import POISON, messages
+from prebook.lab.poison_side import TABLE, Side
+from prebook.lab.poisons import FATES, SIDES, Arm, Fate, Load, Poison, percentile, queue_of, times
 from prebook.messaging import parking
 from prebook.messaging.codec import Wire
 from prebook.patterns import addresses
 from prebook.rabbit.frames import from_amqp
 from prebook.rabbit.publisher import RabbitPublisher
-from prebook.runtime.stack.child import tail
 from prebook.runtime.stack.parts import Say
-from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.stack.waiting import until
-
-TABLE = f"CREATE TABLE {SERVICE}.taken (run text, message text)"
-TAKEN = f"SELECT message, count(*) AS effects FROM {SERVICE}.taken WHERE run = $1 GROUP BY message"  # noqa: S608 - a schema
-STARTED_WITHIN_S, DONE_WITHIN_S = 20.0, 15.0
-AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
 async def rounds(bench: Bench, url: str, load: Load, count: int, say: Say) -> list[Arm]:
@@ -38,85 +25,77 @@ async def rounds(bench: Bench, url: str, load: Load, count: int, say: Say) -> li
 
     Raises Trouble.
     """
-    arms = []
+    arms: list[Arm] = []
     async with counting(bench.database_url) as database, await aio_pika.connect(url) as broker:
         await database.execute(TABLE)
         parked = await (await broker.channel()).get_queue(addresses.PARKED_QUEUE, ensure=False)
         for number in range(1, count + 1):
             for at, poison in enumerate(load.arms(number), 1):
                 say(f"round {number} of {count}, run {at}: {poison.replace('_', ' ')}")
-                run = _Run(bench, url, load, poison, f"{number}-{at}")
-                arms.append(await run.measured(number, database, parked))
+                run = _Run(bench, url, load, poison, number)
+                arms.append(await run.measured(database, parked))
     return arms
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """When each message was meant to leave, and how late it did; seconds."""
-
-    meant: dict[str, float]
-    late: list[float]
-
-
 class _Run:
-    def __init__(self, bench: Bench, url: str, load: Load, poison: Poison, name: str) -> None:
-        self._load, self._poison, self._name, self._url = load, poison, name, url
-        self._file = bench.folder / f"poison-{name}"
-        self._part = Part(
-            run=name, url=url, env=bench.envs[SERVICE], notes=f"{self._file}.notes", log=f"{self._file}.log"
-        )
+    """Left or right gets the poison, by turns."""
 
-    async def measured(self, number: int, database: asyncpg.Connection, parked: AbstractQueue) -> Arm:
-        async with self._consumer():
-            await self._until(self._ready, STARTED_WITHIN_S, "the consumer")
-            sent = await self._said()
-            await self._until(self._others_noted, DONE_WITHIN_S, "the effect of every other message")
+    def __init__(self, bench: Bench, url: str, load: Load, poison: Poison, number: int) -> None:
+        self._load, self._poison, self._url, self._number = load, poison, url, number
+        self._sides = [Side(bench, url, f"{number}-{poison}-{side}", queue_of(side)) for side in SIDES]
+        if number % 2:
+            self._sides.reverse()
+
+    async def measured(self, database: asyncpg.Connection, parked: AbstractQueue) -> Arm:
+        poisoned, beside = self._sides
+        async with poisoned.consuming(), beside.consuming():
+            late = await self._said()
+            for side in self._sides:
+                await side.noted(self._load.messages)
             fates = await self._fates(parked)
-        effects = {row["message"]: row["effects"] for row in await database.fetch(TAKEN, self._name)}
-        took = [(at - sent.meant[what]) * 1000 for what, at in self._notes() if what in sent.meant]
+        effects = [await side.effects(database) for side in self._sides]
         return Arm(
             poison=self._poison,
-            round=number,
-            handled=len(effects.keys() & sent.meant.keys()),
-            doubled=sum(count > 1 for count in effects.values()),
+            round=self._number,
+            handled=sum(len(counted) for counted in effects),
+            doubled=sum(count > 1 for counted in effects for count in counted.values()),
             fates=fates,
-            p50_ms=round(percentile(took, 0.5), 2),
-            p99_ms=round(percentile(took, 0.99), 2),
-            max_ms=round(max(took), 2),
-            late_ms=round(percentile(sent.late, 0.99) * 1000, 2),
+            others=times(poisoned.took()),
+            beside=times(beside.took()),
+            late_ms=round(percentile(late, 0.99) * 1000, 2),
         )
 
-    @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[None]:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", "prebook.lab.poison_consumer"])
-        process = context.Process(target=poison_consumer.live, args=(self._part,), daemon=True)
-        process.start()
-        try:
-            yield
-        finally:
-            process.kill()
-            process.join()
-
-    async def _said(self) -> _Sent:
-        """Each at its time, however slowly the ones before are confirmed."""
-        publisher, sent = RabbitPublisher(self._url, "lab"), _Sent({}, [])
+    async def _said(self) -> list[float]:
+        """Each at its time, however slowly the ones before are confirmed; how late each left."""
+        publisher, late = RabbitPublisher(self._url, "lab"), list[float]()
         link = asyncio.create_task(publisher.link.run())
         try:
             await publisher.link.up.wait()
             began = time.time() + 0.1
             async with asyncio.TaskGroup() as saying:
-                for place, (name, wire) in enumerate(messages(self._load, self._poison, self._name)):
-                    meant = began + place / self._load.rate_per_s
+                for meant, side, name, wire in self._planned(began):
                     await asyncio.sleep(max(0.0, meant - time.time()))
-                    sent.late.append(time.time() - meant)
-                    if name.startswith(OTHER):
-                        sent.meant[name] = meant
-                    saying.create_task(publisher.publish(addresses.REDELIVER, QUEUE, wire))
+                    late.append(time.time() - meant)
+                    side.meant[name] = meant
+                    saying.create_task(publisher.publish(addresses.REDELIVER, side.queue, wire))
         finally:
             link.cancel()
             await asyncio.wait({link})
-        return sent
+        return late
+
+    def _planned(self, began: float) -> Iterator[tuple[float, Side, str, Wire]]:
+        """The sides take turns. The poison leaves with the message behind it, so that both have the same times."""
+        every_s = 1.0 / self._load.rate_per_s
+        kinds = (self._poison, Poison.NONE)
+        streams = [messages(self._load, kind, side.run) for kind, side in zip(kinds, self._sides, strict=True)]
+        for place in range(self._load.warm_up + self._load.messages):
+            for turn, (side, stream) in enumerate(zip(self._sides, streams, strict=True)):
+                meant = began + (place + turn / len(SIDES)) * every_s
+                name, wire = next(stream)
+                if name == POISON:
+                    yield meant, side, name, wire
+                    name, wire = next(stream)
+                yield meant, side, name, wire
 
     async def _fates(self, parked: AbstractQueue) -> list[Fate]:
         """All that lies in the parking: the poison, once it is there, and nothing else."""
@@ -124,33 +103,9 @@ class _Run:
 
         async def there() -> bool:
             while message := await parked.get(no_ack=True, fail=False):
-                found.append(self._read(from_amqp(message)))
+                cause = from_amqp(message).headers.get(parking.CAUSE, "")
+                found.append(Fate(cause, self._sides[0].tries()))
             return len(found) >= (self._poison in FATES)
 
-        await self._until(there, DONE_WITHIN_S, "the parking of the poison")
+        await self._sides[0].until(there, "the parking of the poison")
         return found
-
-    def _read(self, wire: Wire) -> Fate:
-        return Fate(wire.headers.get(parking.CAUSE, ""), sum(what == POISON for what, _ in self._notes()))
-
-    async def _ready(self) -> bool:
-        return any(what == READY for what, _ in self._notes())
-
-    async def _others_noted(self) -> bool:
-        return sum(what.startswith(OTHER) for what, _ in self._notes()) >= self._load.messages
-
-    def _notes(self) -> list[tuple[str, float]]:
-        """(what, when) in whole lines."""
-        path = Path(self._part.notes)
-        lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
-        return [(what, float(at)) for what, _, at in (line.partition(" ") for line in lines)]
-
-    async def _until(self, condition: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
-        try:
-            await until(condition, within_s, what=f"{self._name}: {what}", remedy=AGAIN)
-        except Trouble as trouble:
-            raise Trouble(f"{trouble.problem}. Last words: {self._last_words()}", AGAIN) from None
-
-    def _last_words(self) -> str:
-        log = Path(self._part.log)
-        return (tail(log).strip() if log.exists() else "") or "(none)"

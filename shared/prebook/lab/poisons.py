@@ -11,12 +11,11 @@ import msgspec
 from prebook.patterns import addresses
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
-QUEUE = "lab.poison"
+SIDES = ("left", "right")
+"""Two queues with a consumer each, under the same load at the same time: one gets the poison, the other does not."""
 PREFETCH, ATTEMPTS, PAUSE_S = 32, 5, 0.2
 """``PAUSE_S`` is a rung of the suite's ladder, and short: every attempt falls among the others."""
 MOST_RATIO = 1.2
-CONTROLS = 3
-"""Runs without poison in each round."""
 
 
 class Poison(StrEnum):
@@ -44,7 +43,7 @@ FATES: Mapping[Poison, Fate] = {
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """``messages`` at a constant rate, whoever keeps up; ``warm_up`` more before them are not measured."""
+    """``messages`` of each side at a constant rate, whoever keeps up; ``warm_up`` before them are not measured."""
 
     messages: int
     rate_per_s: float
@@ -58,16 +57,24 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     def arms(self, number: int) -> list[Poison]:
         """The runs of a round, in an order of its own."""
-        arms = [*FATES, *[Poison.NONE] * CONTROLS]
+        arms = list(Poison)
         Random(f"{self.seed} {number}").shuffle(arms)
         return arms
 
 
-class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. Times run from when a message was meant to be said until its effect was committed.
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from when a message was meant to be said until its effect was committed."""
 
-    ``handled`` counts effects of the others, each once; ``late_ms`` is the 99th percentile of how late the messages
-    left; ``fates`` is what was parked.
+    p50: float
+    p99: float
+    most: float
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``others``: messages beside the poison; ``beside``: those of the other side meanwhile.
+
+    ``handled`` counts effects of both, each once; ``late_ms`` is the 99th percentile of how late messages left;
+    ``fates`` is what was parked.
     """
 
     poison: Poison
@@ -75,14 +82,17 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     handled: int
     doubled: int
     fates: list[Fate]
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
+    others: Times
+    beside: Times
     late_ms: float
+
+    @property
+    def ratio(self) -> float:
+        return self.others.p99 / self.beside.p99
 
     def as_expected(self, load: Load) -> bool:
         fates = [FATES[self.poison]] if self.poison in FATES else []
-        return (self.handled, self.doubled, self.fates) == (load.messages, 0, fates)
+        return (self.handled, self.doubled, self.fates) == (len(SIDES) * load.messages, 0, fates)
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -92,22 +102,27 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """``ratio``: a run's 99th percentile over the median of the round's runs without poison.
+    """``ratio``: the others' 99th percentile over that of the side without poison, of the same seconds.
 
-    For ``none`` that of the first such run over the others: how far apart runs are that differ in nothing.
+    For ``none``: how far apart two sides are that differ in nothing.
     """
 
     poison: Poison
     tries: int
     cause: str
-    p50_ms: Spread
-    p99_ms: Spread
+    others_p99_ms: Spread
+    beside_p99_ms: Spread
     ratio: Spread
     within: bool
 
 
 def compared(arms: Sequence[Arm]) -> list[Compared]:
-    return [_compared(poison, arms) for poison in Poison]
+    return [_compared(poison, [arm for arm in arms if arm.poison is poison]) for poison in Poison]
+
+
+def times(took_s: Sequence[float]) -> Times:
+    p50, p99, most = (round(percentile(took_s, share) * 1000, 2) for share in (0.5, 0.99, 1.0))
+    return Times(p50=p50, p99=p99, most=most)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -120,36 +135,31 @@ def covering(rounds: int) -> float:
     return 1.0 - 2.0 ** (1 - rounds)
 
 
+def queue_of(side: str) -> str:
+    return f"lab.poison.{side}"
+
+
 def declared(consumer: str) -> Topology:
-    """The queue, beside the suite's own topology; it is published to under its name, as a replay is."""
+    """The queues, beside the suite's own topology; each is published to under its name, as a replay is."""
+    queues = [queue_of(side) for side in SIDES]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
-        queues=frozenset({Queue(QUEUE, consumer=consumer)}),
-        bindings=frozenset({Binding(addresses.REDELIVER, QUEUE, QUEUE)}),
+        queues=frozenset(Queue(name, consumer=consumer) for name in queues),
+        bindings=frozenset(Binding(addresses.REDELIVER, name, name) for name in queues),
     )
 
 
 def _compared(poison: Poison, arms: Sequence[Arm]) -> Compared:
-    own = [arm for arm in arms if arm.poison is poison]
-    ratio = _spread([_ratio(poison, arms, number) for number in sorted({arm.round for arm in own})])
-    fate = FATES.get(poison, Fate("", 0))
+    fate, ratio = FATES.get(poison, Fate("", 0)), _spread([arm.ratio for arm in arms])
     return Compared(
         poison=poison,
         tries=fate.tries,
         cause=fate.cause,
-        p50_ms=_spread([arm.p50_ms for arm in own]),
-        p99_ms=_spread([arm.p99_ms for arm in own]),
+        others_p99_ms=_spread([arm.others.p99 for arm in arms]),
+        beside_p99_ms=_spread([arm.beside.p99 for arm in arms]),
         ratio=ratio,
         within=ratio.median <= MOST_RATIO,
     )
-
-
-def _ratio(poison: Poison, arms: Sequence[Arm], number: int) -> float:
-    controls = [arm.p99_ms for arm in arms if (arm.round, arm.poison) == (number, Poison.NONE)]
-    if poison is Poison.NONE:
-        return controls[0] / median(controls[1:])
-    (own,) = (arm.p99_ms for arm in arms if (arm.round, arm.poison) == (number, poison))
-    return own / median(controls)
 
 
 def _spread(values: Sequence[float]) -> Spread:
