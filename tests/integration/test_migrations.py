@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import places
 from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
@@ -23,6 +23,12 @@ ROWS = (
     "INSERT INTO {0}.awaited (request_id, flow, conversation, wire, due_at) VALUES ('m', 'f', 'c', '{{}}', now())",
 )
 STATE = (
+    *(
+        f"""
+        INSERT INTO {service}.held (group_name, message_id, order_key, wire, standing, due_at, why)
+        VALUES ('g', 'm', 'c', '{{}}', 'waiting', now(), 'w')"""  # noqa: S608 - names that stand in our code
+        for service in SERVICES
+    ),
     """
     INSERT INTO booking.booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
         vehicle_class, passengers, plan, state, history)

@@ -43,13 +43,13 @@ async def running(
 
 
 async def woken_until_all(relay: Relay, database: MemoryDatabase, state: str) -> None:
-    """Without waiting for the poll to come round to a row's next try."""
+    """Without waiting for the poll to come round to a row's next try; a row that failed often pauses for 2 s."""
 
     def reached() -> bool:
         relay.wake()
         return set(states(database).values()) == {state}
 
-    await becomes(reached)
+    await becomes(reached, within_s=12.0)
 
 
 def states(database: MemoryDatabase) -> dict[str, str]:
