@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
 
 import structlog
 
@@ -25,8 +26,10 @@ from prebook.patterns.retry import Park
 
 BEHIND = "behind_parked"
 """Cause of what is parked only because one before it is."""
-LOOK_EVERY_S, AT_A_TIME = 1.0, 2
-"""Another replica may have put something down and be gone. A key in hand takes two connections."""
+LOOK_EVERY_S, AT_A_TIME = 1.0, 8
+"""Another replica may have put something down and be gone."""
+SOON_S = 0.05
+"""One look for all that is put down behind others meanwhile."""
 log = structlog.get_logger()
 
 Door = Callable[[Envelope], Awaitable[object]]
@@ -45,7 +48,7 @@ class Ordering:
         self._holds, self._door, self._aside = holds, door, aside
         self._policies, self._watch = policies, watch
         self._last: dict[tuple[str, str], asyncio.Event] = {}
-        self._woken, self._due_at = asyncio.Event(), 0.0
+        self._woken, self._looks = asyncio.Event(), list[float]()
 
     @asynccontextmanager
     async def turn(self, group: str, key: str) -> AsyncIterator[None]:
@@ -58,7 +61,7 @@ class Ordering:
             yield
         finally:
             over.set()
-            if self._last[group, key] is over:
+            if self._last.get((group, key)) is over:
                 del self._last[group, key]
 
     async def kept(self, group: str, envelope: Envelope) -> Exception | None:
@@ -86,7 +89,8 @@ class Ordering:
         if error:
             await self._failed(group, envelope, error)
         elif place.own:
-            await self._let_go(group, envelope)
+            await self._holds.let_go(group, envelope)
+            self._look_in(0.0)
         return error
 
     async def run(self) -> None:
@@ -109,7 +113,7 @@ class Ordering:
                 tried = True
                 error = await self._tried(first)
                 if error is None:
-                    await self._let_go(group, first)
+                    await self._holds.let_go(group, first)
                 elif await self._failed(group, first, error):
                     break
         return tried
@@ -137,7 +141,7 @@ class Ordering:
         rule = self._on_poison(envelope)
         log.warning("parked", group=group, key=envelope.conversation, message_id=envelope.id, on_poison=str(rule))
         if rule is OnPoison.GO_ON:
-            await self._let_go(group, envelope)
+            await self._holds.let_go(group, envelope)
             return False
         await self._holds.put_down(group, envelope, Standing.PARKED, pause_s=0.0, why=spelled(error))
         for follower in await self._holds.waiting(group, envelope.conversation) if rule is OnPoison.PARK else ():
@@ -152,27 +156,23 @@ class Ordering:
         await self._holds.put_down(group, envelope, Standing.WAITING, pause_s=pause_s, why=why)
         self._look_in(pause_s)
 
-    async def _let_go(self, group: str, envelope: Envelope) -> None:
-        await self._holds.let_go(group, envelope)
-        self._look_in(0.0)
-
     def _on_poison(self, envelope: Envelope) -> OnPoison:
         policy = self._policies.get(envelope.flow)
         return policy.on_poison if policy else OnPoison.GO_ON
 
     def _look_in(self, seconds: float) -> None:
-        self._due_at = min(self._due_at, time.monotonic() + seconds)
+        heappush(self._looks, time.monotonic() + max(seconds, SOON_S))
         self._woken.set()
 
     async def _pause(self) -> None:
         """Until something that was put down here is due, or may be due that was put down elsewhere."""
         latest = time.monotonic() + LOOK_EVERY_S
-        self._due_at = max(self._due_at, time.monotonic()) if self._woken.is_set() else latest
-        while (left_s := min(self._due_at, latest) - time.monotonic()) > 0:
+        while (left_s := min((*self._looks[:1], latest)) - time.monotonic()) > 0:
             self._woken.clear()
             try:
                 async with asyncio.timeout(left_s):
                     await self._woken.wait()
             except TimeoutError:
                 break
-        self._due_at = latest
+        while self._looks and self._looks[0] <= time.monotonic():
+            heappop(self._looks)

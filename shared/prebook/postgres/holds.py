@@ -1,11 +1,14 @@
 """What a receiver has put down, in its own schema."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.holds import Place, Standing
@@ -34,8 +37,10 @@ DUE = text("""
         SELECT DISTINCT ON (group_name, order_key) group_name, order_key, standing, due_at FROM held
         ORDER BY group_name, order_key, seq) AS first
     WHERE standing = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT :limit""")
-# It ends with the transaction, and that with the session: a process that dies leaves no key locked.
-ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:group || ' ' || :key, 0))")
+# They end with the session: a process that dies leaves no key locked. One session has all the locks of a process, and
+# is given back with the last of them.
+LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:group || ' ' || :key, 0))")
+UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:group || ' ' || :key, 0))")
 EXTENT = text("""
     SELECT group_name, standing, count(*), count(DISTINCT order_key),
         extract(epoch FROM now() - min(held_at))::float FROM held GROUP BY group_name, standing""")
@@ -47,8 +52,10 @@ class SqlHolds:
     """Implements messaging.holds.Holds."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._transactions = engine
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._session: AsyncConnection | None = None
+        self._holders = 0
+        self._one_statement = asyncio.Lock()
 
     async def place(self, group: str, envelope: Envelope) -> Place:
         ((own, last),) = await self._rows(PLACE, group=group, key=envelope.conversation, id=envelope.id)
@@ -73,9 +80,39 @@ class SqlHolds:
 
     @asynccontextmanager
     async def alone(self, group: str, key: str) -> AsyncIterator[bool]:
-        with reachable():
-            async with connected(self._transactions) as connection, connection.begin():
-                yield bool((await connection.execute(ALONE, {"group": group, "key": key})).scalar())
+        """Two who both have a key, for a session is lost, do no harm: each goes through it in order."""
+        self._holders += 1
+        alone = False
+        try:
+            alone = await self._locked(LOCK, group, key)
+            yield alone
+        finally:
+            try:
+                if alone:
+                    await self._locked(UNLOCK, group, key)
+            finally:
+                self._holders -= 1
+                if not self._holders:
+                    await self._end_session()
+
+    async def _locked(self, statement: TextClause, group: str, key: str) -> bool:
+        async with self._one_statement:
+            try:
+                with reachable():
+                    self._session = self._session or await self._engine.connect()
+                    return bool((await self._session.execute(statement, {"group": group, "key": key})).scalar())
+            except BaseException:
+                await self._end_session(broken=True)
+                raise
+
+    async def _end_session(self, *, broken: bool = False) -> None:
+        """With a broken one its locks go too: nobody knows which of them it has."""
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(DBAPIError, OSError):
+                if broken:
+                    await session.invalidate()
+                await session.close()
 
     async def extent(self) -> Sequence[tuple[str, str, int, int, float]]:
         """(group, standing, messages, keys, seconds since the first of them was put down)."""

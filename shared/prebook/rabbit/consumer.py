@@ -124,7 +124,7 @@ class RabbitConsumer:
         group, marked = self._groups[queue], replace(envelope, extra={**_first(message), **envelope.extra})
         async with order.turn(group, envelope.conversation):
             await self._through(self.gates[queue], marked, lambda said: order.kept(group, said))
-        await message.ack()
+        await self._held(queue, message).ack()
 
     async def _through(
         self, gate: Gate, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
@@ -177,8 +177,14 @@ class RabbitConsumer:
         except (Unreachable, Undeliverable) as failure:
             log.exception("cannot set aside", queue=queue, error=str(failure))
             await asyncio.sleep(1.0)
-            return await message.reject(requeue=True)
-        return await message.ack()
+            return await self._held(queue, message).reject(requeue=True)
+        return await self._held(queue, message).ack()
+
+    def _held(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
+        """Raises ConnectionError where it is another's by now, or comes again."""
+        if not self._subscriptions[queue].holds(message):
+            raise ConnectionError("the channel that it came by is closed")
+        return message
 
 
 def _first(message: AbstractIncomingMessage) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """One queue that is consumed, on a channel of its own."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq import Channel as RawChannel
 
 Taken = Callable[[AbstractIncomingMessage], Awaitable[None]]
+FINISH_S = 5.0
 LET_OTHERS_S = 0.3
 """The broker's next consumer is active at once; this is for others to come before us in its line."""
 
@@ -16,8 +18,9 @@ class Subscription:
 
     def __init__(self, connection: AbstractConnection, queue: str, prefetch: int, taken: Taken) -> None:
         self._connection, self._queue, self._prefetch, self._taken = connection, queue, prefetch, taken
-        self._ceding = False
-        self.active = False
+        self._ceding = self._closing = self.active = False
+        self._in_hand, self._idle = 0, asyncio.Event()
+        self._idle.set()
 
     async def open(self) -> AbstractChannel:
         self.channel = await self._connection.channel(publisher_confirms=False)
@@ -36,23 +39,40 @@ class Subscription:
         if not self._raw.is_closed:
             await self._raw.basic_cancel(self._tag)
 
+    def holds(self, message: AbstractIncomingMessage) -> bool:
+        """Whether it may be settled: on a channel that is being closed that would cost us the connection."""
+        return not self._closing and message.channel is self._raw
+
     async def cede(self) -> None:
         """To whoever is next in line; then to the end of it.
 
-        The channel is closed rather than the consumer cancelled: what is in hand goes back to the head of the queue, so
-        that the next one begins with it. After a cancel it would begin behind it, while we are still at it.
+        What is in hand is finished, what comes meanwhile is left alone, and then the channel is closed: that goes back
+        to the head of the queue. After a mere cancel the next one would begin behind it, while we are still at it.
         """
         self._ceding = True
         try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_S):
+                    await self._idle.wait()
+            self._closing = True
             await self.channel.close()
             await asyncio.sleep(LET_OTHERS_S)
             await self.open()
         finally:
-            self._ceding = False
+            self._ceding = self._closing = False
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
+        if self._ceding:
+            return
         self.active = True
-        await self._taken(message)
+        self._in_hand += 1
+        self._idle.clear()
+        try:
+            await self._taken(message)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
 
 
 def _raw(channel: object) -> RawChannel:
