@@ -178,7 +178,7 @@ NO_PARTS = (
     Defect(
         "few messages at each look",
         test_relaying.test_trap_10_a_backlog_leaves_without_a_pause_for_each_message,
-        lambda patch: patch.setattr("prebook.messaging.relay.BATCH", 25),
+        lambda patch: patch.setattr("prebook.messaging.relay.BATCH", 50),
     ),
     Defect(
         "no poll beside the wake-ups",

@@ -84,7 +84,7 @@ class Polled(MemoryDatabase):
 
 async def test_trap_10_a_backlog_leaves_without_a_pause_for_each_message() -> None:
     """dapr/dapr#8233: the relay slept for a second after each message."""
-    database, backlog = Polled(None), 5 * BATCH
+    database, backlog = Polled(None), 3 * BATCH
 
     async def send(row: Claimed) -> None:
         await asyncio.sleep(0)
