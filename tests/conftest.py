@@ -12,9 +12,13 @@ from tests.integration.suite import Suite, started
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; else `prebook up` finds its own."""
+    """PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; else `prebook up` finds its own.
+
+    Back pressure is off: deadlines are short here, so that it would refuse what is to be seen surviving a fault. It is
+    tried on a suite of its own.
+    """
     home = tmp_path_factory.mktemp("suite") / "home"
-    with _stack() as stack, started(stack, home) as suite:
+    with _stack() as stack, started({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
         yield suite
 
 

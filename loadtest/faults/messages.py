@@ -65,6 +65,7 @@ def headers(flow: str, of_type: str, message_id: str) -> dict[str, str]:
         "prebook-flow": flow,
         "prebook-plan": ",".join(f"{name}=request_reply" for name in FLOWS),
         "prebook-attempt": "1",
+        "traceparent": f"00-{uuid4().hex}-{uuid4().hex[:16]}-01",
     }
 
 
