@@ -31,7 +31,8 @@ async def test_each_connection_is_to_the_next_node() -> None:
         running = asyncio.create_task(link.run())
         await becomes(lambda: len(called) >= 2 * NODES, 20)
         running.cancel()
-        await asyncio.wait([running])
+        await asyncio.wait([running], timeout=5)
+        assert running.cancelled()
     assert sorted(called[:NODES]) == list(range(NODES)), "each before any of them again"
     assert called[NODES : 2 * NODES] == called[:NODES]
     assert not link.up.is_set()
@@ -39,6 +40,25 @@ async def test_each_connection_is_to_the_next_node() -> None:
 
 async def _never(_: AbstractConnection) -> Sequence[AbstractChannel]:
     raise AssertionError("no connection comes about")
+
+
+async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> None:
+    """As ``wait_for`` of Python 3.11 does where the connection fails in the same turn."""
+    connecting = asyncio.Event()
+
+    async def swallowing(_: str, __: str) -> AbstractConnection:
+        connecting.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+        raise AssertionError
+
+    running = asyncio.create_task(Link("amqp://u:p@127.0.0.1/v", "tried", _never, connect=swallowing).run())
+    await connecting.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
 
 
 def test_a_comma_in_a_password_separates_nothing() -> None:

@@ -12,6 +12,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
+from prebook.messaging.cancelling import end_if_cancelled
 from prebook.messaging.failures import spelled
 
 HEARTBEAT_S = 10
@@ -61,6 +62,7 @@ class Link(Generic[C]):
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - whatever it was, connecting again is the answer
+                end_if_cancelled()
                 log.warning("broker link down", link=self._name, error=spelled(error))
             await asyncio.sleep(random.uniform(0.1, 0.6))
 

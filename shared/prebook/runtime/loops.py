@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from prebook.messaging.cancelling import end_if_cancelled
 from prebook.messaging.failures import spelled
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
@@ -21,6 +22,7 @@ async def for_ever(name: str, run: Callable[[], Awaitable[object]]) -> None:
             await run()
             log.warning("loop ended", loop=name)
         except Exception as error:  # noqa: BLE001 - a lost database or broker must not end the process
+            end_if_cancelled()
             log.warning("loop failed", loop=name, error=spelled(error))
         lasted = asyncio.get_running_loop().time() - began
         pause = FIRST_PAUSE_S if lasted > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, pause * 2)

@@ -1,0 +1,39 @@
+"""Loops that outlive every failure, but not their own end."""
+
+import asyncio
+
+from prebook.runtime.loops import for_ever
+
+
+async def test_a_loop_goes_on_after_a_failure() -> None:
+    runs: list[int] = []
+    again = asyncio.Event()
+
+    async def failing() -> None:
+        runs.append(1)
+        if len(runs) > 1:
+            again.set()
+        raise OSError("down")
+
+    running = asyncio.create_task(for_ever("tried", failing))
+    await asyncio.wait_for(again.wait(), 5)
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+
+
+async def test_a_loop_ends_though_its_work_swallowed_the_cancellation() -> None:
+    begun = asyncio.Event()
+
+    async def swallowing() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+
+    running = asyncio.create_task(for_ever("tried", swallowing))
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
