@@ -5,8 +5,8 @@ import contextlib
 import msgspec
 import rich_click as click
 
-from prebook.cli import interruption
-from prebook.cli.environments import NODES, Terms
+from prebook.cli import interruption, options
+from prebook.cli.environments import Terms
 from prebook.cli.interruption import Interrupted
 from prebook.cli.launch import launched
 from prebook.cli.telling import examples, say
@@ -33,14 +33,7 @@ EXAMPLES = examples(
     show_default=True,
     help="booking listens here, the other services and the control API on the next ports.",
 )
-@click.option(
-    "--broker-nodes",
-    type=click.Choice(NODES),
-    default=NODES[0],
-    show_default=True,
-    envvar="PREBOOK_BROKER_NODES",
-    help="How many nodes the broker has; 3 make a cluster, whose queues survive the end of any one of them.",
-)
+@options.broker_nodes
 @click.option(
     "--links",
     is_flag=True,
