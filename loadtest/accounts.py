@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from loadtest.samples import Sample
+from loadtest.riders.samples import Sample
 from prebook.contracts.booking import SETTLED, DeliveryLine, LedgerLine, State
 
 T = TypeVar("T")

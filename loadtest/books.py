@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from loadtest.generator import Generator, Origin
 from loadtest.ledger import Reconciliation, reconcile
 from loadtest.parked import parked_bookings
-from loadtest.samples import key_prefix
+from loadtest.riders.generator import Generator, Origin
+from loadtest.riders.samples import key_prefix
 from loadtest.suite import Suite, SuiteUnreachable
 from prebook.contracts.booking import LedgerLine
 

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from loadtest.arrivals import Arrivals, offsets
 from loadtest.books import Books
 from loadtest.faults import FaultWindow, Levers, inject, survey
-from loadtest.generator import Generator, Order, Origin, prepare
-from loadtest.matrix import Row
 from loadtest.measure import Played, matrix_row, scenario_report
-from loadtest.offers import interleave
-from loadtest.plans import PLANS
 from loadtest.progress import Progress
-from loadtest.report import Machine, Report, ScenarioReport
-from loadtest.rides import campaign_week
-from loadtest.samples import Sample
+from loadtest.report.matrix import Row
+from loadtest.report.model import Machine, Report, ScenarioReport
+from loadtest.report.verdict import judged
+from loadtest.riders.arrivals import Arrivals, offsets
+from loadtest.riders.generator import Generator, Order, Origin, prepare
+from loadtest.riders.offers import interleave
+from loadtest.riders.plans import PLANS
+from loadtest.riders.rides import campaign_week
+from loadtest.riders.samples import Sample
 from loadtest.scenarios import Scenario
 from loadtest.settings import READ_SERVICES, Settings
 from loadtest.suite import Suite, SuiteUnreachable
-from loadtest.verdict import judged
 from prebook.contracts.booking import LedgerLine
 from prebook.flows import SERVICES
 

@@ -10,15 +10,15 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
-from loadtest import folder, terminal
 from loadtest.campaign import Campaign, Terms
 from loadtest.chaos.command import chaos
 from loadtest.faults import levers
 from loadtest.faults.cli import fault
-from loadtest.folder import ReportFolderUnusable
-from loadtest.generator import open_session
 from loadtest.progress import Progress
-from loadtest.report import Report
+from loadtest.report import folder, terminal
+from loadtest.report.folder import ReportFolderUnusable
+from loadtest.report.model import Report
+from loadtest.riders.generator import open_session
 from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
 from loadtest.settings import Settings, WrongEnvironment, read_settings
 from loadtest.suite import SuiteUnreachable

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.accounts import Account, grouped
-from loadtest.plans import PLANS
+from loadtest.riders.plans import PLANS
 from prebook.contracts.booking import LedgerLine, State
 
 

@@ -12,7 +12,7 @@ import msgspec
 from loadtest import discrepancies
 from loadtest.accounts import Account, Fate, open_accounts
 from loadtest.discrepancies import Discrepancy, Kind
-from loadtest.samples import Sample
+from loadtest.riders.samples import Sample
 from prebook.contracts.booking import DeliveryLine, LedgerLine
 
 

@@ -9,14 +9,11 @@ from datetime import datetime
 import msgspec
 
 from loadtest.accounts import Account
-from loadtest.arrivals import Arrivals
 from loadtest.faults import FaultWindow, Timed
 from loadtest.ledger import Reconciliation
-from loadtest.matrix import Cell, Row
-from loadtest.plans import PLANS
-from loadtest.quantiles import latency
 from loadtest.recovery import completions, histogram, outcome_s, recovery_s, settled_at
-from loadtest.report import (
+from loadtest.report.matrix import Cell, Row
+from loadtest.report.model import (
     ArrivalsLine,
     FaultLine,
     GeneratorLag,
@@ -25,6 +22,9 @@ from loadtest.report import (
     ScenarioReport,
     Timeline,
 )
+from loadtest.report.quantiles import latency
+from loadtest.riders.arrivals import Arrivals
+from loadtest.riders.plans import PLANS
 from loadtest.scenarios import Scenario
 
 LAGGED_MS = 50.0

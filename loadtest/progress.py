@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from loadtest.books import Books
-from loadtest.generator import Generator
+from loadtest.riders.generator import Generator
 from loadtest.scenarios import Scenario
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from loadtest.arrivals import Arrivals, Burst, Process
 from loadtest.faults import CATALOGUE as FAULTS
 from loadtest.faults import Timed
+from loadtest.riders.arrivals import Arrivals, Burst, Process
 
 QUICK_S = 6.0
 FULL_S = 25.0

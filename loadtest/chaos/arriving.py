@@ -3,9 +3,9 @@
 import random
 from datetime import datetime
 
-from loadtest.generator import Order, prepare
-from loadtest.offers import interleave
-from loadtest.plans import PLANS
+from loadtest.riders.generator import Order, prepare
+from loadtest.riders.offers import interleave
+from loadtest.riders.plans import PLANS
 
 SCENARIO = "chaos"
 MOST_PER_S = 12.0

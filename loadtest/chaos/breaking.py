@@ -9,7 +9,7 @@ from datetime import datetime
 from loadtest.chaos.evidence import Broken
 from loadtest.chaos.schedule import Choice, Planned
 from loadtest.faults import Fault, FaultKind, Levers, inject
-from loadtest.generator import Origin
+from loadtest.riders.generator import Origin
 from loadtest.suite import Suite, SuiteUnreachable
 from prebook.flows import PROCESSES
 

@@ -14,7 +14,7 @@ from loadtest.chaos.judge import judged
 from loadtest.chaos.play import NothingToBreak, Run, Terms
 from loadtest.chaos.tables import TablesUnreadable
 from loadtest.faults import levers
-from loadtest.generator import open_session
+from loadtest.riders.generator import open_session
 from loadtest.settings import WrongEnvironment
 from loadtest.suite import SuiteUnreachable
 

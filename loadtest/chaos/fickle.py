@@ -9,8 +9,8 @@ from collections import Counter
 
 import aiohttp
 
-from loadtest.generator import Generator, Order, Origin
-from loadtest.samples import Sample
+from loadtest.riders.generator import Generator, Order, Origin
+from loadtest.riders.samples import Sample
 
 SHARE = 0.06
 SOONEST_S, LATEST_S = 0.1, 6.0

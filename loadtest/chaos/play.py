@@ -17,11 +17,11 @@ from loadtest.chaos.schedule import Planned, drawn
 from loadtest.chaos.tables import TablesUnreadable
 from loadtest.chaos.turns import in_turns, played
 from loadtest.faults import Levers, available
-from loadtest.generator import Origin
 from loadtest.ledger import Reconciliation, reconcile
 from loadtest.parked import parked_lines
-from loadtest.rides import campaign_week
-from loadtest.samples import key_prefix
+from loadtest.riders.generator import Origin
+from loadtest.riders.rides import campaign_week
+from loadtest.riders.samples import key_prefix
 from loadtest.suite import Suite, SuiteUnreachable
 from prebook.flows import PROCESSES
 

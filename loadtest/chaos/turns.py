@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from loadtest.chaos.breaking import Breaking
 from loadtest.chaos.schedule import Planned, groups
-from loadtest.generator import Generator, Order, Origin
+from loadtest.riders.generator import Generator, Order, Origin
 
 PAUSE_S = 1.0
 """At least so long between one fault's end and the next turn."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from loadtest.accounts import Account, open_accounts
-from loadtest.samples import Sample, key
+from loadtest.riders.samples import Sample, key
 from prebook.contracts.booking import DeliveryLine, LedgerLine, State
 from tests.loadtest.standin import line
 

@@ -9,7 +9,7 @@ import msgspec
 from loadtest.chaos.evidence import Broken, Evidence
 from loadtest.chaos.tables import Slot, Tables
 from loadtest.ledger import reconcile
-from loadtest.samples import Sample
+from loadtest.riders.samples import Sample
 from prebook.contracts.booking import DeliveryLine, LedgerLine, State
 from prebook.contracts.operations import ParkedLine, ParkedState
 from tests.loadtest.books import START, row, sample, told

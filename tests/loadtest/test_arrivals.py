@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.arrivals import Arrivals, Burst, Process, offsets
-from loadtest.offers import interleave
-from loadtest.plans import PLANS
-from loadtest.rides import EAST, NORTH, QUARTERS_PER_WEEK, SEATS, SOUTH, WEST, booking_request, campaign_week, ride
+from loadtest.riders.arrivals import Arrivals, Burst, Process, offsets
+from loadtest.riders.offers import interleave
+from loadtest.riders.plans import PLANS
+from loadtest.riders.rides import (
+    EAST,
+    NORTH,
+    QUARTERS_PER_WEEK,
+    SEATS,
+    SOUTH,
+    WEST,
+    booking_request,
+    campaign_week,
+    ride,
+)
 
 LABELS = tuple(PLANS)
 WEEK = campaign_week(datetime(2026, 11, 24, 17, tzinfo=UTC))

@@ -8,9 +8,9 @@ import pytest
 
 from loadtest.campaign import Campaign, Terms
 from loadtest.faults import levers
-from loadtest.generator import open_session
 from loadtest.progress import Progress
-from loadtest.report import Report
+from loadtest.report.model import Report
+from loadtest.riders.generator import open_session
 from loadtest.scenarios import SCENARIOS
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving

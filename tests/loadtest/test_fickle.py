@@ -8,9 +8,9 @@ from aiohttp import web
 
 from loadtest.chaos.arriving import orders
 from loadtest.chaos.fickle import LATEST_S, NO_ANSWER, SHARE, SOONEST_S, FickleRiders, changes_mind
-from loadtest.generator import Origin, open_session
-from loadtest.plans import PLANS
-from loadtest.rides import campaign_week
+from loadtest.riders.generator import Origin, open_session
+from loadtest.riders.plans import PLANS
+from loadtest.riders.rides import campaign_week
 from tests.loadtest.standin import StandIn, serving
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from loadtest.generator import Generator, Order, Origin, open_session, prepare
-from loadtest.offers import interleave
-from loadtest.plans import PLANS
-from loadtest.rides import campaign_week
+from loadtest.riders.generator import Generator, Order, Origin, open_session, prepare
+from loadtest.riders.offers import interleave
+from loadtest.riders.plans import PLANS
+from loadtest.riders.rides import campaign_week
 from tests.loadtest.books import START
 from tests.loadtest.standin import StandIn, serving
 

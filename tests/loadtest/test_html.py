@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from loadtest import html
 from loadtest.discrepancies import Discrepancy, Kind
-from loadtest.markup import tag
-from loadtest.report import Report
+from loadtest.report import html
+from loadtest.report.markup import tag
+from loadtest.report.model import Report
+from loadtest.report.verdict import judged
 from loadtest.settings import StackInfo
-from loadtest.verdict import judged
 from tests.loadtest.standin import StandIn
 from tests.loadtest.test_campaign import play
 

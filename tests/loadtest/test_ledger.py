@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loadtest.accounts import Fate
 from loadtest.discrepancies import Kind
 from loadtest.ledger import Reconciliation, reconcile
-from loadtest.samples import Sample
+from loadtest.riders.samples import Sample
 from prebook.contracts.booking import SETTLED, State
 from tests.loadtest.books import row, sample, told
 

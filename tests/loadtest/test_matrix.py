@@ -6,15 +6,15 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from loadtest import html, terminal
 from loadtest.ledger import Ledger
-from loadtest.matrix import Cell, Row, by_plan, plans_of
 from loadtest.measure import matrix_row
-from loadtest.report import Report
+from loadtest.report import html, terminal
+from loadtest.report.matrix import Cell, Row, by_plan, plans_of
+from loadtest.report.model import Report
+from loadtest.report.trade_offs import over_all
+from loadtest.report.verdict import verdict
 from loadtest.scenarios import CATALOGUE, FULL_S, QUICK_S, chosen
 from loadtest.suite import SuiteUnreachable
-from loadtest.trade_offs import over_all
-from loadtest.verdict import verdict
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn
 from tests.loadtest.test_campaign import play

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.faults import levers
-from loadtest.generator import open_session
+from loadtest.riders.generator import open_session
 from loadtest.settings import WrongEnvironment, read_settings
 from tests.loadtest.standin import StandIn
 

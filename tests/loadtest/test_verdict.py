@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.contest import contest, ms, tied
 from loadtest.discrepancies import Discrepancy, Kind
 from loadtest.faults import FaultWindow
 from loadtest.ledger import Ledger
-from loadtest.plans import PLANS
-from loadtest.quantiles import Latency, latency
-from loadtest.report import (
+from loadtest.report.contest import contest, ms, tied
+from loadtest.report.model import (
     ArrivalsLine,
     FaultLine,
     GeneratorLag,
@@ -22,7 +20,9 @@ from loadtest.report import (
     ScenarioReport,
     Timeline,
 )
-from loadtest.verdict import verdict
+from loadtest.report.quantiles import Latency, latency
+from loadtest.report.verdict import verdict
+from loadtest.riders.plans import PLANS
 from tests.loadtest.books import START, at
 
 OFFERED = 40

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from loadtest.contest import Contest, contests, listed, ms
 from loadtest.discrepancies import DOUBLED, LOST
-from loadtest.findings import Finding, Verdict
-from loadtest.matrix import Row
-from loadtest.report import Report, Result, ScenarioReport
-from loadtest.trade_offs import over_all, trade_offs
+from loadtest.report.contest import Contest, contests, listed, ms
+from loadtest.report.findings import Finding, Verdict
+from loadtest.report.matrix import Row
+from loadtest.report.model import Report, Result, ScenarioReport
+from loadtest.report.trade_offs import over_all, trade_offs
 
 NAMED = 5
 """Discrepancies that a problem names one by one; the report lists all."""

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 
-from loadtest.charts import latency_chart, shared_scale, timeline_chart
-from loadtest.contest import METRICS, ms
-from loadtest.findings import TradeOff, Verdict
-from loadtest.markup import Markup, joined, tag
-from loadtest.report import Report, Result, ScenarioReport
-from loadtest.scales import LogScale
-from loadtest.tables import discrepancy_table, ledger_table, matrix_table
-from loadtest.verdict import OVER_ALL
+from loadtest.report.charts import latency_chart, shared_scale, timeline_chart
+from loadtest.report.contest import METRICS, ms
+from loadtest.report.findings import TradeOff, Verdict
+from loadtest.report.markup import Markup, joined, tag
+from loadtest.report.model import Report, Result, ScenarioReport
+from loadtest.report.scales import LogScale
+from loadtest.report.tables import discrepancy_table, ledger_table, matrix_table
+from loadtest.report.verdict import OVER_ALL
 
 GIB = 2**30
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from loadtest.contest import contests, listed, ms
-from loadtest.findings import TradeOff
-from loadtest.matrix import Cell, Row, by_plan
-from loadtest.report import Result, ScenarioReport
+from loadtest.report.contest import contests, listed, ms
+from loadtest.report.findings import TradeOff
+from loadtest.report.matrix import Cell, Row, by_plan
+from loadtest.report.model import Result, ScenarioReport
 
 
 def over_all(matrix: Sequence[Row]) -> Iterator[str]:

@@ -12,12 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.contest import ms
-from loadtest.findings import Verdict
-from loadtest.matrix import Cell, Row, measured, plans_of
 from loadtest.progress import Progress, Stage
-from loadtest.quantiles import Latency
-from loadtest.report import Report, ScenarioReport
+from loadtest.report.contest import ms
+from loadtest.report.findings import Verdict
+from loadtest.report.matrix import Cell, Row, measured, plans_of
+from loadtest.report.model import Report, ScenarioReport
+from loadtest.report.quantiles import Latency
 
 REFRESH_S = 0.25
 PLAIN_LINE_S = 5.0

@@ -8,10 +8,10 @@ import msgspec
 
 from loadtest.discrepancies import Discrepancy
 from loadtest.faults import FaultWindow
-from loadtest.findings import Verdict
 from loadtest.ledger import Ledger
-from loadtest.matrix import Row
-from loadtest.quantiles import Latency
+from loadtest.report.findings import Verdict
+from loadtest.report.matrix import Row
+from loadtest.report.quantiles import Latency
 from loadtest.settings import StackInfo
 from prebook.contracts.plan import Coupling
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from loadtest.contest import METRICS, ms
-from loadtest.markup import Markup, tag
-from loadtest.quantiles import Latency
-from loadtest.report import Result, ScenarioReport
-from loadtest.scales import LogScale, TimeScale, log_scale
+from loadtest.report.contest import METRICS, ms
+from loadtest.report.markup import Markup, tag
+from loadtest.report.model import Result, ScenarioReport
+from loadtest.report.quantiles import Latency
+from loadtest.report.scales import LogScale, TimeScale, log_scale
 
 WIDTH, ROW, TOP, FOOT = 340, 40, 6, 26
 WIDE, LANE, GUTTER, HEAD = 1080, 58, 118, 26

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtest.quantiles import Latency
-from loadtest.report import Result
+from loadtest.report.model import Result
+from loadtest.report.quantiles import Latency
 
 METRICS: Mapping[str, Callable[[Result], Latency]] = {
     "time to accept": lambda result: result.latency_ms.accept,

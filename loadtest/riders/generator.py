@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import msgspec
 
-from loadtest import samples
-from loadtest.offers import Offer
-from loadtest.plans import PLANS
-from loadtest.rides import booking_request, ride
-from loadtest.samples import Sample
+from loadtest.riders import samples
+from loadtest.riders.offers import Offer
+from loadtest.riders.plans import PLANS
+from loadtest.riders.rides import booking_request, ride
+from loadtest.riders.samples import Sample
 
 REQUEST_TIMEOUT_S = 10.0
 

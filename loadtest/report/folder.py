@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest import html
-from loadtest.report import Report
-from loadtest.samples import Sample, lines
+from loadtest.report import html
+from loadtest.report.model import Report
+from loadtest.riders.samples import Sample, lines
 
 
 class ReportFolderUnusable(Exception):

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from loadtest.discrepancies import Discrepancy
-from loadtest.markup import Markup, tag
-from loadtest.matrix import Row, plans_of
-from loadtest.report import Result
+from loadtest.report.markup import Markup, tag
+from loadtest.report.matrix import Row, plans_of
+from loadtest.report.model import Result
 
 CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
 BESIDE = ("lost", "duplicated_effects")

@@ -1,0 +1,1 @@
+"""Who asks for rides: which rides, when, in which plans, and what the riders saw."""
