@@ -11,10 +11,10 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import relay
+from loadtest.bench.subjects import consume, latency, relay
 
 Subject = Callable[[Ground, int], Awaitable[list[Row]]]
-SUBJECTS: Mapping[str, Subject] = {"relay": relay.measured}
+SUBJECTS: Mapping[str, Subject] = {"relay": relay.measured, "latency": latency.measured, "consume": consume.measured}
 COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "goal", "met", "beside", "note")
 NUMBERS = ("ours", "peer", "ratio")
 WIDE = 170

@@ -5,23 +5,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from loadtest.bench.ground import READY_WITHIN_S, Ground, ready, until
+from loadtest.bench.questions import question
 from loadtest.bench.queues import QUORUM, in_place_of, open_channel, taken_out
 from loadtest.bench.rounds import Figures, interleaved
 from loadtest.bench.row import Better, Measure, Row, row
 from loadtest.bench.yardsticks import relay as yardstick
-from prebook.contracts.message import Message
-from prebook.contracts.plan import Coupling
-from prebook.contracts.pricing import QuoteFare
-from prebook.contracts.ride import Place, VehicleClass
 from prebook.coupling.ports import BROKER_LANE
-from prebook.flows import FLOWS
-from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.envelope import Envelope
 from prebook.patterns import addresses
 from prebook.postgres.wire import to_column
 from prebook.runtime.stack.trouble import Trouble
@@ -40,33 +35,10 @@ STAGE = """
     INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
     SELECT id, 'request', 'quote_fare', key, $4, wire, now(), key
     FROM unnest($1::text[], $2::text[], $3::text[]) AS staged (id, key, wire)"""
-PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
-
-
-def question(at: datetime) -> Message:
-    return QuoteFare(
-        pickup=Place(lat=52.52, lon=13.40),
-        dropoff=Place(lat=52.36, lon=13.51),
-        pickup_at=at + timedelta(days=1),
-        vehicle_class=next(iter(VehicleClass)),
-        passengers=2,
-    )
 
 
 def envelope(run: str, number: int) -> Envelope:
-    now = datetime.now(UTC)
-    return Envelope(
-        id=f"{run}.{number}.quote_fare",
-        kind=Kind.REQUEST,
-        flow="quote_fare",
-        body=question(now),
-        source="booking",
-        conversation=f"{run}-{number % KEYS}",
-        time=now,
-        plan=PLAN,
-        reply_to="booking",
-        expires_at=now + timedelta(hours=1),
-    )
+    return question(f"{run}.{number}.quote_fare", conversation=f"{run}-{number % KEYS}")
 
 
 @dataclass

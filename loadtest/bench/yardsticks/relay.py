@@ -15,6 +15,7 @@ import uvloop
 
 QUEUE, BATCH, POLL_S = "yardstick.relay", 500, 1.0
 SCHEMA = """
+    DROP SCHEMA IF EXISTS yardstick CASCADE;
     CREATE SCHEMA yardstick;
     CREATE TABLE yardstick.booking (id text PRIMARY KEY, rider text NOT NULL, details text NOT NULL);
     CREATE TABLE yardstick.outbox (

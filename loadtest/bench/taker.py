@@ -1,0 +1,32 @@
+"""A service of the suite, assembled as all of them are, whose one handler has the least effect: one row of its own."""
+
+from sqlalchemy import text
+
+from prebook.contracts.pricing import FareQuoted, QuoteFare
+from prebook.contracts.ride import Money
+from prebook.flows import QUOTE_FARE
+from prebook.messaging.outcome import Context, Handlers, Outcome, Step
+from prebook.postgres.work import SqlWork
+from prebook.runtime.serve import main
+from prebook.runtime.service import Service
+
+SCHEMA = """
+    CREATE TABLE pricing.effect (message_id text PRIMARY KEY, distance int NOT NULL);
+    GRANT INSERT ON pricing.effect TO prebook_pricing"""
+EFFECT = text("INSERT INTO effect (message_id, distance) VALUES (:id, :distance)")
+
+
+class Taking(SqlWork):
+    async def note(self, message_id: str, distance: int) -> None:
+        await self._run(EFFECT, id=message_id, distance=distance)
+
+
+async def quote(about: Context, ride: QuoteFare, work: Taking) -> Outcome:
+    await work.note(about.message_id, ride.passengers)
+    return Outcome(FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=about.now))
+
+
+SERVICE = Service(name="pricing", handlers=lambda _: Handlers(serves={QUOTE_FARE: Step(quote)}), work=Taking)
+
+if __name__ == "__main__":
+    main(SERVICE)

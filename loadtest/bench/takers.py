@@ -1,0 +1,140 @@
+"""Who answers questions from a queue: a service process of ours, and the same by hand, side by side."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+
+from loadtest.bench import taker
+from loadtest.bench.ground import READY_WITHIN_S, Beside, Ground, ready, until
+from loadtest.bench.questions import question
+from loadtest.bench.queues import QUORUM, in_place_of, open_channel
+from loadtest.bench.yardsticks import consume, relay
+from prebook.messaging.codec import encode
+from prebook.patterns import addresses
+from prebook.rabbit.frames import to_amqp
+from prebook.runtime.stack.trouble import Trouble
+
+ANSWERED_WITHIN_S, AT_ONCE = 120.0, 400
+TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
+REPLIES = "bench.replies"
+
+
+@dataclass
+class Side:
+    """Asks and hears the answers; one question is known by its number in the run."""
+
+    exchange: AbstractExchange
+    key: str
+    made: Callable[[str], aio_pika.Message]
+    answered: Callable[[AbstractIncomingMessage], str]
+    process: Beside
+    runs: int = 0
+    waiting: dict[str, asyncio.Future[float]] = field(default_factory=dict)
+
+    def heard(self, message: AbstractIncomingMessage) -> None:
+        future = self.waiting.pop(self.answered(message), None)
+        if future is not None:
+            future.set_result(time.perf_counter())
+
+    def questions(self, count: int) -> list[tuple[str, aio_pika.Message]]:
+        self.runs += 1
+        ids = [f"q{self.runs}-{number}" for number in range(count)]
+        return [(name, self.made(name)) for name in ids]
+
+    async def ask(self, name: str, message: aio_pika.Message) -> float:
+        """Seconds from the question to its answer. Raises Trouble."""
+        self.waiting[name] = answer = asyncio.get_running_loop().create_future()
+        asked = time.perf_counter()
+        await self.exchange.publish(message, self.key)
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN_S):
+                answered_at: float = await answer
+        except TimeoutError:
+            raise Trouble(f"{name} was not answered within {ANSWERED_WITHIN_S:g} s", "read the taker's log") from None
+        return answered_at - asked
+
+    def cpu_s(self) -> float:
+        """Processor time that the process has used."""
+        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) * TICKS_S
+
+
+@asynccontextmanager
+async def takers(ground: Ground) -> AsyncIterator[tuple[Side, Side]]:
+    """(ours, by hand); both take sixteen at a time."""
+    async with ground.database() as database:
+        await database.execute(f"{relay.SCHEMA}; {consume.SCHEMA}; {taker.SCHEMA}")
+    connection, channel = await open_channel(ground)
+    replies = await in_place_of(channel, addresses.REPLIES, "booking", addresses.reply_queue("booking"), REPLIES)
+    answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM)
+    await channel.declare_queue(consume.QUEUE, durable=True, arguments=QUORUM)
+    given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
+    own = {**ground.envs["pricing"], "PREBOOK_COUPLINGS": str(_sixteen_at_a_time(ground))}
+    try:
+        async with (
+            ground.beside("loadtest.bench.taker", env=own) as suite,
+            ground.beside("loadtest.bench.yardsticks.consume", env=given) as by_hand,
+        ):
+            await by_hand.said("ready")
+            await until(lambda: ready(ground.urls["pricing"]), READY_WITHIN_S)
+            yield await _ours(ground, channel, replies, suite), await _theirs(channel, answers, by_hand)
+    finally:
+        await (await channel.get_queue(addresses.reply_queue("booking"), ensure=False)).bind(
+            addresses.REPLIES, "booking"
+        )
+        await connection.close()
+        async with ground.database() as database:
+            await database.execute("DROP TABLE pricing.effect")
+
+
+async def _ours(ground: Ground, channel: AbstractChannel, replies: AbstractQueue, process: Beside) -> Side:
+    user = ground.parts.broker.user
+    side = Side(
+        exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
+        key="quote_fare",
+        made=lambda name: to_amqp(encode(question(name, conversation=name)), user=user),
+        answered=lambda message: str(message.message_id).removesuffix(".answer"),
+        process=process,
+    )
+    await replies.consume(_hearing(side), no_ack=True)
+    return side
+
+
+async def _theirs(channel: AbstractChannel, answers: AbstractQueue, process: Beside) -> Side:
+    side = Side(
+        exchange=channel.default_exchange,
+        key=consume.QUEUE,
+        made=_bare,
+        answered=lambda message: str(message.type),
+        process=process,
+    )
+    await answers.consume(_hearing(side), no_ack=True)
+    return side
+
+
+def _hearing(side: Side) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    async def hear(message: AbstractIncomingMessage) -> None:
+        side.heard(message)
+
+    return hear
+
+
+def _bare(name: str) -> aio_pika.Message:
+    """The same body, with the least properties."""
+    body = encode(question(name, conversation=name)).body
+    return aio_pika.Message(body, message_id=name, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+
+
+def _sixteen_at_a_time(ground: Ground) -> Path:
+    told = Path(ground.envs["pricing"]["PREBOOK_COUPLINGS"]).read_text()
+    made = ground.folder / "sixteen.toml"
+    made.write_text(re.sub(r"(?m)^prefetch = \d+", f"prefetch = {consume.AT_A_TIME}", told))
+    return made
