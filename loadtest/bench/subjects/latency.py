@@ -13,7 +13,7 @@ from loadtest.bench.rounds import Figures, interleaved
 from loadtest.bench.row import Better, Measure, Row, row
 from loadtest.bench.subjects.relay import Relays, envelope, relays
 from loadtest.bench.yardsticks import relay as yardstick
-from loadtest.quantiles import latency
+from loadtest.report.quantiles import latency
 from prebook.coupling.ports import BROKER_LANE
 from prebook.postgres.wire import to_column
 from prebook.runtime.stack.trouble import Trouble
