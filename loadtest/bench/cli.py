@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import rich_click as click
@@ -11,10 +12,20 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import consume, latency, relay
+from loadtest.bench.subjects import consume, latency, relay, ride
+from loadtest.bench.wishes import WISHES, Wishes
+from prebook.contracts.plan import Coupling
 
 Subject = Callable[[Ground, int], Awaitable[list[Row]]]
-SUBJECTS: Mapping[str, Subject] = {"relay": relay.measured, "latency": latency.measured, "consume": consume.measured}
+SUBJECTS: Mapping[str, Subject] = {
+    "relay": relay.measured,
+    "latency": latency.measured,
+    "consume": consume.measured,
+    "ride": ride.measured,
+}
+EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
+FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
 COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "goal", "met", "beside", "note")
 NUMBERS = ("ours", "peer", "ratio")
 WIDE = 170
@@ -23,16 +34,33 @@ WIDE = 170
 @click.command()
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
 @click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
+@click.option(
+    "--plans", multiple=True, type=click.Choice(EVERY_PLAN), help="Of ride and soak: only this one; repeatable."
+)
+@click.option("--minutes", type=click.FloatRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
+@click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
+@click.option("--keep", type=FILE, help="Of ride: keep our figures in this file, to be compared with later.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
-def main(*, rounds: int, only: Sequence[str], as_json: bool) -> None:
+def main(
+    *,
+    rounds: int,
+    only: Sequence[str],
+    plans: Sequence[str],
+    minutes: float,
+    beside: Path | None,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
     """Measure the suite's parts beside yardsticks that do the least possible, in turns, on parts of their own.
 
     \b
     Examples:
       prebook bench
       prebook bench -- --only relay --rounds 9
+      prebook bench -- --only ride --plans one_way --rounds 3
       prebook bench -- --json | jq '.rows[] | {name, ratio, goal, met}'
     """
+    WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
     rows = asyncio.run(_measured(only or tuple(SUBJECTS), rounds))
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows}))

@@ -1,0 +1,22 @@
+"""What somebody wants of a run beyond its rounds: which plans, how many minutes, beside which checkout."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from prebook.contracts.plan import Coupling
+
+
+@dataclass(frozen=True)
+class Wishes:
+    plans: tuple[str, ...] = tuple(coupling.value for coupling in Coupling)
+    minutes: float = 10.0
+    """Of the soak."""
+    beside: Path | None = None
+    """Another checkout of the project, whose suite takes turns with ours."""
+    keep: Path | None = None
+    """Where the figures of our side go, to be compared with later."""
+
+
+EVERY = Wishes()
+WISHES: ContextVar[Wishes] = ContextVar("wishes", default=EVERY)
