@@ -1,0 +1,1 @@
+"""Parts of the suite that run in processes of their own while they are measured."""

@@ -1,0 +1,127 @@
+"""A synchronous call through our channel and inlet, beside the bare client and the least of an application."""
+
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from loadtest.bench.apart import Apart, apart
+from loadtest.bench.ground import READY_WITHIN_S, Beside, Ground, until
+from loadtest.bench.pacing import paced
+from loadtest.bench.rounds import Round, interleaved
+from loadtest.bench.row import Better, Measure, Row, row, unmeasured
+from loadtest.bench.subjects.relay import envelope, question
+from prebook.contracts.message import Unavailable
+from prebook.contracts.plan import Coupling
+from prebook.coupling.sync_api import SyncApi
+from prebook.coupling.waiters import Waiters
+from prebook.flows import FLOWS
+from prebook.http.client import HttpCaller, client
+from prebook.messaging.clock import utc_now
+from prebook.runtime import settings
+from prebook.runtime.stack.ports import LOOPBACK, free_ports
+from prebook.runtime.stack.trouble import Trouble
+
+CALLS, IN_FLIGHT = 4_000, 64
+PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
+WHAT = f"sync flow through channel and inlet, {IN_FLIGHT} in flight"
+BARE = Measure(WHAT, "calls/s", Better.HIGHER, "httpx on aiohttp's transport -> Starlette", 0.85)
+USUAL = Measure(f"{WHAT}, beside what is usual", "calls/s", Better.HIGHER, "stock httpx -> FastAPI", 3.0)
+T = TypeVar("T")
+Caller = Callable[[str], httpx.AsyncClient]
+
+
+def bare_client(url: str) -> httpx.AsyncClient:
+    return client(url)
+
+
+def stock_client(url: str) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
+    return httpx.AsyncClient(base_url=url, limits=limits)
+
+
+PEERS: Mapping[str, tuple[Measure, Caller]] = {"starlette": (BARE, bare_client), "fastapi": (USUAL, stock_client)}
+
+
+@asynccontextmanager
+async def ours(ground: Ground, there: Apart) -> AsyncIterator[Round]:
+    port = free_ports(1)[0]
+    env = ground.envs["pricing"]
+    given, policies = settings.load({**env, "PREBOOK_URL_PRICING": address(port)})
+    http: HttpCaller = await there(made(lambda: HttpCaller(given.urls)))
+    channel = SyncApi(http, policies, Waiters())
+
+    async def call(number: int) -> None:
+        asked = replace(envelope("sync", number), plan=PLAN, time=utc_now())
+        answer = await channel.send(asked)
+        if answer is None or isinstance(answer.body, Unavailable):
+            raise Trouble("a call was not answered", "report this, with the log of the door")
+
+    async with serving(ground, port, "loadtest.bench.ours.door", env=env) as door:
+        yield lambda: there(paced(call, CALLS, IN_FLIGHT, door.pid))
+    await there(http.close())
+
+
+@asynccontextmanager
+async def peer(ground: Ground, there: Apart, name: str, caller: Caller) -> AsyncIterator[Round]:
+    port = free_ports(1)[0]
+    asked: dict[str, Any] = msgspec.to_builtins(question(datetime.now(UTC)))
+    session: httpx.AsyncClient = await there(made(lambda: caller(address(port))))
+
+    async def call(_: int) -> None:
+        answer = await session.post("/quote", json=asked)
+        answer.raise_for_status().json()
+
+    async with serving(ground, port, "loadtest.bench.yardsticks.quotes", name) as app:
+        yield lambda: there(paced(call, CALLS, IN_FLIGHT, app.pid))
+    await there(session.aclose())
+
+
+async def made(make: Callable[[], T]) -> T:
+    """There, where the loop is that it is for."""
+    return make()
+
+
+@asynccontextmanager
+async def serving(ground: Ground, port: int, *args: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Beside]:
+    async with ground.beside(*args, env={**(env or {}), "BENCH_PORT": str(port)}) as server:
+        await until(lambda: listens(port), READY_WITHIN_S)
+        yield server
+
+
+async def listens(port: int) -> bool:
+    async with client(address(port)) as session:
+        try:
+            await session.get("/livez")
+        except httpx.HTTPError:
+            return False
+        return True
+
+
+def address(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+async def measured(ground: Ground, rounds: int) -> list[Row]:
+    return [await beside(ground, name, rounds) for name in PEERS]
+
+
+async def beside(ground: Ground, name: str, rounds: int) -> Row:
+    measure, caller = PEERS[name]
+    if importlib.util.find_spec(name) is None:
+        return unmeasured(measure, f"{name} cannot be imported; install it where PYTHONPATH finds it")
+    async with apart() as there, ours(ground, there) as mine, peer(ground, there, name, caller) as theirs:
+        found = await interleaved({"ours": mine, "peer": theirs}, rounds)
+    noted = replace(measure, note="; ".join(costs(side, figures) for side, figures in found.items()))
+    return row(noted, found["ours"]["per_s"], found["peer"]["per_s"])
+
+
+def costs(side: str, figures: Mapping[str, Any]) -> str:
+    here, there = median(figures["here"]), median(figures["there"])
+    return f"{side}: {here:.0f} us of processor time a call at the caller, {there:.0f} at the provider"
