@@ -123,5 +123,6 @@ async def beside(ground: Ground, name: str, rounds: int) -> Row:
 
 
 def costs(side: str, figures: Mapping[str, Any]) -> str:
+    """Of the processor, beside the figure itself."""
     here, there = median(figures["here"]), median(figures["there"])
-    return f"{side}: {here:.0f} us of processor time a call at the caller, {there:.0f} at the provider"
+    return f"{side}: {here:.0f} us of processor time each here, {there:.0f} in the process that is asked"

@@ -29,7 +29,7 @@ def pool_timeouts(engine: AsyncEngine) -> int:
     return pool.timeouts if isinstance(pool, CountingPool) else 0
 
 
-def engine_for(service: str, url: str, *, overflow: int = OVERFLOW) -> AsyncEngine:
+def engine_for(service: str, url: str, *, pool: int = POOL, overflow: int = OVERFLOW) -> AsyncEngine:
     """Connections see the service's schema only, and give up rather than hold locks for ever."""
     settings = {
         "application_name": f"prebook-{service}",
@@ -41,7 +41,7 @@ def engine_for(service: str, url: str, *, overflow: int = OVERFLOW) -> AsyncEngi
     return create_async_engine(
         url,
         poolclass=CountingPool,
-        pool_size=POOL,
+        pool_size=pool,
         max_overflow=overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
         hide_parameters=True,  # they are riders' data, and errors are logged
