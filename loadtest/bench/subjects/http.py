@@ -4,7 +4,6 @@ import importlib.util
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any, TypeVar
 
@@ -14,16 +13,15 @@ import msgspec
 from loadtest.bench.apart import Apart, apart
 from loadtest.bench.ground import READY_WITHIN_S, Beside, Ground, until
 from loadtest.bench.pacing import paced
+from loadtest.bench.questions import question
 from loadtest.bench.rounds import Round, interleaved
 from loadtest.bench.row import Better, Measure, Row, row, unmeasured
-from loadtest.bench.subjects.relay import envelope, question
 from prebook.contracts.message import Unavailable
 from prebook.contracts.plan import Coupling
 from prebook.coupling.sync_api import SyncApi
 from prebook.coupling.waiters import Waiters
 from prebook.flows import FLOWS
 from prebook.http.client import HttpCaller, client
-from prebook.messaging.clock import utc_now
 from prebook.runtime import settings
 from prebook.runtime.stack.ports import LOOPBACK, free_ports
 from prebook.runtime.stack.trouble import Trouble
@@ -55,11 +53,10 @@ async def ours(ground: Ground, there: Apart) -> AsyncIterator[Round]:
     env = ground.envs["pricing"]
     given, policies = settings.load({**env, "PREBOOK_URL_PRICING": address(port)})
     http: HttpCaller = await there(made(lambda: HttpCaller(given.urls)))
-    channel = SyncApi(http, policies, Waiters())
+    channel, asked = SyncApi(http, policies, Waiters()), replace(question("", conversation=""), plan=PLAN, reply_to="")
 
     async def call(number: int) -> None:
-        asked = replace(envelope("sync", number), plan=PLAN, time=utc_now())
-        answer = await channel.send(asked)
+        answer = await channel.send(replace(asked, id=f"ride-{number}.quote_fare", conversation=f"ride-{number}"))
         if answer is None or isinstance(answer.body, Unavailable):
             raise Trouble("a call was not answered", "report this, with the log of the door")
 
@@ -71,7 +68,7 @@ async def ours(ground: Ground, there: Apart) -> AsyncIterator[Round]:
 @asynccontextmanager
 async def peer(ground: Ground, there: Apart, name: str, caller: Caller) -> AsyncIterator[Round]:
     port = free_ports(1)[0]
-    asked: dict[str, Any] = msgspec.to_builtins(question(datetime.now(UTC)))
+    asked: dict[str, Any] = msgspec.to_builtins(question("", conversation="").body)
     session: httpx.AsyncClient = await there(made(lambda: caller(address(port))))
 
     async def call(_: int) -> None:
