@@ -21,7 +21,7 @@ from prebook.contracts.plan import Coupling
 BROKER_TOLD_S, RELOADED_S = 6.0, 0.5
 """The broker brings the figures of its connections up to date every 5 s."""
 LOGGED = {"log_statement": "'all'", "log_parameter_max_length": "0", "log_line_prefix": "'@%a@ '"}
-STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*): *(?P<text>.*)")
+STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*):\s*(?P<text>[^\n]*)")
 OVER_BROKER = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
 METRIC = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 COUPLING = re.compile(r'coupling="(?P<coupling>[^"]*)"')

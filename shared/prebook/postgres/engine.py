@@ -6,9 +6,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-POOL, OVERFLOW = 6, 2
-"""A busy connection costs the server about 5 MB; more of them make two cores no faster."""
+POOL, OVERFLOW = 8, 0
+"""A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
+closed when it is given back, and a new one has its types looked up and its statements planned first."""
 CHECKOUT_TIMEOUT_S = 5
+PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+"""Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
+each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
+that has an index for it."""
 
 
 class CountingPool(AsyncAdaptedQueuePool):
@@ -37,6 +42,7 @@ def engine_for(service: str, url: str, *, pool: int = POOL, overflow: int = OVER
         "statement_timeout": "15s",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "15s",
+        **PLANS,
     }
     return create_async_engine(
         url,
