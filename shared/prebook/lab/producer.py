@@ -94,7 +94,7 @@ class Producer:
         self._publisher = RabbitPublisher(ground.settings.amqp_url, SERVICE)
         self._outbox, self._channels = Marking(self._engine, owner), channels(Publishing(self._publisher, errand))
         self._relay = Relay(self._outbox, lambda row: self._endpoint("").dispatch(row.envelope), Unwatched())
-        self._wakeup = Wakeup(SERVICE, url, owner, self._relay.wake)
+        self._wakeup = Wakeup(SERVICE, url, owner, self._relay.wake, lambda: self._relay.behind)
 
     async def work(self) -> None:
         acknowledged = set(self._errand.noted())

@@ -9,7 +9,7 @@ from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.outbox import Expectations
 
-TICK_S = 0.25
+TICK_S = 0.5
 LEASE_S = 10.0
 AT_ONCE = 32
 
@@ -28,6 +28,7 @@ class Deadlines:
         self._expectations, self._endpoint = expectations, endpoint
 
     async def run(self) -> None:
+        await _if_it_asks(self._endpoint)
         while True:
             overdue = await self._expectations.due(AT_ONCE, lease_s=LEASE_S)
             await _each(overdue, self._settle)
@@ -45,6 +46,7 @@ class Poller:
         self._expectations, self._endpoint, self._channels = expectations, endpoint, channels
 
     async def run(self) -> None:
+        await _if_it_asks(self._endpoint)
         while True:
             open_requests = await self._expectations.to_poll(AT_ONCE, again_s=1.0)
             await _each(open_requests, self._ask)
@@ -61,6 +63,12 @@ class Poller:
             return
         if answer is not None:
             await self._endpoint.receive(answer)
+
+
+async def _if_it_asks(endpoint: Endpoint[Any]) -> None:
+    """Who takes no answers waits for none: there is nothing to look for, ever."""
+    if not endpoint.asks:
+        await asyncio.Event().wait()
 
 
 async def _each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:

@@ -80,6 +80,11 @@ class Endpoint(Generic[U]):
             await change(work)
         self._wake()
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks others anything, and so has answers to wait for."""
+        return any(kind is Kind.ANSWER for kind, _ in self._steps)
+
     async def stored_answer(self, request_id: str) -> Envelope | None:
         """The answer to a request that came in before, if it is known."""
         async with self._begin() as work:

@@ -46,7 +46,12 @@ class Relay:
         self._in_flight: Counter[str] = Counter()
         self._held: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._woken = asyncio.Event()
+        self._woken, self._full = asyncio.Event(), False
+
+    @property
+    def behind(self) -> bool:
+        """There was more to send than one claim, or one lane, takes: another relay of the service could help."""
+        return self._full or any(rows >= WINDOW for rows in self._in_flight.values())
 
     def wake(self) -> None:
         self._woken.set()
@@ -65,7 +70,8 @@ class Relay:
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
         for lane, rows in _by_lane(claimed).items():
             self._start(lane, rows)
-        if len(claimed) < BATCH:
+        self._full = len(claimed) == BATCH
+        if not self._full:
             await self._rest()
 
     async def _rest(self) -> None:

@@ -1,7 +1,8 @@
-"""Wake the relays of a service when rows are committed, in this process at once and in others by NOTIFY.
+"""Wake the relays of a service when rows are committed: in this process at once, in others when it cannot keep up.
 
-A NOTIFY in every commit would serialise the commits of the whole database; so one is sent for many, on a
-connection of its own. It is a hint: the relay polls anyway.
+What a process commits its own relay takes up. Others are called by NOTIFY when there is more than that one takes, on a
+connection of its own: a NOTIFY in every commit would serialise the commits of the whole database, and have all relays
+claim the same rows. It is a hint: the relay polls anyway.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-COALESCE_S = 0.02
+COALESCE_S = 0.05
 
 
 def channel_of(service: str) -> str:
@@ -20,12 +21,20 @@ def channel_of(service: str) -> str:
 class Wakeup:
     """``wake`` in the process that commits; ``run`` keeps the LISTEN connection."""
 
-    def __init__(self, service: str, database_url: str, owner: str, woken: Callable[[], None]) -> None:
-        """``owner`` names the session, by which others see that this process lives."""
+    def __init__(
+        self,
+        service: str,
+        database_url: str,
+        owner: str,
+        woken: Callable[[], None],
+        behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``owner`` names the session, by which others see that we live. ``behind``: whether we need help."""
         self._owner = owner
         self._channel = channel_of(service)
         self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        self._woken, self._committed, self._own_pid = woken, asyncio.Event(), 0
+        self._woken, self._behind = woken, behind
+        self._committed, self._own_pid = asyncio.Event(), 0
 
     def wake(self) -> None:
         self._woken()
@@ -39,9 +48,10 @@ class Wakeup:
             self._woken()
             while not connection.is_closed():
                 await self._committed.wait()
-                self._committed.clear()
-                await connection.execute(f"NOTIFY {self._channel}")
                 await asyncio.sleep(COALESCE_S)
+                self._committed.clear()
+                if self._behind():
+                    await connection.execute(f"NOTIFY {self._channel}")
         finally:
             await connection.close(timeout=1)
 

@@ -65,7 +65,7 @@ class Process(Generic[W]):
         begin = units_of_work(self.engine, service.work)
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
         self.outbox = SqlOutbox(self.engine, owner)
-        self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay)
+        self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay, lambda: self.relay.behind)
         endpoint: Endpoint[W] = Endpoint(
             name, service.handlers(settings), begin, routes, policies, wake=self.wakeup.wake, watch=watch
         )
