@@ -77,6 +77,9 @@ class MemoryWork:
         self._tables.admitted.setdefault(envelope.id, utc_now())
         return self._tables.inbox.setdefault(envelope.id, envelope) is envelope
 
+    async def admit_all(self, envelopes: Sequence[Envelope]) -> Collection[str]:
+        return [envelope.id for envelope in envelopes if await self.admit(envelope)]
+
     async def admitted_at(self, message_id: str) -> datetime | None:
         return self._tables.admitted.get(message_id)
 

@@ -25,9 +25,10 @@ from prebook.operations.replaying import Replaying
 from prebook.operations.store import Flight, Landing
 from prebook.patterns.budget import RetryBudget
 from prebook.postgres import outbox as outboxes
+from prebook.postgres.inbox import ADMIT
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.wire import from_column
-from prebook.postgres.work import ADMIT, SqlWork
+from prebook.postgres.work import SqlWork
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.frames import from_amqp
 from prebook.rabbit.publishing.decoding import Returned

@@ -13,6 +13,7 @@ from prebook.messaging.envelope import Envelope, Kind, key_of
 from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
 from prebook.messaging.policy import Policies
+from prebook.messaging.sharing import Transactions
 from prebook.messaging.staging import Staging, Thread
 from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
@@ -44,6 +45,7 @@ class Endpoint(Generic[U]):
         self.service, self.channels, self.clock = service, channels, clock
         self._steps, self._begin = handlers.table(), begin
         self._staging = Staging(service, channels, policies)
+        self._transactions: Transactions[U] = Transactions(begin, policies)
         self._wake, self.watch = wake, watch or Unwatched()
 
     async def receive(self, envelope: Envelope) -> Envelope | None:
@@ -118,14 +120,16 @@ class Endpoint(Generic[U]):
             envelope.conversation, envelope.id, envelope.plan, self.clock(), key_of(envelope), envelope.time
         )
         found = await step.consult(context, envelope.body) if step.consult else envelope.body
-        async with self._begin() as work:
-            if not await work.admit(envelope):
+
+        async def effect(work: U, new: bool) -> tuple[Envelope | None, list[Envelope] | None]:
+            if not new:
                 return await self._known_answer(envelope, work), None
             outcome = await step.handle(context, found, work)
             answer = await self._answer(envelope, outcome, work)
             thread = Thread(envelope.conversation, envelope.plan, envelope.traceparent, context.now)
-            direct = await self._staging.stage(thread, outcome, work, answer)
-        return answer, direct
+            return answer, await self._staging.stage(thread, outcome, work, answer)
+
+        return await self._transactions.run(envelope, effect)
 
     def _step(self, envelope: Envelope) -> Step[U]:
         try:

@@ -13,6 +13,8 @@ from prebook.patterns.groups import OnPoison
 from prebook.patterns.retry import branches
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+TOGETHER = 16
+"""Messages that one transaction has at most."""
 
 
 class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +27,7 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     backoff_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1, max_length=8)] = (0.2, 1.0, 5.0)
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
+    together: Annotated[int, msgspec.Meta(ge=1, le=100)] = TOGETHER
     on_poison: OnPoison = OnPoison.GO_ON
 
 

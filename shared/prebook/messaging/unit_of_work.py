@@ -1,6 +1,6 @@
 """The port to a service's database: state, inbox, outbox and expected answers commit together or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +37,10 @@ class UnitOfWork(Protocol):
 
     async def admit(self, envelope: Envelope) -> bool:
         """Note the envelope in the inbox, and an answer as arrived; False if it has already had its effect."""
+        ...
+
+    async def admit_all(self, envelopes: Sequence[Envelope]) -> Collection[str]:
+        """The same for several, of different conversations: the ids of those that are new."""
         ...
 
     async def admitted_at(self, message_id: str) -> datetime | None:

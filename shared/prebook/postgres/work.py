@@ -1,6 +1,6 @@
 """The unit of work on PostgreSQL: one transaction, few round trips."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,21 +14,9 @@ from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
+from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.wire import from_column, to_column
 
-# Claim first, act after, in one transaction: two deliveries of one message serialise on the primary key.
-ADMIT = text("""
-    INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
-    ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
-ADMIT_ANSWER = text("""
-    WITH heard AS (DELETE FROM awaited WHERE request_id = :request_id)
-    INSERT INTO inbox (message_id, flow, conversation) VALUES (:id, :flow, :conversation)
-    ON CONFLICT (message_id) DO NOTHING RETURNING 1""")
-ADMITTED_AT = text("SELECT received_at FROM inbox WHERE message_id = :id")
-QUESTION = text("""
-    SELECT request FROM inbox
-    WHERE conversation = :conversation AND flow = :flow AND request IS NOT NULL AND answer IS NULL LIMIT 1""")
-ANSWER_TO = text("SELECT answer FROM inbox WHERE message_id = :id AND answer IS NOT NULL")
 # Everything that a step leaves behind, in one round trip before the commit. Times come as spans from now on: relay and
 # deadlines go by the database's clock, and a service whose own clock is wrong must neither wait nor hurry for that.
 LEAVE = text("""
@@ -75,6 +63,17 @@ class SqlWork:
         if envelope.kind is Kind.ANSWER:
             return bool(await self._scalar(ADMIT_ANSWER, request_id=envelope.id.removesuffix(".answer"), **row))
         return bool(await self._scalar(ADMIT, **row))
+
+    async def admit_all(self, envelopes: Sequence[Envelope]) -> Collection[str]:
+        if len(envelopes) == 1:
+            return [envelope.id for envelope in envelopes if await self.admit(envelope)]
+        answers = [e.id.removesuffix(".answer") for e in envelopes if e.kind is Kind.ANSWER]
+        columns = {
+            "id": [e.id for e in envelopes],
+            "flow": [e.flow for e in envelopes],
+            "conversation": [e.conversation for e in envelopes],
+        }
+        return set((await self.connection.execute(ADMIT_ALL, {"request_id": answers, **columns})).scalars())
 
     async def admitted_at(self, message_id: str) -> datetime | None:
         at: datetime | None = await self._scalar(ADMITTED_AT, id=message_id)
