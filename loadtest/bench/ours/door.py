@@ -5,7 +5,7 @@ What is measured is the way of a question and its answer, as on the other side, 
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,6 +36,9 @@ class Forgetful:
 
     async def admit(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
         return True
+
+    async def admit_all(self, envelopes: Sequence[Envelope]) -> list[str]:
+        return [envelope.id for envelope in envelopes]
 
     async def admitted_at(self, message_id: str) -> None: ...
     async def owe(self, request: Envelope) -> None: ...
