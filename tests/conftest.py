@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
+from tests.databases import Databases, served
 from tests.integration import containers
 from tests.integration.suite import Suite, started
 
@@ -20,6 +21,12 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     home = tmp_path_factory.mktemp("suite") / "home"
     with _stack() as stack, started({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
         yield suite
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    with served() as databases:
+        yield databases
 
 
 def _stack() -> AbstractContextManager[Mapping[str, str]]:

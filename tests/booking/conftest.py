@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -10,14 +10,13 @@ from prebook.messaging.unit_of_work import Begin
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import units_of_work
 from tests.booking.memory import MemoryBooking
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.memory import MemoryDatabase
 
 
 @pytest.fixture(scope="session")
-def booking_url() -> Iterator[str]:
-    with migrated("booking") as url:
-        yield url
+def booking_url(databases: Databases) -> str:
+    return databases.of("booking")
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.postgres.engine import engine_for
-from tests.matching.database import migrated
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
-def matching_url() -> Iterator[str]:
-    with migrated("matching") as url:
-        yield url
+def matching_url(databases: Databases) -> str:
+    return databases.of("matching")
 
 
 @pytest.fixture

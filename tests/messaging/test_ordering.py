@@ -1,7 +1,7 @@
 """A failing message holds its key and no other, and each setting decides what comes after a parked one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,7 +12,7 @@ from prebook.patterns.groups import OnPoison
 from prebook.postgres.engine import engine_for
 from prebook.postgres.holds import SqlHolds
 from tests.conditions import eventually
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.messaging.holding import GROUP, MemoryHolds, Poison, Receiver, said
 
 FLAKY = RuntimeError("not this time")
@@ -20,9 +20,8 @@ ALWAYS = 99
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated("notification") as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.of("notification")
 
 
 @pytest.fixture(params=["memory", pytest.param("sql", marks=pytest.mark.real)])

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.notification.sql import NotificationSql
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import units_of_work
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.memory import MemoryDatabase
 from tests.notification.memory import MemoryNotification
 
@@ -19,9 +19,8 @@ class Begin(Protocol):
 
 
 @pytest.fixture(scope="session")
-def notification_url() -> Iterator[str]:
-    with migrated("notification") as url:
-        yield url
+def notification_url(databases: Databases) -> str:
+    return databases.of("notification")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -7,16 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.operations.sql import OperationsSql
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import units_of_work
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.operations.parcels import Begin
 
 TABLES = "replay_item, replay, note, version, parking, parked"
 
 
 @pytest.fixture(scope="session")
-def operations_url() -> Iterator[str]:
-    with migrated("operations") as url:
-        yield url
+def operations_url(databases: Databases) -> str:
+    return databases.of("operations")
 
 
 @pytest.fixture

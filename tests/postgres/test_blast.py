@@ -1,6 +1,6 @@
 """The blast radius: which keys wait behind a failure, and which of their partition went on."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -10,7 +10,7 @@ from prebook.patterns.groups import partition_of
 from prebook.postgres.blast import Blast
 from prebook.postgres.engine import engine_for
 from prebook.postgres.holds import SqlHolds
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.messaging.holding import GROUP, said
 
 pytestmark = pytest.mark.real
@@ -21,9 +21,8 @@ NOTE = "INSERT INTO notification.inbox (message_id, flow, conversation) VALUES (
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated("notification") as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.of("notification")
 
 
 @pytest.fixture

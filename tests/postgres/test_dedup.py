@@ -1,7 +1,7 @@
 """A business operation that is repeated: one message within the window; past it a second one, which the inbox drops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,9 +26,9 @@ from prebook.postgres.purging import Purging
 from prebook.postgres.work import SqlWork, units_of_work
 from prebook.runtime.retention import common
 from tests.conditions import becomes, eventually
+from tests.databases import Databases, role_url
 from tests.memory import MemoryBroker
 from tests.messaging.examples import PLAN
-from tests.postgres.database import migrated_for, role_url
 from tests.world import policies
 
 PRODUCER, (RECEIVER,) = OFFER_SETTLED.publisher, OFFER_SETTLED.subscribers
@@ -36,9 +36,8 @@ QUEUE = addresses.fact_queue(RECEIVER)
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated_for(PRODUCER, RECEIVER) as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.migrated(PRODUCER, RECEIVER)
 
 
 class Both:

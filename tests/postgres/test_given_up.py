@@ -1,7 +1,7 @@
 """Rows that nobody could take: each ends with its cause, stops nobody else, and can be sent again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -21,17 +21,16 @@ from prebook.postgres.given_up import GivenUp, OutboxRow, Terms, objection
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, units_of_work
 from tests.conditions import becomes, eventually
+from tests.databases import Databases, dsn, role_url
 from tests.messaging.examples import NOW, PLAN
-from tests.postgres.database import dsn, migrated_for, role_url
 
 SERVICE = "matching"
 TOO_LARGE = "x" * (codec.LONGEST_BODY + 1)
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated_for(SERVICE) as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.migrated(SERVICE)
 
 
 def fact(name: str, driver: str = "d") -> Posting:

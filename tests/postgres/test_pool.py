@@ -1,19 +1,16 @@
 """A pool that is used up is told, not only felt."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prebook.postgres import engine as engines
 from prebook.postgres.engine import OVERFLOW, POOL, engine_for, pool_timeouts
-from tests.postgres.database import migrated_for, role_url
+from tests.databases import Databases, role_url
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated_for("pricing") as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.migrated("pricing")
 
 
 async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What is kept in case it comes again goes in time, in bites, and nothing goes that may still be needed."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta as ago
 
 import asyncpg
@@ -13,7 +13,7 @@ from prebook.postgres.engine import engine_for
 from prebook.postgres.purging import BITE, Purge, Purging
 from prebook.pricing import retention as pricing
 from prebook.runtime.retention import DAY_S, KEEP_INBOX_S, KEEP_SENT_S, MOST_SENT_S, PURGE_INBOX_S, common
-from tests.postgres.database import dsn, migrated_for, role_url
+from tests.databases import Databases, dsn, role_url
 
 SERVICES = {
     "booking": booking.PURGES,
@@ -42,9 +42,8 @@ ITEM = """
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated_for(*SERVICES) as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.migrated(*SERVICES)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -18,16 +18,15 @@ from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, units_of_work
 from tests.conditions import eventually
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.messaging.examples import request
 
 KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated("notification") as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.of("notification")
 
 
 class Received:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import units_of_work
 from prebook.pricing.sql import PricingSql
-from tests.matching.database import migrated
+from tests.databases import Databases
 from tests.memory import MemoryDatabase
 from tests.pricing.memory import MemoryPricing
 
@@ -19,9 +19,8 @@ class Begin(Protocol):
 
 
 @pytest.fixture(scope="session")
-def pricing_url() -> Iterator[str]:
-    with migrated("pricing") as url:
-        yield url
+def pricing_url(databases: Databases) -> str:
+    return databases.of("pricing")
 
 
 @pytest.fixture
