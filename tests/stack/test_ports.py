@@ -1,5 +1,8 @@
 """A port is handed out once: who gets it may listen on it only later."""
 
+import subprocess
+import sys
+
 from prebook.runtime.stack import ports
 from prebook.runtime.stack.ports import claim, free_ports
 
@@ -14,3 +17,13 @@ def test_what_was_claimed_is_given_to_nobody() -> None:
     ports.GIVEN.discard(wanted)
     assert claim([wanted], "") == (wanted,)
     assert wanted in ports.GIVEN
+
+
+def test_what_another_process_was_given_is_given_to_nobody_until_it_ends() -> None:
+    (drawn,) = free_ports(1)
+    ask = f"from prebook.runtime.stack import ports; print(ports.is_free({drawn}), ports._noted({drawn}))"
+    other = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=20, check=True)
+    assert other.stdout.split() == ["True", "False"], "nobody listens there yet, and it is not to be had"
+    theirs = "from prebook.runtime.stack.ports import free_ports; print(*free_ports(1))"
+    ended = subprocess.run([sys.executable, "-c", theirs], capture_output=True, text=True, timeout=20, check=True)
+    assert ports._noted(int(ended.stdout)), "who has ended has no port"

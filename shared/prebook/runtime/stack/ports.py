@@ -1,9 +1,14 @@
 """TCP ports on the loopback interface."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from functools import cache
+from pathlib import Path
 
 from prebook.runtime.stack.trouble import Trouble
 
@@ -26,9 +31,12 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Different ports that nobody listens on now, and that this has given to nobody before. Raises Trouble."""
+    """Different ports that nobody listens on now, and that this has given to nobody before. Raises Trouble.
+
+    Nor has it in another process of the same user's, as long as that one lives: suites may start side by side.
+    """
     drawn = random.SystemRandom().sample(range(LOWEST, HIGHEST), TRIES)
-    untouched = (port for port in drawn if port not in GIVEN and is_free(port))
+    untouched = (port for port in drawn if port not in GIVEN and is_free(port) and _noted(port))
     found = [port for _, port in zip(range(count), untouched, strict=False)]
     if len(found) < count:
         raise Trouble(
@@ -45,4 +53,21 @@ def claim(wanted: Sequence[int], remedy: str) -> tuple[int, ...]:
     if taken:
         raise Trouble(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
     GIVEN.update(wanted)
+    for port in wanted:
+        _noted(port)  # it may be a child's of whoever drew it, who has it noted already
     return tuple(wanted)
+
+
+def _noted(port: int) -> bool:
+    """Whether nobody else has noted it: byte ``port`` of a file is locked until this process ends, however it ends."""
+    try:
+        fcntl.lockf(_notes(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _notes() -> int:
+    path = Path(tempfile.gettempdir()) / f"prebook-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
