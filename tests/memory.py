@@ -121,7 +121,8 @@ class MemoryDatabase:
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         async with self._one_at_a_time:
-            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes)][:limit]
+            now = self._clock()  # one moment for all rows, as in a transaction
+            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, now)][:limit]
             for row in due:
                 row.claimed = True
         return [
@@ -156,17 +157,18 @@ class MemoryDatabase:
             self.tables.awaited[e.request.id] = replace(e, poll_at=now + timedelta(seconds=again_s))
         return [e.request for e in open_]
 
-    def _is_due(self, row: Row, full_lanes: Collection[str]) -> bool:
-        waits = row.state == "waiting" and not row.claimed and row.not_before <= self._clock()
-        return waits and row.posting.lane not in full_lanes and not any(map(self._holds_back, self._before(row)))
+    def _is_due(self, row: Row, full_lanes: Collection[str], now: datetime) -> bool:
+        waits = row.state == "waiting" and not row.claimed and row.not_before <= now
+        held = any(self._holds_back(before, now) for before in self._before(row))
+        return waits and row.posting.lane not in full_lanes and not held
 
     def _before(self, row: Row) -> Iterator[Row]:
         place = (row.posting.lane, row.posting.order_key)
         rows = self.tables.outbox.values()
         return (r for r in rows if (r.posting.lane, r.posting.order_key) == place and r.seq < row.seq)
 
-    def _holds_back(self, row: Row) -> bool:
-        tried_again = row.failures > 0 and row.not_before > self._clock()
+    def _holds_back(self, row: Row, now: datetime) -> bool:
+        tried_again = row.failures > 0 and row.not_before > now
         return row.state == "waiting" and (row.claimed or tried_again)
 
     async def _mark(self, seqs: Sequence[int], **changes: Any) -> None:
