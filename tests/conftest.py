@@ -1,7 +1,10 @@
-"""One suite for all tests with real parts: started when the first of them asks, stopped when the last has run."""
+"""What all tests share: one suite with real parts, one database server, and the order in which they run.
+
+In several processes (`pytest -n 2 --dist loadgroup`) one of them has the suite, and all tests of it.
+"""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -9,6 +12,9 @@ import pytest
 from tests.databases import Databases, served
 from tests.integration import containers
 from tests.integration.suite import Suite, started
+
+Figure = Callable[[str], None]
+"""Tells whoever runs the tests what was measured, once all are through."""
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +44,47 @@ ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
 """After all others, in this order: what breaks the suite, and what looks at all that it has written."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs no parts first; within a round, as they stand."""
-    items.sort(key=_round)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In one process, what needs no parts first. In several, what takes longest, so that all are done at once."""
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=_round_of_several if several else _round)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("suite" if _of_the_suite(item) else _module(item)))
 
 
 def _round(item: pytest.Item) -> tuple[bool, int]:
     name = item.path.name
     return bool(item.get_closest_marker("real")), ROUNDS.index(name) + 1 if name in ROUNDS else 0
+
+
+def _round_of_several(item: pytest.Item) -> tuple[bool, bool, int]:
+    real, late = _round(item)
+    return not _of_the_suite(item), not real, late
+
+
+def _of_the_suite(item: pytest.Item) -> bool:
+    """Of the one above, that is; a module may have one of its own."""
+    module = getattr(item, "module", None)
+    return "suite" in getattr(item, "fixturenames", ()) and not hasattr(module, "suite")
+
+
+def _module(item: pytest.Item) -> str:
+    return f"{item.path.parent.name}/{item.path.stem}"
+
+
+FIGURE = "figure"
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    return lambda text: record_property(FIGURE, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [each for outcome in ("passed", "failed", "skipped") for each in terminalreporter.getreports(outcome)]
+    told = [text for report in reports for name, text in report.user_properties if name == FIGURE]
+    if told:
+        terminalreporter.section("figures")
+        for text in dict.fromkeys(map(str, told)):
+            terminalreporter.write_line(text)

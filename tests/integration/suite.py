@@ -1,6 +1,5 @@
 """The whole suite as a user starts it: `prebook up`, and everything gone again after Ctrl-C."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -18,8 +17,7 @@ import psutil
 from prebook.cli.whereabouts import FILE, Whereabouts
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
-from prebook.runtime.stack.ports import claim
-from prebook.runtime.stack.trouble import Trouble
+from tests.workers import port_base
 
 COUPLINGS = Path(__file__).with_name("couplings.toml")
 POLICIES = read_policies(COUPLINGS)
@@ -104,9 +102,5 @@ def _stop(up: subprocess.Popen[bytes]) -> None:
 
 
 def _port_base(stack: Mapping[str, str]) -> int:
-    """The first of as many free ports in a row as a suite takes."""
-    count = len(PROCESSES) + 1 + (int(stack.get("PREBOOK_REPLICAS", "1")) - 1) * len(SERVICES)
-    for base in range(24_000 + os.getpid() % 500 * 8, 32_000, 8):
-        with contextlib.suppress(Trouble):
-            return claim(range(base, base + count), "another one is tried")[0]
-    raise AssertionError(f"no {count} free ports in a row")
+    """For as many as a suite takes."""
+    return port_base(len(PROCESSES) + 1 + (int(stack.get("PREBOOK_REPLICAS", "1")) - 1) * len(SERVICES))

@@ -6,6 +6,7 @@ from collections import Counter
 import psutil
 import pytest
 
+from tests.conftest import Figure
 from tests.integration.books import Books
 from tests.integration.riders import Riders, pure
 from tests.integration.suite import Suite, processes
@@ -16,7 +17,7 @@ MOST_MB, UP_WITHIN_S = 1000, 30.0
 PURE = ("sync_api", "async_api", "one_way", "request_reply")
 
 
-async def test_resident_memory(suite: Suite, riders: Riders, books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_resident_memory(suite: Suite, riders: Riders, books: Books, figure: Figure) -> None:
     """Proportional set size: pages that several processes share, as PostgreSQL's do, count once."""
     await books.add_up(await riders.several([pure(coupling) for coupling in PURE] * 5))
     pss: Counter[str] = Counter()
@@ -27,16 +28,15 @@ async def test_resident_memory(suite: Suite, riders: Riders, books: Books, capsy
         rss[_name(process)] += taken.rss
     lines = [f"{name:<22} {pss[name] / MB:6.0f} MB, shared pages twice {rss[name] / MB:6.0f} MB" for name in pss]
     total = pss.total() / MB
-    with capsys.disabled():
-        print("", *lines, f"{'all processes':<22} {total:6.0f} MB, {rss.total() / MB:.0f} MB", sep="\n")  # noqa: T201
+    for line in (*lines, f"{'all processes':<22} {total:6.0f} MB, {rss.total() / MB:.0f} MB"):
+        figure(line)
     if suite.where.broker_pid is None or suite.where.database_pid is None:
         pytest.skip("broker and database run in containers of an engine: their memory is not ours to see")
     assert total < MOST_MB
 
 
-async def test_up_in_time(suite: Suite, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\nup in {suite.up_in_s:.1f} s, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # noqa: T201
+async def test_up_in_time(suite: Suite, figure: Figure) -> None:
+    figure(f"up in {suite.up_in_s:.1f} s, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if suite.contended and suite.up_in_s >= UP_WITHIN_S:
         pytest.skip(f"other programs took the processors meanwhile; up in {suite.up_in_s:.1f} s")
     assert suite.up_in_s < UP_WITHIN_S

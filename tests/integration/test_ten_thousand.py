@@ -21,6 +21,7 @@ import pytest
 from prebook.messaging.codec import Wire
 from prebook.patterns import addresses
 from tests.conditions import eventually
+from tests.conftest import Figure
 from tests.integration.books import Books
 from tests.integration.broker import Broker, drained
 from tests.integration.control import Control
@@ -55,7 +56,7 @@ async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_
     broker: Broker,
     control: Control,
     operations: httpx.AsyncClient,
-    capsys: pytest.CaptureFixture[str],
+    figure: Figure,
 ) -> None:
     run = uuid4().hex[:8]
     tap = await broker.tap((addresses.EVENTS, FACT))
@@ -85,11 +86,10 @@ async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_
     assert await books.value(EFFECTS.format("matching"), f"{run}-%") == 0, "who had not failed hears nothing"
     heard = [message.conversation for message in await drained(tap)]
     assert not [told for told in heard if told.startswith(run)], "nor does any other subscriber, or the archive"
-    with capsys.disabled():
-        print(  # noqa: T201 - figures for whoever runs it
-            f"\n{MANY} parked: taken in within {taken_in_s:.1f} s, listed in groups within {listed_s * 1000:.0f} ms,"
-            f" replayed within {replayed_s:.1f} s, three kills included"
-        )
+    figure(
+        f"{MANY} parked: taken in within {taken_in_s:.1f} s, listed in groups within {listed_s * 1000:.0f} ms,"
+        f" replayed within {replayed_s:.1f} s, three kills included"
+    )
 
 
 async def _parked_facts(broker: Broker, run: str) -> None:

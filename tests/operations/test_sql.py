@@ -12,6 +12,7 @@ from prebook.contracts.operations import Filter, ParkedState, Selection
 from prebook.messaging.parking import Parcel
 from prebook.operations.decisions.intake import bare, noted
 from prebook.operations.store import Unstorable
+from tests.conftest import Figure
 from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
 
 ROWS, WITHIN_S = 10_000, 1.0
@@ -104,9 +105,7 @@ async def test_filters_and_pages(begin: Begin) -> None:
     assert [line.message_id for line in one] == ["b3.quote_fare"]
 
 
-async def test_ten_thousand_rows_are_grouped_within_a_second(
-    begin: Begin, engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engine: AsyncEngine, figure: Figure) -> None:
     fill = text("""
         INSERT INTO parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind, type,
             message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
@@ -120,8 +119,7 @@ async def test_ten_thousand_rows_are_grouped_within_a_second(
     async with begin() as work:
         found = await work.groups(ParkedState.PARKED)
     took = time.monotonic() - began
-    with capsys.disabled():
-        print(f"\n{ROWS} parked messages in {len(found.groups)} groups within {took * 1000:.0f} ms")  # noqa: T201
+    figure(f"{ROWS} parked messages in {len(found.groups)} groups within {took * 1000:.0f} ms")
     assert (len(found.groups), found.messages) == (20, ROWS)
     assert took < WITHIN_S
 

@@ -16,6 +16,7 @@ from prebook.runtime.stack.ladder import Mode, broker_rung
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.supervisor.spec import PartInfo, PartState
 from tests.conditions import eventually
+from tests.conftest import Figure
 from tests.integration.books import Books, every
 from tests.integration.faults import offered
 from tests.integration.riders import Riders, pure
@@ -86,9 +87,7 @@ async def _all_run(control: httpx.AsyncClient) -> bool:
 
 
 @pytest.mark.real
-async def test_the_node_that_leads_the_queue_is_killed_under_load(
-    suite: Suite, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, figure: Figure) -> None:
     connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
     books = Books(connection)
     async with (
@@ -113,8 +112,7 @@ async def test_the_node_that_leads_the_queue_is_killed_under_load(
         gap = await _longest_gap(connection, stream.ids)
         assert (await _parts(control))[led.name].restarts == 1
     await connection.close()
-    with capsys.disabled():
-        print(f"\n{led.name}, which led {QUEUE}, killed: {len(stream.ids)} rides, lost 0, longest gap {gap:.2f} s")  # noqa: T201 - the figure is the point
+    figure(f"{led.name}, which led {QUEUE}, killed: {len(stream.ids)} rides, lost 0, longest gap {gap:.2f} s")
     assert gap < LONGEST_GAP_S
 
 

@@ -18,8 +18,8 @@ import pytest
 
 from prebook.flows import PROCESSES
 from prebook.runtime.stack import rabbitmq_found
-from prebook.runtime.stack.ports import free_ports, is_free
 from tests.stack.waiting import is_gone, until
+from tests.workers import port_base
 
 pytestmark = [
     pytest.mark.real,
@@ -31,7 +31,7 @@ UP_WITHIN_S, DOWN_WITHIN_S = 90, 30
 
 def base() -> int:
     """A port that is free together with those after it."""
-    return next(port for port in free_ports(50) if all(map(is_free, range(port, port + len(PROCESSES) + 1))))
+    return port_base(len(PROCESSES) + 1)
 
 
 async def prebook(home: Path, *arguments: str) -> tuple[int, str, str]:
