@@ -1,7 +1,7 @@
 """Several messages admitted by one statement are admitted as each alone would be."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,16 +12,15 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.unit_of_work import Begin, Expectation
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import SqlWork, units_of_work
+from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, request
-from tests.postgres.database import migrated_for, role_url
 
 MANY = 8
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with migrated_for("booking") as url:
-        yield url
+def url(databases: Databases) -> str:
+    return databases.migrated("booking")
 
 
 @pytest.fixture
