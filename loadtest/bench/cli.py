@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import accept, consume, http, latency, relay, ride
+from loadtest.bench.subjects import accept, consume, http, latency, linear, relay, ride
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
 
@@ -24,6 +24,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "http": http.measured,
     "accept": accept.measured,
     "ride": ride.measured,
+    "linear": linear.measured,
 }
 EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
