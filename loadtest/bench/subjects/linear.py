@@ -97,7 +97,8 @@ INBOX = """
     SELECT md5(n::text), 'quote_fare', md5((n / 3)::text) FROM generate_series(1, $1::int) AS n"""
 HELD = """
     INSERT INTO operations.parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind,
-        type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes, headers)
+        type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
+        headers)
     SELECT md5(n::text), 'pricing.requests.quote_fare', 'prebook.requests', 'quote_fare', 'attempts_used_up',
         'ValueError', 'no fare', md5((n % 20)::text), 'quote_fare', 'request', 'prebook.quote_fare.v1', md5(n::text),
         md5(n::text), md5(n::text), 5, now(), now(), '{}', 2, '{}' FROM generate_series(1, $1::int) AS n"""
