@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.fleets.domain.fleet import HOLD
@@ -94,7 +94,7 @@ async def test_overdue_holds_are_fought_for_as_free_ones_are(begin: Begin[Fleets
 
 async def test_a_second_hold_of_a_booking_is_an_error(begin: Begin[FleetsSql]) -> None:
     await held(begin, "b1", DRIVERS)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(UniqueViolationError):
         await held(begin, "b1", DRIVERS)
 
 
@@ -103,4 +103,4 @@ async def test_an_unreadable_reply_is_kept_once(begin: Begin[FleetsSql]) -> None
         await work.note_unreadable("ada", "b1", "'<html>'")
         await work.note_unreadable("ada", "b1", "'again'")
         rows = await work.connection.execute(text("SELECT booking_id, fleet, excerpt FROM unreadable_reply"))
-        assert rows.all() == [("b1", "ada", "'<html>'")]
+        assert [tuple(row) for row in rows] == [("b1", "ada", "'<html>'")]

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.facts import OfferVerdict
@@ -142,7 +142,7 @@ async def test_a_slot_is_free_again_after_its_booking_let_go(begin: Begin[Matchi
 async def test_a_second_driver_for_one_booking_is_an_error(begin: Begin[MatchingSql]) -> None:
     async with begin() as work:
         assert await work.assign("b1", Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(UniqueViolationError):
         await _assigned(begin, "b1", Offer(fleet="ada", driver="ada-0002", slot=SLOT, minutes_away=4))
 
 

@@ -4,8 +4,9 @@ import time
 from dataclasses import replace
 
 import pytest
+from asyncpg import LockNotAvailableError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.operations import Filter, ParkedState, Selection
@@ -159,6 +160,6 @@ async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin
         await other.execute(text("LOCK TABLE parked"))
         async with begin() as work:
             await work.connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
-            with pytest.raises(DBAPIError, match="lock timeout"):
+            with pytest.raises(LockNotAvailableError):
                 await work.take_in(noted(parcel(), NOW))
             await work.connection.rollback()

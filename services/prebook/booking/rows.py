@@ -25,7 +25,7 @@ def identity_of(booking: Booking) -> dict[str, Any]:
         "vehicle_class": ride.vehicle_class.value,
         "passengers": ride.passengers,
         "callback_url": ride.report_to,
-        "plan": {flow: coupling.value for flow, coupling in booking.plan.items()},
+        "plan": _json(booking.plan),
     }
 
 
@@ -34,7 +34,7 @@ def progress_of(booking: Booking) -> dict[str, Any]:
     quote, driver = booking.quote, booking.driver
     return {
         "state": booking.state.value,
-        "history": msgspec.to_builtins(booking.history),
+        "history": _json(booking.history),
         "fare_cents": quote.fare.cents if quote else None,
         "currency": quote.fare.currency if quote else None,
         "quote_valid_until": quote.valid_until if quote else None,
@@ -58,6 +58,10 @@ def booking_of(row: Any) -> Booking:
         reason=row.reason,
         notified_at=row.notified_at,
     )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _ride(row: Any) -> Ride:

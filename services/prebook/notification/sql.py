@@ -39,4 +39,4 @@ class NotificationSql(SqlWork):
     async def deliveries(self, since: datetime, after: Position, limit: int) -> Sequence[DeliveryLine]:
         asked = {"since": since, "limit": limit, **after._asdict()}
         rows = await self.connection.execute(DELIVERIES, asked)
-        return tuple(DeliveryLine(**row) for row in rows.mappings())
+        return tuple(DeliveryLine(**row) for row in rows)

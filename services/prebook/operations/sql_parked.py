@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import asyncpg
 import msgspec
 from sqlalchemy import TextClause
-from sqlalchemy.exc import DBAPIError
 
 from prebook.contracts.operations import (
     Changed,
@@ -44,7 +44,7 @@ class ParkedSql(SqlWork):
     async def take_in(self, noted: Noted) -> bool:
         try:
             return await self._taken_in(noted)
-        except DBAPIError as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if _is_about_the_data(error):
                 raise Unstorable(spelled(error)) from error
             raise
@@ -114,14 +114,14 @@ class ParkedSql(SqlWork):
         rows = await self._all(statements.changed(where, change), **chosen, **values)
         return Changed(ids=tuple(sorted(row["id"] for row in rows)))
 
-    async def _all(self, statement: TextClause, **values: Any) -> Sequence[Mapping[Any, Any]]:
-        return (await self.connection.execute(statement, values)).mappings().all()
+    async def _all(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        """Mappings by column."""
+        return await self.connection.execute(statement, values)
 
 
-def _is_about_the_data(error: DBAPIError) -> bool:
+def _is_about_the_data(error: Exception) -> bool:
     """SQLSTATE classes 22, data exception, and 54, limit exceeded; or the client could not write a value at all."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return state[:2] in {"22", "54"} or isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    return str(getattr(error, "sqlstate", None) or "")[:2] in {"22", "54"} or isinstance(error, ValueError)
 
 
 def shown(payload: bytes) -> Payload:

@@ -90,8 +90,9 @@ class ReplaySql(SqlWork):
     async def end(self, replay_id: str, state: ReplayState) -> None:
         await self._run(statements.END, id=replay_id, state=state.value)
 
-    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Mapping[Any, Any]]:
-        return (await self.connection.execute(statement, values)).mappings().all()
+    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        """Mappings by column."""
+        return await self.connection.execute(statement, values)
 
 
 def _view(row: Mapping[Any, Any]) -> ReplayView:

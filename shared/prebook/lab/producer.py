@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.facts import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
@@ -26,6 +26,7 @@ from prebook.messaging.telemetry import Unwatched
 from prebook.patterns import trace
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.session import Session
 from prebook.postgres.wakeup import Wakeup
 from prebook.postgres.work import SqlWork, units_of_work
 from prebook.rabbit.publisher import RabbitPublisher
@@ -40,7 +41,7 @@ RELEASE_EVERY_S = 0.2
 class Performing(SqlWork):
     """State and message of one operation, in one transaction. Ends the process right before the commit."""
 
-    def __init__(self, connection: AsyncConnection, errand: Errand, operation: str) -> None:
+    def __init__(self, connection: Session, errand: Errand, operation: str) -> None:
         super().__init__(connection)
         self._errand, self._operation = errand, operation
 

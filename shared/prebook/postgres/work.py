@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
+import asyncpg
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,6 +16,7 @@ from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
+from prebook.postgres.session import Session, session
 from prebook.postgres.wire import from_column, to_column
 
 # Everything that a step leaves behind, in one round trip before the commit. Times come as spans from now on: relay and
@@ -51,7 +53,7 @@ class SqlWork:
     Reads and claims happen at once; what is only written is gathered and written by ``leave``.
     """
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Session) -> None:
         self.connection = connection
         self._owed: list[Envelope] = []
         self._answers: list[Envelope] = []
@@ -76,7 +78,7 @@ class SqlWork:
         return set((await self.connection.execute(ADMIT_ALL, {"request_id": answers, **columns})).scalars())
 
     async def admitted_at(self, message_id: str) -> datetime | None:
-        at: datetime | None = await self._scalar(ADMITTED_AT, id=message_id)
+        at: datetime | None = (await self.connection.alone(ADMITTED_AT, {"id": message_id})).scalar()
         return at
 
     async def owe(self, request: Envelope) -> None:
@@ -90,7 +92,7 @@ class SqlWork:
         self._answers.append(answer)
 
     async def answer_to(self, request_id: str) -> Envelope | None:
-        found = await self._scalar(ANSWER_TO, id=request_id)
+        found = (await self.connection.alone(ANSWER_TO, {"id": request_id})).scalar()
         return from_column(found) if found else None
 
     async def post(self, postings: Sequence[Posting]) -> None:
@@ -146,11 +148,17 @@ def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
 
 
 @contextmanager
-def reachable() -> Iterator[None]:
+def reachable(connection: Session | None = None) -> Iterator[None]:
     """A database that goes away in the middle is Unreachable: worth another try."""
     try:
         yield
-    except InterfaceError as error:
+    except asyncpg.DataError:
+        raise
+    except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, InterfaceError) as error:
+        raise Unreachable(spelled(error)) from error
+    except asyncpg.PostgresError as error:
+        if connection is None or not connection.is_lost:
+            raise
         raise Unreachable(spelled(error)) from error
     except DBAPIError as error:
         if not error.connection_invalidated:
@@ -174,15 +182,16 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 W = TypeVar("W", bound=SqlWork)
 
 
-def units_of_work(engine: AsyncEngine, work: Callable[[AsyncConnection], W]) -> Begin[W]:
+def units_of_work(engine: AsyncEngine, work: Callable[[Session], W]) -> Begin[W]:
     """Each unit of work is one transaction of its own connection."""
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
-        with reachable():
-            async with connected(engine) as connection, connection.begin():
+        async with session(engine) as connection:
+            with reachable(connection):
                 unit = work(connection)
                 yield unit
                 await unit.leave()
+                await connection.commit()
 
     return begin

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from litestar.types import ControllerRouterHandler
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prebook.coupling.ports import Http, Publisher
 from prebook.messaging.endpoint import Endpoint
@@ -13,6 +12,7 @@ from prebook.messaging.outcome import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
 from prebook.postgres.purging import Purge
+from prebook.postgres.session import Session
 from prebook.postgres.work import SqlWork
 from prebook.rabbit.link import Link
 from prebook.runtime.settings import Settings
@@ -69,7 +69,7 @@ class Service(Generic[W]):
 
     name: str
     handlers: Callable[[Settings], Handlers[W]]
-    work: Callable[[AsyncConnection], W]
+    work: Callable[[Session], W]
     api: Api | None = None
     beside: Callable[[Running[Any], Outside], Beside] | None = None
     purges: Sequence[Purge] = ()

@@ -1,0 +1,132 @@
+"""A connection out of the engine's pool as its driver has it: statements are SQLAlchemy's, running them is asyncpg's.
+
+Per statement SQLAlchemy's asynchronous layer costs more than the statement itself (decision 0014). A transaction begins
+with the first statement that needs one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, Self
+
+import asyncpg
+from sqlalchemy.dialects.postgresql import asyncpg as dialects
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.util import greenlet_spawn
+
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.failures import spelled
+
+GIVE_BACK_WITHIN_S = 2.0
+COMPILED = 512
+DIALECT = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
+NOTHING: Mapping[str, Any] = {}
+
+
+class Row(asyncpg.Record):
+    """Columns by name, too. ``**row`` and ``dict(row)`` work as with a mapping."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Rows(list[Row]):
+    """What a statement returned, already here."""
+
+    def first(self) -> Row | None:
+        return self[0] if self else None
+
+    def one(self) -> Row:
+        (only,) = self
+        return only
+
+    def scalar(self) -> Any:
+        return self[0][0] if self else None
+
+    def scalar_one(self) -> Any:
+        return self.one()[0]
+
+    def scalars(self) -> list[Any]:
+        return [row[0] for row in self]
+
+    def all(self) -> Self:
+        return self
+
+
+class Undone(Exception):
+    """What was to be committed had failed before, unseen, and has been rolled back."""
+
+
+class Session:
+    """One unit's use of a connection."""
+
+    def __init__(self, engine: AsyncEngine, driver: "asyncpg.Connection[Any]") -> None:
+        self.engine, self._driver = engine, driver
+
+    @property
+    def is_lost(self) -> bool:
+        return self._driver.is_closed()
+
+    async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
+        """In the transaction, which begins here if it has not yet."""
+        if not self._driver.is_in_transaction():
+            await self._driver.execute("BEGIN")
+        return await self.alone(statement, values)
+
+    async def alone(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
+        """In the transaction if there is one; else one of its own, two round trips cheaper. For reads, and for writes
+        with which nothing else is to be undone.
+        """
+        sql, names, given = compiled(statement)
+        args = [values[name] if name in values else given[name] for name in names]
+        return Rows(await self._driver.fetch(sql, *args, record_class=Row))
+
+    async def commit(self) -> None:
+        """Raises Undone."""
+        if self._driver.is_in_transaction() and await self._driver.execute("COMMIT") != "COMMIT":
+            raise Undone("a statement of this transaction had failed; look for its error before this one")
+
+    async def rollback(self) -> None:
+        """Without end neither where the server hangs: the connection is given up then."""
+        if self._driver.is_closed() or not self._driver.is_in_transaction():
+            return
+        try:
+            async with asyncio.timeout(GIVE_BACK_WITHIN_S):
+                await self._driver.execute("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._driver.terminate()
+
+
+@lru_cache(COMPILED)
+def compiled(statement: ClauseElement) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    """SQL, what $1, $2, ... are called, and the values that the statement brings along."""
+    made: Any = statement.compile(dialect=DIALECT)
+    return made.string, tuple(made.positiontup), dict(made.params)
+
+
+@asynccontextmanager
+async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
+    """What is open at the end is rolled back. Whatever keeps us from a connection is Unreachable: down, starting, full,
+    refusing us, or our pool used up.
+    """
+    try:
+        pooled = await engine.raw_connection()
+    except Exception as error:
+        raise Unreachable(f"no connection to the database: {spelled(error)}") from error
+    driver: Any = pooled.driver_connection
+    ours = Session(engine, driver)
+    try:
+        yield ours
+    finally:
+        await asyncio.shield(_given_back(ours, pooled))
+
+
+async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:
+    await ours.rollback()
+    await greenlet_spawn(pooled.invalidate if ours.is_lost else pooled.close)
