@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import accept, consume, http, latency, linear, relay, ride
+from loadtest.bench.subjects import accept, consume, http, latency, linear, relay, ride, rpc
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
 
@@ -20,6 +20,7 @@ Subject = Callable[[Ground, int], Awaitable[list[Row]]]
 SUBJECTS: Mapping[str, Subject] = {
     "relay": relay.measured,
     "latency": latency.measured,
+    "rpc": rpc.measured,
     "consume": consume.measured,
     "http": http.measured,
     "accept": accept.measured,

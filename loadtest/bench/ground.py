@@ -55,12 +55,12 @@ class Ground:
             await connection.close()
 
     @asynccontextmanager
-    async def beside(self, *args: str, env: Mapping[str, str] | None = None) -> AsyncIterator["Beside"]:
+    async def beside(
+        self, *args: str, env: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> AsyncIterator["Beside"]:
         """``python -m args`` in a process of its own, ended with the block."""
-        name = args[0].rpartition(".")[2]
-        command = Command(
-            args=(sys.executable, "-m", *args), env={**os.environ, **(env or {})}, log=self.folder / f"{name}.log"
-        )
+        log = self.folder / f"{'-'.join((args[0].rpartition('.')[2], *args[1:]))}.log"
+        command = Command(args=(python, "-m", *args), env={**os.environ, **(env or {})}, log=log)
         child = await spawn(command)
         try:
             yield Beside(command, child.pid)

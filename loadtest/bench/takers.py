@@ -1,7 +1,6 @@
 """Who answers questions from a queue: a service process of ours, and the same by hand, side by side."""
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,8 +13,10 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 
 from loadtest.bench import taker
 from loadtest.bench.ground import READY_WITHIN_S, Beside, Ground, ready, until
+from loadtest.bench.pacing import processor_s
 from loadtest.bench.questions import question
 from loadtest.bench.queues import QUORUM, in_place_of, open_channel
+from loadtest.bench.rounds import Figures
 from loadtest.bench.yardsticks import consume, relay
 from prebook.messaging.codec import encode
 from prebook.patterns import addresses
@@ -23,7 +24,6 @@ from prebook.rabbit.frames import to_amqp
 from prebook.runtime.stack.trouble import Trouble
 
 ANSWERED_WITHIN_S, AT_ONCE = 120.0, 400
-TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 REPLIES = "bench.replies"
 
 
@@ -61,10 +61,19 @@ class Side:
             raise Trouble(f"{name} was not answered within {ANSWERED_WITHIN_S:g} s", "read the taker's log") from None
         return answered_at - asked
 
-    def cpu_s(self) -> float:
-        """Processor time that the process has used."""
-        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) * TICKS_S
+
+async def answered(side: Side, count: int, *, at_once: int = AT_ONCE) -> Figures:
+    """So many questions wait at a time: more than are taken, and asking costs less than answering."""
+    questions = iter(side.questions(count))
+
+    async def asker() -> None:
+        for name, message in questions:
+            await side.ask(name, message)
+
+    cpu_s, began = processor_s(side.process.pid), time.perf_counter()
+    await asyncio.gather(*(asker() for _ in range(at_once)))
+    took = time.perf_counter() - began
+    return {"messages_s": count / took, "cpu_us": (processor_s(side.process.pid) - cpu_s) / count * 1e6}
 
 
 @asynccontextmanager
