@@ -9,6 +9,20 @@ from prebook.contracts.booking import Change, Driver
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Money, Place, VehicleClass
 
+PROGRESS = (
+    "state",
+    "history",
+    "fare_cents",
+    "currency",
+    "quote_valid_until",
+    "fleet",
+    "driver",
+    "minutes_away",
+    "reason",
+    "notified_at",
+)
+"""Columns that change while the booking lives."""
+
 
 def identity_of(booking: Booking) -> dict[str, Any]:
     """Columns that never change."""
@@ -30,7 +44,7 @@ def identity_of(booking: Booking) -> dict[str, Any]:
 
 
 def progress_of(booking: Booking) -> dict[str, Any]:
-    """Columns that change while the booking lives."""
+    """Values of PROGRESS."""
     quote, driver = booking.quote, booking.driver
     return {
         "state": booking.state.value,

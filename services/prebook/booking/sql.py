@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.rows import booking_of, identity_of, progress_of
+from prebook.booking.rows import PROGRESS, booking_of, identity_of, progress_of
 from prebook.booking.signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
 from prebook.booking.store import Claim, Held, Signals, StoredResponse, TooLate
 from prebook.booking.tables import BOOKING, CLAIM
@@ -53,6 +53,7 @@ HOLD = (
 # The second net under the decision: whatever kept us since we looked, nothing is confirmed after its quote ran out.
 SAVE = (
     update(BOOKING)
+    .values({name: bindparam(f"new_{name}", type_=BOOKING.c[name].type) for name in PROGRESS})
     .where(
         BOOKING.c.id == bindparam("of"),
         or_(
@@ -121,7 +122,8 @@ class BookingSql(SqlWork):
     async def save(self, booking: Booking) -> None:
         progress = progress_of(booking)
         guard = {"of_state": progress["state"], "of_valid_until": progress["quote_valid_until"]}
-        if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **progress})).first() is None:
+        new = {f"new_{name}": value for name, value in progress.items()}
+        if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **new})).first() is None:
             raise TooLate(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
 
     async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
