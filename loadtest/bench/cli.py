@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import accept, consume, http, latency, linear, relay, ride, rpc
+from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
 
@@ -22,6 +22,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "latency": latency.measured,
     "rpc": rpc.measured,
     "consume": consume.measured,
+    "prefetch": prefetch.measured,
     "http": http.measured,
     "accept": accept.measured,
     "ride": ride.measured,

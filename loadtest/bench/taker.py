@@ -1,5 +1,8 @@
 """A service of the suite, assembled as all of them are, whose one handler has the least effect: one row of its own."""
 
+import asyncio
+import os
+
 from sqlalchemy import text
 
 from prebook.contracts.pricing import FareQuoted, QuoteFare
@@ -10,6 +13,7 @@ from prebook.postgres.work import SqlWork
 from prebook.runtime.serve import main
 from prebook.runtime.service import Service
 
+SLOW = "BENCH_SLOW_S"
 SCHEMA = """
     CREATE TABLE pricing.effect (message_id text PRIMARY KEY, distance int NOT NULL);
     GRANT INSERT ON pricing.effect TO prebook_pricing"""
@@ -26,7 +30,15 @@ async def quote(about: Context, ride: QuoteFare, work: Taking) -> Outcome:
     return Outcome(FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=about.now))
 
 
-SERVICE = Service(name="pricing", handlers=lambda _: Handlers(serves={QUOTE_FARE: Step(quote)}), work=Taking)
+async def asked_outside(_: Context, ride: QuoteFare) -> QuoteFare:
+    """As a handler that asks somebody else first: it is slow, and costs nothing."""
+    await asyncio.sleep(SLOW_S)
+    return ride
+
+
+SLOW_S = float(os.environ.get(SLOW, "0"))
+STEP = Step(quote, consult=asked_outside if SLOW_S else None)
+SERVICE = Service(name="pricing", handlers=lambda _: Handlers(serves={QUOTE_FARE: STEP}), work=Taking)
 
 if __name__ == "__main__":
     main(SERVICE)

@@ -35,12 +35,18 @@ class Side:
     key: str
     made: Callable[[str], aio_pika.Message]
     answered: Callable[[AbstractIncomingMessage], str]
-    process: Beside
+    process: Beside | None
     runs: int = 0
     waiting: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
+    def cpu_s(self) -> float:
+        return processor_s(self.process.pid) if self.process else 0.0
+
     def heard(self, message: AbstractIncomingMessage) -> None:
-        future = self.waiting.pop(self.answered(message), None)
+        self.heard_of(self.answered(message))
+
+    def heard_of(self, name: str) -> None:
+        future = self.waiting.pop(name, None)
         if future is not None:
             future.set_result(time.perf_counter())
 
@@ -70,41 +76,60 @@ async def answered(side: Side, count: int, *, at_once: int = AT_ONCE) -> Figures
         for name, message in questions:
             await side.ask(name, message)
 
-    cpu_s, began = processor_s(side.process.pid), time.perf_counter()
+    cpu_s, began = side.cpu_s(), time.perf_counter()
     await asyncio.gather(*(asker() for _ in range(at_once)))
     took = time.perf_counter() - began
-    return {"messages_s": count / took, "cpu_us": (processor_s(side.process.pid) - cpu_s) / count * 1e6}
+    return {"messages_s": count / took, "cpu_us": (side.cpu_s() - cpu_s) / count * 1e6}
 
 
 @asynccontextmanager
 async def takers(ground: Ground) -> AsyncIterator[tuple[Side, Side]]:
     """(ours, by hand); both take sixteen at a time."""
-    async with ground.database() as database:
-        await database.execute(f"{relay.SCHEMA}; {consume.SCHEMA}; {taker.SCHEMA}")
-    connection, channel = await open_channel(ground)
-    replies = await in_place_of(channel, addresses.REPLIES, "booking", addresses.reply_queue("booking"), REPLIES)
-    answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM)
-    await channel.declare_queue(consume.QUEUE, durable=True, arguments=QUORUM)
-    given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
-    own = {**ground.envs["pricing"], "PREBOOK_COUPLINGS": str(_sixteen_at_a_time(ground))}
-    try:
+    async with tables(ground), replies(ground) as (channel, queue):
+        answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM)
+        await channel.declare_queue(consume.QUEUE, durable=True, arguments=QUORUM)
+        given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
         async with (
-            ground.beside("loadtest.bench.taker", env=own) as suite,
+            taking(ground, consume.AT_A_TIME) as suite,
             ground.beside("loadtest.bench.yardsticks.consume", env=given) as by_hand,
         ):
             await by_hand.said("ready")
-            await until(lambda: ready(ground.urls["pricing"]), READY_WITHIN_S)
-            yield await _ours(ground, channel, replies, suite), await _theirs(channel, answers, by_hand)
+            yield await ours(ground, channel, queue, suite), await _theirs(channel, answers, by_hand)
+
+
+@asynccontextmanager
+async def tables(ground: Ground) -> AsyncIterator[None]:
+    async with ground.database() as database:
+        await database.execute(f"{relay.SCHEMA}; {consume.SCHEMA}; {taker.SCHEMA}")
+    try:
+        yield
     finally:
-        await (await channel.get_queue(addresses.reply_queue("booking"), ensure=False)).bind(
-            addresses.REPLIES, "booking"
-        )
-        await connection.close()
         async with ground.database() as database:
             await database.execute("DROP TABLE pricing.effect")
 
 
-async def _ours(ground: Ground, channel: AbstractChannel, replies: AbstractQueue, process: Beside) -> Side:
+@asynccontextmanager
+async def replies(ground: Ground) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
+    """A channel, and the queue that booking's answers go to meanwhile."""
+    connection, channel = await open_channel(ground)
+    theirs = addresses.reply_queue("booking")
+    try:
+        yield channel, await in_place_of(channel, addresses.REPLIES, "booking", theirs, REPLIES)
+    finally:
+        await (await channel.get_queue(theirs, ensure=False)).bind(addresses.REPLIES, "booking")
+        await connection.close()
+
+
+@asynccontextmanager
+async def taking(ground: Ground, prefetch: int, **env: str) -> AsyncIterator[Beside]:
+    """A process of ours that takes so many at a time."""
+    own = {**ground.envs["pricing"], "PREBOOK_COUPLINGS": str(_at_a_time(ground, prefetch)), **env}
+    async with ground.beside("loadtest.bench.taker", env=own) as suite:
+        await until(lambda: ready(ground.urls["pricing"]), READY_WITHIN_S)
+        yield suite
+
+
+async def ours(ground: Ground, channel: AbstractChannel, answers: AbstractQueue, process: Beside | None) -> Side:
     user = ground.parts.broker.user
     side = Side(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
@@ -113,7 +138,7 @@ async def _ours(ground: Ground, channel: AbstractChannel, replies: AbstractQueue
         answered=lambda message: str(message.message_id).removesuffix(".answer"),
         process=process,
     )
-    await replies.consume(_hearing(side), no_ack=True)
+    await answers.consume(_hearing(side), no_ack=True)
     return side
 
 
@@ -142,8 +167,8 @@ def _bare(name: str) -> aio_pika.Message:
     return aio_pika.Message(body, message_id=name, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
 
 
-def _sixteen_at_a_time(ground: Ground) -> Path:
+def _at_a_time(ground: Ground, prefetch: int) -> Path:
     told = Path(ground.envs["pricing"]["PREBOOK_COUPLINGS"]).read_text()
-    made = ground.folder / "sixteen.toml"
-    made.write_text(re.sub(r"(?m)^prefetch = \d+", f"prefetch = {consume.AT_A_TIME}", told))
+    made = ground.folder / f"prefetch-{prefetch}.toml"
+    made.write_text(re.sub(r"(?m)^prefetch = \d+", f"prefetch = {prefetch}", told))
     return made
