@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.store import Claim, Held, Signals, StoredResponse
+from prebook.booking.store import Claim, Held, KeyTaken, Signals, StoredResponse
 from prebook.messaging.clock import utc_now
 
 
@@ -17,11 +17,10 @@ class MemoryBooking:
     tokens: dict[tuple[str, float], int] = field(default_factory=dict)
     pressure: Signals = field(default_factory=Signals)
 
-    async def open(self, booking: Booking, claim: Claim) -> bool:
+    async def open(self, booking: Booking, claim: Claim) -> None:
         if any(known.key == booking.key for known in self.bookings.values()):
-            return False
+            raise KeyTaken
         self.claims[claim.key], self.bookings[booking.id] = claim, booking
-        return True
 
     async def claim(self, key: str) -> Claim | None:
         return self.claims.get(key)

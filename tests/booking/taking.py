@@ -32,7 +32,7 @@ class NoneLeft(Exception):
 async def _take(begin: Begin[BookingSql], key: str, campaign: Campaign) -> None:
     async with begin() as work:
         claim = Claim(key=key, booking_id=key, fingerprint=b"", claimed_at=NOW)
-        assert await work.open(replace(BOOKING, id=key, key=key), claim)
+        await work.open(replace(BOOKING, id=key, key=key), claim)
         if (await work.take_token("launch", campaign.most, campaign.window_s)) is not None:
             raise NoneLeft
 

@@ -37,7 +37,7 @@ async def asked(begin: Begin[BookingSql], name: str, coupling: Coupling = Coupli
     endpoint: Endpoint[BookingSql] = Endpoint("booking", Handlers(), begin, LINES, POLICIES)
 
     async def open_it(work: BookingSql) -> Outcome:
-        assert await work.open(booking, Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=now))
+        await work.open(booking, Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=now))
         return Outcome(asks=process.requested(booking).asks)
 
     await endpoint.act(Thread(name, plan, "", now), open_it)

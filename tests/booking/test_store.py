@@ -8,7 +8,7 @@ import pytest
 from prebook.booking import process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.handlers import UnknownBooking, driver_known, fare_known, rider_told
-from prebook.booking.store import BookingWork, Claim, StoredResponse
+from prebook.booking.store import BookingWork, Claim, KeyTaken, StoredResponse
 from prebook.contracts.booking import State
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
@@ -25,8 +25,12 @@ def claim(booking: Booking, response: StoredResponse | None = None) -> Claim:
 
 
 async def opened(begin: Store, booking: Booking = BOOKING, response: StoredResponse | None = None) -> bool:
-    async with begin() as work:
-        return await work.open(booking, claim(booking, response))
+    try:
+        async with begin() as work:
+            await work.open(booking, claim(booking, response))
+    except KeyTaken:
+        return False
+    return True
 
 
 def about(key: str = "") -> Context:

@@ -87,7 +87,7 @@ async def _priced(
     history = (Change(state=State.REQUESTED, at=_now(ours)),)
     claim = Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=NOW)
     async with begin() as work:
-        assert await work.open(replace(BOOKING, id=name, key=name, history=history), claim)
+        await work.open(replace(BOOKING, id=name, key=name, history=history), claim)
     said_at = _now(theirs)
     quoted = FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=said_at + VALID)
     await _heard(begin, fare_known, quoted, Context(name, "m", PLAN, _now(ours), said_at=said_at))

@@ -101,6 +101,7 @@ async def write(url: str, chance: random.Random) -> None:
             for number in range(EACH):
                 envelope = request(conversation=key, id=f"{key}.{number}")
                 async with begin() as work:
+                    await work.admit(envelope)
                     await work.post([Posting(envelope, "broker", key)])
                     await work.leave()
                     await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)

@@ -14,7 +14,7 @@ from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.process import Step
 from prebook.booking.quotas import quotas
 from prebook.booking.retention import KEEP_S
-from prebook.booking.store import BookingWork, Claim, StoredResponse
+from prebook.booking.store import BookingWork, Claim, KeyTaken, StoredResponse
 from prebook.booking.tokens import tokens
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, Change, State
@@ -35,10 +35,6 @@ LEASE = timedelta(seconds=10)
 QUOTA, OVERLOADED = "quota_used_up", "overloaded"
 HASTY = frozenset({QUOTA, OVERLOADED})
 LOOKS_PER_S = 50.0
-
-
-class KeyTaken(Exception):
-    """Another request has this key."""
 
 
 class Prebooking:
@@ -118,13 +114,12 @@ class Prebooking:
         )
 
         async def open_it(work: BookingWork) -> Outcome:
-            if not await work.open(booking, claim):
-                raise KeyTaken
+            await work.open(booking, claim)
             await self._tokens.take(work, booking.key)
-            meters.said(meters.ADMITTED)
             return Outcome(asks=step.asks, facts=step.facts)
 
         await self._endpoint.act(Thread(booking.id, booking.plan, traceparent, now), open_it)
+        meters.said(meters.ADMITTED)
         try:
             return response or await self._respond(claim)
         except Unreachable:

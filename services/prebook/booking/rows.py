@@ -48,7 +48,7 @@ def progress_of(booking: Booking) -> dict[str, Any]:
     quote, driver = booking.quote, booking.driver
     return {
         "state": booking.state.value,
-        "history": _json(booking.history),
+        "history": history_of(booking),
         "fare_cents": quote.fare.cents if quote else None,
         "currency": quote.fare.currency if quote else None,
         "quote_valid_until": quote.valid_until if quote else None,
@@ -58,6 +58,10 @@ def progress_of(booking: Booking) -> dict[str, Any]:
         "reason": booking.reason,
         "notified_at": booking.notified_at,
     }
+
+
+def history_of(booking: Booking) -> str:
+    return _json(booking.history)
 
 
 def booking_of(row: Any) -> Booking:

@@ -3,38 +3,32 @@
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.rows import PROGRESS, booking_of, identity_of, progress_of
+from prebook.booking.rows import PROGRESS, booking_of, history_of, identity_of, progress_of
 from prebook.booking.signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
-from prebook.booking.store import Claim, Held, Signals, StoredResponse, TooLate
+from prebook.booking.store import Claim, Held, KeyTaken, Signals, StoredResponse, TooLate
 from prebook.booking.tables import BOOKING, CLAIM
 from prebook.booking.token_window import LEFT_S, TAKE
 from prebook.contracts.booking import State
 from prebook.coupling.ports import BROKER_LANE
+from prebook.postgres.leaving import Opening
 from prebook.postgres.work import SqlWork
 
-# One statement: the booking's unique key decides between two requests, and the claim is written only by the winner.
-# A second request waits here until the first one's transaction ends.
-_BOOKED = (
-    insert(BOOKING)
-    .values(
-        {column.name: bindparam(f"booking_{column.name}") for column in BOOKING.columns if not column.server_default}
-    )
-    .on_conflict_do_nothing(index_elements=[BOOKING.c.key])
-    .returning(BOOKING.c.id)
-    .cte("booked")
-)
-_CLAIMED = [CLAIM.c.key, CLAIM.c.fingerprint, CLAIM.c.claimed_at, CLAIM.c.status, CLAIM.c.body]
-OPEN = (
-    insert(CLAIM)
-    .from_select(
-        [CLAIM.c.booking_id, *_CLAIMED],
-        select(_BOOKED.c.id, *(bindparam(f"claim_{column.name}", type_=column.type) for column in _CLAIMED)),
-    )
-    .returning(CLAIM.c.key)
-)
+# The booking's unique key decides between two requests, and the claim is written only by the winner. A second request
+# waits here until the first one's transaction ends.
+OPEN = """
+    booked AS (
+        INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
+            vehicle_class, passengers, callback_url, plan, state, history)
+        VALUES (:booking_id, :key, :rider_id, :pickup_lat, :pickup_lon, :dropoff_lat, :dropoff_lon, :pickup_at,
+            :vehicle_class, :passengers, :callback_url, :plan, :state, :history)
+        ON CONFLICT (key) DO NOTHING RETURNING key, id),
+    opened AS (
+        INSERT INTO claim (key, booking_id, fingerprint, claimed_at, status, body)
+        SELECT key, id, CAST(:fingerprint AS bytea), CAST(:claimed_at AS timestamptz), CAST(:status AS int),
+            CAST(:body AS bytea)
+        FROM booked RETURNING 1)"""
 CLAIM_OF = select(CLAIM).where(CLAIM.c.key == bindparam("of"))
 # The first answer stays: whoever comes later gets what is there.
 RESPOND = (
@@ -79,21 +73,22 @@ LEDGER = (
 class BookingSql(SqlWork):
     """BookingWork; the unit of work is the transaction that is open."""
 
-    async def open(self, booking: Booking, claim: Claim) -> bool:
-        row = {**identity_of(booking), **progress_of(booking)}
+    async def open(self, booking: Booking, claim: Claim) -> None:
         response = claim.response
-        values = {
-            "claim_key": claim.key,
-            "claim_fingerprint": claim.fingerprint,
-            "claim_claimed_at": claim.claimed_at,
-            "claim_status": response.status if response else None,
-            "claim_body": response.body if response else None,
-            **{f"booking_{name}": value for name, value in row.items()},
+        taken = {
+            **identity_of(booking),
+            "booking_id": booking.id,
+            "state": booking.state.value,
+            "history": history_of(booking),
+            "fingerprint": claim.fingerprint,
+            "claimed_at": claim.claimed_at,
+            "status": response.status if response else None,
+            "body": response.body if response else None,
         }
-        return (await self.connection.execute(OPEN, values)).first() is not None
+        self.begin_with(Opening(OPEN, taken, KeyTaken))
 
     async def claim(self, key: str) -> Claim | None:
-        row = (await self.connection.execute(CLAIM_OF, {"of": key})).first()
+        row = (await self.connection.alone(CLAIM_OF, {"of": key})).first()
         if row is None:
             return None
         return Claim(
@@ -108,11 +103,11 @@ class BookingSql(SqlWork):
 
     async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
         values = {"of": key, "new_status": response.status, "new_body": response.body}
-        booking_id, status, body = (await self.connection.execute(RESPOND, values)).one()
+        booking_id, status, body = (await self.connection.alone(RESPOND, values)).one()
         return StoredResponse(booking_id=booking_id, status=status, body=body)
 
     async def find(self, booking_id: str) -> Booking | None:
-        row = (await self.connection.execute(FIND, {"of": booking_id})).first()
+        row = (await self.connection.alone(FIND, {"of": booking_id})).first()
         return booking_of(row) if row else None
 
     async def hold(self, booking_id: str) -> Held | None:
@@ -127,15 +122,16 @@ class BookingSql(SqlWork):
             raise TooLate(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
 
     async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
+        await self.opened()
         values = {"campaign": campaign, "most": most, "window_s": window_s}
         if (await self.connection.execute(TAKE, values)).first() is not None:
             return None
-        return max(0.0, float((await self.connection.execute(LEFT_S, {"window_s": window_s})).scalar_one()))
+        return max(0.0, float((await self.connection.alone(LEFT_S, {"window_s": window_s})).scalar_one()))
 
     async def signals(self, flows: Collection[str]) -> Signals:
         values = {"flows": list(flows), "most": MOST_LOOKED_AT, "lane": BROKER_LANE, "window_s": WINDOW_S}
-        return signals_of((await self.connection.execute(SIGNALS, values)).all())
+        return signals_of((await self.connection.alone(SIGNALS, values)).all())
 
     async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
-        rows = await self.connection.execute(LEDGER, {"prefix": prefix, "after": after, "most": limit})
+        rows = await self.connection.alone(LEDGER, {"prefix": prefix, "after": after, "most": limit})
         return [booking_of(row) for row in rows]

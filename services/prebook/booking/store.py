@@ -32,6 +32,10 @@ class Claim:
     """None while the first request is still being served."""
 
 
+class KeyTaken(Exception):
+    """Another request has this key."""
+
+
 class TooLate(Exception):
     """What was decided held no longer when it was to be written; decide again."""
 
@@ -65,14 +69,17 @@ class Signals:
 
 
 class BookingWork(UnitOfWork, Protocol):
-    async def open(self, booking: Booking, claim: Claim) -> bool:
-        """Take the key and store the booking; False, and nothing stored, where the key is taken."""
+    async def open(self, booking: Booking, claim: Claim) -> None:
+        """Take the key and store the booking, before whatever else this unit writes, at the latest as it ends.
+
+        There it raises KeyTaken where the key is taken, and nothing is stored.
+        """
         ...
 
     async def claim(self, key: str) -> Claim | None: ...
 
     async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
-        """Store what the key's request is answered, once; returns what is stored."""
+        """Store what the key's request is answered, once and for good; returns what is stored."""
         ...
 
     async def find(self, booking_id: str) -> Booking | None: ...

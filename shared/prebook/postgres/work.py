@@ -1,12 +1,12 @@
 """The unit of work on PostgreSQL: one transaction, few round trips."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -16,35 +16,11 @@ from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
-from prebook.postgres.session import Session, session
-from prebook.postgres.wire import from_column, to_column
+from prebook.postgres.leaving import Legacy, Opening, leaving
+from prebook.postgres.session import Rows, Session, session
+from prebook.postgres.wire import from_column
 
-# Everything that a step leaves behind, in one round trip before the commit. Times come as spans from now on: relay and
-# deadlines go by the database's clock, and a service whose own clock is wrong must neither wait nor hurry for that.
-LEAVE = text("""
-    WITH owed AS (
-        UPDATE inbox SET request = noted.wire
-        FROM unnest(CAST(:owed_id AS text[]), CAST(:owed_wire AS text[])) AS noted (id, wire)
-        WHERE message_id = noted.id),
-    answered AS (
-        UPDATE inbox SET answer = noted.wire
-        FROM unnest(CAST(:answered_id AS text[]), CAST(:answered_wire AS text[])) AS noted (id, wire)
-        WHERE message_id = noted.id),
-    posted AS (
-        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at,
-            order_key)
-        SELECT id, kind, flow, conversation, lane, wire, now() + after, expires_at, order_key
-        FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
-            CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
-            CAST(:after AS interval[]), CAST(:expires_at AS timestamptz[]), CAST(:order_key AS text[]))
-            AS p (id, kind, flow, conversation, lane, wire, after, expires_at, order_key)
-        ON CONFLICT (message_id) DO NOTHING)
-    INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
-    SELECT id, flow, conversation, wire, now() + due, now() + poll
-    FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
-        CAST(:asked_wire AS text[]), CAST(:due AS interval[]), CAST(:poll AS interval[]))
-        AS a (id, flow, conversation, wire, due, poll)
-    ON CONFLICT (request_id) DO NOTHING""")
+Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
 
 
 class SqlWork:
@@ -55,10 +31,16 @@ class SqlWork:
 
     def __init__(self, connection: Session) -> None:
         self.connection = connection
-        self._owed: list[Envelope] = []
-        self._answers: list[Envelope] = []
-        self._postings: list[Posting] = []
-        self._expectations: list[Expectation] = []
+        self._legacy, self._opening = Legacy(), list[Opening]()
+
+    def begin_with(self, opening: Opening) -> None:
+        """In one statement with what is left, or before whatever else this unit writes (see ``opened``)."""
+        self._opening.append(opening)
+
+    async def opened(self) -> None:
+        """Now, for something else is to be written before the end. Raises what the opening says."""
+        while self._opening:
+            await self._written((), self._opening.pop(), self.connection.execute)
 
     async def admit(self, envelope: Envelope) -> bool:
         row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
@@ -82,69 +64,42 @@ class SqlWork:
         return at
 
     async def owe(self, request: Envelope) -> None:
-        self._owed.append(request)
+        self._legacy.owed.append(request)
 
     async def question(self, flow: str, conversation: str) -> Envelope | None:
         found = await self._scalar(QUESTION, flow=flow, conversation=conversation)
         return from_column(found) if found else None
 
     async def answered(self, answer: Envelope) -> None:
-        self._answers.append(answer)
+        self._legacy.answered.append(answer)
 
     async def answer_to(self, request_id: str) -> Envelope | None:
         found = (await self.connection.alone(ANSWER_TO, {"id": request_id})).scalar()
         return from_column(found) if found else None
 
     async def post(self, postings: Sequence[Posting]) -> None:
-        self._postings += postings
+        self._legacy.posted += postings
 
     async def expect(self, expectations: Sequence[Expectation]) -> None:
-        self._expectations += expectations
+        self._legacy.asked += expectations
 
     async def leave(self) -> None:
-        """Write what was gathered; the last thing before the commit."""
-        if not (self._owed or self._answers or self._postings or self._expectations):
-            return
-        columns: dict[str, list[Any]] = {
-            "owed_id": [request.id for request in self._owed],
-            "owed_wire": [to_column(request) for request in self._owed],
-            "answered_id": [answer.id.removesuffix(".answer") for answer in self._answers],
-            "answered_wire": [to_column(answer) for answer in self._answers],
-            **_posted(self._postings),
-            **_awaited(self._expectations),
-        }
-        await self._run(LEAVE, **columns)
+        """Write what was gathered; the last thing before the commit. Raises what the opening says."""
+        parts, opening = self._legacy.parts, self._opening.pop() if self._opening else None
+        if parts or opening:
+            await self._written(parts, opening, self.connection.alone)
+        self._legacy = Legacy()
+
+    async def _written(self, parts: tuple[str, ...], opening: Opening | None, run: Run) -> None:
+        values = {**(opening.values if opening else {}), **(self._legacy.values() if parts else {})}
+        if not await run(leaving(parts, opening.parts if opening else ""), values) and opening:
+            raise opening.failed()
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
         await self.connection.execute(statement, values)
 
     async def _scalar(self, statement: TextClause, **values: Any) -> Any:
         return (await self.connection.execute(statement, values)).scalar()
-
-
-def _posted(postings: Sequence[Posting]) -> dict[str, list[Any]]:
-    return {
-        "id": [p.envelope.id for p in postings],
-        "kind": [p.envelope.kind.value for p in postings],
-        "flow": [p.envelope.flow for p in postings],
-        "conversation": [p.envelope.conversation for p in postings],
-        "lane": [p.lane for p in postings],
-        "wire": [to_column(p.envelope) for p in postings],
-        "after": [p.after for p in postings],
-        "expires_at": [p.envelope.expires_at for p in postings],
-        "order_key": [p.order_key for p in postings],
-    }
-
-
-def _awaited(expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
-    return {
-        "asked_id": [e.request.id for e in expectations],
-        "asked_flow": [e.request.flow for e in expectations],
-        "asked_conversation": [e.request.conversation for e in expectations],
-        "asked_wire": [to_column(e.request) for e in expectations],
-        "due": [e.due_at - e.request.time for e in expectations],
-        "poll": [e.poll_at - e.request.time if e.poll_at else None for e in expectations],
-    }
 
 
 @contextmanager
