@@ -61,7 +61,7 @@ class Books:
         assert sorted(told) == sorted(outcomes), "each outcome is told once"
         confirmed = sorted(booking for booking, state in states.items() if state == "confirmed")
         for table in ("matching.assignment", "fleets.hold"):
-            await eventually(partial(self._are, table, ids, confirmed), 10.0)
+            await self._become(table, ids, confirmed)
         assert await self.given_up(ids, ["undeliverable"] if late else ["undeliverable", "expired"]) == []
         return states
 
@@ -80,9 +80,20 @@ class Books:
     async def value(self, query: str, *arguments: Any) -> Any:
         return await self.connection.fetchval(query, *arguments)
 
-    async def _are(self, table: str, ids: Ids, expected: Sequence[str]) -> bool:
+    async def _become(self, table: str, ids: Ids, expected: Sequence[str]) -> None:
+        """Who has a row in it, and who is to have one, become the same."""
         query = f"SELECT booking_id FROM {table} WHERE booking_id = ANY($1) ORDER BY 1"  # noqa: S608 - a name of ours
-        return [row["booking_id"] for row in await self.connection.fetch(query, list(ids))] == list(expected)
+        found: list[str] = []
+
+        async def are() -> bool:
+            found[:] = [row["booking_id"] for row in await self.connection.fetch(query, list(ids))]
+            return found == list(expected)
+
+        try:
+            await eventually(are, 10.0)
+        except AssertionError as late:
+            missing, over = set(expected) - set(found), set(found) - set(expected)
+            raise AssertionError(f"{late}: in {table} are missing {missing}, too many {over}") from None
 
     async def _open(self, ids: Ids) -> list[tuple[object, ...]]:
         rows = [await self.connection.fetch(OPEN.format(service), list(ids)) for service in SERVICES]

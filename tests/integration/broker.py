@@ -72,12 +72,15 @@ class Broker:
             await self.send(message.exchange, message.key, Wire(message.headers, message.body), times)
 
     async def parked(self, count: int, within_s: float = 15.0) -> list[Heard]:
-        """Taken in by operations, and taken out there; there must be as many and no more."""
+        """Taken in by operations, and taken out there; there must be as many and no more.
+
+        Those too many are taken out as well: they are this test's failure, and not the next one's.
+        """
         await eventually(lambda: self._at_least(count), within_s)
         lines = await self._lines()
-        assert len(lines) == count, [(line.queue, line.cause, line.message_id) for line in lines]
         found = [await self._view(line.id) for line in lines]
         await self._books.connection.execute("DELETE FROM operations.parked WHERE id = ANY($1)", [n.id for n in lines])
+        assert len(lines) == count, [(line.queue, line.cause, line.message_id) for line in lines]
         return found
 
     async def _at_least(self, count: int) -> bool:

@@ -1,10 +1,7 @@
 """One fault of each kind, while rides arrive: it takes effect, it is undone, and nothing is lost or doubled."""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -18,7 +15,7 @@ from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.faults import offered
 from tests.integration.riders import ACCEPTED, Riders, pure
-from tests.integration.suite import POLICIES, Suite, started
+from tests.integration.suite import POLICIES, Suite
 from tests.world import ride
 
 pytestmark = pytest.mark.real
@@ -38,7 +35,7 @@ SHORTLY: Mapping[str, float] = {
     "database_restart": 0.1,
     "database_kill": 0.1,
 }
-"""Name -> seconds. Every kind that needs neither links nor a cluster; poison and links are below."""
+"""Name -> seconds. Every kind that needs neither links nor a cluster; poison is below, links are in test_levers.py."""
 
 
 @pytest.fixture
@@ -93,18 +90,6 @@ async def _accepted(riders: Riders, plan: Plan, pickup_at: datetime) -> str:
 
     await eventually(taken, 20)
     return found[0]
-
-
-@pytest.mark.skipif(bool(os.environ.get("PREBOOK_TEST_STACK")), reason="one suite with links is enough")
-async def test_links_are_spoiled_each_in_its_own_way(tmp_path: Path) -> None:
-    """All at once, on links of different services; on a suite of its own, since others run without links."""
-    names = ("link_slow_booking_database", "link_cut_matching_broker", "link_black_hole_fleets_database")
-    with started({"PREBOOK_LINKS": "1"}, tmp_path / "home") as linked:
-        async with aiohttp.ClientSession() as session:
-            reached = levers(session, loadtest(linked.where))
-            chosen = (*names, "link_half_open_http_pricing")
-            windows = await asyncio.gather(*(inject(CATALOGUE[name], 1.5, reached) for name in chosen))
-    assert [window.evidence for window in windows if not window.took_effect] == []
 
 
 async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(suite: Suite, reached: Levers) -> None:

@@ -1,13 +1,18 @@
 """A whole suite under the control API's levers: rides settle all the same, and nothing is lost or doubled."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 
+import aiohttp
 import asyncpg
 import httpx
 import msgspec
 import pytest
 
+from loadtest.faults import CATALOGUE, inject, levers
+from prebook.cli.environments import loadtest
 from prebook.contracts.plan import Coupling
 from prebook.runtime.supervisor.spec import LinkInfo, LinkState, PartInfo, PartState, ProcessInfo, State
 from tests.conditions import eventually
@@ -19,6 +24,12 @@ from tests.integration.suite import Suite, started
 pytestmark = pytest.mark.real
 PLANS = [pure(coupling) for coupling in Coupling]
 OF_PRICING = ("pricing-broker", "pricing-database", "http-pricing")
+OF_ALL_KINDS = (
+    "link_slow_booking_database",
+    "link_cut_matching_broker",
+    "link_black_hole_fleets_database",
+    "link_half_open_http_pricing",
+)
 FAULTS = [state for state in LinkState if state is not LinkState.OPEN]
 FOR_S = 2.0
 WELL_WITHIN_S = 20.0
@@ -30,11 +41,19 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         yield suite
 
 
+@asynccontextmanager
+async def opened(suite: Suite) -> AsyncIterator[Books]:
+    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    try:
+        yield Books(connection)
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
 async def books(suite: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
-    yield Books(connection)
-    await connection.close()
+    async with opened(suite) as books:
+        yield books
 
 
 @pytest.fixture
@@ -85,17 +104,24 @@ async def test_pricing_survives_what_its_links_do(
     await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
 
 
+async def test_links_are_spoiled_each_in_its_own_way(suite: Suite, riders: Riders, books: Books) -> None:
+    """By the campaign's means, all at once, on links of different services."""
+    async with aiohttp.ClientSession() as session:
+        reached = levers(session, loadtest(suite.where))
+        windows = await asyncio.gather(*(inject(CATALOGUE[name], 1.5, reached) for name in OF_ALL_KINDS))
+    assert [window.evidence for window in windows if not window.took_effect] == []
+    await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
+
+
 @pytest.mark.parametrize("part", ["database", "broker"])
 async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control: httpx.AsyncClient, part: str) -> None:
     async with offered(riders, PLANS, again=True) as stream:
         await _asked(control, f"/parts/{part}/restart", {"how": "kill", "hold_s": 1.0})
         await eventually(partial(_is_back, control, part), 60)
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
-    books = Books(connection)
-    states = await books.add_up(stream.ids, late=True)
-    assert set(states.values()) <= {"confirmed", "failed", "expired"}
-    await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
-    await connection.close()
+    async with opened(suite) as books:
+        states = await books.add_up(stream.ids, late=True)
+        assert set(states.values()) <= {"confirmed", "failed", "expired"}
+        await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
 
 
 async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
