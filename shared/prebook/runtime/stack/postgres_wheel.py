@@ -36,7 +36,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     # Five services with up to 16 connections and one listener each, and room for people who look in.
     "max_connections": "240",
-    "shared_buffers": "32MB",
+    "shared_buffers": "128MB",
     "autovacuum_naptime": "5s",
     "work_mem": "2MB",
     "maintenance_work_mem": "16MB",
