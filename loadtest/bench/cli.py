@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc
+from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc, soak
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
 
@@ -27,7 +27,10 @@ SUBJECTS: Mapping[str, Subject] = {
     "accept": accept.measured,
     "ride": ride.measured,
     "linear": linear.measured,
+    "soak": soak.measured,
 }
+ON_REQUEST = frozenset({"soak"})
+"""Too long to be among the rest."""
 EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
@@ -63,10 +66,11 @@ def main(
       prebook bench
       prebook bench -- --only relay --rounds 9
       prebook bench -- --only ride --plans one_way --rounds 3
+      prebook bench -- --only soak --minutes 10
       prebook bench -- --json | jq '.rows[] | {name, ratio, goal, met}'
     """
     WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
-    rows = asyncio.run(_measured(only or tuple(SUBJECTS), rounds))
+    rows = asyncio.run(_measured(only or [name for name in SUBJECTS if name not in ON_REQUEST], rounds))
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows}))
     else:

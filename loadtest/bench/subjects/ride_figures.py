@@ -46,7 +46,7 @@ async def count(riders: Riders, plan: str, into: Figures) -> None:
     into.counts = await counted(riders, plan, EVEN_PER_S, COUNTED_RIDES)
 
 
-async def knee(riders: Riders, plan: str, into: Figures) -> None:
+async def knee(riders: Riders, plan: str | Sequence[str], into: Figures) -> None:
     """Steps of rising rate; a step that fails is tried once more, since something else may have had the processor."""
     rate = LOWEST_PER_S
     for _ in range(MOST_STEPS):
@@ -58,7 +58,7 @@ async def knee(riders: Riders, plan: str, into: Figures) -> None:
         rate *= STEP
 
 
-async def _step(riders: Riders, plan: str, rate: float) -> Offered:
+async def _step(riders: Riders, plan: str | Sequence[str], rate: float) -> Offered:
     first = await riders.offer(plan, rate, round(rate * STEP_S))
     return await riders.offer(plan, rate, round(rate * STEP_S)) if over(first) else first
 

@@ -67,17 +67,19 @@ class Riders:
     runs: "count[int]" = field(default_factory=count)
     rides: int = 0
 
-    async def offer(self, plan: str, rate_per_s: float, rides: int) -> Offered:
-        """Raises Trouble where it does not come to rest."""
+    async def offer(self, plan: str | Sequence[str], rate_per_s: float, rides: int) -> Offered:
+        """Of several plans each in turn. Raises Trouble where it does not come to rest."""
         run = f"{self.name}{next(self.runs)}"
-        orders = self._orders(run, plan, rate_per_s, rides)
+        orders = self._orders(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
         began = time.perf_counter()
         samples = await self._sent(orders)
         await self._at_rest(run)
         return await self._seen(run, samples, time.perf_counter() - began)
 
-    def _orders(self, run: str, plan: str, rate_per_s: float, rides: int) -> Sequence[Order]:
-        offers = [Offer(number / rate_per_s, self.rides + number, plan) for number in range(rides)]
+    def _orders(self, run: str, plans: Sequence[str], rate_per_s: float, rides: int) -> Sequence[Order]:
+        offers = [
+            Offer(number / rate_per_s, self.rides + number, plans[number % len(plans)]) for number in range(rides)
+        ]
         self.rides += rides
         return prepare(offers, run=run, scenario=SCENARIO, seed=SEED, week=campaign_week(datetime.now(UTC)))
 

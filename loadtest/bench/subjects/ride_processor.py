@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TICK_MS = 1000.0 / os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-PARENT, USER, KIDS_SYSTEM, RESIDENT = 1, 11, 14, 21
-"""Fields of /proc/PID/stat, counted after the name; user, system, and the same of children that have ended."""
+PARENT, USER, KIDS_SYSTEM = 2, 12, 15
+"""What we keep of /proc/PID/stat: the pid, and all after the name; user, system, and both of children that ended."""
 
 
 def spent_ms(roots: Mapping[str, int]) -> dict[str, float]:
@@ -20,10 +19,19 @@ def spent_ms(roots: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def resident_bytes(roots: Mapping[str, int]) -> dict[str, int]:
-    """Name -> bytes. Shared pages count for each process that has them."""
+def own_bytes(roots: Mapping[str, int]) -> dict[str, int]:
+    """Name -> bytes of resident memory that no other process shares: what a leak would be made of."""
     tree = _tree()
-    return {name: PAGE * sum(int(s[RESIDENT]) for s in _family(tree, pid)) for name, pid in roots.items()}
+    return {name: sum(_anonymous(int(s[0])) for s in _family(tree, pid)) for name, pid in roots.items()}
+
+
+def _anonymous(pid: int) -> int:
+    """0 where it has ended meanwhile, or has no memory of its own."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:")), 0)
 
 
 Tree = tuple[dict[int, list[str]], dict[int, list[int]]]
@@ -43,7 +51,7 @@ def _tree() -> Tree:
 def _stat(folder: Path) -> list[str] | None:
     """None where it has ended meanwhile."""
     try:
-        return (folder / "stat").read_text().rpartition(")")[2].split()
+        return [folder.name, *(folder / "stat").read_text().rpartition(")")[2].split()]
     except OSError:
         return None
 
