@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.ground import Ground, ground
 from loadtest.bench.row import Row
-from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc, soak
+from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc, scaling, soak
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
 
@@ -27,6 +27,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "accept": accept.measured,
     "ride": ride.measured,
     "linear": linear.measured,
+    "scaling": scaling.measured,
     "soak": soak.measured,
 }
 ON_REQUEST = frozenset({"soak"})

@@ -67,13 +67,17 @@ class Riders:
     runs: "count[int]" = field(default_factory=count)
     rides: int = 0
 
-    async def offer(self, plan: str | Sequence[str], rate_per_s: float, rides: int) -> Offered:
+    def next_run(self) -> str:
+        """What the keys of its rides begin with, before a hyphen."""
+        return f"{self.name}{next(self.runs)}"
+
+    async def offer(self, plan: str | Sequence[str], rate_per_s: float, rides: int, run: str = "") -> Offered:
         """Of several plans each in turn. Raises Trouble where it does not come to rest."""
-        run = f"{self.name}{next(self.runs)}"
+        run = run or self.next_run()
         orders = self._orders(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
         began = time.perf_counter()
         samples = await self._sent(orders)
-        await self._at_rest(run)
+        await self.at_rest(run)
         return await self._seen(run, samples, time.perf_counter() - began)
 
     def _orders(self, run: str, plans: Sequence[str], rate_per_s: float, rides: int) -> Sequence[Order]:
@@ -88,7 +92,7 @@ class Riders:
             generator = Generator(session, self.suite.where.urls["booking"], SCENARIO)
             return await generator.offer(orders, Origin.now())
 
-    async def _at_rest(self, run: str) -> None:
+    async def at_rest(self, run: str) -> None:
         async def quiet() -> bool:
             return not await self.suite.database.fetchval(BUSY, f"{run}-")
 

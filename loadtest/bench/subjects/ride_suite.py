@@ -34,9 +34,18 @@ class Standing:
 
     async def processes(self) -> list[ProcessInfo]:
         """What the supervisor says of the services."""
-        headers = {"Authorization": f"Bearer {self.where.control_token}"}
-        async with self.session.get(f"{self.where.control_url}/processes", headers=headers) as answer:
+        async with self.session.get(f"{self.where.control_url}/processes", headers=self._known) as answer:
             return msgspec.json.decode(await answer.read(), type=list[ProcessInfo])
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL; its supervisor starts it again. Raises aiohttp.ClientError."""
+        url = f"{self.where.control_url}/processes/{name}/kill"
+        async with self.session.post(url, headers=self._known, raise_for_status=True):
+            pass
+
+    @property
+    def _known(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.where.control_token}"}
 
     async def pids(self) -> dict[str, int]:
         """Of every process: services by their names, `broker` and `database`. Raises Trouble."""
@@ -55,12 +64,17 @@ async def standing(
     child, command = await _started(home, checkout, replicas, env or {})
     try:
         where = await _whereabouts(home, child, command)
-        database = await asyncpg.connect(where.database_url.replace("postgresql+asyncpg://", "postgresql://", 1))
+        database = await asyncpg.connect(dsn_of(where))
         async with aiohttp.ClientSession() as session:
             yield Standing(where, database, session)
         await database.close()
     finally:
         await child.stop(STOP_WITHIN_S)
+
+
+def dsn_of(where: Whereabouts) -> str:
+    """An administrator's, for another connection."""
+    return where.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 async def _started(home: Path, checkout: Path | None, replicas: int, env: Mapping[str, str]) -> tuple[Child, Command]:

@@ -23,6 +23,7 @@ LOOK = (
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 IDLE = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """No busy waiting: the services need the processor more."""
+# What quorum queues write is in memory, too, until its file is full: by default 512 MB, which is all that we allow.
 CONFIGURATION = f"""\
 listeners.tcp.1 = {LOOPBACK}:{{amqp}}
 management.tcp.ip = {LOOPBACK}
@@ -36,6 +37,7 @@ disk_free_limit.absolute = 50MB
 max_message_size = 1048576
 log.console = false
 log.file.level = warning
+raft.wal_max_size_bytes = 33554432
 """
 
 
