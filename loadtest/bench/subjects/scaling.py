@@ -141,7 +141,7 @@ def judged(heard: Sequence[Any], rides: int) -> Judgement:
 
 
 def _faster(replicas: int, scaled: Scaled, alone: Scaled) -> Row:
-    busy = f"{median(scaled.cores):.2f} of {os.cpu_count()} cores busy, with one replica {median(alone.cores):.2f}; more processes share them, with smaller batches"
+    busy = f"{median(scaled.cores):.2f} of {os.cpu_count()} cores busy, with one replica {median(alone.cores):.2f}"
     measure = Measure(
         f"scaling: a burst with {replicas} replicas", "settled/s", Better.HIGHER, "one replica, before it", GOAL, busy
     )
