@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.holds import Place, Standing
 from prebook.postgres.purging import oldest
+from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_column
-from prebook.postgres.work import connected, reachable
+from prebook.postgres.work import reachable
 
 PLACE = text("""
     SELECT (SELECT standing FROM held WHERE group_name = :group AND message_id = :id),
@@ -119,11 +120,9 @@ class SqlHolds:
         return [tuple(row) for row in await self._rows(EXTENT)]
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
-        with reachable():
-            async with connected(self._engine) as connection:
-                await connection.execute(statement, values)
+        await self._rows(statement, **values)
 
     async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
-        with reachable():
-            async with connected(self._engine) as connection:
-                return (await connection.execute(statement, values)).all()
+        async with session(self._engine) as connection:
+            with reachable(connection):
+                return await connection.alone(statement, values)

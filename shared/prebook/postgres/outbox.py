@@ -10,6 +10,7 @@ from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
+from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_be_sent
 
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v6.py.
@@ -61,8 +62,7 @@ class SqlOutbox:
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a session that lives as long as the relay does."""
         self._owner = owner
-        # A single statement needs no BEGIN and COMMIT of ours: two round trips less for each claim and mark.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
@@ -108,12 +108,11 @@ class SqlOutbox:
         await self._run(GIVE_UP, **values, owner=self._owner)
 
     async def _run(self, statement: Any, **values: Any) -> None:
-        async with self._engine.connect() as connection:
-            await connection.execute(statement, values)
+        await self._rows(statement, **values)
 
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement, values)).all()
+        async with session(self._engine) as connection:
+            return await connection.alone(statement, values)
 
 
 def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[Any, Malformed]]]:
