@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from prebook.http import client
 from prebook.http.client import HttpCaller
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.channel import Undeliverable, Unreachable
 from tests.listener import target
 
 Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -117,6 +118,45 @@ async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPa
         caller = HttpCaller({"provider": url})
         assert await asked(caller) == 200
         await caller.close()
+
+
+async def test_no_more_of_a_response_is_read_than_there_may_be() -> None:
+    """Who is called may be broken, or somebody else: what it sends must not fill our memory."""
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            await writer.drain()
+
+    async with calling(flood) as caller, asyncio.timeout(10):
+        with pytest.raises(Undeliverable, match="longer than") as failure:
+            await asked(caller, timeout_s=9.0)
+    assert failure.value.cause == "too_large"
+
+
+async def test_a_wait_for_a_connection_of_ours_is_not_the_silence_of_who_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "MOST_CONNECTIONS", 1)
+    hold, reached = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        reached.set()
+        await hold.wait()
+        return web.Response()
+
+    async with target(slow) as url, asyncio.timeout(10):
+        caller = HttpCaller({"provider": url})
+        first = asyncio.create_task(asked(caller))
+        await reached.wait()
+        with pytest.raises(Unreachable, match="connections to provider are taken") as failure:
+            await asked(caller, timeout_s=0.1)
+        hold.set()
+        assert await first == 200
+        assert await asked(caller) == 200, "the place is free again"
+        await caller.close()
+    assert failure.value.reason == "unreachable"
 
 
 async def _ended(caller: HttpCaller) -> int | None:

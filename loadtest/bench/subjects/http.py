@@ -7,8 +7,10 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, TypeVar
 
+import aiohttp
 import httpx
 import msgspec
+from httpx_aiohttp import AiohttpTransport
 
 from loadtest.bench.apart import Apart, apart
 from loadtest.bench.ground import READY_WITHIN_S, Beside, Ground, until
@@ -21,7 +23,7 @@ from prebook.contracts.plan import Coupling
 from prebook.coupling.sync_api import SyncApi
 from prebook.coupling.waiters import Waiters
 from prebook.flows import FLOWS
-from prebook.http.client import HttpCaller, client
+from prebook.http.client import HttpCaller
 from prebook.runtime import settings
 from prebook.runtime.stack.ports import LOOPBACK, free_ports
 from prebook.runtime.stack.trouble import Trouble
@@ -32,16 +34,16 @@ WHAT = f"sync flow through channel and inlet, {IN_FLIGHT} in flight"
 BARE = Measure(WHAT, "calls/s", Better.HIGHER, "httpx on aiohttp's transport -> Starlette", 0.85)
 USUAL = Measure(f"{WHAT}, beside what is usual", "calls/s", Better.HIGHER, "stock httpx -> FastAPI", 3.0)
 T = TypeVar("T")
+LIMITS = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
 Caller = Callable[[str], httpx.AsyncClient]
 
 
 def bare_client(url: str) -> httpx.AsyncClient:
-    return client(url)
+    return httpx.AsyncClient(base_url=url, transport=AiohttpTransport(limits=LIMITS, trust_env=False), trust_env=False)
 
 
 def stock_client(url: str) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
-    return httpx.AsyncClient(base_url=url, limits=limits)
+    return httpx.AsyncClient(base_url=url, limits=LIMITS)
 
 
 PEERS: Mapping[str, tuple[Measure, Caller]] = {"starlette": (BARE, bare_client), "fastapi": (USUAL, stock_client)}
@@ -93,10 +95,10 @@ async def serving(ground: Ground, port: int, *args: str, env: Mapping[str, str] 
 
 
 async def listens(port: int) -> bool:
-    async with client(address(port)) as session:
+    async with aiohttp.ClientSession() as session:
         try:
-            await session.get("/livez")
-        except httpx.HTTPError:
+            await session.get(f"{address(port)}/livez")
+        except aiohttp.ClientError:
             return False
         return True
 
