@@ -14,7 +14,7 @@ from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
 from prebook.messaging.policy import Policies
 from prebook.messaging.sharing import Transactions
-from prebook.messaging.staging import Staging, Thread
+from prebook.messaging.staging import Staged, Staging, Thread
 from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
 
@@ -59,22 +59,22 @@ class Endpoint(Generic[U]):
             return None
         began = time.perf_counter()
         try:
-            answer, direct = await self._effect(envelope)
+            answer, staged = await self._effect(envelope)
         except Exception as error:
             self.watch.failed(envelope, error)
             raise
-        if direct is None:
+        if staged is None:
             self.watch.duplicate(envelope)
             return answer
         self.watch.handled(envelope, time.perf_counter() - began)
-        await self._after_commit(answer, direct)
+        await self._after_commit(answer, staged)
         return answer
 
     async def act(self, thread: Thread, step: Callable[[U], Awaitable[Outcome]]) -> None:
         """A step that no message caused: a rider's command. Returns once all inline answers are in."""
         async with self._begin() as work:
-            direct = await self._staging.stage(thread, await step(work), work)
-        await self._after_commit(None, direct)
+            staged = await self._staging.stage(thread, await step(work), work)
+        await self._after_commit(None, staged)
 
     async def write(self, change: Callable[[U], Awaitable[None]]) -> None:
         """Commit a change that is no step of a conversation, and let the relay look."""
@@ -113,15 +113,15 @@ class Endpoint(Generic[U]):
         """The answer that stands in for the one that did not come."""
         return request.answered(Unavailable(reason=reason), source=self.service, at=self.clock())
 
-    async def _effect(self, envelope: Envelope) -> tuple[Envelope | None, list[Envelope] | None]:
-        """(answer, requests to send at once); the second is None where the envelope was admitted before."""
+    async def _effect(self, envelope: Envelope) -> tuple[Envelope | None, Staged | None]:
+        """(answer, what else was staged); the second is None where the envelope was admitted before."""
         step = self._step(envelope)
         context = Context(
             envelope.conversation, envelope.id, envelope.plan, self.clock(), key_of(envelope), envelope.time
         )
         found = await step.consult(context, envelope.body) if step.consult else envelope.body
 
-        async def effect(work: U, new: bool) -> tuple[Envelope | None, list[Envelope] | None]:
+        async def effect(work: U, new: bool) -> tuple[Envelope | None, Staged | None]:
             if not new:
                 return await self._known_answer(envelope, work), None
             outcome = await step.handle(context, found, work)
@@ -160,13 +160,14 @@ class Endpoint(Generic[U]):
                 return question
         return None
 
-    async def _after_commit(self, answer: Envelope | None, direct: list[Envelope]) -> None:
-        self._wake()
+    async def _after_commit(self, answer: Envelope | None, staged: Staged) -> None:
+        if staged.posted:
+            self._wake()
         if answer is not None and not self.channels[answer.coupling].traits.uses_outbox:
             await self.channels[answer.coupling].reply(answer)
-        if direct:
+        if staged.direct:
             async with asyncio.TaskGroup() as group:
-                for request in direct:
+                for request in staged.direct:
                     group.create_task(self._deliver(request))
 
     async def _deliver(self, request: Envelope) -> None:
