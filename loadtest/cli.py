@@ -10,6 +10,7 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
+from loadtest.burst.command import burst
 from loadtest.campaign import Campaign, Terms
 from loadtest.chaos.command import chaos
 from loadtest.faults import levers
@@ -34,6 +35,7 @@ def main() -> None:
 
 
 main.add_command(fault)
+main.add_command(burst)
 main.add_command(chaos)
 
 

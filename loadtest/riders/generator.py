@@ -11,8 +11,9 @@ import msgspec
 from loadtest.riders import samples
 from loadtest.riders.offers import Offer
 from loadtest.riders.plans import PLANS
+from loadtest.riders.returns import NEVER, Returns, refusal
 from loadtest.riders.rides import booking_request, ride
-from loadtest.riders.samples import Sample
+from loadtest.riders.samples import Refusal, Sample
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -58,6 +59,18 @@ class Reply:
     status: int | None = None
     error: str | None = None
     booking_id: str | None = None
+    body: bytes = b""
+    """Of a refusal."""
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True)
+class Visited:
+    """How the last of a rider's visits ended, from the intended moment of the first."""
+
+    reply: Reply
+    took_s: float
+    refusals: tuple[Refusal, ...]
 
 
 def prepare(offers: Sequence[Offer], *, run: str, scenario: str, seed: int, week: datetime) -> tuple[Order, ...]:
@@ -83,10 +96,13 @@ def open_session(timeout_s: float = REQUEST_TIMEOUT_S) -> aiohttp.ClientSession:
 class Generator:
     """Offers the orders of one scenario and keeps a sample of each, in the order of their completion."""
 
-    def __init__(self, session: aiohttp.ClientSession, booking_url: str, scenario: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, booking_url: str, scenario: str, returns: Returns = NEVER
+    ) -> None:
         self._session = session
         self._url = f"{booking_url}/v1/bookings"
         self._scenario = scenario
+        self._returns = returns
         self.sent = 0
         self.samples: list[Sample] = []
 
@@ -100,24 +116,39 @@ class Generator:
         return self.samples
 
     async def _request(self, order: Order, origin: Origin) -> None:
-        clock = asyncio.get_running_loop().time
-        intended = origin.monotonic + order.offer.at_s
-        lag_s = clock() - intended
-        reply = await self._post(order)
-        took_s = clock() - intended
-        self.samples.append(self._sample(order, origin, reply, lag_s, took_s))
+        lag_s = self._since(order, origin)
+        visited = await self._visits(order, origin)
+        self.samples.append(self._sample(order, origin, visited, lag_s))
+
+    def _since(self, order: Order, origin: Origin) -> float:
+        """Seconds from the intended moment."""
+        return asyncio.get_running_loop().time() - origin.monotonic - order.offer.at_s
+
+    async def _visits(self, order: Order, origin: Origin) -> Visited:
+        """Until the rider is taken in, fails, or goes away for good."""
+        refusals: list[Refusal] = []
+        while True:
+            reply = await self._post(order)
+            took_s = self._since(order, origin)
+            if reply.status in samples.REFUSED:
+                refusals.append(refusal(reply.status, took_s, reply.retry_after, reply.body))
+            pause_s = self._returns.pause_s(reply.status, refusals)
+            if pause_s is None:
+                return Visited(reply, took_s, tuple(refusals))
+            await asyncio.sleep(pause_s)
 
     async def _post(self, order: Order) -> Reply:
         headers = {"Idempotency-Key": order.key, "Content-Type": "application/json"}
         try:
             async with self._session.post(self._url, data=order.body, headers=headers) as response:
-                return read(response.status, await response.read())
+                return read(response.status, await response.read(), response.headers.get("Retry-After"))
         except TimeoutError:
             return Reply(error="timeout")
         except aiohttp.ClientError:
             return Reply(error="connection")
 
-    def _sample(self, order: Order, origin: Origin, reply: Reply, lag_s: float, took_s: float) -> Sample:
+    def _sample(self, order: Order, origin: Origin, visited: Visited, lag_s: float) -> Sample:
+        reply = visited.reply
         return Sample(
             scenario=self._scenario,
             label=order.offer.label,
@@ -127,14 +158,15 @@ class Generator:
             lag_ms=lag_s * 1e3,
             status=reply.status,
             error=reply.error,
-            accept_ms=None if reply.status is None else took_s * 1e3,
+            accept_ms=None if reply.status is None else visited.took_s * 1e3,
             booking_id=reply.booking_id,
+            refusals=visited.refusals,
         )
 
 
-def read(status: int, body: bytes) -> Reply:
+def read(status: int, body: bytes, retry_after: str | None = None) -> Reply:
     if status not in samples.ACCEPTED:
-        return Reply(status=status)
+        return Reply(status=status, body=body, retry_after=retry_after)
     try:
         return Reply(status=status, booking_id=msgspec.json.decode(body, type=Reference).id)
     except msgspec.DecodeError:

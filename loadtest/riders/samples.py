@@ -9,8 +9,21 @@ ACCEPTED = frozenset({201, 202})
 REFUSED = frozenset({429, 503})
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A 429 or 503."""
+
+    status: int
+    at_s: float
+    """When it was heard, in seconds from the intended moment."""
+    retry_after_s: float | None
+    """What the rider was told; null where nothing was said, which is no way to refuse."""
+    reason: str
+    """Its problem's code, and what was full where that is said."""
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, made once. Exactly one of ``status`` and ``error`` is null, unless a 2xx body was unreadable."""
+    """One rider's request, with the same key at every visit. Exactly one of ``status`` and ``error``, both of the last
+    visit, is null, unless a 2xx body was unreadable."""
 
     scenario: str
     label: str
@@ -26,6 +39,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     accept_ms: float | None
     """From the intended moment until the whole response had arrived; null where none did."""
     booking_id: str | None
+    refusals: tuple[Refusal, ...] = ()
+    """Of all visits, the last one included where it was refused too."""
+
+    @property
+    def returns(self) -> int:
+        """How often the rider came again."""
+        return max(0, len(self.refusals) - self.refused)
 
     @property
     def accepted(self) -> bool:

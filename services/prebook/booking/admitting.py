@@ -27,13 +27,21 @@ FLOWS_TO_OUTCOME = (QUOTE_FARE.name, FIND_DRIVER.name)
 """What a booking needs answered before it is settled. Telling the rider comes after that, and is tried for minutes."""
 PATIENCE = 2 / 3
 """Share of a flow's deadline that its oldest question may have waited: whoever joins the queue now needs some too."""
+SOON_S = 5.0
+"""No more wait for an answer than are answered in this time, while anything is answered at all: a rider who would wait
+longer is better told to come again. What does not move is judged by its number and its age alone: nobody knows how long
+it will take, and who can wait is taken in meanwhile."""
 LEAST_PER_S = 5.0
-"""The rate that times are given by where none has been seen, or the last one is long ago."""
+"""The rate that is reckoned with where none has been seen, or the last one is long ago."""
 FADES = 0.98
-"""What is left of a remembered rate after each second in which less was answered."""
+"""What is left of a remembered rate after each second in which less was asked for."""
+LEARNS = 0.25
+"""How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
+MOST_ENTERING = 32
+"""Bookings being stored at a time: twice the connections that there are to do it with."""
 JITTER = 0.1
 SAMPLE_EVERY_S = 1.0
-OUTBOX, BROKER, HELD = "outbox_rows", "outbox_age", "held"
+OUTBOX, BROKER, HELD, ENTERING = "outbox_rows", "outbox_age", "held", "entering"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Admitting:
         self._rooms: dict[str, WaitingRoom] = defaultdict(WaitingRoom)
         self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
         self._taken: Counter[str] = Counter()
-        self._sampled_at, self._held = clock(), 0
+        self._sampled_at, self._held, self._entering = clock(), 0, 0
 
     @property
     def loads(self) -> Mapping[str, Load]:
@@ -75,13 +83,13 @@ class Admitting:
 
     def sampled(self, signals: Signals) -> None:
         marks, legs = self._settings, signals.unanswered.keys() | signals.answered_per_s.keys()
+        for leg in legs:
+            self._remember(named(leg), signals.unanswered.get(leg, 0), signals.answered_per_s.get(leg, 0.0))
         self._loads = {
             OUTBOX: Load(waiting=signals.outbox_rows, limit=marks.most_outbox_rows),
             BROKER: Load(waiting=0, limit=1, aged=signals.outbox_oldest_s / marks.oldest_outbox_s),
             **{named(leg): self._asked(leg, signals) for leg in legs},
         }
-        for leg in legs:
-            self._remember(named(leg), signals.answered_per_s.get(leg, 0.0))
         self._taken.clear()
         self._sampled_at = self._clock()
 
@@ -92,7 +100,7 @@ class Admitting:
         loads = {name: self._now(name, now) for name in self._needs(plan)}
         full = [name for name, load in loads.items() if self._full(name, load, promised=room.expects(key, now))]
         if full and self._on:
-            per_s = self._rates[entrance]
+            per_s = self._slowest(plan)
             opens_in_s = max(loads[name].opens_in_s(per_s) for name in full)
             return self._shed(full[0], room.wait_s(key, now, opens_in_s=opens_in_s, per_s=per_s))
         room.entered(key)
@@ -101,33 +109,45 @@ class Admitting:
 
     @contextmanager
     def holding(self, *, held: bool) -> Iterator[None]:
-        """``held``: the rider waits here until the booking is settled."""
+        """While a booking is stored and answered. ``held``: the rider waits here until the booking is settled."""
         self._held += held
+        self._entering += not held
         try:
             yield
         finally:
             self._held -= held
+            self._entering -= not held
 
     def _asked(self, leg: Leg, signals: Signals) -> Load:
         deadline_s = self._policies[leg[0]].deadline_s
         waited_s = deadline_s - signals.due_in_s.get(leg, deadline_s)
+        most, per_s = self._settings.most_unanswered, signals.answered_per_s.get(leg, 0.0)
         return Load(
             waiting=signals.unanswered.get(leg, 0),
-            limit=self._settings.most_unanswered,
+            limit=min(most, self._rates[named(leg)] * SOON_S) if per_s else most,
             aged=waited_s / (deadline_s * PATIENCE),
-            per_s=signals.answered_per_s.get(leg, 0.0),
+            per_s=per_s,
         )
 
-    def _remember(self, name: str, per_s: float) -> None:
-        """What was possible a moment ago is possible again once whatever holds it up is gone."""
-        self._rates[name] = max(LEAST_PER_S, per_s, self._rates[name] * FADES)
+    def _remember(self, name: str, waiting: int, per_s: float) -> None:
+        """What is answered while work waits is what can be done; else it is only what was asked for, and what was
+        possible a moment ago still is. So it is while nothing is answered: whatever holds it up will be gone."""
+        before = self._rates[name]
+        busy = per_s > 0 and waiting >= before
+        seen = before + LEARNS * (per_s - before) if busy else before * FADES
+        self._rates[name] = max(LEAST_PER_S, seen, 0.0 if busy else per_s)
+
+    def _slowest(self, plan: Plan) -> float:
+        """Whoever comes in goes through all legs: how many can is said by the slowest that has been seen."""
+        legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
+        return min((self._rates[leg] for leg in legs if leg in self._rates), default=LEAST_PER_S)
 
     def _needs(self, plan: Plan) -> tuple[str, ...]:
         couplings = [plan[flow] for flow in FLOWS_TO_OUTCOME]
         legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
         broker = [BROKER] if any(self._channels[c].traits.needs_broker_up for c in couplings) else []
-        held = [HELD] if self.holds(plan[QUOTE_FARE.name]) else []
-        return (OUTBOX, *broker, *legs, *held)
+        hands = HELD if self.holds(plan[QUOTE_FARE.name]) else ENTERING
+        return (OUTBOX, *broker, *legs, hands)
 
     def holds(self, coupling: Coupling) -> bool:
         return self._channels[coupling].traits.answers_inline
@@ -135,6 +155,8 @@ class Admitting:
     def _now(self, name: str, now: float) -> Load:
         if name == HELD:
             return Load(waiting=self._held, limit=self._settings.most_held)
+        if name == ENTERING:
+            return Load(waiting=self._entering, limit=MOST_ENTERING)
         seen = self._loads.get(name) or Load(waiting=0, limit=self._settings.most_unanswered)
         return seen.later(now - self._sampled_at, self._taken[name])
 

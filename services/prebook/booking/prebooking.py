@@ -34,7 +34,7 @@ LEASE = timedelta(seconds=10)
 
 QUOTA, OVERLOADED = "quota_used_up", "overloaded"
 HASTY = frozenset({QUOTA, OVERLOADED})
-LOOKS_PER_S = 50.0
+LOOKS_PER_S = 20.0
 
 
 class Prebooking:

@@ -59,6 +59,8 @@ class Terms:
     replicas: int = 1
     """Of every service; the first has the port that others know, the further ones consume and relay."""
     broker_nodes: int = field(default_factory=lambda: nodes_wanted(os.environ))
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """PREBOOK_* variables that every service is given, over our own environment."""
     passwords: Mapping[str, str] = field(default_factory=drawn, repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -139,6 +141,7 @@ def _environment(service: str, terms: Terms, parts: Parts, ways: Ways) -> dict[s
         "PREBOOK_SEED": str(terms.seed),
         "PREBOOK_LOG_LEVEL": terms.log_level,
         **rest,
+        **terms.settings,
         **_urls({name: _through(url, ways.get(f"http-{name}")) for name, url in terms.urls.items()}),
         "PREBOOK_HTTP_HOST": LOOPBACK,
         "PREBOOK_DATABASE_URL": _as(database, role, password),

@@ -5,6 +5,7 @@ import sys
 import rich_click as click
 
 from prebook.cli import interruption, own_suite, program
+from prebook.cli.burst import burst
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.telling import examples
 from prebook.cli.whereabouts import running
@@ -38,8 +39,35 @@ def demo(*, quick: bool, seed: int, report: str, as_json: bool) -> None:
     sys.exit(own_suite.played("running the campaign", ["campaign", *arguments], terms, loadtest))
 
 
-@click.command(epilog=LOAD_EXAMPLES)
-@click.argument("arguments", nargs=-1)
-def load(arguments: tuple[str, ...]) -> None:
-    """Run the campaign against the suite that `prebook up` started. ARGUMENTS are the campaign's, after `--`."""
-    sys.exit(interruption.run(program.run(("campaign", *arguments), loadtest(running(places.home())))))
+class OrCampaign(click.RichGroup):
+    """What names no command of the group is for the campaign: `prebook load --scenario calm`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["campaign", *args])
+
+
+PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.group(cls=OrCampaign, epilog=LOAD_EXAMPLES, invoke_without_command=True, context_settings=PASSED_ON)
+@click.pass_context
+def load(ctx: click.Context) -> None:
+    """Load a suite: the campaign, a burst with and without back pressure, or two runs compared.
+
+    What names none of the commands goes to the campaign.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(campaign)
+
+
+@load.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def campaign(arguments: tuple[str, ...] = ()) -> None:
+    """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
+    told = {} if "--help" in arguments else loadtest(running(places.home()))
+    sys.exit(interruption.run(program.run(("campaign", *arguments), told)))
+
+
+load.add_command(burst)

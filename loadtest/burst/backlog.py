@@ -1,0 +1,59 @@
+"""What waits, and for how long, over the database's wire: outboxes, and questions without an answer.
+
+A question stands in ``awaited`` until its answer is in, wherever it lies meanwhile: its age is that of the oldest
+message in outbox, queue or hand.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prebook.flows import SERVICES
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+WAITING = """
+    SELECT count(*) AS rows,
+        coalesce(extract(epoch FROM now() - min(created_at)
+            FILTER (WHERE not_before <= now() OR failures > 0)), 0) AS age
+    FROM {0}.outbox WHERE state = 'waiting'"""
+# The oldest of each flow is the one that is due first. A call that needed no message has no row in the outbox: it is
+# over within a time-out, and is not looked at here.
+ASKED = """
+    SELECT (SELECT count(*) FROM {0}.awaited) AS rows, coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age
+    FROM (SELECT DISTINCT flow FROM {0}.awaited) AS flows CROSS JOIN LATERAL (
+        SELECT o.created_at FROM {0}.awaited AS a JOIN {0}.outbox AS o ON o.message_id = a.request_id
+        WHERE a.flow = flows.flow ORDER BY a.due_at LIMIT 1) AS first"""
+LINE = "SELECT '{0}' AS what, rows, age::float8 FROM ({1}) AS {0}_{2}"
+STATEMENT = " UNION ALL ".join(
+    LINE.format(what, query.format(service), service)
+    for what, query in (("waiting", WAITING), ("asked", ASKED))
+    for service in SERVICES
+)
+WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Backlog:
+    outbox_rows: int
+    outbox_oldest_s: float
+    unanswered: int
+    unanswered_oldest_s: float
+
+    @property
+    def rests(self) -> bool:
+        return not (self.outbox_rows or self.unanswered)
+
+
+async def look(connection: "Connection") -> Backlog:
+    """Raises asyncpg's errors, or TimeoutError."""
+    rows = await connection.fetch(STATEMENT, timeout=WITHIN_S)
+    waiting, asked = ([row for row in rows if row["what"] == what] for what in ("waiting", "asked"))
+    return Backlog(
+        outbox_rows=sum(row["rows"] for row in waiting),
+        outbox_oldest_s=max(row["age"] for row in waiting),
+        unanswered=sum(row["rows"] for row in asked),
+        unanswered_oldest_s=max(row["age"] for row in asked),
+    )

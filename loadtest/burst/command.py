@@ -1,0 +1,126 @@
+"""``python -m loadtest burst``: one side against a running suite, then both sides side by side."""
+
+import asyncio
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+
+from loadtest.burst import telling
+from loadtest.burst.judge import report
+from loadtest.burst.offering import Ground
+from loadtest.burst.page import page
+from loadtest.burst.play import Terms, played
+from loadtest.burst.seconds import Side
+from loadtest.faults import levers
+from loadtest.report import folder
+from loadtest.report.folder import ReportFolderUnusable
+from loadtest.riders.generator import open_session
+from loadtest.riders.returns import Returns
+from loadtest.riders.samples import lines
+from loadtest.settings import WrongEnvironment, read_settings
+from loadtest.suite import SuiteUnreachable
+
+INTERRUPTED, WIDE = 130, 170
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
+SIDES = ("on", "off")
+INTO = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group
+def burst() -> None:
+    """Offer several times the capacity to a running suite, and judge what stayed bounded."""
+
+
+@burst.command
+@click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
+@click.option("--into", type=INTO, required=True, help="Folder for what was measured.")
+@click.option("--capacity", type=ABOVE_0, help="Rides settled a second. [default: found, or that of the other side]")
+@click.option("--factor", type=ABOVE_0, default=5.0, show_default=True, help="How many times the capacity is offered.")
+@click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")
+@click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
+@click.option("--returns", default=2, show_default=True, help="How often a refused rider comes back, when told.")
+@click.option("--patience", default=60.0, show_default=True, help="Seconds that a rider is willing to be told to wait.")
+@click.option("--settle", type=ABOVE_0, default=45.0, show_default=True, help="Seconds for all to come to rest.")
+def measure(
+    *,
+    side: str,
+    into: Path,
+    capacity: float | None,
+    factor: float,
+    duration: float,
+    seed: int,
+    returns: int,
+    patience: float,
+    settle: float,
+) -> None:
+    """Measure one side and write it into the folder."""
+    known = capacity or found_before(into)
+    terms = Terms(side, known, factor, duration, Returns(most=returns, patience_s=patience))
+    sys.exit(guarded(terms, seed, settle, into))
+
+
+@burst.command
+@click.argument("of", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="The report on stdout; tables on stderr.")
+def judge(*, of: Path, as_json: bool) -> None:
+    """Set what was measured side by side, and write report.json and report.html into the same folder.
+
+    Exit status 1 if a check failed.
+    """
+    sides = found(of)
+    if not sides:
+        click.echo(f"Error: nothing was measured in {of}; `prebook load burst --report {of}` does that", err=True)
+        sys.exit(1)
+    made = report(sides)
+    written = msgspec.json.encode(made)
+    folder.replace(of / "report.json", msgspec.json.format(written, indent=2) + b"\n")
+    folder.replace(of / "report.html", page(made).encode())
+    stream = sys.stderr if as_json else sys.stdout
+    console = Console(stderr=as_json, width=None if stream.isatty() else WIDE)
+    console.print(telling.results(made))
+    console.print(f"Report: {of / 'report.html'}", soft_wrap=True, highlight=False)
+    if as_json:
+        sys.stdout.write(written.decode() + "\n")
+    sys.exit(0 if made.verdict.ok else 1)
+
+
+def found(of: Path) -> tuple[Side, ...]:
+    files = [path for side in SIDES if (path := of / f"{side}.json").exists()]
+    return tuple(msgspec.json.decode(path.read_bytes(), type=Side) for path in files)
+
+
+def found_before(into: Path) -> float | None:
+    """The capacity that the other side was measured with: both are offered the same."""
+    return next((side.capacity_per_s for side in found(into)), None)
+
+
+def guarded(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
+    try:
+        folder.prepare(into)
+        return asyncio.run(measured(terms, seed, settle_s, into))
+    except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        click.echo("Interrupted: nothing was written.", err=True)
+        return INTERRUPTED
+
+
+async def measured(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
+    settings = read_settings(os.environ)
+    async with open_session() as session:
+        database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
+        ground = Ground(levers(session, os.environ), database_url, f"b{secrets.token_hex(4)}", seed, settle_s)
+        side, offered = await played(ground, terms, settings.stack, say)
+    folder.replace(into / f"{terms.back_pressure}.json", msgspec.json.encode(side) + b"\n")
+    folder.replace(into / f"samples-{terms.back_pressure}.jsonl", lines(offered.samples))
+    return 0
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)

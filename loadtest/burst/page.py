@@ -1,0 +1,102 @@
+"""The comparison as one offline page."""
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from string import Template
+
+from loadtest.burst import table
+from loadtest.burst.figures import by_second, in_time, took_s
+from loadtest.burst.judge import MEMORY_MB, OLDEST_S, Check, Report
+from loadtest.burst.lines import Points, chart
+from loadtest.burst.seconds import Second, Side
+from loadtest.report.markup import Markup, joined, tag
+
+GIB = 2**30
+
+
+def page(report: Report) -> str:
+    assets = resources.files("loadtest") / "assets"
+    style, frame = ((assets / name).read_text() for name in ("report.css", "page.html"))
+    body = joined([masthead(report), checks(report), charts(report), tables(report)])
+    return Template(frame).substitute(style=style, title=tag("title", f"Prebook burst, seed {report.seed}"), body=body)
+
+
+def masthead(report: Report) -> Markup:
+    verdict, side = report.verdict, report.sides[0]
+    badge = tag("p", "held" if verdict.ok else "did not hold", class_=f"badge {'ok' if verdict.ok else 'bad'}")
+    known = {
+        "began": f"{side.began_at:%Y-%m-%d %H:%M} UTC",
+        "offered": f"{report.factor:g} x {report.capacity_per_s:.1f} rides/s for {report.duration_s:g} s",
+        "seed": str(report.seed),
+        "stack": f"{side.stack.mode}: {side.stack.broker}, {side.stack.database}",
+        "machine": f"{side.machine.cores} cores, {side.machine.memory_bytes / GIB:.1f} GiB",
+        "requests left late, p99": ", ".join(f"{each.back_pressure} {each.lag_p99_ms:.0f} ms" for each in report.sides),
+    }
+    facts = tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in known.items()], class_="facts")
+    return tag("header", tag("p", "Prebook burst", class_="over"), badge, tag("h1", verdict.headline), facts)
+
+
+def checks(report: Report) -> Markup:
+    rows = [check_row(check) for check in report.verdict.checks]
+    return tag("section", tag("h2", "What was to hold"), grid(("back pressure", "what", "seen", "bound", ""), rows))
+
+
+def check_row(check: Check) -> Markup:
+    kind = {True: "good", False: "bad", None: "nil"}[check.ok]
+    cells = [tag("td", text) for text in (check.side, check.name, check.seen, check.bound)]
+    return tag("tr", cells, tag("td", table.mark(check), class_=kind))
+
+
+def charts(report: Report) -> Markup:
+    return tag("section", tag("h2", "Second by second"), tag("div", list(drawn(report.sides)), class_="panels"))
+
+
+def drawn(sides: Sequence[Side]) -> Iterator[Markup]:
+    def lines(of: Callable[[Second], float | None]) -> dict[str, Points]:
+        return {side.back_pressure: points(side.seconds, of) for side in sides}
+
+    yield chart("age of the oldest message", "s", lines(lambda s: s.oldest_s), bound=OLDEST_S)
+    yield chart("questions without an answer", "all plans", lines(lambda s: s.unanswered))
+    yield chart("messages in queues", "not in hand", lines(lambda s: s.queued))
+    yield chart("rows in outboxes", "waiting", lines(lambda s: s.outbox_rows))
+    yield chart("settled in time", "rides/s", {side.back_pressure: settled(side, late=False) for side in sides})
+    yield chart("late, expired or failed", "rides/s", {side.back_pressure: settled(side, late=True) for side in sides})
+    yield chart("memory of the broker", "MB", lines(memory("broker")), bound=MEMORY_MB["broker"])
+    yield chart("memory of the database", "MB", lines(memory("database")), bound=MEMORY_MB["database"])
+    yield chart("memory of booking", "MB", lines(memory("booking")), bound=MEMORY_MB["booking"])
+
+
+def memory(of: str) -> Callable[[Second], float | None]:
+    return lambda second: second.memory_mb.get(of)
+
+
+def points(seconds: Sequence[Second], of: Callable[[Second], float | None]) -> Points:
+    return [(second.at_s, value) for second in seconds if (value := of(second)) is not None]
+
+
+def settled(side: Side, *, late: bool) -> Points:
+    """``late``: those that came too late, or were ended by a deadline, instead of those in time."""
+    ended = [ride.settled_s for ride in side.rides if took_s(ride) and in_time(ride) is not late]
+    last = max((second.at_s for second in side.seconds), default=side.duration_s)
+    return [(float(at), float(count)) for at, count in enumerate(by_second(ended, int(last) + 1))]
+
+
+def tables(report: Report) -> Markup:
+    return tag(
+        "section",
+        tag("h2", "Side by side"),
+        grid(table.heads(report), map(row, table.side_by_side(report))),
+        tag("h2", "By plan, the sides one after the other"),
+        grid(table.PLAN_HEADS, map(row, table.by_plan(report)), class_="scroll discrepancies"),
+        tag("h2", "What each link did, from the queue to the rider"),
+        grid(("back pressure", "link"), map(row, table.links(report)), class_="scroll discrepancies"),
+    )
+
+
+def grid(heads: Sequence[str], rows: Sequence[Markup] | Iterator[Markup], class_: str = "scroll") -> Markup:
+    head = tag("thead", tag("tr", [tag("th", text, scope="col") for text in heads]))
+    return tag("div", tag("table", head, tag("tbody", list(rows))), class_=class_)
+
+
+def row(cells: Sequence[str]) -> Markup:
+    return tag("tr", tag("th", cells[0], scope="row"), [tag("td", text) for text in cells[1:]])

@@ -1,0 +1,142 @@
+"""Looks at the whole suite once a second: database, broker, memory, and what services say of themselves."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiohttp
+import asyncpg
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import AMQPException
+
+from loadtest.burst import backlog, memory
+from loadtest.burst.backlog import Backlog
+from loadtest.burst.seconds import Second
+from loadtest.chaos.tables import TablesUnreadable, connected
+from loadtest.control import ControlRefused
+from loadtest.faults.levers import Levers
+from loadtest.faults.management import BrokerRefused
+from loadtest.faults.values import NoEffect
+from loadtest.faults.wire import opened
+from loadtest.riders.generator import Origin
+from prebook.flows import SERVICES
+
+EVERY_S = 1.0
+PATIENCE = aiohttp.ClientTimeout(total=0.8)
+QUEUE_WITHIN_S = 0.8
+OURS = "prebook."
+"""Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
+PRESSURE = re.compile(r'^prebook_pressure\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
+UNSENT = re.compile(r'^prebook_messages_unsent_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE)
+BLIND = (
+    *(aiohttp.ClientError, OSError, TimeoutError, AMQPException, NoEffect),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, ControlRefused, BrokerRefused, TablesUnreadable),
+)
+"""A suite under load may be slow to show itself: what was not seen is null in that second."""
+T = TypeVar("T")
+
+
+@dataclass
+class Watch:
+    """``database_url`` is an administrator's; empty where it is not known, and then nothing is seen of the tables."""
+
+    levers: Levers
+    database_url: str = field(repr=False)
+    origin: Origin
+    seconds: list[Second] = field(default_factory=list)
+    _database: Any = None
+    _channel: AbstractChannel | None = None
+    _queues: tuple[str, ...] = ()
+    _trees: Mapping[str, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """For ever; cancel it."""
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            for number in range(1_000_000):
+                await self.origin.wait_until(number * EVERY_S)
+                self.seconds.append(await self._second())
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        with suppress(*BLIND):
+            self._trees = await trees(self.levers)
+        with suppress(*BLIND):
+            self._queues = await queues(self.levers)
+            self._channel = await stack.enter_async_context(opened(self.levers))
+        with suppress(*BLIND):
+            if self.database_url:
+                self._database = await stack.enter_async_context(connected(self.database_url))
+
+    async def _second(self) -> Second:
+        at_s = asyncio.get_running_loop().time() - self.origin.monotonic
+        waits, depths, metrics, used = await asyncio.gather(
+            seen(self._backlog),
+            seen(self._depths),
+            seen(self._metrics),
+            asyncio.to_thread(memory.of_trees, self._trees),
+        )
+        pages = metrics or {}
+        return Second(
+            at_s=round(at_s, 2),
+            outbox_rows=waits.outbox_rows if waits else None,
+            outbox_oldest_s=round(waits.outbox_oldest_s, 2) if waits else None,
+            unanswered=waits.unanswered if waits else None,
+            unanswered_oldest_s=round(waits.unanswered_oldest_s, 2) if waits else None,
+            queued=sum(depths.values()) if depths is not None else None,
+            longest_queue=max(depths, key=lambda name: depths[name]) if depths and any(depths.values()) else "",
+            memory_mb=used,
+            pressure={name: float(share) for name, share in PRESSURE.findall(pages.get("booking", ""))},
+            unsent=unsent(pages),
+        )
+
+    async def _backlog(self) -> Backlog | None:
+        return await backlog.look(self._database) if self._database else None
+
+    async def _depths(self) -> dict[str, int] | None:
+        """Exact, by passive declarations: the management API's counters lag by seconds."""
+        channel = self._channel
+        if channel is None:
+            return None
+        async with asyncio.timeout(QUEUE_WITHIN_S):
+            declared = [await channel.declare_queue(name, passive=True) for name in self._queues]
+        return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}
+
+    async def _metrics(self) -> dict[str, str]:
+        names = [name for name in SERVICES if name in self.levers.urls]
+        pages = await asyncio.gather(*(seen(lambda name=name: self._page(name)) for name in names))  # type: ignore[misc]
+        return {name: page for name, page in zip(names, pages, strict=True) if page}
+
+    async def _page(self, service: str) -> str:
+        url = f"{self.levers.urls[service]}/metrics"
+        async with self.levers.session.get(url, timeout=PATIENCE) as response:
+            return await response.text()
+
+
+async def seen(look: Callable[[], Awaitable[T]]) -> T | None:
+    try:
+        return await look()
+    except BLIND:
+        return None
+
+
+def unsent(pages: Mapping[str, str]) -> int | None:
+    """None where a page is missing: the sum of the others would seem to fall."""
+    if len(pages) < len(SERVICES):
+        return None
+    return round(sum(float(value) for page in pages.values() for value in UNSENT.findall(page)))
+
+
+async def trees(levers: Levers) -> dict[str, int]:
+    """Process ids, where a supervisor on this machine tells them."""
+    control = levers.control()
+    known = {each.name: each.pid for each in await control.processes()}
+    known |= {each.name: each.pid for each in await control.parts()}
+    return {name: pid for name, pid in known.items() if pid}
+
+
+async def queues(levers: Levers) -> tuple[str, ...]:
+    listed = await levers.broker.get("queues", levers.vhost)
+    return tuple(sorted(q["name"] for q in listed if not q["name"].startswith(OURS) and not q["exclusive"]))
