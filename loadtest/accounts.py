@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
+import msgspec
+
 from loadtest.riders.samples import Sample
 from prebook.contracts.booking import SETTLED, DeliveryLine, LedgerLine, State
 
@@ -77,6 +79,21 @@ class Account:
         if self.row is None:
             return not self.sample.accepted
         return self.settled and self.told_at is not None
+
+
+def finished(account: Account) -> Sample:
+    """The sample with what the other sources know of its ride, as it is kept."""
+    row, answered = account.row, account.answered
+    return msgspec.structs.replace(
+        account.sample,
+        fate=account.fate.value,
+        outcome_ms=after_ms(account.sample, row.settled_at if row and answered else None),
+        told_ms=after_ms(account.sample, account.told_at if answered else None),
+    )
+
+
+def after_ms(sample: Sample, moment: datetime | None) -> float | None:
+    return None if moment is None else round((moment - sample.intended_at).total_seconds() * 1e3, 3)
 
 
 def fate(sample: Sample, row: LedgerLine | None, parked: Collection[str]) -> Fate:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from loadtest.accounts import finished
 from loadtest.books import Books
 from loadtest.faults import FaultWindow, Levers, inject, survey
-from loadtest.measure import Played, matrix_row, scenario_report
+from loadtest.measure import REFUSED_MS, Played, matrix_row, scenario_report
 from loadtest.progress import Progress
 from loadtest.report.matrix import Row
 from loadtest.report.model import Machine, Report, ScenarioReport
@@ -48,6 +49,7 @@ class Terms:
     rate_per_s: float
     duration_s: float
     settle_deadline_s: float
+    most_lag_ms: float = REFUSED_MS
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Campaign:
         await until_ready(suite)
         arrivals = scenario.arrivals(self.terms.rate_per_s, self.terms.duration_s)
         orders = self._orders(scenario, arrivals)
-        generator = Generator(self.session, self.settings.urls["booking"], scenario.name)
+        generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.returns)
         origin = Origin.now().later(LEAD_S)
         books = Books(suite, self.run, scenario.name, generator, origin, self.rows)
         self.progress.begin(scenario, len(orders), generator, books)
@@ -113,10 +115,17 @@ class Campaign:
             books.offered.set()
             looking.cancel()
         settle_s = await books.settle(self.terms.settle_deadline_s)
-        self.samples.extend(generator.samples)
+        self.samples.extend(map(finished, books.current.accounts))
         self.rows.extend(books.current.rows)
         return Played(
-            scenario, arrivals, origin.wall, books.current, fault.result(), settle_s, books.parked is not None
+            scenario,
+            arrivals,
+            origin.wall,
+            books.current,
+            fault.result(),
+            settle_s,
+            books.parked is not None,
+            self.terms.most_lag_ms,
         )
 
     def _orders(self, scenario: Scenario, arrivals: Arrivals) -> tuple[Order, ...]:

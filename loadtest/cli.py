@@ -5,20 +5,25 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import rich_click as click
 from rich.console import Console
 
+from loadtest.arriving import arriving, scenario_by_hand
 from loadtest.burst.command import burst
 from loadtest.campaign import Campaign, Terms
 from loadtest.chaos.command import chaos
+from loadtest.compare.command import compare
 from loadtest.faults import levers
 from loadtest.faults.cli import fault
+from loadtest.measure import REFUSED_MS
 from loadtest.progress import Progress
 from loadtest.report import folder, terminal
 from loadtest.report.folder import ReportFolderUnusable
 from loadtest.report.model import Report
+from loadtest.riders.command import self_test
 from loadtest.riders.generator import open_session
 from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
 from loadtest.settings import Settings, WrongEnvironment, read_settings
@@ -36,6 +41,8 @@ def main() -> None:
 
 main.add_command(fault)
 main.add_command(burst)
+main.add_command(compare)
+main.add_command(self_test)
 main.add_command(chaos)
 
 
@@ -69,6 +76,14 @@ class Output:
 @click.option(
     "--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; repeatable."
 )
+@arriving
+@click.option(
+    "--most-lag",
+    type=ABOVE_0,
+    default=REFUSED_MS,
+    show_default=True,
+    help="Milliseconds (p99) that requests may leave late.",
+)
 @click.option(
     "--report",
     "to",
@@ -86,20 +101,28 @@ def campaign(
     duration: float | None,
     settle: float,
     names: tuple[str, ...],
+    most_lag: float,
     to: Path,
     as_json: bool,
+    **chosen_arrivals: Any,
 ) -> None:
     """Offers the same rides to five plans at once, plays the scenarios, and writes report.json and report.html.
 
-    Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or a fault without effect.
+    Exit status 1 if a ride was lost, an effect doubled, a ledger left open, a fault without effect, or the generator
+    itself so late that the result is none.
 
     \b
     Examples:
       python -m loadtest campaign --quick --seed 7
       python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
+      python -m loadtest campaign --arrivals square --rate 5 --factor 6 --period 8 --duration 40
+      python -m loadtest campaign --arrivals replay --trace reports/calm/samples.jsonl
       python -m loadtest campaign --quick --json > report.json
     """
-    terms = Terms(chosen(names, quick=quick), seed, rate, duration or (QUICK_S if quick else FULL_S), settle)
+    own = scenario_by_hand(**chosen_arrivals)
+    scenarios = (own,) if own else chosen(names, quick=quick)
+    lasts_s = duration or (own and own.usual_s) or (QUICK_S if quick else FULL_S)
+    terms = Terms(scenarios, seed, rate, lasts_s, settle, most_lag)
     sys.exit(status(terms, Output(to, as_json)))
 
 

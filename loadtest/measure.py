@@ -19,6 +19,7 @@ from loadtest.report.model import (
     GeneratorLag,
     Latencies,
     Result,
+    ReturnsLine,
     ScenarioReport,
     Timeline,
 )
@@ -27,7 +28,8 @@ from loadtest.riders.arrivals import Arrivals
 from loadtest.riders.plans import PLANS
 from loadtest.scenarios import Scenario
 
-LAGGED_MS = 50.0
+LAGGED_MS, REFUSED_MS = 50.0, 250.0
+"""At p99: from the first on it is said, from the second on the result is refused where nothing is broken on purpose."""
 BINS = 60
 """Bins of the timeline, at most; none is narrower than NARROWEST_S."""
 NARROWEST_S = 0.5
@@ -44,6 +46,7 @@ class Played:
     window: FaultWindow | None
     settle_s: float
     parked_known: bool = False
+    most_lag_ms: float = REFUSED_MS
 
 
 def scenario_report(played: Played) -> ScenarioReport:
@@ -55,7 +58,8 @@ def scenario_report(played: Played) -> ScenarioReport:
         arrivals=arrivals_line(played.arrivals),
         results=results,
         fault_window=played.window,
-        generator=generator_lag(played.books.accounts),
+        generator=generator_lag(played.books.accounts, played.most_lag_ms),
+        returns=returns_line(played.books.accounts),
         settle_s=round(played.settle_s, 2),
         outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,
         discrepancies=played.books.discrepancies,
@@ -133,9 +137,21 @@ def outcome_hash(accounts: Sequence[Account]) -> str:
     return hashlib.sha256(msgspec.json.encode(ends)).hexdigest()
 
 
-def generator_lag(accounts: Sequence[Account]) -> GeneratorLag:
+def generator_lag(accounts: Sequence[Account], most_ms: float) -> GeneratorLag:
     lag = latency(account.sample.lag_ms for account in accounts)
-    return GeneratorLag(lag_ms=lag, lagged=lag.p99 > LAGGED_MS)
+    return GeneratorLag(lag_ms=lag, lagged=lag.p99 > LAGGED_MS, refused=lag.p99 > most_ms, most_ms=most_ms)
+
+
+def returns_line(accounts: Sequence[Account]) -> ReturnsLine | None:
+    """None where nobody came back."""
+    back = [account.sample for account in accounts if account.sample.returns]
+    if not back:
+        return None
+    return ReturnsLine(
+        riders=len(back),
+        at_once=sum(sample.accepted and sample.returns == 1 for sample in back),
+        at_last=sum(sample.accepted for sample in back),
+    )
 
 
 def timeline(played: Played) -> Timeline:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 from loadtest.faults import CATALOGUE as FAULTS
 from loadtest.faults import Timed
-from loadtest.riders.arrivals import Arrivals, Burst, Process
+from loadtest.riders.arrivals import PLAIN, Arrivals, Burst, Process, Shape
+from loadtest.riders.returns import NEVER, Returns
 
 QUICK_S = 6.0
 FULL_S = 25.0
 DEFAULT_RATE = 10.0
 """Offered rides a second, all plans together: about half of what two cores can do, the burst included, so that what is
 compared is the couplings and not how full the machine is."""
+REPLAY_MARGIN_S = 0.001
+"""The last arrival of a trace lies within its duration."""
 SETTLE_DEADLINE_S = 45.0
 """How long a scenario may take to come to rest: longer than the flows' durable deadlines, which end what hangs."""
 
@@ -28,14 +31,29 @@ class Scenario:
     """Also played where there is little time."""
     length: float = 1.0
     """Of its arrivals, in those of a usual scenario: a plan's return can only be seen while rides are offered."""
+    shape: Shape = PLAIN
+    returns: Returns = NEVER
+
+    @property
+    def usual_s(self) -> float | None:
+        """Of a replay: as long as it is. None: as long as any other."""
+        return self.shape.trace[-1] + REPLAY_MARGIN_S if self.shape.trace else None
 
     def arrivals(self, rate_per_s: float, duration_s: float) -> Arrivals:
-        return Arrivals(self.process, rate_per_s, duration_s * self.length, self.burst)
+        return Arrivals(self.process, rate_per_s, duration_s * self.length, self.burst, self.shape)
 
 
 def broken(name: str, fault: str, expect: str, *, lasts: float, length: float, quick: bool = False) -> Scenario:
     """A scenario of the failure matrix: the fault comes once a few rides are in, and goes while more are offered."""
     return Scenario(name, Process.POISSON, expect, fault=Timed(FAULTS[fault], 0.2, lasts), length=length, quick=quick)
+
+
+COME_BACK = Returns(most=3, patience_s=30.0)
+
+
+def by_hand(process: Process, shape: Shape) -> Scenario:
+    """Arrivals of somebody's choice, with nothing broken; whoever is refused comes back when told."""
+    return Scenario(process.value, process, f"Rides arrive as chosen: {process}.", shape=shape, returns=COME_BACK)
 
 
 CATALOGUE: tuple[Scenario, ...] = (
@@ -45,6 +63,14 @@ CATALOGUE: tuple[Scenario, ...] = (
         "Nothing is broken: every plan comes to the same outcomes, and they differ only in who waits for how long.",
         burst=Burst(starts=0.5, lasts=0.2, factor=2.0),
         quick=True,
+    ),
+    Scenario(
+        "overload",
+        Process.BURST,
+        "Twice what two cores can do, for ten seconds: who is refused is told when to come back, and then gets in.",
+        burst=Burst(starts=0.2, lasts=0.67, factor=4.0),
+        length=0.6,
+        returns=COME_BACK,
     ),
     broken(
         "pricing_down",

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 WAITING = """
     SELECT count(*) AS rows,
         coalesce(extract(epoch FROM now() - min(created_at)
-            FILTER (WHERE not_before <= now() OR failures > 0)), 0) AS age
+            FILTER (WHERE not_before <= now() OR failures > 0)), 0) AS age,
+        coalesce((array_agg(lane || CASE WHEN failures > 0 THEN ', tried ' || failures ELSE '' END ORDER BY seq)
+            FILTER (WHERE not_before <= now() OR failures > 0))[1], '') AS lane
     FROM {0}.outbox WHERE state = 'waiting'"""
 # The oldest of each flow is the one that is due first. A call that needed no message has no row in the outbox: it is
 # over within a time-out, and is not looked at here.
 ASKED = """
-    SELECT (SELECT count(*) FROM {0}.awaited) AS rows, coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age
+    SELECT (SELECT count(*) FROM {0}.awaited) AS rows,
+        coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age, '' AS lane
     FROM (SELECT DISTINCT flow FROM {0}.awaited) AS flows CROSS JOIN LATERAL (
         SELECT o.created_at FROM {0}.awaited AS a JOIN {0}.outbox AS o ON o.message_id = a.request_id
         WHERE a.flow = flows.flow ORDER BY a.due_at LIMIT 1) AS first"""
-LINE = "SELECT '{0}' AS what, rows, age::float8 FROM ({1}) AS {0}_{2}"
+LINE = "SELECT '{0}' AS what, '{2}' AS service, lane, rows, age::float8 FROM ({1}) AS {0}_{2}"
 STATEMENT = " UNION ALL ".join(
     LINE.format(what, query.format(service), service)
     for what, query in (("waiting", WAITING), ("asked", ASKED))
@@ -39,6 +42,8 @@ WITHIN_S = 2.0
 class Backlog:
     outbox_rows: int
     outbox_oldest_s: float
+    outbox_where: str
+    """Service and lane of the oldest."""
     unanswered: int
     unanswered_oldest_s: float
 
@@ -51,9 +56,11 @@ async def look(connection: "Connection") -> Backlog:
     """Raises asyncpg's errors, or TimeoutError."""
     rows = await connection.fetch(STATEMENT, timeout=WITHIN_S)
     waiting, asked = ([row for row in rows if row["what"] == what] for what in ("waiting", "asked"))
+    oldest = max(waiting, key=lambda row: row["age"])
     return Backlog(
         outbox_rows=sum(row["rows"] for row in waiting),
-        outbox_oldest_s=max(row["age"] for row in waiting),
+        outbox_oldest_s=oldest["age"],
+        outbox_where=f"{oldest['service']} {oldest['lane']}" if oldest["rows"] else "",
         unanswered=sum(row["rows"] for row in asked),
         unanswered_oldest_s=max(row["age"] for row in asked),
     )

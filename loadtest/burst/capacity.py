@@ -21,7 +21,8 @@ async def climbed(ground: Ground, tell: Callable[[str], None]) -> tuple[Rung, ..
         rate = FIRST_PER_S * STEP**number
         offered = await ground.offer(f"rung{number}", Arrivals(Process.CONSTANT, rate, LASTS_S))
         ladder.append(Rung(offered_per_s=round(rate, 2), settled_per_s=round(settled_per_s(offered), 2)))
-        tell(f"capacity: {rate:.0f} rides/s offered, {ladder[-1].settled_per_s:.1f} settled")
+        refused = sum(sample.refused for sample in offered.samples)
+        tell(f"capacity: {rate:.0f} rides/s offered, {ladder[-1].settled_per_s:.1f} settled, {refused} refused")
         if ladder[-1].settled_per_s < KEEPS_UP * rate:
             break
     return tuple(ladder)

@@ -10,6 +10,7 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
+from loadtest.accounts import finished
 from loadtest.burst import telling
 from loadtest.burst.judge import report
 from loadtest.burst.offering import Ground
@@ -118,7 +119,7 @@ async def measured(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
         ground = Ground(levers(session, os.environ), database_url, f"b{secrets.token_hex(4)}", seed, settle_s)
         side, offered = await played(ground, terms, settings.stack, say)
     folder.replace(into / f"{terms.back_pressure}.json", msgspec.json.encode(side) + b"\n")
-    folder.replace(into / f"samples-{terms.back_pressure}.jsonl", lines(offered.samples))
+    folder.replace(into / f"samples-{terms.back_pressure}.jsonl", lines(map(finished, offered.books.accounts)))
     return 0
 
 

@@ -19,6 +19,8 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     outbox_rows: int | None = None
     outbox_oldest_s: float | None = None
     """Of all services: messages that have not left, and the age of the oldest that may leave."""
+    oldest_in: str = ""
+    """The outbox and lane of that one."""
     unanswered: int | None = None
     unanswered_oldest_s: float | None = None
     """Questions without an answer, wherever they lie: outbox, queue or a provider's hands."""

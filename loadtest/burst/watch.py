@@ -83,6 +83,7 @@ class Watch:
             at_s=round(at_s, 2),
             outbox_rows=waits.outbox_rows if waits else None,
             outbox_oldest_s=round(waits.outbox_oldest_s, 2) if waits else None,
+            oldest_in=waits.outbox_where if waits else "",
             unanswered=waits.unanswered if waits else None,
             unanswered_oldest_s=round(waits.unanswered_oldest_s, 2) if waits else None,
             queued=sum(depths.values()) if depths is not None else None,

@@ -73,6 +73,19 @@ class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
 
     lag_ms: Latency
     lagged: bool
+    refused: bool = False
+    """It was later than ``most_ms`` at p99: the figures are the generator's, and are not to be used."""
+    most_ms: float = 0.0
+
+
+class ReturnsLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Riders who were refused, waited as long as they were told, and came again."""
+
+    riders: int
+    at_once: int
+    """Who got in at their first return."""
+    at_last: int
+    """Or at a later one."""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +110,15 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     outcome_hashes_equal: bool
     discrepancies: tuple[Discrepancy, ...]
     timeline: Timeline
+    returns: ReturnsLine | None = None
+    """Where somebody came back."""
     parked_known: bool = False
     """Operations has told which rides have a parked message; else those are in flight."""
+
+    @property
+    def calm(self) -> bool:
+        """Nothing was broken, and nobody had to come back: its latencies are those of the couplings."""
+        return self.fault is None and self.returns is None
 
     @property
     def totals(self) -> Counter[str]:

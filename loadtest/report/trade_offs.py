@@ -61,7 +61,7 @@ def costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
 
 
 def calm(scenarios: Sequence[ScenarioReport]) -> Iterator[ScenarioReport]:
-    return (scenario for scenario in scenarios if scenario.fault is None)
+    return (scenario for scenario in scenarios if scenario.calm)
 
 
 def others_fell_short(scenario: ScenarioReport) -> bool:

@@ -68,6 +68,12 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
     for result in scenario.results:
         if not result.ledger.closes:
             yield f"{name}: the ledger of {result.label} is open, {result.ledger.in_flight} ride(s) still in flight"
+    lag = scenario.generator
+    if lag.refused and scenario.fault is None:
+        yield (
+            f"{name}: the result is refused, for the generator itself was late: p99 {ms(lag.lag_ms.p99)}, and no more "
+            f"than {ms(lag.most_ms)} is allowed; give a lower --rate, or run it where the processors are free"
+        )
     if scenario.fault_window and not scenario.fault_window.took_effect:
         yield f"{name}: the fault did not take effect ({scenario.fault_window.evidence})"
 
@@ -76,21 +82,26 @@ def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
     lag = scenario.generator.lag_ms
     if scenario.generator.lagged:
         yield f"{scenario.name}: the generator lagged, p99 {ms(lag.p99)}; its own delay is part of every latency"
-    if scenario.fault is None and scenario.settle_s > KEPT_UP_S:
+    if scenario.calm and scenario.settle_s > KEPT_UP_S:
         yield (
             f"{scenario.name}: rides were still open {scenario.settle_s:.1f} s after the last answer to a request: "
             "the suite did not keep up, and latencies show its queues; give a lower --rate"
         )
-    if scenario.fault is None and not scenario.outcome_hashes_equal:
+    if scenario.calm and not scenario.outcome_hashes_equal:
         yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
     if parked := scenario.totals["parked"]:
         yield f"{scenario.name}: {parked} ride(s) are parked; `prebook parking list` shows why"
 
 
 def findings_of(scenario: ScenarioReport) -> Iterator[str]:
-    if scenario.fault is None:
+    if scenario.calm:
         yield from map(race, contests(scenario.results))
     yield from answers(scenario.results)
+    if back := scenario.returns:
+        yield (
+            f"of {back.riders} riders who were refused and came back when told, {back.at_once} got in at once "
+            f"and {back.at_last - back.at_once} later"
+        )
     if scenario.fault is not None:
         yield from recoveries(scenario.results)
 

@@ -4,6 +4,7 @@ A process gives arrivals at unit rate; an intensity that changes over time stret
 the same process in a narrower time, and a constant process can have one too.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ class Process(StrEnum):
     CONSTANT = "constant"
     POISSON = "poisson"
     BURST = "burst"
+    STEP = "step"
+    """From the middle on ``factor`` times the rate."""
+    SPIKE = "spike"
+    """``factor`` times the rate for a tenth of the time, in the middle."""
+    SQUARE = "square"
+    """The rate and ``factor`` times the rate in turn, each for half a period."""
+    REPLAY = "replay"
+    """When others arrived once: a recorded trace, as it was."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,26 @@ class Burst:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What a process needs beside its rate."""
+
+    factor: float = 4.0
+    period_s: float = 10.0
+    trace: tuple[float, ...] = ()
+    """Seconds from the start, rising."""
+
+
+PLAIN = Shape()
+
+
+@dataclass(frozen=True)
 class Arrivals:
     process: Process
     rate_per_s: float
-    """Outside the burst."""
+    """Outside the burst, and of the lower part of a step, spike or square wave. A replay has its own."""
     duration_s: float
     burst: Burst | None = None
+    shape: Shape = PLAIN
 
 
 @dataclass(frozen=True)
@@ -64,13 +87,30 @@ UNIT_ARRIVALS: dict[Process, Callable[[random.Random], Iterator[float]]] = {
     Process.CONSTANT: evenly,
     Process.POISSON: at_random,
     Process.BURST: at_random,
+    Process.STEP: at_random,
+    Process.SPIKE: at_random,
+    Process.SQUARE: at_random,
 }
 
 
-def stretches(arrivals: Arrivals) -> tuple[Stretch, ...]:
-    duration, rate, burst = arrivals.duration_s, arrivals.rate_per_s, arrivals.burst
-    if burst is None:
-        return (Stretch(0.0, duration, rate),)
+def even(arrivals: Arrivals) -> tuple[Stretch, ...]:
+    return (Stretch(0.0, arrivals.duration_s, arrivals.rate_per_s),)
+
+
+def burst(arrivals: Arrivals) -> tuple[Stretch, ...]:
+    return even(arrivals) if arrivals.burst is None else raised(arrivals, arrivals.burst)
+
+
+def step(arrivals: Arrivals) -> tuple[Stretch, ...]:
+    return raised(arrivals, Burst(starts=0.5, lasts=0.5, factor=arrivals.shape.factor))
+
+
+def spike(arrivals: Arrivals) -> tuple[Stretch, ...]:
+    return raised(arrivals, Burst(starts=0.45, lasts=0.1, factor=arrivals.shape.factor))
+
+
+def raised(arrivals: Arrivals, burst: Burst) -> tuple[Stretch, ...]:
+    duration, rate = arrivals.duration_s, arrivals.rate_per_s
     begins, ends = duration * burst.starts, min(duration, duration * (burst.starts + burst.lasts))
     return (
         Stretch(0.0, begins, rate),
@@ -79,9 +119,28 @@ def stretches(arrivals: Arrivals) -> tuple[Stretch, ...]:
     )
 
 
+def square(arrivals: Arrivals) -> tuple[Stretch, ...]:
+    """Begins with the lower half; the last stretch is cut where the time is over."""
+    half, rates = arrivals.shape.period_s / 2, (arrivals.rate_per_s, arrivals.rate_per_s * arrivals.shape.factor)
+    turns = range(math.ceil(arrivals.duration_s / half))
+    return tuple(Stretch(n * half, min((n + 1) * half, arrivals.duration_s), rates[n % 2]) for n in turns)
+
+
+INTENSITY: dict[Process, Callable[[Arrivals], tuple[Stretch, ...]]] = {
+    Process.CONSTANT: burst,
+    Process.POISSON: burst,
+    Process.BURST: burst,
+    Process.STEP: step,
+    Process.SPIKE: spike,
+    Process.SQUARE: square,
+}
+
+
 def offsets(arrivals: Arrivals, seed: str) -> tuple[float, ...]:
     """Seconds from the start at which rides arrive, rising, all below the duration. The same seed, the same times."""
-    parts = stretches(arrivals)
+    if arrivals.process is Process.REPLAY:
+        return tuple(takewhile(lambda at: at < arrivals.duration_s, arrivals.shape.trace))
+    parts = INTENSITY[arrivals.process](arrivals)
     expected = sum(part.mass for part in parts)
     unit = UNIT_ARRIVALS[arrivals.process](random.Random(f"arrivals:{seed}"))
     return tuple(in_seconds(mass, parts) for mass in takewhile(lambda mass: mass < expected, unit))

@@ -42,6 +42,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[Refusal, ...] = ()
     """Of all visits, the last one included where it was refused too."""
 
+    fate: str | None = None
+    """What became of the ride, by all sources; null where only the request is known."""
+    outcome_ms: float | None = None
+    told_ms: float | None = None
+    """From the intended moment until the business had answered, and until the rider knew; null where neither did."""
+
     @property
     def returns(self) -> int:
         """How often the rider came again."""

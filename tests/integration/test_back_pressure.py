@@ -134,6 +134,8 @@ async def test_a_full_queue_is_felt_at_the_edge(place: Place) -> None:
     crowd = Crowd(place.riders, Coupling.REQUEST_REPLY)
     async with _short_queue(place.suite):
         async with place.without_pricing():
+            # What was answered before the pause must not be taken for the rate of what is asked now.
+            await eventually(lambda: _is(place, "prebook_answers_per_second{", 0))
             await _fill(crowd, POLICIES[QUOTE_FARE.name].prefetch + 8 * SHORT_QUEUE)
             await crowd.come_until_refused(1, every_s=0.4, most=30)
             assert "outbox_age" in crowd.refused[0][2].json()["detail"]

@@ -37,8 +37,10 @@ FADES = 0.98
 """What is left of a remembered rate after each second in which less was asked for."""
 LEARNS = 0.25
 """How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
-MOST_ENTERING = 32
+MOST_ENTERING = 16
 """Bookings being stored at a time: twice the connections that there are to do it with."""
+KEPT_FREE = 0.8
+"""Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
 JITTER = 0.1
 SAMPLE_EVERY_S = 1.0
 OUTBOX, BROKER, HELD, ENTERING = "outbox_rows", "outbox_age", "held", "entering"
@@ -71,7 +73,7 @@ class Admitting:
         self._clock, self._draw, self._on = clock, draw, settings.back_pressure == "on"
         self._loads: dict[str, Load] = {}
         self._valves: dict[str, Valve] = defaultdict(Valve)
-        self._rooms: dict[str, WaitingRoom] = defaultdict(WaitingRoom)
+        self._room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
         self._taken: Counter[str] = Counter()
         self._sampled_at, self._held, self._entering = clock(), 0, 0
@@ -96,14 +98,15 @@ class Admitting:
     def refuses(self, key: str, plan: Plan) -> Shed | None:
         """None: let in, and counted. ``key``: what the rider will come back with."""
         now, entrance = self._clock(), named((QUOTE_FARE.name, plan[QUOTE_FARE.name]))
-        room = self._rooms[entrance]
+        promised = self._room.expects(key, now)
         loads = {name: self._now(name, now) for name in self._needs(plan)}
-        full = [name for name, load in loads.items() if self._full(name, load, promised=room.expects(key, now))]
+        full = [name for name, load in loads.items() if self._full(name, load, promised=promised)]
         if full and self._on:
-            per_s = self._slowest(plan)
+            lane, per_s = self._slowest(plan)
             opens_in_s = max(loads[name].opens_in_s(per_s) for name in full)
-            return self._shed(full[0], room.wait_s(key, now, opens_in_s=opens_in_s, per_s=per_s))
-        room.entered(key)
+            wait_s = self._room.wait_s(key, now, opens_in_s=opens_in_s, per_s=per_s * KEPT_FREE, lane=lane)
+            return self._shed(full[0], wait_s)
+        self._room.entered(key)
         self._taken[entrance] += 1
         return None
 
@@ -122,10 +125,12 @@ class Admitting:
         deadline_s = self._policies[leg[0]].deadline_s
         waited_s = deadline_s - signals.due_in_s.get(leg, deadline_s)
         most, per_s = self._settings.most_unanswered, signals.answered_per_s.get(leg, 0.0)
+        # A call is over within its time-out: what is older than that waits for its deadline, and for nobody.
+        aged = 0.0 if self.holds(leg[1]) else waited_s / (deadline_s * PATIENCE)
         return Load(
             waiting=signals.unanswered.get(leg, 0),
             limit=min(most, self._rates[named(leg)] * SOON_S) if per_s else most,
-            aged=waited_s / (deadline_s * PATIENCE),
+            aged=aged,
             per_s=per_s,
         )
 
@@ -137,10 +142,13 @@ class Admitting:
         seen = before + LEARNS * (per_s - before) if busy else before * FADES
         self._rates[name] = max(LEAST_PER_S, seen, 0.0 if busy else per_s)
 
-    def _slowest(self, plan: Plan) -> float:
-        """Whoever comes in goes through all legs: how many can is said by the slowest that has been seen."""
+    def _slowest(self, plan: Plan) -> tuple[str, float]:
+        """Whoever comes in goes through all legs: how many can is said by the slowest that has been seen. Plans that
+        share it share the times that it gives out."""
         legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
-        return min((self._rates[leg] for leg in legs if leg in self._rates), default=LEAST_PER_S)
+        seen = [(self._rates[leg], leg) for leg in legs if leg in self._rates]
+        per_s, lane = min(seen, default=(LEAST_PER_S, legs[0]))
+        return lane, per_s
 
     def _needs(self, plan: Plan) -> tuple[str, ...]:
         couplings = [plan[flow] for flow in FLOWS_TO_OUTCOME]
@@ -175,10 +183,10 @@ def admitting(running: Running[Any]) -> Admitting:
 
 def sampling(running: Running[BookingWork]) -> Callable[[], Awaitable[None]]:
     """Looks at what waits, for ever."""
-    control = running.one(admitting)
+    control, begin = running.one(admitting), running.aside or running.begin
 
     async def sample() -> None:
-        async with running.begin() as work:
+        async with begin() as work:
             signals = await work.signals(FLOWS_TO_OUTCOME)
         control.sampled(signals)
         meters.seen(signals, control.loads)

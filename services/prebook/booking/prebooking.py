@@ -13,6 +13,7 @@ from prebook.booking.admitting import admitting
 from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.process import Step
 from prebook.booking.quotas import quotas
+from prebook.booking.recent import RecentKeys
 from prebook.booking.retention import KEEP_S
 from prebook.booking.store import BookingWork, Claim, KeyTaken, StoredResponse
 from prebook.booking.tokens import tokens
@@ -32,9 +33,11 @@ from prebook.runtime.service import Running
 LEASE = timedelta(seconds=10)
 """How long the first request may take before another one of the same key answers in its place."""
 
+MOST_KEYS = 20_000
 QUOTA, OVERLOADED = "quota_used_up", "overloaded"
 HASTY = frozenset({QUOTA, OVERLOADED})
-LOOKS_PER_S = 20.0
+LOOKS_PER_S = 5.0
+"""How many keys are looked up while much is refused, beside those that this process has let in itself."""
 
 
 class Prebooking:
@@ -43,6 +46,7 @@ class Prebooking:
         self._settings, self._plan = running.settings, default_plan(running.policies)
         self._admitting = running.one(admitting)
         self._quotas, self._tokens = running.one(quotas), running.one(tokens)
+        self._let_in = RecentKeys(MOST_KEYS)
         self._looks = TokenBucket.full(per_s=LOOKS_PER_S, burst=LOOKS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
@@ -52,7 +56,7 @@ class Prebooking:
         refused = self._refused(request, step, now)
         if refused is not None:
             meters.said(refused.code)
-            if refused.code in HASTY and not self._may_look():
+            if refused.code in HASTY and not self._may_look(key):
                 raise refused
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
             return await self._again(key, fingerprint, otherwise=refused)
@@ -81,8 +85,10 @@ class Prebooking:
         said = f"more bookings are under way than can be settled in time ({shed.reason})"
         return later(503, OVERLOADED, said, shed.retry_after_s)
 
-    def _may_look(self) -> bool:
+    def _may_look(self, key: str) -> bool:
         """Refusing must stay cheaper than serving: while much is refused, only so many are looked up in the store."""
+        if key in self._let_in:
+            return True
         now = time.monotonic()
         if self._looks.wait_s(now):
             return False
@@ -120,6 +126,7 @@ class Prebooking:
 
         await self._endpoint.act(Thread(booking.id, booking.plan, traceparent, now), open_it)
         meters.said(meters.ADMITTED)
+        self._let_in.add(booking.key)
         try:
             return response or await self._respond(claim)
         except Unreachable:

@@ -17,9 +17,13 @@ DEMO_EXAMPLES = examples(
     "prebook demo --quick --json > report.json",
 )
 LOAD_EXAMPLES = examples(
-    "prebook load -- --help",
-    "prebook load -- --quick --seed 7",
-    "prebook load -- --scenario calm --rate 10",
+    "prebook load campaign --help",
+    "prebook load --quick --seed 7                    as `prebook load campaign --quick --seed 7`",
+    "prebook load --arrivals square --rate 5 --factor 6 --period 8 --report reports/wave",
+    "prebook load --arrivals replay --trace reports/wave/samples.jsonl --report reports/again",
+    "prebook load compare reports/wave reports/again",
+    "prebook load burst --factor 2 --duration 10",
+    "prebook load self-test --rate 2500",
 )
 
 
@@ -68,6 +72,20 @@ def campaign(arguments: tuple[str, ...] = ()) -> None:
     """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
     told = {} if "--help" in arguments else loadtest(running(places.home()))
     sys.exit(interruption.run(program.run(("campaign", *arguments), told)))
+
+
+@load.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def compare(arguments: tuple[str, ...]) -> None:
+    """Set two runs' samples against each other: what differs, by how much, and how sure that is."""
+    sys.exit(interruption.run(program.run(("compare", *arguments), {})))
+
+
+@load.command("self-test", context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def self_test(arguments: tuple[str, ...]) -> None:
+    """Drive the generator alone, against the least that answers: how many arrivals it makes, and how late it is."""
+    sys.exit(interruption.run(program.run(("self-test", *arguments), {})))
 
 
 load.add_command(burst)

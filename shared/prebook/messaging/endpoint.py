@@ -41,9 +41,11 @@ class Endpoint(Generic[U]):
         wake: Callable[[], None] = lambda: None,
         watch: Watch | None = None,
         clock: Callable[[], datetime] = utc_now,
+        at_edge: Begin[U] | None = None,
     ) -> None:
+        """``at_edge``: begins what no message caused, apart from the rest; ``begin`` where there is none."""
         self.service, self.channels, self.clock = service, channels, clock
-        self._steps, self._begin = handlers.table(), begin
+        self._steps, self._begin, self._at_edge = handlers.table(), begin, at_edge or begin
         self._staging = Staging(service, channels, policies)
         self._transactions: Transactions[U] = Transactions(begin, policies)
         self._wake, self.watch = wake, watch or Unwatched()
@@ -72,7 +74,7 @@ class Endpoint(Generic[U]):
 
     async def act(self, thread: Thread, step: Callable[[U], Awaitable[Outcome]]) -> None:
         """A step that no message caused: a rider's command. Returns once all inline answers are in."""
-        async with self._begin() as work:
+        async with self._at_edge() as work:
             staged = await self._staging.stage(thread, await step(work), work)
         await self._after_commit(None, staged)
 

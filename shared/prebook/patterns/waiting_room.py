@@ -14,11 +14,11 @@ MOST = 10_000
 
 
 class WaitingRoom:
-    """Times are seconds of any monotonic clock, handed in."""
+    """Times are seconds of any monotonic clock, handed in. ``lane``: what is waited for, each with its own times."""
 
     def __init__(self) -> None:
         self._given: dict[str, float] = {}
-        self._last = 0.0
+        self._last: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._given)
@@ -30,7 +30,7 @@ class WaitingRoom:
     def entered(self, key: str) -> None:
         self._given.pop(key, None)
 
-    def wait_s(self, key: str, now: float, *, opens_in_s: float, per_s: float) -> float:
+    def wait_s(self, key: str, now: float, *, opens_in_s: float, per_s: float, lane: str = "") -> float:
         """How long this one should stay away. Who comes early is told the same time again."""
         self._forget(now)
         given = self._given.get(key)
@@ -38,10 +38,10 @@ class WaitingRoom:
             return given - now
         first = now + max(LEAST_WAIT_S, opens_in_s)
         # Who came in time and found no room goes before those who are here for the first time.
-        at = first if given is not None else max(first, self._last + 1.0 / per_s)
+        at = first if given is not None else max(first, self._last.get(lane, 0.0) + 1.0 / per_s)
         if at - now > LONGEST_WAIT_S or len(self._given) >= MOST:
             return LONGEST_WAIT_S
-        self._last = max(self._last, at)
+        self._last[lane] = max(self._last.get(lane, 0.0), at)
         self._given.pop(key, None)
         self._given[key] = at
         return at - now

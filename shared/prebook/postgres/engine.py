@@ -1,7 +1,9 @@
-"""One engine per service process."""
+"""The engines of a service process, and what their connections are like."""
 
-from typing import Any
+import asyncio
+from typing import Any, NamedTuple
 
+from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -9,7 +11,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 POOL, OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
 closed when it is given back, and a new one has its types looked up and its statements planned first."""
-CHECKOUT_TIMEOUT_S = 5
+EDGE, UPKEEP = 4, 3
+"""Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
+CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S = 5, 2
 PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
@@ -32,6 +36,30 @@ class CountingPool(AsyncAdaptedQueuePool):
 def pool_timeouts(engine: AsyncEngine) -> int:
     pool = engine.sync_engine.pool
     return pool.timeouts if isinstance(pool, CountingPool) else 0
+
+
+class Engines(NamedTuple):
+    """A service's connections, apart by who may not wait for whom. They are opened when they are needed."""
+
+    work: AsyncEngine
+    """Messages, and calls of other services."""
+    edge: AsyncEngine
+    """What people ask for. However many come at a time, what they asked for before goes on."""
+    upkeep: AsyncEngine
+    """Relay, deadlines, readiness, and the look at what waits."""
+
+    async def check(self) -> None:
+        """Raises whatever keeps us from the service's tables, or TimeoutError."""
+        async with asyncio.timeout(CHECKED_WITHIN_S), self.upkeep.connect() as connection:
+            await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
+
+    async def dispose(self) -> None:
+        for engine in self:
+            await engine.dispose()
+
+
+def engines_for(service: str, url: str) -> Engines:
+    return Engines(*(engine_for(service, url, pool=pool) for pool in (POOL, EDGE, UPKEEP)))
 
 
 def engine_for(service: str, url: str, *, pool: int = POOL, overflow: int = OVERFLOW) -> AsyncEngine:

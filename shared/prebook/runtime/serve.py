@@ -5,13 +5,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
 import structlog
 import uvicorn
 from litestar import Litestar
-from sqlalchemy import text
 
 from prebook.coupling.inlets import Doors
 from prebook.coupling.routes import Transports, channels
@@ -26,7 +26,7 @@ from prebook.messaging.failures import spelled
 from prebook.messaging.pace import paced
 from prebook.messaging.policy import Policies
 from prebook.messaging.relay import Relay
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import engines_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purging import Purging
 from prebook.postgres.wakeup import Wakeup
@@ -57,22 +57,21 @@ class Process(Generic[W]):
     def __init__(self, service: Service[W], settings: Settings, policies: Policies) -> None:
         name = service.name
         self.service, self.settings, self.metrics = service, settings, Metrics()
-        watch, waiters = Telemetry(self.metrics), Waiters()
-        self.engine = engine_for(name, settings.database_url)
+        watch, waiters, handlers = Telemetry(self.metrics), Waiters(), service.handlers(settings)
+        self.engines = engines = engines_for(name, settings.database_url)
         self.http = HttpCaller(settings.urls, calling=lambda to: self.metrics.http_calls.labels(to).inc())
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
-        begin = units_of_work(self.engine, service.work)
+        begin, at_edge, aside = (units_of_work(engine, service.work) for engine in engines)
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
-        self.outbox = SqlOutbox(self.engine, owner)
+        self.outbox = SqlOutbox(engines.upkeep, owner)
         self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay, lambda: self.relay.behind)
-        endpoint: Endpoint[W] = Endpoint(
-            name, service.handlers(settings), begin, routes, policies, wake=self.wakeup.wake, watch=watch
-        )
+        wake = self.wakeup.wake
+        endpoint = Endpoint(name, handlers, begin, routes, policies, wake=wake, watch=watch, at_edge=at_edge)
         way_in = Doors(endpoint, waiters)
         self.relay = Relay(self.outbox, way_in.send, watch)
         self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
-        self.in_order = InOrder(name, self.engine, paced(way_in.message, policies), self.publisher, policies)
+        self.in_order = InOrder(name, engines.work, paced(way_in.message, policies), self.publisher, policies)
         order = self.in_order.ordering(watch)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
@@ -86,14 +85,14 @@ class Process(Generic[W]):
         )
         self.grouping = self.in_order.loops(order, self.consumer, owner)
         forgets = (*common(settings.outbox_dedup_s), *self.in_order.purges, *service.purges)
-        self.purging = Purging(self.engine, forgets)
-        self.gauges = Gauges(self.metrics, self.outbox, self.engine, self.consumer.gates, circuits(name, routes))
-        running = Running(endpoint, begin, settings, policies)
-        own = service.api(running) if service.api else []
+        self.purging = Purging(engines.upkeep, forgets)
+        self.gauges = Gauges(self.metrics, self.outbox, engines.work, self.consumer.gates, circuits(name, routes))
+        running = Running(endpoint, begin, settings, policies, aside)
+        edge = replace(running, begin=at_edge)
         self.beside = service.beside(running, Outside(self.publisher, self.http)) if service.beside else Beside()
         self.app = application(
             name,
-            [*own, *doors(name, way_in, policies, settings.callback_secrets)],
+            [*service.routes(edge), *doors(name, way_in, policies, settings.callback_secrets)],
             missing=self.missing,
             scraped=self._scraped,
             lifespan=self._lifespan,
@@ -107,8 +106,7 @@ class Process(Generic[W]):
         ups |= {part: link.up for part, link in self.beside.links.items()}
         lacks = {part: "no connection yet, or lost" for part, up in ups.items() if not up.is_set()}
         try:
-            async with asyncio.timeout(2), self.engine.connect() as connection:
-                await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
+            await self.engines.check()
         except Exception as error:  # noqa: BLE001 - whatever it is, that is what is missing
             lacks["database"] = spelled(error)
         return lacks
@@ -149,7 +147,7 @@ class Process(Generic[W]):
         ):
             await _cancelled([tasks[name] for name in names])
         await self.http.close()
-        await self.engine.dispose()
+        await self.engines.dispose()
         log.info("stopped")
 
     async def _watch_loop(self) -> None:

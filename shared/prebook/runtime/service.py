@@ -30,6 +30,8 @@ class Running(Generic[U]):
     begin: Begin[U]
     settings: Settings
     policies: Policies
+    aside: Begin[U] | None = None
+    """As ``begin``, without waiting behind requests and messages for a connection; ``begin`` where there is none."""
     made: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def one(self, make: Callable[["Running[U]"], T]) -> T:
@@ -73,3 +75,6 @@ class Service(Generic[W]):
     api: Api | None = None
     beside: Callable[[Running[Any], Outside], Beside] | None = None
     purges: Sequence[Purge] = ()
+
+    def routes(self, running: Running[Any]) -> Sequence[ControllerRouterHandler]:
+        return self.api(running) if self.api else ()

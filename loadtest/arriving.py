@@ -1,0 +1,48 @@
+"""Options that say how rides arrive, for who wants arrivals of his own."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from loadtest.riders import traces
+from loadtest.riders.arrivals import Process, Shape
+from loadtest.riders.traces import TraceUnreadable
+from loadtest.scenarios import Scenario, by_hand
+
+F = TypeVar("F", bound=Callable[..., Any])
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
+BY_HAND = [process.value for process in Process if process is not Process.BURST]
+OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--arrivals", type=click.Choice(BY_HAND), help="Arrivals of your choice instead of scenarios."),
+    click.option(
+        "--factor", type=ABOVE_0, default=4.0, show_default=True, help="Of the rate: a step's, spike's or wave's top."
+    ),
+    click.option(
+        "--period", type=ABOVE_0, default=10.0, show_default=True, help="Seconds of one turn of a square wave."
+    ),
+    click.option(
+        "--trace", type=click.Path(path_type=Path), help="What to replay: seconds, one a line, or a samples.jsonl."
+    ),
+)
+
+
+def arriving(command: F) -> F:
+    """The options, on a command that hands them to ``scenario_by_hand``."""
+    return reduce(lambda made, option: option(made), reversed(OPTIONS), command)
+
+
+def scenario_by_hand(*, arrivals: str | None, factor: float, period: float, trace: Path | None) -> Scenario | None:
+    """None where no arrivals were chosen. Raises click.UsageError."""
+    replayed = arrivals == Process.REPLAY
+    if replayed is not (trace is not None):
+        raise click.UsageError("--arrivals replay and --trace FILE go together")
+    if arrivals is None:
+        return None
+    try:
+        recorded = traces.read(trace) if trace else ()
+    except TraceUnreadable as wrong:
+        raise click.UsageError(str(wrong)) from wrong
+    return by_hand(Process(arrivals), Shape(factor, period, recorded))

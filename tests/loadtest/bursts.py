@@ -1,0 +1,68 @@
+"""Sides of a burst, made by hand."""
+
+import msgspec
+
+from loadtest.burst.seconds import RideLine, Rung, Second, Side
+from loadtest.campaign import machine
+from loadtest.settings import StackInfo
+from tests.loadtest.books import START
+
+LASTS_S = 20
+
+
+def second(at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, broker_mb: float = 120.0) -> Second:
+    return Second(
+        at_s=at_s,
+        outbox_rows=waiting // 2,
+        outbox_oldest_s=oldest_s / 2,
+        unanswered=waiting,
+        unanswered_oldest_s=oldest_s,
+        queued=waiting // 4,
+        longest_queue="pricing.requests.quote_fare" if waiting else "",
+        memory_mb={"broker": broker_mb, "database": 200.0, "booking": 80.0},
+        pressure={"quote_fare_by_request_reply": waiting / 50},
+        unsent=0,
+    )
+
+
+def ride(at_s: float, *, took_s: float = 1.0, fate: str = "confirmed", label: str = "one_way") -> RideLine:
+    return RideLine(label=label, offered_s=at_s, fate=fate, accepted_s=at_s, settled_s=at_s + took_s)
+
+
+def refused(at_s: float, *, explicit: bool = True, came_in: bool | None = None) -> RideLine:
+    return RideLine(
+        label="sync_api", offered_s=at_s, fate="refused", refusals=1, returns=0, explicit=explicit, came_in=came_in
+    )
+
+
+def held(**changes: object) -> Side:
+    """Back pressure on: ten rides a second, of which nine and a half come to something, all in time."""
+    rides = [ride(n / 10, label=("one_way", "sync_api")[n % 2]) for n in range(190)]
+    side = Side(
+        back_pressure="on",
+        seed=7,
+        capacity_per_s=10.0,
+        ladder=(Rung(offered_per_s=12.0, settled_per_s=10.0),),
+        factor=5.0,
+        duration_s=float(LASTS_S),
+        began_at=START,
+        stack=StackInfo("stand-in", "none", "none"),
+        machine=machine(),
+        lag_p99_ms=3.0,
+        lag_max_ms=9.0,
+        seconds=tuple(second(float(n)) for n in range(LASTS_S + 5)),
+        rides=(*rides, *(refused(n / 10) for n in range(200))),
+        refusals={"503 overloaded: held": 200},
+        lost=0,
+        doubled=0,
+        in_flight=0,
+        settle_s=2.0,
+    )
+    return msgspec.structs.replace(side, **changes)
+
+
+def flooded() -> Side:
+    """The same with back pressure off: everything is taken in, and waits."""
+    rides = tuple(ride(n / 50, took_s=n / 25, label=("one_way", "sync_api")[n % 2]) for n in range(1000))
+    seconds = tuple(second(float(n), oldest_s=0.9 * n, waiting=40 * n) for n in range(LASTS_S + 1))
+    return held(back_pressure="off", rides=rides, refusals={}, seconds=seconds)

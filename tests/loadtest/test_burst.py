@@ -1,0 +1,127 @@
+"""What is said of a burst: figures from what was written down, checks that can fail, a table and a page."""
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from loadtest.burst import table, telling
+from loadtest.burst.capacity import capacity
+from loadtest.burst.figures import by_second, figures
+from loadtest.burst.judge import report
+from loadtest.burst.lines import ceiling
+from loadtest.burst.page import page
+from loadtest.burst.seconds import Rung, Side
+from tests.loadtest.bursts import LASTS_S, flooded, held, refused, ride, second
+
+
+def failed(*sides: Side) -> list[tuple[str, str]]:
+    return [(check.side, check.name) for check in report(sides).verdict.checks if check.ok is False]
+
+
+def test_a_burst_that_was_held_passes_beside_one_that_was_not() -> None:
+    made = report((held(), flooded()))
+
+    assert made.verdict.ok
+    assert failed(held(), flooded()) == []
+    assert "checks passed" in made.verdict.headline
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"seconds": tuple(second(float(n), oldest_s=26.0) for n in range(20))}, "age of the oldest message"),
+        ({"seconds": tuple(second(float(n), broker_mb=400.0) for n in range(20))}, "memory of broker"),
+        ({"capacity_per_s": 11.0}, "goodput, of capacity"),
+        ({"rides": tuple(ride(n / 10, took_s=31.0) for n in range(200))}, "goodput, of capacity"),
+        ({"lost": 1}, "rides lost"),
+        ({"doubled": 1}, "rides doubled"),
+        ({"in_flight": 1}, "rides still in flight"),
+    ],
+)
+def test_each_bound_can_fail(changes: dict[str, object], name: str) -> None:
+    assert failed(held(**changes)) == [("on", name)]
+
+
+def test_a_ride_turned_away_without_a_word_or_without_a_time_fails() -> None:
+    gone = msgspec.structs.replace(refused(1.0), fate="failed", refusals=0)
+    silent = refused(1.0, explicit=False)
+
+    assert failed(held(rides=(*held().rides, gone))) == [("on", "rides turned away without a word")]
+    assert failed(held(rides=(*held().rides, silent))) == [("on", "riders refused without Retry-After")]
+
+
+def test_times_that_are_not_true_fail() -> None:
+    back = tuple(refused(n / 10, came_in=n % 5 == 0) for n in range(100))
+
+    assert failed(held(rides=(*held().rides, *back))) == [("on", "got in when told to come back")]
+
+
+def test_a_burst_that_nothing_grew_in_shows_nothing() -> None:
+    quiet = held(back_pressure="off")
+
+    assert [side for side, _ in failed(held(), quiet)] == ["off", "off"]
+
+
+def test_what_was_not_seen_is_not_measured_and_no_failure() -> None:
+    blind = tuple(
+        msgspec.structs.replace(each, unanswered_oldest_s=None, outbox_oldest_s=None) for each in held().seconds
+    )
+    made = report((held(seconds=blind),))
+
+    assert [check.name for check in made.verdict.checks if check.ok is None] == ["age of the oldest message"]
+    assert "not measured" in page(made)
+
+
+def test_the_figures_of_a_flood() -> None:
+    seen = figures(flooded())
+
+    assert seen.oldest_slope == pytest.approx(0.9, abs=0.01)
+    assert seen.backlog_slope == pytest.approx(40.0, abs=0.1)
+    assert seen.oldest_at_end_s == pytest.approx(0.9 * LASTS_S)
+    assert seen.backlog_at_end == 40 * LASTS_S
+    assert seen.late == sum(n / 25 > 30.0 for n in range(1000))
+    assert seen.goodput_per_s == pytest.approx(sum(n / 50 + n / 25 < LASTS_S for n in range(1000)) / LASTS_S, abs=0.01)
+
+
+def test_who_comes_back_is_counted_by_when_they_got_in() -> None:
+    at_once = msgspec.structs.replace(ride(1.0), refusals=1, returns=1, came_in=True)
+    later = msgspec.structs.replace(ride(1.0), refusals=2, returns=2, came_in=False)
+    seen = figures(held(rides=(*held().rides, at_once, later, refused(1.0, came_in=False))))
+
+    assert (seen.came_back, seen.came_in, seen.came_in_at_last) == (3, 1, 2)
+
+
+def test_the_capacity_is_the_best_of_the_ladder() -> None:
+    rates = ((12.0, 12.1), (18.0, 17.5), (27.0, 16.0))
+
+    assert capacity([Rung(offered_per_s=offered, settled_per_s=settled) for offered, settled in rates]) == 17.5
+
+
+def test_seconds_are_counted_and_what_is_outside_is_left_out() -> None:
+    assert by_second([0.0, 0.9, 1.0, None, -1.0, 3.0], 3) == (2, 1, 0)
+
+
+def test_a_chart_ends_at_a_round_number() -> None:
+    assert [ceiling([value]) for value in (0.2, 1.0, 3.0, 47.0, 120.0, 501.0)] == [1.0, 1.0, 5.0, 50.0, 200.0, 1000.0]
+
+
+def test_table_and_page_say_the_same_of_both_sides() -> None:
+    made = report((held(), flooded()))
+    console = Console(width=170, record=True, file=None, quiet=True)
+    console.print(telling.results(made))
+    shown = page(made)
+
+    for name, *cells in table.side_by_side(made):
+        assert len(cells) == 2
+        assert name.strip() in shown
+    assert "back pressure off" in shown
+    assert shown.count("<svg") == 9
+    assert "http://" not in shown.replace("http://www.w3.org", "")
+    assert len(shown) < 400_000
+    assert {plan for plan, *_ in table.by_plan(made)} == {"one_way", "sync_api"}
+
+
+def test_a_report_survives_the_file() -> None:
+    made = report((held(), flooded()))
+
+    assert msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made

@@ -1,0 +1,101 @@
+"""Riders who are refused: who comes back, when, and what is kept of it."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from loadtest.ledger import reconcile
+from loadtest.measure import returns_line
+from loadtest.riders.generator import Generator, Origin, open_session, prepare
+from loadtest.riders.offers import interleave
+from loadtest.riders.plans import PLANS
+from loadtest.riders.returns import NEVER, Returns, refusal
+from loadtest.riders.rides import campaign_week
+from loadtest.riders.samples import Refusal, Sample
+from tests.loadtest.books import START
+from tests.loadtest.standin import StandIn, serving
+
+BODY = b'{"code": "overloaded", "detail": "more than can be settled in time (held); try again after 3 s"}'
+
+
+def refused(at_s: float = 0.1, told_s: float | None = 1.0) -> Refusal:
+    return Refusal(status=503, at_s=at_s, retry_after_s=told_s, reason="overloaded")
+
+
+@pytest.mark.parametrize(
+    ("status", "refusals", "pause_s"),
+    [
+        (503, [refused()], 1.0),
+        (429, [refused(told_s=4.0)], 4.0),
+        (503, [refused(), refused(at_s=2.0)], 1.0),
+        (503, [refused(), refused(), refused()], None),
+        (503, [refused(told_s=None)], None),
+        (503, [refused(at_s=8.0, told_s=3.0)], None),
+        (202, [refused()], None),
+        (None, [refused()], None),
+    ],
+)
+def test_who_comes_back_and_when(status: int | None, refusals: list[Refusal], pause_s: float | None) -> None:
+    assert Returns(most=2, patience_s=10.0).pause_s(status, refusals) == pause_s
+
+
+def test_nobody_comes_back_unless_it_is_wanted() -> None:
+    assert NEVER.pause_s(503, [refused(told_s=0.0)]) is None
+
+
+def test_a_refusal_names_what_was_full_and_a_silent_one_is_known_as_such() -> None:
+    assert refusal(503, 0.2, "3", BODY).reason == "overloaded: held"
+    assert refusal(429, 0.2, "7", b'{"code": "quota_used_up"}').reason == "quota_used_up"
+    assert (refusal(503, 0.2, None, b"<html>").retry_after_s, refusal(503, 0.2, None, b"<html>").reason) == (
+        None,
+        "no_problem_document",
+    )
+
+
+@dataclass
+class Busy(StandIn):
+    """Refuses everybody so many times."""
+
+    refusals: int = 1
+    seen: dict[str, list[float]] = field(default_factory=dict)
+
+    async def book(self, request: web.Request) -> web.Response:
+        visits = self.seen.setdefault(request.headers["Idempotency-Key"], [])
+        response = await super().book(request)
+        visits.append(self.arrived[-1])
+        if len(visits) <= self.refusals:
+            return web.json_response({"code": "overloaded"}, status=503, headers={"Retry-After": "1"})
+        return response
+
+
+async def offered(suite: Busy, returns: Returns) -> list[Sample]:
+    orders = prepare(
+        interleave((0.0,) * len(PLANS), tuple(PLANS), "7"),
+        run="run",
+        scenario="calm",
+        seed=7,
+        week=campaign_week(START),
+    )
+    async with serving(suite), open_session() as session:
+        return list(await Generator(session, suite.url, "calm", returns).offer(orders, Origin.now()))
+
+
+async def test_a_refused_rider_comes_back_with_the_same_key_not_before_the_told_time() -> None:
+    suite = Busy(refusals=1)
+    samples = await offered(suite, Returns(most=2, patience_s=30.0))
+
+    assert [len(visits) for visits in suite.seen.values()] == [2] * len(PLANS)
+    assert all(visits[1] - visits[0] >= 1.0 for visits in suite.seen.values())
+    assert {(sample.status, sample.returns, len(sample.refusals)) for sample in samples} == {(202, 1, 1)}
+    assert all((sample.accept_ms or 0) >= 1000 for sample in samples), "from the first intended moment"
+
+
+async def test_who_is_refused_each_time_goes_away_in_the_end() -> None:
+    suite = Busy(refusals=9)
+    samples = await offered(suite, Returns(most=1, patience_s=30.0))
+
+    assert {(sample.status, sample.returns, len(sample.refusals)) for sample in samples} == {(503, 1, 2)}
+    line = returns_line(reconcile(samples, [], []).accounts)
+    assert line is not None
+    assert (line.riders, line.at_once, line.at_last) == (len(PLANS), 0, 0)
