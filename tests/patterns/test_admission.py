@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -43,6 +44,7 @@ def test_between_two_looks_what_was_let_in_counts_and_what_was_served_does_not()
 def test_it_opens_when_half_of_the_limit_is_left() -> None:
     assert load(100).opens_in_s(10.0) == 5.0
     assert load(30).opens_in_s(10.0) == 0.0
+    assert replace(load(100), moving_limit=40).opens_in_s(10.0) == 8.0
     assert load(30, aged=1.0).opens_in_s(10.0) == STALLED_S
 
 

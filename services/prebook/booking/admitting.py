@@ -125,11 +125,13 @@ class Admitting:
         deadline_s = self._policies[leg[0]].deadline_s
         waited_s = deadline_s - signals.due_in_s.get(leg, deadline_s)
         most, per_s = self._settings.most_unanswered, signals.answered_per_s.get(leg, 0.0)
+        soon = self._rates[named(leg)] * SOON_S
         # A call is over within its time-out: what is older than that waits for its deadline, and for nobody.
         aged = 0.0 if self.holds(leg[1]) else waited_s / (deadline_s * PATIENCE)
         return Load(
             waiting=signals.unanswered.get(leg, 0),
-            limit=min(most, self._rates[named(leg)] * SOON_S) if per_s else most,
+            limit=min(most, soon) if per_s else most,
+            moving_limit=soon,
             aged=aged,
             per_s=per_s,
         )

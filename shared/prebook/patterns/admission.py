@@ -5,6 +5,7 @@ flutter. Who was told to come back at a certain time finds headroom above the li
 Source: Google, Site Reliability Engineering, "Handling Overload"; the valve is a Schmitt trigger.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -25,6 +26,8 @@ class Load:
     waiting: float
     limit: float
     """More than so many should not wait."""
+    moving_limit: float = math.inf
+    """The same once it moves, where that is less."""
     aged: float = 0.0
     """Age of the oldest that waits, as a share of what it may be."""
     per_s: float = 0.0
@@ -42,7 +45,7 @@ class Load:
     def opens_in_s(self, per_s: float) -> float:
         """Seconds until newcomers are let in again, where it is served at this rate."""
         stalled_s = STALLED_S if self.aged >= 1.0 else 0.0
-        return max(stalled_s, (self.waiting - OPENS_AT * self.limit) / per_s, 0.0)
+        return max(stalled_s, (self.waiting - OPENS_AT * min(self.limit, self.moving_limit)) / per_s, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
