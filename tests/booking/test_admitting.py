@@ -5,12 +5,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 
-from prebook.booking.admitting import SOON_S, Admitting, Shed
+from prebook.booking.admitting import MOST_ENTERING, SOON_S, Admitting, Shed
 from prebook.booking.store import Signals
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
@@ -199,11 +200,26 @@ def test_what_one_coupling_waits_for_is_no_reason_to_refuse_another() -> None:
     assert one.refuses("k2", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
 
 
+def test_only_so_many_bookings_are_stored_at_a_time_and_a_repeated_request_is_the_same_one() -> None:
+    one = control(Clock())
+    with ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(one.holding("same", held=False))
+        assert one.refuses("k1", PLAN) is None
+        for n in range(MOST_ENTERING):
+            stack.enter_context(one.holding(f"k{n}", held=False))
+        shed = one.refuses("new", PLAN)
+        assert shed is not None
+        assert shed.reason == "entering"
+        assert one.refuses("held", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
+    assert one.refuses("later", PLAN) is None
+
+
 def test_only_so_many_riders_are_held_at_a_time() -> None:
     one, plan = control(Clock(), most_held=2), dict.fromkeys(FLOWS, Coupling.SYNC_API)
-    with one.holding(held=True):
+    with one.holding("h1", held=True):
         assert one.refuses("k1", plan) is None
-        with one.holding(held=True):
+        with one.holding("h2", held=True):
             shed = one.refuses("k2", plan)
             assert shed is not None
             assert shed.reason == "held"

@@ -38,7 +38,7 @@ FADES = 0.98
 LEARNS = 0.25
 """How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
 MOST_ENTERING = 16
-"""Bookings being stored at a time: twice the connections that there are to do it with."""
+"""Bookings being stored at a time, however often each was sent: four for each connection that there is for them."""
 KEPT_FREE = 0.8
 """Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
 JITTER = 0.1
@@ -76,7 +76,8 @@ class Admitting:
         self._room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
         self._taken: Counter[str] = Counter()
-        self._sampled_at, self._held, self._entering = clock(), 0, 0
+        self._sampled_at, self._held = clock(), 0
+        self._entering: Counter[str] = Counter()
 
     @property
     def loads(self) -> Mapping[str, Load]:
@@ -111,15 +112,17 @@ class Admitting:
         return None
 
     @contextmanager
-    def holding(self, *, held: bool) -> Iterator[None]:
+    def holding(self, key: str, *, held: bool) -> Iterator[None]:
         """While a booking is stored and answered. ``held``: the rider waits here until the booking is settled."""
         self._held += held
-        self._entering += not held
+        self._entering[key] += not held
         try:
             yield
         finally:
             self._held -= held
-            self._entering -= not held
+            self._entering[key] -= not held
+            if not self._entering[key]:
+                del self._entering[key]
 
     def _asked(self, leg: Leg, signals: Signals) -> Load:
         deadline_s = self._policies[leg[0]].deadline_s
@@ -166,7 +169,7 @@ class Admitting:
         if name == HELD:
             return Load(waiting=self._held, limit=self._settings.most_held)
         if name == ENTERING:
-            return Load(waiting=self._entering, limit=MOST_ENTERING)
+            return Load(waiting=len(self._entering), limit=MOST_ENTERING)
         seen = self._loads.get(name) or Load(waiting=0, limit=self._settings.most_unanswered)
         return seen.later(now - self._sampled_at, self._taken[name])
 

@@ -84,12 +84,12 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
-def json_only(connection: Connection, _: BaseRouteHandler) -> None:
+async def json_only(connection: Connection, _: BaseRouteHandler) -> None:
     if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
 
 
-def keyed(connection: Connection, _: BaseRouteHandler) -> None:
+async def keyed(connection: Connection, _: BaseRouteHandler) -> None:
     key = connection.headers.get("idempotency-key", "")
     if not key:
         raise Problem(400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every try of a booking")

@@ -61,7 +61,7 @@ class Prebooking:
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
             return await self._again(key, fingerprint, otherwise=refused)
         try:
-            with self._admitting.holding(held=self._waits(step)):
+            with self._admitting.holding(key, held=self._waits(step)):
                 return await self._opened(step, fingerprint, traceparent, now)
         except KeyTaken:
             # Claim and booking commit together: where the claim is not there, it has been purged.
