@@ -34,7 +34,7 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
     """From the intended moment to the answer."""
 
 
-async def tested(rate_per_s: float, duration_s: float) -> SelfTest:
+async def driven(rate_per_s: float, duration_s: float) -> SelfTest:
     """Raises TimeoutError where the answerer does not start."""
     offers = interleave(offsets(Arrivals(Process.CONSTANT, rate_per_s, duration_s), "self"), tuple(PLANS), "self")
     orders = prepare(offers, run="self", scenario="test", seed=7, week=campaign_week(datetime.now(UTC)))
