@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prebook.messaging import parking
 from prebook.messaging.parking import Death, Parcel
 from prebook.operations.decisions.grouping import group_of, shape
-from prebook.operations.decisions.intake import MOST_ATTEMPTS, bare, fingerprint, noted
+from prebook.operations.decisions.intake import MOST_ATTEMPTS, bare, fingerprint, noted, unwaited
+from prebook.operations.intake import EXPIRED, Intake
 from tests.operations.parcels import NOW, QUEUE, headers, parcel
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
@@ -27,6 +30,7 @@ ANY_PARCEL = st.builds(
 
 @given(ANY_PARCEL)
 def test_anything_can_be_noted_in_columns_of_bounded_text(parcel: Parcel) -> None:
+    assert unwaited(parcel, NOW) in {True, False}
     for note in (noted(parcel, NOW), bare(parcel, NOW, "why\x00")):
         searched = (note.queue, note.cause, note.error_type, note.type, note.flow, note.message_id, note.conversation)
         assert all(text.isascii() and len(text) <= 201 for text in searched)
@@ -70,6 +74,38 @@ def test_dead_lettered_by_the_broker_after_crashes() -> None:
     assert "delivery_limit" in note.error
     assert (note.exchange, note.key) == ("prebook.requests", "quote_fare")
     assert note.last_failed_at == died
+
+
+def expired(**changes: str) -> Parcel:
+    """A question whose time was up in its queue, as the broker hands it on."""
+    said = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
+    until = {"prebook-kind": "request", "prebook-expires-at": "2020-01-01T00:00:00+00:00"}
+    death = Death(QUEUE, "prebook.requests", "quote_fare", "expired", 1, NOW)
+    return Parcel(QUEUE, {**said, **until, **changes}, b"{}", (death,), NOW)
+
+
+async def test_a_question_that_nobody_waits_for_is_counted_and_not_kept() -> None:
+    def begin() -> Any:
+        raise AssertionError("nothing is to be written")
+
+    before = EXPIRED.labels(QUEUE)._value.get()
+    await Intake(begin).take(expired())
+    assert EXPIRED.labels(QUEUE)._value.get() == before + 1
+
+
+def test_whatever_else_the_broker_sets_aside_is_kept() -> None:
+    later = (NOW + timedelta(hours=1)).isoformat()
+    assert unwaited(expired(), NOW)
+    kept = [
+        expired(**{"prebook-kind": "answer"}),
+        expired(**{"prebook-expires-at": later}),
+        expired(**{"prebook-expires-at": "soon"}),
+        expired(**{parking.CAUSE: "attempts_used_up"}),
+        expired(**{parking.REPLAY: "r1"}),
+        replace(expired(), deaths=(Death(QUEUE, "", "", "delivery_limit", 1, NOW),)),
+        replace(expired(), deaths=()),
+    ]
+    assert [unwaited(parcel, NOW) for parcel in kept] == [False] * len(kept)
 
 
 def test_a_group_is_one_cause_at_one_place_whatever_varies_in_its_words() -> None:

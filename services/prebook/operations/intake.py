@@ -3,15 +3,19 @@
 from datetime import datetime
 
 import structlog
+from prometheus_client import Counter
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.parking import Parcel
 from prebook.messaging.unit_of_work import Begin
-from prebook.operations.decisions.intake import Noted, bare, noted
+from prebook.operations.decisions.intake import Noted, bare, noted, short, unwaited
 from prebook.operations.store import OperationsWork, Unstorable
 
 log = structlog.get_logger()
+EXPIRED = Counter(
+    "prebook_questions_expired", "Questions whose time was up in their queue: dropped, for nobody waits", ("queue",)
+)
 
 
 class Intake:
@@ -22,11 +26,14 @@ class Intake:
 
     async def take(self, parcel: Parcel) -> None:
         now = utc_now()
+        if unwaited(parcel, now):
+            return _expired(parcel)
         note = _read(parcel, now)
         try:
             await self._keep(note)
         except Unstorable as error:
             await self._keep(_unread(parcel, now, error))
+        return None
 
     async def _keep(self, note: Noted) -> None:
         async with self._begin() as work:
@@ -39,6 +46,11 @@ class Intake:
             conversation=note.conversation,
             trace_id=note.trace_id,
         )
+
+
+def _expired(parcel: Parcel) -> None:
+    EXPIRED.labels(parcel.queue).inc()
+    log.info("expired", queue=parcel.queue, message_id=short(parcel.headers.get("ce-id", "")))
 
 
 def _read(parcel: Parcel, now: datetime) -> Noted:

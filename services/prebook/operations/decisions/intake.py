@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prebook.messaging import parking
+from prebook.messaging.codec import EXPIRES_AT
 from prebook.messaging.parking import Parcel
 from prebook.operations.decisions.grouping import group_of, type_of
 from prebook.patterns.trace import trace_id
@@ -86,6 +87,17 @@ def noted(parcel: Parcel, now: datetime) -> Noted:
         replay_id=replay,
         parked_id=_number(get(parking.PARKED, "")),
     )
+
+
+def unwaited(parcel: Parcel, now: datetime) -> bool:
+    """A question whose time was up in its queue: its caller has gone on, and nothing is to be decided.
+
+    What a replay has sent is told to the replay all the same.
+    """
+    headers, until = parcel.headers, _time(parcel.headers.get(EXPIRES_AT, ""))
+    by_time = bool(parcel.deaths) and parcel.deaths[0].reason == "expired" and parcel.deaths[0].queue == parcel.queue
+    aside = parking.CAUSE in headers or parking.REPLAY in headers
+    return by_time and not aside and headers.get("prebook-kind") == "request" and until is not None and until <= now
 
 
 def bare(parcel: Parcel, now: datetime, why: str) -> Noted:
