@@ -225,3 +225,16 @@ def test_only_so_many_riders_are_held_at_a_time() -> None:
             assert shed.reason == "held"
             assert one.refuses("k3", PLAN) is None
     assert one.refuses("k4", plan) is None
+
+
+def test_while_the_broker_takes_nothing_who_needs_it_is_refused_at_once_and_nobody_else() -> None:
+    one, blocked = control(Clock()), [False]
+    one.heed(lambda: blocked[0])
+    assert one.refuses("before", PLAN) is None
+    blocked[0] = True
+    shed = one.refuses("meanwhile", PLAN)
+    assert shed is not None
+    assert shed.reason == "broker_blocked"
+    assert one.refuses("by call", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
+    blocked[0] = False
+    assert one.refuses("after", PLAN) is None

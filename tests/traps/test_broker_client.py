@@ -7,6 +7,7 @@ from typing import Any
 
 import aiormq
 import pytest
+from pamqp import commands, frame
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
@@ -62,6 +63,17 @@ async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPa
     session.look()
     with pytest.raises(Unreachable, match="no confirm within"):
         await publisher.publish("x", "k", encode(named("silent")))
+    session.connection_lost(None)
+
+
+async def test_what_the_broker_says_of_its_alarm_is_known_at_once() -> None:
+    """Pitfall 2.1.8: it is told once, when it begins and when it ends."""
+    publisher, session = with_silent_peer()
+    said = [publisher.blocked]
+    for told in (commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()):
+        session.data_received(frame.marshal(told, 0))
+        said.append(publisher.blocked)
+    assert said == [False, True, False]
     session.connection_lost(None)
 
 

@@ -6,20 +6,18 @@ What waits is sampled once a second, for all replicas; between two samples each 
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from prebook.booking import meters
-from prebook.booking.store import BookingWork, Leg, Signals
+from prebook.booking.store import Leg, Signals
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FIND_DRIVER, QUOTE_FARE
 from prebook.messaging.channel import Channels
 from prebook.messaging.policy import Policies
 from prebook.patterns.admission import Load, Valve
 from prebook.patterns.waiting_room import WaitingRoom
-from prebook.runtime.loops import every
 from prebook.runtime.service import Running
 from prebook.runtime.settings import Settings
 
@@ -42,8 +40,7 @@ MOST_ENTERING = 16
 KEPT_FREE = 0.8
 """Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
 JITTER = 0.1
-SAMPLE_EVERY_S = 1.0
-OUTBOX, BROKER, HELD, ENTERING = "outbox_rows", "outbox_age", "held", "entering"
+OUTBOX, BROKER, BLOCKED, HELD, ENTERING = "outbox_rows", "outbox_age", "broker_blocked", "held", "entering"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,11 @@ class Admitting:
         self._taken: Counter[str] = Counter()
         self._sampled_at, self._held = clock(), 0
         self._entering: Counter[str] = Counter()
+        self._blocked: Callable[[], bool] = lambda: False
+
+    def heed(self, blocked: Callable[[], bool]) -> None:
+        """``blocked`` tells at any time whether the broker takes nothing now; ages in the outbox tell it later."""
+        self._blocked = blocked
 
     @property
     def loads(self) -> Mapping[str, Load]:
@@ -91,6 +93,7 @@ class Admitting:
         self._loads = {
             OUTBOX: Load(waiting=signals.outbox_rows, limit=marks.most_outbox_rows),
             BROKER: Load(waiting=0, limit=1, aged=signals.outbox_oldest_s / marks.oldest_outbox_s),
+            BLOCKED: self._now(BLOCKED, self._clock()),
             **{named(leg): self._asked(leg, signals) for leg in legs},
         }
         self._taken.clear()
@@ -158,7 +161,7 @@ class Admitting:
     def _needs(self, plan: Plan) -> tuple[str, ...]:
         couplings = [plan[flow] for flow in FLOWS_TO_OUTCOME]
         legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
-        broker = [BROKER] if any(self._channels[c].traits.needs_broker_up for c in couplings) else []
+        broker = [BROKER, BLOCKED] if any(self._channels[c].traits.needs_broker_up for c in couplings) else []
         hands = HELD if self.holds(plan[QUOTE_FARE.name]) else ENTERING
         return (OUTBOX, *broker, *legs, hands)
 
@@ -170,6 +173,8 @@ class Admitting:
             return Load(waiting=self._held, limit=self._settings.most_held)
         if name == ENTERING:
             return Load(waiting=len(self._entering), limit=MOST_ENTERING)
+        if name == BLOCKED:
+            return Load(waiting=0, limit=1, aged=float(self._blocked()))
         seen = self._loads.get(name) or Load(waiting=0, limit=self._settings.most_unanswered)
         return seen.later(now - self._sampled_at, self._taken[name])
 
@@ -184,16 +189,3 @@ class Admitting:
 def admitting(running: Running[Any]) -> Admitting:
     """For ``Running.one``."""
     return Admitting(running.settings, running.policies, running.endpoint.channels)
-
-
-def sampling(running: Running[BookingWork]) -> Callable[[], Awaitable[None]]:
-    """Looks at what waits, for ever."""
-    control, begin = running.one(admitting), running.aside or running.begin
-
-    async def sample() -> None:
-        async with begin() as work:
-            signals = await work.signals(FLOWS_TO_OUTCOME)
-        control.sampled(signals)
-        meters.seen(signals, control.loads)
-
-    return lambda: every(SAMPLE_EVERY_S, sample)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from prebook.booking.admitting import sampling
 from prebook.booking.api import routes
 from prebook.booking.handlers import driver_known, fare_known, reported, reporting, rider_told
 from prebook.booking.retention import PURGES
+from prebook.booking.sampling import sampling
 from prebook.booking.sql import BookingSql
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.callbacks import RiderCallbacks
@@ -26,8 +26,8 @@ def handlers(settings: Settings) -> Handlers[BookingSql]:
     )
 
 
-def beside(running: Running[Any], _: Outside) -> Beside:
-    return Beside(loops={"pressure": sampling(running)})
+def beside(running: Running[Any], outside: Outside) -> Beside:
+    return Beside(loops={"pressure": sampling(running, outside)})
 
 
 SERVICE = Service(name="booking", handlers=handlers, work=BookingSql, api=routes, beside=beside, purges=PURGES)

@@ -8,6 +8,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from prebook.postgres.session import session
+
 POOL, OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
 closed when it is given back, and a new one has its types looked up and its statements planned first."""
@@ -18,6 +20,9 @@ PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit"
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
 that has an index for it."""
+
+
+CHECK = text("SELECT 1 FROM outbox LIMIT 1")
 
 
 class CountingPool(AsyncAdaptedQueuePool):
@@ -50,8 +55,8 @@ class Engines(NamedTuple):
 
     async def check(self) -> None:
         """Raises whatever keeps us from the service's tables, or TimeoutError."""
-        async with asyncio.timeout(CHECKED_WITHIN_S), self.upkeep.connect() as connection:
-            await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
+        async with asyncio.timeout(CHECKED_WITHIN_S), session(self.upkeep) as connection:
+            await connection.alone(CHECK)
 
     async def dispose(self) -> None:
         for engine in self:

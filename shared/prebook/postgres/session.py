@@ -67,7 +67,7 @@ class Session:
     """One unit's use of a connection."""
 
     def __init__(self, engine: AsyncEngine, driver: "asyncpg.Connection[Any]") -> None:
-        self.engine, self._driver = engine, driver
+        self.engine, self._driver, self._broken_off = engine, driver, False
 
     @property
     def is_lost(self) -> bool:
@@ -92,9 +92,13 @@ class Session:
         if self._driver.is_in_transaction() and await self._driver.execute("COMMIT") != "COMMIT":
             raise Undone("a statement of this transaction had failed; look for its error before this one")
 
+    def broken_off(self) -> None:
+        """A statement may still be under way: it is seen to be over before anybody else has the connection."""
+        self._broken_off = True
+
     async def rollback(self) -> None:
-        """Without end neither where the server hangs: the connection is given up then."""
-        if self._driver.is_closed() or not self._driver.is_in_transaction():
+        """Where the server does not say within a while that it is done, the connection is given up."""
+        if self._driver.is_closed() or not (self._broken_off or self._driver.is_in_transaction()):
             return
         try:
             async with asyncio.timeout(GIVE_BACK_WITHIN_S):
@@ -123,6 +127,9 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
     ours = Session(engine, driver)
     try:
         yield ours
+    except asyncio.CancelledError:
+        ours.broken_off()
+        raise
     finally:
         await asyncio.shield(_given_back(ours, pooled))
 

@@ -48,6 +48,11 @@ class RabbitPublisher(Publisher):
         session.publish(frames, Pending(exchange, key, wire.headers.get("ce-id", ""), loop.time() + CONFIRM_S, future))
         await future
 
+    @property
+    def blocked(self) -> bool:
+        """The broker has said that it takes nothing now. It says so only to who has published meanwhile."""
+        return self.link.up.is_set() and self._session is not None and self._session.blocked is not None
+
     async def _opened(self, session: Session) -> Sequence[AbstractChannel]:
         self._session = session
         return ()

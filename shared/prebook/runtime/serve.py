@@ -89,7 +89,8 @@ class Process(Generic[W]):
         self.gauges = Gauges(self.metrics, self.outbox, engines.work, self.consumer.gates, circuits(name, routes))
         running = Running(endpoint, begin, settings, policies, aside)
         edge = replace(running, begin=at_edge)
-        self.beside = service.beside(running, Outside(self.publisher, self.http)) if service.beside else Beside()
+        outside = Outside(self.publisher, self.http, lambda: self.publisher.blocked)
+        self.beside = service.beside(running, outside) if service.beside else Beside()
         self.app = application(
             name,
             [*service.routes(edge), *doors(name, way_in, policies, settings.callback_secrets)],

@@ -51,6 +51,8 @@ class Outside:
 
     publisher: Publisher
     http: Http
+    blocked: Callable[[], bool]
+    """Whether the broker takes nothing now, for it is short of memory or disk."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""The loop beside booking's edge that looks at what waits."""
+
+from collections.abc import Awaitable, Callable
+
+from prebook.booking import meters
+from prebook.booking.admitting import FLOWS_TO_OUTCOME, admitting
+from prebook.booking.store import BookingWork
+from prebook.runtime.loops import every
+from prebook.runtime.service import Outside, Running
+
+SAMPLE_EVERY_S = 1.0
+
+
+def sampling(running: Running[BookingWork], outside: Outside) -> Callable[[], Awaitable[None]]:
+    """Looks at what waits, for ever. That the broker takes nothing is heeded at once, without a look."""
+    control, begin = running.one(admitting), running.aside or running.begin
+    control.heed(outside.blocked)
+
+    async def sample() -> None:
+        async with begin() as work:
+            signals = await work.signals(FLOWS_TO_OUTCOME)
+        control.sampled(signals)
+        meters.seen(signals, control.loads)
+
+    return lambda: every(SAMPLE_EVERY_S, sample)
