@@ -162,8 +162,8 @@ class Admitting:
         couplings = [plan[flow] for flow in FLOWS_TO_OUTCOME]
         legs = [named((flow, plan[flow])) for flow in FLOWS_TO_OUTCOME]
         broker = [BROKER, BLOCKED] if any(self._channels[c].traits.needs_broker_up for c in couplings) else []
-        hands = HELD if self.holds(plan[QUOTE_FARE.name]) else ENTERING
-        return (OUTBOX, *broker, *legs, hands)
+        held = [HELD] if self.holds(plan[QUOTE_FARE.name]) else []
+        return (OUTBOX, *broker, *legs, *held, ENTERING)
 
     def holds(self, coupling: Coupling) -> bool:
         return self._channels[coupling].traits.answers_inline

@@ -13,7 +13,7 @@ from prebook.postgres.session import session
 POOL, OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
 closed when it is given back, and a new one has its types looked up and its statements planned first."""
-EDGE, UPKEEP = 4, 3
+EDGE, UPKEEP = 4, 2
 """Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
 CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S = 5, 2
 PLANS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
