@@ -11,7 +11,7 @@ from prebook.flows import PROCESSES
 OLDEST_S = 25.0
 """With back pressure on no message grows older: two thirds of a question's deadline of 30 s, at which booking shuts its
 door, and a quarter more for what is let in until it is noticed."""
-MEMORY_MB: Mapping[str, float] = {"broker": 384, "database": 384, **dict.fromkeys(PROCESSES, 192)}
+MEMORY_MB: Mapping[str, float] = {"broker": 384, "database": 512, **dict.fromkeys(PROCESSES, 192)}
 """As much as docker-compose.yml gives each of them."""
 GOODPUT_SHARE = 0.9
 GOT_IN = 0.5

@@ -57,7 +57,7 @@ class Ground:
             await generator.offer(orders, origin)
             settle_s = await rest(watch, self.settle_deadline_s)
         finally:
-            watching.cancel()
+            watch.over.set()
             await asyncio.wait({watching})
         books = await self._books(suite, name, generator.samples, origin)
         return Offered(origin, generator.samples, books, watch, settle_s)

@@ -1,6 +1,7 @@
 """Looks at the whole suite once a second: database, broker, memory, and what services say of themselves."""
 
 import asyncio
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -26,7 +27,7 @@ from prebook.flows import SERVICES
 
 EVERY_S = 1.0
 PATIENCE = aiohttp.ClientTimeout(total=0.8)
-QUEUE_WITHIN_S = 0.8
+QUEUE_WITHIN_S, LAST_S = 0.8, 10.0
 OURS = "prebook."
 """Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
 PRESSURE = re.compile(r'^prebook_pressure\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
@@ -47,18 +48,28 @@ class Watch:
     database_url: str = field(repr=False)
     origin: Origin
     seconds: list[Second] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Any = None
+    _asking: "asyncio.Task[dict[str, int]] | None" = None
     _channel: AbstractChannel | None = None
     _queues: tuple[str, ...] = ()
     _trees: Mapping[str, int] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """For ever; cancel it."""
+        """Until ``over`` is set. Not to be cancelled: a question to the broker that is given up closes its channel."""
         async with AsyncExitStack() as stack:
             await self._open(stack)
-            for number in range(1_000_000):
+            number = 0
+            while not self.over.is_set():
                 await self.origin.wait_until(number * EVERY_S)
                 self.seconds.append(await self._second())
+                number = max(number + 1, math.ceil(self._now() / EVERY_S))
+            if self._asking:
+                await asyncio.wait({self._asking}, timeout=LAST_S)
+
+    def _now(self) -> float:
+        """Seconds from the first intended arrival."""
+        return asyncio.get_running_loop().time() - self.origin.monotonic
 
     async def _open(self, stack: AsyncExitStack) -> None:
         with suppress(*BLIND):
@@ -71,7 +82,7 @@ class Watch:
                 self._database = await stack.enter_async_context(connected(self.database_url))
 
     async def _second(self) -> Second:
-        at_s = asyncio.get_running_loop().time() - self.origin.monotonic
+        at_s = self._now()
         waits, depths, metrics, used = await asyncio.gather(
             seen(self._backlog),
             seen(self._depths),
@@ -97,12 +108,19 @@ class Watch:
         return await backlog.look(self._database) if self._database else None
 
     async def _depths(self) -> dict[str, int] | None:
-        """Exact, by passive declarations: the management API's counters lag by seconds."""
-        channel = self._channel
-        if channel is None:
+        """None while the broker has not answered; it is not asked again before it has."""
+        if self._channel is None:
             return None
-        async with asyncio.timeout(QUEUE_WITHIN_S):
-            declared = [await channel.declare_queue(name, passive=True) for name in self._queues]
+        self._asking = self._asking or asyncio.create_task(self._declared(self._channel))
+        done, _ = await asyncio.wait({self._asking}, timeout=QUEUE_WITHIN_S)
+        if not done:
+            return None
+        asked, self._asking = self._asking, None
+        return asked.result()
+
+    async def _declared(self, channel: AbstractChannel) -> dict[str, int]:
+        """Exact, by passive declarations: the management API's counters lag by seconds."""
+        declared = [await channel.declare_queue(name, passive=True) for name in self._queues]
         return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}
 
     async def _metrics(self) -> dict[str, str]:

@@ -140,11 +140,15 @@ def line(
 
 
 def by_second(samples: Sequence[Sample]) -> list[float]:
-    """Of rides offered in each second, how many were answered: its spread is that of the seconds."""
+    """How many rides were answered in each of the seconds in which rides were offered: its spread is theirs."""
     start = min(sample.intended_at for sample in samples)
-    offered = [(int((sample.intended_at - start).total_seconds()), sample.fate in ANSWERED) for sample in samples]
-    answered = Counter(second for second, was in offered if was)
-    return [float(answered[second]) for second in range(max(second for second, _ in offered) + 1)]
+    offered = [(sample.intended_at - start).total_seconds() for sample in samples]
+    answered = Counter(
+        int(at + sample.outcome_ms / 1e3)
+        for at, sample in zip(offered, samples, strict=True)
+        if sample.fate in ANSWERED and sample.outcome_ms is not None
+    )
+    return [float(answered[second]) for second in range(int(max(offered)) + 1)]
 
 
 def shown(value: float, *, goodput: bool) -> str:

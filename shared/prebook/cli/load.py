@@ -44,12 +44,12 @@ def demo(*, quick: bool, seed: int, report: str, as_json: bool) -> None:
 
 
 class OrCampaign(click.RichGroup):
-    """What names no command of the group is for the campaign: `prebook load --scenario calm`."""
+    """Options without a command are the campaign's: `prebook load --scenario calm`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["campaign", *args])
+        return super().resolve_command(ctx, ["campaign", *args] if args[0].startswith("-") else args)
 
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -60,7 +60,7 @@ PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 def load(ctx: click.Context) -> None:
     """Load a suite: the campaign, a burst with and without back pressure, or two runs compared.
 
-    What names none of the commands goes to the campaign.
+    Options without a command are the campaign's.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(campaign)
