@@ -45,7 +45,7 @@ def burst() -> None:
 @click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
 @click.option("--returns", default=2, show_default=True, help="How often a refused rider comes back, when told.")
-@click.option("--patience", default=60.0, show_default=True, help="Seconds that a rider is willing to be told to wait.")
+@click.option("--patience", default=30.0, show_default=True, help="Seconds that a rider is willing to be told to wait.")
 @click.option("--settle", type=ABOVE_0, default=45.0, show_default=True, help="Seconds for all to come to rest.")
 def measure(
     *,
