@@ -83,12 +83,18 @@ def _rows(ours: Mapping[str, Figures], peer: Mapping[str, Figures], name: str) -
 def _of_plan(plan: str, ours: Figures, peer: Figures, name: str) -> list[Row]:
     rows = [
         row(_cost(plan, name, _told(ours)), ours.cost_ms, peer.cost_ms),
-        row(_knee(plan, name, ours.limit), [ours.knee_per_s], [peer.knee_per_s]),
+        _known(_knee(plan, name, ours.limit), ours.knee_per_s, peer.knee_per_s),
     ]
     for what in sorted(set(ours.counts) & {each for each, value in peer.counts.items() if value}):
         measure = Measure(f"ride, {plan}: {what}", "for one ride", Better.LOWER, name, COST)
         rows.append(row(measure, [ours.counts[what]], [peer.counts[what]]))
     return rows
+
+
+def _known(measure: Measure, ours: float, peer: float) -> Row:
+    return (
+        row(measure, [ours], [peer]) if ours and peer else unmeasured(measure, f"{ours} and {peer}: too busy a machine")
+    )
 
 
 def _cost(plan: str, name: str, told: str) -> Measure:

@@ -11,7 +11,8 @@ from loadtest.bench.subjects.ride_processor import spent_ms
 EVEN_PER_S, EVEN_RIDES = 15.0, 45
 """What the cost is taken at: a rate that every plan keeps up with, so that nothing but the rides differs."""
 COUNTED_RIDES = 60
-P95_MS, STEP, STEP_S, LOWEST_PER_S, MOST_STEPS = 1000.0, 1.25, 4.0, 15.0, 12
+P95_MS, STEP, STEP_S = 1000.0, 1.25, 4.0
+FIRST_PER_S, LOWEST_PER_S, MOST_PER_S = 20.0, 2.0, 500.0
 
 
 @dataclass
@@ -47,15 +48,21 @@ async def count(riders: Riders, plan: str, into: Figures) -> None:
 
 
 async def knee(riders: Riders, plan: str | Sequence[str], into: Figures) -> None:
-    """Steps of rising rate; a step that fails is tried once more, since something else may have had the processor."""
-    rate = LOWEST_PER_S
-    for _ in range(MOST_STEPS):
+    """Steps of rising rate, and of falling where the first is too high already.
+
+    A step that fails is tried once more, since something else may have had the processor.
+    """
+    rate = FIRST_PER_S
+    while LOWEST_PER_S < rate < MOST_PER_S:
         offered = await _step(riders, plan, rate)
-        if trouble := over(offered):
+        trouble = over(offered)
+        if trouble:
             into.limit = f"at {rate:.0f}/s {trouble}"
+        else:
+            into.knee_per_s, into.knee_p95_ms = offered.settled_per_s, offered.percentile(95)
+        if into.limit and into.knee_per_s:
             return
-        into.knee_per_s, into.knee_p95_ms = offered.settled_per_s, offered.percentile(95)
-        rate *= STEP
+        rate = rate / STEP if trouble else rate * STEP
 
 
 async def _step(riders: Riders, plan: str | Sequence[str], rate: float) -> Offered:
