@@ -1,0 +1,80 @@
+"""The pure parts of measuring the whole suite: when a step is too much, what a slope is, what a burst suffered."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from loadtest.bench.subjects.ride_counts import METRIC, STATEMENT
+from loadtest.bench.subjects.ride_figures import P95_MS, Figures, over
+from loadtest.bench.subjects.ride_kept import figures, kept, read, write
+from loadtest.bench.subjects.ride_offering import Offered
+from loadtest.bench.subjects.ride_processor import own_bytes, spent_ms
+from loadtest.bench.subjects.scaling import judged
+from loadtest.bench.subjects.soak import sloping
+
+
+def offered(*, refused: int = 0, failed: int = 0, slowest_ms: float = 100.0) -> Offered:
+    settled = 20 - refused - failed
+    return Offered(20, refused, failed, sorted([50.0] * (settled - 2) + [slowest_ms] * 2), took_s=2.0, at_rest_s=2.5)
+
+
+def test_a_step_holds_while_all_are_settled_in_time() -> None:
+    assert not over(offered())
+    assert offered().settled_per_s == 10.0
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (offered(refused=1), "1 were refused and 0 failed of 20"),
+        (offered(failed=2), "0 were refused and 2 failed of 20"),
+        (offered(slowest_ms=P95_MS + 1), "p95"),
+    ],
+)
+def test_a_step_is_too_much(step: Offered, says: str) -> None:
+    assert says in over(step)
+
+
+def test_a_slope_and_its_interval() -> None:
+    level, reach = sloping([80e6, 80.2e6] * 60, 10.0)
+    assert level - reach <= 0.0 <= level + reach
+    steep, reach = sloping([80e6 + 1e5 * n + (n * n % 13) * 1e5 for n in range(120)], 10.0)
+    assert steep == pytest.approx(1.2e6, rel=0.1)
+    assert 0 < reach < 0.1 * steep
+
+
+def test_what_a_burst_suffered() -> None:
+    heard = [
+        {"state": "cancelled", "heard": ["confirmed", "cancelled"]},
+        {"state": "cancelled", "heard": ["cancelled", "confirmed"]},
+        {"state": "rejected", "heard": ["rejected", "rejected"]},
+        {"state": "confirmed", "heard": None},
+    ]
+    found = judged(heard, 5)
+    assert (found.lost, found.doubled, found.disordered, found.wrong) == (2, 1, 1, 4)
+
+
+def test_statements_and_metrics_are_told_apart() -> None:
+    log = "@prebook-fleets@ LOG:  execute __a__: \n    INSERT INTO hold (a)\n@psql@ LOG:  statement: BEGIN\n"
+    told = [(each["who"], each["text"]) for each in STATEMENT.finditer(log)]
+    assert told == [("prebook-fleets", "INSERT INTO hold (a)")]
+    page = 'prebook_messages_sent_total{coupling="one_way",flow="x",kind="fact"} 3.0\nprebook_other 1.0\n'
+    assert [(each["name"], each["value"]) for each in METRIC.finditer(page)] == [("prebook_messages_sent_total", "3.0")]
+
+
+def test_figures_are_kept_and_read_again(tmp_path: Path) -> None:
+    taken = Figures(spent_ms={"booking": [3.0, 1.0, 2.0], "broker": [1.0, 2.0, 3.0]})
+    taken.knee_per_s = 20.04
+    path = tmp_path / "kept.json"
+    write(path, kept({"one_way": taken}, "RabbitMQ, PostgreSQL"))
+    again = figures(read(path).plans["one_way"], 2)
+    assert again.cost_ms == [4.0, 4.0]
+    assert again.knee_per_s == 20.0
+
+
+def test_processor_time_and_memory_of_a_process_that_is_there_and_of_one_that_is_not() -> None:
+    roots = {"us": os.getpid(), "nobody": 2**22 + 1}
+    assert spent_ms(roots)["us"] > 0
+    assert own_bytes(roots)["us"] > 1e6
+    assert (spent_ms(roots)["nobody"], own_bytes(roots)["nobody"]) == (0, 0)
