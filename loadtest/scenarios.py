@@ -68,8 +68,8 @@ CATALOGUE: tuple[Scenario, ...] = (
         "overload",
         Process.BURST,
         "Twice what two cores can do, for ten seconds: who is refused is told when to come back, and then gets in.",
-        burst=Burst(starts=0.2, lasts=0.67, factor=4.0),
-        length=0.6,
+        burst=Burst(starts=0.1, lasts=0.84, factor=4.0),
+        length=0.48,
         returns=COME_BACK,
     ),
     broken(

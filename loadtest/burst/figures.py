@@ -77,7 +77,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def figures(side: Side) -> Figures:
     during = [second for second in side.seconds if 0 <= second.at_s <= side.duration_s]
-    rides, refused = side.rides, [ride for ride in side.rides if ride.refusals]
+    rides, refused = side.rides, [ride for ride in side.rides if ride.refused_s]
     back = [ride for ride in rides if ride.came_in is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))

@@ -61,6 +61,7 @@ def drawn(sides: Sequence[Side]) -> Iterator[Markup]:
     yield chart("rows in outboxes", "waiting", lines(lambda s: s.outbox_rows))
     yield chart("settled in time", "rides/s", {side.back_pressure: settled(side, late=False) for side in sides})
     yield chart("late, expired or failed", "rides/s", {side.back_pressure: settled(side, late=True) for side in sides})
+    yield chart("refused with 429 or 503", "a second", {side.back_pressure: refused(side) for side in sides})
     yield chart("memory of the broker", "MB", lines(memory("broker")), bound=MEMORY_MB["broker"])
     yield chart("memory of the database", "MB", lines(memory("database")), bound=MEMORY_MB["database"])
     yield chart("memory of booking", "MB", lines(memory("booking")), bound=MEMORY_MB["booking"])
@@ -74,11 +75,19 @@ def points(seconds: Sequence[Second], of: Callable[[Second], float | None]) -> P
     return [(second.at_s, value) for second in seconds if (value := of(second)) is not None]
 
 
+def refused(side: Side) -> Points:
+    return counted(side, [moment for ride in side.rides for moment in ride.refused_s])
+
+
+def counted(side: Side, moments: Sequence[float | None]) -> Points:
+    """So many in each second, until the last one that was looked at."""
+    last = max((second.at_s for second in side.seconds), default=side.duration_s)
+    return [(float(at), float(count)) for at, count in enumerate(by_second(moments, int(last) + 1))]
+
+
 def settled(side: Side, *, late: bool) -> Points:
     """``late``: those that came too late, or were ended by a deadline, instead of those in time."""
-    ended = [ride.settled_s for ride in side.rides if took_s(ride) and in_time(ride) is not late]
-    last = max((second.at_s for second in side.seconds), default=side.duration_s)
-    return [(float(at), float(count)) for at, count in enumerate(by_second(ended, int(last) + 1))]
+    return counted(side, [ride.settled_s for ride in side.rides if took_s(ride) and in_time(ride) is not late])
 
 
 def tables(report: Report) -> Markup:

@@ -77,13 +77,14 @@ def side(
 
 def ride_line(account: Account, origin: Origin) -> RideLine:
     sample, row = account.sample, account.row
+    offered_s = after(origin, sample.intended_at) or 0.0
     return RideLine(
         label=sample.label,
-        offered_s=after(origin, sample.intended_at) or 0.0,
+        offered_s=offered_s,
         fate=account.fate.value,
         accepted_s=after(origin, row.accepted_at) if row else None,
         settled_s=after(origin, row.settled_at) if row else None,
-        refusals=len(sample.refusals),
+        refused_s=tuple(round(offered_s + refusal.at_s, 3) for refusal in sample.refusals),
         returns=sample.returns,
         explicit=all(refusal.retry_after_s is not None for refusal in sample.refusals),
         came_in=came_in(sample.refusals, refused=sample.refused, accepted=sample.accepted),

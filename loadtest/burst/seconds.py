@@ -50,7 +50,8 @@ class RideLine(msgspec.Struct, frozen=True, kw_only=True):
     accepted_s: float | None = None
     """When booking took it in."""
     settled_s: float | None = None
-    refusals: int = 0
+    refused_s: tuple[float, ...] = ()
+    """When each 429 or 503 was heard."""
     returns: int = 0
     explicit: bool = True
     """Every refusal carried a Retry-After."""

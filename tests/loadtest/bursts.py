@@ -31,7 +31,13 @@ def ride(at_s: float, *, took_s: float = 1.0, fate: str = "confirmed", label: st
 
 def refused(at_s: float, *, explicit: bool = True, came_in: bool | None = None) -> RideLine:
     return RideLine(
-        label="sync_api", offered_s=at_s, fate="refused", refusals=1, returns=0, explicit=explicit, came_in=came_in
+        label="sync_api",
+        offered_s=at_s,
+        fate="refused",
+        refused_s=(at_s,),
+        returns=0,
+        explicit=explicit,
+        came_in=came_in,
     )
 
 

@@ -43,7 +43,7 @@ def test_each_bound_can_fail(changes: dict[str, object], name: str) -> None:
 
 
 def test_a_ride_turned_away_without_a_word_or_without_a_time_fails() -> None:
-    gone = msgspec.structs.replace(refused(1.0), fate="failed", refusals=0)
+    gone = msgspec.structs.replace(refused(1.0), fate="failed", refused_s=())
     silent = refused(1.0, explicit=False)
 
     assert failed(held(rides=(*held().rides, gone))) == [("on", "rides turned away without a word")]
@@ -84,8 +84,8 @@ def test_the_figures_of_a_flood() -> None:
 
 
 def test_who_comes_back_is_counted_by_when_they_got_in() -> None:
-    at_once = msgspec.structs.replace(ride(1.0), refusals=1, returns=1, came_in=True)
-    later = msgspec.structs.replace(ride(1.0), refusals=2, returns=2, came_in=False)
+    at_once = msgspec.structs.replace(ride(1.0), refused_s=(0.5,), returns=1, came_in=True)
+    later = msgspec.structs.replace(ride(1.0), refused_s=(0.2, 0.6), returns=2, came_in=False)
     seen = figures(held(rides=(*held().rides, at_once, later, refused(1.0, came_in=False))))
 
     assert (seen.came_back, seen.came_in, seen.came_in_at_last) == (3, 1, 2)
@@ -115,7 +115,7 @@ def test_table_and_page_say_the_same_of_both_sides() -> None:
         assert len(cells) == 2
         assert name.strip() in shown
     assert "back pressure off" in shown
-    assert shown.count("<svg") == 9
+    assert shown.count("<svg") == 10
     assert "http://" not in shown.replace("http://www.w3.org", "")
     assert len(shown) < 400_000
     assert {plan for plan, *_ in table.by_plan(made)} == {"one_way", "sync_api"}

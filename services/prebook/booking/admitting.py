@@ -35,8 +35,8 @@ FADES = 0.98
 """What is left of a remembered rate after each second in which less was asked for."""
 LEARNS = 0.25
 """How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
-MOST_ENTERING = 16
-"""Bookings being stored at a time, however often each was sent: four for each connection that there is for them."""
+MOST_ENTERING = 32
+"""Bookings being stored at a time, however often each was sent: eight for each connection that there is for them."""
 KEPT_FREE = 0.8
 """Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
 JITTER = 0.1

@@ -1,0 +1,95 @@
+"""A burst's parts that look at a suite: when all is at rest, who came back, what a rung says."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from loadtest.burst.backlog import STATEMENT
+from loadtest.burst.capacity import answered_between
+from loadtest.burst.offering import quiet, rest
+from loadtest.burst.play import came_in, ride_line
+from loadtest.burst.watch import Watch
+from loadtest.faults import levers
+from loadtest.riders.generator import Origin, open_session
+from loadtest.riders.samples import Refusal
+from prebook.flows import SERVICES
+from tests.loadtest.books import START, answered, at, refused
+from tests.loadtest.bursts import second
+
+REFUSAL = Refusal(status=503, at_s=0.5, retry_after_s=2.0, reason="overloaded")
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    async with open_session() as session:
+        yield Watch(levers(session, {}), "", Origin(0.0, START))
+
+
+async def test_all_is_at_rest_when_two_looks_in_a_row_found_nothing(watch: Watch) -> None:
+    async def looking() -> None:
+        for waiting in (40, 0, 40, 0, 0):
+            await asyncio.sleep(0.02)
+            watch.seconds.append(second(0.0, waiting=waiting))
+
+    took_s, _ = await asyncio.gather(rest(watch, 20.0), looking())
+
+    assert took_s < 20.0
+    assert len(watch.seconds) == 5
+
+
+async def test_what_cannot_be_seen_is_not_known_to_rest(watch: Watch) -> None:
+    assert quiet(0, 0, 0)
+    assert not quiet(0, None, 0)
+    assert await rest(watch, 0.1) >= 0.1
+
+
+async def test_a_watch_that_sees_nothing_says_so_and_ends(watch: Watch) -> None:
+    watch.over.set()
+    await watch.run()
+    assert watch.seconds == []
+
+    watch.over.clear()
+    running = asyncio.create_task(watch.run())
+    async with asyncio.timeout(20):
+        while not watch.seconds:
+            await asyncio.sleep(0.01)
+        watch.over.set()
+        await running
+    first = watch.seconds[0]
+    assert (first.outbox_rows, first.queued, first.oldest_s, first.memory_mb) == (None, None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("refusals", "was_refused", "accepted", "expected"),
+    [
+        (0, False, True, None),
+        (1, True, False, None),
+        (1, False, True, True),
+        (2, False, True, False),
+        (2, True, False, False),
+    ],
+)
+def test_who_came_back_and_got_in_at_once(
+    refusals: int, *, was_refused: bool, accepted: bool, expected: bool | None
+) -> None:
+    assert came_in([REFUSAL] * refusals, refused=was_refused, accepted=accepted) is expected
+
+
+def test_a_ride_is_told_in_seconds_from_the_first() -> None:
+    origin = Origin(0.0, at(10.0))
+    one, gone = ride_line(answered(0, 12.0, 13.5), origin), ride_line(refused(1, 14.0), origin)
+
+    assert (one.offered_s, one.accepted_s, one.settled_s, one.fate) == (2.0, 2.0, 3.5, "confirmed")
+    assert (gone.offered_s, gone.accepted_s, gone.settled_s, gone.fate) == (4.0, None, None, "refused")
+
+
+def test_a_rung_counts_what_was_answered_while_it_was_steady() -> None:
+    accounts = [answered(n, float(n), n + 0.5) for n in range(8)]
+
+    assert answered_between(accounts, START, 2.0, 6.0) == 4
+
+
+def test_every_service_is_looked_at_twice() -> None:
+    assert all(STATEMENT.count(f"{service}.outbox") == 2 for service in SERVICES)
+    assert all(STATEMENT.count(f"{service}.awaited") == 3 for service in SERVICES)
