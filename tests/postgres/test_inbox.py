@@ -1,19 +1,22 @@
-"""Several messages admitted by one statement are admitted as each alone would be."""
+"""Several messages admitted by one statement, and handled in one transaction, are as each alone would be."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.unit_of_work import Begin, Expectation
+from prebook.messaging.sharing import Transactions
+from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.engine import engine_for
 from prebook.postgres.work import SqlWork, units_of_work
 from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, request
+from tests.world import policies
 
 MANY = 8
 
@@ -66,3 +69,54 @@ async def test_answers_end_what_was_expected_of_them(begin: Begin[SqlWork], engi
     async with engine.connect() as connection:
         left = await connection.execute(text("SELECT request_id FROM awaited"))
         assert [row.request_id for row in left] == [asked[2].id]
+
+
+FAILS = text("SELECT 1 / CAST(:nothing AS int)")
+
+
+async def effect(envelope: Envelope, work: SqlWork, new: bool) -> bool:
+    """Posts a message of its own. Of a poisonous one the database refuses a statement, which spoils the transaction."""
+    if new:
+        posted = request(envelope.conversation, id=f"effect-of-{envelope.id}")
+        await work.post([Posting(posted, "broker", envelope.conversation)])
+    if envelope.flow == "find_driver":
+        await work.connection.execute(FAILS, {"nothing": 0})
+    return new
+
+
+async def handled(transactions: Transactions[SqlWork], told: Sequence[Envelope]) -> list[bool | BaseException]:
+    runs = [transactions.run(envelope, partial(effect, envelope)) for envelope in told]
+    ends: list[bool | BaseException] = await asyncio.gather(*runs, return_exceptions=True)
+    return ends
+
+
+async def effects(engine: AsyncEngine, name: str) -> list[str]:
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT message_id FROM outbox WHERE conversation LIKE :like ORDER BY message_id"),
+            {"like": f"{name}%"},
+        )
+        return [row.message_id for row in rows]
+
+
+async def test_a_statement_that_fails_undoes_all_and_then_only_its_own(
+    begin: Begin[SqlWork], engine: AsyncEngine
+) -> None:
+    told = questions("shared")
+    told[4] = request("shared4", id=told[4].id, flow="find_driver")
+    ends = await handled(Transactions(begin, policies(), at_once=1), told)
+    assert [end is True for end in ends] == [number != 4 for number in range(MANY)]
+    assert isinstance(ends[4], Exception)
+    assert await effects(engine, "shared") == [f"effect-of-{each.id}" for each in told if each is not told[4]]
+    assert await admitted(begin, told) == {told[4].id}, "the poisonous one has left nothing behind"
+
+
+async def test_replicas_that_are_told_the_same_have_each_effect_once(
+    begin: Begin[SqlWork], engine: AsyncEngine
+) -> None:
+    told = questions("twice", 3 * MANY)
+    replicas = [Transactions(begin, policies()) for _ in range(3)]
+    found = await asyncio.gather(*(handled(one, told[:: 1 - 2 * (n % 2)]) for n, one in enumerate(replicas)))
+    assert sum(end is True for ends in found for end in ends) == len(told)
+    assert not [end for ends in found for end in ends if isinstance(end, BaseException)]
+    assert await effects(engine, "twice") == sorted(f"effect-of-{each.id}" for each in told)

@@ -109,10 +109,13 @@ class Transactions(Generic[U]):
         self._start()
 
     def _next(self) -> list[Case[U]]:
-        """Who has stopped waiting is left out: nothing of it has begun."""
+        """Who has stopped waiting is left out: nothing of it has begun.
+
+        In the order of their keys, as in every replica: who want the same locks wait for each other in no circle.
+        """
         self._waiting = [case for case in self._waiting if not case.ended.done()]
         places = together([case.passenger for case in self._waiting], self._under_way)
-        cases = [self._waiting[place] for place in places]
+        cases = sorted((self._waiting[place] for place in places), key=lambda case: case.passenger.key)
         for place in reversed(places):
             del self._waiting[place]
         self._under_way.update(case.passenger.key for case in cases)
