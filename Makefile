@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Compiled once for all processes that a run starts, whatever the shell says; `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
 # In as many processes: most tests with real parts wait. What belongs together stays in one, dearest first.
-SIDE_BY_SIDE = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE = -n $(WORKERS)
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
 help: ## This list
@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## All tests that need no Docker engine
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers" $(ARGS)
 
 test-containers: $(VENV)/.dev ## The tests with real parts, with PostgreSQL and RabbitMQ as containers
-	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest tests/integration tests/topology -m real $(ARGS)
+	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)
 	@$(BIN)/python -m pytest -m containers $(ARGS)
 
 check: $(VENV)/.dev ## Style, format, types, import rules

@@ -1,6 +1,6 @@
 """What all tests share: one suite with real parts, one database server, and the order in which they run.
 
-In several processes (`pytest -n 2 --dist loadgroup`) one of them has the suite, and all tests of it.
+In several processes (`pytest -n 2`) one of them has the suite, and all tests of it.
 """
 
 import os
@@ -12,6 +12,7 @@ import pytest
 from tests.databases import Databases, served
 from tests.integration import containers
 from tests.integration.suite import Suite, started
+from tests.workers import SUITE, group, scheduler
 
 Figure = Callable[[str], None]
 """Tells whoever runs the tests what was measured, once all are through."""
@@ -44,13 +45,17 @@ ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
 """After all others, in this order: what breaks the suite, and what looks at all that it has written."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In one process, what needs no parts first. In several, what takes longest, so that all are done at once."""
     several = "PYTEST_XDIST_WORKER" in os.environ
     items.sort(key=_round_of_several if several else _round)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("suite" if _of_the_suite(item) else _module(item)))
+    if strays := {item.path.name for item in items if _of_the_suite(item) and group(item.nodeid) != SUITE}:
+        raise pytest.UsageError(f"{strays} use the one suite: put them into a folder of tests/workers.py: SHARING")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return scheduler(config, log)
 
 
 def _round(item: pytest.Item) -> tuple[bool, int]:
@@ -60,17 +65,13 @@ def _round(item: pytest.Item) -> tuple[bool, int]:
 
 def _round_of_several(item: pytest.Item) -> tuple[bool, bool, int]:
     real, late = _round(item)
-    return not _of_the_suite(item), not real, late
+    return group(item.nodeid) != SUITE, not real, late
 
 
 def _of_the_suite(item: pytest.Item) -> bool:
     """Of the one above, that is; a module may have one of its own."""
     module = getattr(item, "module", None)
     return "suite" in getattr(item, "fixturenames", ()) and not hasattr(module, "suite")
-
-
-def _module(item: pytest.Item) -> str:
-    return f"{item.path.parent.name}/{item.path.stem}"
 
 
 FIGURE = "figure"
