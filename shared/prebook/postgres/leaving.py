@@ -16,31 +16,36 @@ from prebook.messaging.unit_of_work import Expectation, Posting
 from prebook.postgres.wire import to_column
 
 IF_OPENED = "WHERE EXISTS (SELECT FROM opened)"
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "owed": {"id": "text", "wire": "text"},
+    "answered": {"id": "text", "wire": "text"},
+    "posted": {
+        **dict.fromkeys(("id", "kind", "flow", "conversation", "lane", "wire"), "text"),
+        "after": "interval",
+        "expires_at": "timestamptz",
+        "order_key": "text",
+    },
+    "asked": {
+        **dict.fromkeys(("id", "flow", "conversation", "wire"), "text"),
+        "due": "interval",
+        "poll": "interval",
+    },
+}
+"""By part, and their types."""
 PARTS: Mapping[str, str] = {
-    "owed": """
-        UPDATE inbox SET request = noted.wire
-        FROM unnest(CAST(:owed_id AS text[]), CAST(:owed_wire AS text[])) AS noted (id, wire)
-        WHERE message_id = noted.id""",
-    "answered": """
-        UPDATE inbox SET answer = noted.wire
-        FROM unnest(CAST(:answered_id AS text[]), CAST(:answered_wire AS text[])) AS noted (id, wire)
-        WHERE message_id = noted.id""",
+    "owed": "UPDATE inbox SET request = wire FROM {rows} WHERE message_id = id",
+    "answered": "UPDATE inbox SET answer = wire FROM {rows} WHERE message_id = id",
     "posted": """
         INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key)
         SELECT id, kind, flow, conversation, lane, wire, now() + after, expires_at, order_key
-        FROM unnest(CAST(:id AS text[]), CAST(:kind AS text[]), CAST(:flow AS text[]),
-            CAST(:conversation AS text[]), CAST(:lane AS text[]), CAST(:wire AS text[]),
-            CAST(:after AS interval[]), CAST(:expires_at AS timestamptz[]), CAST(:order_key AS text[]))
-            AS p (id, kind, flow, conversation, lane, wire, after, expires_at, order_key)
-        {condition} ON CONFLICT (message_id) DO NOTHING""",
+        FROM {rows} {condition} ON CONFLICT (message_id) DO NOTHING""",
     "asked": """
         INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
         SELECT id, flow, conversation, wire, now() + due, now() + poll
-        FROM unnest(CAST(:asked_id AS text[]), CAST(:asked_flow AS text[]), CAST(:asked_conversation AS text[]),
-            CAST(:asked_wire AS text[]), CAST(:due AS interval[]), CAST(:poll AS interval[]))
-            AS a (id, flow, conversation, wire, due, poll)
-        {condition} ON CONFLICT (request_id) DO NOTHING""",
+        FROM {rows} {condition} ON CONFLICT (request_id) DO NOTHING""",
 }
+Part = tuple[str, bool]
+"""Its name, and whether it has one row, as it mostly has: then its columns are values, and no arrays of one."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,17 @@ class Legacy:
     asked: list[Expectation] = field(default_factory=list)
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(name for name in PARTS if getattr(self, name))
+    def parts(self) -> tuple[Part, ...]:
+        return tuple((name, len(rows) == 1) for name in PARTS if (rows := getattr(self, name)))
 
     def values(self) -> dict[str, Any]:
         """Of the statement for these parts. A request that is posted and awaited is encoded once."""
         wires = _Wires()
         made: dict[str, Any] = {}
-        for name in self.parts:
-            made |= COLUMNS[name](getattr(self, name), wires)
+        for name, one in self.parts:
+            rows = [ROWS[name](each, wires) for each in getattr(self, name)]
+            columns = rows[0] if one else [list(column) for column in zip(*rows, strict=True)]
+            made |= zip(_names(name), columns, strict=True)
         return made
 
 
@@ -88,43 +95,27 @@ class _Wires:
         return known
 
 
-def _owed(requests: Sequence[Envelope], wire: _Wires) -> dict[str, Any]:
-    return {"owed_id": [r.id for r in requests], "owed_wire": [wire(r) for r in requests]}
+def _owed(request: Envelope, wire: _Wires) -> Sequence[Any]:
+    return request.id, wire(request)
 
 
-def _answered(answers: Sequence[Envelope], wire: _Wires) -> dict[str, Any]:
-    return {
-        "answered_id": [a.id.removesuffix(".answer") for a in answers],
-        "answered_wire": [wire(a) for a in answers],
-    }
+def _answered(answer: Envelope, wire: _Wires) -> Sequence[Any]:
+    return answer.id.removesuffix(".answer"), wire(answer)
 
 
-def _posted(postings: Sequence[Posting], wire: _Wires) -> dict[str, Any]:
-    return {
-        "id": [p.envelope.id for p in postings],
-        "kind": [p.envelope.kind.value for p in postings],
-        "flow": [p.envelope.flow for p in postings],
-        "conversation": [p.envelope.conversation for p in postings],
-        "lane": [p.lane for p in postings],
-        "wire": [wire(p.envelope) for p in postings],
-        "after": [p.after for p in postings],
-        "expires_at": [p.envelope.expires_at for p in postings],
-        "order_key": [p.order_key for p in postings],
-    }
+def _posted(row: Posting, wire: _Wires) -> Sequence[Any]:
+    said = row.envelope
+    to_whom = (said.id, said.kind.value, said.flow, said.conversation, row.lane)
+    return (*to_whom, wire(said), row.after, said.expires_at, row.order_key)
 
 
-def _asked(expectations: Sequence[Expectation], wire: _Wires) -> dict[str, Any]:
-    return {
-        "asked_id": [e.request.id for e in expectations],
-        "asked_flow": [e.request.flow for e in expectations],
-        "asked_conversation": [e.request.conversation for e in expectations],
-        "asked_wire": [wire(e.request) for e in expectations],
-        "due": [e.due_at - e.request.time for e in expectations],
-        "poll": [e.poll_at - e.request.time if e.poll_at else None for e in expectations],
-    }
+def _asked(row: Expectation, wire: _Wires) -> Sequence[Any]:
+    asked = row.request
+    poll = row.poll_at - asked.time if row.poll_at else None
+    return asked.id, asked.flow, asked.conversation, wire(asked), row.due_at - asked.time, poll
 
 
-COLUMNS: Mapping[str, Callable[[Any, _Wires], dict[str, Any]]] = {
+ROWS: Mapping[str, Callable[[Any, _Wires], Sequence[Any]]] = {
     "owed": _owed,
     "answered": _answered,
     "posted": _posted,
@@ -133,8 +124,22 @@ COLUMNS: Mapping[str, Callable[[Any, _Wires], dict[str, Any]]] = {
 
 
 @lru_cache
-def leaving(parts: tuple[str, ...], opening: str = "") -> TextClause:
+def _names(part: str) -> tuple[str, ...]:
+    """Of the values of its columns."""
+    return tuple(f"{part}_{column}" for column in COLUMNS[part])
+
+
+def _rows(part: str, *, one: bool) -> str:
+    """What it is written from: ``new (column, ...)``."""
+    array = "" if one else "[]"
+    kinds = zip(_names(part), COLUMNS[part].values(), strict=True)
+    values = ", ".join(f"CAST(:{name} AS {kind}{array})" for name, kind in kinds)
+    return f"{f'(VALUES ({values}))' if one else f'unnest({values})'} AS new ({', '.join(COLUMNS[part])})"
+
+
+@lru_cache
+def leaving(parts: tuple[Part, ...], opening: str = "") -> TextClause:
     """Returns a row, where there is an opening only if that worked."""
     condition = IF_OPENED if opening else ""
-    named = [f"{name} AS ({PARTS[name].format(condition=condition)})" for name in parts]
+    named = [f"{name} AS ({PARTS[name].format(rows=_rows(name, one=one), condition=condition)})" for name, one in parts]
     return text(f"WITH {', '.join([opening, *named] if opening else named)} SELECT 1 {'FROM opened' * bool(opening)}")

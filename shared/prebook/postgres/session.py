@@ -73,6 +73,11 @@ class Session:
     def is_lost(self) -> bool:
         return self._driver.is_closed()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing is left to undo."""
+        return not (self._broken_off or self._driver.is_closed() or self._driver.is_in_transaction())
+
     async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
         """In the transaction, which begins here if it has not yet."""
         if not self._driver.is_in_transaction():
@@ -98,7 +103,7 @@ class Session:
 
     async def rollback(self) -> None:
         """Where the server does not say within a while that it is done, the connection is given up."""
-        if self._driver.is_closed() or not (self._broken_off or self._driver.is_in_transaction()):
+        if self._driver.is_closed() or self.is_at_rest:
             return
         try:
             async with asyncio.timeout(GIVE_BACK_WITHIN_S):
@@ -131,7 +136,10 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
         ours.broken_off()
         raise
     finally:
-        await asyncio.shield(_given_back(ours, pooled))
+        if ours.is_at_rest:  # then nothing below waits for anything, so that nobody can break it off
+            await greenlet_spawn(pooled.close)
+        else:
+            await asyncio.shield(_given_back(ours, pooled))
 
 
 async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:

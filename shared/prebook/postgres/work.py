@@ -16,7 +16,7 @@ from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
-from prebook.postgres.leaving import Legacy, Opening, leaving
+from prebook.postgres.leaving import Legacy, Opening, Part, leaving
 from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
@@ -90,7 +90,7 @@ class SqlWork:
             await self._written(parts, opening, self.connection.alone)
         self._legacy = Legacy()
 
-    async def _written(self, parts: tuple[str, ...], opening: Opening | None, run: Run) -> None:
+    async def _written(self, parts: tuple[Part, ...], opening: Opening | None, run: Run) -> None:
         values = {**(opening.values if opening else {}), **(self._legacy.values() if parts else {})}
         if not await run(leaving(parts, opening.parts if opening else ""), values) and opening:
             raise opening.failed()
