@@ -55,7 +55,7 @@ async def test_bookings_that_fight_for_the_same_drivers_all_find_one_while_there
 
     async def fight(booking_id: str) -> str | None:
         async with begin() as work:
-            await everybody_looks.wait()
+            await asyncio.wait_for(everybody_looks.wait(), 30)
             return await work.hold(
                 Hold(fleet="ada", slot=SLOT, booking_id=booking_id, now=NOW, until=NOW + HOLD), DRIVERS
             )

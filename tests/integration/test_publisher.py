@@ -30,7 +30,8 @@ async def publisher(suite: Suite) -> AsyncIterator[RabbitPublisher]:
         await publisher.link.up.wait()
     yield publisher
     running.cancel()
-    await asyncio.wait({running})
+    await asyncio.wait({running}, timeout=10)
+    assert running.done()
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> Non
         raise AssertionError
 
     running = asyncio.create_task(Link("amqp://u:p@127.0.0.1/v", "tried", _never, connect=swallowing).run())
-    await connecting.wait()
+    await asyncio.wait_for(connecting.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
     assert running.cancelled()

@@ -33,7 +33,7 @@ async def test_a_loop_ends_though_its_work_swallowed_the_cancellation() -> None:
             raise ConnectionResetError from None
 
     running = asyncio.create_task(for_ever("tried", swallowing))
-    await begun.wait()
+    await asyncio.wait_for(begun.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
     assert running.cancelled()

@@ -134,11 +134,11 @@ async def test_a_consumer_that_stops_lets_what_it_has_in_hand_end(place: Place, 
     message = named("slow")
     async with place.consuming(slow) as (consumer,):
         await place.send(broker, message)
-        await began.wait()
+        await asyncio.wait_for(began.wait(), 10)
         stopping = asyncio.create_task(consumer.stop())
         await asyncio.sleep(0)
         may_end.set()
-        await stopping
+        await asyncio.wait_for(stopping, 10)
         assert ended == [message.id]
         await eventually(lambda: _is_empty(place))
     await broker.parked(0)
