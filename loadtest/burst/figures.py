@@ -59,6 +59,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     in_flight: int
+    at_rest: bool
+    lag_p99_ms: float
+    """How late the generator itself was."""
     oldest_s: float | None
     """Age of the oldest message: the worst second of the burst."""
     oldest_at_end_s: float | None
@@ -98,6 +101,8 @@ def figures(side: Side) -> Figures:
         lost=side.lost,
         doubled=side.doubled,
         in_flight=side.in_flight,
+        at_rest=side.at_rest,
+        lag_p99_ms=side.lag_p99_ms,
         oldest_s=max(known(during, lambda each: each.oldest_s), default=None),
         oldest_at_end_s=last(known(during, lambda each: each.oldest_s)),
         oldest_slope=slope(during, side.duration_s, lambda each: each.oldest_s),

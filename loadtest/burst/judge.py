@@ -6,6 +6,7 @@ import msgspec
 
 from loadtest.burst.figures import Figures, figures
 from loadtest.burst.seconds import Side
+from loadtest.measure import REFUSED_MS
 from prebook.flows import PROCESSES
 
 OLDEST_S = 25.0
@@ -72,6 +73,7 @@ def headline(checks: tuple[Check, ...]) -> str:
 
 def held(seen: Figures) -> Iterator[Check]:
     """With back pressure on: what must stay within its bounds."""
+    yield in_time(seen)
     yield at_most(seen, "age of the oldest message", seen.oldest_s, OLDEST_S, " s")
     for process, used in seen.memory_mb.items():
         yield at_most(seen, f"memory of {process}", used, MEMORY_MB.get(process, MEMORY_MB["booking"]), " MB")
@@ -89,13 +91,22 @@ def held(seen: Figures) -> Iterator[Check]:
 
 def grown(seen: Figures) -> Iterator[Check]:
     """With it off: that the same burst is more than the suite can hold, else nothing has been shown."""
+    yield in_time(seen)
     per_s, wanted = seen.backlog_slope, GROWS * seen.offered_per_s
     grows = None if per_s is None else per_s >= wanted
     text = "not measured" if per_s is None else f"{per_s:.1f}/s"
     yield Check(side="off", name="growth of the backlog", seen=text, bound=f"at least {wanted:.1f}/s", ok=grows)
     yield at_least(seen, "growth of the oldest message's age, s each second", seen.oldest_slope, GROWS)
-    yield none_of(seen, "rides lost", seen.lost)
+    if seen.at_rest:
+        yield none_of(seen, "rides lost", seen.lost)
+    else:
+        yield Check(side="off", name="rides lost", seen="not measured: it did not come to rest", bound="0", ok=None)
     yield none_of(seen, "rides doubled", seen.doubled)
+
+
+def in_time(of: Figures) -> Check:
+    """A generator that is late offers something else than was said, and the result is refused."""
+    return at_most(of, "lateness of the generator itself, p99", of.lag_p99_ms, REFUSED_MS, " ms")
 
 
 CHECKS = {"on": held, "off": grown}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,10 +16,11 @@ from loadtest.riders.plans import PLANS
 from loadtest.riders.returns import NEVER, Returns
 from loadtest.riders.rides import campaign_week
 from loadtest.riders.samples import Sample, key_prefix
-from loadtest.suite import Suite
+from loadtest.suite import Suite, SuiteUnreachable
 from prebook.flows import PROCESSES
 
 LEAD_S, CLOCK_SLACK_S = 0.5, 5.0
+READS, READ_AGAIN_S = 4, 5.0
 QUIET_SECONDS, LOOK_EVERY_S = 2, 0.5
 """So many looks in a row must find nothing that waits."""
 
@@ -30,6 +32,8 @@ class Offered:
     books: Reconciliation
     watch: Watch
     settle_s: float
+    at_rest: bool
+    """Nothing waited any more when the books were read."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +59,36 @@ class Ground:
         watching = asyncio.create_task(watch.run())
         try:
             await generator.offer(orders, origin)
-            settle_s = await rest(watch, self.settle_deadline_s)
+            settle_s, at_rest = await rest(watch, self.settle_deadline_s)
         finally:
             watch.over.set()
             await asyncio.wait({watching})
         books = await self._books(suite, name, generator.samples, origin)
-        return Offered(origin, generator.samples, books, watch, settle_s)
+        return Offered(origin, generator.samples, books, watch, settle_s, at_rest)
 
     async def _books(self, suite: Suite, name: str, samples: Sequence[Sample], origin: Origin) -> Reconciliation:
+        """A flooded suite may need a while to tell. Raises SuiteUnreachable."""
+        for _ in range(READS - 1):
+            with suppress(SuiteUnreachable):
+                return await self._read(suite, name, samples, origin)
+            await asyncio.sleep(READ_AGAIN_S)
+        return await self._read(suite, name, samples, origin)
+
+    async def _read(self, suite: Suite, name: str, samples: Sequence[Sample], origin: Origin) -> Reconciliation:
         rows = await suite.rows(key_prefix(self.run, name))
         return reconcile(samples, rows, await suite.deliveries(origin.wall_at(-CLOCK_SLACK_S)))
 
 
-async def rest(watch: Watch, deadline_s: float) -> float:
-    """Returns when nothing waits any more, or the deadline is over; the seconds it took."""
+async def rest(watch: Watch, deadline_s: float) -> tuple[float, bool]:
+    """Returns when nothing waits any more, or the deadline is over; the seconds it took, and which of both it was."""
     clock = asyncio.get_running_loop().time
     began, first = clock(), len(watch.seconds)
     while clock() - began < deadline_s:
         await asyncio.sleep(LOOK_EVERY_S)
         last = watch.seconds[first:][-QUIET_SECONDS:]
         if len(last) == QUIET_SECONDS and all(quiet(s.outbox_rows, s.unanswered, s.queued) for s in last):
-            break
-    return clock() - began
+            return clock() - began, True
+    return clock() - began, False
 
 
 def quiet(*waiting: int | None) -> bool:

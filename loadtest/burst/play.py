@@ -72,6 +72,7 @@ def side(
         doubled=sum(kind in discrepancies.DOUBLED for kind in found),
         in_flight=sum(account.fate is Fate.IN_FLIGHT for account in accounts),
         settle_s=round(offered.settle_s, 2),
+        at_rest=offered.at_rest,
     )
 
 

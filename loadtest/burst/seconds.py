@@ -90,3 +90,5 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     doubled: int
     in_flight: int
     settle_s: float
+    at_rest: bool = True
+    """Nothing waited any more when the books were read; else what was not told yet is no loss."""

@@ -33,6 +33,7 @@ def test_a_burst_that_was_held_passes_beside_one_that_was_not() -> None:
         ({"seconds": tuple(second(float(n), broker_mb=400.0) for n in range(20))}, "memory of broker"),
         ({"capacity_per_s": 11.0}, "goodput, of capacity"),
         ({"rides": tuple(ride(n / 10, took_s=31.0) for n in range(200))}, "goodput, of capacity"),
+        ({"lag_p99_ms": 251.0}, "lateness of the generator itself, p99"),
         ({"lost": 1}, "rides lost"),
         ({"doubled": 1}, "rides doubled"),
         ({"in_flight": 1}, "rides still in flight"),
@@ -70,6 +71,11 @@ def test_what_was_not_seen_is_not_measured_and_no_failure() -> None:
 
     assert [check.name for check in made.verdict.checks if check.ok is None] == ["age of the oldest message"]
     assert "not measured" in page(made)
+
+
+def test_what_a_flood_has_not_told_yet_is_no_loss() -> None:
+    assert failed(msgspec.structs.replace(flooded(), lost=3)) == [("off", "rides lost")]
+    assert failed(msgspec.structs.replace(flooded(), lost=3, at_rest=False)) == []
 
 
 def test_the_figures_of_a_flood() -> None:

@@ -32,8 +32,9 @@ async def test_all_is_at_rest_when_two_looks_in_a_row_found_nothing(watch: Watch
             await asyncio.sleep(0.02)
             watch.seconds.append(second(0.0, waiting=waiting))
 
-    took_s, _ = await asyncio.gather(rest(watch, 20.0), looking())
+    (took_s, at_rest), _ = await asyncio.gather(rest(watch, 20.0), looking())
 
+    assert at_rest
     assert took_s < 20.0
     assert len(watch.seconds) == 5
 
@@ -41,7 +42,9 @@ async def test_all_is_at_rest_when_two_looks_in_a_row_found_nothing(watch: Watch
 async def test_what_cannot_be_seen_is_not_known_to_rest(watch: Watch) -> None:
     assert quiet(0, 0, 0)
     assert not quiet(0, None, 0)
-    assert await rest(watch, 0.1) >= 0.1
+    took_s, at_rest = await rest(watch, 0.1)
+    assert took_s >= 0.1
+    assert not at_rest
 
 
 async def test_a_watch_that_sees_nothing_says_so_and_ends(watch: Watch) -> None:
