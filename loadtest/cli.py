@@ -1,6 +1,5 @@
 """The command line of the load test."""
 
-import asyncio
 import os
 import sys
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 import msgspec
 import rich_click as click
+import uvloop
 from rich.console import Console
 
 from loadtest.arriving import arriving, scenario_by_hand
@@ -130,7 +130,7 @@ def status(terms: Terms, output: Output) -> int:
     try:
         settings = read_settings(os.environ)
         folder.prepare(output.folder)
-        return asyncio.run(played(settings, terms, output))
+        return uvloop.run(played(settings, terms, output))
     except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
         click.echo(f"Error: {error}", err=True)
         return 1

@@ -1,6 +1,5 @@
 """``python -m loadtest burst``: one side against a running suite, then both sides side by side."""
 
-import asyncio
 import os
 import secrets
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import rich_click as click
+import uvloop
 from rich.console import Console
 
 from loadtest.accounts import finished
@@ -103,7 +103,7 @@ def found_before(into: Path) -> float | None:
 def guarded(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
     try:
         folder.prepare(into)
-        return asyncio.run(measured(terms, seed, settle_s, into))
+        return uvloop.run(measured(terms, seed, settle_s, into))
     except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
         click.echo(f"Error: {error}", err=True)
         return 1

@@ -1,10 +1,10 @@
 """``python -m loadtest self-test``."""
 
-import asyncio
 import sys
 
 import msgspec
 import rich_click as click
+import uvloop
 
 from loadtest.measure import REFUSED_MS
 from loadtest.report.contest import ms
@@ -30,7 +30,7 @@ def self_test(*, rate: float, duration: float, most_lag: float, as_json: bool) -
       python -m loadtest self-test
       python -m loadtest self-test --rate 4000 --duration 10 --json
     """
-    made = asyncio.run(driven(rate, duration))
+    made = uvloop.run(driven(rate, duration))
     click.echo(msgspec.json.encode(made).decode() if as_json else told(made))
     if made.lag_ms.p99 > most_lag:
         click.echo(f"Error: late by {ms(made.lag_ms.p99)} at p99, more than {ms(most_lag)}; lower --rate", err=True)
