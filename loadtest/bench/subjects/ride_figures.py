@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from loadtest.bench.subjects.ride_counts import counted
 from loadtest.bench.subjects.ride_offering import Offered, Riders
 from loadtest.bench.subjects.ride_processor import spent_ms
+from prebook.runtime.stack.trouble import Trouble
 
 EVEN_PER_S, EVEN_RIDES = 15.0, 45
 """What the cost is taken at: a rate that every plan keeps up with, so that nothing but the rides differs."""
@@ -54,7 +55,11 @@ async def knee(riders: Riders, plan: str | Sequence[str], into: Figures) -> None
     """
     rate = FIRST_PER_S
     while LOWEST_PER_S < rate < MOST_PER_S:
-        offered = await _step(riders, plan, rate)
+        try:
+            offered = await _step(riders, plan, rate)
+        except Trouble as never:
+            into.limit = f"at {rate:.0f}/s {never.problem}"
+            return
         trouble = over(offered)
         if trouble:
             into.limit = f"at {rate:.0f}/s {trouble}"
