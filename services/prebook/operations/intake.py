@@ -14,7 +14,9 @@ from prebook.operations.store import OperationsWork, Unstorable
 
 log = structlog.get_logger()
 EXPIRED = Counter(
-    "prebook_questions_expired", "Questions whose time was up in their queue: dropped, for nobody waits", ("queue",)
+    "prebook_messages_expired_in_queue",
+    "Questions whose time was up in their queue: dropped, for nobody waits",
+    ("queue",),
 )
 
 

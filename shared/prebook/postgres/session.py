@@ -125,7 +125,7 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
     refusing us, or our pool used up.
     """
     try:
-        pooled = await engine.raw_connection()
+        pooled = await _live(engine)
     except Exception as error:
         raise Unreachable(f"no connection to the database: {spelled(error)}") from error
     driver: Any = pooled.driver_connection
@@ -140,6 +140,16 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
             await greenlet_spawn(pooled.close)
         else:
             await asyncio.shield(_given_back(ours, pooled))
+
+
+async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
+    """Whose end the client has heard of while it lay in the pool is replaced: it would fail whoever has it next."""
+    while True:
+        pooled = await engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        if not driver.is_closed():
+            return pooled
+        await greenlet_spawn(pooled.invalidate)
 
 
 async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:
