@@ -227,14 +227,19 @@ def test_only_so_many_riders_are_held_at_a_time() -> None:
     assert one.refuses("k4", plan) is None
 
 
-def test_while_the_broker_takes_nothing_who_needs_it_is_refused_at_once_and_nobody_else() -> None:
-    one, blocked = control(Clock()), [False]
-    one.heed(lambda: blocked[0])
+@pytest.mark.parametrize("most_s", [0.0, 5.0])
+def test_once_the_broker_has_taken_nothing_for_too_long_who_needs_it_is_refused_and_nobody_else(most_s: float) -> None:
+    blocked_s: list[float | None] = [None]
+    one = control(Clock(), most_blocked_s=most_s)
+    one.heed(lambda: blocked_s[0])
     assert one.refuses("before", PLAN) is None
-    blocked[0] = True
+    if most_s:
+        blocked_s[0] = most_s - 0.1
+        assert one.refuses("soon over", PLAN) is None, "a short alarm is what an outbox is for"
+    blocked_s[0] = most_s
     shed = one.refuses("meanwhile", PLAN)
     assert shed is not None
     assert shed.reason == "broker_blocked"
     assert one.refuses("by call", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
-    blocked[0] = False
+    blocked_s[0] = None
     assert one.refuses("after", PLAN) is None

@@ -69,11 +69,14 @@ async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPa
 async def test_what_the_broker_says_of_its_alarm_is_known_at_once() -> None:
     """Pitfall 2.1.8: it is told once, when it begins and when it ends."""
     publisher, session = with_silent_peer()
-    said = [publisher.blocked]
+    said = [publisher.blocked_s]
     for told in (commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()):
         session.data_received(frame.marshal(told, 0))
-        said.append(publisher.blocked)
-    assert said == [False, True, False]
+        said.append(publisher.blocked_s)
+    before, during, after = said
+    assert before is None
+    assert during is not None
+    assert after is None
     session.connection_lost(None)
 
 

@@ -39,7 +39,7 @@ MOST_ENTERING = 32
 """Bookings being stored at a time, however often each was sent: eight for each connection that there is for them."""
 KEPT_FREE = 0.8
 """Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
-JITTER = 0.1
+JITTER, INSTANT_S = 0.1, 0.001
 OUTBOX, BROKER, BLOCKED, HELD, ENTERING = "outbox_rows", "outbox_age", "broker_blocked", "held", "entering"
 
 
@@ -75,11 +75,11 @@ class Admitting:
         self._taken: Counter[str] = Counter()
         self._sampled_at, self._held = clock(), 0
         self._entering: Counter[str] = Counter()
-        self._blocked: Callable[[], bool] = lambda: False
+        self._blocked_s: Callable[[], float | None] = lambda: None
 
-    def heed(self, blocked: Callable[[], bool]) -> None:
-        """``blocked`` tells at any time whether the broker takes nothing now; ages in the outbox tell it later."""
-        self._blocked = blocked
+    def heed(self, blocked_s: Callable[[], float | None]) -> None:
+        """``blocked_s``: for how long the broker has taken nothing; None: it takes. Asked each time, not sampled."""
+        self._blocked_s = blocked_s
 
     @property
     def loads(self) -> Mapping[str, Load]:
@@ -174,9 +174,13 @@ class Admitting:
         if name == ENTERING:
             return Load(waiting=len(self._entering), limit=MOST_ENTERING)
         if name == BLOCKED:
-            return Load(waiting=0, limit=1, aged=float(self._blocked()))
+            return self._stopped(self._blocked_s())
         seen = self._loads.get(name) or Load(waiting=0, limit=self._settings.most_unanswered)
         return seen.later(now - self._sampled_at, self._taken[name])
+
+    def _stopped(self, since_s: float | None) -> Load:
+        most_s = max(self._settings.most_blocked_s, INSTANT_S)
+        return Load(waiting=0, limit=1, aged=0.0 if since_s is None else max(since_s, INSTANT_S) / most_s)
 
     def _full(self, name: str, load: Load, *, promised: bool) -> bool:
         self._valves[name] = self._valves[name].felt(load)

@@ -12,9 +12,9 @@ SAMPLE_EVERY_S = 1.0
 
 
 def sampling(running: Running[BookingWork], outside: Outside) -> Callable[[], Awaitable[None]]:
-    """Looks at what waits, for ever. That the broker takes nothing is heeded at once, without a look."""
+    """Looks at what waits, for ever. For how long the broker has taken nothing is known without a look."""
     control, begin = running.one(admitting), running.aside or running.begin
-    control.heed(outside.blocked)
+    control.heed(outside.blocked_s)
 
     async def sample() -> None:
         async with begin() as work:

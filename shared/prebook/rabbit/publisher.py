@@ -49,9 +49,10 @@ class RabbitPublisher(Publisher):
         await future
 
     @property
-    def blocked(self) -> bool:
-        """The broker has said that it takes nothing now. It says so only to who has published meanwhile."""
-        return self.link.up.is_set() and self._session is not None and self._session.blocked is not None
+    def blocked_s(self) -> float | None:
+        """For how long the broker has taken nothing; None: it takes. It tells only who has published meanwhile."""
+        session = self._session if self.link.up.is_set() else None
+        return session.blocked_s if session else None
 
     async def _opened(self, session: Session) -> Sequence[AbstractChannel]:
         self._session = session

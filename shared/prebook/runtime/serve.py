@@ -89,7 +89,7 @@ class Process(Generic[W]):
         self.gauges = Gauges(self.metrics, self.outbox, engines.work, self.consumer.gates, circuits(name, routes))
         running = Running(endpoint, begin, settings, policies, aside)
         edge = replace(running, begin=at_edge)
-        outside = Outside(self.publisher, self.http, lambda: self.publisher.blocked)
+        outside = Outside(self.publisher, self.http, lambda: self.publisher.blocked_s)
         self.beside = service.beside(running, outside) if service.beside else Beside()
         self.app = application(
             name,

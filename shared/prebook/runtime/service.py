@@ -51,8 +51,8 @@ class Outside:
 
     publisher: Publisher
     http: Http
-    blocked: Callable[[], bool]
-    """Whether the broker takes nothing now, for it is short of memory or disk."""
+    blocked_s: Callable[[], float | None]
+    """For how long the broker has taken nothing, being short of memory or disk; None: it takes."""
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oldest_outbox_s: Annotated[
         float, msgspec.Meta(gt=0, description="how many seconds a question may wait to leave by the broker")
     ] = 15.0
+    most_blocked_s: Annotated[
+        float, msgspec.Meta(ge=0, description="seconds that the broker may take nothing before it counts as too long")
+    ] = 5.0
     rider_per_s: Annotated[
         float, msgspec.Meta(ge=0, description="bookings a second that one rider may ask for; 0: no quota")
     ] = 0.0

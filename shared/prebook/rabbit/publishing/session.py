@@ -44,7 +44,7 @@ class Session(asyncio.Protocol):
         self._incoming, self._answers = Incoming(), asyncio.Queue[Any]()
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._heard_at = self._beat_at = self._loop.time()
+        self._heard_at = self._beat_at = self._blocked_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -58,6 +58,11 @@ class Session(asyncio.Protocol):
             )
             await session.agree(place, name)
         return session
+
+    @property
+    def blocked_s(self) -> float | None:
+        """For how long it has been; None: it is not."""
+        return None if self.blocked is None else self._loop.time() - self._blocked_at
 
     def publish(self, frames: bytes, pending: Pending) -> None:
         """Written with all the others of this turn of the loop; ``pending.future`` tells what became of it."""
@@ -99,7 +104,7 @@ class Session(asyncio.Protocol):
             case Returned():
                 self.unconfirmed.note(told)
             case commands.Connection.Blocked():
-                self.blocked = told.reason or "an alarm"
+                self.blocked, self._blocked_at = told.reason or "an alarm", self._loop.time()
             case commands.Connection.Unblocked():
                 self.blocked = None
             case commands.Connection.Close() | commands.Channel.Close():
