@@ -215,6 +215,19 @@ def test_only_so_many_bookings_are_stored_at_a_time_and_a_repeated_request_is_th
     assert one.refuses("later", PLAN) is None
 
 
+def test_who_was_told_to_come_finds_a_place_at_a_door_that_newcomers_find_full() -> None:
+    clock = Clock()
+    one = control(clock)
+    with ExitStack() as stack:
+        for n in range(MOST_ENTERING):
+            stack.enter_context(one.holding(f"k{n}", held=False))
+        shed = one.refuses("told", PLAN)
+        assert shed is not None
+        clock.now += math.ceil(shed.retry_after_s)
+        assert one.refuses("new", PLAN) is not None
+        assert one.refuses("told", PLAN) is None
+
+
 def test_only_so_many_riders_are_held_at_a_time() -> None:
     one, plan = control(Clock(), most_held=2), dict.fromkeys(FLOWS, Coupling.SYNC_API)
     with one.holding("h1", held=True):

@@ -37,6 +37,8 @@ LEARNS = 0.25
 """How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
 MOST_ENTERING = 32
 """Bookings being stored at a time, however often each was sent: eight for each connection that there is for them."""
+PLACES_KEPT = 2.0
+"""Who was told to come is stored up to this multiple of it: newcomers fill the door at once, these come one by one."""
 KEPT_FREE = 0.8
 """Times are given out at this share of the rate that is seen: most who keep theirs must find room."""
 JITTER, INSTANT_S = 0.1, 0.001
@@ -184,6 +186,8 @@ class Admitting:
 
     def _full(self, name: str, load: Load, *, promised: bool) -> bool:
         self._valves[name] = self._valves[name].felt(load)
+        if name == ENTERING and promised:
+            return load.waiting >= PLACES_KEPT * load.limit
         return not self._valves[name].admits(load, promised=promised)
 
     def _shed(self, reason: str, wait_s: float) -> Shed:
