@@ -48,7 +48,7 @@ WIDE = 170
 )
 @click.option("--minutes", type=click.FloatRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
 @click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
-@click.option("--keep", type=FILE, help="Of ride: keep our figures in this file, to be compared with later.")
+@click.option("--keep", type=FILE, help="Of ride: keep our figures (with --beside: its) in this file, to compare with.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def main(
     *,

@@ -15,7 +15,7 @@ class Wishes:
     beside: Path | None = None
     """Another checkout of the project, whose suite takes turns with ours."""
     keep: Path | None = None
-    """Where the figures of our side go, to be compared with later."""
+    """Where our figures go, or those of ``beside``, to be compared with later."""
 
 
 EVERY = Wishes()

@@ -20,6 +20,14 @@ BASELINE = Path(__file__).parents[3] / "deploy" / "results" / "ride-baseline.jso
 OURS, PEER = "ours", "peer"
 WARM_PER_S, WARM_RIDES = 10.0, 20
 COST, MORE = 0.5, 2.0
+LIMITS = {
+    "broker messages": "as many as the flows have questions, answers and facts",
+    "AMQP bytes": "as many messages as before, with the same headers",
+    "HTTP requests": "as many as the flows have questions",
+    "WAL bytes": "inbox, outbox and state keep as much of each message as before",
+    "statements": "each step admits, acts and leaves something behind; the relay claims and marks",
+}
+"""What keeps a count where it is."""
 Sides = Mapping[str, Riders]
 Found = dict[str, dict[str, Figures]]
 """Side -> plan -> figures."""
@@ -32,7 +40,8 @@ async def measured(ground: Ground, rounds: int) -> list[Row]:
         await _warm(sides, wishes.plans)
         await _played(sides, found, wishes.plans, rounds)
         if wishes.keep:
-            write(wishes.keep, kept(found[OURS], _versions(sides[OURS])))
+            side = PEER if PEER in found else OURS
+            write(wishes.keep, kept(found[side], _versions(sides[side])))
     if PEER in found:
         return _rows(found[OURS], found[PEER], f"checkout {wishes.beside}, in turns")
     return _beside_kept(found[OURS], rounds)
@@ -86,7 +95,7 @@ def _of_plan(plan: str, ours: Figures, peer: Figures, name: str) -> list[Row]:
         _known(_knee(plan, name, ours.limit), ours.knee_per_s, peer.knee_per_s),
     ]
     for what in sorted(set(ours.counts) & {each for each, value in peer.counts.items() if value}):
-        measure = Measure(f"ride, {plan}: {what}", "for one ride", Better.LOWER, name, COST)
+        measure = Measure(f"ride, {plan}: {what}", "for one ride", Better.LOWER, name, COST, LIMITS.get(what, ""))
         rows.append(row(measure, [ours.counts[what]], [peer.counts[what]]))
     return rows
 
