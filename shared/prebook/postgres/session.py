@@ -23,6 +23,15 @@ from prebook.messaging.failures import spelled
 GIVE_BACK_WITHIN_S = 2.0
 COMPILED = 512
 DIALECT = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
+DOUBTFUL = (
+    Unreachable,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresConnectionError,
+    OSError,
+)
+"""After these a connection may be at its end before the client hears of it: it is asked before others have it."""
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -108,7 +117,7 @@ class Session:
         try:
             async with asyncio.timeout(GIVE_BACK_WITHIN_S):
                 await self._driver.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             self._driver.terminate()
 
 
@@ -132,7 +141,7 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
     ours = Session(engine, driver)
     try:
         yield ours
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, *DOUBTFUL):
         ours.broken_off()
         raise
     finally:
