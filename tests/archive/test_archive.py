@@ -17,6 +17,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from prebook.contracts.plan import Coupling
 from prebook.messaging.parking import REPLAY
 from prebook.patterns import addresses
+from prebook.rabbit.management import Management
 from tests.archive.examples import kept
 from tests.conditions import eventually
 from tests.integration.books import Books, every
@@ -85,13 +86,9 @@ async def archived(suite: Suite, booking: str) -> list[Heard]:
 
 
 async def test_status_counts_what_is_booked_by_type(suite: Suite, riders: Riders, books: Books) -> None:
-    async def retention_is_told() -> bool:
-        """The broker's statistics know a queue's policy some seconds after it was declared."""
-        told: dict[str, Any] = (await said(suite, "status"))["retention"]
-        return told == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
-
-    await eventually(retention_is_told, within_s=30.0)
+    await eventually(lambda: _policy_is_told(suite), within_s=30.0)
     before = await said(suite, "status")
+    assert before["retention"] == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
     ids = await riders.several([pure(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
     assert every(await books.add_up(ids), "confirmed")
     after = await said(suite, "status")
@@ -101,6 +98,13 @@ async def test_status_counts_what_is_booked_by_type(suite: Suite, riders: Riders
     assert after["types"][CONFIRMED] - before["types"].get(CONFIRMED, 0) == 2
     assert after["messages"] - before["messages"] == sum(more.values()) == after["last_offset"] - _last(before)
     assert datetime.fromisoformat(after["first_at"]) < datetime.fromisoformat(after["last_at"]) < datetime.now(UTC)
+
+
+async def _policy_is_told(suite: Suite) -> bool:
+    """The broker's statistics know a queue's policy some seconds after it was declared."""
+    login = (suite.where.management_user, suite.where.management_password)
+    async with Management(suite.where.management_url, *login) as broker:
+        return addresses.ARCHIVE_QUEUE in (await broker.live()).effective
 
 
 def _last(status: Any) -> int:
