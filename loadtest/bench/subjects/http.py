@@ -97,10 +97,10 @@ async def serving(ground: Ground, port: int, *args: str, env: Mapping[str, str] 
 async def listens(port: int) -> bool:
     async with aiohttp.ClientSession() as session:
         try:
-            await session.get(f"{address(port)}/livez")
+            async with session.get(f"{address(port)}/livez"):
+                return True
         except aiohttp.ClientError:
             return False
-        return True
 
 
 def address(port: int) -> str:
