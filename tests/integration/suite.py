@@ -17,6 +17,7 @@ import psutil
 from prebook.cli.whereabouts import FILE, Whereabouts
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
+from prebook.runtime.stack.child import _tether
 from tests.workers import port_base
 
 COUPLINGS = Path(__file__).with_name("couplings.toml")
@@ -57,7 +58,9 @@ def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
     with (home.parent / "up.log").open("wb") as progress:
         command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base(stack))]
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": progress}
-        up = subprocess.Popen(command, env={**env, **stack}, start_new_session=True, **streams)
+        # A worker that is ended in the middle, as by Ctrl-C, takes its suite along.
+        tied: dict[str, Any] = {"start_new_session": True, "preexec_fn": _tether(signal.SIGINT)}
+        up = subprocess.Popen(command, env={**env, **stack}, **tied, **streams)
         try:
             _until_ready(up, Path(progress.name))
             where = msgspec.json.decode((home / FILE).read_bytes(), type=Whereabouts)
