@@ -56,7 +56,12 @@ def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) ->
     libraries = sysconfig.get_paths()["purelib"]
     probe = PROBE.format(wheel=str(wheel), libraries=libraries, modules=modules())
     ran = subprocess.run(
-        [sys.executable, "-S", "-c", probe], capture_output=True, text=True, timeout=100, cwd=tmp_path, check=False
+        [sys.executable, "-B", "-S", "-c", probe],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)

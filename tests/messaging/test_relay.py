@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -261,3 +261,28 @@ async def test_a_full_queue_is_waited_for_and_named_where_it_never_empties() -> 
     assert MOST_NACKS > 10 * MOST_REFUSALS
     assert refusal(Unreachable("there is no connection")) is None
     assert refusal(ValueError("a bug")) is None
+
+
+class CutOff(MemoryDatabase):
+    """Cuts the connection in which rows are marked, several times in a row."""
+
+    cuts = 3
+
+    async def sent(self, seqs: Sequence[int]) -> None:
+        if self.cuts:
+            self.cuts -= 1
+            raise ConnectionResetError
+        await super().sent(seqs)
+
+
+async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> None:
+    database, seen = CutOff(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    await staged(database, "m1")
+    async with running(database, send):
+        await becomes(lambda: states(database) == {"m1": "sent"})
+
+    assert seen == ["m1"]

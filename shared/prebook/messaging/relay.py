@@ -24,6 +24,7 @@ WINDOW = 400
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
+NOTED_AGAIN_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
 
@@ -153,12 +154,17 @@ class Relay:
 
 
 async def _noted(note: Callable[[], Awaitable[None]]) -> None:
-    """Tried twice, since a connection that the database has cut shows only when it is used."""
-    try:
-        await note()
-    except Exception:  # noqa: BLE001 - whatever it was, the second failure is the caller's
-        await asyncio.sleep(POLL_S)
-        await note()
+    """Tried again for a while, well within the lease: while the database cuts connections or starts again, what is not
+    noted would wait for the end of the lease, and be sent a second time. Raises what the last try raised.
+    """
+    for pause_s in NOTED_AGAIN_S:
+        try:
+            await note()
+        except Exception:  # noqa: BLE001 - whatever it was, the last failure is the caller's
+            await asyncio.sleep(pause_s)
+        else:
+            return
+    await note()
 
 
 def _pause(row: Claimed, failure: Exception) -> float:
