@@ -1,4 +1,4 @@
-"""The HTTP client that the couplings call through: aiohttp's, as httpx over it costs three times as much (0016)."""
+"""The HTTP client that the couplings call through: aiohttp's, as httpx over it costs three times as much (0015)."""
 
 import asyncio
 from collections import defaultdict
