@@ -82,6 +82,21 @@ def unmeasured(measure: Measure, why: str) -> Row:
     )
 
 
+def failed(subject: str, why: str) -> Row:
+    """In place of all rows of a subject that came to no end."""
+    return Row(
+        name=subject,
+        ours=None,
+        peer=None,
+        peer_name="-",
+        unit="-",
+        ratio=None,
+        goal="-",
+        met=None,
+        note=f"not measured: {why}",
+    )
+
+
 def spelled(measure: Measure) -> str:
     return f"{'>=' if measure.better is Better.HIGHER else '<='} {measure.goal:g} x"
 
