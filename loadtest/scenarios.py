@@ -67,7 +67,7 @@ CATALOGUE: tuple[Scenario, ...] = (
     Scenario(
         "overload",
         Process.BURST,
-        "Twice what two cores can do, for ten seconds: who is refused is told when to come back, and then gets in.",
+        "Four times the rides for ten seconds: where that is too much, who is refused is told when to come back.",
         burst=Burst(starts=0.1, lasts=0.84, factor=4.0),
         length=0.48,
         returns=COME_BACK,
