@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from prebook.postgres.engine import engine_for
 from prebook.postgres.session import Session, session
-from tests.conditions import eventually
+from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url
 
 OWN_PIDS = text("SELECT pid FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
@@ -16,7 +16,7 @@ IDLE = 4
 
 async def test_nobody_is_given_one(databases: Databases) -> None:
     engine = engine_for("booking", role_url(databases.migrated("booking"), "booking"))
-    together = asyncio.Barrier(IDLE)
+    together, had = asyncio.Barrier(IDLE), list[Session]()
 
     async def used(one: Session) -> None:
         await one.alone(text("SELECT 1"))
@@ -24,6 +24,7 @@ async def test_nobody_is_given_one(databases: Databases) -> None:
 
     async def opened() -> None:
         async with session(engine) as one:
+            had.append(one)
             await used(one)
 
     await asyncio.gather(*(opened() for _ in range(IDLE)))
@@ -35,6 +36,6 @@ async def test_nobody_is_given_one(databases: Databases) -> None:
             return not (await ours.alone(OWN_PIDS)).scalars()
 
         await eventually(all_gone)
-    await asyncio.sleep(0)
+    await becomes(lambda: sum(one.is_lost for one in had) == IDLE - 1)
     await asyncio.gather(*(opened() for _ in range(IDLE)))
     await engine.dispose()

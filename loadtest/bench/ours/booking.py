@@ -22,7 +22,7 @@ from prebook.coupling.waiters import Waiters
 from prebook.http.app import application
 from prebook.http.client import HttpCaller
 from prebook.messaging.endpoint import Endpoint
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import POOL, engine_for
 from prebook.postgres.wakeup import Wakeup
 from prebook.postgres.work import units_of_work
 from prebook.rabbit.publisher import RabbitPublisher
@@ -50,10 +50,10 @@ class Booking:
             await self.engine.dispose()
 
 
-def booking(env: Mapping[str, str], **pool: int) -> Booking:
-    """By the environment of the service; ``pool`` is for the engine."""
+def booking(env: Mapping[str, str], *, pool: int = POOL) -> Booking:
+    """By the environment of the service."""
     given, policies = settings.load(env)
-    engine, http = engine_for("booking", given.database_url, **pool), HttpCaller(given.urls)
+    engine, http = engine_for("booking", given.database_url, pool=pool), HttpCaller(given.urls)
     publisher = RabbitPublisher(given.amqp_url, "bench")
     ways = channels(Transports(http, publisher, policies, Waiters(), given.callback_secrets))
     wakeup, begin = Wakeup("booking", given.database_url, "bench", _no_relay), units_of_work(engine, BookingSql)

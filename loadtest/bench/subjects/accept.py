@@ -90,7 +90,7 @@ class Counted:
 @asynccontextmanager
 async def use_cases(ground: Ground, there: Apart, counted: Counted) -> AsyncIterator[Mapping[str, Round]]:
     env = {**ground.envs["booking"], **UNREFUSED}
-    service: Booking = await there(made(lambda: booking(env, pool=AT_ONCE, overflow=0)))
+    service: Booking = await there(made(lambda: booking(env, pool=AT_ONCE)))
     prebooking, stack = Prebooking(service.running), AsyncExitStack()
     await there(stack.enter_async_context(service.awake()))
     idle: asyncio.Queue[yardstick.Accept] = await there(
