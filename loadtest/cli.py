@@ -18,18 +18,16 @@ from loadtest.chaos.command import chaos
 from loadtest.compare.command import compare
 from loadtest.faults import levers
 from loadtest.faults.cli import fault
+from loadtest.leaving import status_of
 from loadtest.measure import REFUSED_MS
 from loadtest.progress import Progress
 from loadtest.report import folder, terminal
-from loadtest.report.folder import ReportFolderUnusable
 from loadtest.report.model import Report
 from loadtest.riders.command import self_test
 from loadtest.riders.generator import open_session
 from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
-from loadtest.settings import Settings, WrongEnvironment, read_settings
-from loadtest.suite import SuiteUnreachable
+from loadtest.settings import Settings, read_settings
 
-INTERRUPTED = 130
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 WIDE = 150
 
@@ -127,16 +125,12 @@ def campaign(
 
 
 def status(terms: Terms, output: Output) -> int:
-    try:
+    def run() -> int:
         settings = read_settings(os.environ)
         folder.prepare(output.folder)
         return uvloop.run(played(settings, terms, output))
-    except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
-    except KeyboardInterrupt:
-        click.echo("Interrupted: no report was written.", err=True)
-        return INTERRUPTED
+
+    return status_of(run, "no report was written")
 
 
 async def played(settings: Settings, terms: Terms, output: Output) -> int:

@@ -18,15 +18,14 @@ from loadtest.burst.page import page
 from loadtest.burst.play import Terms, played
 from loadtest.burst.seconds import Side
 from loadtest.faults import levers
+from loadtest.leaving import status_of
 from loadtest.report import folder
-from loadtest.report.folder import ReportFolderUnusable
 from loadtest.riders.generator import open_session
 from loadtest.riders.returns import Returns
 from loadtest.riders.samples import lines
-from loadtest.settings import WrongEnvironment, read_settings
-from loadtest.suite import SuiteUnreachable
+from loadtest.settings import read_settings
 
-INTERRUPTED, WIDE = 130, 170
+WIDE = 170
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 SIDES = ("on", "off")
 INTO = click.Path(path_type=Path, file_okay=False)
@@ -101,15 +100,11 @@ def found_before(into: Path) -> float | None:
 
 
 def guarded(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
-    try:
+    def run() -> int:
         folder.prepare(into)
         return uvloop.run(measured(terms, seed, settle_s, into))
-    except (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable) as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was written.", err=True)
-        return INTERRUPTED
+
+    return status_of(run, "nothing was written")
 
 
 async def measured(terms: Terms, seed: int, settle_s: float, into: Path) -> int:

@@ -14,11 +14,11 @@ from loadtest.chaos.judge import judged
 from loadtest.chaos.play import NothingToBreak, Run, Terms
 from loadtest.chaos.tables import TablesUnreadable
 from loadtest.faults import levers
+from loadtest.leaving import status_of
 from loadtest.riders.generator import open_session
 from loadtest.settings import WrongEnvironment
-from loadtest.suite import SuiteUnreachable
 
-INTERRUPTED, WIDE = 130, 160
+WIDE = 160
 AT_LEAST_1 = click.IntRange(min=1)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
@@ -44,14 +44,11 @@ def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, settle: 
 def status(terms: Terms, *, as_json: bool) -> int:
     stream = sys.stderr if as_json else sys.stdout
     console = Console(stderr=as_json, width=None if stream.isatty() else WIDE)
-    try:
+
+    def run() -> int:
         return asyncio.run(played(terms, console, as_json=as_json))
-    except (WrongEnvironment, SuiteUnreachable, TablesUnreadable, NothingToBreak) as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was judged.", err=True)
-        return INTERRUPTED
+
+    return status_of(run, "nothing was judged", TablesUnreadable, NothingToBreak)
 
 
 async def played(terms: Terms, console: Console, *, as_json: bool) -> int:

@@ -1,8 +1,8 @@
 """What the person at the terminal sees of a chaos run: the schedule, how far it is, and the judgement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from loadtest.chaos.evidence import Evidence
 from loadtest.chaos.judge import Judgement
 from loadtest.chaos.play import Run
 from loadtest.chaos.schedule import Planned
+from loadtest.leaving import beside
 from prebook.contracts.booking import State
 
 REFRESH_S, PLAIN_LINE_S = 0.5, 10.0
@@ -21,15 +22,9 @@ NAMED = 10
 """Findings that are printed one by one."""
 
 
-@asynccontextmanager
-async def shown(run: Run, console: Console) -> AsyncIterator[None]:
+def shown(run: Run, console: Console) -> AbstractAsyncContextManager[None]:
     """Shows progress while the body runs."""
-    teller = asyncio.create_task(live(run, console) if console.is_terminal else plain(run, console))
-    try:
-        yield
-    finally:
-        teller.cancel()
-        await asyncio.gather(teller, return_exceptions=True)
+    return beside(live(run, console) if console.is_terminal else plain(run, console))
 
 
 async def live(run: Run, console: Console) -> None:

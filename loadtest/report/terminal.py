@@ -1,8 +1,8 @@
 """What the person at the terminal sees: a live table, plain lines where there is no terminal, and the results."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.leaving import beside
 from loadtest.progress import Progress, Stage
 from loadtest.report.contest import ms
 from loadtest.report.findings import Verdict
@@ -27,15 +28,9 @@ MATRIX_LEGEND = "accepted / settled / answered of offered; lost / doubled, back 
 HEADS = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
 
 
-@asynccontextmanager
-async def shown(progress: Progress, console: Console) -> AsyncIterator[None]:
+def shown(progress: Progress, console: Console) -> AbstractAsyncContextManager[None]:
     """Shows progress while the body runs."""
-    teller = asyncio.create_task(live(progress, console) if console.is_terminal else plain(progress, console))
-    try:
-        yield
-    finally:
-        teller.cancel()
-        await asyncio.gather(teller, return_exceptions=True)
+    return beside(live(progress, console) if console.is_terminal else plain(progress, console))
 
 
 async def live(progress: Progress, console: Console) -> None:
