@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from prebook.postgres.session import session
+from prebook.postgres.session import NOTHING, session
 
 POOL, OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
@@ -17,12 +17,13 @@ closed when it is given back, and a new one has its types looked up and its stat
 EDGE, UPKEEP = 4, 2
 """Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
 CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S = 5, 2
-BY_INDEX = {"enable_seqscan": "off", "jit": "off"}
-PLANS = {**BY_INDEX, "plan_cache_mode": "force_generic_plan"}
+PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
-that has an index for it. Not so in upkeep: what marks several hundred rows at a time is planned for as many as there
-are (a backlog of 20,000 drained at 2,600 rows/s by the one plan, and at 7,000 by one for each)."""
+that has an index for it."""
+RELAXED = {"synchronous_commit": "off"}
+"""Of leases, and notes of what was done: one that is lost with the database is taken, or done, again. So they need not
+wait for a disk. What they are about was committed for good before."""
 
 
 CHECK = text("SELECT 1 FROM outbox LIMIT 1")
@@ -70,12 +71,12 @@ def engines_for(service: str, url: str) -> Engines:
     return Engines(
         engine_for(service, url),
         engine_for(service, url, pool=EDGE),
-        engine_for(service, url, pool=UPKEEP, plans=BY_INDEX),
+        engine_for(service, url, pool=UPKEEP, also=RELAXED),
     )
 
 
 def engine_for(
-    service: str, url: str, *, pool: int = POOL, overflow: int = OVERFLOW, plans: Mapping[str, str] = PLANS
+    service: str, url: str, *, pool: int = POOL, overflow: int = OVERFLOW, also: Mapping[str, str] = NOTHING
 ) -> AsyncEngine:
     """Connections see the service's schema only, and give up rather than hold locks for ever."""
     settings = {
@@ -84,7 +85,8 @@ def engine_for(
         "statement_timeout": "15s",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "15s",
-        **plans,
+        **PLANS,
+        **also,
     }
     return create_async_engine(
         url,

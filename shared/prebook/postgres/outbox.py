@@ -13,7 +13,7 @@ from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
 from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_be_sent
 
-# Never "id > last": rows commit out of order. The function is in migrations/messaging_v6.py.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v7.py.
 CLAIM = text("""
     SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
 SENT = text("""
