@@ -119,7 +119,10 @@ class MemoryDatabase:
             yield MemoryWork(draft, self._clock)
             self.tables = draft
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        await self._mark(sent, state="sent")
         async with self._one_at_a_time:
             now = self._clock()  # one moment for all rows, as in a transaction
             due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, now)][:limit]
@@ -135,7 +138,7 @@ class MemoryDatabase:
     async def put_back(self, seqs: Sequence[int]) -> None:
         await self._mark(seqs)
 
-    async def sent(self, seqs: Sequence[int]) -> None:
+    async def sent(self, seqs: Collection[int]) -> None:
         await self._mark(seqs, state="sent")
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
@@ -171,7 +174,7 @@ class MemoryDatabase:
         tried_again = row.failures > 0 and row.not_before > now
         return row.state == "waiting" and (row.claimed or tried_again)
 
-    async def _mark(self, seqs: Sequence[int], **changes: Any) -> None:
+    async def _mark(self, seqs: Collection[int], **changes: Any) -> None:
         async with self._one_at_a_time:
             for key, row in self.tables.outbox.items():
                 if row.seq in seqs:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import WINDOW, Relay
 from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Posting
+from prebook.runtime.loops import for_ever
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -34,7 +35,7 @@ async def running(
     watch: Watch | None = None,
 ) -> AsyncIterator[Relay]:
     relay = Relay(database, send, watch or Unwatched(), most_refusals=most_refusals)
-    task = asyncio.create_task(relay.run())
+    task = asyncio.create_task(for_ever("relay", relay.run))
     try:
         yield relay
     finally:
@@ -268,11 +269,16 @@ class CutOff(MemoryDatabase):
 
     cuts = 3
 
-    async def sent(self, seqs: Sequence[int]) -> None:
-        if self.cuts:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        if sent and self.cuts:
             self.cuts -= 1
             raise ConnectionResetError
-        await super().sent(seqs)
+        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, sent=sent)
+
+    async def sent(self, seqs: Collection[int]) -> None:
+        raise ConnectionResetError
 
 
 async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> None:

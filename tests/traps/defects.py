@@ -19,7 +19,7 @@ from prebook.messaging.codec import Wire, decode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import Permanent
 from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import End, Relay
+from prebook.messaging.relay import Relay
 from prebook.operations.decisions import replay
 from prebook.operations.replaying import Replaying
 from prebook.operations.store import Flight, Landing
@@ -155,7 +155,7 @@ def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
     async def forgotten(self: Relay, row: Claimed, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
         await self._outbox.give_up(row, "undeliverable", "failed", str(failure))
-        return End.GIVEN_UP
+        return True
 
     patch.setattr(Relay, "_unsent", forgotten)
 

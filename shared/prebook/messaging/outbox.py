@@ -28,8 +28,10 @@ class Claimed:
 
 
 class Outbox(Protocol):
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        """Mark what was ``sent``, then take rows that are due, oldest first, none of a full lane, for ``lease_s``.
 
         None whose order key has an earlier row under way, or waiting for another try.
         """
@@ -43,7 +45,7 @@ class Outbox(Protocol):
         """Rows that we hold without knowing, since the answer to a claim was lost, are due again; ``but`` are known."""
         ...
 
-    async def sent(self, seqs: Sequence[int]) -> None: ...
+    async def sent(self, seqs: Collection[int]) -> None: ...
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
         """It stays in the outbox and is due again after the pause."""

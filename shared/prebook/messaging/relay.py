@@ -6,9 +6,9 @@ At least once: a crash between handing over and marking sends again, and the rec
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from enum import Enum
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
@@ -24,19 +24,14 @@ WINDOW = 400
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
+MARKED_WITHIN_S = 0.05
+"""What is sent is marked by the next claim; where none comes by itself, one is made for it."""
 NOTED_AGAIN_S = (0.1, 0.5, 1.0, 2.0, 4.0)
+DRAINED_WITHIN_S = 5.0
 POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
 
 Send = Callable[[Claimed], Awaitable[None]]
-
-
-class End(Enum):
-    """What became of one try."""
-
-    SENT = "sent"
-    WAITS = "waits"
-    GIVEN_UP = "given up"
 
 
 class Relay:
@@ -46,6 +41,8 @@ class Relay:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
         self._held: set[int] = set()
+        self._unmarked: set[int] = set()
+        self._marking: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken, self._full = asyncio.Event(), False
 
@@ -68,12 +65,23 @@ class Relay:
     async def _turn(self) -> None:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
-        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
+        claimed = await self._claimed(full)
         for lane, rows in _by_lane(claimed).items():
             self._start(lane, rows)
         self._full = len(claimed) == BATCH
         if not self._full:
             await self._rest()
+
+    async def _claimed(self, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        """What cannot be marked now stays ours, and is marked by a later claim."""
+        if self._marking is not None:
+            self._marking.cancel()
+            self._marking = None
+        marked = frozenset(self._unmarked)
+        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full_lanes, sent=marked)
+        self._unmarked -= marked
+        self._held -= marked
+        return claimed
 
     async def _rest(self) -> None:
         try:
@@ -92,18 +100,18 @@ class Relay:
     async def _batch(self, lane: str, rows: Sequence[Claimed]) -> None:
         groups = list(_in_order(rows).values())
         try:
-            done = await asyncio.gather(*(self._group(group) for group in groups), return_exceptions=True)
-            if sent := [seq for ended in done if isinstance(ended, list) for seq in ended]:
-                await _noted(lambda: self._outbox.sent(sent))
-            self._tell(groups, done)
-        except Exception as failure:  # noqa: BLE001 - not marked: sent again when the lease ends
-            self._tell(groups, [failure] * len(groups))
+            self._tell(groups, await asyncio.gather(*map(self._group, groups), return_exceptions=True))
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
-            self._held.difference_update(row.seq for row in rows)
+            self._held.difference_update(row.seq for row in rows if row.seq not in self._unmarked)
             if was_full:
                 self._woken.set()
+
+    def _sent(self, row: Claimed) -> None:
+        self._unmarked.add(row.seq)
+        if self._marking is None:
+            self._marking = asyncio.get_running_loop().call_later(MARKED_WITHIN_S, self._woken.set)
 
     def _tell(self, groups: Sequence[Sequence[Claimed]], ends: Sequence[object]) -> None:
         """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
@@ -111,46 +119,49 @@ class Relay:
             if isinstance(ended, Exception):
                 self._watch.unsent(group[0].envelope, ended)
 
-    async def _group(self, rows: Sequence[Claimed]) -> list[int]:
-        """Rows of one order key, one after the other; what comes after one that waits is put back. Those sent."""
-        sent: list[int] = []
+    async def _group(self, rows: Sequence[Claimed]) -> None:
+        """Rows of one order key, one after the other; what comes after one that waits is put back."""
         for at, row in enumerate(rows):
-            end = await self._one(row)
-            if end is End.SENT:
-                sent.append(row.seq)
-            elif end is End.WAITS:
+            if not await self._one(row):
                 if later := [row.seq for row in rows[at + 1 :]]:
                     await _noted(lambda: self._outbox.put_back(later))
-                break
-        return sent
+                return
 
-    async def _one(self, row: Claimed) -> End:
+    async def _one(self, row: Claimed) -> bool:
+        """Whether it has left, by one way or another, so that the next of its key may go."""
         if row.envelope.expired(utc_now()):
             await _noted(lambda: self._outbox.give_up(row, EXPIRED, EXPIRED, "nobody waits for it any more"))
             self._watch.expired(row.envelope, "outbox")
-            return End.GIVEN_UP
+            return True
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
             return await self._unsent(row, failure)
-        return End.SENT
+        self._sent(row)
+        return True
 
-    async def _unsent(self, row: Claimed, failure: Exception) -> End:
+    async def _unsent(self, row: Claimed, failure: Exception) -> bool:
         self._watch.unsent(row.envelope, failure)
         error, pause_s = spelled(failure), _pause(row, failure)
         refused = refusal(failure, self._most_refusals)
         if refused and row.refusals + 1 >= refused.most:
             tried = replace(row, failures=row.failures + 1)
             await _noted(lambda: self._outbox.give_up(tried, UNDELIVERABLE, refused.cause, error))
-            return End.GIVEN_UP
+            return True
         await _noted(lambda: self._outbox.postpone(row, error, pause_s=pause_s, refused=refused is not None))
-        return End.WAITS
+        return False
 
     async def _drain(self) -> None:
         """Let what is under way end, so that a graceful stop sends nothing twice."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+            await asyncio.wait(self._tasks, timeout=DRAINED_WITHIN_S)
+        if marked := frozenset(self._unmarked):
+            with suppress(Exception):  # whatever it is: sent again by another relay, and absorbed
+                async with asyncio.timeout(DRAINED_WITHIN_S):
+                    await self._outbox.sent(marked)
+                self._unmarked -= marked
+                self._held -= marked
 
 
 async def _noted(note: Callable[[], Awaitable[None]]) -> None:

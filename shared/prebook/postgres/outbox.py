@@ -15,7 +15,8 @@ from prebook.postgres.wire import from_column, to_be_sent
 
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v7.py.
 CLAIM = text("""
-    SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
+    SELECT * FROM claim_outbox(
+        :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:sent AS bigint[]))""")
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[]))""")
@@ -64,9 +65,11 @@ class SqlOutbox:
         self._owner = owner
         self._engine = engine
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
-        rows = await self._rows(CLAIM, **values)
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s}
+        rows = await self._rows(CLAIM, **values, full_lanes=list(full_lanes), sent=list(sent))
         claimed, unsendable = _read(rows)
         for row, error in unsendable:
             await self._given_up(row, UNDELIVERABLE, error.cause, spelled(error))
@@ -82,7 +85,7 @@ class SqlOutbox:
         """What a relay that is gone has left claimed is due at once, and need not wait for its lease."""
         await self._run(RELEASE, owner=self._owner)
 
-    async def sent(self, seqs: Sequence[int]) -> None:
+    async def sent(self, seqs: Collection[int]) -> None:
         await self._run(SENT, seqs=list(seqs))
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
