@@ -103,6 +103,14 @@ def test_the_capacity_is_the_best_of_the_ladder() -> None:
     assert capacity([Rung(offered_per_s=offered, settled_per_s=settled) for offered, settled in rates]) == 17.5
 
 
+def test_what_can_be_held_counts_more_than_what_was_settled_for_some_seconds() -> None:
+    short, held = (
+        Rung(offered_per_s=18.0, settled_per_s=n, lasted_s=lasted) for n, lasted in ((18.0, 8.0), (14.0, 40.0))
+    )
+
+    assert capacity([short, held]) == 14.0
+
+
 def test_seconds_are_counted_and_what_is_outside_is_left_out() -> None:
     assert by_second([0.0, 0.9, 1.0, None, -1.0, 3.0], 3) == (2, 1, 0)
 
