@@ -3,7 +3,8 @@
 Statistics that are gathered while everything is sent tell that nothing waits; then any index looks as good as the
 right one, and claims out of a backlog of 20,000 were seen to read all of it once, or once for every row. So nothing is
 left to choose: each part of a claim, and of marking what is sent, meets the condition of one index only, and what a row
-has before it is looked up in a subquery that cannot be turned into a join (``OFFSET 0``).
+has before it is looked up in a subquery that cannot be turned into a join (``OFFSET 0``). That index asks for
+``sent_at``, which has to agree with ``state``.
 Frozen as of the revisions that use it.
 """
 
@@ -18,11 +19,12 @@ CLAIM = """
     DECLARE
         picked bigint[];
     BEGIN
+        -- First of all: whoever holds it may want the rows that are marked here.
+        PERFORM pg_advisory_xact_lock(hashtext('{service}.outbox'));
         IF cardinality(sent) > 0 THEN
             UPDATE {service}.outbox AS done SET state = 'sent', sent_at = now(), claimed_until = NULL
-            WHERE done.state = 'waiting' AND done.seq = ANY (sent);
+            WHERE done.state = 'waiting' AND done.seq = ANY (sent) AND done.claimed_by = owner;
         END IF;
-        PERFORM pg_advisory_xact_lock(hashtext('{service}.outbox'));
         picked := ARRAY(
             SELECT due.seq FROM {service}.outbox AS due
             WHERE due.state = 'waiting' AND due.not_before <= now()
@@ -44,6 +46,9 @@ CLAIM = """
     END $$"""
 
 UPGRADE = (
+    """
+    ALTER TABLE {service}.outbox
+        ADD CONSTRAINT outbox_sent_check CHECK ((state = 'sent') = (sent_at IS NOT NULL))""",
     "DROP INDEX {service}.outbox_order",
     "CREATE INDEX outbox_order ON {service}.outbox (lane, order_key, seq) WHERE sent_at IS NULL",
     "DROP FUNCTION {service}.claim_outbox",
@@ -54,6 +59,7 @@ DOWNGRADE = (
     "DROP INDEX {service}.outbox_order",
     "CREATE INDEX outbox_order ON {service}.outbox (lane, order_key, seq) WHERE state <> 'sent'",
     messaging_v6.CLAIM,
+    "ALTER TABLE {service}.outbox DROP CONSTRAINT outbox_sent_check",
 )
 
 

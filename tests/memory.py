@@ -122,7 +122,7 @@ class MemoryDatabase:
     async def claim(
         self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
     ) -> Sequence[Claimed]:
-        await self._mark(sent, state="sent")
+        await self.sent(sent)
         async with self._one_at_a_time:
             now = self._clock()  # one moment for all rows, as in a transaction
             due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, now)][:limit]
@@ -139,7 +139,8 @@ class MemoryDatabase:
         await self._mark(seqs)
 
     async def sent(self, seqs: Collection[int]) -> None:
-        await self._mark(seqs, state="sent")
+        waiting = {row.seq for row in self.tables.outbox.values() if row.state == "waiting"}
+        await self._mark(waiting.intersection(seqs), state="sent")
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
         later, refusals = self._clock() + timedelta(seconds=pause_s), claimed.refusals + 1 if refused else 0

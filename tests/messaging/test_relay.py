@@ -3,6 +3,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import pytest
+
+from prebook.messaging import marks
+from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
@@ -267,18 +271,31 @@ async def test_a_full_queue_is_waited_for_and_named_where_it_never_empties() -> 
 class CutOff(MemoryDatabase):
     """Cuts the connection in which rows are marked, several times in a row."""
 
-    cuts = 3
+    cuts, claims = 3, 0
+
+    def __init__(self, state: object) -> None:
+        super().__init__(state)
+        self.kept: list[Collection[int]] = []
 
     async def claim(
         self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
     ) -> Sequence[Claimed]:
-        if sent and self.cuts:
-            self.cuts -= 1
-            raise ConnectionResetError
+        self.claims += 1
+        self._cut(sent)
         return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, sent=sent)
 
     async def sent(self, seqs: Collection[int]) -> None:
-        raise ConnectionResetError
+        self._cut(seqs)
+        await super().sent(seqs)
+
+    async def let_go(self, but: Collection[int]) -> None:
+        self.kept.append(but)
+        await super().let_go(but)
+
+    def _cut(self, seqs: Collection[int]) -> None:
+        if seqs and self.cuts:
+            self.cuts -= 1
+            raise ConnectionResetError
 
 
 async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> None:
@@ -288,7 +305,40 @@ async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> Non
         seen.append(row.envelope.id)
 
     await staged(database, "m1")
-    async with running(database, send):
+    async with running(database, send) as relay:
+        await becomes(lambda: bool(seen))
+        relay.wake()
         await becomes(lambda: states(database) == {"m1": "sent"})
 
     assert seen == ["m1"]
+    assert database.kept[1:], "a claim that carried the mark failed, and the relay began again"
+    assert all(list(but) == [0] for but in database.kept[1:]), "it is this relay's until it is marked"
+
+
+async def test_what_is_sent_is_marked_in_time_where_no_claim_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = CutOff(None)
+    database.cuts = 0
+    monkeypatch.setattr(relaying, "POLL_S", 60.0)
+    await staged(database, "m1")
+
+    async def send(row: Claimed) -> None:
+        pass
+
+    async with running(database, send) as relay:
+        await becomes(lambda: states(database) == {"m1": "sent"})
+        await becomes(lambda: not relay._marks.left)
+        assert (database.claims, relay._held) == (1, set())
+
+
+async def test_a_relay_that_ends_marks_what_it_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    database, seen = MemoryDatabase(None), list[str]()
+    monkeypatch.setattr(marks, "MARKED_WITHIN_S", 60.0)
+
+    async def send(row: Claimed) -> None:
+        seen.append(row.envelope.id)
+
+    await staged(database, "m1")
+    async with running(database, send):
+        await becomes(lambda: bool(seen))
+
+    assert states(database) == {"m1": "sent"}

@@ -24,7 +24,8 @@ SERVICES = {
 OUTBOX = """
     INSERT INTO pricing.outbox (message_id, kind, flow, conversation, lane, wire, not_before, state, sent_at, cause,
         ended_at)
-    SELECT $1 || n, 'fact', 'f', 'c', 'broker', '{}', now(), $2, now() - $3::interval, 'c', now() - $3::interval
+    SELECT $1 || n, 'fact', 'f', 'c', 'broker', '{}', now(), $2, CASE $2 WHEN 'sent' THEN now() - $3::interval END, 'c',
+        now() - $3::interval
     FROM generate_series(1, $4) n"""
 PARKED = """
     INSERT INTO operations.parked (fingerprint, state, queue, exchange, key, cause, error_type, error, digest, flow,

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
@@ -145,11 +147,37 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     (new,) = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
     await slow.postpone(old, "too late to say so", pause_s=60.0, refused=False)
     await slow.give_up(old, UNDELIVERABLE, "refused", "too late to say so")
+    await slow.sent([old.seq])
+    await slow.claim(10, lease_s=30.0, full_lanes=["broker"], sent=[old.seq])
 
-    assert await quick.claim(10, lease_s=30.0, full_lanes=["broker"]) == []
+    held = await _states(engine, "fenced")
+    again = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
     await quick.sent([new.seq])
-    async with engine.connect() as connection:
-        looked = await connection.exec_driver_sql("SELECT state, failures FROM outbox WHERE lane = 'fenced'")
-        row = looked.one()
+    ended = await _states(engine, "fenced")
     await engine.dispose()
-    assert tuple(row) == ("sent", 0)
+    assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
+
+
+async def test_who_marks_and_who_claims_do_not_wait_for_each_other_in_a_circle(url: str) -> None:
+    """Rows whose lease has ended are marked by the one relay and wanted by the other."""
+    engine = engine_for("notification", url)
+    begin, one, other = units_of_work(engine, SqlWork), SqlOutbox(engine, "one"), SqlOutbox(engine, "other")
+    for turn in range(15):
+        async with begin() as work:
+            await work.post([Posting(request(id=f"circle.{turn}.{n}"), "circle", f"{turn}.{n}") for n in range(100)])
+        late = [row.seq for row in await one.claim(100, lease_s=0.0, full_lanes=[])]
+        await asyncio.gather(
+            one.claim(100, lease_s=30.0, full_lanes=[], sent=late), other.claim(100, lease_s=30.0, full_lanes=[])
+        )
+        await one.sent(late)
+        await other.sent(late)
+    ended = await _states(engine, "circle")
+    await engine.dispose()
+    assert {state for state, _ in ended} == {"sent"}
+
+
+async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:
+    """And how often it failed."""
+    async with engine.connect() as connection:
+        looked = await connection.execute(text("SELECT state, failures FROM outbox WHERE lane = :lane"), {"lane": lane})
+        return [(state, failures) for state, failures in looked]

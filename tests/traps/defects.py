@@ -113,7 +113,11 @@ async def _admitted_apart(self: SqlWork, envelope: Envelope) -> bool:
         return bool((await own.execute(ADMIT, row)).scalar())
 
 
-async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Any:
+async def _beyond_the_last(
+    self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
+) -> Any:
+    marked = text("UPDATE outbox SET state = 'sent', sent_at = now() WHERE seq = ANY (CAST(:seqs AS bigint[]))")
+    await self._rows(marked, seqs=list(sent))
     last = getattr(self, "last", 0)
     after = text("SELECT seq, lane, wire, order_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
     rows = await self._rows(after, last=last, limit=limit)
@@ -122,7 +126,7 @@ async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_
 
 
 def _unfenced(patch: pytest.MonkeyPatch) -> None:
-    for name in ("POSTPONE", "GIVE_UP"):
+    for name in ("POSTPONE", "GIVE_UP", "SENT"):
         statement = getattr(outboxes, name).text
         assert " AND claimed_by = :owner" in statement
         patch.setattr(outboxes, name, text(statement.replace("claimed_by = :owner", "(true OR claimed_by = :owner)")))

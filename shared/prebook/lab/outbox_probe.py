@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     import asyncpg
 
 PROBES = 7
+OWNER = "lab relay"
 SIZE = """
     SELECT pg_table_size('outbox') AS table_bytes, pg_indexes_size('outbox') AS index_bytes,
         (SELECT count(*) FROM outbox) AS rows, n_dead_tup AS dead_rows, autovacuum_count AS vacuums
     FROM pg_stat_user_tables WHERE relid = 'outbox'::regclass"""
 CLAIM = f"""
     EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
-    SELECT * FROM claim_outbox('lab probe', {BATCH}, interval '60 s', '{{}}')"""  # noqa: S608 - a number
-CLAIMED = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'lab probe'"
+    SELECT * FROM claim_outbox('{OWNER}', {BATCH}, interval '60 s', '{{}}')"""  # noqa: S608 - a number
+CLAIMED = f"SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = '{OWNER}'"  # noqa: S608 - a constant
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ async def size(connection: "asyncpg.Connection[asyncpg.Record]") -> Size:
 async def cost(
     connection: "asyncpg.Connection[asyncpg.Record]", stage: Callable[[int], Awaitable[None]], outbox: SqlOutbox
 ) -> Cost:
-    """``stage`` makes rows; nobody else claims meanwhile. They are marked as sent."""
+    """``stage`` makes rows; nobody else claims meanwhile. ``outbox``, OWNER's, marks them as sent."""
     plans = [await _claim(connection, stage, outbox) for _ in range(PROBES)]
     pages = [float(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) for plan in plans]
     return Cost(pages=median(pages), ms=round(median(plan["Actual Total Time"] for plan in plans), 2))

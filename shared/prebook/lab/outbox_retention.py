@@ -16,7 +16,7 @@ from prebook.contracts.facts import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import BROKER_LANE
 from prebook.flows import FLOWS, OFFER_SETTLED
-from prebook.lab.outbox_probe import Cost, Size, cost, size
+from prebook.lab.outbox_probe import OWNER, Cost, Size, cost, size
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, Kind, message_id
 from prebook.messaging.outbox import Claimed
@@ -79,7 +79,7 @@ class Run:
     def __init__(self, url: str, *, window_s: float, purge_every_s: float) -> None:
         self._window_s, self._purge_every_s = window_s, purge_every_s
         self._engine = engine_for(SERVICE, url)
-        self._outbox = SqlOutbox(self._engine, "lab relay")
+        self._outbox = SqlOutbox(self._engine, OWNER)
         self._begin = units_of_work(self._engine, SqlWork)
         self._purging = Purging(self._engine, common(window_s))
         self._moved = asyncio.Event()

@@ -80,9 +80,12 @@ class Marking(SqlOutbox):
         self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
     ) -> Sequence[Claimed]:
         claimed = await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, sent=sent)
-        if sent:
-            self._marked.set()
+        self._marked.set()
         return claimed
+
+    async def sent(self, seqs: Collection[int]) -> None:
+        await super().sent(seqs)
+        self._marked.set()
 
     async def emptied(self) -> None:
         """Returns once no row waits."""

@@ -6,7 +6,7 @@ At least once: a crash between handing over and marking sends again, and the rec
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.giving_up import MOST_REFUSALS, refusal
+from prebook.messaging.marks import Marks
 from prebook.messaging.outbox import EXPIRED, UNDELIVERABLE, Claimed, Outbox
 from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import exponential
@@ -24,8 +25,6 @@ WINDOW = 400
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
-MARKED_WITHIN_S = 0.05
-"""What is sent is marked by the next claim; where none comes by itself, one is made for it."""
 NOTED_AGAIN_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 DRAINED_WITHIN_S = 5.0
 POLL_S = 0.5
@@ -41,8 +40,7 @@ class Relay:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
         self._held: set[int] = set()
-        self._unmarked: set[int] = set()
-        self._marking: asyncio.TimerHandle | None = None
+        self._marks = Marks(outbox.sent)
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken, self._full = asyncio.Event(), False
 
@@ -56,7 +54,7 @@ class Relay:
 
     async def run(self) -> None:
         try:
-            await self._outbox.let_go(self._held)
+            await self._outbox.let_go({*self._held, *self._marks.left})
             while True:
                 await self._turn()
         finally:
@@ -65,23 +63,14 @@ class Relay:
     async def _turn(self) -> None:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
-        claimed = await self._claimed(full)
+        claimed = await self._marks.by(
+            lambda sent: self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full, sent=sent)
+        )
         for lane, rows in _by_lane(claimed).items():
             self._start(lane, rows)
         self._full = len(claimed) == BATCH
         if not self._full:
             await self._rest()
-
-    async def _claimed(self, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        """What cannot be marked now stays ours, and is marked by a later claim."""
-        if self._marking is not None:
-            self._marking.cancel()
-            self._marking = None
-        marked = frozenset(self._unmarked)
-        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full_lanes, sent=marked)
-        self._unmarked -= marked
-        self._held -= marked
-        return claimed
 
     async def _rest(self) -> None:
         try:
@@ -104,14 +93,9 @@ class Relay:
         finally:
             was_full = self._in_flight[lane] >= WINDOW
             self._in_flight[lane] -= len(rows)
-            self._held.difference_update(row.seq for row in rows if row.seq not in self._unmarked)
+            self._held.difference_update(row.seq for row in rows)
             if was_full:
                 self._woken.set()
-
-    def _sent(self, row: Claimed) -> None:
-        self._unmarked.add(row.seq)
-        if self._marking is None:
-            self._marking = asyncio.get_running_loop().call_later(MARKED_WITHIN_S, self._woken.set)
 
     def _tell(self, groups: Sequence[Sequence[Claimed]], ends: Sequence[object]) -> None:
         """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
@@ -138,7 +122,7 @@ class Relay:
                 await self._send(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
             return await self._unsent(row, failure)
-        self._sent(row)
+        self._marks.add(row.seq)
         return True
 
     async def _unsent(self, row: Claimed, failure: Exception) -> bool:
@@ -156,12 +140,10 @@ class Relay:
         """Let what is under way end, so that a graceful stop sends nothing twice."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAINED_WITHIN_S)
-        if marked := frozenset(self._unmarked):
-            with suppress(Exception):  # whatever it is: sent again by another relay, and absorbed
+        if self._marks.left:
+            with suppress(TimeoutError):  # then they are sent again by another relay, and absorbed
                 async with asyncio.timeout(DRAINED_WITHIN_S):
-                    await self._outbox.sent(marked)
-                self._unmarked -= marked
-                self._held -= marked
+                    await self._marks.all()
 
 
 async def _noted(note: Callable[[], Awaitable[None]]) -> None:

@@ -17,10 +17,10 @@ from prebook.postgres.wire import from_column, to_be_sent
 CLAIM = text("""
     SELECT * FROM claim_outbox(
         :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:sent AS bigint[]))""")
+# Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
-    WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[]))""")
-# Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
+    WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 POSTPONE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
         failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
@@ -86,7 +86,7 @@ class SqlOutbox:
         await self._run(RELEASE, owner=self._owner)
 
     async def sent(self, seqs: Collection[int]) -> None:
-        await self._run(SENT, seqs=list(seqs))
+        await self._run(SENT, seqs=list(seqs), owner=self._owner)
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
         values = {"seq": claimed.seq, "error": error, "pause_s": pause_s, "refused": refused}
