@@ -30,13 +30,14 @@ CLAIM = """
             WHERE due.state = 'waiting' AND due.not_before <= now()
                 AND (due.claimed_until IS NULL OR due.claimed_until < now())
                 AND due.lane <> ALL (full_lanes)
-                -- What is under way, or waits for another try, holds back what comes after it. Rows that are given up
-                -- are neither.
+                -- What another relay has under way, or what waits for another try, holds back what comes after it. Rows
+                -- that are given up are neither; what this relay has under way, it puts in line behind.
                 AND NOT EXISTS (
                     SELECT FROM {service}.outbox AS before
                     WHERE before.sent_at IS NULL AND before.lane = due.lane AND before.order_key = due.order_key
                         AND before.seq < due.seq
-                        AND (before.claimed_until >= now() OR (before.failures > 0 AND before.not_before > now()))
+                        AND ((before.claimed_until >= now() AND before.claimed_by <> owner)
+                            OR (before.failures > 0 AND before.not_before > now()))
                     OFFSET 0)
             ORDER BY due.seq LIMIT most);
         RETURN QUERY

@@ -8,15 +8,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from prebook.contracts.message import Message
-from prebook.contracts.plan import Coupling, Plan
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FLOWS
+from prebook.contracts.plan import Plan
+from prebook.flows import ANNOUNCEMENTS, CATALOGUE
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import Permanent
+from prebook.messaging.plans import read_plan, spell
 from prebook.patterns.groups import slot
 
 LONGEST_BODY = 128 * 1024
@@ -68,6 +69,8 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(envelope: Envelope) -> Wire:
+    if envelope.spelled is not None:
+        return cast("Wire", envelope.spelled)
     headers = {
         "ce-specversion": "1.0",
         "ce-id": envelope.id,
@@ -113,7 +116,7 @@ def read(wire: Wire) -> Envelope:
         source=_need(headers, "ce-source").rpartition("/")[2],
         conversation=_safe(headers, "ce-subject"),
         time=_time(headers, "ce-time"),
-        plan=read_plan(_need(headers, "prebook-plan")),
+        plan=_plan(headers),
         reply_to=headers.get("prebook-reply-to", ""),
         expires_at=_time(headers, EXPIRES_AT) if EXPIRES_AT in headers else None,
         attempt=_attempt(headers),
@@ -122,20 +125,18 @@ def read(wire: Wire) -> Envelope:
     )
 
 
-def spell(plan: Plan) -> str:
-    """``quote_fare=sync_api,find_driver=one_way``, in the catalogue's order."""
-    return ",".join(f"{name}={plan[name].value}" for name in FLOWS)
+def as_spelled(wire: Wire) -> Envelope:
+    """The same, to be sent as it is: it is not spelled anew."""
+    envelope = read(wire)
+    object.__setattr__(envelope, "spelled", wire)
+    return envelope
 
 
-def read_plan(text: str) -> dict[str, Coupling]:
-    """Raises Malformed where a flow is missing or a coupling is unknown."""
+def _plan(headers: Mapping[str, str]) -> Plan:
     try:
-        pairs = dict(part.split("=", 1) for part in text.split(","))
-        return {name: Coupling(pairs[name]) for name in FLOWS}
-    except (KeyError, ValueError) as error:
-        raise Malformed(
-            "bad_header", f"prebook-plan names a coupling for every flow, e.g. quote_fare=sync_api: {error}"
-        ) from None
+        return read_plan(_need(headers, "prebook-plan"))
+    except ValueError as error:
+        raise Malformed("bad_header", f"prebook-plan: {error}") from None
 
 
 def _optional(envelope: Envelope) -> dict[str, str]:

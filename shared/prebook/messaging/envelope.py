@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
@@ -40,6 +40,8 @@ class Envelope:
     traceparent: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Headers that we carry along without reading them."""
+    spelled: Any = field(init=False, default=None, compare=False, repr=False)
+    """The codec's: as it lies in our outbox, where it comes from there. A copy with anything changed has none."""
 
     @property
     def coupling(self) -> Coupling:

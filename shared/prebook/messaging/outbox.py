@@ -33,7 +33,7 @@ class Outbox(Protocol):
     ) -> Sequence[Claimed]:
         """Mark what was ``sent``, then take rows that are due, oldest first, none of a full lane, for ``lease_s``.
 
-        None whose order key has an earlier row under way, or waiting for another try.
+        None whose order key has an earlier row under way with another relay, or waiting for another try.
         """
         ...
 

@@ -5,22 +5,24 @@ At least once: a crash between handing over and marking sends again, and the rec
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.giving_up import MOST_REFUSALS, refusal
+from prebook.messaging.lines import Lines, Place
 from prebook.messaging.marks import Marks
 from prebook.messaging.outbox import EXPIRED, UNDELIVERABLE, Claimed, Outbox
 from prebook.messaging.telemetry import Watch
 from prebook.patterns.retry import exponential
 
 BATCH = 200
-WINDOW = 400
+WINDOW = 1_000
 """Rows of one lane in flight at most."""
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 15.0
@@ -33,6 +35,14 @@ POLL_S = 0.5
 Send = Callable[[Claimed], Awaitable[None]]
 
 
+class Group(NamedTuple):
+    """Rows of one claim and order key. ``begin_by``, of the loop's clock: sending one later could outlast its lease."""
+
+    place: Place
+    rows: Sequence[Claimed]
+    begin_by: float
+
+
 class Relay:
     """Runs until cancelled. ``wake`` tells it that rows were committed."""
 
@@ -40,7 +50,7 @@ class Relay:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
         self._held: set[int] = set()
-        self._marks = Marks(outbox.sent)
+        self._marks, self._lines = Marks(outbox.sent), Lines()
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken, self._full = asyncio.Event(), False
 
@@ -63,11 +73,12 @@ class Relay:
     async def _turn(self) -> None:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
+        begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S
         claimed = await self._marks.by(
             lambda sent: self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full, sent=sent)
         )
         for lane, rows in _by_lane(claimed).items():
-            self._start(lane, rows)
+            self._start(lane, rows, begin_by)
         self._full = len(claimed) == BATCH
         if not self._full:
             await self._rest()
@@ -79,15 +90,15 @@ class Relay:
         except TimeoutError:
             return
 
-    def _start(self, lane: str, rows: Sequence[Claimed]) -> None:
+    def _start(self, lane: str, rows: Sequence[Claimed], begin_by: float) -> None:
         self._in_flight[lane] += len(rows)
         self._held.update(row.seq for row in rows)
-        task = asyncio.create_task(self._batch(lane, rows))
+        groups = [(self._lines.joined((lane, key)), group) for key, group in _in_order(rows).items()]
+        task = asyncio.create_task(self._batch(lane, rows, [Group(*each, begin_by) for each in groups]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _batch(self, lane: str, rows: Sequence[Claimed]) -> None:
-        groups = list(_in_order(rows).values())
+    async def _batch(self, lane: str, rows: Sequence[Claimed], groups: Sequence[Group]) -> None:
         try:
             self._tell(groups, await asyncio.gather(*map(self._group, groups), return_exceptions=True))
         finally:
@@ -97,19 +108,22 @@ class Relay:
             if was_full:
                 self._woken.set()
 
-    def _tell(self, groups: Sequence[Sequence[Claimed]], ends: Sequence[object]) -> None:
+    def _tell(self, groups: Sequence[Group], ends: Sequence[object]) -> None:
         """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
         for group, ended in zip(groups, ends, strict=True):
             if isinstance(ended, Exception):
-                self._watch.unsent(group[0].envelope, ended)
+                self._watch.unsent(group.rows[0].envelope, ended)
 
-    async def _group(self, rows: Sequence[Claimed]) -> None:
-        """Rows of one order key, one after the other; what comes after one that waits is put back."""
-        for at, row in enumerate(rows):
-            if not await self._one(row):
-                if later := [row.seq for row in rows[at + 1 :]]:
-                    await _noted(lambda: self._outbox.put_back(later))
-                return
+    async def _group(self, group: Group) -> None:
+        """One after the other, behind those of earlier claims; what comes after one that waits is put back."""
+        clock, untried = asyncio.get_running_loop().time, deque(group.rows)
+        async with group.place as place:
+            may_go = place.may_go
+            while untried and may_go:
+                may_go = clock() < group.begin_by and await self._one(untried.popleft())
+            if untried:
+                await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
+            place.go_on = may_go
 
     async def _one(self, row: Claimed) -> bool:
         """Whether it has left, by one way or another, so that the next of its key may go."""

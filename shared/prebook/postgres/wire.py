@@ -2,7 +2,7 @@
 
 import msgspec
 
-from prebook.messaging.codec import EXPIRES_AT, Wire, encode, must_fit, read
+from prebook.messaging.codec import EXPIRES_AT, Wire, as_spelled, encode, must_fit, read
 from prebook.messaging.envelope import Envelope
 
 
@@ -29,7 +29,7 @@ def to_be_sent(text: str) -> Envelope:
     """Raises Malformed for what is too large to be taken by anybody, too."""
     wire = _wire(text)
     must_fit(wire)
-    return read(wire)
+    return as_spelled(wire)
 
 
 def unexpiring(text: str) -> str:

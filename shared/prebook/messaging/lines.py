@@ -1,0 +1,48 @@
+"""Who comes after whom under one key: each waits for the one before it, and hears from it whether it may go."""
+
+import asyncio
+from collections.abc import Hashable
+from typing import Self
+
+
+class Lines:
+    """Of keys under which somebody stands; others are not known."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, Place] = {}
+
+    def joined(self, key: Hashable) -> "Place":
+        """The last place in the key's line."""
+        place = self._last[key] = Place(self, key, self._last.get(key))
+        return place
+
+    def left(self, place: "Place") -> None:
+        if self._last.get(place.key) is place:
+            del self._last[place.key]
+
+
+class Place:
+    """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears."""
+
+    def __init__(self, lines: Lines, key: Hashable, before: "Place | None") -> None:
+        self.key, self.may_go, self.go_on = key, True, False
+        self.over = asyncio.Event()
+        self._lines, self._before = lines, before
+
+    async def __aenter__(self) -> Self:
+        """``may_go`` tells: not where one before it stopped the line. All that stood in it step back then."""
+        if self._before is not None:
+            try:
+                await self._before.over.wait()
+            except BaseException:
+                self._leave()
+                raise
+            self.may_go, self._before = self._before.go_on, None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.over.set()
+        self._lines.left(self)
