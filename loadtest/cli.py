@@ -32,7 +32,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 WIDE = 150
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Loads a running prebook suite over the wire, breaks it on purpose, and settles the accounts."""
 
@@ -111,11 +111,11 @@ def campaign(
 
     \b
     Examples:
-      python -m loadtest campaign --quick --seed 7
-      python -m loadtest campaign --scenario calm --rate 10 --report reports/calm
-      python -m loadtest campaign --arrivals square --rate 5 --factor 6 --period 8 --duration 40
-      python -m loadtest campaign --arrivals replay --trace reports/calm/samples.jsonl
-      python -m loadtest campaign --quick --json > report.json
+      prebook load --quick --seed 7
+      prebook load --scenario calm --rate 10 --report reports/calm
+      prebook load --arrivals square --rate 5 --factor 6 --period 8 --duration 40
+      prebook load --arrivals replay --trace reports/calm/samples.jsonl
+      prebook load --quick --json > report.json
     """
     own = scenario_by_hand(**chosen_arrivals)
     scenarios = (own,) if own else chosen(names, quick=quick)

@@ -12,7 +12,7 @@ from prebook.flows import PROCESSES
 
 REMEDY = (
     "Let a suite be started for it: `prebook demo`. Or run it against the suite that `prebook up` has started: "
-    "`prebook load -- --quick`."
+    "`prebook load --quick`."
 )
 READ_SERVICES = ("booking", "notification")
 

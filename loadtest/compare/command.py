@@ -35,8 +35,8 @@ def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
 
     \b
     Examples:
-      python -m loadtest compare reports/before reports/after
-      python -m loadtest compare reports/burst/samples-on.jsonl reports/burst/samples-off.jsonl --plans
+      prebook load compare reports/before reports/after
+      prebook load compare reports/burst/samples-on.jsonl reports/burst/samples-off.jsonl --plans
     """
     try:
         made = compared(read(a), read(b), names=(str(a), str(b)), seed=seed)

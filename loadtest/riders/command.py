@@ -27,8 +27,8 @@ def self_test(*, rate: float, duration: float, most_lag: float, as_json: bool) -
 
     \b
     Examples:
-      python -m loadtest self-test
-      python -m loadtest self-test --rate 4000 --duration 10 --json
+      prebook load self-test
+      prebook load self-test --rate 4000 --duration 10 --json
     """
     made = uvloop.run(driven(rate, duration))
     click.echo(msgspec.json.encode(made).decode() if as_json else told(made))

@@ -23,6 +23,8 @@ EXAMPLES = examples(
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure relay, channels and inlets beside the least that does their work. ARGUMENTS are the bench's, after `--`.
 
+    `prebook bench -- --help` lists them.
+
     It starts a broker and a database of its own. A benchmark: run it on a machine that does nothing else.
     """
     sys.exit(interruption.run(_run(arguments)))

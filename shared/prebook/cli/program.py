@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from prebook.runtime.stack.child import Command, spawn
 
 STOP_WITHIN_S = 10.0
+PROGRAM = "PREBOOK_PROGRAM"
+"""By what name it is called: its help says that."""
 
 
 async def run(arguments: Sequence[str], told: Mapping[str, str]) -> int:
     """Its exit status. ``told``: what it needs to reach the suite, over our own environment."""
     command = Command(
-        args=(sys.executable, "-m", "loadtest", *arguments), env={**os.environ, **told}, farewell=signal.SIGINT
+        args=(sys.executable, "-m", "loadtest", *arguments),
+        env={**os.environ, PROGRAM: "prebook load", **told},
+        farewell=signal.SIGINT,
     )
     child = await spawn(command)
     try:

@@ -31,7 +31,7 @@ policies_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="PREBOOK_COUPLINGS",
     default=couplings_toml,
-    show_default=True,
+    show_default="deploy/couplings.toml",
     help="The plan and the policies of every flow.",
 )
 into_option = click.option("--into", type=click.Path(path_type=Path, dir_okay=False), help="A file; else to stdout.")

@@ -105,7 +105,7 @@ def _text(where: Whereabouts) -> str:
             *urls,
             f"  {'API document':<13} {where.urls['booking']}/schema",
             f"  {'logs':<13} {where.logs}",
-            "try: prebook load -- --quick    prebook ledger    prebook topology diff",
+            "try: prebook load --quick    prebook ledger    prebook topology diff",
             "Ctrl-C stops it",
         ]
     )

@@ -1,13 +1,19 @@
 """A plan as one header: ``quote_fare=sync_api,find_driver=one_way``, in the catalogue's order."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 
+COUPLINGS: Callable[[Plan], tuple[Coupling, ...]] = itemgetter(*FLOWS)
+MOST_KEPT = 1024
+"""A suite has few plans, and each of them in thousands of messages."""
+
 
 def spell(plan: Plan) -> str:
-    return ",".join(f"{name}={plan[name].value}" for name in FLOWS)
+    return _spelled(COUPLINGS(plan))
 
 
 def read_plan(text: str) -> dict[str, Coupling]:
@@ -15,9 +21,13 @@ def read_plan(text: str) -> dict[str, Coupling]:
     return dict(_read(text))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MOST_KEPT)
+def _spelled(couplings: tuple[Coupling, ...]) -> str:
+    return ",".join(f"{name}={coupling.value}" for name, coupling in zip(FLOWS, couplings, strict=True))
+
+
+@lru_cache(maxsize=MOST_KEPT)
 def _read(text: str) -> Plan:
-    """A suite has few plans, and each of them in thousands of messages."""
     try:
         pairs = dict(part.split("=", 1) for part in text.split(","))
         return {name: Coupling(pairs[name]) for name in FLOWS}
