@@ -1,4 +1,4 @@
-"""A claim that costs the same whatever the statistics say, and marks on its way what has been sent.
+"""A claim that costs the same whatever the statistics say.
 
 Statistics that are gathered while everything is sent tell that nothing waits; then any index looks as good as the
 right one, and claims out of a backlog of 20,000 were seen to read all of it once, or once for every row. So nothing is
@@ -12,19 +12,13 @@ import messaging_v6
 from alembic import op
 
 CLAIM = """
-    CREATE FUNCTION {service}.claim_outbox(
-        owner text, most int, lease interval, full_lanes text[], sent bigint[] DEFAULT '{{}}')
+    CREATE FUNCTION {service}.claim_outbox(owner text, most int, lease interval, full_lanes text[])
     RETURNS TABLE (seq bigint, lane text, wire text, failures int, order_key text, refusals int) LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
     DECLARE
         picked bigint[];
     BEGIN
-        -- First of all: whoever holds it may want the rows that are marked here.
         PERFORM pg_advisory_xact_lock(hashtext('{service}.outbox'));
-        IF cardinality(sent) > 0 THEN
-            UPDATE {service}.outbox AS done SET state = 'sent', sent_at = now(), claimed_until = NULL
-            WHERE done.state = 'waiting' AND done.seq = ANY (sent) AND done.claimed_by = owner;
-        END IF;
         picked := ARRAY(
             SELECT due.seq FROM {service}.outbox AS due
             WHERE due.state = 'waiting' AND due.not_before <= now()

@@ -119,10 +119,7 @@ class MemoryDatabase:
             yield MemoryWork(draft, self._clock)
             self.tables = draft
 
-    async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
-    ) -> Sequence[Claimed]:
-        await self.sent(sent)
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         async with self._one_at_a_time:
             now = self._clock()  # one moment for all rows, as in a transaction
             due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, now)][:limit]

@@ -148,7 +148,6 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     await slow.postpone(old, "too late to say so", pause_s=60.0, refused=False)
     await slow.give_up(old, UNDELIVERABLE, "refused", "too late to say so")
     await slow.sent([old.seq])
-    await slow.claim(10, lease_s=30.0, full_lanes=["broker"], sent=[old.seq])
 
     held = await _states(engine, "fenced")
     again = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
@@ -156,24 +155,6 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     ended = await _states(engine, "fenced")
     await engine.dispose()
     assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
-
-
-async def test_who_marks_and_who_claims_do_not_wait_for_each_other_in_a_circle(url: str) -> None:
-    """Rows whose lease has ended are marked by the one relay and wanted by the other."""
-    engine = engine_for("notification", url)
-    begin, one, other = units_of_work(engine, SqlWork), SqlOutbox(engine, "one"), SqlOutbox(engine, "other")
-    for turn in range(15):
-        async with begin() as work:
-            await work.post([Posting(request(id=f"circle.{turn}.{n}"), "circle", f"{turn}.{n}") for n in range(100)])
-        late = [row.seq for row in await one.claim(100, lease_s=0.0, full_lanes=[])]
-        await asyncio.gather(
-            one.claim(100, lease_s=30.0, full_lanes=[], sent=late), other.claim(100, lease_s=30.0, full_lanes=[])
-        )
-        await one.sent(late)
-        await other.sent(late)
-    ended = await _states(engine, "circle")
-    await engine.dispose()
-    assert {state for state, _ in ended} == {"sent"}
 
 
 async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:

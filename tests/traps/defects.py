@@ -113,11 +113,7 @@ async def _admitted_apart(self: SqlWork, envelope: Envelope) -> bool:
         return bool((await own.execute(ADMIT, row)).scalar())
 
 
-async def _beyond_the_last(
-    self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
-) -> Any:
-    marked = text("UPDATE outbox SET state = 'sent', sent_at = now() WHERE seq = ANY (CAST(:seqs AS bigint[]))")
-    await self._rows(marked, seqs=list(sent))
+async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Any:
     last = getattr(self, "last", 0)
     after = text("SELECT seq, lane, wire, order_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
     rows = await self._rows(after, last=last, limit=limit)

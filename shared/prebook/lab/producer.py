@@ -1,7 +1,7 @@
 """The producer: performs operations for a caller who repeats what he has no acknowledgement of."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,7 +19,6 @@ from prebook.lab.party import Ground, beside, channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outbox import Claimed
 from prebook.messaging.outcome import Handlers, Outcome
 from prebook.messaging.relay import Relay
 from prebook.messaging.staging import Thread
@@ -75,13 +74,6 @@ class Marking(SqlOutbox):
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         super().__init__(engine, owner)
         self._marked = asyncio.Event()
-
-    async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
-    ) -> Sequence[Claimed]:
-        claimed = await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, sent=sent)
-        self._marked.set()
-        return claimed
 
     async def sent(self, seqs: Collection[int]) -> None:
         await super().sent(seqs)

@@ -10,13 +10,22 @@ class Lines:
 
     def __init__(self) -> None:
         self._last: dict[Hashable, Place] = {}
+        self._stopped: set[Hashable] = set()
+
+    def look(self) -> None:
+        """Somebody looks now who may join. Whoever joins after a look may not have seen what was stopped since it
+        began, and steps back.
+        """
+        self._stopped.clear()
 
     def joined(self, key: Hashable) -> "Place":
         """The last place in the key's line."""
-        place = self._last[key] = Place(self, key, self._last.get(key))
+        place = self._last[key] = Place(self, key, self._last.get(key), may_go=key not in self._stopped)
         return place
 
     def left(self, place: "Place") -> None:
+        if not place.go_on:
+            self._stopped.add(place.key)
         if self._last.get(place.key) is place:
             del self._last[place.key]
 
@@ -24,8 +33,8 @@ class Lines:
 class Place:
     """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears."""
 
-    def __init__(self, lines: Lines, key: Hashable, before: "Place | None") -> None:
-        self.key, self.may_go, self.go_on = key, True, False
+    def __init__(self, lines: Lines, key: Hashable, before: "Place | None", *, may_go: bool) -> None:
+        self.key, self.may_go, self.go_on = key, may_go, False
         self.over = asyncio.Event()
         self._lines, self._before = lines, before
 
@@ -37,7 +46,7 @@ class Place:
             except BaseException:
                 self._leave()
                 raise
-            self.may_go, self._before = self._before.go_on, None
+            self.may_go, self._before = self.may_go and self._before.go_on, None
         return self
 
     async def __aexit__(self, *_: object) -> None:

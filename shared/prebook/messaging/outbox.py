@@ -28,10 +28,8 @@ class Claimed:
 
 
 class Outbox(Protocol):
-    async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
-    ) -> Sequence[Claimed]:
-        """Mark what was ``sent``, then take rows that are due, oldest first, none of a full lane, for ``lease_s``.
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
 
         None whose order key has an earlier row under way with another relay, or waiting for another try.
         """

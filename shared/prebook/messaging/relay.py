@@ -74,9 +74,8 @@ class Relay:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
         begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S
-        claimed = await self._marks.by(
-            lambda sent: self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full, sent=sent)
-        )
+        self._lines.look()
+        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
         for lane, rows in _by_lane(claimed).items():
             self._start(lane, rows, begin_by)
         self._full = len(claimed) == BATCH

@@ -15,8 +15,7 @@ from prebook.postgres.wire import from_column, to_be_sent
 
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v7.py.
 CLAIM = text("""
-    SELECT * FROM claim_outbox(
-        :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:sent AS bigint[]))""")
+    SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
 # Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
@@ -65,11 +64,9 @@ class SqlOutbox:
         self._owner = owner
         self._engine = engine
 
-    async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], sent: Collection[int] = ()
-    ) -> Sequence[Claimed]:
-        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s}
-        rows = await self._rows(CLAIM, **values, full_lanes=list(full_lanes), sent=list(sent))
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
+        rows = await self._rows(CLAIM, **values)
         claimed, unsendable = _read(rows)
         for row, error in unsendable:
             await self._given_up(row, UNDELIVERABLE, error.cause, spelled(error))

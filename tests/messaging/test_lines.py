@@ -1,0 +1,45 @@
+import asyncio
+
+from prebook.messaging.lines import Lines
+
+
+async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
+    lines, gone = Lines(), list[str]()
+    first, second, other = lines.joined("a"), lines.joined("a"), lines.joined("b")
+
+    async def go() -> None:
+        async with second:
+            gone.append("second")
+
+    async with first:
+        waiting = asyncio.create_task(go())
+        async with other:
+            await asyncio.sleep(0)
+            assert (other.may_go, gone) == (True, [])
+        first.go_on = True
+    await waiting
+    assert (second.may_go, gone) == (True, ["second"])
+
+
+async def test_where_one_stops_the_line_all_that_stand_in_it_step_back() -> None:
+    lines = Lines()
+    places = [lines.joined("a") for _ in range(3)]
+    for place in places:
+        async with place:
+            pass
+    assert [place.may_go for place in places] == [True, False, False]
+
+
+async def test_who_looked_before_a_line_was_stopped_steps_back_though_nobody_stands_there_any_more() -> None:
+    lines = Lines()
+    stopped = lines.joined("a")
+    lines.look()
+    async with stopped:
+        pass
+    late = lines.joined("a")
+    assert not late.may_go
+    async with late:
+        pass
+
+    lines.look()
+    assert lines.joined("a").may_go
