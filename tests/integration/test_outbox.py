@@ -96,7 +96,8 @@ async def test_what_is_left_for_good_is_not_counted_as_open_and_can_be_taken_bac
     await books.add_up([booking_id])
     seq = await books.value(
         """
-        UPDATE booking.outbox SET state = 'expired', cause = 'expired', ended_at = now(), expires_at = now()
+        UPDATE booking.outbox SET state = 'expired', cause = 'expired', ended_at = now(), expires_at = now(),
+            sent_at = NULL
         WHERE conversation = $1 AND flow = 'quote_fare' RETURNING seq""",
         booking_id,
     )

@@ -68,10 +68,14 @@ async def _queue(management: httpx.AsyncClient) -> Quorum:
 
 
 async def _leading(control: httpx.AsyncClient, management: httpx.AsyncClient) -> PartInfo:
-    """The part whose process is the node that leads the queue."""
-    leader = (await _queue(management)).leader
-    pids = {node["name"]: int(node["os_pid"]) for node in (await management.get("/api/nodes")).json()}
-    return next(part for part in (await _parts(control)).values() if part.pid == pids[leader])
+    """The part whose process is the node that leads the queue, once that tells of itself."""
+    async with asyncio.timeout(30.0):
+        while True:
+            leader = (await _queue(management)).leader
+            nodes = {node["name"]: node for node in (await management.get("/api/nodes")).json()}
+            if pid := nodes.get(leader, {}).get("os_pid"):
+                return next(part for part in (await _parts(control)).values() if part.pid == int(pid))
+            await asyncio.sleep(0.2)
 
 
 async def _is_complete(management: httpx.AsyncClient) -> bool:
