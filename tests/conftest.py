@@ -4,6 +4,7 @@ In several processes (`pytest -n 2`) one of them has the suite, and all tests of
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -14,6 +15,8 @@ from tests.integration import containers
 from tests.integration.suite import Suite, started
 from tests.workers import SUITE, group, scheduler
 
+# A shell that starts us in the background has us ignore it, and so would every program that is to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 Figure = Callable[[str], None]
 """Tells whoever runs the tests what was measured, once all are through."""
 
