@@ -169,8 +169,8 @@ class MemoryDatabase:
         return (r for r in rows if (r.posting.lane, r.posting.order_key) == place and r.seq < row.seq)
 
     def _holds_back(self, row: Row, now: datetime) -> bool:
-        tried_again = row.failures > 0 and row.not_before > now
-        return row.state == "waiting" and (row.claimed or tried_again)
+        """Only what waits for another try: there is one relay, and what it has under way it puts in line itself."""
+        return row.state == "waiting" and row.failures > 0 and row.not_before > now
 
     async def _mark(self, seqs: Collection[int], **changes: Any) -> None:
         async with self._one_at_a_time:

@@ -64,7 +64,7 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
 
     offered_per_s: float
     settled_per_s: float
-    lasted_s: float = 8.0
+    lasted_s: float
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):

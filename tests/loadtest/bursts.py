@@ -48,7 +48,7 @@ def held(**changes: object) -> Side:
         back_pressure="on",
         seed=7,
         capacity_per_s=10.0,
-        ladder=(Rung(offered_per_s=12.0, settled_per_s=10.0),),
+        ladder=(Rung(offered_per_s=12.0, settled_per_s=10.0, lasted_s=8.0),),
         factor=5.0,
         duration_s=float(LASTS_S),
         began_at=START,

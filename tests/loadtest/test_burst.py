@@ -100,7 +100,10 @@ def test_who_comes_back_is_counted_by_when_they_got_in() -> None:
 def test_the_capacity_is_the_best_of_the_ladder() -> None:
     rates = ((12.0, 12.1), (18.0, 17.5), (27.0, 16.0))
 
-    assert capacity([Rung(offered_per_s=offered, settled_per_s=settled) for offered, settled in rates]) == 17.5
+    assert (
+        capacity([Rung(offered_per_s=offered, settled_per_s=settled, lasted_s=8.0) for offered, settled in rates])
+        == 17.5
+    )
 
 
 def test_what_can_be_held_counts_more_than_what_was_settled_for_some_seconds() -> None:

@@ -341,3 +341,35 @@ async def test_a_relay_that_ends_marks_what_it_has_sent(monkeypatch: pytest.Monk
         await becomes(lambda: bool(seen))
 
     assert states(database) == {"m1": "sent"}
+
+
+class Unnoted(MemoryDatabase):
+    """Cannot note that a row is to wait, for once."""
+
+    cuts = 1
+
+    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
+        if self.cuts:
+            self.cuts -= 1
+            raise ConnectionResetError
+        await super().postpone(claimed, error, pause_s=pause_s, refused=refused)
+
+
+async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    database, tries = Unnoted(None), list[str]()
+    monkeypatch.setattr(relaying, "NOTED_AGAIN_S", ())
+    monkeypatch.setattr(relaying, "_noted", lambda note: note())
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) == 1:
+            raise Unreachable("not yet", retry_after_s=0.01)
+
+    await staged(database, "k1", key="k")
+    async with running(database, send) as relay:
+        await becomes(lambda: bool(tries) and not database.cuts)
+        await staged(database, "k2", key="k")
+        relay.wake()
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+
+    assert tries == ["k1", "k1", "k2"]

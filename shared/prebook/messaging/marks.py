@@ -3,8 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
+import structlog
+
+from prebook.messaging.failures import spelled
+
 WITHIN_S, AGAIN_S = 0.01, 0.5
 """Many rows with one mark; but another relay of the service takes nothing that comes behind an unmarked row."""
+log = structlog.get_logger()
 
 
 class Marks:
@@ -31,7 +36,8 @@ class Marks:
                 if marked := self.left:
                     await self._mark(marked)
                     self._unmarked -= marked
-            except Exception:  # noqa: BLE001 - whatever it is, it is tried again
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                log.warning("sent, and not marked yet", rows=len(marked), error=spelled(error))
                 self._within(AGAIN_S)
 
     def _within(self, seconds: float) -> None:

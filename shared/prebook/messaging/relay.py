@@ -52,7 +52,7 @@ class Relay:
         self._held: set[int] = set()
         self._marks, self._lines = Marks(outbox.sent), Lines()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._woken, self._full = asyncio.Event(), False
+        self._woken, self._full, self._astray = asyncio.Event(), False, False
 
     @property
     def behind(self) -> bool:
@@ -63,8 +63,8 @@ class Relay:
         self._woken.set()
 
     async def run(self) -> None:
+        self._astray = True
         try:
-            await self._outbox.let_go({*self._held, *self._marks.left})
             while True:
                 await self._turn()
         finally:
@@ -73,6 +73,9 @@ class Relay:
     async def _turn(self) -> None:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
+        if self._astray:  # rows may be ours that we do not know: they hold back nobody, and must come first again
+            self._astray = False
+            await self._outbox.let_go({*self._held, *self._marks.left})
         begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S
         self._lines.look()
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
@@ -108,7 +111,7 @@ class Relay:
                 self._woken.set()
 
     def _tell(self, groups: Sequence[Group], ends: Sequence[object]) -> None:
-        """Of rows of which not even their failure could be noted: they wait for the end of their lease."""
+        """Of rows of which not even their failure could be noted: they are let go, and claimed again."""
         for group, ended in zip(groups, ends, strict=True):
             if isinstance(ended, Exception):
                 self._watch.unsent(group.rows[0].envelope, ended)
@@ -118,10 +121,15 @@ class Relay:
         clock, untried = asyncio.get_running_loop().time, deque(group.rows)
         async with group.place as place:
             may_go = place.may_go
-            while untried and may_go:
-                may_go = clock() < group.begin_by and await self._one(untried.popleft())
-            if untried:
-                await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
+            try:
+                while untried and may_go:
+                    may_go = clock() < group.begin_by and await self._one(untried.popleft())
+                if untried:
+                    await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
+            except Exception:
+                self._held.difference_update(row.seq for row in group.rows)
+                self._astray = True
+                raise
             place.go_on = may_go
 
     async def _one(self, row: Claimed) -> bool:
