@@ -3,7 +3,6 @@
 import os
 
 from loadtest.cli import main
-from prebook.cli.program import PROGRAM
 
 if __name__ == "__main__":
-    main(prog_name=os.environ.get(PROGRAM, "python -m loadtest"))
+    main(prog_name=os.environ.get("PREBOOK_PROGRAM", "python -m loadtest"))
