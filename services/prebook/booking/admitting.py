@@ -6,8 +6,7 @@ What waits is sampled once a second, for all replicas; between two samples each 
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FIND_DRIVER, QUOTE_FARE
 from prebook.messaging.channel import Channels
 from prebook.messaging.policy import Policies
-from prebook.patterns.admission import Load, Valve
+from prebook.patterns.admission import OPEN, Load, Valve
 from prebook.patterns.waiting_room import WaitingRoom
 from prebook.runtime.service import Running
 from prebook.runtime.settings import Settings
@@ -25,7 +24,7 @@ FLOWS_TO_OUTCOME = (QUOTE_FARE.name, FIND_DRIVER.name)
 """What a booking needs answered before it is settled. Telling the rider comes after that, and is tried for minutes."""
 PATIENCE = 2 / 3
 """Share of a flow's deadline that its oldest question may have waited: whoever joins the queue now needs some too."""
-SOON_S = 5.0
+SOON_S = 2.5
 """No more wait for an answer than are answered in this time, while anything is answered at all: a rider who would wait
 longer is better told to come again. What does not move is judged by its number and its age alone: nobody knows how long
 it will take, and who can wait is taken in meanwhile."""
@@ -71,7 +70,7 @@ class Admitting:
         self._settings, self._policies, self._channels = settings, policies, channels
         self._clock, self._draw, self._on = clock, draw, settings.back_pressure == "on"
         self._loads: dict[str, Load] = {}
-        self._valves: dict[str, Valve] = defaultdict(Valve)
+        self._valves: dict[str, Valve] = defaultdict(lambda: OPEN)
         self._room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
         self._taken: Counter[str] = Counter()
@@ -116,18 +115,21 @@ class Admitting:
         self._taken[entrance] += 1
         return None
 
-    @contextmanager
-    def holding(self, key: str, *, held: bool) -> Iterator[None]:
-        """While a booking is stored and answered. ``held``: the rider waits here until the booking is settled."""
+    def entered(self, key: str, *, held: bool) -> Callable[[], None]:
+        """From now on a booking is being stored and answered, until what is returned is called, once.
+
+        ``held``: the rider waits here until the booking is settled.
+        """
         self._held += held
         self._entering[key] += not held
-        try:
-            yield
-        finally:
+
+        def answered() -> None:
             self._held -= held
             self._entering[key] -= not held
             if not self._entering[key]:
                 del self._entering[key]
+
+        return answered
 
     def _asked(self, leg: Leg, signals: Signals) -> Load:
         deadline_s = self._policies[leg[0]].deadline_s

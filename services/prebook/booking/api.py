@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from litestar import HttpMethod, Request, Response, delete, get, post, route
-from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
@@ -24,7 +22,6 @@ from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import Running
 
 AnyRequest = Request[Any, Any, Any]
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 VISIBLE = re.compile(r"[!-~]{1,255}\Z")
 Key = Annotated[str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="one per booking")]
@@ -46,7 +43,7 @@ def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
         summary="Book a ride ahead",
         dto=Strict[BookingRequest],
         return_dto=None,
-        guards=[json_only, keyed],
+        before_request=well_formed,
         response_headers=[LOCATION, RETRY_AFTER],
         responses={
             CREATED: ResponseSpec(BookingView, description="settled: its outcome is known", generate_examples=False),
@@ -54,7 +51,7 @@ def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
         },
     )
     async def book(request: AnyRequest, data: RideBody, key: Key) -> Response[BookingView]:
-        return _stored(await unbroken.run(prebooking.book(key, data, traceparent_of(request))))
+        return _stored(await prebooking.book(key, data, traceparent_of(request)))
 
     # Litestar's own answer names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
@@ -84,13 +81,11 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
-async def json_only(connection: Connection, _: BaseRouteHandler) -> None:
-    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+async def well_formed(request: AnyRequest) -> None:
+    """Before the body is read."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
-
-
-async def keyed(connection: Connection, _: BaseRouteHandler) -> None:
-    key = connection.headers.get("idempotency-key", "")
+    key = request.headers.get("idempotency-key", "")
     if not key:
         raise Problem(400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every try of a booking")
     if not VISIBLE.match(key):

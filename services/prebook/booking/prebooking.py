@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -17,6 +18,7 @@ from prebook.booking.recent import RecentKeys
 from prebook.booking.retention import KEEP_S
 from prebook.booking.store import BookingWork, Claim, KeyTaken, StoredResponse
 from prebook.booking.tokens import tokens
+from prebook.booking.unbroken import Unbroken
 from prebook.booking.views import response_of
 from prebook.contracts.booking import BookingRequest, Change, State
 from prebook.contracts.plan import Plan
@@ -46,12 +48,12 @@ class Prebooking:
         self._settings, self._plan = running.settings, default_plan(running.policies)
         self._admitting = running.one(admitting)
         self._quotas, self._tokens = running.one(quotas), running.one(tokens)
-        self._let_in = RecentKeys(MOST_KEYS)
+        self._let_in, self._unbroken = RecentKeys(MOST_KEYS), Unbroken()
         self._looks = TokenBucket.full(per_s=LOOKS_PER_S, burst=LOOKS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
-        """Raises Problem."""
-        now, fingerprint = self._endpoint.clock(), fingerprint_of(request)
+        """Raises Problem. Whatever is begun is also ended where the rider has hung up."""
+        now = self._endpoint.clock()
         step = process.requested(_booking(key, request, {**self._plan, **(request.couplings or {})}, now))
         refused = self._refused(request, step, now)
         if refused is not None:
@@ -59,13 +61,9 @@ class Prebooking:
             if refused.code in HASTY and not self._may_look(key):
                 raise refused
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
-            return await self._again(key, fingerprint, otherwise=refused)
-        try:
-            with self._admitting.holding(key, held=self._waits(step)):
-                return await self._opened(step, fingerprint, traceparent, now)
-        except KeyTaken:
-            # Claim and booking commit together: where the claim is not there, it has been purged.
-            return await self._again(key, fingerprint, otherwise=_forgotten())
+            return await self._unbroken.run(self._again(key, fingerprint_of(request), otherwise=refused))
+        answered = self._admitting.entered(key, held=self._waits(step))
+        return await self._unbroken.run(self._served(step, fingerprint_of(request), traceparent, now, answered))
 
     def _refused(self, request: BookingRequest, step: Step, now: datetime) -> Problem | None:
         override, hosts = self._settings.allow_plan_override, self._settings.callback_hosts
@@ -110,6 +108,17 @@ class Prebooking:
     def _waits(self, step: Step) -> bool:
         """The rider is held until answers are in."""
         return any(channel.traits.answers_inline for channel, _ in self._channels(step))
+
+    async def _served(
+        self, step: Step, fingerprint: bytes, traceparent: str, now: datetime, answered: Callable[[], None]
+    ) -> StoredResponse:
+        try:
+            return await self._opened(step, fingerprint, traceparent, now)
+        except KeyTaken:
+            # Claim and booking commit together: where the claim is not there, it has been purged.
+            return await self._again(step.booking.key, fingerprint, otherwise=_forgotten())
+        finally:
+            answered()
 
     async def _opened(self, step: Step, fingerprint: bytes, traceparent: str, now: datetime) -> StoredResponse:
         """Where no answer can be in when this returns, the response is known before anything is stored."""

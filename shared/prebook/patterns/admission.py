@@ -40,7 +40,8 @@ class Load:
 
     def later(self, after_s: float, taken: int) -> Self:
         """The estimate until it is looked at again: what was let in since, less what has been served meanwhile."""
-        return replace(self, waiting=self.waiting + max(0.0, taken - self.per_s * after_s))
+        more = taken - self.per_s * after_s
+        return replace(self, waiting=self.waiting + more) if more > 0.0 else self
 
     def opens_in_s(self, per_s: float) -> float:
         """Seconds until newcomers are let in again, where it is served at this rate."""
@@ -54,9 +55,12 @@ class Valve:
 
     shut: bool = False
 
-    def felt(self, load: Load) -> Self:
-        return replace(self, shut=load.share >= 1.0 or (self.shut and load.share > OPENS_AT))
+    def felt(self, load: Load) -> "Valve":
+        return SHUT if load.share >= 1.0 or (self.shut and load.share > OPENS_AT) else OPEN
 
     def admits(self, load: Load, *, promised: bool) -> bool:
         """``promised``: this one comes at a time that it was given. Nobody is let in to what does not move."""
         return not self.shut or (promised and load.waiting < HEADROOM * load.limit and load.aged < 1.0)
+
+
+OPEN, SHUT = Valve(), Valve(shut=True)
