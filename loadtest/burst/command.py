@@ -1,8 +1,10 @@
 """``python -m loadtest burst``: one side against a running suite, then both sides side by side."""
 
+import asyncio
 import os
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,9 @@ from loadtest.burst.judge import report
 from loadtest.burst.offering import Ground
 from loadtest.burst.page import page
 from loadtest.burst.play import Terms, played
+from loadtest.burst.precedence import give_way
 from loadtest.burst.seconds import Side
+from loadtest.burst.watch import BLIND, trees
 from loadtest.faults import levers
 from loadtest.leaving import status_of
 from loadtest.report import folder
@@ -111,7 +115,10 @@ async def measured(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
     settings = read_settings(os.environ)
     async with open_session() as session:
         database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
-        ground = Ground(levers(session, os.environ), database_url, f"b{secrets.token_hex(4)}", seed, settle_s)
+        into_it = levers(session, os.environ)
+        with suppress(*BLIND):
+            await asyncio.to_thread(give_way, (await trees(into_it)).values())
+        ground = Ground(into_it, database_url, f"b{secrets.token_hex(4)}", seed, settle_s)
         side, offered = await played(ground, terms, settings.stack, say)
     folder.replace(into / f"{terms.back_pressure}.json", msgspec.json.encode(side) + b"\n")
     folder.replace(into / f"samples-{terms.back_pressure}.jsonl", lines(map(finished, offered.books.accounts)))

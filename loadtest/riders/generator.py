@@ -14,6 +14,7 @@ from loadtest.riders.plans import PLANS
 from loadtest.riders.returns import NEVER, Returns, refusal
 from loadtest.riders.rides import booking_request, ride
 from loadtest.riders.samples import Refusal, Sample
+from loadtest.riders.undisturbed import undisturbed
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -108,11 +109,12 @@ class Generator:
 
     async def offer(self, orders: Sequence[Order], origin: Origin) -> Sequence[Sample]:
         """Returns when the last request is answered or has timed out."""
-        async with asyncio.TaskGroup() as requests:
-            for order in orders:
-                await origin.wait_until(order.offer.at_s)
-                self.sent += 1
-                requests.create_task(self._request(order, origin))
+        with undisturbed():
+            async with asyncio.TaskGroup() as requests:
+                for order in orders:
+                    await origin.wait_until(order.offer.at_s)
+                    self.sent += 1
+                    requests.create_task(self._request(order, origin))
         return self.samples
 
     async def _request(self, order: Order, origin: Origin) -> None:

@@ -53,8 +53,8 @@ class Prebooking:
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
         """Raises Problem. Whatever is begun is also ended where the rider has hung up."""
-        now = self._endpoint.clock()
-        step = process.requested(_booking(key, request, {**self._plan, **(request.couplings or {})}, now))
+        now, plan = self._endpoint.clock(), {**self._plan, **(request.couplings or {})}
+        step = process.requested(_booking(key, request, plan, now))
         refused = self._refused(request, step, now)
         if refused is not None:
             meters.said(refused.code)
@@ -188,14 +188,10 @@ def _sortable_id(now: datetime) -> str:
 
 
 def _forgotten() -> Problem:
-    days = int(KEEP_S // DAY_S)
-    return Problem(422, "idempotency_key_used", f"a booking of more than {days} days ago has this key; take a new one")
+    said = f"a booking of more than {KEEP_S // DAY_S:.0f} days ago has this key; take a new one"
+    return Problem(422, "idempotency_key_used", said)
 
 
 def _in_progress() -> Problem:
-    return Problem(
-        409, "request_in_progress", "the first request with this key is still running; try again", headers=_SOON
-    )
-
-
-_SOON = {"retry-after": "1"}
+    said, soon = "the first request with this key is still running; try again", {"retry-after": "1"}
+    return Problem(409, "request_in_progress", said, headers=soon)
