@@ -25,7 +25,7 @@ FLOWS_TO_OUTCOME = (QUOTE_FARE.name, FIND_DRIVER.name)
 PATIENCE = 2 / 3
 """Share of a flow's deadline that its oldest question may have waited: whoever joins the queue now needs some too."""
 SOON_S = 2.5
-"""No more wait for an answer than are answered in this time: a rider who would wait longer is better told to come again.
+"""No more wait for an answer than are answered in this time: who would wait longer is better told to come again.
 What does not move is judged by its number and age alone: nobody knows how long it takes, and who can wait is let in."""
 LEAST_PER_S = 5.0
 """The rate that is reckoned with where none has been seen, or the last one is long ago."""
