@@ -39,7 +39,8 @@ class Link:
         return LinkInfo(name=self.name, state=self._state, connections=count, address=at, for_s=for_s)
 
     async def open(self) -> None:
-        for (host, port), target in zip(self.addresses, self._targets, strict=True):
+        """Where it does not listen yet."""
+        for (host, port), target in list(zip(self.addresses, self._targets, strict=True))[len(self._servers) :]:
             self._servers.append(await asyncio.start_server(partial(self._serve, target), host, port, reuse_port=True))
 
     async def spoil(self, state: LinkState, wanted: Spoil) -> LinkInfo:
@@ -55,11 +56,9 @@ class Link:
 
     async def mend(self) -> None:
         """Whole again. A connection that lost something must not go on as if it had not."""
-        was = self._state
+        await self.open()
         self._change(LinkState.OPEN, Weather())
         await self._reset([connection for connection in self._connections if connection.torn])
-        if was is LinkState.CUT:
-            await self.open()
 
     async def close(self) -> None:
         await self._stop_mending()
