@@ -9,12 +9,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.giving_up import MOST_REFUSALS, refusal
+from prebook.messaging.limit import Limit
 from prebook.messaging.lines import Lines, Place
 from prebook.messaging.marks import Marks
 from prebook.messaging.outbox import EXPIRED, UNDELIVERABLE, Claimed, Outbox
@@ -33,6 +35,7 @@ POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
 
 Send = Callable[[Claimed], Awaitable[None]]
+LANE, ORDER_KEY = attrgetter("lane"), attrgetter("order_key")
 
 
 class Group(NamedTuple):
@@ -50,7 +53,7 @@ class Relay:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
         self._in_flight: Counter[str] = Counter()
         self._held: set[int] = set()
-        self._marks, self._lines = Marks(outbox.sent), Lines()
+        self._marks, self._lines, self._limit = Marks(outbox.sent), Lines(), Limit(SEND_TIMEOUT_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken, self._full, self._astray = asyncio.Event(), False, False
 
@@ -79,7 +82,7 @@ class Relay:
         begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S
         self._lines.look()
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
-        for lane, rows in _by_lane(claimed).items():
+        for lane, rows in _by(LANE, claimed).items():
             self._start(lane, rows, begin_by)
         self._full = len(claimed) == BATCH
         if not self._full:
@@ -95,7 +98,7 @@ class Relay:
     def _start(self, lane: str, rows: Sequence[Claimed], begin_by: float) -> None:
         self._in_flight[lane] += len(rows)
         self._held.update(row.seq for row in rows)
-        groups = [(self._lines.joined((lane, key)), group) for key, group in _in_order(rows).items()]
+        groups = [(self._lines.joined((lane, key)), group) for key, group in _by(ORDER_KEY, rows).items()]
         task = asyncio.create_task(self._batch(lane, rows, [Group(*each, begin_by) for each in groups]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -139,7 +142,7 @@ class Relay:
             self._watch.expired(row.envelope, "outbox")
             return True
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            with self._limit:
                 await self._send(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
             return await self._unsent(row, failure)
@@ -186,15 +189,9 @@ def _pause(row: Claimed, failure: Exception) -> float:
     return asked or exponential(row.failures + 1) * random.uniform(0.5, 1.0)
 
 
-def _in_order(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:
-    keys: dict[str, list[Claimed]] = defaultdict(list)
+def _by(what: Callable[[Claimed], str], rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:
+    """Each in its order."""
+    found: dict[str, list[Claimed]] = defaultdict(list)
     for row in rows:
-        keys[row.order_key].append(row)
-    return keys
-
-
-def _by_lane(rows: Sequence[Claimed]) -> dict[str, list[Claimed]]:
-    lanes: dict[str, list[Claimed]] = defaultdict(list)
-    for row in rows:
-        lanes[row.lane].append(row)
-    return lanes
+        found[what(row)].append(row)
+    return found

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Generic, NoReturn, TypeVar
@@ -35,10 +35,11 @@ from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.inbound import queues_of
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
+from prebook.runtime.collecting import spare_what_stays
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.gauges import Gauges, circuits
 from prebook.runtime.in_order import InOrder
-from prebook.runtime.loops import every, for_ever
+from prebook.runtime.loops import ended, every, for_ever
 from prebook.runtime.retention import common
 from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load
@@ -66,8 +67,9 @@ class Process(Generic[W]):
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
         self.outbox = SqlOutbox(engines.upkeep, owner)
         self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay, lambda: self.relay.behind)
-        wake = self.wakeup.wake
-        endpoint = Endpoint(name, handlers, begin, routes, policies, wake=wake, watch=watch, at_edge=at_edge)
+        endpoint = Endpoint(
+            name, handlers, begin, routes, policies, wake=self.wakeup.wake, watch=watch, at_edge=at_edge
+        )
         way_in = Doors(endpoint, waiters)
         self.relay = Relay(self.outbox, way_in.send, watch)
         self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
@@ -133,6 +135,7 @@ class Process(Generic[W]):
             **self.beside.loops,
         }
         tasks = {name: asyncio.create_task(for_ever(name, run)) for name, run in loops.items()}
+        spare_what_stays()
         try:
             yield
         finally:
@@ -146,23 +149,17 @@ class Process(Generic[W]):
             ("relay", "release", "wakeup", "purge", "lag"),
             ("publisher",),
         ):
-            await _cancelled([tasks[name] for name in names])
+            await ended([tasks[name] for name in names])
         await self.http.close()
         await self.engines.dispose()
         log.info("stopped")
 
     async def _watch_loop(self) -> None:
-        loop = asyncio.get_running_loop()
+        clock = asyncio.get_running_loop().time
         while True:
-            before = loop.time()
+            before = clock()
             await asyncio.sleep(LAG_EVERY_S)
-            self.metrics.loop_lag_s.set(max(0.0, loop.time() - before - LAG_EVERY_S))
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            self.metrics.loop_lag_s.set(max(0.0, clock() - before - LAG_EVERY_S))
 
 
 def main(service: Service[Any]) -> NoReturn:

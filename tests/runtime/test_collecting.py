@@ -1,0 +1,30 @@
+"""The cycle collector leaves alone what stays, and still takes what goes."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import gc, weakref
+from prebook.runtime.collecting import YOUNG, spare_what_stays
+
+class Node:
+    pass
+
+def cycle():
+    node = Node()
+    node.itself = node
+    return weakref.ref(node)
+
+before = cycle()
+spare_what_stays()
+print(before() is None, gc.get_freeze_count() > 1_000)
+made = cycle()
+kept = [[] for _ in range(2 * YOUNG)]
+print(made() is None)
+"""
+
+
+def test_what_was_there_is_not_looked_through_again_and_later_cycles_are_collected() -> None:
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.split() == ["True", "True", "True"]
