@@ -18,7 +18,7 @@ async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() ->
     one, never = Limit(0.05), asyncio.Event()
 
     async def work(done: asyncio.Event) -> str:
-        with one:
+        with one():
             await done.wait()
         return "done"
 
@@ -36,20 +36,20 @@ async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() ->
 async def test_a_task_that_was_too_late_may_go_on_and_be_in_it_again() -> None:
     one = Limit(0.03)
     for _ in range(3):
-        with pytest.raises(TimeoutError), one:
+        with pytest.raises(TimeoutError), one():
             await asyncio.Event().wait()
-    with one:
+    with one():
         await asyncio.sleep(0)
 
 
 async def test_what_it_raises_itself_is_what_is_heard() -> None:
-    with pytest.raises(KeyError), Limit(1.0):
+    with pytest.raises(KeyError), Limit(1.0)():
         raise KeyError
 
 
 async def test_a_cancellation_from_elsewhere_is_one() -> None:
     async def work() -> None:
-        with Limit(5.0):
+        with Limit(5.0)():
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -63,7 +63,7 @@ async def test_a_cancellation_that_comes_with_the_limit_is_not_taken_for_it() ->
     one, inside = Limit(0.02), asyncio.Event()
 
     async def work() -> None:
-        with one:
+        with one():
             inside.set()
             try:
                 await asyncio.Event().wait()
@@ -77,7 +77,7 @@ async def test_a_cancellation_that_comes_with_the_limit_is_not_taken_for_it() ->
 
 async def test_it_stops_looking_once_nobody_is_in_it() -> None:
     one = Limit(5.0)
-    with one:
+    with one():
         await asyncio.sleep(0)
 
     await becomes(lambda: one._timer is None)

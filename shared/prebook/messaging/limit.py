@@ -11,42 +11,54 @@ LOOK_EVERY_S = 0.5
 
 
 class Limit:
-    """``with limit:`` raises TimeoutError in a task that has been in it for ``after_s``, or up to half a second longer.
+    """``with limit():`` raises TimeoutError in a task that has been in it for ``after_s`` or up to half a second more.
 
-    A task is in it once at a time. Whoever else cancels the task meanwhile is not mistaken for the limit.
+    Whoever else cancels the task meanwhile is not mistaken for the limit.
     """
 
     def __init__(self, after_s: float) -> None:
-        self._after_s = after_s
-        self._inside: dict[asyncio.Task[Any], tuple[float, int]] = {}
-        """When it is too late, and how many had asked the task to end before."""
-        self._too_late: set[asyncio.Task[Any]] = set()
+        self.after_s = after_s
+        self._inside: dict[Within, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> None:
-        loop, task = asyncio.get_running_loop(), _this_task()
-        self._inside[task] = loop.time() + self._after_s, task.cancelling()
+    def __call__(self) -> "Within":
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a limit is for the work of a task")
         if self._timer is None:
             self._timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
+        return Within(self, task, loop.time() + self.after_s)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        task = _this_task()
-        _due, asked_before = self._inside.pop(task)
-        if task in self._too_late:
-            self._too_late.discard(task)
-            if task.uncancel() <= asked_before and kind is asyncio.CancelledError:
-                raise TimeoutError(f"not done within {self._after_s:g} s") from error
+    def come(self, within: "Within") -> None:
+        self._inside[within] = None
+
+    def gone(self, within: "Within") -> None:
+        del self._inside[within]
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(LOOK_EVERY_S, self._look, loop) if self._inside else None
-        for task, (due, _) in self._inside.items():
-            if due <= loop.time() and task not in self._too_late:
-                self._too_late.add(task)
-                task.cancel()
+        for within in self._inside:
+            within.look(loop.time())
 
 
-def _this_task() -> "asyncio.Task[Any]":
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a limit is for the work of a task")
-    return task
+class Within:
+    """One stay of one task. ``due``, of the loop's clock: then it is too late."""
+
+    __slots__ = ("_asked_before", "_due", "_limit", "_task", "_too_late")
+
+    def __init__(self, limit: Limit, task: "asyncio.Task[Any]", due: float) -> None:
+        self._limit, self._task, self._due = limit, task, due
+        self._asked_before, self._too_late = task.cancelling(), False
+
+    def look(self, now: float) -> None:
+        if now >= self._due and not self._too_late:
+            self._too_late = self._task.cancel()
+
+    def __enter__(self) -> None:
+        self._limit.come(self)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._limit.gone(self)
+        if self._too_late and self._task.uncancel() <= self._asked_before and kind is asyncio.CancelledError:
+            raise TimeoutError(f"not done within {self._limit.after_s:g} s") from error

@@ -33,16 +33,19 @@ class Lines:
 class Place:
     """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears."""
 
+    __slots__ = ("_before", "_behind", "_left", "_lines", "go_on", "key", "may_go")
+
     def __init__(self, lines: Lines, key: Hashable, before: "Place | None", *, may_go: bool) -> None:
         self.key, self.may_go, self.go_on = key, may_go, False
-        self.over = asyncio.Event()
-        self._lines, self._before = lines, before
+        self._lines, self._before, self._left = lines, before, False
+        self._behind: asyncio.Future[None] | None = None
+        """Of the next one, where it is waiting."""
 
     async def __aenter__(self) -> Self:
         """``may_go`` tells: not where one before it stopped the line. All that stood in it step back then."""
         if self._before is not None:
             try:
-                await self._before.over.wait()
+                await self._before.over()
             except BaseException:
                 self._leave()
                 raise
@@ -52,6 +55,14 @@ class Place:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
+    async def over(self) -> None:
+        """Until it has left. Only the next one waits for that."""
+        if not self._left:
+            self._behind = asyncio.get_running_loop().create_future()
+            await self._behind
+
     def _leave(self) -> None:
-        self.over.set()
+        self._left = True
+        if self._behind is not None and not self._behind.done():
+            self._behind.set_result(None)
         self._lines.left(self)

@@ -26,6 +26,8 @@ from prebook.patterns.retry import exponential
 BATCH = 200
 WINDOW = 1_000
 """Rows of one lane in flight at most."""
+ROOM = WINDOW - BATCH
+"""No more than so many are in flight when the next are claimed: few at a time would cost as much as many."""
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
@@ -60,7 +62,7 @@ class Relay:
     @property
     def behind(self) -> bool:
         """There was more to send than one claim, or one lane, takes: another relay of the service could help."""
-        return self._full or any(rows >= WINDOW for rows in self._in_flight.values())
+        return self._full or any(rows > ROOM for rows in self._in_flight.values())
 
     def wake(self) -> None:
         self._woken.set()
@@ -75,7 +77,7 @@ class Relay:
 
     async def _turn(self) -> None:
         self._woken.clear()
-        full = [lane for lane, rows in self._in_flight.items() if rows >= WINDOW]
+        full = [lane for lane, rows in self._in_flight.items() if rows > ROOM]
         if self._astray:  # rows may be ours that we do not know: they hold back nobody, and must come first again
             self._astray = False
             await self._outbox.let_go({*self._held, *self._marks.left})
@@ -98,41 +100,33 @@ class Relay:
     def _start(self, lane: str, rows: Sequence[Claimed], begin_by: float) -> None:
         self._in_flight[lane] += len(rows)
         self._held.update(row.seq for row in rows)
-        groups = [(self._lines.joined((lane, key)), group) for key, group in _by(ORDER_KEY, rows).items()]
-        task = asyncio.create_task(self._batch(lane, rows, [Group(*each, begin_by) for each in groups]))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for key, group in _by(ORDER_KEY, rows).items():
+            task = asyncio.create_task(self._sent(lane, Group(self._lines.joined((lane, key)), group, begin_by)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _batch(self, lane: str, rows: Sequence[Claimed], groups: Sequence[Group]) -> None:
+    async def _sent(self, lane: str, group: Group) -> None:
         try:
-            self._tell(groups, await asyncio.gather(*map(self._group, groups), return_exceptions=True))
+            await self._in_order(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is: not even the failure could be noted
+            self._watch.unsent(group.rows[0].envelope, error)
+            self._astray = True
         finally:
-            was_full = self._in_flight[lane] >= WINDOW
-            self._in_flight[lane] -= len(rows)
-            self._held.difference_update(row.seq for row in rows)
-            if was_full:
+            self._held.difference_update(row.seq for row in group.rows)
+            before, after = self._in_flight[lane], self._in_flight[lane] - len(group.rows)
+            self._in_flight[lane] = after
+            if before > ROOM >= after:
                 self._woken.set()
 
-    def _tell(self, groups: Sequence[Group], ends: Sequence[object]) -> None:
-        """Of rows of which not even their failure could be noted: they are let go, and claimed again."""
-        for group, ended in zip(groups, ends, strict=True):
-            if isinstance(ended, Exception):
-                self._watch.unsent(group.rows[0].envelope, ended)
-
-    async def _group(self, group: Group) -> None:
+    async def _in_order(self, group: Group) -> None:
         """One after the other, behind those of earlier claims; what comes after one that waits is put back."""
         clock, untried = asyncio.get_running_loop().time, deque(group.rows)
         async with group.place as place:
             may_go = place.may_go
-            try:
-                while untried and may_go:
-                    may_go = clock() < group.begin_by and await self._one(untried.popleft())
-                if untried:
-                    await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
-            except Exception:
-                self._held.difference_update(row.seq for row in group.rows)
-                self._astray = True
-                raise
+            while untried and may_go:
+                may_go = clock() < group.begin_by and await self._one(untried.popleft())
+            if untried:
+                await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
             place.go_on = may_go
 
     async def _one(self, row: Claimed) -> bool:
@@ -142,7 +136,7 @@ class Relay:
             self._watch.expired(row.envelope, "outbox")
             return True
         try:
-            with self._limit:
+            with self._limit():
                 await self._send(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
             return await self._unsent(row, failure)

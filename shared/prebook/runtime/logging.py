@@ -8,6 +8,9 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
+from prebook.messaging.envelope import Envelope
+from prebook.patterns.trace import trace_id
+
 LONGEST_FIELD = 500
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
@@ -16,6 +19,7 @@ def configure(service: str, level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _with_message,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -28,6 +32,24 @@ def configure(service: str, level: str) -> None:
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+
+
+def _with_message(_: Any, __: str, event: EventDict) -> EventDict:
+    """``message=envelope`` is spelled here, and so only where the line is written."""
+    envelope = event.pop("message", None)
+    return {**event, **about(envelope)} if isinstance(envelope, Envelope) else event
+
+
+def about(envelope: Envelope) -> dict[str, str]:
+    """What every log line about a message carries."""
+    return {
+        "conversation": envelope.conversation,
+        "message_id": envelope.id,
+        "trace_id": trace_id(envelope.traceparent),
+        "flow": envelope.flow,
+        "kind": envelope.kind.value,
+        "coupling": envelope.coupling.value,
+    }
 
 
 def _bounded(_: Any, __: str, event: EventDict) -> EventDict:

@@ -1,14 +1,17 @@
 """Prometheus metrics and log lines for every turn in a message's life."""
 
+from functools import lru_cache
+
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
-from prebook.patterns.trace import trace_id
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 LABELS = ("flow", "coupling", "kind")
+MOST_KEPT = 256
+"""Combinations of them whose metrics are found again without looking: of flows, couplings and kinds there are few."""
 log = structlog.get_logger()
 
 
@@ -75,52 +78,46 @@ class Telemetry:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._sent = lru_cache(MOST_KEPT)(lambda *said: (metrics.sent.labels(*said), metrics.send_s.labels(*said)))
+        self._handled = lru_cache(MOST_KEPT)(
+            lambda *said: (metrics.handled.labels(*said), metrics.handle_s.labels(*said))
+        )
 
     def sent(self, envelope: Envelope, seconds: float) -> None:
-        self._metrics.sent.labels(*_labels(envelope)).inc()
-        self._metrics.send_s.labels(*_labels(envelope)).observe(seconds)
-        log.debug("sent", **about(envelope))
+        count, took = self._sent(*_labels(envelope))
+        count.inc()
+        took.observe(seconds)
+        log.debug("sent", message=envelope)
 
     def unsent(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.unsent.labels(*_labels(envelope)).inc()
-        log.warning("not sent", error=spelled(error), **about(envelope))
+        log.warning("not sent", error=spelled(error), message=envelope)
 
     def handled(self, envelope: Envelope, seconds: float) -> None:
-        self._metrics.handled.labels(*_labels(envelope)).inc()
-        self._metrics.handle_s.labels(*_labels(envelope)).observe(seconds)
-        log.info("handled", ms=round(seconds * 1000, 1), **about(envelope))
+        count, took = self._handled(*_labels(envelope))
+        count.inc()
+        took.observe(seconds)
+        log.info("handled", ms=round(seconds * 1000, 1), message=envelope)
 
     def failed(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.failed.labels(*_labels(envelope)).inc()
-        log.error("failed", error=spelled(error), attempt=envelope.attempt, **about(envelope))
+        log.error("failed", error=spelled(error), attempt=envelope.attempt, message=envelope)
 
     def duplicate(self, envelope: Envelope) -> None:
         self._metrics.duplicate.labels(*_labels(envelope)).inc()
-        log.info("duplicate", **about(envelope))
+        log.info("duplicate", message=envelope)
 
     def expired(self, envelope: Envelope, where: str) -> None:
         self._metrics.expired.labels(*_labels(envelope), where).inc()
-        log.warning("expired", where=where, **about(envelope))
+        log.warning("expired", where=where, message=envelope)
 
     def retried(self, envelope: Envelope, pause_s: float) -> None:
         self._metrics.retried.labels(*_labels(envelope)).inc()
-        log.warning("retried", pause_s=pause_s, attempt=envelope.attempt, **about(envelope))
+        log.warning("retried", pause_s=pause_s, attempt=envelope.attempt, message=envelope)
 
     def parked(self, flow: str, cause: str) -> None:
         self._metrics.parked.labels(flow, cause).inc()
         log.error("parked", flow=flow, cause=cause)
-
-
-def about(envelope: Envelope) -> dict[str, str]:
-    """What every log line about a message carries."""
-    return {
-        "conversation": envelope.conversation,
-        "message_id": envelope.id,
-        "trace_id": trace_id(envelope.traceparent),
-        "flow": envelope.flow,
-        "kind": envelope.kind.value,
-        "coupling": envelope.coupling.value,
-    }
 
 
 def _labels(envelope: Envelope) -> tuple[str, str, str]:
