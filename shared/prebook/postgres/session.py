@@ -145,10 +145,17 @@ async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
         ours.broken_off()
         raise
     finally:
-        if ours.is_at_rest:  # then nothing below waits for anything, so that nobody can break it off
-            await greenlet_spawn(pooled.close)
+        if ours.is_at_rest and _has_room(engine):  # then nothing waits: no greenlet is needed, and nobody breaks it off
+            pooled.close()
         else:
             await asyncio.shield(_given_back(ours, pooled))
+
+
+def _has_room(engine: AsyncEngine) -> bool:
+    """A connection that is given back is kept; one beyond the pool's size would be closed, which takes a while."""
+    pool: Any = engine.pool
+    room: bool = pool.overflow() <= 0
+    return room
 
 
 async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
