@@ -9,6 +9,7 @@ import aio_pika
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
+from yarl import URL
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Wire, encode
@@ -133,7 +134,7 @@ async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
 
 
 async def test_a_wrong_password_is_told_as_the_broker_tells_it(suite: Suite) -> None:
-    wrong = suite.where.amqp_url.replace(suite.where.management_password, "wrong")
+    wrong = str(URL(suite.where.amqp_url).with_password("wrong"))
     with pytest.raises(Unreachable, match="ACCESS_REFUSED"):
         await Session.opened(wrong, "test", heartbeat_s=10, timeout_s=5)
 
