@@ -27,6 +27,8 @@ REPLICAS, MOST_ROUNDS, GOAL = (1, 2, 4), 3, 0.9
 PLANS = (Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value)
 """By which further replicas are reached: a call goes to the first one."""
 BURST, BURST_PER_S, KILL_AFTER_S = 160, 100.0, 1.5
+ALL_ARE_TAKEN = {"PREBOOK_BACK_PRESSURE": "off"}
+"""What is measured is how fast a burst is worked off, not how much of it is turned away."""
 CANCEL_EVERY_S, QUIET_S = 0.2, 8.0
 KILLED = ("matching", "notification")
 ORDER = [notice.value for notice in Notice]
@@ -71,7 +73,7 @@ class Judgement:
 async def measured(ground: Ground, rounds: int) -> list[Row]:
     found = {replicas: Scaled() for replicas in REPLICAS}
     for replicas, scaled in found.items():
-        async with standing(ground.folder / f"scaling{replicas}", replicas=replicas) as suite:
+        async with standing(ground.folder / f"scaling{replicas}", replicas=replicas, env=ALL_ARE_TAKEN) as suite:
             riders = Riders(suite, f"scale{replicas}")
             for number in range(min(rounds, MOST_ROUNDS) + 1):
                 await _burst(riders, scaled if number else Scaled())
@@ -102,10 +104,10 @@ async def _killed(riders: Riders, replicas: int, into: Scaled) -> None:
     await asyncio.sleep(KILL_AFTER_S)
     for name in victims:
         await suite.kill(name)
-    await burst
+    refused = (await burst).refused
     await cancelling
     await riders.at_rest(run)
-    judgement = judged(await suite.database.fetch(HEARD, f"{run}-"), BURST)
+    judgement = judged(await suite.database.fetch(HEARD, f"{run}-"), BURST - refused)
     into.wrong, into.judged = judgement.wrong, judgement.told(victims)
 
 
@@ -129,7 +131,7 @@ async def _cancel(suite: Standing, booking_id: str) -> None:
 
 
 def judged(heard: Sequence[Any], rides: int) -> Judgement:
-    """``heard``: rows of HEARD, of all rides of a run. One that was rejected is told of that, and no more."""
+    """``heard``: rows of HEARD, of all ``rides`` taken in. One that was rejected is told that, and no more."""
     told = [list(each["heard"] or ()) for each in heard]
     whole = sum(row["state"] in each for row, each in zip(heard, told, strict=True))
     return Judgement(
