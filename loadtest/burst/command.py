@@ -18,7 +18,7 @@ from loadtest.burst.judge import report
 from loadtest.burst.offering import Ground
 from loadtest.burst.page import page
 from loadtest.burst.play import Terms, played
-from loadtest.burst.precedence import give_way
+from loadtest.burst.precedence import give_way, on_this_machine
 from loadtest.burst.seconds import Side
 from loadtest.burst.watch import BLIND, trees
 from loadtest.faults import levers
@@ -116,8 +116,9 @@ async def measured(terms: Terms, seed: int, settle_s: float, into: Path) -> int:
     async with open_session() as session:
         database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
         into_it = levers(session, os.environ)
-        with suppress(*BLIND):
-            await asyncio.to_thread(give_way, (await trees(into_it)).values())
+        if on_this_machine(into_it.controls.values()):
+            with suppress(*BLIND):
+                await asyncio.to_thread(give_way, (await trees(into_it)).values())
         ground = Ground(into_it, database_url, f"b{secrets.token_hex(4)}", seed, settle_s)
         side, offered = await played(ground, terms, settings.stack, say)
     folder.replace(into / f"{terms.back_pressure}.json", msgspec.json.encode(side) + b"\n")

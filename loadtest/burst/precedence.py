@@ -9,12 +9,20 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+from yarl import URL
+
 from loadtest.burst.memory import PROC, below, parents
+from prebook.runtime.stack.ports import LOOPBACK
 
 NICE = 10
 """For all of the suite, so that its processes keep their shares among each other."""
 TRIES, TOO_SOON_S = 20, 0.11
 """Who is no administrator may change one session every tenth of a second."""
+
+
+def on_this_machine(supervisors: Iterable[str]) -> bool:
+    """Whether the process ids that they tell mean something here. ``supervisors``: the URLs of their control APIs."""
+    return all(URL(url).host == LOOPBACK for url in supervisors)
 
 
 def give_way(roots: Iterable[int]) -> None:

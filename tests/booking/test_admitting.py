@@ -258,3 +258,11 @@ def test_once_the_broker_has_taken_nothing_for_too_long_who_needs_it_is_refused_
     assert one.refuses("by call", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is None
     blocked_s[0] = None
     assert one.refuses("after", PLAN) is None
+
+
+def test_who_is_held_does_not_stand_in_the_door() -> None:
+    one = control(Clock())
+    answered = [one.entered(f"h{n}", held=True) for n in range(MOST_ENTERING)]
+    assert one.refuses("k1", PLAN) is None
+    for each in answered:
+        each()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.burst.precedence import NICE, give_way
+from loadtest.burst.precedence import NICE, give_way, on_this_machine
 from loadtest.riders.undisturbed import NEVER, undisturbed
 
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'], check=True)"
@@ -43,8 +43,17 @@ def test_who_is_gone_is_passed_over() -> None:
     give_way([gone.pid])
 
 
+def test_process_ids_of_another_machine_mean_nothing_here() -> None:
+    assert on_this_machine(["http://127.0.0.1:8700", "http://127.0.0.1:8701"])
+    assert not on_this_machine(["http://127.0.0.1:8700", "http://booking:8700"])
+
+
 def test_nothing_old_is_collected_until_all_is_offered() -> None:
     before = gc.get_threshold()
-    with undisturbed():
-        assert gc.get_threshold()[2] == NEVER
+    one, other = undisturbed(), undisturbed()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert gc.get_threshold()[2] == NEVER
+    other.__exit__(None, None, None)
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

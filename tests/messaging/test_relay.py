@@ -9,6 +9,7 @@ from prebook.messaging import marks
 from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
+from prebook.messaging.envelope import Envelope
 from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import WINDOW, Relay
@@ -373,3 +374,97 @@ async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypat
         await becomes(lambda: set(states(database).values()) == {"sent"})
 
     assert tries == ["k1", "k1", "k2"]
+
+
+class SpeechlessOnce(Unwatched):
+    """Cannot tell of what was not sent, for as often as somebody tries at first: its disk is full."""
+
+    def __init__(self) -> None:
+        self.left = 2
+
+    def unsent(self, envelope: Envelope, error: Exception) -> None:
+        if self.left:
+            self.left -= 1
+            raise OSError(28, "No space left on device")
+
+
+async def test_a_row_whose_failure_could_not_be_told_is_not_overtaken() -> None:
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) == 1:
+            raise Unreachable("not yet", retry_after_s=0.01)
+
+    await staged(database, "k1", key="k")
+    async with running(database, send, watch=SpeechlessOnce()) as relay:
+        await becomes(lambda: bool(tries))
+        await staged(database, "k2", key="k")
+        relay.wake()
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+
+    assert tries == ["k1", "k1", "k2"]
+
+
+async def test_a_row_whose_sending_was_broken_off_from_within_is_not_overtaken() -> None:
+    database, tries = MemoryDatabase(None), list[str]()
+
+    async def send(row: Claimed) -> None:
+        tries.append(row.envelope.id)
+        if len(tries) == 1:
+            broken_off = asyncio.get_running_loop().create_future()
+            broken_off.cancel()
+            await broken_off
+
+    await staged(database, "k1", key="k")
+    async with running(database, send) as relay:
+        await becomes(lambda: bool(tries))
+        await staged(database, "k2", key="k")
+        relay.wake()
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+
+    assert tries == ["k1", "k1", "k2"]
+
+
+class Letting(Unnoted):
+    """Lets go only once it may, and can note nothing at first."""
+
+    cuts = 2
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+        self.may.set()
+
+    async def let_go(self, but: Collection[int]) -> None:
+        self.asked.set()
+        await self.may.wait()
+        await super().let_go(but)
+
+
+async def test_what_fails_while_others_are_let_go_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    database, tries, fails = Letting(), list[str](), asyncio.Event()
+    monkeypatch.setattr(relaying, "NOTED_AGAIN_S", ())
+
+    async def send(row: Claimed) -> None:
+        name = row.envelope.id
+        tries.append(name)
+        if tries.count(name) == 1 and name != "k2":
+            await (fails.wait() if name == "k1" else asyncio.sleep(0))
+            raise Unreachable("not yet", retry_after_s=0.01)
+
+    await staged(database, "k1", key="k")
+    await staged(database, "other")
+    async with running(database, send) as relay:
+        await becomes(lambda: len(tries) == 2 and database.cuts == 1)
+        database.asked.clear()
+        database.may.clear()
+        await staged(database, "k2", key="k")
+        relay.wake()
+        await database.asked.wait()
+        fails.set()
+        await becomes(lambda: not database.cuts)
+        database.may.set()
+        await becomes(lambda: set(states(database).values()) == {"sent"})
+
+    assert [name for name in tries if name != "other"] == ["k1", "k1", "k2"]

@@ -73,7 +73,8 @@ class Admitting:
         self._room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: LEAST_PER_S)
         self._taken: Counter[str] = Counter()
-        self._sampled_at, self._held = clock(), 0
+        self._sampled_at = clock()
+        self._held: Counter[str] = Counter()
         self._entering: Counter[str] = Counter()
         self._blocked_s: Callable[[], float | None] = lambda: None
 
@@ -119,14 +120,13 @@ class Admitting:
 
         ``held``: the rider waits here until the booking is settled.
         """
-        self._held += held
-        self._entering[key] += not held
+        inside = self._held if held else self._entering
+        inside[key] += 1
 
         def answered() -> None:
-            self._held -= held
-            self._entering[key] -= not held
-            if not self._entering[key]:
-                del self._entering[key]
+            inside[key] -= 1
+            if not inside[key]:
+                del inside[key]
 
         return answered
 
@@ -173,7 +173,7 @@ class Admitting:
 
     def _now(self, name: str, now: float) -> Load:
         if name == HELD:
-            return Load(waiting=self._held, limit=self._settings.most_held)
+            return Load(waiting=self._held.total(), limit=self._settings.most_held)
         if name == ENTERING:
             return Load(waiting=len(self._entering), limit=MOST_ENTERING)
         if name == BLOCKED:

@@ -62,8 +62,9 @@ class Prebooking:
                 raise refused
             # What was answered before is answered again, whatever has changed since: the clock, the provider.
             return await self._unbroken.run(self._again(key, fingerprint_of(request), otherwise=refused))
+        fingerprint = fingerprint_of(request)
         answered = self._admitting.entered(key, held=self._waits(step))
-        return await self._unbroken.run(self._served(step, fingerprint_of(request), traceparent, now, answered))
+        return await self._unbroken.run(self._served(step, fingerprint, traceparent, now, answered))
 
     def _refused(self, request: BookingRequest, step: Step, now: datetime) -> Problem | None:
         override, hosts = self._settings.allow_plan_override, self._settings.callback_hosts

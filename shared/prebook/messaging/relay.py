@@ -16,7 +16,7 @@ from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.failures import spelled
 from prebook.messaging.giving_up import MOST_REFUSALS, refusal
-from prebook.messaging.limit import Limit
+from prebook.messaging.limit import LOOK_EVERY_S, Limit
 from prebook.messaging.lines import Lines, Place
 from prebook.messaging.marks import Marks
 from prebook.messaging.outbox import EXPIRED, UNDELIVERABLE, Claimed, Outbox
@@ -78,11 +78,11 @@ class Relay:
     async def _turn(self) -> None:
         self._woken.clear()
         full = [lane for lane, rows in self._in_flight.items() if rows > ROOM]
+        self._lines.look()  # before anything is waited for: what stops meanwhile may be spared below
         if self._astray:  # rows may be ours that we do not know: they hold back nobody, and must come first again
             self._astray = False
             await self._outbox.let_go({*self._held, *self._marks.left})
-        begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S
-        self._lines.look()
+        begin_by = asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S - LOOK_EVERY_S
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
         for lane, rows in _by(LANE, claimed).items():
             self._start(lane, rows, begin_by)
@@ -108,9 +108,11 @@ class Relay:
     async def _sent(self, lane: str, group: Group) -> None:
         try:
             await self._in_order(group)
-        except Exception as error:  # noqa: BLE001 - whatever it is: not even the failure could be noted
+        except BaseException as error:  # whatever it is: not even the failure could be noted
+            self._astray = True  # first, for what tells of it may fail as well
+            if not isinstance(error, Exception):
+                raise
             self._watch.unsent(group.rows[0].envelope, error)
-            self._astray = True
         finally:
             self._held.difference_update(row.seq for row in group.rows)
             before, after = self._in_flight[lane], self._in_flight[lane] - len(group.rows)

@@ -36,8 +36,10 @@ def configure(service: str, level: str) -> None:
 
 def _with_message(_: Any, __: str, event: EventDict) -> EventDict:
     """``message=envelope`` is spelled here, and so only where the line is written."""
-    envelope = event.pop("message", None)
-    return {**event, **about(envelope)} if isinstance(envelope, Envelope) else event
+    if isinstance(envelope := event.get("message"), Envelope):
+        del event["message"]
+        event.update(about(envelope))
+    return event
 
 
 def about(envelope: Envelope) -> dict[str, str]:

@@ -39,9 +39,12 @@ class Link:
         return LinkInfo(name=self.name, state=self._state, connections=count, address=at, for_s=for_s)
 
     async def open(self) -> None:
-        """Where it does not listen yet."""
+        """Where it does not listen yet. Known before it listens: whoever breaks this off leaves nothing behind."""
         for (host, port), target in list(zip(self.addresses, self._targets, strict=True))[len(self._servers) :]:
-            self._servers.append(await asyncio.start_server(partial(self._serve, target), host, port, reuse_port=True))
+            serve = partial(self._serve, target)
+            server = await asyncio.start_server(serve, host, port, reuse_port=True, start_serving=False)
+            self._servers.append(server)
+            await server.start_serving()
 
     async def spoil(self, state: LinkState, wanted: Spoil) -> LinkInfo:
         """In effect when this returns; it replaces what was the matter before, and undoes itself."""
