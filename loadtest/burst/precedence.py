@@ -12,8 +12,8 @@ from contextlib import suppress
 from yarl import URL
 
 from loadtest.burst.memory import PROC, below, parents
-from prebook.runtime.stack.ports import LOOPBACK
 
+LOOPBACK = "127.0.0.1"
 NICE = 10
 """For all of the suite, so that its processes keep their shares among each other."""
 TRIES, TOO_SOON_S = 20, 0.11
