@@ -260,9 +260,12 @@ def test_once_the_broker_has_taken_nothing_for_too_long_who_needs_it_is_refused_
     assert one.refuses("after", PLAN) is None
 
 
-def test_who_is_held_does_not_stand_in_the_door() -> None:
+def test_who_is_held_stands_in_the_door_as_well() -> None:
     one = control(Clock())
     answered = [one.entered(f"h{n}", held=True) for n in range(MOST_ENTERING)]
-    assert one.refuses("k1", PLAN) is None
+    shed = one.refuses("k1", PLAN)
+    assert shed is not None
+    assert shed.reason == "entering"
     for each in answered:
         each()
+    assert one.refuses("k2", PLAN) is None
