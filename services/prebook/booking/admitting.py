@@ -34,8 +34,7 @@ FADES = 0.98
 LEARNS = 0.25
 """How much of a rate seen while work is waiting, which is all that can be done, is believed each second."""
 MOST_ENTERING = 32
-"""Bookings being stored, or held, at a time, however often each was sent. With the held ones let in beside these, a burst
-was seen to outrun what is sampled: a fifth less settled, and messages ever older."""
+"""Bookings being stored or held at a time, however often each was sent. With these apart, bursts outran the samples."""
 PLACES_KEPT = 2.0
 """Who was told to come is stored up to this multiple of it: newcomers fill the door at once, these come one by one."""
 KEPT_FREE = 0.8
