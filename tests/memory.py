@@ -7,7 +7,7 @@ import asyncio
 import copy
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.handover import NOBODY, Handover
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.unit_of_work import Expectation, Posting
 from prebook.patterns import addresses
@@ -66,7 +67,7 @@ class MemoryWork:
     """UnitOfWork over a draft. Whatever it does not know is the service's own state."""
 
     def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
-        self._tables, self._clock = tables, clock
+        self._tables, self._clock, self.posted = tables, clock, list[Posting]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tables.state, name)
@@ -97,27 +98,50 @@ class MemoryWork:
         return self._tables.answers.get(request_id)
 
     async def post(self, postings: Sequence[Posting]) -> None:
-        for posting in postings:
+        self.posted += postings
+
+    def leave(self, handover: Handover) -> None:
+        """What was waiting already decides, for every one of them, whether it may be claimed."""
+        before, claimed = [row for row in self._tables.outbox.values() if row.state == "waiting"], dict[str, int]()
+        for posting in self.posted:
             row = Row(len(self._tables.outbox), posting, self._clock() + posting.after)
-            self._tables.outbox.setdefault(posting.envelope.id, row)
+            if self._tables.outbox.setdefault(posting.envelope.id, row) is row and handover.owner_of(posting):
+                row.claimed = not any(self._comes_before(other, row, handover) for other in before)
+                claimed |= {posting.envelope.id: row.seq} if row.claimed else {}
+        handover.claimed = claimed
+
+    def _comes_before(self, other: Row, row: Row, handover: Handover) -> bool:
+        same = (other.posting.lane, other.posting.order_key) == (row.posting.lane, row.posting.order_key)
+        due = other.failures > 0 or other.not_before <= self._clock()
+        return same and due and other.seq not in handover.known
 
     async def expect(self, expectations: Sequence[Expectation]) -> None:
         for expectation in expectations:
             self._tables.awaited.setdefault(expectation.request.id, expectation)
 
 
+def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
+    return nullcontext(replace(NOBODY))
+
+
 class MemoryDatabase:
-    """One service's database. Also its Outbox and Expectations."""
+    """One service's database. Also its Outbox and Expectations. ``taking``: the relay's."""
+
+    owner = "the relay"
 
     def __init__(self, state: Any, clock: Callable[[], datetime] = utc_now) -> None:
         self.tables, self._clock, self._one_at_a_time = Tables(state), clock, asyncio.Lock()
+        self.taking: Callable[[Sequence[Posting]], AbstractContextManager[Handover]] = _nobody
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:
         async with self._one_at_a_time:
             draft = self.tables.draft()
-            yield MemoryWork(draft, self._clock)
-            self.tables = draft
+            work = MemoryWork(draft, self._clock)
+            yield work
+            with self.taking(work.posted) as handover:
+                work.leave(handover)
+                self.tables = draft
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         async with self._one_at_a_time:

@@ -129,7 +129,6 @@ class World:
             database.begin,
             routes,
             self.policies,
-            wake=lambda: self.relays[name].wake(),  # noqa: PLW0108 - the relay comes into being below
             watch=self.watch,
         )
         way_in = Doors(endpoint, waiters)
@@ -139,6 +138,7 @@ class World:
             await way_in.send(row)
 
         self.endpoints[name], self.relays[name] = endpoint, Relay(database, send, self.watch)
+        database.taking = self.relays[name].taking
         self._jobs += [
             self.relays[name].run,
             Deadlines(database, endpoint).run,

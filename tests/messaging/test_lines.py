@@ -4,7 +4,7 @@ from prebook.messaging.lines import Lines
 
 
 async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
-    lines, gone = Lines(), list[str]()
+    lines, gone = Lines[str](), list[str]()
     first, second, other = lines.joined("a"), lines.joined("a"), lines.joined("b")
 
     async def go() -> None:
@@ -22,7 +22,7 @@ async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
 
 
 async def test_where_one_stops_the_line_all_that_stand_in_it_step_back() -> None:
-    lines = Lines()
+    lines = Lines[str]()
     places = [lines.joined("a") for _ in range(3)]
     for place in places:
         async with place:
@@ -31,7 +31,7 @@ async def test_where_one_stops_the_line_all_that_stand_in_it_step_back() -> None
 
 
 async def test_who_looked_before_a_line_was_stopped_steps_back_though_nobody_stands_there_any_more() -> None:
-    lines = Lines()
+    lines = Lines[str]()
     stopped = lines.joined("a")
     lines.look()
     async with stopped:

@@ -5,14 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from prebook.messaging import marks
+from prebook.messaging import marks, sending
 from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
-from prebook.messaging.relay import WINDOW, Relay
+from prebook.messaging.relay import Relay
+from prebook.messaging.sending import WINDOW
 from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Posting
 from prebook.runtime.loops import for_ever
@@ -326,8 +327,8 @@ async def test_what_is_sent_is_marked_in_time_where_no_claim_comes(monkeypatch: 
 
     async with running(database, send) as relay:
         await becomes(lambda: states(database) == {"m1": "sent"})
-        await becomes(lambda: not relay._marks.left)
-        assert (database.claims, relay._held) == (1, set())
+        await becomes(lambda: not relay._sending.holdings.all)
+        assert database.claims == 1
 
 
 async def test_a_relay_that_ends_marks_what_it_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,8 +359,8 @@ class Unnoted(MemoryDatabase):
 
 async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries = Unnoted(None), list[str]()
-    monkeypatch.setattr(relaying, "NOTED_AGAIN_S", ())
-    monkeypatch.setattr(relaying, "_noted", lambda note: note())
+    monkeypatch.setattr(sending, "NOTED_AGAIN_S", ())
+    monkeypatch.setattr(sending, "_noted", lambda note: note())
 
     async def send(row: Claimed) -> None:
         tries.append(row.envelope.id)
@@ -444,7 +445,7 @@ class Letting(Unnoted):
 
 async def test_what_fails_while_others_are_let_go_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries, fails = Letting(), list[str](), asyncio.Event()
-    monkeypatch.setattr(relaying, "NOTED_AGAIN_S", ())
+    monkeypatch.setattr(sending, "NOTED_AGAIN_S", ())
 
     async def send(row: Claimed) -> None:
         name = row.envelope.id

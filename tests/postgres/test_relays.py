@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
+from prebook.messaging.handover import NOBODY, Handover
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
@@ -77,7 +78,7 @@ async def relaying(
         yield relay
     finally:
         await session.close()
-        for task in (*tasks, *relay._tasks):
+        for task in (*tasks, *relay._sending._tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await engine.dispose()
@@ -89,10 +90,19 @@ async def releasing(outbox: SqlOutbox) -> None:
         await asyncio.sleep(0.2)
 
 
-async def write(url: str, chance: random.Random) -> None:
-    """Each key's numbers are committed one after the other; different keys commit in any order, after any delay."""
+async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> None:
+    """Each key's numbers are committed one after the other; different keys commit in any order, after any delay.
+
+    What is posted is handed to any of the relays, or found by whoever looks first.
+    """
     engine = engine_for("notification", url, overflow=WRITERS)
-    begin = units_of_work(engine, SqlWork)
+
+    class Slow(SqlWork):
+        async def leave(self, handover: Handover = NOBODY) -> None:
+            await super().leave(handover)
+            await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
+
+    ways = [units_of_work(engine, Slow), *(units_of_work(engine, Slow, relay.taking) for relay in relays)]
     keys = asyncio.Queue[str]()
     for key in range(KEYS):
         keys.put_nowait(f"k{key}")
@@ -102,11 +112,9 @@ async def write(url: str, chance: random.Random) -> None:
             key = keys.get_nowait()
             for number in range(EACH):
                 envelope = request(conversation=key, id=f"{key}.{number}")
-                async with begin() as work:
+                async with chance.choice(ways)() as work:
                     await work.admit(envelope)
                     await work.post([Posting(envelope, "broker", key)])
-                    await work.leave()
-                    await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
 
     await asyncio.gather(*(writer() for _ in range(WRITERS)))
     await engine.dispose()
@@ -115,11 +123,11 @@ async def write(url: str, chance: random.Random) -> None:
 async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_them_dies(url: str) -> None:
     received, chance, hung = Received(), random.Random(7), asyncio.Event()
     async with (
-        relaying(url, "relay a", received, chance, asyncio.Event()),
-        relaying(url, "relay b", received, chance, asyncio.Event()),
+        relaying(url, "relay a", received, chance, asyncio.Event()) as one,
+        relaying(url, "relay b", received, chance, asyncio.Event()) as other,
     ):
-        async with relaying(url, "relay c", received, chance, hung):
-            writing = asyncio.create_task(write(url, chance))
+        async with relaying(url, "relay c", received, chance, hung) as third:
+            writing = asyncio.create_task(write(url, chance, (one, other, third)))
             await eventually(lambda: _at_least(received, KEYS * EACH // 3), within_s=30.0)
             hung.set()
             await asyncio.sleep(0.3)

@@ -19,7 +19,8 @@ from prebook.messaging.codec import Wire, decode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import Permanent
 from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
+from prebook.messaging.sending import Sending
+from prebook.messaging.unit_of_work import Posting
 from prebook.operations.decisions import replay
 from prebook.operations.replaying import Replaying
 from prebook.operations.store import Flight, Landing
@@ -128,8 +129,8 @@ def _unfenced(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(outboxes, name, text(statement.replace("claimed_by = :owner", "(true OR claimed_by = :owner)")))
 
 
-def _each_its_own_key(row: Claimed) -> str:
-    return str(row.seq)
+def _each_its_own_key(row: Claimed | Posting) -> tuple[str, str]:
+    return row.lane, row.envelope.id
 
 
 async def _resolved_when_sent(self: Replaying, flight: Flight) -> Landing:
@@ -152,12 +153,12 @@ class _Unheard(Permanent):
 def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
     """Who fails once waits for ever: nothing comes back to what was postponed."""
 
-    async def forgotten(self: Relay, row: Claimed, failure: Exception) -> Any:
+    async def forgotten(self: Sending, row: Claimed, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
         await self._outbox.give_up(row, "undeliverable", "failed", str(failure))
         return True
 
-    patch.setattr(Relay, "_unsent", forgotten)
+    patch.setattr(Sending, "_unsent", forgotten)
 
 
 NO_PARTS = (
@@ -174,7 +175,7 @@ NO_PARTS = (
     Defect(
         "messages of one key are sent side by side",
         test_relaying.test_trap_08_deliveries_side_by_side_keep_each_keys_order,
-        lambda patch: patch.setattr("prebook.messaging.relay.ORDER_KEY", _each_its_own_key),
+        lambda patch: patch.setattr("prebook.messaging.sending.KEY", _each_its_own_key),
     ),
     Defect(
         "few messages at each look",

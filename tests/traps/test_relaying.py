@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import BATCH, POLL_S, Relay
+from prebook.messaging.relay import POLL_S, Relay
+from prebook.messaging.sending import BATCH
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.outbox import SqlOutbox

@@ -1,11 +1,11 @@
-"""Booking without consumers, relay and deadlines: what takes a ride in, on a database, and the wake-up of relays."""
+"""Booking without consumers, relay and deadlines: what takes a ride in, on a database, claimed for a relay."""
 
-import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -22,8 +22,10 @@ from prebook.coupling.waiters import Waiters
 from prebook.http.app import application
 from prebook.http.client import HttpCaller
 from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.handover import Handover
+from prebook.messaging.relay import LEASE_S
+from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import POOL, engine_for
-from prebook.postgres.wakeup import Wakeup
 from prebook.postgres.work import units_of_work
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
@@ -36,16 +38,12 @@ class Booking:
     running: Running[Any]
     engine: AsyncEngine
     http: HttpCaller
-    wakeup: Wakeup
 
     @asynccontextmanager
-    async def awake(self) -> AsyncIterator[None]:
-        waking = asyncio.create_task(self.wakeup.run())
+    async def opened(self) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            waking.cancel()
-            await asyncio.gather(waking, return_exceptions=True)
             await self.http.close()
             await self.engine.dispose()
 
@@ -56,10 +54,11 @@ def booking(env: Mapping[str, str], *, pool: int = POOL) -> Booking:
     engine, http = engine_for("booking", given.database_url, pool=pool), HttpCaller(given.urls)
     publisher = RabbitPublisher(given.amqp_url, "bench")
     ways = channels(Transports(http, publisher, policies, Waiters(), given.callback_secrets))
-    wakeup, begin = Wakeup("booking", given.database_url, "bench", _no_relay), units_of_work(engine, BookingSql)
-    watch = Telemetry(Metrics(CollectorRegistry()))
-    endpoint = Endpoint("booking", handlers(given), begin, ways, policies, wake=wakeup.wake, watch=watch)
-    return Booking(Running(endpoint, begin, given, policies), engine, http, wakeup)
+    begin = units_of_work(engine, BookingSql, _claimed)
+    endpoint = Endpoint(
+        "booking", handlers(given), begin, ways, policies, watch=Telemetry(Metrics(CollectorRegistry()))
+    )
+    return Booking(Running(endpoint, begin, given, policies), engine, http)
 
 
 def edge(env: Mapping[str, str]) -> Litestar:
@@ -67,14 +66,17 @@ def edge(env: Mapping[str, str]) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with service.awake():
+        async with service.opened():
             yield
 
     own = routes(service.running)
     return application("booking", own, missing=nothing_missing, scraped=no_gauges, lifespan=lifespan)
 
 
-def _no_relay() -> None: ...
+@contextmanager
+def _claimed(postings: Sequence[Posting]) -> Iterator[Handover]:
+    """As by a relay of this process, which then does nothing."""
+    yield Handover("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id for p in postings}, ())
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ async def use_cases(ground: Ground, there: Apart, counted: Counted) -> AsyncIter
     env = {**ground.envs["booking"], **UNREFUSED}
     service: Booking = await there(made(lambda: booking(env, pool=AT_ONCE)))
     prebooking, stack = Prebooking(service.running), AsyncExitStack()
-    await there(stack.enter_async_context(service.awake()))
+    await there(stack.enter_async_context(service.opened()))
     idle: asyncio.Queue[yardstick.Accept] = await there(
         stack.enter_async_context(yardstick.by_hand(dsn_of(env), AT_ONCE))
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from prebook.messaging.relay import BATCH
+from prebook.messaging.sending import BATCH
 from prebook.postgres.outbox import SqlOutbox
 
 if TYPE_CHECKING:

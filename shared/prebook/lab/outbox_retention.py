@@ -22,7 +22,7 @@ from prebook.messaging.envelope import Envelope, Kind, message_id
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.unit_of_work import Begin, Posting
 from prebook.patterns import trace
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
@@ -80,7 +80,6 @@ class Run:
         self._window_s, self._purge_every_s = window_s, purge_every_s
         self._engine = engine_for(SERVICE, url)
         self._outbox = SqlOutbox(self._engine, OWNER)
-        self._begin = units_of_work(self._engine, SqlWork)
         self._purging = Purging(self._engine, common(window_s))
         self._moved = asyncio.Event()
         self.staged = self.sent = self.purged = 0
@@ -89,14 +88,14 @@ class Run:
         self, rows: int, looking: "asyncpg.Connection[asyncpg.Record]", told: Callable[[Look], None]
     ) -> Outcome:
         """``looking`` sees the table as the service's role, on a connection of its own."""
-        found: list[Look] = []
+        found, to_be_claimed = list[Look](), units_of_work(self._engine, SqlWork)
         purging = for_ever("purge", lambda: every(self._purge_every_s, self._purge))
         async with _beside(purging):
             for number in range(1, SLICES + 1):
                 began = time.monotonic()
                 came = await self._slice(rows * number // SLICES)
                 rate = came / (time.monotonic() - began)
-                claim = await cost(looking, self._stage, self._outbox)
+                claim = await cost(looking, lambda count: self._stage(count, to_be_claimed), self._outbox)
                 self.sent = self.staged
                 look = Look(rows=self.sent, rate_per_s=round(rate), size=await size(looking), claim=claim)
                 found.append(look)
@@ -108,23 +107,23 @@ class Run:
         """Rows that were staged and sent, until there are so many of them."""
         before = self.sent
         relay = Relay(self._outbox, self._send, Unwatched())
+        begin = units_of_work(self._engine, SqlWork, relay.taking)
         async with _beside(for_ever("relay", relay.run)):
-            await asyncio.gather(*(self._write(until, relay.wake) for _ in range(WRITERS)))
+            await asyncio.gather(*(self._write(until, begin) for _ in range(WRITERS)))
             while self.sent < self.staged or (await self._outbox.depth()).waiting:
                 await self._change()
         return self.sent - before
 
-    async def _write(self, until: int, wake: Callable[[], None]) -> None:
+    async def _write(self, until: int, begin: Begin[SqlWork]) -> None:
         while self.staged < until:
             while self.staged - self.sent > AHEAD:
                 await self._change()
-            await self._stage(TOGETHER)
-            wake()
+            await self._stage(TOGETHER, begin)
 
-    async def _stage(self, count: int) -> None:
+    async def _stage(self, count: int, begin: Begin[SqlWork]) -> None:
         first = self.staged
         self.staged += count
-        async with self._begin() as work:
+        async with begin() as work:
             await work.post([_posting(number) for number in range(first, first + count)])
 
     async def _send(self, _: Claimed) -> None:

@@ -19,6 +19,7 @@ from prebook.lab.party import Ground, beside, channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.handover import NOBODY, Handover
 from prebook.messaging.outcome import Handlers, Outcome
 from prebook.messaging.relay import Relay
 from prebook.messaging.staging import Thread
@@ -50,8 +51,8 @@ class Performing(SqlWork):
         told = OfferSettled(booking_id=self._operation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED)
         return Outcome(facts=(OFFER_SETTLED.fact(told, key=key),))
 
-    async def leave(self) -> None:
-        await super().leave()
+    async def leave(self, handover: Handover = NOBODY) -> None:
+        await super().leave(handover)
         self._errand.reached(CrashPoint.BEFORE_COMMIT, self._operation)
 
 
@@ -95,7 +96,7 @@ class Producer:
         self._publisher = RabbitPublisher(ground.settings.amqp_url, SERVICE)
         self._outbox, self._channels = Marking(self._engine, owner), channels(Publishing(self._publisher, errand))
         self._relay = Relay(self._outbox, lambda row: self._endpoint("").dispatch(row.envelope), Unwatched())
-        self._wakeup = Wakeup(SERVICE, url, owner, self._relay.wake, lambda: self._relay.behind)
+        self._wakeup = Wakeup(SERVICE, url, owner, self._relay)
 
     async def work(self) -> None:
         acknowledged = set(self._errand.noted())
@@ -116,9 +117,11 @@ class Producer:
         await self._outbox.emptied()
 
     def _endpoint(self, operation: str) -> Endpoint[Performing]:
-        begin = units_of_work(self._engine, lambda connection: Performing(connection, self._errand, operation))
+        begin = units_of_work(
+            self._engine, lambda connection: Performing(connection, self._errand, operation), self._wakeup.taking
+        )
         handlers: Handlers[Performing] = Handlers()
-        return Endpoint(SERVICE, handlers, begin, self._channels, self._ground.policies, wake=self._wakeup.wake)
+        return Endpoint(SERVICE, handlers, begin, self._channels, self._ground.policies)
 
     async def _released(self) -> None:
         """As a service does it: what the crashed process had claimed need not wait for its lease."""

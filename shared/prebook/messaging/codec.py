@@ -69,8 +69,13 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(envelope: Envelope) -> Wire:
-    if envelope.spelled is not None:
-        return cast("Wire", envelope.spelled)
+    """Once for each envelope, however many need it: the outbox, who sends it, and who asks whether it fits."""
+    if envelope.spelled is None:
+        object.__setattr__(envelope, "spelled", _encoded(envelope))
+    return cast("Wire", envelope.spelled)
+
+
+def _encoded(envelope: Envelope) -> Wire:
     headers = {
         "ce-specversion": "1.0",
         "ce-id": envelope.id,
@@ -96,9 +101,14 @@ def decode(wire: Wire) -> Envelope:
     return read(wire)
 
 
+def fits(wire: Wire) -> bool:
+    """Whether receivers would take it."""
+    return len(wire.body) <= LONGEST_BODY
+
+
 def must_fit(wire: Wire) -> None:
     """Raises Malformed where no receiver would take it."""
-    if len(wire.body) > LONGEST_BODY:
+    if not fits(wire):
         raise Malformed("too_large", f"the body has {len(wire.body)} bytes; {LONGEST_BODY} are allowed")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -14,7 +14,7 @@ from prebook.messaging.failures import Permanent
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
 from prebook.messaging.policy import Policies
 from prebook.messaging.sharing import Transactions
-from prebook.messaging.staging import Staged, Staging, Thread
+from prebook.messaging.staging import Staging, Thread
 from prebook.messaging.telemetry import Unwatched, Watch
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
 
@@ -38,7 +38,6 @@ class Endpoint(Generic[U]):
         channels: Channels,
         policies: Policies,
         *,
-        wake: Callable[[], None] = lambda: None,
         watch: Watch | None = None,
         clock: Callable[[], datetime] = utc_now,
         at_edge: Begin[U] | None = None,
@@ -48,7 +47,7 @@ class Endpoint(Generic[U]):
         self._steps, self._begin, self._at_edge = handlers.table(), begin, at_edge or begin
         self._staging = Staging(service, channels, policies)
         self._transactions: Transactions[U] = Transactions(begin, policies)
-        self._wake, self.watch = wake, watch or Unwatched()
+        self.watch = watch or Unwatched()
 
     async def receive(self, envelope: Envelope) -> Envelope | None:
         """Give the envelope its one effect.
@@ -61,28 +60,27 @@ class Endpoint(Generic[U]):
             return None
         began = time.perf_counter()
         try:
-            answer, staged = await self._effect(envelope)
+            answer, direct = await self._effect(envelope)
         except Exception as error:
             self.watch.failed(envelope, error)
             raise
-        if staged is None:
+        if direct is None:
             self.watch.duplicate(envelope)
             return answer
         self.watch.handled(envelope, time.perf_counter() - began)
-        await self._after_commit(answer, staged)
+        await self._after_commit(answer, direct)
         return answer
 
     async def act(self, thread: Thread, step: Callable[[U], Awaitable[Outcome]]) -> None:
         """A step that no message caused: a rider's command. Returns once all inline answers are in."""
         async with self._at_edge() as work:
-            staged = await self._staging.stage(thread, await step(work), work)
-        await self._after_commit(None, staged)
+            direct = await self._staging.stage(thread, await step(work), work)
+        await self._after_commit(None, direct)
 
     async def write(self, change: Callable[[U], Awaitable[None]]) -> None:
-        """Commit a change that is no step of a conversation, and let the relay look."""
+        """Commit a change that is no step of a conversation."""
         async with self._begin() as work:
             await change(work)
-        self._wake()
 
     @property
     def asks(self) -> bool:
@@ -115,15 +113,15 @@ class Endpoint(Generic[U]):
         """The answer that stands in for the one that did not come."""
         return request.answered(Unavailable(reason=reason), source=self.service, at=self.clock())
 
-    async def _effect(self, envelope: Envelope) -> tuple[Envelope | None, Staged | None]:
-        """(answer, what else was staged); the second is None where the envelope was admitted before."""
+    async def _effect(self, envelope: Envelope) -> tuple[Envelope | None, Sequence[Envelope] | None]:
+        """(answer, requests to be sent now); the second is None where the envelope was admitted before."""
         step = self._step(envelope)
         context = Context(
             envelope.conversation, envelope.id, envelope.plan, self.clock(), key_of(envelope), envelope.time
         )
         found = await step.consult(context, envelope.body) if step.consult else envelope.body
 
-        async def effect(work: U, new: bool) -> tuple[Envelope | None, Staged | None]:
+        async def effect(work: U, new: bool) -> tuple[Envelope | None, Sequence[Envelope] | None]:
             if not new:
                 return await self._known_answer(envelope, work), None
             outcome = await step.handle(context, found, work)
@@ -162,14 +160,12 @@ class Endpoint(Generic[U]):
                 return question
         return None
 
-    async def _after_commit(self, answer: Envelope | None, staged: Staged) -> None:
-        if staged.posted:
-            self._wake()
+    async def _after_commit(self, answer: Envelope | None, direct: Sequence[Envelope]) -> None:
         if answer is not None and not self.channels[answer.coupling].traits.uses_outbox:
             await self.channels[answer.coupling].reply(answer)
-        if staged.direct:
+        if direct:
             async with asyncio.TaskGroup() as group:
-                for request in staged.direct:
+                for request in direct:
                     group.create_task(self._deliver(request))
 
     async def _deliver(self, request: Envelope) -> None:

@@ -41,7 +41,7 @@ class Envelope:
     extra: Mapping[str, str] = field(default_factory=dict)
     """Headers that we carry along without reading them."""
     spelled: Any = field(init=False, default=None, compare=False, repr=False)
-    """The codec's: as it lies in our outbox, where it comes from there. A copy with anything changed has none."""
+    """The codec's: as it is on its way, once somebody has asked. A copy with anything changed has none."""
 
     @property
     def coupling(self) -> Coupling:

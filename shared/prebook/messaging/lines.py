@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Hashable
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
-class Lines:
+class Lines(Generic[K]):
     """Of keys under which somebody stands; others are not known."""
 
     def __init__(self) -> None:
-        self._last: dict[Hashable, Place] = {}
-        self._stopped: set[Hashable] = set()
+        self._last: dict[K, Place[K]] = {}
+        self._stopped: set[K] = set()
 
     def look(self) -> None:
         """Somebody looks now who may join. Whoever joins after a look may not have seen what was stopped since it
@@ -18,24 +20,24 @@ class Lines:
         """
         self._stopped.clear()
 
-    def joined(self, key: Hashable) -> "Place":
+    def joined(self, key: K) -> "Place[K]":
         """The last place in the key's line."""
         place = self._last[key] = Place(self, key, self._last.get(key), may_go=key not in self._stopped)
         return place
 
-    def left(self, place: "Place") -> None:
+    def left(self, place: "Place[K]") -> None:
         if not place.go_on:
             self._stopped.add(place.key)
         if self._last.get(place.key) is place:
             del self._last[place.key]
 
 
-class Place:
+class Place(Generic[K]):
     """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears."""
 
     __slots__ = ("_before", "_behind", "_left", "_lines", "go_on", "key", "may_go")
 
-    def __init__(self, lines: Lines, key: Hashable, before: "Place | None", *, may_go: bool) -> None:
+    def __init__(self, lines: Lines[K], key: K, before: "Place[K] | None", *, may_go: bool) -> None:
         self.key, self.may_go, self.go_on = key, may_go, False
         self._lines, self._before, self._left = lines, before, False
         self._behind: asyncio.Future[None] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from prebook.messaging.failures import spelled
+from prebook.messaging.holdings import Holdings, Key
 
 WITHIN_S, AGAIN_S = 0.01, 0.5
 """Many rows with one mark; but another relay of the service takes nothing that comes behind an unmarked row."""
@@ -13,20 +14,23 @@ log = structlog.get_logger()
 
 
 class Marks:
-    """One mark at a time, for all that were sent since the one before."""
+    """One mark at a time, for all that were sent since the one before. What is marked is no longer held."""
 
-    def __init__(self, mark: Callable[[Collection[int]], Awaitable[None]]) -> None:
-        self._mark, self._one_at_a_time = mark, asyncio.Lock()
-        self._unmarked: set[int] = set()
+    def __init__(self, mark: Callable[[Collection[int]], Awaitable[None]], holdings: Holdings) -> None:
+        self._mark, self._holdings, self._one_at_a_time = mark, holdings, asyncio.Lock()
+        self._unmarked: dict[int, Key] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def left(self) -> frozenset[int]:
-        return frozenset(self._unmarked)
+    def left(self) -> Collection[int]:
+        return tuple(self._unmarked)
 
-    def add(self, seq: int) -> None:
-        self._unmarked.add(seq)
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._unmarked
+
+    def add(self, seq: int, key: Key) -> None:
+        self._unmarked[seq] = key
         self._within(WITHIN_S)
 
     async def all(self) -> None:
@@ -35,7 +39,8 @@ class Marks:
             try:
                 if marked := self.left:
                     await self._mark(marked)
-                    self._unmarked -= marked
+                    for seq in marked:
+                        self._holdings.drop(self._unmarked.pop(seq), (seq,))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 log.warning("sent, and not marked yet", rows=len(marked), error=spelled(error))
                 self._within(AGAIN_S)

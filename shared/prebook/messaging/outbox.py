@@ -28,6 +28,11 @@ class Claimed:
 
 
 class Outbox(Protocol):
+    @property
+    def owner(self) -> str:
+        """By which it is told whose a row is."""
+        ...
+
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
         """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
 

@@ -27,14 +27,6 @@ class Thread:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """``direct``: requests to send right after the commit. ``posted``: whether the outbox got something."""
-
-    direct: Sequence[Envelope]
-    posted: bool
-
-
 def order_key(envelope: Envelope) -> str:
     """The conversation, or the message alone where its flow knows no order."""
     flow = FLOWS.get(envelope.flow)
@@ -47,8 +39,10 @@ class Staging:
     def __init__(self, service: str, channels: Channels, policies: Policies) -> None:
         self._service, self._channels, self._policies = service, channels, policies
 
-    async def stage(self, thread: Thread, outcome: Outcome, work: UnitOfWork, answer: Envelope | None = None) -> Staged:
-        """Into the outbox what may wait; hand back what may not."""
+    async def stage(
+        self, thread: Thread, outcome: Outcome, work: UnitOfWork, answer: Envelope | None = None
+    ) -> Sequence[Envelope]:
+        """Into the outbox what may wait; requests that may not are returned, to be sent right after the commit."""
         requests = [(self._request(ask, thread), ask.after_s) for ask in outcome.asks]
         direct = [r for r, after_s in requests if not self._queued(r, after_s)]
         postings = [self._posting(r, after_s) for r, after_s in requests if self._queued(r, after_s)]
@@ -59,7 +53,7 @@ class Staging:
             await work.expect([self._expectation(r, after_s) for r, after_s in requests])
         if postings:
             await work.post(postings)
-        return Staged(direct, bool(postings))
+        return direct
 
     def _channel(self, envelope: Envelope) -> Channel:
         return self._channels[envelope.coupling]

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.handover import Handover
 from prebook.messaging.unit_of_work import Expectation, Posting
 from prebook.postgres.wire import to_column
 
@@ -24,6 +25,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "after": "interval",
         "expires_at": "timestamptz",
         "order_key": "text",
+        "owner": "text",
     },
     "asked": {
         **dict.fromkeys(("id", "flow", "conversation", "wire"), "text"),
@@ -35,15 +37,34 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 PARTS: Mapping[str, str] = {
     "owed": "UPDATE inbox SET request = wire FROM {rows} WHERE message_id = id",
     "answered": "UPDATE inbox SET answer = wire FROM {rows} WHERE message_id = id",
+    # OFFSET 0: looked up for each row by the index whose condition this is, and once; never joined with all that waits.
+    # What is to wait longer holds nothing back. The clock, for what came before us may have begun after us.
     "posted": """
-        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key)
-        SELECT id, kind, flow, conversation, lane, wire, now() + after, expires_at, order_key
-        FROM {rows} {condition} ON CONFLICT (message_id) DO NOTHING""",
+        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key,
+            claimed_by, claimed_until)
+        SELECT id, kind, flow, conversation, lane, wire, now() + after, expires_at, order_key,
+            claimant, CASE WHEN claimant IS NOT NULL THEN clock_timestamp() + CAST(:posted_lease AS interval) END
+        FROM (
+            SELECT new.*, CASE WHEN owner IS NOT NULL AND NOT EXISTS (
+                SELECT FROM outbox AS before
+                WHERE before.sent_at IS NULL AND before.lane = new.lane AND before.order_key = new.order_key
+                    AND before.seq <> ALL (CAST(:posted_known AS bigint[])) AND before.ended_at IS NULL
+                    AND (before.failures > 0 OR before.not_before <= clock_timestamp())
+                OFFSET 0) THEN owner END AS claimant
+            FROM {rows} OFFSET 0) AS claimable
+        {condition} ON CONFLICT (message_id) DO NOTHING RETURNING message_id, seq, claimed_by""",
     "asked": """
         INSERT INTO awaited (request_id, flow, conversation, wire, due_at, poll_at)
         SELECT id, flow, conversation, wire, now() + due, now() + poll
         FROM {rows} {condition} ON CONFLICT (request_id) DO NOTHING""",
 }
+SAID: Mapping[Sequence[str], str] = {
+    (): "SELECT 1",
+    ("opened",): "SELECT NULL AS message_id FROM opened",
+    ("posted",): "SELECT message_id, seq FROM posted WHERE claimed_by IS NOT NULL",
+    ("opened", "posted"): "SELECT message_id, seq FROM opened LEFT JOIN posted ON claimed_by IS NOT NULL",
+}
+"""What the statement returns, by the parts that have something to say."""
 Part = tuple[str, bool]
 """Its name, and whether it has one row, as it mostly has: then its columns are values, and no arrays of one."""
 
@@ -73,12 +94,12 @@ class Legacy:
     def parts(self) -> tuple[Part, ...]:
         return tuple((name, len(rows) == 1) for name in PARTS if (rows := getattr(self, name)))
 
-    def values(self) -> dict[str, Any]:
+    def values(self, handover: Handover) -> dict[str, Any]:
         """Of the statement for these parts. A request that is posted and awaited is encoded once."""
         wires = _Wires()
-        made: dict[str, Any] = {}
+        made: dict[str, Any] = {"posted_lease": handover.lease, "posted_known": handover.known}
         for name, one in self.parts:
-            rows = [ROWS[name](each, wires) for each in getattr(self, name)]
+            rows = [ROWS[name](each, wires, handover) for each in getattr(self, name)]
             columns = rows[0] if one else [list(column) for column in zip(*rows, strict=True)]
             made |= zip(_names(name), columns, strict=True)
         return made
@@ -95,27 +116,27 @@ class _Wires:
         return known
 
 
-def _owed(request: Envelope, wire: _Wires) -> Sequence[Any]:
+def _owed(request: Envelope, wire: _Wires, _: Handover) -> Sequence[Any]:
     return request.id, wire(request)
 
 
-def _answered(answer: Envelope, wire: _Wires) -> Sequence[Any]:
+def _answered(answer: Envelope, wire: _Wires, _: Handover) -> Sequence[Any]:
     return answer.id.removesuffix(".answer"), wire(answer)
 
 
-def _posted(row: Posting, wire: _Wires) -> Sequence[Any]:
+def _posted(row: Posting, wire: _Wires, handover: Handover) -> Sequence[Any]:
     said = row.envelope
     to_whom = (said.id, said.kind.value, said.flow, said.conversation, row.lane)
-    return (*to_whom, wire(said), row.after, said.expires_at, row.order_key)
+    return (*to_whom, wire(said), row.after, said.expires_at, row.order_key, handover.owner_of(row))
 
 
-def _asked(row: Expectation, wire: _Wires) -> Sequence[Any]:
+def _asked(row: Expectation, wire: _Wires, _: Handover) -> Sequence[Any]:
     asked = row.request
     poll = row.poll_at - asked.time if row.poll_at else None
     return asked.id, asked.flow, asked.conversation, wire(asked), row.due_at - asked.time, poll
 
 
-ROWS: Mapping[str, Callable[[Any, _Wires], Sequence[Any]]] = {
+ROWS: Mapping[str, Callable[[Any, _Wires, Handover], Sequence[Any]]] = {
     "owed": _owed,
     "answered": _answered,
     "posted": _posted,
@@ -139,7 +160,9 @@ def _rows(part: str, *, one: bool) -> str:
 
 @lru_cache
 def leaving(parts: tuple[Part, ...], opening: str = "") -> TextClause:
-    """Returns a row, where there is an opening only if that worked."""
+    """Returns the rows of the outbox that were claimed; where there is an opening that worked, one row at least."""
     condition = IF_OPENED if opening else ""
     named = [f"{name} AS ({PARTS[name].format(rows=_rows(name, one=one), condition=condition)})" for name, one in parts]
-    return text(f"WITH {', '.join([opening, *named] if opening else named)} SELECT 1 {'FROM opened' * bool(opening)}")
+    sources = ["opened"] * bool(opening) + ["posted"] * any(name == "posted" for name, _ in parts)
+    said = SAID[tuple(sources)]
+    return text(f"WITH {', '.join([opening, *named] if opening else named)} {said}")

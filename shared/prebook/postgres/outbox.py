@@ -61,11 +61,10 @@ class SqlOutbox:
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a session that lives as long as the relay does."""
-        self._owner = owner
-        self._engine = engine
+        self.owner, self._engine = owner, engine
 
     async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        values = {"owner": self._owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
+        values = {"owner": self.owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
         rows = await self._rows(CLAIM, **values)
         claimed, unsendable = _read(rows)
         for row, error in unsendable:
@@ -73,21 +72,21 @@ class SqlOutbox:
         return sorted(claimed, key=lambda row: row.seq)
 
     async def put_back(self, seqs: Sequence[int]) -> None:
-        await self._run(PUT_BACK, seqs=list(seqs), owner=self._owner)
+        await self._run(PUT_BACK, seqs=list(seqs), owner=self.owner)
 
     async def let_go(self, but: Collection[int]) -> None:
-        await self._run(LET_GO, owner=self._owner, but=list(but))
+        await self._run(LET_GO, owner=self.owner, but=list(but))
 
     async def release(self) -> None:
         """What a relay that is gone has left claimed is due at once, and need not wait for its lease."""
-        await self._run(RELEASE, owner=self._owner)
+        await self._run(RELEASE, owner=self.owner)
 
     async def sent(self, seqs: Collection[int]) -> None:
-        await self._run(SENT, seqs=list(seqs), owner=self._owner)
+        await self._run(SENT, seqs=list(seqs), owner=self.owner)
 
     async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
         values = {"seq": claimed.seq, "error": error, "pause_s": pause_s, "refused": refused}
-        await self._run(POSTPONE, **values, owner=self._owner)
+        await self._run(POSTPONE, **values, owner=self.owner)
 
     async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
         await self._given_up(claimed, state, cause, error)
@@ -105,7 +104,7 @@ class SqlOutbox:
 
     async def _given_up(self, row: Any, state: str, cause: str, error: str) -> None:
         values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}
-        await self._run(GIVE_UP, **values, owner=self._owner)
+        await self._run(GIVE_UP, **values, owner=self.owner)
 
     async def _run(self, statement: Any, **values: Any) -> None:
         await self._rows(statement, **values)

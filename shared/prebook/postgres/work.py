@@ -1,7 +1,7 @@
 """The unit of work on PostgreSQL: one transaction, few round trips."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
+from prebook.messaging.handover import NOBODY, Handover
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.leaving import Legacy, Opening, Part, leaving
@@ -21,6 +22,8 @@ from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
 Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
+Taking = Callable[[Sequence[Posting]], AbstractContextManager[Handover]]
+"""Who takes what was posted, around the statement that writes it and its commit."""
 
 
 class SqlWork:
@@ -40,7 +43,7 @@ class SqlWork:
     async def opened(self) -> None:
         """Now, for something else is to be written before the end. Raises what the opening says."""
         while self._opening:
-            await self._written((), self._opening.pop(), self.connection.execute)
+            await self._written((), self._opening.pop(), self.connection.execute, NOBODY)
 
     async def admit(self, envelope: Envelope) -> bool:
         row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
@@ -83,17 +86,26 @@ class SqlWork:
     async def expect(self, expectations: Sequence[Expectation]) -> None:
         self._legacy.asked += expectations
 
-    async def leave(self) -> None:
+    @property
+    def posted(self) -> Sequence[Posting]:
+        """What ``leave`` will write into the outbox."""
+        return self._legacy.posted
+
+    async def leave(self, handover: Handover = NOBODY) -> None:
         """Write what was gathered; the last thing before the commit. Raises what the opening says."""
         parts, opening = self._legacy.parts, self._opening.pop() if self._opening else None
         if parts or opening:
-            await self._written(parts, opening, self.connection.alone)
+            await self._written(parts, opening, self.connection.alone, handover)
         self._legacy = Legacy()
 
-    async def _written(self, parts: tuple[Part, ...], opening: Opening | None, run: Run) -> None:
-        values = {**(opening.values if opening else {}), **(self._legacy.values() if parts else {})}
-        if not await run(leaving(parts, opening.parts if opening else ""), values) and opening:
+    async def _written(self, parts: tuple[Part, ...], opening: Opening | None, run: Run, handover: Handover) -> None:
+        values = {**(opening.values if opening else {}), **(self._legacy.values(handover) if parts else {})}
+        rows = await run(leaving(parts, opening.parts if opening else ""), values)
+        if opening and not rows:
+            handover.void = True
             raise opening.failed()
+        if handover.offered:
+            handover.claimed = {row.message_id: row.seq for row in rows if row.message_id is not None}
 
     async def _run(self, statement: TextClause, **values: Any) -> None:
         await self.connection.execute(statement, values)
@@ -137,8 +149,12 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 W = TypeVar("W", bound=SqlWork)
 
 
-def units_of_work(engine: AsyncEngine, work: Callable[[Session], W]) -> Begin[W]:
-    """Each unit of work is one transaction of its own connection."""
+def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
+    return nullcontext(NOBODY)
+
+
+def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Taking = _nobody) -> Begin[W]:
+    """Each unit of work is one transaction of its own connection. ``taking``: the relay's of this process."""
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
@@ -146,7 +162,8 @@ def units_of_work(engine: AsyncEngine, work: Callable[[Session], W]) -> Begin[W]
             with reachable(connection):
                 unit = work(connection)
                 yield unit
-                await unit.leave()
-                await connection.commit()
+                with taking(unit.posted) as handover:
+                    await unit.leave(handover)
+                    await connection.commit()
 
     return begin

@@ -63,15 +63,13 @@ class Process(Generic[W]):
         self.http = HttpCaller(settings.urls, calling=lambda to: self.metrics.http_calls.labels(to).inc())
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         routes = channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
-        begin, at_edge, aside = (units_of_work(engine, service.work) for engine in engines)
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
         self.outbox = SqlOutbox(engines.upkeep, owner)
-        self.wakeup = Wakeup(name, settings.database_url, owner, self._wake_relay, lambda: self.relay.behind)
-        endpoint = Endpoint(
-            name, handlers, begin, routes, policies, wake=self.wakeup.wake, watch=watch, at_edge=at_edge
-        )
+        self.relay = Relay(self.outbox, lambda row: way_in.send(row), watch)  # noqa: PLW0108 - it comes into being below
+        self.wakeup = Wakeup(name, settings.database_url, owner, self.relay)
+        begin, at_edge, aside = (units_of_work(engine, service.work, self.wakeup.taking) for engine in engines)
+        endpoint = Endpoint(name, handlers, begin, routes, policies, watch=watch, at_edge=at_edge)
         way_in = Doors(endpoint, waiters)
-        self.relay = Relay(self.outbox, way_in.send, watch)
         self.deadlines, self.poller = Deadlines(self.outbox, endpoint), Poller(self.outbox, endpoint, routes)
         self.in_order = InOrder(name, engines.work, paced(way_in.message, policies), self.publisher, policies)
         order = self.in_order.ordering(watch)
@@ -100,9 +98,6 @@ class Process(Generic[W]):
             scraped=self._scraped,
             lifespan=self._lifespan,
         )
-
-    def _wake_relay(self) -> None:
-        self.relay.wake()
 
     async def missing(self) -> Mapping[str, str]:
         ups = {"broker (publishing)": self.publisher.link.up, "broker (consuming)": self.consumer.link.up}
