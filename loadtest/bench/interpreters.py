@@ -35,7 +35,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 async def figures(*args: str, env: Mapping[str, str], python: str = sys.executable) -> Figures:
-    """What ``python -m args`` prints as the last line of its output, in JSON. Raises Trouble."""
+    """What ``python -m args`` prints as the last line of its output, in JSON: name -> number. Raises Trouble."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-m",

@@ -1,13 +1,18 @@
 """Questions taken from a queue: inbox, effect and outbox in one transaction, sixteen at a time, then answered."""
 
+import asyncio
+import time
 from functools import partial
 
 from loadtest.bench.ground import Ground
-from loadtest.bench.rounds import interleaved
-from loadtest.bench.row import Better, Measure, Row, row
-from loadtest.bench.takers import answered, takers
+from loadtest.bench.rounds import Figures, interleaved
+from loadtest.bench.row import Better, Measure, Row, row, unmeasured
+from loadtest.bench.subjects.ride_processor import spent_ms
+from loadtest.bench.takers import Side, answered, takers
 
 MESSAGES = 3000
+SPARSE, SPARSE_PER_S = 360, 45
+"""As many a second as a service takes when 15 rides are asked for in one, by request and reply."""
 RATE = Measure(
     "consume: inbox, effect, outbox in one transaction, 16 at a time",
     "messages/s",
@@ -27,11 +32,43 @@ COST = Measure(
 )
 
 
+SPARSELY = Measure(
+    f"consume: processor time of a message at {SPARSE_PER_S}/s, broker and database included",
+    "us/message",
+    Better.LOWER,
+    "the same by hand",
+    1.3,
+    "what a ride is made of, one by one: a message that comes, has its effect once, and leaves another",
+)
+
+
 async def measured(ground: Ground, rounds: int) -> list[Row]:
     async with takers(ground) as (ours, by_hand):
         sides = {"ours": partial(answered, ours, MESSAGES), "peer": partial(answered, by_hand, MESSAGES)}
         found = await interleaved(sides, rounds)
-    return [_row(RATE, found, "messages_s"), _row(COST, found, "cpu_us")]
+        rows = [_row(RATE, found, "messages_s"), _row(COST, found, "cpu_us")]
+        return [*rows, await _sparsely(ground, ours, by_hand, rounds)]
+
+
+async def _sparsely(ground: Ground, ours: Side, by_hand: Side, rounds: int) -> Row:
+    parts = {"broker": ground.parts.broker.pid, "database": ground.parts.database.pid}
+    pids = {name: pid for name, pid in parts.items() if pid is not None}
+    if len(pids) < len(parts):
+        return unmeasured(SPARSELY, "broker and database are not processes of ours: set PREBOOK_STACK=local")
+    sides = {"ours": partial(_spent, ours, pids), "peer": partial(_spent, by_hand, pids)}
+    return _row(SPARSELY, await interleaved(sides, rounds), "cpu_us")
+
+
+async def _spent(side: Side, parts: dict[str, int]) -> Figures:
+    """Questions at their times; of everybody who has a part in them but us."""
+    roots = parts | ({"taker": side.process.pid} if side.process else {})
+    before, began = spent_ms(roots), time.perf_counter()
+    async with asyncio.TaskGroup() as asking:
+        for number, (name, message) in enumerate(side.questions(SPARSE)):
+            await asyncio.sleep(began + number / SPARSE_PER_S - time.perf_counter())
+            asking.create_task(side.ask(name, message))
+    after = spent_ms(roots)
+    return {"cpu_us": sum(after[name] - before[name] for name in roots) / SPARSE * 1000}
 
 
 def _row(measure: Measure, found: dict[str, dict[str, list[float]]], figure: str) -> Row:

@@ -43,7 +43,7 @@ def envelope(run: str, number: int) -> Envelope:
 
 @dataclass
 class Relays:
-    """Both relays, running side by side; only one has work at a time."""
+    """Two relays' outboxes and queues; only one has work at a time."""
 
     database: asyncpg.Connection
     ours: AbstractQueue
@@ -90,26 +90,33 @@ class Relays:
 
 
 @asynccontextmanager
-async def relays(ground: Ground, rows: int) -> AsyncIterator[Relays]:
+async def queues(ground: Ground, rows: int) -> AsyncIterator[Relays]:
+    """What both fill, and where the outboxes are; no relay runs yet."""
     async with ground.database() as database:
         await database.execute(yardstick.SCHEMA)
         connection, channel = await open_channel(ground)
         theirs_queue = addresses.request_queue("pricing", "quote_fare")
         ours = await in_place_of(channel, addresses.REQUESTS, "quote_fare", theirs_queue, "bench.relay")
         theirs = await channel.declare_queue(yardstick.QUEUE, durable=True, arguments=QUORUM)
-        given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
-        async with (
-            ground.beside("prebook.booking", env=ground.envs["booking"]),
-            ground.beside("loadtest.bench.yardsticks.relay", env=given) as by_hand,
-        ):
-            await by_hand.said("ready")
-            await until(lambda: ready(ground.urls["booking"]), READY_WITHIN_S)
-            yield Relays(database, ours, theirs, rows)
+        yield Relays(database, ours, theirs, rows)
         await connection.close()
 
 
+@asynccontextmanager
+async def beside_each_other(ground: Ground) -> AsyncIterator[None]:
+    """Both relays, running."""
+    given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
+    async with (
+        ground.beside("prebook.booking", env=ground.envs["booking"]),
+        ground.beside("loadtest.bench.yardsticks.relay", env=given) as by_hand,
+    ):
+        await by_hand.said("ready")
+        await until(lambda: ready(ground.urls["booking"]), READY_WITHIN_S)
+        yield
+
+
 async def measured(ground: Ground, rounds: int) -> list[Row]:
-    async with relays(ground, ROWS) as both:
+    async with queues(ground, ROWS) as both, beside_each_other(ground):
         found = await interleaved({"ours": both.drain_ours, "peer": both.drain_theirs}, rounds)
     return [row(DRAIN, found["ours"]["rows_s"], found["peer"]["rows_s"])]
 

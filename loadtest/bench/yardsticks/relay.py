@@ -35,11 +35,12 @@ CLAIM = """
 SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
 
 
-async def relay(dsn: str, amqp_url: str) -> None:
+async def relay(dsn: str, amqp_url: str, woken: asyncio.Event | None = None) -> None:
+    """``woken``: by whoever commits in this process, beside the trigger's NOTIFY."""
     connection, listener = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     claim, sent = await connection.prepare(CLAIM), await connection.prepare(SENT)
     channel = await (await aio_pika.connect(amqp_url)).channel()
-    woken = asyncio.Event()
+    woken = woken or asyncio.Event()
     await listener.add_listener("yardstick", lambda *_: woken.set())
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     while True:

@@ -94,7 +94,9 @@ def engine_for(
         pool_size=pool,
         max_overflow=overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
+        pool_use_lifo=True,  # where few are needed, they are the same few, whose plans and pages are at hand
         hide_parameters=True,  # they are riders' data, and errors are logged
+        pool_reset_on_return=None,  # whoever leaves a transaction open ends it before giving back
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
         connect_args={"server_settings": settings, "timeout": 5},
     )

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -161,11 +162,20 @@ def _has_room(engine: AsyncEngine) -> bool:
 async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
     """Whose end the client has heard of while it lay in the pool is replaced: it would fail whoever has it next."""
     while True:
-        pooled = await engine.raw_connection()
+        pooled = _idle(engine) or await engine.raw_connection()
         driver: Any = pooled.driver_connection
         if not driver.is_closed():
             return pooled
         await greenlet_spawn(pooled.invalidate)
+
+
+def _idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
+    """One that lies in the pool is taken without a greenlet; None where one has to be opened, or waited for."""
+    pool: Any = engine.pool
+    try:
+        return pool.connect() if pool.checkedin() else None
+    except MissingGreenlet:  # the pool wants to replace it
+        return None
 
 
 async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:
