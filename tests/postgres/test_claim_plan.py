@@ -1,16 +1,23 @@
-"""What a claim and a mark read does not grow with what waits, whatever the server believed when it planned them."""
+"""What a claim, a mark and a row that is written and claimed at once read does not grow with what waits, whatever the
+server believed when it planned them.
+"""
 
 import json
-from collections.abc import AsyncIterator
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 
+from prebook.messaging.handover import Handover
+from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import PLANS
+from prebook.postgres.leaving import Legacy, leaving
 from prebook.postgres.outbox import SENT
 from prebook.postgres.session import compiled
 from tests.databases import Databases, dsn
+from tests.messaging.examples import request
 
 FEW, TIMES, BATCH, KEYS = 2_000, 50, 200, 500
 MOST_DEARER = 1.4
@@ -54,11 +61,21 @@ async def pages(database: Connection, belief: str, backlog: int) -> dict[str, in
     for statement in (*BELIEFS[belief], "TRUNCATE outbox", CLAIM):
         await database.execute(statement)
     await database.execute(STAGE, "", backlog, KEYS)
+    post = await _read(database, *_posting(f"new {belief} {backlog}"))
     claim = await _read(database, CLAIM)
     mark = await _read(database, compiled(SENT)[0].replace("$1", await _mine(database)).replace("$2", "'me'"))
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE state = 'sent'") == BATCH
     await database.execute("TRUNCATE outbox")
-    return {"claim": claim, "mark": mark}
+    return {"post": post, "claim": claim, "mark": mark}
+
+
+def _posting(name: str) -> tuple[str, Sequence[Any]]:
+    """Of two rows, behind others of their keys: a statement and its values."""
+    legacy = Legacy(posted=[Posting(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
+    ids = [posting.envelope.id for posting in legacy.posted]
+    values = legacy.values(Handover("me", timedelta(seconds=60), 2, ids, ()))
+    sql, names, _ = compiled(leaving(legacy.parts))
+    return sql, [values[each] for each in names]
 
 
 async def _mine(database: Connection) -> str:
@@ -68,7 +85,7 @@ async def _mine(database: Connection) -> str:
     return f"'{{{','.join(map(str, seqs))}}}'"
 
 
-async def _read(database: Connection, statement: str) -> int:
-    (told,) = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"))
+async def _read(database: Connection, statement: str, values: Sequence[Any] = ()) -> int:
+    (told,) = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *values))
     plan = told["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

@@ -18,6 +18,7 @@ from prebook.messaging.channel import Unreachable
 from prebook.messaging.codec import Wire, decode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import Permanent
+from prebook.messaging.lines import Lines, Place
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.sending import Sending
 from prebook.messaging.unit_of_work import Posting
@@ -25,6 +26,7 @@ from prebook.operations.decisions import replay
 from prebook.operations.replaying import Replaying
 from prebook.operations.store import Flight, Landing
 from prebook.patterns.budget import RetryBudget
+from prebook.postgres import leaving
 from prebook.postgres import outbox as outboxes
 from prebook.postgres.inbox import ADMIT
 from prebook.postgres.outbox import SqlOutbox
@@ -36,9 +38,9 @@ from prebook.rabbit.publishing.decoding import Returned
 from prebook.rabbit.publishing.ledger import Pending, Unconfirmed
 from tests.coupling import test_doors, test_every_coupling, test_sync_api
 from tests.http import test_callbacks
-from tests.messaging import test_relay
+from tests.messaging import test_handover, test_relay
 from tests.operations import test_api, test_replaying
-from tests.postgres import test_relays
+from tests.postgres import test_claiming_what_is_posted, test_relays
 from tests.traps import test_broker_client, test_database, test_relaying, test_retrying
 
 Check = Callable[..., Coroutine[Any, Any, None]]
@@ -59,6 +61,14 @@ class Defect:
 
 def put(target: object, name: str, value: object) -> Seed:
     return lambda patch: patch.setattr(target, name, value)
+
+
+def _overtaking(patch: pytest.MonkeyPatch) -> None:
+    """Whoever posts claims what it posts, whatever comes before it."""
+    blind = leaving.PARTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
+    assert blind != leaving.PARTS["posted"]
+    patch.setattr(leaving, "PARTS", {**leaving.PARTS, "posted": blind})
+    patch.setattr("prebook.postgres.work.leaving", leaving.leaving.__wrapped__)
 
 
 def _waiters_cancelled(self: Unconfirmed, _: str) -> None:
@@ -173,6 +183,11 @@ NO_PARTS = (
         lambda patch: patch.setattr("prebook.messaging.recovery.Permanent", _Unheard),
     ),
     Defect(
+        "what is posted is taken for known before it is in line",
+        test_handover.test_what_is_posted_while_its_key_is_under_way_waits_in_line,
+        put(Lines, "joined", lambda self, key: Place(self, key, None, may_go=True)),
+    ),
+    Defect(
         "messages of one key are sent side by side",
         test_relaying.test_trap_08_deliveries_side_by_side_keep_each_keys_order,
         lambda patch: patch.setattr("prebook.messaging.sending.KEY", _each_its_own_key),
@@ -247,6 +262,11 @@ DATABASE = (
         "a cursor instead of a state",
         test_database.test_a_row_that_commits_late_is_sent_all_the_same,
         put(SqlOutbox, "claim", _beyond_the_last),
+    ),
+    Defect(
+        "what is posted overtakes what waits",
+        test_claiming_what_is_posted.test_what_waits_for_somebody_else_comes_first,
+        _overtaking,
     ),
     Defect("no fencing", test_relays.test_a_relay_whose_row_another_one_holds_changes_nothing_about_it, _unfenced),
     Defect(

@@ -29,7 +29,7 @@ class Relay:
     def __init__(self, outbox: Outbox, send: Send, watch: Watch, *, most_refusals: int = MOST_REFUSALS) -> None:
         self._outbox = outbox
         self._woken, self._full, self._takes = asyncio.Event(), False, False
-        self._sending = Sending(outbox, send, watch, most_refusals, room=self._woken.set)
+        self._sending = Sending(outbox, send, watch, most_refusals, wake=self._woken.set)
 
     @property
     def behind(self) -> bool:

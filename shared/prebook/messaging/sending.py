@@ -48,13 +48,13 @@ class Group(NamedTuple):
 
 
 class Sending:
-    """``room`` is called when a lane that was full has room again."""
+    """``wake`` is called when there may be something to claim again: a lane has room, or rows were put back."""
 
     def __init__(
-        self, outbox: Outbox, send: Send, watch: Watch, most_refusals: int, *, room: Callable[[], None]
+        self, outbox: Outbox, send: Send, watch: Watch, most_refusals: int, *, wake: Callable[[], None]
     ) -> None:
         self._outbox, self._send, self._watch, self._most_refusals = outbox, send, watch, most_refusals
-        self._room = room
+        self._wake = wake
         self._in_flight: Counter[str] = Counter()
         self.holdings = Holdings()
         self._marks, self.lines, self._limit = Marks(outbox.sent, self.holdings), Lines[Key](), Limit(SEND_TIMEOUT_S)
@@ -96,7 +96,7 @@ class Sending:
             before, after = self._in_flight[key[0]], self._in_flight[key[0]] - len(group.rows)
             self._in_flight[key[0]] = after
             if before > ROOM >= after:
-                self._room()
+                self._wake()
 
     async def _in_order(self, group: Group) -> None:
         """One after the other, behind those of earlier claims; what comes after one that waits is put back."""
@@ -107,6 +107,7 @@ class Sending:
                 may_go = clock() < group.begin_by and await self._one(untried.popleft(), place.key)
             if untried:
                 await _noted(lambda: self._outbox.put_back([row.seq for row in untried]))
+                self._wake()
             place.go_on = may_go
 
     async def _one(self, row: Claimed, key: Key) -> bool:

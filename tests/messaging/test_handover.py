@@ -1,0 +1,253 @@
+"""What a process posts goes to its relay with the commit: without a claim, and never before what comes before it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from prebook.messaging import relay as relaying
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.codec import LONGEST_BODY
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.sending import WINDOW
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Posting
+from prebook.runtime.loops import for_ever
+from tests.conditions import becomes
+from tests.memory import MemoryDatabase
+from tests.messaging.examples import request
+
+
+class Looked(MemoryDatabase):
+    """Counts claims and what was let go, and holds a claim back where it is told to, once it has claimed."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.claims, self.let = 0, 0
+        self.may_claim = asyncio.Event()
+        self.may_claim.set()
+
+    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+        self.claims += 1
+        found = await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes)
+        await self.may_claim.wait()
+        return found
+
+    async def let_go(self, but: Collection[int]) -> None:
+        self.let += 1
+        await super().let_go(but)
+
+
+class Sent:
+    """What left, in order; what is told to fails the first time, what is told to waits until it may."""
+
+    def __init__(self, *failing: str, waiting: str = "") -> None:
+        self.tries, self._failing, self._waiting, self.may = list[str](), set(failing), waiting, asyncio.Event()
+
+    async def __call__(self, row: Claimed) -> None:
+        name = row.envelope.id
+        self.tries.append(name)
+        if name == self._waiting:
+            await self.may.wait()
+        if name in self._failing:
+            self._failing.discard(name)
+            raise Unreachable("not yet", retry_after_s=0.01)
+
+
+@asynccontextmanager
+async def running(database: Looked, send: Sent) -> AsyncIterator[Relay]:
+    """Until it has looked once, and let go of what it did not know: from then on it rests."""
+    relay = Relay(database, send, Unwatched())
+    database.taking = relay.taking
+    task = asyncio.create_task(for_ever("relay", relay.run))
+    await becomes(lambda: database.claims == 1)
+    try:
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def rarely_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is sent was handed over, or the relay was woken."""
+    monkeypatch.setattr(relaying, "POLL_S", 60.0)
+
+
+async def post(database: MemoryDatabase, *names: str, key: str = "k", after: timedelta = timedelta()) -> None:
+    async with database.begin() as work:
+        await work.post([Posting(request(id=name), "broker", key, after) for name in names])
+
+
+async def write(database: MemoryDatabase, *names: str) -> None:
+    """By another process."""
+    taking, database.taking = database.taking, MemoryDatabase(None).taking
+    await post(database, *names)
+    database.taking = taking
+
+
+def states(database: MemoryDatabase) -> set[str]:
+    return {row.state for row in database.tables.outbox.values()}
+
+
+async def test_what_is_posted_leaves_without_a_claim_in_the_order_of_the_commits() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send):
+        await post(database, "k1", "k2")
+        await post(database, "k3")
+        await becomes(lambda: states(database) == {"sent"})
+        assert (send.tries, database.claims, database.let) == (["k1", "k2", "k3"], 1, 1)
+
+
+async def test_what_is_posted_while_its_key_is_under_way_waits_in_line() -> None:
+    database, send = Looked(), Sent(waiting="k1")
+    async with running(database, send):
+        await post(database, "k1")
+        await post(database, "k2")
+        await post(database, "other", key="o")
+        await becomes(lambda: "other" in send.tries)
+        assert send.tries == ["k1", "other"]
+        send.may.set()
+        await becomes(lambda: states(database) == {"sent"})
+    assert send.tries == ["k1", "other", "k2"]
+
+
+async def test_what_stands_behind_one_that_fails_steps_back() -> None:
+    database, send = Looked(), Sent("k1", waiting="k1")
+    async with running(database, send) as relay:
+        await post(database, "k1")
+        await post(database, "k2", "k3")
+        send.may.set()
+        await becomes(lambda: not relay._sending.holdings.all)
+        await post(database, "k4")
+        await _woken_until_sent(relay, database)
+    assert send.tries == ["k1", "k1", "k2", "k3", "k4"]
+
+
+async def test_what_comes_behind_a_row_that_nobody_has_claimed_is_left_to_a_claim() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send):
+        await write(database, "k1")
+        await post(database, "k2")
+        await becomes(lambda: states(database) == {"sent"})
+        assert (send.tries, database.claims) == (["k1", "k2"], 2)
+
+
+async def test_what_comes_behind_a_row_whose_claim_is_not_known_yet_is_left_to_a_claim() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        database.may_claim.clear()
+        await write(database, "k1")
+        relay.wake()
+        await becomes(lambda: database.claims == 2)
+        await post(database, "k2")
+        database.may_claim.set()
+        await becomes(lambda: states(database) == {"sent"})
+    assert send.tries == ["k1", "k2"]
+
+
+async def test_a_claim_that_comes_while_something_is_committed_puts_what_it_finds_behind_it() -> None:
+    """Whoever posts stands in line before its rows can be seen."""
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
+            await write(database, "k1", "k2")
+            rows = database.tables.outbox
+            rows["k1"].claimed, handover.claimed = True, {"k1": rows["k1"].seq}
+            relay.wake()
+            await becomes(lambda: rows["k2"].claimed)
+            await asyncio.sleep(0.01)
+            assert send.tries == []
+        await becomes(lambda: states(database) == {"sent"})
+    assert send.tries == ["k1", "k2"]
+
+
+async def test_what_may_have_been_committed_or_not_is_found_by_a_claim() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        await write(database, "k1")
+        database.tables.outbox["k1"].claimed = True
+        with pytest.raises(ConnectionResetError), relay.taking([Posting(request(id="k1"), "broker", "k")]):
+            raise ConnectionResetError
+        await post(database, "k2")
+        await becomes(lambda: states(database) == {"sent"})
+        assert (send.tries, database.let) == (["k1", "k2"], 2)
+
+
+def refused(relay: Relay) -> None:
+    """As by a statement that wrote nothing, and said so."""
+    with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
+        handover.void = True
+        raise KeyError
+
+
+async def test_what_was_surely_not_written_disturbs_nobody() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        with pytest.raises(KeyError):
+            refused(relay)
+        await post(database, "k2")
+        await becomes(lambda: states(database) == {"sent"})
+        assert (send.tries, database.claims, database.let) == (["k2"], 1, 1)
+
+
+async def test_what_is_to_leave_later_is_not_taken_and_holds_nothing_back() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        await post(database, "later", after=timedelta(seconds=0.05))
+        await post(database, "now")
+        await becomes(lambda: send.tries == ["now"])
+        assert database.claims == 1
+        await _woken_until_sent(relay, database)
+    assert send.tries == ["now", "later"]
+
+
+async def test_a_message_that_was_posted_before_is_not_sent_again() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send):
+        await post(database, "k1")
+        await becomes(lambda: states(database) == {"sent"})
+        await post(database, "k1", "k2", "k2")
+        await becomes(lambda: states(database) == {"sent"})
+    assert send.tries == ["k1", "k2"]
+
+
+async def test_what_no_receiver_would_take_is_left_to_a_claim_which_says_so() -> None:
+    relay = Relay(MemoryDatabase(None), Sent(), Unwatched())
+    relay._takes = True
+    large = request(id="k1", extra={})
+    fits = request(id="k2")
+    object.__setattr__(large, "spelled", type("Wire", (), {"body": bytes(LONGEST_BODY + 1)})())
+    with relay.taking([Posting(each, "broker", each.id) for each in (large, fits)]) as handover:
+        assert handover.offered == {"k2"}
+        handover.void = True
+
+
+async def test_a_full_lane_takes_no_more_and_others_do() -> None:
+    database, send = Looked(), Sent(waiting="0")
+    async with running(database, send) as relay:
+        await post(database, *map(str, range(WINDOW)), key="full")
+        with relay.taking([Posting(request(id="k"), lane, "k") for lane in ("broker", "own")]) as handover:
+            assert handover.left
+            assert [handover.owner_of(Posting(request(id="k"), lane, "k")) for lane in ("own",)] == [database.owner]
+        assert relay.behind
+        send.may.set()
+
+
+async def test_a_relay_that_does_not_run_takes_nothing() -> None:
+    database, send = Looked(), Sent()
+    async with running(database, send) as relay:
+        pass
+    with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
+        assert (handover.offered, handover.left) == (frozenset(), True)
+
+
+async def _woken_until_sent(relay: Relay, database: MemoryDatabase) -> None:
+    def reached() -> bool:
+        relay.wake()
+        return states(database) == {"sent"}
+
+    await becomes(reached)

@@ -1,0 +1,148 @@
+"""A row is claimed by the statement that writes it, unless something else comes before it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging.handover import Handover
+from prebook.messaging.outbox import UNDELIVERABLE, Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Posting
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.work import SqlWork, units_of_work
+from tests.conditions import eventually
+from tests.databases import Databases
+from tests.messaging.examples import request
+
+OWNER, LEASE = "relay of this process", timedelta(seconds=30)
+
+
+@pytest.fixture(scope="module")
+def url(databases: Databases) -> str:
+    return databases.of("notification")
+
+
+@pytest.fixture
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    engine = engine_for("notification", url)
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM outbox"))
+    yield engine
+    await engine.dispose()
+
+
+async def post(
+    engine: AsyncEngine, *names: str, key: str = "k", known: Sequence[int] = (), after_s: float = 0
+) -> Handover:
+    """As the relay named OWNER would take all of them, which knows these rows."""
+    made: list[Handover] = []
+
+    @contextmanager
+    def taking(postings: Sequence[Posting]) -> Iterator[Handover]:
+        due = [posting.envelope.id for posting in postings if not posting.after]
+        made.append(Handover(OWNER, LEASE, len(due), due, known))
+        yield made[0]
+
+    async with units_of_work(engine, SqlWork, taking)() as work:
+        await work.post([Posting(request(id=name), "broker", key, timedelta(seconds=after_s)) for name in names])
+    return made[0]
+
+
+async def left(engine: AsyncEngine, *names: str) -> None:
+    """By a process whose relay takes nothing."""
+    async with units_of_work(engine, SqlWork)() as work:
+        await work.post([Posting(request(id=name), "broker", "k") for name in names])
+
+
+async def test_it_is_the_relays_for_as_long_as_a_claim_would_last(engine: AsyncEngine) -> None:
+    handover = await post(engine, "a", "b")
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT message_id, seq, claimed_by, claimed_until > now() + interval '25 s' FROM outbox ORDER BY seq")
+        )
+        rows = [tuple(row) for row in found]
+    assert rows == [(name, handover.claimed[name], OWNER, True) for name in ("a", "b")]
+    assert list(await SqlOutbox(engine, "another").claim(10, lease_s=30, full_lanes=[])) == []
+
+
+async def test_what_waits_for_somebody_else_comes_first(engine: AsyncEngine) -> None:
+    await left(engine, "first")
+    assert (await post(engine, "second")).claimed == {}
+    assert (await post(engine, "other", key="o")).claimed
+    claimed = await SqlOutbox(engine, "another").claim(10, lease_s=30, full_lanes=[])
+    assert [row.envelope.id for row in claimed] == ["first", "second"]
+
+
+async def test_what_another_relay_has_under_way_comes_first(engine: AsyncEngine) -> None:
+    await left(engine, "first")
+    await SqlOutbox(engine, "another").claim(10, lease_s=30, full_lanes=[])
+    assert (await post(engine, "second")).claimed == {}
+
+
+async def test_what_stands_in_line_already_is_no_hindrance(engine: AsyncEngine) -> None:
+    first = (await post(engine, "first")).claimed["first"]
+    assert (await post(engine, "second")).claimed == {}
+    assert set((await post(engine, "third", "fourth", key="o", known=[first])).claimed) == {"third", "fourth"}
+    another = (await post(engine, "fifth", key="p")).claimed["fifth"]
+    assert (await post(engine, "sixth", key="p", known=[first, another])).claimed
+
+
+async def test_what_failed_holds_back_until_it_is_tried_again(engine: AsyncEngine) -> None:
+    outbox = SqlOutbox(engine, OWNER)
+    first = (await post(engine, "first")).claimed["first"]
+    await left(engine, "later")
+    (row,) = await outbox.claim(10, lease_s=30, full_lanes=[])
+    await outbox.postpone(row, "not yet", pause_s=60.0, refused=False)
+    await outbox.sent([first])
+    assert (await post(engine, "behind")).claimed == {}
+
+
+async def test_what_is_over_or_is_to_leave_later_holds_nothing_back(engine: AsyncEngine) -> None:
+    outbox = SqlOutbox(engine, OWNER)
+    await left(engine, "refused", "sent")
+    refused, sent = await outbox.claim(10, lease_s=30, full_lanes=[])
+    await outbox.give_up(refused, UNDELIVERABLE, "refused", "nobody takes it")
+    await outbox.sent([sent.seq])
+    assert (await post(engine, "later", after_s=60)).claimed == {}
+    assert set((await post(engine, "now")).claimed) == {"now"}
+
+
+async def test_what_was_posted_before_is_claimed_by_nobody_again(engine: AsyncEngine) -> None:
+    first = (await post(engine, "first")).claimed["first"]
+    again = await post(engine, "first", known=[first])
+    assert (again.claimed, again.left) == ({}, True)
+
+
+async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(engine: AsyncEngine, url: str) -> None:
+    await post(engine, "orphan")
+    sent: list[str] = []
+
+    async def send(row: Claimed) -> None:
+        sent.append(row.envelope.id)
+
+    listening = await asyncpg.connect(
+        url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": "alive"}
+    )
+    outbox = SqlOutbox(engine, "alive")
+    await outbox.release()
+    relay = Relay(outbox, send, Unwatched())
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(relay.run())
+        await eventually(lambda: _is_sent(engine), within_s=5)
+        running.cancel()
+    await listening.close()
+    assert sent == ["orphan"]
+
+
+async def _is_sent(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        found = await connection.execute(text("SELECT state FROM outbox"))
+        return found.scalars().all() == ["sent"]
