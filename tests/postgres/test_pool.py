@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prebook.postgres import engine as engines
-from prebook.postgres.engine import OVERFLOW, POOL, engine_for, pool_timeouts
+from prebook.postgres.engine import OVERFLOW, POOL, engine_for
+from prebook.postgres.pool import pool_timeouts
 from tests.databases import Databases, role_url
 
 

@@ -8,13 +8,15 @@ from statistics import median
 
 from loadtest.bench.ground import Ground
 from loadtest.bench.interpreters import VARIABLE, environment, figures, interpreter_with
+from loadtest.bench.queues import open_channel
 from loadtest.bench.rounds import Figures, Round, interleaved
 from loadtest.bench.row import Better, Measure, Row, row, unmeasured
 from loadtest.bench.takers import Side, answered, takers
 from loadtest.bench.yardsticks.asking import IN_FLIGHT, ONE_BY_ONE
+from prebook.patterns import addresses
 
-ONE = Measure("request-reply, bare channel, 1 in flight, p50", "ms", Better.LOWER, "", 1.15)
-MANY = Measure(f"request-reply, bare channel, {IN_FLIGHT} in flight", "calls/s", Better.HIGHER, "", 0.85)
+ONE = Measure("request-reply, {}, 1 in flight, p50", "ms", Better.LOWER, "", 1.15)
+MANY = Measure(f"request-reply, {{}}, {IN_FLIGHT} in flight", "calls/s", Better.HIGHER, "", 0.85)
 WHOLE_ONE = Measure(
     "request-reply through the endpoint, 1 in flight, p50",
     "ms",
@@ -32,23 +34,29 @@ ENDPOINT_CALLS = 1_500
 
 @dataclass(frozen=True)
 class Peer:
-    """``module`` serves and asks; ``goals`` are those of ONE and MANY."""
+    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``kept``: on quorum queues, persistent."""
 
     name: str
     module: str
     kind: tuple[str, ...] = ()
     package: str = ""
     goals: tuple[float, float] = (1.0, 1.0)
+    kept: bool = False
 
 
 RAW = (1.15, 0.85)
 PEERS: Mapping[str, Peer] = {
-    "kept": Peer("raw aio-pika, quorum queues as ours", "rpc", ("kept",), "aio_pika", RAW),
-    "fleeting": Peer("raw aio-pika, classic and exclusive queues, transient", "rpc", ("fleeting",), "aio_pika", RAW),
-    "faststream": Peer("FastStream, transient", "rpc_faststream", (), "faststream.rabbit"),
-    "celery": Peer("Celery, transient, one solo worker", "rpc_celery", (), "celery"),
-    "nameko": Peer("nameko, transient", "rpc_nameko", (), "nameko.rpc"),
+    "kept": Peer("raw aio-pika, quorum queues", "rpc", ("kept",), "aio_pika", RAW, kept=True),
+    "fleeting": Peer("raw aio-pika", "rpc", ("fleeting",), "aio_pika", RAW),
+    "faststream": Peer("FastStream", "rpc_faststream", (), "faststream.rabbit"),
+    "celery": Peer("Celery, one solo worker", "rpc_celery", (), "celery"),
+    "nameko": Peer("nameko", "rpc_nameko", (), "nameko.rpc"),
 }
+ON_THE_WAY = {
+    addresses.request_queue("pricing", "quote_fare"): (addresses.REQUESTS, "quote_fare"),
+    addresses.reply_queue("booking"): (addresses.REPLIES, "booking"),
+}
+"""Our queues -> exchange and key by which they are reached."""
 
 
 @asynccontextmanager
@@ -68,23 +76,39 @@ async def theirs(ground: Ground, peer: Peer, python: str) -> AsyncIterator[Round
 
 
 async def measured(ground: Ground, rounds: int) -> list[Row]:
-    return [*await _bare(ground, rounds), *await _through_the_endpoint(ground, rounds)]
+    """Like with like: on our queues as they are, and last on such as the others have, which nothing survives."""
+    kept = await _bare(ground, rounds, {name: peer for name, peer in PEERS.items() if peer.kept})
+    whole = await _through_the_endpoint(ground, rounds)
+    await _made_fleeting(ground)
+    fleeting = await _bare(ground, rounds, {name: peer for name, peer in PEERS.items() if not peer.kept})
+    return [*kept, *fleeting, *whole]
 
 
-async def _bare(ground: Ground, rounds: int) -> list[Row]:
-    pythons = {name: await interpreter_with(peer.package) for name, peer in PEERS.items()}
+async def _made_fleeting(ground: Ground) -> None:
+    """Classic queues that end with the broker, under the same names; a persistent message is transient there."""
+    connection, channel = await open_channel(ground)
+    for name, (exchange, key) in ON_THE_WAY.items():
+        await channel.queue_delete(name)
+        queue = await channel.declare_queue(name, durable=False)
+        await queue.bind(exchange, key)
+    await connection.close()
+
+
+async def _bare(ground: Ground, rounds: int, peers: Mapping[str, Peer]) -> list[Row]:
+    pythons = {name: await interpreter_with(peer.package) for name, peer in peers.items()}
     async with AsyncExitStack() as stack:
         sides: dict[str, Round] = {"ours": await stack.enter_async_context(ours(ground))}
         for name, python in pythons.items():
             if python is not None:
-                sides[name] = await stack.enter_async_context(theirs(ground, PEERS[name], python))
+                sides[name] = await stack.enter_async_context(theirs(ground, peers[name], python))
         found = await interleaved(sides, rounds)
-    return [each for name in PEERS for each in _rows(PEERS[name], found["ours"], found.get(name))]
+    return [each for name, peer in peers.items() for each in _rows(peer, found["ours"], found.get(name))]
 
 
 def _rows(peer: Peer, mine: Mapping[str, Sequence[float]], their: Mapping[str, Sequence[float]] | None) -> list[Row]:
+    channel = "bare channel" if peer.kept else "bare channel, transient queues"
     measures = [
-        (replace(measure, peer_name=peer.name, goal=goal), figure)
+        (replace(measure, name=measure.name.format(channel), peer_name=peer.name, goal=goal), figure)
         for measure, goal, figure in zip((ONE, MANY), peer.goals, ("p50_ms", "calls_s"), strict=True)
     ]
     if their is None:

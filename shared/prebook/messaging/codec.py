@@ -101,14 +101,9 @@ def decode(wire: Wire) -> Envelope:
     return read(wire)
 
 
-def fits(wire: Wire) -> bool:
-    """Whether receivers would take it."""
-    return len(wire.body) <= LONGEST_BODY
-
-
 def must_fit(wire: Wire) -> None:
     """Raises Malformed where no receiver would take it."""
-    if not fits(wire):
+    if len(wire.body) > LONGEST_BODY:
         raise Malformed("too_large", f"the body has {len(wire.body)} bytes; {LONGEST_BODY} are allowed")
 
 
@@ -197,10 +192,9 @@ def _body(wire: Wire) -> Message:
     if decoder is None:
         raise Malformed("unknown_type", f"{name} is no message type of this version")
     try:
-        body: Message = decoder.decode(wire.body)
+        return cast("Message", decoder.decode(wire.body))
     except msgspec.DecodeError as error:
         cause = "wrong_schema" if isinstance(error, msgspec.ValidationError) else "bad_json"
         raise Malformed(cause, f"{name}: {error}") from None
     except RecursionError:
         raise Malformed("bad_json", f"{name}: nested too deeply") from None
-    return body

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from prebook.messaging.codec import encode, fits
+from prebook.messaging.codec import LONGEST_BODY, encode
 from prebook.messaging.giving_up import MOST_REFUSALS
 from prebook.messaging.handover import Handover
 from prebook.messaging.limit import LOOK_EVERY_S
@@ -66,7 +66,7 @@ class Relay:
             self.wake()
 
     async def run(self) -> None:
-        self._sending.astray = self._takes = True
+        self._sending.astray = True
         try:
             while True:
                 await self._turn()
@@ -81,6 +81,7 @@ class Relay:
         if self._sending.astray:  # they hold back nobody, and must come first again
             self._sending.astray = False
             await self._outbox.let_go(self._sending.holdings.all)
+        self._takes = True
         begin_by = self._begin_by()
         claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
         self._sending.take(claimed, begin_by)
@@ -100,7 +101,8 @@ class Relay:
         return asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S - LOOK_EVERY_S
 
     def _could_take(self, posting: Posting) -> bool:
-        return self._takes and self._sending.has_room(posting.lane) and fits(encode(posting.envelope))
+        fits = len(encode(posting.envelope).body) <= LONGEST_BODY
+        return self._takes and self._sending.has_room(posting.lane) and fits
 
 
 def _claimed(postings: Sequence[Posting], handover: Handover) -> Sequence[Claimed]:

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from prebook.postgres.pool import Pool
 from prebook.postgres.session import NOTHING, session
 
 POOL, OVERFLOW = 8, 0
@@ -27,24 +26,6 @@ wait for a disk. What they are about was committed for good before."""
 
 
 CHECK = text("SELECT 1 FROM outbox LIMIT 1")
-
-
-class CountingPool(AsyncAdaptedQueuePool):
-    """Knows how often somebody waited for a connection in vain: the sign of a pool that is too small, or leaks."""
-
-    timeouts = 0
-
-    def _do_get(self) -> Any:
-        try:
-            return super()._do_get()
-        except PoolTimeout:
-            self.timeouts += 1
-            raise
-
-
-def pool_timeouts(engine: AsyncEngine) -> int:
-    pool = engine.sync_engine.pool
-    return pool.timeouts if isinstance(pool, CountingPool) else 0
 
 
 class Engines(NamedTuple):
@@ -90,11 +71,11 @@ def engine_for(
     }
     return create_async_engine(
         url,
-        poolclass=CountingPool,
+        poolclass=Pool,
         pool_size=pool,
         max_overflow=overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
-        pool_use_lifo=True,  # where few are needed, they are the same few, whose plans and pages are at hand
+        pool_use_lifo=True,  # where few are needed they are the same few, whose plans are at hand; see Pool.idle, too
         hide_parameters=True,  # they are riders' data, and errors are logged
         pool_reset_on_return=None,  # whoever leaves a transaction open ends it before giving back
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again

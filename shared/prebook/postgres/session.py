@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
-from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -20,6 +19,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.failures import spelled
+from prebook.postgres.pool import Pool
 
 GIVE_BACK_WITHIN_S = 2.0
 COMPILED = 512
@@ -170,12 +170,7 @@ async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
 
 
 def _idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
-    """One that lies in the pool is taken without a greenlet; None where one has to be opened, or waited for."""
-    pool: Any = engine.pool
-    try:
-        return pool.connect() if pool.checkedin() else None
-    except MissingGreenlet:  # the pool wants to replace it
-        return None
+    return engine.pool.idle() if isinstance(engine.pool, Pool) else None
 
 
 async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:

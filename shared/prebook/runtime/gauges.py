@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.flows import CATALOGUE
 from prebook.messaging.channel import Channels
 from prebook.messaging.gate import Gate
-from prebook.postgres.engine import pool_timeouts
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.pool import pool_timeouts
 from prebook.runtime.telemetry import Metrics
 
 Circuits = Callable[[], Mapping[str, bool]]
