@@ -19,7 +19,7 @@ from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.handover import NOBODY, Handover
+from prebook.messaging.handover import Handover
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.unit_of_work import Expectation, Posting
 from prebook.patterns import addresses
@@ -121,7 +121,7 @@ class MemoryWork:
 
 
 def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
-    return nullcontext(replace(NOBODY))
+    return nullcontext(Handover())
 
 
 class MemoryDatabase:
@@ -143,10 +143,12 @@ class MemoryDatabase:
                 work.leave(handover)
                 self.tables = draft
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
+    ) -> Sequence[Claimed]:
         async with self._one_at_a_time:
             now = self._clock()  # one moment for all rows, as in a transaction
-            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, now)][:limit]
+            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, known, now)][:limit]
             for row in due:
                 row.claimed = True
         return [
@@ -182,9 +184,9 @@ class MemoryDatabase:
             self.tables.awaited[e.request.id] = replace(e, poll_at=now + timedelta(seconds=again_s))
         return [e.request for e in open_]
 
-    def _is_due(self, row: Row, full_lanes: Collection[str], now: datetime) -> bool:
+    def _is_due(self, row: Row, full_lanes: Collection[str], known: Collection[int], now: datetime) -> bool:
         waits = row.state == "waiting" and not row.claimed and row.not_before <= now
-        held = any(self._holds_back(before, now) for before in self._before(row))
+        held = any(self._holds_back(before, known, now) for before in self._before(row))
         return waits and row.posting.lane not in full_lanes and not held
 
     def _before(self, row: Row) -> Iterator[Row]:
@@ -192,9 +194,10 @@ class MemoryDatabase:
         rows = self.tables.outbox.values()
         return (r for r in rows if (r.posting.lane, r.posting.order_key) == place and r.seq < row.seq)
 
-    def _holds_back(self, row: Row, now: datetime) -> bool:
-        """Only what waits for another try: there is one relay, and what it has under way it puts in line itself."""
-        return row.state == "waiting" and row.failures > 0 and row.not_before > now
+    def _holds_back(self, row: Row, known: Collection[int], now: datetime) -> bool:
+        """There is one relay, and what it knows to have under way it puts in line itself."""
+        unknown = row.claimed and row.seq not in known
+        return row.state == "waiting" and (unknown or (row.failures > 0 and row.not_before > now))
 
     async def _mark(self, seqs: Collection[int], **changes: Any) -> None:
         async with self._one_at_a_time:

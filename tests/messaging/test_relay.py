@@ -279,11 +279,13 @@ class CutOff(MemoryDatabase):
         super().__init__(state)
         self.kept: list[Collection[int]] = []
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
+    ) -> Sequence[Claimed]:
         self.claims += 1
         if self.claims > 1:
             self._cut()
-        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes)
+        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
 
     async def sent(self, seqs: Collection[int]) -> None:
         self._cut()

@@ -26,7 +26,7 @@ STAGE = """
     INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
     SELECT $1 || n, 'request', 'f', 'k' || n % $3, 'broker', '{}', now(), 'k' || n % $3
     FROM generate_series(1, $2) AS n"""
-CLAIM = f"SELECT * FROM claim_outbox('me', {BATCH}, interval '60 s', '{{}}')"  # noqa: S608 - a number
+CLAIM = f"SELECT * FROM claim_outbox('me', {BATCH}, interval '60 s', '{{}}', '{{}}')"  # noqa: S608 - a number
 MINE = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'me'"
 BELIEFS = {
     "nothing known": (),
@@ -72,8 +72,8 @@ async def pages(database: Connection, belief: str, backlog: int) -> dict[str, in
 def _posting(name: str) -> tuple[str, Sequence[Any]]:
     """Of two rows, behind others of their keys: a statement and its values."""
     legacy = Legacy(posted=[Posting(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
-    ids = [posting.envelope.id for posting in legacy.posted]
-    values = legacy.values(Handover("me", timedelta(seconds=60), 2, ids, ()))
+    offered = {posting.envelope.id: posting for posting in legacy.posted}
+    values = legacy.values(Handover("me", timedelta(seconds=60), 2, offered))
     sql, names, _ = compiled(leaving(legacy.parts))
     return sql, [values[each] for each in names]
 

@@ -47,7 +47,7 @@ async def post(
 
     @contextmanager
     def taking(postings: Sequence[Posting]) -> Iterator[Handover]:
-        due = [posting.envelope.id for posting in postings if not posting.after]
+        due = {posting.envelope.id: posting for posting in postings if not posting.after}
         made.append(Handover(OWNER, LEASE, len(due), due, known))
         yield made[0]
 

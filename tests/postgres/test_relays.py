@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.handover import NOBODY, Handover
+from prebook.messaging.handover import Handover
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
@@ -98,7 +98,7 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
     engine = engine_for("notification", url, overflow=WRITERS)
 
     class Slow(SqlWork):
-        async def leave(self, handover: Handover = NOBODY) -> None:
+        async def leave(self, handover: Handover | None = None) -> None:
             await super().leave(handover)
             await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
 

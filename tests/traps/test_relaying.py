@@ -78,9 +78,11 @@ class Polled(MemoryDatabase):
 
     looks = 0
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
+    ) -> Sequence[Claimed]:
         self.looks += 1
-        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes)
+        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
 
 
 async def test_trap_10_a_backlog_leaves_without_a_pause_for_each_message() -> None:

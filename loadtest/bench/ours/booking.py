@@ -76,7 +76,7 @@ def edge(env: Mapping[str, str]) -> Litestar:
 @contextmanager
 def _claimed(postings: Sequence[Posting]) -> Iterator[Handover]:
     """As by a relay of this process, which then does nothing."""
-    yield Handover("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id for p in postings}, ())
+    yield Handover("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id: p for p in postings})
 
 
 def main() -> None:

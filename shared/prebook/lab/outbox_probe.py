@@ -21,7 +21,7 @@ SIZE = """
     FROM pg_stat_user_tables WHERE relid = 'outbox'::regclass"""
 CLAIM = f"""
     EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
-    SELECT * FROM claim_outbox('{OWNER}', {BATCH}, interval '60 s', '{{}}')"""  # noqa: S608 - a number
+    SELECT * FROM claim_outbox('{OWNER}', {BATCH}, interval '60 s', '{{}}', '{{}}')"""  # noqa: S608 - a number
 CLAIMED = f"SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = '{OWNER}'"  # noqa: S608 - a constant
 
 

@@ -19,7 +19,7 @@ from prebook.lab.party import Ground, beside, channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.handover import NOBODY, Handover
+from prebook.messaging.handover import Handover
 from prebook.messaging.outcome import Handlers, Outcome
 from prebook.messaging.relay import Relay
 from prebook.messaging.staging import Thread
@@ -51,7 +51,7 @@ class Performing(SqlWork):
         told = OfferSettled(booking_id=self._operation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED)
         return Outcome(facts=(OFFER_SETTLED.fact(told, key=key),))
 
-    async def leave(self, handover: Handover = NOBODY) -> None:
+    async def leave(self, handover: Handover | None = None) -> None:
         await super().leave(handover)
         self._errand.reached(CrashPoint.BEFORE_COMMIT, self._operation)
 

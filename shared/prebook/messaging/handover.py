@@ -5,7 +5,7 @@ Order per key holds, since whoever posts joins the key's line in the relay befor
 only where none comes before them but those that stood in that line by then.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,13 +16,13 @@ from prebook.messaging.unit_of_work import Posting
 class Handover:
     """What one transaction may claim, for whom and for how long; then, what it has claimed."""
 
-    owner: str
-    lease: timedelta
-    due: int
+    owner: str = ""
+    lease: timedelta = timedelta()
+    due: int = 0
     """How many messages are posted that may leave at once."""
-    offered: Collection[str]
-    """Ids of those that may be claimed."""
-    known: Collection[int]
+    offered: Mapping[str, Posting] = field(default_factory=dict)
+    """Those that may be claimed, by message id."""
+    known: Collection[int] = ()
     """Rows that may come before them."""
     claimed: Mapping[str, int] = field(default_factory=dict)
     """Message id -> row."""
@@ -35,8 +35,12 @@ class Handover:
         return len(self.claimed) < self.due
 
     def owner_of(self, posting: Posting) -> str | None:
-        return self.owner if posting.envelope.id in self.offered else None
+        return self.owner if self.offered.get(posting.envelope.id) is posting else None
 
 
-NOBODY = Handover("", timedelta(), 0, (), ())
-"""Whoever claims finds it."""
+def offerable(postings: Sequence[Posting]) -> Sequence[Posting]:
+    """Each message once, and only where it may leave at once: the outbox takes the first of an id and no other."""
+    firsts: dict[str, Posting] = {}
+    for posting in postings:
+        firsts.setdefault(posting.envelope.id, posting)
+    return [posting for posting in firsts.values() if not posting.after]

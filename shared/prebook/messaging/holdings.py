@@ -19,6 +19,9 @@ class Holdings:
     def all(self) -> Collection[int]:
         return set(chain.from_iterable(self._seqs.values()))
 
+    def has(self, key: Key, seq: int) -> bool:
+        return key in self._seqs and seq in self._seqs[key]
+
     def add(self, key: Key, seqs: Collection[int]) -> None:
         if seqs:
             self._seqs[key].update(seqs)

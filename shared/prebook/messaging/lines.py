@@ -11,13 +11,16 @@ class Lines(Generic[K]):
     """Of keys under which somebody stands; others are not known."""
 
     def __init__(self) -> None:
+        self.looks = 0
         self._last: dict[K, Place[K]] = {}
         self._stopped: set[K] = set()
+        """Since the last look."""
 
     def look(self) -> None:
         """Somebody looks now who may join. Whoever joins after a look may not have seen what was stopped since it
         began, and steps back.
         """
+        self.looks += 1
         self._stopped.clear()
 
     def joined(self, key: K) -> "Place[K]":
@@ -26,32 +29,41 @@ class Lines(Generic[K]):
         return place
 
     def left(self, place: "Place[K]") -> None:
-        if not place.go_on:
+        if place.stopped == self.looks:
             self._stopped.add(place.key)
         if self._last.get(place.key) is place:
             del self._last[place.key]
 
 
 class Place(Generic[K]):
-    """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears."""
+    """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears.
 
-    __slots__ = ("_before", "_behind", "_left", "_lines", "go_on", "key", "may_go")
+    None: what this one has heard itself, since there was nothing of its own to stop for.
+    """
+
+    __slots__ = ("_before", "_behind", "_heard", "_left", "_lines", "_looked", "go_on", "key", "may_go", "stopped")
 
     def __init__(self, lines: Lines[K], key: K, before: "Place[K] | None", *, may_go: bool) -> None:
-        self.key, self.may_go, self.go_on = key, may_go, False
+        self.key, self.may_go = key, may_go
+        self.go_on: bool | None = False
+        self.stopped: int | None = None
+        """In which look the line was stopped, by this one or one before it; None: it goes on."""
         self._lines, self._before, self._left = lines, before, False
+        self._looked = lines.looks
+        self._heard: int | None = None
         self._behind: asyncio.Future[None] | None = None
         """Of the next one, where it is waiting."""
 
     async def __aenter__(self) -> Self:
-        """``may_go`` tells: not where one before it stopped the line. All that stood in it step back then."""
+        """``may_go`` tells: not where one before it has stopped the line since this one's look."""
         if self._before is not None:
             try:
                 await self._before.over()
             except BaseException:
                 self._leave()
                 raise
-            self.may_go, self._before = self.may_go and self._before.go_on, None
+            self._heard, self._before = self._before.stopped, None
+            self.may_go = self.may_go and (self._heard is None or self._heard < self._looked)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,6 +77,8 @@ class Place(Generic[K]):
 
     def _leave(self) -> None:
         self._left = True
+        if not self.go_on:
+            self.stopped = self._heard if self.go_on is None else self._lines.looks
         if self._behind is not None and not self._behind.done():
             self._behind.set_result(None)
         self._lines.left(self)

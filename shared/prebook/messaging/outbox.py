@@ -33,10 +33,13 @@ class Outbox(Protocol):
         """By which it is told whose a row is."""
         ...
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int]
+    ) -> Sequence[Claimed]:
         """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
 
-        None whose order key has an earlier row under way with another relay, or waiting for another try.
+        None whose order key has an earlier row waiting for another try, or under way: with another relay, or with us
+        without being ``known``.
         """
         ...
 
@@ -45,7 +48,10 @@ class Outbox(Protocol):
         ...
 
     async def let_go(self, but: Collection[int]) -> None:
-        """Rows that we hold without knowing, since the answer to a claim was lost, are due again; ``but`` are known."""
+        """Rows that we hold without knowing are due again; ``but`` are known.
+
+        The answer to a claim or a commit was lost, or what became of a row could not be noted.
+        """
         ...
 
     async def sent(self, seqs: Collection[int]) -> None: ...

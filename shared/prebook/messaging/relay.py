@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from prebook.messaging.codec import LONGEST_BODY, encode
 from prebook.messaging.giving_up import MOST_REFUSALS
-from prebook.messaging.handover import Handover
+from prebook.messaging.handover import Handover, offerable
 from prebook.messaging.limit import LOOK_EVERY_S
 from prebook.messaging.outbox import Claimed, Outbox
 from prebook.messaging.sending import BATCH, SEND_TIMEOUT_S, Group, Send, Sending, by_key
@@ -44,46 +44,44 @@ class Relay:
         """Around the statement that writes them and its commit, with whatever gives their keys an order locked. What
         was claimed leaves at the end, and not at all where that raises: then it may have been committed, or not.
         """
-        due = [posting for posting in postings if not posting.after]
-        offered = by_key([posting for posting in due if self._could_take(posting)])
-        places = {key: self._sending.lines.joined(key) for key in offered}
-        begin_by, known = self._begin_by(), self._sending.holdings.of(offered)
-        ids = frozenset(posting.envelope.id for group in offered.values() for posting in group)
-        handover = Handover(self._outbox.owner, timedelta(seconds=LEASE_S), len(due), ids, known)
+        due = offerable(postings)
+        offered = {posting.envelope.id: posting for posting in due if self._could_take(posting)}
+        groups, begin_by = by_key(list(offered.values())), self._begin_by()
+        places = {key: self._sending.lines.joined(key) for key in groups}
+        known = self._sending.holdings.of(groups)
+        handover = Handover(self._outbox.owner, timedelta(seconds=LEASE_S), len(due), offered, known)
         try:
             yield handover
         except BaseException:
-            for place in places.values():
-                place.may_go &= handover.void
-                self._sending.start(Group(place, (), begin_by))
             if places and not handover.void:
-                self._sending.astray = True
+                self._sending.doubt()
                 self.wake()
+            for place in places.values():
+                self._sending.start(Group(place, (), begin_by, doubtful=not handover.void))
             raise
-        for key, group in offered.items():
+        for key, group in groups.items():
             self._sending.start(Group(places[key], _claimed(group, handover), begin_by))
         if handover.left:
             self.wake()
 
     async def run(self) -> None:
-        self._sending.astray = True
         try:
             while True:
                 await self._turn()
         finally:
             self._takes = False
+            self._sending.doubt()
             await self._sending.drained()
 
     async def _turn(self) -> None:
         self._woken.clear()
-        full = self._sending.full_lanes
+        full, holdings = self._sending.full_lanes, self._sending.holdings
         self._sending.lines.look()  # before anything is waited for: what stops meanwhile may be spared below
-        if self._sending.astray:  # they hold back nobody, and must come first again
-            self._sending.astray = False
-            await self._outbox.let_go(self._sending.holdings.all)
+        if self._sending.in_doubt or not self._takes:  # they hold back all behind them, and must come first again
+            await self._outbox.let_go(holdings.all)
         self._takes = True
         begin_by = self._begin_by()
-        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full)
+        claimed = await self._outbox.claim(BATCH, lease_s=LEASE_S, full_lanes=full, known=holdings.all)
         self._sending.take(claimed, begin_by)
         self._full = len(claimed) == BATCH
         if not self._full:
@@ -108,5 +106,4 @@ class Relay:
 def _claimed(postings: Sequence[Posting], handover: Handover) -> Sequence[Claimed]:
     """In the order in which they were posted; none that was there before."""
     seqs = ((posting, handover.claimed.get(posting.envelope.id)) for posting in postings)
-    found = {seq: posting for posting, seq in seqs if seq is not None}
-    return [Claimed(seq, row.lane, row.envelope, 0, row.order_key) for seq, row in found.items()]
+    return [Claimed(seq, row.lane, row.envelope, 0, row.order_key) for row, seq in seqs if seq is not None]

@@ -24,9 +24,11 @@ from prebook.patterns.retry import exponential
 
 BATCH = 200
 WINDOW = 1_000
-"""Rows of one lane in flight at most."""
+"""Rows of one lane that are claimed, and in flight, at most. What one transaction posts is taken whole."""
 ROOM = WINDOW - BATCH
-"""No more than so many are in flight when the next are claimed: few at a time would cost as much as many."""
+"""No more than so many are in flight when the next are taken: few at a time would cost as much as many."""
+DOUBTFUL_S = 20.0
+"""Longer than a statement may take."""
 SEND_TIMEOUT_S = 15.0
 """Shorter than the lease, longer than a hung broker leader needs to be replaced."""
 NOTED_AGAIN_S = (0.1, 0.5, 1.0, 2.0, 4.0)
@@ -39,12 +41,13 @@ R = TypeVar("R", Claimed, Posting)
 
 class Group(NamedTuple):
     """Rows of one key that were taken together. ``begin_by``, of the loop's clock: sending one later could outlast its
-    lease. Without rows, who comes behind is only told what it hears from those before.
+    lease. ``doubtful``: there may be rows that we do not know, and who comes behind has to step back.
     """
 
     place: Place[Key]
     rows: Sequence[Claimed]
     begin_by: float
+    doubtful: bool = False
 
 
 class Sending:
@@ -59,8 +62,15 @@ class Sending:
         self.holdings = Holdings()
         self._marks, self.lines, self._limit = Marks(outbox.sent, self.holdings), Lines[Key](), Limit(SEND_TIMEOUT_S)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.astray = False
-        """Rows may be ours that we do not know."""
+        self._doubtful_until = 0.0
+
+    def doubt(self) -> None:
+        """Rows may be ours that we do not know, or may become so while a statement or a commit is still under way."""
+        self._doubtful_until = asyncio.get_running_loop().time() + DOUBTFUL_S
+
+    @property
+    def in_doubt(self) -> bool:
+        return asyncio.get_running_loop().time() < self._doubtful_until
 
     @property
     def full_lanes(self) -> Collection[str]:
@@ -70,7 +80,8 @@ class Sending:
         return self._in_flight[lane] <= ROOM
 
     def take(self, rows: Sequence[Claimed], begin_by: float) -> None:
-        for key, group in by_key(rows).items():
+        """What we have already is ours for longer, and has its place."""
+        for key, group in by_key([row for row in rows if not self.holdings.has(KEY(row), row.seq)]).items():
             self.start(Group(self.lines.joined(key), group, begin_by))
 
     def start(self, group: Group) -> None:
@@ -85,7 +96,7 @@ class Sending:
         try:
             await self._in_order(group)
         except BaseException as error:  # whatever it is: not even the failure could be noted
-            self.astray = True  # first, for what tells of it may fail as well
+            self.doubt()  # first, for what tells of it may fail as well
             if not isinstance(error, Exception):
                 raise
             if group.rows:
@@ -102,6 +113,9 @@ class Sending:
         """One after the other, behind those of earlier claims; what comes after one that waits is put back."""
         clock, untried = asyncio.get_running_loop().time, deque(group.rows)
         async with group.place as place:
+            if not group.rows:
+                place.go_on = False if group.doubtful else None
+                return
             may_go = place.may_go
             while untried and may_go:
                 may_go = clock() < group.begin_by and await self._one(untried.popleft(), place.key)

@@ -19,7 +19,9 @@ class Posting:
     envelope: Envelope
     lane: str
     order_key: str
-    """Rows of one lane with the same key leave in the order in which they were committed."""
+    """Rows of one lane with the same key leave in the order in which they were committed, where whoever posts them
+    holds from the start what orders them: a lock on what they are about, or its being new.
+    """
     after: timedelta = timedelta()
 
 

@@ -13,9 +13,10 @@ from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
 from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_be_sent
 
-# Never "id > last": rows commit out of order. The function is in migrations/messaging_v7.py.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v8.py.
 CLAIM = text("""
-    SELECT * FROM claim_outbox(:owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]))""")
+    SELECT * FROM claim_outbox(
+        :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:known AS bigint[]))""")
 # Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
 SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
@@ -63,9 +64,11 @@ class SqlOutbox:
         """``owner`` is also the application_name of a session that lives as long as the relay does."""
         self.owner, self._engine = owner, engine
 
-    async def claim(self, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Sequence[Claimed]:
-        values = {"owner": self.owner, "limit": limit, "lease_s": lease_s, "full_lanes": list(full_lanes)}
-        rows = await self._rows(CLAIM, **values)
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        values = {"owner": self.owner, "limit": limit, "lease_s": lease_s}
+        rows = await self._rows(CLAIM, **values, full_lanes=list(full_lanes), known=list(known))
         claimed, unsendable = _read(rows)
         for row, error in unsendable:
             await self._given_up(row, UNDELIVERABLE, error.cause, spelled(error))

@@ -57,6 +57,6 @@ class Wakeup:
             await connection.close(timeout=1)
 
     def _heard(self, _connection: Any, pid: int, *_channel_and_payload: Any) -> None:
-        """Our own commits have woken us already."""
+        """What is left of our own commits has woken us already."""
         if pid != self._own_pid:
             self._relay.wake()

@@ -14,13 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
-from prebook.messaging.handover import NOBODY, Handover
+from prebook.messaging.handover import Handover
+from prebook.messaging.limit import Limit
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.leaving import Legacy, Opening, Part, leaving
 from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
+LEAVE_WITHIN_S = 17.0
+"""Longer than the server lets a statement take."""
 Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
 Taking = Callable[[Sequence[Posting]], AbstractContextManager[Handover]]
 """Who takes what was posted, around the statement that writes it and its commit."""
@@ -43,7 +46,7 @@ class SqlWork:
     async def opened(self) -> None:
         """Now, for something else is to be written before the end. Raises what the opening says."""
         while self._opening:
-            await self._written((), self._opening.pop(), self.connection.execute, NOBODY)
+            await self._written((), self._opening.pop(), self.connection.execute, Handover())
 
     async def admit(self, envelope: Envelope) -> bool:
         row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
@@ -91,8 +94,9 @@ class SqlWork:
         """What ``leave`` will write into the outbox."""
         return self._legacy.posted
 
-    async def leave(self, handover: Handover = NOBODY) -> None:
+    async def leave(self, handover: Handover | None = None) -> None:
         """Write what was gathered; the last thing before the commit. Raises what the opening says."""
+        handover = handover or Handover()
         parts, opening = self._legacy.parts, self._opening.pop() if self._opening else None
         if parts or opening:
             await self._written(parts, opening, self.connection.alone, handover)
@@ -133,6 +137,16 @@ def reachable(connection: Session | None = None) -> Iterator[None]:
         raise Unreachable(spelled(error)) from error
 
 
+@contextmanager
+def in_time(limit: Limit) -> Iterator[None]:
+    """A server that says nothing more is Unreachable: others wait behind what is to be committed."""
+    try:
+        with limit():
+            yield
+    except TimeoutError as error:
+        raise Unreachable(f"no answer from the database: {spelled(error)}") from error
+
+
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Whatever keeps us from a connection is Unreachable: down, starting, full, refusing us, or our pool used up."""
@@ -150,11 +164,12 @@ W = TypeVar("W", bound=SqlWork)
 
 
 def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
-    return nullcontext(NOBODY)
+    return nullcontext(Handover())
 
 
 def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Taking = _nobody) -> Begin[W]:
     """Each unit of work is one transaction of its own connection. ``taking``: the relay's of this process."""
+    limit = Limit(LEAVE_WITHIN_S)
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
@@ -162,7 +177,7 @@ def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Tak
             with reachable(connection):
                 unit = work(connection)
                 yield unit
-                with taking(unit.posted) as handover:
+                with taking(unit.posted) as handover, in_time(limit):
                     await unit.leave(handover)
                     await connection.commit()
 
