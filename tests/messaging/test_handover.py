@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -322,3 +323,25 @@ async def _woken_until_sent(relay: Relay, database: MemoryDatabase) -> None:
         return states(database) == {"sent"}
 
     await becomes(reached)
+
+
+async def test_what_is_claimed_again_while_it_waits_in_line_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease ends behind one that takes long; it is ours for longer then, and has its place."""
+    database, send = Looked(), Sent(waiting="k1")
+    async with running(database, send) as relay:
+        await post(database, "k1")
+        await post(database, "k2")
+        for _ in range(2):
+            for row in database.tables.outbox.values():
+                row.claimed = False
+            before = database.claims
+            relay.wake()
+            await becomes(partial(_more, database, before))
+        assert relay._sending._in_flight["broker"] == 2
+        send.may.set()
+        await becomes(lambda: states(database) == {"sent"})
+    assert send.tries == ["k1", "k2"]
+
+
+def _more(database: Looked, before: int) -> bool:
+    return database.claims > before

@@ -1,11 +1,16 @@
 """A pool that is used up is told, not only felt."""
 
+from contextlib import suppress
+
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from prebook.messaging.channel import Unreachable
 from prebook.postgres import engine as engines
 from prebook.postgres.engine import OVERFLOW, POOL, engine_for
 from prebook.postgres.pool import pool_timeouts
+from prebook.postgres.session import session
 from tests.databases import Databases, role_url
 
 
@@ -28,4 +33,16 @@ async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, mo
     async with engine.connect():
         pass
     assert pool_timeouts(engine) == 2
+    await engine.dispose()
+
+
+async def test_a_connection_that_is_gone_is_replaced_and_its_slot_kept(url: str) -> None:
+    """Without a word: a connection that is begun and left, as without a greenlet, is a warning, and that a failure."""
+    engine = engine_for("pricing", role_url(url, "pricing"), pool=1)
+    for _ in range(3):
+        async with session(engine) as one:
+            await one.alone(text("SELECT 1"))
+        with suppress(Unreachable):
+            async with session(engine) as one:
+                one._driver.terminate()
     await engine.dispose()

@@ -170,3 +170,30 @@ async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:
     async with engine.connect() as connection:
         looked = await connection.execute(text("SELECT state, failures FROM outbox WHERE lane = :lane"), {"lane": lane})
         return [(state, failures) for state, failures in looked]
+
+
+async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was_committed_first(url: str) -> None:
+    """The second transaction began before the claim did, the first one after that; the first one committed first."""
+    engine = engine_for("notification", url)
+    begin = units_of_work(engine, SqlWork)
+    async with engine.connect() as other_claim, begin() as second:
+        await second.admit(request(id="clock.cause"))
+        await other_claim.execute(text("SELECT pg_advisory_xact_lock(hashtext('notification.outbox'))"))
+        claim = asyncio.create_task(SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_lanes=["broker", "fenced"]))
+        await eventually(lambda: _somebody_waits(engine))
+        async with begin() as first:
+            await first.post([Posting(request(id="clock.1"), "clock", "clock")])
+        await second.post([Posting(request(id="clock.2"), "clock", "clock")])
+        await second.leave()
+        await second.connection.commit()
+        await other_claim.rollback()
+    assert [row.envelope.id for row in await claim] == ["clock.1", "clock.2"]
+    await engine.dispose()
+
+
+async def _somebody_waits(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        waiting = await connection.execute(
+            text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+        )
+        return bool(waiting.scalar_one())

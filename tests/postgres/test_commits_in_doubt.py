@@ -1,0 +1,123 @@
+"""A commit whose answer nobody hears may take effect long after: what it wrote is neither lost nor overtaken."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging import sending
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Begin, Posting
+from prebook.postgres import work as units
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.work import SqlWork, units_of_work
+from prebook.runtime.loops import for_ever
+from tests.conditions import becomes, eventually
+from tests.databases import Databases, dsn, role_url
+from tests.messaging.examples import request
+
+# What is deferred runs within the COMMIT: this one waits for whoever holds the lock, and lets itself not be cancelled.
+SLOW = """
+    CREATE FUNCTION notification.slow() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        LOOP
+            BEGIN
+                PERFORM pg_advisory_xact_lock(1);
+                RETURN NULL;
+            EXCEPTION WHEN query_canceled THEN
+            END;
+        END LOOP;
+    END $$;
+    CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON notification.outbox DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.message_id = 'first') EXECUTE FUNCTION notification.slow()"""
+WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted)"
+WRITTEN = "SELECT EXISTS (SELECT FROM notification.outbox WHERE message_id = 'first')"
+
+
+class Suite:
+    """A relay of this process, what it sends, and an administrator who holds the commit of ``first``."""
+
+    def __init__(self, engine: AsyncEngine, upkeep: AsyncEngine, keeper: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.keeper, self.sent = keeper, list[str]()
+        self.relay = Relay(SqlOutbox(upkeep, "relay"), self._send, Unwatched())
+        self.begin: Begin[SqlWork] = units_of_work(engine, SqlWork, self.relay.taking)
+        self.works: list[SqlWork] = []
+
+    async def _send(self, row: Claimed) -> None:
+        self.sent.append(row.envelope.id)
+
+    async def post(self, name: str) -> None:
+        async with self.begin() as work:
+            self.works.append(work)
+            await work.admit(request(id=f"cause of {name}"))
+            await work.post([Posting(request(id=name), "broker", "k")])
+
+    async def holds(self, question: str) -> bool:
+        return bool(await self.keeper.fetchval(question))
+
+
+@pytest.fixture
+async def suite(databases: Databases) -> AsyncIterator[Suite]:
+    admin = databases.migrated("notification")
+    keeper, url = await asyncpg.connect(dsn(admin)), role_url(admin, "notification")
+    await keeper.execute(SLOW)
+    engine, upkeep = engine_for("notification", url), engine_for("notification", url)
+    suite = Suite(engine, upkeep, keeper)
+    async with _running(suite.relay):
+        yield suite
+    await engine.dispose()
+    await upkeep.dispose()
+    await keeper.close()
+
+
+@asynccontextmanager
+async def _running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(for_ever("relay", relay.run))
+    await becomes(lambda: relay._takes)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _cut(suite: Suite, _: "asyncio.Task[None]") -> None:
+    suite.works[0].connection._driver.terminate()
+
+
+def _cancelled(_: Suite, task: "asyncio.Task[None]") -> None:
+    task.cancel()
+
+
+@pytest.mark.parametrize("broken_off", [_cut, _cancelled])
+async def test_what_comes_after_it_waits_until_it_is_known(
+    suite: Suite, broken_off: Callable[[Suite, "asyncio.Task[None]"], None]
+) -> None:
+    await suite.keeper.execute("SELECT pg_advisory_lock(1)")
+    task = asyncio.create_task(suite.post("first"))
+    await eventually(lambda: suite.holds(WAITING))
+    broken_off(suite, task)
+    with suppress(asyncio.CancelledError, Unreachable):
+        await task
+    await suite.keeper.execute("SELECT pg_advisory_unlock(1)")
+    await eventually(lambda: suite.holds(WRITTEN))
+    await suite.post("second")
+    await becomes(lambda: suite.sent == ["first", "second"], within_s=5.0)
+
+
+async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "LEAVE_WITHIN_S", 0.2)
+    monkeypatch.setattr(sending, "DOUBTFUL_S", 5.0)
+    suite.begin = units_of_work(suite.relay._outbox._engine, SqlWork, suite.relay.taking)  # type: ignore[attr-defined]
+    await suite.keeper.execute("SELECT pg_advisory_lock(1)")
+    with pytest.raises(Unreachable, match="no answer from the database"):
+        await suite.post("first")
+    await suite.keeper.execute("SELECT pg_advisory_unlock(1)")
+    await becomes(lambda: suite.sent == ["first"], within_s=5.0)
