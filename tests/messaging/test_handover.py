@@ -259,20 +259,6 @@ async def test_what_was_committed_too_late_to_be_sent_within_its_lease_is_put_ba
         await becomes(lambda: states(database) == {"sent"})
 
 
-async def test_what_a_claim_found_steps_back_where_something_before_it_may_have_been_committed() -> None:
-    database, send = Looked(), Sent()
-    async with running(database, send) as relay:
-        database.may_claim.clear()
-        await write(database, "k2")
-        relay.wake()
-        await becomes(lambda: database.claims == 2)
-        with pytest.raises(ConnectionResetError), relay.taking([Posting(request(id="k1"), "broker", "k")]):
-            raise ConnectionResetError
-        database.may_claim.set()
-        await becomes(lambda: database.let > 1)
-        await becomes(lambda: states(database) == {"sent"})
-
-
 async def test_a_commit_that_takes_effect_after_all_was_let_go_is_not_overtaken() -> None:
     database, send = Looked(), Sent()
     async with running(database, send) as relay:

@@ -95,11 +95,22 @@ async def test_what_stands_in_line_already_is_no_hindrance(engine: AsyncEngine) 
     assert (await post(engine, "sixth", key="p", known=[first, another])).claimed
 
 
+async def test_a_claim_takes_nothing_behind_a_row_of_its_relay_that_the_relay_does_not_know(
+    engine: AsyncEngine,
+) -> None:
+    first = (await post(engine, "first")).claimed["first"]
+    await left(engine, "second")
+    outbox = SqlOutbox(engine, OWNER)
+    assert list(await outbox.claim(10, lease_s=30, full_lanes=[], known=[first + 1])) == []
+    (second,) = await outbox.claim(10, lease_s=30, full_lanes=[], known=[first])
+    assert second.envelope.id == "second"
+
+
 async def test_what_failed_holds_back_until_it_is_tried_again(engine: AsyncEngine) -> None:
     outbox = SqlOutbox(engine, OWNER)
     first = (await post(engine, "first")).claimed["first"]
     await left(engine, "later")
-    (row,) = await outbox.claim(10, lease_s=30, full_lanes=[])
+    (row,) = await outbox.claim(10, lease_s=30, full_lanes=[], known=[first])
     await outbox.postpone(row, "not yet", pause_s=60.0, refused=False)
     await outbox.sent([first])
     assert (await post(engine, "behind")).claimed == {}

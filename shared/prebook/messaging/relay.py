@@ -53,16 +53,15 @@ class Relay:
         try:
             yield handover
         except BaseException:
+            handover.claimed = {}  # for all that is known
             if places and not handover.void:
                 self._sending.doubt()
-                self.wake()
-            for place in places.values():
-                self._sending.start(Group(place, (), begin_by, doubtful=not handover.void))
             raise
-        for key, group in groups.items():
-            self._sending.start(Group(places[key], _claimed(group, handover), begin_by))
-        if handover.left:
-            self.wake()
+        finally:
+            for key, group in groups.items():
+                self._sending.start(Group(places[key], _claimed(group, handover), begin_by))
+            if handover.left and not handover.void:
+                self.wake()
 
     async def run(self) -> None:
         try:

@@ -41,13 +41,12 @@ R = TypeVar("R", Claimed, Posting)
 
 class Group(NamedTuple):
     """Rows of one key that were taken together. ``begin_by``, of the loop's clock: sending one later could outlast its
-    lease. ``doubtful``: there may be rows that we do not know, and who comes behind has to step back.
+    lease. Without rows, a place is only held, and left in its turn.
     """
 
     place: Place[Key]
     rows: Sequence[Claimed]
     begin_by: float
-    doubtful: bool = False
 
 
 class Sending:
@@ -114,7 +113,7 @@ class Sending:
         clock, untried = asyncio.get_running_loop().time, deque(group.rows)
         async with group.place as place:
             if not group.rows:
-                place.go_on = False if group.doubtful else None
+                place.go_on = None
                 return
             may_go = place.may_go
             while untried and may_go:
