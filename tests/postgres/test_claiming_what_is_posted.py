@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.messaging import relay as relaying
 from prebook.messaging.handover import Handover
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed
 from prebook.messaging.relay import Relay
@@ -18,7 +19,7 @@ from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, units_of_work
-from tests.conditions import eventually
+from tests.conditions import becomes, eventually
 from tests.databases import Databases
 from tests.messaging.examples import request
 
@@ -130,6 +131,31 @@ async def test_what_was_posted_before_is_claimed_by_nobody_again(engine: AsyncEn
     first = (await post(engine, "first")).claimed["first"]
     again = await post(engine, "first", known=[first])
     assert (again.claimed, again.left) == ({}, True)
+
+
+async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says that a row has been marked: the relay looks again, soon at first, without waiting for its poll."""
+    monkeypatch.setattr(relaying, "POLL_S", 60.0)
+    sent: list[str] = []
+
+    async def send(row: Claimed) -> None:
+        sent.append(row.envelope.id)
+
+    relay, another = Relay(SqlOutbox(engine, OWNER), send, Unwatched()), SqlOutbox(engine, "another")
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(relay.run())
+        await becomes(lambda: relay._takes)
+        await left(engine, "first")
+        (first,) = await another.claim(10, lease_s=30, full_lanes=[])
+        async with units_of_work(engine, SqlWork, relay.taking)() as work:
+            await work.post([Posting(request(id="second"), "broker", "k")])
+        await asyncio.sleep(0.1)
+        assert sent == []
+        await another.sent([first.seq])
+        await becomes(lambda: sent == ["second"], within_s=1.0)
+        running.cancel()
 
 
 async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(engine: AsyncEngine, url: str) -> None:

@@ -21,6 +21,8 @@ from prebook.messaging.unit_of_work import Posting
 LEASE_S = 30.0
 POLL_S = 0.5
 """The safety net: a wake-up can be lost, a row cannot."""
+SOON_S = 0.02
+"""What another relay has under way, and we stand behind, is mostly marked by then; then twice as long, and so on."""
 
 
 class Relay:
@@ -28,7 +30,7 @@ class Relay:
 
     def __init__(self, outbox: Outbox, send: Send, watch: Watch, *, most_refusals: int = MOST_REFUSALS) -> None:
         self._outbox = outbox
-        self._woken, self._full, self._takes = asyncio.Event(), False, False
+        self._woken, self._full, self._takes, self._rest_s = asyncio.Event(), False, False, POLL_S
         self._sending = Sending(outbox, send, watch, most_refusals, wake=self._woken.set)
 
     @property
@@ -61,6 +63,7 @@ class Relay:
             for key, group in groups.items():
                 self._sending.start(Group(places[key], _claimed(group, handover), begin_by))
             if handover.left and not handover.void:
+                self._rest_s = SOON_S
                 self.wake()
 
     async def run(self) -> None:
@@ -87,8 +90,9 @@ class Relay:
             await self._rest()
 
     async def _rest(self) -> None:
+        rest_s, self._rest_s = self._rest_s, min(POLL_S, 2 * self._rest_s)
         try:
-            async with asyncio.timeout(POLL_S * random.uniform(0.8, 1.2)):
+            async with asyncio.timeout(rest_s * random.uniform(0.8, 1.2)):
                 await self._woken.wait()
         except TimeoutError:
             return
