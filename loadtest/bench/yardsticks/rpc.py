@@ -1,7 +1,7 @@
 """Request-reply by hand on bare aio-pika, confirms on as is its default: JSON in, JSON out, a future for each call.
 
-``kept`` has quorum queues and persistent messages, as our channel; ``fleeting`` a classic queue, an exclusive reply
-queue and transient messages, which nothing survives.
+``kept`` has quorum queues and persistent messages, as our channel; ``told`` the same, and on each message what ours
+says of it; ``fleeting`` a classic queue, an exclusive reply queue and transient messages, which nothing survives.
 """
 
 import asyncio
@@ -20,8 +20,32 @@ from loadtest.bench.yardsticks.asking import ANSWER, QUESTION, ask
 PREFETCH = 100
 KINDS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
     "kept": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
+    "told": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
     "fleeting": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
 }
+TOLD: dict[str, Any] = {
+    "message_id": "ride-0000.quote_fare",
+    "type": "prebook.quote_fare.v1",
+    "app_id": "prebook",
+    "content_type": "application/json",
+    "headers": {
+        "ce-specversion": "1.0",
+        "ce-id": "ride-0000.quote_fare",
+        "ce-type": "prebook.quote_fare.v1",
+        "ce-source": "/prebook/booking",
+        "ce-subject": "ride-0000",
+        "ce-time": "2026-12-01T06:30:00.000000+00:00",
+        "ce-partitionkey": "ride-0000",
+        "prebook-slot": "7",
+        "prebook-kind": "request",
+        "prebook-flow": "quote_fare",
+        "prebook-plan": "quote_fare=request_reply,find_driver=request_reply,ask_fleet=request_reply,notify_rider=request_reply",
+        "prebook-attempt": "1",
+        "prebook-reply-to": "booking",
+        "prebook-expires-at": "2026-12-01T07:30:00.000000+00:00",
+    },
+}
+"""As many properties and headers as ours have."""
 
 
 async def opened(kind: str) -> AbstractChannel:
@@ -36,7 +60,9 @@ async def serve(kind: str) -> None:
 
     async def answer(message: AbstractIncomingMessage) -> None:
         json.loads(message.body)
-        said = aio_pika.Message(json.dumps(ANSWER).encode(), correlation_id=message.correlation_id, delivery_mode=mode)
+        said = aio_pika.Message(
+            json.dumps(ANSWER).encode(), correlation_id=message.correlation_id, delivery_mode=mode, **_told(kind)
+        )
         await channel.default_exchange.publish(said, str(message.reply_to))
         await message.ack()
 
@@ -52,13 +78,17 @@ async def call_and_wait(kind: str) -> None:
 
     async def heard(message: AbstractIncomingMessage) -> None:
         waiting.pop(str(message.correlation_id)).set_result(json.loads(message.body))
-        if kind == "kept":
+        if kind != "fleeting":
             await message.ack()
 
     async def call(number: int) -> None:
         waiting[str(number)] = answered = asyncio.get_running_loop().create_future()
         asked = aio_pika.Message(
-            json.dumps(QUESTION).encode(), correlation_id=str(number), reply_to=replies.name, delivery_mode=mode
+            json.dumps(QUESTION).encode(),
+            correlation_id=str(number),
+            reply_to=replies.name,
+            delivery_mode=mode,
+            **_told(kind),
         )
         await channel.default_exchange.publish(asked, f"yardstick.rpc.{kind}")
         await answered
@@ -74,6 +104,10 @@ async def _replies(channel: AbstractChannel, kind: str) -> aio_pika.abc.Abstract
     return await channel.declare_queue(name, durable=True, arguments={**_of(kind), "x-expires": 60_000})
 
 
+def _told(kind: str) -> dict[str, Any]:
+    return TOLD if kind == "told" else {}
+
+
 def _of(kind: str) -> Any:
     return {"x-queue-type": KINDS[kind][0]}
 
@@ -82,5 +116,5 @@ ROLES = {"serve": serve, "ask": call_and_wait}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in KINDS:  # noqa: PLR2004 - name, role, kind
-        sys.exit("usage: python -m loadtest.bench.yardsticks.rpc serve|ask kept|fleeting, with BENCH_AMQP_URL set")
+        sys.exit("usage: python -m loadtest.bench.yardsticks.rpc serve|ask kept|told|fleeting, with BENCH_AMQP_URL set")
     uvloop.run(ROLES[sys.argv[1]](sys.argv[2]))
