@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
     "told": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
     "fleeting": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
 }
+FLOWS = ("quote_fare", "find_driver", "ask_fleet", "notify_rider")
 TOLD: dict[str, Any] = {
     "message_id": "ride-0000.quote_fare",
     "type": "prebook.quote_fare.v1",
@@ -39,7 +40,7 @@ TOLD: dict[str, Any] = {
         "prebook-slot": "7",
         "prebook-kind": "request",
         "prebook-flow": "quote_fare",
-        "prebook-plan": "quote_fare=request_reply,find_driver=request_reply,ask_fleet=request_reply,notify_rider=request_reply",
+        "prebook-plan": ",".join(f"{flow}=request_reply" for flow in FLOWS),
         "prebook-attempt": "1",
         "prebook-reply-to": "booking",
         "prebook-expires-at": "2026-12-01T07:30:00.000000+00:00",
