@@ -19,9 +19,12 @@ CLAIM = """
     BEGIN
         PERFORM pg_advisory_xact_lock(hashtext('{service}.outbox'));
         picked := ARRAY(
+            -- One moment for all rows, and not before they can be seen: what becomes due while they are looked at
+            -- would let pass what comes behind it.
+            WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
             SELECT due.seq FROM {service}.outbox AS due
-            WHERE due.state = 'waiting' AND due.not_before <= clock_timestamp()
-                AND (due.claimed_until IS NULL OR due.claimed_until < clock_timestamp())
+            WHERE due.state = 'waiting' AND due.not_before <= (SELECT moment FROM clock)
+                AND (due.claimed_until IS NULL OR due.claimed_until < (SELECT moment FROM clock))
                 AND due.lane <> ALL (full_lanes)
                 -- What somebody has under way, or what waits for another try, holds back what comes after it. Rows that
                 -- are given up are neither; what this relay knows to have under way, it puts in line behind.
@@ -29,9 +32,9 @@ CLAIM = """
                     SELECT FROM {service}.outbox AS before
                     WHERE before.sent_at IS NULL AND before.lane = due.lane AND before.order_key = due.order_key
                         AND before.seq < due.seq
-                        AND ((before.claimed_until >= clock_timestamp()
+                        AND ((before.claimed_until >= (SELECT moment FROM clock)
                                 AND (before.claimed_by <> owner OR before.seq <> ALL (known)))
-                            OR (before.failures > 0 AND before.not_before > clock_timestamp()))
+                            OR (before.failures > 0 AND before.not_before > (SELECT moment FROM clock)))
                     OFFSET 0)
             ORDER BY due.seq LIMIT most);
         RETURN QUERY

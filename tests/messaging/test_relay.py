@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from prebook.messaging import marks, sending
+from prebook.messaging import marks, noting, sending
 from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
@@ -361,8 +361,8 @@ class Unnoted(MemoryDatabase):
 
 async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries = Unnoted(None), list[str]()
-    monkeypatch.setattr(sending, "NOTED_AGAIN_S", ())
-    monkeypatch.setattr(sending, "_noted", lambda note: note())
+    monkeypatch.setattr(noting, "AGAIN_S", ())
+    monkeypatch.setattr(sending, "noted", lambda note: note())
 
     async def send(row: Claimed) -> None:
         tries.append(row.envelope.id)
@@ -447,7 +447,7 @@ class Letting(Unnoted):
 
 async def test_what_fails_while_others_are_let_go_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries, fails = Letting(), list[str](), asyncio.Event()
-    monkeypatch.setattr(sending, "NOTED_AGAIN_S", ())
+    monkeypatch.setattr(noting, "AGAIN_S", ())
 
     async def send(row: Claimed) -> None:
         name = row.envelope.id

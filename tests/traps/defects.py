@@ -166,7 +166,6 @@ def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
     async def forgotten(self: Sending, row: Claimed, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
         await self._outbox.give_up(row, "undeliverable", "failed", str(failure))
-        return True
 
     patch.setattr(Sending, "_unsent", forgotten)
 

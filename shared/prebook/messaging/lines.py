@@ -66,6 +66,10 @@ class Place(Generic[K]):
             self.may_go = self.may_go and (self._heard is None or self._heard < self._looked)
         return self
 
+    def stop(self) -> None:
+        """The line, as of the present look: who has looked since then knows of it, and may go."""
+        self.stopped = self._lines.looks
+
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
@@ -77,7 +81,7 @@ class Place(Generic[K]):
 
     def _leave(self) -> None:
         self._left = True
-        if not self.go_on:
+        if not self.go_on and self.stopped is None:
             self.stopped = self._heard if self.go_on is None else self._lines.looks
         if self._behind is not None and not self._behind.done():
             self._behind.set_result(None)

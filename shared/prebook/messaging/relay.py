@@ -76,10 +76,11 @@ class Relay:
             await self._sending.drained()
 
     async def _turn(self) -> None:
+        await asyncio.sleep(0)  # what was taken just now looks first whether it may go; then we look again
         self._woken.clear()
         full, holdings = self._sending.full_lanes, self._sending.holdings
         self._sending.lines.look()  # before anything is waited for: what stops meanwhile may be spared below
-        if self._sending.in_doubt or not self._takes:  # they hold back all behind them, and must come first again
+        if self._sending.doubts() or not self._takes:  # they hold back all behind them, and must come first again
             await self._outbox.let_go(holdings.all)
         self._takes = True
         begin_by = self._begin_by()

@@ -32,14 +32,21 @@ GIVE_UP = text("""
 PUT_BACK = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
+# Rows that are being marked or claimed are known to whoever does it; waiting for them could end in a circle.
 LET_GO = text("""
     UPDATE outbox SET claimed_until = NULL
-    WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))""")
+    WHERE seq IN (
+        SELECT seq FROM outbox
+        WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))
+        FOR UPDATE SKIP LOCKED)""")
 # A relay lives as long as the session in which it listens; the server ends that with the process.
 RELEASE = text("""
     UPDATE outbox SET claimed_until = NULL
-    WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by <> :owner
-        AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)""")
+    WHERE seq IN (
+        SELECT seq FROM outbox
+        WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by <> :owner
+            AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)
+        FOR UPDATE SKIP LOCKED)""")
 # Each by its partial index: what was sent is most of the table, and is not looked at.
 DEPTH = text("""
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE state = 'waiting'""")

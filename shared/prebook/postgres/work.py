@@ -22,6 +22,7 @@ from prebook.postgres.leaving import Legacy, Opening, Part, leaving
 from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
+GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 LEAVE_WITHIN_S = 17.0
 """Longer than the server lets a statement take."""
 Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
@@ -125,7 +126,7 @@ def reachable(connection: Session | None = None) -> Iterator[None]:
         yield
     except asyncpg.DataError:
         raise
-    except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, InterfaceError) as error:
+    except (*GONE, InterfaceError) as error:
         raise Unreachable(spelled(error)) from error
     except asyncpg.PostgresError as error:
         if connection is None or not connection.is_lost:
