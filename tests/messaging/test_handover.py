@@ -331,3 +331,24 @@ async def test_what_is_claimed_again_while_it_waits_in_line_is_counted_once(monk
 
 def _more(database: Looked, before: int) -> bool:
     return database.claims > before
+
+
+class Cut(Looked):
+    """The connection of the first put_back is cut: it is tried again a while later."""
+
+    cuts = 1
+
+    async def put_back(self, seqs: Sequence[int]) -> None:
+        if self.cuts:
+            self.cuts -= 1
+            raise ConnectionResetError
+        await super().put_back(seqs)
+
+
+async def test_what_failed_is_taken_again_while_what_stood_behind_it_is_still_being_put_back() -> None:
+    database, send = Cut(), Sent("k1")
+    async with running(database, send) as relay:
+        await post(database, "k1", "k2")
+        await becomes(lambda: not database.cuts)
+        await _woken_until_sent(relay, database)
+    assert send.tries == ["k1", "k1", "k2"]

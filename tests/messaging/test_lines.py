@@ -43,3 +43,19 @@ async def test_who_looked_before_a_line_was_stopped_steps_back_though_nobody_sta
 
     lines.look()
     assert lines.joined("a").may_go
+
+
+async def test_a_place_without_anything_of_its_own_tells_what_it_has_heard() -> None:
+    lines = Lines[str]()
+    first, empty, behind = (lines.joined("a") for _ in range(3))
+    async with first:
+        first.stop()
+    lines.look()
+    async with empty:
+        empty.go_on = None
+    late = lines.joined("a")
+    async with behind:
+        behind.go_on = None
+    async with late:
+        pass
+    assert (behind.may_go, late.may_go) == (False, True), "who had looked before, and who looked since"

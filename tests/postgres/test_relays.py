@@ -197,3 +197,26 @@ async def _somebody_waits(engine: AsyncEngine) -> bool:
             text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
         )
         return bool(waiting.scalar_one())
+
+
+async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) -> None:
+    """A row that failed is due a moment after it was looked at; thousands of rows lie between it and the next."""
+    engine = engine_for("notification", url)
+    fill = text("""
+        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key, failures,
+            claimed_by, claimed_until)
+        SELECT :key || n, 'request', 'f', :key, 'moment', '{}', now(), :key, :failures,
+            CASE WHEN :held AND n = 1 THEN 'another' END, CASE WHEN :held AND n = 1 THEN now() + interval '60 s' END
+        FROM generate_series(1, :many) AS n""")
+    soon = text("UPDATE outbox SET not_before = clock_timestamp() + interval '10 ms' WHERE message_id = 'moment1'")
+    async with engine.begin() as connection:
+        await connection.execute(fill, {"key": "moment", "failures": 1, "held": False, "many": 1})
+        await connection.execute(fill, {"key": "between", "failures": 0, "held": True, "many": 8_000})
+        await connection.execute(fill, {"key": "next", "failures": 0, "held": False, "many": 1})
+        await connection.execute(text("UPDATE outbox SET order_key = 'moment' WHERE message_id = 'next1'"))
+        await connection.execute(soon)
+    claimed = await SqlOutbox(engine, "moment").claim(10, lease_s=30.0, full_lanes=["broker", "fenced", "clock"])
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM outbox WHERE lane = 'moment'"))
+    await engine.dispose()
+    assert list(claimed) == []

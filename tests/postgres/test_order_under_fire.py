@@ -1,0 +1,129 @@
+"""Order per key while everything that can break off does: tasks cancelled, connections ended on either side, sends that
+fail, several relays; whoever posts holds its key's lock, as services do.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prebook.messaging import sending
+from prebook.messaging.channel import Unreachable
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Begin, Posting
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.session import session
+from prebook.postgres.work import SqlWork, units_of_work
+from prebook.runtime.loops import for_ever
+from tests.conditions import becomes, eventually
+from tests.databases import Databases
+from tests.messaging.examples import request
+
+KEYS, WRITERS, RELAYS, SECONDS, UPKEEP = 6, 12, 3, 5.0, "upkeep"
+FEWEST = 500
+LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:key))")
+COUNT = text("SELECT count(*) FROM outbox WHERE order_key = :key")
+WAITING = text("SELECT count(*) FROM outbox WHERE state = 'waiting'")
+END = text("""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = :name AND pid <> pg_backend_pid() AND usename = current_user ORDER BY random() LIMIT 2""")
+
+
+class Received:
+    def __init__(self, chance: random.Random) -> None:
+        self._chance, self.out_of_order = chance, list[str]()
+        self.numbers: dict[str, set[int]] = defaultdict(set)
+
+    async def __call__(self, row: Claimed) -> None:
+        await asyncio.sleep(self._chance.random() * 0.004)
+        if self._chance.random() < 0.05:
+            raise Unreachable("a link that fails now and then", retry_after_s=0.01)
+        key, _, number = row.envelope.id.partition(".")
+        if not set(range(int(number))) <= self.numbers[key]:
+            self.out_of_order.append(row.envelope.id)
+        self.numbers[key].add(int(number))
+
+
+@asynccontextmanager
+async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Relay]:
+    engine = engine_for("notification", url, pool=2, also={"application_name": UPKEEP})
+    listening = await asyncpg.connect(
+        url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": name}
+    )
+    relay = Relay(SqlOutbox(engine, name), received, Unwatched())
+    task = asyncio.create_task(for_ever("relay", relay.run))
+    await becomes(lambda: relay._takes)
+    yield relay
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await listening.close()
+    await engine.dispose()
+
+
+async def written(begin: Begin[SqlWork], key: str, works: list[SqlWork]) -> None:
+    """The next one or two of a key, numbered by what was committed before."""
+    async with begin() as work:
+        works.append(work)
+        await work.connection.execute(LOCK, {"key": key})
+        first = (await work.connection.execute(COUNT, {"key": key})).scalar()
+        await work.post([Posting(request(id=f"{key}.{first + step}"), "broker", key) for step in range(1 + first % 2)])
+
+
+async def broken_off(task: "asyncio.Task[None]", works: list[SqlWork], chance: random.Random) -> None:
+    """One in four, somewhere on its way."""
+    fate = chance.random()
+    if fate < 0.25:
+        await asyncio.sleep(chance.random() * 0.006)
+    if fate < 0.12:
+        task.cancel()
+    elif fate < 0.25 and works:
+        works[0].connection._driver.terminate()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_nothing_is_lost_and_no_first_one_comes_too_early(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "DOUBTFUL_S", 1.0)
+    url, chance = databases.of("notification"), random.Random(7)
+    engine, received = engine_for("notification", url, pool=WRITERS), Received(chance)
+    over = asyncio.get_running_loop().time() + SECONDS
+
+    async def writing(key: str, ways: list[Begin[SqlWork]]) -> None:
+        while asyncio.get_running_loop().time() < over:
+            works: list[SqlWork] = []
+            await broken_off(asyncio.create_task(written(chance.choice(ways), key, works)), works, chance)
+
+    async def ending() -> None:
+        while asyncio.get_running_loop().time() < over:
+            await asyncio.sleep(chance.random() * 0.5)
+            with suppress(Unreachable, asyncpg.PostgresError):
+                async with session(engine) as ours:
+                    await ours.alone(END, {"name": chance.choice([UPKEEP, "prebook-notification"])})
+
+    async with AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(relaying(url, f"fire {n}", received)) for n in range(RELAYS)]
+        ways = [units_of_work(engine, SqlWork), *(units_of_work(engine, SqlWork, each.taking) for each in relays)]
+        await asyncio.gather(ending(), *(writing(f"k{writer % KEYS}", ways) for writer in range(WRITERS)))
+        await eventually(lambda: _all_sent(engine), within_s=20.0)
+        await becomes(lambda: not any(relay._sending.holdings.all or relay._sending._tasks for relay in relays))
+    assert received.out_of_order == []
+    assert all(numbers == set(range(len(numbers))) for numbers in received.numbers.values())
+    assert sum(map(len, received.numbers.values())) > FEWEST, "and there was something to get wrong"
+    await engine.dispose()
+
+
+async def _all_sent(engine: AsyncEngine) -> bool:
+    with suppress(Unreachable, asyncpg.PostgresError):
+        async with session(engine) as ours:
+            return not (await ours.alone(WAITING)).scalar()
+    return False
