@@ -131,11 +131,11 @@ class Sending:
                 if failure is not None:
                     break
                 untried.popleft()
-            if untried:
-                self._release(group)  # before anybody can take it again, and find that we have it
-                place.stop()
-                await self._stepped_back(untried, failure)
             place.go_on = not untried
+            if untried:
+                place.stop()
+                self._release(group)  # before anybody can take it again, and find that we have it
+                await self._stepped_back(untried, failure)
 
     async def _stepped_back(self, untried: deque[Claimed], failure: Exception | None) -> None:
         if failure is not None:
