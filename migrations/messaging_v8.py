@@ -33,7 +33,7 @@ CLAIM = """
                     WHERE before.sent_at IS NULL AND before.lane = due.lane AND before.order_key = due.order_key
                         AND before.seq < due.seq
                         AND ((before.claimed_until >= (SELECT moment FROM clock)
-                                AND (before.claimed_by <> owner OR before.seq <> ALL (known)))
+                                AND (before.claimed_by <> owner OR before.seq NOT IN (SELECT unnest(known))))
                             OR (before.failures > 0 AND before.not_before > (SELECT moment FROM clock)))
                     OFFSET 0)
             ORDER BY due.seq LIMIT most);
