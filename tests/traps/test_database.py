@@ -15,8 +15,8 @@ from prebook.postgres import engine as engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, connected, units_of_work
 from tests.conditions import becomes
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
+from tests.messaging.test_handover import Looked
 from tests.messaging.test_relay import running, staged, states
 from tests.operations.parcels import Begin
 from tests.traps.place import named
@@ -62,13 +62,13 @@ async def test_what_is_undone_is_not_known(engine: AsyncEngine) -> None:
 
 async def test_a_lost_wake_up_is_made_up_for_by_the_poll() -> None:
     """Pitfall 2.3.9: a notification is a hint."""
-    database, seen = MemoryDatabase(None), list[str]()
+    database, seen = Looked(), list[str]()
 
     async def send(row: Claimed) -> None:
         seen.append(row.envelope.id)
 
     async with running(database, send):
-        await asyncio.sleep(0)
+        await becomes(lambda: database.claims == 1)
         await staged(database, "nobody woke us")
         await becomes(lambda: set(states(database).values()) == {"sent"})
     assert seen == ["nobody woke us"]
