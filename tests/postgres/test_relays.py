@@ -201,22 +201,32 @@ async def _somebody_waits(engine: AsyncEngine) -> bool:
 
 async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) -> None:
     """A row that failed is due a moment after it was looked at; thousands of rows lie between it and the next."""
-    engine = engine_for("notification", url)
+    engine, met = engine_for("notification", url), False
     fill = text("""
         INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key, failures,
             claimed_by, claimed_until)
-        SELECT :key || n, 'request', 'f', :key, 'moment', '{}', now(), :key, :failures,
+        SELECT :id || n, 'request', 'f', :key, 'moment', '{}', now(), :key, :failures,
             CASE WHEN :held AND n = 1 THEN 'another' END, CASE WHEN :held AND n = 1 THEN now() + interval '60 s' END
         FROM generate_series(1, :many) AS n""")
-    soon = text("UPDATE outbox SET not_before = clock_timestamp() + interval '10 ms' WHERE message_id = 'moment1'")
+    soon = text("""
+        UPDATE outbox SET not_before = clock_timestamp() + make_interval(secs => :after_s) WHERE message_id = 'moment1'
+        RETURNING not_before""")
+    claim = text("""
+        SELECT order_key, seq FROM claim_outbox('moment', 10, interval '30 s', '{broker,fenced,clock}', '{}')""")
+    clock = text("SELECT clock_timestamp()")
     async with engine.begin() as connection:
-        await connection.execute(fill, {"key": "moment", "failures": 1, "held": False, "many": 1})
-        await connection.execute(fill, {"key": "between", "failures": 0, "held": True, "many": 8_000})
-        await connection.execute(fill, {"key": "next", "failures": 0, "held": False, "many": 1})
-        await connection.execute(text("UPDATE outbox SET order_key = 'moment' WHERE message_id = 'next1'"))
-        await connection.execute(soon)
-    claimed = await SqlOutbox(engine, "moment").claim(10, lease_s=30.0, full_lanes=["broker", "fenced", "clock"])
+        await connection.execute(fill, {"id": "moment", "key": "k", "failures": 1, "held": False, "many": 1})
+        await connection.execute(fill, {"id": "between", "key": "b", "failures": 0, "held": True, "many": 8_000})
+        await connection.execute(fill, {"id": "next", "key": "k", "failures": 0, "held": False, "many": 1})
+    for after_s in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032):
+        async with engine.begin() as connection:
+            due = (await connection.execute(soon, {"after_s": after_s})).scalar_one()
+        async with engine.connect() as connection:  # what is claimed is rolled back
+            began = (await connection.execute(clock)).scalar_one()
+            claimed = (await connection.execute(claim)).all()
+            met |= began < due < (await connection.execute(clock)).scalar_one()
+        assert len(claimed) in (0, 2), "the first and the one behind it, or neither"
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox WHERE lane = 'moment'"))
     await engine.dispose()
-    assert list(claimed) == []
+    assert met, "and it did become due while a claim looked"
