@@ -1,7 +1,7 @@
 """A row is claimed by the statement that writes it, unless something else comes before it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -38,6 +38,17 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
         await connection.execute(text("DELETE FROM outbox"))
     yield engine
     await engine.dispose()
+
+
+class Counting(SqlOutbox):
+    claims = 0
+
+    async def claim(
+        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
+    ) -> Sequence[Claimed]:
+        found = await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
+        self.claims += 1
+        return found
 
 
 async def post(
@@ -143,7 +154,8 @@ async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
     async def send(row: Claimed) -> None:
         sent.append(row.envelope.id)
 
-    relay, another = Relay(SqlOutbox(engine, OWNER), send, Unwatched()), SqlOutbox(engine, "another")
+    outbox, another = Counting(engine, OWNER), SqlOutbox(engine, "another")
+    relay = Relay(outbox, send, Unwatched())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(relay.run())
         await becomes(lambda: relay._takes)
@@ -151,7 +163,8 @@ async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
         (first,) = await another.claim(10, lease_s=30, full_lanes=[])
         async with units_of_work(engine, SqlWork, relay.taking)() as work:
             await work.post([Posting(request(id="second"), "broker", "k")])
-        await asyncio.sleep(0.1)
+        before = outbox.claims
+        await becomes(lambda: outbox.claims > before + 1)
         assert sent == []
         await another.sent([first.seq])
         await becomes(lambda: sent == ["second"], within_s=1.0)
