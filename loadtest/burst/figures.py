@@ -73,8 +73,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Questions more each second."""
     memory_mb: dict[str, float]
     """Process -> its most."""
+    memory_whole_mb: float | None
     memory_grown_mb: float | None
-    """All of them together, from the first second to their most."""
+    """All of them together: their most, and how much more that is than in the first second."""
     plans: tuple[PlanFigures, ...]
 
 
@@ -84,6 +85,7 @@ def figures(side: Side) -> Figures:
     back = [ride for ride in rides if ride.came_in is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))
+    totals = whole_memory(side.seconds)
     return Figures(
         back_pressure=side.back_pressure,
         offered_per_s=round(len(rides) / side.duration_s, 2),
@@ -109,7 +111,8 @@ def figures(side: Side) -> Figures:
         backlog_at_end=whole(last(known(during, lambda each: each.unanswered))),
         backlog_slope=slope(during, side.duration_s, lambda each: each.unanswered),
         memory_mb=most_memory(side.seconds),
-        memory_grown_mb=grown([sum(second.memory_mb.values()) for second in side.seconds if second.memory_mb]),
+        memory_whole_mb=round(max(totals), 1) if totals else None,
+        memory_grown_mb=round(max(totals) - totals[0], 1) if totals else None,
         plans=plans,
     )
 
@@ -180,8 +183,10 @@ def most_memory(seconds: Iterable[Second]) -> dict[str, float]:
     return most
 
 
-def grown(totals: Sequence[float]) -> float | None:
-    return round(max(totals) - totals[0], 1) if totals else None
+def whole_memory(seconds: Sequence[Second]) -> Sequence[float]:
+    """All processes together, of the seconds in which all were looked at."""
+    known = max((len(second.memory_mb) for second in seconds), default=0)
+    return [sum(each.memory_mb.values()) for each in seconds if known and len(each.memory_mb) == known]
 
 
 def total(plans: Iterable[PlanFigures], name: str) -> int:

@@ -28,7 +28,8 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     """Messages in the broker's queues, not counting those in hand, the archive and parking."""
     longest_queue: str = ""
     memory_mb: Mapping[str, float] = {}
-    """Process -> its memory with all of its children's, shared pages divided among those who share them."""
+    """Process -> its memory with all of its children's, shared pages divided among those who share them. What is dear
+    to look at is looked at more seldom, and missing in between."""
     pressure: Mapping[str, float] = {}
     """Load -> its share of the limit, as booking's admission control sees it."""
     unsent: int | None = None

@@ -30,7 +30,8 @@ ROWS: Sequence[tuple[str, Shown]] = (
     ("memory of broker, most", lambda f: maybe(f.memory_mb.get("broker"), " MB", 0)),
     ("memory of database, most", lambda f: maybe(f.memory_mb.get("database"), " MB", 0)),
     ("memory of booking, most", lambda f: maybe(f.memory_mb.get("booking"), " MB", 0)),
-    ("all memory, grown by", lambda f: maybe(f.memory_grown_mb, " MB", 0)),
+    ("memory of the whole suite, most", lambda f: maybe(f.memory_whole_mb, " MB", 0)),
+    ("memory of the whole suite, grown by", lambda f: maybe(f.memory_grown_mb, " MB", 0)),
     ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.doubled} / {f.in_flight}"),
 )
 

@@ -40,7 +40,8 @@ def test_a_burst_is_measured_second_by_second_with_back_pressure_and_without(tmp
     assert offers(on) == offers(off)
     for side in made.sides:
         assert len(side.seconds) >= LASTS_S
-        assert {"broker", "database", "booking", "pricing"} <= side.seconds[-1].memory_mb.keys()
+        assert {"broker", "booking", "pricing"} <= side.seconds[-1].memory_mb.keys()
+        assert any("database" in second.memory_mb for second in side.seconds)
         assert all(second.unanswered is not None and second.queued is not None for second in side.seconds[:2])
     assert {path.name for path in (tmp_path / "burst").iterdir()} == FILES
     kept = (tmp_path / "burst" / "samples-on.jsonl").read_bytes().splitlines()

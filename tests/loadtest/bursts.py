@@ -10,7 +10,9 @@ from tests.loadtest.books import START
 LASTS_S = 20
 
 
-def second(at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, broker_mb: float = 120.0) -> Second:
+def second(
+    at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, broker_mb: float = 120.0, **others_mb: float
+) -> Second:
     return Second(
         at_s=at_s,
         outbox_rows=waiting // 2,
@@ -19,7 +21,7 @@ def second(at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, broker_mb: 
         unanswered_oldest_s=oldest_s,
         queued=waiting // 4,
         longest_queue="pricing.requests.quote_fare" if waiting else "",
-        memory_mb={"broker": broker_mb, "database": 200.0, "booking": 80.0},
+        memory_mb={"broker": broker_mb, **(others_mb or {"database": 200.0, "booking": 80.0})},
         pressure={"quote_fare_by_request_reply": waiting / 50},
         unsent=0,
     )

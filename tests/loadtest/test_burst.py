@@ -31,6 +31,10 @@ def test_a_burst_that_was_held_passes_beside_one_that_was_not() -> None:
     [
         ({"seconds": tuple(second(float(n), oldest_s=26.0) for n in range(20))}, "age of the oldest message"),
         ({"seconds": tuple(second(float(n), broker_mb=400.0) for n in range(20))}, "memory of broker"),
+        (
+            {"seconds": tuple(second(float(n), broker_mb=380.0, database=500.0, booking=150.0) for n in range(20))},
+            "memory of the whole suite",
+        ),
         ({"capacity_per_s": 11.0}, "goodput, of capacity"),
         ({"rides": tuple(ride(n / 10, took_s=31.0) for n in range(200))}, "goodput, of capacity"),
         ({"lag_p99_ms": 251.0}, "lateness of the generator itself, p99"),
@@ -61,6 +65,14 @@ def test_a_burst_that_nothing_grew_in_shows_nothing() -> None:
     quiet = held(back_pressure="off")
 
     assert [side for side, _ in failed(held(), quiet)] == ["off", "off"]
+
+
+def test_the_whole_suites_memory_is_of_the_seconds_in_which_all_of_it_was_looked_at() -> None:
+    between = second(1.0, broker_mb=300.0, booking=90.0)
+    seen = figures(held(seconds=(second(0.0), between, second(2.0, broker_mb=140.0))))
+
+    assert (seen.memory_whole_mb, seen.memory_grown_mb) == (420.0, 20.0)
+    assert seen.memory_mb == {"broker": 300.0, "database": 200.0, "booking": 90.0}
 
 
 def test_what_was_not_seen_is_not_measured_and_no_failure() -> None:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from prebook.runtime.stack import postgres_server
 from prebook.runtime.stack.broker_probe import VHOST, BrokerProbe
 from prebook.runtime.stack.container import Container, Image
 from prebook.runtime.stack.parts import Broker, Database, Member, Say
@@ -17,7 +18,11 @@ READY_WITHIN_S = 90.0
 LOOK = "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
 ADMIN, DATABASE = "prebook_admin", "prebook"
 EMULATOR = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-SETTINGS = ("-c", "shared_buffers=32MB", "-c", "max_connections=240", "-c", "jit=off", "-c", "autovacuum_naptime=5s")
+SETTINGS = tuple(
+    word
+    for name, value in {**postgres_server.SETTINGS, "shared_buffers": "32MB"}.items()
+    for word in ("-c", f"{name}={value}")
+)
 
 
 class RabbitContainer:
@@ -61,7 +66,12 @@ class PostgresContainer:
 
     def __init__(self, data: Path, say: Say) -> None:
         self._say, self._password = say, secrets.token_hex(16)
-        environment = {"POSTGRES_USER": ADMIN, "POSTGRES_PASSWORD": self._password, "POSTGRES_DB": DATABASE}
+        environment = {
+            **postgres_server.ENVIRONMENT,
+            "POSTGRES_USER": ADMIN,
+            "POSTGRES_PASSWORD": self._password,
+            "POSTGRES_DB": DATABASE,
+        }
         self._container = Container(Image("postgres", POSTGRES, (POSTGRES_PORT,), environment, SETTINGS), data)
 
     async def start(self) -> Database:

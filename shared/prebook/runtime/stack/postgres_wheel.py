@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from prebook.runtime.stack import account as accounts
+from prebook.runtime.stack import postgres_server
 from prebook.runtime.stack.account import folder, private_file
 from prebook.runtime.stack.child import Child, Command, run, spawn
 from prebook.runtime.stack.parts import Database, Member, Say
@@ -32,12 +33,10 @@ NEWEST = 18
 SINCE_18 = {"io_method": "sync"}
 
 SETTINGS = {
+    **postgres_server.SETTINGS,
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    # Five services with up to 16 connections and one listener each, and room for people who look in.
-    "max_connections": "240",
     "shared_buffers": "128MB",
-    "autovacuum_naptime": "5s",
     "work_mem": "2MB",
     "maintenance_work_mem": "16MB",
     "max_wal_size": "256MB",
@@ -46,7 +45,6 @@ SETTINGS = {
     "max_parallel_workers": "0",
     "max_logical_replication_workers": "0",
     "autovacuum_max_workers": "1",
-    "jit": "off",
     "huge_pages": "off",
     "log_min_messages": "warning",
     # What a commit promises is part of what the lab measures: fsync and synchronous_commit stay on.
@@ -154,7 +152,13 @@ class WheelPostgres:
         """SIGINT is PostgreSQL's fast shutdown: clients are cut off, data is flushed."""
         return Command(
             args=(server / "bin" / program, *arguments),
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "LD_LIBRARY_PATH": str(server / "lib")},
+            env={
+                **postgres_server.ENVIRONMENT,
+                "PATH": os.defpath,
+                "LC_ALL": "C",
+                "TZ": "UTC",
+                "LD_LIBRARY_PATH": str(server / "lib"),
+            },
             log=home / "log",
             account=self._account,
             farewell=signal.SIGINT,
