@@ -1,10 +1,10 @@
-"""Many of one thing at once, so many under way at a time, and what each costs."""
+"""Many of one thing: so many under way at a time and what each costs, or each at its time."""
 
 import asyncio
 import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 from loadtest.bench.rounds import Figures
@@ -37,3 +37,11 @@ async def paced(do: Callable[[int], Awaitable[object]], count: int, at_once: int
     took, here = time.perf_counter() - began, time.process_time() - here
     there = processor_s(pid) - there if pid else 0.0
     return {"per_s": count / took, "here": here / count * 1e6, "there": there / count * 1e6}
+
+
+async def moments(numbers: Iterable[int], per_s: float) -> AsyncIterator[int]:
+    """Each of the numbers at its time, counted from now, however long what was done with the one before took."""
+    began = time.perf_counter()
+    for step, number in enumerate(numbers):
+        await asyncio.sleep(began + step / per_s - time.perf_counter())
+        yield number

@@ -1,10 +1,10 @@
 """Questions taken from a queue: inbox, effect and outbox in one transaction, sixteen at a time, then answered."""
 
 import asyncio
-import time
 from functools import partial
 
 from loadtest.bench.ground import Ground
+from loadtest.bench.pacing import moments
 from loadtest.bench.rounds import Figures, interleaved
 from loadtest.bench.row import Better, Measure, Row, row, unmeasured
 from loadtest.bench.subjects.ride_processor import spent_ms
@@ -62,11 +62,10 @@ async def _sparsely(ground: Ground, ours: Side, by_hand: Side, rounds: int) -> R
 async def _spent(side: Side, parts: dict[str, int]) -> Figures:
     """Questions at their times; of everybody who has a part in them but us."""
     roots = parts | ({"taker": side.process.pid} if side.process else {})
-    before, began = spent_ms(roots), time.perf_counter()
+    questions, before = list(side.questions(SPARSE)), spent_ms(roots)
     async with asyncio.TaskGroup() as asking:
-        for number, (name, message) in enumerate(side.questions(SPARSE)):
-            await asyncio.sleep(began + number / SPARSE_PER_S - time.perf_counter())
-            asking.create_task(side.ask(name, message))
+        async for number in moments(range(SPARSE), SPARSE_PER_S):
+            asking.create_task(side.ask(*questions[number]))
     after = spent_ms(roots)
     return {"cpu_us": sum(after[name] - before[name] for name in roots) / SPARSE * 1000}
 

@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from loadtest.bench.ground import Ground
 from loadtest.bench.interpreters import figures
+from loadtest.bench.pacing import moments
 from loadtest.bench.rounds import Figures, interleaved
 from loadtest.bench.row import Better, Measure, Row, row
 from loadtest.bench.subjects.relay import Relays, beside_each_other, envelope, queues
@@ -87,9 +88,8 @@ async def arriving(queue: AbstractQueue, number_of: NumberOf, offer: Callable[[]
 
 async def offered(commit: Callable[[int], Awaitable[object]]) -> Committed:
     """Committed one by one at their times, however long the one before took."""
-    committed, began = dict[int, float](), time.perf_counter()
-    for number in range(COUNT):
-        await asyncio.sleep(began + number / RATE_PER_S - time.perf_counter())
+    committed = dict[int, float]()
+    async for number in moments(range(COUNT), RATE_PER_S):
         await commit(number)
         committed[number] = time.perf_counter()
     return committed

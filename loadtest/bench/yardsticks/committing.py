@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import uvloop
 
+from loadtest.bench.pacing import moments
 from loadtest.bench.yardsticks import relay
 
 WARM, COUNT, RATE_PER_S = 40, 1_000, 200
@@ -25,9 +26,7 @@ async def at_their_times(commit: Callable[[int], Awaitable[object]], left: Calla
     Prints, as JSON, when each was committed: number -> seconds of the monotonic clock, which all processes share.
     """
     committed: dict[int, float] = {}
-    began = time.perf_counter()
-    for step, number in enumerate(range(-WARM, COUNT)):
-        await asyncio.sleep(began + step / RATE_PER_S - time.perf_counter())
+    async for number in moments(range(-WARM, COUNT), RATE_PER_S):
         await commit(number)
         if number >= 0:
             committed[number] = time.perf_counter()
