@@ -47,7 +47,7 @@ class Peer:
 RAW = (1.15, 0.85)
 PEERS: Mapping[str, Peer] = {
     "kept": Peer("raw aio-pika, quorum queues", "rpc", ("kept",), "aio_pika", RAW, kept=True),
-    "told": Peer("raw aio-pika, quorum queues, as many headers", "rpc", ("told",), "aio_pika", RAW, kept=True),
+    "told": Peer("raw aio-pika, headers and connections as ours", "rpc", ("told",), "aio_pika", RAW, kept=True),
     "fleeting": Peer("raw aio-pika", "rpc", ("fleeting",), "aio_pika", RAW),
     "faststream": Peer("FastStream", "rpc_faststream", (), "faststream.rabbit"),
     "celery": Peer("Celery, one solo worker", "rpc_celery", (), "celery"),

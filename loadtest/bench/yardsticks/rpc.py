@@ -1,7 +1,8 @@
 """Request-reply by hand on bare aio-pika, confirms on as is its default: JSON in, JSON out, a future for each call.
 
-``kept`` has quorum queues and persistent messages, as our channel; ``told`` the same, and on each message what ours
-says of it; ``fleeting`` a classic queue, an exclusive reply queue and transient messages, which nothing survives.
+``kept`` has quorum queues and persistent messages, as our channel. ``told`` has on each message what ours says of it
+too, and a connection of its own to publish by, which the broker may block while messages are still taken in.
+``fleeting`` has a classic queue, an exclusive reply queue and transient messages, which nothing survives.
 """
 
 import asyncio
@@ -49,22 +50,27 @@ TOLD: dict[str, Any] = {
 """As many properties and headers as ours have."""
 
 
-async def opened(kind: str) -> AbstractChannel:
-    channel = await (await aio_pika.connect(os.environ["BENCH_AMQP_URL"])).channel()
+async def opened(kind: str) -> tuple[AbstractChannel, AbstractChannel]:
+    """To take in by, and to publish by."""
+    channel = await _channel()
     await channel.set_qos(PREFETCH)
     await channel.declare_queue(f"yardstick.rpc.{kind}", durable=True, arguments=_of(kind))
-    return channel
+    return channel, await _channel() if kind == "told" else channel
+
+
+async def _channel() -> AbstractChannel:
+    return await (await aio_pika.connect(os.environ["BENCH_AMQP_URL"])).channel()
 
 
 async def serve(kind: str) -> None:
-    channel, mode = await opened(kind), KINDS[kind][1]
+    (channel, saying), mode = await opened(kind), KINDS[kind][1]
 
     async def answer(message: AbstractIncomingMessage) -> None:
         json.loads(message.body)
         said = aio_pika.Message(
             json.dumps(ANSWER).encode(), correlation_id=message.correlation_id, delivery_mode=mode, **_told(kind)
         )
-        await channel.default_exchange.publish(said, str(message.reply_to))
+        await saying.default_exchange.publish(said, str(message.reply_to))
         await message.ack()
 
     await (await channel.get_queue(f"yardstick.rpc.{kind}")).consume(answer)
@@ -73,7 +79,7 @@ async def serve(kind: str) -> None:
 
 
 async def call_and_wait(kind: str) -> None:
-    channel, mode = await opened(kind), KINDS[kind][1]
+    (channel, saying), mode = await opened(kind), KINDS[kind][1]
     replies = await _replies(channel, kind)
     waiting: dict[str, asyncio.Future[Any]] = {}
 
@@ -91,7 +97,7 @@ async def call_and_wait(kind: str) -> None:
             delivery_mode=mode,
             **_told(kind),
         )
-        await channel.default_exchange.publish(asked, f"yardstick.rpc.{kind}")
+        await saying.default_exchange.publish(asked, f"yardstick.rpc.{kind}")
         await answered
 
     await replies.consume(heard, no_ack=kind == "fleeting")
