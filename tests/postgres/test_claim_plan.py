@@ -12,9 +12,10 @@ import pytest
 
 from prebook.messaging.handover import Handover
 from prebook.messaging.unit_of_work import Posting
+from prebook.postgres import purging
 from prebook.postgres.engine import PLANS
 from prebook.postgres.leaving import Legacy, leaving
-from prebook.postgres.outbox import SENT
+from prebook.postgres.outbox import LET_GO, RELEASE, SENT
 from prebook.postgres.session import compiled
 from tests.databases import Databases, dsn
 from tests.messaging.examples import request
@@ -26,6 +27,7 @@ STAGE = """
     INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
     SELECT $1 || n, 'request', 'f', 'k' || n % $3, 'broker', '{}', now(), 'k' || n % $3
     FROM generate_series(1, $2) AS n"""
+GONE = STAGE.replace("order_key)", "order_key, state, sent_at)").replace("$3\n    FROM", "$3, 'sent', now()\n    FROM")
 CLAIM = f"SELECT * FROM claim_outbox('me', {BATCH}, interval '60 s', '{{}}', '{{}}')"  # noqa: S608 - a number
 MINE = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'me'"
 BELIEFS = {
@@ -33,6 +35,13 @@ BELIEFS = {
     "all was sent": ("UPDATE outbox SET state = 'sent', sent_at = now()", "ANALYZE outbox"),
     "half was sent": ("UPDATE outbox SET state = 'sent', sent_at = now() WHERE seq % 2 = 0", "ANALYZE outbox"),
     "it was empty": ("TRUNCATE outbox", "ANALYZE outbox"),
+}
+CLAIMED = """
+    UPDATE outbox SET claimed_by = 'me', claimed_until = now() + interval '60 s' WHERE state = 'waiting'"""
+TAKING = {
+    "let_go": compiled(LET_GO)[0].replace("$1", "'me'").replace("$2", "'{}'"),
+    "release": compiled(RELEASE)[0].replace("$1", "'another'"),
+    "purge": compiled(purging.SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
 }
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -53,6 +62,35 @@ async def test_a_claim_and_a_mark_read_the_same_out_of_any_backlog(database: Con
     few = await pages(database, belief, FEW)
     many = await pages(database, belief, FEW * TIMES)
     assert {name: read for name, read in many.items() if read > MOST_DEARER * few[name]} == {}
+
+
+@pytest.mark.parametrize("belief", BELIEFS)
+async def test_what_takes_rows_that_nobody_holds_reads_no_others(database: Connection, belief: str) -> None:
+    few = await freed(database, belief, FEW)
+    many = await freed(database, belief, FEW * TIMES)
+    assert {name: read for name, read in many.items() if read > MOST_DEARER * few[name]} == {}
+
+
+async def freed(database: Connection, belief: str, sent: int) -> dict[str, int]:
+    """Pages read for a batch beside what was sent. Planned as above."""
+    for name, statement in TAKING.items():
+        await database.execute(f"PREPARE {name} AS {statement}")
+    await database.execute(STAGE, "before", FEW, KEYS)
+    for statement in (*BELIEFS[belief], "TRUNCATE outbox", *(f"EXECUTE {name}" for name in TAKING)):
+        await database.execute(statement)
+    await database.execute(GONE, "sent", sent, KEYS)
+    await database.execute(STAGE, "", BATCH, KEYS)
+    read = {}
+    for name in TAKING:
+        await database.execute(CLAIMED)
+        read[name] = await _read(database, f"EXECUTE {name}")
+        await database.execute(f"DEALLOCATE {name}")
+    left = await database.fetchrow(
+        "SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE claimed_until < 'infinity') FROM outbox"
+    )
+    assert left and tuple(left) == (sent - BATCH, BATCH)  # the purge came last, and what was claimed then was not its business
+    await database.execute("TRUNCATE outbox")
+    return read
 
 
 async def pages(database: Connection, belief: str, backlog: int) -> dict[str, int]:

@@ -10,18 +10,18 @@ KEEP_S = 30 * DAY_S
 it looks at what came of it."""
 # Resolved by its receiver's inbox, which some replay has seen: that replay's item says when.
 RESOLVED = text("""
-    DELETE FROM parked WHERE id IN (
+    DELETE FROM parked WHERE id = ANY (ARRAY(
         SELECT p.id FROM parked p
         WHERE p.state = 'resolved' AND p.last_failed_at < now() - make_interval(secs => :keep_s)
             AND NOT EXISTS (
                 SELECT FROM replay_item i
                 WHERE i.parked_id = p.id AND i.settled_at >= now() - make_interval(secs => :keep_s))
-        ORDER BY p.last_failed_at LIMIT :limit FOR UPDATE SKIP LOCKED)""")
+        ORDER BY p.last_failed_at LIMIT :limit FOR UPDATE SKIP LOCKED))""")
 EMPTIED = text("""
-    DELETE FROM replay WHERE id IN (
+    DELETE FROM replay WHERE id = ANY (ARRAY(
         SELECT r.id FROM replay r
         WHERE r.created_at < now() - make_interval(secs => :keep_s)
             AND r.ended_at < now() - make_interval(secs => :keep_s)
             AND NOT EXISTS (SELECT FROM replay_item i WHERE i.replay_id = r.id)
-        ORDER BY r.created_at LIMIT :limit FOR UPDATE SKIP LOCKED)""")
+        ORDER BY r.created_at LIMIT :limit FOR UPDATE SKIP LOCKED))""")
 PURGES = (Purge(RESOLVED, KEEP_S), Purge(EMPTIED, KEEP_S))

@@ -7,6 +7,6 @@ CANCELLABLE_S = 366 * DAY_S
 """A ride may be booked that far ahead, and cancelled until then: its share must still be there to be given back."""
 PURGES = (
     # What is over may be asked, and told to be over, once more for as long as a message may come again.
-    Purge(oldest("share", "booking_id", "at", "state <> 'taken'"), PURGE_INBOX_S),
-    Purge(oldest("share", "booking_id", "at", "state = 'taken'"), CANCELLABLE_S + PURGE_INBOX_S),
+    Purge(oldest("share", "at", "state <> 'taken'"), PURGE_INBOX_S),
+    Purge(oldest("share", "at", "state = 'taken'"), CANCELLABLE_S + PURGE_INBOX_S),
 )

@@ -46,7 +46,7 @@ EXTENT = text("""
     SELECT group_name, standing, count(*), count(DISTINCT order_key),
         extract(epoch FROM now() - min(held_at))::float FROM held GROUP BY group_name, standing""")
 # Who does not know the parked message any more could not tell that it is replayed.
-FORGOTTEN = oldest("held", "group_name, message_id", "held_at", "standing = 'parked'")
+FORGOTTEN = oldest("held", "held_at", "standing = 'parked'")
 
 
 class SqlHolds:

@@ -32,21 +32,22 @@ GIVE_UP = text("""
 PUT_BACK = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
-# Rows that are being marked or claimed are known to whoever does it; waiting for them could end in a circle.
+# Rows that are being marked or claimed are known to whoever does it; waiting for them could end in a circle. What is
+# locked is found as an array, once: joined, it may be looked for again for each row of the table.
 LET_GO = text("""
     UPDATE outbox SET claimed_until = NULL
-    WHERE seq IN (
+    WHERE state = 'waiting' AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
         WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))
-        FOR UPDATE SKIP LOCKED)""")
+        FOR UPDATE SKIP LOCKED))""")
 # A relay lives as long as the session in which it listens; the server ends that with the process.
 RELEASE = text("""
     UPDATE outbox SET claimed_until = NULL
-    WHERE seq IN (
+    WHERE state = 'waiting' AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
         WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by <> :owner
             AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)
-        FOR UPDATE SKIP LOCKED)""")
+        FOR UPDATE SKIP LOCKED))""")
 # Each by its partial index: what was sent is most of the table, and is not looked at.
 DEPTH = text("""
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE state = 'waiting'""")
@@ -54,13 +55,13 @@ ENDED = text("""
     SELECT state, cause, count(*) FROM outbox WHERE state IN ('expired', 'undeliverable', 'discarded') GROUP BY 1, 2""")
 DUE = text("""
     UPDATE awaited SET due_at = now() + make_interval(secs => :lease_s)
-    WHERE request_id IN (
-        SELECT request_id FROM awaited WHERE due_at <= now() ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    WHERE request_id = ANY (ARRAY(
+        SELECT request_id FROM awaited WHERE due_at <= now() ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
     RETURNING wire""")
 TO_POLL = text("""
     UPDATE awaited SET poll_at = now() + make_interval(secs => :again_s * power(2, least(polls, 4))), polls = polls + 1
-    WHERE request_id IN (
-        SELECT request_id FROM awaited WHERE poll_at <= now() ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    WHERE request_id = ANY (ARRAY(
+        SELECT request_id FROM awaited WHERE poll_at <= now() ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED))
     RETURNING wire""")
 
 

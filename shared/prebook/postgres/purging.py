@@ -19,20 +19,20 @@ class Purge:
     keep_s: float
 
 
-def oldest(table: str, key: str, age: str, where: str = "true") -> TextClause:
+def oldest(table: str, age: str, where: str = "true") -> TextClause:
     """By the index on ``age``, the oldest first; what somebody holds now is left for the next time.
 
-    ``key`` is a column, or several with commas.
+    By their places, as an array: joined, what is locked may be looked for again for each row of the table.
     """
     return text(f"""
-        DELETE FROM {table} WHERE ({key}) IN (
-            SELECT {key} FROM {table} WHERE {where} AND {age} < now() - make_interval(secs => :keep_s)
-            ORDER BY {age} LIMIT :limit FOR UPDATE SKIP LOCKED)""")  # noqa: S608 - names that stand in our code
+        DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM {table} WHERE {where} AND {age} < now() - make_interval(secs => :keep_s)
+            ORDER BY {age} LIMIT :limit FOR UPDATE SKIP LOCKED))""")  # noqa: S608 - names that stand in our code
 
 
-SENT = oldest("outbox", "message_id", "sent_at", "state = 'sent'")
-ENDED = oldest("outbox", "message_id", "ended_at", "state IN ('expired', 'discarded')")
-INBOX = oldest("inbox", "message_id", "received_at")
+SENT = oldest("outbox", "sent_at", "state = 'sent'")
+ENDED = oldest("outbox", "ended_at", "state IN ('expired', 'discarded')")
+INBOX = oldest("inbox", "received_at")
 
 
 class Purging:
