@@ -88,7 +88,9 @@ async def freed(database: Connection, belief: str, sent: int) -> dict[str, int]:
     left = await database.fetchrow(
         "SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE claimed_until < 'infinity') FROM outbox"
     )
-    assert left and tuple(left) == (sent - BATCH, BATCH)  # the purge came last, and what was claimed then was not its business
+    # The purge came last, and what was claimed then was not its business.
+    assert left is not None
+    assert tuple(left) == (sent - BATCH, BATCH)
     await database.execute("TRUNCATE outbox")
     return read
 

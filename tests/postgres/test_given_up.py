@@ -19,12 +19,19 @@ from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import engine_for
 from prebook.postgres.given_up import GivenUp, OutboxRow, Terms, objection
 from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.wire import to_column
 from prebook.postgres.work import SqlWork, units_of_work
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
 from tests.messaging.examples import NOW, PLAN
 
 SERVICE = "matching"
+ODD = """
+    INSERT INTO matching.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
+    VALUES ('odd', 'fact', 'offer_settled', 'b1', 'broker', '{"v": 2, "headers": {}}', now(), 'b1')"""
+AWAITED = """
+    INSERT INTO matching.awaited (request_id, flow, conversation, wire, due_at)
+    VALUES ($1, 'ask_fleet', 'b1', $2, now() - interval '1 s')"""
 TOO_LARGE = "x" * (codec.LONGEST_BODY + 1)
 
 
@@ -94,6 +101,32 @@ async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fi
     again = sent[-1]
     assert (again.id, again.extra, again.time) == ("large", {"prebook-x-kept": "along"}, NOW)
     assert [e.id for e in sent].count("large") == 1
+
+
+async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -> None:
+    sent: list[Envelope] = []
+    await staged(url, fact("first"))
+    connection = await asyncpg.connect(dsn(url))
+    await connection.execute(ODD)
+    await staged(url, fact("last"))
+    async with relaying(url, sent) as outbox:
+        await becomes(lambda: [e.id for e in sent] == ["first", "last"], within_s=10)
+        (row,) = await GivenUp(connection, SERVICE).rows(["undeliverable"], {"cause": "bad_row"}, 10)
+        assert (row.message_id, row.tries) == ("odd", 0)
+        assert (await outbox.depth()).given_up == {("undeliverable", "bad_row"): 1}
+    await connection.close()
+
+
+async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: str) -> None:
+    connection = await asyncpg.connect(dsn(url))
+    await connection.execute(AWAITED, "odd", '{"v": 2}')
+    await connection.execute(AWAITED, "good", to_column(fact("good").envelope))
+    engine = engine_for(SERVICE, role_url(url, SERVICE))
+    due = await SqlOutbox(engine, "relay").due(10, lease_s=60.0)
+    await connection.execute("DELETE FROM matching.awaited")
+    await connection.close()
+    await engine.dispose()
+    assert [said.id for said in due] == ["good"]
 
 
 async def _nothing(outbox: SqlOutbox) -> bool:

@@ -165,6 +165,29 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
 
 
+async def test_what_is_let_go_is_not_written_again(url: str) -> None:
+    engine = engine_for("notification", url)
+    async with units_of_work(engine, SqlWork)() as work:
+        await work.post([Posting(request(id="freed.1"), "freed", "freed")])
+    outbox = SqlOutbox(engine, "freeing")
+    others = ["broker", "fenced"]
+    (row,) = await outbox.claim(10, lease_s=30.0, full_lanes=others)
+    await outbox.let_go([])
+    freed = await _version(engine, row.seq)
+    await outbox.let_go([])
+    again = await _version(engine, row.seq)
+    (row,) = await outbox.claim(10, lease_s=30.0, full_lanes=others)
+    await outbox.sent([row.seq])
+    await engine.dispose()
+    assert again == freed
+
+
+async def _version(engine: AsyncEngine, seq: int) -> object:
+    async with engine.connect() as connection:
+        looked = await connection.execute(text("SELECT ctid::text FROM outbox WHERE seq = :seq"), {"seq": seq})
+        return looked.scalar_one()
+
+
 async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:
     """And how often it failed."""
     async with engine.connect() as connection:

@@ -3,6 +3,7 @@
 import asyncio
 
 from prebook.runtime.loops import for_ever
+from tests.conditions import becomes
 
 
 async def test_a_loop_goes_on_after_a_failure() -> None:
@@ -34,6 +35,22 @@ async def test_a_loop_ends_though_its_work_swallowed_the_cancellation() -> None:
 
     running = asyncio.create_task(for_ever("tried", swallowing))
     await asyncio.wait_for(begun.wait(), 5)
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+
+
+async def test_a_loop_goes_on_where_what_it_waited_for_was_cancelled_and_it_was_not() -> None:
+    runs: list[int] = []
+
+    async def waiting() -> None:
+        runs.append(1)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    running = asyncio.create_task(for_ever("tried", waiting))
+    await becomes(lambda: len(runs) > 1, within_s=5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
     assert running.cancelled()

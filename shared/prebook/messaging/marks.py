@@ -41,9 +41,11 @@ class Marks:
                     await self._mark(marked)
                     for seq in marked:
                         self._holdings.drop(self._unmarked.pop(seq), (seq,))
+                if self._unmarked:
+                    self._within(WITHIN_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                log.warning("sent, and not marked yet", rows=len(marked), error=spelled(error))
                 self._within(AGAIN_S)
+                log.warning("sent, and not marked yet", rows=len(marked), error=spelled(error))
 
     def _within(self, seconds: float) -> None:
         if self._timer is None:
@@ -51,6 +53,8 @@ class Marks:
 
     def _start(self) -> None:
         self._timer = None
+        if self._one_at_a_time.locked():
+            return  # it looks again at its end
         task = asyncio.create_task(self.all())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

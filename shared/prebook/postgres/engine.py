@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -15,7 +16,9 @@ POOL, OVERFLOW = 8, 0
 closed when it is given back, and a new one has its types looked up and its statements planned first."""
 EDGE, UPKEEP = 4, 2
 """Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
-CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S = 5, 2
+CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S, CLOSED_WITHIN_S = 5, 2, 2
+ANSWERED_WITHIN_S = 17.0
+"""The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""
 PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
@@ -44,8 +47,11 @@ class Engines(NamedTuple):
             await connection.alone(CHECK)
 
     async def dispose(self) -> None:
+        """A connection that no longer answers is not waited for."""
         for engine in self:
-            await engine.dispose()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSED_WITHIN_S):
+                    await engine.dispose()
 
 
 def engines_for(service: str, url: str) -> Engines:

@@ -1,18 +1,22 @@
 """The relay's and the deadlines' side of a service's tables."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
+from prebook.messaging.limit import Limit
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
+from prebook.postgres.engine import ANSWERED_WITHIN_S
 from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_be_sent
 
+log = structlog.get_logger()
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v8.py.
 CLAIM = text("""
     SELECT * FROM claim_outbox(
@@ -38,7 +42,8 @@ LET_GO = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
-        WHERE state = 'waiting' AND claimed_by = :owner AND seq <> ALL (CAST(:but AS bigint[]))
+        WHERE state = 'waiting' AND claimed_until IS NOT NULL AND claimed_by = :owner
+            AND seq <> ALL (CAST(:but AS bigint[]))
         FOR UPDATE SKIP LOCKED))""")
 # A relay lives as long as the session in which it listens; the server ends that with the process.
 RELEASE = text("""
@@ -70,7 +75,7 @@ class SqlOutbox:
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a session that lives as long as the relay does."""
-        self.owner, self._engine = owner, engine
+        self.owner, self._engine, self._limit = owner, engine, Limit(ANSWERED_WITHIN_S)
 
     async def claim(
         self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
@@ -108,10 +113,10 @@ class SqlOutbox:
         return Depth(waiting, float(oldest_s), {(state, cause): rows for state, cause, rows in ended})
 
     async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
-        return [from_column(r.wire) for r in await self._rows(DUE, limit=limit, lease_s=lease_s)]
+        return list(_understood(await self._rows(DUE, limit=limit, lease_s=lease_s)))
 
     async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
-        return [from_column(r.wire) for r in await self._rows(TO_POLL, limit=limit, again_s=again_s)]
+        return list(_understood(await self._rows(TO_POLL, limit=limit, again_s=again_s)))
 
     async def _given_up(self, row: Any, state: str, cause: str, error: str) -> None:
         values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}
@@ -121,8 +126,18 @@ class SqlOutbox:
         await self._rows(statement, **values)
 
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
-        async with session(self._engine) as connection:
-            return await connection.alone(statement, values)
+        with self._limit():
+            async with session(self._engine) as connection:
+                return await connection.alone(statement, values)
+
+
+def _understood(rows: Sequence[Any]) -> Iterator[Envelope]:
+    """Without what another version has written: it stays, and comes again after its lease."""
+    for r in rows:
+        try:
+            yield from_column(r.wire)
+        except Malformed as error:
+            log.warning("awaited, and not understood", error=spelled(error))
 
 
 def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[Any, Malformed]]]:

@@ -7,7 +7,7 @@ claim the same rows. It is a hint: the relay polls anyway.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ from prebook.messaging.handover import Handover
 from prebook.messaging.relay import Relay
 from prebook.messaging.unit_of_work import Posting
 
-COALESCE_S = 0.05
+COALESCE_S, LOOK_EVERY_S, ANSWERED_WITHIN_S = 0.05, 5.0, 5.0
 
 
 def channel_of(service: str) -> str:
@@ -42,17 +42,20 @@ class Wakeup:
             self._committed.set()
 
     async def run(self) -> None:
+        """Ends or raises once the session is gone, said or unsaid: the others would take our rows for a dead one's."""
         connection = await asyncpg.connect(self._dsn, timeout=5, server_settings={"application_name": self._owner})
         try:
             self._own_pid = connection.get_server_pid()
             await connection.add_listener(self._channel, self._heard)
+            connection.add_termination_listener(lambda _: self._committed.set())
             self._relay.wake()
             while not connection.is_closed():
-                await self._committed.wait()
-                await asyncio.sleep(COALESCE_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._committed.wait(), LOOK_EVERY_S)
+                    await asyncio.sleep(COALESCE_S)
                 self._committed.clear()
-                if self._relay.behind:
-                    await connection.execute(f"NOTIFY {self._channel}")
+                said = f"NOTIFY {self._channel}" if self._relay.behind else "SELECT 1"
+                await connection.execute(said, timeout=ANSWERED_WITHIN_S)
         finally:
             await connection.close(timeout=1)
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from prebook.messaging.codec import EXPIRES_AT, Wire, as_spelled, encode, must_fit, read
+from prebook.messaging.codec import EXPIRES_AT, Malformed, Wire, as_spelled, encode, must_fit, read
 from prebook.messaging.envelope import Envelope
 
 
@@ -39,5 +39,8 @@ def unexpiring(text: str) -> str:
 
 
 def _wire(text: str) -> Wire:
-    row = _DECODER.decode(text)
+    try:
+        row = _DECODER.decode(text)
+    except msgspec.DecodeError as error:
+        raise Malformed("bad_row", f"the row holds no message: {error}") from None
     return Wire(row.h, row.b.encode())

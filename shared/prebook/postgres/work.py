@@ -17,14 +17,14 @@ from prebook.messaging.failures import spelled
 from prebook.messaging.handover import Handover
 from prebook.messaging.limit import Limit
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
+from prebook.postgres.engine import ANSWERED_WITHIN_S
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.leaving import Legacy, Opening, Part, leaving
 from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
 GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
-LEAVE_WITHIN_S = 17.0
-"""Longer than the server lets a statement take."""
+LEAVE_WITHIN_S = ANSWERED_WITHIN_S
 Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
 Taking = Callable[[Sequence[Posting]], AbstractContextManager[Handover]]
 """Who takes what was posted, around the statement that writes it and its commit."""

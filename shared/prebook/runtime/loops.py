@@ -22,7 +22,7 @@ async def for_ever(name: str, run: Callable[[], Awaitable[object]]) -> None:
         try:
             await run()
             log.warning("loop ended", loop=name)
-        except Exception as error:  # noqa: BLE001 - a lost database or broker must not end the process
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - lost parts must not end the process
             end_if_cancelled()
             log.warning("loop failed", loop=name, error=spelled(error))
         lasted = asyncio.get_running_loop().time() - began

@@ -141,8 +141,8 @@ class Process(Generic[W]):
         await self.consumer.stop()
         for names in (
             (*self.beside.loops, "deadlines", "poller", *self.grouping, "consumer"),
-            ("relay", "release", "wakeup", "purge", "lag"),
-            ("publisher",),
+            ("relay", "release", "purge", "lag"),
+            ("publisher", "wakeup"),  # before the relay's end, others would take its rows for a dead one's
         ):
             await ended([tasks[name] for name in names])
         await self.http.close()

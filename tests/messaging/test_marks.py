@@ -1,0 +1,45 @@
+"""Marks are made one at a time, for all that were sent since the one before."""
+
+import asyncio
+from collections.abc import Collection
+
+from prebook.messaging import marks
+from prebook.messaging.holdings import Holdings
+from prebook.messaging.marks import Marks
+from tests.conditions import becomes
+
+
+class Noted:
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.free = asyncio.Event()
+        self.fails = 0
+
+    async def mark(self, seqs: Collection[int]) -> None:
+        await self.free.wait()
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("away")
+        self.rows += seqs
+
+
+async def test_while_one_mark_is_not_answered_no_other_work_piles_up() -> None:
+    noted, before = Noted(), len(asyncio.all_tasks())
+    kept = Marks(noted.mark, Holdings())
+    for seq in range(5):
+        kept.add(seq, ("broker", f"k{seq}"))
+        await asyncio.sleep(2 * marks.WITHIN_S)
+    assert len(asyncio.all_tasks()) <= before + 1
+    noted.free.set()
+    await becomes(lambda: not kept.left)
+    assert sorted(noted.rows) == list(range(5))
+
+
+async def test_a_mark_that_fails_is_made_again() -> None:
+    noted = Noted()
+    noted.fails = 1
+    noted.free.set()
+    kept = Marks(noted.mark, Holdings())
+    kept.add(1, ("broker", "k"))
+    await becomes(lambda: not kept.left)
+    assert noted.rows == [1]

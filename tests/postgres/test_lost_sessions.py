@@ -1,0 +1,100 @@
+"""A relay lives as long as its session, and a session that has gone, said or unsaid, is missed soon."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from prebook.messaging.outbox import Claimed
+from prebook.messaging.relay import Relay
+from prebook.messaging.telemetry import Unwatched
+from prebook.postgres import outbox as outboxes
+from prebook.postgres import session as sessions
+from prebook.postgres import wakeup as wakeups
+from prebook.postgres.engine import engine_for
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.wakeup import Wakeup
+from prebook.runtime.loops import ended, for_ever
+from tests.conditions import eventually
+from tests.databases import Databases, dsn
+from tests.postgres.test_black_hole import through_hole
+
+OWNER = "a relay under test"
+ALIVE = "SELECT pid FROM pg_stat_activity WHERE application_name = $1"
+
+
+@asynccontextmanager
+async def listening(url: str, beside: str) -> AsyncIterator[Wakeup]:
+    """``url`` is what it listens at; ``beside``, where its outbox is."""
+
+    async def send(row: Claimed) -> None:
+        raise AssertionError(f"nothing is to be sent, and {row.seq} was")
+
+    engine = engine_for("pricing", beside)
+    yield Wakeup("pricing", url, OWNER, Relay(SqlOutbox(engine, OWNER), send, Unwatched()))
+    await engine.dispose()
+
+
+async def test_a_session_that_is_ended_is_opened_again(databases: Databases) -> None:
+    url = databases.of("pricing")
+    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
+    async with listening(url, url) as wakeup:
+        running = asyncio.create_task(for_ever("wakeup", wakeup.run))
+        await eventually(lambda: _known(keeper, 0))
+        first = await keeper.fetchval(ALIVE, OWNER)
+        await keeper.execute("SELECT pg_terminate_backend($1)", first)
+        await eventually(lambda: _known(keeper, first))
+        await ended([running])
+    await keeper.close()
+
+
+async def _known(keeper: "asyncpg.Connection[asyncpg.Record]", before: int) -> bool:
+    return await keeper.fetchval(ALIVE, OWNER) not in {None, before}
+
+
+async def test_a_session_that_has_gone_silent_is_given_up(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(wakeups, "ANSWERED_WITHIN_S", 0.2)
+    url = databases.of("pricing")
+    async with through_hole(url) as (made, hole), asyncio.timeout(20):
+        through = made.work.url
+        away = f"{urlsplit(url).scheme}://{through.username}@127.0.0.1:{through.port}/{through.database}"
+        async with listening(away, url) as wakeup:
+            running = asyncio.create_task(wakeup.run())
+            await asyncio.sleep(0.5)
+            assert not running.done()
+            hole.open = True
+            await asyncio.wait([running])
+            assert isinstance(running.exception(), TimeoutError)
+
+
+async def test_no_statement_of_a_relay_is_waited_for_without_end(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "ANSWERED_WITHIN_S", 0.2)
+    monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
+    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(30):
+        outbox = SqlOutbox(made.upkeep, OWNER)
+        await outbox.let_go([])
+        hole.open = True
+        with pytest.raises(TimeoutError):
+            await outbox.claim(10, lease_s=30.0, full_lanes=[])
+        with pytest.raises(TimeoutError):
+            await outbox.sent([1])
+        hole.mend()
+        assert await outbox.claim(10, lease_s=30.0, full_lanes=[]) == []
+
+
+async def test_a_silent_database_does_not_hold_up_the_end(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with through_hole(databases.of("pricing")) as (made, hole):
+        await made.check()
+        hole.open = True
+        async with asyncio.timeout(15):
+            await made.dispose()
