@@ -184,9 +184,18 @@ def most_memory(seconds: Iterable[Second]) -> dict[str, float]:
 
 
 def whole_memory(seconds: Sequence[Second]) -> Sequence[float]:
-    """All processes together, of the seconds in which all were looked at."""
-    known = max((len(second.memory_mb) for second in seconds), default=0)
-    return [sum(each.memory_mb.values()) for each in seconds if known and len(each.memory_mb) == known]
+    """All processes together, from the second on in which each was seen; none where broker or database never was.
+
+    What is not looked at in a second is as it was last seen.
+    """
+    named = {name for second in seconds for name in second.memory_mb} | {"broker", "database"}
+    latest: dict[str, float] = {}
+    totals = []
+    for second in seconds:
+        latest |= second.memory_mb
+        if latest.keys() == named:
+            totals.append(sum(latest.values()))
+    return totals
 
 
 def total(plans: Iterable[PlanFigures], name: str) -> int:

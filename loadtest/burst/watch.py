@@ -28,8 +28,8 @@ from prebook.flows import SERVICES
 EVERY_S = 1.0
 PATIENCE = aiohttp.ClientTimeout(total=0.8)
 QUEUE_WITHIN_S, LAST_S = 0.8, 10.0
-SELDOM: Mapping[str, int] = {"database": 5}
-"""Every how many seconds its memory is looked at: 70 processes that share 128 MB of buffers take 70 ms of a core."""
+SELDOM_S: Mapping[str, float] = {"database": 5.0}
+"""How long its memory is not looked at again: 70 processes that share 128 MB of buffers take 70 ms of a core."""
 OURS = "prebook."
 """Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
 PRESSURE = re.compile(r'^prebook_pressure\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
@@ -56,6 +56,7 @@ class Watch:
     _channel: AbstractChannel | None = None
     _queues: tuple[str, ...] = ()
     _trees: Mapping[str, int] = field(default_factory=dict)
+    _next_look_s: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Until ``over`` is set. Not to be cancelled: a question to the broker that is given up closes its channel."""
@@ -64,7 +65,7 @@ class Watch:
             number = 0
             while not self.over.is_set():
                 await self.origin.wait_until(number * EVERY_S)
-                self.seconds.append(await self._second(number))
+                self.seconds.append(await self._second())
                 number = max(number + 1, math.ceil(self._now() / EVERY_S))
             if self._asking:
                 await asyncio.wait({self._asking}, timeout=LAST_S)
@@ -83,13 +84,13 @@ class Watch:
             if self.database_url:
                 self._database = await stack.enter_async_context(connected(self.database_url))
 
-    async def _second(self, number: int) -> Second:
-        at_s, due = self._now(), {n: pid for n, pid in self._trees.items() if number % SELDOM.get(n, 1) == 0}
+    async def _second(self) -> Second:
+        at_s = self._now()
         waits, depths, metrics, used = await asyncio.gather(
             seen(self._backlog),
             seen(self._depths),
             seen(self._metrics),
-            asyncio.to_thread(memory.of_trees, due),
+            asyncio.to_thread(memory.of_trees, self._due(at_s)),
         )
         pages = metrics or {}
         return Second(
@@ -105,6 +106,13 @@ class Watch:
             pressure={name: float(share) for name, share in PRESSURE.findall(pages.get("booking", ""))},
             unsent=unsent(pages),
         )
+
+    def _due(self, at_s: float) -> dict[str, int]:
+        """Processes whose memory is to be looked at now."""
+        due = {name: pid for name, pid in self._trees.items() if at_s >= self._next_look_s.get(name, -math.inf)}
+        # Half a second less: a look that comes a little early is the one that is meant.
+        self._next_look_s |= {name: at_s + SELDOM_S[name] - EVERY_S / 2 for name in due if name in SELDOM_S}
+        return due
 
     async def _backlog(self) -> Backlog | None:
         return await backlog.look(self._database) if self._database else None

@@ -67,12 +67,18 @@ def test_a_burst_that_nothing_grew_in_shows_nothing() -> None:
     assert [side for side, _ in failed(held(), quiet)] == ["off", "off"]
 
 
-def test_the_whole_suites_memory_is_of_the_seconds_in_which_all_of_it_was_looked_at() -> None:
-    between = second(1.0, broker_mb=300.0, booking=90.0)
-    seen = figures(held(seconds=(second(0.0), between, second(2.0, broker_mb=140.0))))
+def test_the_whole_suites_memory_is_the_sum_of_what_was_last_seen_of_each() -> None:
+    between, gone = second(1.0, broker_mb=300.0, booking=90.0), second(2.0, broker_mb=140.0, database=210.0)
+    seen = figures(held(seconds=(second(0.0), between, gone)))
 
-    assert (seen.memory_whole_mb, seen.memory_grown_mb) == (420.0, 20.0)
-    assert seen.memory_mb == {"broker": 300.0, "database": 200.0, "booking": 90.0}
+    assert (seen.memory_whole_mb, seen.memory_grown_mb) == (590.0, 190.0)
+    assert seen.memory_mb == {"broker": 300.0, "database": 210.0, "booking": 90.0}
+
+
+def test_a_suite_whose_database_cannot_be_looked_at_has_no_memory_as_a_whole() -> None:
+    made = report((held(seconds=(second(0.0, booking=90.0),)),))
+
+    assert [check.name for check in made.verdict.checks if check.ok is None] == ["memory of the whole suite"]
 
 
 def test_what_was_not_seen_is_not_measured_and_no_failure() -> None:

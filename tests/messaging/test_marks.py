@@ -43,3 +43,16 @@ async def test_a_mark_that_fails_is_made_again() -> None:
     kept.add(1, ("broker", "k"))
     await becomes(lambda: not kept.left)
     assert noted.rows == [1]
+
+
+async def test_a_mark_that_is_broken_off_leaves_none_behind() -> None:
+    noted = Noted()
+    kept = Marks(noted.mark, Holdings())
+    kept.add(1, ("broker", "k"))
+    marking = asyncio.create_task(kept.all())
+    await asyncio.sleep(5 * marks.WITHIN_S)  # the timer finds that a mark is being made
+    marking.cancel()
+    await asyncio.wait([marking])
+    noted.free.set()
+    await becomes(lambda: not kept.left)
+    assert noted.rows == [1]

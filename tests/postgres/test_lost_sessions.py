@@ -11,6 +11,7 @@ import pytest
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.unit_of_work import Posting
 from prebook.postgres import outbox as outboxes
 from prebook.postgres import session as sessions
 from prebook.postgres import wakeup as wakeups
@@ -20,6 +21,7 @@ from prebook.postgres.wakeup import Wakeup
 from prebook.runtime.loops import ended, for_ever
 from tests.conditions import eventually
 from tests.databases import Databases, dsn
+from tests.messaging.examples import request
 from tests.postgres.test_black_hole import through_hole
 
 OWNER = "a relay under test"
@@ -59,7 +61,7 @@ async def test_a_session_that_has_gone_silent_is_given_up(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wakeups, "LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(wakeups, "ANSWERED_WITHIN_S", 0.2)
+    monkeypatch.setattr(wakeups, "ANSWERED_WITHIN_S", 1.0)
     url = databases.of("pricing")
     async with through_hole(url) as (made, hole), asyncio.timeout(20):
         through = made.work.url
@@ -73,10 +75,28 @@ async def test_a_session_that_has_gone_silent_is_given_up(
             assert isinstance(running.exception(), TimeoutError)
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_it_ends_though_something_is_committed_in_the_same_turn(databases: Databases, turns: int) -> None:
+    url = databases.of("pricing")
+    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
+    async with listening(url, url) as wakeup:
+        running = asyncio.create_task(for_ever("wakeup", wakeup.run))
+        await eventually(lambda: _known(keeper, 0))
+        with wakeup.taking([Posting(request(id="left"), "broker", "k")]):
+            pass  # the relay does not run: it is left to others
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5)
+        running.cancel()
+        assert done
+    await keeper.close()
+
+
 async def test_no_statement_of_a_relay_is_waited_for_without_end(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outboxes, "ANSWERED_WITHIN_S", 0.2)
+    monkeypatch.setattr(outboxes, "ANSWERED_WITHIN_S", 1.0)
     monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
     async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(30):
         outbox = SqlOutbox(made.upkeep, OWNER)

@@ -41,11 +41,12 @@ class Marks:
                     await self._mark(marked)
                     for seq in marked:
                         self._holdings.drop(self._unmarked.pop(seq), (seq,))
-                if self._unmarked:
-                    self._within(WITHIN_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._within(AGAIN_S)
                 log.warning("sent, and not marked yet", rows=len(marked), error=spelled(error))
+            finally:  # cancelled, too: nobody else looks for what came meanwhile
+                if self._unmarked:
+                    self._within(WITHIN_S)
 
     def _within(self, seconds: float) -> None:
         if self._timer is None:

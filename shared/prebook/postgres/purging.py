@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.messaging.limit import Limit
+from prebook.postgres.engine import ANSWERED_WITHIN_S
+
 BITE = 2000
 """Rows of one statement: no lock is held, and no vacuum kept waiting, for longer than that takes."""
 
@@ -40,6 +43,7 @@ class Purging:
 
     def __init__(self, engine: AsyncEngine, purges: Sequence[Purge]) -> None:
         self._engine, self._purges = engine.execution_options(isolation_level="AUTOCOMMIT"), purges
+        self._limit = Limit(ANSWERED_WITHIN_S)
 
     async def turn(self) -> int:
         """How many rows went."""
@@ -54,5 +58,6 @@ class Purging:
         return gone
 
     async def _bite(self, purge: Purge) -> int:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount
+        with self._limit():
+            async with self._engine.connect() as connection:
+                return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount

@@ -51,7 +51,8 @@ class Wakeup:
             self._relay.wake()
             while not connection.is_closed():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._committed.wait(), LOOK_EVERY_S)
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._committed.wait()
                     await asyncio.sleep(COALESCE_S)
                 self._committed.clear()
                 said = f"NOTIFY {self._channel}" if self._relay.behind else "SELECT 1"

@@ -21,6 +21,7 @@ async def for_ever(name: str, run: Callable[[], Awaitable[object]]) -> None:
         began = asyncio.get_running_loop().time()
         try:
             await run()
+            end_if_cancelled()
             log.warning("loop ended", loop=name)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - lost parts must not end the process
             end_if_cancelled()
