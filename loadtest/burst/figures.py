@@ -7,6 +7,7 @@ from statistics import linear_regression
 import msgspec
 
 from loadtest.accounts import ANSWERED
+from loadtest.burst.footprint import most, whole_suite
 from loadtest.burst.seconds import RideLine, Second, Side
 from loadtest.report.quantiles import Latency, latency
 
@@ -85,7 +86,7 @@ def figures(side: Side) -> Figures:
     back = [ride for ride in rides if ride.came_in is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))
-    totals = whole_memory(side.seconds)
+    totals = whole_suite(side.seconds)
     return Figures(
         back_pressure=side.back_pressure,
         offered_per_s=round(len(rides) / side.duration_s, 2),
@@ -110,7 +111,7 @@ def figures(side: Side) -> Figures:
         oldest_slope=slope(during, side.duration_s, lambda each: each.oldest_s),
         backlog_at_end=whole(last(known(during, lambda each: each.unanswered))),
         backlog_slope=slope(during, side.duration_s, lambda each: each.unanswered),
-        memory_mb=most_memory(side.seconds),
+        memory_mb=most(side.seconds),
         memory_whole_mb=round(max(totals), 1) if totals else None,
         memory_grown_mb=round(max(totals) - totals[0], 1) if totals else None,
         plans=plans,
@@ -173,29 +174,6 @@ def slope(seconds: Iterable[Second], duration_s: float, of: Callable[[Second], f
         return None
     at, values = zip(*points, strict=True)
     return round(linear_regression(at, values).slope, 3)
-
-
-def most_memory(seconds: Iterable[Second]) -> dict[str, float]:
-    most: dict[str, float] = {}
-    for second in seconds:
-        for name, used in second.memory_mb.items():
-            most[name] = max(used, most.get(name, 0.0))
-    return most
-
-
-def whole_memory(seconds: Sequence[Second]) -> Sequence[float]:
-    """All processes together, from the second on in which each was seen; none where broker or database never was.
-
-    What is not looked at in a second is as it was last seen.
-    """
-    named = {name for second in seconds for name in second.memory_mb} | {"broker", "database"}
-    latest: dict[str, float] = {}
-    totals = []
-    for second in seconds:
-        latest |= second.memory_mb
-        if latest.keys() == named:
-            totals.append(sum(latest.values()))
-    return totals
 
 
 def total(plans: Iterable[PlanFigures], name: str) -> int:
