@@ -1,69 +1,16 @@
 """A database that swallows what it is told, and says nothing: nobody may wait for it without end."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.postgres import engine as engines
 from prebook.postgres import session as sessions
-from prebook.postgres.engine import CHECK, UPKEEP, Engines, engine_for
+from prebook.postgres.engine import CHECK, UPKEEP, engine_for
 from prebook.postgres.session import session
 from tests.databases import Databases
-
-
-@dataclass
-class Hole:
-    """A way to the database's socket, which swallows both ways while ``open``, and resets who lost something after."""
-
-    socket: str
-    open: bool = False
-    lost: list[asyncio.StreamWriter] = field(default_factory=list)
-    pumps: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self.socket)
-        for pump in (self.pump(reader, back, writer), self.pump(there, writer, back)):
-            self.pumps.add(asyncio.create_task(pump))
-
-    async def pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, other: asyncio.StreamWriter) -> None:
-        try:
-            while told := await source.read(65536):
-                if self.open:
-                    self.lost += [sink, other]
-                else:
-                    sink.write(told)
-        finally:
-            sink.close()
-
-    def mend(self) -> None:
-        self.open = False
-        for writer in self.lost:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def through_hole(url: str) -> AsyncIterator[tuple[Engines, Hole]]:
-    parts = urlsplit(url)
-    folder = parse_qs(parts.query)["host"][0]
-    hole = Hole(f"{folder}/.s.PGSQL.5432")
-    server = await asyncio.start_server(hole.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    through = f"{parts.scheme}://{parts.username}@127.0.0.1:{port}{parts.path}"
-    made = Engines(*(engine_for("pricing", through, pool=UPKEEP) for _ in Engines._fields))
-    try:
-        yield made, hole
-    finally:
-        hole.mend()
-        await made.dispose()
-        server.close()
-        for pump in hole.pumps:
-            pump.cancel()
-        await asyncio.gather(*hole.pumps, return_exceptions=True)
+from tests.postgres.holes import through_hole
 
 
 async def test_a_service_whose_database_has_gone_silent_is_not_ready_and_says_so_in_time(

@@ -113,7 +113,7 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "LEAVE_WITHIN_S", 0.2)
+    monkeypatch.setattr(units, "ANSWERED_WITHIN_S", 0.2)
     monkeypatch.setattr(sending, "DOUBTFUL_S", 5.0)
     suite.begin = units_of_work(suite.relay._outbox._engine, SqlWork, suite.relay.taking)  # type: ignore[attr-defined]
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")

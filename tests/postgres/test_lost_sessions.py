@@ -22,7 +22,7 @@ from prebook.runtime.loops import ended, for_ever
 from tests.conditions import eventually
 from tests.databases import Databases, dsn
 from tests.messaging.examples import request
-from tests.postgres.test_black_hole import through_hole
+from tests.postgres.holes import through_hole
 
 OWNER = "a relay under test"
 ALIVE = "SELECT pid FROM pg_stat_activity WHERE application_name = $1"
@@ -61,18 +61,19 @@ async def test_a_session_that_has_gone_silent_is_given_up(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wakeups, "LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(wakeups, "ANSWERED_WITHIN_S", 1.0)
+    monkeypatch.setattr(wakeups, "STILL_THERE_WITHIN_S", 1.0)
     url = databases.of("pricing")
+    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
     async with through_hole(url) as (made, hole), asyncio.timeout(20):
         through = made.work.url
         away = f"{urlsplit(url).scheme}://{through.username}@127.0.0.1:{through.port}/{through.database}"
         async with listening(away, url) as wakeup:
             running = asyncio.create_task(wakeup.run())
-            await asyncio.sleep(0.5)
-            assert not running.done()
+            await eventually(lambda: _known(keeper, 0))
             hole.open = True
             await asyncio.wait([running])
             assert isinstance(running.exception(), TimeoutError)
+    await keeper.close()
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -110,9 +111,7 @@ async def test_no_statement_of_a_relay_is_waited_for_without_end(
         assert await outbox.claim(10, lease_s=30.0, full_lanes=[]) == []
 
 
-async def test_a_silent_database_does_not_hold_up_the_end(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_database_does_not_hold_up_the_end(databases: Databases) -> None:
     async with through_hole(databases.of("pricing")) as (made, hole):
         await made.check()
         hole.open = True

@@ -16,7 +16,7 @@ from prebook.messaging.handover import Handover
 from prebook.messaging.relay import Relay
 from prebook.messaging.unit_of_work import Posting
 
-COALESCE_S, LOOK_EVERY_S, ANSWERED_WITHIN_S = 0.05, 5.0, 5.0
+COALESCE_S, LOOK_EVERY_S, STILL_THERE_WITHIN_S = 0.05, 5.0, 5.0
 
 
 def channel_of(service: str) -> str:
@@ -56,7 +56,7 @@ class Wakeup:
                     await asyncio.sleep(COALESCE_S)
                 self._committed.clear()
                 said = f"NOTIFY {self._channel}" if self._relay.behind else "SELECT 1"
-                await connection.execute(said, timeout=ANSWERED_WITHIN_S)
+                await connection.execute(said, timeout=STILL_THERE_WITHIN_S)
         finally:
             await connection.close(timeout=1)
 

@@ -24,7 +24,6 @@ from prebook.postgres.session import Rows, Session, session
 from prebook.postgres.wire import from_column
 
 GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
-LEAVE_WITHIN_S = ANSWERED_WITHIN_S
 Run = Callable[[TextClause, Mapping[str, Any]], Awaitable[Rows]]
 Taking = Callable[[Sequence[Posting]], AbstractContextManager[Handover]]
 """Who takes what was posted, around the statement that writes it and its commit."""
@@ -170,7 +169,7 @@ def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
 
 def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Taking = _nobody) -> Begin[W]:
     """Each unit of work is one transaction of its own connection. ``taking``: the relay's of this process."""
-    limit = Limit(LEAVE_WITHIN_S)
+    limit = Limit(ANSWERED_WITHIN_S)
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
