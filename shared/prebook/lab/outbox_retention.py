@@ -81,7 +81,7 @@ class Run:
         self._engine = engine_for(SERVICE, url)
         self._outbox = SqlOutbox(self._engine, OWNER)
         self._purging = Purging(self._engine, common(window_s))
-        self._moved = asyncio.Event()
+        self._moved, self._purge_rests = asyncio.Event(), asyncio.Lock()
         self.staged = self.sent = self.purged = 0
 
     async def looks(
@@ -95,9 +95,10 @@ class Run:
                 began = time.monotonic()
                 came = await self._slice(rows * number // SLICES)
                 rate = came / (time.monotonic() - began)
-                claim = await cost(looking, lambda count: self._stage(count, to_be_claimed), self._outbox)
-                self.sent = self.staged
-                look = Look(rows=self.sent, rate_per_s=round(rate), size=await size(looking), claim=claim)
+                async with self._purge_rests:  # a turn is counted at its end: what it has deleted by now is not
+                    claim = await cost(looking, lambda count: self._stage(count, to_be_claimed), self._outbox)
+                    self.sent = self.staged
+                    look = Look(rows=self.sent, rate_per_s=round(rate), size=await size(looking), claim=claim)
                 found.append(look)
                 told(look)
         await self._engine.dispose()
@@ -140,7 +141,8 @@ class Run:
             return
 
     async def _purge(self) -> None:
-        self.purged += await self._purging.turn()
+        async with self._purge_rests:
+            self.purged += await self._purging.turn()
 
 
 def _posting(number: int) -> Posting:

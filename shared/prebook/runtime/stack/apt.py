@@ -1,19 +1,24 @@
 """Installing Debian's rabbitmq-server package, without its service being started."""
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from prebook.runtime.stack import rabbitmq_found
 from prebook.runtime.stack.child import Command, run
 from prebook.runtime.stack.parts import Say
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.stack.waiting import to_the_end
 
 PACKAGE = "rabbitmq-server"
-WITHIN_S = 600.0
+WITHIN_S, AGAIN_S = 600.0, 0.1
+PATIENT = ("-o", "DPkg::Lock::Timeout=120")
+"""Seconds for which somebody else's installation is waited for."""
+REMEDY = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBIDDEN = "#!/bin/sh\nexit 101\n"
 """Debian's own convention: a package that is being installed asks this script whether it may start a service."""
@@ -28,23 +33,56 @@ async def install(data: Path, say: Say) -> None:
     """Raises Trouble with apt's last words."""
     say(f"RabbitMQ: not found; installing Debian's package {PACKAGE} (apt-get install, its service is not started)")
     log = data / "apt.log"
-    with _no_service_starts():
-        for arguments in (("update",), ("install", "-y", "--no-install-recommends", PACKAGE)):
-            await _apt_get(arguments, log)
+    async with one_at_a_time(POLICY.parent):
+        if rabbitmq_found.installation():
+            return
+        with _no_service_starts():
+            for arguments in (("update",), ("install", "-y", "--no-install-recommends", PACKAGE)):
+                await _apt_get(arguments, log)
 
 
 async def _apt_get(arguments: tuple[str, ...], log: Path) -> None:
     command = Command(
-        args=("apt-get", "-q", *arguments), env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, log=log
+        args=("apt-get", "-q", *PATIENT, *arguments), env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, log=log
     )
-    remedy = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
     try:
         # Ended halfway it would leave the machine with a package that is neither there nor not there.
         status = await to_the_end(asyncio.ensure_future(run(command, WITHIN_S)))
     except TimeoutError:
-        raise Trouble(f"apt-get {arguments[0]} was not done within {WITHIN_S:g} s", remedy) from None
+        raise Trouble(f"apt-get {arguments[0]} was not done within {WITHIN_S:g} s", REMEDY) from None
     if status:
-        raise Trouble(f"apt-get {arguments[0]} ended with status {status}: {command.last_words()}", remedy)
+        raise Trouble(f"apt-get {arguments[0]} ended with status {status}: {command.last_words()}", REMEDY)
+
+
+@asynccontextmanager
+async def one_at_a_time(place: Path, within_s: float = WITHIN_S) -> AsyncIterator[None]:
+    """Of several of us that find nothing on this machine, the first installs: apt itself turns the others away.
+
+    ``place``: a folder that the kernel's lock is on; nothing is written there. Raises Trouble.
+    """
+    held = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        await _lock(held, within_s)
+        yield
+    finally:
+        os.close(held)
+
+
+async def _lock(held: int, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            while not _locked(held):  # noqa: ASYNC110 - the kernel's lock tells nobody that it is free
+                await asyncio.sleep(AGAIN_S)
+    except TimeoutError:
+        raise Trouble(f"another installation of {PACKAGE} was not done within {within_s:g} s", REMEDY) from None
+
+
+def _locked(held: int) -> bool:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

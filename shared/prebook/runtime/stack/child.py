@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAST_WORDS = 600
+GONE_WITHIN_S = 2.0
+"""Killed processes are gone at once, unless nobody in this container takes note of the end of orphans."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -76,8 +78,25 @@ class Child:
             async with asyncio.timeout(grace_s):
                 return await self.wait()
         except TimeoutError:
-            self.send(signal.SIGKILL)
-            return await self.wait()
+            return await self.kill()
+
+    async def kill(self) -> int:
+        """With all that it has started, which would go on writing a moment longer into what is then removed."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)  # before its end is taken note of: until then the number is its own
+        status = await self.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE_WITHIN_S):
+                while self._left_some():  # noqa: ASYNC110 - orphans do not tell us that they have ended
+                    await asyncio.sleep(0.01)
+        return status
+
+    def _left_some(self) -> bool:
+        try:
+            os.killpg(self.pid, 0)
+        except OSError:
+            return False
+        return True
 
 
 async def spawn(command: Command) -> Child:
@@ -111,8 +130,7 @@ async def run(command: Command, timeout_s: float) -> int:
             return await child.wait()
     finally:
         if child.status is None:
-            child.send(signal.SIGKILL)
-            await child.wait()
+            await child.kill()
 
 
 def tail(log: Path, length: int = LAST_WORDS) -> str:

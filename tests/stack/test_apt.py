@@ -1,0 +1,32 @@
+"""Several commands that start at once on a machine without a broker."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from prebook.runtime.stack.apt import one_at_a_time
+from prebook.runtime.stack.trouble import Trouble
+
+
+async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) -> None:
+    within, most = 0, 0
+
+    async def install() -> None:
+        nonlocal within, most
+        async with one_at_a_time(tmp_path):
+            within += 1
+            most = max(most, within)
+            await asyncio.sleep(0)
+            within -= 1
+
+    await asyncio.gather(*(install() for _ in range(3)))
+    assert most == 1
+
+
+async def test_one_that_does_not_end_is_told_with_a_way_out(tmp_path: Path) -> None:
+    async with one_at_a_time(tmp_path):
+        with pytest.raises(Trouble, match="another installation") as trouble:
+            async with one_at_a_time(tmp_path, within_s=0.05):
+                pass
+    assert "apt-get install" in trouble.value.remedy
