@@ -1,15 +1,24 @@
 """A database that swallows what it is told, and says nothing: nobody may wait for it without end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.messaging.channel import Unreachable
 from prebook.postgres import engine as engines
 from prebook.postgres import session as sessions
-from prebook.postgres.engine import CHECK, UPKEEP, engine_for
+from prebook.postgres.engine import CHECK, UPKEEP, Engines, engine_for
+from prebook.postgres.holds import SqlHolds
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.purging import Purging
 from prebook.postgres.session import session
+from prebook.postgres.work import SqlWork, units_of_work
+from prebook.runtime.retention import common
 from tests.databases import Databases
+from tests.messaging.examples import request
+from tests.messaging.holding import GROUP
 from tests.postgres.holes import through_hole
 
 
@@ -27,6 +36,43 @@ async def test_a_service_whose_database_has_gone_silent_is_not_ready_and_says_so
         hole.mend()
         monkeypatch.setattr(engines, "CHECKED_WITHIN_S", 10)
         await made.check()
+
+
+async def _claims(made: Engines) -> None:
+    await SqlOutbox(made.upkeep, "a relay").claim(10, lease_s=30.0, full_lanes=[])
+
+
+async def _forgets(made: Engines) -> None:
+    await Purging(made.upkeep, common(60.0)).turn()
+
+
+async def _admits(made: Engines) -> None:
+    async with units_of_work(made.work, SqlWork)() as work:
+        await work.admit(request(id="asked"))
+
+
+async def _puts_down(made: Engines) -> None:
+    await SqlHolds(made.work).first(GROUP, "a")
+
+
+async def _holds(made: Engines) -> None:
+    async with SqlHolds(made.work).alone(GROUP, "a"):
+        pass
+
+
+@pytest.mark.parametrize("does", [_claims, _forgets, _admits, _puts_down, _holds])
+async def test_no_statement_is_waited_for_without_end(
+    does: Callable[[Engines], Awaitable[None]], databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "ANSWERED_WITHIN_S", 0.5)
+    monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
+    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
+        await does(made)
+        hole.open = True
+        with pytest.raises((Unreachable, TimeoutError)):
+            await does(made)
+        hole.mend()
+        await does(made)
 
 
 async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(databases: Databases) -> None:

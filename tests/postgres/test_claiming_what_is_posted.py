@@ -138,6 +138,20 @@ async def test_what_is_over_or_is_to_leave_later_holds_nothing_back(engine: Asyn
     assert set((await post(engine, "now")).claimed) == {"now"}
 
 
+async def test_what_was_written_before_the_clock_was_set_back_comes_first(engine: AsyncEngine) -> None:
+    outbox = SqlOutbox(engine, "another")
+    await left(engine, "first")
+    async with engine.begin() as connection:
+        ahead = "UPDATE outbox SET created_at = created_at + interval '1 h', not_before = not_before + interval '1 h'"
+        await connection.execute(text(ahead))
+    assert (await post(engine, "second")).claimed == {}
+    claimed = await outbox.claim(10, lease_s=30, full_lanes=[])
+    assert [row.envelope.id for row in claimed] == ["first", "second"]
+    await outbox.postpone(claimed[0], "not yet", pause_s=60.0, refused=False)
+    await outbox.put_back([claimed[1].seq])
+    assert list(await outbox.claim(10, lease_s=30, full_lanes=[])) == [], "a failed one waits for its next try"
+
+
 async def test_what_was_posted_before_is_claimed_by_nobody_again(engine: AsyncEngine) -> None:
     first = (await post(engine, "first")).claimed["first"]
     again = await post(engine, "first", known=[first])

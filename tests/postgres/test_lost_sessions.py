@@ -12,8 +12,6 @@ from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Posting
-from prebook.postgres import outbox as outboxes
-from prebook.postgres import session as sessions
 from prebook.postgres import wakeup as wakeups
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
@@ -92,23 +90,6 @@ async def test_it_ends_though_something_is_committed_in_the_same_turn(databases:
         running.cancel()
         assert done
     await keeper.close()
-
-
-async def test_no_statement_of_a_relay_is_waited_for_without_end(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outboxes, "ANSWERED_WITHIN_S", 1.0)
-    monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
-    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(30):
-        outbox = SqlOutbox(made.upkeep, OWNER)
-        await outbox.let_go([])
-        hole.open = True
-        with pytest.raises(TimeoutError):
-            await outbox.claim(10, lease_s=30.0, full_lanes=[])
-        with pytest.raises(TimeoutError):
-            await outbox.sent([1])
-        hole.mend()
-        assert await outbox.claim(10, lease_s=30.0, full_lanes=[]) == []
 
 
 async def test_a_silent_database_does_not_hold_up_the_end(databases: Databases) -> None:

@@ -85,5 +85,5 @@ def engine_for(
         hide_parameters=True,  # they are riders' data, and errors are logged
         pool_reset_on_return=None,  # whoever leaves a transaction open ends it before giving back
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
-        connect_args={"server_settings": settings, "timeout": 5},
+        connect_args={"server_settings": settings, "timeout": 5, "command_timeout": ANSWERED_WITHIN_S},
     )

@@ -38,7 +38,8 @@ PARTS: Mapping[str, str] = {
     "owed": "UPDATE inbox SET request = wire FROM {rows} WHERE message_id = id",
     "answered": "UPDATE inbox SET answer = wire FROM {rows} WHERE message_id = id",
     # OFFSET 0: looked up for each row by the index whose condition this is, and once; never joined with all that waits.
-    # What is to wait longer holds nothing back. The clock, for what came before us may have begun after us.
+    # What is to wait longer holds nothing back; what is not has its own time of writing, which a clock that was set
+    # back has not reached yet. The clock, and not now(), for what came before us may have begun after us.
     "posted": """
         INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key,
             claimed_by, claimed_until)
@@ -49,7 +50,8 @@ PARTS: Mapping[str, str] = {
                 SELECT FROM outbox AS before
                 WHERE before.sent_at IS NULL AND before.lane = new.lane AND before.order_key = new.order_key
                     AND before.seq <> ALL (CAST(:posted_known AS bigint[])) AND before.ended_at IS NULL
-                    AND (before.failures > 0 OR before.not_before <= clock_timestamp())
+                    AND (before.failures > 0 OR before.not_before <= before.created_at
+                        OR before.not_before <= clock_timestamp())
                 OFFSET 0) THEN owner END AS claimant
             FROM {rows} OFFSET 0) AS claimable
         {condition} ON CONFLICT (message_id) DO NOTHING RETURNING message_id, seq, claimed_by""",

@@ -10,14 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.failures import spelled
-from prebook.messaging.limit import Limit
 from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
-from prebook.postgres.engine import ANSWERED_WITHIN_S
 from prebook.postgres.session import session
 from prebook.postgres.wire import from_column, to_be_sent
 
 log = structlog.get_logger()
-# Never "id > last": rows commit out of order. The function is in migrations/messaging_v8.py.
+# Never "id > last": rows commit out of order. The function is in migrations/messaging_v9.py.
 CLAIM = text("""
     SELECT * FROM claim_outbox(
         :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:known AS bigint[]))""")
@@ -75,7 +73,7 @@ class SqlOutbox:
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a session that lives as long as the relay does."""
-        self.owner, self._engine, self._limit = owner, engine, Limit(ANSWERED_WITHIN_S)
+        self.owner, self._engine = owner, engine
 
     async def claim(
         self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
@@ -126,9 +124,8 @@ class SqlOutbox:
         await self._rows(statement, **values)
 
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
-        with self._limit():
-            async with session(self._engine) as connection:
-                return await connection.alone(statement, values)
+        async with session(self._engine) as connection:
+            return await connection.alone(statement, values)
 
 
 def _understood(rows: Sequence[Any]) -> Iterator[Envelope]:

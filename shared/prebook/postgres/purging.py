@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.limit import Limit
-from prebook.postgres.engine import ANSWERED_WITHIN_S
-
 BITE = 2000
 """Rows of one statement: no lock is held, and no vacuum kept waiting, for longer than that takes."""
 
@@ -43,7 +40,6 @@ class Purging:
 
     def __init__(self, engine: AsyncEngine, purges: Sequence[Purge]) -> None:
         self._engine, self._purges = engine.execution_options(isolation_level="AUTOCOMMIT"), purges
-        self._limit = Limit(ANSWERED_WITHIN_S)
 
     async def turn(self) -> int:
         """How many rows went."""
@@ -58,6 +54,5 @@ class Purging:
         return gone
 
     async def _bite(self, purge: Purge) -> int:
-        with self._limit():
-            async with self._engine.connect() as connection:
-                return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount
+        async with self._engine.connect() as connection:
+            return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount

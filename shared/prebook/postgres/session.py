@@ -5,10 +5,10 @@ with the first statement that needs one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
@@ -34,6 +34,7 @@ DOUBTFUL = (
 )
 """After these a connection may be at its end before the client hears of it: it is asked before others have it."""
 NOTHING: Mapping[str, Any] = {}
+T = TypeVar("T")
 
 
 class Row(asyncpg.Record):
@@ -91,7 +92,7 @@ class Session:
     async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
         """In the transaction, which begins here if it has not yet."""
         if not self._driver.is_in_transaction():
-            await self._driver.execute("BEGIN")
+            await self._answered(self._driver.execute("BEGIN"))
         return await self.alone(statement, values)
 
     async def alone(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
@@ -100,12 +101,18 @@ class Session:
         """
         sql, names, given = compiled(statement)
         args = [values[name] if name in values else given[name] for name in names]
-        return Rows(await self._driver.fetch(sql, *args, record_class=Row))
+        return Rows(await self._answered(self._driver.fetch(sql, *args, record_class=Row)))
 
     async def commit(self) -> None:
         """Raises Undone."""
-        if self._driver.is_in_transaction() and await self._driver.execute("COMMIT") != "COMMIT":
+        if not self._driver.is_in_transaction():
+            return
+        if await self._answered(self._driver.execute("COMMIT")) != "COMMIT":
             raise Undone("a statement of this transaction had failed; look for its error before this one")
+
+    async def _answered(self, asked: Awaitable[T]) -> T:
+        with answered():
+            return await asked
 
     def broken_off(self) -> None:
         """A statement may still be under way: it is seen to be over before anybody else has the connection."""
@@ -120,6 +127,15 @@ class Session:
                 await self._driver.execute("ROLLBACK")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             self._driver.terminate()
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """A server that says nothing more is Unreachable: whoever waits for it holds up others."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unreachable(f"no answer from the database: {spelled(error)}") from error
 
 
 @lru_cache(COMPILED)

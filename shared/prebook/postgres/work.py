@@ -20,7 +20,7 @@ from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.engine import ANSWERED_WITHIN_S
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.leaving import Legacy, Opening, Part, leaving
-from prebook.postgres.session import Rows, Session, session
+from prebook.postgres.session import Rows, Session, answered, session
 from prebook.postgres.wire import from_column
 
 GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
@@ -139,12 +139,9 @@ def reachable(connection: Session | None = None) -> Iterator[None]:
 
 @contextmanager
 def in_time(limit: Limit) -> Iterator[None]:
-    """A server that says nothing more is Unreachable: others wait behind what is to be committed."""
-    try:
-        with limit():
-            yield
-    except TimeoutError as error:
-        raise Unreachable(f"no answer from the database: {spelled(error)}") from error
+    """Others wait behind what is to be committed, so all of it together has a limit."""
+    with answered(), limit():
+        yield
 
 
 @asynccontextmanager
