@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging import sending
 from prebook.messaging.channel import Unreachable
+from prebook.messaging.limit import Limit
 from prebook.messaging.outbox import Claimed
 from prebook.messaging.relay import Relay
 from prebook.messaging.telemetry import Unwatched
 from prebook.messaging.unit_of_work import Begin, Posting
-from prebook.postgres import work as units
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, units_of_work
@@ -45,7 +45,7 @@ class Suite:
     """A relay of this process, what it sends, and an administrator who holds the commit of ``first``."""
 
     def __init__(self, engine: AsyncEngine, upkeep: AsyncEngine, keeper: "asyncpg.Connection[asyncpg.Record]") -> None:
-        self.keeper, self.sent = keeper, list[str]()
+        self.engine, self.keeper, self.sent = engine, keeper, list[str]()
         self.relay = Relay(SqlOutbox(upkeep, "relay"), self._send, Unwatched())
         self.begin: Begin[SqlWork] = units_of_work(engine, SqlWork, self.relay.taking)
         self.works: list[SqlWork] = []
@@ -113,9 +113,8 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "ANSWERED_WITHIN_S", 0.2)
+    monkeypatch.setattr(suite.engine.pool, "limit", Limit(0.2))
     monkeypatch.setattr(sending, "DOUBTFUL_S", 5.0)
-    suite.begin = units_of_work(suite.relay._outbox._engine, SqlWork, suite.relay.taking)  # type: ignore[attr-defined]
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Unreachable, match="no answer from the database"):
         await suite.post("first")

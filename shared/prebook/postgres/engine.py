@@ -17,8 +17,6 @@ closed when it is given back, and a new one has its types looked up and its stat
 EDGE, UPKEEP = 4, 2
 """Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
 CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S, CLOSED_WITHIN_S = 5, 2, 2
-ANSWERED_WITHIN_S = 17.0
-"""The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""
 PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
@@ -85,5 +83,5 @@ def engine_for(
         hide_parameters=True,  # they are riders' data, and errors are logged
         pool_reset_on_return=None,  # whoever leaves a transaction open ends it before giving back
         pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
-        connect_args={"server_settings": settings, "timeout": 5, "command_timeout": ANSWERED_WITHIN_S},
+        connect_args={"server_settings": settings, "timeout": 5},
     )

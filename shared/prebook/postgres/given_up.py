@@ -23,8 +23,8 @@ FILTERS = {
     "message_id": "message_id = {}",
 }
 RESEND = """
-    UPDATE {}.outbox SET state = 'waiting', cause = NULL, ended_at = NULL, not_before = now(), claimed_until = NULL,
-        claimed_by = NULL, failures = 0, refusals = 0, wire = $2, expires_at = $3
+    UPDATE {}.outbox SET state = 'waiting', cause = NULL, ended_at = NULL, not_before = created_at,
+        claimed_until = NULL, claimed_by = NULL, failures = 0, refusals = 0, wire = $2, expires_at = $3
     WHERE seq = $1 AND state = ANY($4) RETURNING seq"""
 DISCARD = """
     UPDATE {}.outbox SET state = 'discarded', ended_at = now(), last_error = $2

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.holds import Place, Standing
+from prebook.postgres.pool import limit_of
 from prebook.postgres.purging import oldest
-from prebook.postgres.session import answered, session
+from prebook.postgres.session import in_time, session
 from prebook.postgres.wire import from_column, to_column
 from prebook.postgres.work import reachable
 
@@ -99,7 +100,7 @@ class SqlHolds:
     async def _locked(self, statement: TextClause, group: str, key: str) -> bool:
         async with self._one_statement:
             try:
-                with reachable(), answered():
+                with reachable(), in_time(limit_of(self._engine)):
                     self._session = self._session or await self._engine.connect()
                     return bool((await self._session.execute(statement, {"group": group, "key": key})).scalar())
             except BaseException:

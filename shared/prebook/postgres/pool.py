@@ -1,4 +1,6 @@
-"""SQLAlchemy's pool, and two things more: it counts waits in vain, and gives out what lies in it without a greenlet."""
+"""SQLAlchemy's pool, and three things more: it counts waits in vain, gives out what lies in it without a greenlet, and
+has the limit of whoever waits for an answer on one of its connections.
+"""
 
 from typing import Any
 
@@ -6,10 +8,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from prebook.messaging.limit import Limit
+
+ANSWERED_WITHIN_S = 17.0
+"""The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""
+
 
 class Pool(AsyncAdaptedQueuePool):
     timeouts = 0
     """How often somebody waited for a connection in vain: the sign of a pool that is too small, or leaks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limit = Limit(ANSWERED_WITHIN_S)
 
     def _do_get(self) -> Any:
         try:
@@ -28,6 +39,12 @@ class Pool(AsyncAdaptedQueuePool):
         self._pool.put_nowait(record)  # the last in is the first out
         is_open = record.dbapi_connection is not None and self._invalidate_time <= record.starttime
         return self.connect() if is_open else None
+
+
+def limit_of(engine: AsyncEngine) -> Limit:
+    pool: Any = engine.pool
+    limit: Limit = pool.limit
+    return limit
 
 
 def pool_timeouts(engine: AsyncEngine) -> int:

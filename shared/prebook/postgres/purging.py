@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.postgres.pool import limit_of
+from prebook.postgres.session import in_time
+
 BITE = 2000
 """Rows of one statement: no lock is held, and no vacuum kept waiting, for longer than that takes."""
 
@@ -54,5 +57,6 @@ class Purging:
         return gone
 
     async def _bite(self, purge: Purge) -> int:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount
+        with in_time(limit_of(self._engine)):
+            async with self._engine.connect() as connection:
+                return (await connection.execute(purge.rows, {"keep_s": purge.keep_s, "limit": BITE})).rowcount

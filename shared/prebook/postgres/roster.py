@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.postgres.pool import limit_of
+from prebook.postgres.session import in_time
 from prebook.postgres.work import connected, reachable
 
 ROSTER = text("SELECT DISTINCT application_name FROM pg_stat_activity WHERE starts_with(application_name, :prefix)")
@@ -12,6 +14,6 @@ ROSTER = text("SELECT DISTINCT application_name FROM pg_stat_activity WHERE star
 
 async def roster(engine: AsyncEngine, prefix: str) -> Sequence[str]:
     """Names of sessions that begin so, sorted. Raises Unreachable."""
-    with reachable():
+    with reachable(), in_time(limit_of(engine)):
         async with connected(engine) as connection:
             return sorted((await connection.execute(ROSTER, {"prefix": prefix})).scalars())

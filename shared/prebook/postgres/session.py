@@ -19,7 +19,8 @@ from sqlalchemy.util import greenlet_spawn
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.failures import spelled
-from prebook.postgres.pool import Pool
+from prebook.messaging.limit import Limit
+from prebook.postgres.pool import Pool, limit_of
 
 GIVE_BACK_WITHIN_S = 2.0
 COMPILED = 512
@@ -79,6 +80,7 @@ class Session:
 
     def __init__(self, engine: AsyncEngine, driver: "asyncpg.Connection[Any]") -> None:
         self.engine, self._driver, self._broken_off = engine, driver, False
+        self._limit = limit_of(engine)
 
     @property
     def is_lost(self) -> bool:
@@ -111,7 +113,8 @@ class Session:
             raise Undone("a statement of this transaction had failed; look for its error before this one")
 
     async def _answered(self, asked: Awaitable[T]) -> T:
-        with answered():
+        """The driver's own limit is not for all that it asks the server for a statement's sake."""
+        with in_time(self._limit):
             return await asked
 
     def broken_off(self) -> None:
@@ -130,10 +133,11 @@ class Session:
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def in_time(limit: Limit) -> Iterator[None]:
     """A server that says nothing more is Unreachable: whoever waits for it holds up others."""
     try:
-        yield
+        with limit():
+            yield
     except TimeoutError as error:
         raise Unreachable(f"no answer from the database: {spelled(error)}") from error
 

@@ -43,7 +43,10 @@ class Wakeup:
 
     async def run(self) -> None:
         """Ends or raises once the session is gone, said or unsaid: the others would take our rows for a dead one's."""
-        connection = await asyncpg.connect(self._dsn, timeout=5, server_settings={"application_name": self._owner})
+        named = {"application_name": self._owner}
+        connection = await asyncpg.connect(
+            self._dsn, timeout=5, command_timeout=STILL_THERE_WITHIN_S, server_settings=named
+        )
         try:
             self._own_pid = connection.get_server_pid()
             await connection.add_listener(self._channel, self._heard)
@@ -56,7 +59,7 @@ class Wakeup:
                     await asyncio.sleep(COALESCE_S)
                 self._committed.clear()
                 said = f"NOTIFY {self._channel}" if self._relay.behind else "SELECT 1"
-                await connection.execute(said, timeout=STILL_THERE_WITHIN_S)
+                await connection.execute(said)
         finally:
             await connection.close(timeout=1)
 

@@ -15,12 +15,11 @@ from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope, Kind
 from prebook.messaging.failures import spelled
 from prebook.messaging.handover import Handover
-from prebook.messaging.limit import Limit
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
-from prebook.postgres.engine import ANSWERED_WITHIN_S
 from prebook.postgres.inbox import ADMIT, ADMIT_ALL, ADMIT_ANSWER, ADMITTED_AT, ANSWER_TO, QUESTION
 from prebook.postgres.leaving import Legacy, Opening, Part, leaving
-from prebook.postgres.session import Rows, Session, answered, session
+from prebook.postgres.pool import limit_of
+from prebook.postgres.session import Rows, Session, in_time, session
 from prebook.postgres.wire import from_column
 
 GONE = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
@@ -137,13 +136,6 @@ def reachable(connection: Session | None = None) -> Iterator[None]:
         raise Unreachable(spelled(error)) from error
 
 
-@contextmanager
-def in_time(limit: Limit) -> Iterator[None]:
-    """Others wait behind what is to be committed, so all of it together has a limit."""
-    with answered(), limit():
-        yield
-
-
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Whatever keeps us from a connection is Unreachable: down, starting, full, refusing us, or our pool used up."""
@@ -166,7 +158,6 @@ def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
 
 def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Taking = _nobody) -> Begin[W]:
     """Each unit of work is one transaction of its own connection. ``taking``: the relay's of this process."""
-    limit = Limit(ANSWERED_WITHIN_S)
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
@@ -174,7 +165,7 @@ def units_of_work(engine: AsyncEngine, work: Callable[[Session], W], taking: Tak
             with reachable(connection):
                 unit = work(connection)
                 yield unit
-                with taking(unit.posted) as handover, in_time(limit):
+                with taking(unit.posted) as handover, in_time(limit_of(engine)):  # both together: others wait behind
                     await unit.leave(handover)
                     await connection.commit()
 

@@ -1,6 +1,7 @@
 """Installing Debian's rabbitmq-server package, without its service being started."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
@@ -37,8 +38,11 @@ async def install(data: Path, say: Say) -> None:
         if rabbitmq_found.installation():
             return
         with _no_service_starts():
-            for arguments in (("update",), ("install", "-y", "--no-install-recommends", PACKAGE)):
-                await _apt_get(arguments, log)
+            with contextlib.suppress(
+                Trouble
+            ):  # the lists may be good as they are, and be locked by the system's own job
+                await _apt_get(("update",), log)
+            await _apt_get(("install", "-y", "--no-install-recommends", PACKAGE), log)
 
 
 async def _apt_get(arguments: tuple[str, ...], log: Path) -> None:

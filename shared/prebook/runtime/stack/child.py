@@ -81,7 +81,10 @@ class Child:
             return await self.kill()
 
     async def kill(self) -> int:
-        """With all that it has started, which would go on writing a moment longer into what is then removed."""
+        """With its group: what it has started would go on writing a moment longer into what is then removed.
+
+        Whatever made a session of its own, as PostgreSQL's processes do, looks after its own end.
+        """
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)  # before its end is taken note of: until then the number is its own
         status = await self.wait()
