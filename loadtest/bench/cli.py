@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from loadtest.bench.row import Row, failed
 from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc, scaling, soak
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
+from prebook.messaging.failures import spelled
 from prebook.runtime.stack.trouble import Trouble
 
 Subject = Callable[[Ground, int], Awaitable[list[Row]]]
@@ -36,12 +38,19 @@ ON_REQUEST = frozenset({"soak"})
 EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
-COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "goal", "met", "beside", "note")
-NUMBERS = ("ours", "peer", "ratio")
+COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "rounds", "goal", "met", "beside", "note")
+NUMBERS = ("ours", "peer", "ratio", "rounds")
 WIDE = 170
 
 
-@click.command()
+def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+    """Asked at the beginning: what is measured for half an hour must not be lost at the end."""
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.parent}; make it first")
+    return file
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
 @click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
 @click.option(
@@ -49,7 +58,12 @@ WIDE = 170
 )
 @click.option("--minutes", type=click.FloatRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
 @click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
-@click.option("--keep", type=FILE, help="Of ride: keep our figures (with --beside: its) in this file, to compare with.")
+@click.option(
+    "--keep",
+    type=FILE,
+    callback=_in_a_folder,
+    help="Of ride: keep our figures (with --beside: its) in this file, to compare with.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def main(
     *,
@@ -66,17 +80,17 @@ def main(
     \b
     Examples:
       prebook bench
-      prebook bench -- --only relay --rounds 9
-      prebook bench -- --only ride --plans one_way --rounds 3
-      prebook bench -- --only soak --minutes 10
-      prebook bench -- --json | jq '.rows[] | {name, ratio, goal, met}'
+      prebook bench --only relay --rounds 9
+      prebook bench --only ride --plans one_way --rounds 3
+      prebook bench --only soak --minutes 10
+      prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'
     """
     WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
     rows = asyncio.run(_measured(only or [name for name in SUBJECTS if name not in ON_REQUEST], rounds))
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows}))
     else:
-        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows, rounds))
+        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
 
 
 async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
@@ -90,18 +104,24 @@ async def _subject(name: str, rounds: int) -> list[Row]:
     try:
         async with ground(_say) as place:
             _say(f"{name}: {rounds} rounds of each side, in turns")
-            return await SUBJECTS[name](place, rounds)
+            rows = await SUBJECTS[name](place, rounds)
     except Trouble as trouble:
         _say(f"{name}: {trouble}")
         return [failed(name, trouble.problem)]
+    except Exception as error:  # noqa: BLE001 - whatever it is, what was measured before is not lost
+        _say("".join(traceback.format_exception(error)))
+        return [failed(name, spelled(error))]
+    for each in rows:
+        _say(f"{each.name}: {dict(zip(COLUMNS, _told(each), strict=True))['ratio']} x, goal {each.goal}")
+    return rows
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _table(rows: Sequence[Row], rounds: int) -> Table:
-    table = Table(title="Beside the least that does the work", caption=f"medians of {rounds} rounds")
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(title="Beside the least that does the work", caption="medians of the rounds")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for each in rows:
@@ -114,4 +134,4 @@ def _told(row: Row) -> tuple[str, ...]:
     spread = f"{ratio.low:g} .. {ratio.high:g}" if ratio else ""
     met = {True: "yes", False: "no", None: "?"}[row.met]
     ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.peer, row.ratio))
-    return (row.name, ours, peer, row.unit, said, spread, row.goal, met, row.peer_name, row.note)
+    return (row.name, ours, peer, row.unit, said, spread, str(row.rounds), row.goal, met, row.peer_name, row.note)

@@ -15,14 +15,16 @@ class Better(Enum):
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, and how our figure should stand to the peer's. ``goal`` is a ratio ours / peer."""
+    """What is measured, and how our figure should stand to the peer's. ``goal`` is a ratio ours / peer; ``note``, what
+    both sides do not have alike, for a row that misses its goal has to say why.
+    """
 
     name: str
     unit: str
     better: Better
     peer_name: str
     goal: float
-    note: str = ""
+    note: str
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """None where it could not be measured; ``note`` says why."""
     note: str
     spread: dict[str, Spread] = {}
+    rounds: int = 1
+    """That the figures are the medians of."""
 
 
 def row(measure: Measure, ours: Sequence[float], peer: Sequence[float]) -> Row:
@@ -63,8 +67,9 @@ def row(measure: Measure, ours: Sequence[float], peer: Sequence[float]) -> Row:
         ratio=round(ratio, 3),
         goal=spelled(measure),
         met=met,
-        note=measure.note if met else f"misses its goal; {measure.note}".rstrip("; "),
+        note=measure.note if met else f"misses its goal; {measure.note}",
         spread={"ours": spread(ours), "peer": spread(peer), "ratio": spread(ratios)},
+        rounds=len(ratios),
     )
 
 

@@ -100,7 +100,7 @@ async def takers(ground: Ground) -> AsyncIterator[tuple[Side, Side]]:
 @asynccontextmanager
 async def tables(ground: Ground) -> AsyncIterator[None]:
     async with ground.database() as database:
-        await database.execute(f"{relay.SCHEMA}; {consume.SCHEMA}; {taker.SCHEMA}")
+        await database.execute(f"{relay.SCHEMA}; {relay.UNWOKEN}; {consume.SCHEMA}; {taker.SCHEMA}")
     try:
         yield
     finally:

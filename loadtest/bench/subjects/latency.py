@@ -45,7 +45,6 @@ STAGE = """
         INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
         VALUES ($1, 'request', 'quote_fare', $2, $4, $3, now(), $2))
     SELECT pg_notify('prebook_outbox_booking', '')"""
-UNWOKEN = "DROP TRIGGER wake ON yardstick.outbox"
 NumberOf = Callable[[AbstractIncomingMessage], int]
 Committed = Mapping[int, float]
 """Number -> seconds of the monotonic clock."""
@@ -131,7 +130,7 @@ async def measured(ground: Ground, rounds: int) -> list[Row]:
 async def _own(ground: Ground, rounds: int) -> list[Row]:
     given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
     async with queues(ground, rows=0) as both:
-        await both.database.execute(UNWOKEN)
+        await both.database.execute(yardstick.UNWOKEN)
         sides = {
             "ours": lambda: own(both.ours, _ours, "loadtest.bench.ours.committing", ground.envs["booking"]),
             "peer": lambda: own(both.theirs, _theirs, "loadtest.bench.yardsticks.committing", given),

@@ -15,8 +15,10 @@ from loadtest.bench.takers import Side, answered, takers
 from loadtest.bench.yardsticks.asking import IN_FLIGHT, ONE_BY_ONE
 from prebook.patterns import addresses
 
-ONE = Measure("request-reply, {}, 1 in flight, p50", "ms", Better.LOWER, "", 1.15)
-MANY = Measure(f"request-reply, {{}}, {IN_FLIGHT} in flight", "calls/s", Better.HIGHER, "", 0.85)
+BESIDES = "ours sends CloudEvents headers, and publishes by a connection of its own"
+ALIKE = "headers and connections alike; ours has envelopes, checks and metrics besides"
+ONE = Measure("request-reply, {}, 1 in flight, p50", "ms", Better.LOWER, "", 1.15, BESIDES)
+MANY = Measure(f"request-reply, {{}}, {IN_FLIGHT} in flight", "calls/s", Better.HIGHER, "", 0.85, BESIDES)
 WHOLE_ONE = Measure(
     "request-reply through the endpoint, 1 in flight, p50",
     "ms",
@@ -34,7 +36,9 @@ ENDPOINT_CALLS = 1_500
 
 @dataclass(frozen=True)
 class Peer:
-    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``kept``: on quorum queues, persistent."""
+    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``kept``: on quorum queues, persistent.
+    ``note``: what it does not have.
+    """
 
     name: str
     module: str
@@ -42,12 +46,15 @@ class Peer:
     package: str = ""
     goals: tuple[float, float] = (1.0, 1.0)
     kept: bool = False
+    note: str = BESIDES
 
 
 RAW = (1.15, 0.85)
 PEERS: Mapping[str, Peer] = {
     "kept": Peer("raw aio-pika, quorum queues", "rpc", ("kept",), "aio_pika", RAW, kept=True),
-    "told": Peer("raw aio-pika, headers and connections as ours", "rpc", ("told",), "aio_pika", RAW, kept=True),
+    "told": Peer(
+        "raw aio-pika, headers and connections as ours", "rpc", ("told",), "aio_pika", RAW, kept=True, note=ALIKE
+    ),
     "fleeting": Peer("raw aio-pika", "rpc", ("fleeting",), "aio_pika", RAW),
     "faststream": Peer("FastStream", "rpc_faststream", (), "faststream.rabbit"),
     "celery": Peer("Celery, one solo worker", "rpc_celery", (), "celery"),
@@ -115,7 +122,8 @@ def _rows(peer: Peer, mine: Mapping[str, Sequence[float]], their: Mapping[str, S
     if their is None:
         why = f"{peer.package} cannot be imported here, nor by an interpreter of {VARIABLE}"
         return [unmeasured(measure, why) for measure, _ in measures]
-    return [row(replace(measure, note=_cost(mine, their)), mine[figure], their[figure]) for measure, figure in measures]
+    note = f"{peer.note}; {_cost(mine, their)}"
+    return [row(replace(measure, note=note), mine[figure], their[figure]) for measure, figure in measures]
 
 
 def _cost(mine: Mapping[str, Sequence[float]], their: Mapping[str, Sequence[float]]) -> str:

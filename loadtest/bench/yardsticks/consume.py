@@ -1,9 +1,10 @@
 """A consumer by hand: asyncpg and aio-pika; inbox, effect and outbox in one transaction, then the acknowledgement.
 
-Beside it, in the same process, the relay by hand takes the answers to the broker. There is no retry, no parking, no
-check of what came, no expected answer; what fails stays where it is.
+Beside it, in the same process and woken there, the relay by hand takes the answers to the broker. There is no
+retry, no parking, no check of what came, no expected answer; what fails stays where it is.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ async def consume(dsn: str, amqp_url: str) -> None:
     pool = await asyncpg.create_pool(dsn, min_size=AT_A_TIME, max_size=AT_A_TIME, reset=_as_it_is)
     channel = await (await aio_pika.connect(amqp_url)).channel()
     await channel.set_qos(AT_A_TIME)
+    woken = asyncio.Event()
 
     async def take(message: AbstractIncomingMessage) -> None:
         asked, said = str(message.message_id), json.loads(message.body)
@@ -35,10 +37,11 @@ async def consume(dsn: str, amqp_url: str) -> None:
             if await connection.fetchval(ADMIT, asked):
                 await connection.execute(EFFECT, asked, said["passengers"])
                 await connection.execute(relay.STAGE, asked, asked, json.dumps({"cents": 4200, "currency": "EUR"}))
+        woken.set()
         await message.ack()
 
     await (await channel.get_queue(QUEUE, ensure=False)).consume(take)
-    await relay.relay(dsn, amqp_url)
+    await relay.relay(dsn, amqp_url, woken)
 
 
 async def _as_it_is(_: Any) -> None:

@@ -26,6 +26,8 @@ SCHEMA = """
     CREATE FUNCTION yardstick.wake() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_notify('yardstick', ''); RETURN NULL; END $$;
     CREATE TRIGGER wake AFTER INSERT ON yardstick.outbox FOR EACH STATEMENT EXECUTE FUNCTION yardstick.wake()"""
+UNWOKEN = "DROP TRIGGER wake ON yardstick.outbox"
+"""Where the process that commits wakes the relay itself: a NOTIFY in every commit is dear."""
 STAGE = "INSERT INTO yardstick.outbox (key, type, payload) VALUES ($1, $2, $3)"
 BACKLOG = """
     INSERT INTO yardstick.outbox (key, type, payload)

@@ -7,23 +7,16 @@ import sys
 import rich_click as click
 
 from prebook.cli import interruption
-from prebook.cli.telling import examples
 from prebook.runtime.stack.child import Command, spawn
 
 STOP_WITHIN_S = 20.0
-EXAMPLES = examples(
-    "prebook bench",
-    "prebook bench -- --only relay --rounds 9",
-    "prebook bench -- --json > bench.json",
-)
+PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-@click.command(epilog=EXAMPLES)
-@click.argument("arguments", nargs=-1)
+@click.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
-    """Measure relay, channels and inlets beside the least that does their work. ARGUMENTS are the bench's, after `--`.
-
-    `prebook bench -- --help` lists them.
+    """Measure relay, channels and inlets beside the least that does their work.
 
     It starts a broker and a database of its own. A benchmark: run it on a machine that does nothing else.
     """
