@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from prebook.cli.secrets import GROUP, GROUP_TOO, drawn
-from prebook.flows import PROCESSES
+from prebook.flows import FLOWS, PROCESSES
 from prebook.runtime.stack.docker_parts import POSTGRES, RABBITMQ
 from tests.containers.composing import FILE, ROOT
 
@@ -20,6 +20,10 @@ USUAL = {name for name, container in CONTAINERS.items() if "profiles" not in con
 OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = drawn("postgres:5432", "rabbitmq:5672")
 MOUNTED_AT = "/run/prebook/"
+NOT_FOR_CONTAINERS = {
+    f"PREBOOK_{name}" for name in ("STACK", "DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "COUPLINGS", "HOME")
+}
+"""They say where things are, which there the file itself says."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)
 
@@ -78,7 +82,7 @@ def test_only_the_campaign_is_attached() -> None:
 @every_container
 def test_no_secret_stands_in_the_file(name: str) -> None:
     environment = CONTAINERS[name].get("environment", {})
-    telling = [variable for variable in environment if re.search("PASS|SECRET|TOKEN|DATABASE_URL|AMQP_URL", variable)]
+    telling = [variable for variable in environment if re.search(r"PASS|SECRET|TOKEN(?!S)|DATABASE_URL|AMQP_URL", variable)]
     assert [variable for variable in telling if not variable.endswith("_FILE")] == []
 
 
@@ -89,6 +93,16 @@ def test_each_is_pointed_to_files_that_it_may_read(name: str) -> None:
     assert files
     for _, owner, mode in (SECRETS[file] for file in files):
         assert owner == user or mode == GROUP_TOO
+
+
+def test_what_can_be_set_reaches_the_containers() -> None:
+    told = re.findall(r"^\| (`PREBOOK_.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    settable = {f"PREBOOK_COUPLING_{flow.upper()}" for flow in FLOWS} | {
+        name for cell in told for name in re.findall(r"`(PREBOOK_[A-Z_]+)`", cell)
+    }
+    assert settable > NOT_FOR_CONTAINERS
+    given = {name for service in PROCESSES for name in CONTAINERS[service]["environment"]}
+    assert settable - NOT_FOR_CONTAINERS <= given
 
 
 def test_the_images_are_those_that_the_local_suite_takes() -> None:

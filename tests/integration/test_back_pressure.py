@@ -24,13 +24,17 @@ from tests.integration.suite import POLICIES, Suite, started
 
 pytestmark = pytest.mark.real
 
-MOST_UNANSWERED, OLDEST_OUTBOX_S, SHORT_QUEUE = 70, 3.0, 2
+MOST_UNANSWERED, OLDEST_OUTBOX_S, MOST_BLOCKED_S, SHORT_QUEUE = 70, 3.0, 0.5, 2
 QUEUE = addresses.request_queue("pricing", QUOTE_FARE.name)
 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    limits = {"PREBOOK_MOST_UNANSWERED": str(MOST_UNANSWERED), "PREBOOK_OLDEST_OUTBOX_S": str(OLDEST_OUTBOX_S)}
+    limits = {
+        "PREBOOK_MOST_UNANSWERED": str(MOST_UNANSWERED),
+        "PREBOOK_OLDEST_OUTBOX_S": str(OLDEST_OUTBOX_S),
+        "PREBOOK_MOST_BLOCKED_S": str(MOST_BLOCKED_S),
+    }
     with started(limits, tmp_path_factory.mktemp("narrow") / "home") as suite:
         yield suite
 
@@ -98,8 +102,15 @@ class Place:
         finally:
             await self._tell("resume")
 
+    async def blocked(self, for_s: float) -> None:
+        """The broker takes nothing from whoever publishes, and says so (``connection.blocked``)."""
+        await self._order("/parts/broker/alarm", for_s=for_s)
+
     async def _tell(self, what: str) -> None:
-        answer = await self.supervisor.post(f"/processes/pricing/{what}", json={})
+        await self._order(f"/processes/pricing/{what}")
+
+    async def _order(self, path: str, **how: float) -> None:
+        answer = await self.supervisor.post(path, json=how)
         assert answer.status_code == 200, answer.text
 
 
@@ -143,6 +154,17 @@ async def test_a_full_queue_is_felt_at_the_edge(place: Place) -> None:
         tries = await crowd.come_back()
         assert max(tries) <= 3
         _all_confirmed_or_rejected(await place.books.add_up(crowd.ids))
+
+
+async def test_a_broker_that_takes_nothing_is_felt_at_the_edge(place: Place) -> None:
+    """By those who need it, long before their questions have grown old."""
+    crowd, caller = Crowd(place.riders, Coupling.REQUEST_REPLY), Crowd(place.riders, Coupling.SYNC_API)
+    await place.blocked(for_s=4.0)
+    await crowd.come_until_refused(1)
+    assert "broker_blocked" in crowd.refused[0][2].json()["detail"]
+    assert await caller.come(uuid4().hex), "a call needs no broker"
+    assert max(await crowd.come_back()) <= 3
+    _all_confirmed_or_rejected(await place.books.add_up(crowd.ids))
 
 
 async def _fill(crowd: Crowd, rides: int) -> None:

@@ -72,7 +72,7 @@ def test_one_subjects_trouble_costs_the_others_nothing(
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     ran = CliRunner().invoke(cli.main, ["--keep", str(tmp_path / "missing" / "kept.json")])
     assert ran.exit_code == 2
-    assert "make it first" in ran.output
+    assert "there is no folder" in ran.output
 
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--", "--rounds", "0"]])
