@@ -11,9 +11,9 @@ from loadtest.riders import traces
 from loadtest.riders.arrivals import Process, Shape
 from loadtest.riders.traces import TraceUnreadable
 from loadtest.scenarios import Scenario, by_hand
+from prebook.given import ABOVE_0
 
 F = TypeVar("F", bound=Callable[..., Any])
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
 BY_HAND = [process.value for process in Process if process is not Process.BURST]
 OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--arrivals", type=click.Choice(BY_HAND), help="Arrivals of your choice instead of scenarios."),

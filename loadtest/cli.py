@@ -27,8 +27,8 @@ from loadtest.riders.command import self_test
 from loadtest.riders.generator import open_session
 from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
 from loadtest.settings import Settings, read_settings
+from prebook.given import ABOVE_0
 
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
 WIDE = 150
 
 

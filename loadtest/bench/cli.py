@@ -16,6 +16,7 @@ from loadtest.bench.row import Row, failed
 from loadtest.bench.subjects import accept, consume, http, latency, linear, prefetch, relay, ride, rpc, scaling, soak
 from loadtest.bench.wishes import WISHES, Wishes
 from prebook.contracts.plan import Coupling
+from prebook.given import FiniteRange
 from prebook.messaging.failures import spelled
 from prebook.runtime.stack.trouble import Trouble
 
@@ -56,7 +57,7 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Pa
 @click.option(
     "--plans", multiple=True, type=click.Choice(EVERY_PLAN), help="Of ride and soak: only this one; repeatable."
 )
-@click.option("--minutes", type=click.FloatRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
+@click.option("--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
 @click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
 @click.option(
     "--keep",

@@ -28,9 +28,9 @@ from loadtest.riders.generator import open_session
 from loadtest.riders.returns import Returns
 from loadtest.riders.samples import lines
 from loadtest.settings import read_settings
+from prebook.given import ABOVE_0, FiniteRange
 
 WIDE = 170
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
 SIDES = ("on", "off")
 INTO = click.Path(path_type=Path, file_okay=False)
 
@@ -48,7 +48,13 @@ def burst() -> None:
 @click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
 @click.option("--returns", default=2, show_default=True, help="How often a refused rider comes back, when told.")
-@click.option("--patience", default=30.0, show_default=True, help="Seconds that a rider is willing to be told to wait.")
+@click.option(
+    "--patience",
+    type=FiniteRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds that a rider is willing to be told to wait.",
+)
 @click.option("--settle", type=ABOVE_0, default=45.0, show_default=True, help="Seconds for all to come to rest.")
 def measure(
     *,

@@ -17,10 +17,10 @@ from loadtest.faults import levers
 from loadtest.leaving import status_of
 from loadtest.riders.generator import open_session
 from loadtest.settings import WrongEnvironment
+from prebook.given import ABOVE_0
 
 WIDE = 160
 AT_LEAST_1 = click.IntRange(min=1)
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
 
 @click.command

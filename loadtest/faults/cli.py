@@ -17,6 +17,7 @@ from loadtest.faults.injection import inject as injected
 from loadtest.faults.levers import Levers, levers
 from loadtest.faults.values import FaultKind, FaultWindow
 from loadtest.settings import WrongEnvironment
+from prebook.given import FiniteRange
 
 WIDE = 150
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -67,7 +68,7 @@ def show(*, name: str, as_json: bool) -> None:
 
 @fault.command
 @click.argument("name")
-@click.option("--for", "for_s", type=click.FloatRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
+@click.option("--for", "for_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
 @as_json_option
 def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
     """Exit status 1 if it had no effect or cannot be injected here."""

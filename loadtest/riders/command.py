@@ -8,9 +8,8 @@ import uvloop
 
 from loadtest.measure import REFUSED_MS
 from loadtest.report.contest import ms
-from loadtest.riders.self_test import SelfTest, driven
-
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
+from loadtest.riders.self_test import NothingToDrive, SelfTest, driven
+from prebook.given import ABOVE_0
 
 
 @click.command("self-test")
@@ -30,7 +29,10 @@ def self_test(*, rate: float, duration: float, most_lag: float, as_json: bool) -
       prebook load self-test
       prebook load self-test --rate 4000 --duration 10 --json
     """
-    made = uvloop.run(driven(rate, duration))
+    try:
+        made = uvloop.run(driven(rate, duration))
+    except NothingToDrive as wrong:
+        raise click.UsageError(f"{wrong}; raise --rate or --duration") from wrong
     click.echo(msgspec.json.encode(made).decode() if as_json else told(made))
     if made.lag_ms.p99 > most_lag:
         click.echo(f"Error: late by {ms(made.lag_ms.p99)} at p99, more than {ms(most_lag)}; lower --rate", err=True)

@@ -34,9 +34,15 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
     """From the intended moment to the answer."""
 
 
+class NothingToDrive(Exception):
+    """Not one ride for all plans arrives in that time."""
+
+
 async def driven(rate_per_s: float, duration_s: float) -> SelfTest:
-    """Raises TimeoutError where the answerer does not start."""
+    """Raises NothingToDrive, and TimeoutError where the answerer does not start."""
     offers = interleave(offsets(Arrivals(Process.CONSTANT, rate_per_s, duration_s), "self"), tuple(PLANS), "self")
+    if not offers:
+        raise NothingToDrive(f"fewer than {len(PLANS)} arrivals in {duration_s:g} s at {rate_per_s:g} a second")
     orders = prepare(offers, run="self", scenario="test", seed=7, week=campaign_week(datetime.now(UTC)))
     async with answering() as url, open_session() as session:
         generator, origin = Generator(session, url, "test"), Origin.now().later(LEAD_S)

@@ -19,6 +19,7 @@ from prebook.cli.broker import NoBroker, management
 from prebook.cli.selecting import as_json_option
 from prebook.cli.telling import examples, warnings_only
 from prebook.flows import SERVICES
+from prebook.given import FiniteRange
 from prebook.messaging.channel import Unreachable
 from prebook.patterns import addresses
 from prebook.rabbit.archive import read
@@ -101,7 +102,7 @@ def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime |
     "--to-queue", "queues", multiple=True, metavar="NAME", help="A queue bound by its name to prebook.redeliver."
 )
 @click.option("--go", is_flag=True, help="Do it; without this nothing is sent.")
-@click.option("--rate", type=click.FloatRange(0.1, 5000), default=50.0, show_default=True, help="Messages a second.")
+@click.option("--rate", type=FiniteRange(0.1, 5000), default=50.0, show_default=True, help="Messages a second.")
 @click.option("--revive", is_flag=True, help="Questions whose time is over are asked again, as if it were not.")
 @click.option("--force", is_flag=True, help="Also what is so old that the receiver's inbox may have forgotten it.")
 @as_json_option

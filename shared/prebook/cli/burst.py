@@ -10,9 +10,9 @@ from prebook.cli import interruption, own_suite, program
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.telling import examples
 from prebook.cli.whereabouts import Whereabouts
+from prebook.given import ABOVE_0
 
 SIDES = ("on", "off")
-ABOVE_0 = click.FloatRange(min=0, min_open=True)
 EXAMPLES = examples(
     "prebook load burst",
     "prebook load burst --factor 2 --duration 10",

@@ -9,6 +9,7 @@ from prebook.cli import options, own_suite
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.telling import examples
 from prebook.cli.whereabouts import Whereabouts
+from prebook.given import ABOVE_0
 
 EXAMPLES = examples(
     "prebook chaos --bookings 500 --faults 8",
@@ -25,7 +26,7 @@ AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same and draws the same faults.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_0,
     help="Rides offered a second. [default: 12, or slower where all the faults would not fit in]",
 )
 @options.broker_nodes

@@ -9,6 +9,7 @@ from prebook.cli import interruption, program
 from prebook.cli.environments import loadtest
 from prebook.cli.telling import Told, examples
 from prebook.cli.whereabouts import running
+from prebook.given import FiniteRange
 from prebook.runtime import places
 from prebook.runtime.stack.trouble import Trouble
 
@@ -48,7 +49,7 @@ def show(*, name: str, as_json: bool) -> None:
 
 @fault.command(epilog=INJECT_EXAMPLES)
 @click.argument("name")
-@click.option("--for", "for_s", type=click.FloatRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
+@click.option("--for", "for_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
 @as_json_option
 def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
     """Break it now, wait, undo it, and print how we know that it was broken.

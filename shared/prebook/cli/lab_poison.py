@@ -14,6 +14,7 @@ from rich.table import Table
 from prebook.cli import interruption
 from prebook.cli.lab_ground import described, grounded
 from prebook.cli.telling import examples, say
+from prebook.given import FiniteRange
 from prebook.lab.poison_rounds import rounds
 from prebook.lab.poisons import MOST_RATIO, Arm, Compared, Load, Spread, compared, covering, declared
 
@@ -53,7 +54,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     "--messages", type=click.IntRange(20, 20_000), default=1000, show_default=True, help="On each side of each run."
 )
 @click.option(
-    "--rate", type=click.FloatRange(1, 5000), default=100.0, show_default=True, help="Messages a second, on each side."
+    "--rate", type=FiniteRange(1, 5000), default=100.0, show_default=True, help="Messages a second, on each side."
 )
 @click.option("--rounds", "count", type=click.IntRange(1, 50), default=5, show_default=True)
 @click.option("--seed", default=7, show_default=True, help="What shuffles the runs of each round.")

@@ -14,6 +14,7 @@ from rich.table import Table
 from prebook.cli import interruption
 from prebook.cli.lab_ground import described, grounded
 from prebook.cli.telling import examples, say
+from prebook.given import FiniteRange
 from prebook.lab.outbox_retention import MOST_DEARER, MOST_GROWTH, SERVICE, Look, Outcome, Run
 
 MB = 1_000_000
@@ -45,8 +46,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ),
 )
 @click.option("--rows", type=click.IntRange(FEWEST, 100_000_000), default=USUAL, show_default=True)
-@click.option("--window", "window_s", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Seconds.")
-@click.option("--purge-every", "purge_every_s", type=click.FloatRange(0.1), default=5.0, show_default=True)
+@click.option("--window", "window_s", type=FiniteRange(0.1), default=20.0, show_default=True, help="Seconds.")
+@click.option("--purge-every", "purge_every_s", type=FiniteRange(0.1), default=5.0, show_default=True)
 @click.option("--markdown", is_flag=True, help="A table to keep.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def outbox_retention(*, rows: int, window_s: float, purge_every_s: float, markdown: bool, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from prebook.cli.operations import asked
 from prebook.cli.selecting import as_json_option, selected, selection
 from prebook.cli.telling import examples, say
 from prebook.contracts.replays import ItemState, ReplayPage, ReplayRequest, ReplayState, ReplayView
+from prebook.given import FiniteRange
 
 LOOK_EVERY_S = 0.5
 
@@ -24,7 +25,7 @@ LOOK_EVERY_S = 0.5
 )
 @selection
 @click.option("--go", is_flag=True, help="Do it; without this nothing is sent.")
-@click.option("--rate", type=click.FloatRange(0.01, 1000), help="Messages a second; else batches of 1, 2, 5, 20, ...")
+@click.option("--rate", type=FiniteRange(0.01, 1000), help="Messages a second; else batches of 1, 2, 5, 20, ...")
 @click.option("--keep-going", is_flag=True, help="Do not stop when the same cause comes back.")
 @click.option("--force", is_flag=True, help="Also what is too old for the receiver's inbox to know whether it had it.")
 @click.option("--wait", is_flag=True, help="Until it has ended; exit status 1 unless every message is resolved.")
