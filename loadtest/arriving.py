@@ -24,7 +24,9 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--period", type=ABOVE_0, default=10.0, show_default=True, help="Seconds of one turn of a square wave."
     ),
     click.option(
-        "--trace", type=click.Path(path_type=Path), help="What to replay: seconds, one a line, or a samples.jsonl."
+        "--trace",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="What to replay: seconds, one a line, or a samples.jsonl.",
     ),
 )
 

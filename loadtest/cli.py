@@ -27,7 +27,7 @@ from loadtest.riders.command import self_test
 from loadtest.riders.generator import open_session
 from loadtest.scenarios import DEFAULT_RATE, FULL_S, QUICK_S, SCENARIOS, SETTLE_DEADLINE_S, chosen
 from loadtest.settings import Settings, read_settings
-from prebook.given import ABOVE_0
+from prebook.given import ABOVE_0, FOLDER
 
 WIDE = 150
 
@@ -85,7 +85,7 @@ class Output:
 @click.option(
     "--report",
     "to",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     default=Path("reports/latest"),
     show_default=True,
     help="Folder for report.json, report.html and samples.jsonl.",

@@ -28,11 +28,10 @@ from loadtest.riders.generator import open_session
 from loadtest.riders.returns import Returns
 from loadtest.riders.samples import lines
 from loadtest.settings import read_settings
-from prebook.given import ABOVE_0, FiniteRange
+from prebook.given import ABOVE_0, FOLDER, FiniteRange
 
 WIDE = 170
 SIDES = ("on", "off")
-INTO = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group
@@ -42,7 +41,7 @@ def burst() -> None:
 
 @burst.command
 @click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
-@click.option("--into", type=INTO, required=True, help="Folder for what was measured.")
+@click.option("--into", type=FOLDER, required=True, help="Folder for what was measured.")
 @click.option("--capacity", type=ABOVE_0, help="Rides settled a second. [default: found, or that of the other side]")
 @click.option("--factor", type=ABOVE_0, default=5.0, show_default=True, help="How many times the capacity is offered.")
 @click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")

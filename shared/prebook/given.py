@@ -1,6 +1,8 @@
 """What `prebook` and the load test take on their command lines, and refuse there alike."""
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -16,4 +18,20 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class Folder(click.Path):
+    """To write into. It may be still to make: then what there is of the way to it counts."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        folder = Path(os.fsdecode(super().convert(value, param, ctx)))
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            why = "cannot be written to" if there.is_dir() else "is no folder"
+            self.fail(f"{there} {why}; choose another folder.", param, ctx)
+        return folder
+
+
 ABOVE_0 = FiniteRange(min=0, min_open=True)
+FOLDER = Folder()

@@ -66,7 +66,7 @@ async def test_a_folder_that_cannot_be_written_is_said_before_anything_is_offere
     (tmp_path / "file").write_text("")
     async with serving(StandIn()) as suite:
         status, _, err = await run_program(suite, tmp_path / "file" / "report", *CALM)
-    assert (status, suite.arrived) == (1, [])
+    assert (status, suite.arrived) == (2, [])
     assert "--report" in err
 
 

@@ -1,6 +1,8 @@
 """What is given by mistake on the command line is refused as such: exit status 2, a word about it, nothing started."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import rich_click as click
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 
 from loadtest.bench.cli import main as bench
 from loadtest.cli import main as loadtest
+from prebook.cli import own_suite
 from prebook.cli.main import main as prebook
 from prebook.given import FiniteRange
 
@@ -51,3 +54,53 @@ def test_it_is_said_what_to_give_instead() -> None:
 def test_a_self_test_without_an_arrival_is_refused() -> None:
     said = refused(loadtest, "self-test", "--rate", "0.1", "--duration", "0.1")
     assert "fewer than 5 arrivals in 0.1 s at 0.1 a second; raise --rate or --duration" in said
+
+
+REPORTING = [(prebook, "demo"), (prebook, "load", "burst"), (loadtest, "campaign")]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would have been played on a suite of its own."""
+    asked: list[str] = []
+
+    def played(what: str, *_: object) -> int:
+        asked.append(what)
+        return 1
+
+    monkeypatch.setattr(own_suite, "played", played)
+    return asked
+
+
+@pytest.mark.parametrize("below", ["", "further/down"])
+@pytest.mark.parametrize(("command", "names"), [(command, names) for command, *names in REPORTING])
+def test_a_file_in_the_place_of_a_report_is_refused(
+    command: click.Command, names: list[str], below: str, tmp_path: Path, started: list[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    said = refused(command, *names, "--report", str(file / below))
+    assert "'--report'" in said
+    assert (file.read_text(), started) == ("kept", [])
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "choose another folder" in refused(prebook, "demo", "--report", str(tmp_path / "new"))
+    assert not started
+
+
+def test_a_burst_that_cannot_clear_its_folder_does_not_start(tmp_path: Path, started: list[str]) -> None:
+    (tmp_path / "off.json").mkdir()
+    assert "choose another folder with --report" in refused(prebook, "load", "burst", "--report", str(tmp_path))
+    assert not started
+
+
+def test_what_an_earlier_burst_measured_is_not_judged_again(tmp_path: Path, started: list[str]) -> None:
+    for name in ("on.json", "off.json", "report.json"):
+        (tmp_path / name).write_text("{}")
+    CliRunner().invoke(prebook, ["load", "burst", "--report", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert started == ["a burst with back pressure on"]

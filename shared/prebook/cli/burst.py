@@ -10,7 +10,7 @@ from prebook.cli import interruption, own_suite, program
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.telling import examples
 from prebook.cli.whereabouts import Whereabouts
-from prebook.given import ABOVE_0
+from prebook.given import ABOVE_0, FOLDER
 
 SIDES = ("on", "off")
 EXAMPLES = examples(
@@ -36,6 +36,7 @@ EXAMPLES = examples(
 )
 @click.option(
     "--report",
+    type=FOLDER,
     default="reports/burst",
     show_default=True,
     help="Folder for report.json, report.html, and what was measured of each side.",
@@ -48,7 +49,7 @@ def burst(
     duration: float,
     seed: int,
     back_pressure: str,
-    report: str,
+    report: Path,
     as_json: bool,
 ) -> None:
     """Offer several times the capacity for a minute, with back pressure on and off, and set both side by side.
@@ -58,16 +59,24 @@ def burst(
     """
     given = (("--capacity", capacity), ("--factor", factor), ("--duration", duration), ("--seed", seed))
     arguments = [word for flag, value in given if value is not None for word in (flag, str(value))]
-    for path in map(Path(report).joinpath, ("on.json", "off.json")):
-        path.unlink(missing_ok=True)
+    _cleared(report)
     for side in SIDES if back_pressure == "both" else (back_pressure,):
         terms = Terms(ports=own_suite.ports(), seed=seed, log_level="error", settings={"PREBOOK_BACK_PRESSURE": side})
-        command = ["burst", "measure", "--side", side, "--into", report, *arguments]
+        command = ["burst", "measure", "--side", side, "--into", str(report), *arguments]
         status = own_suite.played(f"a burst with back pressure {side}", command, terms, _told)
         if status:
             sys.exit(status)
-    shown = ["burst", "judge", report, *(("--json",) if as_json else ())]
+    shown = ["burst", "judge", str(report), *(("--json",) if as_json else ())]
     sys.exit(interruption.run(program.run(shown, {})))
+
+
+def _cleared(folder: Path) -> None:
+    """What was measured before is not to be judged with this. Raises click.UsageError."""
+    try:
+        for side in SIDES:
+            (folder / f"{side}.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot clear {folder} ({error}); choose another folder with --report") from error
 
 
 def _told(suite: Whereabouts) -> Mapping[str, str]:

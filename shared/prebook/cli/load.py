@@ -1,6 +1,7 @@
 """`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
 
 import sys
+from pathlib import Path
 
 import rich_click as click
 
@@ -9,6 +10,7 @@ from prebook.cli.burst import burst
 from prebook.cli.environments import Terms, loadtest
 from prebook.cli.telling import examples
 from prebook.cli.whereabouts import running
+from prebook.given import FOLDER
 from prebook.runtime import places
 
 DEMO_EXAMPLES = examples(
@@ -30,15 +32,21 @@ LOAD_EXAMPLES = examples(
 @click.command(epilog=DEMO_EXAMPLES)
 @click.option("--quick", is_flag=True, help="Short scenarios: all within a minute.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
-@click.option("--report", help="Folder for report.json and report.html.", default="reports/latest", show_default=True)
+@click.option(
+    "--report",
+    type=FOLDER,
+    help="Folder for report.json and report.html.",
+    default="reports/latest",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
-def demo(*, quick: bool, seed: int, report: str, as_json: bool) -> None:
+def demo(*, quick: bool, seed: int, report: Path, as_json: bool) -> None:
     """Start a suite, run the campaign through all four couplings, and stop everything.
 
     Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or the suite could not start.
     """
     flags = [flag for flag, given in (("--quick", quick), ("--json", as_json)) if given]
-    arguments = [*flags, "--seed", str(seed), "--report", report]
+    arguments = [*flags, "--seed", str(seed), "--report", str(report)]
     terms = Terms(ports=own_suite.ports(), seed=seed, log_level="warning")
     sys.exit(own_suite.played("running the campaign", ["campaign", *arguments], terms, loadtest))
 
