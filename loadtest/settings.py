@@ -15,6 +15,8 @@ REMEDY = (
     "`prebook load --quick`."
 )
 READ_SERVICES = ("booking", "notification")
+NO_SUITE = "PREBOOK_NO_SUITE"
+"""Set by `prebook load`, to the reason, where it knows of no running suite."""
 
 
 class WrongEnvironment(Exception):
@@ -41,6 +43,8 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """What breaking needs is read by ``faults.levers``, and may be missing. Raises WrongEnvironment."""
+    if why := environ.get(NO_SUITE):
+        raise WrongEnvironment([why])
     reader = Reader(environ)
     read = {name: reader.take if name in READ_SERVICES else reader.maybe for name in PROCESSES}
     urls = {name: take(f"PREBOOK_URL_{name.upper()}", base_url) for name, take in read.items()}

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.faults import levers
 from loadtest.riders.generator import open_session
-from loadtest.settings import WrongEnvironment, read_settings
+from loadtest.settings import NO_SUITE, WrongEnvironment, read_settings
 from tests.loadtest.standin import StandIn
 
 GIVEN = StandIn(url="http://127.0.0.1:8010").environ
@@ -19,6 +19,12 @@ def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
     for name in NEEDED:
         assert name in str(wrong.value)
     assert "prebook demo" in str(wrong.value)
+
+
+def test_a_suite_that_does_not_run_is_no_matter_of_the_variables() -> None:
+    with pytest.raises(WrongEnvironment) as wrong:
+        read_settings({**GIVEN, NO_SUITE: "no suite runs in here"})
+    assert [line for line in str(wrong.value).splitlines() if line.startswith("  - ")] == ["  - no suite runs in here"]
 
 
 @pytest.mark.parametrize(

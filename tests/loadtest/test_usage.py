@@ -1,6 +1,8 @@
 """What is given by mistake on the command line is refused as such: exit status 2, a word about it, nothing started."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +106,43 @@ def test_what_an_earlier_burst_measured_is_not_judged_again(tmp_path: Path, star
     CliRunner().invoke(prebook, ["load", "burst", "--report", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
     assert started == ["a burst with back pressure on"]
+
+
+def without_suite(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`prebook load` in a home where nothing runs: it hands its arguments to a program of its own."""
+    command = (sys.executable, "-m", "prebook.cli", "load", *arguments)
+    environ = {**os.environ, "PREBOOK_HOME": str(home)}
+    return subprocess.run(command, env=environ, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("names", ["campaign", "self-test", "compare", "--scenario calm"])
+def test_help_needs_no_suite(names: str, tmp_path: Path) -> None:
+    done = without_suite(tmp_path, *names.split(), "-h")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: prebook load" in done.stdout
+
+
+@pytest.mark.parametrize("names", [(), ("burst",)])
+def test_what_starts_no_program_of_its_own_knows_the_short_word_for_help(names: tuple[str, ...]) -> None:
+    long, short = (CliRunner().invoke(prebook, ["load", *names, option]) for option in ("--help", "-h"))
+    assert (short.exit_code, short.output) == (0, long.output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("--arrivals", "foo"), "'foo' is not one of"), (("campaign", "--no-such"), "No such option")],
+)
+def test_what_is_wrong_with_the_options_is_said_before_a_suite_is_asked_for(
+    arguments: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    done = without_suite(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "prebook up" not in done.stderr
+
+
+def test_where_nothing_is_wrong_with_them_the_suite_is_missed(tmp_path: Path) -> None:
+    done = without_suite(tmp_path, "--scenario", "calm")
+    assert done.returncode == 1
+    assert f"no suite runs in {tmp_path}; start one with `prebook up`" in done.stderr
+    assert not list(tmp_path.iterdir()), "no folder of a report either"

@@ -1,6 +1,7 @@
 """`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import rich_click as click
@@ -12,6 +13,7 @@ from prebook.cli.telling import examples
 from prebook.cli.whereabouts import running
 from prebook.given import FOLDER
 from prebook.runtime import places
+from prebook.runtime.stack.trouble import Trouble
 
 DEMO_EXAMPLES = examples(
     "prebook demo --quick",
@@ -78,8 +80,15 @@ def load(ctx: click.Context) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def campaign(arguments: tuple[str, ...] = ()) -> None:
     """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
-    told = {} if "--help" in arguments else loadtest(running(places.home()))
-    sys.exit(interruption.run(program.run(("campaign", *arguments), told)))
+    sys.exit(interruption.run(program.run(("campaign", *arguments), _told())))
+
+
+def _told() -> Mapping[str, str]:
+    """Where the suite is, or why there is none."""
+    try:
+        return loadtest(running(places.home()))
+    except Trouble as trouble:
+        return {program.NO_SUITE: f"{trouble.problem}; {trouble.remedy}"}
 
 
 @load.command(context_settings=PASSED_ON, add_help_option=False)

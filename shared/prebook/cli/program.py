@@ -10,6 +10,8 @@ from prebook.runtime.stack.child import Command, spawn
 STOP_WITHIN_S = 10.0
 PROGRAM = "PREBOOK_PROGRAM"
 """By what name it is called: its help says that."""
+NO_SUITE = "PREBOOK_NO_SUITE"
+"""Why there is none to reach. The program says so itself, once nothing is wrong with its arguments."""
 
 
 async def run(arguments: Sequence[str], told: Mapping[str, str]) -> int:
