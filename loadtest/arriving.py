@@ -1,6 +1,6 @@
 """Options that say how rides arrive, for who wants arrivals of his own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,13 +36,19 @@ def arriving(command: F) -> F:
     return reduce(lambda made, option: option(made), reversed(OPTIONS), command)
 
 
-def scenario_by_hand(*, arrivals: str | None, factor: float, period: float, trace: Path | None) -> Scenario | None:
-    """None where no arrivals were chosen. Raises click.UsageError."""
+def scenario_by_hand(
+    names: Sequence[str], *, arrivals: str | None, factor: float, period: float, trace: Path | None
+) -> Scenario | None:
+    """None where no arrivals were chosen; ``names`` are the scenarios that were. Raises click.UsageError."""
     replayed = arrivals == Process.REPLAY
     if replayed is not (trace is not None):
         raise click.UsageError("--arrivals replay and --trace FILE go together")
     if arrivals is None:
         return None
+    if names:
+        raise click.UsageError(
+            f"a scenario has arrivals of its own: leave out --scenario {' and '.join(names)} or --arrivals {arrivals}"
+        )
     try:
         recorded = traces.read(trace) if trace else ()
     except TraceUnreadable as wrong:

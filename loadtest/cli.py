@@ -117,7 +117,7 @@ def campaign(
       prebook load --arrivals replay --trace reports/calm/samples.jsonl
       prebook load --quick --json > report.json
     """
-    own = scenario_by_hand(**chosen_arrivals)
+    own = scenario_by_hand(names, **chosen_arrivals)
     scenarios = (own,) if own else chosen(names, quick=quick)
     lasts_s = duration or (own and own.usual_s) or (QUICK_S if quick else FULL_S)
     terms = Terms(scenarios, seed, rate, lasts_s, settle, most_lag)

@@ -70,6 +70,15 @@ def test_a_trace_that_is_not_to_be_had_is_a_mistake_of_usage(arguments: tuple[st
     assert "replay" in done.output
 
 
+def test_arrivals_of_ones_own_are_for_no_scenario_of_the_catalogue() -> None:
+    chosen = ("--arrivals", "constant", "--scenario", "calm", "--scenario", "overload")
+    done = CliRunner().invoke(main, ["campaign", *chosen])
+
+    assert done.exit_code == 2
+    said = " ".join(done.output.replace("\u2502", " ").split())
+    assert "leave out --scenario calm and overload or --arrivals constant" in said
+
+
 async def test_the_generator_drives_every_arrival_and_knows_how_late_each_was() -> None:
     made = await driven(rate_per_s=300.0, duration_s=0.5)
 
