@@ -1,9 +1,15 @@
 """What is concluded from the effects, and when the comparison is called as expected."""
 
-import pytest
+import asyncio
 
-from prebook.cli.lab_order import Compared, as_expected
+import pytest
+from click.testing import CliRunner
+
+from prebook.cli import lab_order
+from prebook.cli.lab_order import MOST_MESSAGES, Compared, as_expected
+from prebook.lab import order_consumer, party
 from prebook.lab.arrangements import EVERYTHING, Arrangement, Effect, Load, counted, sharing, standing_still
+from prebook.lab.order_consumer import Part
 
 LOAD = Load(keys=2, per_key=3, consumers=2, failing=1, seed=1)
 A, B = LOAD.names()
@@ -71,3 +77,42 @@ def test_order_is_kept_by_groups_alone_and_nothing_is_lost(
         name=name, violations=violations, lost=lost, doubled=0, per_s=1, deliveries=1, stood_still=0, sharing=0
     )
     assert as_expected(told) is expected
+
+
+GLOBAL_PER_S, RETRY_S = 64.0, 0.28
+"""README's table, and the longest pause before a second attempt."""
+
+
+def load(messages: int, failing: int) -> Load:
+    return Load(keys=messages // 20, per_key=20, consumers=3, failing=failing, seed=7)
+
+
+@pytest.mark.parametrize(("messages", "failing"), [(800, 12), (2_000, 1_000), (MOST_MESSAGES, 1_000)])
+def test_the_time_that_a_run_may_take_grows_with_its_load(messages: int, failing: int) -> None:
+    plausible_s = messages / GLOBAL_PER_S + failing * RETRY_S
+    assert 3 * plausible_s < load(messages, failing).within_s < 10 * plausible_s
+
+
+def test_a_consumer_lives_longer_than_its_run_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives: list[float] = []
+    monkeypatch.setattr(party, "live", lambda *_, within_s: lives.append(within_s))
+    whole = load(MOST_MESSAGES, 12)
+    order_consumer.live(
+        Part(arrangement=Arrangement.GLOBAL, load=whole, run="r", number=0, url="", env={}, notes="", log="")
+    )
+    assert lives[0] > 2 * whole.within_s, "it is waited for twice: until one is killed, and until all is done"
+
+
+async def test_a_party_that_hangs_is_ended_when_its_time_is_over() -> None:
+    with pytest.raises(TimeoutError):
+        await party._in_time(asyncio.sleep(60), 0.01)
+
+
+@pytest.mark.parametrize(("keys", "per_key"), [(1000, 1000), (1000, 21), (21, 1000)])
+def test_more_messages_than_can_be_waited_for_are_refused(
+    keys: int, per_key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab_order, "grounded", lambda: pytest.fail("started"))
+    done = CliRunner().invoke(lab_order.order, ["--keys", str(keys), "--per-key", str(per_key)])
+    assert done.exit_code == 2
+    assert "lower --keys or --per-key" in " ".join(done.output.replace("\u2502", " ").split())

@@ -18,6 +18,7 @@ from prebook.cli.telling import examples, say
 from prebook.lab.arrangements import PARTITIONS, Arrangement, Load
 from prebook.lab.order import Round, rounds
 
+MOST_MESSAGES = 20_000
 EXAMPLES = examples(
     "prebook lab order",
     "prebook lab order --consumers 4 --keys 100 --rounds 5",
@@ -62,7 +63,12 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
 
     Some messages fail the first time, and one consumer is killed on the way. Exit status 1 where message groups or the
     global group had a violation of order, competing consumers had none, or anything was lost or doubled.
+
+    A round takes some 20 s for each 1,000 messages, most of them in one global group, which also stands still for a
+    moment with each message that fails: a minute for all as usual, 20 for three rounds of 20,000 messages, the most
+    there may be.
     """
+    _bounded(keys, per_key)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -74,6 +80,15 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     else:
         Console().print(_table(report))
     sys.exit(0 if report.as_expected else 1)
+
+
+def _bounded(keys: int, per_key: int) -> None:
+    """Raises click.UsageError."""
+    if keys * per_key > MOST_MESSAGES:
+        raise click.UsageError(
+            f"{keys:,} keys of {per_key:,} messages are {keys * per_key:,} messages, more than {MOST_MESSAGES:,}, "
+            "with which a round takes 7 minutes; lower --keys or --per-key"
+        )
 
 
 async def _experiment(load: Load, count: int) -> Report:

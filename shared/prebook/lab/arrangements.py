@@ -15,6 +15,8 @@ from prebook.topology.groups import grouped
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
 PARTITIONS, PREFETCH = 6, 24
+SPARE_S, SLOWEST_PER_S, FAILURE_S = 60.0, 16.0, 1.0
+"""A quarter of what one global group did on two busy cores (README); it stands still while a message of it waits."""
 EVERYTHING = "everything"
 """The one key of the global group."""
 
@@ -56,6 +58,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def messages(self) -> int:
         return self.keys * self.per_key
+
+    @property
+    def within_s(self) -> float:
+        """In which any arrangement is through with it, unless it hangs."""
+        return SPARE_S + self.messages / SLOWEST_PER_S + self.failing * FAILURE_S
 
     def names(self) -> list[str]:
         return [f"key-{number:03}" for number in range(self.keys)]

@@ -28,7 +28,7 @@ TABLES = (
 APPLIED = f"SELECT key, place, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
 FAILED = f"SELECT key, place, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, place"  # noqa: S608 - a schema
 COUNT = f"SELECT count(*) FROM {SERVICE}.applied WHERE run = $1"  # noqa: S608 - a schema
-KILL_AT, STARTED_WITHIN_S, DONE_WITHIN_S = 0.3, 30.0, 60.0
+KILL_AT, STARTED_WITHIN_S = 0.3, 30.0
 Condition = Callable[[], Awaitable[bool]]
 AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
 
@@ -131,7 +131,7 @@ class _Run:
             count = await database.fetchval(COUNT, self._name)
             return bool(count >= wanted)
 
-        await self._until(reached, DONE_WITHIN_S, f"the effect of {wanted} messages")
+        await self._until(reached, self._load.within_s, f"the effect of {wanted} messages")
         return count
 
     async def _until(self, condition: Condition, within_s: float, what: str) -> None:

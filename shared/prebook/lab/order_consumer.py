@@ -136,4 +136,6 @@ class OrderConsumer:
 
 
 def live(part: Part) -> None:
-    party.live(SERVICE, part, lambda ground: OrderConsumer(ground, part).work())
+    """It works until the consumer to be killed is, and then until all is done."""
+    within_s = party.WITHIN_S + 2 * part.load.within_s
+    party.live(SERVICE, part, lambda ground: OrderConsumer(ground, part).work(), within_s=within_s)

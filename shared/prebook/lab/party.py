@@ -18,7 +18,7 @@ from prebook.runtime import logging
 from prebook.runtime.settings import Settings, load
 
 WITHIN_S = 40.0
-"""For everything that a process does; what takes longer hangs."""
+"""For everything that a process does, unless it is known to take longer; what takes longer still hangs."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Told(Protocol):
     def log(self) -> str: ...
 
 
-def live(service: str, life: Told, work: Callable[[Ground], Awaitable[None]]) -> None:
+def live(service: str, life: Told, work: Callable[[Ground], Awaitable[None]], *, within_s: float = WITHIN_S) -> None:
     """What a process does, from its start to its end in peace or at its crash point."""
     with Path(life.log).open("ab") as sink:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(sink.fileno(), stream.fileno())
     settings, policies = load(life.env)
     logging.configure(service, "warning")
-    asyncio.run(_in_time(work(Ground(service, settings, policies))))
+    asyncio.run(_in_time(work(Ground(service, settings, policies)), within_s))
 
 
-async def _in_time(work: Awaitable[None]) -> None:
-    async with asyncio.timeout(WITHIN_S):
+async def _in_time(work: Awaitable[None], within_s: float) -> None:
+    async with asyncio.timeout(within_s):
         await work
