@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from prebook.lab import party, poison_consumer
+from prebook.lab.poison_consumer import Part
 from prebook.lab.poison_messages import OTHER, POISON, messages
+from prebook.lab.poison_side import STARTED_WITHIN_S
 from prebook.lab.poisons import (
     ATTEMPTS,
     FATES,
@@ -30,6 +33,19 @@ from prebook.messaging.codec import Malformed, decode
 
 LOAD = Load(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
 SMALL = ("--json", "--messages", "40", "--rate", "200", "--rounds", "1", "--seed", "3")
+
+
+@pytest.mark.parametrize(("messages", "rate_per_s"), [(1000, 100.0), (20_000, 100.0), (20_000, 5000.0), (20, 1.0)])
+def test_a_consumer_lives_longer_than_its_run_may_take(
+    messages: int, rate_per_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives: list[float] = []
+    monkeypatch.setattr(party, "live", lambda *_, within_s: lives.append(within_s))
+    load = Load(messages=messages, rate_per_s=rate_per_s, seed=3)
+    poison_consumer.live(Part(load=load, run="r", queue="q", url="", env={}, notes="", log=""))
+    said_s, done_s = messages / rate_per_s, messages / 100
+    assert load.within_s > done_s
+    assert lives[0] > said_s + done_s + STARTED_WITHIN_S
 
 
 def arm(poison: Poison, number: int, p99: float, beside: float = 10.0, **changes: Any) -> Arm:

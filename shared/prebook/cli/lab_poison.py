@@ -64,6 +64,8 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
 
     Each run has two queues with a consumer each, under the same load at the same time; one gets the poison. Exit
     status 1 where a message was not handled or not parked as it must be. Times are told, not judged.
+
+    A round has five runs, and a run takes a little longer than --messages at --rate: five minutes for all as usual.
     """
     report = interruption.run(_experiment(Load(messages=messages, rate_per_s=rate, seed=seed), count))
     if as_json:

@@ -13,7 +13,7 @@ from prebook.flows import OFFER_SETTLED
 from prebook.lab import party
 from prebook.lab.party import Ground, beside, channels
 from prebook.lab.poison_messages import POISON
-from prebook.lab.poisons import ATTEMPTS, PAUSE_S, PREFETCH
+from prebook.lab.poisons import ATTEMPTS, PAUSE_S, PREFETCH, Load
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.outcome import Context, Handlers, Outcome, Step
@@ -32,6 +32,7 @@ TAKE = text("INSERT INTO taken (run, message) VALUES (:run, :message)")
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """``url`` is the broker's. ``notes``: a line for each message that was handled or tried, as soon as it was."""
 
+    load: Load
     run: str
     queue: str
     url: str
@@ -104,4 +105,6 @@ def hurried(policies: Policies) -> dict[str, FlowPolicy]:
 
 
 def live(part: Part) -> None:
-    party.live(SERVICE, part, lambda ground: PoisonConsumer(ground, part).work())
+    """It works while all is said, then until all is done, and then until what is parked is found."""
+    within_s = party.WITHIN_S + part.load.lasts_s + 2 * part.load.within_s
+    party.live(SERVICE, part, lambda ground: PoisonConsumer(ground, part).work(), within_s=within_s)

@@ -42,7 +42,7 @@ class _Run:
 
     def __init__(self, bench: Bench, url: str, load: Load, poison: Poison, number: int) -> None:
         self._load, self._poison, self._url, self._number = load, poison, url, number
-        self._sides = [Side(bench, url, f"{number}-{poison}-{side}", queue_of(side)) for side in SIDES]
+        self._sides = [Side(bench, url, load, f"{number}-{poison}-{side}", queue_of(side)) for side in SIDES]
         if number % 2:
             self._sides.reverse()
 
@@ -51,7 +51,7 @@ class _Run:
         async with poisoned.consuming(), beside.consuming():
             late = await self._said()
             for side in self._sides:
-                await side.noted(self._load.messages)
+                await side.noted()
             fates = await self._fates(parked)
         effects = [await side.effects(database) for side in self._sides]
         return Arm(

@@ -11,6 +11,7 @@ from prebook.lab import poison_consumer
 from prebook.lab.exactly_once import Bench
 from prebook.lab.poison_consumer import READY, SERVICE, Part
 from prebook.lab.poison_messages import OTHER, POISON
+from prebook.lab.poisons import Load
 from prebook.runtime.stack.child import tail
 from prebook.runtime.stack.trouble import Trouble
 from prebook.runtime.stack.waiting import until
@@ -19,18 +20,25 @@ TABLE = f"CREATE TABLE {SERVICE}.taken (run text, message text)"
 TAKEN = f"""
     SELECT message, count(*) AS effects FROM {SERVICE}.taken
     WHERE run = $1 AND message LIKE '{OTHER}-%' GROUP BY message"""  # noqa: S608 - a schema and a name of ours
-WITHIN_S = 20.0
+STARTED_WITHIN_S = 20.0
 AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
 class Side:
     """``meant`` is when each message was meant to leave; whoever sends fills it in."""
 
-    def __init__(self, bench: Bench, url: str, run: str, queue: str) -> None:
+    def __init__(self, bench: Bench, url: str, load: Load, run: str, queue: str) -> None:
         self.run, self.queue, self.meant = run, queue, dict[str, float]()
+        self._load = load
         file = bench.folder / f"poison-{run}"
         self._part = Part(
-            run=run, queue=queue, url=url, env=bench.envs[SERVICE], notes=f"{file}.notes", log=f"{file}.log"
+            load=load,
+            run=run,
+            queue=queue,
+            url=url,
+            env=bench.envs[SERVICE],
+            notes=f"{file}.notes",
+            log=f"{file}.log",
         )
 
     @asynccontextmanager
@@ -41,17 +49,17 @@ class Side:
         process = context.Process(target=poison_consumer.live, args=(self._part,), daemon=True)
         process.start()
         try:
-            await self.until(self._is_ready, "the consumer")
+            await self._until(self._is_ready, STARTED_WITHIN_S, "the consumer")
             yield
         finally:
             process.kill()
             process.join()
 
-    async def noted(self, messages: int) -> None:
-        """Returns once so many have had their effect."""
+    async def noted(self) -> None:
+        """Returns once all that are measured have had their effect."""
 
         async def are() -> bool:
-            return sum(what.startswith(OTHER) for what, _ in self._notes()) >= messages
+            return sum(what.startswith(OTHER) for what, _ in self._notes()) >= self._load.messages
 
         await self.until(are, "the effect of every other message")
 
@@ -67,9 +75,12 @@ class Side:
         return sum(what == POISON for what, _ in self._notes())
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Raises Trouble with the consumer's last words."""
+        """Once all has been said. Raises Trouble with the consumer's last words."""
+        await self._until(condition, self._load.within_s, what)
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
         try:
-            await until(condition, WITHIN_S, what=f"{self.run}: {what}", remedy=AGAIN)
+            await until(condition, within_s, what=f"{self.run}: {what}", remedy=AGAIN)
         except Trouble as trouble:
             raise Trouble(f"{trouble.problem}. Last words: {self._last_words()}", AGAIN) from None
 

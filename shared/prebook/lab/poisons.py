@@ -16,6 +16,8 @@ SIDES = ("left", "right")
 PREFETCH, ATTEMPTS, PAUSE_S = 32, 5, 0.2
 """``PAUSE_S`` is a rung of the suite's ladder, and short: every attempt falls among the others."""
 MOST_RATIO = 1.2
+SPARE_S, SLOWEST_PER_S = 20.0, 50.0
+"""A side's consumer that handles fewer a second hangs."""
 
 
 class Poison(StrEnum):
@@ -49,6 +51,16 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float
     warm_up: int = 100
     seed: int
+
+    @property
+    def lasts_s(self) -> float:
+        """From the first message to the last."""
+        return (self.warm_up + self.messages) / self.rate_per_s
+
+    @property
+    def within_s(self) -> float:
+        """In which all is handled once it has been said, however far a consumer is behind by then."""
+        return SPARE_S + (self.warm_up + self.messages) / SLOWEST_PER_S
 
     @property
     def poison_at(self) -> int:
