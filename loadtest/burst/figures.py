@@ -91,7 +91,7 @@ def figures(side: Side) -> Figures:
     back = [ride for ride in rides if ride.came_in is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))
-    totals = whole_suite(side.seconds)
+    totals = [used for _, used in whole_suite(side.seconds)]
     waiting = [second.at_s for second in during if second.oldest_s is not None]
     looks = looked_at(side.seconds, side.duration_s)
     return Figures(

@@ -27,8 +27,8 @@ def most(seconds: Iterable[Second]) -> dict[str, float]:
     return found
 
 
-def whole_suite(seconds: Sequence[Second]) -> Sequence[float]:
-    """All processes together, from the second on in which each was seen; none where one never was.
+def whole_suite(seconds: Sequence[Second]) -> Sequence[tuple[float, float]]:
+    """Moment and all processes together, from the second on in which each was seen; none where one never was.
 
     What is not looked at in a second is as it was last seen.
     """
@@ -38,7 +38,7 @@ def whole_suite(seconds: Sequence[Second]) -> Sequence[float]:
     for second in seconds:
         latest |= second.memory_mb
         if latest.keys() == names:
-            totals.append(sum(latest.values()))
+            totals.append((second.at_s, sum(latest.values())))
     return totals
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from loadtest.burst.figures import IN_TIME_S, Figures
+from loadtest.burst.footprint import watched
 from loadtest.burst.judge import NOT_MEASURED, Check, Report
 from loadtest.burst.seconds import Second, Side
 from loadtest.burst.sight import known
@@ -29,13 +30,11 @@ ROWS: Sequence[tuple[str, Shown]] = (
     ("backlog at the end, questions", lambda f: maybe(f.backlog_at_end, "", 0)),
     ("  growing each second by", lambda f: maybe(f.backlog_slope, "")),
     ("seconds in which age and backlog were seen", lambda f: f"{f.waiting_seen:.0%}"),
-    ("memory of broker, most", lambda f: maybe(f.memory_mb.get("broker"), " MB", 0)),
-    ("memory of database, most", lambda f: maybe(f.memory_mb.get("database"), " MB", 0)),
-    ("memory of booking, most", lambda f: maybe(f.memory_mb.get("booking"), " MB", 0)),
+    ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.doubled} / {f.in_flight}"),
     ("memory of the whole suite, most", lambda f: maybe(f.memory_whole_mb, " MB", 0)),
     ("memory of the whole suite, grown by", lambda f: maybe(f.memory_grown_mb, " MB", 0)),
-    ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.doubled} / {f.in_flight}"),
 )
+"""Before those of each process's memory."""
 
 BY_NATURE: Mapping[str, str] = {
     "sync_api": "its caller waits and holds a connection: as many rides at once as callers may be held, and a circuit "
@@ -61,7 +60,17 @@ def share(some: int, of: int) -> str:
 
 def side_by_side(report: Report) -> list[tuple[str, ...]]:
     """Name, then a cell for each side."""
-    return [(name, *(shown(each) for each in report.figures)) for name, shown in ROWS]
+    rows = (*ROWS, *map(memory_row, named(report)))
+    return [(name, *(shown(each) for each in report.figures)) for name, shown in rows]
+
+
+def named(report: Report) -> tuple[str, ...]:
+    """The processes that were watched on either side, or were to be."""
+    return watched(name for each in report.figures for name in each.memory_mb)
+
+
+def memory_row(process: str) -> tuple[str, Shown]:
+    return f"  memory of {process}, most", lambda f: maybe(f.memory_mb.get(process), " MB", 0)
 
 
 def heads(report: Report) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from loadtest.burst.judge import report
 from loadtest.burst.lines import ceiling
 from loadtest.burst.page import page
 from loadtest.burst.seconds import Rung, Side
-from tests.loadtest.bursts import LASTS_S, MEMORY_MB, flooded, held, refused, ride, second
+from tests.loadtest.bursts import LASTS_S, MEMORY_MB, beside, flooded, held, refused, ride, second
 
 
 def failed(*sides: Side) -> list[tuple[str, str]]:
@@ -131,10 +131,30 @@ def test_table_and_page_say_the_same_of_both_sides() -> None:
         assert len(cells) == 2
         assert name.strip() in shown
     assert "back pressure off" in shown
-    assert shown.count("<svg") == 10
+    assert shown.count("<svg") == 7 + len((*MEMORY_MB, "the whole suite"))
     assert "http://" not in shown.replace("http://www.w3.org", "")
     assert len(shown) < 400_000
     assert {plan for plan, *_ in table.by_plan(made)} == {"one_way", "sync_api"}
+
+
+def test_every_process_and_the_whole_suite_are_shown_on_both_sides() -> None:
+    made = report((held(), beside(flooded(), {"pricing": 33.0, "booking-2": 44.0})))
+    rows = {name.strip(): cells for name, *cells in table.side_by_side(made)}
+
+    for process in MEMORY_MB:
+        assert rows[f"memory of {process}, most"][0] == f"{MEMORY_MB[process]:.0f} MB"
+    assert rows["memory of pricing, most"][1] == "33 MB"
+    assert rows["memory of booking-2, most"] == ["not measured", "44 MB"]
+    assert rows["memory of the whole suite, most"] == ["500 MB", "557 MB"]
+
+
+def test_the_page_draws_every_process_and_the_whole_suite() -> None:
+    shown = page(report((held(), flooded())))
+
+    for title in ("memory of the whole suite", *(f"memory of {process}" for process in MEMORY_MB)):
+        assert f"<title>{title} by second</title>" in shown
+    assert "on: not measured" not in shown
+    assert " on: not measured" in page(report((held(seconds=(second(0.0, unseen={"fleets"}),)),)))
 
 
 def test_a_report_survives_the_file() -> None:
