@@ -79,7 +79,7 @@ def measure(
 def judge(*, of: Path, as_json: bool) -> None:
     """Set what was measured side by side, and write report.json and report.html into the same folder.
 
-    Exit status 1 if a check failed.
+    Exit status 1 if a check failed, or was not measured though it was due.
     """
     sides = found(of)
     if not sides:

@@ -1,20 +1,18 @@
 """What a burst came to, side by side and second by second. Pure, over what was written down."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from statistics import linear_regression
+from collections.abc import Iterable
 
 import msgspec
 
 from loadtest.accounts import ANSWERED
-from loadtest.burst.footprint import most, whole_suite
-from loadtest.burst.seconds import RideLine, Second, Side
+from loadtest.burst.footprint import looked_at, most, whole_suite
+from loadtest.burst.seconds import RideLine, Side
+from loadtest.burst.sight import known, last, seen_in, share, slope, still_waits
 from loadtest.report.quantiles import Latency, latency
 
 IN_TIME_S = 30.0
 """From when booking took a ride in: an outcome after that is late. It is the usual deadline of one question."""
-STEADY_FROM = 0.1
-"""Share of the burst after which its slopes are taken: before it the first rides are on their way."""
 
 
 class PlanFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +59,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     doubled: int
     in_flight: int
     at_rest: bool
+    still_waits: bool = False
+    """What was last seen of it waited: it is known not to be at rest."""
     lag_p99_ms: float
     """How late the generator itself was."""
     oldest_s: float | None
@@ -72,11 +72,16 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Questions without an answer when the last ride had been offered."""
     backlog_slope: float | None
     """Questions more each second."""
+    waiting_seen: float = 0.0
+    """Share of the burst's seconds in which age and backlog were seen: one look finds both."""
     memory_mb: dict[str, float]
     """Process -> its most."""
     memory_whole_mb: float | None
     memory_grown_mb: float | None
     """All of them together: their most, and how much more that is than in the first second."""
+    memory_seen: dict[str, float] = {}
+    memory_whole_seen: float = 0.0
+    """Share of the burst's seconds in which it was seen, and in which all of them were."""
     plans: tuple[PlanFigures, ...]
 
 
@@ -86,7 +91,9 @@ def figures(side: Side) -> Figures:
     back = [ride for ride in rides if ride.came_in is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))
-    totals = whole_suite(side.seconds)
+    totals = [used for _, used in whole_suite(side.seconds)]
+    waiting = [second.at_s for second in during if second.oldest_s is not None]
+    looks = looked_at(side.seconds, side.duration_s)
     return Figures(
         back_pressure=side.back_pressure,
         offered_per_s=round(len(rides) / side.duration_s, 2),
@@ -105,15 +112,19 @@ def figures(side: Side) -> Figures:
         doubled=side.doubled,
         in_flight=side.in_flight,
         at_rest=side.at_rest,
+        still_waits=still_waits(side.seconds),
         lag_p99_ms=side.lag_p99_ms,
         oldest_s=max(known(during, lambda each: each.oldest_s), default=None),
         oldest_at_end_s=last(known(during, lambda each: each.oldest_s)),
         oldest_slope=slope(during, side.duration_s, lambda each: each.oldest_s),
         backlog_at_end=whole(last(known(during, lambda each: each.unanswered))),
         backlog_slope=slope(during, side.duration_s, lambda each: each.unanswered),
+        waiting_seen=share(seen_in(waiting, side.duration_s), side.duration_s),
         memory_mb=most(side.seconds),
         memory_whole_mb=round(max(totals), 1) if totals else None,
         memory_grown_mb=round(max(totals) - totals[0], 1) if totals else None,
+        memory_seen={name: share(seen, side.duration_s) for name, seen in looks.items()},
+        memory_whole_seen=share(frozenset.intersection(*looks.values()), side.duration_s),
         plans=plans,
     )
 
@@ -155,25 +166,8 @@ def by_second(moments: Iterable[float | None], seconds: int) -> tuple[int, ...]:
     return tuple(counts[second] for second in range(seconds))
 
 
-def known(seconds: Iterable[Second], of: Callable[[Second], float | None]) -> list[float]:
-    return [value for second in seconds if (value := of(second)) is not None]
-
-
-def last(values: Sequence[float]) -> float | None:
-    return values[-1] if values else None
-
-
 def whole(value: float | None) -> int | None:
     return None if value is None else int(value)
-
-
-def slope(seconds: Iterable[Second], duration_s: float, of: Callable[[Second], float | None]) -> float | None:
-    """Least squares over the steady part of the burst; None where that is less than three points."""
-    points = [(s.at_s, value) for s in seconds if s.at_s >= STEADY_FROM * duration_s and (value := of(s)) is not None]
-    if len(points) < 3:  # noqa: PLR2004  two points make a line through themselves
-        return None
-    at, values = zip(*points, strict=True)
-    return round(linear_regression(at, values).slope, 3)
 
 
 def total(plans: Iterable[PlanFigures], name: str) -> int:

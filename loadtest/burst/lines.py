@@ -18,7 +18,10 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], *, bound: float | 
     top = ceiling([value for points in lines.values() for _, value in points] + ([bound] if bound else []))
     time = TimeScale(max(span_s, 1.0), LEFT, RIGHT)
     shapes = [path(side, points, time, top) for side, points in lines.items() if points]
-    legend = [tag("span", f" {side}", class_=CLASSES[side], style="color: var(--plan)") for side in lines]
+    legend = [
+        tag("span", named(side, points), class_=CLASSES[side], style="color: var(--plan)")
+        for side, points in lines.items()
+    ]
     return tag(
         "figure",
         tag("figcaption", title, tag("span", f", {unit}"), legend),
@@ -33,6 +36,10 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], *, bound: float | 
             class_="chart",
         ),
     )
+
+
+def named(side: str, points: Points) -> str:
+    return f" {side}" if points else f" {side}: not measured"
 
 
 def ceiling(values: Iterable[float]) -> float:

@@ -6,7 +6,8 @@ from string import Template
 
 from loadtest.burst import table
 from loadtest.burst.figures import by_second, in_time, took_s
-from loadtest.burst.judge import MEMORY_MB, OLDEST_S, Check, Report
+from loadtest.burst.footprint import whole_suite
+from loadtest.burst.judge import OLDEST_S, WHOLE_MB, Check, Report, bound_mb
 from loadtest.burst.lines import Points, chart
 from loadtest.burst.seconds import Second, Side
 from loadtest.report.markup import Markup, joined, tag
@@ -48,23 +49,38 @@ def check_row(check: Check) -> Markup:
 
 
 def charts(report: Report) -> Markup:
-    return tag("section", tag("h2", "Second by second"), tag("div", list(drawn(report.sides)), class_="panels"))
+    return joined(
+        [
+            panels("Second by second", drawn(report.sides)),
+            panels("Memory, second by second", memories(report.sides, table.named(report))),
+        ]
+    )
+
+
+def panels(title: str, figures: Iterator[Markup]) -> Markup:
+    return tag("section", tag("h2", title), tag("div", list(figures), class_="panels"))
 
 
 def drawn(sides: Sequence[Side]) -> Iterator[Markup]:
-    def lines(of: Callable[[Second], float | None]) -> dict[str, Points]:
-        return {side.back_pressure: points(side.seconds, of) for side in sides}
-
-    yield chart("age of the oldest message", "s", lines(lambda s: s.oldest_s), bound=OLDEST_S)
-    yield chart("questions without an answer", "all plans", lines(lambda s: s.unanswered))
-    yield chart("messages in queues", "not in hand", lines(lambda s: s.queued))
-    yield chart("rows in outboxes", "waiting", lines(lambda s: s.outbox_rows))
+    yield chart("age of the oldest message", "s", lines(sides, lambda s: s.oldest_s), bound=OLDEST_S)
+    yield chart("questions without an answer", "all plans", lines(sides, lambda s: s.unanswered))
+    yield chart("messages in queues", "not in hand", lines(sides, lambda s: s.queued))
+    yield chart("rows in outboxes", "waiting", lines(sides, lambda s: s.outbox_rows))
     yield chart("settled in time", "rides/s", {side.back_pressure: settled(side, late=False) for side in sides})
     yield chart("late, expired or failed", "rides/s", {side.back_pressure: settled(side, late=True) for side in sides})
     yield chart("refused with 429 or 503", "a second", {side.back_pressure: refused(side) for side in sides})
-    yield chart("memory of the broker", "MB", lines(memory("broker")), bound=MEMORY_MB["broker"])
-    yield chart("memory of the database", "MB", lines(memory("database")), bound=MEMORY_MB["database"])
-    yield chart("memory of booking", "MB", lines(memory("booking")), bound=MEMORY_MB["booking"])
+
+
+def memories(sides: Sequence[Side], processes: Sequence[str]) -> Iterator[Markup]:
+    """What is not looked at in a second is, in the whole, as it was last seen."""
+    whole = {side.back_pressure: whole_suite(side.seconds) for side in sides}
+    yield chart("memory of the whole suite", "MB", whole, bound=WHOLE_MB)
+    for process in processes:
+        yield chart(f"memory of {process}", "MB", lines(sides, memory(process)), bound=bound_mb(process))
+
+
+def lines(sides: Sequence[Side], of: Callable[[Second], float | None]) -> dict[str, Points]:
+    return {side.back_pressure: points(side.seconds, of) for side in sides}
 
 
 def memory(of: str) -> Callable[[Second], float | None]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from loadtest.burst.figures import IN_TIME_S, Figures, known
-from loadtest.burst.judge import Check, Report
+from loadtest.burst.figures import IN_TIME_S, Figures
+from loadtest.burst.footprint import watched
+from loadtest.burst.judge import NOT_MEASURED, Check, Report
 from loadtest.burst.seconds import Second, Side
+from loadtest.burst.sight import known
 
 FELT = 0.5
 """Share of a limit above which a load is worth a word."""
@@ -27,13 +29,12 @@ ROWS: Sequence[tuple[str, Shown]] = (
     ("  growing each second by", lambda f: maybe(f.oldest_slope, " s", 2)),
     ("backlog at the end, questions", lambda f: maybe(f.backlog_at_end, "", 0)),
     ("  growing each second by", lambda f: maybe(f.backlog_slope, "")),
-    ("memory of broker, most", lambda f: maybe(f.memory_mb.get("broker"), " MB", 0)),
-    ("memory of database, most", lambda f: maybe(f.memory_mb.get("database"), " MB", 0)),
-    ("memory of booking, most", lambda f: maybe(f.memory_mb.get("booking"), " MB", 0)),
+    ("seconds in which age and backlog were seen", lambda f: f"{f.waiting_seen:.0%}"),
+    ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.doubled} / {f.in_flight}"),
     ("memory of the whole suite, most", lambda f: maybe(f.memory_whole_mb, " MB", 0)),
     ("memory of the whole suite, grown by", lambda f: maybe(f.memory_grown_mb, " MB", 0)),
-    ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.doubled} / {f.in_flight}"),
 )
+"""Before those of each process's memory."""
 
 BY_NATURE: Mapping[str, str] = {
     "sync_api": "its caller waits and holds a connection: as many rides at once as callers may be held, and a circuit "
@@ -50,7 +51,7 @@ BY_NATURE: Mapping[str, str] = {
 
 
 def maybe(value: float | None, unit: str, digits: int = 1) -> str:
-    return "not measured" if value is None else f"{value:.{digits}f}{unit}"
+    return NOT_MEASURED if value is None else f"{value:.{digits}f}{unit}"
 
 
 def share(some: int, of: int) -> str:
@@ -59,7 +60,17 @@ def share(some: int, of: int) -> str:
 
 def side_by_side(report: Report) -> list[tuple[str, ...]]:
     """Name, then a cell for each side."""
-    return [(name, *(shown(each) for each in report.figures)) for name, shown in ROWS]
+    rows = (*ROWS, *map(memory_row, named(report)))
+    return [(name, *(shown(each) for each in report.figures)) for name, shown in rows]
+
+
+def named(report: Report) -> tuple[str, ...]:
+    """The processes that were watched on either side, or were to be."""
+    return watched(name for each in report.figures for name in each.memory_mb)
+
+
+def memory_row(process: str) -> tuple[str, Shown]:
+    return f"  memory of {process}, most", lambda f: maybe(f.memory_mb.get(process), " MB", 0)
 
 
 def heads(report: Report) -> tuple[str, ...]:
@@ -102,18 +113,35 @@ def links(report: Report) -> list[tuple[str, str]]:
 
 def chain(side: Side) -> Iterator[str]:
     seconds = side.seconds
-    fullest = max(seconds, key=lambda each: each.queued or 0, default=Second(at_s=0.0))
-    yield f"queues: {fullest.queued or 0} messages at most, most of them in {fullest.longest_queue or 'none'}"
+    yield f"queues: {queues(seconds)}"
     unsent = known(seconds, lambda each: each.unsent)
     yield f"relays: {int(unsent[-1] - unsent[0]) if unsent else 'unknown how many'} publishes that were not taken"
-    rows, oldest = known(seconds, lambda each: each.outbox_rows), known(seconds, lambda each: each.outbox_oldest_s)
-    yield f"outboxes: {max(rows, default=0):.0f} rows at most, the oldest {max(oldest, default=0.0):.1f} s"
-    loads = {name for second in seconds for name in second.pressure}
-    most = {name: max(second.pressure.get(name, 0.0) for second in seconds) for name in sorted(loads)}
-    felt = ", ".join(f"{name} {share:.0%}" for name, share in most.items() if share >= FELT)
-    yield f"admission control, loads by their limit: {felt or 'none above a half'}"
+    yield f"outboxes: {outboxes(seconds)}"
+    yield f"admission control, loads by their limit: {pressed(seconds)}"
     yield f"riders: {', '.join(f'{count} x {said}' for said, count in side.refusals.items()) or 'nobody was refused'}"
 
 
+def queues(seconds: Sequence[Second]) -> str:
+    seen = [second for second in seconds if second.queued is not None]
+    if not seen:
+        return NOT_MEASURED
+    fullest = max(seen, key=lambda each: each.queued or 0)
+    return f"{fullest.queued} messages at most, most of them in {fullest.longest_queue or 'none'}"
+
+
+def outboxes(seconds: Sequence[Second]) -> str:
+    rows, oldest = known(seconds, lambda each: each.outbox_rows), known(seconds, lambda each: each.outbox_oldest_s)
+    return f"{max(rows):.0f} rows at most, the oldest {max(oldest):.1f} s" if rows and oldest else NOT_MEASURED
+
+
+def pressed(seconds: Sequence[Second]) -> str:
+    loads = {name for second in seconds for name in second.pressure}
+    most = {name: max(second.pressure.get(name, 0.0) for second in seconds) for name in sorted(loads)}
+    felt = ", ".join(f"{name} {share:.0%}" for name, share in most.items() if share >= FELT)
+    return felt or ("none above a half" if loads else NOT_MEASURED)
+
+
 def mark(check: Check) -> str:
-    return {True: "ok", False: "FAILED", None: "not measured"}[check.ok]
+    if not check.due:
+        return "not due yet"
+    return {True: "ok", False: "FAILED", None: NOT_MEASURED}[check.ok]

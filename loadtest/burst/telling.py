@@ -12,6 +12,7 @@ from loadtest.burst import table
 from loadtest.burst.judge import Check, Judgement, Report
 
 STYLES = {True: "green", False: "bold red", None: "yellow"}
+NOT_DUE = "dim"
 
 
 def results(report: Report) -> Group:
@@ -37,7 +38,7 @@ def grid(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> Ta
 def judgement(verdict: Judgement) -> Text:
     text = Text(verdict.headline + "\n", style="bold")
     for check in verdict.checks:
-        text.append(f"{line(check)}\n", style=f"not bold {STYLES[check.ok]}")
+        text.append(f"{line(check)}\n", style=f"not bold {STYLES[check.ok] if check.due else NOT_DUE}")
     return text
 
 

@@ -15,7 +15,7 @@ from aio_pika.exceptions import AMQPException
 
 from loadtest.burst import backlog, memory
 from loadtest.burst.backlog import Backlog
-from loadtest.burst.seconds import Second
+from loadtest.burst.seconds import EVERY_S, SELDOM_S, Second
 from loadtest.chaos.tables import TablesUnreadable, connected
 from loadtest.control import ControlRefused
 from loadtest.faults.levers import Levers
@@ -25,11 +25,8 @@ from loadtest.faults.wire import opened
 from loadtest.riders.generator import Origin
 from prebook.flows import SERVICES
 
-EVERY_S = 1.0
 PATIENCE = aiohttp.ClientTimeout(total=0.8)
 QUEUE_WITHIN_S, LAST_S = 0.8, 10.0
-SELDOM_S: Mapping[str, float] = {"database": 5.0}
-"""How long its memory is not looked at again: 70 processes that share 128 MB of buffers take 70 ms of a core."""
 OURS = "prebook."
 """Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
 PRESSURE = re.compile(r'^prebook_pressure\{load="([^"]+)"\} (\S+)$', re.MULTILINE)

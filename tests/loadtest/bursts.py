@@ -1,5 +1,7 @@
 """Sides of a burst, made by hand."""
 
+from collections.abc import Container, Mapping
+
 import msgspec
 
 from loadtest.burst.seconds import RideLine, Rung, Second, Side
@@ -8,11 +10,15 @@ from loadtest.settings import StackInfo
 from tests.loadtest.books import START
 
 LASTS_S = 20
+SERVICES_MB = dict.fromkeys(("pricing", "matching", "notification", "fleets", "operations"), 20.0)
+MEMORY_MB = {"broker": 120.0, "database": 200.0, "booking": 80.0, **SERVICES_MB}
 
 
 def second(
-    at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, broker_mb: float = 120.0, **others_mb: float
+    at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, unseen: Container[str] = (), **memory_mb: float
 ) -> Second:
+    """``unseen``: processes whose memory was not looked at; ``memory_mb``: of those that have not what is usual."""
+    used = {**MEMORY_MB, **memory_mb}
     return Second(
         at_s=at_s,
         outbox_rows=waiting // 2,
@@ -21,7 +27,7 @@ def second(
         unanswered_oldest_s=oldest_s,
         queued=waiting // 4,
         longest_queue="pricing.requests.quote_fare" if waiting else "",
-        memory_mb={"broker": broker_mb, **(others_mb or {"database": 200.0, "booking": 80.0})},
+        memory_mb={name: megabytes for name, megabytes in used.items() if name not in unseen},
         pressure={"quote_fare_by_request_reply": waiting / 50},
         unsent=0,
     )
@@ -74,3 +80,9 @@ def flooded() -> Side:
     rides = tuple(ride(n / 50, took_s=n / 25, label=("one_way", "sync_api")[n % 2]) for n in range(1000))
     seconds = tuple(second(float(n), oldest_s=0.9 * n, waiting=40 * n) for n in range(LASTS_S + 1))
     return held(back_pressure="off", rides=rides, refusals={}, seconds=seconds)
+
+
+def beside(side: Side, memory_mb: Mapping[str, float]) -> Side:
+    """With so much memory in other processes as well, or instead."""
+    seconds = (msgspec.structs.replace(each, memory_mb={**each.memory_mb, **memory_mb}) for each in side.seconds)
+    return msgspec.structs.replace(side, seconds=tuple(seconds))

@@ -11,7 +11,7 @@ from loadtest.burst.judge import report
 from loadtest.burst.lines import ceiling
 from loadtest.burst.page import page
 from loadtest.burst.seconds import Rung, Side
-from tests.loadtest.bursts import LASTS_S, flooded, held, refused, ride, second
+from tests.loadtest.bursts import LASTS_S, MEMORY_MB, beside, flooded, held, refused, ride, second
 
 
 def failed(*sides: Side) -> list[tuple[str, str]]:
@@ -23,16 +23,17 @@ def test_a_burst_that_was_held_passes_beside_one_that_was_not() -> None:
 
     assert made.verdict.ok
     assert failed(held(), flooded()) == []
-    assert "checks passed" in made.verdict.headline
+    assert (made.verdict.failed, made.verdict.not_measured) == (0, 0)
+    assert made.verdict.headline == f"All {len(made.verdict.checks)} checks passed."
 
 
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
         ({"seconds": tuple(second(float(n), oldest_s=26.0) for n in range(20))}, "age of the oldest message"),
-        ({"seconds": tuple(second(float(n), broker_mb=400.0) for n in range(20))}, "memory of broker"),
+        ({"seconds": tuple(second(float(n), broker=400.0) for n in range(20))}, "memory of broker"),
         (
-            {"seconds": tuple(second(float(n), broker_mb=380.0, database=500.0, booking=150.0) for n in range(20))},
+            {"seconds": tuple(second(float(n), broker=380.0, database=500.0, booking=150.0) for n in range(20))},
             "memory of the whole suite",
         ),
         ({"capacity_per_s": 11.0}, "goodput, of capacity"),
@@ -68,32 +69,12 @@ def test_a_burst_that_nothing_grew_in_shows_nothing() -> None:
 
 
 def test_the_whole_suites_memory_is_the_sum_of_what_was_last_seen_of_each() -> None:
-    between, gone = second(1.0, broker_mb=300.0, booking=90.0), second(2.0, broker_mb=140.0, database=210.0)
+    between = second(1.0, broker=300.0, booking=90.0, unseen={"database"})
+    gone = second(2.0, broker=140.0, database=210.0, unseen={"booking"})
     seen = figures(held(seconds=(second(0.0), between, gone)))
 
-    assert (seen.memory_whole_mb, seen.memory_grown_mb) == (590.0, 190.0)
-    assert seen.memory_mb == {"broker": 300.0, "database": 210.0, "booking": 90.0}
-
-
-def test_a_suite_whose_database_cannot_be_looked_at_has_no_memory_as_a_whole() -> None:
-    made = report((held(seconds=(second(0.0, booking=90.0),)),))
-
-    assert [check.name for check in made.verdict.checks if check.ok is None] == ["memory of the whole suite"]
-
-
-def test_what_was_not_seen_is_not_measured_and_no_failure() -> None:
-    blind = tuple(
-        msgspec.structs.replace(each, unanswered_oldest_s=None, outbox_oldest_s=None) for each in held().seconds
-    )
-    made = report((held(seconds=blind),))
-
-    assert [check.name for check in made.verdict.checks if check.ok is None] == ["age of the oldest message"]
-    assert "not measured" in page(made)
-
-
-def test_what_a_flood_has_not_told_yet_is_no_loss() -> None:
-    assert failed(msgspec.structs.replace(flooded(), lost=3)) == [("off", "rides lost")]
-    assert failed(msgspec.structs.replace(flooded(), lost=3, at_rest=False)) == []
+    assert (seen.memory_whole_mb, seen.memory_grown_mb) == (690.0, 190.0)
+    assert seen.memory_mb == {**MEMORY_MB, "broker": 300.0, "database": 210.0, "booking": 90.0}
 
 
 def test_the_figures_of_a_flood() -> None:
@@ -150,10 +131,30 @@ def test_table_and_page_say_the_same_of_both_sides() -> None:
         assert len(cells) == 2
         assert name.strip() in shown
     assert "back pressure off" in shown
-    assert shown.count("<svg") == 10
+    assert shown.count("<svg") == 7 + len((*MEMORY_MB, "the whole suite"))
     assert "http://" not in shown.replace("http://www.w3.org", "")
     assert len(shown) < 400_000
     assert {plan for plan, *_ in table.by_plan(made)} == {"one_way", "sync_api"}
+
+
+def test_every_process_and_the_whole_suite_are_shown_on_both_sides() -> None:
+    made = report((held(), beside(flooded(), {"pricing": 33.0, "booking-2": 44.0})))
+    rows = {name.strip(): cells for name, *cells in table.side_by_side(made)}
+
+    for process in MEMORY_MB:
+        assert rows[f"memory of {process}, most"][0] == f"{MEMORY_MB[process]:.0f} MB"
+    assert rows["memory of pricing, most"][1] == "33 MB"
+    assert rows["memory of booking-2, most"] == ["not measured", "44 MB"]
+    assert rows["memory of the whole suite, most"] == ["500 MB", "557 MB"]
+
+
+def test_the_page_draws_every_process_and_the_whole_suite() -> None:
+    shown = page(report((held(), flooded())))
+
+    for title in ("memory of the whole suite", *(f"memory of {process}" for process in MEMORY_MB)):
+        assert f"<title>{title} by second</title>" in shown
+    assert "on: not measured" not in shown
+    assert " on: not measured" in page(report((held(seconds=(second(0.0, unseen={"fleets"}),)),)))
 
 
 def test_a_report_survives_the_file() -> None:

@@ -55,7 +55,8 @@ def burst(
     """Offer several times the capacity for a minute, with back pressure on and off, and set both side by side.
 
     Exit status 1 if, with it on, the age of the oldest message or memory left its bounds, less than 0.9 of the capacity
-    was settled in time, a ride was turned away without a word, or one was lost; or if, with it off, nothing grew.
+    was settled in time, a ride was turned away without a word, or one was lost; or if, with it off, nothing grew; or if
+    one of these was not measured, which is said apart.
     """
     given = (("--capacity", capacity), ("--factor", factor), ("--duration", duration), ("--seed", seed))
     arguments = [word for flag, value in given if value is not None for word in (flag, str(value))]
