@@ -18,9 +18,11 @@ import psutil
 import pytest
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import PROCESSES
 from prebook.runtime import places
+from tests.conditions import becomes
 
 WITHIN_S = 60.0
 PASSWORDS = json.dumps(dict.fromkeys(PROCESSES, "not-a-secret"))
@@ -68,6 +70,13 @@ class Databases:
 
 def role_url(admin_url: str, service: str) -> str:
     return admin_url.replace("postgres@", f"prebook_{service}@", 1)
+
+
+async def closed(engine: AsyncEngine) -> None:
+    """Once nobody has a connection: one that is given back later would be nobody's, and open."""
+    pool: Any = engine.pool
+    await becomes(lambda: pool.checkedout() == 0)
+    await engine.dispose()
 
 
 def dsn(url: str) -> str:

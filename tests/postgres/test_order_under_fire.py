@@ -25,7 +25,7 @@ from prebook.postgres.session import session
 from prebook.postgres.work import SqlWork, units_of_work
 from prebook.runtime.loops import for_ever
 from tests.conditions import becomes, eventually
-from tests.databases import Databases
+from tests.databases import Databases, closed
 from tests.messaging.examples import request
 
 KEYS, WRITERS, RELAYS, SECONDS, UPKEEP = 6, 12, 3, 5.0, "upkeep"
@@ -66,7 +66,7 @@ async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Rel
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await listening.close()
-    await engine.dispose()
+    await closed(engine)
 
 
 async def written(begin: Begin[SqlWork], key: str, works: list[SqlWork]) -> None:
@@ -120,7 +120,7 @@ async def test_nothing_is_lost_and_no_first_one_comes_too_early(
     assert received.out_of_order == []
     assert all(numbers == set(range(len(numbers))) for numbers in received.numbers.values())
     assert sum(map(len, received.numbers.values())) > FEWEST, "and there was something to get wrong"
-    await engine.dispose()
+    await closed(engine)
 
 
 async def _all_sent(engine: AsyncEngine) -> bool:

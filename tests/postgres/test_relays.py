@@ -21,7 +21,7 @@ from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.work import SqlWork, units_of_work
 from tests.conditions import eventually
-from tests.databases import Databases
+from tests.databases import Databases, closed
 from tests.messaging.examples import request
 
 KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
@@ -81,7 +81,7 @@ async def relaying(
         for task in (*tasks, *relay._sending._tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await engine.dispose()
+        await closed(engine)
 
 
 async def releasing(outbox: SqlOutbox) -> None:
@@ -117,7 +117,7 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
                     await work.post([Posting(envelope, "broker", key)])
 
     await asyncio.gather(*(writer() for _ in range(WRITERS)))
-    await engine.dispose()
+    await closed(engine)
 
 
 async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_them_dies(url: str) -> None:
@@ -161,7 +161,7 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     again = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
     await quick.sent([new.seq])
     ended = await _states(engine, "fenced")
-    await engine.dispose()
+    await closed(engine)
     assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
 
 
@@ -178,7 +178,7 @@ async def test_what_is_let_go_is_not_written_again(url: str) -> None:
     again = await _version(engine, row.seq)
     (row,) = await outbox.claim(10, lease_s=30.0, full_lanes=others)
     await outbox.sent([row.seq])
-    await engine.dispose()
+    await closed(engine)
     assert again == freed
 
 
@@ -211,7 +211,7 @@ async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was
         await second.connection.commit()
         await other_claim.rollback()
     assert [row.envelope.id for row in await claim] == ["clock.1", "clock.2"]
-    await engine.dispose()
+    await closed(engine)
 
 
 async def _somebody_waits(engine: AsyncEngine) -> bool:
@@ -251,5 +251,5 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
         assert len(claimed) in (0, 2), "the first and the one behind it, or neither"
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox WHERE lane = 'moment'"))
-    await engine.dispose()
+    await closed(engine)
     assert met, "and it did become due while a claim looked"
