@@ -1,6 +1,7 @@
 """The bench's command line."""
 
 import asyncio
+import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,6 +49,8 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Pa
     """Asked at the beginning: what is measured for half an hour must not be lost at the end."""
     if file and not file.parent.is_dir():
         raise click.BadParameter(f"there is no folder {file.parent}; make it first")
+    if file and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise click.BadParameter(f"{file} cannot be written; choose another place")
     return file
 
 
@@ -85,6 +88,8 @@ def main(
       prebook bench --only ride --plans one_way --rounds 3
       prebook bench --only soak --minutes 10
       prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'
+
+    Exit status 1 if a subject could not be measured; a goal that is missed is no failure of the bench.
     """
     WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
     rows = asyncio.run(_measured(only or [name for name in SUBJECTS if name not in ON_REQUEST], rounds))
@@ -92,6 +97,7 @@ def main(
         click.echo(msgspec.json.encode({"rows": rows}))
     else:
         Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
+    sys.exit(1 if any(each.name in SUBJECTS for each in rows) else 0)
 
 
 async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
@@ -100,7 +106,7 @@ async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
 
 async def _subject(name: str, rounds: int) -> list[Row]:
     """On a broker and a database of its own, so that it meets nothing that another has left or taken away. One that
-    cannot be measured is a row that says why, and costs the others nothing.
+    cannot be measured is a row of its name that says why, and costs the others nothing.
     """
     try:
         async with ground(_say) as place:

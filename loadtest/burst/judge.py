@@ -26,8 +26,10 @@ GROWS = 0.1
 SEEN = 0.9
 """Less than this share of the burst's seconds, and a bound is not measured: age rises by no more than a second each
 second, so what six of sixty hide is six seconds at most; and a process that ended is not seen again."""
-SLOPE_SEEN = 0.5
-"""The same for what grows: a line needs no more points than that, and a flooded database may need 2 s for each look."""
+SLOPE_SEEN = 0.3
+"""The same for what grows: a line needs no more points than that, and a flooded database may need 2 s for each look,
+and be waited for in vain now and then.
+"""
 NOT_MEASURED = "not measured"
 
 

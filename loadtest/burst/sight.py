@@ -8,6 +8,7 @@ from loadtest.burst.seconds import EVERY_S, Second
 
 STEADY_FROM = 0.1
 """Share of the burst after which its slopes are taken: before it the first rides are on their way."""
+LATELY_S = 5.0
 
 
 def known(seconds: Iterable[Second], of: Callable[[Second], float | None]) -> list[float]:
@@ -28,8 +29,9 @@ def slope(seconds: Iterable[Second], duration_s: float, of: Callable[[Second], f
 
 
 def still_waits(seconds: Sequence[Second]) -> bool:
-    """Whether something waited when it was last looked at."""
-    looks = (known(seconds, of) for of in (lambda s: s.outbox_rows, lambda s: s.unanswered, lambda s: s.queued))
+    """Whether something waited when it was last looked at, just before the end: what is older may be over."""
+    lately = [second for second in seconds if second.at_s >= seconds[-1].at_s - LATELY_S]
+    looks = (known(lately, of) for of in (lambda s: s.outbox_rows, lambda s: s.unanswered, lambda s: s.queued))
     return any(last(seen) for seen in looks)
 
 

@@ -13,6 +13,7 @@ from loadtest.burst.footprint import WATCHED
 from loadtest.burst.judge import Check, Report, report
 from loadtest.burst.page import page
 from loadtest.burst.seconds import Second, Side
+from loadtest.burst.sight import LATELY_S
 from tests.loadtest.bursts import LASTS_S, beside, flooded, held, second
 
 AGE, WHOLE = "age of the oldest message", "memory of the whole suite"
@@ -99,8 +100,8 @@ def test_one_second_out_of_bounds_fails_however_few_were_seen() -> None:
     assert [check.name for check in made.verdict.checks if check.ok is False] == [AGE, "memory of broker"]
 
 
-def test_growth_is_to_be_seen_in_half_of_the_seconds() -> None:
-    sparse, sparser = (no_table(flooded(), lambda each, n=n: bool(each.at_s % n)) for n in (2, 3))  # type: ignore[misc]
+def test_growth_is_to_be_seen_in_three_tenths_of_the_seconds() -> None:
+    sparse, sparser = (no_table(flooded(), lambda each, n=n: bool(each.at_s % n)) for n in (3, 4))  # type: ignore[misc]
 
     assert unseen(report((sparse,))) == []
     assert unseen(report((sparser,))) == GROWTH
@@ -153,6 +154,14 @@ def test_a_flood_that_was_not_seen_to_be_busy_is_not_excused() -> None:
     quiet = where(quiet, lambda each: each.at_s == LASTS_S, unanswered=0, outbox_rows=0)
 
     assert unseen(report((msgspec.structs.replace(quiet, at_rest=False),))) == ["rides lost"]
+
+
+def test_a_flood_that_was_busy_when_it_was_last_seen_long_before_the_end_is_not_excused() -> None:
+    blind = where(
+        flooded(), lambda each: each.at_s > LASTS_S - 2 * LATELY_S, queued=None, unanswered=None, outbox_rows=None
+    )
+
+    assert "rides lost" in unseen(report((msgspec.structs.replace(blind, at_rest=False),)))
 
 
 def test_links_that_were_not_seen_say_so() -> None:

@@ -11,10 +11,14 @@ from prebook.postgres.engine import UPKEEP, Engines, engine_for
 
 @dataclass
 class Hole:
-    """A way to the database's socket, which swallows both ways while ``open``, and resets who lost something after."""
+    """A way to the database's socket, which swallows both ways while ``open``, and resets who lost something after.
+
+    ``opens_at``: words that open it when somebody says them.
+    """
 
     socket: str
     open: bool = False
+    opens_at: bytes | None = None
     lost: list[asyncio.StreamWriter] = field(default_factory=list)
     pumps: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -26,6 +30,7 @@ class Hole:
     async def pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, other: asyncio.StreamWriter) -> None:
         try:
             while told := await source.read(65536):
+                self.open |= self.opens_at is not None and self.opens_at in told
                 if self.open:
                     self.lost += [sink, other]
                 else:
@@ -34,7 +39,7 @@ class Hole:
             sink.close()
 
     def mend(self) -> None:
-        self.open = False
+        self.open, self.opens_at = False, None
         for writer in self.lost:
             writer.transport.abort()
 

@@ -81,6 +81,19 @@ async def test_no_statement_is_waited_for_without_end(
         await does(made)
 
 
+async def test_no_first_connection_is_waited_for_without_end(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "ANSWERED_WITHIN_S", 0.5)
+    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
+        hole.opens_at = b"pg_catalog.version"
+        with pytest.raises(Unreachable, match="no connection"):
+            await _claims(made)
+        assert hole.open
+        hole.mend()
+        await _claims(made)
+
+
 async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(databases: Databases) -> None:
     engine = engine_for("pricing", databases.of("pricing"), pool=1)
     for _ in range(20):

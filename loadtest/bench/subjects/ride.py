@@ -39,9 +39,10 @@ async def measured(ground: Ground, rounds: int) -> list[Row]:
         found = {side: {plan: Figures() for plan in wishes.plans} for side in sides}
         await _warm(sides, wishes.plans)
         await _played(sides, found, wishes.plans, rounds)
-        if wishes.keep:
-            side = PEER if PEER in found else OURS
-            write(wishes.keep, kept(found[side], _versions(sides[side])))
+        versions = {side: _versions(riders) for side, riders in sides.items()}
+    if wishes.keep:
+        side = PEER if PEER in found else OURS
+        write(wishes.keep, kept(found[side], versions[side]))
     if PEER in found:
         return _rows(found[OURS], found[PEER], f"checkout {wishes.beside}, in turns")
     return _beside_kept(found[OURS], rounds)

@@ -17,9 +17,12 @@ import msgspec
 from loadtest.bench.subjects.ride_offering import Riders
 from loadtest.bench.subjects.ride_suite import Standing
 from prebook.contracts.plan import Coupling
+from prebook.runtime.stack.trouble import Trouble
 
-BROKER_TOLD_S, RELOADED_S = 6.0, 0.5
-"""The broker brings the figures of its connections up to date every 5 s."""
+BROKER_TOLD_S, TOLD_WITHIN_S, RELOADED_S = 6.0, 60.0, 0.5
+"""The broker brings the figures of its connections up to date every 5 s, and later where it is busy."""
+IDLE_BYTES = 2_000
+"""Less than that between two looks: heartbeats, and no ride's."""
 LOGGED = {"log_statement": "'all'", "log_parameter_max_length": "0", "log_line_prefix": "'@%a@ '"}
 STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*):\s*(?P<text>[^\n]*)")
 OVER_BROKER = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
@@ -38,11 +41,9 @@ class Connection(msgspec.Struct, frozen=True):
 async def counted(riders: Riders, plan: str, rate_per_s: float, rides: int) -> Mapping[str, float]:
     """Figure's name -> its value for one ride, with its share of what goes on without rides."""
     suite = riders.suite
-    await asyncio.sleep(BROKER_TOLD_S)
     before = await _totals(suite)
     async with _logged(suite) as statements:
         await riders.offer(plan, rate_per_s, rides)
-    await asyncio.sleep(BROKER_TOLD_S)
     after = await _totals(suite)
     found = {name: after[name] - before[name] for name in after} | {"statements": statements.total()}
     return {name: value / rides for name, value in found.items()}
@@ -73,6 +74,7 @@ async def _reload(suite: Standing) -> None:
 
 
 async def _totals(suite: Standing) -> dict[str, float]:
+    octets = await _settled(suite)
     wal = await suite.database.fetchval("SELECT pg_current_wal_lsn() - '0/0'")
     commits = await suite.database.fetchval("SELECT sum(xact_commit) FROM pg_stat_database")
     pages = [await _text(suite, f"{url}/metrics") for url in suite.where.urls.values()]
@@ -82,7 +84,7 @@ async def _totals(suite: Standing) -> dict[str, float]:
         "HTTP requests": _sum(metrics, CALLED, None),
         "transactions": float(commits),
         "WAL bytes": float(wal),
-        "AMQP bytes": await _octets(suite),
+        "AMQP bytes": octets,
     }
 
 
@@ -97,6 +99,17 @@ def _sum(metrics: list["re.Match[str]"], name: str, couplings: frozenset[str] | 
 def _coupling(metric: "re.Match[str]") -> str:
     found = COUPLING.search(metric["labels"])
     return found["coupling"] if found else ""
+
+
+async def _settled(suite: Standing) -> float:
+    """Bytes, once they grow no more. Raises Trouble."""
+    seen = await _octets(suite)
+    for _ in range(round(TOLD_WITHIN_S / BROKER_TOLD_S)):
+        await asyncio.sleep(BROKER_TOLD_S)
+        before, seen = seen, await _octets(suite)
+        if abs(seen - before) < IDLE_BYTES:
+            return seen
+    raise Trouble(f"the broker's connections did not come to rest in {TOLD_WITHIN_S:g} s", "see what else uses them")
 
 
 async def _octets(suite: Standing) -> float:

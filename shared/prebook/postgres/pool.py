@@ -47,5 +47,15 @@ def limit_of(engine: AsyncEngine) -> Limit:
     return limit
 
 
+def idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
+    return engine.pool.idle() if isinstance(engine.pool, Pool) else None
+
+
+async def opened(engine: AsyncEngine) -> PoolProxiedConnection:
+    """The first of an engine is asked for more than the driver limits, while all others wait. Raises TimeoutError."""
+    with limit_of(engine)():
+        return await engine.raw_connection()
+
+
 def pool_timeouts(engine: AsyncEngine) -> int:
     return engine.pool.timeouts if isinstance(engine.pool, Pool) else 0

@@ -20,7 +20,7 @@ from sqlalchemy.util import greenlet_spawn
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.failures import spelled
 from prebook.messaging.limit import Limit
-from prebook.postgres.pool import Pool, limit_of
+from prebook.postgres.pool import idle, limit_of, opened
 
 GIVE_BACK_WITHIN_S = 2.0
 COMPILED = 512
@@ -182,15 +182,11 @@ def _has_room(engine: AsyncEngine) -> bool:
 async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
     """Whose end the client has heard of while it lay in the pool is replaced: it would fail whoever has it next."""
     while True:
-        pooled = _idle(engine) or await engine.raw_connection()
+        pooled = idle(engine) or await opened(engine)
         driver: Any = pooled.driver_connection
         if not driver.is_closed():
             return pooled
         await greenlet_spawn(pooled.invalidate)
-
-
-def _idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
-    return engine.pool.idle() if isinstance(engine.pool, Pool) else None
 
 
 async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:

@@ -36,8 +36,9 @@ def read(settings: type[T], environment: Mapping[str, str]) -> T:
 
 
 def _given(name: str, environment: Mapping[str, str]) -> str | None:
+    """A variable that is empty is as good as none: that is how some pass on what is not set."""
     file = environment.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else environment.get(name)
+    return Path(file).read_text().strip() if file else environment.get(name) or None
 
 
 def _split(text: str, wanted: Any) -> Any:

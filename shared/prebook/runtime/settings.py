@@ -122,7 +122,7 @@ def load(env: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, FlowP
 
 def _overridden(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:
     variable = f"PREBOOK_COUPLING_{flow.upper()}"
-    if variable not in env:
+    if not env.get(variable):
         return policy
     try:
         return msgspec.structs.replace(policy, coupling=Coupling(env[variable]))
