@@ -1,7 +1,10 @@
 """Questions taken from a queue: inbox, effect and outbox in one transaction, sixteen at a time, then answered."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from statistics import median
 
 from loadtest.bench.ground import Ground
 from loadtest.bench.pacing import moments
@@ -11,6 +14,7 @@ from loadtest.bench.subjects.ride_processor import spent_ms
 from loadtest.bench.takers import Side, answered, takers
 
 MESSAGES = 3000
+ALL = "all"
 SPARSE, SPARSE_PER_S = 360, 45
 """As many a second as a service takes when 15 rides are asked for in one, by request and reply."""
 RATE = Measure(
@@ -56,18 +60,25 @@ async def _sparsely(ground: Ground, ours: Side, by_hand: Side, rounds: int) -> R
     if len(pids) < len(parts):
         return unmeasured(SPARSELY, "broker and database are not processes of ours: set PREBOOK_STACK=local")
     sides = {"ours": partial(_spent, ours, pids), "peer": partial(_spent, by_hand, pids)}
-    return _row(SPARSELY, await interleaved(sides, rounds), "cpu_us")
+    found = await interleaved(sides, rounds)
+    where = f"{SPARSELY.note}; {_parted(found['ours'])}, by hand {_parted(found['peer'])}"
+    return _row(replace(SPARSELY, note=where), found, ALL)
+
+
+def _parted(figures: Mapping[str, Sequence[float]]) -> str:
+    return ", ".join(f"{name} {median(values):.0f}" for name, values in figures.items() if name != ALL)
 
 
 async def _spent(side: Side, parts: dict[str, int]) -> Figures:
     """Questions at their times; of everybody who has a part in them but us."""
-    roots = parts | ({"taker": side.process.pid} if side.process else {})
+    roots = parts | ({"service": side.process.pid} if side.process else {})
     questions, before = list(side.questions(SPARSE)), spent_ms(roots)
     async with asyncio.TaskGroup() as asking:
         async for number in moments(range(SPARSE), SPARSE_PER_S):
             asking.create_task(side.ask(*questions[number]))
     after = spent_ms(roots)
-    return {"cpu_us": sum(after[name] - before[name] for name in roots) / SPARSE * 1000}
+    spent = {name: (after[name] - before[name]) / SPARSE * 1000 for name in roots}
+    return spent | {ALL: sum(spent.values())}
 
 
 def _row(measure: Measure, found: dict[str, dict[str, list[float]]], figure: str) -> Row:
