@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 
@@ -71,7 +72,9 @@ async def _waited(side: Side, count: int) -> float:
 
 
 async def _late_comers_share(channel: AbstractChannel, side: Side, prefetch: int, count: int) -> float:
-    """Of what was left when it came. It takes as many at a time, and as long for each: half would be fair."""
+    """Of what was left when it came; NaN where nothing was. It takes as many at a time, and as long for each, so that
+    half would be fair.
+    """
     taken: list[float] = []
 
     async def take(message: AbstractIncomingMessage) -> None:
@@ -88,12 +91,16 @@ async def _late_comers_share(channel: AbstractChannel, side: Side, prefetch: int
     tag = await late.consume(take)
     await asyncio.gather(*asked)
     await late.cancel(tag)
-    return len(taken) / left if left else 0.0
+    return len(taken) / left if left else nan
 
 
 def _resident_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def _shared(share: float) -> str:
+    return "nothing left" if isnan(share) else f"{share:.0%} of the backlog"
 
 
 def _row(found: Mapping[Key, Mapping[str, Sequence[float]]], handler: str, prefetch: int) -> Row:
@@ -106,6 +113,6 @@ def _row(found: Mapping[Key, Mapping[str, Sequence[float]]], handler: str, prefe
         Better.LOWER,
         f"prefetch {DEFAULT}, the default",
         MUCH_BETTER,
-        f"{few:.0f} ms with {FEW} in flight; {memory:.0f} MB; {share:.0%} of the backlog for one that joins later",
+        f"{few:.0f} ms with {FEW} in flight; {memory:.0f} MB; {_shared(share)} for one that joins later",
     )
     return row(measure, mine["messages_s"], default["messages_s"])
