@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from loadtest.riders import traces
-from loadtest.riders.arrivals import Process, Shape
+from loadtest.riders.arrivals import PLAIN, Process, Shape
 from loadtest.riders.traces import TraceUnreadable
 from loadtest.scenarios import Scenario, by_hand
 from prebook.given import ABOVE_0
@@ -18,11 +18,9 @@ BY_HAND = [process.value for process in Process if process is not Process.BURST]
 OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--arrivals", type=click.Choice(BY_HAND), help="Arrivals of your choice instead of scenarios."),
     click.option(
-        "--factor", type=ABOVE_0, default=4.0, show_default=True, help="Of the rate: a step's, spike's or wave's top."
+        "--factor", type=ABOVE_0, help=f"Of the rate: a step's, spike's or wave's top. [default: {PLAIN.factor:g}]"
     ),
-    click.option(
-        "--period", type=ABOVE_0, default=10.0, show_default=True, help="Seconds of one turn of a square wave."
-    ),
+    click.option("--period", type=ABOVE_0, help=f"Seconds of one turn of a square wave. [default: {PLAIN.period_s:g}]"),
     click.option(
         "--trace",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -37,13 +35,15 @@ def arriving(command: F) -> F:
 
 
 def scenario_by_hand(
-    names: Sequence[str], *, arrivals: str | None, factor: float, period: float, trace: Path | None
+    names: Sequence[str], *, arrivals: str | None, factor: float | None, period: float | None, trace: Path | None
 ) -> Scenario | None:
     """None where no arrivals were chosen; ``names`` are the scenarios that were. Raises click.UsageError."""
     replayed = arrivals == Process.REPLAY
     if replayed is not (trace is not None):
         raise click.UsageError("--arrivals replay and --trace FILE go together")
     if arrivals is None:
+        if factor or period:
+            raise click.UsageError("--factor and --period are of arrivals of your own: choose them with --arrivals")
         return None
     if names:
         raise click.UsageError(
@@ -53,4 +53,4 @@ def scenario_by_hand(
         recorded = traces.read(trace) if trace else ()
     except TraceUnreadable as wrong:
         raise click.UsageError(str(wrong)) from wrong
-    return by_hand(Process(arrivals), Shape(factor, period, recorded))
+    return by_hand(Process(arrivals), Shape(factor or PLAIN.factor, period or PLAIN.period_s, recorded))

@@ -79,6 +79,14 @@ def test_arrivals_of_ones_own_are_for_no_scenario_of_the_catalogue() -> None:
     assert "leave out --scenario calm and overload or --arrivals constant" in said
 
 
+@pytest.mark.parametrize("shape", [("--factor", "6"), ("--period", "8")])
+def test_a_shape_without_arrivals_is_a_mistake_of_usage(shape: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, ["campaign", *shape])
+
+    assert done.exit_code == 2
+    assert "--arrivals" in done.output
+
+
 async def test_the_generator_drives_every_arrival_and_knows_how_late_each_was() -> None:
     made = await driven(rate_per_s=300.0, duration_s=0.5)
 
