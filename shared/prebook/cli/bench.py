@@ -6,14 +6,13 @@ import sys
 
 import rich_click as click
 
-from prebook.cli import interruption
+from prebook.cli import interruption, program
 from prebook.runtime.stack.child import Command, spawn
 
 STOP_WITHIN_S = 20.0
-PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-@click.command(context_settings=PASSED_ON, add_help_option=False)
+@click.command(context_settings=program.PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure relay, channels and inlets beside the least that does their work.

@@ -62,10 +62,7 @@ class OrCampaign(click.RichGroup):
         return super().resolve_command(ctx, ["campaign", *args] if args[0].startswith("-") else args)
 
 
-PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-
-
-@click.group(cls=OrCampaign, epilog=LOAD_EXAMPLES, invoke_without_command=True, context_settings=PASSED_ON)
+@click.group(cls=OrCampaign, epilog=LOAD_EXAMPLES, invoke_without_command=True, context_settings=program.PASSED_ON)
 @click.pass_context
 def load(ctx: click.Context) -> None:
     """Load a suite: the campaign, a burst with and without back pressure, or two runs compared.
@@ -76,7 +73,7 @@ def load(ctx: click.Context) -> None:
         ctx.invoke(campaign)
 
 
-@load.command(context_settings=PASSED_ON, add_help_option=False)
+@load.command(context_settings=program.PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def campaign(arguments: tuple[str, ...] = ()) -> None:
     """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
@@ -91,14 +88,14 @@ def _told() -> Mapping[str, str]:
         return {program.NO_SUITE: f"{trouble.problem}; {trouble.remedy}"}
 
 
-@load.command(context_settings=PASSED_ON, add_help_option=False)
+@load.command(context_settings=program.PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def compare(arguments: tuple[str, ...]) -> None:
     """Set two runs' samples against each other: what differs, by how much, and how sure that is."""
     sys.exit(interruption.run(program.run(("compare", *arguments), {})))
 
 
-@load.command("self-test", context_settings=PASSED_ON, add_help_option=False)
+@load.command("self-test", context_settings=program.PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def self_test(arguments: tuple[str, ...]) -> None:
     """Drive the generator alone, against the least that answers: how many arrivals it makes, and how late it is."""

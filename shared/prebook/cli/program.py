@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from prebook.runtime.stack.child import Command, spawn
 
 STOP_WITHIN_S = 10.0
+PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Of a command whose arguments are a program's own."""
 PROGRAM = "PREBOOK_PROGRAM"
 """By what name it is called: its help says that."""
 NO_SUITE = "PREBOOK_NO_SUITE"
