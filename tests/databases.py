@@ -21,7 +21,7 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import PROCESSES
-from prebook.runtime import places
+from prebook.runtime import paths
 from tests.conditions import becomes
 
 WITHIN_S = 60.0
@@ -107,4 +107,4 @@ def _migrate(url: str, services: tuple[str, ...]) -> None:
         patch.setenv("PREBOOK_DATABASE_URL", url)
         patch.setenv("PREBOOK_ROLE_PASSWORDS", PASSWORDS)
         for service in services:
-            command.upgrade(Config(places.migrations() / "alembic.ini"), f"{service}@head")
+            command.upgrade(Config(paths.migrations() / "alembic.ini"), f"{service}@head")

@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 
 from prebook.coupling.ports import Http, Publisher, Response
+from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.handover import Handover
-from prebook.messaging.outbox import Claimed
+from prebook.messaging.outbox.handoff import Handover
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Expectation, Posting
-from prebook.patterns import addresses
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from prebook.runtime.stack.ports import is_free
+from prebook.devstack.ports import is_free
 
 SHARING = frozenset({"archive", "integration", "topology", "traps"})
 """Folders of tests that need the one running suite. They stay in one process, in their order."""

@@ -15,27 +15,27 @@ from litestar import Litestar
 from prebook.booking.app import SERVICE as BOOKING
 from prebook.contracts.booking import BookingView
 from prebook.contracts.plan import Coupling, Plan
-from prebook.coupling.inlets import Doors
-from prebook.coupling.routes import Transports, channels
-from prebook.coupling.waiters import Waiters
+from prebook.coupling.channels import Transports, channels
+from prebook.coupling.inbound import Doors
+from prebook.coupling.reply_waiters import Waiters
 from prebook.fleets.app import SERVICE as FLEETS
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FACT_PARTITIONS, FLOWS, SERVICES
 from prebook.http.app import application
-from prebook.http.doors import doors
+from prebook.http.inbound import doors
 from prebook.matching.app import SERVICE as MATCHING
+from prebook.messaging import addresses
 from prebook.messaging.codec import decode, encode
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.recovery import decide
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.recoverability.decision import decide
 from prebook.notification.app import SERVICE as NOTIFICATION
-from prebook.patterns import addresses
 from prebook.patterns.retry import Retry
 from prebook.pricing.app import SERVICE as PRICING
-from prebook.rabbit.inbound import queues_of
+from prebook.rabbit.consumed_queues import queues_of
 from prebook.runtime.service import Running, Service
 from prebook.runtime.settings import Settings
 from tests.booking.memory import MemoryBooking

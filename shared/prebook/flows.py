@@ -6,7 +6,7 @@ A flow says nothing about transport. How it travels is chosen per flow and per b
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from prebook.contracts.facts import BookingConfirmed, BookingEnded, OfferSettled, ReportDue
+from prebook.contracts.events import BookingConfirmed, BookingEnded, OfferSettled, ReportDue
 from prebook.contracts.fleets import AskFleet, FleetAnswer, FleetDeclined, FleetOffered
 from prebook.contracts.matching import DriverAnswer, DriverMatched, FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable

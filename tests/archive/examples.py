@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from prebook.archive.kept import Kept
-from prebook.contracts.facts import BookingEnded, Ending
+from prebook.contracts.events import BookingEnded, Ending
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire, encode
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.patterns import addresses
+from prebook.replay.archived_message import Kept
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.contracts.plan import Coupling
-from prebook.messaging.parking import REPLAY
-from prebook.patterns import addresses
+from prebook.messaging import addresses
+from prebook.messaging.recoverability.dead_letter import REPLAY
 from prebook.rabbit.management import Management
 from tests.archive.examples import kept
 from tests.conditions import eventually

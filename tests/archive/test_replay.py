@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from prebook.archive import replay as replays
-from prebook.archive.account import Retention, Tally
-from prebook.archive.kept import Kept, objection
-from prebook.archive.receivers import EXPIRES_AT, NotSubscribed, Receiver, of_services, outgoing
-from prebook.archive.replay import Replay, Terms, TooMuch
-from prebook.archive.selection import Selection
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire, decode
-from prebook.messaging.parking import REPLAY
-from prebook.patterns import addresses
+from prebook.messaging.recoverability.dead_letter import REPLAY
+from prebook.replay import archive_replay as replays
+from prebook.replay.archive_replay import Replay, Terms, TooMuch
+from prebook.replay.archive_report import Retention, Tally
+from prebook.replay.archive_selection import Selection
+from prebook.replay.archived_message import Kept, objection
+from prebook.replay.receivers import EXPIRES_AT, NotSubscribed, Receiver, of_services, outgoing
 from prebook.topology.model import suite_topology
 from tests.archive.examples import NOON, kept
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from prebook.archive.selection import Originals, Selection
+from prebook.replay.archive_selection import Originals, Selection
 from tests.archive.examples import NOON, kept, without
 
 ENDED = "prebook.booking_ended.v1"

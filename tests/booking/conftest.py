@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.booking.sql import BookingSql
+from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import BookingWork
 from prebook.messaging.unit_of_work import Begin
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.booking.memory import MemoryBooking
 from tests.databases import Databases
 from tests.memory import MemoryDatabase

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from prebook.booking.sql import BookingSql
+from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import Claim
 from prebook.messaging.unit_of_work import Begin
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.booking.rides import BOOKING, NOW
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from prebook.booking.admitting import MOST_ENTERING, SOON_S, Admitting, Shed
+from prebook.booking.load_shedding.shedder import MOST_ENTERING, SOON_S, Admitting, Shed
 from prebook.booking.store import Signals
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS

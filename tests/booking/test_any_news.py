@@ -10,7 +10,7 @@ from prebook.booking import process
 from prebook.booking.domain.booking import TRANSITIONS, Booking
 from prebook.booking.process import Step
 from prebook.contracts.booking import SETTLED, State
-from prebook.contracts.facts import BookingEnded
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, RiderNotified

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prebook.booking.prebooking import LEASE
+from prebook.booking.use_cases.book import LEASE
 from prebook.contracts.booking import State
 from prebook.contracts.pricing import FareRefused
 from prebook.messaging.channel import Unreachable

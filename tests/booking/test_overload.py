@@ -1,6 +1,6 @@
 """Refusals under load over HTTP: what a rider is told, and that nothing is left behind."""
 
-from prebook.booking.admitting import admitting
+from prebook.booking.load_shedding.shedder import admitting
 from prebook.booking.store import Signals
 from prebook.contracts.plan import Coupling
 from tests.booking.rides import Suite, book, inline, queued

@@ -10,7 +10,7 @@ from prebook.booking import process
 from prebook.booking.domain.booking import IllegalTransition
 from prebook.booking.process import Step
 from prebook.contracts.booking import State
-from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending
+from prebook.contracts.events import BookingConfirmed, BookingEnded, Ending
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified

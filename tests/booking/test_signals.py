@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
-from prebook.booking.admitting import FLOWS_TO_OUTCOME
-from prebook.booking.signals import MOST_LOOKED_AT, WINDOW_S
-from prebook.booking.sql import BookingSql
+from prebook.booking.load_shedding.shedder import FLOWS_TO_OUTCOME
+from prebook.booking.sql.load_signals import MOST_LOOKED_AT, WINDOW_S
+from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import Claim, Signals
 from prebook.contracts.booking import Change, State
 from prebook.contracts.plan import Coupling, Plan
@@ -18,7 +18,7 @@ from prebook.flows import FLOWS
 from prebook.messaging.channel import Channels
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope, Kind, answer_id, message_id
-from prebook.messaging.outcome import Handlers, Outcome
+from prebook.messaging.handlers import Handlers, Outcome
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import Thread
 from prebook.messaging.unit_of_work import Begin

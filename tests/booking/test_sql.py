@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.booking.sql import BookingSql
+from prebook.booking.sql.work import BookingSql
 from prebook.contracts.plan import Coupling
 from prebook.messaging.unit_of_work import Begin
 from tests.booking.rides import Line, Suite, body, inline, queued

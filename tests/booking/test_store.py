@@ -12,7 +12,7 @@ from prebook.booking.store import BookingWork, Claim, KeyTaken, StoredResponse
 from prebook.contracts.booking import State
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.handlers import Context, Outcome
 from prebook.messaging.unit_of_work import Begin
 from tests.booking.rides import BOOKING, MATCHED, NOW, PLAN, QUOTED
 

@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.booking import process
 from prebook.booking.handlers import driver_known, fare_known
 from prebook.booking.process import PICKUP_PASSED, QUOTE_RAN_OUT
-from prebook.booking.sql import BookingSql
+from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import Claim, TooLate
 from prebook.contracts.booking import Change, State
-from prebook.contracts.facts import BookingEnded
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.notification import NotifyRider
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.handlers import Context, Outcome
 from prebook.messaging.unit_of_work import Begin
 from tests.booking.rides import BOOKING, MATCHED, NOW, PLAN, QUOTED
 

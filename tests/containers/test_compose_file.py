@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from prebook.cli.secrets import GROUP, GROUP_TOO, drawn
+from prebook.devstack.containers import POSTGRES, RABBITMQ
 from prebook.flows import FLOWS, PROCESSES
-from prebook.runtime.stack.docker_parts import POSTGRES, RABBITMQ
 from tests.containers.composing import FILE, ROOT
 
 COMPOSED = yaml.safe_load(FILE.read_text())

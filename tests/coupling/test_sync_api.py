@@ -11,8 +11,8 @@ import pytest
 
 from prebook.contracts.message import Unavailable
 from prebook.coupling.ports import Http, Response
+from prebook.coupling.reply_waiters import Waiters
 from prebook.coupling.sync_api import MOST_TRIES, SyncApi
-from prebook.coupling.waiters import Waiters
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
 from tests.conditions import becomes

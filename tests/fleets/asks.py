@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.outcome import Context
+from prebook.messaging.handlers import Context
 
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 PICKUP_AT = datetime(2027, 3, 1, 8, 20, tzinfo=UTC)

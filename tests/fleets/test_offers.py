@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
 from prebook.fleets.domain.fleet import CANDIDATES, FLEETS, HOLD, Fleet, candidates
-from prebook.fleets.domain.translators import Accepts, Declines
+from prebook.fleets.domain.message_translators import Accepts, Declines
 from prebook.fleets.handlers import Heard, ask_partner, offer, offer_settled
 from prebook.fleets.store import Hold
-from prebook.messaging.outcome import Outcome
+from prebook.messaging.handlers import Outcome
 from tests.fleets.asks import NOW, SLOT, about, ask
 from tests.fleets.memory import MemoryFleets
 

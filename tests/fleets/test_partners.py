@@ -4,8 +4,8 @@ import time
 from dataclasses import replace
 
 from prebook.contracts.fleets import AskFleet
-from prebook.fleets.domain.translators import TRANSLATORS, Accepts, Reply, Unreadable
-from prebook.fleets.partners.roster import ROSTER, partners
+from prebook.fleets.domain.message_translators import TRANSLATORS, Accepts, Reply, Unreadable
+from prebook.fleets.partners.registry import ROSTER, partners
 from prebook.fleets.partners.simulation import Character, Partner
 from tests.fleets.asks import FLEETS, ask, rides
 

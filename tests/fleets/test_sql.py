@@ -13,7 +13,7 @@ from prebook.fleets.domain.fleet import HOLD
 from prebook.fleets.sql import FleetsSql
 from prebook.fleets.store import Hold
 from prebook.messaging.unit_of_work import Begin
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.fleets.asks import NOW, SLOT
 
 pytestmark = pytest.mark.real

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from prebook.contracts.fleets import AskFleet
 from prebook.fleets.domain.fleet import FLEETS, slot_of
-from prebook.fleets.domain.translators import FARTHEST_MIN, TRANSLATORS, Accepts, Declines, Unreadable
-from prebook.fleets.partners.roster import ROSTER
+from prebook.fleets.domain.message_translators import FARTHEST_MIN, TRANSLATORS, Accepts, Declines, Unreadable
+from prebook.fleets.partners.registry import ROSTER
 from prebook.fleets.partners.simulation import QUARTER_S, Language
 from prebook.matching import handlers as matching
 from tests.fleets.asks import ask, asks

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from prebook.http.callbacks import Forbidden, Gone, NotTaken, RiderCallbacks, VettedResolver, is_public
+from prebook.http.rider_callbacks import Forbidden, Gone, NotTaken, RiderCallbacks, VettedResolver, is_public
 from prebook.patterns.signature import verify
 from tests.listener import target
 

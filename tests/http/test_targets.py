@@ -2,7 +2,7 @@
 
 import pytest
 
-from prebook.http.targets import allowed
+from prebook.http.callback_targets import allowed
 
 HOSTS = frozenset({"hooks.example.com", "riders.example.org:8443", "http://127.0.0.1:9000", "http://demo"})
 

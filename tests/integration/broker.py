@@ -11,9 +11,9 @@ import msgspec
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from prebook.contracts.operations import ParkedLine, ParkedPage, ParkedView
+from prebook.contracts.dead_letters import ParkedLine, ParkedPage, ParkedView
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books
 

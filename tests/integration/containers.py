@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from prebook.patterns.addresses import VHOST
-from prebook.runtime.stack.docker_parts import ADMIN, DATABASE, EMULATOR, POSTGRES, RABBITMQ, SETTINGS
-from prebook.runtime.stack.ports import LOOPBACK
+from prebook.devstack.containers import ADMIN, DATABASE, EMULATOR, POSTGRES, RABBITMQ, SETTINGS
+from prebook.devstack.ports import LOOPBACK
+from prebook.messaging.addresses import VHOST
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer

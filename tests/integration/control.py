@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 
-from prebook.runtime.supervisor.spec import Effect, ProcessInfo, State
+from prebook.devstack.supervisor.contract import Effect, ProcessInfo, State
 from tests.conditions import eventually
 from tests.integration.suite import Suite
 

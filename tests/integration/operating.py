@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from prebook.cli.whereabouts import Whereabouts
-from prebook.runtime.stack import rabbitmq_found
-from prebook.runtime.stack.account import account
+from prebook.devstack.broker import installation
+from prebook.devstack.filesystem import account
+from prebook.devstack.suite_state import Whereabouts
 
 WITHIN_S = 60.0
 
@@ -42,7 +42,7 @@ def rabbitmqctl(where: Whereabouts, *arguments: str) -> str:
 
 def _beside(broker_pid: int) -> Shell:
     """With the node's own environment and account: its name, port mapper and cookie are nobody else's."""
-    found, who = rabbitmq_found.installation(), account()
+    found, who = installation.installation(), account()
     assert found is not None, "a private node runs, so RabbitMQ is installed"
     program = str(found.server.with_name("rabbitmqctl"))
     return Shell((program,), psutil.Process(broker_pid).environ(), who.uid if who else None)

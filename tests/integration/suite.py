@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import psutil
 
-from prebook.cli.whereabouts import FILE, Whereabouts
+from prebook.devstack.child_process import _tether
+from prebook.devstack.suite_state import FILE, Whereabouts
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
-from prebook.runtime.stack.child import _tether
 from tests.workers import port_base
 
 COUPLINGS = Path(__file__).with_name("couplings.toml")

@@ -16,7 +16,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import QUOTE_FARE
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.riders import ACCEPTED, Riders, pure

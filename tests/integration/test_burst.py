@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.burst.judge import Report
-from loadtest.burst.seconds import Side
-from loadtest.riders.samples import Sample
+from prebook.lab.burst.judge import Report
+from prebook.lab.burst.model import Side
+from prebook.lab.load.samples import Sample
 from tests.integration.suite import PREBOOK, ran
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(280)]

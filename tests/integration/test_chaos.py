@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.chaos.judge import ChaosResult
+from prebook.lab.chaos.judge import ChaosResult
 from tests.integration.suite import PREBOOK, ran
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]

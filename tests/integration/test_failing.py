@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.patterns.retry import branches
 from tests.integration import logs
 from tests.integration.books import Books, every

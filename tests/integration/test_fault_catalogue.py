@@ -8,9 +8,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from loadtest.faults import CATALOGUE, Levers, inject, levers, survey
-from prebook.cli.environments import loadtest
 from prebook.contracts.plan import Coupling, Plan
+from prebook.devstack.service_environment import loadtest
+from prebook.lab.faults import CATALOGUE, Levers, fault_access, inject, survey
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.faults import offered

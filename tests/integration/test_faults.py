@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from prebook.contracts.plan import Coupling, Plan
+from prebook.devstack.supervisor.contract import State
 from prebook.flows import PROCESSES, SERVICES
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
-from prebook.runtime.supervisor.spec import State
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import Broker

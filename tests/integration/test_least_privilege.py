@@ -13,8 +13,8 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.flows import PROCESSES
+from prebook.messaging import addresses
 from prebook.messaging.policy import backoffs
-from prebook.patterns import addresses
 from prebook.topology.model import suite_topology
 from tests.integration.control import Control
 from tests.integration.suite import POLICIES, Suite

@@ -9,8 +9,8 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import ANNOUNCEMENTS, FLOWS
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import EVERYTHING, Broker, Heard, drained

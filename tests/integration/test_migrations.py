@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from prebook.flows import PROCESSES, SERVICES
-from prebook.runtime import places
+from prebook.runtime import paths
 from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
 
@@ -78,7 +78,7 @@ async def url(suite: Suite, books: Books) -> AsyncIterator[str]:
 
 
 def alembic(url: str, *arguments: str) -> None:
-    ini = places.migrations() / "alembic.ini"
+    ini = paths.migrations() / "alembic.ini"
     env = {**os.environ, "PREBOOK_DATABASE_URL": url}
     done = ran([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
     assert done.returncode == 0, done.stderr

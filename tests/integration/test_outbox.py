@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prebook.contracts.plan import Coupling
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import Broker

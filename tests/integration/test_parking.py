@@ -12,8 +12,8 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import OPERATIONS
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration import logs
 from tests.integration.books import Books, every

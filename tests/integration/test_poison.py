@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.broker import Broker

@@ -13,8 +13,8 @@ from yarl import URL
 
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Wire, encode
+from prebook.rabbit.amqp_publisher.connection import Session
 from prebook.rabbit.publisher import RabbitPublisher
-from prebook.rabbit.publishing.session import Session
 from tests.conditions import eventually
 from tests.integration.suite import Suite
 from tests.messaging.examples import request

@@ -18,8 +18,8 @@ import httpx
 import psutil
 import pytest
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.conftest import Figure
 from tests.integration.books import Books

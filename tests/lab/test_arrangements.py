@@ -5,11 +5,19 @@ import asyncio
 import pytest
 from click.testing import CliRunner
 
-from prebook.cli import lab_order
-from prebook.cli.lab_order import MOST_MESSAGES, Compared, as_expected
-from prebook.lab import order_consumer, party
-from prebook.lab.arrangements import EVERYTHING, Arrangement, Effect, Load, counted, sharing, standing_still
-from prebook.lab.order_consumer import Part
+from prebook.lab.experiments import worker
+from prebook.lab.experiments.ordering import command, consumer
+from prebook.lab.experiments.ordering.command import MOST_MESSAGES, Compared, as_expected
+from prebook.lab.experiments.ordering.consumer import Part
+from prebook.lab.experiments.ordering.strategies import (
+    EVERYTHING,
+    Arrangement,
+    Effect,
+    Load,
+    counted,
+    sharing,
+    standing_still,
+)
 
 LOAD = Load(keys=2, per_key=3, consumers=2, failing=1, seed=1)
 A, B = LOAD.names()
@@ -95,24 +103,22 @@ def test_the_time_that_a_run_may_take_grows_with_its_load(messages: int, failing
 
 def test_a_consumer_lives_longer_than_its_run_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(party, "live", lambda *_, within_s: lives.append(within_s))
+    monkeypatch.setattr(worker, "live", lambda *_, within_s: lives.append(within_s))
     whole = load(MOST_MESSAGES, 12)
-    order_consumer.live(
-        Part(arrangement=Arrangement.GLOBAL, load=whole, run="r", number=0, url="", env={}, notes="", log="")
-    )
+    consumer.live(Part(arrangement=Arrangement.GLOBAL, load=whole, run="r", number=0, url="", env={}, notes="", log=""))
     assert lives[0] > 2 * whole.within_s, "it is waited for twice: until one is killed, and until all is done"
 
 
 async def test_a_party_that_hangs_is_ended_when_its_time_is_over() -> None:
     with pytest.raises(TimeoutError):
-        await party._in_time(asyncio.sleep(60), 0.01)
+        await worker._in_time(asyncio.sleep(60), 0.01)
 
 
 @pytest.mark.parametrize(("keys", "per_key"), [(1000, 1000), (1000, 21), (21, 1000)])
 def test_more_messages_than_can_be_waited_for_are_refused(
     keys: int, per_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab_order, "grounded", lambda: pytest.fail("started"))
-    done = CliRunner().invoke(lab_order.order, ["--keys", str(keys), "--per-key", str(per_key)])
+    monkeypatch.setattr(command, "grounded", lambda: pytest.fail("started"))
+    done = CliRunner().invoke(command.order, ["--keys", str(keys), "--per-key", str(per_key)])
     assert done.exit_code == 2
     assert "lower --keys or --per-key" in " ".join(done.output.replace("\u2502", " ").split())

@@ -2,8 +2,7 @@
 
 import pytest
 
-from prebook.lab.cells import CELLS, Cell, CrashPoint, Verdict, tally
-from prebook.lab.expected import EXPECTED
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED, Cell, CrashPoint, Verdict, tally
 
 OPERATIONS = ("a", "b", "c")
 

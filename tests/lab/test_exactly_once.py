@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from prebook.lab.cells import CELLS, Cell, CrashPoint
-from prebook.lab.errand import CRASHED, Errand
-from prebook.lab.exactly_once import Bench, _process
-from prebook.lab.expected import EXPECTED
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack.errors import Trouble
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED, Cell, CrashPoint
+from prebook.lab.experiments.exactly_once.crash_plan import CRASHED, Errand
+from prebook.lab.experiments.exactly_once.experiment import Bench, _process
 
 OPERATIONS = 4
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "exactly-once")
@@ -64,7 +63,9 @@ def test_the_duplicate_that_a_cell_is_about_has_arisen(case: tuple[Cell, dict[st
 async def test_a_crash_that_does_not_happen_is_a_failure_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prebook.lab.exactly_once.PARTIES", {"matching": repr})  # a process that ends in peace
+    monkeypatch.setattr(
+        "prebook.lab.experiments.exactly_once.experiment.PARTIES", {"matching": repr}
+    )  # a process that ends in peace
     errand = Errand(cell=CELLS[0], operations=("a", "b"), crash_at="b", notes=str(tmp_path / "notes"))
     with pytest.raises(Trouble, match=f"ended with status 0; the crash at b was to end it with {CRASHED}"):
         await _process(Bench("", {"matching": {}}, tmp_path), "matching", errand, ends_with=CRASHED)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from prebook.lab.outbox_probe import Cost, Size
-from prebook.lab.outbox_retention import MOST_DEARER, MOST_GROWTH, SLICES, Look, Outcome
+from prebook.lab.experiments.outbox_retention.experiment import MOST_DEARER, MOST_GROWTH, SLICES, Look, Outcome
+from prebook.lab.experiments.outbox_retention.table_probe import Cost, Size
 
 ROWS = 20_000
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "outbox-retention")

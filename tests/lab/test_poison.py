@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from prebook.lab import party, poison_consumer
-from prebook.lab.poison_consumer import Part
-from prebook.lab.poison_messages import OTHER, POISON, messages
-from prebook.lab.poison_side import STARTED_WITHIN_S
-from prebook.lab.poisons import (
+from prebook.lab.experiments import worker
+from prebook.lab.experiments.poison import consumer
+from prebook.lab.experiments.poison.consumer import Part
+from prebook.lab.experiments.poison.consumer_process import STARTED_WITHIN_S
+from prebook.lab.experiments.poison.messages import OTHER, POISON, messages
+from prebook.lab.experiments.poison.model import (
     ATTEMPTS,
     FATES,
     SIDES,
@@ -40,9 +41,9 @@ def test_a_consumer_lives_longer_than_its_run_may_take(
     messages: int, rate_per_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(party, "live", lambda *_, within_s: lives.append(within_s))
+    monkeypatch.setattr(worker, "live", lambda *_, within_s: lives.append(within_s))
     load = Load(messages=messages, rate_per_s=rate_per_s, seed=3)
-    poison_consumer.live(Part(load=load, run="r", queue="q", url="", env={}, notes="", log=""))
+    consumer.live(Part(load=load, run="r", queue="q", url="", env={}, notes="", log=""))
     said_s, done_s = messages / rate_per_s, messages / 100
     assert load.within_s > done_s
     assert lives[0] > said_s + done_s + STARTED_WITHIN_S

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from loadtest.accounts import Account, open_accounts
-from loadtest.riders.samples import Sample, key
 from prebook.contracts.booking import DeliveryLine, LedgerLine, State
+from prebook.lab.ledger.accounts import Account, open_accounts
+from prebook.lab.load.samples import Sample, key
 from tests.loadtest.standin import line
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

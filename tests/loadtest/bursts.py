@@ -4,9 +4,9 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from loadtest.burst.seconds import RideLine, Rung, Second, Side
-from loadtest.campaign import machine
-from loadtest.settings import StackInfo
+from prebook.lab.burst.model import RideLine, Rung, Second, Side
+from prebook.lab.campaign.runner import machine
+from prebook.lab.suite_client.settings import StackInfo
 from tests.loadtest.books import START
 
 LASTS_S = 20

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from loadtest.chaos.evidence import Broken, Evidence
-from loadtest.chaos.tables import Slot, Tables
-from loadtest.ledger import reconcile
-from loadtest.riders.samples import Sample
 from prebook.contracts.booking import DeliveryLine, LedgerLine, State
-from prebook.contracts.operations import ParkedLine, ParkedState
+from prebook.contracts.dead_letters import ParkedLine, ParkedState
+from prebook.lab.chaos.database import Slot, Tables
+from prebook.lab.chaos.evidence import Broken, Evidence
+from prebook.lab.ledger.reconciliation import reconcile
+from prebook.lab.load.samples import Sample
 from tests.loadtest.books import START, row, sample, told
 
 CONFIRMED = ("requested", "priced", "matched", "confirmed")

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from loadtest.settings import Settings, StackInfo
 from prebook.contracts.booking import BookingRequest, DeliveryLine, DeliveryPage, LedgerLine, LedgerPage, State
 from prebook.contracts.plan import Coupling
+from prebook.lab.suite_client.settings import Settings, StackInfo
 
 Rows = list[LedgerLine]
 TOKEN = "stand-in"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.riders.arrivals import Arrivals, Burst, Process, offsets
-from loadtest.riders.offers import interleave
-from loadtest.riders.plans import PLANS
-from loadtest.riders.rides import (
+from prebook.lab.load.arrivals import Arrivals, Burst, Process, offsets
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.request_schedule import interleave
+from prebook.lab.load.rides import (
     EAST,
     NORTH,
     QUARTERS_PER_WEEK,

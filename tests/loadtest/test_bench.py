@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from loadtest.bench import cli
-from loadtest.bench.row import Better, Measure, Row, row, unmeasured
 from prebook.cli.main import main as prebook
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack.errors import Trouble
+from prebook.lab.bench import command
+from prebook.lab.bench.rows import Better, Measure, Row, row, unmeasured
 
 SLOWER = Measure("asked and answered", "ms", Better.LOWER, "by hand", 1.2, "ours has headers")
 MORE = Measure("drained", "rows/s", Better.HIGHER, "by hand", 0.9, "ours leases")
@@ -59,9 +59,9 @@ async def _nowhere(_: Any) -> AsyncIterator[None]:
 def test_one_subjects_trouble_costs_the_others_nothing(
     first: Callable[..., Awaitable[list[Row]]], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "ground", _nowhere)
-    monkeypatch.setattr(cli, "SUBJECTS", {"relay": first, "rpc": _measures})
-    ran = CliRunner().invoke(cli.main, ["--json", "--only", "relay", "--only", "rpc"])
+    monkeypatch.setattr(command, "ground", _nowhere)
+    monkeypatch.setattr(command, "SUBJECTS", {"relay": first, "rpc": _measures})
+    ran = CliRunner().invoke(command.main, ["--json", "--only", "relay", "--only", "rpc"])
     assert ran.exit_code == 1, "not all that was asked for was measured"
     rows = json.loads(ran.stdout)["rows"]
     assert [each["met"] for each in rows] == [None, True]
@@ -73,13 +73,13 @@ def test_a_goal_that_is_missed_is_no_failure_of_the_bench(monkeypatch: pytest.Mo
     async def misses(*_: Any) -> list[Row]:
         return [row(MORE, [0.5], [1.0])]
 
-    monkeypatch.setattr(cli, "ground", _nowhere)
-    monkeypatch.setattr(cli, "SUBJECTS", {"relay": misses})
-    assert CliRunner().invoke(cli.main, ["--only", "relay"]).exit_code == 0
+    monkeypatch.setattr(command, "ground", _nowhere)
+    monkeypatch.setattr(command, "SUBJECTS", {"relay": misses})
+    assert CliRunner().invoke(command.main, ["--only", "relay"]).exit_code == 0
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(cli.main, ["--keep", str(tmp_path / "missing" / "kept.json")])
+    ran = CliRunner().invoke(command.main, ["--keep", str(tmp_path / "missing" / "kept.json")])
     assert ran.exit_code == 2
     assert "there is no folder" in ran.output
 

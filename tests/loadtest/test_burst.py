@@ -4,13 +4,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from loadtest.burst import table, telling
-from loadtest.burst.capacity import capacity
-from loadtest.burst.figures import by_second, figures
-from loadtest.burst.judge import report
-from loadtest.burst.lines import ceiling
-from loadtest.burst.page import page
-from loadtest.burst.seconds import Rung, Side
+from prebook.lab.burst import table, terminal
+from prebook.lab.burst.capacity import capacity
+from prebook.lab.burst.figures import by_second, figures
+from prebook.lab.burst.judge import report
+from prebook.lab.burst.line_chart import ceiling
+from prebook.lab.burst.model import Rung, Side
+from prebook.lab.burst.page import page
 from tests.loadtest.bursts import LASTS_S, MEMORY_MB, beside, flooded, held, refused, ride, second
 
 
@@ -124,7 +124,7 @@ def test_a_chart_ends_at_a_round_number() -> None:
 def test_table_and_page_say_the_same_of_both_sides() -> None:
     made = report((held(), flooded()))
     console = Console(width=170, record=True, file=None, quiet=True)
-    console.print(telling.results(made))
+    console.print(terminal.results(made))
     shown = page(made)
 
     for name, *cells in table.side_by_side(made):

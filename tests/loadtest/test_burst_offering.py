@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from loadtest.burst.backlog import STATEMENT
-from loadtest.burst.capacity import answered_between
-from loadtest.burst.offering import quiet, rest
-from loadtest.burst.play import came_in, ride_line
-from loadtest.burst.watch import Watch
-from loadtest.faults import levers
-from loadtest.riders.generator import Origin, open_session
-from loadtest.riders.samples import Refusal
 from prebook.flows import SERVICES
+from prebook.lab.burst.backlog import STATEMENT
+from prebook.lab.burst.capacity import answered_between
+from prebook.lab.burst.load_runner import quiet, rest
+from prebook.lab.burst.monitor import Watch
+from prebook.lab.burst.run import came_in, ride_line
+from prebook.lab.faults import fault_access
+from prebook.lab.load.generator import Origin, open_session
+from prebook.lab.load.samples import Refusal
 from tests.loadtest.books import START, answered, at, refused
 from tests.loadtest.bursts import second
 

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from loadtest.burst import table, telling
-from loadtest.burst.command import judge
-from loadtest.burst.footprint import WATCHED
-from loadtest.burst.judge import Check, Report, report
-from loadtest.burst.page import page
-from loadtest.burst.seconds import Second, Side
-from loadtest.burst.sight import LATELY_S
+from prebook.lab.burst import table, terminal
+from prebook.lab.burst.command import judge
+from prebook.lab.burst.judge import Check, Report, report
+from prebook.lab.burst.memory_report import WATCHED
+from prebook.lab.burst.model import Second, Side
+from prebook.lab.burst.page import page
+from prebook.lab.burst.series import LATELY_S
 from tests.loadtest.bursts import LASTS_S, beside, flooded, held, second
 
 AGE, WHOLE = "age of the oldest message", "memory of the whole suite"
@@ -64,7 +64,7 @@ def test_what_was_not_seen_is_not_measured_and_does_not_pass() -> None:
     assert '<td class="nil">not measured</td>' in page(made)
     assert "did not hold" in page(made)
     assert (
-        f"not measured: back pressure on, {AGE}: not measured (at most 25 s)" in telling.judgement(made.verdict).plain
+        f"not measured: back pressure on, {AGE}: not measured (at most 25 s)" in terminal.judgement(made.verdict).plain
     )
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.campaign import Campaign, Terms
-from loadtest.faults import levers
-from loadtest.progress import Progress
-from loadtest.report.model import Report
-from loadtest.riders.generator import open_session
-from loadtest.scenarios import SCENARIOS
+from prebook.lab.campaign.progress import Progress
+from prebook.lab.campaign.runner import Campaign, Terms
+from prebook.lab.campaign.scenarios import SCENARIOS
+from prebook.lab.faults import fault_access
+from prebook.lab.load.generator import open_session
+from prebook.lab.report.model import Report
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
 
@@ -79,7 +79,7 @@ async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
 
 @pytest.mark.parametrize("name", ["pricing_down", "pricing_slow"])
 async def test_a_fault_that_did_not_take_effect_makes_the_run_red(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.faults.processes.RETURN_DEADLINE_S", 0.5)
+    monkeypatch.setattr("prebook.lab.faults.processes.RETURN_DEADLINE_S", 0.5)
     report = await play(StandIn(deaf=True), name)
     assert report.verdict is not None
     assert not report.verdict.ok

@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 
-from loadtest.faults import CATALOGUE, Fault, FaultKind, Need, NoEffect
-from loadtest.faults.abilities import NO_CONTROL, Abilities
-from loadtest.faults.availability import NO_LINKS, ONE_NODE, lacking
-from loadtest.faults.catalogue import LINKED
-from loadtest.faults.cluster import most_leading
-from loadtest.faults.full import of_requests
-from loadtest.faults.injection import INJECTIONS
-from loadtest.faults.messages import BODIES, POISONS, TYPES, filler, headers
-from loadtest.faults.poison import told
-from loadtest.faults.wire import Address, alone, published
-from prebook.contracts.operations import ParkedLine, ParkedState
+from prebook.contracts.dead_letters import ParkedLine, ParkedState
 from prebook.flows import FLOWS, NOTIFY_RIDER, PROCESSES, SERVICES
+from prebook.lab.faults import CATALOGUE, Fault, FaultKind, Need, NoEffect
+from prebook.lab.faults.availability import NO_CONTROL, NO_LINKS, ONE_NODE, Abilities, lacking
+from prebook.lab.faults.broker_channel import Address, alone, published
+from prebook.lab.faults.catalogue import LINKED
+from prebook.lab.faults.cluster import most_leading
+from prebook.lab.faults.injection import INJECTIONS
+from prebook.lab.faults.messages import BODIES, POISONS, TYPES, filler, headers
+from prebook.lab.faults.poison import told
+from prebook.lab.faults.queue_full import of_requests
 from prebook.messaging.codec import Malformed, Wire, decode
 
 EVERYTHING = Abilities(

@@ -6,9 +6,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from loadtest.chaos.judge import ChaosResult, Judgement, judged, worst_gap_s
-from loadtest.chaos.tables import Slot, Trace
 from prebook.contracts.booking import State
+from prebook.lab.chaos.database import Slot, Trace
+from prebook.lab.chaos.judge import ChaosResult, Judgement, judged, worst_gap_s
 from tests.loadtest.books import answered, at, refused, row, sample, told
 from tests.loadtest.chaotic import CONFIRMED, FAULT, Sources, parked, rejected, sound, with_row
 

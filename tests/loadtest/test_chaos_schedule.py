@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.chaos.arriving import moments, orders, usual_rate
-from loadtest.chaos.schedule import Choice, drawn, groups
-from loadtest.chaos.turns import in_turns
+from prebook.lab.chaos.arrivals import moments, orders, usual_rate
+from prebook.lab.chaos.phases import in_turns
+from prebook.lab.chaos.schedule import Choice, drawn, groups
 from tests.loadtest.books import START
 
 SERVICES = ("booking", "pricing", "matching")

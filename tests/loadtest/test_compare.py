@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from loadtest.accounts import finished
-from loadtest.cli import main
-from loadtest.compare.bootstrap import interval, mean_draw, quantile_draw
-from loadtest.compare.difference import ALL, GOODPUT, Comparison, compared
-from loadtest.riders.samples import Sample, lines
+from prebook.lab.cli import main
+from prebook.lab.compare.bootstrap import interval, mean_draw, quantile_draw
+from prebook.lab.compare.comparison import ALL, GOODPUT, Comparison, compared
+from prebook.lab.ledger.accounts import finished
+from prebook.lab.load.samples import Sample, lines
 from tests.loadtest.books import answered, refused, sample
 
 

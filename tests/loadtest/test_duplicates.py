@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from loadtest.chaos.duplicates import Duplicates, counted
+from prebook.lab.chaos.duplicates import Duplicates, counted
 
 PAGE = """
 # HELP prebook_messages_duplicate_total Messages that had had their effect before

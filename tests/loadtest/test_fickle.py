@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from loadtest.chaos.arriving import orders
-from loadtest.chaos.fickle import LATEST_S, NO_ANSWER, SHARE, SOONEST_S, FickleRiders, changes_mind
-from loadtest.riders.generator import Origin, open_session
-from loadtest.riders.plans import PLANS
-from loadtest.riders.rides import campaign_week
+from prebook.lab.chaos.arrivals import orders
+from prebook.lab.chaos.cancelling_riders import LATEST_S, NO_ANSWER, SHARE, SOONEST_S, FickleRiders, changes_mind
+from prebook.lab.load.generator import Origin, open_session
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.rides import campaign_week
 from tests.loadtest.standin import StandIn, serving
 
 
@@ -37,8 +37,8 @@ class Cancellable(StandIn):
 async def test_who_changes_their_mind_asks_again_and_an_answer_that_does_not_come_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("loadtest.chaos.fickle.SHARE", 1.0)
-    monkeypatch.setattr("loadtest.chaos.fickle.LATEST_S", 0.2)
+    monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.SHARE", 1.0)
+    monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.LATEST_S", 0.2)
     wanted = orders(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
     async with serving(Cancellable()) as suite, open_session() as session:
         riders = FickleRiders(session, suite.url, "chaos", 7)

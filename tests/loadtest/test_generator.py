@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from loadtest.riders.generator import Generator, Order, Origin, open_session, prepare
-from loadtest.riders.offers import interleave
-from loadtest.riders.plans import PLANS
-from loadtest.riders.rides import campaign_week
+from prebook.lab.load.generator import Generator, Order, Origin, open_session, prepare
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.request_schedule import interleave
+from prebook.lab.load.rides import campaign_week
 from tests.loadtest.books import START
 from tests.loadtest.standin import StandIn, serving
 

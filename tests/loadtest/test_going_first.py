@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.burst.precedence import NICE, give_way, on_this_machine
-from loadtest.riders.undisturbed import NEVER, undisturbed
+from prebook.lab.burst.niceness import NICE, give_way, on_this_machine
+from prebook.lab.load.gc_pause import NEVER, undisturbed
 
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'], check=True)"
 

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from loadtest.discrepancies import Discrepancy, Kind
-from loadtest.report import html
-from loadtest.report.markup import tag
-from loadtest.report.model import Report
-from loadtest.report.verdict import judged
-from loadtest.settings import StackInfo
+from prebook.lab.ledger.discrepancies import Discrepancy, Kind
+from prebook.lab.report import html
+from prebook.lab.report.markup import tag
+from prebook.lab.report.model import Report
+from prebook.lab.report.verdict import judged
+from prebook.lab.suite_client.settings import StackInfo
 from tests.loadtest.standin import StandIn
 from tests.loadtest.test_campaign import play
 

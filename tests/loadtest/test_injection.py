@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from loadtest.faults import CATALOGUE, Levers, inject, levers, survey
-from loadtest.faults.abilities import NO_CONTROL
-from loadtest.faults.management import Management
-from loadtest.settings import WrongEnvironment
+from prebook.lab.faults import CATALOGUE, Levers, fault_access, inject, survey
+from prebook.lab.faults.availability import NO_CONTROL
+from prebook.lab.suite_client.broker_management import Management
+from prebook.lab.suite_client.settings import WrongEnvironment
 
 VHOST_URL = "amqp://admin:hush@127.0.0.1:1/prebook"
 
@@ -116,7 +116,7 @@ async def test_a_fault_that_took_effect_shows_how_that_is_known(name: str, shown
 
 @pytest.mark.parametrize("name", SHOWN)
 async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.faults.parts.RETURN_DEADLINE_S", 0.1)
+    monkeypatch.setattr("prebook.lab.faults.servers.RETURN_DEADLINE_S", 0.1)
     async with standing(Stand(deaf=True)) as reached:
         window = await inject(CATALOGUE[name], 0.3, reached)
     assert not window.took_effect
@@ -150,7 +150,7 @@ async def test_what_stands_still_is_woken_when_the_injection_is_given_up() -> No
 
 
 async def test_an_injection_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.faults.injection.BEYOND_S", 0.2)
+    monkeypatch.setattr("prebook.lab.faults.injection.BEYOND_S", 0.2)
     async with standing(Stand(deaf=True)) as reached, asyncio.timeout(5):
         window = await inject(CATALOGUE["broker_kill"], 0.1, reached)
     assert not window.took_effect

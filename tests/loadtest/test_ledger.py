@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.accounts import Fate
-from loadtest.discrepancies import Kind
-from loadtest.ledger import Reconciliation, reconcile
-from loadtest.riders.samples import Sample
 from prebook.contracts.booking import SETTLED, State
+from prebook.lab.ledger.accounts import Fate
+from prebook.lab.ledger.discrepancies import Kind
+from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
+from prebook.lab.load.samples import Sample
 from tests.loadtest.books import row, sample, told
 
 ENDED = sorted(SETTLED)

@@ -6,15 +6,15 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from loadtest.ledger import Ledger
-from loadtest.measure import matrix_row
-from loadtest.report import html, terminal
-from loadtest.report.matrix import Cell, Row, by_plan, plans_of
-from loadtest.report.model import Report
-from loadtest.report.trade_offs import over_all
-from loadtest.report.verdict import verdict
-from loadtest.scenarios import CATALOGUE, FULL_S, QUICK_S, chosen
-from loadtest.suite import SuiteUnreachable
+from prebook.lab.campaign import terminal
+from prebook.lab.campaign.scenario_report import matrix_row
+from prebook.lab.campaign.scenarios import CATALOGUE, FULL_S, QUICK_S, chosen
+from prebook.lab.ledger.reconciliation import Ledger
+from prebook.lab.report import html
+from prebook.lab.report.matrix import Cell, Row, by_plan, plans_of
+from prebook.lab.report.model import Report
+from prebook.lab.report.verdict import over_all, verdict
+from prebook.lab.suite_client.services import SuiteUnreachable
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn
 from tests.loadtest.test_campaign import play

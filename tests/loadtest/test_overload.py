@@ -2,11 +2,11 @@
 
 import msgspec
 
-from loadtest.campaign import Campaign, Terms
-from loadtest.faults import levers
-from loadtest.progress import Progress
-from loadtest.riders.generator import open_session
-from loadtest.scenarios import SCENARIOS
+from prebook.lab.campaign.progress import Progress
+from prebook.lab.campaign.runner import Campaign, Terms
+from prebook.lab.campaign.scenarios import SCENARIOS
+from prebook.lab.faults import fault_access
+from prebook.lab.load.generator import open_session
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import serving
 from tests.loadtest.test_returns import Busy

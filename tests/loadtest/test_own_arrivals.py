@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from loadtest.burst import memory
-from loadtest.burst.watch import PRESSURE, UNSENT, unsent
-from loadtest.cli import main
-from loadtest.report.model import Report
-from loadtest.riders.answerer import whole
-from loadtest.riders.samples import lines
-from loadtest.riders.self_test import driven, measured
+from prebook.lab import process_tree
+from prebook.lab.burst.monitor import PRESSURE, UNSENT, unsent
+from prebook.lab.cli import main
+from prebook.lab.load.samples import lines
+from prebook.lab.load.self_test import driven, measured
+from prebook.lab.load.stub_server import whole
+from prebook.lab.report.model import Report
 from tests.loadtest.books import sample
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
@@ -118,11 +118,11 @@ def test_the_answerer_knows_where_a_request_ends(heard: bytes, size: int) -> Non
 
 def test_memory_is_that_of_a_process_and_all_below_it() -> None:
     hold = "x = bytearray(b'1') * 40_000_000; print('held', flush=True); input()"
-    before = memory.of_trees({"us": os.getpid()})["us"]
+    before = process_tree.of_trees({"us": os.getpid()})["us"]
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline() == b"held\n"
-        both = memory.of_trees({"us": os.getpid(), "child": child.pid, "gone": 2**22 + 1})
+        both = process_tree.of_trees({"us": os.getpid(), "child": child.pid, "gone": 2**22 + 1})
         child.communicate(b"\n")
 
     assert both.keys() == {"us", "child"}

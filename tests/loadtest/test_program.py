@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.report.model import Report
+from prebook.lab.report.model import Report
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
 from tests.loadtest.test_campaign import of_one_way

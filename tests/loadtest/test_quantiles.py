@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.report.quantiles import latency, median_interval, nearest_rank
+from prebook.lab.quantiles import latency, median_interval, nearest_rank
 
 values = st.lists(st.floats(0.0, 1e6), min_size=1, max_size=200).map(sorted)
 

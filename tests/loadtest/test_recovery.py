@@ -2,10 +2,10 @@
 
 import pytest
 
-from loadtest.accounts import Account, open_accounts
-from loadtest.faults import FaultWindow
-from loadtest.recovery import completions, recovery_s
 from prebook.contracts.booking import State
+from prebook.lab.faults import FaultWindow
+from prebook.lab.ledger.accounts import Account, open_accounts
+from prebook.lab.ledger.recovery_time import completions, recovery_s
 from tests.loadtest.books import START, answered, at, refused, row, sample
 
 DOWN = FaultWindow(started_at=at(10), ended_at=at(20), took_effect=True, evidence="planted")

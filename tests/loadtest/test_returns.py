@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from loadtest.ledger import reconcile
-from loadtest.measure import returns_line
-from loadtest.riders.generator import Generator, Origin, open_session, prepare
-from loadtest.riders.offers import interleave
-from loadtest.riders.plans import PLANS
-from loadtest.riders.returns import NEVER, Returns, refusal
-from loadtest.riders.rides import campaign_week
-from loadtest.riders.samples import Refusal, Sample
+from prebook.lab.campaign.scenario_report import returns_line
+from prebook.lab.ledger.reconciliation import reconcile
+from prebook.lab.load.generator import Generator, Origin, open_session, prepare
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.request_schedule import interleave
+from prebook.lab.load.retry_policy import NEVER, Returns, refusal
+from prebook.lab.load.rides import campaign_week
+from prebook.lab.load.samples import Refusal, Sample
 from tests.loadtest.books import START
 from tests.loadtest.standin import StandIn, serving
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.faults import levers
-from loadtest.riders.generator import open_session
-from loadtest.settings import NO_SUITE, WrongEnvironment, read_settings
+from prebook.lab.faults import fault_access
+from prebook.lab.load.generator import open_session
+from prebook.lab.suite_client.settings import NO_SUITE, WrongEnvironment, read_settings
 from tests.loadtest.standin import StandIn
 
 GIVEN = StandIn(url="http://127.0.0.1:8010").environ

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.riders import traces
-from loadtest.riders.arrivals import Arrivals, Process, Shape, offsets
-from loadtest.riders.samples import lines
-from loadtest.riders.traces import TraceUnreadable
-from loadtest.scenarios import by_hand
+from prebook.lab.campaign.scenarios import by_hand
+from prebook.lab.load import traces
+from prebook.lab.load.arrivals import Arrivals, Process, Shape, offsets
+from prebook.lab.load.samples import lines
+from prebook.lab.load.traces import TraceUnreadable
 from tests.loadtest.books import sample
 
 RATE, LASTS_S, FACTOR = 20.0, 200.0, 4.0

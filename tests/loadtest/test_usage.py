@@ -10,11 +10,11 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from loadtest.bench.cli import main as bench
-from loadtest.cli import main as loadtest
-from prebook.cli import own_suite
+from prebook.cli import temporary_suite
 from prebook.cli.main import main as prebook
-from prebook.given import FiniteRange
+from prebook.devstack.parameters import FiniteRange
+from prebook.lab.bench.command import main as bench
+from prebook.lab.cli import main as loadtest
 
 COMMANDS = {"prebook": prebook, "loadtest": loadtest, "bench": bench}
 
@@ -70,7 +70,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(what)
         return 1
 
-    monkeypatch.setattr(own_suite, "played", played)
+    monkeypatch.setattr(temporary_suite, "played", played)
     return asked
 
 

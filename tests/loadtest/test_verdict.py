@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.discrepancies import Discrepancy, Kind
-from loadtest.faults import FaultWindow
-from loadtest.ledger import Ledger
-from loadtest.report.contest import contest, ms, tied
-from loadtest.report.model import (
+from prebook.lab.faults import FaultWindow
+from prebook.lab.ledger.discrepancies import Discrepancy, Kind
+from prebook.lab.ledger.reconciliation import Ledger
+from prebook.lab.load.plans import PLANS
+from prebook.lab.quantiles import Latency, latency
+from prebook.lab.report.model import (
     ArrivalsLine,
     FaultLine,
     GeneratorLag,
@@ -20,9 +21,8 @@ from loadtest.report.model import (
     ScenarioReport,
     Timeline,
 )
-from loadtest.report.quantiles import Latency, latency
-from loadtest.report.verdict import verdict
-from loadtest.riders.plans import PLANS
+from prebook.lab.report.ranking import contest, ms, tied
+from prebook.lab.report.verdict import verdict
 from tests.loadtest.books import START, at
 
 OFFERED = 40

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench.subjects.ride_counts import METRIC, STATEMENT
-from loadtest.bench.subjects.ride_figures import P95_MS, Figures, over
-from loadtest.bench.subjects.ride_kept import figures, kept, read, write
-from loadtest.bench.subjects.ride_offering import Offered
-from loadtest.bench.subjects.ride_processor import own_bytes, spent_ms
-from loadtest.bench.subjects.scaling import judged
-from loadtest.bench.subjects.soak import sloping
+from prebook.lab.bench.ride_load import Offered
+from prebook.lab.bench.subjects.ride_baseline import figures, kept, read, write
+from prebook.lab.bench.subjects.ride_counts import METRIC, STATEMENT
+from prebook.lab.bench.subjects.ride_figures import P95_MS, Figures, over
+from prebook.lab.bench.subjects.scaling import judged
+from prebook.lab.bench.subjects.soak import sloping
+from prebook.lab.process_tree import own_bytes, spent_ms
 
 
 def offered(*, refused: int = 0, failed: int = 0, slowest_ms: float = 100.0) -> Offered:

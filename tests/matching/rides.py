@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from prebook.contracts.facts import BookingEnded, Ending, OfferSettled, OfferVerdict
+from prebook.contracts.events import BookingEnded, Ending, OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetOffered
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.handlers import Context, Outcome
 
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)

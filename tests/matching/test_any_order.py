@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetDeclined, FleetOffered
 from prebook.contracts.matching import DriverAnswer, DriverMatched
 from prebook.contracts.message import Message, Unavailable
 from prebook.matching.handlers import FLEETS, booking_ended, find_driver, fleet_heard
-from prebook.messaging.outcome import Outcome
+from prebook.messaging.handlers import Outcome
 from tests.matching.memory import MemoryMatching
 from tests.matching.rides import RIDE, about, ended, offer
 

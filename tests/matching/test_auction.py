@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from prebook.contracts.facts import OfferVerdict
+from prebook.contracts.events import OfferVerdict
 from prebook.contracts.fleets import FleetDeclined
 from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.flows import ASK_FLEET
 from prebook.matching.handlers import FLEETS, UnknownAuction, booking_ended, find_driver, fleet_heard
-from prebook.messaging.outcome import Outcome
+from prebook.messaging.handlers import Outcome
 from tests.matching.memory import MemoryMatching
 from tests.matching.rides import RIDE, SLOT, about, ended, offer, verdicts
 

@@ -10,7 +10,7 @@ from asyncpg import UniqueViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.facts import OfferVerdict
+from prebook.contracts.events import OfferVerdict
 from prebook.contracts.fleets import FleetOffered
 from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message
@@ -19,9 +19,9 @@ from prebook.matching.domain.auction import Auction, Offer
 from prebook.matching.handlers import FLEETS, booking_ended, find_driver, fleet_heard
 from prebook.matching.process import OFFERS_LAST, TOO_OLD
 from prebook.matching.sql import MatchingSql
-from prebook.messaging.outcome import Outcome
+from prebook.messaging.handlers import Outcome
 from prebook.messaging.unit_of_work import Begin
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.matching.rides import RIDE, SLOT, about, ended, offer, verdicts
 
 pytestmark = pytest.mark.real

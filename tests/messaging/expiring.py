@@ -1,7 +1,7 @@
 """Who is told of what nobody waits for any more."""
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
 
 
 class Expiries(Unwatched):

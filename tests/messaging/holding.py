@@ -9,12 +9,12 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.failures import Permanent
-from prebook.messaging.holds import Holds, Place, Standing
-from prebook.messaging.ordering import Ordering
+from prebook.messaging.errors import Permanent
+from prebook.messaging.observer import Unwatched
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.telemetry import Unwatched
-from prebook.patterns.groups import OnPoison
+from prebook.messaging.recoverability.blocked_keys import Holds, Place, Standing
+from prebook.messaging.recoverability.key_sequencer import Ordering
+from prebook.patterns.message_groups import OnPoison
 from tests.messaging.examples import request
 
 GROUP = "notification.events.notify_rider"

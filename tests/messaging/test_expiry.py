@@ -9,7 +9,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, NOTIFY_RIDER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outcome import Context, Handlers, Outcome, Step
+from prebook.messaging.handlers import Context, Handlers, Outcome, Step
 from prebook.messaging.policy import FlowPolicy
 from tests.booking.rides import queued
 from tests.memory import MemoryDatabase

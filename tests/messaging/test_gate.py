@@ -1,7 +1,7 @@
 import asyncio
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.gate import Gate
+from prebook.messaging.recoverability.consumer_circuit import Gate
 from tests.conditions import becomes
 
 AWAY = Unreachable("the database is away")

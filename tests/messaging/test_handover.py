@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.codec import LONGEST_BODY, Wire
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.sending import WINDOW
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox import relay as relaying
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.sender import WINDOW
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Posting
 from prebook.runtime.loops import for_ever
 from tests.conditions import becomes

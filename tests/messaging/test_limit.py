@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from prebook.messaging import limit
-from prebook.messaging.limit import Limit
+from prebook.messaging import asyncio_tools
+from prebook.messaging.asyncio_tools import Limit
 from tests.conditions import becomes
 
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(asyncio_tools, "LOOK_EVERY_S", 0.01)
 
 
 async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 
-from prebook.messaging.lines import Lines
+from prebook.messaging.outbox.keyed_queue import Lines
 
 
 async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:

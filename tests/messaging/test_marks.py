@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Collection
 
-from prebook.messaging import marks
-from prebook.messaging.holdings import Holdings
-from prebook.messaging.marks import Marks
+from prebook.messaging.outbox import sent_marker
+from prebook.messaging.outbox.leases import Holdings
+from prebook.messaging.outbox.sent_marker import Marks
 from tests.conditions import becomes
 
 
@@ -28,7 +28,7 @@ async def test_while_one_mark_is_not_answered_no_other_work_piles_up() -> None:
     kept = Marks(noted.mark, Holdings())
     for seq in range(5):
         kept.add(seq, ("broker", f"k{seq}"))
-        await asyncio.sleep(2 * marks.WITHIN_S)
+        await asyncio.sleep(2 * sent_marker.WITHIN_S)
     assert len(asyncio.all_tasks()) <= before + 1
     noted.free.set()
     await becomes(lambda: not kept.left)
@@ -50,7 +50,7 @@ async def test_a_mark_that_is_broken_off_leaves_none_behind() -> None:
     kept = Marks(noted.mark, Holdings())
     kept.add(1, ("broker", "k"))
     marking = asyncio.create_task(kept.all())
-    await asyncio.sleep(5 * marks.WITHIN_S)  # the timer finds that a mark is being made
+    await asyncio.sleep(5 * sent_marker.WITHIN_S)  # the timer finds that a mark is being made
     marking.cancel()
     await asyncio.wait([marking])
     noted.free.set()

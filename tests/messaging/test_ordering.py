@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.holds import Holds
-from prebook.messaging.ordering import BEHIND
-from prebook.patterns.groups import OnPoison
+from prebook.messaging.recoverability.blocked_keys import Holds
+from prebook.messaging.recoverability.key_sequencer import BEHIND
+from prebook.patterns.message_groups import OnPoison
+from prebook.postgres.blocked_keys import SqlHolds
 from prebook.postgres.engine import engine_for
-from prebook.postgres.holds import SqlHolds
 from tests.conditions import eventually
 from tests.databases import Databases
 from tests.messaging.holding import GROUP, MemoryHolds, Poison, Receiver, said

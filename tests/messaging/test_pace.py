@@ -5,8 +5,8 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.pace import Door, paced
 from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.throttle import Door, paced
 from tests.messaging.examples import NOW, request
 
 

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from prebook.messaging import marks, noting, sending
-from prebook.messaging import relay as relaying
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.giving_up import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
-from prebook.messaging.outbox import UNDELIVERABLE, Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.sending import WINDOW
-from prebook.messaging.telemetry import Unwatched, Watch
+from prebook.messaging.observer import Unwatched, Watch
+from prebook.messaging.outbox import relay as relaying
+from prebook.messaging.outbox import sender, sent_marker
+from prebook.messaging.outbox.abandonment import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.sender import WINDOW
+from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed
 from prebook.messaging.unit_of_work import Posting
 from prebook.runtime.loops import for_ever
 from tests.conditions import becomes
@@ -335,7 +335,7 @@ async def test_what_is_sent_is_marked_in_time_where_no_claim_comes(monkeypatch: 
 
 async def test_a_relay_that_ends_marks_what_it_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     database, seen = MemoryDatabase(None), list[str]()
-    monkeypatch.setattr(marks, "WITHIN_S", 60.0)
+    monkeypatch.setattr(sent_marker, "WITHIN_S", 60.0)
 
     async def send(row: Claimed) -> None:
         seen.append(row.envelope.id)
@@ -361,8 +361,8 @@ class Unnoted(MemoryDatabase):
 
 async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries = Unnoted(None), list[str]()
-    monkeypatch.setattr(noting, "AGAIN_S", ())
-    monkeypatch.setattr(sending, "noted", lambda note: note())
+    monkeypatch.setattr(sender, "AGAIN_S", ())
+    monkeypatch.setattr(sender, "noted", lambda note: note())
 
     async def send(row: Claimed) -> None:
         tries.append(row.envelope.id)
@@ -447,7 +447,7 @@ class Letting(Unnoted):
 
 async def test_what_fails_while_others_are_let_go_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries, fails = Letting(), list[str](), asyncio.Event()
-    monkeypatch.setattr(noting, "AGAIN_S", ())
+    monkeypatch.setattr(sender, "AGAIN_S", ())
 
     async def send(row: Claimed) -> None:
         name = row.envelope.id

@@ -11,7 +11,7 @@ import pytest
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.sharing import Transactions
+from prebook.messaging.transaction_batcher import Transactions
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.notification.sql import NotificationSql
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.databases import Databases
 from tests.memory import MemoryDatabase
 from tests.notification.memory import MemoryNotification

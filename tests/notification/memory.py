@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice
-from prebook.notification.domain.position import Position
+from prebook.notification.domain.cursor import Position
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider
 from prebook.http.app import application
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outcome import Context
+from prebook.messaging.handlers import Context
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
 from prebook.runtime.service import Running

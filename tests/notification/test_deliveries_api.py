@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.notification import Notice
-from prebook.notification.domain.position import BEGINNING, CURSOR, Position, cursor, position
+from prebook.notification.domain.cursor import BEGINNING, CURSOR, Position, cursor, position
 from tests.notification.conftest import Begin
 from tests.notification.telling import read, read_all, reader, told
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice, RiderNotified
-from prebook.notification.domain.position import BEGINNING, Position
+from prebook.notification.domain.cursor import BEGINNING, Position
 from prebook.notification.handlers import LONGEST_TEXT
 from tests.notification.conftest import Begin
 from tests.notification.telling import RIDER, TEXT, told

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.operations.sql import OperationsSql
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from tests.databases import Databases
 from tests.operations.parcels import Begin
 

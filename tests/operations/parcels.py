@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prebook.messaging.parking import Parcel
+from prebook.messaging.recoverability.dead_letter import Parcel
 from prebook.messaging.unit_of_work import Begin as BeginOf
-from prebook.operations.decisions.intake import noted
+from prebook.operations.dead_letters.record import noted
 from prebook.operations.sql import OperationsSql
 
 Begin = BeginOf[OperationsSql]

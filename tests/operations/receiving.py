@@ -10,14 +10,15 @@ from litestar import Litestar
 
 from prebook.coupling.ports import Publisher
 from prebook.http.app import application
+from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import Wire
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.parking import Parcel
-from prebook.operations import api, replays_api
-from prebook.operations.decisions.intake import noted
-from prebook.operations.replaying import Replaying, Ways
-from prebook.patterns import addresses
+from prebook.messaging.recoverability.dead_letter import Parcel
+from prebook.operations.dead_letters import api
+from prebook.operations.dead_letters.record import noted
+from prebook.operations.replays import api
+from prebook.operations.replays.runner import Replaying, Ways
 from prebook.runtime.service import Running
 from tests.operations.parcels import QUEUE, Begin
 from tests.world import settings
@@ -87,7 +88,7 @@ async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """A client of operations' HTTP."""
     endpoint: Endpoint[Any] = Endpoint("operations", _none(), begin, {}, {})
     running = Running(endpoint, begin, settings(), {})
-    routes = [*api.routes(running), *replays_api.routes(running, queues={QUEUE}, remembered_s=WEEK_S)]
+    routes = [*api.routes(running), *api.routes(running, queues={QUEUE}, remembered_s=WEEK_S)]
     app: Any = application(
         "operations", routes, missing=_nothing_missing, scraped=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares
@@ -96,7 +97,7 @@ async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def _none() -> Any:
-    from prebook.messaging.outcome import Handlers
+    from prebook.messaging.handlers import Handlers
 
     return Handlers()
 

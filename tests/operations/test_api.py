@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.operations import ParkedView
+from prebook.contracts.dead_letters import ParkedView
 from prebook.messaging.clock import utc_now
 from tests.operations.parcels import QUEUE, Begin, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.parking import Death, Parcel
-from prebook.rabbit.collector import Collector, parcel_of
+from prebook.messaging.recoverability.dead_letter import Death, Parcel
+from prebook.rabbit.dead_letter_consumer import Collector, parcel_of
 
 
 @dataclass

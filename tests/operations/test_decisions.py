@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.contracts.operations import ParkedState
+from prebook.contracts.dead_letters import ParkedState
 from prebook.contracts.replays import ItemState, ReplayState
-from prebook.operations.decisions.pacing import LARGEST, Progress, batch, batches_of, due
-from prebook.operations.decisions.replay import (
+from prebook.messaging import addresses
+from prebook.operations.replays.eligibility import (
     LIVE,
     NEXT,
     OBJECTIONS,
@@ -22,8 +22,8 @@ from prebook.operations.decisions.replay import (
     objection,
     ordered,
 )
-from prebook.operations.decisions.sending import Address, edited, outgoing, way_back
-from prebook.patterns import addresses
+from prebook.operations.replays.redelivery import Address, edited, outgoing, way_back
+from prebook.operations.replays.throttle import LARGEST, Progress, batch, batches_of, due
 from tests.operations.parcels import NOW, QUEUE, headers
 
 WEEK_S = 7 * 24 * 3600.0

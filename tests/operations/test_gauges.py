@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry
 
-from prebook.contracts.operations import Selection
-from prebook.operations.gauges import ParkedGauge
+from prebook.contracts.dead_letters import Selection
+from prebook.operations.metrics import ParkedGauge
 from tests.operations.parcels import Begin, parcel, taken_in
 
 

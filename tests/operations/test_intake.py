@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.messaging import parking
-from prebook.messaging.parking import Death, Parcel
-from prebook.operations.decisions.grouping import group_of, shape
-from prebook.operations.decisions.intake import MOST_ATTEMPTS, bare, fingerprint, noted, unwaited
-from prebook.operations.intake import EXPIRED, Intake
+from prebook.messaging.recoverability import dead_letter
+from prebook.messaging.recoverability.dead_letter import Death, Parcel
+from prebook.operations.dead_letters.failure_group import group_of, shape
+from prebook.operations.dead_letters.record import MOST_ATTEMPTS, bare, fingerprint, noted, unwaited
+from prebook.operations.dead_letters.recorder import EXPIRED, Intake
 from tests.operations.parcels import NOW, QUEUE, headers, parcel
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
@@ -100,8 +100,8 @@ def test_whatever_else_the_broker_sets_aside_is_kept() -> None:
         expired(**{"prebook-kind": "answer"}),
         expired(**{"prebook-expires-at": later}),
         expired(**{"prebook-expires-at": "soon"}),
-        expired(**{parking.CAUSE: "attempts_used_up"}),
-        expired(**{parking.REPLAY: "r1"}),
+        expired(**{dead_letter.CAUSE: "attempts_used_up"}),
+        expired(**{dead_letter.REPLAY: "r1"}),
         replace(expired(), deaths=(Death(QUEUE, "", "", "delivery_limit", 1, NOW),)),
         replace(expired(), deaths=()),
     ]

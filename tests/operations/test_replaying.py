@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.operations import ParkedState
-from prebook.patterns import addresses
+from prebook.contracts.dead_letters import ParkedState
+from prebook.messaging import addresses
 from tests.operations.parcels import NOW, Begin, headers, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
 

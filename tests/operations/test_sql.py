@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.operations import Filter, ParkedState, Selection
-from prebook.messaging.parking import Parcel
-from prebook.operations.decisions.intake import bare, noted
+from prebook.contracts.dead_letters import Filter, ParkedState, Selection
+from prebook.messaging.recoverability.dead_letter import Parcel
+from prebook.operations.dead_letters.record import bare, noted
 from prebook.operations.store import Unstorable
 from tests.conftest import Figure
 from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in

@@ -3,7 +3,7 @@ from itertools import accumulate
 
 import pytest
 
-from prebook.patterns.admission import STALLED_S, Load, Valve
+from prebook.patterns.admission_control import STALLED_S, Load, Valve
 from prebook.patterns.waiting_room import KEPT_FOR_S, LONGEST_WAIT_S, WaitingRoom
 
 

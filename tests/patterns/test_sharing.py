@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.patterns.sharing import Passenger, together
+from prebook.patterns.batch_selection import Passenger, together
 
 waiting = st.lists(st.builds(Passenger, st.sampled_from("abcdef"), st.integers(1, 5)), max_size=20)
 

@@ -7,16 +7,16 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
+from prebook.postgres import connection as sessions
 from prebook.postgres import engine as engines
 from prebook.postgres import pool as pools
-from prebook.postgres import session as sessions
+from prebook.postgres.blocked_keys import SqlHolds
+from prebook.postgres.connection import session
 from prebook.postgres.engine import CHECK, UPKEEP, Engines, engine_for
-from prebook.postgres.holds import SqlHolds
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purging import Purging
-from prebook.postgres.roster import roster
-from prebook.postgres.session import session
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.purge import Purging
+from prebook.postgres.replicas import roster
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from prebook.runtime.retention import common
 from tests.databases import Databases
 from tests.messaging.examples import request

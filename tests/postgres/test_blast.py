@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from prebook.messaging.holds import Standing
-from prebook.patterns.groups import partition_of
-from prebook.postgres.blast import Blast
+from prebook.messaging.recoverability.blocked_keys import Standing
+from prebook.patterns.message_groups import partition_of
+from prebook.postgres.blast_radius import Blast
+from prebook.postgres.blocked_keys import SqlHolds
 from prebook.postgres.engine import engine_for
-from prebook.postgres.holds import SqlHolds
 from tests.databases import Databases
 from tests.messaging.holding import GROUP, said
 

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from prebook.messaging.handover import Handover
+from prebook.messaging.outbox.handoff import Handover
 from prebook.messaging.unit_of_work import Posting
-from prebook.postgres import purging
+from prebook.postgres import purge
+from prebook.postgres.connection import compiled
 from prebook.postgres.engine import PLANS
-from prebook.postgres.leaving import Legacy, leaving
+from prebook.postgres.flush import Legacy, leaving
 from prebook.postgres.outbox import LET_GO, RELEASE, SENT
-from prebook.postgres.session import compiled
 from tests.databases import Databases, dsn
 from tests.messaging.examples import request
 
@@ -41,7 +41,7 @@ CLAIMED = """
 TAKING = {
     "let_go": compiled(LET_GO)[0].replace("$1", "'me'").replace("$2", "'{}'"),
     "release": compiled(RELEASE)[0].replace("$1", "'another'"),
-    "purge": compiled(purging.SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
+    "purge": compiled(purge.SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
 }
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

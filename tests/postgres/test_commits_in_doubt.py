@@ -8,16 +8,16 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging import sending
+from prebook.messaging.asyncio_tools import Limit
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.limit import Limit
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox import sender
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Begin, Posting
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from prebook.runtime.loops import for_ever
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
@@ -114,7 +114,7 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite.engine.pool, "limit", Limit(0.2))
-    monkeypatch.setattr(sending, "DOUBTFUL_S", 5.0)
+    monkeypatch.setattr(sender, "DOUBTFUL_S", 5.0)
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Unreachable, match="no answer from the database"):
         await suite.post("first")

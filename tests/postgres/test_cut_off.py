@@ -4,8 +4,8 @@ import asyncio
 
 from sqlalchemy import text
 
+from prebook.postgres.connection import Session, session
 from prebook.postgres.engine import engine_for
-from prebook.postgres.session import Session, session
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url
 

@@ -8,22 +8,23 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
 from prebook.coupling.one_way import OneWay
 from prebook.flows import OFFER_SETTLED
+from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import decode
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outcome import Context, Handlers, Outcome, Step
-from prebook.messaging.relay import Relay
+from prebook.messaging.handlers import Context, Handlers, Outcome, Step
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.staging import Thread
-from prebook.messaging.telemetry import Unwatched
-from prebook.patterns import addresses, trace
+from prebook.patterns import trace
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purging import Purging
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.purge import Purging
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from prebook.runtime.retention import common
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url

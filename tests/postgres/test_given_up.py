@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.flows import OFFER_SETTLED
 from prebook.messaging import codec
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import engine_for
-from prebook.postgres.given_up import GivenUp, OutboxRow, Terms, objection
+from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.wire import to_column
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.outbox_admin import GivenUp, OutboxRow, Terms, objection
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
 from tests.messaging.examples import NOW, PLAN

@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.sharing import Transactions
+from prebook.messaging.transaction_batcher import Transactions
 from prebook.messaging.unit_of_work import Begin, Expectation, Posting
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, request
 from tests.world import policies

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Posting
-from prebook.postgres import wakeup as wakeups
+from prebook.postgres import relay_notifier as wakeups
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.wakeup import Wakeup
+from prebook.postgres.relay_notifier import Wakeup
 from prebook.runtime.loops import ended, for_ever
 from tests.conditions import eventually
 from tests.databases import Databases, dsn

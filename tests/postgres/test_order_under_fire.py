@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging import sending
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox import sender
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Begin, Posting
+from prebook.postgres.connection import session
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.session import session
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from prebook.runtime.loops import for_ever
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, closed
@@ -94,7 +94,7 @@ async def broken_off(task: "asyncio.Task[None]", works: list[SqlWork], chance: r
 async def test_nothing_is_lost_and_no_first_one_comes_too_early(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "DOUBTFUL_S", 1.0)
+    monkeypatch.setattr(sender, "DOUBTFUL_S", 1.0)
     url, chance = databases.of("notification"), random.Random(7)
     engine, received = engine_for("notification", url, pool=WRITERS), Received(chance)
     over = asyncio.get_running_loop().time() + SECONDS

@@ -8,9 +8,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prebook.messaging.channel import Unreachable
 from prebook.postgres import engine as engines
+from prebook.postgres.connection import session
 from prebook.postgres.engine import OVERFLOW, POOL, engine_for
 from prebook.postgres.pool import pool_timeouts
-from prebook.postgres.session import session
 from tests.databases import Databases, role_url
 
 

@@ -10,7 +10,7 @@ from prebook.booking import retention as booking
 from prebook.notification import retention as notification
 from prebook.operations import retention as operations
 from prebook.postgres.engine import engine_for
-from prebook.postgres.purging import BITE, Purge, Purging
+from prebook.postgres.purge import BITE, Purge, Purging
 from prebook.pricing import retention as pricing
 from prebook.runtime.retention import DAY_S, KEEP_INBOX_S, KEEP_SENT_S, MOST_SENT_S, PURGE_INBOX_S, common
 from tests.databases import Databases, dsn, role_url

@@ -12,14 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.handover import Handover
-from prebook.messaging.outbox import UNDELIVERABLE, Claimed
-from prebook.messaging.relay import Relay
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.handoff import Handover
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.engine import engine_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
 from tests.conditions import eventually
 from tests.databases import Databases, closed
 from tests.messaging.examples import request

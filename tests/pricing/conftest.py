@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.postgres.engine import engine_for
-from prebook.postgres.work import units_of_work
+from prebook.postgres.unit_of_work import units_of_work
 from prebook.pricing.sql import PricingSql
 from tests.databases import Databases
 from tests.memory import MemoryDatabase

@@ -5,11 +5,11 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from prebook.contracts.facts import BookingEnded, Ending
+from prebook.contracts.events import BookingEnded, Ending
 from prebook.contracts.message import Message
 from prebook.contracts.pricing import FareQuoted, QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.outcome import Context
+from prebook.messaging.handlers import Context
 from prebook.pricing.handlers import booking_ended, quote_fare
 from tests.pricing.conftest import Begin
 

@@ -8,8 +8,8 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from prebook.messaging.codec import Wire
-from prebook.rabbit.frames import to_amqp
-from prebook.rabbit.publishing.encoding import TooLong, published
+from prebook.rabbit.amqp_message import to_amqp
+from prebook.rabbit.amqp_publisher.frame_encoder import TooLong, published
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 HEADERS = {

@@ -7,7 +7,7 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from prebook.rabbit.link import Link, connected, shuffled
+from prebook.rabbit.connection import Link, connected, shuffled
 from tests.conditions import becomes
 
 NODES = 3

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.rabbit.publishing.decoding import Confirmed, Returned
-from prebook.rabbit.publishing.ledger import Pending, Unconfirmed
+from prebook.rabbit.amqp_publisher.frame_decoder import Confirmed, Returned
+from prebook.rabbit.amqp_publisher.unconfirmed import Pending, Unconfirmed
 
 
 def pending(key: str = "here", message_id: str = "m", due: float = 10.0) -> Pending:

@@ -1,8 +1,8 @@
 """What is read off a process for its metrics."""
 
 from prebook.contracts.plan import Coupling
+from prebook.coupling.reply_waiters import Waiters
 from prebook.coupling.sync_api import SyncApi
-from prebook.coupling.waiters import Waiters
 from prebook.messaging.channel import Unreachable
 from prebook.runtime.gauges import circuits
 from tests.coupling.test_sync_api import Scripted

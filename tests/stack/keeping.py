@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from prebook.runtime.stack.ports import free_ports
-from prebook.runtime.supervisor.process import KeptProcess
-from prebook.runtime.supervisor.spec import ProcessSpec
-from prebook.runtime.supervisor.supervisor import Supervisor
+from prebook.devstack.ports import free_ports
+from prebook.devstack.supervisor.contract import ProcessSpec
+from prebook.devstack.supervisor.process import KeptProcess
+from prebook.devstack.supervisor.supervisor import Supervisor
 
 STANDIN = Path(__file__).with_name("standin.py")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prebook.runtime.stack.apt import one_at_a_time
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack.broker.apt import one_at_a_time
+from prebook.devstack.errors import Trouble
 
 
 async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) -> None:

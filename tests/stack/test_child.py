@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from prebook.runtime.stack import account, postgres_wheel
-from prebook.runtime.stack.account import data_dir
-from prebook.runtime.stack.child import Command, run, spawn
-from prebook.runtime.stack.postgres_wheel import WheelPostgres
+from prebook.devstack import filesystem
+from prebook.devstack.child_process import Command, run, spawn
+from prebook.devstack.database import embedded
+from prebook.devstack.database.embedded import WheelPostgres
+from prebook.devstack.filesystem import data_dir
 from tests.stack.looking import processes_in
 from tests.stack.waiting import until
 
@@ -44,7 +45,7 @@ async def test_a_child_that_must_be_forced_leaves_no_process_of_its_own(tmp_path
 async def test_a_copy_of_the_server_that_is_interrupted_is_over_before_its_folder_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, over, copy = asyncio.Event(), list[Path](), postgres_wheel._copy
+    begun, over, copy = asyncio.Event(), list[Path](), embedded._copy
     loop = asyncio.get_running_loop()
 
     def watched(server: Path, to: Path) -> None:
@@ -52,8 +53,10 @@ async def test_a_copy_of_the_server_that_is_interrupted_is_over_before_its_folde
         copy(server, to)
         over.append(to)
 
-    monkeypatch.setattr(account, "reachable", lambda path, _: "bin" not in str(path) and "pginstall" not in str(path))
-    monkeypatch.setattr(postgres_wheel, "_copy", watched)
+    monkeypatch.setattr(
+        filesystem, "reachable", lambda path, _: "bin" not in str(path) and "pginstall" not in str(path)
+    )
+    monkeypatch.setattr(embedded, "_copy", watched)
 
     async def started() -> None:
         with data_dir() as data:

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.patterns import addresses
-from prebook.runtime.stack.ladder import Mode, broker_rung
-from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.spec import PartInfo, PartState
+from prebook.devstack.errors import Trouble
+from prebook.devstack.providers import Mode, broker_rung
+from prebook.devstack.supervisor.contract import PartInfo, PartState
+from prebook.messaging import addresses
 from tests.conditions import eventually
 from tests.conftest import Figure
 from tests.integration.books import Books, every

@@ -16,14 +16,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from prebook.devstack.broker import installation
 from prebook.flows import PROCESSES
-from prebook.runtime.stack import rabbitmq_found
 from tests.stack.waiting import is_gone, until
 from tests.workers import port_base
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(rabbitmq_found.installation() is None, reason="needs rabbitmq-server installed"),
+    pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed"),
 ]
 PREBOOK = (sys.executable, "-m", "prebook.cli")
 UP_WITHIN_S, DOWN_WITHIN_S = 90, 30

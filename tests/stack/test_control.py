@@ -5,12 +5,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from prebook.runtime.stack.ports import free_ports
-from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.control import application, listening
-from prebook.runtime.supervisor.process import KeptProcess
-from prebook.runtime.supervisor.spec import State
-from prebook.runtime.supervisor.supervisor import Supervisor
+from prebook.devstack.errors import Trouble
+from prebook.devstack.ports import free_ports
+from prebook.devstack.supervisor.contract import State
+from prebook.devstack.supervisor.control_api import application, listening
+from prebook.devstack.supervisor.process import KeptProcess
+from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.keeping import kept, pid_of, spec
 from tests.stack.waiting import is_gone, kernel_state, until
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from prebook.runtime.stack import rabbitmq_found
-from prebook.runtime.stack.ladder import Mode, broker_rung, database_rung, mode
-from prebook.runtime.stack.ports import claim, free_ports, is_free
-from prebook.runtime.stack.start import parts
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack.broker import installation
+from prebook.devstack.errors import Trouble
+from prebook.devstack.ports import claim, free_ports, is_free
+from prebook.devstack.providers import Mode, broker_rung, database_rung, mode
+from prebook.devstack.stack import parts
 
 
 def silent(_: str) -> None:
@@ -17,16 +17,16 @@ def silent(_: str) -> None:
 
 
 async def test_without_the_wheel_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.runtime.stack.postgres_wheel.WHEEL", "no_such_wheel")
+    monkeypatch.setattr("prebook.devstack.database.embedded.WHEEL", "no_such_wheel")
     with pytest.raises(Trouble) as trouble:
         await database_rung(Mode.LOCAL, {})
     assert "pip install" in trouble.value.remedy
 
 
 async def test_without_any_broker_every_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.runtime.stack.rabbitmq_found.USUAL", ())
-    monkeypatch.setattr("prebook.runtime.stack.container.shutil.which", lambda *_, **__: None)
-    monkeypatch.setattr("prebook.runtime.stack.apt.possible", lambda: False)
+    monkeypatch.setattr("prebook.devstack.broker.installation.USUAL", ())
+    monkeypatch.setattr("prebook.devstack.containers.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("prebook.devstack.broker.apt.possible", lambda: False)
     with pytest.raises(Trouble) as trouble:
         await broker_rung(Mode.AUTO, {"PATH": ""})
     for way in ("apt-get install", "brew install", "Docker", "PREBOOK_STACK=external"):
@@ -58,10 +58,10 @@ def test_debians_wrapper_is_passed_over_for_the_real_program(tmp_path: Path) -> 
         (tmp_path / "sbin").mkdir(exist_ok=True)
         (tmp_path / "sbin" / name).write_text("#!/bin/sh\n")
         (tmp_path / "sbin" / name).chmod(0o755)
-    found = rabbitmq_found.installation({"RABBITMQ_HOME": str(tmp_path), "PATH": str(tmp_path / "sbin")})
+    found = installation.installation({"RABBITMQ_HOME": str(tmp_path), "PATH": str(tmp_path / "sbin")})
     assert found
     assert found.server == tmp_path / "sbin" / "rabbitmq-server"
-    assert Path("/usr/sbin") in rabbitmq_found.WRAPPERS
+    assert Path("/usr/sbin") in installation.WRAPPERS
 
 
 def test_a_taken_port_is_named_with_the_remedy() -> None:

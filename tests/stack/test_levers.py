@@ -11,10 +11,10 @@ import httpx
 import msgspec
 import pytest
 
-from loadtest.faults import CATALOGUE, inject, levers
-from prebook.cli.environments import loadtest
 from prebook.contracts.plan import Coupling
-from prebook.runtime.supervisor.spec import LinkInfo, LinkState, PartInfo, PartState, ProcessInfo, State
+from prebook.devstack.service_environment import loadtest
+from prebook.devstack.supervisor.contract import LinkInfo, LinkState, PartInfo, PartState, ProcessInfo, State
+from prebook.lab.faults import CATALOGUE, fault_access, inject
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.faults import offered

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from prebook.runtime.stack.ports import free_ports
-from prebook.runtime.supervisor.control import application, listening
-from prebook.runtime.supervisor.link import Link, opened
-from prebook.runtime.supervisor.spec import LinkState, Spoil
-from prebook.runtime.supervisor.supervisor import Supervisor
+from prebook.devstack.ports import free_ports
+from prebook.devstack.proxies.proxy import Link, opened
+from prebook.devstack.supervisor.contract import LinkState, Spoil
+from prebook.devstack.supervisor.control_api import application, listening
+from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.waiting import until
 
 LONG = Spoil(for_s=60.0)

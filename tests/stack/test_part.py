@@ -12,16 +12,16 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractConnection
 
-from prebook.runtime.stack import rabbitmq_found
-from prebook.runtime.stack.account import data_dir
-from prebook.runtime.stack.parts import Database, Parts
-from prebook.runtime.stack.postgres_wheel import WheelPostgres
-from prebook.runtime.stack.start import parts
-from prebook.runtime.supervisor.part import KeptPart, kept
-from prebook.runtime.supervisor.spec import Ending, NotRunning, PartState, Restart
+from prebook.devstack.broker import installation
+from prebook.devstack.database.embedded import WheelPostgres
+from prebook.devstack.filesystem import data_dir
+from prebook.devstack.servers import Database, Parts
+from prebook.devstack.stack import parts
+from prebook.devstack.supervisor.contract import Ending, NotRunning, PartState, Restart
+from prebook.devstack.supervisor.server import KeptPart, kept
 from tests.stack.waiting import is_gone, until
 
-needs_rabbitmq = pytest.mark.skipif(rabbitmq_found.installation() is None, reason="needs rabbitmq-server installed")
+needs_rabbitmq = pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed")
 pytestmark = pytest.mark.real
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
 BACK_WITHIN_S = 60.0

@@ -16,16 +16,16 @@ import aiohttp
 import asyncpg
 import pytest
 
-from prebook.runtime.stack import rabbitmq_found
-from prebook.runtime.stack.account import data_dir
-from prebook.runtime.stack.parts import Parts
-from prebook.runtime.stack.postgres_wheel import WheelPostgres
-from prebook.runtime.stack.start import parts
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack.broker import installation
+from prebook.devstack.database.embedded import WheelPostgres
+from prebook.devstack.errors import Trouble
+from prebook.devstack.filesystem import data_dir
+from prebook.devstack.servers import Parts
+from prebook.devstack.stack import parts
 from tests.stack.looking import are_there, listeners, processes_in, program
 from tests.stack.waiting import is_gone, until
 
-needs_rabbitmq = pytest.mark.skipif(rabbitmq_found.installation() is None, reason="needs rabbitmq-server installed")
+needs_rabbitmq = pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed")
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
 
 
@@ -115,7 +115,7 @@ async def test_parts_do_not_outlive_a_killed_owner() -> None:
 @needs_rabbitmq
 @pytest.mark.real
 async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.runtime.stack.account.PREFIX", f"prebook-interrupted-{os.getpid()}-")
+    monkeypatch.setattr("prebook.devstack.filesystem.PREFIX", f"prebook-interrupted-{os.getpid()}-")
     place = Path(tempfile.gettempdir()) / f"prebook-interrupted-{os.getpid()}-"
     starting = asyncio.create_task(_held())
     await until(lambda: len(processes_in(place)) >= 2)
@@ -135,7 +135,7 @@ async def test_a_database_that_cannot_start_says_why_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, data_dir() as data:
-        monkeypatch.setattr("prebook.runtime.stack.postgres_wheel.free_ports", lambda _: (taken.getsockname()[1],))
+        monkeypatch.setattr("prebook.devstack.database.embedded.free_ports", lambda _: (taken.getsockname()[1],))
         database = WheelPostgres(data, silent)
         with pytest.raises(Trouble, match="Address already in use"):
             await database.start()
@@ -160,7 +160,7 @@ def _containers() -> set[str]:
 
 
 async def test_a_server_that_its_account_cannot_reach_is_copied_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.runtime.stack.account.reachable", lambda *_: False)
+    monkeypatch.setattr("prebook.devstack.filesystem.reachable", lambda *_: False)
     with data_dir() as data:
         database = WheelPostgres(data, silent)
         try:

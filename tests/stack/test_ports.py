@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from prebook.runtime.stack import ports
-from prebook.runtime.stack.ports import claim, free_ports
+from prebook.devstack import ports
+from prebook.devstack.ports import claim, free_ports
 
 
 def test_no_port_is_given_twice() -> None:

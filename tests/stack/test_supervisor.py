@@ -6,10 +6,10 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from prebook.runtime.stack.trouble import Trouble
-from prebook.runtime.supervisor.process import pause_s
-from prebook.runtime.supervisor.spec import Brownout, NotRunning, State
-from prebook.runtime.supervisor.supervisor import Supervisor
+from prebook.devstack.errors import Trouble
+from prebook.devstack.supervisor.contract import Brownout, NotRunning, State
+from prebook.devstack.supervisor.process import pause_s
+from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.keeping import kept, pid_of, spec
 from tests.stack.waiting import is_gone, kernel_state, until
 
@@ -110,7 +110,7 @@ async def test_stopping_undoes_a_fault_so_that_the_process_can_end_in_order(tmp_
 
 
 async def test_what_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.runtime.supervisor.process.GRACE_S", 0.3)
+    monkeypatch.setattr("prebook.devstack.supervisor.process.GRACE_S", 0.3)
     async with kept(spec(tmp_path, "--deaf")) as (_, process):
         pid = pid_of(process)
     assert is_gone(pid)

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.rabbit.management import Management
 from prebook.topology.access import ACCOUNTS
 from prebook.topology.model import suite_topology

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, OPERATIONS, SERVICES
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.topology.access import ACCOUNTS, permissions, services, topic_permissions
 from prebook.topology.model import suite_topology
 

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from prebook.flows import PROCESSES
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
 from prebook.topology.access import permissions
 from prebook.topology.check import Drift, differences

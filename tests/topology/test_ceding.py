@@ -9,9 +9,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import SLOT
-from prebook.patterns import addresses
-from prebook.patterns.groups import slot
+from prebook.patterns.message_groups import slot
 from prebook.rabbit.management import Management
 from prebook.rabbit.subscription import Subscription
 from prebook.topology.values import Topology

@@ -9,9 +9,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from prebook.flows import FACT_PARTITIONS, OFFER_SETTLED
+from prebook.messaging import addresses
 from prebook.messaging.codec import SLOT
-from prebook.patterns import addresses
-from prebook.patterns.groups import partition_of, slot
+from prebook.patterns.message_groups import partition_of, slot
 from prebook.rabbit.management import Management
 from prebook.topology.check import differences
 from prebook.topology.model import suite_topology

@@ -6,8 +6,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from prebook.topology.draw import ORDER, mermaid, picture
-from prebook.topology.lanes import lanes
+from prebook.topology.diagrams import ORDER, lanes, mermaid, picture
 from prebook.topology.model import topology_of
 from prebook.topology.values import Topology
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.flows import CATALOGUE, FACT_PARTITIONS, OFFER_SETTLED
-from prebook.patterns import addresses
-from prebook.patterns.groups import SLOTS, partition_of, slot, slots_of
-from prebook.rabbit.balance import misplaced, owner
-from prebook.topology.groups import grouped
+from prebook.messaging import addresses
+from prebook.patterns.message_groups import SLOTS, partition_of, slot, slots_of
+from prebook.rabbit.partition_balancer import misplaced, owner
 from prebook.topology.model import suite_topology, told
+from prebook.topology.partitions import grouped
 from prebook.topology.values import ANY_KEY
 
 SUITE = suite_topology({0.2})

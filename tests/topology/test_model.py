@@ -7,12 +7,12 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import CATALOGUE, FLOWS, SERVICES
+from prebook.messaging import addresses
 from prebook.messaging.policy import backoffs, read_policies
-from prebook.patterns import addresses
-from prebook.rabbit.inbound import queues_of
+from prebook.rabbit.consumed_queues import queues_of
 from prebook.topology.archive import archived
 from prebook.topology.model import PLANS, suite_topology, topology_of
-from prebook.topology.recovery import exactly
+from prebook.topology.retry_and_dead_letter import exactly
 from prebook.topology.values import ANY_KEY, Binding, Topology
 
 POLICIES = read_policies(Path(__file__).parents[2] / "deploy" / "couplings.toml")

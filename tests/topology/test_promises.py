@@ -10,9 +10,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused
 
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.rabbit.management import Management
-from prebook.topology.recovery import DELIVERY_LIMIT
+from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from prebook.topology.values import Topology
 from tests.topology.conftest import PASSWORDS, VHOST
 

@@ -17,25 +17,25 @@ from prebook.contracts.replays import ItemState
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.codec import Wire, decode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.failures import Permanent
-from prebook.messaging.lines import Lines, Place
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.sending import Sending
+from prebook.messaging.errors import Permanent
+from prebook.messaging.outbox.keyed_queue import Lines, Place
+from prebook.messaging.outbox.sender import Sending
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Posting
-from prebook.operations.decisions import replay
-from prebook.operations.replaying import Replaying
+from prebook.operations.replays import eligibility
+from prebook.operations.replays.runner import Replaying
 from prebook.operations.store import Flight, Landing
 from prebook.patterns.budget import RetryBudget
-from prebook.postgres import leaving
+from prebook.postgres import flush
 from prebook.postgres import outbox as outboxes
 from prebook.postgres.inbox import ADMIT
+from prebook.postgres.message_column import from_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.wire import from_column
-from prebook.postgres.work import SqlWork
+from prebook.postgres.unit_of_work import SqlWork
+from prebook.rabbit.amqp_message import from_amqp
+from prebook.rabbit.amqp_publisher.frame_decoder import Returned
+from prebook.rabbit.amqp_publisher.unconfirmed import Pending, Unconfirmed
 from prebook.rabbit.consumer import RabbitConsumer
-from prebook.rabbit.frames import from_amqp
-from prebook.rabbit.publishing.decoding import Returned
-from prebook.rabbit.publishing.ledger import Pending, Unconfirmed
 from tests.coupling import test_doors, test_every_coupling, test_sync_api
 from tests.http import test_callbacks
 from tests.messaging import test_handover, test_relay
@@ -45,7 +45,7 @@ from tests.traps import test_broker_client, test_database, test_relaying, test_r
 
 Check = Callable[..., Coroutine[Any, Any, None]]
 Seed = Callable[[pytest.MonkeyPatch], None]
-LANE = "prebook.operations.sql_replays.lane"
+LANE = "prebook.operations.replays.sql.lane"
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def put(target: object, name: str, value: object) -> Seed:
 
 def _overtaking(patch: pytest.MonkeyPatch) -> None:
     """Whoever posts claims what it posts, whatever comes before it."""
-    blind = leaving.PARTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
-    assert blind != leaving.PARTS["posted"]
-    patch.setattr(leaving, "PARTS", {**leaving.PARTS, "posted": blind})
-    patch.setattr("prebook.postgres.work.leaving", leaving.leaving.__wrapped__)
+    blind = flush.PARTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
+    assert blind != flush.PARTS["posted"]
+    patch.setattr(flush, "PARTS", {**flush.PARTS, "posted": blind})
+    patch.setattr("prebook.postgres.unit_of_work.leaving", flush.leaving.__wrapped__)
 
 
 def _waiters_cancelled(self: Unconfirmed, _: str) -> None:
@@ -179,7 +179,7 @@ NO_PARTS = (
     Defect(
         "what can never work is tried again",
         test_retrying.test_what_can_never_work_is_parked_at_once,
-        lambda patch: patch.setattr("prebook.messaging.recovery.Permanent", _Unheard),
+        lambda patch: patch.setattr("prebook.messaging.recoverability.decision.Permanent", _Unheard),
     ),
     Defect(
         "what is posted is taken for known before it is in line",
@@ -189,17 +189,17 @@ NO_PARTS = (
     Defect(
         "messages of one key are sent side by side",
         test_relaying.test_trap_08_deliveries_side_by_side_keep_each_keys_order,
-        lambda patch: patch.setattr("prebook.messaging.sending.KEY", _each_its_own_key),
+        lambda patch: patch.setattr("prebook.messaging.outbox.sender.KEY", _each_its_own_key),
     ),
     Defect(
         "few messages at each look",
         test_relaying.test_trap_10_a_backlog_leaves_without_a_pause_for_each_message,
-        lambda patch: patch.setattr("prebook.messaging.relay.BATCH", 50),
+        lambda patch: patch.setattr("prebook.messaging.outbox.relay.BATCH", 50),
     ),
     Defect(
         "no poll beside the wake-ups",
         test_database.test_a_lost_wake_up_is_made_up_for_by_the_poll,
-        lambda patch: patch.setattr("prebook.messaging.relay.POLL_S", 3600.0),
+        lambda patch: patch.setattr("prebook.messaging.outbox.relay.POLL_S", 3600.0),
     ),
     Defect(
         "what nobody waits for is sent",
@@ -238,7 +238,7 @@ NO_PARTS = (
     Defect(
         "private addresses are dialled",
         test_callbacks.test_a_public_name_with_a_private_address_is_refused_when_dialled,
-        lambda patch: patch.setattr("prebook.http.callbacks.is_public", lambda _: True),
+        lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public", lambda _: True),
     ),
 )
 DATABASE = (
@@ -286,7 +286,7 @@ DATABASE = (
     Defect(
         "a message may be in two replays",
         test_api.test_each_message_is_in_one_live_replay_only,
-        put(replay, "OBJECTIONS", replay.OBJECTIONS[:1] + replay.OBJECTIONS[2:]),
+        put(eligibility, "OBJECTIONS", eligibility.OBJECTIONS[:1] + eligibility.OBJECTIONS[2:]),
     ),
 )
 BROKER = (

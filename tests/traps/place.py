@@ -9,10 +9,10 @@ from uuid import uuid4
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.telemetry import Unwatched
-from prebook.patterns import addresses
+from prebook.messaging.observer import Unwatched
 from prebook.rabbit.consumer import Door, RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.integration.broker import Broker

@@ -9,12 +9,12 @@ import aiormq
 import pytest
 from pamqp import commands, frame
 
+from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
-from prebook.patterns import addresses
+from prebook.rabbit.amqp_publisher.connection import Session
 from prebook.rabbit.publisher import RabbitPublisher
-from prebook.rabbit.publishing.session import Session
 from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
 from tests.traps.place import Handler, Place, linked, named
@@ -58,7 +58,7 @@ async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
 async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pitfalls 2.1.7 and 2.1.8: while a connection is blocked, everything on it hangs."""
     monkeypatch.setattr("prebook.rabbit.publisher.CONFIRM_S", 0.05)
-    monkeypatch.setattr("prebook.rabbit.publishing.session.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("prebook.rabbit.amqp_publisher.connection.LOOK_EVERY_S", 0.02)
     publisher, session = with_silent_peer()
     session.look()
     with pytest.raises(Unreachable, match="no confirm within"):

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox import Claimed
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Begin as BeginOf
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres import engine as engines
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.work import SqlWork, connected, units_of_work
+from prebook.postgres.unit_of_work import SqlWork, connected, units_of_work
 from tests.conditions import becomes
 from tests.messaging.examples import request
 from tests.messaging.test_handover import Looked

@@ -10,13 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.outbox import Claimed
-from prebook.messaging.relay import POLL_S, Relay
-from prebook.messaging.sending import BATCH
-from prebook.messaging.telemetry import Unwatched
+from prebook.messaging.observer import Unwatched
+from prebook.messaging.outbox.relay import POLL_S, Relay
+from prebook.messaging.outbox.sender import BATCH
+from prebook.messaging.outbox.store import Claimed
 from prebook.messaging.unit_of_work import Posting
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purging import Purging
+from prebook.postgres.purge import Purging
 from prebook.runtime.retention import common
 from tests.conditions import becomes, eventually
 from tests.memory import MemoryDatabase

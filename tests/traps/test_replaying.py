@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import Wire
-from prebook.patterns import addresses
 from tests.conditions import eventually
 from tests.integration.broker import Broker
 from tests.integration.test_messages import GOOD

@@ -9,15 +9,15 @@ from aio_pika.abc import AbstractQueue
 
 from prebook.contracts.plan import Coupling
 from prebook.coupling.sync_api import MOST_TRIES
-from prebook.fleets.partners.roster import ROSTER
+from prebook.fleets.partners.registry import ROSTER
 from prebook.flows import FLOWS, SERVICES
+from prebook.messaging import addresses
 from prebook.messaging.codec import Malformed, Wire, decode, encode
-from prebook.messaging.recovery import decide
-from prebook.patterns import addresses
+from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import Management
 from prebook.topology.model import suite_topology
-from prebook.topology.recovery import DELIVERY_LIMIT
+from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
 from tests.integration.suite import POLICIES, Suite

@@ -10,14 +10,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from prebook.booking.cancelling import Cancelling
-from prebook.booking.prebooking import Prebooking
 from prebook.booking.store import BookingWork, StoredResponse
-from prebook.booking.unbroken import Unbroken
+from prebook.booking.use_cases.book import Prebooking
+from prebook.booking.use_cases.cancel import Cancelling
 from prebook.booking.views import ACCEPTED, CREATED, page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import Strict
 from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails, traceparent_of
+from prebook.messaging.asyncio_tools import Unbroken
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import Running
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from prebook.booking.api import routes
 from prebook.booking.handlers import driver_known, fare_known, reported, reporting, rider_told
+from prebook.booking.load_shedding.sampler import sampling
 from prebook.booking.retention import PURGES
-from prebook.booking.sampling import sampling
-from prebook.booking.sql import BookingSql
+from prebook.booking.sql.work import BookingSql
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
-from prebook.http.callbacks import RiderCallbacks
-from prebook.messaging.outcome import Handlers, Step
+from prebook.http.rider_callbacks import RiderCallbacks
+from prebook.messaging.handlers import Handlers, Step
 from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings
 

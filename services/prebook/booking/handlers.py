@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from prebook.booking import meters, process
+from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.process import Step
 from prebook.booking.store import BookingWork, Held
-from prebook.contracts.facts import ReportDue
+from prebook.contracts.events import ReportDue
 from prebook.contracts.matching import DriverAnswer
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import RiderNotified
 from prebook.contracts.pricing import FareAnswer
-from prebook.messaging.failures import Permanent
-from prebook.messaging.outcome import Consult, Context, Outcome
+from prebook.messaging.errors import Permanent
+from prebook.messaging.handlers import Consult, Context, Outcome
 
 Send = Callable[[str, str, bytes], Awaitable[None]]
 """URL, id and body of a signed call to a rider's own system."""
@@ -72,5 +72,5 @@ async def _held(about: Context, work: BookingWork) -> Held:
 async def _taken(before: Booking, step: Step, work: BookingWork) -> Outcome:
     if step.booking is not before:
         await work.save(step.booking)
-        meters.moved(before, step.booking)
+        metrics.moved(before, step.booking)
     return Outcome(asks=step.asks, facts=step.facts)

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from prebook.booking.domain.booking import Booking, Quote
 from prebook.contracts.booking import Driver, State
-from prebook.contracts.facts import BookingConfirmed, BookingEnded, Ending, ReportDue
+from prebook.contracts.events import BookingConfirmed, BookingEnded, Ending, ReportDue
 from prebook.contracts.matching import DriverAnswer, DriverMatched, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified

@@ -1,6 +1,6 @@
 """How long booking repeats an answer to a request that comes again."""
 
-from prebook.postgres.purging import Purge, oldest
+from prebook.postgres.purge import Purge, oldest
 from prebook.runtime.retention import PURGE_INBOX_S
 
 KEEP_S = PURGE_INBOX_S

@@ -1,10 +1,10 @@
 """Assembles fleets: which handler takes what."""
 
 from prebook.fleets.handlers import ask_partner, offer, offer_settled
-from prebook.fleets.partners.roster import partners
+from prebook.fleets.partners.registry import partners
 from prebook.fleets.sql import FleetsSql
 from prebook.flows import ASK_FLEET, OFFER_SETTLED
-from prebook.messaging.outcome import Handlers, Step
+from prebook.messaging.handlers import Handlers, Step
 from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 

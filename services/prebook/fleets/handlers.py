@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
 from prebook.fleets.domain.fleet import FLEETS, HOLD, candidates, slot_of
-from prebook.fleets.domain.translators import TRANSLATORS, Accepts, Declines, Reply, Unreadable
+from prebook.fleets.domain.message_translators import TRANSLATORS, Accepts, Declines, Reply, Unreadable
 from prebook.fleets.store import FleetsWork, Hold
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.handlers import Context, Outcome
 
 PATIENCE_S = 2.0
 """How long a partner may take; ours is the rider's time."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 
 from prebook.fleets.store import Hold
-from prebook.postgres.work import SqlWork
+from prebook.postgres.unit_of_work import SqlWork
 
 # Looks before it takes, so that a conflict is rare; the primary key decides where two take at once. Only that key is
 # named: a second hold of one booking in one fleet is a defect and must raise.

@@ -3,7 +3,7 @@
 from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
 from prebook.matching.handlers import booking_ended, find_driver, fleet_heard
 from prebook.matching.sql import MatchingSql
-from prebook.messaging.outcome import Handlers, Step
+from prebook.messaging.handlers import Handlers, Step
 from prebook.runtime.service import Service
 from prebook.runtime.settings import Settings
 

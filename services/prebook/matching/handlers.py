@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from prebook.contracts.facts import BookingEnded
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.fleets import FleetAnswer
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.message import Unavailable
@@ -10,8 +10,8 @@ from prebook.matching import process
 from prebook.matching.domain.auction import Auction
 from prebook.matching.process import OFFERS_LAST, Step
 from prebook.matching.store import MatchingWork
-from prebook.messaging.failures import Permanent
-from prebook.messaging.outcome import Context, Outcome
+from prebook.messaging.errors import Permanent
+from prebook.messaging.handlers import Context, Outcome
 
 FLEETS = ("ada", "borealis", "cargo")
 """Whom every auction asks."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from prebook.contracts.facts import OfferSettled, OfferVerdict
+from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetAnswer, FleetDeclined, FleetOffered
 from prebook.contracts.matching import DriverAnswer, DriverMatched, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable

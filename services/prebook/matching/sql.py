@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import text
 
 from prebook.matching.domain.auction import Auction, Offer
-from prebook.postgres.work import SqlWork
+from prebook.postgres.unit_of_work import SqlWork
 
 OPEN = text("""
     INSERT INTO auction (booking_id, closed, late, document)

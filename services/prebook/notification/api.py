@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from prebook.contracts.booking import DeliveryLine, DeliveryPage
 from prebook.http.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails
-from prebook.notification.domain.position import CURSOR, Position, cursor, position
+from prebook.notification.domain.cursor import CURSOR, Position, cursor, position
 from prebook.notification.store import NotificationWork
 from prebook.runtime.service import Running
 

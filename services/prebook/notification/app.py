@@ -1,7 +1,7 @@
 """Assembles notification: which handler takes what."""
 
 from prebook.flows import NOTIFY_RIDER
-from prebook.messaging.outcome import Handlers, Step
+from prebook.messaging.handlers import Handlers, Step
 from prebook.notification.api import routes
 from prebook.notification.handlers import notify_rider
 from prebook.notification.retention import PURGES

@@ -1,8 +1,8 @@
 """Notification's handler."""
 
 from prebook.contracts.notification import NotifyRider, RiderNotified
-from prebook.messaging.outcome import Context, Outcome
-from prebook.notification.domain.notices import OVERTAKES
+from prebook.messaging.handlers import Context, Outcome
+from prebook.notification.domain.superseding import OVERTAKES
 from prebook.notification.store import NotificationWork
 
 LONGEST_TEXT = 500

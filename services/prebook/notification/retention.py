@@ -1,6 +1,6 @@
 """How long notification remembers whom it has told what."""
 
-from prebook.postgres.purging import Purge, oldest
+from prebook.postgres.purge import Purge, oldest
 from prebook.runtime.retention import DAY_S
 
 KEEP_S = 30 * DAY_S

@@ -7,8 +7,8 @@ from sqlalchemy import text
 
 from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice
-from prebook.notification.domain.position import Position
-from prebook.postgres.work import SqlWork
+from prebook.notification.domain.cursor import Position
+from prebook.postgres.unit_of_work import SqlWork
 
 # `told` decides, and the log writes down what was done. The log has no key of its own that could hide a second
 # delivery: should one ever happen, it is a second row, and the count below says so. What is overtaken comes first:

@@ -7,7 +7,7 @@ from typing import Protocol
 from prebook.contracts.booking import DeliveryLine
 from prebook.contracts.notification import Notice
 from prebook.messaging.unit_of_work import UnitOfWork
-from prebook.notification.domain.position import Position
+from prebook.notification.domain.cursor import Position
 
 
 class NotificationWork(UnitOfWork, Protocol):

@@ -12,18 +12,19 @@ from litestar.types import ControllerRouterHandler
 from prebook.contracts.replays import Admission
 from prebook.coupling.ports import Http
 from prebook.flows import OPERATIONS
+from prebook.messaging import addresses
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.outcome import Handlers
+from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, backoffs
-from prebook.operations import api, replays_api
-from prebook.operations.decisions.sending import Allowed
-from prebook.operations.gauges import ParkedGauge
-from prebook.operations.intake import Intake
-from prebook.operations.replaying import Admitted, Replaying, Ways
+from prebook.operations.dead_letters import api
+from prebook.operations.dead_letters.recorder import Intake
+from prebook.operations.metrics import ParkedGauge
+from prebook.operations.replays import api
+from prebook.operations.replays.redelivery import Allowed
+from prebook.operations.replays.runner import Admitted, Replaying, Ways
 from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
-from prebook.patterns import addresses
-from prebook.rabbit.collector import Collector
+from prebook.rabbit.dead_letter_consumer import Collector
 from prebook.runtime.retention import KEEP_INBOX_S
 from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings
@@ -45,7 +46,7 @@ def allowed(policies: Policies) -> Allowed:
 
 def routes(running: Running[Any]) -> Sequence[ControllerRouterHandler]:
     queues = {key for exchange, key in allowed(running.policies) if exchange == addresses.REDELIVER}
-    replays = replays_api.routes(running, queues=queues, remembered_s=KEEP_INBOX_S)
+    replays = api.routes(running, queues=queues, remembered_s=KEEP_INBOX_S)
     return [*api.routes(running), *replays]
 
 

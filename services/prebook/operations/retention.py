@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from prebook.postgres.purging import Purge
+from prebook.postgres.purge import Purge
 from prebook.runtime.retention import DAY_S
 
 KEEP_S = 30 * DAY_S

@@ -1,7 +1,7 @@
 """Parked messages and replays on PostgreSQL."""
 
-from prebook.operations.sql_parked import ParkedSql
-from prebook.operations.sql_replays import ReplaySql
+from prebook.operations.dead_letters.sql import ParkedSql
+from prebook.operations.replays.sql import ReplaySql
 
 
 class OperationsSql(ParkedSql, ReplaySql):

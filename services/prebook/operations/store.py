@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from prebook.contracts.operations import (
+from prebook.contracts.dead_letters import (
     Changed,
     Filter,
     Groups,
@@ -16,8 +16,8 @@ from prebook.contracts.operations import (
 )
 from prebook.contracts.replays import ItemState, ReplayState, ReplayView
 from prebook.messaging.unit_of_work import UnitOfWork
-from prebook.operations.decisions.intake import Noted
-from prebook.operations.decisions.replay import Candidate
+from prebook.operations.dead_letters.record import Noted
+from prebook.operations.replays.eligibility import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)

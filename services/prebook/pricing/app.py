@@ -1,7 +1,7 @@
 """Assembles pricing: which handler takes what."""
 
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
-from prebook.messaging.outcome import Handlers, Step
+from prebook.messaging.handlers import Handlers, Step
 from prebook.pricing.handlers import booking_ended, quote_fare
 from prebook.pricing.retention import PURGES
 from prebook.pricing.sql import PricingSql

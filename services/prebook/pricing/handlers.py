@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from prebook.contracts.facts import BookingEnded
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.pricing import FareQuoted, FareRefused, QuoteFare
 from prebook.contracts.ride import Money
-from prebook.messaging.outcome import Context, Handle, Outcome
+from prebook.messaging.handlers import Context, Handle, Outcome
 from prebook.pricing.domain.campaign import discount_on
 from prebook.pricing.domain.fare import LONGEST_RIDE_M, SHORTEST_RIDE_M, TooFar, TooShort, fare_of
 from prebook.pricing.store import PricingWork

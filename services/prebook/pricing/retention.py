@@ -1,6 +1,6 @@
 """How long pricing remembers what became of a booking's share."""
 
-from prebook.postgres.purging import Purge, oldest
+from prebook.postgres.purge import Purge, oldest
 from prebook.runtime.retention import DAY_S, PURGE_INBOX_S
 
 CANCELLABLE_S = 366 * DAY_S

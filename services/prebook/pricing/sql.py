@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from prebook.postgres.work import SqlWork
+from prebook.postgres.unit_of_work import SqlWork
 from prebook.pricing.domain.campaign import NAME
 
 # The campaign's row is the one row that every quote wants: a quote locks it until its commit, so it is locked last, in

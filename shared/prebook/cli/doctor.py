@@ -7,16 +7,16 @@ import aiohttp
 import msgspec
 import rich_click as click
 
-from prebook.cli import interruption
-from prebook.cli.telling import examples
 from prebook.cli.up import PORT_BASE
-from prebook.cli.whereabouts import Whereabouts, running
+from prebook.devstack import command_line
+from prebook.devstack.command_line import examples
+from prebook.devstack.containers import engine_answers
+from prebook.devstack.errors import Trouble
+from prebook.devstack.ports import is_free
+from prebook.devstack.providers import BROKERS, broker_rung, database_rung, mode
+from prebook.devstack.suite_state import Whereabouts, running
 from prebook.flows import PROCESSES
-from prebook.runtime import places
-from prebook.runtime.stack.container import engine_answers
-from prebook.runtime.stack.ladder import BROKERS, broker_rung, database_rung, mode
-from prebook.runtime.stack.ports import is_free
-from prebook.runtime.stack.trouble import Trouble
+from prebook.runtime import paths
 
 PYTHON = (3, 11)
 MEMORY_MB, CORES = 1024, 2
@@ -41,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True, help="For programs: the findings as a JSON list on stdout.")
 def doctor(*, as_json: bool) -> None:
     """Look at this machine and at the suite that runs here. Exit status 1 where `prebook up` would not work."""
-    findings = interruption.run(_examined())
+    findings = command_line.run(_examined())
     click.echo(msgspec.json.encode(findings).decode() if as_json else "\n".join(map(_line, findings)))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
@@ -86,7 +86,7 @@ async def _docker() -> Finding:
 
 async def _suite() -> list[Finding]:
     try:
-        suite = running(places.home())
+        suite = running(paths.home())
     except Trouble as trouble:
         return [Finding("suite", True, trouble.problem), _ports()]
     return [await _readiness(suite, service) for service in suite.urls]

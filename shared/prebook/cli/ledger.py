@@ -10,12 +10,12 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from prebook.cli import interruption
-from prebook.cli.telling import examples
-from prebook.cli.whereabouts import running
 from prebook.contracts.booking import DeliveryPage, LedgerLine, LedgerPage
-from prebook.runtime import places
-from prebook.runtime.stack.trouble import Trouble
+from prebook.devstack import command_line
+from prebook.devstack.command_line import examples
+from prebook.devstack.errors import Trouble
+from prebook.devstack.suite_state import running
+from prebook.runtime import paths
 
 PAGE = 1000
 ASK_WITHIN_S = 15.0
@@ -49,7 +49,7 @@ class Account(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def ledger(*, prefix: str, as_json: bool) -> None:
     """Count the bookings of the running suite by plan and state, and those whose rider has been told."""
-    account = interruption.run(_read(running(places.home()).urls, prefix))
+    account = command_line.run(_read(running(paths.home()).urls, prefix))
     if as_json:
         click.echo(msgspec.json.encode(account))
     else:

@@ -2,24 +2,21 @@
 
 import rich_click as click
 
-from prebook.cli.archive import archive
-from prebook.cli.bench import bench
-from prebook.cli.chaos import chaos
+from prebook.cli.archive.command import archive
 from prebook.cli.doctor import doctor
-from prebook.cli.fault import fault
-from prebook.cli.held import held
-from prebook.cli.lab import lab
+from prebook.cli.lab_commands import bench, chaos, demo, fault, load
 from prebook.cli.ledger import ledger
-from prebook.cli.load import demo, load
+from prebook.cli.ordering import held
 from prebook.cli.outbox import outbox
-from prebook.cli.parking import parking
+from prebook.cli.parking.command import parking
 from prebook.cli.retry import retry
 from prebook.cli.secrets import secrets
 from prebook.cli.serve import serve
 from prebook.cli.setup import ready, setup
-from prebook.cli.telling import Told, examples
 from prebook.cli.topology import topology
 from prebook.cli.up import up
+from prebook.devstack.command_line import Told, examples
+from prebook.lab.experiments.command import lab
 
 EXAMPLES = examples(
     "prebook demo --quick       a whole campaign, and everything is stopped again",

@@ -7,8 +7,8 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from prebook.cli.telling import Told, examples
 from prebook.cli.topology import policies_option, read
+from prebook.devstack.command_line import Told, examples
 from prebook.flows import FLOWS
 from prebook.messaging.policy import FlowPolicy
 from prebook.patterns.retry import Attempt

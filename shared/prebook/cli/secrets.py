@@ -9,7 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from prebook.flows import PROCESSES
-from prebook.patterns.addresses import ARCHIVIST, user
+from prebook.messaging.addresses import ARCHIVIST, user
 from prebook.topology.access import ACCOUNTS
 
 GROUP = 10000

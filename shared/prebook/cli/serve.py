@@ -8,17 +8,16 @@ from typing import Annotated
 import msgspec
 import rich_click as click
 
-from prebook.cli import interruption
-from prebook.cli.environments import served
-from prebook.cli.interruption import Interrupted
-from prebook.cli.telling import examples
-from prebook.cli.variables import told
+from prebook.cli.settings import told
+from prebook.devstack import command_line
+from prebook.devstack.command_line import Interrupted, examples
+from prebook.devstack.ports import LOOPBACK
+from prebook.devstack.service_environment import served
+from prebook.devstack.supervisor.contract import ProcessSpec
+from prebook.devstack.supervisor.control_api import application, listening
+from prebook.devstack.supervisor.process import HOPELESS
+from prebook.devstack.supervisor.supervisor import Supervisor
 from prebook.flows import PROCESSES
-from prebook.runtime.stack.ports import LOOPBACK
-from prebook.runtime.supervisor.control import application, listening
-from prebook.runtime.supervisor.process import HOPELESS
-from prebook.runtime.supervisor.spec import ProcessSpec
-from prebook.runtime.supervisor.supervisor import Supervisor
 
 EXAMPLES = examples(
     "prebook serve booking",
@@ -46,7 +45,7 @@ def serve(*, name: str, control_host: str, control_port: int) -> None:
     """
     settings = told(Control)
     with contextlib.suppress(Interrupted):  # a container is asked to stop in this way, and did
-        interruption.run(_serve(name, settings, control_host, control_port))
+        command_line.run(_serve(name, settings, control_host, control_port))
         sys.exit(HOPELESS)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated
 import msgspec
 import rich_click as click
 
-from prebook.cli import interruption
-from prebook.cli.setting_up import Access, set_up
-from prebook.cli.telling import examples, say
-from prebook.cli.variables import told
+from prebook.cli.settings import told
+from prebook.devstack import command_line
+from prebook.devstack.command_line import examples, say
+from prebook.devstack.errors import Trouble
+from prebook.devstack.setup import Access, set_up
 from prebook.flows import PROCESSES
-from prebook.runtime import places
-from prebook.runtime.stack.trouble import Trouble
+from prebook.runtime import paths
 
 ASK_WITHIN_S = 3.0
 SETUP_EXAMPLES = examples(
@@ -48,7 +48,7 @@ def setup() -> None:
         management_password=given.management_password,
         passwords=_passwords(given.role_passwords),
     )
-    interruption.run(set_up(access, places.home() / "logs", say))
+    command_line.run(set_up(access, paths.home() / "logs", say))
     click.echo("set up: schemas, roles, users and topology are up to date")
 
 

@@ -10,15 +10,15 @@ from typing import TypeVar
 import msgspec
 import rich_click as click
 
-from prebook.cli.broker import NoBroker, management
+from prebook.cli.suite_access import NoBroker, management
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.policy import BadPolicies, Policies, backoffs, default_plan, read_policies
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
-from prebook.runtime.places import couplings_toml
+from prebook.runtime.paths import couplings_toml
 from prebook.topology.asyncapi import document
 from prebook.topology.check import Difference, differences
-from prebook.topology.draw import mermaid, picture
+from prebook.topology.diagrams import mermaid, picture
 from prebook.topology.model import suite_topology, topology_of
 
 T = TypeVar("T")

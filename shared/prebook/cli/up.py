@@ -5,15 +5,14 @@ import contextlib
 import msgspec
 import rich_click as click
 
-from prebook.cli import interruption, options
-from prebook.cli.environments import Terms
-from prebook.cli.interruption import Interrupted
-from prebook.cli.launch import launched
-from prebook.cli.telling import examples, say
-from prebook.cli.whereabouts import Whereabouts
+from prebook.devstack import command_line, parameters
+from prebook.devstack.command_line import Interrupted, examples, say
+from prebook.devstack.ports import claim
+from prebook.devstack.service_environment import Terms
+from prebook.devstack.suite import launched
+from prebook.devstack.suite_state import Whereabouts
 from prebook.flows import PROCESSES, SERVICES
-from prebook.runtime import places
-from prebook.runtime.stack.ports import claim
+from prebook.runtime import paths
 
 PORT_BASE = 8080
 EXAMPLES = examples(
@@ -33,7 +32,7 @@ EXAMPLES = examples(
     show_default=True,
     help="booking listens here, the other services and the control API on the next ports.",
 )
-@options.broker_nodes
+@parameters.broker_nodes
 @click.option(
     "--links",
     is_flag=True,
@@ -81,11 +80,11 @@ def up(
         replicas=replicas,
     )
     with contextlib.suppress(Interrupted):
-        interruption.run(_stay(terms, as_json=as_json))
+        command_line.run(_stay(terms, as_json=as_json))
 
 
 async def _stay(terms: Terms, *, as_json: bool) -> None:
-    async with launched(places.home(), terms, say) as suite:
+    async with launched(paths.home(), terms, say) as suite:
         where = suite.whereabouts
         click.echo(msgspec.json.encode(_public(where)).decode() if as_json else _text(where))
         raise await suite.broken()

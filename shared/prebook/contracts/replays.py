@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from prebook.contracts.operations import Selection
+from prebook.contracts.dead_letters import Selection
 
 
 class ItemState(StrEnum):

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from prebook.coupling.ports import BROKER_LANE, Publisher
+from prebook.messaging import addresses
 from prebook.messaging.channel import Traits
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.patterns import addresses
 
 ROUTING_KEYS: Mapping[Kind, Callable[[str], str]] = {
     Kind.REQUEST: addresses.asked,

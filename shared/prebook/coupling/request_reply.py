@@ -2,10 +2,10 @@
 
 from prebook.coupling.ports import BROKER_LANE, Publisher
 from prebook.flows import FLOWS
+from prebook.messaging import addresses
 from prebook.messaging.channel import Traits, Undeliverable
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
-from prebook.patterns import addresses
 
 
 class RequestReply:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from prebook.coupling.ports import Http, Response
-from prebook.coupling.waiters import Waiters
+from prebook.coupling.reply_waiters import Waiters
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Traits, Undeliverable, Unreachable
 from prebook.messaging.codec import Malformed, Wire, decode, encode

@@ -9,7 +9,7 @@ import aiohttp
 
 from prebook.coupling.ports import Response
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.failures import spelled
+from prebook.messaging.errors import spelled
 
 LONGEST_RESPONSE = 256 * 1024
 MOST_CONNECTIONS = 200

@@ -16,9 +16,9 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE
 from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.failures import Permanent
-from prebook.messaging.plans import read_plan, spell
-from prebook.patterns.groups import slot
+from prebook.messaging.errors import Permanent
+from prebook.messaging.plan_header import read_plan, spell
+from prebook.patterns.message_groups import slot
 
 LONGEST_BODY = 128 * 1024
 """Bytes. What is larger belongs behind a claim check, not into a message."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox import Expectations
+from prebook.messaging.outbox.store import Expectations
 
 TICK_S = 0.5
 LEASE_S = 10.0

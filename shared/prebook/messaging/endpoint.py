@@ -10,12 +10,12 @@ from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, Kind, key_of
-from prebook.messaging.failures import Permanent
-from prebook.messaging.outcome import Context, Handlers, Outcome, Step
+from prebook.messaging.errors import Permanent
+from prebook.messaging.handlers import Context, Handlers, Outcome, Step
+from prebook.messaging.observer import Unwatched, Watch
 from prebook.messaging.policy import Policies
-from prebook.messaging.sharing import Transactions
 from prebook.messaging.staging import Staging, Thread
-from prebook.messaging.telemetry import Unwatched, Watch
+from prebook.messaging.transaction_batcher import Transactions
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
 
 U = TypeVar("U", bound=UnitOfWork)

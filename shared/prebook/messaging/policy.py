@@ -9,7 +9,7 @@ import msgspec
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from prebook.patterns.groups import OnPoison
+from prebook.patterns.message_groups import OnPoison
 from prebook.patterns.retry import branches
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]

@@ -8,7 +8,7 @@ from prebook.contracts.plan import Plan
 from prebook.flows import ANNOUNCED, FLOWS, Ask, Fact
 from prebook.messaging.channel import Channel, Channels
 from prebook.messaging.envelope import Envelope, Kind, message_id
-from prebook.messaging.outcome import Outcome
+from prebook.messaging.handlers import Outcome
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import Expectation, Posting, UnitOfWork
 from prebook.patterns import trace

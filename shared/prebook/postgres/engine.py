@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from prebook.postgres.connection import NOTHING, session
 from prebook.postgres.pool import Pool
-from prebook.postgres.session import NOTHING, session
 
 POOL, OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be

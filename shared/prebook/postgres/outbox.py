@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.failures import spelled
-from prebook.messaging.outbox import UNDELIVERABLE, Claimed, Depth
-from prebook.postgres.session import session
-from prebook.postgres.wire import from_column, to_be_sent
+from prebook.messaging.errors import spelled
+from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed, Depth
+from prebook.postgres.connection import session
+from prebook.postgres.message_column import from_column, to_be_sent
 
 log = structlog.get_logger()
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v9.py.

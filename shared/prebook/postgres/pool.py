@@ -8,7 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
-from prebook.messaging.limit import Limit
+from prebook.messaging.asyncio_tools import Limit
 
 ANSWERED_WITHIN_S = 17.0
 """The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""

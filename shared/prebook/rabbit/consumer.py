@@ -15,16 +15,16 @@ from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Malformed, Wire, decode, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.failures import spelled
-from prebook.messaging.gate import Gate
-from prebook.messaging.ordering import Ordering
+from prebook.messaging.errors import spelled
+from prebook.messaging.observer import Watch
 from prebook.messaging.policy import Policies
-from prebook.messaging.recovery import decide
-from prebook.messaging.telemetry import Watch
+from prebook.messaging.recoverability.consumer_circuit import Gate
+from prebook.messaging.recoverability.decision import decide
+from prebook.messaging.recoverability.key_sequencer import Ordering
 from prebook.patterns.retry import Retry
-from prebook.rabbit.aside import Aside, first_marks
-from prebook.rabbit.frames import from_amqp
-from prebook.rabbit.link import Link, connected
+from prebook.rabbit.amqp_message import from_amqp
+from prebook.rabbit.connection import Link, connected
+from prebook.rabbit.dead_letter_publisher import Aside, first_marks
 from prebook.rabbit.subscription import Subscription
 
 Door = Callable[[Envelope], Awaitable[None]]

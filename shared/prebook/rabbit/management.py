@@ -7,8 +7,8 @@ from typing import Any, Self
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from prebook.patterns import addresses
-from prebook.rabbit.management_wire import Json, Step, escaped, hash_of, live_broker, steps, user_step
+from prebook.messaging import addresses
+from prebook.rabbit.management_codec import Json, Step, escaped, hash_of, live_broker, steps, user_step
 from prebook.topology.access import services
 from prebook.topology.check import LiveBroker
 from prebook.topology.values import Topology

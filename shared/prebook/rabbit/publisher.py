@@ -11,10 +11,10 @@ from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import Wire
-from prebook.rabbit.link import CONNECT_TIMEOUT_S, HEARTBEAT_S, Link
-from prebook.rabbit.publishing.encoding import TooLong, published
-from prebook.rabbit.publishing.ledger import Pending
-from prebook.rabbit.publishing.session import Session
+from prebook.rabbit.amqp_publisher.connection import Session
+from prebook.rabbit.amqp_publisher.frame_encoder import TooLong, published
+from prebook.rabbit.amqp_publisher.unconfirmed import Pending
+from prebook.rabbit.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, Link
 
 CONFIRM_S = 10.0
 """Longer than a hung queue leader needs to be replaced, shorter than the relay's lease."""

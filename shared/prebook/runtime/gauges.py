@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import CATALOGUE
 from prebook.messaging.channel import Channels
-from prebook.messaging.gate import Gate
+from prebook.messaging.recoverability.consumer_circuit import Gate
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.pool import pool_timeouts
 from prebook.runtime.telemetry import Metrics

@@ -7,8 +7,8 @@ from typing import Any
 
 import structlog
 
-from prebook.messaging.cancelling import end_if_cancelled
-from prebook.messaging.failures import spelled
+from prebook.messaging.asyncio_tools import end_if_cancelled
+from prebook.messaging.errors import spelled
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
 log = structlog.get_logger()

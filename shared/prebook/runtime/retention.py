@@ -1,6 +1,6 @@
 """How long what is kept in case it comes again is kept, and why so long. All in seconds."""
 
-from prebook.postgres.purging import ENDED, INBOX, SENT, Purge
+from prebook.postgres.purge import ENDED, INBOX, SENT, Purge
 
 DAY_S = 24 * 3600.0
 

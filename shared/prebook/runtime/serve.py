@@ -13,33 +13,33 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
-from prebook.coupling.inlets import Doors
-from prebook.coupling.routes import Transports, channels
-from prebook.coupling.waiters import Waiters
+from prebook.coupling.channels import Transports, channels
+from prebook.coupling.inbound import Doors
+from prebook.coupling.reply_waiters import Waiters
 from prebook.http.app import application
 from prebook.http.client import HttpCaller
-from prebook.http.doors import doors
+from prebook.http.inbound import doors
 from prebook.messaging.clock import WALL
 from prebook.messaging.deadlines import Deadlines, Poller
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.failures import spelled
-from prebook.messaging.pace import paced
+from prebook.messaging.errors import spelled
+from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
-from prebook.messaging.relay import Relay
+from prebook.messaging.throttle import paced
 from prebook.postgres.engine import engines_for
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purging import Purging
-from prebook.postgres.wakeup import Wakeup
-from prebook.postgres.work import SqlWork, units_of_work
+from prebook.postgres.purge import Purging
+from prebook.postgres.relay_notifier import Wakeup
+from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.rabbit.consumed_queues import queues_of
 from prebook.rabbit.consumer import RabbitConsumer
-from prebook.rabbit.inbound import queues_of
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
-from prebook.runtime.collecting import spare_what_stays
 from prebook.runtime.environment import BadSettings
+from prebook.runtime.garbage_collection import spare_what_stays
 from prebook.runtime.gauges import Gauges, circuits
-from prebook.runtime.in_order import InOrder
 from prebook.runtime.loops import ended, every, for_ever
+from prebook.runtime.partitioned_queues import InOrder
 from prebook.runtime.retention import common
 from prebook.runtime.service import Beside, Outside, Running, Service
 from prebook.runtime.settings import Settings, load

@@ -8,13 +8,13 @@ from litestar.types import ControllerRouterHandler
 
 from prebook.coupling.ports import Http, Publisher
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outcome import Handlers
+from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import Begin, UnitOfWork
-from prebook.postgres.purging import Purge
-from prebook.postgres.session import Session
-from prebook.postgres.work import SqlWork
-from prebook.rabbit.link import Link
+from prebook.postgres.connection import Session
+from prebook.postgres.purge import Purge
+from prebook.postgres.unit_of_work import SqlWork
+from prebook.rabbit.connection import Link
 from prebook.runtime.settings import Settings
 
 T = TypeVar("T")

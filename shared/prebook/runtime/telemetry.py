@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.failures import spelled
+from prebook.messaging.errors import spelled
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 LABELS = ("flow", "coupling", "kind")

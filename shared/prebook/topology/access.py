@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prebook.flows import PROCESSES
-from prebook.patterns import addresses
-from prebook.topology.recovery import exactly
+from prebook.messaging import addresses
+from prebook.topology.retry_and_dead_letter import exactly
 from prebook.topology.values import ANY_KEY, Topology
 
 NOTHING, ANYTHING = exactly(), ".*"

@@ -1,7 +1,7 @@
 """The archive: a stream that keeps all that is published as an event, and the one account that may read it."""
 
-from prebook.patterns import addresses
-from prebook.topology.recovery import exactly
+from prebook.messaging import addresses
+from prebook.topology.retry_and_dead_letter import exactly
 from prebook.topology.values import ANY_KEY, Arguments, Binding, Grant, Policy, Queue, Reader, Topology, arguments
 
 STREAM = Queue(addresses.ARCHIVE_QUEUE, arguments(x_queue_type="stream"))

@@ -6,10 +6,10 @@ from typing import Any
 
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FACT_PARTITIONS, Announcement, Flow
-from prebook.patterns import addresses
+from prebook.messaging import addresses
 from prebook.topology.archive import STREAM, archived
-from prebook.topology.groups import grouped
-from prebook.topology.recovery import with_recovery
+from prebook.topology.partitions import grouped
+from prebook.topology.retry_and_dead_letter import with_recovery
 from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology
 
 Flows = Iterable[Flow[Any, Any]]

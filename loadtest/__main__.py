@@ -1,8 +1,0 @@
-"""``python -m loadtest``, and by the name that `prebook load` gives it."""
-
-import os
-
-from loadtest.cli import main
-
-if __name__ == "__main__":
-    main(prog_name=os.environ.get("PREBOOK_PROGRAM", "python -m loadtest"))

@@ -1,0 +1,127 @@
+"""Request-reply by hand on bare aio-pika, confirms on as is its default: JSON in, JSON out, a future for each call.
+
+``kept`` has quorum queues and persistent messages, as our channel. ``told`` has on each message what ours says of it
+too, and a connection of its own to publish by, which the broker may block while messages are still taken in.
+``fleeting`` has a classic queue, an exclusive reply queue and transient messages, which nothing survives.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from typing import Any
+
+import aio_pika
+import uvloop
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from prebook.lab.bench.baselines.rpc_client import ANSWER, QUESTION, ask
+
+PREFETCH = 100
+KINDS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
+    "kept": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
+    "told": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
+    "fleeting": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
+}
+FLOWS = ("quote_fare", "find_driver", "ask_fleet", "notify_rider")
+TOLD: dict[str, Any] = {
+    "message_id": "ride-0000.quote_fare",
+    "type": "prebook.quote_fare.v1",
+    "app_id": "prebook",
+    "content_type": "application/json",
+    "headers": {
+        "ce-specversion": "1.0",
+        "ce-id": "ride-0000.quote_fare",
+        "ce-type": "prebook.quote_fare.v1",
+        "ce-source": "/prebook/booking",
+        "ce-subject": "ride-0000",
+        "ce-time": "2026-12-01T06:30:00.000000+00:00",
+        "ce-partitionkey": "ride-0000",
+        "prebook-slot": "7",
+        "prebook-kind": "request",
+        "prebook-flow": "quote_fare",
+        "prebook-plan": ",".join(f"{flow}=request_reply" for flow in FLOWS),
+        "prebook-attempt": "1",
+        "prebook-reply-to": "booking",
+        "prebook-expires-at": "2026-12-01T07:30:00.000000+00:00",
+    },
+}
+"""As many properties and headers as ours have."""
+
+
+async def opened(kind: str) -> tuple[AbstractChannel, AbstractChannel]:
+    """To take in by, and to publish by."""
+    channel = await _channel()
+    await channel.set_qos(PREFETCH)
+    await channel.declare_queue(f"yardstick.rpc.{kind}", durable=True, arguments=_of(kind))
+    return channel, await _channel() if kind == "told" else channel
+
+
+async def _channel() -> AbstractChannel:
+    return await (await aio_pika.connect(os.environ["BENCH_AMQP_URL"])).channel()
+
+
+async def serve(kind: str) -> None:
+    (channel, saying), mode = await opened(kind), KINDS[kind][1]
+
+    async def answer(message: AbstractIncomingMessage) -> None:
+        json.loads(message.body)
+        said = aio_pika.Message(
+            json.dumps(ANSWER).encode(), correlation_id=message.correlation_id, delivery_mode=mode, **_told(kind)
+        )
+        await saying.default_exchange.publish(said, str(message.reply_to))
+        await message.ack()
+
+    await (await channel.get_queue(f"yardstick.rpc.{kind}")).consume(answer)
+    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    await asyncio.Event().wait()
+
+
+async def call_and_wait(kind: str) -> None:
+    (channel, saying), mode = await opened(kind), KINDS[kind][1]
+    replies = await _replies(channel, kind)
+    waiting: dict[str, asyncio.Future[Any]] = {}
+
+    async def heard(message: AbstractIncomingMessage) -> None:
+        waiting.pop(str(message.correlation_id)).set_result(json.loads(message.body))
+        if kind != "fleeting":
+            await message.ack()
+
+    async def call(number: int) -> None:
+        waiting[str(number)] = answered = asyncio.get_running_loop().create_future()
+        asked = aio_pika.Message(
+            json.dumps(QUESTION).encode(),
+            correlation_id=str(number),
+            reply_to=replies.name,
+            delivery_mode=mode,
+            **_told(kind),
+        )
+        await saying.default_exchange.publish(asked, f"yardstick.rpc.{kind}")
+        await answered
+
+    await replies.consume(heard, no_ack=kind == "fleeting")
+    await ask(call)
+
+
+async def _replies(channel: AbstractChannel, kind: str) -> aio_pika.abc.AbstractQueue:
+    if kind == "fleeting":
+        return await channel.declare_queue(exclusive=True, auto_delete=True)
+    name = f"yardstick.replies.{uuid.uuid4().hex[:8]}"
+    return await channel.declare_queue(name, durable=True, arguments={**_of(kind), "x-expires": 60_000})
+
+
+def _told(kind: str) -> dict[str, Any]:
+    return TOLD if kind == "told" else {}
+
+
+def _of(kind: str) -> Any:
+    return {"x-queue-type": KINDS[kind][0]}
+
+
+ROLES = {"serve": serve, "ask": call_and_wait}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in KINDS:  # noqa: PLR2004 - name, role, kind
+        sys.exit("usage: python -m loadtest.bench.yardsticks.rpc serve|ask kept|told|fleeting, with BENCH_AMQP_URL set")
+    uvloop.run(ROLES[sys.argv[1]](sys.argv[2]))

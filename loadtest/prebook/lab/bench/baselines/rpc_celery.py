@@ -1,0 +1,52 @@
+"""Request-reply with Celery: tasks by AMQP, answers by rpc://, one worker in its own process."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from prebook.lab.bench.baselines.rpc_client import ANSWER, QUESTION, ask_waiting
+
+WORKER = ["worker", "-P", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
+
+
+def application() -> tuple[Any, Any]:
+    """(application, task)."""
+    app = importlib.import_module("celery").Celery("bench", broker=os.environ["BENCH_AMQP_URL"], backend="rpc://")
+    app.conf.update(
+        task_default_queue="yardstick.celery",
+        task_default_delivery_mode="transient",
+        task_ignore_result=False,
+        result_persistent=False,
+        worker_prefetch_multiplier=100,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+    )
+
+    def price(question: dict[str, Any]) -> dict[str, Any]:
+        del question
+        return ANSWER
+
+    return app, app.task(name="price")(price)
+
+
+def serve() -> None:
+    app, _ = application()
+    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    app.worker_main(WORKER)
+
+
+def call_and_wait() -> None:
+    _, price = application()
+
+    def send() -> Any:
+        sent = price.delay(QUESTION)
+        return lambda: sent.get(timeout=30)
+
+    ask_waiting(send)
+
+
+ROLES = {"serve": serve, "ask": call_and_wait}
+
+if __name__ == "__main__":
+    ROLES[sys.argv[1]]()

@@ -1,0 +1,156 @@
+"""The bench's command line."""
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from prebook.contracts.plan import Coupling
+from prebook.devstack.errors import Trouble
+from prebook.devstack.parameters import FiniteRange
+from prebook.lab.bench.options import WISHES, Wishes
+from prebook.lab.bench.rows import Row, failed
+from prebook.lab.bench.subjects import (
+    accept,
+    consume,
+    http,
+    latency,
+    linearity,
+    prefetch,
+    relay,
+    ride,
+    rpc,
+    scaling,
+    soak,
+)
+from prebook.lab.bench.testbed import Ground, ground
+from prebook.messaging.errors import spelled
+
+Subject = Callable[[Ground, int], Awaitable[list[Row]]]
+SUBJECTS: Mapping[str, Subject] = {
+    "relay": relay.measured,
+    "latency": latency.measured,
+    "rpc": rpc.measured,
+    "consume": consume.measured,
+    "prefetch": prefetch.measured,
+    "http": http.measured,
+    "accept": accept.measured,
+    "ride": ride.measured,
+    "linear": linearity.measured,
+    "scaling": scaling.measured,
+    "soak": soak.measured,
+}
+ON_REQUEST = frozenset({"soak"})
+"""Too long to be among the rest."""
+EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
+FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
+COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "rounds", "goal", "met", "beside", "note")
+NUMBERS = ("ours", "peer", "ratio", "rounds")
+WIDE = 170
+
+
+def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+    """Asked at the beginning: what is measured for half an hour must not be lost at the end."""
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.parent}; make it first")
+    if file and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise click.BadParameter(f"{file} cannot be written; choose another place")
+    return file
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
+@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
+@click.option(
+    "--plans", multiple=True, type=click.Choice(EVERY_PLAN), help="Of ride and soak: only this one; repeatable."
+)
+@click.option("--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
+@click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
+@click.option(
+    "--keep",
+    type=FILE,
+    callback=_in_a_folder,
+    help="Of ride: keep our figures (with --beside: its) in this file, to compare with.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+def main(
+    *,
+    rounds: int,
+    only: Sequence[str],
+    plans: Sequence[str],
+    minutes: float,
+    beside: Path | None,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the suite's parts beside yardsticks that do the least possible, in turns, on parts of their own.
+
+    \b
+    Examples:
+      prebook bench
+      prebook bench --only relay --rounds 9
+      prebook bench --only ride --plans one_way --rounds 3
+      prebook bench --only soak --minutes 10
+      prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'
+
+    Exit status 1 if a subject could not be measured; a goal that is missed is no failure of the bench.
+    """
+    WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
+    rows = asyncio.run(_measured(only or [name for name in SUBJECTS if name not in ON_REQUEST], rounds))
+    if as_json:
+        click.echo(msgspec.json.encode({"rows": rows}))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
+    sys.exit(1 if any(each.name in SUBJECTS for each in rows) else 0)
+
+
+async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
+    return [row for name in names for row in await _subject(name, rounds)]
+
+
+async def _subject(name: str, rounds: int) -> list[Row]:
+    """On a broker and a database of its own, so that it meets nothing that another has left or taken away. One that
+    cannot be measured is a row of its name that says why, and costs the others nothing.
+    """
+    try:
+        async with ground(_say) as place:
+            _say(f"{name}: {rounds} rounds of each side, in turns")
+            rows = await SUBJECTS[name](place, rounds)
+    except Trouble as trouble:
+        _say(f"{name}: {trouble}")
+        return [failed(name, trouble.problem)]
+    except Exception as error:  # noqa: BLE001 - whatever it is, what was measured before is not lost
+        _say("".join(traceback.format_exception(error)))
+        return [failed(name, spelled(error))]
+    for each in rows:
+        _say(f"{each.name}: {dict(zip(COLUMNS, _told(each), strict=True))['ratio']} x, goal {each.goal}")
+    return rows
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(title="Beside the least that does the work", caption="medians of the rounds")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    for each in rows:
+        table.add_row(*_told(each))
+    return table
+
+
+def _told(row: Row) -> tuple[str, ...]:
+    ratio = row.spread.get("ratio")
+    spread = f"{ratio.low:g} .. {ratio.high:g}" if ratio else ""
+    met = {True: "yes", False: "no", None: "?"}[row.met]
+    ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.peer, row.ratio))
+    return (row.name, ours, peer, row.unit, said, spread, str(row.rounds), row.goal, met, row.peer_name, row.note)

@@ -1,0 +1,45 @@
+"""The broker's side of a measurement: the queue that a side fills, and what is found in it afterwards."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+
+from prebook.lab.bench.testbed import Ground
+
+QUORUM: Any = {"x-queue-type": "quorum"}
+LAST_COMES_WITHIN_S = 5
+
+
+async def open_channel(ground: Ground) -> tuple[AbstractConnection, AbstractChannel]:
+    connection = await aio_pika.connect(ground.amqp_url)
+    return connection, await connection.channel()
+
+
+async def in_place_of(channel: AbstractChannel, exchange: str, key: str, theirs: str, name: str) -> AbstractQueue:
+    """A queue that gets what a service's queue would have got: unbounded, and nobody takes from it."""
+    queue = await channel.declare_queue(name, durable=True, arguments=QUORUM)
+    await queue.bind(exchange, key)
+    await (await channel.get_queue(theirs, ensure=False)).unbind(exchange, key)
+    return queue
+
+
+async def taken_out(
+    queue: AbstractQueue, expected: int, key: Callable[[AbstractIncomingMessage], tuple[str, int]]
+) -> str:
+    """What is wrong with what is in the queue, or nothing. ``key`` tells a message's order key and its number."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    async with queue.iterator(no_ack=True, timeout=LAST_COMES_WITHIN_S) as messages:
+        count = 0
+        async for message in messages:
+            name, number = key(message)
+            numbers[name].append(number)
+            if (count := count + 1) == expected:
+                break
+    distinct = sum(len(set(found)) for found in numbers.values())
+    breaks = sum(later < earlier for found in numbers.values() for earlier, later in pairwise(found))
+    wrong = [f"{expected - distinct} of {expected} missing"] if distinct != expected else []
+    return ", ".join(wrong + ([f"{breaks} out of order for their key"] if breaks else []))

@@ -1,0 +1,56 @@
+"""The generator goes first, as if it had processors of its own: offering on time must not wait for who is flooded.
+
+Linux keeps a niceness for each thread, handed on to new threads and processes; where it schedules by session
+(autogroup), that only counts within one, and the session has a niceness of its own. Source: sched(7).
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from yarl import URL
+
+from prebook.lab.process_tree import PROC, below, parents
+
+LOOPBACK = "127.0.0.1"
+NICE = 10
+"""For all of the suite, so that its processes keep their shares among each other."""
+TRIES, TOO_SOON_S = 20, 0.11
+"""Who is no administrator may change one session every tenth of a second."""
+
+
+def on_this_machine(supervisors: Iterable[str]) -> bool:
+    """Whether the process ids that they tell mean something here. ``supervisors``: the URLs of their control APIs."""
+    return all(URL(url).host == LOOPBACK for url in supervisors)
+
+
+def give_way(roots: Iterable[int]) -> None:
+    """The processes and all below them. What cannot be told, being gone or somebody else's, stays as it is. Blocks."""
+    children = parents()
+    for pid in (pid for root in roots for pid in below(root, children)):
+        for thread in threads(pid):
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, thread, NICE)
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == pid:
+                session_gives_way(pid)
+
+
+def session_gives_way(pid: int) -> None:
+    for _ in range(TRIES):
+        try:
+            (PROC / str(pid) / "autogroup").write_text(str(NICE))
+        except BlockingIOError:
+            time.sleep(TOO_SOON_S)
+        except OSError:
+            return
+        else:
+            return
+
+
+def threads(pid: int) -> list[int]:
+    try:
+        return [int(entry.name) for entry in (PROC / str(pid) / "task").iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,163 @@
+"""What the person at the terminal sees: a live table, plain lines where there is no terminal, and the results."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from prebook.lab.campaign.progress import Progress, Stage
+from prebook.lab.exit_status import beside
+from prebook.lab.quantiles import Latency
+from prebook.lab.report.matrix import Cell, Row, measured, plans_of
+from prebook.lab.report.model import Report, ScenarioReport, Verdict
+from prebook.lab.report.ranking import ms
+
+REFRESH_S = 0.25
+PLAIN_LINE_S = 5.0
+COUNTED = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
+BESIDE = ("lost", "duplicated_effects")
+MATRIX_LEGEND = "accepted / settled / answered of offered; lost / doubled, back to normal after"
+HEADS = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
+
+
+def shown(progress: Progress, console: Console) -> AbstractAsyncContextManager[None]:
+    """Shows progress while the body runs."""
+    return beside(live(progress, console) if console.is_terminal else plain(progress, console))
+
+
+async def live(progress: Progress, console: Console) -> None:
+    with Live(console=console, auto_refresh=False) as screen:
+        try:
+            while True:
+                screen.update(stages_table(progress), refresh=True)
+                await asyncio.sleep(REFRESH_S)
+        finally:
+            screen.update(stages_table(progress), refresh=True)
+
+
+async def plain(progress: Progress, console: Console) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_LINE_S)
+        if progress.stages:
+            console.print(plain_line(progress.stages[-1], progress.fault), highlight=False, soft_wrap=True)
+
+
+def plain_line(stage: Stage, fault: str) -> str:
+    now = stage.counts
+    broken = f", {fault}" if fault else ""
+    return (
+        f"{stage.scenario.name}: offered {now.offered}/{now.planned}, accepted {now.accepted}, "
+        f"settled {now.settled}, waiting {now.waiting}{broken}"
+    )
+
+
+def stages_table(progress: Progress) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("scenario", "", "offered", "accepted", "settled", "waiting", "fault"):
+        table.add_column(head, justify="right" if head in {"offered", "accepted", "settled", "waiting"} else "left")
+    for stage in progress.stages:
+        now = stage.counts
+        fault = progress.fault if stage is progress.stages[-1] else ""
+        bar = ProgressBar(total=max(now.planned, 1), completed=now.at_rest, width=24)
+        cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.waiting, fault))
+        table.add_row(stage.scenario.name, bar, *cells)
+    return table
+
+
+def results(report: Report) -> Group:
+    tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
+    grid = [matrix_table(report.matrix)] if report.matrix else []
+    return Group(*tables, *grid, *([verdict_panel(report.verdict)] if report.verdict else []))
+
+
+def ledger_table(scenario: ScenarioReport) -> Table:
+    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expect, "dim"))
+    table = plan_table(title, [HEADS.get(name, name) for name in (*COUNTED, *BESIDE)])
+    for result in scenario.results:
+        ledger = result.ledger
+        beside = [alarmed(getattr(ledger, name)) for name in BESIDE]
+        table.add_row(result.label, *(str(getattr(ledger, name)) for name in COUNTED), *beside)
+    return table
+
+
+def times_table(scenario: ScenarioReport) -> Table:
+    table = plan_table(None, ["accept p50 / p99", "outcome p50 / p99", "rider knows p50 / p99", "recovery"])
+    for result in scenario.results:
+        latency = result.latency_ms
+        recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
+        table.add_row(result.label, *map(p50_p99, (latency.accept, latency.outcome, latency.notified)), recovery)
+    return table
+
+
+def matrix_table(rows: Sequence[Row]) -> Table:
+    """A line for each fault, a column for each plan, two lines in each cell."""
+    title = Text.assemble(("what each plan made of each fault", "bold"), "  ", (MATRIX_LEGEND, "dim"))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    labels = plans_of(rows)
+    for head in ("fault", *labels):
+        table.add_column(head, justify="left" if head == "fault" else "right")
+    for row in measured(rows):
+        lasted = f"{row.fault}, {row.lasted_s:.1f} s" if row.lasted_s is not None else row.fault
+        table.add_row(f"{row.scenario}\n{lasted}", *map(matrix_cell, row.cells))
+    return table
+
+
+def matrix_cell(cell: Cell) -> Text:
+    back = "-" if cell.recovery_s is None else f"{cell.recovery_s:.1f} s"
+    return Text.assemble(
+        f"{cell.accepted} / {cell.settled} / ",
+        (str(cell.answered), "green" if cell.whole else "yellow"),
+        f" of {cell.offered}\n",
+        alarmed(cell.lost),
+        " / ",
+        alarmed(cell.doubled),
+        f", {back}",
+    )
+
+
+def plan_table(title: Text | None, heads: list[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("plan", no_wrap=True, min_width=13)
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table
+
+
+def alarmed(count: int) -> Text:
+    return Text(str(count), style="bold red" if count else "green")
+
+
+def p50_p99(latency: Latency) -> str:
+    return f"{ms(latency.p50)} / {ms(latency.p99)}" if latency.count else "-"
+
+
+def verdict_panel(verdict: Verdict) -> Panel:
+    text = Text(verdict.headline + "\n", style="bold")
+    for line in (*verdict.problems, *(f"warning: {line}" for line in verdict.warnings)):
+        text.append(f"! {line}\n", style="not bold red" if line in verdict.problems else "not bold yellow")
+    for finding in verdict.findings:
+        text.append(f"{finding.scenario}: {finding.text}\n", style="not bold")
+    for line in verdict.not_measured:
+        text.append(f"not measured: {line}\n", style="not bold dim")
+    text.append("\nWhere each plan won, and what it cost\n")
+    for line in trade_off_lines(verdict):
+        text.append(f"{line}\n", style="not bold")
+    return Panel(text, title="verdict", border_style=border(verdict))
+
+
+def border(verdict: Verdict) -> str:
+    return "green" if verdict.ok else "red"
+
+
+def trade_off_lines(verdict: Verdict) -> list[str]:
+    return [
+        f"{each.label}: won {'; '.join(each.wins) or 'nothing'}. Cost: {'; '.join(each.costs) or 'nothing measured'}."
+        for each in verdict.trade_offs
+    ]

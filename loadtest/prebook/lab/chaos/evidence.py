@@ -1,0 +1,35 @@
+"""Everything that a chaos run is judged by, gathered when all is at rest, each from a source of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from prebook.contracts.dead_letters import ParkedLine
+from prebook.lab.chaos.database import Tables
+from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault that was injected. ``at_s``: seconds from the start of the arrivals."""
+
+    name: str
+    at_s: float
+    took_effect: bool
+    lasted_s: float = 0.0
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    books: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
+    """The generator's samples, booking's ledger and notification's deliveries, side by side."""
+    tables: Tables = field(default_factory=Tables)
+    parked: Sequence[ParkedLine] = ()
+    """What operations holds and nobody has resolved or discarded."""
+    wire_duplicates: int = 0
+    faults: Sequence[Broken] = ()
+    cancels: Mapping[int, int] = field(default_factory=dict)
+    """Answers to the riders who changed their mind: status (0: none came) -> how many."""
+    poisoned: bool = False
+    """Messages that can never work were sent on purpose: those are parked, and that is right."""

@@ -1,0 +1,41 @@
+"""What a program of ours leaves with, and what it shows until then."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import rich_click as click
+
+from prebook.lab.report.writer import ReportFolderUnusable
+from prebook.lab.suite_client.services import SuiteUnreachable
+from prebook.lab.suite_client.settings import WrongEnvironment
+
+INTERRUPTED = 130
+FORESEEN: tuple[type[Exception], ...] = (WrongEnvironment, ReportFolderUnusable, SuiteUnreachable)
+"""Each says what to do about it."""
+
+
+def status_of(run: Callable[[], int], interrupted: str, *more: type[Exception]) -> int:
+    """Of ``run``: its own, or 1 after an error that is FORESEEN or one of ``more``, or that of Ctrl-C, of which
+    ``interrupted`` says what it cost.
+    """
+    try:
+        return run()
+    except (*FORESEEN, *more) as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {interrupted}.", err=True)
+        return INTERRUPTED
+
+
+@asynccontextmanager
+async def beside(telling: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """It goes on while the body runs, and ends with it."""
+    teller = asyncio.create_task(telling)
+    try:
+        yield
+    finally:
+        teller.cancel()
+        await asyncio.gather(teller, return_exceptions=True)

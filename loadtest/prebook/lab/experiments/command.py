@@ -1,0 +1,104 @@
+"""`prebook lab`: experiments on broker, database and processes of their own."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from prebook.devstack import command_line
+from prebook.devstack.command_line import examples, say, warnings_only
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, SWITCH
+from prebook.lab.experiments.exactly_once.experiment import Finding, findings
+from prebook.lab.experiments.ordering.command import order
+from prebook.lab.experiments.outbox_retention.command import outbox_retention
+from prebook.lab.experiments.poison.command import poison
+from prebook.lab.experiments.testbed import described, grounded
+
+FEWEST, MOST, USUAL = 2, 500, 24
+EXAMPLES = examples(
+    "prebook lab exactly-once",
+    "prebook lab exactly-once --operations 100 --seed 3",
+    "prebook lab exactly-once --json | jq '.cells[] | select(.verdict != .expected)'",
+)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int
+    operations: int
+    """In each cell."""
+    stack: dict[str, str]
+    seconds: float
+    as_expected: bool
+    cells: list[Finding]
+    schema: str = "prebook.exactly_once/1"
+
+
+@click.group()
+def lab() -> None:
+    """Experiments that crash processes on purpose, on parts of their own; a running suite is not touched."""
+    warnings_only()
+
+
+lab.add_command(order)
+lab.add_command(outbox_retention)
+lab.add_command(poison)
+
+
+@lab.command("exactly-once", epilog=EXAMPLES)
+@click.option(
+    "--operations", type=click.IntRange(FEWEST, MOST), default=USUAL, show_default=True, help="In each of the 16 cells."
+)
+@click.option("--seed", default=7, show_default=True, help="What decides during which operation the crash comes.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
+    """Crash at each of four points, with and without producer dedup and inbox, and count what is lost and doubled.
+
+    Exit status 1 where a crash did not happen, or a verdict is another than the expected one.
+    """
+    report = command_line.run(_experiment(operations, seed))
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        Console().print(_table(report))
+    sys.exit(0 if report.as_expected else 1)
+
+
+async def _experiment(operations: int, seed: int) -> Report:
+    began = time.monotonic()
+    async with grounded() as ground:
+        found = await findings(ground.bench, CELLS, operations=operations, seed=seed, say=say)
+        return Report(
+            seed=seed,
+            operations=operations,
+            stack=described(ground.parts),
+            seconds=round(time.monotonic() - began, 1),
+            as_expected=all(finding.verdict == finding.expected for finding in found),
+            cells=found,
+        )
+
+
+def _table(report: Report) -> Table:
+    caption = f"{report.operations} operations and one crash in each cell; seed {report.seed}; {report.seconds:g} s"
+    table = Table(title="Exactly once, by crash point", caption=caption)
+    for name in ("crash", "producer dedup", "inbox"):
+        table.add_column(name)
+    for name in ("staged", "delivered", "effects", "lost", "doubled"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("why", ratio=1)
+    for finding in report.cells:
+        table.add_row(*_row(finding))
+    return table
+
+
+def _row(finding: Finding) -> Sequence[str]:
+    point = finding.crash_point.replace("_", " ")
+    switches = (SWITCH[finding.producer_dedup], SWITCH[finding.inbox])
+    counts = (finding.staged, finding.delivered, finding.effects, finding.lost, finding.doubled)
+    same = finding.verdict == finding.expected
+    why = finding.why if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
+    return (point, *switches, *map(str, counts), str(finding.verdict), why)

@@ -1,0 +1,1 @@
+"""Experiment: crash points of producer and consumer, with and without outbox and inbox."""

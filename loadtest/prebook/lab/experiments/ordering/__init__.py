@@ -1,0 +1,1 @@
+"""Experiment: which consumer arrangement keeps messages of one key in order."""

@@ -1,0 +1,1 @@
+"""Experiment: how purging sent rows bounds the outbox table."""

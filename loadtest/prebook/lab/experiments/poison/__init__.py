@@ -1,0 +1,1 @@
+"""Experiment: what poison messages cost the messages beside them."""

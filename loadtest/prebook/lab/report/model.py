@@ -1,0 +1,170 @@
+"""The report: its format is a contract (``assets/report.schema.json``), its numbers come from the accounts alone."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from prebook.contracts.plan import Coupling
+from prebook.lab.faults import FaultWindow
+from prebook.lab.ledger.discrepancies import Discrepancy
+from prebook.lab.ledger.reconciliation import Ledger
+from prebook.lab.quantiles import Latency
+from prebook.lab.report.matrix import Row
+from prebook.lab.suite_client.settings import StackInfo
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    scenario: str
+    text: str
+
+
+class TradeOff(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one plan won in this run, and what it cost."""
+
+    label: str
+    wins: tuple[str, ...]
+    costs: tuple[str, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    ok: bool
+    """False where anything was lost, doubled or left open, or a fault did not take effect: exit status 1."""
+    headline: str
+    problems: tuple[str, ...]
+    """Why it is not ok."""
+    warnings: tuple[str, ...]
+    """What limits how far the numbers carry."""
+    findings: tuple[Finding, ...]
+    trade_offs: tuple[TradeOff, ...]
+    not_measured: tuple[str, ...]
+
+
+SCHEMA = "prebook.report/1"
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    cores: int
+    memory_bytes: int
+    python: str
+    platform: str
+
+
+class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
+    process: str
+    rate_per_s: float
+    duration_s: float
+    burst: Mapping[str, float] | None = None
+
+
+class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
+    name: str = ""
+    """In the catalogue of faults."""
+    kind: str
+    target: str
+    starts_s: float
+    lasts_s: float
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """From the intended moment. ``accept``: until a 201 or 202 had arrived. ``outcome`` and ``notified``: until the
+    booking settled and its rider was told, of rides that the business answered: a quick failure is no quick outcome."""
+
+    accept: Latency
+    outcome: Latency
+    notified: Latency
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan in one scenario."""
+
+    label: str
+    plan: Mapping[str, Coupling]
+    ledger: Ledger
+    latency_ms: Latencies
+    recovery_s: float | None
+    errors: Mapping[str, int]
+    """What the generator met: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
+    accepted: int = 0
+    """Rides that booking took in, whoever was told so."""
+    settled: int = 0
+    """Of those, the ones that came to an end."""
+    outcome_hash: str
+    """SHA-256 over the sorted (ride, final state, fare in cents): equal where two plans came to the same end."""
+
+
+class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
+    """How late requests left; beyond 50 ms at p99 the generator, not the suite, is part of what was measured."""
+
+    lag_ms: Latency
+    lagged: bool
+    refused: bool = False
+    """It was later than ``most_ms`` at p99: the figures are the generator's, and are not to be used."""
+    most_ms: float = 0.0
+
+
+class ReturnsLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Riders who were refused, waited as long as they were told, and came again."""
+
+    riders: int
+    at_once: int
+    """Who got in at their first return."""
+    at_last: int
+    """Or at a later one."""
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Rides offered and answered per bin, from ``start`` on."""
+
+    start: datetime
+    bin_s: float
+    offered: Mapping[str, tuple[int, ...]]
+    completed: Mapping[str, tuple[int, ...]]
+
+
+class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    expect: str
+    fault: FaultLine | None
+    arrivals: ArrivalsLine
+    results: tuple[Result, ...]
+    fault_window: FaultWindow | None
+    generator: GeneratorLag
+    settle_s: float
+    """From the last answer to a request until every ride was at rest, or the deadline was over."""
+    outcome_hashes_equal: bool
+    discrepancies: tuple[Discrepancy, ...]
+    timeline: Timeline
+    returns: ReturnsLine | None = None
+    """Where somebody came back."""
+    parked_known: bool = False
+    """Operations has told which rides have a parked message; else those are in flight."""
+
+    @property
+    def calm(self) -> bool:
+        """Nothing was broken, and nobody had to come back: its latencies are those of the couplings."""
+        return self.fault is None and self.returns is None
+
+    @property
+    def totals(self) -> Counter[str]:
+        """The ledgers of all plans, added up."""
+        total: Counter[str] = Counter()
+        for result in self.results:
+            total.update(msgspec.structs.asdict(result.ledger))
+        return total
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    run: str
+    """What every Idempotency-Key of the campaign begins with."""
+    seed: int
+    began_at: datetime
+    took_s: float
+    stack: StackInfo
+    machine: Machine
+    scenarios: tuple[ScenarioReport, ...]
+    matrix: tuple[Row, ...] = ()
+    """A row for each fault that was to be measured, whether it could be or not."""
+    verdict: Verdict | None = None

@@ -1,0 +1,83 @@
+"""The report's tables."""
+
+from collections.abc import Iterator, Sequence
+
+from prebook.lab.ledger.discrepancies import Discrepancy
+from prebook.lab.report.markup import Markup, tag
+from prebook.lab.report.matrix import Row, plans_of
+from prebook.lab.report.model import Result
+
+CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
+BESIDE = ("lost", "duplicated_effects")
+MATRIX_CAPTION = "Failure matrix: rides that the business answered, of those offered while each fault came and went"
+NAMES = {"in_flight": "in flight", "duplicated_effects": "doubled"}
+
+
+def ledger_table(results: Sequence[Result]) -> Markup:
+    words = [NAMES.get(name, name) for name in (*CLASSES, *BESIDE)]
+    heads = ["plan", *words, "recovery", "requests that failed"]
+    return tag(
+        "table",
+        tag("caption", "Ledger: every ride offered is in exactly one class; lost and doubled are counted beside"),
+        tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
+        tag("tbody", [tag("tr", ledger_cells(result), class_=f"plan {result.label}") for result in results]),
+    )
+
+
+def ledger_cells(result: Result) -> Iterator[Markup]:
+    yield tag("th", result.label, scope="row")
+    for name in CLASSES:
+        count = getattr(result.ledger, name)
+        yield tag("td", count, class_=None if count else "nil")
+    for name in BESIDE:
+        count = getattr(result.ledger, name)
+        yield tag("td", count, class_="bad" if count else "good")
+    yield tag("td", "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s")
+    yield tag("td", ", ".join(f"{count} {name}" for name, count in result.errors.items() if count) or "-")
+
+
+def matrix_table(rows: Sequence[Row]) -> Markup:
+    """A line for each fault; what could not be measured says why across all plans."""
+    labels = plans_of(rows)
+    heads = [tag("th", "fault", scope="col"), *(tag("th", label, scope="col") for label in labels)]
+    return tag(
+        "table",
+        tag("caption", MATRIX_CAPTION),
+        tag("thead", tag("tr", heads)),
+        tag("tbody", [tag("tr", matrix_cells(row, len(labels))) for row in rows]),
+        class_="matrix",
+    )
+
+
+def matrix_cells(row: Row, plans: int) -> Iterator[Markup]:
+    lasted = "" if row.lasted_s is None else f", {row.lasted_s:.1f} s"
+    name = tag("a", row.scenario, href=f"#{row.scenario}") if row.cells else row.scenario
+    yield tag("th", name, tag("small", f"{row.fault}{lasted}"), scope="row")
+    if not row.cells:
+        yield tag("td", f"not measured: {row.why_not}", colspan=max(plans, 1), class_="nil")
+    for cell in row.cells:
+        back = "not seen back" if cell.recovery_s is None else f"back after {cell.recovery_s:.1f} s"
+        amiss = f"{cell.lost} lost, {cell.doubled} doubled"
+        yield tag(
+            "td",
+            tag("strong", f"{cell.answered} of {cell.offered}"),
+            tag("small", f"{cell.accepted} accepted, {cell.settled} settled"),
+            tag("small", amiss, class_="bad" if cell.lost or cell.doubled else "good"),
+            tag("small", back),
+            class_="whole" if cell.whole else "short",
+        )
+
+
+def discrepancy_table(found: Sequence[Discrepancy]) -> Markup:
+    heads = ("kind", "plan", "booking", "key", "what")
+    return tag(
+        "table",
+        tag("caption", "Where the sources disagree"),
+        tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
+        tag("tbody", [tag("tr", discrepancy_cells(item)) for item in found]),
+        class_="discrepancies",
+    )
+
+
+def discrepancy_cells(item: Discrepancy) -> list[Markup]:
+    return [tag("td", text) for text in (item.kind.value, item.label, item.booking_id or "-", item.key, item.detail)]

@@ -1,0 +1,46 @@
+"""Where a report is put: each file whole or not at all, ``report.json`` last."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from prebook.lab.load.samples import Sample, lines
+from prebook.lab.report import html
+from prebook.lab.report.model import Report
+
+
+class ReportFolderUnusable(Exception):
+    """The folder cannot be written to; says so before anything is offered."""
+
+
+def prepare(folder: Path) -> None:
+    """Raises ReportFolderUnusable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReportFolderUnusable(f"cannot write to {folder} ({error}). Choose another with --report DIR.") from error
+
+
+def write(folder: Path, report: Report, samples: list[Sample]) -> Path:
+    """Returns the path of ``report.html``. Files of an earlier run under these names are replaced."""
+    files = {
+        "samples.jsonl": lines(samples),
+        "report.html": html.page(report).encode(),
+        "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n",
+    }
+    for name, content in files.items():
+        replace(folder / name, content)
+    return folder / "report.html"
+
+
+def replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

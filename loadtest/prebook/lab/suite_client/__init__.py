@@ -1,0 +1,1 @@
+"""HTTP clients of a running suite: services, supervisor, broker management."""

@@ -1,0 +1,1 @@
+"""Load shedding at the edge: refuse new bookings before queues grow without bound."""

@@ -1,0 +1,1 @@
+"""Use cases of a rider: book a ride, cancel a booking."""

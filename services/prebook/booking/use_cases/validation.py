@@ -1,0 +1,38 @@
+"""Which requests for a booking are let in; a pure decision over what the JSON schema cannot say."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+
+from prebook.contracts.booking import BookingRequest
+from prebook.flows import FLOWS
+from prebook.http.callback_targets import allowed
+from prebook.http.problems import Fault, Problem
+
+FARTHEST_AHEAD = timedelta(days=366)
+
+
+def refusal(
+    request: BookingRequest, now: datetime, *, override: bool, callback_hosts: Collection[str]
+) -> Problem | None:
+    """``override``: a booking may bring its own couplings."""
+    if request.couplings is not None and not override:
+        return Problem(
+            403, "plan_override_off", "leave out couplings, or start the suite with PREBOOK_ALLOW_PLAN_OVERRIDE=true"
+        )
+    faults = tuple(_faults(request, now, callback_hosts))
+    said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+    return Problem(422, "invalid_booking", said, errors=faults) if faults else None
+
+
+def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[str]) -> Iterator[Fault]:
+    if request.pickup_at <= now:
+        yield Fault(pointer="/pickup_at", detail=f"is in the past; choose a time after {now:%Y-%m-%dT%H:%M:%SZ}")
+    elif request.pickup_at > now + FARTHEST_AHEAD:
+        yield Fault(pointer="/pickup_at", detail="is more than a year ahead; choose an earlier time")
+    if request.pickup == request.dropoff:
+        yield Fault(pointer="/dropoff", detail="is where the ride begins; choose another place")
+    unknown = sorted((request.couplings or {}).keys() - FLOWS.keys())
+    if unknown:
+        yield Fault(pointer="/couplings", detail=f"names the unknown flow {unknown[0]!r}; flows: {', '.join(FLOWS)}")
+    if request.callback_url is not None and not allowed(request.callback_url, callback_hosts):
+        yield Fault(pointer="/callback_url", detail="goes nowhere that PREBOOK_CALLBACK_HOSTS lists; use one that does")

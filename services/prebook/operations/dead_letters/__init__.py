@@ -1,0 +1,1 @@
+"""Dead letters: record, list, edit, discard."""

@@ -1,0 +1,1 @@
+"""``prebook archive``: the stream of all messages, and its replay."""

@@ -1,0 +1,305 @@
+"""`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import rich_click as click
+
+from prebook.cli import temporary_suite
+from prebook.devstack import command_line, lab_process, parameters
+from prebook.devstack.child_process import Command, spawn
+from prebook.devstack.command_line import Told, examples
+from prebook.devstack.errors import Trouble
+from prebook.devstack.parameters import ABOVE_0, FOLDER, FiniteRange
+from prebook.devstack.service_environment import Terms, loadtest
+from prebook.devstack.suite_state import Whereabouts, running
+from prebook.runtime import paths
+
+EXAMPLES = examples(
+    "prebook fault list",
+    "prebook fault show broker_kill",
+    "prebook fault inject pause_pricing --for 5",
+)
+LIST_EXAMPLES = examples("prebook fault list", "prebook fault list --json | jq '.[] | select(.why_not == \"\").name'")
+SHOW_EXAMPLES = examples("prebook fault show connections_cut", "prebook fault show kill_pricing --json")
+INJECT_EXAMPLES = examples(
+    "prebook fault inject kill_matching --for 3",
+    "prebook fault inject connections_cut --json | jq .evidence",
+)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+
+
+@click.group(cls=Told, epilog=EXAMPLES)
+def fault() -> None:
+    """Break one thing of the running suite on purpose, for a time, and see that it was broken."""
+
+
+@fault.command("list", epilog=LIST_EXAMPLES)
+@as_json_option
+def list_(*, as_json: bool) -> None:
+    """Every fault: what to expect of it, and whether the running suite can be given it, or why not."""
+    _loadtest("list", as_json=as_json, told=_if_running())
+
+
+@fault.command(epilog=SHOW_EXAMPLES)
+@click.argument("name")
+@as_json_option
+def show(*, name: str, as_json: bool) -> None:
+    """All about one fault, NAME."""
+    _loadtest("show", name, as_json=as_json, told=_if_running())
+
+
+@fault.command(epilog=INJECT_EXAMPLES)
+@click.argument("name")
+@click.option("--for", "for_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
+@as_json_option
+def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
+    """Break it now, wait, undo it, and print how we know that it was broken.
+
+    Exit status 1 if it had no effect, or cannot be injected here.
+    """
+    lasting = () if for_s is None else ("--for", str(for_s))
+    _loadtest("inject", name, *lasting, as_json=as_json, told=loadtest(running(paths.home())))
+
+
+def _if_running() -> Mapping[str, str]:
+    """The catalogue can be read without a suite, too."""
+    try:
+        return loadtest(running(paths.home()))
+    except Trouble:
+        return {}
+
+
+def _loadtest(*arguments: str, as_json: bool, told: Mapping[str, str]) -> None:
+    flags = ("--json",) if as_json else ()
+    sys.exit(command_line.run(lab_process.run(("fault", *arguments, *flags), told)))
+
+
+EXAMPLES = examples(
+    "prebook chaos --bookings 500 --faults 8",
+    "prebook chaos --bookings 10000 --faults 60 --seed 3",
+    "prebook chaos --broker-nodes 3     # among the faults, the cluster loses its leader",
+    "prebook chaos --bookings 1000 --faults 12 --json | jq .faults",
+)
+AT_LEAST_1 = click.IntRange(min=1)
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--bookings", type=AT_LEAST_1, default=10_000, show_default=True, help="How many are offered.")
+@click.option("--faults", type=AT_LEAST_1, default=60, show_default=True, help="How many are injected meanwhile.")
+@click.option("--seed", default=7, show_default=True, help="The same seed offers the same and draws the same faults.")
+@click.option(
+    "--rate",
+    type=ABOVE_0,
+    help="Rides offered a second. [default: 12, or slower where all the faults would not fit in]",
+)
+@parameters.broker_nodes
+@click.option("--json", "as_json", is_flag=True, help="The result on stdout; everything else on stderr.")
+def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, broker_nodes: str, as_json: bool) -> None:
+    """Start a suite, offer bookings of all plans, mixed, while random faults come, and judge what became of each.
+
+    Faults are drawn by the seed from all that can be injected here. Exit status 1 if a booking was lost, stuck, doubled
+    or misordered, if a fault took no effect, or if no message came a second time.
+    """
+    flags = [*(("--rate", str(rate)) if rate else ()), *(("--json",) if as_json else ())]
+    arguments = ["chaos", "--bookings", str(bookings), "--faults", str(faults), "--seed", str(seed), *flags]
+    terms = Terms(
+        ports=temporary_suite.ports(), seed=seed, log_level="warning", links=True, broker_nodes=int(broker_nodes)
+    )
+    sys.exit(temporary_suite.played("breaking the suite", arguments, terms, _told))
+
+
+def _told(suite: Whereabouts) -> Mapping[str, str]:
+    """With the database, which the judgement reads for itself."""
+    return {**loadtest(suite), "PREBOOK_DATABASE_URL": suite.database_url}
+
+
+SIDES = ("on", "off")
+EXAMPLES = examples(
+    "prebook load burst",
+    "prebook load burst --factor 2 --duration 10",
+    "prebook load burst --capacity 40 --report reports/burst",
+    "prebook load burst --back-pressure off --capacity 40",
+    "prebook load burst --json | jq .verdict",
+)
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--capacity", type=ABOVE_0, help="Rides settled a second. [default: found by offering more and more]")
+@click.option("--factor", type=ABOVE_0, default=5.0, show_default=True, help="How many times the capacity is offered.")
+@click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")
+@click.option("--seed", default=7, show_default=True, help="Both sides are offered the same rides at the same times.")
+@click.option(
+    "--back-pressure",
+    type=click.Choice([*SIDES, "both"]),
+    default="both",
+    show_default=True,
+    help="Sides to play.",
+)
+@click.option(
+    "--report",
+    type=FOLDER,
+    default="reports/burst",
+    show_default=True,
+    help="Folder for report.json, report.html, and what was measured of each side.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress and tables on stderr.")
+def burst(
+    *,
+    capacity: float | None,
+    factor: float,
+    duration: float,
+    seed: int,
+    back_pressure: str,
+    report: Path,
+    as_json: bool,
+) -> None:
+    """Offer several times the capacity for a minute, with back pressure on and off, and set both side by side.
+
+    Exit status 1 if, with it on, the age of the oldest message or memory left its bounds, less than 0.9 of the capacity
+    was settled in time, a ride was turned away without a word, or one was lost; or if, with it off, nothing grew; or if
+    one of these was not measured, which is said apart.
+    """
+    given = (("--capacity", capacity), ("--factor", factor), ("--duration", duration), ("--seed", seed))
+    arguments = [word for flag, value in given if value is not None for word in (flag, str(value))]
+    _cleared(report)
+    for side in SIDES if back_pressure == "both" else (back_pressure,):
+        terms = Terms(
+            ports=temporary_suite.ports(), seed=seed, log_level="error", settings={"PREBOOK_BACK_PRESSURE": side}
+        )
+        command = ["burst", "measure", "--side", side, "--into", str(report), *arguments]
+        status = temporary_suite.played(f"a burst with back pressure {side}", command, terms, _told)
+        if status:
+            sys.exit(status)
+    shown = ["burst", "judge", str(report), *(("--json",) if as_json else ())]
+    sys.exit(command_line.run(lab_process.run(shown, {})))
+
+
+def _cleared(folder: Path) -> None:
+    """What was measured before is not to be judged with this. Raises click.UsageError."""
+    try:
+        for side in SIDES:
+            (folder / f"{side}.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot clear {folder} ({error}); choose another folder with --report") from error
+
+
+def _told(suite: Whereabouts) -> Mapping[str, str]:
+    """With the database, which is looked at every second."""
+    return {**loadtest(suite), "PREBOOK_DATABASE_URL": suite.database_url}
+
+
+STOP_WITHIN_S = 20.0
+
+
+@click.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure relay, channels and inlets beside the least that does their work.
+
+    It starts a broker and a database of its own. A benchmark: run it on a machine that does nothing else.
+    """
+    sys.exit(command_line.run(_run(arguments)))
+
+
+async def _run(arguments: tuple[str, ...]) -> int:
+    """A program of its own, as the campaign is: commands stand below services, and the bench above them."""
+    args = (sys.executable, "-m", "prebook.lab.bench", *arguments)
+    child = await spawn(Command(args=args, env=dict(os.environ), farewell=signal.SIGINT))
+    try:
+        return await child.wait()
+    finally:
+        await child.stop(STOP_WITHIN_S)
+
+
+DEMO_EXAMPLES = examples(
+    "prebook demo --quick",
+    "prebook demo --seed 42 --report reports/42",
+    "prebook demo --quick --json > report.json",
+)
+LOAD_EXAMPLES = examples(
+    "prebook load campaign --help",
+    "prebook load --quick --seed 7                    as `prebook load campaign --quick --seed 7`",
+    "prebook load --arrivals square --rate 5 --factor 6 --period 8 --report reports/wave",
+    "prebook load --arrivals replay --trace reports/wave/samples.jsonl --report reports/again",
+    "prebook load compare reports/wave reports/again",
+    "prebook load burst --factor 2 --duration 10",
+    "prebook load self-test --rate 2500",
+)
+
+
+@click.command(epilog=DEMO_EXAMPLES)
+@click.option("--quick", is_flag=True, help="Short scenarios: all within a minute.")
+@click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
+@click.option(
+    "--report",
+    type=FOLDER,
+    help="Folder for report.json and report.html.",
+    default="reports/latest",
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
+def demo(*, quick: bool, seed: int, report: Path, as_json: bool) -> None:
+    """Start a suite, run the campaign through all four couplings, and stop everything.
+
+    Exit status 1 if a ride was lost, an effect doubled, a ledger left open, or the suite could not start.
+    """
+    flags = [flag for flag, given in (("--quick", quick), ("--json", as_json)) if given]
+    arguments = [*flags, "--seed", str(seed), "--report", str(report)]
+    terms = Terms(ports=temporary_suite.ports(), seed=seed, log_level="warning")
+    sys.exit(temporary_suite.played("running the campaign", ["campaign", *arguments], terms, loadtest))
+
+
+class OrCampaign(click.RichGroup):
+    """Options without a command are the campaign's: `prebook load --scenario calm`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, ["campaign", *args] if args[0].startswith("-") else args)
+
+
+@click.group(cls=OrCampaign, epilog=LOAD_EXAMPLES, invoke_without_command=True, context_settings=lab_process.PASSED_ON)
+@click.pass_context
+def load(ctx: click.Context) -> None:
+    """Load a suite: the campaign, a burst with and without back pressure, or two runs compared.
+
+    Options without a command are the campaign's.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(campaign)
+
+
+@load.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def campaign(arguments: tuple[str, ...] = ()) -> None:
+    """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
+    sys.exit(command_line.run(lab_process.run(("campaign", *arguments), _told())))
+
+
+def _told() -> Mapping[str, str]:
+    """Where the suite is, or why there is none."""
+    try:
+        return loadtest(running(paths.home()))
+    except Trouble as trouble:
+        return {lab_process.NO_SUITE: f"{trouble.problem}; {trouble.remedy}"}
+
+
+@load.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def compare(arguments: tuple[str, ...]) -> None:
+    """Set two runs' samples against each other: what differs, by how much, and how sure that is."""
+    sys.exit(command_line.run(lab_process.run(("compare", *arguments), {})))
+
+
+@load.command("self-test", context_settings=lab_process.PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def self_test(arguments: tuple[str, ...]) -> None:
+    """Drive the generator alone, against the least that answers: how many arrivals it makes, and how late it is."""
+    sys.exit(command_line.run(lab_process.run(("self-test", *arguments), {})))
+
+
+load.add_command(burst)

@@ -1,0 +1,1 @@
+"""``prebook parking``: dead letters kept by the operations service."""

@@ -1,0 +1,37 @@
+"""Couplings to channels: the one table that knows them all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prebook.contracts.plan import Coupling
+from prebook.coupling.async_api import AsyncApi
+from prebook.coupling.one_way import OneWay
+from prebook.coupling.ports import Http, Publisher
+from prebook.coupling.reply_waiters import Waiters
+from prebook.coupling.request_reply import RequestReply
+from prebook.coupling.sync_api import SyncApi
+from prebook.messaging.channel import Channel
+from prebook.messaging.policy import Policies
+
+
+@dataclass(frozen=True)
+class Transports:
+    """What the couplings stand on."""
+
+    http: Http
+    publisher: Publisher
+    policies: Policies
+    waiters: Waiters
+    secrets: Sequence[str]
+
+
+CHANNELS: Mapping[Coupling, Callable[[Transports], Channel]] = {
+    Coupling.SYNC_API: lambda t: SyncApi(t.http, t.policies, t.waiters),
+    Coupling.ASYNC_API: lambda t: AsyncApi(t.http, t.secrets),
+    Coupling.ONE_WAY: lambda t: OneWay(t.publisher),
+    Coupling.REQUEST_REPLY: lambda t: RequestReply(t.publisher),
+}
+
+
+def channels(transports: Transports) -> dict[Coupling, Channel]:
+    return {coupling: build(transports) for coupling, build in CHANNELS.items()}

@@ -1,0 +1,1 @@
+"""Local PostgreSQL: embedded from a wheel, or an external server."""

@@ -1,0 +1,1 @@
+"""TCP proxies that inject network faults between a service and its servers."""

@@ -1,0 +1,107 @@
+"""What a suite runs on, once it is there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from prebook.devstack.child_process import Child
+
+Say = Callable[[str], None]
+"""Takes one line of progress, for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Broker:
+    """URLs and credentials of an administrator. ``pid`` is None where the process is not ours to look at.
+
+    Of several nodes, ``amqp_url``, ``management_url`` and ``pid`` are the first one's.
+    """
+
+    name: str
+    version: str
+    amqp_url: str
+    management_url: str
+    user: str
+    password: str
+    pid: int | None = None
+    further_amqp_urls: Sequence[str] = ()
+
+    @property
+    def amqp_urls(self) -> Sequence[str]:
+        """One for each node."""
+        return (self.amqp_url, *self.further_amqp_urls)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Database:
+    """``url`` is an administrator's, ``postgresql+asyncpg://``."""
+
+    name: str
+    version: str
+    url: str
+    pid: int | None = None
+
+
+class Member(Protocol):
+    """A process of ours that is a part, or one of several that are: it may be ended, and started again."""
+
+    @property
+    def child(self) -> Child | None:
+        """The process now, which may have ended."""
+        ...
+
+    async def revive(self) -> None:
+        """Started again on the same data, ports and credentials, and ready. Raises Trouble."""
+        ...
+
+
+@runtime_checkable
+class Alarmed(Protocol):
+    """A Member that stops taking messages in when it has too little memory."""
+
+    async def limit_memory(self, limit: str | None) -> None:
+        """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises Trouble."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Parts:
+    """``mode`` is local, docker, mixed or external: who runs the parts. ``data_dir`` is removed with them.
+
+    ``ours`` are the parts' processes that we run ourselves, by name: broker, database; none in a container.
+    """
+
+    mode: str
+    broker: Broker
+    database: Database
+    data_dir: Path
+    ours: Mapping[str, Member] = field(default_factory=dict)
+
+
+class BrokerPart(Protocol):
+    """A way to have a broker. ``stop`` may be called after any start, a failed or cancelled one too."""
+
+    async def start(self) -> Broker:
+        """Raises Trouble."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Its processes, where they are ours; the first is the one that ``Broker`` names."""
+        ...
+
+
+class DatabasePart(Protocol):
+    """As BrokerPart."""
+
+    async def start(self) -> Database:
+        """Raises Trouble."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    @property
+    def members(self) -> Sequence[Member]: ...

@@ -1,0 +1,91 @@
+"""Where the running suite is: a file in its home that other commands, and nobody else, can read."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from prebook.devstack.errors import Trouble
+from prebook.devstack.filesystem import private_file
+
+FILE, LOCK = "stack.json", "lock"
+
+
+class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+    """It holds the passwords of this run; it is removed when the suite stops."""
+
+    owner_pid: int
+    mode: str
+    broker: str
+    """Name and version, as ``RabbitMQ 4.0.5``."""
+    database: str
+    urls: dict[str, str]
+    """Base URL of each service."""
+    control_url: str
+    control_token: str
+    management_url: str
+    management_user: str
+    management_password: str
+    amqp_url: str
+    """An administrator's, as ``database_url``."""
+    archive_url: str
+    """The broker, for who reads the archive and sends from it again."""
+    database_url: str
+    callback_secrets: tuple[str, ...]
+    broker_pid: int | None
+    database_pid: int | None
+    data_dir: str
+    logs: str
+
+    def __repr__(self) -> str:
+        return "Whereabouts(<not printed: it holds secrets>)"
+
+
+@contextmanager
+def claimed(home: Path) -> Iterator[None]:
+    """One suite at a time in a home. The kernel gives the claim back even when we are killed. Raises Trouble."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Trouble(
+                f"a suite runs in {home} already", "stop it with Ctrl-C, or set PREBOOK_HOME to another folder"
+            ) from None
+        yield
+
+
+@contextmanager
+def left_in(home: Path, whereabouts: Whereabouts) -> Iterator[None]:
+    """The file is there while the block runs."""
+    path = home / FILE
+    private_file(path, msgspec.json.format(msgspec.json.encode(whereabouts)).decode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running(home: Path) -> Whereabouts:
+    """Raises Trouble where no suite runs there."""
+    remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of the one that runs"
+    path = home / FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Whereabouts)
+    except FileNotFoundError:
+        raise Trouble(f"no suite runs in {home}", remedy) from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise Trouble(f"{path} cannot be read: {error}", remedy) from error
+    if not _is_claimed(home):
+        raise Trouble(f"the suite of {home} was ended by force and runs no more", remedy)
+    return found
+
+
+def _is_claimed(home: Path) -> bool:
+    try:
+        with claimed(home):
+            return False
+    except Trouble:
+        return True

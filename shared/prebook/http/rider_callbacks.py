@@ -1,0 +1,103 @@
+"""Calls out to riders' own systems: signed, only to allowed hosts, only to addresses that are vetted when dialled.
+
+Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for the signature.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Collection, Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from prebook.http.callback_targets import allowed
+from prebook.messaging.clock import unix_s
+from prebook.messaging.errors import Permanent, spelled
+from prebook.patterns.signature import sign
+
+TIMEOUT_S = 2.0
+OK_FROM, OK_TO, GONE = 200, 299, 410
+
+
+class Forbidden(Permanent):
+    """The target may not be called: its host is not allowed, or it resolves to an address that is not public."""
+
+    cause = "forbidden_target"
+
+
+class Gone(Permanent):
+    """The target says that it does not want to be called any more (410)."""
+
+    cause = "target_gone"
+
+
+class NotTaken(Exception):
+    """The target did not take it this time. One rider's system being away is no outage of ours."""
+
+
+class VettedResolver(AbstractResolver):
+    """Refuses a name when any of its addresses is not global, so that what is vetted is what is dialled."""
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        private = [entry["host"] for entry in found if not is_public(entry["host"])]
+        if private:
+            raise Forbidden(f"{host} resolves to an address that is not public")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def is_public(address: str) -> bool:
+    """False for anything private, local, reserved, or wrapping such an address in IPv6."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or _nat64(ip)
+        return is_public(str(inner)) if inner else ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast
+
+
+def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    wraps = ip in ipaddress.ip_network("64:ff9b::/96")
+    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if wraps else None
+
+
+class RiderCallbacks:
+    """One signed POST at a time; whoever calls it repeats it until it succeeds."""
+
+    def __init__(self, hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
+        self._hosts, self._secrets, self._clock = hosts, secrets, clock
+
+    async def send(self, url: str, message_id: str, body: bytes) -> None:
+        """Raises Forbidden and Gone (never again), NotTaken (try again)."""
+        if not allowed(url, self._hosts):
+            raise Forbidden(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_CALLBACK_HOSTS")
+        headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
+        try:
+            status = await self._posted(url, headers, body)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise NotTaken(spelled(error)) from error
+        if status == GONE:
+            raise Gone("the target is gone (410)")
+        if not OK_FROM <= status <= OK_TO:
+            raise NotTaken(f"the target answered {status}")
+
+    async def _posted(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        """The response's body is not read, redirects are not followed, proxies are not asked."""
+        # Plain http is allowed only to hosts that are listed with it, which is how a demo names its own machine.
+        resolver = VettedResolver() if url.startswith("https://") else ThreadedResolver()
+        connector = aiohttp.TCPConnector(resolver=resolver, limit=1)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            return response.status

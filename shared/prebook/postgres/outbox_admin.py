@@ -1,0 +1,137 @@
+"""The rows that an outbox has given up, as an administrator sees them, and their way back."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from prebook.messaging.outbox.store import GIVEN_UP
+from prebook.postgres.message_column import unexpiring
+from prebook.postgres.relay_notifier import channel_of
+
+if TYPE_CHECKING:
+    import asyncpg
+
+COLUMNS = """seq AS id, state, cause, wire::json -> 'h' ->> 'ce-type' AS type, kind, flow, message_id, conversation,
+    lane, order_key, failures AS tries, created_at, ended_at, expires_at, last_error AS error"""
+FILTERS = {
+    "cause": "cause = {}",
+    "type": "wire::json -> 'h' ->> 'ce-type' = {}",
+    "flow": "flow = {}",
+    "conversation": "conversation = {}",
+    "message_id": "message_id = {}",
+}
+RESEND = """
+    UPDATE {}.outbox SET state = 'waiting', cause = NULL, ended_at = NULL, not_before = created_at,
+        claimed_until = NULL, claimed_by = NULL, failures = 0, refusals = 0, wire = $2, expires_at = $3
+    WHERE seq = $1 AND state = ANY($4) RETURNING seq"""
+DISCARD = """
+    UPDATE {}.outbox SET state = 'discarded', ended_at = now(), last_error = $2
+    WHERE seq = ANY($1) AND state IN ('expired', 'undeliverable') RETURNING seq"""
+
+
+class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
+    """``tries`` is how often sending it failed; ``ended_at``, when it was given up."""
+
+    service: str
+    id: int
+    state: str
+    cause: str | None
+    type: str
+    kind: str
+    flow: str
+    message_id: str
+    conversation: str
+    lane: str
+    order_key: str
+    tries: int
+    created_at: datetime
+    ended_at: datetime | None
+    expires_at: datetime | None
+    error: str | None
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    headers: dict[str, str]
+    body: str
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    reason: str
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """``remembered_s``: so long do the receivers' inboxes know what they had."""
+
+    now: datetime
+    remembered_s: float
+    revive: bool = False
+    force: bool = False
+
+
+def objection(row: OutboxRow, terms: Terms) -> str:
+    """Why this row is not sent again; empty where it may be."""
+    if row.state not in GIVEN_UP:
+        return f"it is {row.state}: only what was given up is sent again"
+    if row.expires_at is not None and row.expires_at <= terms.now and not terms.revive:
+        return "nobody waits for it any more; --revive sends it all the same, without an end to its time"
+    if row.created_at < terms.now - timedelta(seconds=terms.remembered_s) and not terms.force:
+        return "it is so old that a receiver's inbox may have forgotten it; --force sends it all the same"
+    return ""
+
+
+class GivenUp:
+    """One service's outbox, over an administrator's connection."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> None:
+        """``service`` becomes part of statements: one of PROCESSES, and nothing that somebody has typed."""
+        self._connection, self._service = connection, service
+
+    async def rows(self, states: Collection[str], where: dict[str, str], limit: int | None) -> list[OutboxRow]:
+        """The oldest first."""
+        conditions = [FILTERS[name].format(f"${number}") for number, name in enumerate(where, 3)]
+        narrowed = "".join(f" AND {condition}" for condition in conditions)
+        found = await self._connection.fetch(
+            f"SELECT {COLUMNS} FROM {self._service}.outbox WHERE state = ANY($1){narrowed} ORDER BY seq LIMIT $2",  # noqa: S608
+            list(states),
+            limit,
+            *where.values(),
+        )
+        return [self._row(row) for row in found]
+
+    async def these(self, ids: Sequence[int]) -> list[OutboxRow]:
+        query = f"SELECT {COLUMNS} FROM {self._service}.outbox WHERE seq = ANY($1) ORDER BY seq"  # noqa: S608 - see above
+        return [self._row(row) for row in await self._connection.fetch(query, list(ids))]
+
+    async def content(self, row_id: int) -> Content | None:
+        query = f"SELECT wire::json ->> 'h', wire::json ->> 'b' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
+        found = await self._connection.fetchrow(query, row_id)
+        return (
+            None
+            if found is None
+            else Content(headers=msgspec.json.decode(found[0], type=dict[str, str]), body=found[1])
+        )
+
+    async def resend(self, rows: Sequence[OutboxRow], *, revive: bool) -> list[int]:
+        """Due at once: same id, order key and headers, in their old places. Those that were still there."""
+        async with self._connection.transaction():
+            again = [row.id for row in rows if await self._waits_again(row, revive=revive)]
+            await self._connection.execute(f"NOTIFY {channel_of(self._service)}")
+        return again
+
+    async def discard(self, rows: Sequence[OutboxRow], reason: str) -> list[int]:
+        ids = [row.id for row in rows]
+        return [r["seq"] for r in await self._connection.fetch(DISCARD.format(self._service), ids, reason)]
+
+    async def _waits_again(self, row: OutboxRow, *, revive: bool) -> bool:
+        query = f"SELECT wire FROM {self._service}.outbox WHERE seq = $1 FOR UPDATE"  # noqa: S608 - see above
+        wire, expires_at = await self._connection.fetchval(query, row.id), row.expires_at
+        if revive:
+            wire, expires_at = unexpiring(wire), None
+        again = await self._connection.fetchval(RESEND.format(self._service), row.id, wire, expires_at, list(GIVEN_UP))
+        return again is not None
+
+    def _row(self, row: Any) -> OutboxRow:
+        return OutboxRow(service=self._service, **row)
