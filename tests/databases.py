@@ -107,4 +107,4 @@ def _migrate(url: str, services: tuple[str, ...]) -> None:
         patch.setenv("PREBOOK_DATABASE_URL", url)
         patch.setenv("PREBOOK_ROLE_PASSWORDS", PASSWORDS)
         for service in services:
-            command.upgrade(Config(paths.migrations() / "alembic.ini"), f"{service}@head")
+            command.upgrade(Config(paths.migrations_dir() / "alembic.ini"), f"{service}@head")

@@ -14,21 +14,21 @@ from typing import Any
 
 import httpx
 
-from prebook.coupling.ports import Http, Publisher, Response
+from prebook.coupling.ports import HttpClient, HttpResponse, Publisher
 from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import Wire
-from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.outbox.handoff import Handover
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Expectation, Posting
+from prebook.messaging.codec import WireMessage
+from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.outbox.handoff import Handoff
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
 
 
 @dataclass
-class Row:
+class MemoryOutboxRow:
     seq: int
-    posting: Posting
+    message: OutboxMessage
     not_before: datetime
     state: str = "waiting"
     failures: int = 0
@@ -39,89 +39,91 @@ class Row:
 
 
 @dataclass
-class Tables:
+class MemoryTables:
     """Inbox, outbox and awaited of one service, and its own state."""
 
     state: Any
     inbox: dict[str, Envelope] = field(default_factory=dict)
-    admitted: dict[str, datetime] = field(default_factory=dict)
-    owed: dict[str, Envelope] = field(default_factory=dict)
-    answers: dict[str, Envelope] = field(default_factory=dict)
-    outbox: dict[str, Row] = field(default_factory=dict)
-    awaited: dict[str, Expectation] = field(default_factory=dict)
+    received_at: dict[str, datetime] = field(default_factory=dict)
+    pending_requests: dict[str, Envelope] = field(default_factory=dict)
+    replies: dict[str, Envelope] = field(default_factory=dict)
+    outbox: dict[str, MemoryOutboxRow] = field(default_factory=dict)
+    pending_replies: dict[str, PendingReply] = field(default_factory=dict)
 
-    def draft(self) -> "Tables":
+    def draft(self) -> "MemoryTables":
         rows = {key: replace(row) for key, row in self.outbox.items()}
-        return Tables(
+        return MemoryTables(
             copy.deepcopy(self.state),
             dict(self.inbox),
-            dict(self.admitted),
-            dict(self.owed),
-            dict(self.answers),
+            dict(self.received_at),
+            dict(self.pending_requests),
+            dict(self.replies),
             rows,
-            dict(self.awaited),
+            dict(self.pending_replies),
         )
 
 
-class MemoryWork:
+class MemoryUnitOfWork:
     """UnitOfWork over a draft. Whatever it does not know is the service's own state."""
 
-    def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
-        self._tables, self._clock, self.posted = tables, clock, list[Posting]()
+    def __init__(self, tables: MemoryTables, clock: Callable[[], datetime]) -> None:
+        self._tables, self._clock, self.enqueued = tables, clock, list[OutboxMessage]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tables.state, name)
 
-    async def admit(self, envelope: Envelope) -> bool:
-        if envelope.kind is Kind.ANSWER:
-            self._tables.awaited.pop(envelope.id.removesuffix(".answer"), None)
-        self._tables.admitted.setdefault(envelope.id, utc_now())
+    async def record_message(self, envelope: Envelope) -> bool:
+        if envelope.kind is MessageKind.REPLY:
+            self._tables.pending_replies.pop(envelope.id.removesuffix(".answer"), None)
+        self._tables.received_at.setdefault(envelope.id, utc_now())
         return self._tables.inbox.setdefault(envelope.id, envelope) is envelope
 
-    async def admit_all(self, envelopes: Sequence[Envelope]) -> Collection[str]:
-        return [envelope.id for envelope in envelopes if await self.admit(envelope)]
+    async def record_messages(self, envelopes: Sequence[Envelope]) -> Collection[str]:
+        return [envelope.id for envelope in envelopes if await self.record_message(envelope)]
 
-    async def admitted_at(self, message_id: str) -> datetime | None:
-        return self._tables.admitted.get(message_id)
+    async def find_received_at(self, message_id: str) -> datetime | None:
+        return self._tables.received_at.get(message_id)
 
-    async def owe(self, request: Envelope) -> None:
-        self._tables.owed[request.id] = request
+    async def record_request(self, request: Envelope) -> None:
+        self._tables.pending_requests[request.id] = request
 
-    async def question(self, flow: str, conversation: str) -> Envelope | None:
-        owed = (e for e in self._tables.owed.values() if (e.flow, e.conversation) == (flow, conversation))
-        return next((e for e in owed if e.id not in self._tables.answers), None)
+    async def find_pending_request(self, flow: str, conversation_id: str) -> Envelope | None:
+        owed = (
+            e for e in self._tables.pending_requests.values() if (e.flow, e.conversation_id) == (flow, conversation_id)
+        )
+        return next((e for e in owed if e.id not in self._tables.replies), None)
 
-    async def answered(self, answer: Envelope) -> None:
-        self._tables.answers[answer.id.removesuffix(".answer")] = answer
+    async def record_reply(self, reply: Envelope) -> None:
+        self._tables.replies[reply.id.removesuffix(".answer")] = reply
 
-    async def answer_to(self, request_id: str) -> Envelope | None:
-        return self._tables.answers.get(request_id)
+    async def find_reply(self, request_id: str) -> Envelope | None:
+        return self._tables.replies.get(request_id)
 
-    async def post(self, postings: Sequence[Posting]) -> None:
-        self.posted += postings
+    async def enqueue(self, messages: Sequence[OutboxMessage]) -> None:
+        self.enqueued += messages
 
-    def leave(self, handover: Handover) -> None:
+    def flush(self, handoff: Handoff) -> None:
         """What was waiting already decides, for every one of them, whether it may be claimed."""
         before, claimed = [row for row in self._tables.outbox.values() if row.state == "waiting"], dict[str, int]()
-        for posting in self.posted:
-            row = Row(len(self._tables.outbox), posting, self._clock() + posting.after)
-            if self._tables.outbox.setdefault(posting.envelope.id, row) is row and handover.owner_of(posting):
-                row.claimed = not any(self._comes_before(other, row, handover) for other in before)
+        for posting in self.enqueued:
+            row = MemoryOutboxRow(len(self._tables.outbox), posting, self._clock() + posting.delay)
+            if self._tables.outbox.setdefault(posting.envelope.id, row) is row and handoff.owner_of(posting):
+                row.claimed = not any(self._precedes(other, row, handoff) for other in before)
                 claimed |= {posting.envelope.id: row.seq} if row.claimed else {}
-        handover.claimed = claimed
+        handoff.claimed = claimed
 
-    def _comes_before(self, other: Row, row: Row, handover: Handover) -> bool:
-        same = (other.posting.lane, other.posting.order_key) == (row.posting.lane, row.posting.order_key)
+    def _precedes(self, other: MemoryOutboxRow, row: MemoryOutboxRow, handover: Handoff) -> bool:
+        same = (other.message.route, other.message.ordering_key) == (row.message.route, row.message.ordering_key)
         due = other.failures > 0 or other.not_before <= self._clock()
-        return same and due and other.seq not in handover.known
+        return same and due and other.seq not in handover.tracked
 
-    async def expect(self, expectations: Sequence[Expectation]) -> None:
-        for expectation in expectations:
-            self._tables.awaited.setdefault(expectation.request.id, expectation)
+    async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
+        for expectation in pending_replies:
+            self._tables.pending_replies.setdefault(expectation.request.id, expectation)
 
 
-def _nobody(_: Sequence[Posting]) -> AbstractContextManager[Handover]:
-    return nullcontext(Handover())
+def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
+    return nullcontext(Handoff())
 
 
 class MemoryDatabase:
@@ -130,77 +132,78 @@ class MemoryDatabase:
     owner = "the relay"
 
     def __init__(self, state: Any, clock: Callable[[], datetime] = utc_now) -> None:
-        self.tables, self._clock, self._one_at_a_time = Tables(state), clock, asyncio.Lock()
-        self.taking: Callable[[Sequence[Posting]], AbstractContextManager[Handover]] = _nobody
+        self.tables, self._clock, self._lock = MemoryTables(state), clock, asyncio.Lock()
+        self.hand_off: Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]] = _no_handoff
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:
-        async with self._one_at_a_time:
+        async with self._lock:
             draft = self.tables.draft()
-            work = MemoryWork(draft, self._clock)
+            work = MemoryUnitOfWork(draft, self._clock)
             yield work
-            with self.taking(work.posted) as handover:
-                work.leave(handover)
+            with self.hand_off(work.enqueued) as handover:
+                work.flush(handover)
                 self.tables = draft
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
-    ) -> Sequence[Claimed]:
-        async with self._one_at_a_time:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
+    ) -> Sequence[LeasedRow]:
+        async with self._lock:
             now = self._clock()  # one moment for all rows, as in a transaction
-            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_lanes, known, now)][:limit]
+            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_routes, tracked, now)][:limit]
             for row in due:
                 row.claimed = True
         return [
-            Claimed(r.seq, r.posting.lane, r.posting.envelope, r.failures, r.posting.order_key, r.refusals) for r in due
+            LeasedRow(r.seq, r.message.route, r.message.envelope, r.failures, r.message.ordering_key, r.refusals)
+            for r in due
         ]
 
-    async def let_go(self, but: Collection[int]) -> None:
-        await self._mark([row.seq for row in self.tables.outbox.values() if row.seq not in but])
+    async def release_untracked(self, tracked: Collection[int]) -> None:
+        await self._update([row.seq for row in self.tables.outbox.values() if row.seq not in tracked])
 
-    async def put_back(self, seqs: Sequence[int]) -> None:
-        await self._mark(seqs)
+    async def release(self, seqs: Sequence[int]) -> None:
+        await self._update(seqs)
 
-    async def sent(self, seqs: Collection[int]) -> None:
+    async def mark_sent(self, seqs: Collection[int]) -> None:
         waiting = {row.seq for row in self.tables.outbox.values() if row.state == "waiting"}
-        await self._mark(waiting.intersection(seqs), state="sent")
+        await self._update(waiting.intersection(seqs), state="sent")
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
-        later, refusals = self._clock() + timedelta(seconds=pause_s), claimed.refusals + 1 if refused else 0
-        failures = claimed.failures + 1
-        await self._mark([claimed.seq], not_before=later, failures=failures, refusals=refusals, error=error)
+    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
+        later, refusals = self._clock() + timedelta(seconds=delay_s), row.refusals + 1 if refused else 0
+        failures = row.failures + 1
+        await self._update([row.seq], not_before=later, failures=failures, refusals=refusals, error=error)
 
-    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
-        await self._mark([claimed.seq], state=state, cause=cause, failures=claimed.failures, error=error)
+    async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
+        await self._update([row.seq], state=state, cause=cause, failures=row.failures, error=error)
 
-    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+    async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
         now = self._clock()
-        return [e.request for e in self.tables.awaited.values() if e.due_at <= now][:limit]
+        return [e.request for e in self.tables.pending_replies.values() if e.due_at <= now][:limit]
 
-    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
+    async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
         now = self._clock()
-        open_ = [e for e in self.tables.awaited.values() if e.poll_at is not None and e.poll_at <= now][:limit]
+        open_ = [e for e in self.tables.pending_replies.values() if e.poll_at is not None and e.poll_at <= now][:limit]
         for e in open_:
-            self.tables.awaited[e.request.id] = replace(e, poll_at=now + timedelta(seconds=again_s))
+            self.tables.pending_replies[e.request.id] = replace(e, poll_at=now + timedelta(seconds=poll_interval_s))
         return [e.request for e in open_]
 
-    def _is_due(self, row: Row, full_lanes: Collection[str], known: Collection[int], now: datetime) -> bool:
+    def _is_due(self, row: MemoryOutboxRow, full_lanes: Collection[str], known: Collection[int], now: datetime) -> bool:
         waits = row.state == "waiting" and not row.claimed and row.not_before <= now
-        held = any(self._holds_back(before, known, now) for before in self._before(row))
-        return waits and row.posting.lane not in full_lanes and not held
+        held = any(self._blocks(before, known, now) for before in self._earlier_rows(row))
+        return waits and row.message.route not in full_lanes and not held
 
-    def _before(self, row: Row) -> Iterator[Row]:
-        place = (row.posting.lane, row.posting.order_key)
+    def _earlier_rows(self, row: MemoryOutboxRow) -> Iterator[MemoryOutboxRow]:
+        place = (row.message.route, row.message.ordering_key)
         rows = self.tables.outbox.values()
-        return (r for r in rows if (r.posting.lane, r.posting.order_key) == place and r.seq < row.seq)
+        return (r for r in rows if (r.message.route, r.message.ordering_key) == place and r.seq < row.seq)
 
-    def _holds_back(self, row: Row, known: Collection[int], now: datetime) -> bool:
+    def _blocks(self, row: MemoryOutboxRow, known: Collection[int], now: datetime) -> bool:
         """There is one relay, and what it knows to have under way it puts in line itself."""
         unknown = row.claimed and row.seq not in known
         return row.state == "waiting" and (unknown or (row.failures > 0 and row.not_before > now))
 
-    async def _mark(self, seqs: Collection[int], **changes: Any) -> None:
-        async with self._one_at_a_time:
+    async def _update(self, seqs: Collection[int], **changes: Any) -> None:
+        async with self._lock:
             for key, row in self.tables.outbox.items():
                 if row.seq in seqs:
                     self.tables.outbox[key] = replace(row, claimed=False, **changes)
@@ -211,33 +214,35 @@ class MemoryBroker(Publisher):
 
     def __init__(self, bindings: Mapping[tuple[str, str], Collection[str]], copies: int = 1) -> None:
         self._bindings = {address: set(queues) for address, queues in bindings.items()}
-        self.queues: dict[str, deque[Wire]] = defaultdict(deque)
+        self.queues: dict[str, deque[WireMessage]] = defaultdict(deque)
         self.copies, self.is_down = copies, False
         self._arrived: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self.published: list[tuple[str, str, Wire]] = []
+        self.published: list[tuple[str, str, WireMessage]] = []
 
     def bind(self, exchange: str, key: str, queue: str) -> None:
         self._bindings.setdefault((exchange, key), set()).add(queue)
 
-    async def publish(self, exchange: str, key: str, wire: Wire, *, expires_at: datetime | None = None) -> None:
+    async def publish(
+        self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
+    ) -> None:
         await asyncio.sleep(0)
         if self.is_down:
             raise Unreachable("the broker is down")
-        queues = self._bindings.get((exchange, key), set())
+        queues = self._bindings.get((exchange, routing_key), set())
         if not queues and exchange != addresses.PARKING:
-            raise Undeliverable(f"{exchange} routes {key!r} to no queue", cause="unroutable")
-        self.published.append((exchange, key, wire))
+            raise Undeliverable(f"{exchange} routes {routing_key!r} to no queue", cause="unroutable")
+        self.published.append((exchange, routing_key, message))
         for queue in queues:
-            self.queues[queue].extend([wire] * self.copies)
+            self.queues[queue].extend([message] * self.copies)
             self._arrived[queue].set()
 
-    async def changed(self, queue: str) -> None:
+    async def wait_for_message(self, queue: str) -> None:
         """Returns when something has come into the queue since the last call."""
         await self._arrived[queue].wait()
         self._arrived[queue].clear()
 
 
-class MemoryHttp(Http):
+class MemoryHttp(HttpClient):
     """Real ASGI applications, no sockets. A service in ``down`` refuses the connection."""
 
     def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
@@ -257,7 +262,7 @@ class MemoryHttp(Http):
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
-    ) -> Response:
+    ) -> HttpResponse:
         self.calls.append(f"{method} {service}{path}")
         if service in self._down:
             raise Unreachable(f"{service} is down")
@@ -269,7 +274,7 @@ class MemoryHttp(Http):
                     response = await self._clients[service].request(method, path, headers=headers, content=body)
         except TimeoutError:
             raise Unreachable(f"{service} did not answer in time", reason="timeout") from None
-        return Response(response.status_code, response.headers, response.content)
+        return HttpResponse(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
         for client in self._clients.values():

@@ -10,7 +10,7 @@ LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(
 
 
 def test_the_import_contracts_are_kept() -> None:
-    roots = os.pathsep.join(str(ROOT / root) for root in ("services", "shared", "."))
+    roots = os.pathsep.join(str(ROOT / root) for root in ("services", "shared", "loadtest"))
     run = subprocess.run(
         [sys.executable, "-c", LINT, "--no-cache"],
         cwd=ROOT,

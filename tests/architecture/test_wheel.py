@@ -19,11 +19,11 @@ for name in {modules!r}:
         importlib.import_module(name)
     except Exception as error:
         failed[name] = repr(error)
-from prebook.runtime import places
+from prebook.runtime import paths
 origins = sorted({{module.__file__ for name, module in sys.modules.items()
-    if name.split(".")[0] in ("prebook", "loadtest") and getattr(module, "__file__", None)}})
+    if name.split(".")[0] in ("prebook",) and getattr(module, "__file__", None)}})
 print(json.dumps({{"failed": failed, "origins": origins,
-    "assets": [str(places.migrations()), str(places.couplings_toml())]}}))
+    "assets": [str(paths.migrations_dir()), str(paths.couplings_file())]}}))
 """
 
 
@@ -43,10 +43,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def modules() -> list[str]:
     found = [
         path.relative_to(ROOT / root).with_suffix("")
-        for root in ("services", "shared")
+        for root in ("services", "shared", "loadtest")
         for path in (ROOT / root / "prebook").rglob("*.py")
     ]
-    found += [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "loadtest").rglob("*.py")]
     names = (".".join(path.parts).removesuffix(".__init__") for path in found if path.name != "__main__")
     return sorted(names)
 
@@ -78,6 +77,6 @@ def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
 
     assert "prebook/assets/migrations/alembic.ini" in names
     assert "prebook/assets/migrations/versions/booking_0001_messaging.py" in names
-    assert "loadtest/assets/report.schema.json" in names
+    assert "prebook/lab/assets/report.schema.json" in names
     assert not [name for name in names if name.endswith(".pyc")]
     assert "prebook/__init__.py" not in names

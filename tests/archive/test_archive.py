@@ -16,8 +16,8 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
-from prebook.messaging.recoverability.dead_letter import REPLAY
-from prebook.rabbit.management import Management
+from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.rabbit.management import ManagementClient
 from tests.archive.examples import kept
 from tests.conditions import eventually
 from tests.integration.books import Books, every
@@ -103,8 +103,8 @@ async def test_status_counts_what_is_booked_by_type(suite: Suite, riders: Riders
 async def _policy_is_told(suite: Suite) -> bool:
     """The broker's statistics know a queue's policy some seconds after it was declared."""
     login = (suite.where.management_user, suite.where.management_password)
-    async with Management(suite.where.management_url, *login) as broker:
-        return addresses.ARCHIVE_QUEUE in (await broker.live()).effective
+    async with ManagementClient(suite.where.management_url, *login) as broker:
+        return addresses.ARCHIVE_QUEUE in (await broker.read_live_broker()).effective_policies
 
 
 def _last(status: Any) -> int:
@@ -166,7 +166,7 @@ async def test_a_new_subscriber_gets_what_is_selected_with_ids_and_times_and_nob
         for message in heard:
             original = originals[message.headers["ce-id"]]
             marked = {name: v for name, v in original.headers.items() if name != "x-stream-offset"}
-            assert message.headers == marked | {REPLAY: report["id"]}
+            assert message.headers == marked | {REPLAY_ID_HEADER: report["id"]}
             assert message.body == original.body
         assert report["effects"] is None, "it has no inbox that could be asked"
     assert await counted(suite, "handled") + await counted(suite, "duplicate") == elsewhere
@@ -197,7 +197,9 @@ async def test_an_unknown_version_is_refused_and_nothing_is_sent(
         headers: dict[str, Any] = dict(message.headers)
         del headers["x-stream-offset"]
         # Under a key that nobody but the archive is bound to.
-        await events.publish(aio_pika.Message(message.wire.body, headers=headers), addresses.fact("booking_confirmed"))
+        await events.publish(
+            aio_pika.Message(message.wire.body, headers=headers), addresses.event_routing_key("booking_confirmed")
+        )
     report = await said(suite, "replay", "--booking", booking, "--to-queue", subscriber.name, "--go", status=1)
     assert (report["state"], report["messages"], report["sent"]) == ("refused", 2, 0)
     assert [(r["reason"][:12], r["messages"]) for r in report["refusals"]] == [("unknown_type", 1)]
@@ -249,7 +251,7 @@ async def test_who_reads_the_archive_may_do_nothing_else(suite: Suite) -> None:
         channel = await connection.channel(on_return_raises=True)
         events = await channel.get_exchange(addresses.EVENTS, ensure=False)
         with pytest.raises(ChannelAccessRefused):
-            await events.publish(aio_pika.Message(b"{}"), addresses.fact("booking_confirmed"))
-        queue = await (await connection.channel()).get_queue(addresses.PARKED_QUEUE, ensure=False)
+            await events.publish(aio_pika.Message(b"{}"), addresses.event_routing_key("booking_confirmed"))
+        queue = await (await connection.channel()).get_queue(addresses.PARKING_QUEUE, ensure=False)
         with pytest.raises(ChannelAccessRefused):
             await queue.get(fail=False)

@@ -7,83 +7,87 @@ from typing import Any
 import pytest
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire, decode
-from prebook.messaging.recoverability.dead_letter import REPLAY
+from prebook.messaging.codec import WireMessage, decode
+from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
 from prebook.replay import archive_replay as replays
-from prebook.replay.archive_replay import Replay, Terms, TooMuch
-from prebook.replay.archive_report import Retention, Tally
-from prebook.replay.archive_selection import Selection
-from prebook.replay.archived_message import Kept, objection
-from prebook.replay.receivers import EXPIRES_AT, NotSubscribed, Receiver, of_services, outgoing
+from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions, SelectionTooLarge
+from prebook.replay.archive_report import ArchiveRetention, ArchiveTally
+from prebook.replay.archive_selection import ArchiveSelection
+from prebook.replay.archived_message import ArchivedMessage, unreadable_reason
+from prebook.replay.receivers import EXPIRES_AT, NotSubscribed, Receiver, event_receivers, marked_as_replay
 from prebook.topology.model import suite_topology
 from tests.archive.examples import NOON, kept
 
 TOPOLOGY = suite_topology(())
 DAY_S = 24 * 3600.0
 ANYBODY = Receiver("billing.facts")
-(PRICING,) = [receiver for receiver in of_services(["pricing"], TOPOLOGY) if receiver.queue == "pricing.facts"]
+(PRICING,) = [receiver for receiver in event_receivers(["pricing"], TOPOLOGY) if receiver.queue == "pricing.facts"]
 
 
-def considered(messages: Sequence[Kept], *receivers: Receiver, **changes: Any) -> Replay:
-    terms = Terms(**{"receivers": receivers, "remembered_s": DAY_S, "go": True, "rate_per_s": 1.0, **changes})
-    replay = Replay(Selection(), terms, at=NOON + timedelta(hours=1))
+def considered(messages: Sequence[ArchivedMessage], *receivers: Receiver, **changes: Any) -> ArchiveReplay:
+    terms = ArchiveReplayOptions(
+        **{"receivers": receivers, "remembered_s": DAY_S, "go": True, "rate_per_s": 1.0, **changes}
+    )
+    replay = ArchiveReplay(ArchiveSelection(), terms, requested_at=NOON + timedelta(hours=1))
     for message in messages:
         replay.consider(message)
     return replay
 
 
 def test_a_service_hears_through_each_of_its_queues_what_that_is_bound_to() -> None:
-    found = {receiver.queue: receiver.keys for receiver in of_services(["pricing", "pricing"], TOPOLOGY)}
+    found = {receiver.queue: receiver.routing_keys for receiver in event_receivers(["pricing", "pricing"], TOPOLOGY)}
     assert found == {
-        addresses.asked_queue("pricing", "quote_fare"): frozenset({"asked.quote_fare"}),
-        addresses.fact_queue("pricing"): frozenset({"fact.booking_ended"}),
+        addresses.one_way_request_queue("pricing", "quote_fare"): frozenset({"asked.quote_fare"}),
+        addresses.event_queue("pricing"): frozenset({"fact.booking_ended"}),
     }
 
 
 def test_a_service_that_hears_no_events_is_named_with_those_that_do() -> None:
     with pytest.raises(NotSubscribed, match="operations hears no events; those who do: booking, fleets"):
-        of_services(["operations"], TOPOLOGY)
+        event_receivers(["operations"], TOPOLOGY)
 
 
 def test_a_message_is_sent_as_it_was_and_marked() -> None:
     message = kept(7)
-    wire = outgoing(message, "r1")
-    assert decode(wire).extra == {REPLAY: "r1"}
-    assert {**wire.headers} == {n: v for n, v in message.headers.items() if n != "x-stream-offset"} | {REPLAY: "r1"}
+    wire = marked_as_replay(message, "r1")
+    assert decode(wire).extra == {REPLAY_ID_HEADER: "r1"}
+    assert {**wire.headers} == {n: v for n, v in message.headers.items() if n != "x-stream-offset"} | {
+        REPLAY_ID_HEADER: "r1"
+    }
     assert wire.body == message.wire.body
 
 
 @pytest.mark.parametrize("revive", [True, False])
 def test_a_question_keeps_its_end_unless_it_is_revived(revive: bool) -> None:
     message = kept(prebook_expires_at="2026-11-24T12:00:30+00:00")
-    assert (EXPIRES_AT in outgoing(message, "r1", revive=revive).headers) is not revive
+    assert (EXPIRES_AT in marked_as_replay(message, "r1", ignore_expiry=revive).headers) is not revive
 
 
 def test_each_receiver_gets_in_the_old_order_what_it_hears_and_only_that() -> None:
     deaf = Receiver("matching.events", "matching", frozenset({"answered.ask_fleet"}))
     replay = considered([kept(1), kept(2), kept(1)], ANYBODY, deaf, PRICING)
-    sent = [(sending.receiver.queue, sending.kept.offset) for sending in replay.sendings]
+    sent = [(sending.receiver.queue, sending.message.offset) for sending in replay.redeliveries]
     assert sent == [("billing.facts", 1), ("pricing.facts", 1), ("billing.facts", 2), ("pricing.facts", 2)]
-    assert considered([kept(1)], deaf).unheard == 1
+    assert considered([kept(1)], deaf).without_receiver == 1
 
 
 UNKNOWN = {
     "unknown_type": kept(ce_type="prebook.booking_ended.v2"),
-    "wrong_schema": Kept(0, "fact.booking_ended", Wire(kept().headers, b'{"booking_id": 1}')),
+    "wrong_schema": ArchivedMessage(0, "fact.booking_ended", WireMessage(kept().headers, b'{"booking_id": 1}')),
     "missing_header": kept(prebook_kind=""),
 }
 
 
 @pytest.mark.parametrize("cause", UNKNOWN)
 def test_what_this_version_does_not_know_is_refused(cause: str) -> None:
-    assert objection(kept()) == ""
+    assert unreadable_reason(kept()) == ""
     (reason,) = considered([kept(1), UNKNOWN[cause]], ANYBODY).refusals
     assert reason.startswith(f"{cause}: ")
 
 
 def test_what_inboxes_may_have_forgotten_is_refused_but_for_force_and_for_queues_of_nobodys() -> None:
     old = [kept(minutes=-23 * 60 - 1)]
-    assert considered(old, PRICING).refusals == {replays.TOO_OLD: 1}
+    assert considered(old, PRICING).refusals == {replays.OUTSIDE_INBOX_WINDOW: 1}
     assert considered(old, PRICING, force=True).refusals == {}
     assert considered(old, ANYBODY).refusals == {}
     assert considered([kept()], PRICING).refusals == {}
@@ -91,28 +95,33 @@ def test_what_inboxes_may_have_forgotten_is_refused_but_for_force_and_for_queues
 
 def test_the_report_says_what_was_asked_for() -> None:
     report = considered([kept(1)], PRICING, force=True, revive=True).report()
-    assert (report.force, report.revive, report.rate_per_s, report.receivers) == (True, True, 1.0, ("pricing.facts",))
-    assert (report.messages, report.sendings, report.sent, report.effects) == (1, 1, 0, None)
+    assert (report.force, report.ignore_expiry, report.rate_per_s, report.receivers) == (
+        True,
+        True,
+        1.0,
+        ("pricing.facts",),
+    )
+    assert (report.messages, report.redeliveries, report.sent, report.new_effects) == (1, 1, 0, None)
 
 
 def test_more_than_memory_should_hold_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replays, "MOST", 2)
-    assert len(considered([kept(1), kept(2)], ANYBODY).sendings) == 2
-    with pytest.raises(TooMuch, match="more than 2"):
+    monkeypatch.setattr(replays, "MAX_REDELIVERIES", 2)
+    assert len(considered([kept(1), kept(2)], ANYBODY).redeliveries) == 2
+    with pytest.raises(SelectionTooLarge, match="more than 2"):
         considered([kept(1), kept(2), kept(3)], ANYBODY)
 
 
 def test_the_archive_is_told_by_type_with_copies_apart() -> None:
-    tally = Tally()
+    tally = ArchiveTally()
     for message in (kept(1, minutes=5), kept(2), kept(2, prebook_x_replay="r1"), kept(3, ce_type="other")):
         tally.add(message)
-    status = tally.status(Retention(max_age="7D", max_bytes=1, segment_bytes=1))
+    status = tally.status(ArchiveRetention(max_age="7D", max_bytes=1, segment_bytes=1))
     assert (status.messages, status.copies) == (3, 1)
     assert status.types == {"other": 1, "prebook.booking_ended.v1": 2}
     assert (status.first_offset, status.last_offset) == (1, 3)
-    assert (status.first_at, status.last_at) == (NOON, NOON + timedelta(minutes=5))
+    assert (status.first_occurred_at, status.last_occurred_at) == (NOON, NOON + timedelta(minutes=5))
 
 
 def test_an_empty_archive_can_be_told_too() -> None:
-    status = Tally().status(Retention(max_age="7D", max_bytes=1, segment_bytes=1))
-    assert (status.messages, status.first_offset, status.last_at) == (0, None, None)
+    status = ArchiveTally().status(ArchiveRetention(max_age="7D", max_bytes=1, segment_bytes=1))
+    assert (status.messages, status.first_offset, status.last_occurred_at) == (0, None, None)

@@ -6,9 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import BookingWork
-from prebook.messaging.unit_of_work import Begin
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.booking.memory import MemoryBooking
 from tests.databases import Databases
 from tests.memory import MemoryDatabase
@@ -22,7 +22,7 @@ def booking_url(databases: Databases) -> str:
 @pytest.fixture
 async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
     """The service's own engine, on empty tables."""
-    engine = engine_for("booking", booking_url)
+    engine = create_engine("booking", booking_url)
     async with engine.begin() as connection:
         for table in ("booking", "claim", "token_window", "inbox", "outbox", "awaited"):
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names from the line above
@@ -31,14 +31,14 @@ async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def begin_sql(engine: AsyncEngine) -> Begin[BookingSql]:
-    return units_of_work(engine, BookingSql)
+def begin_sql(engine: AsyncEngine) -> BeginUnitOfWork[BookingSql]:
+    return unit_of_work_factory(engine, BookingSql)
 
 
 @pytest.fixture(params=["memory", pytest.param("sql", marks=pytest.mark.real)])
-def begin(request: pytest.FixtureRequest) -> Begin[BookingWork]:
+def begin(request: pytest.FixtureRequest) -> BeginUnitOfWork[BookingWork]:
     """Units of work on either store: what is asked of one is asked of both."""
     if request.param == "memory":
         return MemoryDatabase(MemoryBooking()).begin
-    found: Begin[BookingWork] = request.getfixturevalue("begin_sql")
+    found: BeginUnitOfWork[BookingWork] = request.getfixturevalue("begin_sql")
     return found

@@ -13,7 +13,7 @@ from litestar import Litestar
 from prebook.booking.api import routes
 from prebook.booking.app import handlers
 from prebook.booking.domain.booking import Booking, Ride
-from prebook.contracts.booking import Change, State
+from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
@@ -21,13 +21,13 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money, Place, VehicleClass
 from prebook.flows import FLOWS
-from prebook.http.app import application
-from prebook.messaging.channel import Traits, Unreachable
+from prebook.http.app import create_app
+from prebook.messaging.channel import CouplingTraits, Unreachable
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.policy import FlowPolicy
-from prebook.runtime.service import Running
-from prebook.runtime.settings import Settings
+from prebook.runtime.service import ServiceContext
+from prebook.runtime.settings import ServiceSettings
 from tests.booking.memory import MemoryBooking
 from tests.memory import MemoryDatabase
 
@@ -42,11 +42,13 @@ RIDE = Ride(
     vehicle_class=VehicleClass.STANDARD,
     passengers=2,
 )
-BOOKING = Booking(id="bk_1", key="k1", ride=RIDE, plan=PLAN, history=(Change(state=State.REQUESTED, at=NOW),))
+BOOKING = Booking(
+    id="bk_1", key="k1", ride=RIDE, plan=PLAN, history=(StateChange(state=BookingState.REQUESTED, at=NOW),)
+)
 QUOTED = FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=NOW + timedelta(minutes=15))
 MATCHED = DriverMatched(fleet="ada", driver="grace", minutes_away=4)
 
-SETTINGS = Settings(
+SETTINGS = ServiceSettings(
     database_url="postgresql+asyncpg://unused",
     amqp_url="amqp://unused",
     callback_secrets=("unused",),
@@ -56,7 +58,7 @@ SETTINGS = Settings(
     url_notification="http://notification",
     url_fleets="http://fleets",
     couplings="unused",
-    callback_hosts=frozenset({"hooks.example.com"}),
+    rider_callback_hosts=frozenset({"hooks.example.com"}),
 )
 
 
@@ -77,7 +79,7 @@ def body(**changes: Any) -> dict[str, Any]:
 class Line:
     """A channel at whose end somebody answers at once, or nobody ever."""
 
-    traits: Traits
+    traits: CouplingTraits
     wait_s: float | None = None
     answers: Mapping[str, Message] = field(
         default_factory=lambda: {
@@ -87,10 +89,10 @@ class Line:
         }
     )
 
-    def lane(self, envelope: Envelope) -> str:
+    def route(self, envelope: Envelope) -> str:
         return "line"
 
-    def stamped(self, request: Envelope) -> Envelope:
+    def addressed(self, request: Envelope) -> Envelope:
         return request
 
     async def send(self, envelope: Envelope) -> Envelope | None:
@@ -99,9 +101,9 @@ class Line:
             raise Unreachable("nobody is there")
         if isinstance(envelope.body, NotifyRider):
             answer = RiderNotified(notice=envelope.body.notice)
-        return envelope.answered(answer, source="provider", at=NOW)
+        return envelope.reply_with(answer, source="provider", at=NOW)
 
-    async def reply(self, answer: Envelope) -> None: ...
+    async def reply(self, reply: Envelope) -> None: ...
 
     def retry_after_s(self, provider: str) -> float | None:
         return self.wait_s
@@ -126,13 +128,13 @@ def held() -> Held:
 
 def inline(**changes: Any) -> Line:
     return Line(
-        Traits(answers_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
+        CouplingTraits(replies_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
     )
 
 
 def queued(**changes: Any) -> Line:
     return Line(
-        Traits(answers_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True), **changes
+        CouplingTraits(replies_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True), **changes
     )
 
 
@@ -154,11 +156,11 @@ class Suite:
         self.begin = begin or self.database.begin
         policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
         options = {name: settings.get(name, getattr(SETTINGS, name)) for name in SETTINGS.__struct_fields__}
-        self.settings = Settings(**options)
+        self.settings = ServiceSettings(**options)
         self.endpoint: Endpoint[Any] = Endpoint(
             "booking", handlers(self.settings), self.begin, dict.fromkeys(Coupling, line), policies, clock=self.clock
         )
-        self.running = Running(self.endpoint, self.begin, self.settings, policies)
+        self.running = ServiceContext(self.endpoint, self.begin, self.settings, policies)
 
     @property
     def bookings(self) -> dict[str, Booking]:
@@ -176,7 +178,9 @@ class Suite:
         return httpx.AsyncClient(transport=transport, base_url="http://booking")
 
     def app(self) -> Litestar:
-        return application("booking", routes(self.running), missing=_nothing, scraped=_no_gauge, lifespan=_no_loops)
+        return create_app(
+            "booking", routes(self.running), missing_dependencies=_nothing, refresh_gauges=_no_gauge, lifespan=_no_loops
+        )
 
 
 async def _nothing() -> Mapping[str, str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from prebook.booking.sql.work import BookingSql
-from prebook.booking.store import Claim
-from prebook.messaging.unit_of_work import Begin
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.booking.store import IdempotencyRecord
+from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.booking.rides import BOOKING, NOW
 
 
@@ -29,15 +29,15 @@ class NoneLeft(Exception):
     """Undoes the booking that was made on the way."""
 
 
-async def _take(begin: Begin[BookingSql], key: str, campaign: Campaign) -> None:
+async def _take(begin: BeginUnitOfWork[BookingSql], key: str, campaign: Campaign) -> None:
     async with begin() as work:
-        claim = Claim(key=key, booking_id=key, fingerprint=b"", claimed_at=NOW)
-        await work.open(replace(BOOKING, id=key, key=key), claim)
+        claim = IdempotencyRecord(key=key, booking_id=key, fingerprint=b"", created_at=NOW)
+        await work.create(replace(BOOKING, id=key, key=key), claim)
         if (await work.take_token("launch", campaign.most, campaign.window_s)) is not None:
             raise NoneLeft
 
 
-async def _taking(begin: Begin[BookingSql], name: str, until: float, campaign: Campaign) -> int:
+async def _taking(begin: BeginUnitOfWork[BookingSql], name: str, until: float, campaign: Campaign) -> int:
     """One after the other, until the time is up; how many were made."""
     made = 0
     for number in count():
@@ -51,8 +51,8 @@ async def _taking(begin: Begin[BookingSql], name: str, until: float, campaign: C
 
 async def main(arguments: Sequence[str]) -> None:
     url, name, tasks, seconds, most, window_s = arguments
-    engine, until = engine_for("booking", url), time.monotonic() + float(seconds)
-    begin, campaign = units_of_work(engine, BookingSql), Campaign(int(most), float(window_s))
+    engine, until = create_engine("booking", url), time.monotonic() + float(seconds)
+    begin, campaign = unit_of_work_factory(engine, BookingSql), Campaign(int(most), float(window_s))
     made = await asyncio.gather(*(_taking(begin, f"{name}-{task}", until, campaign) for task in range(int(tasks))))
     print(sum(made))  # noqa: T201 - its answer
     await engine.dispose()

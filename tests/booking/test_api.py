@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from prebook.booking.use_cases.book import LEASE
-from prebook.contracts.booking import State
+from prebook.booking.use_cases.book import RESPONSE_LEASE
+from prebook.contracts.booking import BookingState
 from prebook.contracts.pricing import FareRefused
 from prebook.messaging.channel import Unreachable
 from tests.booking.memory import MemoryBooking
@@ -85,7 +85,7 @@ async def test_a_key_whose_first_request_still_runs_has_to_wait() -> None:
         first = group.create_task(client.post("/v1/bookings", json=body(), headers=keyed()))
         await asyncio.wait_for(line.arrived.wait(), 5)
         second = await client.post("/v1/bookings", json=body(), headers=keyed())
-        suite.clock.now += LEASE
+        suite.clock.now += RESPONSE_LEASE
         third = await client.post("/v1/bookings", json=body(), headers=keyed())
         line.released.set()
 
@@ -189,7 +189,7 @@ async def test_a_rider_who_hangs_up_does_not_stop_the_booking() -> None:
         rider.cancel()
         line.released.set()
         async with asyncio.timeout(5):
-            while not [b for b in suite.bookings.values() if b.state is State.CONFIRMED]:
+            while not [b for b in suite.bookings.values() if b.state is BookingState.CONFIRMED]:
                 await asyncio.sleep(0.01)
             while (await client.post("/v1/bookings", json=body(), headers=keyed())).status_code != 201:
                 await asyncio.sleep(0.01)
@@ -208,7 +208,7 @@ async def test_a_booking_that_is_taken_in_is_not_refused_because_its_outcome_can
     with monkeypatch.context() as away:
         away.setattr(MemoryBooking, "find", gone)
         first = await book(suite)
-    suite.clock.now += LEASE
+    suite.clock.now += RESPONSE_LEASE
     second = await book(suite)
 
     assert (first.status_code, first.json()["state"]) == (202, "requested")

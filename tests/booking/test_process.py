@@ -8,31 +8,31 @@ import pytest
 
 from prebook.booking import process
 from prebook.booking.domain.booking import IllegalTransition
-from prebook.booking.process import Step
-from prebook.contracts.booking import State
-from prebook.contracts.events import BookingConfirmed, BookingEnded, Ending
+from prebook.booking.process import BookingTransition
+from prebook.contracts.booking import BookingState
+from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareRefused, QuoteFare
-from prebook.flows import Ask
+from prebook.flows import Request
 from tests.booking.rides import BOOKING, MATCHED, NOW, QUOTED
 
-PRICED = process.fare_known(BOOKING, QUOTED, NOW).booking
-CONFIRMED = process.driver_known(PRICED, MATCHED, NOW).booking
+PRICED = process.apply_fare_reply(BOOKING, QUOTED, NOW).booking
+CONFIRMED = process.apply_driver_reply(PRICED, MATCHED, NOW).booking
 LONG_AFTER = QUOTED.valid_until + timedelta(seconds=1)
 
 
-def told(step: Step) -> tuple[Message, ...]:
-    return tuple(fact.body for fact in step.facts)
+def told(step: BookingTransition) -> tuple[Message, ...]:
+    return tuple(fact.body for fact in step.events)
 
 
-def asked(step: Step) -> tuple[Message, ...]:
-    return tuple(ask.request for ask in step.asks)
+def asked(step: BookingTransition) -> tuple[Message, ...]:
+    return tuple(ask.body for ask in step.requests)
 
 
 def test_a_request_asks_for_the_fare() -> None:
-    step = process.requested(BOOKING)
+    step = process.start(BOOKING)
 
     (wanted,) = asked(step)
     assert isinstance(wanted, QuoteFare)
@@ -40,98 +40,132 @@ def test_a_request_asks_for_the_fare() -> None:
 
 
 def test_a_fare_leads_to_the_search_for_a_driver() -> None:
-    step = process.fare_known(BOOKING, QUOTED, NOW)
+    step = process.apply_fare_reply(BOOKING, QUOTED, NOW)
 
     (wanted,) = asked(step)
     assert step.booking.quote
-    assert (step.booking.state, step.booking.quote.fare.cents) == (State.PRICED, 2100)
+    assert (step.booking.state, step.booking.quote.fare.cents) == (BookingState.PRICED, 2100)
     assert isinstance(wanted, FindDriver)
-    assert step.facts == ()
+    assert step.events == ()
 
 
 def test_a_driver_confirms_tells_the_rider_and_tells_the_world() -> None:
-    step = process.driver_known(PRICED, MATCHED, NOW)
+    step = process.apply_driver_reply(PRICED, MATCHED, NOW)
 
     assert [change.state for change in step.booking.history] == ["requested", "priced", "matched", "confirmed"]
     assert told(step) == (BookingConfirmed(booking_id="bk_1", fleet="ada", driver="grace", fare=QUOTED.fare),)
-    (notify,) = step.asks
-    assert isinstance(notify.request, NotifyRider)
-    assert (notify.request.notice, notify.key, notify.after_s) == (Notice.CONFIRMED, "confirmed", 0.0)
+    (notify,) = step.requests
+    assert isinstance(notify.body, NotifyRider)
+    assert (notify.body.notice, notify.key, notify.delay_s) == (Notice.CONFIRMED, "confirmed", 0.0)
 
 
 @pytest.mark.parametrize(
     ("step", "ending", "reason"),
     [
-        (process.fare_known(BOOKING, FareRefused(reason="too far"), NOW), Ending.REJECTED, "no fare: too far"),
-        (process.fare_known(BOOKING, Unavailable(reason="deadline"), NOW), Ending.EXPIRED, "no fare: deadline"),
-        (process.fare_known(BOOKING, Unavailable(reason="refused"), NOW), Ending.FAILED, "no fare: refused"),
-        (process.driver_known(PRICED, NoDriverFound(asked=3, reason="busy"), NOW), Ending.REJECTED, "no driver: busy"),
-        (process.driver_known(PRICED, Unavailable(reason="deadline"), NOW), Ending.EXPIRED, "no driver: deadline"),
-        (process.driver_known(PRICED, Unavailable(reason="timeout"), NOW), Ending.FAILED, "no driver: timeout"),
-        (process.driver_known(PRICED, MATCHED, LONG_AFTER), Ending.EXPIRED, "quote ran out"),
-        (process.cancelled(BOOKING, NOW), Ending.CANCELLED, "cancelled by the rider"),
-        (process.cancelled(CONFIRMED, NOW), Ending.CANCELLED, "cancelled by the rider"),
+        (
+            process.apply_fare_reply(BOOKING, FareRefused(reason="too far"), NOW),
+            BookingEnding.REJECTED,
+            "no fare: too far",
+        ),
+        (
+            process.apply_fare_reply(BOOKING, Unavailable(reason="deadline"), NOW),
+            BookingEnding.EXPIRED,
+            "no fare: deadline",
+        ),
+        (
+            process.apply_fare_reply(BOOKING, Unavailable(reason="refused"), NOW),
+            BookingEnding.FAILED,
+            "no fare: refused",
+        ),
+        (
+            process.apply_driver_reply(PRICED, NoDriverFound(fleets_asked=3, reason="busy"), NOW),
+            BookingEnding.REJECTED,
+            "no driver: busy",
+        ),
+        (
+            process.apply_driver_reply(PRICED, Unavailable(reason="deadline"), NOW),
+            BookingEnding.EXPIRED,
+            "no driver: deadline",
+        ),
+        (
+            process.apply_driver_reply(PRICED, Unavailable(reason="timeout"), NOW),
+            BookingEnding.FAILED,
+            "no driver: timeout",
+        ),
+        (process.apply_driver_reply(PRICED, MATCHED, LONG_AFTER), BookingEnding.EXPIRED, "quote ran out"),
+        (process.cancel(BOOKING, NOW), BookingEnding.CANCELLED, "cancelled by the rider"),
+        (process.cancel(CONFIRMED, NOW), BookingEnding.CANCELLED, "cancelled by the rider"),
     ],
 )
-def test_every_other_end_is_told_to_the_rider_and_the_world(step: Step, ending: Ending, reason: str) -> None:
-    assert (step.booking.state, step.booking.reason) == (State(ending), reason)
+def test_every_other_end_is_told_to_the_rider_and_the_world(
+    step: BookingTransition, ending: BookingEnding, reason: str
+) -> None:
+    assert (step.booking.state, step.booking.reason) == (BookingState(ending), reason)
     assert told(step) == (BookingEnded(booking_id="bk_1", ending=ending, reason=reason),)
-    (notify,) = step.asks
-    assert isinstance(notify.request, NotifyRider)
-    assert notify.request.notice is Notice(ending)
+    (notify,) = step.requests
+    assert isinstance(notify.body, NotifyRider)
+    assert notify.body.notice is Notice(ending)
 
 
 def test_a_quote_holds_up_to_its_last_moment() -> None:
-    assert process.driver_known(PRICED, MATCHED, QUOTED.valid_until).booking.state is State.CONFIRMED
+    assert process.apply_driver_reply(PRICED, MATCHED, QUOTED.valid_until).booking.state is BookingState.CONFIRMED
 
 
-@pytest.mark.parametrize("state", [State.REJECTED, State.EXPIRED, State.FAILED, State.CANCELLED])
-def test_what_is_over_cannot_be_cancelled(state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [BookingState.REJECTED, BookingState.EXPIRED, BookingState.FAILED, BookingState.CANCELLED]
+)
+def test_what_is_over_cannot_be_cancelled(state: BookingState) -> None:
     with pytest.raises(IllegalTransition):
-        process.cancelled(BOOKING.ended(state, "over", NOW), NOW)
+        process.cancel(BOOKING.ended(state, "over", NOW), NOW)
 
 
 def test_the_rider_told_is_noted_once_and_changes_no_state() -> None:
-    first = process.rider_told(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW)
-    again = process.rider_told(first.booking, RiderNotified(notice=Notice.CONFIRMED), "confirmed.2", LONG_AFTER)
+    first = process.apply_notification_reply(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW)
+    again = process.apply_notification_reply(
+        first.booking, RiderNotified(notice=Notice.CONFIRMED), "confirmed.2", LONG_AFTER
+    )
 
-    assert (first.booking.state, first.booking.notified_at) == (State.CONFIRMED, NOW)
-    assert again == Step(first.booking)
+    assert (first.booking.state, first.booking.notified_at) == (BookingState.CONFIRMED, NOW)
+    assert again == BookingTransition(first.booking)
 
 
 def test_a_rider_who_was_told_of_the_ride_is_told_of_its_end_too() -> None:
-    told = process.rider_told(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW).booking
-    cancelled = process.cancelled(told, LONG_AFTER).booking
-    step = process.rider_told(cancelled, RiderNotified(notice=Notice.CANCELLED), "cancelled", LONG_AFTER)
+    told = process.apply_notification_reply(CONFIRMED, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW).booking
+    cancelled = process.cancel(told, LONG_AFTER).booking
+    step = process.apply_notification_reply(cancelled, RiderNotified(notice=Notice.CANCELLED), "cancelled", LONG_AFTER)
 
     assert (cancelled.notified_at, step.booking.notified_at) == (None, LONG_AFTER)
 
 
 def test_a_notice_that_no_longer_holds_is_not_repeated() -> None:
-    cancelled = process.cancelled(CONFIRMED, NOW).booking
+    cancelled = process.cancel(CONFIRMED, NOW).booking
 
-    assert process.rider_told(cancelled, Unavailable(reason="deadline"), "confirmed", NOW) == Step(cancelled)
-    assert process.rider_told(cancelled, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW) == Step(cancelled)
+    assert process.apply_notification_reply(
+        cancelled, Unavailable(reason="deadline"), "confirmed", NOW
+    ) == BookingTransition(cancelled)
+    assert process.apply_notification_reply(
+        cancelled, RiderNotified(notice=Notice.CONFIRMED), "confirmed", NOW
+    ) == BookingTransition(cancelled)
 
 
 def test_a_rider_who_cannot_be_told_is_tried_again_ever_more_slowly_and_then_noted() -> None:
-    booking, key, asks = CONFIRMED, "confirmed", list[Ask]()
+    booking, key, asks = CONFIRMED, "confirmed", list[Request]()
     while True:
-        step = process.rider_told(booking, Unavailable(reason="deadline"), key, NOW)
-        if not step.asks:
+        step = process.apply_notification_reply(booking, Unavailable(reason="deadline"), key, NOW)
+        if not step.requests:
             break
-        asks += step.asks
-        key = step.asks[0].key
+        asks += step.requests
+        key = step.requests[0].key
 
-    assert [ask.after_s for ask in asks] == [1, 2, 4, 8, 16, 16, 16]
+    assert [ask.delay_s for ask in asks] == [1, 2, 4, 8, 16, 16, 16]
     assert [ask.key for ask in asks] == [f"confirmed.{n}" for n in range(2, 9)]
-    assert (step.booking.state, step.booking.reason) == (State.CONFIRMED, "notification_failed")
+    assert (step.booking.state, step.booking.reason) == (BookingState.CONFIRMED, "notification_failed")
 
 
 def test_the_note_stands_beside_the_reason() -> None:
-    failed = process.fare_known(BOOKING, Unavailable(reason="refused"), NOW).booking
+    failed = process.apply_fare_reply(BOOKING, Unavailable(reason="refused"), NOW).booking
 
-    step = process.rider_told(failed, Unavailable(reason="refused"), "failed.8", NOW)
+    step = process.apply_notification_reply(failed, Unavailable(reason="refused"), "failed.8", NOW)
 
     assert step.booking.reason == "no fare: refused; notification_failed"
 

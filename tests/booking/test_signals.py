@@ -8,20 +8,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
-from prebook.booking.load_shedding.shedder import FLOWS_TO_OUTCOME
-from prebook.booking.sql.load_signals import MOST_LOOKED_AT, WINDOW_S
+from prebook.booking.load_shedding.shedder import FLOWS_UNTIL_SETTLED
+from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S
 from prebook.booking.sql.work import BookingSql
-from prebook.booking.store import Claim, Signals
-from prebook.contracts.booking import Change, State
+from prebook.booking.store import IdempotencyRecord, LoadSignals
+from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Channels
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.envelope import Envelope, Kind, answer_id, message_id
-from prebook.messaging.handlers import Handlers, Outcome
+from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
+from prebook.messaging.handlers import HandlerResult, Handlers
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.staging import Thread
-from prebook.messaging.unit_of_work import Begin
+from prebook.messaging.staging import MessageContext
+from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.rides import BOOKING, QUOTED, queued
 
 pytestmark = pytest.mark.real
@@ -30,37 +30,39 @@ POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY, deadline_s=30.0) for flo
 LEG = ("quote_fare", Coupling.ONE_WAY)
 
 
-async def asked(begin: Begin[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
+async def asked(begin: BeginUnitOfWork[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
     """A booking that has asked for its fare, as a rider's request leaves it."""
     now, plan = datetime.now(UTC), dict.fromkeys(FLOWS, coupling)
-    booking = replace(BOOKING, id=name, key=name, plan=plan, history=(Change(state=State.REQUESTED, at=now),))
+    booking = replace(
+        BOOKING, id=name, key=name, plan=plan, history=(StateChange(state=BookingState.REQUESTED, at=now),)
+    )
     endpoint: Endpoint[BookingSql] = Endpoint("booking", Handlers(), begin, LINES, POLICIES)
 
-    async def open_it(work: BookingSql) -> Outcome:
-        await work.open(booking, Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=now))
-        return Outcome(asks=process.requested(booking).asks)
+    async def open_it(work: BookingSql) -> HandlerResult:
+        await work.create(booking, IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now))
+        return HandlerResult(requests=process.start(booking).requests)
 
-    await endpoint.act(Thread(name, plan, "", now), open_it)
+    await endpoint.execute_command(MessageContext(name, plan, "", now), open_it)
 
 
-async def answered(begin: Begin[BookingSql], name: str, plan: Plan) -> None:
+async def answered(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) -> None:
     told = Envelope(
-        id=answer_id(message_id(name, "quote_fare")),
-        kind=Kind.ANSWER,
+        id=reply_id(message_id(name, "quote_fare")),
+        kind=MessageKind.REPLY,
         flow="quote_fare",
         body=QUOTED,
         source="pricing",
-        conversation=name,
+        conversation_id=name,
         time=datetime.now(UTC),
         plan=plan,
     )
     async with begin() as work:
-        assert await work.admit(told)
+        assert await work.record_message(told)
 
 
-async def seen(begin: Begin[BookingSql]) -> Signals:
+async def seen(begin: BeginUnitOfWork[BookingSql]) -> LoadSignals:
     async with begin() as work:
-        return await work.signals(FLOWS_TO_OUTCOME)
+        return await work.read_load_signals(FLOWS_UNTIL_SETTLED)
 
 
 async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
@@ -68,29 +70,31 @@ async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
         await connection.execute(text(statement), values)
 
 
-async def test_empty_tables_wait_for_nothing(begin_sql: Begin[BookingSql]) -> None:
-    assert await seen(begin_sql) == Signals()
+async def test_empty_tables_wait_for_nothing(begin_sql: BeginUnitOfWork[BookingSql]) -> None:
+    assert await seen(begin_sql) == LoadSignals()
 
 
-async def test_what_is_asked_waits_by_flow_and_coupling_until_it_is_answered(begin_sql: Begin[BookingSql]) -> None:
+async def test_what_is_asked_waits_by_flow_and_coupling_until_it_is_answered(
+    begin_sql: BeginUnitOfWork[BookingSql],
+) -> None:
     for name in ("b1", "b2", "b3"):
         await asked(begin_sql, name)
     await asked(begin_sql, "b4", Coupling.ASYNC_API)
     await answered(begin_sql, "b1", dict.fromkeys(FLOWS, Coupling.ONE_WAY))
 
     signals = await seen(begin_sql)
-    assert signals.unanswered == {LEG: 2, ("quote_fare", Coupling.ASYNC_API): 1}
-    assert 20.0 < signals.due_in_s[LEG] <= 30.0
-    assert signals.answered_per_s == {LEG: pytest.approx(1 / WINDOW_S)}
+    assert signals.pending_requests == {LEG: 2, ("quote_fare", Coupling.ASYNC_API): 1}
+    assert 20.0 < signals.time_to_deadline_s[LEG] <= 30.0
+    assert signals.replies_per_s == {LEG: pytest.approx(1 / RATE_WINDOW_S)}
 
 
 async def test_the_oldest_question_in_the_brokers_lane_is_its_age(
-    begin_sql: Begin[BookingSql], engine: AsyncEngine
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
     await asked(begin_sql, "b1")
     await change(engine, "UPDATE outbox SET lane = 'broker', created_at = now() - make_interval(secs => 40)")
     await asked(begin_sql, "b2")
-    assert (await seen(begin_sql)).outbox_oldest_s == pytest.approx(40.0, abs=5.0)
+    assert (await seen(begin_sql)).outbox_age_s == pytest.approx(40.0, abs=5.0)
 
     await change(engine, "UPDATE outbox SET not_before = now() + make_interval(secs => 60)")
     assert (await seen(begin_sql)).outbox_rows == 0
@@ -98,18 +102,20 @@ async def test_the_oldest_question_in_the_brokers_lane_is_its_age(
     assert (await seen(begin_sql)).outbox_rows == 2
 
     await change(engine, "UPDATE outbox SET flow = 'booking_ended'")
-    assert ((await seen(begin_sql)).outbox_rows, (await seen(begin_sql)).outbox_oldest_s) == (2, 0.0)
+    assert ((await seen(begin_sql)).outbox_rows, (await seen(begin_sql)).outbox_age_s) == (2, 0.0)
 
 
-async def test_however_much_waits_only_so_much_is_looked_at(begin_sql: Begin[BookingSql], engine: AsyncEngine) -> None:
+async def test_however_much_waits_only_so_much_is_looked_at(
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
+) -> None:
     await asked(begin_sql, "b1")
     await change(
         engine,
         "INSERT INTO awaited (request_id, flow, conversation, wire, due_at) SELECT 'r' || n, 'quote_fare', 'b1', '', "
         "now() + make_interval(secs => 20) FROM generate_series(1, :rows) AS n",
-        rows=3 * MOST_LOOKED_AT,
+        rows=3 * MAX_SCANNED_ROWS,
     )
 
     signals = await seen(begin_sql)
-    assert signals.unanswered == {LEG: MOST_LOOKED_AT}
-    assert signals.due_in_s[LEG] < timedelta(seconds=20).total_seconds()
+    assert signals.pending_requests == {LEG: MAX_SCANNED_ROWS}
+    assert signals.time_to_deadline_s[LEG] < timedelta(seconds=20).total_seconds()

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking.sql.work import BookingSql
 from prebook.contracts.plan import Coupling
-from prebook.messaging.unit_of_work import Begin
+from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.rides import Line, Suite, body, inline, queued
 
 pytestmark = pytest.mark.real
@@ -25,7 +25,7 @@ async def counted(engine: AsyncEngine, table: str) -> int:
 
 @pytest.mark.parametrize("line", [inline(), queued()], ids=["inline", "queued"])
 async def test_fifty_requests_with_one_key_make_one_booking(
-    engine: AsyncEngine, begin_sql: Begin[BookingSql], line: Line
+    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql], line: Line
 ) -> None:
     suite = Suite(line, begin_sql)
     async with suite.client() as client:
@@ -40,7 +40,7 @@ async def test_fifty_requests_with_one_key_make_one_booking(
 
 
 async def test_the_booking_and_its_question_are_stored_together(
-    engine: AsyncEngine, begin_sql: Begin[BookingSql]
+    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]
 ) -> None:
     async with Suite(queued(), begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)
@@ -48,7 +48,7 @@ async def test_the_booking_and_its_question_are_stored_together(
     assert [await counted(engine, table) for table in ("booking", "claim", "outbox", "awaited")] == [1, 1, 1, 1]
 
 
-async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: Begin[BookingSql]) -> None:
+async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
     async with Suite(queued(), begin_sql).client() as client:
         response = await client.post("/v1/bookings", json=body(pickup_at="2020-01-01T00:00:00Z"), headers=KEY)
 
@@ -57,7 +57,7 @@ async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: Beg
 
 
 async def test_a_cancellation_and_twenty_more_compensate_once(
-    engine: AsyncEngine, begin_sql: Begin[BookingSql]
+    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]
 ) -> None:
     async with Suite(inline(), begin_sql).client() as client:
         made = await client.post("/v1/bookings", json=body(), headers=KEY)
@@ -69,7 +69,7 @@ async def test_a_cancellation_and_twenty_more_compensate_once(
         assert list(facts) == ["booking_confirmed", "booking_ended"]
 
 
-async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sql: Begin[BookingSql]) -> None:
+async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
     wanted = {"find_driver": Coupling.ONE_WAY.value}
     async with Suite(queued(), begin_sql, allow_plan_override=True).client() as client:
         made = await client.post("/v1/bookings", json=body(couplings=wanted), headers=KEY)
@@ -83,7 +83,7 @@ async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sq
     "change", ["state = 'lost'", "state = 'confirmed'", "passengers = 0", "pickup_lat = 91", "fare_cents = -1"]
 )
 async def test_the_table_itself_refuses_what_cannot_be(
-    engine: AsyncEngine, begin_sql: Begin[BookingSql], change: str
+    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql], change: str
 ) -> None:
     async with Suite(queued(), begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)

@@ -9,18 +9,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
-from prebook.booking.handlers import driver_known, fare_known
-from prebook.booking.process import PICKUP_PASSED, QUOTE_RAN_OUT
+from prebook.booking.handlers import handle_driver_reply, handle_fare_reply
+from prebook.booking.process import PICKUP_PASSED, QUOTE_EXPIRED
 from prebook.booking.sql.work import BookingSql
-from prebook.booking.store import Claim, TooLate
-from prebook.contracts.booking import Change, State
+from prebook.booking.store import IdempotencyRecord, StaleDecision
+from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.events import BookingEnded
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.notification import NotifyRider
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money
-from prebook.messaging.handlers import Context, Outcome
-from prebook.messaging.unit_of_work import Begin
+from prebook.messaging.handlers import HandlerContext, HandlerResult
+from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.rides import BOOKING, MATCHED, NOW, PLAN, QUOTED
 
 VALID = timedelta(minutes=15)
@@ -30,7 +30,7 @@ SKEWS = [timedelta(), timedelta(hours=2), -timedelta(hours=2)]
 @pytest.mark.parametrize("skew", SKEWS)
 def test_a_quote_is_valid_as_long_as_pricing_said_whatever_its_clock(skew: timedelta) -> None:
     quoted = FareQuoted(fare=Money(cents=1), discount=Money(cents=0), valid_until=NOW + skew + VALID)
-    reckoned = process.reckoned(quoted, said_at=NOW + skew, asked_at=NOW)
+    reckoned = process.rebase_validity(quoted, occurred_at=NOW + skew, requested_at=NOW)
 
     assert isinstance(reckoned, FareQuoted)
     assert reckoned.valid_until == NOW + VALID
@@ -38,42 +38,44 @@ def test_a_quote_is_valid_as_long_as_pricing_said_whatever_its_clock(skew: timed
 
 def test_a_ride_is_not_confirmed_once_its_pickup_has_passed() -> None:
     soon = replace(BOOKING, ride=replace(BOOKING.ride, pickup_at=NOW + timedelta(seconds=5)))
-    priced = process.fare_known(soon, QUOTED, NOW).booking
+    priced = process.apply_fare_reply(soon, QUOTED, NOW).booking
 
-    assert process.driver_known(priced, MATCHED, NOW + timedelta(seconds=5)).booking.state is State.CONFIRMED
-    late = process.driver_known(priced, MATCHED, NOW + timedelta(seconds=6))
-    assert (late.booking.state, late.booking.reason) == (State.EXPIRED, PICKUP_PASSED)
+    assert (
+        process.apply_driver_reply(priced, MATCHED, NOW + timedelta(seconds=5)).booking.state is BookingState.CONFIRMED
+    )
+    late = process.apply_driver_reply(priced, MATCHED, NOW + timedelta(seconds=6))
+    assert (late.booking.state, late.booking.reason) == (BookingState.EXPIRED, PICKUP_PASSED)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("ours", SKEWS)
 @pytest.mark.parametrize("theirs", SKEWS)
 async def test_no_ride_is_confirmed_after_its_validity_whoevers_clock_is_wrong(
-    begin_sql: Begin[BookingSql], engine: AsyncEngine, ours: timedelta, theirs: timedelta
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine, ours: timedelta, theirs: timedelta
 ) -> None:
     for name, age, state in (("fresh", VALID - timedelta(minutes=1), "confirmed"), ("stale", VALID, "expired")):
         await _priced(begin_sql, name, ours=ours, theirs=theirs)
         await _age(engine, name, age)
-        outcome = await _heard(begin_sql, driver_known, MATCHED, Context(name, "m", PLAN, _now(ours)))
+        outcome = await _heard(begin_sql, handle_driver_reply, MATCHED, HandlerContext(name, "m", PLAN, _now(ours)))
 
-        told = [ask.request.notice for ask in outcome.asks if isinstance(ask.request, NotifyRider)]
+        told = [ask.body.notice for ask in outcome.requests if isinstance(ask.body, NotifyRider)]
         assert told == [state], "the rider knows"
-        assert await _state(begin_sql, name) == (state, QUOTE_RAN_OUT if state == "expired" else None)
-        let_go = [fact for fact in outcome.facts if isinstance(fact.body, BookingEnded)]
+        assert await _state(begin_sql, name) == (state, QUOTE_EXPIRED if state == "expired" else None)
+        let_go = [fact for fact in outcome.events if isinstance(fact.body, BookingEnded)]
         assert len(let_go) == (state == "expired"), "and so does whoever holds a driver"
 
 
 @pytest.mark.real
 async def test_what_runs_out_between_looking_and_writing_is_not_confirmed(
-    begin_sql: Begin[BookingSql], engine: AsyncEngine
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
     await _priced(begin_sql, "b1")
-    with pytest.raises(TooLate, match="ran out"):
+    with pytest.raises(StaleDecision, match="ran out"):
         await _confirmed_on_paper(begin_sql, "b1")
     assert (await _state(begin_sql, "b1"))[0] == "priced"
 
     await _age(engine, "b1", VALID)
-    await _heard(begin_sql, driver_known, MATCHED, Context("b1", "m", PLAN, NOW))
+    await _heard(begin_sql, handle_driver_reply, MATCHED, HandlerContext("b1", "m", PLAN, NOW))
     assert (await _state(begin_sql, "b1"))[0] == "expired", "the second try sees it"
 
 
@@ -82,15 +84,15 @@ def _now(skew: timedelta) -> datetime:
 
 
 async def _priced(
-    begin: Begin[BookingSql], name: str, *, ours: timedelta = timedelta(), theirs: timedelta = timedelta()
+    begin: BeginUnitOfWork[BookingSql], name: str, *, ours: timedelta = timedelta(), theirs: timedelta = timedelta()
 ) -> None:
-    history = (Change(state=State.REQUESTED, at=_now(ours)),)
-    claim = Claim(key=name, booking_id=name, fingerprint=b"", claimed_at=NOW)
+    history = (StateChange(state=BookingState.REQUESTED, at=_now(ours)),)
+    claim = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=NOW)
     async with begin() as work:
-        await work.open(replace(BOOKING, id=name, key=name, history=history), claim)
+        await work.create(replace(BOOKING, id=name, key=name, history=history), claim)
     said_at = _now(theirs)
     quoted = FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=said_at + VALID)
-    await _heard(begin, fare_known, quoted, Context(name, "m", PLAN, _now(ours), said_at=said_at))
+    await _heard(begin, handle_fare_reply, quoted, HandlerContext(name, "m", PLAN, _now(ours), occurred_at=said_at))
 
 
 async def _age(engine: AsyncEngine, name: str, age: timedelta) -> None:
@@ -100,29 +102,29 @@ async def _age(engine: AsyncEngine, name: str, age: timedelta) -> None:
         await connection.execute(text(statement), {"name": name, "s": age.total_seconds()})
 
 
-async def _confirmed_on_paper(begin: Begin[BookingSql], name: str) -> None:
+async def _confirmed_on_paper(begin: BeginUnitOfWork[BookingSql], name: str) -> None:
     """The decision is to confirm, and by the time it is written the quote has run out."""
     async with begin() as work:
-        held = await work.hold(name)
+        held = await work.lock(name)
         assert held is not None
-        confirmed = process.driver_known(held.booking, MATCHED, NOW, looked_at=held.looked_at).booking
-        assert confirmed.state is State.CONFIRMED
+        confirmed = process.apply_driver_reply(held.booking, MATCHED, NOW, db_now=held.db_now).booking
+        assert confirmed.state is BookingState.CONFIRMED
         assert confirmed.quote is not None
         ran_out = replace(confirmed.quote, valid_until=_now(-timedelta(seconds=1)))
         await work.save(replace(confirmed, quote=ran_out))
 
 
 async def _heard(
-    begin: Begin[BookingSql],
-    handler: Callable[..., Awaitable[Outcome]],
+    begin: BeginUnitOfWork[BookingSql],
+    handler: Callable[..., Awaitable[HandlerResult]],
     news: FareQuoted | DriverMatched,
-    about: Context,
-) -> Outcome:
+    about: HandlerContext,
+) -> HandlerResult:
     async with begin() as work:
         return await handler(about, news, work)
 
 
-async def _state(begin: Begin[BookingSql], name: str) -> tuple[str, str | None]:
+async def _state(begin: BeginUnitOfWork[BookingSql], name: str) -> tuple[str, str | None]:
     async with begin() as work:
         booking = await work.find(name)
     assert booking is not None

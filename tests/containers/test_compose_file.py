@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from prebook.cli.secrets import GROUP, GROUP_TOO, drawn
-from prebook.devstack.containers import POSTGRES, RABBITMQ
+from prebook.cli.secrets import GROUP_READABLE_MODE, SECRETS_GID, generate_secrets
+from prebook.devstack.containers import POSTGRES_IMAGE, RABBITMQ_IMAGE
 from prebook.flows import FLOWS, PROCESSES
 from tests.containers.composing import FILE, ROOT
 
@@ -18,7 +18,7 @@ LASTING = {*PROCESSES, "postgres", "rabbitmq"}
 USUAL = {name for name, container in CONTAINERS.items() if "profiles" not in container}
 """What `docker compose up` starts when it is asked for nothing more."""
 OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
-SECRETS = drawn("postgres:5432", "rabbitmq:5672")
+SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNTED_AT = "/run/prebook/"
 NOT_FOR_CONTAINERS = {
     f"PREBOOK_{name}" for name in ("STACK", "DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "COUPLINGS", "HOME")
@@ -59,7 +59,7 @@ def test_ours_run_as_users_of_their_own_without_any_capability(name: str) -> Non
     user, group = CONTAINERS[name]["user"].split(":")
     assert [other for other in OURS if CONTAINERS[other]["user"] == f"{user}:{group}"] == [name]
     assert int(user) > 10000
-    assert int(group) == GROUP
+    assert int(group) == SECRETS_GID
     assert "cap_add" not in CONTAINERS[name]
 
 
@@ -92,7 +92,7 @@ def test_each_is_pointed_to_files_that_it_may_read(name: str) -> None:
     files = [path.removeprefix(MOUNTED_AT) for variable, path in environment.items() if variable.endswith("_FILE")]
     assert files
     for _, owner, mode in (SECRETS[file] for file in files):
-        assert owner == user or mode == GROUP_TOO
+        assert owner == user or mode == GROUP_READABLE_MODE
 
 
 def test_what_can_be_set_reaches_the_containers() -> None:
@@ -107,8 +107,8 @@ def test_what_can_be_set_reaches_the_containers() -> None:
 
 
 def test_the_images_are_those_that_the_local_suite_takes() -> None:
-    assert CONTAINERS["postgres"]["image"] == POSTGRES
-    assert CONTAINERS["rabbitmq"]["image"] == RABBITMQ
+    assert CONTAINERS["postgres"]["image"] == POSTGRES_IMAGE
+    assert CONTAINERS["rabbitmq"]["image"] == RABBITMQ_IMAGE
 
 
 def test_the_image_gets_what_the_wheel_is_built_from_and_nothing_else() -> None:

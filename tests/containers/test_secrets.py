@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from prebook.cli.secrets import FIRST_SERVICE_UID, LAST, OWNER_ONLY, drawn, secrets
+from prebook.cli.secrets import COMPLETION_FILE, FIRST_SERVICE_UID, OWNER_ONLY_MODE, generate_secrets, secrets
 from prebook.flows import PROCESSES, SERVICES
 from prebook.topology.access import ACCOUNTS
 
@@ -13,16 +13,16 @@ HOSTS = ("postgres:5432", "rabbitmq:5672")
 
 
 def test_every_service_gets_access_of_its_own_that_nobody_else_can_read() -> None:
-    files = drawn(*HOSTS)
+    files = generate_secrets(*HOSTS)
     for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
         for file in ("database_url", "amqp_url"):
             text, owner, mode = files[f"{service}/{file}"]
-            assert (owner, mode) == (uid, OWNER_ONLY)
+            assert (owner, mode) == (uid, OWNER_ONLY_MODE)
             assert f"://prebook_{service}:" in text
 
 
 def test_the_deploy_job_sets_the_passwords_that_the_services_use() -> None:
-    files = drawn(*HOSTS)
+    files = generate_secrets(*HOSTS)
     passwords = json.loads(files["setup/role_passwords"][0])
     assert passwords.keys() == set(ACCOUNTS)
     for service in PROCESSES:
@@ -32,17 +32,17 @@ def test_the_deploy_job_sets_the_passwords_that_the_services_use() -> None:
 
 
 def test_no_two_draws_are_alike() -> None:
-    once, again = drawn(*HOSTS), drawn(*HOSTS)
+    once, again = generate_secrets(*HOSTS), generate_secrets(*HOSTS)
     assert not {text for text, *_ in once.values()} & {text for text, *_ in again.values()}
 
 
 def test_the_mark_of_a_complete_set_is_written_last() -> None:
-    assert list(drawn(*HOSTS))[-1] == LAST
+    assert list(generate_secrets(*HOSTS))[-1] == COMPLETION_FILE
 
 
 def test_what_was_drawn_once_stays(tmp_path: Path) -> None:
-    (tmp_path / LAST).write_text("drawn earlier")
+    (tmp_path / COMPLETION_FILE).write_text("drawn earlier")
     result = CliRunner().invoke(secrets, ["--into", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    assert [path.name for path in tmp_path.iterdir()] == [LAST]
-    assert (tmp_path / LAST).read_text() == "drawn earlier"
+    assert [path.name for path in tmp_path.iterdir()] == [COMPLETION_FILE]
+    assert (tmp_path / COMPLETION_FILE).read_text() == "drawn earlier"

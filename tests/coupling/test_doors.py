@@ -12,7 +12,7 @@ from prebook.contracts.plan import Coupling
 from prebook.coupling.async_api import Callback
 from prebook.flows import FLOWS
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import Wire, decode, encode
+from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
 from tests.conditions import eventually
@@ -35,7 +35,7 @@ async def test_a_held_call_is_answered_in_the_response() -> None:
     async with World() as world:
         response = await posted(world, "/flows/notify_rider", asked())
 
-    answer = decode(Wire(response.headers, response.content))
+    answer = decode(WireMessage(response.headers, response.content))
     assert response.status_code == 200
     assert answer.id == f"{asked().id}.answer"
 
@@ -45,7 +45,7 @@ async def test_a_repeated_call_gets_the_stored_answer_and_has_no_second_effect()
         first, again = [await posted(world, "/flows/notify_rider", asked()) for _ in range(2)]
 
     assert first.content == again.content
-    assert world.watch.duplicates == 1
+    assert world.observer.duplicates == 1
 
 
 async def test_an_accepted_operation_is_answered_at_its_location() -> None:
@@ -98,7 +98,7 @@ def called_back(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple
 
 @pytest.mark.parametrize("tamper", ["unsigned", "another secret", "altered"])
 async def test_a_forged_callback_is_refused_and_leaves_nothing(tamper: str) -> None:
-    answer = asked().answered(Unavailable(reason="refused"), source="notification", at=utc_now())
+    answer = asked().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
     headers, body = called_back(answer, ("stolen",) if tamper == "another secret" else SECRETS)
     async with World() as world:
         response = await world.http.client("booking").post(
@@ -114,9 +114,9 @@ async def test_a_forged_callback_is_refused_and_leaves_nothing(tamper: str) -> N
 async def test_a_callback_delivered_twice_has_one_effect() -> None:
     async with World() as world:
         world.http.copies = 2
-        booking = await world.prebook(ASYNC)
-        ride = await world.settled(booking)
+        booking = await world.book(ASYNC)
+        ride = await world.wait_until_settled(booking)
 
     assert ride.notified_at is not None
-    assert world.watch.duplicates > 0
+    assert world.observer.duplicates > 0
     assert len(ride.history) == 4

@@ -9,12 +9,12 @@ from itertools import product
 
 import pytest
 
-from prebook.contracts.booking import BookingView, State
+from prebook.contracts.booking import BookingState, BookingView
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 from tests.world import World
 
-HISTORY = [State.REQUESTED, State.PRICED, State.MATCHED, State.CONFIRMED]
+HISTORY = [BookingState.REQUESTED, BookingState.PRICED, BookingState.MATCHED, BookingState.CONFIRMED]
 FARE_CENTS = 1981
 """350 + 165 x 10.008 km, and 20 % for a Monday noon in this zone, less 10 %: half up at each step."""
 
@@ -26,7 +26,7 @@ def plans(first: Iterable[Coupling]) -> list[Plan]:
 
 
 async def ridden(world: World, plan: Plan) -> BookingView:
-    return await world.settled(await world.prebook(plan), within_s=20.0)
+    return await world.wait_until_settled(await world.book(plan), timeout_s=20.0)
 
 
 @pytest.mark.parametrize("first", list(product(Coupling, repeat=2)), ids="-".join)

@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 
 from prebook.contracts.message import Unavailable
-from prebook.coupling.ports import Http, Response
-from prebook.coupling.reply_waiters import Waiters
-from prebook.coupling.sync_api import MOST_TRIES, SyncApi
+from prebook.coupling.ports import HttpClient, HttpResponse
+from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.coupling.sync_api import MAX_ATTEMPTS, SyncApi
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
 from tests.conditions import becomes
 from tests.messaging.examples import NOW, request
 from tests.world import policies
 
-ANSWER = request().answered(Unavailable(reason="refused"), source="notification", at=NOW)
+ANSWER = request().reply_with(Unavailable(reason="refused"), source="notification", at=NOW)
 
 
-class Scripted(Http):
+class Scripted(HttpClient):
     """Answers by a script: a response, an exception, or a wait of so many seconds."""
 
-    def __init__(self, *script: Response | Exception | float) -> None:
+    def __init__(self, *script: HttpResponse | Exception | float) -> None:
         self.script, self.calls = list(script), 0
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
-    ) -> Response:
+    ) -> HttpResponse:
         self.calls += 1
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(step, float):
@@ -41,17 +41,17 @@ class Scripted(Http):
         return step
 
 
-def good() -> Response:
+def good() -> HttpResponse:
     wire = encode(ANSWER)
-    return Response(200, wire.headers, wire.body)
+    return HttpResponse(200, wire.headers, wire.body)
 
 
-def status(code: int, **headers: str) -> Response:
-    return Response(code, {name.replace("_", "-"): value for name, value in headers.items()}, b"{}")
+def status(code: int, **headers: str) -> HttpResponse:
+    return HttpResponse(code, {name.replace("_", "-"): value for name, value in headers.items()}, b"{}")
 
 
-def channel(http: Http, *, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> SyncApi:
-    return SyncApi(http, policies(timeout_s=timeout_s), Waiters(), clock=clock)
+def channel(http: HttpClient, *, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> SyncApi:
+    return SyncApi(http, policies(timeout_s=timeout_s), ReplyWaiters(), clock=clock)
 
 
 async def test_the_answer_is_the_response() -> None:
@@ -59,7 +59,7 @@ async def test_the_answer_is_the_response() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unreachable("refused the connection"), status(503), status(429), status(500)])
-async def test_what_may_pass_is_tried_again(failure: Response | Exception) -> None:
+async def test_what_may_pass_is_tried_again(failure: HttpResponse | Exception) -> None:
     http = Scripted(failure, good())
 
     assert await channel(http).send(request()) == ANSWER
@@ -110,7 +110,7 @@ async def test_a_provider_that_hangs_opens_the_circuit_before_the_first_caller_h
 
 async def test_a_slow_answer_is_an_answer() -> None:
     class Slow(Scripted):
-        async def request(self, *args: Any, **kwargs: Any) -> Response:
+        async def request(self, *args: Any, **kwargs: Any) -> HttpResponse:
             await asyncio.sleep(0.17)
             return good()
 
@@ -145,13 +145,13 @@ async def test_retries_do_not_become_the_load() -> None:
             await sync.send(request())
 
     assert offered < http.calls <= offered * 1.1 + 10
-    assert MOST_TRIES > 1
+    assert MAX_ATTEMPTS > 1
 
 
 async def test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed() -> None:
     """Every second call fails: never five in a row, so that nothing but the budget says no to a second try."""
     offered, saved = 60, 10
-    turns: list[Response | Exception | float] = [Unreachable("lost", retry_after_s=0.001), good()]
+    turns: list[HttpResponse | Exception | float] = [Unreachable("lost", retry_after_s=0.001), good()]
     http = Scripted(*turns * offered)
     sync = channel(http)
     for _ in range(offered):
@@ -163,10 +163,10 @@ async def test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed() 
 
 
 async def test_a_late_answer_wakes_nobody_and_leaves_nothing() -> None:
-    waiters = Waiters()
-    with waiters.waiting_for(ANSWER.id) as waiting:
-        waiters.wake(ANSWER)
+    waiters = ReplyWaiters()
+    with waiters.register(ANSWER.id) as waiting:
+        waiters.resolve(ANSWER)
         assert await waiting == ANSWER
-    waiters.wake(replace(ANSWER))
+    waiters.resolve(replace(ANSWER))
 
     assert len(waiters) == 0

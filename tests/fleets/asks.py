@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.handlers import Context
+from prebook.messaging.handlers import HandlerContext
 
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 PICKUP_AT = datetime(2027, 3, 1, 8, 20, tzinfo=UTC)
@@ -14,8 +14,8 @@ SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
 FLEETS = ("ada", "borealis", "cargo")
 
 
-def about(booking_id: str, now: datetime = NOW) -> Context:
-    return Context(booking_id, f"{booking_id}.ask", {}, now)
+def about(booking_id: str, now: datetime = NOW) -> HandlerContext:
+    return HandlerContext(booking_id, f"{booking_id}.ask", {}, now)
 
 
 def ask(fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at: datetime = PICKUP_AT) -> AskFleet:

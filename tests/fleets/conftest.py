@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from tests.databases import Databases
 
 
@@ -14,6 +14,6 @@ def fleets_url(databases: Databases) -> str:
 
 @pytest.fixture
 async def engine(fleets_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = engine_for("fleets", fleets_url, overflow=20)
+    engine = create_engine("fleets", fleets_url, max_overflow=20)
     yield engine
     await engine.dispose()

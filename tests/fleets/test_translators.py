@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 
 from prebook.contracts.fleets import AskFleet
 from prebook.fleets.domain.fleet import FLEETS, slot_of
-from prebook.fleets.domain.message_translators import FARTHEST_MIN, TRANSLATORS, Accepts, Declines, Unreadable
-from prebook.fleets.partners.registry import ROSTER
-from prebook.fleets.partners.simulation import QUARTER_S, Language
+from prebook.fleets.domain.message_translators import (
+    MAX_MINUTES_AWAY,
+    TRANSLATORS,
+    PartnerAccepted,
+    PartnerDeclined,
+    UnreadableReply,
+)
+from prebook.fleets.partners.registry import PARTNERS
+from prebook.fleets.partners.simulation import QUARTER_HOUR_S, WireFormat
 from prebook.matching import handlers as matching
 from tests.fleets.asks import ask, asks
 
-LANGUAGES: dict[str, Language] = {character.name: language for character, language in ROSTER}
+LANGUAGES: dict[str, WireFormat] = {character.name: language for character, language in PARTNERS}
 
 
 def test_matching_asks_the_fleets_that_there_are() -> None:
@@ -24,20 +30,20 @@ def test_matching_asks_the_fleets_that_there_are() -> None:
 
 
 def test_the_three_partners_speak_three_languages() -> None:
-    said = {name: translator.speak(ask(name)) for name, translator in TRANSLATORS.items()}
+    said = {name: translator.encode_request(ask(name)) for name, translator in TRANSLATORS.items()}
     for name, language in LANGUAGES.items():
         for other in set(said) - {name}:
             with pytest.raises((ValueError, LookupError, TypeError)):
-                language.read(said[other])
+                language.decode_request(said[other])
 
 
 @given(asks())
 def test_a_partner_reads_the_trip_that_we_ask_about(question: AskFleet) -> None:
-    trip = LANGUAGES[question.fleet].read(TRANSLATORS[question.fleet].speak(question))
+    trip = LANGUAGES[question.fleet].decode_request(TRANSLATORS[question.fleet].encode_request(question))
     # Half of a unit by rounding, and a little for what the wire itself rounds.
     assert abs(trip.lat - question.pickup.lat * 1e5) <= 0.61
     assert abs(trip.lon - question.pickup.lon * 1e5) <= 0.61
-    assert trip.quarter * QUARTER_S == slot_of(question.pickup_at).timestamp()
+    assert trip.quarter * QUARTER_HOUR_S == slot_of(question.pickup_at).timestamp()
     assert trip.seats == question.passengers
 
 
@@ -45,22 +51,22 @@ def test_a_partner_reads_the_trip_that_we_ask_about(question: AskFleet) -> None:
 def test_the_time_zone_of_a_pickup_is_not_part_of_the_ride(question: AskFleet) -> None:
     utc = msgspec.structs.replace(question, pickup_at=question.pickup_at.astimezone(UTC))
     partner = LANGUAGES[question.fleet]
-    speak = TRANSLATORS[question.fleet].speak
-    assert partner.read(speak(question)) == partner.read(speak(utc))
+    speak = TRANSLATORS[question.fleet].encode_request
+    assert partner.decode_request(speak(question)) == partner.decode_request(speak(utc))
     assert slot_of(question.pickup_at) == slot_of(utc.pickup_at)
 
 
 @pytest.mark.parametrize("name", FLEETS)
-@given(minutes=st.integers(0, FARTHEST_MIN))
+@given(minutes=st.integers(0, MAX_MINUTES_AWAY))
 def test_an_offer_keeps_its_minutes(name: str, minutes: int) -> None:
-    assert TRANSLATORS[name].reply(LANGUAGES[name].offer(minutes)) == Accepts(minutes)
+    assert TRANSLATORS[name].read_reply(LANGUAGES[name].encode_offer(minutes)) == PartnerAccepted(minutes)
 
 
 @pytest.mark.parametrize("name", FLEETS)
 def test_refusals_and_misunderstandings_are_refusals(name: str) -> None:
-    for said in (LANGUAGES[name].refusal, LANGUAGES[name].not_understood):
-        reply = TRANSLATORS[name].reply(said)
-        assert isinstance(reply, Declines)
+    for said in (LANGUAGES[name].decline, LANGUAGES[name].bad_request):
+        reply = TRANSLATORS[name].read_reply(said)
+        assert isinstance(reply, PartnerDeclined)
         assert reply.reason
 
 
@@ -84,10 +90,10 @@ STRANGE = st.one_of(
 @pytest.mark.parametrize("name", FLEETS)
 @given(said=STRANGE)
 def test_whatever_a_partner_says_becomes_a_bounded_reply(name: str, said: bytes) -> None:
-    match TRANSLATORS[name].reply(said):
-        case Accepts(minutes_away=minutes):
-            assert 0 <= minutes <= FARTHEST_MIN
-        case Declines(reason=text) | Unreadable(excerpt=text):
+    match TRANSLATORS[name].read_reply(said):
+        case PartnerAccepted(minutes_away=minutes):
+            assert 0 <= minutes <= MAX_MINUTES_AWAY
+        case PartnerDeclined(reason=text) | UnreadableReply(excerpt=text):
             assert len(text) <= 200
             assert text.isprintable()
 
@@ -113,10 +119,10 @@ def test_whatever_a_partner_says_becomes_a_bounded_reply(name: str, said: bytes)
     ],
 )
 def test_what_is_no_reply_is_kept_as_evidence(name: str, said: bytes) -> None:
-    assert isinstance(TRANSLATORS[name].reply(said), Unreadable)
+    assert isinstance(TRANSLATORS[name].read_reply(said), UnreadableReply)
 
 
 def test_a_garbling_partner_is_not_understood() -> None:
-    for character, language in ROSTER:
-        said = language.offer(character.nearest_min)
-        assert isinstance(TRANSLATORS[character.name].reply(said[: len(said) // 2]), Unreadable)
+    for character, language in PARTNERS:
+        said = language.encode_offer(character.min_minutes_away)
+        assert isinstance(TRANSLATORS[character.name].read_reply(said[: len(said) // 2]), UnreadableReply)

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from prebook.http.rider_callbacks import Forbidden, Gone, NotTaken, RiderCallbacks, VettedResolver, is_public
+from prebook.http.rider_callbacks import (
+    CallbackFailed,
+    ForbiddenTarget,
+    PublicAddressResolver,
+    RiderCallbacks,
+    TargetGone,
+    is_public_address,
+)
 from prebook.patterns.signature import verify
 from tests.listener import target
 
@@ -40,7 +47,7 @@ async def test_a_target_that_is_not_listed_is_not_called() -> None:
 
     async with target(answer) as url:
         for hosts in ((), ("hooks.example",), (url.replace("http://", ""),), ("http://127.0.0.1:1",)):
-            with pytest.raises(Forbidden):
+            with pytest.raises(ForbiddenTarget):
                 await callbacks(*hosts).send(f"{url}/hook", "m1", b"{}")
 
     assert not called.is_set()
@@ -55,13 +62,13 @@ async def test_a_redirect_is_not_followed() -> None:
         return web.Response(status=307, headers={"location": "/elsewhere"})
 
     async with target(answer) as url:
-        with pytest.raises(NotTaken, match="307"):
+        with pytest.raises(CallbackFailed, match="307"):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
     assert not followed.is_set()
 
 
-@pytest.mark.parametrize(("status", "failure"), [(500, NotTaken), (404, NotTaken), (410, Gone)])
+@pytest.mark.parametrize(("status", "failure"), [(500, CallbackFailed), (404, CallbackFailed), (410, TargetGone)])
 async def test_what_the_target_says_decides_whether_to_come_back(status: int, failure: type[Exception]) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
@@ -72,14 +79,14 @@ async def test_what_the_target_says_decides_whether_to_come_back(status: int, fa
 
 
 async def test_nobody_there_is_worth_another_try() -> None:
-    with pytest.raises(NotTaken):
+    with pytest.raises(CallbackFailed):
         await callbacks("http://127.0.0.1:9").send("http://127.0.0.1:9/hook", "m1", b"{}")
 
 
 async def test_a_public_name_with_a_private_address_is_refused_when_dialled() -> None:
-    with pytest.raises(Forbidden, match="not public"):
-        await VettedResolver().resolve("localhost", 443)
-    with pytest.raises((Forbidden, NotTaken)):
+    with pytest.raises(ForbiddenTarget, match="not public"):
+        await PublicAddressResolver().resolve("localhost", 443)
+    with pytest.raises((ForbiddenTarget, CallbackFailed)):
         await callbacks("localhost").send("https://localhost/hook", "m1", b"{}")
 
 
@@ -100,9 +107,9 @@ async def test_a_public_name_with_a_private_address_is_refused_when_dialled() ->
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
-    assert not is_public(address)
+    assert not is_public_address(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_addresses_that_are(address: str) -> None:
-    assert is_public(address)
+    assert is_public_address(address)

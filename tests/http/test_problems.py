@@ -9,7 +9,7 @@ from litestar import Litestar, Request, get, post
 from litestar.params import FromPath, Parameter
 from litestar.testing import TestClient
 
-from prebook.http.problems import Fault, Problem, exception_handlers, undecodable
+from prebook.http.problems import EXCEPTION_HANDLERS, FieldError, Problem, decode_problem
 from prebook.messaging.channel import Unreachable
 from prebook.patterns import trace
 
@@ -57,7 +57,7 @@ async def decoded(request: Request[Any, Any, Any]) -> None:
 def client() -> Iterator[TestClient[Litestar]]:
     app = Litestar(
         [refused, broken, away, typed, decoded],
-        exception_handlers=exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=100,
         logging_config=None,
     )
@@ -98,7 +98,7 @@ def test_the_status_the_media_type_and_the_code(
 def test_a_request_without_a_trace_begins_one(client: TestClient[Litestar]) -> None:
     first, second = (client.get("/refused").json()["trace_id"] for _ in range(2))
 
-    assert len(first) == len(trace.trace_id(trace.started())) == 32
+    assert len(first) == len(trace.trace_id(trace.new_traceparent())) == 32
     assert first != second
 
 
@@ -134,5 +134,5 @@ def test_a_wrong_shape_is_pointed_at(body: bytes, pointer: str) -> None:
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.json.decode(body, type=Outer)
 
-    (fault,) = undecodable(raised.value).errors
-    assert fault == Fault(pointer=pointer, detail=fault.detail)
+    (fault,) = decode_problem(raised.value).errors
+    assert fault == FieldError(pointer=pointer, detail=fault.detail)

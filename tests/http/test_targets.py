@@ -2,7 +2,7 @@
 
 import pytest
 
-from prebook.http.callback_targets import allowed
+from prebook.http.callback_targets import is_allowed_target
 
 HOSTS = frozenset({"hooks.example.com", "riders.example.org:8443", "http://127.0.0.1:9000", "http://demo"})
 
@@ -19,7 +19,7 @@ HOSTS = frozenset({"hooks.example.com", "riders.example.org:8443", "http://127.0
     ],
 )
 def test_a_listed_origin_is_allowed(url: str) -> None:
-    assert allowed(url, HOSTS)
+    assert is_allowed_target(url, HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,11 @@ def test_a_listed_origin_is_allowed(url: str) -> None:
     ],
 )
 def test_anything_else_is_refused(url: str) -> None:
-    assert not allowed(url, HOSTS)
+    assert not is_allowed_target(url, HOSTS)
 
 
 def test_an_empty_list_allows_nothing_and_a_broken_entry_opens_nothing() -> None:
-    assert not allowed("https://hooks.example.com/", frozenset())
-    assert not allowed("https://evil.test/", frozenset({"", "*", "https://", "https://evil.test:0/", "evil.test/\n"}))
+    assert not is_allowed_target("https://hooks.example.com/", frozenset())
+    assert not is_allowed_target(
+        "https://evil.test/", frozenset({"", "*", "https://", "https://evil.test:0/", "evil.test/\n"})
+    )

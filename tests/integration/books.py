@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prebook.contracts.booking import SETTLED
+from prebook.contracts.booking import SETTLED_STATES
 from prebook.flows import PROCESSES, SERVICES
 from tests.conditions import eventually
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 Ids = Collection[str]
-OVER = [state.value for state in SETTLED]
+OVER = [state.value for state in SETTLED_STATES]
 UNSETTLED = """
     SELECT count(*) FROM booking.booking
     WHERE id = ANY($1) AND (state <> ALL($2) OR notified_at IS NULL)"""

@@ -11,9 +11,9 @@ import msgspec
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from prebook.contracts.dead_letters import ParkedLine, ParkedPage, ParkedView
+from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary, DeadLetterView
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.books import Books
 
@@ -47,7 +47,7 @@ class Broker:
             await queue.bind(exchange, key)
         return queue
 
-    async def send(self, exchange: str, key: str, wire: Wire, times: int = 1) -> None:
+    async def send(self, exchange: str, key: str, wire: WireMessage, times: int = 1) -> None:
         """Confirmed by the broker; raises where it goes nowhere."""
         headers: dict[str, Any] = dict(wire.headers)
         message = Message(wire.body, headers=headers, delivery_mode=DeliveryMode.PERSISTENT)
@@ -56,7 +56,7 @@ class Broker:
             async with asyncio.timeout(10):
                 await target.publish(message, key, mandatory=True)
 
-    async def dead_letter(self, exchange: str, key: str, queue: str, wire: Wire) -> None:
+    async def dead_letter(self, exchange: str, key: str, queue: str, wire: WireMessage) -> None:
         """By the broker itself, as if from ``queue``: it expires in a queue of ours that is bound to the address."""
         arguments: Any = {
             "x-message-ttl": 0,
@@ -69,7 +69,7 @@ class Broker:
 
     async def again(self, messages: Iterable[Heard], times: int) -> None:
         for message in messages:
-            await self.send(message.exchange, message.key, Wire(message.headers, message.body), times)
+            await self.send(message.exchange, message.key, WireMessage(message.headers, message.body), times)
 
     async def parked(self, count: int, within_s: float = 15.0) -> list[Heard]:
         """Taken in by operations, and taken out there; there must be as many and no more.
@@ -86,15 +86,15 @@ class Broker:
     async def _at_least(self, count: int) -> bool:
         return len(await self._lines()) >= count
 
-    async def _lines(self) -> Sequence[ParkedLine]:
+    async def _lines(self) -> Sequence[DeadLetterSummary]:
         answer = await self._operations.get("/v1/parked", params={"limit": 1000, "in_state": "parked"})
-        return msgspec.json.decode(answer.content, type=ParkedPage).lines
+        return msgspec.json.decode(answer.content, type=DeadLetterPage).dead_letters
 
     async def _view(self, parked_id: int) -> Heard:
         answer = await self._operations.get(f"/v1/parked/{parked_id}")
-        view = msgspec.json.decode(answer.content, type=ParkedView)
+        view = msgspec.json.decode(answer.content, type=DeadLetterView)
         body = (view.payload.text or "").encode() or b64decode(view.payload.base64 or "")
-        return Heard(addresses.PARKING, view.line.queue, view.headers, body)
+        return Heard(addresses.PARKING, view.summary.queue, view.headers, body)
 
 
 async def drained(queue: AbstractQueue) -> list[Heard]:

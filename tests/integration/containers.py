@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from prebook.devstack.containers import ADMIN, DATABASE, EMULATOR, POSTGRES, RABBITMQ, SETTINGS
+from prebook.devstack.containers import (
+    ADMIN_USER,
+    DATABASE_NAME,
+    ERLANG_ARGS,
+    POSTGRES_ARGS,
+    POSTGRES_IMAGE,
+    RABBITMQ_IMAGE,
+)
 from prebook.devstack.ports import LOOPBACK
 from prebook.messaging.addresses import VHOST
 
@@ -31,32 +38,36 @@ def started() -> Iterator[Mapping[str, str]]:
     """Settings of `prebook up` that name both containers. They are removed at the end."""
     os.environ.update(SWITCHES)
     with ExitStack() as running:
-        database = running.enter_context(_container(POSTGRES, _database_settings(), 5432, command=" ".join(SETTINGS)))
-        broker = running.enter_context(_container(RABBITMQ, _broker_settings(), 5672, 15672))
+        database = running.enter_context(
+            _container(POSTGRES_IMAGE, _database_settings(), 5432, command=" ".join(POSTGRES_ARGS))
+        )
+        broker = running.enter_context(_container(RABBITMQ_IMAGE, _broker_settings(), 5672, 15672))
         management = f"http://{LOOPBACK}:{broker.get_exposed_port(15672)}"
-        _until(lambda: database.exec(["pg_isready", "-h", LOOPBACK, "-d", DATABASE]).exit_code == 0, POSTGRES)
-        _until(lambda: _listens(management), RABBITMQ)
+        _until(
+            lambda: database.exec(["pg_isready", "-h", LOOPBACK, "-d", DATABASE_NAME]).exit_code == 0, POSTGRES_IMAGE
+        )
+        _until(lambda: _listens(management), RABBITMQ_IMAGE)
         secret = PASSWORD.replace(" ", "%20")
         yield {
             "PREBOOK_STACK": "external",
             "PREBOOK_DATABASE_URL": (
-                f"postgresql+asyncpg://{ADMIN}:{secret}@{LOOPBACK}:{database.get_exposed_port(5432)}/{DATABASE}"
+                f"postgresql+asyncpg://{ADMIN_USER}:{secret}@{LOOPBACK}:{database.get_exposed_port(5432)}/{DATABASE_NAME}"
             ),
-            "PREBOOK_AMQP_URL": f"amqp://{ADMIN}:{secret}@{LOOPBACK}:{broker.get_exposed_port(5672)}/{VHOST}",
+            "PREBOOK_AMQP_URL": f"amqp://{ADMIN_USER}:{secret}@{LOOPBACK}:{broker.get_exposed_port(5672)}/{VHOST}",
             "PREBOOK_MANAGEMENT_URL": management,
         }
 
 
 def _database_settings() -> dict[str, str]:
-    return {"POSTGRES_USER": ADMIN, "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE}
+    return {"POSTGRES_USER": ADMIN_USER, "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": DATABASE_NAME}
 
 
 def _broker_settings() -> dict[str, str]:
     return {
-        "RABBITMQ_DEFAULT_USER": ADMIN,
+        "RABBITMQ_DEFAULT_USER": ADMIN_USER,
         "RABBITMQ_DEFAULT_PASS": PASSWORD,
         "RABBITMQ_DEFAULT_VHOST": VHOST,
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": EMULATOR,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGS,
     }
 
 
@@ -71,7 +82,7 @@ def _container(image: str, settings: dict[str, str], *ports: int, command: str |
 
 
 def _listens(management: str) -> bool:
-    who = base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
+    who = base64.b64encode(f"{ADMIN_USER}:{PASSWORD}".encode()).decode()
     asked = urllib.request.Request(  # noqa: S310 - an http URL of ours
         f"{management}/api/health/checks/port-listener/5672", headers={"Authorization": f"Basic {who}"}
     )

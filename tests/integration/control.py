@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 
-from prebook.devstack.supervisor.contract import Effect, ProcessInfo, State
+from prebook.devstack.supervisor.contract import FaultEffect, ProcessInfo, ProcessState
 from tests.conditions import eventually
 from tests.integration.suite import Suite
 
@@ -19,10 +19,10 @@ class Control:
         answer = await self._http.get("/processes")
         return {info.name: info for info in msgspec.json.decode(answer.content, type=list[ProcessInfo])}
 
-    async def kill(self, name: str, hold_s: float = 0.0) -> Effect:
+    async def kill(self, name: str, hold_s: float = 0.0) -> FaultEffect:
         answer = await self._http.post(f"/processes/{name}/kill", json={"hold_s": hold_s})
         assert answer.status_code == 200, answer.text
-        return msgspec.json.decode(answer.content, type=Effect)
+        return msgspec.json.decode(answer.content, type=FaultEffect)
 
     async def pid(self, name: str) -> int:
         pid = (await self.processes())[name].pid
@@ -33,7 +33,7 @@ class Control:
         """Every process has said that it is ready."""
 
         async def run() -> bool:
-            return {info.state for info in (await self.processes()).values()} == {State.RUNNING}
+            return {info.state for info in (await self.processes()).values()} == {ProcessState.RUNNING}
 
         await eventually(run, within_s)
 

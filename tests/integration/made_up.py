@@ -3,12 +3,12 @@
 import json
 from datetime import UTC, datetime
 
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from prebook.patterns import trace
 from tests.integration.test_messages import GOOD
 
 
-def ended(booking_id: str, **headers: str) -> Wire:
+def ended(booking_id: str, **headers: str) -> WireMessage:
     """The booking has ended. ``headers`` beside its own, with _ for -."""
     own = {
         "ce-specversion": "1.0",
@@ -20,8 +20,8 @@ def ended(booking_id: str, **headers: str) -> Wire:
         "prebook-kind": "fact",
         "prebook-flow": "booking_ended",
         "prebook-plan": GOOD["prebook-plan"],
-        "traceparent": trace.started(),
+        "traceparent": trace.new_traceparent(),
     }
     further = {name.replace("_", "-"): value for name, value in headers.items()}
     body = {"booking_id": booking_id, "ending": "expired", "reason": "made up"}
-    return Wire({**own, **further}, json.dumps(body).encode())
+    return WireMessage({**own, **further}, json.dumps(body).encode())

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from prebook.devstack.child_process import _tether
-from prebook.devstack.suite_state import FILE, Whereabouts
+from prebook.devstack.child_process import _die_with_parent
+from prebook.devstack.suite_state import STATE_FILE, SuiteState
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
 from tests.workers import port_base
@@ -33,7 +33,7 @@ class Suite:
     """A running one. ``up_in_s``: from the command until it says that everything is ready."""
 
     home: Path
-    where: Whereabouts
+    where: SuiteState
     up_in_s: float
     contended: bool
     """Other programs wanted the processors when it started."""
@@ -59,18 +59,18 @@ def started(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
         command = [*PREBOOK, "up", "--json", "--port-base", str(_port_base(stack))]
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": progress}
         # A worker that is ended in the middle, as by Ctrl-C, takes its suite along.
-        tied: dict[str, Any] = {"start_new_session": True, "preexec_fn": _tether(signal.SIGINT)}
+        tied: dict[str, Any] = {"start_new_session": True, "preexec_fn": _die_with_parent(signal.SIGINT)}
         up = subprocess.Popen(command, env={**env, **stack}, **tied, **streams)
         try:
             _until_ready(up, Path(progress.name))
-            where = msgspec.json.decode((home / FILE).read_bytes(), type=Whereabouts)
+            where = msgspec.json.decode((home / STATE_FILE).read_bytes(), type=SuiteState)
             yield Suite(home, where, time.monotonic() - began, contended, env)
         finally:
             _stop(up)
-    assert not (home / FILE).exists(), "the whereabouts of a suite go with it"
+    assert not (home / STATE_FILE).exists(), "the whereabouts of a suite go with it"
 
 
-def processes(where: Whereabouts) -> list[psutil.Process]:
+def processes(where: SuiteState) -> list[psutil.Process]:
     """The supervisor, and everything below it: services, and the parts that it runs itself."""
     owner = psutil.Process(where.owner_pid)
     return [owner, *owner.children(recursive=True)]

@@ -8,7 +8,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
-from prebook.patterns.retry import branches
+from prebook.patterns.retry import jittered_delays_s
 from tests.integration import logs
 from tests.integration.books import Books, every
 from tests.integration.broker import Broker
@@ -68,7 +68,7 @@ def _as_configured(suite: Suite, message_id: str) -> None:
     assert [line["attempt"] for line in failures] == list(range(1, POLICY.max_attempts + 1))
     retries = logs.about(suite, "pricing", event="retried", message_id=message_id)
     pauses = [line["pause_s"] for line in retries]
-    assert all(took in branches(pause) for took, pause in zip(pauses, POLICY.backoff_s, strict=True)), pauses
+    assert all(took in jittered_delays_s(pause) for took, pause in zip(pauses, POLICY.backoff_s, strict=True)), pauses
     times = [datetime.fromisoformat(line["timestamp"]) for line in failures]
     waited = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     assert all(took >= pause for took, pause in zip(waited, pauses, strict=True)), (waited, pauses)

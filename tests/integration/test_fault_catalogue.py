@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.devstack.service_environment import loadtest
-from prebook.lab.faults import CATALOGUE, Levers, fault_access, inject, survey
+from prebook.devstack.service_environment import lab_environment
+from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.faults import offered
@@ -39,20 +39,20 @@ SHORTLY: Mapping[str, float] = {
 
 
 @pytest.fixture
-async def reached(suite: Suite) -> AsyncIterator[Levers]:
+async def reached(suite: Suite) -> AsyncIterator[FaultAccess]:
     async with aiohttp.ClientSession() as session:
-        yield levers(session, loadtest(suite.where))
+        yield fault_access.read_fault_access(session, lab_environment(suite.where))
 
 
 @pytest.mark.parametrize("name", SHORTLY)
 async def test_it_takes_effect_and_every_ride_is_settled(
-    name: str, suite: Suite, riders: Riders, reached: Levers
+    name: str, suite: Suite, riders: Riders, reached: FaultAccess
 ) -> None:
-    why_not = {each.fault.name: each.why_not for each in await survey(reached)}[name]
+    why_not = {each.fault.name: each.unavailable_reason for each in await survey_faults(reached)}[name]
     if why_not:
         pytest.skip(why_not)
     async with offered(riders, PATIENT, again=True) as during:
-        window = await inject(CATALOGUE[name], SHORTLY[name], reached)
+        window = await inject(FAULT_CATALOGUE[name], SHORTLY[name], reached)
     assert window.took_effect, window.evidence
     await eventually(lambda: _ready(suite, reached), 30)
     weeks = timedelta(weeks=1 + list(SHORTLY).index(name))
@@ -66,7 +66,7 @@ async def test_it_takes_effect_and_every_ride_is_settled(
     assert {states[booking_id] for booking_id in after} == {"confirmed"}
 
 
-async def _ready(suite: Suite, reached: Levers) -> bool:
+async def _ready(suite: Suite, reached: FaultAccess) -> bool:
     """Every process says so: who was killed is not ready the moment that it runs."""
     for url in suite.where.urls.values():
         try:
@@ -92,16 +92,18 @@ async def _accepted(riders: Riders, plan: Plan, pickup_at: datetime) -> str:
     return found[0]
 
 
-async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(suite: Suite, reached: Levers) -> None:
+async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(
+    suite: Suite, reached: FaultAccess
+) -> None:
     before = await _parked(suite, reached)
-    window = await inject(CATALOGUE["poison"], 0.1, reached)
+    window = await inject(FAULT_CATALOGUE["poison"], 0.1, reached)
     assert window.took_effect, window.evidence
     assert "bad_json after 1 attempts" in window.evidence
     assert f"attempts_used_up after {ATTEMPTS} attempts" in window.evidence
     assert await _parked(suite, reached) == before
 
 
-async def _parked(suite: Suite, reached: Levers) -> object:
+async def _parked(suite: Suite, reached: FaultAccess) -> object:
     async with reached.session.get(f"{suite.where.urls['operations']}/v1/parked") as answer:
         return await answer.json()
 

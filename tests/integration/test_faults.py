@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.devstack.supervisor.contract import State
+from prebook.devstack.supervisor.contract import ProcessState
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import Broker
@@ -70,7 +70,7 @@ def _ended(pid: int, farewell: signal.Signals) -> None:
 
 async def _another_runs(control: Control, service: str, before: int) -> bool:
     info = (await control.processes())[service]
-    return info.state is State.RUNNING and info.pid not in {None, before}
+    return info.state is ProcessState.RUNNING and info.pid not in {None, before}
 
 
 async def test_an_outage_of_the_database_is_not_charged_to_the_messages(
@@ -173,7 +173,7 @@ async def test_an_answer_after_the_deadline_changes_nothing(
     view, before = await riders.view(booking_id), await counted(suite, "duplicate", "booking")
     # Pricing itself keeps it to itself by now; one that was on its way already comes as this one does.
     row = msgspec.json.decode(await books.value(LATE, booking_id))
-    await broker.send(addresses.REPLIES, "booking", Wire(row["h"], row["b"].encode()))
+    await broker.send(addresses.REPLIES, "booking", WireMessage(row["h"], row["b"].encode()))
     await eventually(partial(_counted_up, suite, before + 1))
     assert await riders.view(booking_id) == view
     assert every(await books.add_up([booking_id], late=True), "expired")

@@ -14,13 +14,13 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
-from prebook.messaging.policy import backoffs
+from prebook.messaging.policy import retry_delays_s
 from prebook.topology.model import suite_topology
 from tests.integration.control import Control
 from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
-TOPOLOGY = suite_topology(backoffs(POLICIES))
+TOPOLOGY = suite_topology(retry_delays_s(POLICIES))
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ async def channel_of(connection: aio_pika.abc.AbstractConnection) -> AsyncIterat
 async def test_the_broker_user_of_a_service_can_do_nothing_that_the_model_does_not_grant(
     environments: dict[str, dict[str, str]], service: str
 ) -> None:
-    granted = {(g.exchange, g.key) for g in TOPOLOGY.grants if g.service == service}
-    foreign = sorted({(g.exchange, g.key) for g in TOPOLOGY.grants} - granted)
+    granted = {(g.exchange, g.routing_key) for g in TOPOLOGY.grants if g.account == service}
+    foreign = sorted({(g.exchange, g.routing_key) for g in TOPOLOGY.grants} - granted)
     assert foreign
     async with await aio_pika.connect(environments[service]["PREBOOK_AMQP_URL"]) as connection:
-        for exchange, key in [*foreign, ("", addresses.PARKED_QUEUE)]:
+        for exchange, key in [*foreign, ("", addresses.PARKING_QUEUE)]:
             async with channel_of(connection) as channel:
                 target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
                 with pytest.raises(ChannelAccessRefused):

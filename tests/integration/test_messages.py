@@ -8,9 +8,9 @@ from itertools import product
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.flows import ANNOUNCEMENTS, FLOWS
+from prebook.flows import EVENT_TYPES, FLOWS
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import EVERYTHING, Broker, Heard, drained
@@ -20,7 +20,7 @@ from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
 OVER_THE_BROKER = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
-SUBSCRIBERS = {addresses.fact(told.name): len(told.subscribers) for told in ANNOUNCEMENTS}
+SUBSCRIBERS = {addresses.event_routing_key(told.name): len(told.subscribers) for told in EVENT_TYPES}
 
 
 async def test_every_message_three_times_has_one_effect(
@@ -100,7 +100,7 @@ async def test_malformed_messages_are_parked_with_their_cause_and_block_nobody(
         Coupling.ONE_WAY: (addresses.EVENTS, "asked.quote_fare", "pricing.events.quote_fare"),
     }[coupling]
     for headers, body in MALFORMED.values():
-        await broker.send(exchange, key, Wire(headers, body))
+        await broker.send(exchange, key, WireMessage(headers, body))
     ids = await riders.several([pure(coupling)] * 3)
     assert every(await books.add_up(ids), "confirmed"), "those behind them are served"
     found = await broker.parked(len(MALFORMED))
@@ -121,7 +121,7 @@ async def test_an_answer_about_no_booking_of_ours_is_parked(broker: Broker) -> N
         "prebook-kind": "answer",
         "ce-type": "prebook.unavailable.v1",
     }
-    await broker.send(addresses.REPLIES, "booking", Wire(answer, b'{"reason":"refused"}'))
+    await broker.send(addresses.REPLIES, "booking", WireMessage(answer, b'{"reason":"refused"}'))
     (parked,) = await broker.parked(1)
     assert (parked.key, parked.headers["prebook-x-cause"]) == ("booking.replies", "unknown_booking")
 

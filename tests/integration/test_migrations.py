@@ -78,7 +78,7 @@ async def url(suite: Suite, books: Books) -> AsyncIterator[str]:
 
 
 def alembic(url: str, *arguments: str) -> None:
-    ini = paths.migrations() / "alembic.ini"
+    ini = paths.migrations_dir() / "alembic.ini"
     env = {**os.environ, "PREBOOK_DATABASE_URL": url}
     done = ran([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration import logs
 from tests.integration.books import Books, every
@@ -60,7 +60,7 @@ async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
     assert every(await books.add_up([booking_id]), "confirmed")
     message_id = f"{booking_id}.quote_fare.once-more"
     headers = {**GOOD, "ce-id": message_id, "ce-subject": booking_id}
-    await broker.send(addresses.REQUESTS, "quote_fare", Wire(headers, b'{"pickup": 1}'))
+    await broker.send(addresses.REQUESTS, "quote_fare", WireMessage(headers, b'{"pickup": 1}'))
     (line,) = await parked(suite, 1, message_id=message_id)
     assert line["cause"] == "wrong_schema"
     before = await books.counts()
@@ -95,7 +95,9 @@ async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_add
 ) -> None:
     """As after a consumer's crashes: no service has written down a cause."""
     headers = {**GOOD, "ce-id": "made-up.by-the-broker"}
-    await broker.dead_letter(addresses.EVENTS, "asked.dead_letter", "pricing.requests.quote_fare", Wire(headers, BODY))
+    await broker.dead_letter(
+        addresses.EVENTS, "asked.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, BODY)
+    )
     (line,) = await parked(suite, 1, message_id="made-up.by-the-broker")
     assert (line["cause"], line["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
     assert "expired" in line["error"]
@@ -110,7 +112,7 @@ async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_
     await books.connection.execute("REVOKE INSERT ON operations.parked FROM prebook_operations")
     try:
         for number in range(30):
-            await broker.send(addresses.REQUESTS, "quote_fare", Wire({**GOOD, "ce-id": f"late-{number}"}, b"{"))
+            await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": f"late-{number}"}, b"{"))
         tries = partial(logs.about, suite, OPERATIONS, event="cannot take in")
         await eventually(_async(lambda: bool(tries())), 20)
     finally:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.broker import Broker
@@ -17,7 +17,7 @@ from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
 MANY, AT_ONCE = 1000, 100
-QUEUE = addresses.fact_queue("pricing")
+QUEUE = addresses.event_queue("pricing")
 ATTEMPTS = next(iter(POLICIES.values())).max_attempts
 """A fact belongs to no flow and is tried as often as the first of them."""
 REFUSING = """
@@ -68,7 +68,7 @@ async def _said(broker: Broker, run: str) -> None:
     """The poison in the middle of the others."""
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def say(wire: Wire) -> None:
+    async def say(wire: WireMessage) -> None:
         async with limit:
             await broker.send(addresses.REDELIVER, QUEUE, wire)
 
@@ -78,5 +78,5 @@ async def _said(broker: Broker, run: str) -> None:
     await asyncio.gather(*(say(wire) for wire in (*others[: MANY // 2], *middle, *others[MANY // 2 :])))
 
 
-def _broken(wire: Wire, headers: Mapping[str, str], body: bytes) -> Wire:
-    return Wire({**wire.headers, **headers}, body)
+def _broken(wire: WireMessage, headers: Mapping[str, str], body: bytes) -> WireMessage:
+    return WireMessage({**wire.headers, **headers}, body)

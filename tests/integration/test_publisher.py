@@ -12,8 +12,8 @@ from aio_pika.abc import AbstractChannel
 from yarl import URL
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.codec import Wire, encode
-from prebook.rabbit.amqp_publisher.connection import Session
+from prebook.messaging.codec import WireMessage, encode
+from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import eventually
 from tests.integration.suite import Suite
@@ -26,9 +26,9 @@ NAME = "test"
 @pytest.fixture
 async def publisher(suite: Suite) -> AsyncIterator[RabbitPublisher]:
     publisher = RabbitPublisher(suite.where.amqp_url, NAME)
-    running = asyncio.create_task(publisher.link.run())
+    running = asyncio.create_task(publisher.connection.run())
     async with asyncio.timeout(10):
-        await publisher.link.up.wait()
+        await publisher.connection.up.wait()
     yield publisher
     running.cancel()
     await asyncio.wait({running}, timeout=10)
@@ -81,7 +81,7 @@ async def test_what_a_full_queue_refuses_may_be_tried_again(
 
 async def test_a_body_of_many_frames_arrives_whole(publisher: RabbitPublisher, channel: AbstractChannel) -> None:
     queue, body = await channel.declare_queue(exclusive=True), bytes(range(256)) * 2000
-    await publisher.publish("", queue.name, Wire({"ce-id": "large"}, body))
+    await publisher.publish("", queue.name, WireMessage({"ce-id": "large"}, body))
     assert (await queue.get(timeout=5)).body == body
 
 
@@ -111,7 +111,7 @@ async def test_it_comes_back_after_its_connection_was_closed(
             ]
             for name in ours:
                 await broker.delete(f"/api/connections/{name}")
-            return bool(ours) or not publisher.link.up.is_set()
+            return bool(ours) or not publisher.connection.up.is_set()
 
         await eventually(closed)
     await eventually(lambda: _arrives(publisher, queue.name))
@@ -128,7 +128,7 @@ async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
     async with await asyncio.start_server(silent, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
-            await Session.opened(f"amqp://u:p@127.0.0.1:{port}/", "test", heartbeat_s=1, timeout_s=0.3)
+            await PublisherConnection.connect(f"amqp://u:p@127.0.0.1:{port}/", "test", heartbeat_s=1, timeout_s=0.3)
         async with asyncio.timeout(5):
             await over.wait()
 
@@ -136,7 +136,7 @@ async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
 async def test_a_wrong_password_is_told_as_the_broker_tells_it(suite: Suite) -> None:
     wrong = str(URL(suite.where.amqp_url).with_password("wrong"))
     with pytest.raises(Unreachable, match="ACCESS_REFUSED"):
-        await Session.opened(wrong, "test", heartbeat_s=10, timeout_s=5)
+        await PublisherConnection.connect(wrong, "test", heartbeat_s=10, timeout_s=5)
 
 
 async def _arrives(publisher: RabbitPublisher, queue: str) -> bool:

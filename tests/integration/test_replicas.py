@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from prebook.contracts.booking import State
+from prebook.contracts.booking import BookingState
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import SERVICES
 from tests.conditions import eventually
@@ -109,7 +109,7 @@ async def _cancelled(riders: Riders, plan: Plan) -> str:
     booking_id = await riders.prebook(plan)
 
     async def confirmed() -> bool:
-        return (await riders.view(booking_id)).state is State.CONFIRMED
+        return (await riders.view(booking_id)).state is BookingState.CONFIRMED
 
     await eventually(confirmed, 30)
     assert (await riders.cancel(booking_id)).status_code == 200

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.conftest import Figure
 from tests.integration.books import Books
@@ -35,7 +35,7 @@ LISTED_WITHIN_S = 1.0
 AT_ONCE = 200
 """Messages that are handed to the broker side by side."""
 GROUPS = 8
-FACT, QUEUE = addresses.fact("booking_ended"), addresses.fact_queue("pricing")
+FACT, QUEUE = addresses.event_routing_key("booking_ended"), addresses.event_queue("pricing")
 TAKEN_IN = "SELECT count(*) FROM operations.parked WHERE queue = $1 AND conversation LIKE $2"
 RESOLVED = "SELECT count(*) FROM operations.replay_item WHERE replay_id = $1 AND state = 'resolved'"
 EFFECTS = "SELECT count(*) FROM {}.inbox WHERE message_id LIKE $1"
@@ -103,7 +103,7 @@ async def _parked_facts(broker: Broker, run: str) -> None:
     await asyncio.gather(*(park(number) for number in range(MANY)))
 
 
-def _fact(booking_id: str, cause: int) -> Wire:
+def _fact(booking_id: str, cause: int) -> WireMessage:
     return ended(
         booking_id,
         prebook_attempt="4",

@@ -2,7 +2,14 @@
 
 import pytest
 
-from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED, Cell, CrashPoint, Verdict, tally
+from prebook.lab.experiments.exactly_once.crash_matrix import (
+    CELLS,
+    EXPECTED_VERDICTS,
+    CrashCell,
+    CrashPoint,
+    CrashVerdict,
+    effect_tally,
+)
 
 OPERATIONS = ("a", "b", "c")
 
@@ -10,29 +17,29 @@ OPERATIONS = ("a", "b", "c")
 @pytest.mark.parametrize(
     ("effects", "lost", "doubled", "verdict"),
     [
-        ({"a": 1, "b": 1, "c": 1}, 0, 0, Verdict.EXACT),
-        ({"a": 1, "b": 2, "c": 3}, 0, 2, Verdict.DOUBLED),
-        ({"a": 1, "c": 1}, 1, 0, Verdict.LOST),
-        ({"a": 2, "c": 1}, 1, 1, Verdict.LOST),
-        ({"z": 5}, 3, 0, Verdict.LOST),
+        ({"a": 1, "b": 1, "c": 1}, 0, 0, CrashVerdict.EXACT),
+        ({"a": 1, "b": 2, "c": 3}, 0, 2, CrashVerdict.DOUBLED),
+        ({"a": 1, "c": 1}, 1, 0, CrashVerdict.LOST),
+        ({"a": 2, "c": 1}, 1, 1, CrashVerdict.LOST),
+        ({"z": 5}, 3, 0, CrashVerdict.LOST),
     ],
 )
 def test_an_operation_has_one_effect_or_is_counted(
-    effects: dict[str, int], lost: int, doubled: int, verdict: Verdict
+    effects: dict[str, int], lost: int, doubled: int, verdict: CrashVerdict
 ) -> None:
-    counted = tally(OPERATIONS, effects)
+    counted = effect_tally(OPERATIONS, effects)
     assert (counted.lost, counted.doubled, counted.verdict) == (lost, doubled, verdict)
 
 
 def test_there_are_sixteen_cells_and_each_is_expected_to_come_to_something() -> None:
     assert len(CELLS) == 16
-    assert set(EXPECTED) == set(CELLS)
-    assert all(expectation.why.endswith(".") for expectation in EXPECTED.values())
+    assert set(EXPECTED_VERDICTS) == set(CELLS)
+    assert all(expectation.reason.endswith(".") for expectation in EXPECTED_VERDICTS.values())
 
 
 def test_only_with_both_on_every_crash_point_is_exact() -> None:
     exact = {
-        switches: {cell.point for cell in CELLS if (cell.dedup, cell.inbox) == switches and _exact(cell)}
+        switches: {cell.crash_point for cell in CELLS if (cell.dedup, cell.inbox) == switches and _exact(cell)}
         for switches in ((True, True), (True, False), (False, True), (False, False))
     }
     assert exact[True, True] == set(CrashPoint)
@@ -40,9 +47,9 @@ def test_only_with_both_on_every_crash_point_is_exact() -> None:
 
 
 def test_no_two_cells_share_an_operation() -> None:
-    ids = [operation for cell in CELLS for operation in (*cell.operations(3), cell.closing)]
+    ids = [operation for cell in CELLS for operation in (*cell.operation_ids(3), cell.sentinel_operation)]
     assert len(ids) == len(set(ids)) == 64
 
 
-def _exact(cell: Cell) -> bool:
-    return EXPECTED[cell].verdict is Verdict.EXACT
+def _exact(cell: CrashCell) -> bool:
+    return EXPECTED_VERDICTS[cell].verdict is CrashVerdict.EXACT

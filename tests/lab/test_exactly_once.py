@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from prebook.devstack.errors import Trouble
-from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED, Cell, CrashPoint
-from prebook.lab.experiments.exactly_once.crash_plan import CRASHED, Errand
-from prebook.lab.experiments.exactly_once.experiment import Bench, _process
+from prebook.devstack.errors import UserError
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED_VERDICTS, CrashCell, CrashPoint
+from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan
+from prebook.lab.experiments.exactly_once.experiment import ExperimentContext, _run_process
 
 OPERATIONS = 4
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "exactly-once")
@@ -35,28 +35,28 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(params=CELLS, ids=lambda cell: cell.name)
-def case(request: pytest.FixtureRequest, report: dict[str, Any]) -> tuple[Cell, dict[str, Any]]:
-    cell: Cell = request.param
-    keys = (cell.point.value, cell.dedup, cell.inbox)
+def case(request: pytest.FixtureRequest, report: dict[str, Any]) -> tuple[CrashCell, dict[str, Any]]:
+    cell: CrashCell = request.param
+    keys = (cell.crash_point.value, cell.dedup, cell.inbox)
     (found,) = (f for f in report["cells"] if (f["crash_point"], f["producer_dedup"], f["inbox"]) == keys)
     return cell, found
 
 
 @pytest.mark.real
-def test_each_cell_comes_to_what_is_expected(case: tuple[Cell, dict[str, Any]]) -> None:
+def test_each_cell_comes_to_what_is_expected(case: tuple[CrashCell, dict[str, Any]]) -> None:
     cell, found = case
-    assert found["verdict"] == EXPECTED[cell].verdict == found["expected"]
+    assert found["verdict"] == EXPECTED_VERDICTS[cell].verdict == found["expected"]
     assert found["lost"] == 0
     assert found["doubled"] == (found["verdict"] == "doubled")
-    assert found["crash_status"] == CRASHED
+    assert found["crash_status"] == CRASH_EXIT_STATUS
 
 
 @pytest.mark.real
-def test_the_duplicate_that_a_cell_is_about_has_arisen(case: tuple[Cell, dict[str, Any]]) -> None:
+def test_the_duplicate_that_a_cell_is_about_has_arisen(case: tuple[CrashCell, dict[str, Any]]) -> None:
     cell, found = case
-    staged = OPERATIONS + (cell.point in REPEATED and not cell.dedup)
+    staged = OPERATIONS + (cell.crash_point in REPEATED and not cell.dedup)
     assert found["staged"] == found["performed"] == staged, "state and message, or neither"
-    assert found["delivered"] == staged + (cell.point in SENT_AGAIN)
+    assert found["delivered"] == staged + (cell.crash_point in SENT_AGAIN)
     assert found["effects"] == (staged if cell.inbox else found["delivered"])
 
 
@@ -64,11 +64,13 @@ async def test_a_crash_that_does_not_happen_is_a_failure_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "prebook.lab.experiments.exactly_once.experiment.PARTIES", {"matching": repr}
+        "prebook.lab.experiments.exactly_once.experiment.WORKERS", {"matching": repr}
     )  # a process that ends in peace
-    errand = Errand(cell=CELLS[0], operations=("a", "b"), crash_at="b", notes=str(tmp_path / "notes"))
-    with pytest.raises(Trouble, match=f"ended with status 0; the crash at b was to end it with {CRASHED}"):
-        await _process(Bench("", {"matching": {}}, tmp_path), "matching", errand, ends_with=CRASHED)
+    errand = CrashPlan(cell=CELLS[0], operations=("a", "b"), crash_at="b", progress_path=str(tmp_path / "notes"))
+    with pytest.raises(UserError, match=f"ended with status 0; the crash at b was to end it with {CRASH_EXIT_STATUS}"):
+        await _run_process(
+            ExperimentContext("", {"matching": {}}, tmp_path), "matching", errand, expected_status=CRASH_EXIT_STATUS
+        )
 
 
 def test_parts_that_somebody_else_runs_are_left_alone() -> None:

@@ -13,26 +13,26 @@ import pytest
 
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.poison import consumer
-from prebook.lab.experiments.poison.consumer import Part
-from prebook.lab.experiments.poison.consumer_process import STARTED_WITHIN_S
-from prebook.lab.experiments.poison.messages import OTHER, POISON, messages
+from prebook.lab.experiments.poison.consumer import PoisonWorkerSpec
+from prebook.lab.experiments.poison.consumer_process import START_TIMEOUT_S
+from prebook.lab.experiments.poison.messages import MEASURED, POISON, messages
 from prebook.lab.experiments.poison.model import (
-    ATTEMPTS,
-    FATES,
+    EXPECTED_PARKED,
+    MAX_ATTEMPTS,
     SIDES,
-    Arm,
-    Fate,
-    Load,
-    Poison,
-    Times,
-    compared,
-    covering,
+    LatencyQuantiles,
+    ParkedPoison,
+    PoisonKind,
+    PoisonLoad,
+    PoisonRun,
+    latency_quantiles,
+    median_confidence,
     percentile,
-    times,
+    poison_summaries,
 )
 from prebook.messaging.codec import Malformed, decode
 
-LOAD = Load(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
+LOAD = PoisonLoad(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
 SMALL = ("--json", "--messages", "40", "--rate", "200", "--rounds", "1", "--seed", "3")
 
 
@@ -41,39 +41,39 @@ def test_a_consumer_lives_longer_than_its_run_may_take(
     messages: int, rate_per_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(worker, "live", lambda *_, within_s: lives.append(within_s))
-    load = Load(messages=messages, rate_per_s=rate_per_s, seed=3)
-    consumer.live(Part(load=load, run="r", queue="q", url="", env={}, notes="", log=""))
+    monkeypatch.setattr(worker, "run_worker", lambda *_, within_s: lives.append(within_s))
+    load = PoisonLoad(messages=messages, rate_per_s=rate_per_s, seed=3)
+    consumer.run(PoisonWorkerSpec(load=load, run="r", queue="q", amqp_url="", env={}, progress_path="", log_file=""))
     said_s, done_s = messages / rate_per_s, messages / 100
-    assert load.within_s > done_s
-    assert lives[0] > said_s + done_s + STARTED_WITHIN_S
+    assert load.timeout_s > done_s
+    assert lives[0] > said_s + done_s + START_TIMEOUT_S
 
 
-def arm(poison: Poison, number: int, p99: float, beside: float = 10.0, **changes: Any) -> Arm:
+def arm(poison: PoisonKind, number: int, p99: float, beside: float = 10.0, **changes: Any) -> PoisonRun:
     given: dict[str, Any] = {
         "handled": len(SIDES) * LOAD.messages,
         "doubled": 0,
-        "fates": [FATES[poison]] if poison in FATES else [],
-        "others": Times(p50=1.0, p99=p99, most=p99),
-        "beside": Times(p50=1.0, p99=beside, most=beside),
+        "fates": [EXPECTED_PARKED[poison]] if poison in EXPECTED_PARKED else [],
+        "others": LatencyQuantiles(p50=1.0, p99=p99, max=p99),
+        "beside": LatencyQuantiles(p50=1.0, p99=beside, max=beside),
         "late_ms": 0.1,
     }
-    return Arm(poison=poison, round=number, **{**given, **changes})
+    return PoisonRun(poison=poison, round=number, **{**given, **changes})
 
 
 def test_a_poisoned_side_is_compared_with_the_one_beside_it() -> None:
-    ratios = {Poison.ALWAYS_FAILING: [(11.0, 10.0), (60.0, 50.0), (26.0, 20.0)], Poison.NONE: [(5.0, 10.0)] * 3}
-    arms = [arm(kind, n, *ratios.get(kind, [(13.0, 10.0)] * 3)[n]) for n in range(3) for kind in Poison]
-    found = {one.poison: one for one in compared(arms)}
-    failing, none = found[Poison.ALWAYS_FAILING], found[Poison.NONE]
+    ratios = {PoisonKind.ALWAYS_FAILING: [(11.0, 10.0), (60.0, 50.0), (26.0, 20.0)], PoisonKind.NONE: [(5.0, 10.0)] * 3}
+    arms = [arm(kind, n, *ratios.get(kind, [(13.0, 10.0)] * 3)[n]) for n in range(3) for kind in PoisonKind]
+    found = {one.poison: one for one in poison_summaries(arms)}
+    failing, none = found[PoisonKind.ALWAYS_FAILING], found[PoisonKind.NONE]
     assert (failing.ratio.low, failing.ratio.median, failing.ratio.high) == (1.1, 1.2, 1.3)
-    assert failing.within
-    assert (none.ratio.median, none.tries, none.cause) == (0.5, 0, "")
-    assert not found[Poison.MALFORMED].within
+    assert failing.within_limit
+    assert (none.ratio.median, none.attempts, none.cause) == (0.5, 0, "")
+    assert not found[PoisonKind.MALFORMED].within_limit
 
 
 def test_times_are_milliseconds() -> None:
-    assert times([n / 1000 for n in range(1, 101)]) == Times(p50=50.0, p99=99.0, most=100.0)
+    assert latency_quantiles([n / 1000 for n in range(1, 101)]) == LatencyQuantiles(p50=50.0, p99=99.0, max=100.0)
 
 
 @pytest.mark.parametrize(
@@ -82,36 +82,36 @@ def test_times_are_milliseconds() -> None:
         {"handled": len(SIDES) * LOAD.messages - 1},
         {"doubled": 1},
         {"fates": []},
-        {"fates": [Fate("attempts_used_up", ATTEMPTS - 1)]},
-        {"fates": [FATES[Poison.ALWAYS_FAILING]] * 2},
+        {"fates": [ParkedPoison("attempts_used_up", MAX_ATTEMPTS - 1)]},
+        {"fates": [EXPECTED_PARKED[PoisonKind.ALWAYS_FAILING]] * 2},
     ],
 )
 def test_a_count_that_is_not_as_expected_is_noticed(changes: dict[str, Any]) -> None:
-    assert arm(Poison.ALWAYS_FAILING, 1, 1.0).as_expected(LOAD)
-    assert not arm(Poison.ALWAYS_FAILING, 1, 1.0, **changes).as_expected(LOAD)
+    assert arm(PoisonKind.ALWAYS_FAILING, 1, 1.0).is_as_expected(LOAD)
+    assert not arm(PoisonKind.ALWAYS_FAILING, 1, 1.0, **changes).is_as_expected(LOAD)
 
 
 def test_poison_without_anything_parked_would_be_noticed_too() -> None:
-    assert not arm(Poison.NONE, 1, 1.0, fates=[FATES[Poison.MALFORMED]]).as_expected(LOAD)
+    assert not arm(PoisonKind.NONE, 1, 1.0, fates=[EXPECTED_PARKED[PoisonKind.MALFORMED]]).is_as_expected(LOAD)
 
 
-@pytest.mark.parametrize("poison", Poison)
-def test_one_message_in_the_middle_is_what_its_kind_says(poison: Poison) -> None:
+@pytest.mark.parametrize("poison", PoisonKind)
+def test_one_message_in_the_middle_is_what_its_kind_says(poison: PoisonKind) -> None:
     said = list(messages(LOAD, poison, "run"))
-    measured = [name for name, _ in said if name.startswith(OTHER)]
+    measured = [name for name, _ in said if name.startswith(MEASURED)]
     assert len(measured) == len(set(measured)) == LOAD.messages
     poisoned = [(at, wire) for at, (name, wire) in enumerate(said) if name == POISON]
-    assert len(poisoned) == (poison in FATES)
+    assert len(poisoned) == (poison in EXPECTED_PARKED)
     for at, wire in poisoned:
         assert at == LOAD.warm_up + LOAD.messages // 2
-        assert _cause(wire) == (FATES[poison].cause if poison is not Poison.ALWAYS_FAILING else "")
+        assert _cause(wire) == (EXPECTED_PARKED[poison].cause if poison is not PoisonKind.ALWAYS_FAILING else "")
 
 
 def test_every_round_has_each_kind_once_in_an_order_of_its_own() -> None:
-    rounds = [LOAD.arms(number) for number in range(1, 6)]
-    assert all(sorted(arms) == sorted(Poison) for arms in rounds)
+    rounds = [LOAD.shuffled_kinds(number) for number in range(1, 6)]
+    assert all(sorted(arms) == sorted(PoisonKind) for arms in rounds)
     assert len({tuple(arms) for arms in rounds}) > 1
-    assert rounds == [LOAD.arms(number) for number in range(1, 6)], "and the seed says which"
+    assert rounds == [LOAD.shuffled_kinds(number) for number in range(1, 6)], "and the seed says which"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_percentile_is_one_of_the_values(values: Sequence[float], share: float
 
 
 def test_five_rounds_cover_the_median_nineteen_times_in_twenty_or_so() -> None:
-    assert covering(5) == 0.9375
+    assert median_confidence(5) == 0.9375
 
 
 @pytest.mark.real
@@ -133,9 +133,12 @@ def test_the_experiment_parks_the_poison_and_handles_the_others(tmp_path: Path) 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(ran.stdout)
     assert told["as_expected"]
-    arms = msgspec.convert(told["arms"], list[Arm])
-    assert len(arms) == len(Poison)
-    assert {one.poison: one.fates for one in arms} == {**{k: [f] for k, f in FATES.items()}, Poison.NONE: []}
+    arms = msgspec.convert(told["arms"], list[PoisonRun])
+    assert len(arms) == len(PoisonKind)
+    assert {one.poison: one.parked for one in arms} == {
+        **{k: [f] for k, f in EXPECTED_PARKED.items()},
+        PoisonKind.NONE: [],
+    }
     assert {(one.handled, one.doubled) for one in arms} == {(80, 0)}
 
 

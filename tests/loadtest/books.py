@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from prebook.contracts.booking import DeliveryLine, LedgerLine, State
-from prebook.lab.ledger.accounts import Account, open_accounts
-from prebook.lab.load.samples import Sample, key
+from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
+from prebook.lab.ledger.accounts import RideAccount, build_accounts
+from prebook.lab.load.samples import Sample, idempotency_key
 from tests.loadtest.standin import line
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -23,34 +23,34 @@ def sample(
         scenario="calm",
         label=label,
         ride=ride,
-        key=key("run", "calm", label, ride),
+        key=idempotency_key("run", "calm", label, ride),
         intended_at=at(when),
         lag_ms=0.5,
         status=status,
         error=error,
-        accept_ms=None if status is None else 12.0,
+        response_ms=None if status is None else 12.0,
         booking_id=f"bk_{label}_{ride}" if status in {201, 202} else None,
     )
 
 
-def row(of: Sample, state: State = State.CONFIRMED, *, settled: float | None = None) -> LedgerLine:
+def row(of: Sample, state: BookingState = BookingState.CONFIRMED, *, settled: float | None = None) -> LedgerEntry:
     made = line(of.key, f"bk_{of.label}_{of.ride}", state=state, accepted_at=of.intended_at, fare_cents=1000 + of.ride)
     if settled is None:
         return made
     return msgspec.structs.replace(made, settled_at=at(settled), fleet="north", driver=made.booking_id, slot=START)
 
 
-def told(of: LedgerLine, *, deliveries: int = 1, notice: str | None = None, when: float = 1.0) -> DeliveryLine:
-    return DeliveryLine(
-        booking_id=of.booking_id, notice=notice or of.state.value, delivered_at=at(when), deliveries=deliveries
+def told(of: LedgerEntry, *, deliveries: int = 1, notice: str | None = None, when: float = 1.0) -> DeliveryEntry:
+    return DeliveryEntry(
+        booking_id=of.booking_id, notice=notice or of.state.value, delivered_at=at(when), times_delivered=deliveries
     )
 
 
-def answered(ride: int, offered: float, settled: float, state: State = State.CONFIRMED) -> Account:
+def answered(ride: int, offered: float, settled: float, state: BookingState = BookingState.CONFIRMED) -> RideAccount:
     made = sample(ride, when=offered)
     ended = row(made, state, settled=settled)
-    return open_accounts([made], [ended], [told(ended, when=settled)])[0]
+    return build_accounts([made], [ended], [told(ended, when=settled)])[0]
 
 
-def refused(ride: int, offered: float) -> Account:
-    return open_accounts([sample(ride, status=503, when=offered)], [], [])[0]
+def refused(ride: int, offered: float) -> RideAccount:
+    return build_accounts([sample(ride, status=503, when=offered)], [], [])[0]

@@ -4,8 +4,8 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from prebook.lab.burst.model import RideLine, Rung, Second, Side
-from prebook.lab.campaign.runner import machine
+from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord, SuiteSnapshot
+from prebook.lab.campaign.runner import read_machine
 from prebook.lab.suite_client.settings import StackInfo
 from tests.loadtest.books import START
 
@@ -16,15 +16,15 @@ MEMORY_MB = {"broker": 120.0, "database": 200.0, "booking": 80.0, **SERVICES_MB}
 
 def second(
     at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, unseen: Container[str] = (), **memory_mb: float
-) -> Second:
+) -> SuiteSnapshot:
     """``unseen``: processes whose memory was not looked at; ``memory_mb``: of those that have not what is usual."""
     used = {**MEMORY_MB, **memory_mb}
-    return Second(
+    return SuiteSnapshot(
         at_s=at_s,
         outbox_rows=waiting // 2,
         outbox_oldest_s=oldest_s / 2,
-        unanswered=waiting,
-        unanswered_oldest_s=oldest_s,
+        pending_requests=waiting,
+        pending_oldest_s=oldest_s,
         queued=waiting // 4,
         longest_queue="pricing.requests.quote_fare" if waiting else "",
         memory_mb={name: megabytes for name, megabytes in used.items() if name not in unseen},
@@ -33,56 +33,56 @@ def second(
     )
 
 
-def ride(at_s: float, *, took_s: float = 1.0, fate: str = "confirmed", label: str = "one_way") -> RideLine:
-    return RideLine(label=label, offered_s=at_s, fate=fate, accepted_s=at_s, settled_s=at_s + took_s)
+def ride(at_s: float, *, took_s: float = 1.0, fate: str = "confirmed", label: str = "one_way") -> RideRecord:
+    return RideRecord(label=label, offered_s=at_s, outcome=fate, accepted_s=at_s, settled_s=at_s + took_s)
 
 
-def refused(at_s: float, *, explicit: bool = True, came_in: bool | None = None) -> RideLine:
-    return RideLine(
+def refused(at_s: float, *, explicit: bool = True, came_in: bool | None = None) -> RideRecord:
+    return RideRecord(
         label="sync_api",
         offered_s=at_s,
-        fate="refused",
+        outcome="refused",
         refused_s=(at_s,),
-        returns=0,
-        explicit=explicit,
-        came_in=came_in,
+        retries=0,
+        all_with_retry_after=explicit,
+        accepted_on_first_retry=came_in,
     )
 
 
-def held(**changes: object) -> Side:
+def held(**changes: object) -> BurstSide:
     """Back pressure on: ten rides a second, of which nine and a half come to something, all in time."""
     rides = [ride(n / 10, label=("one_way", "sync_api")[n % 2]) for n in range(190)]
-    side = Side(
+    side = BurstSide(
         back_pressure="on",
         seed=7,
         capacity_per_s=10.0,
-        ladder=(Rung(offered_per_s=12.0, settled_per_s=10.0, lasted_s=8.0),),
+        levels=(LoadLevel(offered_per_s=12.0, settled_per_s=10.0, duration_s=8.0),),
         factor=5.0,
         duration_s=float(LASTS_S),
-        began_at=START,
+        started_at=START,
         stack=StackInfo("stand-in", "none", "none"),
-        machine=machine(),
+        machine=read_machine(),
         lag_p99_ms=3.0,
         lag_max_ms=9.0,
-        seconds=tuple(second(float(n)) for n in range(LASTS_S + 5)),
+        snapshots=tuple(second(float(n)) for n in range(LASTS_S + 5)),
         rides=(*rides, *(refused(n / 10) for n in range(200))),
         refusals={"503 overloaded: held": 200},
         lost=0,
-        doubled=0,
+        duplicated=0,
         in_flight=0,
         settle_s=2.0,
     )
     return msgspec.structs.replace(side, **changes)
 
 
-def flooded() -> Side:
+def flooded() -> BurstSide:
     """The same with back pressure off: everything is taken in, and waits."""
     rides = tuple(ride(n / 50, took_s=n / 25, label=("one_way", "sync_api")[n % 2]) for n in range(1000))
     seconds = tuple(second(float(n), oldest_s=0.9 * n, waiting=40 * n) for n in range(LASTS_S + 1))
     return held(back_pressure="off", rides=rides, refusals={}, seconds=seconds)
 
 
-def beside(side: Side, memory_mb: Mapping[str, float]) -> Side:
+def beside(side: BurstSide, memory_mb: Mapping[str, float]) -> BurstSide:
     """With so much memory in other processes as well, or instead."""
-    seconds = (msgspec.structs.replace(each, memory_mb={**each.memory_mb, **memory_mb}) for each in side.seconds)
-    return msgspec.structs.replace(side, seconds=tuple(seconds))
+    seconds = (msgspec.structs.replace(each, memory_mb={**each.memory_mb, **memory_mb}) for each in side.snapshots)
+    return msgspec.structs.replace(side, snapshots=tuple(seconds))

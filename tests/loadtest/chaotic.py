@@ -6,16 +6,18 @@ from typing import Any
 
 import msgspec
 
-from prebook.contracts.booking import DeliveryLine, LedgerLine, State
-from prebook.contracts.dead_letters import ParkedLine, ParkedState
-from prebook.lab.chaos.database import Slot, Tables
-from prebook.lab.chaos.evidence import Broken, Evidence
+from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
+from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
+from prebook.lab.chaos.database import DatabaseState, DriverAssignment
+from prebook.lab.chaos.evidence import Evidence, InjectedFault
 from prebook.lab.ledger.reconciliation import reconcile
 from prebook.lab.load.samples import Sample
 from tests.loadtest.books import START, row, sample, told
 
 CONFIRMED = ("requested", "priced", "matched", "confirmed")
-FAULT = Broken(name="kill_pricing", at_s=3.0, took_effect=True, lasted_s=2.0, evidence="pid 1 killed, pid 2 there")
+FAULT = InjectedFault(
+    name="kill_pricing", at_s=3.0, took_effect=True, duration_s=2.0, evidence="pid 1 killed, pid 2 there"
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Sources:
     """What each source says; a test changes one of them and nothing else."""
 
     samples: Sequence[Sample]
-    rows: Sequence[LedgerLine]
-    deliveries: Sequence[DeliveryLine]
-    tables: Tables
-    parked: Sequence[ParkedLine] = ()
+    rows: Sequence[LedgerEntry]
+    deliveries: Sequence[DeliveryEntry]
+    tables: DatabaseState
+    parked: Sequence[DeadLetterSummary] = ()
     wire_duplicates: int = 3
-    faults: Sequence[Broken] = (FAULT,)
+    faults: Sequence[InjectedFault] = (FAULT,)
     poisoned: bool = False
 
     def but(self, **changes: Any) -> "Sources":
@@ -40,12 +42,12 @@ class Sources:
     @property
     def evidence(self) -> Evidence:
         return Evidence(
-            books=reconcile(self.samples, self.rows, self.deliveries),
-            tables=self.tables,
-            parked=self.parked,
+            reconciliation=reconcile(self.samples, self.rows, self.deliveries),
+            database=self.tables,
+            dead_letters=self.parked,
             wire_duplicates=self.wire_duplicates,
             faults=self.faults,
-            poisoned=self.poisoned,
+            poison_sent=self.poisoned,
         )
 
 
@@ -53,17 +55,17 @@ def sound(bookings: int = 3) -> Sources:
     """Every booking confirmed a second after it was offered, one second apart."""
     samples = [sample(n, when=float(n)) for n in range(bookings)]
     rows = [row(each, settled=n + 1.0) for n, each in enumerate(samples)]
-    slots = [Slot(each.booking_id, each.driver or "", START.isoformat()) for each in rows]
+    slots = [DriverAssignment(each.booking_id, each.driver or "", START.isoformat()) for each in rows]
     ids = [each.booking_id for each in rows]
-    tables = Tables(
+    tables = DatabaseState(
         histories=dict.fromkeys(ids, CONFIRMED),
         shares=dict.fromkeys(ids, "taken"),
         granted=bookings,
         taken=bookings,
         assigned=slots,
-        held=slots,
-        told=dict.fromkeys(ids, ("confirmed",)),
-        ordered=4 * bookings,
+        reserved=slots,
+        notices=dict.fromkeys(ids, ("confirmed",)),
+        ordered_messages=4 * bookings,
     )
     return Sources(samples, rows, [told(each, when=n + 1.0) for n, each in enumerate(rows)], tables)
 
@@ -77,7 +79,7 @@ def with_row(sources: Sources, number: int, **changes: Any) -> Sources:
 def rejected(sources: Sources, number: int) -> Sources:
     """One booking without a ride, its share given back and its rider told so."""
     booking = sources.rows[number].booking_id
-    ended = with_row(sources, number, state=State.REJECTED, driver=None, fleet=None, slot=None)
+    ended = with_row(sources, number, state=BookingState.REJECTED, driver=None, fleet=None, slot=None)
     tables = sources.tables
     return ended.but(
         deliveries=[told(each) for each in ended.rows],
@@ -88,23 +90,23 @@ def rejected(sources: Sources, number: int) -> Sources:
             granted=tables.granted - 1,
             taken=tables.taken - 1,
             assigned=[slot for slot in tables.assigned if slot.booking_id != booking],
-            held=[slot for slot in tables.held if slot.booking_id != booking],
-            told={**tables.told, booking: ("rejected",)},
+            reserved=[slot for slot in tables.reserved if slot.booking_id != booking],
+            notices={**tables.notices, booking: ("rejected",)},
         ),
     )
 
 
-def parked(conversation: str, **changes: Any) -> ParkedLine:
+def parked(conversation: str, **changes: Any) -> DeadLetterSummary:
     texts = ("group", "cause", "error_type", "error", "queue", "exchange", "key", "flow", "kind", "type", "message_id")
     numbers = ("id", "attempts", "parkings", "payload_bytes", "version")
     line: dict[str, Any] = {
         **dict.fromkeys((*texts, "trace_id", "reason"), ""),
         **dict.fromkeys(numbers, 1),
-        "state": ParkedState.PARKED,
+        "state": DeadLetterState.PARKED,
         "conversation": conversation,
         "queue": "pricing",
         "cause": "malformed",
         "first_failed_at": START,
         "last_failed_at": START,
     }
-    return ParkedLine(**{**line, **changes})
+    return DeadLetterSummary(**{**line, **changes})

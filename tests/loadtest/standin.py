@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from prebook.contracts.booking import BookingRequest, DeliveryLine, DeliveryPage, LedgerLine, LedgerPage, State
+from prebook.contracts.booking import BookingRequest, BookingState, DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.plan import Coupling
-from prebook.lab.suite_client.settings import Settings, StackInfo
+from prebook.lab.suite_client.settings import LabSettings, StackInfo
 
-Rows = list[LedgerLine]
+Rows = list[LedgerEntry]
 TOKEN = "stand-in"
 
 
@@ -40,8 +40,8 @@ class StandIn:
     """The supervisor says yes and does nothing."""
     url: str = ""
     arrived: list[float] = field(default_factory=list)
-    rows: dict[str, LedgerLine] = field(default_factory=dict)
-    told: list[DeliveryLine] = field(default_factory=list)
+    rows: dict[str, LedgerEntry] = field(default_factory=dict)
+    told: list[DeliveryEntry] = field(default_factory=list)
     numbers: Counter[str] = field(default_factory=Counter)
     pid: int = 100
     back: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,9 +58,9 @@ class StandIn:
         return {**urls, **control, "PREBOOK_STACK_INFO": stack}
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> LabSettings:
         urls = dict.fromkeys(("booking", "notification", "pricing"), self.url)
-        return Settings(urls, StackInfo("stand-in", "none", "none"))
+        return LabSettings(urls, StackInfo("stand-in", "none", "none"))
 
     async def book(self, request: web.Request) -> web.Response:
         self.arrived.append(asyncio.get_running_loop().time())
@@ -73,7 +73,7 @@ class StandIn:
         await asyncio.sleep(self.stall_s)
         return web.json_response({"id": row.booking_id}, status=202)
 
-    def open(self, key: str, wanted: BookingRequest, plan: dict[str, Coupling]) -> LedgerLine:
+    def open(self, key: str, wanted: BookingRequest, plan: dict[str, Coupling]) -> LedgerEntry:
         self.numbers["booking"] += 1
         row = line(key, f"bk_{self.numbers['booking']:05d}", couplings=plan, slot=wanted.pickup_at)
         if not self.lose_row(key):
@@ -83,13 +83,15 @@ class StandIn:
             task.add_done_callback(self.waiting.discard)
         return row
 
-    async def settle(self, row: LedgerLine, wanted: BookingRequest) -> None:
+    async def settle(self, row: LedgerEntry, wanted: BookingRequest) -> None:
         await self.back.wait()
         await asyncio.sleep(self.settle_after_s)
-        if self.never_settle(row.key):
+        if self.never_settle(row.idempotency_key):
             return
-        self.rows[row.key] = confirmed(row, driver="d0" if self.one_driver(row.key) else f"d-{row.booking_id}")
-        times = 0 if self.leave_untold(row.key) else 2 if self.tell_twice(row.key) else 1
+        self.rows[row.idempotency_key] = confirmed(
+            row, driver="d0" if self.one_driver(row.idempotency_key) else f"d-{row.booking_id}"
+        )
+        times = 0 if self.leave_untold(row.idempotency_key) else 2 if self.tell_twice(row.idempotency_key) else 1
         self.told += [delivery(row.booking_id, deliveries=times)] if times else []
 
     async def ledger(self, request: web.Request) -> web.Response:
@@ -97,14 +99,14 @@ class StandIn:
         prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
         keys = sorted(key for key in self.rows if key.startswith(prefix) and key > after)
         page, more = keys[:7], len(keys) > 7
-        return encoded(LedgerPage(lines=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
+        return encoded(LedgerPage(entries=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
 
     async def deliveries(self, request: web.Request) -> web.Response:
         since = datetime.fromisoformat(request.query["since"])
         start = int(request.query.get("after", 0))
         lines = [told for told in self.told if told.delivered_at >= since]
         page = tuple(lines[start : start + 50])
-        return encoded(DeliveryPage(lines=page, next=str(start + 50) if len(lines) > start + 50 else None))
+        return encoded(DeliveryPage(entries=page, next=str(start + 50) if len(lines) > start + 50 else None))
 
     async def healthy(self, request: web.Request) -> web.Response:
         if not self.back.is_set() and request.transport is not None:
@@ -146,27 +148,27 @@ class StandIn:
         }
 
 
-def line(key: str, booking_id: str, **changes: Any) -> LedgerLine:
+def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
     """A booking that has just been requested."""
     blank: dict[str, Any] = {
-        "state": State.REQUESTED,
+        "state": BookingState.REQUESTED,
         "accepted_at": datetime.now(UTC),
         "couplings": {},
         **dict.fromkeys(("settled_at", "fare_cents", "fleet", "driver", "slot", "reason")),
     }
-    return LedgerLine(**{"key": key, "booking_id": booking_id, **blank, **changes})
+    return LedgerEntry(**{"key": key, "booking_id": booking_id, **blank, **changes})
 
 
-def confirmed(row: LedgerLine, *, driver: str, slot: datetime | None = None) -> LedgerLine:
-    ride = row.key.rsplit("-", 1)[-1]
+def confirmed(row: LedgerEntry, *, driver: str, slot: datetime | None = None) -> LedgerEntry:
+    ride = row.idempotency_key.rsplit("-", 1)[-1]
     at = slot or (row.slot or datetime.now(UTC)).replace(minute=0)
     fields: dict[str, Any] = {"fare_cents": 1000 + int(ride), "fleet": "north", "driver": driver, "slot": at}
-    return msgspec.structs.replace(row, state=State.CONFIRMED, settled_at=datetime.now(UTC), **fields)
+    return msgspec.structs.replace(row, state=BookingState.CONFIRMED, settled_at=datetime.now(UTC), **fields)
 
 
-def delivery(booking_id: str, *, notice: str = "confirmed", deliveries: int = 1) -> DeliveryLine:
+def delivery(booking_id: str, *, notice: str = "confirmed", deliveries: int = 1) -> DeliveryEntry:
     now = datetime.now(UTC) + timedelta(milliseconds=1)
-    return DeliveryLine(booking_id=booking_id, notice=notice, delivered_at=now, deliveries=deliveries)
+    return DeliveryEntry(booking_id=booking_id, notice=notice, delivered_at=now, times_delivered=deliveries)
 
 
 def encoded(page: msgspec.Struct) -> web.Response:

@@ -7,60 +7,60 @@ import pytest
 
 from prebook.flows import SERVICES
 from prebook.lab.burst.backlog import STATEMENT
-from prebook.lab.burst.capacity import answered_between
-from prebook.lab.burst.load_runner import quiet, rest
-from prebook.lab.burst.monitor import Watch
-from prebook.lab.burst.run import came_in, ride_line
+from prebook.lab.burst.capacity import count_answered
+from prebook.lab.burst.load_runner import is_quiet, wait_until_at_rest
+from prebook.lab.burst.monitor import SuiteMonitor
+from prebook.lab.burst.run import is_accepted_on_first_retry, ride_record
 from prebook.lab.faults import fault_access
-from prebook.lab.load.generator import Origin, open_session
-from prebook.lab.load.samples import Refusal
+from prebook.lab.load.generator import ClockOrigin, open_session
+from prebook.lab.load.samples import RefusalSample
 from tests.loadtest.books import START, answered, at, refused
 from tests.loadtest.bursts import second
 
-REFUSAL = Refusal(status=503, at_s=0.5, retry_after_s=2.0, reason="overloaded")
+REFUSAL = RefusalSample(status=503, at_s=0.5, retry_after_s=2.0, reason="overloaded")
 
 
 @pytest.fixture
-async def watch() -> AsyncIterator[Watch]:
+async def watch() -> AsyncIterator[SuiteMonitor]:
     async with open_session() as session:
-        yield Watch(levers(session, {}), "", Origin(0.0, START))
+        yield SuiteMonitor(fault_access.read_fault_access(session, {}), "", ClockOrigin(0.0, START))
 
 
-async def test_all_is_at_rest_when_two_looks_in_a_row_found_nothing(watch: Watch) -> None:
+async def test_all_is_at_rest_when_two_looks_in_a_row_found_nothing(watch: SuiteMonitor) -> None:
     async def looking() -> None:
         for waiting in (40, 0, 40, 0, 0):
             await asyncio.sleep(0.02)
-            watch.seconds.append(second(0.0, waiting=waiting))
+            watch.snapshots.append(second(0.0, waiting=waiting))
 
-    (took_s, at_rest), _ = await asyncio.gather(rest(watch, 20.0), looking())
+    (took_s, at_rest), _ = await asyncio.gather(wait_until_at_rest(watch, 20.0), looking())
 
     assert at_rest
     assert took_s < 20.0
-    assert len(watch.seconds) == 5
+    assert len(watch.snapshots) == 5
 
 
-async def test_what_cannot_be_seen_is_not_known_to_rest(watch: Watch) -> None:
-    assert quiet(0, 0, 0)
-    assert not quiet(0, None, 0)
-    took_s, at_rest = await rest(watch, 0.1)
+async def test_what_cannot_be_seen_is_not_known_to_rest(watch: SuiteMonitor) -> None:
+    assert is_quiet(0, 0, 0)
+    assert not is_quiet(0, None, 0)
+    took_s, at_rest = await wait_until_at_rest(watch, 0.1)
     assert took_s >= 0.1
     assert not at_rest
 
 
-async def test_a_watch_that_sees_nothing_says_so_and_ends(watch: Watch) -> None:
-    watch.over.set()
+async def test_a_watch_that_sees_nothing_says_so_and_ends(watch: SuiteMonitor) -> None:
+    watch.stopped.set()
     await watch.run()
-    assert watch.seconds == []
+    assert watch.snapshots == []
 
-    watch.over.clear()
+    watch.stopped.clear()
     running = asyncio.create_task(watch.run())
     async with asyncio.timeout(20):
-        while not watch.seconds:
+        while not watch.snapshots:
             await asyncio.sleep(0.01)
-        watch.over.set()
+        watch.stopped.set()
         await running
-    first = watch.seconds[0]
-    assert (first.outbox_rows, first.queued, first.oldest_s, first.memory_mb) == (None, None, None, {})
+    first = watch.snapshots[0]
+    assert (first.outbox_rows, first.queued, first.oldest_age_s, first.memory_mb) == (None, None, None, {})
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ async def test_a_watch_that_sees_nothing_says_so_and_ends(watch: Watch) -> None:
 def test_who_came_back_and_got_in_at_once(
     refusals: int, *, was_refused: bool, accepted: bool, expected: bool | None
 ) -> None:
-    assert came_in([REFUSAL] * refusals, refused=was_refused, accepted=accepted) is expected
+    assert is_accepted_on_first_retry([REFUSAL] * refusals, refused=was_refused, accepted=accepted) is expected
 
 
 def test_a_ride_is_told_in_seconds_from_the_first() -> None:
-    origin = Origin(0.0, at(10.0))
-    one, gone = ride_line(answered(0, 12.0, 13.5), origin), ride_line(refused(1, 14.0), origin)
+    origin = ClockOrigin(0.0, at(10.0))
+    one, gone = ride_record(answered(0, 12.0, 13.5), origin), ride_record(refused(1, 14.0), origin)
 
-    assert (one.offered_s, one.accepted_s, one.settled_s, one.fate) == (2.0, 2.0, 3.5, "confirmed")
-    assert (gone.offered_s, gone.accepted_s, gone.settled_s, gone.fate) == (4.0, None, None, "refused")
+    assert (one.offered_s, one.accepted_s, one.settled_s, one.outcome) == (2.0, 2.0, 3.5, "confirmed")
+    assert (gone.offered_s, gone.accepted_s, gone.settled_s, gone.outcome) == (4.0, None, None, "refused")
 
 
 def test_a_rung_counts_what_was_answered_while_it_was_steady() -> None:
     accounts = [answered(n, float(n), n + 0.5) for n in range(8)]
 
-    assert answered_between(accounts, START, 2.0, 6.0) == 4
+    assert count_answered(accounts, START, 2.0, 6.0) == 4
 
 
 def test_every_service_is_looked_at_twice() -> None:

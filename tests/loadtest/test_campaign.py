@@ -6,20 +6,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from prebook.lab.campaign.progress import Progress
-from prebook.lab.campaign.runner import Campaign, Terms
+from prebook.lab.campaign.progress import CampaignProgress
+from prebook.lab.campaign.runner import Campaign, CampaignOptions
 from prebook.lab.campaign.scenarios import SCENARIOS
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
-from prebook.lab.report.model import Report
+from prebook.lab.report.model import CampaignReport
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
 
 
-async def play(suite: StandIn, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> Report:
-    terms = Terms([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
+async def play(suite: StandIn, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> CampaignReport:
+    terms = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
     async with serving(suite), open_session() as session:
-        return await Campaign(suite.settings, levers(session, suite.environ), terms, session, Progress()).play()
+        return await Campaign(
+            suite.settings, fault_access.read_fault_access(session, suite.environ), terms, session, CampaignProgress()
+        ).run()
 
 
 async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:
@@ -30,8 +32,8 @@ async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:
     assert calm.outcome_hashes_equal
     assert calm.totals["offered"] == calm.totals["confirmed"] >= 25
     assert len({result.ledger.offered for result in calm.results}) == 1
-    assert all(result.latency_ms.outcome.p50 >= 20 for result in calm.results)
-    assert sum(map(sum, calm.timeline.completed.values())) == calm.totals["confirmed"]
+    assert all(result.latency_ms.settled.p50 >= 20 for result in calm.results)
+    assert sum(map(sum, calm.timeline.answered.values())) == calm.totals["confirmed"]
     assert not schema_errors(msgspec.json.encode(report))
 
 
@@ -79,7 +81,7 @@ async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
 
 @pytest.mark.parametrize("name", ["pricing_down", "pricing_slow"])
 async def test_a_fault_that_did_not_take_effect_makes_the_run_red(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.lab.faults.processes.RETURN_DEADLINE_S", 0.5)
+    monkeypatch.setattr("prebook.lab.faults.processes.RESTART_TIMEOUT_S", 0.5)
     report = await play(StandIn(deaf=True), name)
     assert report.verdict is not None
     assert not report.verdict.ok

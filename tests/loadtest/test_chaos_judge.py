@@ -6,25 +6,25 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from prebook.contracts.booking import State
-from prebook.lab.chaos.database import Slot, Trace
-from prebook.lab.chaos.judge import ChaosResult, Judgement, judged, worst_gap_s
+from prebook.contracts.booking import BookingState
+from prebook.lab.chaos.database import DriverAssignment, MessageTrace
+from prebook.lab.chaos.judge import ChaosResult, ChaosVerdict, judge, worst_gap_s
 from tests.loadtest.books import answered, at, refused, row, sample, told
 from tests.loadtest.chaotic import CONFIRMED, FAULT, Sources, parked, rejected, sound, with_row
 
 ONE, TWO = "bk_one_way_0", "bk_one_way_1"
 
 
-def counts(verdict: Judgement) -> dict[str, int]:
+def counts(verdict: ChaosVerdict) -> dict[str, int]:
     """What was counted and is not 0."""
     found = msgspec.structs.asdict(verdict.result)
     return {name: found[name] for name in ("lost", "stuck", "doubled", "misordered") if found[name]}
 
 
 def test_a_sound_run_passes() -> None:
-    verdict = judged(rejected(sound(), 2).evidence)
+    verdict = judge(rejected(sound(), 2).evidence)
     assert verdict.ok, verdict.problems
-    assert not verdict.findings
+    assert not verdict.violations
     assert not counts(verdict)
     assert verdict.result.bookings == 3
 
@@ -38,7 +38,7 @@ def nobody_told(run: Sources) -> Sources:
 
 
 def never_sent(run: Sources) -> Sources:
-    return run.tables_but(given_up=[Trace("booking", ONE, "m-1", "no queue")])
+    return run.tables_but(given_up=[MessageTrace("booking", ONE, "m-1", "no queue")])
 
 
 def no_charge(run: Sources) -> Sources:
@@ -51,18 +51,18 @@ def no_slot(run: Sources) -> Sources:
 
 def slot_of_nobody(run: Sources) -> Sources:
     """The release of a booking that ended was lost, and with it the slot."""
-    return rejected(run, 0).tables_but(held=run.tables.held)
+    return rejected(run, 0).tables_but(held=run.tables.reserved)
 
 
 def in_flight(run: Sources) -> Sources:
-    gone = with_row(run, 0, state=State.PRICED, settled_at=None, driver=None)
-    tables = replace(run.tables, assigned=run.tables.assigned[1:], held=run.tables.held[1:])
-    tables = replace(tables, histories={**tables.histories, ONE: CONFIRMED[:2]}, told={TWO: ("confirmed",)})
+    gone = with_row(run, 0, state=BookingState.PRICED, settled_at=None, driver=None)
+    tables = replace(run.tables, assigned=run.tables.assigned[1:], reserved=run.tables.reserved[1:])
+    tables = replace(tables, histories={**tables.histories, ONE: CONFIRMED[:2]}, notices={TWO: ("confirmed",)})
     return gone.but(deliveries=run.deliveries[1:], tables=tables)
 
 
 def in_hand(run: Sources) -> Sources:
-    return run.tables_but(unsent=[Trace("booking", ONE, "m-1")])
+    return run.tables_but(unsent=[MessageTrace("booking", ONE, "m-1")])
 
 
 def booked_twice(run: Sources) -> Sources:
@@ -70,13 +70,13 @@ def booked_twice(run: Sources) -> Sources:
 
 
 def told_twice(run: Sources) -> Sources:
-    first = msgspec.structs.replace(run.deliveries[0], deliveries=2)
+    first = msgspec.structs.replace(run.deliveries[0], times_delivered=2)
     return run.but(deliveries=[first, *run.deliveries[1:]])
 
 
 def driver_twice(run: Sources) -> Sources:
     """One driver and slot for two bookings, by everybody's word."""
-    slots = [Slot(slot.booking_id, "d-1", slot.slot) for slot in run.tables.assigned[:2]]
+    slots = [DriverAssignment(slot.booking_id, "d-1", slot.slot) for slot in run.tables.assigned[:2]]
     rest = list(run.tables.assigned[2:])
     both = with_row(with_row(run, 0, driver="d-1"), 1, driver="d-1")
     return both.tables_but(assigned=[*slots, *rest], held=[*slots, *rest])
@@ -97,12 +97,12 @@ def back_in_time(run: Sources) -> Sources:
 
 
 def overtaken(run: Sources) -> Sources:
-    return run.tables_but(overtaken=[Trace("pricing", ONE, "m-1")])
+    return run.tables_but(overtaken=[MessageTrace("pricing", ONE, "m-1")])
 
 
 def told_backwards(run: Sources) -> Sources:
     histories = {**run.tables.histories, ONE: (*CONFIRMED, "cancelled")}
-    return run.tables_but(histories=histories, told={**run.tables.told, ONE: ("cancelled", "confirmed")})
+    return run.tables_but(histories=histories, told={**run.tables.notices, ONE: ("cancelled", "confirmed")})
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def told_backwards(run: Sources) -> Sources:
     ],
 )
 def test_a_planted_defect_is_counted(defect: Callable[[Sources], Sources], counted: str) -> None:
-    verdict = judged(defect(sound()).evidence)
+    verdict = judge(defect(sound()).evidence)
     assert not verdict.ok
-    assert counts(verdict).get(counted, 0) >= 1, verdict.findings
+    assert counts(verdict).get(counted, 0) >= 1, verdict.violations
     assert any(counted in line for line in verdict.problems)
 
 
@@ -138,15 +138,15 @@ def test_a_fare_that_no_other_plan_got_is_a_contradiction() -> None:
     twin = sample(0, label="mixed")
     ended = row(twin, settled=1.0)
     dearer = msgspec.structs.replace(ended, fare_cents=(ended.fare_cents or 0) + 100)
-    slots = [*run.tables.assigned, Slot(ended.booking_id, ended.driver or "", "later")]
-    tables = replace(run.tables, assigned=slots, held=slots, granted=2, taken=2)
+    slots = [*run.tables.assigned, DriverAssignment(ended.booking_id, ended.driver or "", "later")]
+    tables = replace(run.tables, assigned=slots, reserved=slots, granted=2, taken=2)
     tables = replace(tables, shares={ONE: "taken", ended.booking_id: "taken"})
     both = run.but(samples=[*run.samples, twin], rows=[*run.rows, dearer], deliveries=[*run.deliveries, told(ended)])
-    assert any("contradictory" in line for line in judged(both.but(tables=tables).evidence).problems)
+    assert any("contradictory" in line for line in judge(both.but(tables=tables).evidence).problems)
 
 
 def problem(run: Sources, text: str) -> bool:
-    verdict = judged(run.evidence)
+    verdict = judge(run.evidence)
     return not verdict.ok and any(text in line for line in verdict.problems)
 
 
@@ -165,13 +165,13 @@ def test_a_run_that_proves_nothing_fails() -> None:
 def test_what_only_poison_parked_is_a_note_and_anything_else_a_failure() -> None:
     stray = sound().but(parked=[parked("nobody-1")])
     assert problem(stray, "belongs to no booking of the run")
-    verdict = judged(stray.but(poisoned=True).evidence)
+    verdict = judge(stray.but(poisoned=True).evidence)
     assert verdict.ok
     assert verdict.notes == ("1 poison message(s) parked, as they should be",)
 
 
 def test_a_parked_message_of_a_settled_booking_is_named_and_one_of_an_open_booking_fails() -> None:
-    verdict = judged(sound().but(parked=[parked(ONE), parked(ONE), parked(TWO)]).evidence)
+    verdict = judge(sound().but(parked=[parked(ONE), parked(ONE), parked(TWO)]).evidence)
     assert verdict.ok
     (note,) = verdict.notes
     assert note.startswith("3 x ")
@@ -180,7 +180,7 @@ def test_a_parked_message_of_a_settled_booking_is_named_and_one_of_an_open_booki
 
 
 def test_the_result_has_just_the_fields_of_the_contract() -> None:
-    written = msgspec.json.decode(msgspec.json.encode(judged(sound().evidence).result))
+    written = msgspec.json.decode(msgspec.json.encode(judge(sound().evidence).result))
     names = ["bookings", "lost", "stuck", "doubled", "misordered", "wire_duplicates", "worst_gap_s", "faults"]
     assert list(written) == names
     assert written["faults"] == [{"name": "kill_pricing", "at_s": 3.0, "took_effect": True}]
@@ -202,7 +202,7 @@ def test_the_worst_gap_counts_only_while_a_ride_is_due(rides: list[tuple[float, 
 
 
 def test_an_outcome_stamped_by_a_clock_that_runs_ahead_is_no_gap() -> None:
-    ahead = replace(answered(0, 0, 90), notices=answered(0, 0, 1).notices)
+    ahead = replace(answered(0, 0, 90), deliveries=answered(0, 0, 1).deliveries)
     assert worst_gap_s([ahead, answered(1, 1, 2)]) == 1.0
 
 

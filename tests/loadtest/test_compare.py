@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from prebook.lab.cli import main
 from prebook.lab.compare.bootstrap import interval, mean_draw, quantile_draw
-from prebook.lab.compare.comparison import ALL, GOODPUT, Comparison, compared
-from prebook.lab.ledger.accounts import finished
-from prebook.lab.load.samples import Sample, lines
+from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, compare_runs
+from prebook.lab.ledger.accounts import sample_with_outcome
+from prebook.lab.load.samples import Sample, encode_samples
 from tests.loadtest.books import answered, refused, sample
 
 
@@ -22,15 +22,15 @@ def run(median_ms: float, *, seed: int, rides: int = 400, lost: int = 0) -> list
     made = [sample(n, when=n / 10, label=("one_way", "sync_api")[n % 2]) for n in range(rides)]
     fates = ["refused" if n < lost else "confirmed" for n in range(rides)]
     return [
-        msgspec.structs.replace(of, accept_ms=ms, outcome_ms=2 * ms, told_ms=3 * ms, fate=fate)
+        msgspec.structs.replace(of, response_ms=ms, settled_ms=2 * ms, notified_ms=3 * ms, outcome=fate)
         for of, ms, fate in zip(made, times, fates, strict=True)
     ]
 
 
 def line_of(a: list[Sample], b: list[Sample], metric: str, statistic: str) -> tuple[float, float, float, bool, str]:
-    wanted, made = (ALL, metric, statistic), compared(a, b, names=("a", "b"), seed=7)
+    wanted, made = (ALL_PLANS, metric, statistic), compare_runs(a, b, names=("a", "b"), seed=7)
     line = next(each for each in made.lines if (each.label, each.metric, each.statistic) == wanted)
-    return line.difference, line.low, line.high, line.told_apart, line.words
+    return line.difference, line.low, line.high, line.is_significant, line.summary
 
 
 @pytest.mark.parametrize("statistic", ["p50", "p95", "p99"])
@@ -81,30 +81,30 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_too_few_values_make_no_p99_and_what_one_run_lacks_is_said() -> None:
     a, b = run(50, seed=1, rides=60), run(50, seed=2, rides=60)
     other = [msgspec.structs.replace(each, scenario="wave") for each in b[:3]]
-    made = compared(a, [*b, *other], names=("a", "b"), seed=7)
+    made = compare_runs(a, [*b, *other], names=("a", "b"), seed=7)
 
-    assert {line.statistic for line in made.lines if line.label == ALL} == {"p50", "p95", "rides/s"}
+    assert {line.statistic for line in made.lines if line.label == ALL_PLANS} == {"p50", "p95", "rides/s"}
     assert (made.only_in_a, made.only_in_b) == ((), ("wave",))
 
 
 def test_a_kept_sample_knows_what_became_of_its_ride() -> None:
-    one, gone = finished(answered(0, 0.0, 1.5)), finished(refused(1, 0.0))
+    one, gone = sample_with_outcome(answered(0, 0.0, 1.5)), sample_with_outcome(refused(1, 0.0))
 
-    assert (one.fate, one.outcome_ms, one.told_ms) == ("confirmed", 1500.0, 1500.0)
-    assert (gone.fate, gone.outcome_ms, gone.told_ms) == ("refused", None, None)
+    assert (one.outcome, one.settled_ms, one.notified_ms) == ("confirmed", 1500.0, 1500.0)
+    assert (gone.outcome, gone.settled_ms, gone.notified_ms) == ("refused", None, None)
 
 
 def test_the_command_reads_folders_and_files(tmp_path: Path) -> None:
     for name, median in (("before", 50), ("after", 100)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "samples.jsonl").write_bytes(lines(run(median, seed=median)))
+        (tmp_path / name / "samples.jsonl").write_bytes(encode_samples(run(median, seed=median)))
     a, b = str(tmp_path / "before"), str(tmp_path / "after" / "samples.jsonl")
     plain, data = CliRunner().invoke(main, ["compare", a, b]), CliRunner().invoke(main, ["compare", a, b, "--json"])
 
     assert (plain.exit_code, data.exit_code) == (0, 0)
     assert "b is slower by" in plain.output
     made = msgspec.json.decode(data.output, type=Comparison)
-    assert {line.label for line in made.lines} == {ALL, "one_way", "sync_api"}
+    assert {line.label for line in made.lines} == {ALL_PLANS, "one_way", "sync_api"}
 
 
 def test_a_folder_without_samples_is_named_with_the_remedy(tmp_path: Path) -> None:

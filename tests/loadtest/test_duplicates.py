@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from prebook.lab.chaos.duplicates import Duplicates, counted
+from prebook.lab.chaos.duplicates import DuplicateCounter, duplicates_in
 
 PAGE = """
 # HELP prebook_messages_duplicate_total Messages that had had their effect before
@@ -15,15 +15,15 @@ prebook_messages_handled_total{coupling="one_way",flow="quote_fare",kind="reques
 
 
 def test_all_flows_of_a_page_are_added_and_nothing_else() -> None:
-    assert counted(PAGE) == 5.0
-    assert counted("") == 0.0
+    assert duplicates_in(PAGE) == 5.0
+    assert duplicates_in("") == 0.0
 
 
 async def test_what_was_counted_before_a_restart_is_kept_and_what_was_there_before_is_not_ours() -> None:
     async with aiohttp.ClientSession() as session:
-        duplicates = Duplicates(session, {})
+        duplicates = DuplicateCounter(session, {})
         for count in (2.0, 5.0, 1.0, 1.0, 4.0):
-            duplicates.note("pricing", count)
+            duplicates.record("pricing", count)
         assert duplicates.total == (5 - 2) + 4
-        duplicates.note("booking", 7.0)
+        duplicates.record("booking", 7.0)
         assert duplicates.total == 7

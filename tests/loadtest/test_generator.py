@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from prebook.lab.load.generator import Generator, Order, Origin, open_session, prepare
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, open_session, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
@@ -10,9 +10,9 @@ from tests.loadtest.books import START
 from tests.loadtest.standin import StandIn, serving
 
 
-def orders_at(*offsets: float) -> Sequence[Order]:
+def orders_at(*offsets: float) -> Sequence[PreparedRequest]:
     offers = interleave(offsets, tuple(PLANS), "7")
-    return prepare(offers, run="run", scenario="calm", seed=7, week=campaign_week(START))
+    return prepare_requests(offers, run_id="run", scenario="calm", seed=7, week=campaign_week(START))
 
 
 AT_ONCE = (0.0,) * len(PLANS)
@@ -22,26 +22,26 @@ async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_la
     orders = orders_at(*(i / 50 for i in range(25)))
     async with serving(StandIn(stall_s=1.0)) as suite, open_session() as session:
         generator = Generator(session, suite.url, "calm")
-        origin = Origin.now().later(0.1)
+        origin = ClockOrigin.now().shifted(0.1)
         samples = await generator.offer(orders, origin)
         arrived = max(suite.arrived) - min(suite.arrived)
     assert len(samples) == 25
     assert arrived < 0.95, "25 arrivals are planned within 0.48 s; a closed loop would have waited for the answers"
-    assert all((sample.accept_ms or 0) >= 1000 for sample in samples)
+    assert all((sample.response_ms or 0) >= 1000 for sample in samples)
 
 
 async def test_latency_counts_from_the_intended_moment_not_from_the_sending() -> None:
     orders = orders_at(*AT_ONCE)
     async with serving(StandIn()) as suite, open_session() as session:
-        late = Origin.now().later(-0.7)
+        late = ClockOrigin.now().shifted(-0.7)
         samples = await Generator(session, suite.url, "calm").offer(orders, late)
-    assert all(sample.lag_ms >= 700 and (sample.accept_ms or 0) > sample.lag_ms for sample in samples)
+    assert all(sample.lag_ms >= 700 and (sample.response_ms or 0) > sample.lag_ms for sample in samples)
 
 
 async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -> None:
     orders = orders_at(*AT_ONCE)
     async with serving(StandIn(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
-        samples = await Generator(session, suite.url, "calm").offer(orders, Origin.now())
+        samples = await Generator(session, suite.url, "calm").offer(orders, ClockOrigin.now())
         assert len(suite.arrived) == len(orders)
     assert {(sample.error, sample.status) for sample in samples} == {("timeout", None)}
 
@@ -49,5 +49,5 @@ async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -
 async def test_nobody_listening_is_a_failed_ride_and_no_crash() -> None:
     orders = orders_at(*AT_ONCE)
     async with open_session() as session:
-        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(orders, Origin.now())
+        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(orders, ClockOrigin.now())
     assert {sample.error for sample in samples} == {"connection"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prebook.lab.burst.niceness import NICE, give_way, on_this_machine
-from prebook.lab.load.gc_pause import NEVER, undisturbed
+from prebook.lab.burst.niceness import NICENESS, is_local, lower_priority
+from prebook.lab.load.gc_pause import FULL_COLLECTION_DISABLED, pause_gc
 
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'], check=True)"
 
@@ -28,32 +28,32 @@ def parent() -> Iterator[int]:
 
 
 def test_a_process_its_child_and_its_session_give_way(parent: int) -> None:
-    give_way([parent])
+    lower_priority([parent])
 
     (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in (parent, int(child))] == [NICE, NICE]
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in (parent, int(child))] == [NICENESS, NICENESS]
     session = Path(f"/proc/{parent}/autogroup")
     if session.exists():
-        assert session.read_text().split()[-1] == str(NICE)
+        assert session.read_text().split()[-1] == str(NICENESS)
 
 
 def test_who_is_gone_is_passed_over() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    give_way([gone.pid])
+    lower_priority([gone.pid])
 
 
 def test_process_ids_of_another_machine_mean_nothing_here() -> None:
-    assert on_this_machine(["http://127.0.0.1:8700", "http://127.0.0.1:8701"])
-    assert not on_this_machine(["http://127.0.0.1:8700", "http://booking:8700"])
+    assert is_local(["http://127.0.0.1:8700", "http://127.0.0.1:8701"])
+    assert not is_local(["http://127.0.0.1:8700", "http://booking:8700"])
 
 
 def test_nothing_old_is_collected_until_all_is_offered() -> None:
     before = gc.get_threshold()
-    one, other = undisturbed(), undisturbed()
+    one, other = pause_gc(), pause_gc()
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)
-    assert gc.get_threshold()[2] == NEVER
+    assert gc.get_threshold()[2] == FULL_COLLECTION_DISABLED
     other.__exit__(None, None, None)
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

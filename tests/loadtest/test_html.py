@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from prebook.lab.ledger.discrepancies import Discrepancy, Kind
+from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.report import html
 from prebook.lab.report.markup import tag
-from prebook.lab.report.model import Report
-from prebook.lab.report.verdict import judged
+from prebook.lab.report.model import CampaignReport
+from prebook.lab.report.verdict import with_verdict
 from prebook.lab.suite_client.settings import StackInfo
 from tests.loadtest.standin import StandIn
 from tests.loadtest.test_campaign import play
@@ -20,7 +20,7 @@ LARGEST = 400_000
 
 
 @pytest.fixture
-async def report() -> Report:
+async def report() -> CampaignReport:
     return await play(StandIn(), "calm", "pricing_down")
 
 
@@ -39,7 +39,7 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-async def test_the_page_is_whole_small_and_offline(report: Report) -> None:
+async def test_the_page_is_whole_small_and_offline(report: CampaignReport) -> None:
     page = html.page(report)
     elements = Elements()
     elements.feed(page)
@@ -50,7 +50,7 @@ async def test_the_page_is_whole_small_and_offline(report: Report) -> None:
     assert "prefers-color-scheme: dark" in page
 
 
-async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(report: Report) -> None:
+async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(report: CampaignReport) -> None:
     page = html.page(report)
     assert report.verdict is not None
     assert report.verdict.headline in page
@@ -60,11 +60,11 @@ async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(repor
     assert 'class="fault"' in page
 
 
-async def test_values_cannot_become_markup(report: Report) -> None:
-    found = Discrepancy(kind=Kind.NO_ROW, label="one_way", key=EVIL, booking_id=EVIL, detail=EVIL)
+async def test_values_cannot_become_markup(report: CampaignReport) -> None:
+    found = Discrepancy(kind=DiscrepancyKind.MISSING_BOOKING, label="one_way", key=EVIL, booking_id=EVIL, detail=EVIL)
     scenarios = tuple(msgspec.structs.replace(each, discrepancies=(found,)) for each in report.scenarios)
     stack = StackInfo(EVIL, EVIL, EVIL)
-    page = html.page(judged(msgspec.structs.replace(report, scenarios=scenarios, stack=stack)))
+    page = html.page(with_verdict(msgspec.structs.replace(report, scenarios=scenarios, stack=stack)))
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6
 

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from prebook.lab.faults import CATALOGUE, Levers, fault_access, inject, survey
+from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
 from prebook.lab.faults.availability import NO_CONTROL
-from prebook.lab.suite_client.broker_management import Management
-from prebook.lab.suite_client.settings import WrongEnvironment
+from prebook.lab.suite_client.broker_management import BrokerManagement
+from prebook.lab.suite_client.settings import InvalidEnvironment
 
 VHOST_URL = "amqp://admin:hush@127.0.0.1:1/prebook"
 
@@ -82,7 +82,7 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(stand: Stand) -> AsyncIterator[Levers]:
+async def standing(stand: Stand) -> AsyncIterator[FaultAccess]:
     app = web.Application()
     app.router.add_get("/livez", stand.live)
     app.router.add_route("*", "/{any:.*}", stand.answer)
@@ -92,8 +92,8 @@ async def standing(stand: Stand) -> AsyncIterator[Levers]:
     stand.url = "http://{}:{}".format(*runner.addresses[0][:2])
     try:
         async with aiohttp.ClientSession() as session:
-            management = Management(session, stand.url, "admin", "hush")
-            yield Levers(session, {"pricing": stand.url}, {"pricing": stand.url}, "token", management, VHOST_URL)
+            management = BrokerManagement(session, stand.url, "admin", "hush")
+            yield FaultAccess(session, {"pricing": stand.url}, {"pricing": stand.url}, "token", management, VHOST_URL)
     finally:
         await runner.cleanup()
 
@@ -109,16 +109,16 @@ SHOWN = {
 @pytest.mark.parametrize(("name", "shown"), SHOWN.items(), ids=SHOWN)
 async def test_a_fault_that_took_effect_shows_how_that_is_known(name: str, shown: str) -> None:
     async with standing(Stand()) as reached:
-        window = await inject(CATALOGUE[name], 0.7, reached)
+        window = await inject(FAULT_CATALOGUE[name], 0.7, reached)
     assert window.took_effect, window.evidence
     assert shown in window.evidence
 
 
 @pytest.mark.parametrize("name", SHOWN)
 async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.lab.faults.servers.RETURN_DEADLINE_S", 0.1)
+    monkeypatch.setattr("prebook.lab.faults.servers.RESTART_TIMEOUT_S", 0.1)
     async with standing(Stand(deaf=True)) as reached:
-        window = await inject(CATALOGUE[name], 0.3, reached)
+        window = await inject(FAULT_CATALOGUE[name], 0.3, reached)
     assert not window.took_effect
     assert window.evidence
 
@@ -126,7 +126,7 @@ async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypa
 async def test_a_link_that_is_only_called_cut_took_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stand, "live", Stand.answered)
     async with standing(Stand()) as reached:
-        window = await inject(CATALOGUE["link_cut_http_pricing"], 0.5, reached)
+        window = await inject(FAULT_CATALOGUE["link_cut_http_pricing"], 0.5, reached)
     assert not window.took_effect
     assert "0 got no answer" in window.evidence
 
@@ -134,14 +134,14 @@ async def test_a_link_that_is_only_called_cut_took_no_effect(monkeypatch: pytest
 async def test_our_own_connections_are_not_cut() -> None:
     stand = Stand()
     async with standing(stand) as reached:
-        await inject(CATALOGUE["connections_cut"], 0.1, reached)
+        await inject(FAULT_CATALOGUE["connections_cut"], 0.1, reached)
     assert not any("our own" in path for path in stand.ordered)
 
 
 async def test_what_stands_still_is_woken_when_the_injection_is_given_up() -> None:
     stand = Stand()
     async with standing(stand) as reached:
-        injecting = asyncio.create_task(inject(CATALOGUE["pause_pricing"], 30.0, reached))
+        injecting = asyncio.create_task(inject(FAULT_CATALOGUE["pause_pricing"], 30.0, reached))
         await asyncio.wait_for(stand.still.wait(), 3)
         injecting.cancel()
         await asyncio.wait({injecting})
@@ -150,31 +150,31 @@ async def test_what_stands_still_is_woken_when_the_injection_is_given_up() -> No
 
 
 async def test_an_injection_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.lab.faults.injection.BEYOND_S", 0.2)
+    monkeypatch.setattr("prebook.lab.faults.injection.UNDO_TIMEOUT_S", 0.2)
     async with standing(Stand(deaf=True)) as reached, asyncio.timeout(5):
-        window = await inject(CATALOGUE["broker_kill"], 0.1, reached)
+        window = await inject(FAULT_CATALOGUE["broker_kill"], 0.1, reached)
     assert not window.took_effect
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", sorted(FAULT_CATALOGUE))
 async def test_no_fault_raises_where_there_is_nothing_to_break(name: str) -> None:
     async with aiohttp.ClientSession() as session:
-        window = await inject(CATALOGUE[name], 0.1, levers(session, {}))
+        window = await inject(FAULT_CATALOGUE[name], 0.1, fault_access.read_fault_access(session, {}))
     assert not window.took_effect
     assert window.evidence
 
 
 async def test_without_an_environment_nothing_is_available_and_each_fault_says_why() -> None:
     async with aiohttp.ClientSession() as session:
-        found = await survey(levers(session, {}))
-    assert [each.fault.name for each in found] == list(CATALOGUE)
-    assert all(each.why_not for each in found)
-    assert found[0].why_not == NO_CONTROL
+        found = await survey_faults(fault_access.read_fault_access(session, {}))
+    assert [each.fault.name for each in found] == list(FAULT_CATALOGUE)
+    assert all(each.unavailable_reason for each in found)
+    assert found[0].unavailable_reason == NO_CONTROL
 
 
 async def test_what_the_supervisor_tells_decides_what_is_available() -> None:
     async with standing(Stand()) as reached:
-        here = {each.fault.name for each in await survey(reached) if not each.why_not}
+        here = {each.fault.name for each in await survey_faults(reached) if not each.unavailable_reason}
     assert here >= {"kill_pricing", "pause_pricing", "connections_cut", "broker_kill", "link_cut_http_pricing"}
     assert not here & {"kill_booking", "database_kill", "link_cut_http_booking", "leader_lost", "poison"}
 
@@ -182,14 +182,16 @@ async def test_what_the_supervisor_tells_decides_what_is_available() -> None:
 async def test_a_wrong_address_is_named_and_no_secret_is_shown() -> None:
     given = {"PREBOOK_MANAGEMENT_URL": "http://127.0.0.1:9", "PREBOOK_MANAGEMENT_PASSWORD": "hush"}
     async with aiohttp.ClientSession() as session:
-        assert "hush" not in repr(levers(session, {**given, "PREBOOK_AMQP_URL": "amqp://a:hush@h"}))
-        with pytest.raises(WrongEnvironment, match="PREBOOK_CONTROL_PRICING"):
-            levers(session, {**given, "PREBOOK_CONTROL_PRICING": "not a URL"})
+        assert "hush" not in repr(
+            fault_access.read_fault_access(session, {**given, "PREBOOK_AMQP_URL": "amqp://a:hush@h"})
+        )
+        with pytest.raises(InvalidEnvironment, match="PREBOOK_CONTROL_PRICING"):
+            fault_access.read_fault_access(session, {**given, "PREBOOK_CONTROL_PRICING": "not a URL"})
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "loadtest", "fault", *arguments],
+        [sys.executable, "-m", "prebook.lab", "fault", *arguments],
         env={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
@@ -200,10 +202,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_by_hand_the_catalogue_is_listed_and_one_is_shown() -> None:
     listed = msgspec.json.decode(run("list", "--json").stdout)
-    assert [line["name"] for line in listed] == list(CATALOGUE)
+    assert [line["name"] for line in listed] == list(FAULT_CATALOGUE)
     shown = run("show", "broker_kill")
     assert shown.returncode == 0
-    assert CATALOGUE["broker_kill"].expect in shown.stdout
+    assert FAULT_CATALOGUE["broker_kill"].expectation in shown.stdout
 
 
 @pytest.mark.parametrize("name", ["kill_pricing", "no_such_fault"])

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from prebook.lab import process_tree
-from prebook.lab.burst.monitor import PRESSURE, UNSENT, unsent
+from prebook.lab.burst.monitor import PRESSURE_LINE, UNSENT_LINE, unsent_total
 from prebook.lab.cli import main
-from prebook.lab.load.samples import lines
-from prebook.lab.load.self_test import driven, measured
-from prebook.lab.load.stub_server import whole
-from prebook.lab.report.model import Report
+from prebook.lab.load.samples import encode_samples
+from prebook.lab.load.self_test import run_self_test, self_test_report
+from prebook.lab.load.stub_server import request_size
+from prebook.lab.report.model import CampaignReport
 from tests.loadtest.books import sample
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
@@ -36,13 +36,13 @@ async def test_arrivals_of_ones_own_are_played_and_named(
         status, out, err = await run_program(suite, tmp_path, *arguments, "--most-lag", "5000", "--json")
     assert status == 0, err
     assert schema_errors(out.encode()) == []
-    (scenario,) = msgspec.json.decode(out, type=Report).scenarios
+    (scenario,) = msgspec.json.decode(out, type=CampaignReport).scenarios
     assert (scenario.name, scenario.arrivals.process) == (process, process)
 
 
 async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> None:
     earlier = tmp_path / "samples.jsonl"
-    earlier.write_bytes(lines(sample(n, when=5.0 + n / 50) for n in range(20)))
+    earlier.write_bytes(encode_samples(sample(n, when=5.0 + n / 50) for n in range(20)))
     arguments = ("--arrivals", "replay", "--trace", str(earlier), "--most-lag", "5000")
     async with serving(StandIn()) as suite:
         status, _, err = await run_program(suite, tmp_path / "again", *arguments)
@@ -88,19 +88,19 @@ def test_a_shape_without_arrivals_is_a_mistake_of_usage(shape: tuple[str, ...]) 
 
 
 async def test_the_generator_drives_every_arrival_and_knows_how_late_each_was() -> None:
-    made = await driven(rate_per_s=300.0, duration_s=0.5)
+    made = await run_self_test(rate_per_s=300.0, duration_s=0.5)
 
-    assert (made.arrivals, made.answered) == (150, 150)
+    assert (made.arrivals, made.accepted) == (150, 150)
     assert made.cpu_us > 0
-    assert made.lag_ms.count == made.answer_ms.count == 150
-    assert made.lag_ms.max <= made.answer_ms.max
+    assert made.lag_ms.count == made.response_ms.count == 150
+    assert made.lag_ms.max <= made.response_ms.max
 
 
 def test_the_rate_is_that_of_the_requests_that_left() -> None:
     late = [msgspec.structs.replace(sample(n, when=n / 10), lag_ms=100.0 * n) for n in range(11)]
 
-    assert measured(late, 10.0, cpu_s=0.011).offered_per_s == pytest.approx(5.0)
-    assert measured(late, 10.0, cpu_s=0.011).cpu_us == pytest.approx(1000.0)
+    assert self_test_report(late, 10.0, cpu_s=0.011).offered_per_s == pytest.approx(5.0)
+    assert self_test_report(late, 10.0, cpu_s=0.011).cpu_us == pytest.approx(1000.0)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,16 @@ def test_the_rate_is_that_of_the_requests_that_left() -> None:
     ],
 )
 def test_the_answerer_knows_where_a_request_ends(heard: bytes, size: int) -> None:
-    assert whole(heard) == size
+    assert request_size(heard) == size
 
 
 def test_memory_is_that_of_a_process_and_all_below_it() -> None:
     hold = "x = bytearray(b'1') * 40_000_000; print('held', flush=True); input()"
-    before = process_tree.of_trees({"us": os.getpid()})["us"]
+    before = process_tree.read_pss_mb({"us": os.getpid()})["us"]
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline() == b"held\n"
-        both = process_tree.of_trees({"us": os.getpid(), "child": child.pid, "gone": 2**22 + 1})
+        both = process_tree.read_pss_mb({"us": os.getpid(), "child": child.pid, "gone": 2**22 + 1})
         child.communicate(b"\n")
 
     assert both.keys() == {"us", "child"}
@@ -138,7 +138,7 @@ def test_what_services_say_of_themselves_is_read_from_their_metrics() -> None:
     )
     pages = dict.fromkeys(("booking", "pricing", "matching", "notification", "fleets"), page)
 
-    assert PRESSURE.findall(page) == [("held", "0.25")]
-    assert UNSENT.findall(page) == ["3.0"], "calls that failed are no publishes"
-    assert unsent(pages) == 15
-    assert unsent({"booking": page}) is None
+    assert PRESSURE_LINE.findall(page) == [("held", "0.25")]
+    assert UNSENT_LINE.findall(page) == ["3.0"], "calls that failed are no publishes"
+    assert unsent_total(pages) == 15
+    assert unsent_total({"booking": page}) is None

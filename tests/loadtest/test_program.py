@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from prebook.lab.report.model import Report
+from prebook.lab.report.model import CampaignReport
 from tests.loadtest.schema import schema_errors
 from tests.loadtest.standin import StandIn, serving
 from tests.loadtest.test_campaign import of_one_way
@@ -23,7 +23,7 @@ async def run_program(suite: StandIn, folder: Path, *arguments: str) -> tuple[in
 
 
 async def start_program(suite: StandIn, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "loadtest", "campaign", "--report", str(folder), *arguments]
+    command = [sys.executable, "-m", "prebook.lab", "campaign", "--report", str(folder), *arguments]
     pipe = asyncio.subprocess.PIPE
     environ = {**os.environ, **suite.environ}
     return await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe)
@@ -43,7 +43,7 @@ async def test_the_program_writes_the_report_and_leaves_with_0(tmp_path: Path) -
     assert names_in(tmp_path / "new") == ["report.html", "report.json", "samples.jsonl"]
     written = (tmp_path / "new" / "report.json").read_bytes()
     assert msgspec.json.decode(written) == msgspec.json.decode(out)
-    offered = msgspec.json.decode(written, type=Report).scenarios[0].totals["offered"]
+    offered = msgspec.json.decode(written, type=CampaignReport).scenarios[0].totals["offered"]
     assert len((tmp_path / "new" / "samples.jsonl").read_bytes().splitlines()) == offered
 
 

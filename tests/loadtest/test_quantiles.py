@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.lab.quantiles import latency, median_interval, nearest_rank
+from prebook.lab.quantiles import latency_summary, median_interval, nearest_rank
 
 values = st.lists(st.floats(0.0, 1e6), min_size=1, max_size=200).map(sorted)
 
@@ -43,4 +43,4 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says(count: int) -> 
 
 
 def test_nothing_measured_counts_nothing() -> None:
-    assert latency([]).count == 0
+    assert latency_summary([]).count == 0

@@ -2,10 +2,10 @@
 
 import pytest
 
-from prebook.contracts.booking import State
+from prebook.contracts.booking import BookingState
 from prebook.lab.faults import FaultWindow
-from prebook.lab.ledger.accounts import Account, open_accounts
-from prebook.lab.ledger.recovery_time import completions, recovery_s
+from prebook.lab.ledger.accounts import RideAccount, build_accounts
+from prebook.lab.ledger.recovery_time import answered_per_bin, recovery_s
 from tests.loadtest.books import START, answered, at, refused, row, sample
 
 DOWN = FaultWindow(started_at=at(10), ended_at=at(20), took_effect=True, evidence="planted")
@@ -50,19 +50,19 @@ def test_a_ride_that_the_fault_held_up_does_not_count_as_usual() -> None:
     [
         [refused(1, 12.0)],
         [answered(1, 12.0, 12.1), refused(2, 25.0)],
-        [answered(1, 12.0, 40.0, State.EXPIRED)],
+        [answered(1, 12.0, 40.0, BookingState.EXPIRED)],
         [],
     ],
 )
-def test_a_return_that_nobody_saw_is_not_measured(since: list[Account]) -> None:
+def test_a_return_that_nobody_saw_is_not_measured(since: list[RideAccount]) -> None:
     assert recovery_s([*BEFORE, *since], DOWN) is None
 
 
 def test_a_ride_still_in_flight_leaves_it_open() -> None:
-    waiting = open_accounts([sample(1, when=12.0)], [row(sample(1, when=12.0), State.REQUESTED)], [])
+    waiting = build_accounts([sample(1, when=12.0)], [row(sample(1, when=12.0), BookingState.REQUESTED)], [])
     assert recovery_s([*BEFORE, *waiting, answered(2, 21.0, 21.1)], DOWN) is None
 
 
 def test_completions_lose_nothing_at_the_edges() -> None:
     accounts = [answered(0, 0.0, 0.2), answered(1, 0.0, 1.2), answered(2, 0.0, 99.0), refused(3, 0.5)]
-    assert completions(accounts, START, 1.0, 3) == (1, 1, 1)
+    assert answered_per_bin(accounts, START, 1.0, 3) == (1, 1, 1)

@@ -5,22 +5,22 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from prebook.lab.campaign.scenario_report import returns_line
+from prebook.lab.campaign.scenario_report import retries_line
 from prebook.lab.ledger.reconciliation import reconcile
-from prebook.lab.load.generator import Generator, Origin, open_session, prepare
+from prebook.lab.load.generator import ClockOrigin, Generator, open_session, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
-from prebook.lab.load.retry_policy import NEVER, Returns, refusal
+from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy, parse_refusal
 from prebook.lab.load.rides import campaign_week
-from prebook.lab.load.samples import Refusal, Sample
+from prebook.lab.load.samples import RefusalSample, Sample
 from tests.loadtest.books import START
 from tests.loadtest.standin import StandIn, serving
 
 BODY = b'{"code": "overloaded", "detail": "more than can be settled in time (held); try again after 3 s"}'
 
 
-def refused(at_s: float = 0.1, told_s: float | None = 1.0) -> Refusal:
-    return Refusal(status=503, at_s=at_s, retry_after_s=told_s, reason="overloaded")
+def refused(at_s: float = 0.1, told_s: float | None = 1.0) -> RefusalSample:
+    return RefusalSample(status=503, at_s=at_s, retry_after_s=told_s, reason="overloaded")
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,21 @@ def refused(at_s: float = 0.1, told_s: float | None = 1.0) -> Refusal:
         (None, [refused()], None),
     ],
 )
-def test_who_comes_back_and_when(status: int | None, refusals: list[Refusal], pause_s: float | None) -> None:
-    assert Returns(most=2, patience_s=10.0).pause_s(status, refusals) == pause_s
+def test_who_comes_back_and_when(status: int | None, refusals: list[RefusalSample], pause_s: float | None) -> None:
+    assert RiderRetryPolicy(max_retries=2, patience_s=10.0).delay_s(status, refusals) == pause_s
 
 
 def test_nobody_comes_back_unless_it_is_wanted() -> None:
-    assert NEVER.pause_s(503, [refused(told_s=0.0)]) is None
+    assert NO_RETRIES.delay_s(503, [refused(told_s=0.0)]) is None
 
 
 def test_a_refusal_names_what_was_full_and_a_silent_one_is_known_as_such() -> None:
-    assert refusal(503, 0.2, "3", BODY).reason == "overloaded: held"
-    assert refusal(429, 0.2, "7", b'{"code": "quota_used_up"}').reason == "quota_used_up"
-    assert (refusal(503, 0.2, None, b"<html>").retry_after_s, refusal(503, 0.2, None, b"<html>").reason) == (
+    assert parse_refusal(503, 0.2, "3", BODY).reason == "overloaded: held"
+    assert parse_refusal(429, 0.2, "7", b'{"code": "quota_used_up"}').reason == "quota_used_up"
+    assert (
+        parse_refusal(503, 0.2, None, b"<html>").retry_after_s,
+        parse_refusal(503, 0.2, None, b"<html>").reason,
+    ) == (
         None,
         "no_problem_document",
     )
@@ -69,33 +72,33 @@ class Busy(StandIn):
         return response
 
 
-async def offered(suite: Busy, returns: Returns) -> list[Sample]:
-    orders = prepare(
+async def offered(suite: Busy, returns: RiderRetryPolicy) -> list[Sample]:
+    orders = prepare_requests(
         interleave((0.0,) * len(PLANS), tuple(PLANS), "7"),
-        run="run",
+        run_id="run",
         scenario="calm",
         seed=7,
         week=campaign_week(START),
     )
     async with serving(suite), open_session() as session:
-        return list(await Generator(session, suite.url, "calm", returns).offer(orders, Origin.now()))
+        return list(await Generator(session, suite.url, "calm", returns).offer(orders, ClockOrigin.now()))
 
 
 async def test_a_refused_rider_comes_back_with_the_same_key_not_before_the_told_time() -> None:
     suite = Busy(refusals=1)
-    samples = await offered(suite, Returns(most=2, patience_s=30.0))
+    samples = await offered(suite, RiderRetryPolicy(max_retries=2, patience_s=30.0))
 
     assert [len(visits) for visits in suite.seen.values()] == [2] * len(PLANS)
     assert all(visits[1] - visits[0] >= 1.0 for visits in suite.seen.values())
-    assert {(sample.status, sample.returns, len(sample.refusals)) for sample in samples} == {(202, 1, 1)}
-    assert all((sample.accept_ms or 0) >= 1000 for sample in samples), "from the first intended moment"
+    assert {(sample.status, sample.retries, len(sample.refusals)) for sample in samples} == {(202, 1, 1)}
+    assert all((sample.response_ms or 0) >= 1000 for sample in samples), "from the first intended moment"
 
 
 async def test_who_is_refused_each_time_goes_away_in_the_end() -> None:
     suite = Busy(refusals=9)
-    samples = await offered(suite, Returns(most=1, patience_s=30.0))
+    samples = await offered(suite, RiderRetryPolicy(max_retries=1, patience_s=30.0))
 
-    assert {(sample.status, sample.returns, len(sample.refusals)) for sample in samples} == {(503, 1, 2)}
-    line = returns_line(reconcile(samples, [], []).accounts)
+    assert {(sample.status, sample.retries, len(sample.refusals)) for sample in samples} == {(503, 1, 2)}
+    line = retries_line(reconcile(samples, [], []).accounts)
     assert line is not None
-    assert (line.riders, line.at_once, line.at_last) == (len(PLANS), 0, 0)
+    assert (line.riders, line.accepted_on_first_retry, line.accepted_on_any_retry) == (len(PLANS), 0, 0)

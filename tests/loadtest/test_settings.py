@@ -6,7 +6,7 @@ import pytest
 
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
-from prebook.lab.suite_client.settings import NO_SUITE, WrongEnvironment, read_settings
+from prebook.lab.suite_client.settings import NO_SUITE_VARIABLE, InvalidEnvironment, read_settings
 from tests.loadtest.standin import StandIn
 
 GIVEN = StandIn(url="http://127.0.0.1:8010").environ
@@ -14,7 +14,7 @@ NEEDED = ("PREBOOK_URL_BOOKING", "PREBOOK_URL_NOTIFICATION", "PREBOOK_STACK_INFO
 
 
 def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
-    with pytest.raises(WrongEnvironment) as wrong:
+    with pytest.raises(InvalidEnvironment) as wrong:
         read_settings({})
     for name in NEEDED:
         assert name in str(wrong.value)
@@ -22,8 +22,8 @@ def test_everything_missing_is_named_at_once_with_the_remedy() -> None:
 
 
 def test_a_suite_that_does_not_run_is_no_matter_of_the_variables() -> None:
-    with pytest.raises(WrongEnvironment) as wrong:
-        read_settings({**GIVEN, NO_SUITE: "no suite runs in here"})
+    with pytest.raises(InvalidEnvironment) as wrong:
+        read_settings({**GIVEN, NO_SUITE_VARIABLE: "no suite runs in here"})
     assert [line for line in str(wrong.value).splitlines() if line.startswith("  - ")] == ["  - no suite runs in here"]
 
 
@@ -38,7 +38,7 @@ def test_a_suite_that_does_not_run_is_no_matter_of_the_variables() -> None:
     ],
 )
 def test_a_wrong_value_is_named_alone(name: str, value: str) -> None:
-    with pytest.raises(WrongEnvironment) as wrong:
+    with pytest.raises(InvalidEnvironment) as wrong:
         read_settings({**GIVEN, name: value})
     named = [line for line in str(wrong.value).splitlines() if line.startswith("  - ")]
     assert [line for line in named if name in line] == named
@@ -54,6 +54,6 @@ async def test_a_value_may_stand_in_a_file_and_the_token_is_not_shown(tmp_path: 
     secret.write_text("hush\n")
     without = {name: value for name, value in GIVEN.items() if name != "PREBOOK_CONTROL_TOKEN"}
     async with open_session() as session:
-        found = levers(session, {**without, "PREBOOK_CONTROL_TOKEN_FILE": str(secret)})
-    assert found.token == "hush"
+        found = fault_access.read_fault_access(session, {**without, "PREBOOK_CONTROL_TOKEN_FILE": str(secret)})
+    assert found.control_token == "hush"
     assert "hush" not in repr(found)

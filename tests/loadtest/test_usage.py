@@ -70,7 +70,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(what)
         return 1
 
-    monkeypatch.setattr(temporary_suite, "played", played)
+    monkeypatch.setattr(temporary_suite, "run_lab", played)
     return asked
 
 

@@ -8,48 +8,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.lab.faults import FaultWindow
-from prebook.lab.ledger.discrepancies import Discrepancy, Kind
+from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.ledger.reconciliation import Ledger
 from prebook.lab.load.plans import PLANS
-from prebook.lab.quantiles import Latency, latency
+from prebook.lab.quantiles import LatencySummary, latency_summary
 from prebook.lab.report.model import (
     ArrivalsLine,
     FaultLine,
     GeneratorLag,
-    Latencies,
-    Result,
+    PlanResult,
+    RideLatencies,
     ScenarioReport,
     Timeline,
 )
-from prebook.lab.report.ranking import contest, ms, tied
+from prebook.lab.report.ranking import format_ms, is_tied, ranking_of
 from prebook.lab.report.verdict import verdict
 from tests.loadtest.books import START, at
 
 OFFERED = 40
 
 
-def around(median_ms: float) -> Latency:
-    return latency(median_ms + step / 100 for step in range(-20, 20))
+def around(median_ms: float) -> LatencySummary:
+    return latency_summary(median_ms + step / 100 for step in range(-20, 20))
 
 
-def result(label: str, outcome_ms: float = 20.0, *, ledger: Ledger | None = None, back: float | None = None) -> Result:
-    return Result(
+def result(
+    label: str, outcome_ms: float = 20.0, *, ledger: Ledger | None = None, back: float | None = None
+) -> PlanResult:
+    return PlanResult(
         label=label,
         plan=PLANS[label],
         ledger=ledger or Ledger(offered=OFFERED, confirmed=OFFERED),
-        latency_ms=Latencies(accept=around(10), outcome=around(outcome_ms), notified=around(outcome_ms + 1)),
+        latency_ms=RideLatencies(accepted=around(10), settled=around(outcome_ms), notified=around(outcome_ms + 1)),
         recovery_s=back,
         errors={"timeout": 0},
         outcome_hash="0" * 64,
     )
 
 
-def scenario(*results: Result, fault: bool = False, took_effect: bool = True) -> ScenarioReport:
+def scenario(*results: PlanResult, fault: bool = False, took_effect: bool = True) -> ScenarioReport:
     window = FaultWindow(started_at=START, ended_at=at(1), took_effect=took_effect, evidence="planted")
     return ScenarioReport(
         name="pricing_down" if fault else "calm",
-        expect="",
-        fault=FaultLine(kind="kill", target="pricing", starts_s=0, lasts_s=1) if fault else None,
+        expectation="",
+        fault=FaultLine(kind="kill", target="pricing", start_s=0, duration_s=1) if fault else None,
         arrivals=ArrivalsLine(process="poisson", rate_per_s=20, duration_s=10),
         results=results,
         fault_window=window if fault else None,
@@ -57,7 +59,7 @@ def scenario(*results: Result, fault: bool = False, took_effect: bool = True) ->
         settle_s=0.5,
         outcome_hashes_equal=True,
         discrepancies=(),
-        timeline=Timeline(start=START, bin_s=1, offered={}, completed={}),
+        timeline=Timeline(started_at=START, bin_s=1, offered={}, answered={}),
     )
 
 
@@ -77,12 +79,14 @@ def test_a_difference_within_the_spread_is_a_tie() -> None:
 
 @given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=50), st.lists(st.floats(0.1, 1e4), min_size=1, max_size=50))
 def test_ties_do_not_depend_on_the_order(one: list[float], other: list[float]) -> None:
-    assert tied(latency(one), latency(other)) == tied(latency(other), latency(one))
+    assert is_tied(latency_summary(one), latency_summary(other)) == is_tied(
+        latency_summary(other), latency_summary(one)
+    )
 
 
 @given(st.dictionaries(st.sampled_from(list(PLANS)), st.floats(0.5, 1e4), min_size=1))
 def test_a_contest_has_a_winner_with_the_least_median(medians: dict[str, float]) -> None:
-    of = contest("time to outcome", [result(label, value) for label, value in medians.items()])
+    of = ranking_of("time to outcome", [result(label, value) for label, value in medians.items()])
     assert of is not None
     assert of.best.p50 == min(latency.p50 for latency in of.medians.values())
     assert set(of.winners) | set(of.losers) == set(medians)
@@ -111,13 +115,13 @@ def test_trade_offs_name_what_was_won_and_what_it_cost() -> None:
     assert any("answered every ride in pricing_down" in line for line in one_way.wins)
 
 
-def planted(kind: Kind) -> ScenarioReport:
+def planted(kind: DiscrepancyKind) -> ScenarioReport:
     found = Discrepancy(kind=kind, label="one_way", key="k", booking_id="bk_planted", detail="planted")
     return msgspec.structs.replace(scenario(result("one_way")), discrepancies=(found,))
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_discrepancy_makes_the_run_red_and_is_named(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(DiscrepancyKind))
+def test_every_discrepancy_makes_the_run_red_and_is_named(kind: DiscrepancyKind) -> None:
     judged = verdict([planted(kind)])
     assert not judged.ok
     assert "bk_planted" in judged.problems[0]
@@ -140,6 +144,6 @@ def test_what_limits_the_numbers_is_a_warning_and_not_red() -> None:
 
 
 def test_times_are_short_to_read() -> None:
-    shown = [ms(value) for value in (0.42, 9.96, 12.4, 1234.5, 12350.0)]
+    shown = [format_ms(value) for value in (0.42, 9.96, 12.4, 1234.5, 12350.0)]
     assert shown == ["0.4 ms", "10.0 ms", "12 ms", "1.23 s", "12.35 s"]
     assert all(len(one) <= 8 for one in itertools.chain(shown))

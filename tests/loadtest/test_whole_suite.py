@@ -5,22 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from prebook.lab.bench.ride_load import Offered
-from prebook.lab.bench.subjects.ride_baseline import figures, kept, read, write
-from prebook.lab.bench.subjects.ride_counts import METRIC, STATEMENT
-from prebook.lab.bench.subjects.ride_figures import P95_MS, Figures, over
-from prebook.lab.bench.subjects.scaling import judged
-from prebook.lab.bench.subjects.soak import sloping
-from prebook.lab.process_tree import own_bytes, spent_ms
+from prebook.lab.bench.ride_load import RideLoadResult
+from prebook.lab.bench.subjects.ride_baseline import baseline_of, figures_of, read_baseline, write_baseline
+from prebook.lab.bench.subjects.ride_counts import METRIC_LINE, STATEMENT
+from prebook.lab.bench.subjects.ride_figures import MAX_P95_MS, RideFigures, overload_reason
+from prebook.lab.bench.subjects.scaling import judge
+from prebook.lab.bench.subjects.soak import fit_slope
+from prebook.lab.process_tree import read_cpu_ms, read_private_bytes
 
 
-def offered(*, refused: int = 0, failed: int = 0, slowest_ms: float = 100.0) -> Offered:
+def offered(*, refused: int = 0, failed: int = 0, slowest_ms: float = 100.0) -> RideLoadResult:
     settled = 20 - refused - failed
-    return Offered(20, refused, failed, sorted([50.0] * (settled - 2) + [slowest_ms] * 2), took_s=2.0, at_rest_s=2.5)
+    return RideLoadResult(
+        20, refused, failed, sorted([50.0] * (settled - 2) + [slowest_ms] * 2), duration_s=2.0, at_rest_s=2.5
+    )
 
 
 def test_a_step_holds_while_all_are_settled_in_time() -> None:
-    assert not over(offered())
+    assert not overload_reason(offered())
     assert offered().settled_per_s == 10.0
 
 
@@ -29,17 +31,17 @@ def test_a_step_holds_while_all_are_settled_in_time() -> None:
     [
         (offered(refused=1), "1 were refused and 0 failed of 20"),
         (offered(failed=2), "0 were refused and 2 failed of 20"),
-        (offered(slowest_ms=P95_MS + 1), "p95"),
+        (offered(slowest_ms=MAX_P95_MS + 1), "p95"),
     ],
 )
-def test_a_step_is_too_much(step: Offered, says: str) -> None:
-    assert says in over(step)
+def test_a_step_is_too_much(step: RideLoadResult, says: str) -> None:
+    assert says in overload_reason(step)
 
 
 def test_a_slope_and_its_interval() -> None:
-    level, reach = sloping([80e6, 80.2e6] * 60, 10.0)
+    level, reach = fit_slope([80e6, 80.2e6] * 60, 10.0)
     assert level - reach <= 0.0 <= level + reach
-    steep, reach = sloping([80e6 + 1e5 * n + (n * n % 13) * 1e5 for n in range(120)], 10.0)
+    steep, reach = fit_slope([80e6 + 1e5 * n + (n * n % 13) * 1e5 for n in range(120)], 10.0)
     assert steep == pytest.approx(1.2e6, rel=0.1)
     assert 0 < reach < 0.1 * steep
 
@@ -51,8 +53,8 @@ def test_what_a_burst_suffered() -> None:
         {"state": "rejected", "heard": ["rejected", "rejected"]},
         {"state": "confirmed", "heard": None},
     ]
-    found = judged(heard, 5)
-    assert (found.lost, found.doubled, found.disordered, found.wrong) == (2, 1, 1, 4)
+    found = judge(heard, 5)
+    assert (found.lost, found.duplicated, found.misordered, found.violations) == (2, 1, 1, 4)
 
 
 def test_statements_and_metrics_are_told_apart() -> None:
@@ -60,21 +62,23 @@ def test_statements_and_metrics_are_told_apart() -> None:
     told = [(each["who"], each["text"]) for each in STATEMENT.finditer(log)]
     assert told == [("prebook-fleets", "INSERT INTO hold (a)")]
     page = 'prebook_messages_sent_total{coupling="one_way",flow="x",kind="fact"} 3.0\nprebook_other 1.0\n'
-    assert [(each["name"], each["value"]) for each in METRIC.finditer(page)] == [("prebook_messages_sent_total", "3.0")]
+    assert [(each["name"], each["value"]) for each in METRIC_LINE.finditer(page)] == [
+        ("prebook_messages_sent_total", "3.0")
+    ]
 
 
 def test_figures_are_kept_and_read_again(tmp_path: Path) -> None:
-    taken = Figures(spent_ms={"booking": [3.0, 1.0, 2.0], "broker": [1.0, 2.0, 3.0]})
+    taken = RideFigures(cpu_ms={"booking": [3.0, 1.0, 2.0], "broker": [1.0, 2.0, 3.0]})
     taken.knee_per_s = 20.04
     path = tmp_path / "kept.json"
-    write(path, kept({"one_way": taken}, "RabbitMQ, PostgreSQL"))
-    again = figures(read(path).plans["one_way"], 2)
+    write_baseline(path, baseline_of({"one_way": taken}, "RabbitMQ, PostgreSQL"))
+    again = figures_of(read_baseline(path).plans["one_way"], 2)
     assert again.cost_ms == [4.0, 4.0]
     assert again.knee_per_s == 20.0
 
 
 def test_processor_time_and_memory_of_a_process_that_is_there_and_of_one_that_is_not() -> None:
     roots = {"us": os.getpid(), "nobody": 2**22 + 1}
-    assert spent_ms(roots)["us"] > 0
-    assert own_bytes(roots)["us"] > 1e6
-    assert (spent_ms(roots)["nobody"], own_bytes(roots)["nobody"]) == (0, 0)
+    assert read_cpu_ms(roots)["us"] > 0
+    assert read_private_bytes(roots)["us"] > 1e6
+    assert (read_cpu_ms(roots)["nobody"], read_private_bytes(roots)["nobody"]) == (0, 0)

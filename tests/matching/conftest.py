@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from tests.databases import Databases
 
 
@@ -14,6 +14,6 @@ def matching_url(databases: Databases) -> str:
 
 @pytest.fixture
 async def engine(matching_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = engine_for("matching", matching_url)
+    engine = create_engine("matching", matching_url)
     yield engine
     await engine.dispose()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from prebook.matching.domain.auction import Auction, Offer
 
 
-class TwoDrivers(Exception):
+class DoubleAssignment(Exception):
     """A booking would have got a second driver: the table's key says no, and so does this."""
 
 
@@ -20,7 +20,7 @@ class MemoryMatching:
     async def open_auction(self, auction: Auction) -> bool:
         return self.auctions.setdefault(auction.booking_id, auction) is auction
 
-    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+    async def lock_auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
         auction = self.auctions.get(booking_id)
         return (auction, self.age) if auction else None
 
@@ -31,11 +31,11 @@ class MemoryMatching:
         if (offer.driver, offer.slot) in self.assignments:
             return False
         if booking_id in self.assignments.values():
-            raise TwoDrivers(booking_id)
+            raise DoubleAssignment(booking_id)
         self.assignments[offer.driver, offer.slot] = booking_id
         return True
 
-    async def free(self, booking_id: str) -> bool:
+    async def unassign(self, booking_id: str) -> bool:
         before = len(self.assignments)
         self.assignments = {key: value for key, value in self.assignments.items() if value != booking_id}
         return len(self.assignments) < before

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from prebook.contracts.events import BookingEnded, Ending, OfferSettled, OfferVerdict
+from prebook.contracts.events import BookingEnded, BookingEnding, OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetOffered
 from prebook.contracts.matching import FindDriver
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.handlers import Context, Outcome
+from prebook.messaging.handlers import HandlerContext, HandlerResult
 
 NOW = datetime(2027, 3, 1, 7, 0, tzinfo=UTC)
 SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
@@ -18,8 +18,8 @@ RIDE = FindDriver(
 )
 
 
-def about(booking_id: str, key: str = "", message_id: str = "m") -> Context:
-    return Context(booking_id, message_id, {}, NOW, key)
+def about(booking_id: str, key: str = "", message_id: str = "m") -> HandlerContext:
+    return HandlerContext(booking_id, message_id, {}, NOW, key)
 
 
 def offer(fleet: str, minutes: int, driver: str | None = None) -> FleetOffered:
@@ -27,10 +27,10 @@ def offer(fleet: str, minutes: int, driver: str | None = None) -> FleetOffered:
 
 
 def ended(booking_id: str) -> BookingEnded:
-    return BookingEnded(booking_id=booking_id, ending=Ending.CANCELLED, reason="the rider cancelled")
+    return BookingEnded(booking_id=booking_id, ending=BookingEnding.CANCELLED, reason="the rider cancelled")
 
 
-def verdicts(outcome: Outcome) -> dict[str, OfferVerdict]:
+def verdicts(outcome: HandlerResult) -> dict[str, OfferVerdict]:
     """Fleet -> how its offer ended in this step."""
-    told = [fact.body for fact in outcome.facts]
+    told = [fact.body for fact in outcome.events]
     return {body.fleet: body.verdict for body in told if isinstance(body, OfferSettled)}

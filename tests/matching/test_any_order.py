@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import FleetDeclined, FleetOffered
-from prebook.contracts.matching import DriverAnswer, DriverMatched
+from prebook.contracts.matching import DriverMatched, DriverReply
 from prebook.contracts.message import Message, Unavailable
-from prebook.matching.handlers import FLEETS, booking_ended, find_driver, fleet_heard
-from prebook.messaging.handlers import Outcome
+from prebook.matching.handlers import FLEETS, find_driver, handle_booking_ended, handle_fleet_reply
+from prebook.messaging.handlers import HandlerResult
 from tests.matching.memory import MemoryMatching
 from tests.matching.rides import RIDE, about, ended, offer
 
@@ -45,14 +45,14 @@ def histories(draw: st.DrawFn) -> list[News]:
 class Played:
     """What everybody was told, and who had which driver when."""
 
-    answers: list[tuple[str, DriverAnswer]] = field(default_factory=list)
+    answers: list[tuple[str, DriverReply]] = field(default_factory=list)
     verdicts: list[tuple[str, str, str, OfferVerdict]] = field(default_factory=list)
     driving: set[str] = field(default_factory=set)
 
-    def note(self, booking: str, outcome: Outcome) -> None:
-        if outcome.answer is not None:
-            self.answers.append((booking, outcome.answer))  # type: ignore[arg-type]
-        for body in (fact.body for fact in outcome.facts):
+    def note(self, booking: str, outcome: HandlerResult) -> None:
+        if outcome.reply is not None:
+            self.answers.append((booking, outcome.reply))  # type: ignore[arg-type]
+        for body in (fact.body for fact in outcome.events):
             assert isinstance(body, OfferSettled)
             self.verdicts.append((booking, body.fleet, body.driver, body.verdict))
             self._drive(body)
@@ -71,9 +71,9 @@ async def play(history: list[News], work: Any) -> Played:
         played.note(booking, await find_driver(about(booking), RIDE, work))
     for booking, fleet, body in history:
         if body is None:
-            outcome = await booking_ended(about(booking), ended(booking), work)
+            outcome = await handle_booking_ended(about(booking), ended(booking), work)
         else:
-            outcome = await fleet_heard(about(booking, fleet), body, work)  # type: ignore[arg-type]
+            outcome = await handle_fleet_reply(about(booking, fleet), body, work)  # type: ignore[arg-type]
         played.note(booking, outcome)
     return played
 
@@ -88,7 +88,7 @@ def test_one_answer_per_booking_one_verdict_per_offer_one_booking_per_slot(histo
     assert len(played.verdicts) == len(set(played.verdicts)), "somebody was told the same twice"
     assert {driver for driver, _ in work.assignments} == played.driving
     late = Counter(booking for booking, _, _, verdict in played.verdicts if verdict is OfferVerdict.LATE)
-    assert {b: a.late for b, a in work.auctions.items()} == {b: late[b] for b in BOOKINGS}
+    assert {b: a.late_offers for b, a in work.auctions.items()} == {b: late[b] for b in BOOKINGS}
 
 
 @given(histories())

@@ -1,12 +1,12 @@
 """Who is told of what nobody waits for any more."""
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.observer import NullObserver
 
 
-class Expiries(Unwatched):
+class Expiries(NullObserver):
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.expirations: list[tuple[str, str]] = []
 
-    def expired(self, envelope: Envelope, where: str) -> None:
-        self.told.append((envelope.id, where))
+    def on_expired(self, envelope: Envelope, stage: str) -> None:
+        self.expirations.append((envelope.id, stage))

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prebook.messaging.clock import WALL, WallClock, unix_s, utc_now
+from prebook.messaging.clock import WALL_CLOCK, WallClock, unix_s, utc_now
 
 NEAR = timedelta(seconds=5)
 
@@ -16,6 +16,6 @@ def test_a_clock_is_as_far_ahead_as_it_is_set(skew_s: float) -> None:
 
 
 def test_what_was_imported_before_follows_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WALL, "skew_s", 3600.0)
+    monkeypatch.setattr(WALL_CLOCK, "skew_s", 3600.0)
     assert utc_now() - datetime.now(UTC) > timedelta(minutes=59)
     assert unix_s() - datetime.now(UTC).timestamp() > 59 * 60

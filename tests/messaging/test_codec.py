@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.message import Unavailable
-from prebook.messaging.codec import LONGEST_BODY, Malformed, Wire, decode, encode
-from prebook.messaging.envelope import Kind, key_of, message_id
+from prebook.messaging.codec import MAX_BODY_BYTES, Malformed, WireMessage, decode, encode
+from prebook.messaging.envelope import MessageKind, message_id, request_key
 from tests.messaging.examples import NOW, request
 
 WIRE = encode(request())
@@ -21,7 +21,7 @@ def test_what_is_encoded_comes_back_whole() -> None:
 
 
 def test_an_answer_and_a_missing_answer_come_back_whole() -> None:
-    answer = request().answered(Unavailable(reason="deadline"), source="notification", at=NOW)
+    answer = request().reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)
 
     assert decode(encode(answer)) == answer
     assert answer.id == "b1.notify_rider.confirmed.answer"
@@ -57,7 +57,7 @@ def test_it_speaks_cloud_events() -> None:
 )
 def test_a_wrong_header_is_malformed_and_says_how(headers: dict[str, str], cause: str) -> None:
     with pytest.raises(Malformed) as failure:
-        decode(Wire({**WIRE.headers, **headers}, WIRE.body))
+        decode(WireMessage({**WIRE.headers, **headers}, WIRE.body))
 
     assert failure.value.cause == cause
 
@@ -72,19 +72,23 @@ def test_a_wrong_header_is_malformed_and_says_how(headers: dict[str, str], cause
         (b"{}", "wrong_schema"),
         (b'{"rider_id":"r","notice":"confirmed","text":"t","extra":1}', "wrong_schema"),
         (b'{"rider_id":"r","notice":"shouted","text":"t"}', "wrong_schema"),
-        (b" " * (LONGEST_BODY + 1), "too_large"),
+        (b" " * (MAX_BODY_BYTES + 1), "too_large"),
     ],
 )
 def test_a_wrong_body_is_malformed_and_says_how(body: bytes, cause: str) -> None:
     with pytest.raises(Malformed) as failure:
-        decode(Wire(WIRE.headers, body))
+        decode(WireMessage(WIRE.headers, body))
 
     assert failure.value.cause == cause
 
 
 @given(st.dictionaries(st.sampled_from(sorted(WIRE.headers)), st.text(max_size=40)), st.binary(max_size=200))
 def test_nothing_that_arrives_raises_anything_else(headers: dict[str, str], body: bytes) -> None:
-    for wire in (Wire({**WIRE.headers, **headers}, WIRE.body), Wire(WIRE.headers, body), Wire(headers, body)):
+    for wire in (
+        WireMessage({**WIRE.headers, **headers}, WIRE.body),
+        WireMessage(WIRE.headers, body),
+        WireMessage(headers, body),
+    ):
         with contextlib.suppress(Malformed):
             decode(wire)
 
@@ -93,6 +97,6 @@ def test_nothing_that_arrives_raises_anything_else(headers: dict[str, str], body
 def test_the_key_of_a_question_is_the_key_of_its_answer(key: str) -> None:
     asked: Any = replace(request(), id=message_id("b1", "notify_rider", key))
 
-    assert key_of(asked) == key
-    assert key_of(asked.answered(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
-    assert asked.kind is Kind.REQUEST
+    assert request_key(asked) == key
+    assert request_key(asked.answered(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
+    assert asked.kind is MessageKind.REQUEST

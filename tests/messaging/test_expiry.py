@@ -9,7 +9,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, NOTIFY_RIDER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.policy import FlowPolicy
 from tests.booking.rides import queued
 from tests.memory import MemoryDatabase
@@ -23,17 +23,17 @@ POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY) for flow in FLOWS}
 async def test_what_has_expired_is_dropped_at_the_door(left_s: int, *, handled: bool) -> None:
     database, watch, asked = MemoryDatabase(None), Expiries(), list[str]()
 
-    async def consult(about: Context, body: Any) -> Any:
+    async def consult(about: HandlerContext, body: Any) -> Any:
         asked.append(about.message_id)
         return body
 
-    async def handle(_: Context, __: Any, ___: Any) -> Outcome:
-        return Outcome()
+    async def handle(_: HandlerContext, __: Any, ___: Any) -> HandlerResult:
+        return HandlerResult()
 
-    handlers: Handlers[Any] = Handlers(serves={NOTIFY_RIDER: Step(handle, consult)})
+    handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, consult)})
     lines = dict.fromkeys(Coupling, queued())
-    endpoint: Endpoint[Any] = Endpoint("notification", handlers, database.begin, lines, POLICIES, watch=watch)
+    endpoint: Endpoint[Any] = Endpoint("notification", handlers, database.begin, lines, POLICIES, observer=watch)
     await endpoint.receive(request(id="m1", expires_at=utc_now() + timedelta(seconds=left_s)))
 
     assert (bool(asked), bool(database.tables.inbox)) == (handled, handled)
-    assert watch.told == ([] if handled else [("m1", "door")])
+    assert watch.expirations == ([] if handled else [("m1", "door")])

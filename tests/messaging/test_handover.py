@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.codec import LONGEST_BODY, Wire
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import relay as relaying
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.sender import WINDOW
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Posting
-from prebook.runtime.loops import for_ever
+from prebook.messaging.outbox.sender import MAX_IN_FLIGHT
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.runtime.loops import run_forever
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -32,16 +32,16 @@ class Looked(MemoryDatabase):
         self.may_claim.set()
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
-    ) -> Sequence[Claimed]:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
+    ) -> Sequence[LeasedRow]:
         self.claims += 1
-        found = await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
+        found = await super().claim(limit, lease_s=lease_s, full_routes=full_routes, tracked=tracked)
         await self.may_claim.wait()
         return found
 
-    async def let_go(self, but: Collection[int]) -> None:
+    async def release_untracked(self, tracked: Collection[int]) -> None:
         self.let += 1
-        await super().let_go(but)
+        await super().release_untracked(tracked)
 
 
 class Sent:
@@ -50,7 +50,7 @@ class Sent:
     def __init__(self, *failing: str, waiting: str = "") -> None:
         self.tries, self._failing, self._waiting, self.may = list[str](), set(failing), waiting, asyncio.Event()
 
-    async def __call__(self, row: Claimed) -> None:
+    async def __call__(self, row: LeasedRow) -> None:
         name = row.envelope.id
         self.tries.append(name)
         if name == self._waiting:
@@ -63,9 +63,9 @@ class Sent:
 @asynccontextmanager
 async def running(database: Looked, send: Sent) -> AsyncIterator[Relay]:
     """Until it has looked once, and let go of what it did not know: from then on it rests."""
-    relay = Relay(database, send, Unwatched())
-    database.taking = relay.taking
-    task = asyncio.create_task(for_ever("relay", relay.run))
+    relay = Relay(database, send, NullObserver())
+    database.hand_off = relay.hand_off
+    task = asyncio.create_task(run_forever("relay", relay.run))
     await becomes(lambda: database.claims == 1)
     try:
         yield relay
@@ -77,19 +77,19 @@ async def running(database: Looked, send: Sent) -> AsyncIterator[Relay]:
 @pytest.fixture(autouse=True)
 def rarely_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what is sent was handed over, or the relay was woken."""
-    monkeypatch.setattr(relaying, "POLL_S", 60.0)
+    monkeypatch.setattr(relaying, "POLL_INTERVAL_S", 60.0)
 
 
 async def post(database: MemoryDatabase, *names: str, key: str = "k", after: timedelta = timedelta()) -> None:
     async with database.begin() as work:
-        await work.post([Posting(request(id=name), "broker", key, after) for name in names])
+        await work.post([OutboxMessage(request(id=name), "broker", key, after) for name in names])
 
 
 async def write(database: MemoryDatabase, *names: str) -> None:
     """By another process."""
-    taking, database.taking = database.taking, MemoryDatabase(None).taking
+    taking, database.hand_off = database.hand_off, MemoryDatabase(None).hand_off
     await post(database, *names)
-    database.taking = taking
+    database.hand_off = taking
 
 
 def states(database: MemoryDatabase) -> set[str]:
@@ -124,7 +124,7 @@ async def test_what_stands_behind_one_that_fails_steps_back() -> None:
         await post(database, "k1")
         await post(database, "k2", "k3")
         send.may.set()
-        await becomes(lambda: not relay._sending.holdings.all)
+        await becomes(lambda: not relay._sender.leases.seqs)
         await post(database, "k4")
         await _woken_until_sent(relay, database)
     assert send.tries == ["k1", "k1", "k2", "k3", "k4"]
@@ -155,7 +155,7 @@ async def test_what_comes_behind_a_row_whose_claim_is_not_known_yet_is_left_to_a
 async def test_a_claim_that_comes_while_something_is_committed_takes_nothing_behind_it() -> None:
     database, send = Looked(), Sent()
     async with running(database, send) as relay:
-        with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
+        with relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]) as handover:
             await write(database, "k1", "k2")
             rows = database.tables.outbox
             rows["k1"].claimed, handover.claimed = True, {"k1": rows["k1"].seq}
@@ -170,7 +170,7 @@ async def test_what_may_have_been_committed_or_not_is_found_by_a_claim() -> None
     async with running(database, send) as relay:
         await write(database, "k1")
         database.tables.outbox["k1"].claimed = True
-        with pytest.raises(ConnectionResetError), relay.taking([Posting(request(id="k1"), "broker", "k")]):
+        with pytest.raises(ConnectionResetError), relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]):
             raise ConnectionResetError
         await post(database, "k2")
         await becomes(lambda: states(database) == {"sent"})
@@ -179,8 +179,8 @@ async def test_what_may_have_been_committed_or_not_is_found_by_a_claim() -> None
 
 def refused(relay: Relay) -> None:
     """As by a statement that wrote nothing, and said so."""
-    with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
-        handover.void = True
+    with relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]) as handover:
+        handover.nothing_written = True
         raise KeyError
 
 
@@ -217,33 +217,33 @@ async def test_a_message_that_was_posted_before_is_not_sent_again() -> None:
 
 async def test_what_no_receiver_would_take_is_left_to_a_claim_which_says_so() -> None:
     large, fits = request(id="k1"), request(id="k2")
-    object.__setattr__(large, "spelled", Wire({}, bytes(LONGEST_BODY + 1)))
+    object.__setattr__(large, "spelled", WireMessage({}, bytes(MAX_BODY_BYTES + 1)))
     async with running(Looked(), Sent()) as relay:
-        with relay.taking([Posting(each, "broker", each.id) for each in (large, fits)]) as handover:
+        with relay.hand_off([OutboxMessage(each, "broker", each.id) for each in (large, fits)]) as handover:
             assert list(handover.offered) == ["k2"]
-            handover.void = True
+            handover.nothing_written = True
 
 
 async def test_a_full_lane_takes_no_more_and_others_do() -> None:
     database, send = Looked(), Sent(waiting="0")
     async with running(database, send) as relay:
-        await post(database, *map(str, range(WINDOW)), key="full")
-        postings = [Posting(request(id=lane), lane, "k") for lane in ("broker", "own")]
-        with relay.taking(postings) as handover:
+        await post(database, *map(str, range(MAX_IN_FLIGHT)), key="full")
+        postings = [OutboxMessage(request(id=lane), lane, "k") for lane in ("broker", "own")]
+        with relay.hand_off(postings) as handover:
             assert list(handover.offered) == ["own"]
-            handover.void = True
-        assert relay.behind
+            handover.nothing_written = True
+        assert relay.is_behind
         send.may.set()
 
 
 async def test_of_one_id_only_the_first_posting_counts_whether_it_leaves_now_or_later() -> None:
-    later, now = (Posting(request(id="k"), "broker", "k", timedelta(seconds=after)) for after in (60, 0))
+    later, now = (OutboxMessage(request(id="k"), "broker", "k", timedelta(seconds=after)) for after in (60, 0))
     async with running(Looked(), Sent()) as relay:
         for postings, taken in (([later, now], []), ([now, later], [now])):
-            with relay.taking(postings) as handover:
+            with relay.hand_off(postings) as handover:
                 assert list(handover.offered.values()) == taken
                 assert [each for each in postings if handover.owner_of(each)] == taken
-                handover.void = True
+                handover.nothing_written = True
 
 
 async def test_what_was_committed_too_late_to_be_sent_within_its_lease_is_put_back(
@@ -262,7 +262,7 @@ async def test_what_was_committed_too_late_to_be_sent_within_its_lease_is_put_ba
 async def test_a_commit_that_takes_effect_after_all_was_let_go_is_not_overtaken() -> None:
     database, send = Looked(), Sent()
     async with running(database, send) as relay:
-        with pytest.raises(ConnectionResetError), relay.taking([Posting(request(id="k1"), "broker", "k")]):
+        with pytest.raises(ConnectionResetError), relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]):
             raise ConnectionResetError
         await becomes(lambda: database.let > 1 and database.claims > 1)
         await write(database, "k1")
@@ -292,7 +292,7 @@ async def test_who_posts_while_a_line_is_in_use_need_not_wait_for_an_old_failure
 def _open(relay: Relay) -> ExitStack:
     """A transaction that posts nothing in the end, and has joined the line."""
     stack = ExitStack()
-    stack.enter_context(relay.taking([Posting(request(id="nothing"), "broker", "k")]))
+    stack.enter_context(relay.hand_off([OutboxMessage(request(id="nothing"), "broker", "k")]))
     return stack
 
 
@@ -300,8 +300,8 @@ async def test_a_relay_that_does_not_run_takes_nothing() -> None:
     database, send = Looked(), Sent()
     async with running(database, send) as relay:
         pass
-    with relay.taking([Posting(request(id="k1"), "broker", "k")]) as handover:
-        assert (handover.offered, handover.left) == ({}, True)
+    with relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]) as handover:
+        assert (handover.offered, handover.has_unclaimed) == ({}, True)
 
 
 async def _woken_until_sent(relay: Relay, database: MemoryDatabase) -> None:
@@ -324,7 +324,7 @@ async def test_what_is_claimed_again_while_it_waits_in_line_is_counted_once(monk
             before = database.claims
             relay.wake()
             await becomes(partial(_more, database, before))
-        assert relay._sending._in_flight["broker"] == 2
+        assert relay._sender._in_flight["broker"] == 2
         send.may.set()
         await becomes(lambda: states(database) == {"sent"})
     assert send.tries == ["k1", "k2"]
@@ -339,11 +339,11 @@ class Cut(Looked):
 
     cuts = 1
 
-    async def put_back(self, seqs: Sequence[int]) -> None:
+    async def release(self, seqs: Sequence[int]) -> None:
         if self.cuts:
             self.cuts -= 1
             raise ConnectionResetError
-        await super().put_back(seqs)
+        await super().release(seqs)
 
 
 async def test_what_failed_is_taken_again_while_what_stood_behind_it_is_still_being_put_back() -> None:

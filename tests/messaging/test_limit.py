@@ -5,17 +5,17 @@ import asyncio
 import pytest
 
 from prebook.messaging import asyncio_tools
-from prebook.messaging.asyncio_tools import Limit
+from prebook.messaging.asyncio_tools import CoarseTimeout
 from tests.conditions import becomes
 
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asyncio_tools, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(asyncio_tools, "TIMEOUT_CHECK_INTERVAL_S", 0.01)
 
 
 async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() -> None:
-    one, never = Limit(0.05), asyncio.Event()
+    one, never = CoarseTimeout(0.05), asyncio.Event()
 
     async def work(done: asyncio.Event) -> str:
         with one():
@@ -34,7 +34,7 @@ async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() ->
 
 
 async def test_a_task_that_was_too_late_may_go_on_and_be_in_it_again() -> None:
-    one = Limit(0.03)
+    one = CoarseTimeout(0.03)
     for _ in range(3):
         with pytest.raises(TimeoutError), one():
             await asyncio.Event().wait()
@@ -43,13 +43,13 @@ async def test_a_task_that_was_too_late_may_go_on_and_be_in_it_again() -> None:
 
 
 async def test_what_it_raises_itself_is_what_is_heard() -> None:
-    with pytest.raises(KeyError), Limit(1.0)():
+    with pytest.raises(KeyError), CoarseTimeout(1.0)():
         raise KeyError
 
 
 async def test_a_cancellation_from_elsewhere_is_one() -> None:
     async def work() -> None:
-        with Limit(5.0)():
+        with CoarseTimeout(5.0)():
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -60,7 +60,7 @@ async def test_a_cancellation_from_elsewhere_is_one() -> None:
 
 
 async def test_a_cancellation_that_comes_with_the_limit_is_not_taken_for_it() -> None:
-    one, inside = Limit(0.02), asyncio.Event()
+    one, inside = CoarseTimeout(0.02), asyncio.Event()
 
     async def work() -> None:
         with one():
@@ -76,7 +76,7 @@ async def test_a_cancellation_that_comes_with_the_limit_is_not_taken_for_it() ->
 
 
 async def test_it_stops_looking_once_nobody_is_in_it() -> None:
-    one = Limit(5.0)
+    one = CoarseTimeout(5.0)
     with one():
         await asyncio.sleep(0)
 

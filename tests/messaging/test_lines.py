@@ -1,11 +1,11 @@
 import asyncio
 
-from prebook.messaging.outbox.keyed_queue import Lines
+from prebook.messaging.outbox.keyed_queue import KeyedQueue
 
 
 async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
-    lines, gone = Lines[str](), list[str]()
-    first, second, other = lines.joined("a"), lines.joined("a"), lines.joined("b")
+    lines, gone = KeyedQueue[str](), list[str]()
+    first, second, other = lines.enqueue("a"), lines.enqueue("a"), lines.enqueue("b")
 
     async def go() -> None:
         async with second:
@@ -15,47 +15,47 @@ async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
         waiting = asyncio.create_task(go())
         async with other:
             await asyncio.sleep(0)
-            assert (other.may_go, gone) == (True, [])
-        first.go_on = True
+            assert (other.may_send, gone) == (True, [])
+        first.result = True
     await waiting
-    assert (second.may_go, gone) == (True, ["second"])
+    assert (second.may_send, gone) == (True, ["second"])
 
 
 async def test_where_one_stops_the_line_all_that_stand_in_it_step_back() -> None:
-    lines = Lines[str]()
-    places = [lines.joined("a") for _ in range(3)]
+    lines = KeyedQueue[str]()
+    places = [lines.enqueue("a") for _ in range(3)]
     for place in places:
         async with place:
             pass
-    assert [place.may_go for place in places] == [True, False, False]
+    assert [place.may_send for place in places] == [True, False, False]
 
 
 async def test_who_looked_before_a_line_was_stopped_steps_back_though_nobody_stands_there_any_more() -> None:
-    lines = Lines[str]()
-    stopped = lines.joined("a")
-    lines.look()
+    lines = KeyedQueue[str]()
+    stopped = lines.enqueue("a")
+    lines.new_scan()
     async with stopped:
         pass
-    late = lines.joined("a")
-    assert not late.may_go
+    late = lines.enqueue("a")
+    assert not late.may_send
     async with late:
         pass
 
-    lines.look()
-    assert lines.joined("a").may_go
+    lines.new_scan()
+    assert lines.enqueue("a").may_send
 
 
 async def test_a_place_without_anything_of_its_own_tells_what_it_has_heard() -> None:
-    lines = Lines[str]()
-    first, empty, behind = (lines.joined("a") for _ in range(3))
+    lines = KeyedQueue[str]()
+    first, empty, behind = (lines.enqueue("a") for _ in range(3))
     async with first:
-        first.stop()
-    lines.look()
+        first.block()
+    lines.new_scan()
     async with empty:
-        empty.go_on = None
-    late = lines.joined("a")
+        empty.result = None
+    late = lines.enqueue("a")
     async with behind:
-        behind.go_on = None
+        behind.result = None
     async with late:
         pass
-    assert (behind.may_go, late.may_go) == (False, True), "who had looked before, and who looked since"
+    assert (behind.may_send, late.may_send) == (False, True), "who had looked before, and who looked since"

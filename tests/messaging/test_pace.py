@@ -6,7 +6,7 @@ from prebook.flows import FLOWS
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.throttle import Door, paced
+from prebook.messaging.throttle import MessageHandler, throttled
 from tests.messaging.examples import NOW, request
 
 
@@ -14,7 +14,7 @@ def policies(rate_per_s: float | None) -> dict[str, FlowPolicy]:
     return {flow: FlowPolicy(coupling=Coupling.ONE_WAY, rate_per_s=rate_per_s) for flow in FLOWS}
 
 
-def noting(seen: list[tuple[str, float]]) -> Door:
+def noting(seen: list[tuple[str, float]]) -> MessageHandler:
     async def door(envelope: Envelope) -> None:
         seen.append((envelope.id, asyncio.get_running_loop().time()))
 
@@ -23,7 +23,7 @@ def noting(seen: list[tuple[str, float]]) -> Door:
 
 async def test_what_comes_at_once_is_let_through_at_the_rate_and_in_turn() -> None:
     seen: list[tuple[str, float]] = []
-    door = paced(noting(seen), policies(rate_per_s=50.0))
+    door = throttled(noting(seen), policies(rate_per_s=50.0))
     await asyncio.gather(*(door(request(id=f"m{n}")) for n in range(11)))
 
     assert [name for name, _ in seen] == [f"m{n}" for n in range(11)]
@@ -32,12 +32,12 @@ async def test_what_comes_at_once_is_let_through_at_the_rate_and_in_turn() -> No
 
 async def test_answers_facts_and_what_has_expired_wait_for_nothing() -> None:
     seen: list[tuple[str, float]] = []
-    door = paced(noting(seen), policies(rate_per_s=0.001))
+    door = throttled(noting(seen), policies(rate_per_s=0.001))
     asked = request(id="m0", expires_at=utc_now() + timedelta(hours=1))
     async with asyncio.timeout(2):
         await door(asked)
         await door(request(id="m1", expires_at=NOW - timedelta(days=1)))
-        await door(asked.answered(asked.body, source="notification", at=NOW))
+        await door(asked.reply_with(asked.body, source="notification", at=NOW))
 
     assert [name for name, _ in seen] == ["m0", "m1", "m0.answer"]
 
@@ -45,4 +45,4 @@ async def test_answers_facts_and_what_has_expired_wait_for_nothing() -> None:
 async def test_without_a_rate_the_door_is_as_it_was() -> None:
     door = noting([])
 
-    assert paced(door, policies(rate_per_s=None)) is door
+    assert throttled(door, policies(rate_per_s=None)) is door

@@ -8,15 +8,15 @@ import pytest
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.observer import Unwatched, Watch
+from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox import relay as relaying
 from prebook.messaging.outbox import sender, sent_marker
-from prebook.messaging.outbox.abandonment import MOST_NACKS, MOST_REFUSALS, NACKED, refusal
+from prebook.messaging.outbox.abandonment import MAX_NACKS, MAX_REFUSALS, NACKED, abandon_reason
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.sender import WINDOW
-from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed
-from prebook.messaging.unit_of_work import Posting
-from prebook.runtime.loops import for_ever
+from prebook.messaging.outbox.sender import MAX_IN_FLIGHT
+from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.runtime.loops import run_forever
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -30,18 +30,18 @@ async def staged(
     now = utc_now()
     expires = now + timedelta(seconds=-1 if expired else 60)
     async with database.begin() as work:
-        await work.post([Posting(request(id=name, expires_at=expires), lane, key or name) for name in ids])
+        await work.post([OutboxMessage(request(id=name, expires_at=expires), lane, key or name) for name in ids])
 
 
 @asynccontextmanager
 async def running(
     database: MemoryDatabase,
-    send: Callable[[Claimed], Awaitable[None]],
+    send: Callable[[LeasedRow], Awaitable[None]],
     most_refusals: int = 3,
-    watch: Watch | None = None,
+    watch: MessagingObserver | None = None,
 ) -> AsyncIterator[Relay]:
-    relay = Relay(database, send, watch or Unwatched(), most_refusals=most_refusals)
-    task = asyncio.create_task(for_ever("relay", relay.run))
+    relay = Relay(database, send, watch or NullObserver(), max_refusals=most_refusals)
+    task = asyncio.create_task(run_forever("relay", relay.run))
     try:
         yield relay
     finally:
@@ -66,7 +66,7 @@ def states(database: MemoryDatabase) -> dict[str, str]:
 async def test_it_sends_in_order_what_was_committed() -> None:
     database, seen = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     await staged(database, *(f"m{n}" for n in range(50)))
@@ -79,7 +79,7 @@ async def test_it_sends_in_order_what_was_committed() -> None:
 async def test_a_wake_up_is_faster_than_the_poll() -> None:
     database, seen = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     async with running(database, send) as relay:
@@ -92,7 +92,7 @@ async def test_a_wake_up_is_faster_than_the_poll() -> None:
 async def test_what_cannot_be_sent_now_is_sent_later() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) < 3:
             raise Unreachable("not yet")
@@ -108,7 +108,7 @@ async def test_what_cannot_be_sent_now_is_sent_later() -> None:
 async def test_what_can_never_be_sent_ends_in_a_named_state() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         raise Undeliverable("routes to no queue")
 
@@ -123,7 +123,7 @@ async def test_what_can_never_be_sent_ends_in_a_named_state() -> None:
 async def test_a_broker_that_has_not_its_queues_back_yet_is_given_time() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) < 3:
             raise Undeliverable("routes to no queue")
@@ -136,7 +136,7 @@ async def test_a_broker_that_has_not_its_queues_back_yet_is_given_time() -> None
 async def test_what_nobody_waits_for_is_not_sent() -> None:
     database, seen = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     await staged(database, "m1", expired=True)
@@ -144,18 +144,18 @@ async def test_what_nobody_waits_for_is_not_sent() -> None:
     async with running(database, send, watch=watch):
         await becomes(lambda: states(database) == {"m1": "expired"})
 
-    assert (seen, watch.told) == ([], [("m1", "outbox")])
+    assert (seen, watch.expirations) == ([], [("m1", "outbox")])
 
 
 async def test_a_hanging_lane_does_not_hold_another() -> None:
     database, seen, never = MemoryDatabase(None), list[str](), asyncio.Event()
 
-    async def send(row: Claimed) -> None:
-        if row.lane == "http:pricing":
+    async def send(row: LeasedRow) -> None:
+        if row.route == "http:pricing":
             await never.wait()
         seen.append(row.envelope.id)
 
-    await staged(database, *(f"slow{n}" for n in range(WINDOW)), lane="http:pricing")
+    await staged(database, *(f"slow{n}" for n in range(MAX_IN_FLIGHT)), lane="http:pricing")
     async with running(database, send) as relay:
         await asyncio.sleep(0.05)
         await staged(database, "quick")
@@ -168,7 +168,7 @@ async def test_a_cancelled_send_that_nobody_asked_for_does_not_end_the_relay() -
     """A client that loses its peer cancels the waiter of a confirm; see the publisher for how that is told apart."""
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 1:
             raise ConnectionResetError("peer is gone")
@@ -183,7 +183,7 @@ async def test_a_cancelled_send_that_nobody_asked_for_does_not_end_the_relay() -
 async def test_what_comes_after_one_that_waits_waits_too_and_others_go_on() -> None:
     database, seen, down = MemoryDatabase(None), list[str](), [True]
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         if row.envelope.id == "k1" and down[0]:
             raise Unreachable("not yet", retry_after_s=0.05)
         seen.append(row.envelope.id)
@@ -203,7 +203,7 @@ async def test_what_comes_after_one_that_waits_waits_too_and_others_go_on() -> N
 async def test_what_can_never_be_sent_holds_nobody_for_ever() -> None:
     database, seen = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         if row.envelope.id == "k1":
             raise Undeliverable("routes to no queue")
         seen.append(row.envelope.id)
@@ -216,11 +216,11 @@ async def test_what_can_never_be_sent_holds_nobody_for_ever() -> None:
 async def test_what_a_lost_answer_to_a_claim_left_behind_is_due_again() -> None:
     database, seen = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     await staged(database, "m1")
-    await database.claim(10, lease_s=30.0, full_lanes=[])
+    await database.claim(10, lease_s=30.0, full_routes=[])
     async with running(database, send):
         await becomes(lambda: seen == ["m1"])
 
@@ -229,7 +229,7 @@ async def test_an_outage_does_not_count_towards_giving_up() -> None:
     """A broker that was away for long, and says "unroutable" while it has not its queues back, is given time again."""
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) <= 6:
             raise Unreachable("the broker is away", retry_after_s=0.001)
@@ -246,7 +246,7 @@ async def test_an_outage_does_not_count_towards_giving_up() -> None:
 async def test_refusals_count_in_a_row_only_and_the_last_one_is_counted_as_a_try() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 3:
             raise Unreachable("away in between", retry_after_s=0.001)
@@ -261,13 +261,13 @@ async def test_refusals_count_in_a_row_only_and_the_last_one_is_counted_as_a_try
 
 
 async def test_a_full_queue_is_waited_for_and_named_where_it_never_empties() -> None:
-    nacked = refusal(Unreachable("a queue is full", reason=NACKED))
+    nacked = abandon_reason(Unreachable("a queue is full", reason=NACKED))
 
     assert nacked is not None
-    assert (nacked.cause, nacked.most) == (NACKED, MOST_NACKS)
-    assert MOST_NACKS > 10 * MOST_REFUSALS
-    assert refusal(Unreachable("there is no connection")) is None
-    assert refusal(ValueError("a bug")) is None
+    assert (nacked.cause, nacked.max_in_a_row) == (NACKED, MAX_NACKS)
+    assert MAX_NACKS > 10 * MAX_REFUSALS
+    assert abandon_reason(Unreachable("there is no connection")) is None
+    assert abandon_reason(ValueError("a bug")) is None
 
 
 class CutOff(MemoryDatabase):
@@ -280,20 +280,20 @@ class CutOff(MemoryDatabase):
         self.kept: list[Collection[int]] = []
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
-    ) -> Sequence[Claimed]:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
+    ) -> Sequence[LeasedRow]:
         self.claims += 1
         if self.claims > 1:
             self._cut()
-        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
+        return await super().claim(limit, lease_s=lease_s, full_routes=full_routes, tracked=tracked)
 
-    async def sent(self, seqs: Collection[int]) -> None:
+    async def mark_sent(self, seqs: Collection[int]) -> None:
         self._cut()
-        await super().sent(seqs)
+        await super().mark_sent(seqs)
 
-    async def let_go(self, but: Collection[int]) -> None:
-        self.kept.append(but)
-        await super().let_go(but)
+    async def release_untracked(self, tracked: Collection[int]) -> None:
+        self.kept.append(tracked)
+        await super().release_untracked(tracked)
 
     def _cut(self) -> None:
         if self.cuts:
@@ -304,7 +304,7 @@ class CutOff(MemoryDatabase):
 async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> None:
     database, seen = CutOff(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     await staged(database, "m1")
@@ -321,23 +321,23 @@ async def test_what_cannot_be_marked_is_marked_later_and_not_sent_again() -> Non
 async def test_what_is_sent_is_marked_in_time_where_no_claim_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     database = CutOff(None)
     database.cuts = 0
-    monkeypatch.setattr(relaying, "POLL_S", 60.0)
+    monkeypatch.setattr(relaying, "POLL_INTERVAL_S", 60.0)
     await staged(database, "m1")
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         pass
 
     async with running(database, send) as relay:
         await becomes(lambda: states(database) == {"m1": "sent"})
-        await becomes(lambda: not relay._sending.holdings.all)
+        await becomes(lambda: not relay._sender.leases.seqs)
         assert database.claims == 1
 
 
 async def test_a_relay_that_ends_marks_what_it_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     database, seen = MemoryDatabase(None), list[str]()
-    monkeypatch.setattr(sent_marker, "WITHIN_S", 60.0)
+    monkeypatch.setattr(sent_marker, "MARK_DELAY_S", 60.0)
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     await staged(database, "m1")
@@ -352,19 +352,19 @@ class Unnoted(MemoryDatabase):
 
     cuts = 1
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
+    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
         if self.cuts:
             self.cuts -= 1
             raise ConnectionResetError
-        await super().postpone(claimed, error, pause_s=pause_s, refused=refused)
+        await super().reschedule(row, error, delay_s=delay_s, refused=refused)
 
 
 async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries = Unnoted(None), list[str]()
-    monkeypatch.setattr(sender, "AGAIN_S", ())
-    monkeypatch.setattr(sender, "noted", lambda note: note())
+    monkeypatch.setattr(sender, "WRITE_RETRY_DELAYS_S", ())
+    monkeypatch.setattr(sender, "retry_write", lambda note: note())
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 1:
             raise Unreachable("not yet", retry_after_s=0.01)
@@ -379,13 +379,13 @@ async def test_a_row_whose_failure_could_not_be_noted_is_not_overtaken(monkeypat
     assert tries == ["k1", "k1", "k2"]
 
 
-class SpeechlessOnce(Unwatched):
+class SpeechlessOnce(NullObserver):
     """Cannot tell of what was not sent, for as often as somebody tries at first: its disk is full."""
 
     def __init__(self) -> None:
         self.left = 2
 
-    def unsent(self, envelope: Envelope, error: Exception) -> None:
+    def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
         if self.left:
             self.left -= 1
             raise OSError(28, "No space left on device")
@@ -394,7 +394,7 @@ class SpeechlessOnce(Unwatched):
 async def test_a_row_whose_failure_could_not_be_told_is_not_overtaken() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 1:
             raise Unreachable("not yet", retry_after_s=0.01)
@@ -412,7 +412,7 @@ async def test_a_row_whose_failure_could_not_be_told_is_not_overtaken() -> None:
 async def test_a_row_whose_sending_was_broken_off_from_within_is_not_overtaken() -> None:
     database, tries = MemoryDatabase(None), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 1:
             broken_off = asyncio.get_running_loop().create_future()
@@ -439,17 +439,17 @@ class Letting(Unnoted):
         self.asked, self.may = asyncio.Event(), asyncio.Event()
         self.may.set()
 
-    async def let_go(self, but: Collection[int]) -> None:
+    async def release_untracked(self, tracked: Collection[int]) -> None:
         self.asked.set()
         await self.may.wait()
-        await super().let_go(but)
+        await super().release_untracked(tracked)
 
 
 async def test_what_fails_while_others_are_let_go_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     database, tries, fails = Letting(), list[str](), asyncio.Event()
-    monkeypatch.setattr(sender, "AGAIN_S", ())
+    monkeypatch.setattr(sender, "WRITE_RETRY_DELAYS_S", ())
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         name = row.envelope.id
         tries.append(name)
         if tries.count(name) == 1 and name != "k2":

@@ -11,7 +11,7 @@ import pytest
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.transaction_batcher import Transactions
+from prebook.messaging.transaction_batcher import TransactionBatcher
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -58,7 +58,7 @@ def many(count: int) -> list[Envelope]:
     return [request(f"b{number}", id=f"m{number}") for number in range(count)]
 
 
-def started(to: Transactions[Any], *envelopes: Envelope) -> list[asyncio.Task[str]]:
+def started(to: TransactionBatcher[Any], *envelopes: Envelope) -> list[asyncio.Task[str]]:
     return [asyncio.create_task(to.run(envelope, partial(noted, envelope))) for envelope in envelopes]
 
 
@@ -68,11 +68,13 @@ def place() -> Counted:
 
 
 @pytest.fixture
-def transactions(place: Counted) -> Transactions[Any]:
-    return Transactions(place.begin, policies(), at_once=1)
+def transactions(place: Counted) -> TransactionBatcher[Any]:
+    return TransactionBatcher(place.begin, policies(), max_concurrent=1)
 
 
-async def test_what_comes_while_one_commits_shares_the_next(place: Counted, transactions: Transactions[Any]) -> None:
+async def test_what_comes_while_one_commits_shares_the_next(
+    place: Counted, transactions: TransactionBatcher[Any]
+) -> None:
     tasks = started(transactions, *many(1))
     await becomes(lambda: place.begun == 1)
     tasks += started(transactions, *many(12)[1:])
@@ -84,7 +86,7 @@ async def test_what_comes_while_one_commits_shares_the_next(place: Counted, tran
 
 
 async def test_a_poison_message_costs_the_others_a_second_try_and_nothing_else(
-    place: Counted, transactions: Transactions[Any]
+    place: Counted, transactions: TransactionBatcher[Any]
 ) -> None:
     good, bad = many(7), request("b99", id="bad", flow="find_driver")
     place.gate.set()
@@ -94,14 +96,14 @@ async def test_a_poison_message_costs_the_others_a_second_try_and_nothing_else(
     assert place.begun == 1 + 8
 
 
-async def test_what_has_failed_before_goes_alone(place: Counted, transactions: Transactions[Any]) -> None:
+async def test_what_has_failed_before_goes_alone(place: Counted, transactions: TransactionBatcher[Any]) -> None:
     first, second, third = many(3)
     place.gate.set()
     await asyncio.gather(*started(transactions, first, replace(second, attempt=2), third))
     assert place.begun == 2
 
 
-async def test_a_second_delivery_is_not_new(place: Counted, transactions: Transactions[Any]) -> None:
+async def test_a_second_delivery_is_not_new(place: Counted, transactions: TransactionBatcher[Any]) -> None:
     (message,) = many(1)
     place.gate.set()
     await asyncio.gather(*started(transactions, message, replace(message), replace(message)))
@@ -115,13 +117,13 @@ async def test_an_outage_is_told_to_all_and_not_tried_one_by_one(place: Counted)
         raise Unreachable("no database")
         yield
 
-    transactions: Transactions[Any] = Transactions(away, policies(), at_once=1)
+    transactions: TransactionBatcher[Any] = TransactionBatcher(away, policies(), max_concurrent=1)
     ends = await asyncio.gather(*started(transactions, *many(5)), return_exceptions=True)
     assert [type(end) for end in ends] == [Unreachable] * 5
     assert place.begun == 1
 
 
-async def test_who_no_longer_waits_leaves_nothing_behind(place: Counted, transactions: Transactions[Any]) -> None:
+async def test_who_no_longer_waits_leaves_nothing_behind(place: Counted, transactions: TransactionBatcher[Any]) -> None:
     first, gone, third = many(3)
     tasks = started(transactions, first)
     await becomes(lambda: place.begun == 1)
@@ -146,7 +148,7 @@ async def test_one_that_is_held_up_does_not_hold_up_the_others(place: Counted) -
         async with place.database.begin() as work:
             yield work
 
-    transactions: Transactions[Any] = Transactions(begin, policies())
+    transactions: TransactionBatcher[Any] = TransactionBatcher(begin, policies())
     tasks = started(transactions, *many(1))
     await becomes(lambda: place.begun == 1)
     tasks += started(transactions, *many(3)[1:])

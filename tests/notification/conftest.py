@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.notification.sql import NotificationSql
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.databases import Databases
 from tests.memory import MemoryDatabase
 from tests.notification.memory import MemoryNotification
@@ -26,7 +26,7 @@ def notification_url(databases: Databases) -> str:
 @pytest.fixture
 async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
     """The service's own engine, on an empty log."""
-    engine = engine_for("notification", notification_url)
+    engine = create_engine("notification", notification_url)
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM delivery"))
         await connection.execute(text("DELETE FROM told"))
@@ -36,7 +36,7 @@ async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def begin_sql(engine: AsyncEngine) -> Begin:
-    return units_of_work(engine, NotificationSql)
+    return unit_of_work_factory(engine, NotificationSql)
 
 
 @pytest.fixture(params=["memory", "sql"])

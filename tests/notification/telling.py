@@ -9,23 +9,23 @@ import httpx
 import msgspec
 from litestar import Litestar
 
-from prebook.contracts.booking import DeliveryLine, DeliveryPage
+from prebook.contracts.booking import DeliveryEntry, DeliveryPage
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider
-from prebook.http.app import application
+from prebook.http.app import create_app
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.handlers import Context
+from prebook.messaging.handlers import HandlerContext
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
-from prebook.runtime.service import Running
+from prebook.runtime.service import ServiceContext
 from tests.notification.conftest import Begin
 from tests.world import settings
 
 RIDER, TEXT = "rider-canary", "Your ride is confirmed, canary."
 
 
-def about(booking_id: str, message_id: str) -> Context:
-    return Context(conversation=booking_id, message_id=message_id, plan={}, now=datetime.now(UTC))
+def about(booking_id: str, message_id: str) -> HandlerContext:
+    return HandlerContext(conversation_id=booking_id, message_id=message_id, plan={}, now=datetime.now(UTC))
 
 
 async def told(
@@ -34,7 +34,7 @@ async def told(
     """One transaction of the handler, and its answer."""
     request = NotifyRider(rider_id=RIDER, notice=notice, text=text)
     async with begin() as work:
-        return (await notify_rider(about(booking_id, message_id), request, work)).answer
+        return (await notify_rider(about(booking_id, message_id), request, work)).reply
 
 
 @asynccontextmanager
@@ -42,9 +42,9 @@ async def reader(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service's HTTP."""
     endpoint: Endpoint[Any] = Endpoint("notification", SERVICE.handlers(settings()), begin, {}, {})
     assert SERVICE.api is not None
-    routes = SERVICE.api(Running(endpoint, begin, settings(), {}))
-    app: Any = application(
-        "notification", routes, missing=_nothing_missing, scraped=_nothing, lifespan=_no_lifespan
+    routes = SERVICE.api(ServiceContext(endpoint, begin, settings(), {}))
+    app: Any = create_app(
+        "notification", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notification") as client:
         yield client
@@ -56,13 +56,13 @@ async def read(client: httpx.AsyncClient, **query: str | int) -> DeliveryPage:
     return msgspec.json.decode(response.content, type=DeliveryPage)
 
 
-async def read_all(client: httpx.AsyncClient, **query: str | int) -> list[DeliveryLine]:
+async def read_all(client: httpx.AsyncClient, **query: str | int) -> list[DeliveryEntry]:
     """Every line, page after page."""
     page = await read(client, **query)
-    lines = [*page.lines]
+    lines = [*page.entries]
     while page.next is not None:
         page = await read(client, **{**query, "after": page.next})
-        lines += page.lines
+        lines += page.entries
     return lines
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.notification import Notice
-from prebook.notification.domain.cursor import BEGINNING, CURSOR, Position, cursor, position
+from prebook.notification.domain.cursor import CURSOR_PATTERN, START, LogPosition, decode_cursor, encode_cursor
 from tests.notification.conftest import Begin
 from tests.notification.telling import read, read_all, reader, told
 
@@ -28,7 +28,7 @@ async def test_pages_hold_every_line_once_in_order(begin: Begin) -> None:
     assert [(line.booking_id, line.notice) for line in lines] == sorted(
         (booking_id, notice) for booking_id in BOOKINGS for notice in ("cancelled", "confirmed")
     )
-    assert (list(whole.lines), whole.next) == (lines, None)
+    assert (list(whole.entries), whole.next) == (lines, None)
 
 
 async def test_a_full_last_page_is_the_last(begin: Begin) -> None:
@@ -39,13 +39,13 @@ async def test_a_full_last_page_is_the_last(begin: Begin) -> None:
         first = await read(client, limit=2)
         second = await read(client, limit=2, after=first.next or "")
 
-    assert (len(first.lines), len(second.lines), second.next) == (2, 2, None)
+    assert (len(first.entries), len(second.entries), second.next) == (2, 2, None)
 
 
 async def test_an_empty_log_is_an_empty_page(begin: Begin) -> None:
     async with reader(begin) as client:
         page = await read(client, after="")
-    assert (page.lines, page.next) == ((), None)
+    assert (page.entries, page.next) == ((), None)
 
 
 async def test_since_is_an_instant_in_any_zone(begin: Begin) -> None:
@@ -109,11 +109,11 @@ async def test_nothing_of_the_rider_is_told_to_readers(begin: Begin) -> None:
 
 @given(st.text("abcXYZ019_.:-", min_size=1, max_size=200), st.sampled_from(Notice))
 def test_every_position_has_its_cursor(booking_id: str, notice: Notice) -> None:
-    at = Position(booking_id, notice.value)
-    assert position(cursor(at)) == at
-    assert re.search(CURSOR, cursor(at))
+    at = LogPosition(booking_id, notice.value)
+    assert decode_cursor(encode_cursor(at)) == at
+    assert re.search(CURSOR_PATTERN, encode_cursor(at))
 
 
 def test_no_cursor_is_the_beginning() -> None:
-    assert position("") == BEGINNING
-    assert re.search(CURSOR, "")
+    assert decode_cursor("") == START
+    assert re.search(CURSOR_PATTERN, "")

@@ -8,23 +8,23 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.booking import DeliveryLine
+from prebook.contracts.booking import DeliveryEntry
 from prebook.contracts.notification import Notice, RiderNotified
-from prebook.notification.domain.cursor import BEGINNING, Position
-from prebook.notification.handlers import LONGEST_TEXT
+from prebook.notification.domain.cursor import START, LogPosition
+from prebook.notification.handlers import MAX_TEXT_CHARS
 from tests.notification.conftest import Begin
 from tests.notification.telling import RIDER, TEXT, told
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-async def log(begin: Begin, since: datetime = LONG_AGO, after: Position = BEGINNING) -> list[DeliveryLine]:
+async def log(begin: Begin, since: datetime = LONG_AGO, after: LogPosition = START) -> list[DeliveryEntry]:
     async with begin() as work:
         return list(await work.deliveries(since, after, 1000))
 
 
-def counts(lines: list[DeliveryLine]) -> list[tuple[str, str, int]]:
-    return [(line.booking_id, line.notice, line.deliveries) for line in lines]
+def counts(lines: list[DeliveryEntry]) -> list[tuple[str, str, int]]:
+    return [(line.booking_id, line.notice, line.times_delivered) for line in lines]
 
 
 async def test_the_answer_names_the_notice(begin: Begin) -> None:
@@ -98,11 +98,11 @@ async def test_a_second_delivery_would_show(begin_sql: Begin, engine: AsyncEngin
 
 
 async def test_the_log_knows_whom_and_what_within_bounds(begin_sql: Begin, engine: AsyncEngine) -> None:
-    await told(begin_sql, "b1", text="x" * (LONGEST_TEXT + 1))
+    await told(begin_sql, "b1", text="x" * (MAX_TEXT_CHARS + 1))
 
     async with engine.connect() as connection:
         row = (await connection.execute(text("SELECT rider_id, text FROM delivery"))).one()
-    assert tuple(row) == (RIDER, "x" * LONGEST_TEXT)
+    assert tuple(row) == (RIDER, "x" * MAX_TEXT_CHARS)
 
 
 async def test_the_clock_is_that_of_the_delivery_and_not_of_the_transaction(begin_sql: Begin) -> None:
@@ -110,7 +110,7 @@ async def test_the_clock_is_that_of_the_delivery_and_not_of_the_transaction(begi
         began: Any = (await work.connection.execute(text("SELECT now()"))).scalar_one()
         await work.connection.execute(text("SELECT pg_sleep(0.02)"))
         await work.deliver("b1", Notice.CONFIRMED, RIDER, TEXT)
-        (line,) = await work.deliveries(LONG_AGO, BEGINNING, 1)
+        (line,) = await work.deliveries(LONG_AGO, START, 1)
 
     assert line.delivered_at >= began + timedelta(milliseconds=20)
 

@@ -5,8 +5,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.operations.sql import OperationsSql
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.databases import Databases
 from tests.operations.parcels import Begin
 
@@ -21,7 +21,7 @@ def operations_url(databases: Databases) -> str:
 @pytest.fixture
 async def engine(operations_url: str) -> AsyncIterator[AsyncEngine]:
     """The service's own engine, on empty tables."""
-    engine = engine_for("operations", operations_url)
+    engine = create_engine("operations", operations_url)
     async with engine.begin() as connection:
         for table in TABLES.split(", "):
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of tables
@@ -31,4 +31,4 @@ async def engine(operations_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def begin(engine: AsyncEngine) -> Begin:
-    return units_of_work(engine, OperationsSql)
+    return unit_of_work_factory(engine, OperationsSql)

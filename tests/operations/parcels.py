@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prebook.messaging.recoverability.dead_letter import Parcel
-from prebook.messaging.unit_of_work import Begin as BeginOf
-from prebook.operations.dead_letters.record import noted
+from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.messaging.unit_of_work import BeginUnitOfWork as BeginOf
+from prebook.operations.dead_letters.record import record_of
 from prebook.operations.sql import OperationsSql
 
 Begin = BeginOf[OperationsSql]
@@ -32,23 +32,23 @@ def headers(number: int = 1, **changes: str) -> dict[str, str]:
     return {**said, **{name.replace("_", "-"): value for name, value in changes.items()}}
 
 
-def parcel(number: int = 1, *, body: bytes = b"{}", queue: str = QUEUE, **changes: str) -> Parcel:
-    return Parcel(queue, headers(number, **changes), body, set_aside_at=NOW)
+def parcel(number: int = 1, *, body: bytes = b"{}", queue: str = QUEUE, **changes: str) -> DeadLetter:
+    return DeadLetter(queue, headers(number, **changes), body, parked_at=NOW)
 
 
-async def taken_in(begin: Begin, *parcels: Parcel, now: datetime = NOW) -> list[int]:
+async def taken_in(begin: Begin, *parcels: DeadLetter, now: datetime = NOW) -> list[int]:
     """Their ids, in the order given."""
     async with begin() as work:
         for one in parcels:
-            await work.take_in(noted(one, now))
+            await work.add_dead_letter(record_of(one, now))
     async with begin() as work:
         return [await _id(work, one) for one in parcels]
 
 
-async def _id(work: OperationsSql, one: Parcel) -> int:
+async def _id(work: OperationsSql, one: DeadLetter) -> int:
     from sqlalchemy import text
 
-    found: Any = await work._scalar(
-        text("SELECT id FROM parked WHERE fingerprint = :fingerprint"), fingerprint=noted(one, NOW).fingerprint
+    found: Any = await work._fetch_scalar(
+        text("SELECT id FROM parked WHERE fingerprint = :fingerprint"), fingerprint=record_of(one, NOW).fingerprint
     )
     return int(found)

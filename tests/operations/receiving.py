@@ -9,17 +9,17 @@ import httpx
 from litestar import Litestar
 
 from prebook.coupling.ports import Publisher
-from prebook.http.app import application
+from prebook.http.app import create_app
 from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.recoverability.dead_letter import Parcel
-from prebook.operations.dead_letters import api
-from prebook.operations.dead_letters.record import noted
-from prebook.operations.replays import api
-from prebook.operations.replays.runner import Replaying, Ways
-from prebook.runtime.service import Running
+from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.operations.dead_letters import api as dead_letters_api
+from prebook.operations.dead_letters.record import record_of
+from prebook.operations.replays import api as replays_api
+from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
+from prebook.runtime.service import ServiceContext
 from tests.operations.parcels import QUEUE, Begin
 from tests.world import settings
 
@@ -33,24 +33,26 @@ class Receivers(Publisher):
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self.inbox: dict[str, datetime] = {}
-        self.heard: list[Wire] = []
+        self.heard: list[WireMessage] = []
         self.addresses: list[tuple[str, str]] = []
         self.failing: set[str] = set()
         self.lost: set[str] = set()
         self.cause = "attempts_used_up"
         self.is_down, self.routes = False, True
 
-    async def publish(self, exchange: str, key: str, wire: Wire, *, expires_at: datetime | None = None) -> None:
+    async def publish(
+        self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
+    ) -> None:
         if self.is_down:
             raise Unreachable("the broker is down")
         if not self.routes:
             raise Undeliverable("no queue")
-        self.heard.append(wire)
-        self.addresses.append((exchange, key))
-        if wire.headers["ce-id"] not in self.lost:
-            await self.handle(wire)
+        self.heard.append(message)
+        self.addresses.append((exchange, routing_key))
+        if message.headers["ce-id"] not in self.lost:
+            await self.handle(message)
 
-    async def handle(self, wire: Wire) -> None:
+    async def handle(self, wire: WireMessage) -> None:
         """Park it or let it have its one effect."""
         if wire.headers["ce-id"] not in self.failing:
             self.inbox.setdefault(wire.headers["ce-id"], datetime.now(UTC))
@@ -61,7 +63,9 @@ class Receivers(Publisher):
             "prebook-attempt": "5",
         }
         async with self._begin() as work:
-            await work.take_in(noted(Parcel(QUEUE, {**wire.headers, **why}, wire.body), datetime.now(UTC)))
+            await work.add_dead_letter(
+                record_of(DeadLetter(QUEUE, {**wire.headers, **why}, wire.body), datetime.now(UTC))
+            )
 
     async def admitted(self, service: str, message_id: str) -> datetime | None:
         assert service == "pricing"
@@ -71,14 +75,14 @@ class Receivers(Publisher):
     def ids(self) -> list[str]:
         return [wire.headers["ce-id"] for wire in self.heard]
 
-    def replaying(self, holder: str = "me") -> Replaying:
-        return Replaying(self._begin, Ways(self, self.admitted, ALLOWED), holder)
+    def replaying(self, holder: str = "me") -> ReplayRunner:
+        return ReplayRunner(self._begin, ReplayPorts(self, self.admitted, ALLOWED), holder)
 
 
-async def until_over(replaying: Replaying, steps: int = 100) -> None:
+async def until_over(replaying: ReplayRunner, steps: int = 100) -> None:
     """Until no replay is under way."""
     for _ in range(steps):
-        if await replaying.step() is None:
+        if await replaying.run_once() is None:
             return
     raise AssertionError(f"not over after {steps} steps")
 
@@ -87,10 +91,10 @@ async def until_over(replaying: Replaying, steps: int = 100) -> None:
 async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """A client of operations' HTTP."""
     endpoint: Endpoint[Any] = Endpoint("operations", _none(), begin, {}, {})
-    running = Running(endpoint, begin, settings(), {})
-    routes = [*api.routes(running), *api.routes(running, queues={QUEUE}, remembered_s=WEEK_S)]
-    app: Any = application(
-        "operations", routes, missing=_nothing_missing, scraped=_nothing, lifespan=_no_lifespan
+    running = ServiceContext(endpoint, begin, settings(), {})
+    routes = [*dead_letters_api.routes(running), *replays_api.routes(running, queues={QUEUE}, inbox_dedup_s=WEEK_S)]
+    app: Any = create_app(
+        "operations", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
         yield client

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.dead_letters import ParkedView
+from prebook.contracts.dead_letters import DeadLetterView
 from prebook.messaging.clock import utc_now
 from tests.operations.parcels import QUEUE, Begin, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
@@ -151,8 +151,8 @@ async def test_the_export_has_every_message_whole(begin: Begin) -> None:
         await posted(client, "/v1/discards", {"selection": {"ids": ids[:2]}, "reason": "r"}, 200)
         response = await client.get("/v1/parked/export")
     assert response.headers["content-type"].startswith("application/x-ndjson")
-    views = [msgspec.json.decode(line, type=ParkedView) for line in response.content.splitlines()]
-    assert [view.line.id for view in views] == ids[::-1]
+    views = [msgspec.json.decode(line, type=DeadLetterView) for line in response.content.splitlines()]
+    assert [view.summary.id for view in views] == ids[::-1]
 
 
 async def test_groups_count_what_is_parked_now(begin: Begin) -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.recoverability.dead_letter import Death, Parcel
-from prebook.rabbit.dead_letter_consumer import Collector, parcel_of
+from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
+from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer, dead_letter_from_amqp
 
 
 @dataclass
@@ -29,19 +29,19 @@ class Delivered:
         self.acknowledged += 1
 
 
-def collector(take: Any) -> Collector:
-    return Collector("amqp://none", "operations", "prebook.parked", 1, take)
+def collector(take: Any) -> DeadLetterConsumer:
+    return DeadLetterConsumer("amqp://none", "operations", "prebook.parked", 1, take)
 
 
 async def test_it_is_acknowledged_once_it_is_safe_and_kept_until_then() -> None:
     message, tries = Delivered(), []
 
-    async def take(parcel: Parcel) -> None:
+    async def take(parcel: DeadLetter) -> None:
         tries.append(message.acknowledged)
         if len(tries) < 3:
             raise Unreachable("the database is away")
 
-    await collector(take)._collect(message)  # type: ignore[arg-type]
+    await collector(take)._consume(message)  # type: ignore[arg-type]
     assert tries == [0, 0, 0]
     assert message.acknowledged == 1
 
@@ -49,18 +49,18 @@ async def test_it_is_acknowledged_once_it_is_safe_and_kept_until_then() -> None:
 async def test_with_its_channel_gone_it_is_left_to_come_again() -> None:
     message = Delivered()
 
-    async def take(parcel: Parcel) -> None:
+    async def take(parcel: DeadLetter) -> None:
         message.channel.is_closed = True
         raise Unreachable("the database is away")
 
-    await collector(take)._collect(message)  # type: ignore[arg-type]
+    await collector(take)._consume(message)  # type: ignore[arg-type]
     assert message.acknowledged == 0
 
 
 def test_deaths_are_read_whatever_their_form() -> None:
     told = {"queue": b"q", "exchange": "x", "routing-keys": [b"k"], "reason": "rejected", "count": 3}
     message = Delivered({"x-death": [{**told, "time": datetime(2026, 1, 1)}, {}, "nonsense"]})  # noqa: DTZ001
-    parcel = parcel_of(message)  # type: ignore[arg-type]
-    first = Death("q", "x", "k", "rejected", 3, datetime(2026, 1, 1, tzinfo=UTC))
-    assert parcel.deaths == (first, Death("", "", "", "", 1, None))
-    assert parcel_of(Delivered({"x-death": 7})).deaths == ()  # type: ignore[arg-type]
+    parcel = dead_letter_from_amqp(message)  # type: ignore[arg-type]
+    first = XDeath("q", "x", "k", "rejected", 3, datetime(2026, 1, 1, tzinfo=UTC))
+    assert parcel.x_deaths == (first, XDeath("", "", "", "", 1, None))
+    assert dead_letter_from_amqp(Delivered({"x-death": 7})).x_deaths == ()  # type: ignore[arg-type]

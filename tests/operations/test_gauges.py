@@ -2,21 +2,21 @@
 
 from prometheus_client import CollectorRegistry
 
-from prebook.contracts.dead_letters import Selection
-from prebook.operations.metrics import ParkedGauge
+from prebook.contracts.dead_letters import DeadLetterSelection
+from prebook.operations.metrics import DeadLetterGauge
 from tests.operations.parcels import Begin, parcel, taken_in
 
 
 async def test_they_are_told_by_service_and_cause_until_somebody_has_decided(begin: Begin) -> None:
     registry = CollectorRegistry()
-    gauge = ParkedGauge(begin, registry)
+    gauge = DeadLetterGauge(begin, registry)
     first = await taken_in(begin, parcel())
-    await gauge.read()
+    await gauge.refresh()
     (family,) = registry.collect()
     (sample,) = family.samples
     assert (sample.labels, sample.value) == ({"service": "pricing", "cause": "attempts_used_up"}, 1)
 
     async with begin() as work:
-        await work.discard(Selection(ids=tuple(first)), "a test")
-    await gauge.read()
+        await work.discard(DeadLetterSelection(ids=tuple(first)), "a test")
+    await gauge.refresh()
     assert [s for family in registry.collect() for s in family.samples] == []

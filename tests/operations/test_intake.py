@@ -8,18 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.messaging.recoverability import dead_letter
-from prebook.messaging.recoverability.dead_letter import Death, Parcel
-from prebook.operations.dead_letters.failure_group import group_of, shape
-from prebook.operations.dead_letters.record import MOST_ATTEMPTS, bare, fingerprint, noted, unwaited
-from prebook.operations.dead_letters.recorder import EXPIRED, Intake
+from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
+from prebook.operations.dead_letters.failure_group import error_template, group_of
+from prebook.operations.dead_letters.record import (
+    MAX_ATTEMPTS,
+    fingerprint,
+    is_expired_request,
+    minimal_record,
+    record_of,
+)
+from prebook.operations.dead_letters.recorder import EXPIRED_REQUESTS, DeadLetterRecorder
 from tests.operations.parcels import NOW, QUEUE, headers, parcel
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
 ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
-ANY_DEATH = st.builds(Death, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
+ANY_DEATH = st.builds(XDeath, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
 NAMES = st.sampled_from([*headers(), "prebook-x-replay", "prebook-x-parked", "prebook-x-failed-at"])
 ANY_PARCEL = st.builds(
-    Parcel,
+    DeadLetter,
     ANY_TEXT,
     st.dictionaries(NAMES | ANY_TEXT, ANY_TEXT, max_size=8),
     st.binary(max_size=50),
@@ -29,23 +35,39 @@ ANY_PARCEL = st.builds(
 
 
 @given(ANY_PARCEL)
-def test_anything_can_be_noted_in_columns_of_bounded_text(parcel: Parcel) -> None:
-    assert unwaited(parcel, NOW) in {True, False}
-    for note in (noted(parcel, NOW), bare(parcel, NOW, "why\x00")):
-        searched = (note.queue, note.cause, note.error_type, note.type, note.flow, note.message_id, note.conversation)
+def test_anything_can_be_noted_in_columns_of_bounded_text(parcel: DeadLetter) -> None:
+    assert is_expired_request(parcel, NOW) in {True, False}
+    for note in (record_of(parcel, NOW), minimal_record(parcel, NOW, "why\x00")):
+        searched = (
+            note.queue,
+            note.cause,
+            note.error_type,
+            note.type,
+            note.flow,
+            note.message_id,
+            note.conversation_id,
+        )
         assert all(text.isascii() and len(text) <= 201 for text in searched)
-        told = [note.queue, note.exchange, note.key, note.cause, note.error, *note.headers, *note.headers.values()]
+        told = [
+            note.queue,
+            note.exchange,
+            note.routing_key,
+            note.cause,
+            note.error,
+            *note.headers,
+            *note.headers.values(),
+        ]
         assert not [text for text in told if "\x00" in text]
         assert [text.encode() for text in told]
         assert note.first_failed_at <= note.last_failed_at <= NOW
         assert note.payload == parcel.body
-        assert 1 <= note.attempts <= MOST_ATTEMPTS
+        assert 1 <= note.attempts <= MAX_ATTEMPTS
 
 
 @given(ANY_PARCEL)
-def test_the_same_parking_is_known_again(parcel: Parcel) -> None:
-    once, again = noted(parcel, NOW), noted(parcel, NOW)
-    assert (once.fingerprint, once.event) == (again.fingerprint, again.event)
+def test_the_same_parking_is_known_again(parcel: DeadLetter) -> None:
+    once, again = record_of(parcel, NOW), record_of(parcel, NOW)
+    assert (once.fingerprint, once.occurrence_id) == (again.fingerprint, again.occurrence_id)
 
 
 def test_how_it_travelled_is_no_part_of_what_it_says() -> None:
@@ -57,55 +79,55 @@ def test_how_it_travelled_is_no_part_of_what_it_says() -> None:
 
 
 def test_parked_by_its_consumer() -> None:
-    note = noted(parcel(prebook_x_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1))
+    note = record_of(parcel(prebook_x_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1))
     assert (note.cause, note.error_type, note.attempts) == ("attempts_used_up", "ProgrammingError", 5)
-    assert (note.exchange, note.key, note.queue) == ("prebook.requests", "quote_fare", QUEUE)
-    assert (note.message_id, note.conversation, note.trace_id) == ("b1.quote_fare", "b1", f"{1:032x}")
+    assert (note.exchange, note.routing_key, note.queue) == ("prebook.requests", "quote_fare", QUEUE)
+    assert (note.message_id, note.conversation_id, note.trace_id) == ("b1.quote_fare", "b1", f"{1:032x}")
     assert note.last_failed_at - note.first_failed_at == timedelta(seconds=11)
 
 
 def test_dead_lettered_by_the_broker_after_crashes() -> None:
     said = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
     died = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
-    crash = Death(QUEUE, "prebook.redeliver", QUEUE, "delivery_limit", 1, died)
-    first = Death("prebook.delay.200", "prebook.requests", "quote_fare", "expired", 2, died - timedelta(seconds=3))
-    note = noted(Parcel(QUEUE, said, b"{}", (crash, first), NOW), NOW)
+    crash = XDeath(QUEUE, "prebook.redeliver", QUEUE, "delivery_limit", 1, died)
+    first = XDeath("prebook.delay.200", "prebook.requests", "quote_fare", "expired", 2, died - timedelta(seconds=3))
+    note = record_of(DeadLetter(QUEUE, said, b"{}", (crash, first), NOW), NOW)
     assert note.cause == "dead_lettered"
     assert "delivery_limit" in note.error
-    assert (note.exchange, note.key) == ("prebook.requests", "quote_fare")
+    assert (note.exchange, note.routing_key) == ("prebook.requests", "quote_fare")
     assert note.last_failed_at == died
 
 
-def expired(**changes: str) -> Parcel:
+def expired(**changes: str) -> DeadLetter:
     """A question whose time was up in its queue, as the broker hands it on."""
     said = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
     until = {"prebook-kind": "request", "prebook-expires-at": "2020-01-01T00:00:00+00:00"}
-    death = Death(QUEUE, "prebook.requests", "quote_fare", "expired", 1, NOW)
-    return Parcel(QUEUE, {**said, **until, **changes}, b"{}", (death,), NOW)
+    death = XDeath(QUEUE, "prebook.requests", "quote_fare", "expired", 1, NOW)
+    return DeadLetter(QUEUE, {**said, **until, **changes}, b"{}", (death,), NOW)
 
 
 async def test_a_question_that_nobody_waits_for_is_counted_and_not_kept() -> None:
     def begin() -> Any:
         raise AssertionError("nothing is to be written")
 
-    before = EXPIRED.labels(QUEUE)._value.get()
-    await Intake(begin).take(expired())
-    assert EXPIRED.labels(QUEUE)._value.get() == before + 1
+    before = EXPIRED_REQUESTS.labels(QUEUE)._value.get()
+    await DeadLetterRecorder(begin).record(expired())
+    assert EXPIRED_REQUESTS.labels(QUEUE)._value.get() == before + 1
 
 
 def test_whatever_else_the_broker_sets_aside_is_kept() -> None:
     later = (NOW + timedelta(hours=1)).isoformat()
-    assert unwaited(expired(), NOW)
+    assert is_expired_request(expired(), NOW)
     kept = [
         expired(**{"prebook-kind": "answer"}),
         expired(**{"prebook-expires-at": later}),
         expired(**{"prebook-expires-at": "soon"}),
-        expired(**{dead_letter.CAUSE: "attempts_used_up"}),
-        expired(**{dead_letter.REPLAY: "r1"}),
-        replace(expired(), deaths=(Death(QUEUE, "", "", "delivery_limit", 1, NOW),)),
-        replace(expired(), deaths=()),
+        expired(**{dead_letter.CAUSE_HEADER: "attempts_used_up"}),
+        expired(**{dead_letter.REPLAY_ID_HEADER: "r1"}),
+        replace(expired(), x_deaths=(XDeath(QUEUE, "", "", "delivery_limit", 1, NOW),)),
+        replace(expired(), x_deaths=()),
     ]
-    assert [unwaited(parcel, NOW) for parcel in kept] == [False] * len(kept)
+    assert [is_expired_request(parcel, NOW) for parcel in kept] == [False] * len(kept)
 
 
 def test_a_group_is_one_cause_at_one_place_whatever_varies_in_its_words() -> None:
@@ -120,4 +142,4 @@ def test_a_group_is_one_cause_at_one_place_whatever_varies_in_its_words() -> Non
 
 @given(st.text(max_size=60), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_numbers_do_not_part_groups(text: str, one: int, other: int) -> None:
-    assert shape(f"{text} {one} s") == shape(f"{text} {other} s")
+    assert error_template(f"{text} {one} s") == error_template(f"{text} {other} s")

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.dead_letters import ParkedState
+from prebook.contracts.dead_letters import DeadLetterState
 from prebook.messaging import addresses
 from tests.operations.parcels import NOW, Begin, headers, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
@@ -36,7 +36,7 @@ async def told(client: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
 
 async def states(client: httpx.AsyncClient) -> list[str]:
     """Of all messages, the first one parked first."""
-    every = "&".join(f"in_state={state}" for state in ParkedState)
+    every = "&".join(f"in_state={state}" for state in DeadLetterState)
     return [line["state"] for line in (await client.get(f"/v1/parked?{every}&limit=1000")).json()["lines"]][::-1]
 
 
@@ -111,7 +111,7 @@ async def test_one_of_a_conversation_is_in_flight_at_a_time(begin: Begin, receiv
     async with operator(begin) as client:
         replay_id = await begun(client)
         for _ in range(8):
-            await replaying.step()
+            await replaying.run_once()
         assert receivers.ids == ["b.1", "b.2"], "the third waits for the second"
         assert (await told(client, replay_id))["counts"] == {"requested": 3, "in_flight": 1, "resolved": 1}
         await receivers.handle(receivers.heard[-1])
@@ -126,11 +126,11 @@ async def test_a_killed_process_is_followed_by_another_that_sends_what_was_not_c
     async with operator(begin) as client:
         replay_id = await begun(client, rate_per_s=100)
         receivers.is_down = True
-        await receivers.replaying("killed").step()
+        await receivers.replaying("killed").run_once()
         assert (await told(client, replay_id))["counts"]["in_flight"] > 0, "marked, and not sent"
         receivers.is_down = False
         heir = receivers.replaying("heir")
-        assert await heir.step() is None, "the lease is respected"
+        assert await heir.run_once() is None, "the lease is respected"
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE replay SET leased_until = now() - interval '1 s'"))
         await until_over(heir)
@@ -158,10 +158,10 @@ async def test_cancelling_sends_nothing_more_and_waits_for_what_is_in_flight(
     replaying = receivers.replaying()
     async with operator(begin) as client:
         replay_id = await begun(client)
-        await replaying.step()
+        await replaying.run_once()
         cancelled = (await client.delete(f"/v1/replays/{replay_id}")).json()
         assert (cancelled["state"], cancelled["counts"]) == ("draining", {"in_flight": 1, "cancelled": 2})
-        await replaying.step()
+        await replaying.run_once()
         assert (await told(client, replay_id))["state"] == "draining"
         await receivers.handle(receivers.heard[0])
         await until_over(replaying)
@@ -180,7 +180,7 @@ async def test_what_is_never_heard_of_is_unconfirmed_and_can_be_replayed(
     replaying = receivers.replaying()
     async with operator(begin) as client:
         replay_id = await begun(client)
-        await replaying.step()
+        await replaying.run_once()
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE replay_item SET sent_at = now() - interval '1 hour'"))
         await until_over(replaying)

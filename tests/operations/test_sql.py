@@ -9,65 +9,67 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.dead_letters import Filter, ParkedState, Selection
-from prebook.messaging.recoverability.dead_letter import Parcel
-from prebook.operations.dead_letters.record import bare, noted
-from prebook.operations.store import Unstorable
+from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
+from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.operations.dead_letters.record import minimal_record, record_of
+from prebook.operations.store import UnstorableMessage
 from tests.conftest import Figure
 from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
 
 ROWS, WITHIN_S = 10_000, 1.0
-STATES = (ParkedState.PARKED, ParkedState.REPLAYING)
+STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 FIRST = 2**63 - 1
 
 
 async def test_a_parking_that_is_handed_over_twice_is_one(begin: Begin) -> None:
     async with begin() as work:
-        told = [await work.take_in(noted(parcel(), NOW)) for _ in range(3)]
-        (line,) = await work.lines(STATES, Filter(), FIRST, 10)
+        told = [await work.add_dead_letter(record_of(parcel(), NOW)) for _ in range(3)]
+        (line,) = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
     assert told == [True, False, False]
-    assert (line.parkings, line.state) == (1, ParkedState.PARKED)
+    assert (line.times_parked, line.state) == (1, DeadLetterState.PARKED)
 
 
 async def test_the_same_message_parked_once_more_is_one_row_that_counts(begin: Begin) -> None:
     (parked_id,) = await taken_in(begin, parcel())
-    again = replace(parcel(prebook_x_cause="bad_json"), set_aside_at=NOW.replace(minute=1))
+    again = replace(parcel(prebook_x_cause="bad_json"), parked_at=NOW.replace(minute=1))
     await taken_in(begin, again, now=NOW.replace(minute=2))
     async with begin() as work:
-        found = await work.view(parked_id)
+        found = await work.find_dead_letter(parked_id)
     assert found is not None
-    assert (found.line.parkings, found.line.cause) == (2, "bad_json")
-    assert [p.cause for p in found.parkings] == ["attempts_used_up", "bad_json"]
-    assert found.line.first_failed_at < found.line.last_failed_at
+    assert (found.summary.times_parked, found.summary.cause) == (2, "bad_json")
+    assert [p.cause for p in found.failures] == ["attempts_used_up", "bad_json"]
+    assert found.summary.first_failed_at < found.summary.last_failed_at
 
 
 async def test_what_was_discarded_is_seen_again_when_it_fails_again(begin: Begin) -> None:
     ids = await taken_in(begin, parcel(1), parcel(2))
     async with begin() as work:
-        changed = await work.discard(Selection(where=Filter(cause="attempts_used_up")), "not wanted")
+        changed = await work.discard(
+            DeadLetterSelection(where=DeadLetterFilter(cause="attempts_used_up")), "not wanted"
+        )
         assert list(changed.ids) == ids
-    later = replace(parcel(1), set_aside_at=NOW.replace(minute=1))
+    later = replace(parcel(1), parked_at=NOW.replace(minute=1))
     await taken_in(begin, later, now=NOW.replace(minute=2))
     (new,) = await taken_in(begin, parcel(3))
     async with begin() as work:
-        lines = await work.lines(STATES, Filter(), FIRST, 10)
+        lines = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
     assert [line.id for line in lines] == [new, ids[0]], "the discard holds for what was there then"
 
 
 async def test_a_discard_can_be_taken_back(begin: Begin) -> None:
     (parked_id,) = await taken_in(begin, parcel())
-    only = Selection(ids=(parked_id,))
+    only = DeadLetterSelection(ids=(parked_id,))
     async with begin() as work:
         assert (await work.restore(only)).ids == ()
         assert (await work.discard(only, "why")).ids == (parked_id,)
         assert (await work.discard(only, "again")).ids == ()
-        found = await work.view(parked_id)
+        found = await work.find_dead_letter(parked_id)
         assert found is not None
-        assert (found.line.state, found.line.reason) == (ParkedState.DISCARDED, "why")
+        assert (found.summary.state, found.summary.reason) == (DeadLetterState.DISCARDED, "why")
         assert (await work.restore(only)).ids == (parked_id,)
-        found = await work.view(parked_id)
+        found = await work.find_dead_letter(parked_id)
         assert found is not None
-        assert (found.line.state, found.line.reason) == (ParkedState.PARKED, "")
+        assert (found.summary.state, found.summary.reason) == (DeadLetterState.PARKED, "")
 
 
 async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
@@ -75,33 +77,35 @@ async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
     async with begin() as work:
         assert await work.edit(parked_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
         assert await work.edit(parked_id, {}, b"[]", "wrong body") == 2
-        found = await work.view(parked_id)
+        found = await work.find_dead_letter(parked_id)
     assert found is not None
     assert (found.payload.base64, found.headers["ce-id"]) == ("/wA=", "b1.quote_fare")
     first, second = found.versions
     assert (first.payload.text, second.payload.text) == ("{}", "[]")
     assert first.headers["ce-id"] == second.headers["ce-id"] == "other"
     assert "traceparent" not in first.headers
-    assert found.line.version == 2
+    assert found.summary.version == 2
 
 
 async def test_odd_text_and_large_payloads_are_kept(begin: Begin) -> None:
-    odd = Parcel("q\x00", {"h\x00": "v\x00\ud800", "ce-type": "\u2028" * 3000}, b"\x00" * (1 << 20))
+    odd = DeadLetter("q\x00", {"h\x00": "v\x00\ud800", "ce-type": "\u2028" * 3000}, b"\x00" * (1 << 20))
     (parked_id,) = await taken_in(begin, odd)
     async with begin() as work:
-        assert await work.take_in(bare(replace(odd, body=b"other"), NOW, "why"))
-        found = await work.view(parked_id)
+        assert await work.add_dead_letter(minimal_record(replace(odd, body=b"other"), NOW, "why"))
+        found = await work.find_dead_letter(parked_id)
     assert found is not None
-    assert found.line.payload_bytes == 1 << 20
-    assert not found.payload_cut
+    assert found.summary.payload_bytes == 1 << 20
+    assert not found.payload_truncated
 
 
 async def test_filters_and_pages(begin: Begin) -> None:
     ids = await taken_in(begin, *(parcel(n, prebook_x_cause="even" if n % 2 == 0 else "odd") for n in range(1, 8)))
     async with begin() as work:
-        first = await work.lines(STATES, Filter(cause="odd"), FIRST, 2)
-        rest = await work.lines(STATES, Filter(cause="odd"), first[-1].id, 10)
-        one = await work.lines(STATES, Filter(conversation="b3", queue=QUEUE, type="prebook.quote_fare.v1"), FIRST, 9)
+        first = await work.list_dead_letters(STATES, DeadLetterFilter(cause="odd"), FIRST, 2)
+        rest = await work.list_dead_letters(STATES, DeadLetterFilter(cause="odd"), first[-1].id, 10)
+        one = await work.list_dead_letters(
+            STATES, DeadLetterFilter(conversation_id="b3", queue=QUEUE, type="prebook.quote_fare.v1"), FIRST, 9
+        )
     assert [line.id for line in (*first, *rest)] == [i for i, n in zip(ids, range(1, 8), strict=True) if n % 2][::-1]
     assert [line.message_id for line in one] == ["b3.quote_fare"]
 
@@ -118,7 +122,7 @@ async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engin
         await connection.execute(fill, {"rows": ROWS})
     began = time.monotonic()
     async with begin() as work:
-        found = await work.groups(ParkedState.PARKED)
+        found = await work.list_groups(DeadLetterState.PARKED)
     took = time.monotonic() - began
     figure(f"{ROWS} parked messages in {len(found.groups)} groups within {took * 1000:.0f} ms")
     assert (len(found.groups), found.messages) == (20, ROWS)
@@ -129,7 +133,7 @@ async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begi
     (parked_id,) = await taken_in(begin, parcel())
     async with begin() as work:
         for replay in ("a", "b"):
-            await work._run(
+            await work._execute(
                 text("INSERT INTO replay (id, refused, keep_going, force) VALUES (:id, '[]', false, false)"), id=replay
             )
     item = text("""
@@ -148,11 +152,11 @@ def test_examples_differ() -> None:
 
 async def test_what_a_column_cannot_hold_is_kept_in_the_barest_form(begin: Begin) -> None:
     """Should we ever note what the database cannot hold, the message is kept, and the database's trouble is not."""
-    note = noted(parcel(), NOW)
+    note = record_of(parcel(), NOW)
     for wrong in ({"error": "\x00"}, {"attempts": 10**12}):
-        with pytest.raises(Unstorable):
+        with pytest.raises(UnstorableMessage):
             async with begin() as work:
-                await work.take_in(replace(note, **wrong))
+                await work.add_dead_letter(replace(note, **wrong))
 
 
 async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin, engine: AsyncEngine) -> None:
@@ -161,5 +165,5 @@ async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin
         async with begin() as work:
             await work.connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
             with pytest.raises(LockNotAvailableError):
-                await work.take_in(noted(parcel(), NOW))
+                await work.add_dead_letter(record_of(parcel(), NOW))
             await work.connection.rollback()

@@ -3,12 +3,12 @@ from itertools import accumulate
 
 import pytest
 
-from prebook.patterns.admission_control import STALLED_S, Load, Valve
-from prebook.patterns.waiting_room import KEPT_FOR_S, LONGEST_WAIT_S, WaitingRoom
+from prebook.patterns.admission_control import STALLED_RETRY_AFTER_S, Hysteresis, QueueLoad
+from prebook.patterns.waiting_room import MAX_WAIT_S, RESERVATION_GRACE_S, WaitingRoom
 
 
-def load(waiting: float, *, aged: float = 0.0, per_s: float = 0.0) -> Load:
-    return Load(waiting=waiting, limit=100, aged=aged, per_s=per_s)
+def load(waiting: float, *, aged: float = 0.0, per_s: float = 0.0) -> QueueLoad:
+    return QueueLoad(waiting=waiting, limit=100, age_share=aged, completions_per_s=per_s)
 
 
 @pytest.mark.parametrize(
@@ -16,62 +16,62 @@ def load(waiting: float, *, aged: float = 0.0, per_s: float = 0.0) -> Load:
     [((99, 60, 99), False), ((100,), True), ((100, 99, 51), True), ((100, 50), False), ((100, 50, 99), False)],
 )
 def test_a_valve_shuts_at_the_limit_and_opens_at_half_of_it(waiting: tuple[int, ...], *, shut: bool) -> None:
-    *_, valve = accumulate(map(load, waiting), Valve.felt, initial=Valve())
+    *_, valve = accumulate(map(load, waiting), Hysteresis.updated, initial=Hysteresis())
 
-    assert valve.shut == shut
-    assert valve.admits(load(waiting[-1]), promised=False) == (not shut)
+    assert valve.shedding == shut
+    assert valve.allows(load(waiting[-1]), has_reservation=False) == (not shut)
 
 
 @pytest.mark.parametrize(
     ("now", "admitted"),
     [(load(110), True), (load(125), False), (load(110, aged=1.0), False), (load(0, aged=1.2), False)],
 )
-def test_who_was_told_to_come_finds_headroom_unless_nothing_moves(now: Load, *, admitted: bool) -> None:
-    assert Valve().felt(now).admits(now, promised=True) == admitted
+def test_who_was_told_to_come_finds_headroom_unless_nothing_moves(now: QueueLoad, *, admitted: bool) -> None:
+    assert Hysteresis().updated(now).allows(now, has_reservation=True) == admitted
 
 
 def test_age_alone_shuts_it() -> None:
-    assert Valve().felt(load(1, aged=1.0)).shut
+    assert Hysteresis().updated(load(1, aged=1.0)).shedding
 
 
 def test_between_two_looks_what_was_let_in_counts_and_what_was_served_does_not() -> None:
     seen = load(40, per_s=20.0)
 
-    assert seen.later(1.0, taken=50).waiting == 70
-    assert seen.later(1.0, taken=5).waiting == 40
+    assert seen.projected(1.0, admitted=50).waiting == 70
+    assert seen.projected(1.0, admitted=5).waiting == 40
 
 
 def test_it_opens_when_half_of_the_limit_is_left() -> None:
-    assert load(100).opens_in_s(10.0) == 5.0
-    assert load(30).opens_in_s(10.0) == 0.0
-    assert replace(load(100), moving_limit=40).opens_in_s(10.0) == 8.0
-    assert load(30, aged=1.0).opens_in_s(10.0) == STALLED_S
+    assert load(100).reopens_in_s(10.0) == 5.0
+    assert load(30).reopens_in_s(10.0) == 0.0
+    assert replace(load(100), throughput_limit=40).reopens_in_s(10.0) == 8.0
+    assert load(30, aged=1.0).reopens_in_s(10.0) == STALLED_RETRY_AFTER_S
 
 
 def test_each_is_given_a_time_of_its_own() -> None:
     room = WaitingRoom()
-    waits = [room.wait_s(f"k{n}", 0.0, opens_in_s=5.0, per_s=10.0) for n in range(50)]
+    waits = [room.reserve_wait_s(f"k{n}", 0.0, opens_in_s=5.0, admissions_per_s=10.0) for n in range(50)]
 
     assert waits == pytest.approx([5.0 + n / 10 for n in range(50)])
-    assert [room.expects("k9", at) for at in (5.8, 5.9, 20.0)] == [False, True, True]
+    assert [room.has_due_reservation("k9", at) for at in (5.8, 5.9, 20.0)] == [False, True, True]
 
 
 def test_who_comes_early_is_told_the_same_time_and_who_finds_no_room_goes_first() -> None:
     room = WaitingRoom()
     for n in range(50):
-        room.wait_s(f"k{n}", 0.0, opens_in_s=5.0, per_s=10.0)
+        room.reserve_wait_s(f"k{n}", 0.0, opens_in_s=5.0, admissions_per_s=10.0)
 
-    assert room.wait_s("k9", 1.0, opens_in_s=5.0, per_s=10.0) == pytest.approx(4.9)
-    assert room.wait_s("k9", 6.0, opens_in_s=2.0, per_s=10.0) == 2.0
+    assert room.reserve_wait_s("k9", 1.0, opens_in_s=5.0, admissions_per_s=10.0) == pytest.approx(4.9)
+    assert room.reserve_wait_s("k9", 6.0, opens_in_s=2.0, admissions_per_s=10.0) == 2.0
 
 
 def test_nobody_is_told_what_cannot_be_known_and_who_does_not_come_is_forgotten() -> None:
     room = WaitingRoom()
-    waits = [room.wait_s(f"k{n}", 0.0, opens_in_s=0.0, per_s=1.0) for n in range(500)]
+    waits = [room.reserve_wait_s(f"k{n}", 0.0, opens_in_s=0.0, admissions_per_s=1.0) for n in range(500)]
 
-    assert max(waits) == LONGEST_WAIT_S
-    assert len(room) == LONGEST_WAIT_S
-    room.wait_s("late", LONGEST_WAIT_S + KEPT_FOR_S + 1.0, opens_in_s=0.0, per_s=1.0)
+    assert max(waits) == MAX_WAIT_S
+    assert len(room) == MAX_WAIT_S
+    room.reserve_wait_s("late", MAX_WAIT_S + RESERVATION_GRACE_S + 1.0, opens_in_s=0.0, admissions_per_s=1.0)
     assert len(room) == 1
-    room.entered("late")
+    room.remove("late")
     assert len(room) == 0

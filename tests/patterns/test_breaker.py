@@ -35,7 +35,7 @@ def test_retries_are_a_share_of_the_requests() -> None:
     budget, retries = RetryBudget(ratio=0.1, burst=10.0, saved=0.0), 0
     for _ in range(1000):
         budget = budget.earned()
-        if budget.allows:
+        if budget.allows_retry:
             budget, retries = budget.spent(), retries + 1
 
     assert 95 <= retries <= 100

@@ -16,7 +16,7 @@ def test_it_never_holds_more_than_its_burst() -> None:
     bucket = TokenBucket.full(per_s=2.0, burst=3, now=0.0).taken(0.0)
 
     assert bucket.refilled(1000.0).tokens == 3
-    assert (bucket.idle(0.0), bucket.idle(0.5)) == (False, True)
+    assert (bucket.is_full(0.0), bucket.is_full(0.5)) == (False, True)
 
 
 def test_what_is_owed_is_waited_for_and_a_clock_that_goes_back_adds_nothing() -> None:

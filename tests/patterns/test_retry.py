@@ -2,36 +2,44 @@ from collections import Counter
 
 import pytest
 
-from prebook.patterns.retry import Park, Retry, after_failure, branches, exponential, pause_before, schedule
+from prebook.patterns.retry import (
+    Park,
+    Retry,
+    backoff_before_s,
+    exponential_backoff_s,
+    jittered_delays_s,
+    retry_decision,
+    retry_schedule,
+)
 
 BACKOFF = (0.2, 1.0, 5.0)
 
 
 def test_attempts_are_handlings() -> None:
-    decisions = [after_failure(n, message_id="m", max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
+    decisions = [retry_decision(n, message_id="m", max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
 
     assert decisions[-1] == Park("attempts_used_up")
     for decision, number, pause_s in zip(decisions, (2, 3, 4), BACKOFF, strict=False):
         assert isinstance(decision, Retry)
         assert decision.attempt == number
-        assert decision.pause_s in branches(pause_s)
+        assert decision.delay_s in jittered_delays_s(pause_s)
 
 
 def test_one_attempt_means_no_retry() -> None:
-    assert after_failure(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_used_up")
+    assert retry_decision(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_used_up")
 
 
 def test_the_last_pause_repeats() -> None:
-    assert [pause_before(n, BACKOFF) for n in (2, 3, 4, 5, 99)] == [0.2, 1.0, 5.0, 5.0, 5.0]
+    assert [backoff_before_s(n, BACKOFF) for n in (2, 3, 4, 5, 99)] == [0.2, 1.0, 5.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(("failures", "pause"), [(1, 0.1), (2, 0.2), (3, 0.4), (50, 2.0)])
 def test_pauses_double_up_to_a_bound(failures: int, pause: float) -> None:
-    assert exponential(failures) == pytest.approx(pause)
+    assert exponential_backoff_s(failures) == pytest.approx(pause)
 
 
 def test_the_schedule_says_when_each_attempt_would_happen() -> None:
-    lines = [(a.number, a.pause_s, a.at_s) for a in schedule(max_attempts=5, backoff_s=BACKOFF)]
+    lines = [(a.number, a.delay_s, a.at_s) for a in retry_schedule(max_attempts=5, backoff_s=BACKOFF)]
 
     assert lines == [
         (1, (0.0, 0.0), (0.0, 0.0)),
@@ -44,13 +52,13 @@ def test_the_schedule_says_when_each_attempt_would_happen() -> None:
 
 def _pauses(attempt: int) -> list[float]:
     decisions = [
-        after_failure(attempt, message_id=f"b{n}.quote", max_attempts=9, backoff_s=BACKOFF) for n in range(900)
+        retry_decision(attempt, message_id=f"b{n}.quote", max_attempts=9, backoff_s=BACKOFF) for n in range(900)
     ]
-    return [decision.pause_s for decision in decisions if isinstance(decision, Retry)]
+    return [decision.delay_s for decision in decisions if isinstance(decision, Retry)]
 
 
 def test_no_pause_is_shorter_than_configured() -> None:
-    assert min(branches(5.0)) == 5.0
+    assert min(jittered_delays_s(5.0)) == 5.0
 
 
 def test_what_failed_together_does_not_come_back_together() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from prebook.patterns.signature import TOLERANCE_S, Forged, sign, verify
+from prebook.patterns.signature import TOLERANCE_S, InvalidSignature, sign, verify
 
 SECRETS = ("new", "old")
 NOW = 1_800_000_000
@@ -30,10 +30,10 @@ def test_the_secret_before_the_newest_is_still_good() -> None:
     ],
 )
 def test_anything_else_is_forged(change: dict[str, str], body: bytes, now: float) -> None:
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         verify(SECRETS, {**sign(SECRETS, "m1", NOW, BODY), **change}, body, now_s=now)
 
 
 def test_a_foreign_secret_is_forged() -> None:
-    with pytest.raises(Forged, match="none of the active secrets"):
+    with pytest.raises(InvalidSignature, match="none of the active secrets"):
         verify(SECRETS, sign(("stolen",), "m1", NOW, BODY), BODY, now_s=NOW)

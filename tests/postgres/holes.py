@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-from prebook.postgres.engine import UPKEEP, Engines, engine_for
+from prebook.postgres.engine import BACKGROUND_POOL_SIZE, Engines, create_engine
 
 
 @dataclass
@@ -52,7 +52,7 @@ async def through_hole(url: str) -> AsyncIterator[tuple[Engines, Hole]]:
     server = await asyncio.start_server(hole.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     through = f"{parts.scheme}://{parts.username}@127.0.0.1:{port}{parts.path}"
-    made = Engines(*(engine_for("pricing", through, pool=UPKEEP) for _ in Engines._fields))
+    made = Engines(*(create_engine("pricing", through, pool_size=BACKGROUND_POOL_SIZE) for _ in Engines._fields))
     try:
         yield made, hole
     finally:

@@ -10,14 +10,14 @@ from prebook.messaging.channel import Unreachable
 from prebook.postgres import connection as sessions
 from prebook.postgres import engine as engines
 from prebook.postgres import pool as pools
-from prebook.postgres.blocked_keys import SqlHolds
-from prebook.postgres.connection import session
-from prebook.postgres.engine import CHECK, UPKEEP, Engines, engine_for
+from prebook.postgres.blocked_keys import SqlBlockedKeys
+from prebook.postgres.connection import acquire
+from prebook.postgres.engine import BACKGROUND_POOL_SIZE, READINESS_CHECK, Engines, create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purge import Purging
-from prebook.postgres.replicas import roster
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
-from prebook.runtime.retention import common
+from prebook.postgres.purge import Purger
+from prebook.postgres.replicas import read_live_replicas
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.retention import common_purges
 from tests.databases import Databases
 from tests.messaging.examples import request
 from tests.messaging.holding import GROUP
@@ -27,42 +27,42 @@ from tests.postgres.holes import through_hole
 async def test_a_service_whose_database_has_gone_silent_is_not_ready_and_says_so_in_time(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "CHECKED_WITHIN_S", 0.2)
-    monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
+    monkeypatch.setattr(engines, "CHECK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
     async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(20):
         await made.check()
         hole.open = True
-        for _ in range(UPKEEP + 1):
+        for _ in range(BACKGROUND_POOL_SIZE + 1):
             with pytest.raises(TimeoutError):
                 await made.check()
         hole.mend()
-        monkeypatch.setattr(engines, "CHECKED_WITHIN_S", 10)
+        monkeypatch.setattr(engines, "CHECK_TIMEOUT_S", 10)
         await made.check()
 
 
 async def _claims(made: Engines) -> None:
-    await SqlOutbox(made.upkeep, "a relay").claim(10, lease_s=30.0, full_lanes=[])
+    await SqlOutbox(made.background, "a relay").claim(10, lease_s=30.0, full_routes=[])
 
 
 async def _forgets(made: Engines) -> None:
-    await Purging(made.upkeep, common(60.0)).turn()
+    await Purger(made.background, common_purges(60.0)).purge_due()
 
 
 async def _admits(made: Engines) -> None:
-    async with units_of_work(made.work, SqlWork)() as work:
-        await work.admit(request(id="asked"))
+    async with unit_of_work_factory(made.messaging, SqlUnitOfWork)() as work:
+        await work.record_message(request(id="asked"))
 
 
 async def _looks_who_lives(made: Engines) -> None:
-    await roster(made.upkeep, "a relay")
+    await read_live_replicas(made.background, "a relay")
 
 
 async def _puts_down(made: Engines) -> None:
-    await SqlHolds(made.work).first(GROUP, "a")
+    await SqlBlockedKeys(made.messaging).find_next_due(GROUP, "a")
 
 
 async def _holds(made: Engines) -> None:
-    async with SqlHolds(made.work).alone(GROUP, "a"):
+    async with SqlBlockedKeys(made.messaging).try_lock(GROUP, "a"):
         pass
 
 
@@ -70,8 +70,8 @@ async def _holds(made: Engines) -> None:
 async def test_no_statement_is_waited_for_without_end(
     does: Callable[[Engines], Awaitable[None]], databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "ANSWERED_WITHIN_S", 0.5)
-    monkeypatch.setattr(sessions, "GIVE_BACK_WITHIN_S", 0.2)
+    monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
     async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
         await does(made)
         hole.open = True
@@ -84,7 +84,7 @@ async def test_no_statement_is_waited_for_without_end(
 async def test_no_first_connection_is_waited_for_without_end(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "ANSWERED_WITHIN_S", 0.5)
+    monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
     async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
         hole.opens_at = b"pg_catalog.version"
         with pytest.raises(Unreachable, match="no connection"):
@@ -95,7 +95,7 @@ async def test_no_first_connection_is_waited_for_without_end(
 
 
 async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(databases: Databases) -> None:
-    engine = engine_for("pricing", databases.of("pricing"), pool=1)
+    engine = create_engine("pricing", databases.of("pricing"), pool_size=1)
     for _ in range(20):
         ask = asyncio.create_task(_asked(engine))
         await asyncio.sleep(0)
@@ -106,5 +106,5 @@ async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(d
 
 
 async def _asked(engine: AsyncEngine) -> int:
-    async with session(engine) as connection:
-        return len(await connection.alone(CHECK))
+    async with acquire(engine) as connection:
+        return len(await connection.execute_without_begin(READINESS_CHECK))

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from prebook.messaging.recoverability.blocked_keys import Standing
+from prebook.messaging.recoverability.blocked_keys import BlockStatus
 from prebook.patterns.message_groups import partition_of
-from prebook.postgres.blast_radius import Blast
-from prebook.postgres.blocked_keys import SqlHolds
-from prebook.postgres.engine import engine_for
+from prebook.postgres.blast_radius import BlastRadius
+from prebook.postgres.blocked_keys import SqlBlockedKeys
+from prebook.postgres.engine import create_engine
 from tests.databases import Databases
 from tests.messaging.holding import GROUP, said
 
@@ -26,30 +26,32 @@ def url(databases: Databases) -> str:
 
 
 @pytest.fixture
-async def holds(url: str) -> AsyncIterator[SqlHolds]:
-    engine = engine_for("notification", url)
-    yield SqlHolds(engine)
+async def holds(url: str) -> AsyncIterator[SqlBlockedKeys]:
+    engine = create_engine("notification", url)
+    yield SqlBlockedKeys(engine)
     await engine.dispose()
 
 
-async def test_what_waits_is_told_with_what_went_on_and_can_be_released(url: str, holds: SqlHolds) -> None:
+async def test_what_waits_is_told_with_what_went_on_and_can_be_released(url: str, holds: SqlBlockedKeys) -> None:
     parked, waiting, *others = HERE
-    for place, standing in enumerate((Standing.PARKED, Standing.WAITING, Standing.WAITING)):
-        await holds.put_down(GROUP, said(parked, place), standing, pause_s=0.0, why="Poison: no")
-    await holds.put_down(GROUP, said(waiting, 0), Standing.WAITING, pause_s=60.0, why="RuntimeError: later")
+    for place, standing in enumerate((BlockStatus.PARKED, BlockStatus.WAITING, BlockStatus.WAITING)):
+        await holds.block(GROUP, said(parked, place), standing, delay_s=0.0, error="Poison: no")
+    await holds.block(GROUP, said(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later")
     connection = await asyncpg.connect(url.replace("+asyncpg", "", 1))
     try:
         for key in KEYS:
             await connection.execute(NOTE, f"{key}-told", key)
-        blast = Blast(connection, "notification", GROUP, PARTITIONS)
-        first, second = await blast.keys()
-        assert (first.key, first.standing, first.behind, first.why) == (parked, "parked", 2, "Poison: no")
-        assert (second.key, second.standing, second.behind) == (waiting, "waiting", 0)
+        blast = BlastRadius(connection, "notification", GROUP, PARTITIONS)
+        first, second = await blast.list_blocked_keys()
+        assert (first.key, first.status, first.waiting_messages, first.error) == (parked, "parked", 2, "Poison: no")
+        assert (second.key, second.status, second.waiting_messages) == (waiting, "waiting", 0)
         assert {first.partition, second.partition} == {0}
-        assert {first.went_on, second.went_on} == {len(others)}, "the keys of other partitions are none of its"
-        assert await holds.due(5) == []
-        assert await blast.release(parked) == 1
-        assert await holds.due(5) == [(GROUP, parked)], "what waited behind it goes on"
-        assert await blast.release(waiting) == 0, "nothing of it is parked"
+        assert {first.unaffected_keys, second.unaffected_keys} == {len(others)}, (
+            "the keys of other partitions are none of its"
+        )
+        assert await holds.list_due_keys(5) == []
+        assert await blast.unblock(parked) == 1
+        assert await holds.list_due_keys(5) == [(GROUP, parked)], "what waited behind it goes on"
+        assert await blast.unblock(waiting) == 0, "nothing of it is parked"
     finally:
         await connection.close()

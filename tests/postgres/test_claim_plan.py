@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from prebook.messaging.outbox.handoff import Handover
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.outbox.handoff import Handoff
+from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import purge
-from prebook.postgres.connection import compiled
-from prebook.postgres.engine import PLANS
-from prebook.postgres.flush import Legacy, leaving
-from prebook.postgres.outbox import LET_GO, RELEASE, SENT
+from prebook.postgres.connection import compile_statement
+from prebook.postgres.engine import PLANNER_SETTINGS
+from prebook.postgres.flush import PendingWrites, flush_statement
+from prebook.postgres.outbox import MARK_SENT, RELEASE_ORPHANED, RELEASE_UNTRACKED
 from tests.databases import Databases, dsn
 from tests.messaging.examples import request
 
@@ -39,9 +39,9 @@ BELIEFS = {
 CLAIMED = """
     UPDATE outbox SET claimed_by = 'me', claimed_until = now() + interval '60 s' WHERE state = 'waiting'"""
 TAKING = {
-    "let_go": compiled(LET_GO)[0].replace("$1", "'me'").replace("$2", "'{}'"),
-    "release": compiled(RELEASE)[0].replace("$1", "'another'"),
-    "purge": compiled(purge.SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
+    "let_go": compile_statement(RELEASE_UNTRACKED)[0].replace("$1", "'me'").replace("$2", "'{}'"),
+    "release": compile_statement(RELEASE_ORPHANED)[0].replace("$1", "'another'"),
+    "purge": compile_statement(purge.PURGE_SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
 }
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -49,7 +49,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 @pytest.fixture
 async def database(databases: Databases) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(
-        dsn(databases.migrated("pricing")), server_settings={"search_path": "pricing", **PLANS}
+        dsn(databases.migrated("pricing")), server_settings={"search_path": "pricing", **PLANNER_SETTINGS}
     )
     # Nobody but the test says when statistics are gathered.
     await connection.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
@@ -103,7 +103,9 @@ async def pages(database: Connection, belief: str, backlog: int) -> dict[str, in
     await database.execute(STAGE, "", backlog, KEYS)
     post = await _read(database, *_posting(f"new {belief} {backlog}"))
     claim = await _read(database, CLAIM)
-    mark = await _read(database, compiled(SENT)[0].replace("$1", await _mine(database)).replace("$2", "'me'"))
+    mark = await _read(
+        database, compile_statement(MARK_SENT)[0].replace("$1", await _mine(database)).replace("$2", "'me'")
+    )
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE state = 'sent'") == BATCH
     await database.execute("TRUNCATE outbox")
     return {"post": post, "claim": claim, "mark": mark}
@@ -111,10 +113,10 @@ async def pages(database: Connection, belief: str, backlog: int) -> dict[str, in
 
 def _posting(name: str) -> tuple[str, Sequence[Any]]:
     """Of two rows, behind others of their keys: a statement and its values."""
-    legacy = Legacy(posted=[Posting(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
-    offered = {posting.envelope.id: posting for posting in legacy.posted}
-    values = legacy.values(Handover("me", timedelta(seconds=60), 2, offered))
-    sql, names, _ = compiled(leaving(legacy.parts))
+    legacy = PendingWrites(enqueued=[OutboxMessage(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
+    offered = {posting.envelope.id: posting for posting in legacy.enqueued}
+    values = legacy.values(Handoff("me", timedelta(seconds=60), 2, offered))
+    sql, names, _ = compile_statement(flush_statement(legacy.parts))
     return sql, [values[each] for each in names]
 
 

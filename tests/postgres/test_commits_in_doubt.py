@@ -8,17 +8,17 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.asyncio_tools import Limit
+from prebook.messaging.asyncio_tools import CoarseTimeout
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import sender
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Begin, Posting
-from prebook.postgres.engine import engine_for
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
-from prebook.runtime.loops import for_ever
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.loops import run_forever
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
 from tests.messaging.examples import request
@@ -46,18 +46,18 @@ class Suite:
 
     def __init__(self, engine: AsyncEngine, upkeep: AsyncEngine, keeper: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.engine, self.keeper, self.sent = engine, keeper, list[str]()
-        self.relay = Relay(SqlOutbox(upkeep, "relay"), self._send, Unwatched())
-        self.begin: Begin[SqlWork] = units_of_work(engine, SqlWork, self.relay.taking)
-        self.works: list[SqlWork] = []
+        self.relay = Relay(SqlOutbox(upkeep, "relay"), self._send, NullObserver())
+        self.begin: BeginUnitOfWork[SqlUnitOfWork] = unit_of_work_factory(engine, SqlUnitOfWork, self.relay.hand_off)
+        self.works: list[SqlUnitOfWork] = []
 
-    async def _send(self, row: Claimed) -> None:
+    async def _send(self, row: LeasedRow) -> None:
         self.sent.append(row.envelope.id)
 
     async def post(self, name: str) -> None:
         async with self.begin() as work:
             self.works.append(work)
-            await work.admit(request(id=f"cause of {name}"))
-            await work.post([Posting(request(id=name), "broker", "k")])
+            await work.record_message(request(id=f"cause of {name}"))
+            await work.enqueue([OutboxMessage(request(id=name), "broker", "k")])
 
     async def holds(self, question: str) -> bool:
         return bool(await self.keeper.fetchval(question))
@@ -68,7 +68,7 @@ async def suite(databases: Databases) -> AsyncIterator[Suite]:
     admin = databases.migrated("notification")
     keeper, url = await asyncpg.connect(dsn(admin)), role_url(admin, "notification")
     await keeper.execute(SLOW)
-    engine, upkeep = engine_for("notification", url), engine_for("notification", url)
+    engine, upkeep = create_engine("notification", url), create_engine("notification", url)
     suite = Suite(engine, upkeep, keeper)
     async with _running(suite.relay):
         yield suite
@@ -79,8 +79,8 @@ async def suite(databases: Databases) -> AsyncIterator[Suite]:
 
 @asynccontextmanager
 async def _running(relay: Relay) -> AsyncIterator[None]:
-    task = asyncio.create_task(for_ever("relay", relay.run))
-    await becomes(lambda: relay._takes)
+    task = asyncio.create_task(run_forever("relay", relay.run))
+    await becomes(lambda: relay._accepts_handoffs)
     try:
         yield
     finally:
@@ -113,8 +113,8 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite.engine.pool, "limit", Limit(0.2))
-    monkeypatch.setattr(sender, "DOUBTFUL_S", 5.0)
+    monkeypatch.setattr(suite.engine.pool, "limit", CoarseTimeout(0.2))
+    monkeypatch.setattr(sender, "UNCERTAIN_FOR_S", 5.0)
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Unreachable, match="no answer from the database"):
         await suite.post("first")

@@ -4,8 +4,8 @@ import asyncio
 
 from sqlalchemy import text
 
-from prebook.postgres.connection import Session, session
-from prebook.postgres.engine import engine_for
+from prebook.postgres.connection import PooledConnection, acquire
+from prebook.postgres.engine import create_engine
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url
 
@@ -15,27 +15,27 @@ IDLE = 4
 
 
 async def test_nobody_is_given_one(databases: Databases) -> None:
-    engine = engine_for("booking", role_url(databases.migrated("booking"), "booking"))
-    together, had = asyncio.Barrier(IDLE), list[Session]()
+    engine = create_engine("booking", role_url(databases.migrated("booking"), "booking"))
+    together, had = asyncio.Barrier(IDLE), list[PooledConnection]()
 
-    async def used(one: Session) -> None:
-        await one.alone(text("SELECT 1"))
+    async def used(one: PooledConnection) -> None:
+        await one.execute_without_begin(text("SELECT 1"))
         await together.wait()
 
     async def opened() -> None:
-        async with session(engine) as one:
+        async with acquire(engine) as one:
             had.append(one)
             await used(one)
 
     await asyncio.gather(*(opened() for _ in range(IDLE)))
-    async with session(engine) as ours:
-        for pid in (await ours.alone(OWN_PIDS)).scalars():
-            await ours.alone(END, {"pid": pid})
+    async with acquire(engine) as ours:
+        for pid in (await ours.execute_without_begin(OWN_PIDS)).scalars():
+            await ours.execute_without_begin(END, {"pid": pid})
 
         async def all_gone() -> bool:
-            return not (await ours.alone(OWN_PIDS)).scalars()
+            return not (await ours.execute_without_begin(OWN_PIDS)).scalars()
 
         await eventually(all_gone)
-    await becomes(lambda: sum(one.is_lost for one in had) == IDLE - 1)
+    await becomes(lambda: sum(one.is_closed for one in had) == IDLE - 1)
     await asyncio.gather(*(opened() for _ in range(IDLE)))
     await engine.dispose()

@@ -16,16 +16,16 @@ from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import decode
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.staging import Thread
+from prebook.messaging.staging import MessageContext
 from prebook.patterns import trace
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purge import Purging
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
-from prebook.runtime.retention import common
+from prebook.postgres.purge import Purger
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.retention import common_purges
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url
 from tests.memory import MemoryBroker
@@ -33,7 +33,7 @@ from tests.messaging.examples import PLAN
 from tests.world import policies
 
 PRODUCER, (RECEIVER,) = OFFER_SETTLED.publisher, OFFER_SETTLED.subscribers
-QUEUE = addresses.fact_queue(RECEIVER)
+QUEUE = addresses.event_queue(RECEIVER)
 
 
 @pytest.fixture(scope="module")
@@ -45,38 +45,38 @@ class Both:
     """A producer and a receiver on real tables, and what goes over the wire between them."""
 
     def __init__(self, url: str) -> None:
-        self._engines = {name: engine_for(name, role_url(url, name)) for name in (PRODUCER, RECEIVER)}
-        self.wire = MemoryBroker({(addresses.EVENTS, addresses.fact(OFFER_SETTLED.name)): [QUEUE]})
+        self._engines = {name: create_engine(name, role_url(url, name)) for name in (PRODUCER, RECEIVER)}
+        self.wire = MemoryBroker({(addresses.EVENTS, addresses.event_routing_key(OFFER_SETTLED.name)): [QUEUE]})
         self.effects: list[str] = []
         channels = {Coupling.ONE_WAY: OneWay(self.wire)}
-        begin = {name: units_of_work(engine, SqlWork) for name, engine in self._engines.items()}
-        speaks: Handlers[SqlWork] = Handlers()
-        hears: Handlers[SqlWork] = Handlers(hears={OFFER_SETTLED: Step(self._settled)})
+        begin = {name: unit_of_work_factory(engine, SqlUnitOfWork) for name, engine in self._engines.items()}
+        speaks: Handlers[SqlUnitOfWork] = Handlers()
+        hears: Handlers[SqlUnitOfWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._settled)})
         self._producer = Endpoint(PRODUCER, speaks, begin[PRODUCER], channels, policies())
         self.receiver = Endpoint(RECEIVER, hears, begin[RECEIVER], channels, policies())
         self.outbox = SqlOutbox(self._engines[PRODUCER], "relay")
-        self.relay = Relay(self.outbox, lambda row: self._producer.dispatch(row.envelope), Unwatched())
+        self.relay = Relay(self.outbox, lambda row: self._producer.dispatch(row.envelope), NullObserver())
 
     async def perform(self, operation: str) -> None:
         """The same operation, whoever repeats it and why: its message has the same id."""
         told = OfferSettled(booking_id=operation, fleet="ada", driver="d", verdict=OfferVerdict.ACCEPTED)
 
-        async def step(_: SqlWork) -> Outcome:
-            return Outcome(facts=(OFFER_SETTLED.fact(told),))
+        async def step(_: SqlUnitOfWork) -> HandlerResult:
+            return HandlerResult(events=(OFFER_SETTLED.new_event(told),))
 
-        await self._producer.act(Thread(operation, PLAN, trace.started(), utc_now()), step)
+        await self._producer.execute_command(MessageContext(operation, PLAN, trace.new_traceparent(), utc_now()), step)
         self.relay.wake()
 
     async def purge(self, window_s: float) -> int:
         """As the process does it, with its window."""
-        return await Purging(self._engines[PRODUCER], common(window_s)).turn()
+        return await Purger(self._engines[PRODUCER], common_purges(window_s)).purge_due()
 
     async def rows(self) -> int:
         async with self._engines[PRODUCER].connect() as connection:
             return int((await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one())
 
     async def sent(self) -> bool:
-        return not (await self.outbox.depth()).waiting
+        return not (await self.outbox.read_depth()).waiting
 
     async def delivered(self) -> int:
         """How many messages came, all handed to the receiver."""
@@ -85,9 +85,9 @@ class Both:
             await self.receiver.receive(decode(wire))
         return len(queue)
 
-    async def _settled(self, context: Context, _: Any, __: SqlWork) -> Outcome:
-        self.effects.append(context.conversation)
-        return Outcome()
+    async def _settled(self, context: HandlerContext, _: Any, __: SqlUnitOfWork) -> HandlerResult:
+        self.effects.append(context.conversation_id)
+        return HandlerResult()
 
     async def close(self) -> None:
         for engine in self._engines.values():

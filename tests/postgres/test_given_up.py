@@ -11,16 +11,16 @@ import pytest
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.flows import OFFER_SETTLED
 from prebook.messaging import codec
-from prebook.messaging.envelope import Envelope, Kind
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Posting
-from prebook.postgres.engine import engine_for
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.engine import create_engine
 from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.outbox_admin import GivenUp, OutboxRow, Terms, objection
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.postgres.outbox_admin import OutboxAdmin, OutboxReplayPolicy, OutboxRow, ineligible_reason
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
 from tests.messaging.examples import NOW, PLAN
@@ -32,7 +32,7 @@ ODD = """
 AWAITED = """
     INSERT INTO matching.awaited (request_id, flow, conversation, wire, due_at)
     VALUES ($1, 'ask_fleet', 'b1', $2, now() - interval '1 s')"""
-TOO_LARGE = "x" * (codec.LONGEST_BODY + 1)
+TOO_LARGE = "x" * (codec.MAX_BODY_BYTES + 1)
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +40,30 @@ def url(databases: Databases) -> str:
     return databases.migrated(SERVICE)
 
 
-def fact(name: str, driver: str = "d") -> Posting:
+def fact(name: str, driver: str = "d") -> OutboxMessage:
     body = OfferSettled(booking_id=name, fleet="ada", driver=driver, verdict=OfferVerdict.ACCEPTED)
     told = Envelope(
         id=name,
-        kind=Kind.FACT,
+        kind=MessageKind.EVENT,
         flow=OFFER_SETTLED.name,
         body=body,
         source=SERVICE,
-        conversation=name,
+        conversation_id=name,
         time=NOW,
         plan=PLAN,
         extra={"prebook-x-kept": "along"},
     )
-    return Posting(told, "broker", "one key")
+    return OutboxMessage(told, "broker", "one key")
 
 
 @asynccontextmanager
 async def relaying(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         sent.append(row.envelope)
 
-    engine = engine_for(SERVICE, role_url(url, SERVICE))
+    engine = create_engine(SERVICE, role_url(url, SERVICE))
     outbox = SqlOutbox(engine, "relay")
-    task = asyncio.create_task(Relay(outbox, send, Unwatched()).run())
+    task = asyncio.create_task(Relay(outbox, send, NullObserver()).run())
     try:
         yield outbox
     finally:
@@ -72,10 +72,10 @@ async def relaying(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
         await engine.dispose()
 
 
-async def staged(url: str, *postings: Posting) -> None:
-    engine = engine_for(SERVICE, role_url(url, SERVICE))
-    async with units_of_work(engine, SqlWork)() as work:
-        await work.post(postings)
+async def staged(url: str, *postings: OutboxMessage) -> None:
+    engine = create_engine(SERVICE, role_url(url, SERVICE))
+    async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
+        await work.enqueue(postings)
     await engine.dispose()
 
 
@@ -85,18 +85,18 @@ async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fi
     sent: list[Envelope] = []
     await staged(url, fact("before"), fact("large", TOO_LARGE), fact("after"))
     connection = await asyncpg.connect(dsn(url))
-    given_up = GivenUp(connection, SERVICE)
+    given_up = OutboxAdmin(connection, SERVICE)
     async with relaying(url, sent) as outbox:
         await becomes(lambda: [e.id for e in sent] == ["before", "after"], within_s=10)
-        (row,) = await given_up.rows(["undeliverable"], {"cause": "too_large"}, 10)
-        assert (row.message_id, row.type, row.tries) == ("large", "prebook.offer_settled.v1", 0)
-        assert str(codec.LONGEST_BODY) in (row.error or "")
-        assert (await outbox.depth()).given_up == {("undeliverable", "too_large"): 1}
-        monkeypatch.setattr(codec, "LONGEST_BODY", 2 * codec.LONGEST_BODY)  # the cause is taken away
-        assert await given_up.resend([row], revive=False) == [row.id]
+        (row,) = await given_up.list_rows(["undeliverable"], {"cause": "too_large"}, 10)
+        assert (row.message_id, row.type, row.failures) == ("large", "prebook.offer_settled.v1", 0)
+        assert str(codec.MAX_BODY_BYTES) in (row.error or "")
+        assert (await outbox.read_depth()).abandoned == {("undeliverable", "too_large"): 1}
+        monkeypatch.setattr(codec, "MAX_BODY_BYTES", 2 * codec.MAX_BODY_BYTES)  # the cause is taken away
+        assert await given_up.resend([row], ignore_expiry=False) == [row.id]
         await becomes(lambda: len(sent) == 3, within_s=10)
         await eventually(lambda: _nothing(outbox))
-        assert await given_up.resend([row], revive=False) == [], "what is under way or sent is not sent again"
+        assert await given_up.resend([row], ignore_expiry=False) == [], "what is under way or sent is not sent again"
     await connection.close()
     again = sent[-1]
     assert (again.id, again.extra, again.time) == ("large", {"prebook-x-kept": "along"}, NOW)
@@ -111,9 +111,9 @@ async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -
     await staged(url, fact("last"))
     async with relaying(url, sent) as outbox:
         await becomes(lambda: [e.id for e in sent] == ["first", "last"], within_s=10)
-        (row,) = await GivenUp(connection, SERVICE).rows(["undeliverable"], {"cause": "bad_row"}, 10)
-        assert (row.message_id, row.tries) == ("odd", 0)
-        assert (await outbox.depth()).given_up == {("undeliverable", "bad_row"): 1}
+        (row,) = await OutboxAdmin(connection, SERVICE).list_rows(["undeliverable"], {"cause": "bad_row"}, 10)
+        assert (row.message_id, row.failures) == ("odd", 0)
+        assert (await outbox.read_depth()).abandoned == {("undeliverable", "bad_row"): 1}
     await connection.close()
 
 
@@ -121,8 +121,8 @@ async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: s
     connection = await asyncpg.connect(dsn(url))
     await connection.execute(AWAITED, "odd", '{"v": 2}')
     await connection.execute(AWAITED, "good", to_column(fact("good").envelope))
-    engine = engine_for(SERVICE, role_url(url, SERVICE))
-    due = await SqlOutbox(engine, "relay").due(10, lease_s=60.0)
+    engine = create_engine(SERVICE, role_url(url, SERVICE))
+    due = await SqlOutbox(engine, "relay").claim_overdue(10, lease_s=60.0)
     await connection.execute("DELETE FROM matching.awaited")
     await connection.close()
     await engine.dispose()
@@ -130,12 +130,12 @@ async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: s
 
 
 async def _nothing(outbox: SqlOutbox) -> bool:
-    depth = await outbox.depth()
-    return not depth.waiting and not depth.given_up
+    depth = await outbox.read_depth()
+    return not depth.waiting and not depth.abandoned
 
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-TERMS = Terms(now=AT, remembered_s=7 * 24 * 3600.0)
+TERMS = OutboxReplayPolicy(now=AT, inbox_dedup_s=7 * 24 * 3600.0)
 
 
 def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), late: bool = False) -> OutboxRow:
@@ -148,10 +148,10 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
         kind="fact",
         flow="f",
         message_id="m",
-        conversation="c",
-        lane="broker",
-        order_key="c",
-        tries=12,
+        conversation_id="c",
+        route="broker",
+        ordering_key="c",
+        failures=12,
         created_at=AT - age,
         ended_at=AT,
         expires_at=AT - timedelta(seconds=1) if late else None,
@@ -160,10 +160,10 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
 
 
 def test_what_is_sent_again_is_what_was_given_up_is_waited_for_and_is_known_to_inboxes() -> None:
-    assert objection(row(), TERMS) == ""
-    assert "only what was given up" in objection(row("sent"), TERMS)
-    assert "--revive" in objection(row("expired", late=True), TERMS)
-    assert "--force" in objection(row(age=timedelta(days=8)), TERMS)
-    allowed = Terms(now=AT, remembered_s=TERMS.remembered_s, revive=True, force=True)
-    assert objection(row("expired", age=timedelta(days=8), late=True), allowed) == ""
-    assert objection(row("waiting"), allowed) != ""
+    assert ineligible_reason(row(), TERMS) == ""
+    assert "only what was given up" in ineligible_reason(row("sent"), TERMS)
+    assert "--revive" in ineligible_reason(row("expired", late=True), TERMS)
+    assert "--force" in ineligible_reason(row(age=timedelta(days=8)), TERMS)
+    allowed = OutboxReplayPolicy(now=AT, inbox_dedup_s=TERMS.inbox_dedup_s, ignore_expiry=True, force=True)
+    assert ineligible_reason(row("expired", age=timedelta(days=8), late=True), allowed) == ""
+    assert ineligible_reason(row("waiting"), allowed) != ""

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import relay_notifier as wakeups
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.relay_notifier import Wakeup
-from prebook.runtime.loops import ended, for_ever
+from prebook.postgres.relay_notifier import RelayNotifier
+from prebook.runtime.loops import cancel_and_wait, run_forever
 from tests.conditions import eventually
 from tests.databases import Databases, dsn
 from tests.messaging.examples import request
@@ -27,14 +27,14 @@ ALIVE = "SELECT pid FROM pg_stat_activity WHERE application_name = $1"
 
 
 @asynccontextmanager
-async def listening(url: str, beside: str) -> AsyncIterator[Wakeup]:
+async def listening(url: str, beside: str) -> AsyncIterator[RelayNotifier]:
     """``url`` is what it listens at; ``beside``, where its outbox is."""
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         raise AssertionError(f"nothing is to be sent, and {row.seq} was")
 
-    engine = engine_for("pricing", beside)
-    yield Wakeup("pricing", url, OWNER, Relay(SqlOutbox(engine, OWNER), send, Unwatched()))
+    engine = create_engine("pricing", beside)
+    yield RelayNotifier("pricing", url, OWNER, Relay(SqlOutbox(engine, OWNER), send, NullObserver()))
     await engine.dispose()
 
 
@@ -42,12 +42,12 @@ async def test_a_session_that_is_ended_is_opened_again(databases: Databases) -> 
     url = databases.of("pricing")
     keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
     async with listening(url, url) as wakeup:
-        running = asyncio.create_task(for_ever("wakeup", wakeup.run))
+        running = asyncio.create_task(run_forever("wakeup", wakeup.run))
         await eventually(lambda: _known(keeper, 0))
         first = await keeper.fetchval(ALIVE, OWNER)
         await keeper.execute("SELECT pg_terminate_backend($1)", first)
         await eventually(lambda: _known(keeper, first))
-        await ended([running])
+        await cancel_and_wait([running])
     await keeper.close()
 
 
@@ -58,12 +58,12 @@ async def _known(keeper: "asyncpg.Connection[asyncpg.Record]", before: int) -> b
 async def test_a_session_that_has_gone_silent_is_given_up(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeups, "LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(wakeups, "STILL_THERE_WITHIN_S", 1.0)
+    monkeypatch.setattr(wakeups, "LIVENESS_CHECK_INTERVAL_S", 0.1)
+    monkeypatch.setattr(wakeups, "LIVENESS_TIMEOUT_S", 1.0)
     url = databases.of("pricing")
     keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
     async with through_hole(url) as (made, hole), asyncio.timeout(20):
-        through = made.work.url
+        through = made.messaging.url
         away = f"{urlsplit(url).scheme}://{through.username}@127.0.0.1:{through.port}/{through.database}"
         async with listening(away, url) as wakeup:
             running = asyncio.create_task(wakeup.run())
@@ -79,9 +79,9 @@ async def test_it_ends_though_something_is_committed_in_the_same_turn(databases:
     url = databases.of("pricing")
     keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
     async with listening(url, url) as wakeup:
-        running = asyncio.create_task(for_ever("wakeup", wakeup.run))
+        running = asyncio.create_task(run_forever("wakeup", wakeup.run))
         await eventually(lambda: _known(keeper, 0))
-        with wakeup.taking([Posting(request(id="left"), "broker", "k")]):
+        with wakeup.hand_off([OutboxMessage(request(id="left"), "broker", "k")]):
             pass  # the relay does not run: it is left to others
         for _ in range(turns):
             await asyncio.sleep(0)

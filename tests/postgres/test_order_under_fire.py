@@ -14,16 +14,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import sender
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Begin, Posting
-from prebook.postgres.connection import session
-from prebook.postgres.engine import engine_for
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
+from prebook.postgres.connection import acquire
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
-from prebook.runtime.loops import for_ever
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.loops import run_forever
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, closed
 from tests.messaging.examples import request
@@ -43,7 +43,7 @@ class Received:
         self._chance, self.out_of_order = chance, list[str]()
         self.numbers: dict[str, set[int]] = defaultdict(set)
 
-    async def __call__(self, row: Claimed) -> None:
+    async def __call__(self, row: LeasedRow) -> None:
         await asyncio.sleep(self._chance.random() * 0.004)
         if self._chance.random() < 0.05:
             raise Unreachable("a link that fails now and then", retry_after_s=0.01)
@@ -55,13 +55,13 @@ class Received:
 
 @asynccontextmanager
 async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Relay]:
-    engine = engine_for("notification", url, pool=2, also={"application_name": UPKEEP})
+    engine = create_engine("notification", url, pool_size=2, extra_settings={"application_name": UPKEEP})
     listening = await asyncpg.connect(
         url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": name}
     )
-    relay = Relay(SqlOutbox(engine, name), received, Unwatched())
-    task = asyncio.create_task(for_ever("relay", relay.run))
-    await becomes(lambda: relay._takes)
+    relay = Relay(SqlOutbox(engine, name), received, NullObserver())
+    task = asyncio.create_task(run_forever("relay", relay.run))
+    await becomes(lambda: relay._accepts_handoffs)
     yield relay
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -69,16 +69,18 @@ async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Rel
     await closed(engine)
 
 
-async def written(begin: Begin[SqlWork], key: str, works: list[SqlWork]) -> None:
+async def written(begin: BeginUnitOfWork[SqlUnitOfWork], key: str, works: list[SqlUnitOfWork]) -> None:
     """The next one or two of a key, numbered by what was committed before."""
     async with begin() as work:
         works.append(work)
         await work.connection.execute(LOCK, {"key": key})
         first = (await work.connection.execute(COUNT, {"key": key})).scalar()
-        await work.post([Posting(request(id=f"{key}.{first + step}"), "broker", key) for step in range(1 + first % 2)])
+        await work.enqueue(
+            [OutboxMessage(request(id=f"{key}.{first + step}"), "broker", key) for step in range(1 + first % 2)]
+        )
 
 
-async def broken_off(task: "asyncio.Task[None]", works: list[SqlWork], chance: random.Random) -> None:
+async def broken_off(task: "asyncio.Task[None]", works: list[SqlUnitOfWork], chance: random.Random) -> None:
     """One in four, somewhere on its way; what it ends in is one of what such an end may be."""
     fate = chance.random()
     if fate < 0.25:
@@ -94,29 +96,32 @@ async def broken_off(task: "asyncio.Task[None]", works: list[SqlWork], chance: r
 async def test_nothing_is_lost_and_no_first_one_comes_too_early(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "DOUBTFUL_S", 1.0)
+    monkeypatch.setattr(sender, "UNCERTAIN_FOR_S", 1.0)
     url, chance = databases.of("notification"), random.Random(7)
-    engine, received = engine_for("notification", url, pool=WRITERS), Received(chance)
+    engine, received = create_engine("notification", url, pool_size=WRITERS), Received(chance)
     over = asyncio.get_running_loop().time() + SECONDS
 
-    async def writing(key: str, ways: list[Begin[SqlWork]]) -> None:
+    async def writing(key: str, ways: list[BeginUnitOfWork[SqlUnitOfWork]]) -> None:
         while asyncio.get_running_loop().time() < over:
-            works: list[SqlWork] = []
+            works: list[SqlUnitOfWork] = []
             await broken_off(asyncio.create_task(written(chance.choice(ways), key, works)), works, chance)
 
     async def ending() -> None:
         while asyncio.get_running_loop().time() < over:
             await asyncio.sleep(chance.random() * 0.5)
             with suppress(Unreachable, asyncpg.PostgresError):
-                async with session(engine) as ours:
-                    await ours.alone(END, {"name": chance.choice([UPKEEP, "prebook-notification"])})
+                async with acquire(engine) as ours:
+                    await ours.execute_without_begin(END, {"name": chance.choice([UPKEEP, "prebook-notification"])})
 
     async with AsyncExitStack() as stack:
         relays = [await stack.enter_async_context(relaying(url, f"fire {n}", received)) for n in range(RELAYS)]
-        ways = [units_of_work(engine, SqlWork), *(units_of_work(engine, SqlWork, each.taking) for each in relays)]
+        ways = [
+            unit_of_work_factory(engine, SqlUnitOfWork),
+            *(unit_of_work_factory(engine, SqlUnitOfWork, each.hand_off) for each in relays),
+        ]
         await asyncio.gather(ending(), *(writing(f"k{writer % KEYS}", ways) for writer in range(WRITERS)))
         await eventually(lambda: _all_sent(engine), within_s=20.0)
-        await becomes(lambda: not any(relay._sending.holdings.all or relay._sending._tasks for relay in relays))
+        await becomes(lambda: not any(relay._sender.leases.seqs or relay._sender._tasks for relay in relays))
     assert received.out_of_order == []
     assert all(numbers == set(range(len(numbers))) for numbers in received.numbers.values())
     assert sum(map(len, received.numbers.values())) > FEWEST, "and there was something to get wrong"
@@ -125,6 +130,6 @@ async def test_nothing_is_lost_and_no_first_one_comes_too_early(
 
 async def _all_sent(engine: AsyncEngine) -> bool:
     with suppress(Unreachable, asyncpg.PostgresError):
-        async with session(engine) as ours:
-            return not (await ours.alone(WAITING)).scalar()
+        async with acquire(engine) as ours:
+            return not (await ours.execute_without_begin(WAITING)).scalar()
     return False

@@ -8,8 +8,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prebook.messaging.channel import Unreachable
 from prebook.postgres import engine as engines
-from prebook.postgres.connection import session
-from prebook.postgres.engine import OVERFLOW, POOL, engine_for
+from prebook.postgres.connection import acquire
+from prebook.postgres.engine import MAX_OVERFLOW, POOL_SIZE, create_engine
 from prebook.postgres.pool import pool_timeouts
 from tests.databases import Databases, role_url
 
@@ -21,8 +21,8 @@ def url(databases: Databases) -> str:
 
 async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CHECKOUT_TIMEOUT_S", 0.05)
-    engine = engine_for("pricing", role_url(url, "pricing"))
-    held = [await engine.connect() for _ in range(POOL + OVERFLOW)]
+    engine = create_engine("pricing", role_url(url, "pricing"))
+    held = [await engine.connect() for _ in range(POOL_SIZE + MAX_OVERFLOW)]
     assert pool_timeouts(engine) == 0
     for _ in range(2):
         with pytest.raises(PoolTimeout):
@@ -38,11 +38,11 @@ async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, mo
 
 async def test_a_connection_that_is_gone_is_replaced_and_its_slot_kept(url: str) -> None:
     """Without a word: a connection that is begun and left, as without a greenlet, is a warning, and that a failure."""
-    engine = engine_for("pricing", role_url(url, "pricing"), pool=1)
+    engine = create_engine("pricing", role_url(url, "pricing"), pool_size=1)
     for _ in range(3):
-        async with session(engine) as one:
-            await one.alone(text("SELECT 1"))
+        async with acquire(engine) as one:
+            await one.execute_without_begin(text("SELECT 1"))
         with suppress(Unreachable):
-            async with session(engine) as one:
+            async with acquire(engine) as one:
                 one._driver.terminate()
     await engine.dispose()

@@ -9,10 +9,17 @@ import pytest
 from prebook.booking import retention as booking
 from prebook.notification import retention as notification
 from prebook.operations import retention as operations
-from prebook.postgres.engine import engine_for
-from prebook.postgres.purge import BITE, Purge, Purging
+from prebook.postgres.engine import create_engine
+from prebook.postgres.purge import BATCH_ROWS, Purger, PurgeRule
 from prebook.pricing import retention as pricing
-from prebook.runtime.retention import DAY_S, KEEP_INBOX_S, KEEP_SENT_S, MOST_SENT_S, PURGE_INBOX_S, common
+from prebook.runtime.retention import (
+    DAY_S,
+    INBOX_DEDUP_S,
+    INBOX_RETENTION_S,
+    MAX_OUTBOX_DEDUP_S,
+    OUTBOX_DEDUP_S,
+    common_purges,
+)
 from tests.databases import Databases, dsn, role_url
 
 SERVICES = {
@@ -54,11 +61,11 @@ async def database(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record
     await connection.close()
 
 
-async def purged(url: str, service: str, purges: tuple[Purge, ...]) -> int:
+async def purged(url: str, service: str, purges: tuple[PurgeRule, ...]) -> int:
     """As the service itself does it, with no other rights than its own."""
-    engine = engine_for(service, role_url(url, service))
+    engine = create_engine(service, role_url(url, service))
     try:
-        return await Purging(engine, purges).turn()
+        return await Purger(engine, purges).purge_due()
     finally:
         await engine.dispose()
 
@@ -70,7 +77,7 @@ async def left(database: "asyncpg.Connection[asyncpg.Record]", query: str) -> li
 async def test_of_the_outbox_what_was_sent_before_the_window_goes_and_what_nobody_has_decided_about_stays(
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    many = 2 * BITE + 1
+    many = 2 * BATCH_ROWS + 1
     for name, state, age, rows in (
         ("sent long ago ", "sent", ago(hours=25), many),
         ("sent within the window ", "sent", ago(hours=23), 1),
@@ -81,7 +88,7 @@ async def test_of_the_outbox_what_was_sent_before_the_window_goes_and_what_nobod
         ("waiting for a year ", "waiting", ago(days=365), 1),
     ):
         await database.execute(OUTBOX, name, state, age, rows)
-    assert await purged(url, "pricing", common(KEEP_SENT_S)) == many + 2
+    assert await purged(url, "pricing", common_purges(OUTBOX_DEDUP_S)) == many + 2
     kept = await left(database, "SELECT message_id FROM pricing.outbox")
     assert kept == [
         "expired lately 1",
@@ -97,10 +104,12 @@ async def test_of_the_inbox_nothing_goes_that_anybody_relies_on(
     await database.execute("""
         INSERT INTO booking.inbox (message_id, flow, conversation, received_at)
         SELECT days || ' days', 'f', 'c', now() - make_interval(days => days) FROM generate_series(6, 9) AS days""")
-    assert await purged(url, "booking", common(KEEP_SENT_S)) == 2
+    assert await purged(url, "booking", common_purges(OUTBOX_DEDUP_S)) == 2
     assert await left(database, "SELECT message_id FROM booking.inbox") == ["6 days", "7 days"]
-    assert KEEP_INBOX_S < PURGE_INBOX_S
-    assert MOST_SENT_S <= KEEP_INBOX_S, "outside the window of producer dedup the inbox is what catches a repeat"
+    assert INBOX_DEDUP_S < INBOX_RETENTION_S
+    assert MAX_OUTBOX_DEDUP_S <= INBOX_DEDUP_S, (
+        "outside the window of producer dedup the inbox is what catches a repeat"
+    )
 
 
 async def test_a_share_that_may_still_be_given_back_stays_for_as_long_as_a_ride_can_be_cancelled(
@@ -131,7 +140,7 @@ async def test_whom_notification_has_told_is_known_longer_than_a_notice_can_come
     assert await purged(url, "notification", notification.PURGES) == 2
     assert await left(database, "SELECT booking_id FROM notification.told") == ["b29", "b8"]
     assert await left(database, "SELECT booking_id FROM notification.delivery") == ["b29", "b8"]
-    assert notification.KEEP_S > PURGE_INBOX_S
+    assert notification.RETENTION_S > INBOX_RETENTION_S
 
 
 async def test_an_answer_to_a_rider_is_repeated_for_as_long_as_messages_are_known(
@@ -143,7 +152,7 @@ async def test_an_answer_to_a_rider_is_repeated_for_as_long_as_messages_are_know
         FROM unnest(ARRAY[6, 7, 9]) AS days""")
     assert await purged(url, "booking", booking.PURGES) == 1
     assert await left(database, "SELECT key FROM booking.claim") == ["k6", "k7"]
-    assert booking.KEEP_S >= KEEP_INBOX_S
+    assert booking.RETENTION_S >= INBOX_DEDUP_S
 
 
 async def test_resolved_messages_go_with_their_replays_and_what_is_undecided_stays(
@@ -165,4 +174,4 @@ async def test_resolved_messages_go_with_their_replays_and_what_is_undecided_sta
     assert "resolved long ago" not in (kept := await left(database, "SELECT fingerprint FROM operations.parked"))
     assert len(kept) == 4
     assert await left(database, "SELECT id FROM operations.replay") == ["new"]
-    assert operations.KEEP_S > PURGE_INBOX_S > KEEP_INBOX_S > DAY_S
+    assert operations.RETENTION_S > INBOX_RETENTION_S > INBOX_DEDUP_S > DAY_S

@@ -12,14 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.observer import Unwatched
-from prebook.messaging.outbox.handoff import Handover
+from prebook.messaging.observer import NullObserver
+from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed
-from prebook.messaging.unit_of_work import Posting
-from prebook.postgres.engine import engine_for
+from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import eventually
 from tests.databases import Databases, closed
 from tests.messaging.examples import request
@@ -59,7 +59,7 @@ async def relaying(
 ) -> AsyncIterator[Relay]:
     """As a process would run it. With ``hung`` set it sends nothing more; left, it is gone like a killed one."""
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         if hung.is_set():
             await asyncio.Event().wait()
         await asyncio.sleep(chance.random() * 0.003)
@@ -68,17 +68,17 @@ async def relaying(
         key, _, number = row.envelope.id.partition(".")
         received.note(key, int(number))
 
-    engine = engine_for("notification", url)
+    engine = create_engine("notification", url)
     dsn = url.replace("postgresql+asyncpg://", "postgresql://")
     session = await asyncpg.connect(dsn, server_settings={"application_name": owner})
     outbox = SqlOutbox(engine, owner)
-    relay = Relay(outbox, send, Unwatched())
+    relay = Relay(outbox, send, NullObserver())
     tasks = [asyncio.create_task(relay.run()), asyncio.create_task(releasing(outbox))]
     try:
         yield relay
     finally:
         await session.close()
-        for task in (*tasks, *relay._sending._tasks):
+        for task in (*tasks, *relay._sender._tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await closed(engine)
@@ -86,7 +86,7 @@ async def relaying(
 
 async def releasing(outbox: SqlOutbox) -> None:
     while True:
-        await outbox.release()
+        await outbox.release_orphaned()
         await asyncio.sleep(0.2)
 
 
@@ -95,14 +95,17 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
 
     What is posted is handed to any of the relays, or found by whoever looks first.
     """
-    engine = engine_for("notification", url, overflow=WRITERS)
+    engine = create_engine("notification", url, max_overflow=WRITERS)
 
-    class Slow(SqlWork):
-        async def leave(self, handover: Handover | None = None) -> None:
-            await super().leave(handover)
+    class Slow(SqlUnitOfWork):
+        async def leave(self, handoff: Handoff | None = None) -> None:
+            await super().flush(handoff)
             await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
 
-    ways = [units_of_work(engine, Slow), *(units_of_work(engine, Slow, relay.taking) for relay in relays)]
+    ways = [
+        unit_of_work_factory(engine, Slow),
+        *(unit_of_work_factory(engine, Slow, relay.hand_off) for relay in relays),
+    ]
     keys = asyncio.Queue[str]()
     for key in range(KEYS):
         keys.put_nowait(f"k{key}")
@@ -113,8 +116,8 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
             for number in range(EACH):
                 envelope = request(conversation=key, id=f"{key}.{number}")
                 async with chance.choice(ways)() as work:
-                    await work.admit(envelope)
-                    await work.post([Posting(envelope, "broker", key)])
+                    await work.record_message(envelope)
+                    await work.enqueue([OutboxMessage(envelope, "broker", key)])
 
     await asyncio.gather(*(writer() for _ in range(WRITERS)))
     await closed(engine)
@@ -146,38 +149,38 @@ async def _complete(received: Received) -> bool:
 
 
 async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url: str) -> None:
-    engine = engine_for("notification", url)
-    begin = units_of_work(engine, SqlWork)
+    engine = create_engine("notification", url)
+    begin = unit_of_work_factory(engine, SqlUnitOfWork)
     async with begin() as work:
-        await work.post([Posting(request(id="fenced.1"), "fenced", "fenced")])
+        await work.enqueue([OutboxMessage(request(id="fenced.1"), "fenced", "fenced")])
     slow, quick = SqlOutbox(engine, "slow"), SqlOutbox(engine, "quick")
-    (old,) = await slow.claim(10, lease_s=0.0, full_lanes=["broker"])
-    (new,) = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
-    await slow.postpone(old, "too late to say so", pause_s=60.0, refused=False)
-    await slow.give_up(old, UNDELIVERABLE, "refused", "too late to say so")
-    await slow.sent([old.seq])
+    (old,) = await slow.claim(10, lease_s=0.0, full_routes=["broker"])
+    (new,) = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
+    await slow.reschedule(old, "too late to say so", delay_s=60.0, refused=False)
+    await slow.abandon(old, UNDELIVERABLE, "refused", "too late to say so")
+    await slow.mark_sent([old.seq])
 
     held = await _states(engine, "fenced")
-    again = await quick.claim(10, lease_s=30.0, full_lanes=["broker"])
-    await quick.sent([new.seq])
+    again = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
+    await quick.mark_sent([new.seq])
     ended = await _states(engine, "fenced")
     await closed(engine)
     assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
 
 
 async def test_what_is_let_go_is_not_written_again(url: str) -> None:
-    engine = engine_for("notification", url)
-    async with units_of_work(engine, SqlWork)() as work:
-        await work.post([Posting(request(id="freed.1"), "freed", "freed")])
+    engine = create_engine("notification", url)
+    async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
+        await work.enqueue([OutboxMessage(request(id="freed.1"), "freed", "freed")])
     outbox = SqlOutbox(engine, "freeing")
     others = ["broker", "fenced"]
-    (row,) = await outbox.claim(10, lease_s=30.0, full_lanes=others)
-    await outbox.let_go([])
+    (row,) = await outbox.claim(10, lease_s=30.0, full_routes=others)
+    await outbox.release_untracked([])
     freed = await _version(engine, row.seq)
-    await outbox.let_go([])
+    await outbox.release_untracked([])
     again = await _version(engine, row.seq)
-    (row,) = await outbox.claim(10, lease_s=30.0, full_lanes=others)
-    await outbox.sent([row.seq])
+    (row,) = await outbox.claim(10, lease_s=30.0, full_routes=others)
+    await outbox.mark_sent([row.seq])
     await closed(engine)
     assert again == freed
 
@@ -197,17 +200,19 @@ async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:
 
 async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was_committed_first(url: str) -> None:
     """The second transaction began before the claim did, the first one after that; the first one committed first."""
-    engine = engine_for("notification", url)
-    begin = units_of_work(engine, SqlWork)
+    engine = create_engine("notification", url)
+    begin = unit_of_work_factory(engine, SqlUnitOfWork)
     async with engine.connect() as other_claim, begin() as second:
-        await second.admit(request(id="clock.cause"))
+        await second.record_message(request(id="clock.cause"))
         await other_claim.execute(text("SELECT pg_advisory_xact_lock(hashtext('notification.outbox'))"))
-        claim = asyncio.create_task(SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_lanes=["broker", "fenced"]))
+        claim = asyncio.create_task(
+            SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_routes=["broker", "fenced"])
+        )
         await eventually(lambda: _somebody_waits(engine))
         async with begin() as first:
-            await first.post([Posting(request(id="clock.1"), "clock", "clock")])
-        await second.post([Posting(request(id="clock.2"), "clock", "clock")])
-        await second.leave()
+            await first.enqueue([OutboxMessage(request(id="clock.1"), "clock", "clock")])
+        await second.enqueue([OutboxMessage(request(id="clock.2"), "clock", "clock")])
+        await second.flush()
         await second.connection.commit()
         await other_claim.rollback()
     assert [row.envelope.id for row in await claim] == ["clock.1", "clock.2"]
@@ -224,7 +229,7 @@ async def _somebody_waits(engine: AsyncEngine) -> bool:
 
 async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) -> None:
     """A row that failed is due a moment after it was looked at; thousands of rows lie between it and the next."""
-    engine, met = engine_for("notification", url), False
+    engine, met = create_engine("notification", url), False
     fill = text("""
         INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key, failures,
             claimed_by, claimed_until)

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from prebook.pricing.sql import PricingSql
 from tests.databases import Databases
 from tests.memory import MemoryDatabase
@@ -26,7 +26,7 @@ def pricing_url(databases: Databases) -> str:
 @pytest.fixture
 async def engine(pricing_url: str) -> AsyncIterator[AsyncEngine]:
     """The service's own engine, on a campaign that nobody has had a share of."""
-    engine = engine_for("pricing", pricing_url)
+    engine = create_engine("pricing", pricing_url)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE campaign SET granted = 0, quota = 0"))
         await connection.execute(text("DELETE FROM share"))
@@ -36,7 +36,7 @@ async def engine(pricing_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def begin_sql(engine: AsyncEngine) -> Begin:
-    return units_of_work(engine, PricingSql)
+    return unit_of_work_factory(engine, PricingSql)
 
 
 @pytest.fixture(params=["memory", "sql"])

@@ -5,12 +5,12 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from prebook.contracts.events import BookingEnded, Ending
+from prebook.contracts.events import BookingEnded, BookingEnding
 from prebook.contracts.message import Message
 from prebook.contracts.pricing import FareQuoted, QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.messaging.handlers import Context
-from prebook.pricing.handlers import booking_ended, quote_fare
+from prebook.messaging.handlers import HandlerContext
+from prebook.pricing.handlers import handle_booking_ended, quote_fare
 from tests.pricing.conftest import Begin
 
 Step = TypeVar("Step")
@@ -32,15 +32,15 @@ def ride(**changes: Any) -> QuoteFare:
     return QuoteFare(**{**given, **changes})
 
 
-def about(booking_id: str) -> Context:
-    return Context(conversation=booking_id, message_id=f"{booking_id}.message", plan={}, now=NOW)
+def about(booking_id: str) -> HandlerContext:
+    return HandlerContext(conversation_id=booking_id, message_id=f"{booking_id}.message", plan={}, now=NOW)
 
 
 async def quoted(begin: Begin, booking_id: str, *, quota: int, **changes: Any) -> Message | None:
     """One transaction of the handler, and its answer."""
     async with begin() as work:
         outcome = await quote_fare(quota)(about(booking_id), ride(**changes), work)
-    return outcome.answer
+    return outcome.reply
 
 
 async def has_discount(begin: Begin, booking_id: str, *, quota: int) -> bool:
@@ -57,6 +57,6 @@ async def at_once(*steps: Coroutine[Any, Any, Step]) -> list[Step]:
 
 
 async def ended(begin: Begin, booking_id: str) -> None:
-    fact = BookingEnded(booking_id=booking_id, ending=Ending.CANCELLED, reason="the rider stays at home")
+    fact = BookingEnded(booking_id=booking_id, ending=BookingEnding.CANCELLED, reason="the rider stays at home")
     async with begin() as work:
-        await booking_ended(about(booking_id), fact, work)
+        await handle_booking_ended(about(booking_id), fact, work)

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
-from prebook.pricing.domain.campaign import discount_on
-from prebook.pricing.domain.demand import BUSIEST_PERCENT, HOURLY_PERCENT, demand_percent, popularity, zone_of
-from prebook.pricing.domain.fare import TooFar, TooShort, distance_m, fare_of, plain_cents, time_percent
-from prebook.pricing.domain.money import half_up
+from prebook.pricing.domain.campaign import discount_cents
+from prebook.pricing.domain.demand import (
+    BUSIEST_PERCENT,
+    HOURLY_SURCHARGE_PERCENT,
+    demand_percent,
+    popularity_percent,
+    zone_of,
+)
+from prebook.pricing.domain.fare import TooFar, TooShort, base_fare_cents, distance_m, fare_of, time_percent
+from prebook.pricing.domain.money import divide_half_up
 from tests.pricing.rides import A_TUESDAY_NOON, BERLIN, ride
 
 places = st.builds(Place, lat=st.floats(-90, 90, allow_nan=False), lon=st.floats(-180, 180, allow_nan=False))
@@ -50,7 +56,7 @@ def rides_from(draw: st.DrawFn, pickup: st.SearchStrategy[Place] = places) -> Qu
     ],
 )
 def test_distance_class_and_passengers(metres: int, vehicle_class: VehicleClass, riders: int, cents: int) -> None:
-    assert plain_cents(metres, vehicle_class, riders) == cents
+    assert base_fare_cents(metres, vehicle_class, riders) == cents
 
 
 @pytest.mark.parametrize(
@@ -72,8 +78,8 @@ def test_night_rush_hour_and_weekend(at: str, percent: int) -> None:
 def test_a_fare_is_put_together() -> None:
     at = datetime(2026, 12, 1, 18, 0, tzinfo=UTC)
     assert distance_m(ride().pickup, ride().dropoff) == 10_008
-    assert demand_percent(BERLIN, at) == half_up(30 * popularity(zone_of(BERLIN)), 100) == 29
-    assert fare_of(ride(pickup_at=at)) == 2001 + half_up(2001 * (15 + 29), 100) == 2881
+    assert demand_percent(BERLIN, at) == divide_half_up(30 * popularity_percent(zone_of(BERLIN)), 100) == 29
+    assert fare_of(ride(pickup_at=at)) == 2001 + divide_half_up(2001 * (15 + 29), 100) == 2881
 
 
 @pytest.mark.parametrize(
@@ -106,7 +112,7 @@ def test_the_limits_themselves_have_a_fare(north: float) -> None:
 
 @pytest.mark.parametrize(("n", "d", "rounded"), [(1, 2, 1), (3, 2, 2), (149, 100, 1), (150, 100, 2), (0, 7, 0)])
 def test_one_half_rounds_up(n: int, d: int, rounded: int) -> None:
-    assert half_up(n, d) == rounded
+    assert divide_half_up(n, d) == rounded
 
 
 @given(rides_from())
@@ -115,7 +121,7 @@ def test_a_fare_covers_the_minimum_and_its_discount(asked: QuoteFare) -> None:
     assume(isinstance(fare, int))
     assert isinstance(fare, int)
     assert fare >= 600
-    assert 0 < discount_on(fare) < fare
+    assert 0 < discount_cents(fare) < fare
 
 
 @given(instants, places, st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))
@@ -141,7 +147,7 @@ def test_an_instant_is_one_instant_in_every_zone(asked: QuoteFare, minutes: int)
 
 @given(places, instants)
 def test_demand_stays_within_its_hour(pickup: Place, at: datetime) -> None:
-    assert 0 <= demand_percent(pickup, at) <= HOURLY_PERCENT[at.hour] <= BUSIEST_PERCENT
+    assert 0 <= demand_percent(pickup, at) <= HOURLY_SURCHARGE_PERCENT[at.hour] <= BUSIEST_PERCENT
 
 
 def test_demand_differs_between_hours_and_between_zones() -> None:
@@ -154,4 +160,4 @@ def test_demand_differs_between_hours_and_between_zones() -> None:
 
 def test_the_map_of_demand_is_the_same_in_every_process() -> None:
     """Not ``hash()``, which differs from process to process: these are drawn once and for all."""
-    assert [popularity((n, 670)) for n in range(2620, 2626)] == [93, 14, 40, 33, 84, 95]
+    assert [popularity_percent((n, 670)) for n in range(2620, 2626)] == [93, 14, 40, 33, 84, 95]

@@ -6,7 +6,7 @@ import pytest
 
 from prebook.contracts.pricing import FareQuoted, FareRefused
 from prebook.contracts.ride import Money, Place
-from prebook.pricing.domain.campaign import discount_on
+from prebook.pricing.domain.campaign import discount_cents
 from prebook.pricing.domain.fare import fare_of
 from tests.pricing.conftest import Begin
 from tests.pricing.rides import BERLIN, NOW, ended, has_discount, quoted, ride
@@ -16,7 +16,7 @@ FULL = fare_of(ride())
 
 async def test_a_quote_has_its_discount_taken_off_and_holds_for_a_quarter_of_an_hour(begin: Begin) -> None:
     assert isinstance(FULL, int)
-    off = discount_on(FULL)
+    off = discount_cents(FULL)
 
     assert await quoted(begin, "b1", quota=1) == FareQuoted(
         fare=Money(cents=FULL - off), discount=Money(cents=off), valid_until=NOW + timedelta(minutes=15)

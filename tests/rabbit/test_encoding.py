@@ -7,9 +7,9 @@ from pamqp import commands, frame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from prebook.rabbit.amqp_message import to_amqp
-from prebook.rabbit.amqp_publisher.frame_encoder import TooLong, published
+from prebook.rabbit.amqp_publisher.frame_encoder import AmqpLimitExceeded, encode_publish
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 HEADERS = {
@@ -22,8 +22,8 @@ HEADERS = {
 FRAME_MAX = 4096
 
 
-def frames(wire: Wire, expires_at: datetime | None = None) -> list[object]:
-    data = published(
+def frames(wire: WireMessage, expires_at: datetime | None = None) -> list[object]:
+    data = encode_publish(
         "prebook.requests", "quote_fare", wire, user="u", now=NOW, expires_at=expires_at, frame_max=FRAME_MAX
     )
     found: list[object] = []
@@ -37,16 +37,16 @@ def frames(wire: Wire, expires_at: datetime | None = None) -> list[object]:
 
 
 def test_the_method_is_mandatory_and_goes_to_the_exchange_by_the_key() -> None:
-    method = frames(Wire(HEADERS, b"{}"))[0]
+    method = frames(WireMessage(HEADERS, b"{}"))[0]
     assert isinstance(method, commands.Basic.Publish)
     assert (method.exchange, method.routing_key, method.mandatory) == ("prebook.requests", "quote_fare", True)
 
 
 @pytest.mark.parametrize("headers", [HEADERS, {"ce-id": "alone"}, {}])
 def test_the_properties_are_those_that_aio_pika_would_send(headers: dict[str, str]) -> None:
-    ours = frames(Wire(headers, b"{}"))[1]
+    ours = frames(WireMessage(headers, b"{}"))[1]
     assert isinstance(ours, ContentHeader)
-    theirs = to_amqp(Wire(headers, b"{}"), user="u").properties
+    theirs = to_amqp(WireMessage(headers, b"{}"), user="u").properties
     for name in (*commands.Basic.Properties.attributes(),):
         if name != "timestamp":
             assert (getattr(ours.properties, name) or None) == (getattr(theirs, name) or None), name
@@ -55,19 +55,19 @@ def test_the_properties_are_those_that_aio_pika_would_send(headers: dict[str, st
 
 @pytest.mark.parametrize(("left", "expiration"), [(timedelta(seconds=1.5), "1500"), (timedelta(seconds=-3), "1")])
 def test_what_is_left_of_its_life_goes_with_it(left: timedelta, expiration: str) -> None:
-    header = frames(Wire(HEADERS, b"{}"), NOW + left)[1]
+    header = frames(WireMessage(HEADERS, b"{}"), NOW + left)[1]
     assert isinstance(header, ContentHeader)
     assert header.properties.expiration == expiration
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME_MAX - 8, FRAME_MAX - 7, 3 * FRAME_MAX])
 def test_a_body_of_any_size_arrives_whole(size: int) -> None:
-    _, header, *bodies = frames(Wire(HEADERS, bytes(range(256)) * (size // 256) + b"x" * (size % 256)))
+    _, header, *bodies = frames(WireMessage(HEADERS, bytes(range(256)) * (size // 256) + b"x" * (size % 256)))
     assert isinstance(header, ContentHeader)
     assert header.body_size == size == sum(len(part.value) for part in bodies if isinstance(part, ContentBody))
 
 
 @pytest.mark.parametrize("headers", [{"ce-id": "x" * 256}, {"prebook-x-error": "x" * FRAME_MAX}])
 def test_what_does_not_fit_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(TooLong):
-        frames(Wire(headers, b"{}"))
+    with pytest.raises(AmqpLimitExceeded):
+        frames(WireMessage(headers, b"{}"))

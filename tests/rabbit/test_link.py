@@ -7,7 +7,7 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from prebook.rabbit.connection import Link, connected, shuffled
+from prebook.rabbit.connection import BrokerConnection, connect, shuffle_nodes
 from tests.conditions import becomes
 
 NODES = 3
@@ -27,7 +27,9 @@ async def test_each_connection_is_to_the_next_node() -> None:
             server = await asyncio.start_server(partial(hang_up, number), "127.0.0.1", 0)
             servers.append(await stack.enter_async_context(server))
         ports = [server.sockets[0].getsockname()[1] for server in servers]
-        link = Link(",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never, connect=connected)
+        link = BrokerConnection(
+            ",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never, connect=connect
+        )
         running = asyncio.create_task(link.run())
         await becomes(lambda: len(called) >= 2 * NODES, 20)
         running.cancel()
@@ -54,7 +56,7 @@ async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> Non
             raise ConnectionResetError from None
         raise AssertionError
 
-    running = asyncio.create_task(Link("amqp://u:p@127.0.0.1/v", "tried", _never, connect=swallowing).run())
+    running = asyncio.create_task(BrokerConnection("amqp://u:p@127.0.0.1/v", "tried", _never, connect=swallowing).run())
     await asyncio.wait_for(connecting.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
@@ -62,6 +64,6 @@ async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> Non
 
 
 def test_a_comma_in_a_password_separates_nothing() -> None:
-    (only,) = shuffled("amqp://u:p,w@127.0.0.1:5672/v")
+    (only,) = shuffle_nodes("amqp://u:p,w@127.0.0.1:5672/v")
     assert only.startswith("amqp://u:p,w@127.0.0.1:5672/v")
     assert "heartbeat=10" in only

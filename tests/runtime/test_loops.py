@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prebook.runtime.loops import for_ever
+from prebook.runtime.loops import run_forever
 from tests.conditions import becomes
 
 
@@ -16,7 +16,7 @@ async def test_a_loop_goes_on_after_a_failure() -> None:
             again.set()
         raise OSError("down")
 
-    running = asyncio.create_task(for_ever("tried", failing))
+    running = asyncio.create_task(run_forever("tried", failing))
     await asyncio.wait_for(again.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
@@ -33,7 +33,7 @@ async def test_a_loop_ends_though_its_work_swallowed_the_cancellation() -> None:
         except asyncio.CancelledError:
             raise ConnectionResetError from None
 
-    running = asyncio.create_task(for_ever("tried", swallowing))
+    running = asyncio.create_task(run_forever("tried", swallowing))
     await asyncio.wait_for(begun.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
@@ -49,7 +49,7 @@ async def test_a_loop_goes_on_where_what_it_waited_for_was_cancelled_and_it_was_
         gone.cancel()
         await gone
 
-    running = asyncio.create_task(for_ever("tried", waiting))
+    running = asyncio.create_task(run_forever("tried", waiting))
     await becomes(lambda: len(runs) > 1, within_s=5)
     running.cancel()
     await asyncio.wait([running], timeout=5)

@@ -4,7 +4,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.runtime.environment import BadSettings
-from prebook.runtime.settings import load
+from prebook.runtime.settings import read_settings
 
 COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
 GOOD = {
@@ -21,10 +21,10 @@ GOOD = {
 
 def test_good_settings_are_typed() -> None:
     hosts = {"PREBOOK_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_SECRETS": "for riders"}
-    settings, policies = load({**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
+    settings, policies = read_settings({**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
     assert settings.callback_secrets == ("newest", "older")
-    assert settings.callback_hosts == {"a.example", "b.example"}
+    assert settings.rider_callback_hosts == {"a.example", "b.example"}
     assert settings.allow_plan_override is True
     assert settings.clock_skew_s == 0.0
     assert policies["notify_rider"].coupling is Coupling.ONE_WAY
@@ -35,7 +35,7 @@ def test_every_wrong_one_is_named_at_once() -> None:
     del wrong["PREBOOK_AMQP_URL"]
 
     with pytest.raises(BadSettings) as failure:
-        load(wrong)
+        read_settings(wrong)
 
     text = str(failure.value)
     for name in ("PREBOOK_HTTP_PORT", "PREBOOK_DATABASE_URL", "PREBOOK_SEED", "PREBOOK_AMQP_URL"):
@@ -45,30 +45,30 @@ def test_every_wrong_one_is_named_at_once() -> None:
 
 def test_calls_to_riders_systems_need_a_secret_to_sign_with() -> None:
     with pytest.raises(BadSettings, match="PREBOOK_RIDER_SECRETS is missing"):
-        load({**GOOD, "PREBOOK_CALLBACK_HOSTS": "a.example"})
+        read_settings({**GOOD, "PREBOOK_CALLBACK_HOSTS": "a.example"})
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from a file\n")
     without = {name: value for name, value in GOOD.items() if name != "PREBOOK_CALLBACK_SECRETS"}
 
-    settings, _ = load({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
+    settings, _ = read_settings({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
 
     assert settings.callback_secrets == ("from a file",)
 
 
 def test_a_broker_may_have_several_addresses() -> None:
     nodes = "amqp://u:p@127.0.0.1:5672/v,amqp://u:p@127.0.0.1:5673/v"
-    assert load({**GOOD, "PREBOOK_AMQP_URL": nodes})[0].amqp_url == nodes
+    assert read_settings({**GOOD, "PREBOOK_AMQP_URL": nodes})[0].amqp_url == nodes
 
 
 def test_settings_do_not_show_their_secrets() -> None:
-    assert "pw" not in repr(load(GOOD)[0])
+    assert "pw" not in repr(read_settings(GOOD)[0])
 
 
 def test_a_coupling_may_be_overridden_and_is_checked() -> None:
-    _, policies = load({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "sync_api"})
+    _, policies = read_settings({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "sync_api"})
     assert policies["quote_fare"].coupling is Coupling.SYNC_API
 
     with pytest.raises(BadSettings, match="PREBOOK_COUPLING_QUOTE_FARE: 'pigeon' is none of"):
-        load({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})
+        read_settings({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})

@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from prebook.runtime.serve import Process
+from prebook.runtime.serve import ServiceProcess
 
 LOOPS = ("deadlines", "poller", "consumer", "relay", "release", "wakeup", "purge", "lag", "publisher")
 TURNS = 5
@@ -29,6 +29,6 @@ async def test_the_session_of_a_relay_outlives_it_and_so_does_what_it_publishes_
     process: Any = SimpleNamespace(consumer=part, http=part, engines=part, beside=part, grouping={})
     tasks = {name: asyncio.create_task(runs(name)) for name in LOOPS}
     await asyncio.sleep(0)
-    await Process._stop(process, tasks)
+    await ServiceProcess._stop(process, tasks)
     assert sorted(ended) == sorted(LOOPS)
     assert ended.index("consumer") < ended.index("relay") < min(ended.index(name) for name in ("wakeup", "publisher"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prebook.devstack.broker.apt import one_at_a_time
-from prebook.devstack.errors import Trouble
+from prebook.devstack.broker.apt import acquire_install_lock
+from prebook.devstack.errors import UserError
 
 
 async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) ->
 
     async def install() -> None:
         nonlocal within, most
-        async with one_at_a_time(tmp_path):
+        async with acquire_install_lock(tmp_path):
             within += 1
             most = max(most, within)
             await asyncio.sleep(0)
@@ -25,8 +25,8 @@ async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) ->
 
 
 async def test_one_that_does_not_end_is_told_with_a_way_out(tmp_path: Path) -> None:
-    async with one_at_a_time(tmp_path):
-        with pytest.raises(Trouble, match="another installation") as trouble:
-            async with one_at_a_time(tmp_path, within_s=0.05):
+    async with acquire_install_lock(tmp_path):
+        with pytest.raises(UserError, match="another installation") as trouble:
+            async with acquire_install_lock(tmp_path, timeout_s=0.05):
                 pass
     assert "apt-get install" in trouble.value.remedy

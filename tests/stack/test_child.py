@@ -9,8 +9,8 @@ import pytest
 from prebook.devstack import filesystem
 from prebook.devstack.child_process import Command, run, spawn
 from prebook.devstack.database import embedded
-from prebook.devstack.database.embedded import WheelPostgres
-from prebook.devstack.filesystem import data_dir
+from prebook.devstack.database.embedded import EmbeddedPostgres
+from prebook.devstack.filesystem import create_data_dir
 from tests.stack.looking import processes_in
 from tests.stack.waiting import until
 
@@ -45,7 +45,7 @@ async def test_a_child_that_must_be_forced_leaves_no_process_of_its_own(tmp_path
 async def test_a_copy_of_the_server_that_is_interrupted_is_over_before_its_folder_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, over, copy = asyncio.Event(), list[Path](), embedded._copy
+    begun, over, copy = asyncio.Event(), list[Path](), embedded._copy_server
     loop = asyncio.get_running_loop()
 
     def watched(server: Path, to: Path) -> None:
@@ -54,13 +54,13 @@ async def test_a_copy_of_the_server_that_is_interrupted_is_over_before_its_folde
         over.append(to)
 
     monkeypatch.setattr(
-        filesystem, "reachable", lambda path, _: "bin" not in str(path) and "pginstall" not in str(path)
+        filesystem, "can_reach", lambda path, _: "bin" not in str(path) and "pginstall" not in str(path)
     )
-    monkeypatch.setattr(embedded, "_copy", watched)
+    monkeypatch.setattr(embedded, "_copy_server", watched)
 
     async def started() -> None:
-        with data_dir() as data:
-            await WheelPostgres(data, lambda _: None).start()
+        with create_data_dir() as data:
+            await EmbeddedPostgres(data, lambda _: None).start()
 
     starting = asyncio.create_task(started())
     async with asyncio.timeout(10):

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.devstack.errors import Trouble
-from prebook.devstack.providers import Mode, broker_rung
-from prebook.devstack.supervisor.contract import PartInfo, PartState
+from prebook.devstack.errors import UserError
+from prebook.devstack.providers import StackMode, choose_broker_provider
+from prebook.devstack.supervisor.contract import ServerInfo, ServerState
 from prebook.messaging import addresses
 from tests.conditions import eventually
 from tests.conftest import Figure
@@ -49,9 +49,9 @@ async def asking(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.A
         yield control, management
 
 
-async def _parts(control: httpx.AsyncClient) -> Mapping[str, PartInfo]:
+async def _parts(control: httpx.AsyncClient) -> Mapping[str, ServerInfo]:
     answer = await control.get("/parts")
-    return {part.name: part for part in msgspec.json.decode(answer.content, type=list[PartInfo])}
+    return {part.name: part for part in msgspec.json.decode(answer.content, type=list[ServerInfo])}
 
 
 class Quorum(msgspec.Struct):
@@ -67,7 +67,7 @@ async def _queue(management: httpx.AsyncClient) -> Quorum:
     return msgspec.json.decode(answer.content, type=Quorum)
 
 
-async def _leading(control: httpx.AsyncClient, management: httpx.AsyncClient) -> PartInfo:
+async def _leading(control: httpx.AsyncClient, management: httpx.AsyncClient) -> ServerInfo:
     """The part whose process is the node that leads the queue, once that tells of itself."""
     async with asyncio.timeout(30.0):
         while True:
@@ -87,7 +87,7 @@ async def _is_complete(management: httpx.AsyncClient) -> bool:
 
 
 async def _all_run(control: httpx.AsyncClient) -> bool:
-    return {part.state for part in (await _parts(control)).values()} == {PartState.RUNNING}
+    return {part.state for part in (await _parts(control)).values()} == {ServerState.RUNNING}
 
 
 @pytest.mark.real
@@ -107,7 +107,7 @@ async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, 
             led = await _leading(control, management)
             killed = await control.post(f"/parts/{led.name}/restart", json={"how": "kill", "hold_s": 3.0})
             assert killed.status_code == 200, killed.text
-            assert (await _parts(control))[led.name].state is PartState.DOWN
+            assert (await _parts(control))[led.name].state is ServerState.DOWN
             await eventually(partial(_all_run, control), 40)
             await eventually(partial(_is_complete, management), 20)
             await _at_least(stream.ids, len(stream.ids) + 5)
@@ -143,6 +143,6 @@ async def _longest_gap(connection: "asyncpg.Connection[asyncpg.Record]", ids: li
 
 async def test_several_nodes_are_refused_where_they_cannot_be_had() -> None:
     given = {"PREBOOK_AMQP_URL": "amqp://u:p@127.0.0.1:1/v"}
-    with pytest.raises(Trouble, match="3 nodes") as trouble:
-        await broker_rung(Mode.EXTERNAL, given, 3)
+    with pytest.raises(UserError, match="3 nodes") as trouble:
+        await choose_broker_provider(StackMode.EXTERNAL, given, 3)
     assert "--broker-nodes" in trouble.value.remedy

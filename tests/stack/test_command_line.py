@@ -23,7 +23,7 @@ from tests.workers import port_base
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed"),
+    pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed"),
 ]
 PREBOOK = (sys.executable, "-m", "prebook.cli")
 UP_WITHIN_S, DOWN_WITHIN_S = 90, 30

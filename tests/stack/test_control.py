@@ -5,11 +5,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from prebook.devstack.errors import Trouble
-from prebook.devstack.ports import free_ports
-from prebook.devstack.supervisor.contract import State
-from prebook.devstack.supervisor.control_api import application, listening
-from prebook.devstack.supervisor.process import KeptProcess
+from prebook.devstack.errors import UserError
+from prebook.devstack.ports import allocate_ports
+from prebook.devstack.supervisor.contract import ProcessState
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
+from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.keeping import kept, pid_of, spec
 from tests.stack.waiting import is_gone, kernel_state, until
@@ -18,11 +18,11 @@ TOKEN = "a token for tests"
 
 
 @asynccontextmanager
-async def controlled(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, KeptProcess]]:
-    (port,) = free_ports(1)
+async def controlled(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, SupervisedProcess]]:
+    (port,) = allocate_ports(1)
     async with (
         kept(spec(tmp_path)) as (supervisor, process),
-        listening(application(supervisor, TOKEN), "127.0.0.1", port),
+        serve_control_api(create_control_app(supervisor, TOKEN), "127.0.0.1", port),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield client, process
@@ -49,7 +49,7 @@ async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path,
         before = pid_of(process)
         async with client.post("/processes/standin/kill", headers=bearer, json={"hold_s": 0.2}) as answer:
             assert await answer.json() == {"name": "standin", "fault": "kill", "pid": before, "for_s": 0.2}
-        await until(lambda: process.state is State.RUNNING)
+        await until(lambda: process.state is ProcessState.RUNNING)
         async with client.get("/processes", headers=bearer) as answer:
             (told,) = await answer.json()
         assert told["pid"] not in {None, before}
@@ -90,13 +90,13 @@ async def test_what_is_not_there_is_not_told_of(tmp_path: Path, bearer: dict[str
 
 def test_a_control_api_without_a_token_is_refused() -> None:
     with pytest.raises(ValueError, match="token"):
-        application(Supervisor([]), "")
+        create_control_app(Supervisor([]), "")
 
 
 async def test_a_taken_control_port_is_said(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    app = application(Supervisor([]), TOKEN)
-    async with listening(app, "127.0.0.1", port):
-        with pytest.raises(Trouble, match=str(port)):
-            async with listening(application(Supervisor([]), TOKEN), "127.0.0.1", port):
+    (port,) = allocate_ports(1)
+    app = create_control_app(Supervisor([]), TOKEN)
+    async with serve_control_api(app, "127.0.0.1", port):
+        with pytest.raises(UserError, match=str(port)):
+            async with serve_control_api(create_control_app(Supervisor([]), TOKEN), "127.0.0.1", port):
                 pass

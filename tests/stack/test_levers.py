@@ -12,9 +12,16 @@ import msgspec
 import pytest
 
 from prebook.contracts.plan import Coupling
-from prebook.devstack.service_environment import loadtest
-from prebook.devstack.supervisor.contract import LinkInfo, LinkState, PartInfo, PartState, ProcessInfo, State
-from prebook.lab.faults import CATALOGUE, fault_access, inject
+from prebook.devstack.service_environment import lab_environment
+from prebook.devstack.supervisor.contract import (
+    ProcessInfo,
+    ProcessState,
+    ProxyInfo,
+    ProxyState,
+    ServerInfo,
+    ServerState,
+)
+from prebook.lab.faults import FAULT_CATALOGUE, fault_access, inject
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.faults import offered
@@ -30,7 +37,7 @@ OF_ALL_KINDS = (
     "link_black_hole_fleets_database",
     "link_half_open_http_pricing",
 )
-FAULTS = [state for state in LinkState if state is not LinkState.OPEN]
+FAULTS = [state for state in ProxyState if state is not ProxyState.HEALTHY]
 FOR_S = 2.0
 WELL_WITHIN_S = 20.0
 
@@ -74,13 +81,13 @@ async def _asked(control: httpx.AsyncClient, path: str, body: dict[str, object])
     assert answer.status_code == 200, answer.text
 
 
-async def _links(control: httpx.AsyncClient) -> dict[str, LinkInfo]:
+async def _links(control: httpx.AsyncClient) -> dict[str, ProxyInfo]:
     answer = await control.get("/links")
-    return {link.name: link for link in msgspec.json.decode(answer.content, type=list[LinkInfo])}
+    return {link.name: link for link in msgspec.json.decode(answer.content, type=list[ProxyInfo])}
 
 
 async def _is_whole(control: httpx.AsyncClient, name: str) -> bool:
-    return (await _links(control))[name].state is LinkState.OPEN
+    return (await _links(control))[name].state is ProxyState.HEALTHY
 
 
 async def test_the_services_go_by_the_links(riders: Riders, books: Books, control: httpx.AsyncClient) -> None:
@@ -92,7 +99,7 @@ async def test_the_services_go_by_the_links(riders: Riders, books: Books, contro
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_pricing_survives_what_its_links_do(
-    riders: Riders, books: Books, control: httpx.AsyncClient, fault: LinkState
+    riders: Riders, books: Books, control: httpx.AsyncClient, fault: ProxyState
 ) -> None:
     async with offered(riders, PLANS, again=True) as stream:
         for name in OF_PRICING:
@@ -107,8 +114,8 @@ async def test_pricing_survives_what_its_links_do(
 async def test_links_are_spoiled_each_in_its_own_way(suite: Suite, riders: Riders, books: Books) -> None:
     """By the campaign's means, all at once, on links of different services."""
     async with aiohttp.ClientSession() as session:
-        reached = levers(session, loadtest(suite.where))
-        windows = await asyncio.gather(*(inject(CATALOGUE[name], 1.5, reached) for name in OF_ALL_KINDS))
+        reached = fault_access.read_fault_access(session, lab_environment(suite.where))
+        windows = await asyncio.gather(*(inject(FAULT_CATALOGUE[name], 1.5, reached) for name in OF_ALL_KINDS))
     assert [window.evidence for window in windows if not window.took_effect] == []
     await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
 
@@ -126,8 +133,8 @@ async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control
 
 async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
     answer = await control.get("/parts")
-    (part,) = [p for p in msgspec.json.decode(answer.content, type=list[PartInfo]) if p.name == name]
-    return part.state is PartState.RUNNING and part.restarts == 1
+    (part,) = [p for p in msgspec.json.decode(answer.content, type=list[ServerInfo]) if p.name == name]
+    return part.state is ServerState.RUNNING and part.restarts == 1
 
 
 AHEAD_S = 90.0
@@ -167,4 +174,4 @@ async def _pricing(control: httpx.AsyncClient) -> ProcessInfo:
 
 async def _runs_with(control: httpx.AsyncClient, skew_s: float, before: ProcessInfo) -> bool:
     now = await _pricing(control)
-    return now.state is State.RUNNING and now.pid != before.pid and now.clock_skew_s == skew_s
+    return now.state is ProcessState.RUNNING and now.pid != before.pid and now.clock_skew_s == skew_s

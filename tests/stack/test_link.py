@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from prebook.devstack.ports import free_ports
-from prebook.devstack.proxies.proxy import Link, opened
-from prebook.devstack.supervisor.contract import LinkState, Spoil
-from prebook.devstack.supervisor.control_api import application, listening
+from prebook.devstack.ports import allocate_ports
+from prebook.devstack.proxies.proxy import FaultProxy, open_proxies
+from prebook.devstack.supervisor.contract import ProxyFault, ProxyState
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.waiting import until
 
-LONG = Spoil(for_s=60.0)
+LONG = ProxyFault(duration_s=60.0)
 A_WHILE_S = 0.3
 """So long nothing is heard, where nothing is to be heard: a byte takes a thousandth of it."""
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -42,7 +42,7 @@ class Echo:
         finally:
             writer.close()
 
-    async def called(self, link: Link) -> Stream:
+    async def called(self, link: FaultProxy) -> Stream:
         stream = await asyncio.open_connection(*link.addresses[0])
         self.callers.append(stream[1])
         return stream
@@ -54,10 +54,10 @@ class Echo:
 
 
 @asynccontextmanager
-async def linked() -> AsyncIterator[tuple[Link, Echo]]:
+async def linked() -> AsyncIterator[tuple[FaultProxy, Echo]]:
     echo = Echo()
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    async with opened({"pricing-broker": [server.sockets[0].getsockname()]}) as links:
+    async with open_proxies({"pricing-broker": [server.sockets[0].getsockname()]}) as links:
         yield links["pricing-broker"], echo
         await echo.end()
     server.close()
@@ -106,9 +106,9 @@ async def test_an_open_link_passes_everything_on_and_both_ends_too() -> None:
 
 
 async def test_a_link_to_nobody_breaks_off() -> None:
-    (port,) = free_ports(1)
+    (port,) = allocate_ports(1)
     echo = Echo()
-    async with opened({"nobody": [("127.0.0.1", port)]}) as links:
+    async with open_proxies({"nobody": [("127.0.0.1", port)]}) as links:
         assert await is_reset(await echo.called(links["nobody"]))
         await echo.end()
 
@@ -118,7 +118,7 @@ async def test_a_slow_link_is_late_each_way_and_no_narrower() -> None:
         stream = await echo.called(link)
         clock = asyncio.get_running_loop().time
         assert await says(stream, b"quick") == b"quick"
-        await link.spoil(LinkState.SLOW, Spoil(for_s=60.0, delay_ms=150.0))
+        await link.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=150.0))
         began = clock()
         reader, writer = stream
         for number in range(20):
@@ -133,12 +133,12 @@ async def test_a_cut_link_resets_and_refuses_and_comes_back_by_itself() -> None:
     async with linked() as (link, echo):
         stream = await echo.called(link)
         await says(stream, b"before")
-        told = await link.spoil(LinkState.CUT, Spoil(for_s=0.5))
-        assert (told.state, told.connections, told.for_s) == (LinkState.CUT, 0, 0.5)
+        told = await link.inject(ProxyState.CUT, ProxyFault(duration_s=0.5))
+        assert (told.state, told.connections, told.duration_s) == (ProxyState.CUT, 0, 0.5)
         assert await is_reset(stream)
         with pytest.raises(ConnectionRefusedError):
             await echo.called(link)
-        await until(lambda: link.info().state is LinkState.OPEN)
+        await until(lambda: link.info().state is ProxyState.HEALTHY)
         assert await says(await echo.called(link), b"after") == b"after"
 
 
@@ -147,7 +147,7 @@ async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_w
         speaking, quiet, left = [await echo.called(link) for _ in range(3)]
         for stream in (speaking, quiet, left):
             await says(stream, b"x")
-        await link.spoil(LinkState.BLACK_HOLE, LONG)
+        await link.inject(ProxyState.BLACK_HOLE, LONG)
         speaking[1].write(b"unheard")
         echo.streams[2].close()
         late = await echo.called(link)
@@ -156,7 +156,7 @@ async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_w
             assert await is_silent(stream)
         assert bytes(echo.heard) == b"xxx"
         assert link.info().connections == 4
-        await link.mend()
+        await link.heal()
         for stream in (speaking, left, late):
             assert await is_reset(stream)
         assert await says(quiet, b"still here") == b"still here"
@@ -165,33 +165,33 @@ async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_w
 async def test_a_half_open_link_lets_requests_through_and_no_answers() -> None:
     async with linked() as (link, echo):
         stream = await echo.called(link)
-        await link.spoil(LinkState.HALF_OPEN, LONG)
+        await link.inject(ProxyState.RESPONSE_LOSS, LONG)
         stream[1].write(b"asked")
         await until(lambda: bytes(echo.heard) == b"asked")
         echo.streams[0].close()
         assert await is_silent(stream)
-        await link.mend()
+        await link.heal()
         assert await is_reset(stream)
 
 
 async def test_a_fault_replaces_the_one_before() -> None:
     async with linked() as (link, echo):
-        await link.spoil(LinkState.CUT, Spoil(for_s=A_WHILE_S))
-        await link.spoil(LinkState.SLOW, Spoil(for_s=60.0, delay_ms=1.0))
+        await link.inject(ProxyState.CUT, ProxyFault(duration_s=A_WHILE_S))
+        await link.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=1.0))
         assert await is_silent(await echo.called(link))
-        assert link.info().state is LinkState.SLOW, "the end of the cut is not the end of what came after it"
+        assert link.info().state is ProxyState.SLOW, "the end of the cut is not the end of what came after it"
 
 
 async def test_links_are_spoiled_by_the_control_api() -> None:
-    (port,) = free_ports(1)
+    (port,) = allocate_ports(1)
     async with (
         linked() as (link, _),
-        listening(application(Supervisor([]), "token", ways={link.name: link}), "127.0.0.1", port),
+        serve_control_api(create_control_app(Supervisor([]), "token", proxies={link.name: link}), "127.0.0.1", port),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
     ):
-        for state in LinkState:
+        for state in ProxyState:
             async with client.post(f"/links/pricing-broker/{state}", json={"for_s": 9.0, "delay_ms": 200}) as answer:
-                assert answer.status == (404 if state is LinkState.OPEN else 200)
+                assert answer.status == (404 if state is ProxyState.HEALTHY else 200)
                 assert link.info().state is state
         async with client.get("/links") as answer:
             host, at = link.addresses[0]

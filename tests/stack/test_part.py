@@ -13,15 +13,15 @@ import pytest
 from aio_pika.abc import AbstractConnection
 
 from prebook.devstack.broker import installation
-from prebook.devstack.database.embedded import WheelPostgres
-from prebook.devstack.filesystem import data_dir
-from prebook.devstack.servers import Database, Parts
-from prebook.devstack.stack import parts
-from prebook.devstack.supervisor.contract import Ending, NotRunning, PartState, Restart
-from prebook.devstack.supervisor.server import KeptPart, kept
+from prebook.devstack.database.embedded import EmbeddedPostgres
+from prebook.devstack.filesystem import create_data_dir
+from prebook.devstack.servers import Database, Stack
+from prebook.devstack.stack import start_stack
+from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
+from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from tests.stack.waiting import is_gone, until
 
-needs_rabbitmq = pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed")
+needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 pytestmark = pytest.mark.real
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
 BACK_WITHIN_S = 60.0
@@ -32,34 +32,34 @@ def silent(_: str) -> None:
 
 
 @asynccontextmanager
-async def database() -> AsyncIterator[tuple[Database, KeptPart]]:
-    with data_dir() as data:
-        server = WheelPostgres(data, silent)
+async def database() -> AsyncIterator[tuple[Database, SupervisedServer]]:
+    with create_data_dir() as data:
+        server = EmbeddedPostgres(data, silent)
         try:
             ready = await server.start()
-            part = KeptPart("database", ready.version, server)
+            part = SupervisedServer("database", ready.version, server)
             yield ready, part
             await part.close()
         finally:
             await server.stop()
 
 
-async def _is_back(part: KeptPart) -> None:
-    await until(lambda: part.info().state is PartState.RUNNING or part.trouble(), BACK_WITHIN_S)
-    assert part.trouble() is None
+async def _is_back(part: SupervisedServer) -> None:
+    await until(lambda: part.info().state is ServerState.RUNNING or part.failure(), BACK_WITHIN_S)
+    assert part.failure() is None
 
 
-@pytest.mark.parametrize("how", list(Ending))
-async def test_a_database_comes_back_with_what_was_committed(how: Ending) -> None:
+@pytest.mark.parametrize("how", list(ShutdownMode))
+async def test_a_database_comes_back_with_what_was_committed(how: ShutdownMode) -> None:
     async with database() as (ready, part):
         url = ready.url.replace("+asyncpg", "")
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
         clock = asyncio.get_running_loop().time
         began = clock()
-        effect = await part.restart(Restart(how, hold_s=1.0))
-        assert part.info().state is PartState.DOWN
-        assert part.trouble() is None, "away on purpose"
+        effect = await part.restart(Restart(how, down_s=1.0))
+        assert part.info().state is ServerState.DOWN
+        assert part.failure() is None, "away on purpose"
         with pytest.raises(NotRunning):
             await part.restart(Restart(how))
         await until(lambda: is_gone(effect.pid))
@@ -77,15 +77,15 @@ async def test_a_part_that_ends_by_itself_breaks_the_suite() -> None:
     async with database() as (_, part):
         pid = part.info().pid
         assert pid
-        assert part.trouble() is None
+        assert part.failure() is None
         os.kill(pid, signal.SIGKILL)
-        await until(part.trouble)
-        assert part.info().state is PartState.DOWN
+        await until(part.failure)
+        assert part.info().state is ServerState.DOWN
 
 
 async def test_a_suite_may_stop_while_a_part_is_away() -> None:
     async with database() as (_, part):
-        effect = await part.restart(Restart(Ending.KILL, hold_s=300.0))
+        effect = await part.restart(Restart(ShutdownMode.KILL, down_s=300.0))
     assert is_gone(effect.pid)
 
 
@@ -97,14 +97,14 @@ async def test_a_database_has_no_memory_alarm() -> None:
 
 @needs_rabbitmq
 async def test_a_broker_is_killed_stopped_and_starved_and_loses_nothing() -> None:
-    async with parts(silent, LOCAL) as ready, kept(ready) as ours:
+    async with start_stack(silent, LOCAL) as ready, supervise_servers(ready) as ours:
         assert set(ours) == {"broker", "database"}
         part = ours["broker"]
         await _published(ready, b"before")
         await until(_registered_since(ready, time.time()))
-        for how in Ending:
+        for how in ShutdownMode:
             effect = await part.restart(Restart(how))
-            assert part.trouble() is None, "away on purpose"
+            assert part.failure() is None, "away on purpose"
             await _is_back(part)
             assert is_gone(effect.pid)
         assert part.info().restarts == 2
@@ -112,7 +112,7 @@ async def test_a_broker_is_killed_stopped_and_starved_and_loses_nothing() -> Non
         await _blocks_while_the_alarm_is_on(ready, part)
 
 
-async def _blocks_while_the_alarm_is_on(ready: Parts, part: KeptPart) -> None:
+async def _blocks_while_the_alarm_is_on(ready: Stack, part: SupervisedServer) -> None:
     async with await aio_pika.connect(ready.broker.amqp_url) as connection:
         await part.raise_alarm(3.0)
         assert part.info().alarm
@@ -124,19 +124,19 @@ async def _blocks_while_the_alarm_is_on(ready: Parts, part: KeptPart) -> None:
     assert await _taken(ready) == b"held up"
 
 
-def _registered_since(ready: Parts, declared_at: float) -> Callable[[], bool]:
+def _registered_since(ready: Stack, declared_at: float) -> Callable[[], bool]:
     """RabbitMQ writes down within 5 s which quorum queues there are: one that is killed earlier forgets the newest."""
     tables = [*ready.data_dir.glob("rabbitmq/data/*/quorum/*/*.dets")]
     assert len(tables) == 2
     return lambda: all(table.stat().st_mtime > declared_at for table in tables)
 
 
-async def _lifted(part: KeptPart) -> bool:
+async def _lifted(part: SupervisedServer) -> bool:
     await until(lambda: not part.info().alarm, 20)
     return True
 
 
-async def _published(ready: Parts, body: bytes) -> None:
+async def _published(ready: Stack, body: bytes) -> None:
     async with await aio_pika.connect(ready.broker.amqp_url) as connection:
         await _publish(connection, body)
 
@@ -148,7 +148,7 @@ async def _publish(connection: AbstractConnection, body: bytes) -> None:
     await channel.default_exchange.publish(message, "kept")
 
 
-async def _taken(ready: Parts) -> bytes:
+async def _taken(ready: Stack) -> bytes:
     async with await aio_pika.connect(ready.broker.amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.get_queue("kept")

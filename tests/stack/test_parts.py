@@ -17,15 +17,15 @@ import asyncpg
 import pytest
 
 from prebook.devstack.broker import installation
-from prebook.devstack.database.embedded import WheelPostgres
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import data_dir
-from prebook.devstack.servers import Parts
-from prebook.devstack.stack import parts
+from prebook.devstack.database.embedded import EmbeddedPostgres
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import create_data_dir
+from prebook.devstack.servers import Stack
+from prebook.devstack.stack import start_stack
 from tests.stack.looking import are_there, listeners, processes_in, program
 from tests.stack.waiting import is_gone, until
 
-needs_rabbitmq = pytest.mark.skipif(installation.installation() is None, reason="needs rabbitmq-server installed")
+needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
 
 
@@ -33,7 +33,7 @@ def silent(_: str) -> None:
     """Progress is of no interest here."""
 
 
-async def _works(ready: Parts) -> None:
+async def _works(ready: Stack) -> None:
     connection = await asyncpg.connect(ready.database.url.replace("+asyncpg", ""))
     assert await connection.fetchval("SHOW fsync") == "on"
     assert await connection.fetchval("SHOW synchronous_commit") == "on"
@@ -50,7 +50,7 @@ async def _works(ready: Parts) -> None:
 @needs_rabbitmq
 @pytest.mark.real
 async def test_private_parts_work_listen_on_loopback_only_and_are_gone_afterwards() -> None:
-    async with parts(silent, LOCAL) as ready:
+    async with start_stack(silent, LOCAL) as ready:
         assert ready.mode == "local"
         await _works(ready)
         assert ready.broker.pid
@@ -67,7 +67,7 @@ async def test_private_parts_work_listen_on_loopback_only_and_are_gone_afterward
 @needs_rabbitmq
 @pytest.mark.real
 async def test_nobody_gets_in_with_a_usual_password() -> None:
-    async with parts(silent, LOCAL) as ready:
+    async with start_stack(silent, LOCAL) as ready:
         place = ready.database.url.rpartition("@")[2]
         for password in ("postgres", ""):
             with pytest.raises(asyncpg.PostgresError):
@@ -108,14 +108,14 @@ async def test_parts_do_not_outlive_a_killed_owner() -> None:
     await owner.wait()
     await until(lambda: not processes_in(data), within_s=20)
     assert are_there(data)
-    with data_dir():
+    with create_data_dir():
         assert not are_there(data), "the next run removes what a killed one left"
 
 
 @needs_rabbitmq
 @pytest.mark.real
 async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.devstack.filesystem.PREFIX", f"prebook-interrupted-{os.getpid()}-")
+    monkeypatch.setattr("prebook.devstack.filesystem.DATA_DIR_PREFIX", f"prebook-interrupted-{os.getpid()}-")
     place = Path(tempfile.gettempdir()) / f"prebook-interrupted-{os.getpid()}-"
     starting = asyncio.create_task(_held())
     await until(lambda: len(processes_in(place)) >= 2)
@@ -127,17 +127,17 @@ async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.Mo
 
 
 async def _held() -> None:
-    async with parts(silent, LOCAL):
+    async with start_stack(silent, LOCAL):
         await asyncio.Event().wait()
 
 
 async def test_a_database_that_cannot_start_says_why_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, data_dir() as data:
+    with socket.create_server(("127.0.0.1", 0)) as taken, create_data_dir() as data:
         monkeypatch.setattr("prebook.devstack.database.embedded.free_ports", lambda _: (taken.getsockname()[1],))
-        database = WheelPostgres(data, silent)
-        with pytest.raises(Trouble, match="Address already in use"):
+        database = EmbeddedPostgres(data, silent)
+        with pytest.raises(UserError, match="Address already in use"):
             await database.start()
         await database.stop()
         assert not processes_in(data)
@@ -145,7 +145,7 @@ async def test_a_database_that_cannot_start_says_why_in_its_own_words(
 
 @pytest.mark.containers
 async def test_parts_as_containers_work_and_are_removed() -> None:
-    async with parts(silent, {**os.environ, "PREBOOK_STACK": "docker"}) as ready:
+    async with start_stack(silent, {**os.environ, "PREBOOK_STACK": "docker"}) as ready:
         assert ready.mode == "docker"
         await _works(ready)
         ours = _containers()
@@ -160,9 +160,9 @@ def _containers() -> set[str]:
 
 
 async def test_a_server_that_its_account_cannot_reach_is_copied_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.devstack.filesystem.reachable", lambda *_: False)
-    with data_dir() as data:
-        database = WheelPostgres(data, silent)
+    monkeypatch.setattr("prebook.devstack.filesystem.can_reach", lambda *_: False)
+    with create_data_dir() as data:
+        database = EmbeddedPostgres(data, silent)
         try:
             ready = await database.start()
             assert ready.pid

@@ -6,9 +6,9 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from prebook.devstack.errors import Trouble
-from prebook.devstack.supervisor.contract import Brownout, NotRunning, State
-from prebook.devstack.supervisor.process import pause_s
+from prebook.devstack.errors import UserError
+from prebook.devstack.supervisor.contract import Brownout, NotRunning, ProcessState
+from prebook.devstack.supervisor.process import restart_backoff_s
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.stack.keeping import kept, pid_of, spec
 from tests.stack.waiting import is_gone, kernel_state, until
@@ -18,13 +18,13 @@ async def test_a_process_gets_ready_is_measured_and_is_gone_afterwards(tmp_path:
     async with kept(spec(tmp_path)) as (_, process):
         info = process.info()
         pid = pid_of(process)
-        assert info.state is State.RUNNING
+        assert info.state is ProcessState.RUNNING
         assert info.restarts == 0
         assert info.rss_bytes
         assert 1_000_000 < info.rss_bytes < 200_000_000
         assert await asyncio.to_thread(_says, process.spec.ready_url) == str(pid)
     assert is_gone(pid)
-    assert process.state is State.STOPPED
+    assert process.state is ProcessState.STOPPED
 
 
 def _says(url: str) -> str:
@@ -37,7 +37,7 @@ async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
         first = pid_of(process)
         os.kill(first, 9)
         await until(lambda: process.info().restarts == 1)
-        await supervisor.ready(15)
+        await supervisor.wait_until_ready(15)
         assert pid_of(process) != first
         assert process.info().last_status == -9
 
@@ -46,11 +46,11 @@ async def test_a_killed_process_stays_down_as_long_as_wanted(tmp_path: Path) -> 
     async with kept(spec(tmp_path)) as (_, process):
         clock = asyncio.get_running_loop().time
         began = clock()
-        effect = await process.kill(hold_s=1.0)
+        effect = await process.kill(down_s=1.0)
         assert is_gone(effect.pid)
-        await until(lambda: process.state is State.DOWN)
+        await until(lambda: process.state is ProcessState.DOWN)
         with pytest.raises(NotRunning):
-            await process.kill(hold_s=0)
+            await process.kill(down_s=0)
         await until(lambda: process.info().pid)
         assert clock() - began >= 1.0
 
@@ -65,7 +65,7 @@ async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Pa
         assert (effect.fault, effect.pid) == ("skew", first)
         await until(lambda: process.info().restarts == 1)
         assert process.info().last_status == 0, "SIGTERM was heard"
-        await supervisor.ready(15)
+        await supervisor.wait_until_ready(15)
         assert process.info().clock_skew_s == 90.0
         assert psutil.Process(pid_of(process)).environ()["PREBOOK_CLOCK_SKEW_S"] == "90.0"
         await process.skew(0.0)
@@ -76,33 +76,33 @@ async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Pa
 async def test_a_brownout_stops_and_wakes_the_process_and_is_undone(tmp_path: Path) -> None:
     async with kept(spec(tmp_path)) as (_, process):
         pid = pid_of(process)
-        await process.brown_out(Brownout(for_s=1.0, stopped_s=0.1, running_s=0.1))
+        await process.brown_out(Brownout(duration_s=1.0, stopped_s=0.1, running_s=0.1))
         await until(lambda: kernel_state(pid) == "T")
         await until(lambda: kernel_state(pid) == "S")
         await until(lambda: kernel_state(pid) == "T")
-        await until(lambda: process.state is State.RUNNING)
+        await until(lambda: process.state is ProcessState.RUNNING)
         assert kernel_state(pid) in {"S", "R"}
 
 
 async def test_a_pause_replaces_a_brownout_and_lasts_until_resumed(tmp_path: Path) -> None:
     async with kept(spec(tmp_path)) as (_, process):
         pid = pid_of(process)
-        await process.brown_out(Brownout(for_s=60.0, stopped_s=0.05, running_s=0.05))
+        await process.brown_out(Brownout(duration_s=60.0, stopped_s=0.05, running_s=0.05))
         await process.pause()
         await until(lambda: kernel_state(pid) == "T")
         await asyncio.sleep(0.3)  # six beats of the brownout, had it gone on
         assert kernel_state(pid) == "T"
-        assert process.info().state is State.PAUSED
+        assert process.info().state is ProcessState.PAUSED
         await process.resume()
         await until(lambda: kernel_state(pid) in {"S", "R"})
-        assert process.info().state is State.RUNNING
+        assert process.info().state is ProcessState.RUNNING
 
 
 @pytest.mark.parametrize("fault", ["pause", "brownout"])
 async def test_stopping_undoes_a_fault_so_that_the_process_can_end_in_order(tmp_path: Path, fault: str) -> None:
     async with kept(spec(tmp_path)) as (_, process):
         pid = pid_of(process)
-        starve = Brownout(for_s=60.0, stopped_s=5.0, running_s=0.01)
+        starve = Brownout(duration_s=60.0, stopped_s=5.0, running_s=0.01)
         await (process.pause() if fault == "pause" else process.brown_out(starve))
         await until(lambda: kernel_state(pid) == "T")
     assert is_gone(pid)
@@ -110,7 +110,7 @@ async def test_stopping_undoes_a_fault_so_that_the_process_can_end_in_order(tmp_
 
 
 async def test_what_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prebook.devstack.supervisor.process.GRACE_S", 0.3)
+    monkeypatch.setattr("prebook.devstack.supervisor.process.GRACE_PERIOD_S", 0.3)
     async with kept(spec(tmp_path, "--deaf")) as (_, process):
         pid = pid_of(process)
     assert is_gone(pid)
@@ -118,20 +118,20 @@ async def test_what_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytes
 
 async def test_wrong_settings_are_reported_with_the_last_words_and_not_tried_again(tmp_path: Path) -> None:
     supervisor = Supervisor([spec(tmp_path, "--status", "2")])
-    async with supervisor.running():
-        with pytest.raises(Trouble, match="wrong settings"):
-            await supervisor.ready(15)
-        given_up = supervisor.given_up()
+    async with supervisor.run():
+        with pytest.raises(UserError, match="wrong settings"):
+            await supervisor.wait_until_ready(15)
+        given_up = supervisor.find_failed()
         assert given_up
         assert given_up.info().restarts == 0
 
 
 async def test_a_crash_loop_is_reported_before_the_deadline(tmp_path: Path) -> None:
     supervisor = Supervisor([spec(tmp_path, "--status", "1")])
-    async with supervisor.running():
-        with pytest.raises(Trouble, match="ended instead of getting ready"):
-            await supervisor.ready(60)
+    async with supervisor.run():
+        with pytest.raises(UserError, match="ended instead of getting ready"):
+            await supervisor.wait_until_ready(60)
 
 
 def test_pauses_double_up_to_five_seconds() -> None:
-    assert [pause_s(n) for n in (0, 1, 2, 3, 5, 6, 60)] == [0.2, 0.2, 0.4, 0.8, 3.2, 5.0, 5.0]
+    assert [restart_backoff_s(n) for n in (0, 1, 2, 3, 5, 6, 60)] == [0.2, 0.2, 0.4, 0.8, 3.2, 5.0, 5.0]

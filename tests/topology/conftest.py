@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from prebook.messaging import addresses
-from prebook.rabbit.management import Management
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.access import ACCOUNTS
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
@@ -41,12 +41,12 @@ def model() -> Topology:
 @pytest.fixture
 async def broker(
     management_url: str, administrator: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Management]:
-    monkeypatch.setattr(addresses, "user", lambda service: f"topology_test_{service}")
-    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.user(service)}" for service in ACCOUNTS))
-    async with Management(management_url, *administrator, vhost=VHOST) as broker:
+) -> AsyncIterator[ManagementClient]:
+    monkeypatch.setattr(addresses, "broker_user", lambda service: f"topology_test_{service}")
+    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.broker_user(service)}" for service in ACCOUNTS))
+    async with ManagementClient(management_url, *administrator, vhost=VHOST) as broker:
         for path in everything:
-            await broker._answer("DELETE", path)
+            await broker._request("DELETE", path)
         yield broker
         for path in everything:
-            await broker._answer("DELETE", path)
+            await broker._request("DELETE", path)

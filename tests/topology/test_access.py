@@ -4,37 +4,39 @@ import re
 
 import pytest
 
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, OPERATIONS, SERVICES
+from prebook.flows import ALL_FLOWS, EVENT_TYPES, OPERATIONS, SERVICES
 from prebook.messaging import addresses
-from prebook.topology.access import ACCOUNTS, permissions, services, topic_permissions
+from prebook.topology.access import ACCOUNTS, broker_accounts, permissions, topic_permissions
 from prebook.topology.model import suite_topology
 
 SUITE = suite_topology({0.2, 1.0})
 HELD = {p.user: p for p in permissions(SUITE)}
 TOPICS = {(t.user, t.exchange): t for t in topic_permissions(SUITE)}
-KEYS = sorted({g.key for g in SUITE.grants} | {"#", "", "amq.default", "asked.quote_fareX", "Xfact.booking_ended"})
+KEYS = sorted(
+    {g.routing_key for g in SUITE.grants} | {"#", "", "amq.default", "asked.quote_fareX", "Xfact.booking_ended"}
+)
 EXCHANGES = sorted({x.name for x in SUITE.exchanges} | {"amq.default", "amq.topic", "prebookXevents"})
 QUEUES = sorted(q.name for q in SUITE.queues)
 
 
 def may_publish(service: str, exchange: str, key: str) -> bool:
     """As the broker decides: the resource first, and then, for a topic exchange, the routing key."""
-    user = addresses.user(service)
+    user = addresses.broker_user(service)
     topic = TOPICS.get((user, exchange))
     return _matches(HELD[user].write, exchange) and (topic is None or _matches(topic.write, key))
 
 
 def intended(service: str) -> set[tuple[str, str]]:
     """Said once more, from the flows alone, so that a mistake in the model shows."""
-    asks = {(addresses.REQUESTS, f.name) for f in CATALOGUE if f.caller == service}
-    events = {(addresses.EVENTS, addresses.asked(f.name)) for f in CATALOGUE if f.caller == service}
-    replies = {(addresses.REPLIES, f.caller) for f in CATALOGUE if f.provider == service}
-    answers = {(addresses.EVENTS, addresses.answered(f.name)) for f in CATALOGUE if f.provider == service}
-    facts = {(addresses.EVENTS, addresses.fact(a.name)) for a in ANNOUNCEMENTS if a.publisher == service}
+    asks = {(addresses.REQUESTS, f.name) for f in ALL_FLOWS if f.caller == service}
+    events = {(addresses.EVENTS, addresses.request_routing_key(f.name)) for f in ALL_FLOWS if f.caller == service}
+    replies = {(addresses.REPLIES, f.caller) for f in ALL_FLOWS if f.provider == service}
+    answers = {(addresses.EVENTS, addresses.reply_routing_key(f.name)) for f in ALL_FLOWS if f.provider == service}
+    facts = {(addresses.EVENTS, addresses.event_routing_key(a.name)) for a in EVENT_TYPES if a.publisher == service}
     aside = {
         (place, queue.address)
-        for place in (addresses.PARKING, addresses.delay(0.2), addresses.delay(1.0))
-        for queue in SUITE.consumed()
+        for place in (addresses.PARKING, addresses.delay_queue(0.2), addresses.delay_queue(1.0))
+        for queue in SUITE.consumed_queues()
         if queue.name.startswith(f"{service}.")
     }
     return asks | events | replies | answers | facts | aside
@@ -48,7 +50,7 @@ def test_a_service_may_publish_what_its_flows_need_and_nothing_else(service: str
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_may_read_its_own_queues_only(service: str) -> None:
-    readable = {queue for queue in QUEUES if _matches(HELD[addresses.user(service)].read, queue)}
+    readable = {queue for queue in QUEUES if _matches(HELD[addresses.broker_user(service)].read, queue)}
     assert readable == {queue for queue in QUEUES if queue.startswith(f"{service}.")}
 
 
@@ -56,17 +58,17 @@ def test_operations_may_say_again_what_anybody_may_say_and_give_every_queue_back
     allowed = {(exchange, key) for exchange in EXCHANGES for key in KEYS if may_publish(OPERATIONS, exchange, key)}
     carried = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS}
     said = {(exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in carried}
-    consumed = {q.address for q in SUITE.addresses() if q.consumer in SERVICES}
+    consumed = {q.address for q in SUITE.logical_queues() if q.consumer in SERVICES}
     assert allowed == said | {(addresses.REDELIVER, queue) for queue in consumed}
-    readable = {queue for queue in QUEUES if _matches(HELD[addresses.user(OPERATIONS)].read, queue)}
-    assert readable == {addresses.PARKED_QUEUE}
+    readable = {queue for queue in QUEUES if _matches(HELD[addresses.broker_user(OPERATIONS)].read, queue)}
+    assert readable == {addresses.PARKING_QUEUE}
 
 
 def test_the_archivist_may_read_the_archive_and_hand_to_any_queue_and_nothing_else() -> None:
-    archivist = HELD[addresses.user(addresses.ARCHIVIST)]
+    archivist = HELD[addresses.broker_user(addresses.ARCHIVE_READER)]
     assert {queue for queue in QUEUES if _matches(archivist.read, queue)} == {addresses.ARCHIVE_QUEUE}
     assert {exchange for exchange in EXCHANGES if _matches(archivist.write, exchange)} == {addresses.REDELIVER}
-    assert may_publish(addresses.ARCHIVIST, addresses.REDELIVER, "a.queue.that.the.model.does.not.know")
+    assert may_publish(addresses.ARCHIVE_READER, addresses.REDELIVER, "a.queue.that.the.model.does.not.know")
 
 
 def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
@@ -76,7 +78,7 @@ def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
 
 
 def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission() -> None:
-    assert set(services(SUITE)) == set(ACCOUNTS)
+    assert set(broker_accounts(SUITE)) == set(ACCOUNTS)
     writable = {(u, x) for u, p in HELD.items() for x in EXCHANGES if _matches(p.write, x)}
     assert writable == TOPICS.keys()
 

@@ -12,13 +12,13 @@ import jsonschema
 from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money
-from prebook.flows import CATALOGUE, FLOWS
-from prebook.messaging.codec import BODIES, encode
-from prebook.messaging.envelope import Envelope, Kind
-from prebook.topology.asyncapi import document
+from prebook.flows import ALL_FLOWS, FLOWS
+from prebook.messaging.codec import BODY_TYPES, encode
+from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.model import suite_topology
 
-DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(suite_topology({0.2}))))
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(asyncapi_document(suite_topology({0.2}))))
 SCHEMA = json.loads((Path(__file__).parent / "asyncapi" / "3.0.0.json").read_text())
 
 
@@ -40,14 +40,14 @@ def test_every_reference_leads_somewhere() -> None:
 def test_every_channel_carries_messages_and_every_message_a_channel() -> None:
     carried = [set(channel["messages"]) for channel in DOCUMENT["channels"].values()]
     assert all(carried)
-    assert set().union(*carried) == BODIES.keys()
+    assert set().union(*carried) == BODY_TYPES.keys()
 
 
 def test_a_command_names_its_reply_and_an_event_none() -> None:
     operations = DOCUMENT["operations"]
     asking = operations["booking.sends.requests.quote_fare"]
     assert asking["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
-    assert len(asking["reply"]["messages"]) == len(FLOWS["quote_fare"].replies)
+    assert len(asking["reply"]["messages"]) == len(FLOWS["quote_fare"].possible_reply_types)
     assert "reply" not in operations["booking.sends.events.asked.quote_fare"]
 
 
@@ -57,13 +57,13 @@ def test_a_real_message_fits_the_document() -> None:
     wire = encode(
         Envelope(
             id="b-1.quote_fare.answer",
-            kind=Kind.ANSWER,
+            kind=MessageKind.REPLY,
             flow="quote_fare",
             body=fare,
             source="pricing",
-            conversation="b-1",
+            conversation_id="b-1",
             time=now,
-            plan=dict.fromkeys((flow.name for flow in CATALOGUE), Coupling.ONE_WAY),
+            plan=dict.fromkeys((flow.name for flow in ALL_FLOWS), Coupling.ONE_WAY),
         )
     )
     schemas = DOCUMENT["components"]["schemas"]

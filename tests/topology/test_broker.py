@@ -9,7 +9,7 @@ import pytest
 
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
+from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
 from prebook.topology.access import permissions
 from prebook.topology.check import Drift, differences
 from prebook.topology.values import Queue, Topology, arguments
@@ -21,40 +21,46 @@ QUEUE = addresses.request_queue("pricing", "quote_fare")
 
 
 async def test_declaring_brings_broker_and_model_in_sync_and_again_changes_nothing(
-    broker: Management, model: Topology
+    broker: ManagementClient, model: Topology
 ) -> None:
-    assert {d.drift for d in differences(model, await broker.live(), frozenset({broker.user}))} == {Drift.MISSING}
+    assert {d.drift for d in differences(model, await broker.read_live_broker(), frozenset({broker.user}))} == {
+        Drift.MISSING
+    }
     for _ in range(2):
         steps: list[str] = []
         await broker.declare(model, PASSWORDS, steps.append)
-        assert differences(model, await broker.live(), frozenset({broker.user})) == []
+        assert differences(model, await broker.read_live_broker(), frozenset({broker.user})) == []
         assert len(set(steps)) == len(steps) > len(model.queues) + len(model.bindings)
 
 
-async def test_the_broker_applies_each_policy_to_its_queue(broker: Management, model: Topology) -> None:
+async def test_the_broker_applies_each_policy_to_its_queue(broker: ManagementClient, model: Topology) -> None:
     await broker.declare(model, PASSWORDS)
     async with asyncio.timeout(DEADLINE_S):
-        while (effective := (await broker.live()).effective).keys() != {q.name for q in model.queues}:
+        while (effective := (await broker.read_live_broker()).effective_policies).keys() != {
+            q.name for q in model.queues
+        }:
             await asyncio.sleep(0.3)
     assert effective == {policy.name: policy.definition for policy in model.policies}
 
 
-async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(broker: Management, model: Topology) -> None:
+async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(
+    broker: ManagementClient, model: Topology
+) -> None:
     await broker.declare(model, PASSWORDS)
-    await broker._answer("DELETE", f"queues/{VHOST}/{QUEUE}")
-    await broker._answer("PUT", f"exchanges/{VHOST}/stray", json={"type": "fanout"})
-    found = differences(model, await broker.live(), frozenset({broker.user}))
+    await broker._request("DELETE", f"queues/{VHOST}/{QUEUE}")
+    await broker._request("PUT", f"exchanges/{VHOST}/stray", json={"type": "fanout"})
+    found = differences(model, await broker.read_live_broker(), frozenset({broker.user}))
     assert {(d.drift, d.kind) for d in found} == {
         (Drift.MISSING, "queue"),
         (Drift.MISSING, "binding"),
         (Drift.UNEXPECTED, "exchange"),
     }
     await broker.declare(model, {})
-    assert [d.name for d in differences(model, await broker.live(), frozenset({broker.user}))] == ["stray"]
+    assert [d.name for d in differences(model, await broker.read_live_broker(), frozenset({broker.user}))] == ["stray"]
 
 
 async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason(
-    broker: Management, model: Topology
+    broker: ManagementClient, model: Topology
 ) -> None:
     await broker.declare(model, PASSWORDS)
     other = Topology(queues=frozenset({Queue(QUEUE, arguments(x_queue_type="classic"))}))
@@ -62,26 +68,30 @@ async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason
         await broker.declare(other, {})
 
 
-async def test_a_new_user_needs_a_password(broker: Management, model: Topology) -> None:
+async def test_a_new_user_needs_a_password(broker: ManagementClient, model: Topology) -> None:
     for service in PROCESSES:
-        await broker._answer("DELETE", f"users/{addresses.user(service)}")
+        await broker._request("DELETE", f"users/{addresses.broker_user(service)}")
     with pytest.raises(BrokerRefused, match="a new user needs a password: give one for archivist, booking"):
         await broker.declare(model, {})
 
 
-async def test_users_have_the_models_permissions_and_no_tags(broker: Management, model: Topology) -> None:
+async def test_users_have_the_models_permissions_and_no_tags(broker: ManagementClient, model: Topology) -> None:
     await broker.declare(model, PASSWORDS)
-    live = await broker.live()
+    live = await broker.read_live_broker()
     assert permissions(model) <= live.permissions
-    assert not [live.tags[addresses.user(service)] for service in PROCESSES if live.tags[addresses.user(service)]]
+    assert not [
+        live.user_tags[addresses.broker_user(service)]
+        for service in PROCESSES
+        if live.user_tags[addresses.broker_user(service)]
+    ]
 
 
 async def test_a_wrong_password_and_a_wrong_address_say_what_to_check(
     management_url: str, administrator: tuple[str, str]
 ) -> None:
-    async with Management(management_url, administrator[0], "wrong") as wrong:
+    async with ManagementClient(management_url, administrator[0], "wrong") as wrong:
         with pytest.raises(BrokerRefused, match="no such user and password"):
-            await wrong.live()
-    async with Management("http://127.0.0.1:1", "guest", "guest") as nowhere:
+            await wrong.read_live_broker()
+    async with ManagementClient("http://127.0.0.1:1", "guest", "guest") as nowhere:
         with pytest.raises(BrokerUnreachable, match="is it up"):
-            await nowhere.live()
+            await nowhere.read_live_broker()

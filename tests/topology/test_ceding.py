@@ -10,9 +10,9 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import SLOT
-from prebook.patterns.message_groups import slot
-from prebook.rabbit.management import Management
+from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.patterns.message_groups import hash_slot
+from prebook.rabbit.management import ManagementClient
 from prebook.rabbit.subscription import Subscription
 from prebook.topology.values import Topology
 from tests.conditions import eventually
@@ -32,7 +32,7 @@ class Replica:
 
     @asynccontextmanager
     async def lined_up(self, host: str) -> AsyncIterator[None]:
-        url = f"amqp://{addresses.user('booking')}:{quote(PASSWORDS['booking'])}@{host}/{VHOST}"
+        url = f"amqp://{addresses.broker_user('booking')}:{quote(PASSWORDS['booking'])}@{host}/{VHOST}"
         self.connection = await aio_pika.connect(url)
         try:
             self.subscription = Subscription(self.connection, PARTITION, PREFETCH, self._take)
@@ -45,12 +45,12 @@ class Replica:
         async with self._turn:
             await asyncio.sleep(WORK_S)
             self._heard.append((self._name, int(message.body)))
-            assert self.subscription.holds(message)
+            assert self.subscription.can_settle(message)
             await message.ack()
 
 
 async def test_who_cedes_finishes_what_is_in_hand_and_the_next_one_goes_on_behind_it(
-    broker: Management, model: Topology, amqp_host: str, administrator: tuple[str, str]
+    broker: ManagementClient, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(model, PASSWORDS)
     heard: list[tuple[str, int]] = []
@@ -59,12 +59,14 @@ async def test_who_cedes_finishes_what_is_in_hand_and_the_next_one_goes_on_behin
         async with channel_of(*administrator, amqp_host) as channel:
             back = await channel.get_exchange(addresses.REDELIVER, ensure=False)
             for number in range(COUNT):
-                said = aio_pika.Message(str(number).encode(), delivery_mode=2, headers={SLOT: str(slot(KEY))})
+                said = aio_pika.Message(
+                    str(number).encode(), delivery_mode=2, headers={HASH_SLOT_HEADER: str(hash_slot(KEY))}
+                )
                 await back.publish(said, GROUP)
         await eventually(lambda: _reached(heard, 5), 10)
-        await first.subscription.cede()
+        await first.subscription.release()
         await eventually(lambda: _reached(heard, COUNT), 10)
-        assert first.subscription.alive
+        assert first.subscription.is_alive
         assert not first.connection.is_closed
     assert [number for _, number in heard] == list(range(COUNT)), "each once, in order, across the two"
     assert {name for name, _ in heard} == {"first", "second"}

@@ -8,11 +8,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from prebook.flows import FACT_PARTITIONS, OFFER_SETTLED
+from prebook.flows import EVENT_PARTITIONS, OFFER_SETTLED
 from prebook.messaging import addresses
-from prebook.messaging.codec import SLOT
-from prebook.patterns.message_groups import partition_of, slot
-from prebook.rabbit.management import Management
+from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.patterns.message_groups import hash_slot, partition_of
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.check import differences
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Topology
@@ -28,15 +28,15 @@ WIDTHS = {"fleets": 2, "pricing": 5, "matching": 0}
 @pytest.fixture
 def chained(monkeypatch: pytest.MonkeyPatch) -> Topology:
     for subscriber, partitions in WIDTHS.items():
-        monkeypatch.setitem(FACT_PARTITIONS, subscriber, partitions)
-    return suite_topology({0.2}, announcements=[replace(OFFER_SETTLED, subscribers=frozenset(WIDTHS))])
+        monkeypatch.setitem(EVENT_PARTITIONS, subscriber, partitions)
+    return suite_topology({0.2}, event_types=[replace(OFFER_SETTLED, subscribers=frozenset(WIDTHS))])
 
 
 async def test_every_subscriber_of_a_topic_keeps_the_group_key(
-    broker: Management, chained: Topology, amqp_host: str, administrator: tuple[str, str]
+    broker: ManagementClient, chained: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(chained, PASSWORDS)
-    assert differences(chained, await broker.live(), frozenset({broker.user})) == []
+    assert differences(chained, await broker.read_live_broker(), frozenset({broker.user})) == []
     async with channel_of(*administrator, amqp_host) as channel:
         await _say(channel)
         for subscriber, partitions in WIDTHS.items():
@@ -50,31 +50,37 @@ async def test_every_subscriber_of_a_topic_keeps_the_group_key(
 
 
 async def test_what_has_no_slot_is_not_lost_and_what_is_returned_comes_to_its_partition(
-    broker: Management, chained: Topology, amqp_host: str, administrator: tuple[str, str]
+    broker: ManagementClient, chained: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(chained, PASSWORDS)
-    group, partitions = addresses.fact_queue("pricing"), WIDTHS["pricing"]
+    group, partitions = addresses.event_queue("pricing"), WIDTHS["pricing"]
     async with channel_of(*administrator, amqp_host) as channel:
         back = await channel.get_exchange(addresses.REDELIVER, ensure=False)
         await back.publish(aio_pika.Message(b"old", delivery_mode=2), group)
-        await back.publish(aio_pika.Message(b"again", delivery_mode=2, headers={SLOT: str(slot(KEYS[1]))}), group)
-        assert await _taken(channel, addresses.partition(group, 0), 1) == [b"old"]
-        assert await _taken(channel, addresses.partition(group, partition_of(KEYS[1], partitions)), 1) == [b"again"]
+        await back.publish(
+            aio_pika.Message(b"again", delivery_mode=2, headers={HASH_SLOT_HEADER: str(hash_slot(KEYS[1]))}), group
+        )
+        assert await _taken(channel, addresses.partition_queue(group, 0), 1) == [b"old"]
+        assert await _taken(channel, addresses.partition_queue(group, partition_of(KEYS[1], partitions)), 1) == [
+            b"again"
+        ]
 
 
 async def _say(channel: AbstractChannel) -> None:
     events = await channel.get_exchange(addresses.EVENTS, ensure=False)
     for place in PLACES:
         for key in KEYS:
-            said = aio_pika.Message(f"{key} {place}".encode(), delivery_mode=2, headers={SLOT: str(slot(key))})
-            await events.publish(said, addresses.fact(OFFER_SETTLED.name))
+            said = aio_pika.Message(
+                f"{key} {place}".encode(), delivery_mode=2, headers={HASH_SLOT_HEADER: str(hash_slot(key))}
+            )
+            await events.publish(said, addresses.event_routing_key(OFFER_SETTLED.name))
 
 
 async def _heard(channel: AbstractChannel, subscriber: str, partitions: int) -> dict[int, dict[str, list[int]]]:
     """Partition -> key -> places, as they came."""
-    group, heard = addresses.fact_queue(subscriber), dict[int, dict[str, list[int]]]()
+    group, heard = addresses.event_queue(subscriber), dict[int, dict[str, list[int]]]()
     for number in range(max(1, partitions)):
-        queue = addresses.partition(group, number) if partitions else group
+        queue = addresses.partition_queue(group, number) if partitions else group
         keys = [key for key in KEYS if not partitions or partition_of(key, partitions) == number]
         heard[number] = defaultdict(list)
         for body in await _taken(channel, queue, len(keys) * len(PLACES)):

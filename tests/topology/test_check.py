@@ -18,7 +18,7 @@ FAITHFUL = LiveBroker(
     policies=SUITE.policies,
     permissions=permissions(SUITE),
     topic_permissions=topic_permissions(SUITE),
-    effective={p.name: p.definition for p in SUITE.policies},
+    effective_policies={p.name: p.definition for p in SUITE.policies},
 )
 QUEUE = "booking.replies"
 
@@ -44,7 +44,7 @@ def _any_topic(live: LiveBroker) -> LiveBroker:
 def _other_limit(live: LiveBroker) -> LiveBroker:
     first, *others = sorted(live.policies)
     changed = Policy(first.name, first.pattern, arguments(max_length=1))
-    return replace(live, policies=frozenset({changed, *others}), effective={})
+    return replace(live, policies=frozenset({changed, *others}), effective_policies={})
 
 
 DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
@@ -63,14 +63,14 @@ DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
     "binding gone": (lambda live: replace(live, bindings=frozenset()), Drift.MISSING, "binding"),
     "limit changed": (_other_limit, Drift.DIFFERENT, "policy"),
     "policy outvoted": (
-        lambda live: replace(live, effective={**live.effective, QUEUE: arguments(max_length=1)}),
+        lambda live: replace(live, effective_policies={**live.effective_policies, QUEUE: arguments(max_length=1)}),
         Drift.DIFFERENT,
         "effective policy",
     ),
     "permission looser": (_looser, Drift.DIFFERENT, "permission"),
     "topic permission gone": (_any_topic, Drift.MISSING, "topic permission"),
     "user raised": (
-        lambda live: replace(live, tags={"prebook_booking": "administrator"}),
+        lambda live: replace(live, user_tags={"prebook_booking": "administrator"}),
         Drift.DIFFERENT,
         "user tags",
     ),

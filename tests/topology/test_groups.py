@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.flows import CATALOGUE, FACT_PARTITIONS, OFFER_SETTLED
+from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, OFFER_SETTLED
 from prebook.messaging import addresses
-from prebook.patterns.message_groups import SLOTS, partition_of, slot, slots_of
-from prebook.rabbit.partition_balancer import misplaced, owner
-from prebook.topology.model import suite_topology, told
-from prebook.topology.partitions import grouped
-from prebook.topology.values import ANY_KEY
+from prebook.patterns.message_groups import HASH_SLOTS, hash_slot, hash_slots_of, partition_of
+from prebook.rabbit.partition_balancer import assigned_replica, partitions_to_release
+from prebook.topology.model import event_topology, suite_topology
+from prebook.topology.partitions import partitioned_topology
+from prebook.topology.values import ANY_ROUTING_KEY
 
 SUITE = suite_topology({0.2})
 GROUP = "fleets.facts"
 
 
-@given(key=st.text(min_size=1), partitions=st.integers(1, SLOTS))
+@given(key=st.text(min_size=1), partitions=st.integers(1, HASH_SLOTS))
 def test_a_key_is_in_the_partition_that_has_its_slot(key: str, partitions: int) -> None:
-    owners = [p for p in range(partitions) if slot(key) in slots_of(p, partitions)]
+    owners = [p for p in range(partitions) if hash_slot(key) in hash_slots_of(p, partitions)]
     assert owners == [partition_of(key, partitions)]
 
 
@@ -31,49 +31,51 @@ def test_keys_are_spread_evenly() -> None:
     assert max(counts.values()) < 1.2 * min(counts.values())
 
 
-@pytest.mark.parametrize("partitions", [1, 3, 4, SLOTS])
+@pytest.mark.parametrize("partitions", [1, 3, 4, HASH_SLOTS])
 def test_every_slot_leads_to_one_partition_and_what_has_none_to_the_first(partitions: int) -> None:
-    part = grouped(GROUP, partitions, "fleets")
+    part = partitioned_topology(GROUP, partitions, "fleets")
     slots = Counter(dict(b.arguments)["prebook-slot"] for b in part.bindings if b.exchange == GROUP)
-    assert slots == Counter(str(number) for number in range(SLOTS))
+    assert slots == Counter(str(number) for number in range(HASH_SLOTS))
     (rest,) = (b for b in part.bindings if b.exchange != GROUP)
-    assert (rest.key, rest.queue) == (ANY_KEY, addresses.partition(GROUP, 0))
+    assert (rest.routing_key, rest.destination) == (ANY_ROUTING_KEY, addresses.partition_queue(GROUP, 0))
     assert all(dict(q.arguments)["x-single-active-consumer"] is True for q in part.queues)
 
 
 def test_what_must_be_heard_in_order_is_grouped_in_the_suite() -> None:
-    groups = {q.group for q in SUITE.queues if q.group}
-    flows = [flow for flow in CATALOGUE if flow.partitions]
-    asked = {name(f.provider, f.name) for f in flows for name in (addresses.asked_queue, addresses.request_queue)}
-    assert groups == asked | {addresses.fact_queue(name) for name in FACT_PARTITIONS}
+    groups = {q.partitioned_queue for q in SUITE.queues if q.partitioned_queue}
+    flows = [flow for flow in ALL_FLOWS if flow.partitions]
+    asked = {
+        name(f.provider, f.name) for f in flows for name in (addresses.one_way_request_queue, addresses.request_queue)
+    }
+    assert groups == asked | {addresses.event_queue(name) for name in EVENT_PARTITIONS}
     assert all(flow.ordered for flow in flows), "what does not leave in order cannot be handled in order"
 
 
 def test_subscribers_of_one_fact_are_grouped_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FACT_PARTITIONS, "fleets", 2)
-    topic = told(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
+    monkeypatch.setitem(EVENT_PARTITIONS, "fleets", 2)
+    topic = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
     counts = Counter(q.address for q in topic.queues if q.consumer)
-    assert counts == {"fleets.facts": 2, "booking.facts": FACT_PARTITIONS["booking"], "pricing.facts": 1}
+    assert counts == {"fleets.facts": 2, "booking.facts": EVENT_PARTITIONS["booking"], "pricing.facts": 1}
 
 
-PARTITIONS = [addresses.partition(GROUP, number) for number in range(4)]
+PARTITIONS = [addresses.partition_queue(GROUP, number) for number in range(4)]
 GROUPS = dict.fromkeys(PARTITIONS, GROUP)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
 def test_the_partitions_go_round_the_replicas(count: int) -> None:
     replicas = [f"replica {number}" for number in range(count)]
-    shares = Counter(owner(partition, PARTITIONS, replicas) for partition in PARTITIONS)
+    shares = Counter(assigned_replica(partition, PARTITIONS, replicas) for partition in PARTITIONS)
     assert max(shares.values()) - min(shares.get(name, 0) for name in replicas) <= 1
 
 
 def test_who_is_active_where_another_should_be_cedes_its_place() -> None:
-    assert misplaced(PARTITIONS, GROUPS, "a", ["a"]) == []
-    mine, theirs = (set(misplaced(PARTITIONS, GROUPS, name, ["a", "b"])) for name in "ba")
+    assert partitions_to_release(PARTITIONS, GROUPS, "a", ["a"]) == []
+    mine, theirs = (set(partitions_to_release(PARTITIONS, GROUPS, name, ["a", "b"])) for name in "ba")
     assert len(mine) == len(theirs) == 2
     assert mine | theirs == set(PARTITIONS)
-    assert misplaced(["pricing.facts"], GROUPS, "a", ["a", "b"]) == [], "it is no partition"
+    assert partitions_to_release(["pricing.facts"], GROUPS, "a", ["a", "b"]) == [], "it is no partition"
 
 
 def test_who_is_not_on_the_roster_cedes_nothing() -> None:
-    assert misplaced(PARTITIONS, GROUPS, "a", ["b", "c"]) == []
+    assert partitions_to_release(PARTITIONS, GROUPS, "a", ["b", "c"]) == []

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.messaging import addresses
-from prebook.rabbit.management import Management
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from prebook.topology.values import Topology
 from tests.topology.conftest import PASSWORDS, VHOST
@@ -31,15 +31,15 @@ async def channel_of(user: str, password: str, host: str) -> AsyncIterator[Abstr
 
 
 def service_channel(service: str, host: str) -> AbstractAsyncContextManager[AbstractChannel]:
-    return channel_of(addresses.user(service), PASSWORDS[service], host)
+    return channel_of(addresses.broker_user(service), PASSWORDS[service], host)
 
 
 async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_names(
-    broker: Management, model: Topology, amqp_host: str
+    broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("pricing", amqp_host) as channel:
-        delay = await channel.get_exchange(addresses.delay(0.2), ensure=False)
+        delay = await channel.get_exchange(addresses.delay_queue(0.2), ensure=False)
         await delay.publish(aio_pika.Message(b"again", delivery_mode=2), QUEUE)
         message = await _next(channel, QUEUE)
         assert (message.body, message.exchange, message.routing_key) == (b"again", addresses.REDELIVER, QUEUE)
@@ -47,7 +47,7 @@ async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_nam
 
 
 async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_queues_name(
-    broker: Management, model: Topology, amqp_host: str, administrator: tuple[str, str]
+    broker: ManagementClient, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
@@ -57,20 +57,20 @@ async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_qu
         for _ in range(DELIVERY_LIMIT + 1):
             await (await _next(channel, QUEUE)).reject(requeue=True)
     async with channel_of(*administrator, amqp_host) as channel:
-        parked = await _next(channel, addresses.PARKED_QUEUE)
+        parked = await _next(channel, addresses.PARKING_QUEUE)
         assert (parked.body, parked.routing_key) == (b"poison", QUEUE)
         await parked.ack()
 
 
 async def test_what_expires_in_a_queue_is_parked_too(
-    broker: Management, model: Topology, amqp_host: str, administrator: tuple[str, str]
+    broker: ManagementClient, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
         await requests.publish(aio_pika.Message(b"late", delivery_mode=2, expiration=0.1), "quote_fare")
     async with channel_of(*administrator, amqp_host) as channel:
-        parked = await _next(channel, addresses.PARKED_QUEUE)
+        parked = await _next(channel, addresses.PARKING_QUEUE)
         assert (parked.body, parked.routing_key) == (b"late", QUEUE)
         await parked.ack()
 
@@ -91,7 +91,7 @@ TRIES = [
 
 
 async def test_the_broker_refuses_what_the_model_does_not_grant(
-    broker: Management, model: Topology, amqp_host: str
+    broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
     tried = [(s, x, key, await _may_publish(s, x, key, amqp_host)) for s, x, key, _ in TRIES]
@@ -109,7 +109,7 @@ async def _may_publish(service: str, exchange: str, key: str, host: str) -> bool
 
 
 async def test_the_broker_lets_a_service_read_no_queue_of_another(
-    broker: Management, model: Topology, amqp_host: str
+    broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("fleets", amqp_host) as channel:
@@ -119,7 +119,7 @@ async def test_the_broker_lets_a_service_read_no_queue_of_another(
 
 
 async def test_closing_all_connections_cuts_off_every_client(
-    broker: Management, model: Topology, amqp_host: str
+    broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as channel:
@@ -130,13 +130,13 @@ async def test_closing_all_connections_cuts_off_every_client(
         assert channel.is_closed
 
 
-async def test_depths_count_what_waits(broker: Management, model: Topology, amqp_host: str) -> None:
+async def test_depths_count_what_waits(broker: ManagementClient, model: Topology, amqp_host: str) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
         await requests.publish(aio_pika.Message(b"{}", delivery_mode=2), "quote_fare")
     async with asyncio.timeout(DEADLINE_S):
-        while (await broker.depths())[QUEUE] != 1:
+        while (await broker.read_depths())[QUEUE] != 1:
             await asyncio.sleep(0.3)
 
 

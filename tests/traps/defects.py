@@ -13,28 +13,28 @@ import pytest
 from sqlalchemy import text
 
 from prebook.contracts.plan import Coupling
-from prebook.contracts.replays import ItemState
+from prebook.contracts.replays import RedeliveryState
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.codec import Wire, decode
+from prebook.messaging.codec import WireMessage, decode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Permanent
-from prebook.messaging.outbox.keyed_queue import Lines, Place
-from prebook.messaging.outbox.sender import Sending
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.outbox.keyed_queue import KeyedQueue, Ticket
+from prebook.messaging.outbox.sender import Sender
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.operations.replays import eligibility
-from prebook.operations.replays.runner import Replaying
-from prebook.operations.store import Flight, Landing
+from prebook.operations.replays.runner import ReplayRunner
+from prebook.operations.store import DeliveryOutcome, Redelivery
 from prebook.patterns.budget import RetryBudget
 from prebook.postgres import flush
 from prebook.postgres import outbox as outboxes
-from prebook.postgres.inbox import ADMIT
+from prebook.postgres.inbox import RECORD_MESSAGE
 from prebook.postgres.message_column import from_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork
+from prebook.postgres.unit_of_work import SqlUnitOfWork
 from prebook.rabbit.amqp_message import from_amqp
-from prebook.rabbit.amqp_publisher.frame_decoder import Returned
-from prebook.rabbit.amqp_publisher.unconfirmed import Pending, Unconfirmed
+from prebook.rabbit.amqp_publisher.frame_decoder import ReturnedMessage
+from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
 from prebook.rabbit.consumer import RabbitConsumer
 from tests.coupling import test_doors, test_every_coupling, test_sync_api
 from tests.http import test_callbacks
@@ -65,13 +65,13 @@ def put(target: object, name: str, value: object) -> Seed:
 
 def _overtaking(patch: pytest.MonkeyPatch) -> None:
     """Whoever posts claims what it posts, whatever comes before it."""
-    blind = flush.PARTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
-    assert blind != flush.PARTS["posted"]
-    patch.setattr(flush, "PARTS", {**flush.PARTS, "posted": blind})
-    patch.setattr("prebook.postgres.unit_of_work.leaving", flush.leaving.__wrapped__)
+    blind = flush.PART_STATEMENTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
+    assert blind != flush.PART_STATEMENTS["posted"]
+    patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "posted": blind})
+    patch.setattr("prebook.postgres.unit_of_work.leaving", flush.flush_statement.__wrapped__)
 
 
-def _waiters_cancelled(self: Unconfirmed, _: str) -> None:
+def _waiters_cancelled(self: UnconfirmedMessages, _: str) -> None:
     """As the client library does it when it notices that its peer is gone."""
     for pending in self._pending.values():
         pending.future.cancel()
@@ -81,12 +81,12 @@ def _nothing(*_: object) -> None:
     return None
 
 
-def _taken_for_confirmed(self: Unconfirmed, pending: Pending) -> None:
+def _taken_for_confirmed(self: UnconfirmedMessages, pending: PendingConfirm) -> None:
     self._tag += 1
     pending.future.set_result(None)
 
 
-def _by_id_alone(self: Unconfirmed, told: Returned) -> None:
+def _by_id_alone(self: UnconfirmedMessages, told: ReturnedMessage) -> None:
     """As the client library does it: the latest of this id."""
     of_it = [pending for pending in self._pending.values() if pending.message_id == told.message_id]
     of_it[-1].returned = True
@@ -94,7 +94,7 @@ def _by_id_alone(self: Unconfirmed, told: Returned) -> None:
 
 async def _acknowledged_first(self: RabbitConsumer, _: str, message: Any) -> None:
     await message.ack()
-    await self._door(decode(from_amqp(message)))
+    await self._handler(decode(from_amqp(message)))
 
 
 async def _never_settled(self: RabbitConsumer, *_: Any) -> None:
@@ -103,33 +103,33 @@ async def _never_settled(self: RabbitConsumer, *_: Any) -> None:
 
 async def _pausing_in_hand(self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception) -> None:
     await asyncio.sleep(0.3)
-    await self._tried(envelope)
+    await self._try_handle(envelope)
     await message.ack()
 
 
-async def _new(_: SqlWork, __: Envelope) -> bool:
+async def _new(_: SqlUnitOfWork, __: Envelope) -> bool:
     return True
 
 
-async def _looked_first(self: SqlWork, envelope: Envelope) -> bool:
-    known = await self._scalar(text("SELECT 1 FROM inbox WHERE message_id = :id"), id=envelope.id)
-    await self._run(ADMIT, id=envelope.id, flow=envelope.flow, conversation=envelope.conversation)
+async def _looked_first(self: SqlUnitOfWork, envelope: Envelope) -> bool:
+    known = await self._fetch_scalar(text("SELECT 1 FROM inbox WHERE message_id = :id"), id=envelope.id)
+    await self._execute(RECORD_MESSAGE, id=envelope.id, flow=envelope.flow, conversation=envelope.conversation_id)
     return not known
 
 
-async def _admitted_apart(self: SqlWork, envelope: Envelope) -> bool:
+async def _admitted_apart(self: SqlUnitOfWork, envelope: Envelope) -> bool:
     """In a transaction of its own."""
-    row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation}
+    row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation_id}
     async with self.connection.engine.begin() as own:
-        return bool((await own.execute(ADMIT, row)).scalar())
+        return bool((await own.execute(RECORD_MESSAGE, row)).scalar())
 
 
 async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Any:
     last = getattr(self, "last", 0)
     after = text("SELECT seq, lane, wire, order_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
-    rows = await self._rows(after, last=last, limit=limit)
+    rows = await self._fetch_rows(after, last=last, limit=limit)
     vars(self)["last"] = max([last, *(row.seq for row in rows)])
-    return [Claimed(r.seq, r.lane, from_column(r.wire), 0, r.order_key, 0) for r in rows]
+    return [LeasedRow(r.seq, r.lane, from_column(r.wire), 0, r.order_key, 0) for r in rows]
 
 
 def _unfenced(patch: pytest.MonkeyPatch) -> None:
@@ -139,13 +139,15 @@ def _unfenced(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(outboxes, name, text(statement.replace("claimed_by = :owner", "(true OR claimed_by = :owner)")))
 
 
-def _each_its_own_key(row: Claimed | Posting) -> tuple[str, str]:
-    return row.lane, row.envelope.id
+def _each_its_own_key(row: LeasedRow | OutboxMessage) -> tuple[str, str]:
+    return row.route, row.envelope.id
 
 
-async def _resolved_when_sent(self: Replaying, flight: Flight) -> Landing:
-    await self._ways.publisher.publish(flight.exchange, flight.key, Wire(flight.headers, flight.payload))
-    return Landing(flight.parked_id, ItemState.RESOLVED)
+async def _resolved_when_sent(self: ReplayRunner, flight: Redelivery) -> DeliveryOutcome:
+    await self._ports.publisher.publish(
+        flight.exchange, flight.routing_key, WireMessage(flight.headers, flight.payload)
+    )
+    return DeliveryOutcome(flight.dead_letter_id, RedeliveryState.RESOLVED)
 
 
 async def _never(*_: object) -> None:
@@ -156,18 +158,18 @@ def _unexpired(_: Envelope, __: datetime) -> bool:
     return False
 
 
-class _Unheard(Permanent):
+class _Unheard(PermanentFailure):
     """Nothing is ever of this type."""
 
 
 def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
     """Who fails once waits for ever: nothing comes back to what was postponed."""
 
-    async def forgotten(self: Sending, row: Claimed, failure: Exception) -> Any:
+    async def forgotten(self: Sender, row: LeasedRow, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
-        await self._outbox.give_up(row, "undeliverable", "failed", str(failure))
+        await self._outbox.abandon(row, "undeliverable", "failed", str(failure))
 
-    patch.setattr(Sending, "_unsent", forgotten)
+    patch.setattr(Sender, "_handle_failure", forgotten)
 
 
 NO_PARTS = (
@@ -184,12 +186,12 @@ NO_PARTS = (
     Defect(
         "what is posted is taken for known before it is in line",
         test_handover.test_what_is_posted_while_its_key_is_under_way_waits_in_line,
-        put(Lines, "joined", lambda self, key: Place(self, key, None, may_go=True)),
+        put(KeyedQueue, "joined", lambda self, key: Ticket(self, key, None, may_send=True)),
     ),
     Defect(
         "messages of one key are sent side by side",
         test_relaying.test_trap_08_deliveries_side_by_side_keep_each_keys_order,
-        lambda patch: patch.setattr("prebook.messaging.outbox.sender.KEY", _each_its_own_key),
+        lambda patch: patch.setattr("prebook.messaging.outbox.sender.QUEUE_KEY", _each_its_own_key),
     ),
     Defect(
         "few messages at each look",
@@ -199,7 +201,7 @@ NO_PARTS = (
     Defect(
         "no poll beside the wake-ups",
         test_database.test_a_lost_wake_up_is_made_up_for_by_the_poll,
-        lambda patch: patch.setattr("prebook.messaging.outbox.relay.POLL_S", 3600.0),
+        lambda patch: patch.setattr("prebook.messaging.outbox.relay.POLL_INTERVAL_S", 3600.0),
     ),
     Defect(
         "what nobody waits for is sent",
@@ -209,12 +211,12 @@ NO_PARTS = (
     Defect(
         "a lost connection cancels who waits for a confirm",
         test_broker_client.test_a_confirm_that_does_not_come_as_the_connection_goes_is_a_failure_and_not_our_end,
-        put(Unconfirmed, "lose", _waiters_cancelled),
+        put(UnconfirmedMessages, "lose", _waiters_cancelled),
     ),
     Defect(
         "a confirm is waited for without end",
         test_broker_client.test_no_confirm_is_waited_for_without_end,
-        put(Unconfirmed, "overdue", _nothing),
+        put(UnconfirmedMessages, "overdue", _nothing),
         hangs=True,
     ),
     Defect(
@@ -238,24 +240,24 @@ NO_PARTS = (
     Defect(
         "private addresses are dialled",
         test_callbacks.test_a_public_name_with_a_private_address_is_refused_when_dialled,
-        lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public", lambda _: True),
+        lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public_address", lambda _: True),
     ),
 )
 DATABASE = (
     Defect(
         "no inbox",
         test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlWork, "admit", _new),
+        put(SqlUnitOfWork, "admit", _new),
     ),
     Defect(
         "the inbox is looked at first and written later",
         test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlWork, "admit", _looked_first),
+        put(SqlUnitOfWork, "admit", _looked_first),
     ),
     Defect(
         "the inbox commits apart from the effect",
         test_database.test_what_is_undone_is_not_known,
-        put(SqlWork, "admit", _admitted_apart),
+        put(SqlUnitOfWork, "admit", _admitted_apart),
     ),
     Defect(
         "a cursor instead of a state",
@@ -276,7 +278,7 @@ DATABASE = (
     Defect(
         "a replay takes for resolved what it has sent",
         test_replaying.test_what_is_never_heard_of_is_unconfirmed_and_can_be_replayed,
-        put(Replaying, "_send", _resolved_when_sent),
+        put(ReplayRunner, "_send", _resolved_when_sent),
     ),
     Defect(
         "a replay sends a conversation side by side",
@@ -286,7 +288,7 @@ DATABASE = (
     Defect(
         "a message may be in two replays",
         test_api.test_each_message_is_in_one_live_replay_only,
-        put(eligibility, "OBJECTIONS", eligibility.OBJECTIONS[:1] + eligibility.OBJECTIONS[2:]),
+        put(eligibility, "OBJECTIONS", eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:]),
     ),
 )
 BROKER = (
@@ -298,17 +300,17 @@ BROKER = (
     Defect(
         "what is returned is not looked at",
         test_broker_client.test_what_goes_nowhere_is_said_to_go_nowhere,
-        put(Unconfirmed, "note", _nothing),
+        put(UnconfirmedMessages, "note", _nothing),
     ),
     Defect(
         "published without waiting for the confirm",
         test_broker_client.test_what_a_full_queue_refuses_is_not_taken_for_sent,
-        put(Unconfirmed, "add", _taken_for_confirmed),
+        put(UnconfirmedMessages, "add", _taken_for_confirmed),
     ),
     Defect(
         "what is returned is told apart by its id alone",
         test_broker_client.test_two_messages_of_one_id_at_once_are_told_apart,
-        put(Unconfirmed, "note", _by_id_alone),
+        put(UnconfirmedMessages, "note", _by_id_alone),
     ),
     Defect(
         "a pause with the message in hand",

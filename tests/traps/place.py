@@ -10,10 +10,10 @@ from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire, encode
+from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.observer import Unwatched
-from prebook.rabbit.consumer import Door, RabbitConsumer
+from prebook.messaging.observer import NullObserver
+from prebook.rabbit.consumer import MessageHandler, RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.integration.broker import Broker
 from tests.integration.suite import Suite
@@ -34,7 +34,13 @@ class Place:
 
     @asynccontextmanager
     async def consuming(
-        self, door: Door, *, consumers: int = 1, prefetch: int = 1, pause_s: float = PAUSE_S, patience_s: float = 5.0
+        self,
+        door: MessageHandler,
+        *,
+        consumers: int = 1,
+        prefetch: int = 1,
+        pause_s: float = PAUSE_S,
+        patience_s: float = 5.0,
     ) -> AsyncIterator[list[RabbitConsumer]]:
         """So many consumers, each with connections of its own, as so many processes would have.
 
@@ -46,7 +52,7 @@ class Place:
 
     @asynccontextmanager
     async def _consumer(
-        self, door: Door, prefetch: int, pause_s: float, patience_s: float
+        self, door: MessageHandler, prefetch: int, pause_s: float, patience_s: float
     ) -> AsyncIterator[RabbitConsumer]:
         publisher = RabbitPublisher(self.url, "traps")
         consumer = RabbitConsumer(
@@ -56,9 +62,12 @@ class Place:
             door,
             publisher=publisher,
             policies=policies(max_attempts=ATTEMPTS, backoff_s=(pause_s,)),
-            watch=Unwatched(),
+            observer=NullObserver(),
         )
-        async with linked(publisher.link.run, publisher.link.up), linked(consumer.link.run, consumer.link.up):
+        async with (
+            linked(publisher.connection.run, publisher.connection.up),
+            linked(consumer.connection.run, consumer.connection.up),
+        ):
             yield consumer
             await consumer.stop(patience_s)
 
@@ -70,7 +79,7 @@ class Place:
         """Anything, by the client's own means. Raises its DeliveryError where the queue is full."""
         await self.channel.default_exchange.publish(Message(b"{}"), queue)
 
-    async def put(self, broker: Broker, wire: Wire) -> None:
+    async def put(self, broker: Broker, wire: WireMessage) -> None:
         await broker.send(addresses.REDELIVER, self.queue.name, wire)
 
 

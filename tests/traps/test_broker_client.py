@@ -13,7 +13,7 @@ from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
-from prebook.rabbit.amqp_publisher.connection import Session
+from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
@@ -23,15 +23,15 @@ from tests.traps.place import Handler, Place, linked, named
 @asynccontextmanager
 async def publishing(place: Place) -> AsyncIterator[RabbitPublisher]:
     publisher = RabbitPublisher(place.url, "traps")
-    async with linked(publisher.link.run, publisher.link.up):
+    async with linked(publisher.connection.run, publisher.connection.up):
         yield publisher
 
 
-def with_silent_peer() -> tuple[RabbitPublisher, Session]:
+def with_silent_peer() -> tuple[RabbitPublisher, PublisherConnection]:
     """Connected, as far as it knows; nobody confirms anything."""
-    publisher, session = RabbitPublisher("amqp://nobody@127.0.0.1/none", "traps"), Session(heartbeat_s=10)
-    publisher._session = session
-    publisher.link.up.set()
+    publisher, session = RabbitPublisher("amqp://nobody@127.0.0.1/none", "traps"), PublisherConnection(heartbeat_s=10)
+    publisher._publisher_connection = session
+    publisher.connection.up.set()
     return publisher, session
 
 
@@ -57,10 +57,10 @@ async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
 
 async def test_no_confirm_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pitfalls 2.1.7 and 2.1.8: while a connection is blocked, everything on it hangs."""
-    monkeypatch.setattr("prebook.rabbit.publisher.CONFIRM_S", 0.05)
-    monkeypatch.setattr("prebook.rabbit.amqp_publisher.connection.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("prebook.rabbit.publisher.CONFIRM_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("prebook.rabbit.amqp_publisher.connection.HEALTH_CHECK_INTERVAL_S", 0.02)
     publisher, session = with_silent_peer()
-    session.look()
+    session.check_health()
     with pytest.raises(Unreachable, match="no confirm within"):
         await publisher.publish("x", "k", encode(named("silent")))
     session.connection_lost(None)

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Begin as BeginOf
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import BeginUnitOfWork as BeginOf
+from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import engine as engines
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork, connected, units_of_work
+from prebook.postgres.unit_of_work import SqlUnitOfWork, open_connection, unit_of_work_factory
 from tests.conditions import becomes
 from tests.messaging.examples import request
 from tests.messaging.test_handover import Looked
@@ -26,11 +26,11 @@ async def test_a_row_that_commits_late_is_sent_all_the_same(begin: Begin, engine
     """Pitfall 2.3.1: numbers are given out before the commit, so the greater one may be seen first."""
     outbox = await emptied(engine)
     async with begin() as slow:
-        await slow.admit(named("slow"))
-        await slow.post([posting("late")])
-        await slow.leave()
+        await slow.record_message(named("slow"))
+        await slow.enqueue([posting("late")])
+        await slow.flush()
         async with begin() as quick:
-            await quick.post([posting("early")])
+            await quick.enqueue([posting("early")])
         assert await claimed(outbox) == ["early"]
     assert await claimed(outbox) == ["late"], "its number is the smaller one"
 
@@ -38,13 +38,13 @@ async def test_a_row_that_commits_late_is_sent_all_the_same(begin: Begin, engine
 async def test_forty_deliveries_of_one_message_at_once_have_one_effect(engine: AsyncEngine) -> None:
     """Pitfall 2.3.5: the inbox is claimed first, in the transaction of the effect. Looking and then acting is not."""
     await emptied(engine)
-    message, begin = named("forty"), units_of_work(engine, SqlWork)
+    message, begin = named("forty"), unit_of_work_factory(engine, SqlUnitOfWork)
 
     async def deliver() -> None:
         async with begin() as work:
-            if await work.admit(message):
+            if await work.record_message(message):
                 await asyncio.sleep(0.01)
-                await work.post([posting(f"effect-{id(work)}")])
+                await work.enqueue([posting(f"effect-{id(work)}")])
 
     await asyncio.gather(*(deliver() for _ in range(40)))
     async with engine.connect() as connection:
@@ -53,18 +53,18 @@ async def test_forty_deliveries_of_one_message_at_once_have_one_effect(engine: A
 
 async def test_what_is_undone_is_not_known(engine: AsyncEngine) -> None:
     """Pitfall 2.3.5: a claim that outlived its effect would lose the message."""
-    message, begin = named("undone"), units_of_work(engine, SqlWork)
+    message, begin = named("undone"), unit_of_work_factory(engine, SqlUnitOfWork)
     with pytest.raises(RuntimeError, match="in the middle"):
         await _interrupted(begin, message)
     async with begin() as work:
-        assert await work.admit(message)
+        assert await work.record_message(message)
 
 
 async def test_a_lost_wake_up_is_made_up_for_by_the_poll() -> None:
     """Pitfall 2.3.9: a notification is a hint."""
     database, seen = Looked(), list[str]()
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     async with running(database, send):
@@ -78,16 +78,16 @@ async def test_cancelled_queries_leave_nothing_behind(engine: AsyncEngine) -> No
     """Pitfall 2.3.10."""
 
     async def ask() -> None:
-        async with connected(engine) as connection:
+        async with open_connection(engine) as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
 
-    tasks = [asyncio.create_task(ask()) for _ in range(engines.POOL)]
-    await becomes(lambda: _checked_out(engine) == engines.POOL)
+    tasks = [asyncio.create_task(ask()) for _ in range(engines.POOL_SIZE)]
+    await becomes(lambda: _checked_out(engine) == engines.POOL_SIZE)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await becomes(lambda: _checked_out(engine) == 0)
-    async with connected(engine) as connection:
+    async with open_connection(engine) as connection:
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
         assert (await connection.execute(text(asleep))).scalar() == 0
 
@@ -97,12 +97,12 @@ async def test_a_pool_that_is_used_up_is_an_outage_and_not_the_messages_fault(
 ) -> None:
     """Pitfall 2.3.10: whoever waits for a connection is told so in time."""
     monkeypatch.setattr(engines, "CHECKOUT_TIMEOUT_S", 0.1)
-    engine = engines.engine_for("operations", operations_url, overflow=0)
+    engine = engines.create_engine("operations", operations_url, max_overflow=0)
     try:
         async with asyncio.timeout(5):
-            held = [await engine.connect() for _ in range(engines.POOL)]
+            held = [await engine.connect() for _ in range(engines.POOL_SIZE)]
             with pytest.raises(Unreachable, match="no connection to the database"):
-                await connected(engine).__aenter__()
+                await open_connection(engine).__aenter__()
             for connection in held:
                 await connection.close()
     finally:
@@ -125,18 +125,18 @@ async def emptied(engine: AsyncEngine) -> SqlOutbox:
 
 async def claimed(outbox: SqlOutbox) -> list[str]:
     """Claimed and sent: what a relay does at each look."""
-    rows = await outbox.claim(10, lease_s=30.0, full_lanes=[])
-    await outbox.sent([row.seq for row in rows])
+    rows = await outbox.claim(10, lease_s=30.0, full_routes=[])
+    await outbox.mark_sent([row.seq for row in rows])
     return [row.envelope.id for row in rows]
 
 
-def posting(message_id: str) -> Posting:
-    return Posting(request(id=message_id), "broker", message_id)
+def posting(message_id: str) -> OutboxMessage:
+    return OutboxMessage(request(id=message_id), "broker", message_id)
 
 
-async def _interrupted(begin: BeginOf[SqlWork], message: Envelope) -> None:
+async def _interrupted(begin: BeginOf[SqlUnitOfWork], message: Envelope) -> None:
     async with begin() as work:
-        assert await work.admit(message)
+        assert await work.record_message(message)
         raise RuntimeError("in the middle")
 
 

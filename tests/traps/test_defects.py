@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from tests.integration.broker import Broker
 from tests.operations.parcels import Begin
 from tests.operations.receiving import Receivers
@@ -47,8 +47,8 @@ async def test_a_defect_is_caught_on_a_database(
     defect: Defect, monkeypatch: pytest.MonkeyPatch, begin: Begin, operations_url: str, receivers: Receivers
 ) -> None:
     # Checks that bring a database of their own are given this one, whose schema is operations'.
-    monkeypatch.setattr("tests.postgres.test_relays.engine_for", lambda _, url: engine_for("operations", url))
-    engine = engine_for("operations", operations_url)
+    monkeypatch.setattr("tests.postgres.test_relays.engine_for", lambda _, url: create_engine("operations", url))
+    engine = create_engine("operations", operations_url)
     await caught(defect, monkeypatch, begin=begin, engine=engine, url=operations_url, receivers=receivers)
     await engine.dispose()
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from prebook.http import client
-from prebook.http.client import HttpCaller
+from prebook.http.client import ServiceClient
 from prebook.messaging.channel import Undeliverable, Unreachable
 from tests.listener import target
 
@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 @asynccontextmanager
-async def calling(served: Served) -> AsyncIterator[HttpCaller]:
+async def calling(served: Served) -> AsyncIterator[ServiceClient]:
     """A caller, and a server of bytes that knows no HTTP."""
     at_work: set[asyncio.Task[None]] = set()
 
@@ -34,7 +34,7 @@ async def calling(served: Served) -> AsyncIterator[HttpCaller]:
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
-    caller = HttpCaller({"provider": f"http://{host}:{port}"})
+    caller = ServiceClient({"provider": f"http://{host}:{port}"})
     try:
         yield caller
     finally:
@@ -43,7 +43,7 @@ async def calling(served: Served) -> AsyncIterator[HttpCaller]:
         await asyncio.wait(at_work, timeout=5)
 
 
-async def asked(caller: HttpCaller, timeout_s: float = 5.0) -> int:
+async def asked(caller: ServiceClient, timeout_s: float = 5.0) -> int:
     return (await caller.request("GET", "provider", "/", headers={}, timeout_s=timeout_s)).status
 
 
@@ -93,7 +93,7 @@ async def test_cancelled_calls_leave_the_pool_usable() -> None:
         return web.Response()
 
     async with target(slow) as url, asyncio.timeout(20):
-        caller = HttpCaller({"provider": url})
+        caller = ServiceClient({"provider": url})
         for _ in range(3):
             request = (caller.request("GET", "provider", "/slow", headers={}, timeout_s=9.0) for _ in range(100))
             tasks = [asyncio.create_task(call) for call in request]
@@ -115,7 +115,7 @@ async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPa
         return web.Response()
 
     async with target(here) as url:
-        caller = HttpCaller({"provider": url})
+        caller = ServiceClient({"provider": url})
         assert await asked(caller) == 200
         await caller.close()
 
@@ -138,7 +138,7 @@ async def test_no_more_of_a_response_is_read_than_there_may_be() -> None:
 async def test_a_wait_for_a_connection_of_ours_is_not_the_silence_of_who_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(client, "MAX_CONNECTIONS_PER_SERVICE", 1)
     hold, reached = asyncio.Event(), asyncio.Event()
 
     async def slow(_: web.Request) -> web.Response:
@@ -147,7 +147,7 @@ async def test_a_wait_for_a_connection_of_ours_is_not_the_silence_of_who_is_call
         return web.Response()
 
     async with target(slow) as url, asyncio.timeout(10):
-        caller = HttpCaller({"provider": url})
+        caller = ServiceClient({"provider": url})
         first = asyncio.create_task(asked(caller))
         await reached.wait()
         with pytest.raises(Unreachable, match="connections to provider are taken") as failure:
@@ -159,7 +159,7 @@ async def test_a_wait_for_a_connection_of_ours_is_not_the_silence_of_who_is_call
     assert failure.value.reason == "unreachable"
 
 
-async def _ended(caller: HttpCaller) -> int | None:
+async def _ended(caller: ServiceClient) -> int | None:
     try:
         return await asked(caller)
     except Unreachable:

@@ -10,14 +10,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.observer import Unwatched
-from prebook.messaging.outbox.relay import POLL_S, Relay
-from prebook.messaging.outbox.sender import BATCH
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.observer import NullObserver
+from prebook.messaging.outbox.relay import POLL_INTERVAL_S, Relay
+from prebook.messaging.outbox.sender import MAX_CLAIMED_ROWS
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purge import Purging
-from prebook.runtime.retention import common
+from prebook.postgres.purge import Purger
+from prebook.runtime.retention import common_purges
 from tests.conditions import becomes, eventually
 from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
@@ -33,7 +33,7 @@ async def test_trap_08_deliveries_side_by_side_keep_each_keys_order() -> None:
     seen: dict[str, list[int]] = defaultdict(list)
     side_by_side, most = 0, 0
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         nonlocal side_by_side, most
         side_by_side, most = side_by_side + 1, max(most, side_by_side + 1)
         await asyncio.sleep(chance.random() * 0.004)
@@ -53,7 +53,7 @@ async def test_trap_08_deliveries_side_by_side_keep_each_keys_order() -> None:
 async def test_trap_09_no_row_is_overlooked_by_poll_purge_and_count_alike(begin: Begin, engine: AsyncEngine) -> None:
     """MassTransit/MassTransit#5918, eventuate-foundation/eventuate-cdc#103: the outbox grew; nothing saw dead rows."""
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         if row.envelope.id == "dead":
             raise Undeliverable("it goes nowhere")
         if row.envelope.id == "late":
@@ -64,11 +64,11 @@ async def test_trap_09_no_row_is_overlooked_by_poll_purge_and_count_alike(begin:
     async with _relaying(outbox, send):
         await eventually(lambda: _are(engine, {"sent": "sent", "dead": "undeliverable", "late": "waiting"}))
     await _aged(engine, 2 * DAY_S)
-    await Purging(engine, common(DAY_S)).turn()
+    await Purger(engine, common_purges(DAY_S)).purge_due()
 
     assert await _states(engine) == {"dead": "undeliverable", "late": "waiting"}, "what was not sent stays"
-    depth = await outbox.depth()
-    assert (depth.waiting, sum(depth.given_up.values())) == (1, 1), (
+    depth = await outbox.read_depth()
+    assert (depth.waiting, sum(depth.abandoned.values())) == (1, 1), (
         "and each row that is left is counted where somebody looks"
     )
 
@@ -79,23 +79,25 @@ class Polled(MemoryDatabase):
     looks = 0
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
-    ) -> Sequence[Claimed]:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
+    ) -> Sequence[LeasedRow]:
         self.looks += 1
-        return await super().claim(limit, lease_s=lease_s, full_lanes=full_lanes, known=known)
+        return await super().claim(limit, lease_s=lease_s, full_routes=full_routes, tracked=tracked)
 
 
 async def test_trap_10_a_backlog_leaves_without_a_pause_for_each_message() -> None:
     """dapr/dapr#8233: the relay slept for a second after each message."""
-    database, backlog = Polled(None), 3 * BATCH
+    database, backlog = Polled(None), 3 * MAX_CLAIMED_ROWS
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         await asyncio.sleep(0)
 
     await staged(database, *(f"m{n}" for n in range(backlog)))
     async with running(database, send):
-        await becomes(lambda: set(states(database).values()) == {"sent"}, within_s=POLL_S * backlog / 10)
-    assert database.looks <= backlog // BATCH + 3, "whole batches are taken, and the poll is not waited for in between"
+        await becomes(lambda: set(states(database).values()) == {"sent"}, within_s=POLL_INTERVAL_S * backlog / 10)
+    assert database.looks <= backlog // MAX_CLAIMED_ROWS + 3, (
+        "whole batches are taken, and the poll is not waited for in between"
+    )
 
 
 async def test_trap_14_a_failure_holds_its_own_group_and_no_other() -> None:
@@ -103,7 +105,7 @@ async def test_trap_14_a_failure_holds_its_own_group_and_no_other() -> None:
     database, away = MemoryDatabase(None), [True]
     seen: list[str] = []
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         if row.envelope.id == "a.1" and away[0]:
             raise Unreachable("not yet", retry_after_s=0.05)
         seen.append(row.envelope.id)
@@ -122,7 +124,7 @@ async def test_trap_16_what_failed_is_sent_again_by_somebody(begin: Begin, engin
     """dotnet-architecture/eShopOnContainers#279: rows marked as failed, and nothing that ever looked at them again."""
     tries: list[str] = []
 
-    async def send(row: Claimed) -> None:
+    async def send(row: LeasedRow) -> None:
         tries.append(row.envelope.id)
         if len(tries) == 1:
             raise Unreachable("the broker was away", retry_after_s=0.05)
@@ -135,9 +137,9 @@ async def test_trap_16_what_failed_is_sent_again_by_somebody(begin: Begin, engin
 
 
 @asynccontextmanager
-async def _relaying(outbox: SqlOutbox, send: Callable[[Claimed], Awaitable[None]]) -> AsyncIterator[None]:
+async def _relaying(outbox: SqlOutbox, send: Callable[[LeasedRow], Awaitable[None]]) -> AsyncIterator[None]:
     """As a process runs it; what is refused for good is refused once."""
-    task = asyncio.create_task(Relay(outbox, send, Unwatched(), most_refusals=1).run())
+    task = asyncio.create_task(Relay(outbox, send, NullObserver(), max_refusals=1).run())
     try:
         yield
     finally:
@@ -154,7 +156,7 @@ async def _emptied(engine: AsyncEngine, owner: str) -> SqlOutbox:
 async def _posted(begin: Begin, *ids: str) -> None:
     for message_id in ids:
         async with begin() as work:
-            await work.post([Posting(request(id=message_id), "broker", message_id)])
+            await work.enqueue([OutboxMessage(request(id=message_id), "broker", message_id)])
 
 
 async def _aged(engine: AsyncEngine, seconds: float) -> None:

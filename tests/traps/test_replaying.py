@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.broker import Broker
 from tests.integration.test_messages import GOOD
@@ -20,7 +20,7 @@ CAUSE = "attempts_used_up"
 async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations: httpx.AsyncClient) -> None:
     """arobson/rabbot#103: sent again through the default exchange, a message lost its address, and then itself."""
     message_id = "made-up.trap-05"
-    await broker.send(addresses.REQUESTS, "quote_fare", Wire({**GOOD, "ce-id": message_id}, b'{"pickup": 1}'))
+    await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": message_id}, b'{"pickup": 1}'))
     first = await _line(operations, message_id, parkings=1)
     replay = await _replayed(operations, {"ids": [first["id"]]})
 
@@ -43,7 +43,7 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
         (group,) = (await client.get("/v1/parked/groups")).json()["groups"]
         replay = await _replayed(client, {"where": {"group": group["group"]}})
         moving = receivers.replaying()
-        await moving.step()
+        await moving.run_once()
         await taken_in(begin, *(parcel(n) for n in range(6, 10)))
         await until_over(moving)
         view = (await client.get(f"/v1/replays/{replay}")).json()

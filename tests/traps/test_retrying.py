@@ -8,14 +8,14 @@ from aio_pika import Message
 from aio_pika.abc import AbstractQueue
 
 from prebook.contracts.plan import Coupling
-from prebook.coupling.sync_api import MOST_TRIES
-from prebook.fleets.partners.registry import ROSTER
+from prebook.coupling.sync_api import MAX_ATTEMPTS
+from prebook.fleets.partners.registry import PARTNERS
 from prebook.flows import FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.codec import Malformed, WireMessage, decode, encode
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
-from prebook.rabbit.management import Management
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.model import suite_topology
 from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from tests.conditions import becomes, eventually
@@ -71,7 +71,7 @@ async def test_trap_04_retry_needs_no_message_id_property(place: Place, broker: 
     handler = Handler(frozenset({poison.id}))
     async with place.consuming(handler):
         await place.send(broker, poison)  # as the administrator sends: headers, and no property at all
-        await place.put(broker, Wire({k: v for k, v in nameless.headers.items() if k != "ce-id"}, nameless.body))
+        await place.put(broker, WireMessage({k: v for k, v in nameless.headers.items() if k != "ce-id"}, nameless.body))
         parked = await broker.parked(2)
     assert handler.ids == [poison.id] * ATTEMPTS
     causes = {message.headers["prebook-x-cause"]: message for message in parked}
@@ -99,11 +99,13 @@ async def test_trap_12_two_retry_layers_do_not_multiply() -> None:
     plan = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY) | {"ask_fleet": Coupling.SYNC_API}
     async with World() as world:
         world.down.add("fleets")
-        view = await world.settled(await world.prebook(plan))
+        view = await world.wait_until_settled(await world.book(plan))
         calls = [call for call in world.http.calls if call.startswith("POST fleets")]
     assert view.state == "rejected"
-    assert len(ROSTER) <= len(calls) <= len(ROSTER) * MOST_TRIES, "one layer's tries, and not times another's attempts"
-    assert world.watch.handled_flows.count("find_driver") == 2, "the request and its answer, each handled once"
+    assert len(PARTNERS) <= len(calls) <= len(PARTNERS) * MAX_ATTEMPTS, (
+        "one layer's tries, and not times another's attempts"
+    )
+    assert world.observer.handled_flows.count("find_driver") == 2, "the request and its answer, each handled once"
 
 
 @pytest.mark.real
@@ -116,21 +118,21 @@ async def test_trap_13_a_short_pause_is_not_held_back_by_a_long_one(place: Place
     assert await _bodies(place.queue, 2) == [b"long", b"short"], "the trap itself"
 
     for pause_s, words in ((1.0, b"long"), (0.2, b"short")):
-        await broker.send(addresses.delay(pause_s), place.queue.name, Wire({}, words))
+        await broker.send(addresses.delay_queue(pause_s), place.queue.name, WireMessage({}, words))
     assert await _bodies(place.queue, 2) == [b"short", b"long"]
 
 
 async def _effective(suite: Suite) -> dict[str, dict[str, Any]]:
     """Consumed queue -> what its policies come to, once the broker tells it of all: some seconds after a start."""
     where, told = suite.where, dict[str, dict[str, Any]]()
-    consumed = {queue.name for queue in suite_topology(()).consumed() if queue.consumer in SERVICES}
+    consumed = {queue.name for queue in suite_topology(()).consumed_queues() if queue.consumer in SERVICES}
 
     async def all_told() -> bool:
-        effective = (await management.live()).effective
+        effective = (await management.read_live_broker()).effective_policies
         told.update({name: dict(effective[name]) for name in consumed if effective.get(name)})
         return told.keys() == consumed
 
-    async with Management(where.management_url, where.management_user, where.management_password) as management:
+    async with ManagementClient(where.management_url, where.management_user, where.management_password) as management:
         await eventually(all_told, 15, every_s=0.5)
     return told
 
@@ -167,7 +169,7 @@ async def test_what_always_fails_is_parked_within_its_attempts() -> None:
     """Traps 2 and 3: the count travels in the message, over the wire and back."""
     envelope, tries = named("always"), 1
     while isinstance(decide(envelope, ValueError("again"), policies(max_attempts=ATTEMPTS)), Retry) and tries < 50:
-        envelope, tries = decode(encode(envelope.again())), tries + 1
+        envelope, tries = decode(encode(envelope.next_attempt())), tries + 1
     assert tries == ATTEMPTS
 
 

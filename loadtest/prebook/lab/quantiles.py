@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-Z_OF_OVERLAP = 1.386
+Z_83_PERCENT = 1.386
 """For intervals of 83 %: two of them overlap about as often as a test at the 5 % level finds no difference. Overlapping
 intervals of 95 % would call far more a tie."""
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
+class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds. All are 0.0 where ``count`` is 0: nothing was measured then."""
 
     count: int = 0
@@ -31,18 +31,18 @@ def nearest_rank(ordered: Sequence[float], percent: int) -> float:
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
     """Ranks n/2 -+ z*sqrt(n)/2, cut to what there is: for few values the interval is all of them."""
-    reach = Z_OF_OVERLAP * math.sqrt(len(ordered)) / 2
+    reach = Z_83_PERCENT * math.sqrt(len(ordered)) / 2
     low = math.floor(len(ordered) / 2 - reach)
     high = math.ceil(len(ordered) / 2 + reach)
     return ordered[max(0, low - 1)], ordered[min(len(ordered), high + 1) - 1]
 
 
-def latency(values: Iterable[float]) -> Latency:
+def latency_summary(values: Iterable[float]) -> LatencySummary:
     ordered = sorted(values)
     if not ordered:
-        return Latency()
+        return LatencySummary()
     low, high = median_interval(ordered)
-    return Latency(
+    return LatencySummary(
         count=len(ordered),
         p50=round(nearest_rank(ordered, 50), 3),
         p90=round(nearest_rank(ordered, 90), 3),

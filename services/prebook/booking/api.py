@@ -11,94 +11,101 @@ from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from prebook.booking.store import BookingWork, StoredResponse
-from prebook.booking.use_cases.book import Prebooking
-from prebook.booking.use_cases.cancel import Cancelling
-from prebook.booking.views import ACCEPTED, CREATED, page_of, view_of
+from prebook.booking.use_cases.book import BookRide
+from prebook.booking.use_cases.cancel import CancelBooking
+from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
-from prebook.http.bodies import Strict
+from prebook.http.bodies import StrictBody
 from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails, traceparent_of
-from prebook.messaging.asyncio_tools import Unbroken
+from prebook.messaging.asyncio_tools import ShieldedTasks
 from prebook.messaging.codec import SAFE_ID
-from prebook.runtime.service import Running
+from prebook.runtime.service import ServiceContext
 
 AnyRequest = Request[Any, Any, Any]
 
-VISIBLE = re.compile(r"[!-~]{1,255}\Z")
-Key = Annotated[str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="one per booking")]
+IDEMPOTENCY_KEY_PATTERN = re.compile(r"[!-~]{1,255}\Z")
+IdempotencyKey = Annotated[
+    str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="one per booking")
+]
 BookingId = Annotated[str, PathParameter(description="as in the Location of the booking")]
-RideBody = Annotated[BookingRequest, Body()]
-Cursor = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
+BookingBody = Annotated[BookingRequest, Body()]
+LedgerKey = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
 LOCATION = ResponseHeader(name="Location", description="where the booking is", documentation_only=True)
 RETRY_AFTER = ResponseHeader(
     name="Retry-After", description="with 202: seconds", documentation_only=True, required=False
 )
 
 
-def routes(running: Running[BookingWork]) -> Sequence[ControllerRouterHandler]:
-    prebooking, cancelling, unbroken = Prebooking(running), Cancelling(running), Unbroken()
+def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHandler]:
+    prebooking, cancelling, unbroken = BookRide(context), CancelBooking(context), ShieldedTasks()
 
     @post(
         "/v1/bookings",
         status_code=ACCEPTED,
         summary="Book a ride ahead",
-        dto=Strict[BookingRequest],
+        dto=StrictBody[BookingRequest],
         return_dto=None,
-        before_request=well_formed,
+        before_request=check_headers,
         response_headers=[LOCATION, RETRY_AFTER],
         responses={
             CREATED: ResponseSpec(BookingView, description="settled: its outcome is known", generate_examples=False),
-            **problems(400, 403, 409, 413, 415, 422, 429, 503),
+            **problem_responses(400, 403, 409, 413, 415, 422, 429, 503),
         },
     )
-    async def book(request: AnyRequest, data: RideBody, key: Key) -> Response[BookingView]:
-        return _stored(await prebooking.book(key, data, traceparent_of(request)))
+    async def book(request: AnyRequest, data: BookingBody, key: IdempotencyKey) -> Response[BookingView]:
+        return _http_response(await prebooking.book(key, data, traceparent_of(request)))
 
     # Litestar's own answer names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
     async def methods() -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "DELETE, GET, OPTIONS"})
 
-    @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problems(404))
+    @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problem_responses(404))
     async def look(booking_id: BookingId) -> BookingView:
-        return view_of(await cancelling.find(_safe(booking_id)))
+        return view_of(await cancelling.find(_check_id(booking_id)))
 
-    @delete("/v1/bookings/{booking_id:str}", status_code=200, summary="Cancel a booking", responses=problems(404, 409))
+    @delete(
+        "/v1/bookings/{booking_id:str}",
+        status_code=200,
+        summary="Cancel a booking",
+        responses=problem_responses(404, 409),
+    )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
-        return view_of(await unbroken.run(cancelling.cancel(_safe(booking_id), traceparent_of(request))))
+        return view_of(await unbroken.run_shielded(cancelling.cancel(_check_id(booking_id), traceparent_of(request))))
 
-    @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problems(400))
+    @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problem_responses(400))
     async def ledger(
-        prefix: Cursor = "", after: Cursor = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
+        prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
     ) -> LedgerPage:
-        async with running.begin() as work:
-            return page_of(await work.ledger(prefix, after, limit), limit)
+        async with context.begin() as work:
+            return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
     return [book, methods, look, cancel, ledger]
 
 
-def problems(*statuses: int) -> dict[int, ResponseSpec]:
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Their places in the OpenAPI description."""
     return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
-async def well_formed(request: AnyRequest) -> None:
+async def check_headers(request: AnyRequest) -> None:
     """Before the body is read."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
     key = request.headers.get("idempotency-key", "")
     if not key:
         raise Problem(400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every try of a booking")
-    if not VISIBLE.match(key):
+    if not IDEMPOTENCY_KEY_PATTERN.match(key):
         raise Problem(400, "idempotency_key_invalid", "an Idempotency-Key is 1 to 255 visible ASCII characters")
 
 
-def _safe(booking_id: str) -> str:
+def _check_id(booking_id: str) -> str:
     if not SAFE_ID.match(booking_id):
         raise Problem(404, "no_such_booking", f"the id of a booking matches {SAFE_ID.pattern}")
     return booking_id
 
 
-def _stored(response: StoredResponse) -> Response[Any]:
+def _http_response(response: StoredResponse) -> Response[Any]:
     location = {"location": f"/v1/bookings/{response.booking_id}"}
     waits = {"retry-after": "1"} if response.status == ACCEPTED else {}
     return Response(

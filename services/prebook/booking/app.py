@@ -3,31 +3,39 @@
 from typing import Any
 
 from prebook.booking.api import routes
-from prebook.booking.handlers import driver_known, fare_known, reported, reporting, rider_told
-from prebook.booking.load_shedding.sampler import sampling
+from prebook.booking.handlers import (
+    callback_sender,
+    handle_driver_reply,
+    handle_fare_reply,
+    handle_notification_reply,
+    handle_report_due,
+)
+from prebook.booking.load_shedding.sampler import build_sampler
 from prebook.booking.retention import PURGES
 from prebook.booking.sql.work import BookingSql
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
-from prebook.messaging.handlers import Handlers, Step
-from prebook.runtime.service import Beside, Outside, Running, Service
-from prebook.runtime.settings import Settings
+from prebook.messaging.handlers import Handlers, HandlerSpec
+from prebook.runtime.service import OutboundPorts, Service, ServiceContext, ServiceExtensions
+from prebook.runtime.settings import ServiceSettings
 
 
-def handlers(settings: Settings) -> Handlers[BookingSql]:
-    callbacks = RiderCallbacks(settings.callback_hosts, settings.rider_secrets)
+def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
+    callbacks = RiderCallbacks(settings.rider_callback_hosts, settings.rider_callback_secrets)
     return Handlers(
-        resumes={
-            QUOTE_FARE: Step(fare_known),
-            FIND_DRIVER: Step(driver_known),
-            NOTIFY_RIDER: Step(rider_told),
+        on_reply={
+            QUOTE_FARE: HandlerSpec(handle_fare_reply),
+            FIND_DRIVER: HandlerSpec(handle_driver_reply),
+            NOTIFY_RIDER: HandlerSpec(handle_notification_reply),
         },
-        hears={REPORT_DUE: Step(reported, consult=reporting(callbacks.send))},
+        on_event={REPORT_DUE: HandlerSpec(handle_report_due, pre_transaction=callback_sender(callbacks.send))},
     )
 
 
-def beside(running: Running[Any], outside: Outside) -> Beside:
-    return Beside(loops={"pressure": sampling(running, outside)})
+def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
+    return ServiceExtensions(loops={"pressure": build_sampler(context, ports)})
 
 
-SERVICE = Service(name="booking", handlers=handlers, work=BookingSql, api=routes, beside=beside, purges=PURGES)
+SERVICE = Service(
+    name="booking", handlers=handlers, unit_of_work=BookingSql, api=routes, extensions=extensions, purges=PURGES
+)

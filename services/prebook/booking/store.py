@@ -20,71 +20,71 @@ class StoredResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class IdempotencyRecord:
     """A key that a request has taken."""
 
     key: str
     booking_id: str
     fingerprint: bytes
     """Digest of the request that took it."""
-    claimed_at: datetime
+    created_at: datetime
     response: StoredResponse | None = None
     """None while the first request is still being served."""
 
 
-class KeyTaken(Exception):
+class DuplicateKey(Exception):
     """Another request has this key."""
 
 
-class TooLate(Exception):
+class StaleDecision(Exception):
     """What was decided held no longer when it was to be written; decide again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LockedBooking:
     """A booking and two moments on the store's clock, which is one for all replicas and right where theirs is not."""
 
     booking: Booking
-    asked_at: datetime
+    requested_at: datetime
     """When it was made: before anything was asked because of it."""
-    looked_at: datetime
+    db_now: datetime
 
 
-Leg = tuple[str, Coupling]
+FlowCoupling = tuple[str, Coupling]
 """A flow, in one of its couplings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
+class LoadSignals:
     """How much waits because of the bookings that were let in; of all replicas together."""
 
     outbox_rows: int = 0
     """Due, or tried in vain."""
-    outbox_oldest_s: float = 0.0
+    outbox_age_s: float = 0.0
     """Age of the oldest question that has not left for the broker yet."""
-    unanswered: Mapping[Leg, int] = field(default_factory=dict)
-    due_in_s: Mapping[Leg, float] = field(default_factory=dict)
+    pending_requests: Mapping[FlowCoupling, int] = field(default_factory=dict)
+    time_to_deadline_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
     """Until the deadline of the oldest unanswered question; below zero where it has passed."""
-    answered_per_s: Mapping[Leg, float] = field(default_factory=dict)
+    replies_per_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
 
 
 class BookingWork(UnitOfWork, Protocol):
-    async def open(self, booking: Booking, claim: Claim) -> None:
+    async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
         """Take the key and store the booking, before whatever else this unit writes, at the latest as it ends.
 
         There it raises KeyTaken where the key is taken, and nothing is stored.
         """
         ...
 
-    async def claim(self, key: str) -> Claim | None: ...
+    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None: ...
 
-    async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
+    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
         """Store what the key's request is answered, once and for good; returns what is stored."""
         ...
 
     async def find(self, booking_id: str) -> Booking | None: ...
 
-    async def hold(self, booking_id: str) -> Held | None:
+    async def lock(self, booking_id: str) -> LockedBooking | None:
         """The booking, held until the transaction ends: its changes come one after the other."""
         ...
 
@@ -92,14 +92,14 @@ class BookingWork(UnitOfWork, Protocol):
         """Raises TooLate where it becomes confirmed although its quote has run out since it was held."""
         ...
 
-    async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
+    async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         """One of the ``most`` tokens of the current window; None: had one. Else the seconds until the next window."""
         ...
 
-    async def signals(self, flows: Collection[str]) -> Signals:
+    async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
         """What waits, as far as these flows are concerned; cheap however much it is."""
         ...
 
-    async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+    async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         """Bookings whose key starts with ``prefix`` and comes after ``after``, by key."""
         ...

@@ -6,7 +6,7 @@ import msgspec
 
 from prebook.booking.domain.booking import Booking
 from prebook.booking.store import StoredResponse
-from prebook.contracts.booking import BookingView, LedgerLine, LedgerPage
+from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage
 
 CREATED, ACCEPTED = 201, 202
 
@@ -38,11 +38,11 @@ def response_of(booking: Booking) -> StoredResponse:
     return StoredResponse(booking_id=booking.id, status=status, body=msgspec.json.encode(view_of(booking)))
 
 
-def line_of(booking: Booking) -> LedgerLine:
+def ledger_line_of(booking: Booking) -> LedgerEntry:
     driver = booking.driver
-    return LedgerLine(
+    return LedgerEntry(
         booking_id=booking.id,
-        key=booking.key,
+        idempotency_key=booking.key,
         state=booking.state,
         accepted_at=booking.accepted_at,
         settled_at=booking.settled_at,
@@ -55,7 +55,7 @@ def line_of(booking: Booking) -> LedgerLine:
     )
 
 
-def page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
+def ledger_page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
     """A full page may have another one after it."""
     more = bookings[-1].key if len(bookings) == limit else None
-    return LedgerPage(lines=tuple(line_of(booking) for booking in bookings), next=more)
+    return LedgerPage(entries=tuple(ledger_line_of(booking) for booking in bookings), next=more)

@@ -1,19 +1,19 @@
 """Assembles fleets: which handler takes what."""
 
-from prebook.fleets.handlers import ask_partner, offer, offer_settled
+from prebook.fleets.handlers import handle_offer_settled, offer_driver, partner_caller
 from prebook.fleets.partners.registry import partners
 from prebook.fleets.sql import FleetsSql
 from prebook.flows import ASK_FLEET, OFFER_SETTLED
-from prebook.messaging.handlers import Handlers, Step
+from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.service import Service
-from prebook.runtime.settings import Settings
+from prebook.runtime.settings import ServiceSettings
 
 
-def handlers(settings: Settings) -> Handlers[FleetsSql]:
+def handlers(settings: ServiceSettings) -> Handlers[FleetsSql]:
     return Handlers(
-        serves={ASK_FLEET: Step(offer, consult=ask_partner(partners(settings.seed)))},
-        hears={OFFER_SETTLED: Step(offer_settled)},
+        on_request={ASK_FLEET: HandlerSpec(offer_driver, pre_transaction=partner_caller(partners(settings.seed)))},
+        on_event={OFFER_SETTLED: HandlerSpec(handle_offer_settled)},
     )
 
 
-SERVICE = Service(name="fleets", handlers=handlers, work=FleetsSql)
+SERVICE = Service(name="fleets", handlers=handlers, unit_of_work=FleetsSql)

@@ -7,62 +7,74 @@ from dataclasses import dataclass
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
-from prebook.fleets.domain.fleet import FLEETS, HOLD, candidates, slot_of
-from prebook.fleets.domain.message_translators import TRANSLATORS, Accepts, Declines, Reply, Unreadable
-from prebook.fleets.store import FleetsWork, Hold
-from prebook.messaging.handlers import Context, Outcome
+from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, slot_of
+from prebook.fleets.domain.message_translators import (
+    TRANSLATORS,
+    PartnerAccepted,
+    PartnerDeclined,
+    PartnerReply,
+    UnreadableReply,
+)
+from prebook.fleets.store import FleetsWork, Reservation
+from prebook.messaging.handlers import HandlerContext, HandlerResult
 
-PATIENCE_S = 2.0
+PARTNER_TIMEOUT_S = 2.0
 """How long a partner may take; ours is the rider's time."""
 
 
 @dataclass(frozen=True)
-class Heard:
+class PartnerExchange:
     """The question, and what the partner replied."""
 
-    ask: AskFleet
-    reply: Reply
+    request: AskFleet
+    reply: PartnerReply
 
 
-def ask_partner(
-    partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], patience_s: float = PATIENCE_S
-) -> Callable[[Context, AskFleet], Awaitable[Heard]]:
-    async def consult(_: Context, ask: AskFleet) -> Heard:
+def partner_caller(
+    partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], timeout_s: float = PARTNER_TIMEOUT_S
+) -> Callable[[HandlerContext, AskFleet], Awaitable[PartnerExchange]]:
+    async def consult(_: HandlerContext, ask: AskFleet) -> PartnerExchange:
         if ask.fleet not in partners:
-            return Heard(ask, Declines("no such fleet"))
+            return PartnerExchange(ask, PartnerDeclined("no such fleet"))
         translator = TRANSLATORS[ask.fleet]
         try:
-            async with asyncio.timeout(patience_s):
-                said = await partners[ask.fleet](translator.speak(ask))
+            async with asyncio.timeout(timeout_s):
+                said = await partners[ask.fleet](translator.encode_request(ask))
         except TimeoutError:
-            return Heard(ask, Declines("no reply in time"))
-        return Heard(ask, translator.reply(said))
+            return PartnerExchange(ask, PartnerDeclined("no reply in time"))
+        return PartnerExchange(ask, translator.read_reply(said))
 
     return consult
 
 
-async def offer(about: Context, heard: Heard, work: FleetsWork) -> Outcome:
+async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:
     """A partner that accepts still needs a driver who is free; one that cannot be understood has declined."""
-    match heard.reply:
-        case Accepts(minutes_away=minutes):
-            return Outcome(await _offered(about, heard.ask, minutes, work))
-        case Declines(reason=reason):
-            return Outcome(FleetDeclined(fleet=heard.ask.fleet, reason=reason))
-        case Unreadable(excerpt=excerpt):
-            await work.note_unreadable(heard.ask.fleet, about.conversation, excerpt)
-            return Outcome(FleetDeclined(fleet=heard.ask.fleet, reason="unreadable reply"))
+    match exchange.reply:
+        case PartnerAccepted(minutes_away=minutes):
+            return HandlerResult(await _reserve_driver(context, exchange.request, minutes, work))
+        case PartnerDeclined(reason=reason):
+            return HandlerResult(FleetDeclined(fleet=exchange.request.fleet, reason=reason))
+        case UnreadableReply(excerpt=excerpt):
+            await work.record_unreadable(exchange.request.fleet, context.conversation_id, excerpt)
+            return HandlerResult(FleetDeclined(fleet=exchange.request.fleet, reason="unreadable reply"))
 
 
-async def offer_settled(about: Context, told: OfferSettled, work: FleetsWork) -> Outcome:
-    ended = work.book if told.verdict is OfferVerdict.ACCEPTED else work.release
-    await ended(told.fleet, told.driver, about.conversation)
-    return Outcome()
+async def handle_offer_settled(context: HandlerContext, event: OfferSettled, work: FleetsWork) -> HandlerResult:
+    ended = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
+    await ended(event.fleet, event.driver, context.conversation_id)
+    return HandlerResult()
 
 
-async def _offered(about: Context, ask: AskFleet, minutes: int, work: FleetsWork) -> Message:
-    slot = slot_of(ask.pickup_at)
-    hold = Hold(fleet=ask.fleet, slot=slot, booking_id=about.conversation, now=about.now, until=about.now + HOLD)
-    driver = await work.hold(hold, candidates(FLEETS[ask.fleet], about.conversation))
+async def _reserve_driver(context: HandlerContext, request: AskFleet, minutes_away: int, work: FleetsWork) -> Message:
+    slot = slot_of(request.pickup_at)
+    hold = Reservation(
+        fleet=request.fleet,
+        slot=slot,
+        booking_id=context.conversation_id,
+        now=context.now,
+        expires_at=context.now + RESERVATION_TTL,
+    )
+    driver = await work.reserve(hold, candidate_drivers(FLEETS[request.fleet], context.conversation_id))
     if driver is None:
-        return FleetDeclined(fleet=ask.fleet, reason="no driver left in the slot")
-    return FleetOffered(fleet=ask.fleet, driver=driver, slot=slot, minutes_away=minutes)
+        return FleetDeclined(fleet=request.fleet, reason="no driver left in the slot")
+    return FleetOffered(fleet=request.fleet, driver=driver, slot=slot, minutes_away=minutes_away)

@@ -9,22 +9,22 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hold:
+class Reservation:
     """For whom a driver is wanted. Unless booked by ``until``, the next one may take the driver."""
 
     fleet: str
     slot: datetime
     booking_id: str
     now: datetime
-    until: datetime
+    expires_at: datetime
 
 
 class FleetsWork(UnitOfWork, Protocol):
-    async def hold(self, hold: Hold, candidates: Sequence[str]) -> str | None:
+    async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
         """Hold the first of these drivers who is free in the slot, or whose hold has run out; None: nobody is."""
         ...
 
-    async def book(self, fleet: str, driver: str, booking_id: str) -> None:
+    async def confirm(self, fleet: str, driver: str, booking_id: str) -> None:
         """The offer was taken: what is held stays held. Harmless where nothing is held."""
         ...
 
@@ -32,6 +32,6 @@ class FleetsWork(UnitOfWork, Protocol):
         """The offer was not taken, or given back. Harmless where nothing is held."""
         ...
 
-    async def note_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
+    async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
         """Keep the evidence; how many there are is how often a partner was not understood."""
         ...

@@ -1,19 +1,19 @@
 """Assembles matching: which handler takes what."""
 
 from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
-from prebook.matching.handlers import booking_ended, find_driver, fleet_heard
+from prebook.matching.handlers import find_driver, handle_booking_ended, handle_fleet_reply
 from prebook.matching.sql import MatchingSql
-from prebook.messaging.handlers import Handlers, Step
+from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.runtime.service import Service
-from prebook.runtime.settings import Settings
+from prebook.runtime.settings import ServiceSettings
 
 
-def handlers(_: Settings) -> Handlers[MatchingSql]:
+def handlers(_: ServiceSettings) -> Handlers[MatchingSql]:
     return Handlers(
-        serves={FIND_DRIVER: Step(find_driver)},
-        resumes={ASK_FLEET: Step(fleet_heard)},
-        hears={BOOKING_ENDED: Step(booking_ended)},
+        on_request={FIND_DRIVER: HandlerSpec(find_driver)},
+        on_reply={ASK_FLEET: HandlerSpec(handle_fleet_reply)},
+        on_event={BOOKING_ENDED: HandlerSpec(handle_booking_ended)},
     )
 
 
-SERVICE = Service(name="matching", handlers=handlers, work=MatchingSql)
+SERVICE = Service(name="matching", handlers=handlers, unit_of_work=MatchingSql)

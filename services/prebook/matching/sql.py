@@ -6,12 +6,12 @@ import msgspec
 from sqlalchemy import text
 
 from prebook.matching.domain.auction import Auction, Offer
-from prebook.postgres.unit_of_work import SqlWork
+from prebook.postgres.unit_of_work import SqlUnitOfWork
 
 OPEN = text("""
     INSERT INTO auction (booking_id, closed, late, document)
     VALUES (:booking_id, :closed, :late, CAST(:document AS jsonb)) ON CONFLICT (booking_id) DO NOTHING RETURNING 1""")
-LOAD = text("""
+LOCK = text("""
     SELECT CAST(document AS text) AS document, clock_timestamp() - opened_at AS age FROM auction
     WHERE booking_id = :booking_id FOR UPDATE""")
 SAVE = text("""
@@ -21,28 +21,33 @@ SAVE = text("""
 ASSIGN = text("""
     INSERT INTO assignment (booking_id, fleet, driver, slot) VALUES (:booking_id, :fleet, :driver, :slot)
     ON CONFLICT (driver, slot) DO NOTHING RETURNING 1""")
-FREE = text("DELETE FROM assignment WHERE booking_id = :booking_id RETURNING 1")
+UNASSIGN = text("DELETE FROM assignment WHERE booking_id = :booking_id RETURNING 1")
 
 
-class MatchingSql(SqlWork):
+class MatchingSql(SqlUnitOfWork):
     async def open_auction(self, auction: Auction) -> bool:
-        return bool(await self._scalar(OPEN, **_row(auction)))
+        return bool(await self._fetch_scalar(OPEN, **_row(auction)))
 
-    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
-        row = (await self.connection.execute(LOAD, {"booking_id": booking_id})).first()
+    async def lock_auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+        row = (await self.connection.execute(LOCK, {"booking_id": booking_id})).first()
         return (msgspec.json.decode(row.document, type=Auction), row.age) if row else None
 
     async def save(self, auction: Auction) -> None:
-        await self._run(SAVE, **_row(auction))
+        await self._execute(SAVE, **_row(auction))
 
     async def assign(self, booking_id: str, offer: Offer) -> bool:
         row = {"booking_id": booking_id, "fleet": offer.fleet, "driver": offer.driver, "slot": offer.slot}
-        return bool(await self._scalar(ASSIGN, **row))
+        return bool(await self._fetch_scalar(ASSIGN, **row))
 
-    async def free(self, booking_id: str) -> bool:
-        return bool(await self._scalar(FREE, booking_id=booking_id))
+    async def unassign(self, booking_id: str) -> bool:
+        return bool(await self._fetch_scalar(UNASSIGN, booking_id=booking_id))
 
 
 def _row(auction: Auction) -> dict[str, object]:
     document = msgspec.json.encode(auction).decode()
-    return {"booking_id": auction.booking_id, "closed": auction.closed, "late": auction.late, "document": document}
+    return {
+        "booking_id": auction.booking_id,
+        "closed": auction.closed,
+        "late": auction.late_offers,
+        "document": document,
+    }

@@ -12,7 +12,7 @@ class MatchingWork(UnitOfWork, Protocol):
         """False where this booking has an auction already, or is known to have ended."""
         ...
 
-    async def auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
+    async def lock_auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
         """The auction and its age by the store's clock, held until the transaction ends: answers come in turn."""
         ...
 
@@ -22,6 +22,6 @@ class MatchingWork(UnitOfWork, Protocol):
         """Give the driver's slot to this booking; False where somebody has it."""
         ...
 
-    async def free(self, booking_id: str) -> bool:
+    async def unassign(self, booking_id: str) -> bool:
         """Take the slot back; False where the booking had none."""
         ...

@@ -9,73 +9,77 @@ from uuid import uuid4
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from prebook.contracts.replays import Admission
-from prebook.coupling.ports import Http
+from prebook.contracts.replays import InboxRecord
+from prebook.coupling.ports import HttpClient
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.handlers import Handlers
-from prebook.messaging.policy import Policies, backoffs
-from prebook.operations.dead_letters import api
-from prebook.operations.dead_letters.recorder import Intake
-from prebook.operations.metrics import ParkedGauge
-from prebook.operations.replays import api
-from prebook.operations.replays.redelivery import Allowed
-from prebook.operations.replays.runner import Admitted, Replaying, Ways
+from prebook.messaging.policy import Policies, retry_delays_s
+from prebook.operations.dead_letters import api as dead_letters_api
+from prebook.operations.dead_letters.recorder import DeadLetterRecorder
+from prebook.operations.metrics import DeadLetterGauge
+from prebook.operations.replays import api as replays_api
+from prebook.operations.replays.redelivery import AllowedTargets
+from prebook.operations.replays.runner import InboxLookup, ReplayPorts, ReplayRunner
 from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
-from prebook.rabbit.dead_letter_consumer import Collector
-from prebook.runtime.retention import KEEP_INBOX_S
-from prebook.runtime.service import Beside, Outside, Running, Service
-from prebook.runtime.settings import Settings
+from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
+from prebook.runtime.retention import INBOX_DEDUP_S
+from prebook.runtime.service import OutboundPorts, Service, ServiceContext, ServiceExtensions
+from prebook.runtime.settings import ServiceSettings
 from prebook.topology.model import suite_topology
 
-PREFETCH, ASK_WITHIN_S = 20, 3.0
+PREFETCH, INBOX_TIMEOUT_S = 20, 3.0
 
 
-def handlers(_: Settings) -> Handlers[OperationsSql]:
+def handlers(_: ServiceSettings) -> Handlers[OperationsSql]:
     """None: it takes part in no flow."""
     return Handlers()
 
 
-def allowed(policies: Policies) -> Allowed:
+def allowed_targets(policies: Policies) -> AllowedTargets:
     """Where the topology lets operations publish to."""
-    topology = suite_topology(backoffs(policies))
-    return {(grant.exchange, grant.key) for grant in topology.grants if grant.service == OPERATIONS}
+    topology = suite_topology(retry_delays_s(policies))
+    return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
 
 
-def routes(running: Running[Any]) -> Sequence[ControllerRouterHandler]:
-    queues = {key for exchange, key in allowed(running.policies) if exchange == addresses.REDELIVER}
-    replays = api.routes(running, queues=queues, remembered_s=KEEP_INBOX_S)
-    return [*api.routes(running), *replays]
+def routes(context: ServiceContext[Any]) -> Sequence[ControllerRouterHandler]:
+    queues = {key for exchange, key in allowed_targets(context.policies) if exchange == addresses.REDELIVER}
+    replays = replays_api.routes(context, queues=queues, inbox_dedup_s=INBOX_DEDUP_S)
+    return [*dead_letters_api.routes(context), *replays]
 
 
-def beside(running: Running[Any], outside: Outside) -> Beside:
+def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
     """The collector of the parking, and the loop that moves replays on."""
-    intake = Intake(running.begin)
-    collector = Collector(running.settings.amqp_url, OPERATIONS, addresses.PARKED_QUEUE, PREFETCH, intake.take)
-    ways = Ways(outside.publisher, admissions(outside.http), allowed(running.policies))
-    replaying = Replaying(running.begin, ways, uuid4().hex)
-    return Beside(
-        loops={"collector": collector.link.run, "replaying": replaying.run},
-        links={"broker (collecting)": collector.link},
-        gauges=(ParkedGauge(running.begin).read,),
+    intake = DeadLetterRecorder(context.begin)
+    collector = DeadLetterConsumer(
+        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, intake.record
+    )
+    ways = ReplayPorts(ports.publisher, inbox_lookup(ports.http), allowed_targets(context.policies))
+    replaying = ReplayRunner(context.begin, ways, uuid4().hex)
+    return ServiceExtensions(
+        loops={"collector": collector.connection.run, "replaying": replaying.run},
+        connections={"broker (collecting)": collector.connection},
+        gauge_refreshers=(DeadLetterGauge(context.begin).refresh,),
     )
 
 
-def admissions(http: Http) -> Admitted:
+def inbox_lookup(http: HttpClient) -> InboxLookup:
     """Asks a service's inbox over HTTP."""
 
     async def admitted(service: str, message_id: str) -> datetime | None:
         path = f"/inbox/{quote(message_id, safe='')}"
-        response = await http.request("GET", service, path, headers={}, timeout_s=ASK_WITHIN_S)
+        response = await http.request("GET", service, path, headers={}, timeout_s=INBOX_TIMEOUT_S)
         if response.status == 404:  # noqa: PLR2004 - HTTP's own number for it
             return None
         if response.status != 200:  # noqa: PLR2004
             raise Unreachable(f"{service} answered {response.status} when asked for {message_id}")
-        return msgspec.json.decode(response.body, type=Admission).admitted_at
+        return msgspec.json.decode(response.body, type=InboxRecord).received_at
 
     return admitted
 
 
-SERVICE = Service(name=OPERATIONS, handlers=handlers, work=OperationsSql, api=routes, beside=beside, purges=PURGES)
+SERVICE = Service(
+    name=OPERATIONS, handlers=handlers, unit_of_work=OperationsSql, api=routes, extensions=extensions, purges=PURGES
+)

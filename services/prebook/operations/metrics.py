@@ -3,25 +3,25 @@
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from sqlalchemy import text
 
-from prebook.messaging.unit_of_work import Begin
+from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.sql import OperationsSql
 
 # By the index that grouping reads: the rows with their payloads are not looked at.
-PARKED = text("""
+COUNT_DEAD_LETTERS = text("""
     SELECT split_part(queue, '.', 1), cause, count(*) FROM parked WHERE state = 'parked' GROUP BY 1, 2""")
 
 
-class ParkedGauge:
-    def __init__(self, begin: Begin[OperationsSql], registry: CollectorRegistry = REGISTRY) -> None:
+class DeadLetterGauge:
+    def __init__(self, begin: BeginUnitOfWork[OperationsSql], registry: CollectorRegistry = REGISTRY) -> None:
         self._begin = begin
-        self._parked = Gauge(
+        self._dead_letters = Gauge(
             "prebook_parked", "Messages that wait for a decision", ("service", "cause"), registry=registry
         )
 
-    async def read(self) -> None:
+    async def refresh(self) -> None:
         """Bring it up to date."""
         async with self._begin() as work:
-            found = (await work.connection.execute(PARKED)).all()
-        self._parked.clear()
+            found = (await work.connection.execute(COUNT_DEAD_LETTERS)).all()
+        self._dead_letters.clear()
         for service, cause, messages in found:
-            self._parked.labels(service, cause).set(messages)
+            self._dead_letters.labels(service, cause).set(messages)

@@ -1,19 +1,19 @@
 """Assembles pricing: which handler takes what."""
 
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
-from prebook.messaging.handlers import Handlers, Step
-from prebook.pricing.handlers import booking_ended, quote_fare
+from prebook.messaging.handlers import Handlers, HandlerSpec
+from prebook.pricing.handlers import handle_booking_ended, quote_fare
 from prebook.pricing.retention import PURGES
 from prebook.pricing.sql import PricingSql
 from prebook.runtime.service import Service
-from prebook.runtime.settings import Settings
+from prebook.runtime.settings import ServiceSettings
 
 
-def handlers(settings: Settings) -> Handlers[PricingSql]:
+def handlers(settings: ServiceSettings) -> Handlers[PricingSql]:
     return Handlers(
-        serves={QUOTE_FARE: Step(quote_fare(settings.campaign_quota))},
-        hears={BOOKING_ENDED: Step(booking_ended)},
+        on_request={QUOTE_FARE: HandlerSpec(quote_fare(settings.campaign_quota))},
+        on_event={BOOKING_ENDED: HandlerSpec(handle_booking_ended)},
     )
 
 
-SERVICE = Service(name="pricing", handlers=handlers, work=PricingSql, purges=PURGES)
+SERVICE = Service(name="pricing", handlers=handlers, unit_of_work=PricingSql, purges=PURGES)

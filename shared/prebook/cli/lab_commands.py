@@ -11,14 +11,14 @@ import rich_click as click
 from prebook.cli import temporary_suite
 from prebook.devstack import command_line, lab_process, parameters
 from prebook.devstack.child_process import Command, spawn
-from prebook.devstack.command_line import Told, examples
-from prebook.devstack.errors import Trouble
-from prebook.devstack.parameters import ABOVE_0, FOLDER, FiniteRange
-from prebook.devstack.service_environment import Terms, loadtest
-from prebook.devstack.suite_state import Whereabouts, running
+from prebook.devstack.command_line import UserErrorGroup, examples
+from prebook.devstack.errors import UserError
+from prebook.devstack.parameters import POSITIVE, WRITABLE_FOLDER, FiniteRange
+from prebook.devstack.service_environment import SuiteOptions, lab_environment
+from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.runtime import paths
 
-EXAMPLES = examples(
+FAULT_EXAMPLES = examples(
     "prebook fault list",
     "prebook fault show broker_kill",
     "prebook fault inject pause_pricing --for 5",
@@ -29,74 +29,76 @@ INJECT_EXAMPLES = examples(
     "prebook fault inject kill_matching --for 3",
     "prebook fault inject connections_cut --json | jq .evidence",
 )
-as_json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 
 
-@click.group(cls=Told, epilog=EXAMPLES)
+@click.group(cls=UserErrorGroup, epilog=FAULT_EXAMPLES)
 def fault() -> None:
     """Break one thing of the running suite on purpose, for a time, and see that it was broken."""
 
 
 @fault.command("list", epilog=LIST_EXAMPLES)
-@as_json_option
+@json_option
 def list_(*, as_json: bool) -> None:
     """Every fault: what to expect of it, and whether the running suite can be given it, or why not."""
-    _loadtest("list", as_json=as_json, told=_if_running())
+    _run_fault_program("list", as_json=as_json, environment=_read_suite_environment_if_running())
 
 
 @fault.command(epilog=SHOW_EXAMPLES)
 @click.argument("name")
-@as_json_option
+@json_option
 def show(*, name: str, as_json: bool) -> None:
     """All about one fault, NAME."""
-    _loadtest("show", name, as_json=as_json, told=_if_running())
+    _run_fault_program("show", name, as_json=as_json, environment=_read_suite_environment_if_running())
 
 
 @fault.command(epilog=INJECT_EXAMPLES)
 @click.argument("name")
 @click.option("--for", "for_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
-@as_json_option
+@json_option
 def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
     """Break it now, wait, undo it, and print how we know that it was broken.
 
     Exit status 1 if it had no effect, or cannot be injected here.
     """
     lasting = () if for_s is None else ("--for", str(for_s))
-    _loadtest("inject", name, *lasting, as_json=as_json, told=loadtest(running(paths.home())))
+    _run_fault_program(
+        "inject", name, *lasting, as_json=as_json, environment=lab_environment(read_suite_state(paths.home_dir()))
+    )
 
 
-def _if_running() -> Mapping[str, str]:
+def _read_suite_environment_if_running() -> Mapping[str, str]:
     """The catalogue can be read without a suite, too."""
     try:
-        return loadtest(running(paths.home()))
-    except Trouble:
+        return lab_environment(read_suite_state(paths.home_dir()))
+    except UserError:
         return {}
 
 
-def _loadtest(*arguments: str, as_json: bool, told: Mapping[str, str]) -> None:
+def _run_fault_program(*arguments: str, as_json: bool, environment: Mapping[str, str]) -> None:
     flags = ("--json",) if as_json else ()
-    sys.exit(command_line.run(lab_process.run(("fault", *arguments, *flags), told)))
+    sys.exit(command_line.run_interruptible(lab_process.run_lab_process(("fault", *arguments, *flags), environment)))
 
 
-EXAMPLES = examples(
+CHAOS_EXAMPLES = examples(
     "prebook chaos --bookings 500 --faults 8",
     "prebook chaos --bookings 10000 --faults 60 --seed 3",
     "prebook chaos --broker-nodes 3     # among the faults, the cluster loses its leader",
     "prebook chaos --bookings 1000 --faults 12 --json | jq .faults",
 )
-AT_LEAST_1 = click.IntRange(min=1)
+POSITIVE_COUNT = click.IntRange(min=1)
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--bookings", type=AT_LEAST_1, default=10_000, show_default=True, help="How many are offered.")
-@click.option("--faults", type=AT_LEAST_1, default=60, show_default=True, help="How many are injected meanwhile.")
+@click.command(epilog=CHAOS_EXAMPLES)
+@click.option("--bookings", type=POSITIVE_COUNT, default=10_000, show_default=True, help="How many are offered.")
+@click.option("--faults", type=POSITIVE_COUNT, default=60, show_default=True, help="How many are injected meanwhile.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same and draws the same faults.")
 @click.option(
     "--rate",
-    type=ABOVE_0,
+    type=POSITIVE,
     help="Rides offered a second. [default: 12, or slower where all the faults would not fit in]",
 )
-@parameters.broker_nodes
+@parameters.broker_nodes_option
 @click.option("--json", "as_json", is_flag=True, help="The result on stdout; everything else on stderr.")
 def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, broker_nodes: str, as_json: bool) -> None:
     """Start a suite, offer bookings of all plans, mixed, while random faults come, and judge what became of each.
@@ -106,19 +108,23 @@ def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, broker_n
     """
     flags = [*(("--rate", str(rate)) if rate else ()), *(("--json",) if as_json else ())]
     arguments = ["chaos", "--bookings", str(bookings), "--faults", str(faults), "--seed", str(seed), *flags]
-    terms = Terms(
-        ports=temporary_suite.ports(), seed=seed, log_level="warning", links=True, broker_nodes=int(broker_nodes)
+    terms = SuiteOptions(
+        ports=temporary_suite.allocate_suite_ports(),
+        seed=seed,
+        log_level="warning",
+        fault_proxies=True,
+        broker_nodes=int(broker_nodes),
     )
-    sys.exit(temporary_suite.played("breaking the suite", arguments, terms, _told))
+    sys.exit(temporary_suite.run_lab("breaking the suite", arguments, terms, _chaos_environment))
 
 
-def _told(suite: Whereabouts) -> Mapping[str, str]:
+def _chaos_environment(suite: SuiteState) -> Mapping[str, str]:
     """With the database, which the judgement reads for itself."""
-    return {**loadtest(suite), "PREBOOK_DATABASE_URL": suite.database_url}
+    return {**lab_environment(suite), "PREBOOK_DATABASE_URL": suite.database_url}
 
 
-SIDES = ("on", "off")
-EXAMPLES = examples(
+BACK_PRESSURE_MODES = ("on", "off")
+BURST_EXAMPLES = examples(
     "prebook load burst",
     "prebook load burst --factor 2 --duration 10",
     "prebook load burst --capacity 40 --report reports/burst",
@@ -127,21 +133,21 @@ EXAMPLES = examples(
 )
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--capacity", type=ABOVE_0, help="Rides settled a second. [default: found by offering more and more]")
-@click.option("--factor", type=ABOVE_0, default=5.0, show_default=True, help="How many times the capacity is offered.")
-@click.option("--duration", type=ABOVE_0, default=60.0, show_default=True, help="For how many seconds.")
+@click.command(epilog=BURST_EXAMPLES)
+@click.option("--capacity", type=POSITIVE, help="Rides settled a second. [default: found by offering more and more]")
+@click.option("--factor", type=POSITIVE, default=5.0, show_default=True, help="How many times the capacity is offered.")
+@click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="For how many seconds.")
 @click.option("--seed", default=7, show_default=True, help="Both sides are offered the same rides at the same times.")
 @click.option(
     "--back-pressure",
-    type=click.Choice([*SIDES, "both"]),
+    type=click.Choice([*BACK_PRESSURE_MODES, "both"]),
     default="both",
     show_default=True,
     help="Sides to play.",
 )
 @click.option(
     "--report",
-    type=FOLDER,
+    type=WRITABLE_FOLDER,
     default="reports/burst",
     show_default=True,
     help="Folder for report.json, report.html, and what was measured of each side.",
@@ -165,54 +171,57 @@ def burst(
     """
     given = (("--capacity", capacity), ("--factor", factor), ("--duration", duration), ("--seed", seed))
     arguments = [word for flag, value in given if value is not None for word in (flag, str(value))]
-    _cleared(report)
-    for side in SIDES if back_pressure == "both" else (back_pressure,):
-        terms = Terms(
-            ports=temporary_suite.ports(), seed=seed, log_level="error", settings={"PREBOOK_BACK_PRESSURE": side}
+    _clear_measurements(report)
+    for side in BACK_PRESSURE_MODES if back_pressure == "both" else (back_pressure,):
+        terms = SuiteOptions(
+            ports=temporary_suite.allocate_suite_ports(),
+            seed=seed,
+            log_level="error",
+            settings={"PREBOOK_BACK_PRESSURE": side},
         )
         command = ["burst", "measure", "--side", side, "--into", str(report), *arguments]
-        status = temporary_suite.played(f"a burst with back pressure {side}", command, terms, _told)
+        status = temporary_suite.run_lab(f"a burst with back pressure {side}", command, terms, _burst_environment)
         if status:
             sys.exit(status)
     shown = ["burst", "judge", str(report), *(("--json",) if as_json else ())]
-    sys.exit(command_line.run(lab_process.run(shown, {})))
+    sys.exit(command_line.run_interruptible(lab_process.run_lab_process(shown, {})))
 
 
-def _cleared(folder: Path) -> None:
+def _clear_measurements(folder: Path) -> None:
     """What was measured before is not to be judged with this. Raises click.UsageError."""
     try:
-        for side in SIDES:
+        for side in BACK_PRESSURE_MODES:
             (folder / f"{side}.json").unlink(missing_ok=True)
     except OSError as error:
         raise click.UsageError(f"cannot clear {folder} ({error}); choose another folder with --report") from error
 
 
-def _told(suite: Whereabouts) -> Mapping[str, str]:
+def _burst_environment(suite: SuiteState) -> Mapping[str, str]:
     """With the database, which is looked at every second."""
-    return {**loadtest(suite), "PREBOOK_DATABASE_URL": suite.database_url}
+    return {**lab_environment(suite), "PREBOOK_DATABASE_URL": suite.database_url}
 
 
-STOP_WITHIN_S = 20.0
+STOP_TIMEOUT_S = 20.0
 
 
-@click.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@click.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure relay, channels and inlets beside the least that does their work.
 
     It starts a broker and a database of its own. A benchmark: run it on a machine that does nothing else.
     """
-    sys.exit(command_line.run(_run(arguments)))
+    sys.exit(command_line.run_interruptible(_run_bench(arguments)))
 
 
-async def _run(arguments: tuple[str, ...]) -> int:
+async def _run_bench(arguments: tuple[str, ...]) -> int:
     """A program of its own, as the campaign is: commands stand below services, and the bench above them."""
     args = (sys.executable, "-m", "prebook.lab.bench", *arguments)
-    child = await spawn(Command(args=args, env=dict(os.environ), farewell=signal.SIGINT))
+    child = await spawn(Command(args=args, env=dict(os.environ), stop_signal=signal.SIGINT))
     try:
         return await child.wait()
     finally:
-        await child.stop(STOP_WITHIN_S)
+        await child.stop(STOP_TIMEOUT_S)
 
 
 DEMO_EXAMPLES = examples(
@@ -236,7 +245,7 @@ LOAD_EXAMPLES = examples(
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
 @click.option(
     "--report",
-    type=FOLDER,
+    type=WRITABLE_FOLDER,
     help="Folder for report.json and report.html.",
     default="reports/latest",
     show_default=True,
@@ -249,11 +258,11 @@ def demo(*, quick: bool, seed: int, report: Path, as_json: bool) -> None:
     """
     flags = [flag for flag, given in (("--quick", quick), ("--json", as_json)) if given]
     arguments = [*flags, "--seed", str(seed), "--report", str(report)]
-    terms = Terms(ports=temporary_suite.ports(), seed=seed, log_level="warning")
-    sys.exit(temporary_suite.played("running the campaign", ["campaign", *arguments], terms, loadtest))
+    terms = SuiteOptions(ports=temporary_suite.allocate_suite_ports(), seed=seed, log_level="warning")
+    sys.exit(temporary_suite.run_lab("running the campaign", ["campaign", *arguments], terms, lab_environment))
 
 
-class OrCampaign(click.RichGroup):
+class DefaultCampaignGroup(click.RichGroup):
     """Options without a command are the campaign's: `prebook load --scenario calm`."""
 
     def resolve_command(
@@ -262,7 +271,12 @@ class OrCampaign(click.RichGroup):
         return super().resolve_command(ctx, ["campaign", *args] if args[0].startswith("-") else args)
 
 
-@click.group(cls=OrCampaign, epilog=LOAD_EXAMPLES, invoke_without_command=True, context_settings=lab_process.PASSED_ON)
+@click.group(
+    cls=DefaultCampaignGroup,
+    epilog=LOAD_EXAMPLES,
+    invoke_without_command=True,
+    context_settings=lab_process.PASS_THROUGH,
+)
 @click.pass_context
 def load(ctx: click.Context) -> None:
     """Load a suite: the campaign, a burst with and without back pressure, or two runs compared.
@@ -273,33 +287,35 @@ def load(ctx: click.Context) -> None:
         ctx.invoke(campaign)
 
 
-@load.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@load.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def campaign(arguments: tuple[str, ...] = ()) -> None:
     """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
-    sys.exit(command_line.run(lab_process.run(("campaign", *arguments), _told())))
+    sys.exit(
+        command_line.run_interruptible(lab_process.run_lab_process(("campaign", *arguments), _read_suite_environment()))
+    )
 
 
-def _told() -> Mapping[str, str]:
+def _read_suite_environment() -> Mapping[str, str]:
     """Where the suite is, or why there is none."""
     try:
-        return loadtest(running(paths.home()))
-    except Trouble as trouble:
-        return {lab_process.NO_SUITE: f"{trouble.problem}; {trouble.remedy}"}
+        return lab_environment(read_suite_state(paths.home_dir()))
+    except UserError as trouble:
+        return {lab_process.NO_SUITE_VARIABLE: f"{trouble.problem}; {trouble.remedy}"}
 
 
-@load.command(context_settings=lab_process.PASSED_ON, add_help_option=False)
+@load.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def compare(arguments: tuple[str, ...]) -> None:
     """Set two runs' samples against each other: what differs, by how much, and how sure that is."""
-    sys.exit(command_line.run(lab_process.run(("compare", *arguments), {})))
+    sys.exit(command_line.run_interruptible(lab_process.run_lab_process(("compare", *arguments), {})))
 
 
-@load.command("self-test", context_settings=lab_process.PASSED_ON, add_help_option=False)
+@load.command("self-test", context_settings=lab_process.PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def self_test(arguments: tuple[str, ...]) -> None:
     """Drive the generator alone, against the least that answers: how many arrivals it makes, and how late it is."""
-    sys.exit(command_line.run(lab_process.run(("self-test", *arguments), {})))
+    sys.exit(command_line.run_interruptible(lab_process.run_lab_process(("self-test", *arguments), {})))
 
 
 load.add_command(burst)

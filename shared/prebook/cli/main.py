@@ -6,7 +6,7 @@ from prebook.cli.archive.command import archive
 from prebook.cli.doctor import doctor
 from prebook.cli.lab_commands import bench, chaos, demo, fault, load
 from prebook.cli.ledger import ledger
-from prebook.cli.ordering import held
+from prebook.cli.ordering import ordering
 from prebook.cli.outbox import outbox
 from prebook.cli.parking.command import parking
 from prebook.cli.retry import retry
@@ -15,7 +15,7 @@ from prebook.cli.serve import serve
 from prebook.cli.setup import ready, setup
 from prebook.cli.topology import topology
 from prebook.cli.up import up
-from prebook.devstack.command_line import Told, examples
+from prebook.devstack.command_line import UserErrorGroup, examples
 from prebook.lab.experiments.command import lab
 
 EXAMPLES = examples(
@@ -33,7 +33,7 @@ COMMANDS = (
     parking,
     outbox,
     archive,
-    held,
+    ordering,
     retry,
     lab,
     bench,
@@ -46,7 +46,7 @@ COMMANDS = (
 )
 
 
-@click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=UserErrorGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="prebook")
 def main() -> None:
     """Ride-share prebooking in four couplings, over RabbitMQ and HTTP.

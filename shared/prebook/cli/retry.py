@@ -7,12 +7,12 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from prebook.cli.topology import policies_option, read
-from prebook.devstack.command_line import Told, examples
+from prebook.cli.topology import load_policies, policies_option
+from prebook.devstack.command_line import UserErrorGroup, examples
 from prebook.flows import FLOWS
 from prebook.messaging.policy import FlowPolicy
-from prebook.patterns.retry import Attempt
-from prebook.patterns.retry import schedule as attempts_of
+from prebook.patterns.retry import ScheduledAttempt
+from prebook.patterns.retry import retry_schedule as attempts_of
 
 EXAMPLES = examples(
     "prebook retry schedule quote_fare",
@@ -20,7 +20,7 @@ EXAMPLES = examples(
 )
 
 
-@click.group(cls=Told)
+@click.group(cls=UserErrorGroup)
 def retry() -> None:
     """How often, and when, a message is tried."""
 
@@ -36,7 +36,7 @@ def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
 
     An outage of what a service stands on is not counted: its messages wait in hand, and no attempt is used up.
     """
-    policy = read(policies_path)[flow]
+    policy = load_policies(policies_path)[flow]
     attempts = attempts_of(max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)
     if as_json:
         click.echo(msgspec.json.encode({"flow": flow, "deadline_s": policy.deadline_s, "attempts": attempts}))
@@ -44,17 +44,17 @@ def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
         Console().print(_table(flow, policy, attempts))
 
 
-def _table(flow: str, policy: FlowPolicy, attempts: tuple[Attempt, ...]) -> Table:
+def _table(flow: str, policy: FlowPolicy, attempts: tuple[ScheduledAttempt, ...]) -> Table:
     table = Table(
         title=f"{flow}: parked after attempt {policy.max_attempts}; answered by silence at {policy.deadline_s:g} s"
     )
     for heading in ("attempt", "after a pause of", "at"):
         table.add_column(heading, justify="right")
     for attempt in attempts:
-        table.add_row(str(attempt.number), _range(attempt.pause_s), _range(attempt.at_s))
+        table.add_row(str(attempt.number), _range_text(attempt.delay_s), _range_text(attempt.at_s))
     return table
 
 
-def _range(seconds: tuple[float, float]) -> str:
+def _range_text(seconds: tuple[float, float]) -> str:
     least, most = seconds
     return f"{least:g} s" if least == most else f"{least:g} to {most:g} s"

@@ -5,16 +5,16 @@ from typing import TypeVar
 
 import msgspec
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def told(settings: type[T]) -> T:
+def read_settings(settings_type: type[T]) -> T:
     """Raises Trouble that names every wrong one at once."""
     try:
-        return environment.read(settings, os.environ)
+        return environment.read(settings_type, os.environ)
     except BadSettings as error:
-        raise Trouble(str(error), "set the variables, or <NAME>_FILE to a file that holds the value") from error
+        raise UserError(str(error), "set the variables, or <NAME>_FILE to a file that holds the value") from error

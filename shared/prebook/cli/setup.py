@@ -7,22 +7,22 @@ from typing import Annotated
 import msgspec
 import rich_click as click
 
-from prebook.cli.settings import told
+from prebook.cli.settings import read_settings
 from prebook.devstack import command_line
-from prebook.devstack.command_line import examples, say
-from prebook.devstack.errors import Trouble
-from prebook.devstack.setup import Access, set_up
+from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.devstack.errors import UserError
+from prebook.devstack.setup import AdminAccess, set_up
 from prebook.flows import PROCESSES
 from prebook.runtime import paths
 
-ASK_WITHIN_S = 3.0
+READY_TIMEOUT_S = 3.0
 SETUP_EXAMPLES = examples(
     "prebook setup",
     "PREBOOK_ROLE_PASSWORDS_FILE=/run/secrets/roles PREBOOK_MANAGEMENT_URL=http://127.0.0.1:15672 ... prebook setup",
 )
 
 
-class Administration(msgspec.Struct, frozen=True):
+class SetupSettings(msgspec.Struct, frozen=True):
     """Each field is a variable PREBOOK_<NAME>."""
 
     database_url: Annotated[
@@ -40,26 +40,26 @@ class Administration(msgspec.Struct, frozen=True):
 @click.command(epilog=SETUP_EXAMPLES)
 def setup() -> None:
     """Bring the schemas, roles and users and the broker's topology up to date, and end. Again: changes nothing."""
-    given = told(Administration)
-    access = Access(
+    given = read_settings(SetupSettings)
+    access = AdminAccess(
         database_url=given.database_url,
         management_url=given.management_url,
         management_user=given.management_user,
         management_password=given.management_password,
-        passwords=_passwords(given.role_passwords),
+        passwords=_parse_passwords(given.role_passwords),
     )
-    command_line.run(set_up(access, paths.home() / "logs", say))
+    command_line.run_interruptible(set_up(access, paths.home_dir() / "logs", log_to_stderr))
     click.echo("set up: schemas, roles, users and topology are up to date")
 
 
-def _passwords(text: str) -> dict[str, str]:
+def _parse_passwords(text: str) -> dict[str, str]:
     remedy = f"give an object with a password for each of {', '.join(PROCESSES)}"
     try:
         passwords = msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
-        raise Trouble(f"PREBOOK_ROLE_PASSWORDS: {error}", remedy) from error
+        raise UserError(f"PREBOOK_ROLE_PASSWORDS: {error}", remedy) from error
     if missing := set(PROCESSES) - set(passwords):
-        raise Trouble(f"PREBOOK_ROLE_PASSWORDS has none for {', '.join(sorted(missing))}", remedy)
+        raise UserError(f"PREBOOK_ROLE_PASSWORDS has none for {', '.join(sorted(missing))}", remedy)
     return passwords
 
 
@@ -69,9 +69,9 @@ def ready(url: str) -> None:
     """Exit status 0 where the service at URL is ready, else 1 with what it lacks."""
     remedy = "its log says more; `prebook up` starts a suite where none runs"
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=ASK_WITHIN_S):  # noqa: S310 - the caller's URL
+        with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=READY_TIMEOUT_S):  # noqa: S310 - the caller's URL
             click.echo("ready")
     except urllib.error.HTTPError as error:
-        raise Trouble(f"{url} is not ready: {error.read().decode(errors='replace')[:500]}", remedy) from error
+        raise UserError(f"{url} is not ready: {error.read().decode(errors='replace')[:500]}", remedy) from error
     except (OSError, ValueError) as error:
-        raise Trouble(f"{url} does not answer: {error}", remedy) from error
+        raise UserError(f"{url} does not answer: {error}", remedy) from error

@@ -6,15 +6,15 @@ import msgspec
 import rich_click as click
 
 from prebook.devstack import command_line, parameters
-from prebook.devstack.command_line import Interrupted, examples, say
-from prebook.devstack.ports import claim
-from prebook.devstack.service_environment import Terms
-from prebook.devstack.suite import launched
-from prebook.devstack.suite_state import Whereabouts
+from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
+from prebook.devstack.ports import claim_ports
+from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.suite import launch
+from prebook.devstack.suite_state import SuiteState
 from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import paths
 
-PORT_BASE = 8080
+DEFAULT_PORT_BASE = 8080
 EXAMPLES = examples(
     "prebook up",
     "prebook up --port-base 9100 --no-override",
@@ -28,11 +28,11 @@ EXAMPLES = examples(
 @click.option(
     "--port-base",
     type=click.IntRange(1024, 65000),
-    default=PORT_BASE,
+    default=DEFAULT_PORT_BASE,
     show_default=True,
     help="booking listens here, the other services and the control API on the next ports.",
 )
-@parameters.broker_nodes
+@parameters.broker_nodes_option
 @click.option(
     "--links",
     is_flag=True,
@@ -54,10 +54,10 @@ EXAMPLES = examples(
 @click.option("--json", "as_json", is_flag=True, help="Where everything is, as one JSON line on stdout.")
 def up(
     *,
-    no_override: bool,
+    no_plan_override: bool,
     port_base: int,
     broker_nodes: str,
-    links: bool,
+    fault_proxies: bool,
     replicas: int,
     seed: int,
     log_level: str,
@@ -69,41 +69,41 @@ def up(
     with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL, or use `docker compose up`.
     """
     wanted = range(port_base, port_base + len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES))
-    ports = claim(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
-    terms = Terms(
+    ports = claim_ports(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
+    terms = SuiteOptions(
         ports=ports,
-        allow_plan_override=not no_override,
+        allow_plan_override=not no_plan_override,
         seed=seed,
         log_level=log_level,
-        links=links,
+        fault_proxies=fault_proxies,
         broker_nodes=int(broker_nodes),
         replicas=replicas,
     )
     with contextlib.suppress(Interrupted):
-        command_line.run(_stay(terms, as_json=as_json))
+        command_line.run_interruptible(_run_until_interrupted(terms, as_json=as_json))
 
 
-async def _stay(terms: Terms, *, as_json: bool) -> None:
-    async with launched(paths.home(), terms, say) as suite:
-        where = suite.whereabouts
-        click.echo(msgspec.json.encode(_public(where)).decode() if as_json else _text(where))
-        raise await suite.broken()
+async def _run_until_interrupted(options: SuiteOptions, *, as_json: bool) -> None:
+    async with launch(paths.home_dir(), options, log_to_stderr) as suite:
+        where = suite.state
+        click.echo(msgspec.json.encode(_without_secrets(where)).decode() if as_json else _summary(where))
+        raise await suite.wait_until_broken()
 
 
-def _public(where: Whereabouts) -> dict[str, object]:
+def _without_secrets(state: SuiteState) -> dict[str, object]:
     """Without a secret: it may end in somebody's log."""
     names = ("mode", "broker", "database", "urls", "control_url", "management_url", "owner_pid", "logs")
-    return {name: getattr(where, name) for name in names}
+    return {name: getattr(state, name) for name in names}
 
 
-def _text(where: Whereabouts) -> str:
-    urls = [f"  {service:<13} {url}" for service, url in where.urls.items()]
+def _summary(state: SuiteState) -> str:
+    urls = [f"  {service:<13} {url}" for service, url in state.urls.items()]
     return "\n".join(
         [
-            f"the suite is up on {where.broker} and {where.database} ({where.mode})",
+            f"the suite is up on {state.broker} and {state.database} ({state.mode})",
             *urls,
-            f"  {'API document':<13} {where.urls['booking']}/schema",
-            f"  {'logs':<13} {where.logs}",
+            f"  {'API document':<13} {state.urls['booking']}/schema",
+            f"  {'logs':<13} {state.logs}",
             "try: prebook load --quick    prebook ledger    prebook topology diff",
             "Ctrl-C stops it",
         ]

@@ -10,7 +10,7 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Money, Passengers, Place, VehicleClass
 
 
-class State(StrEnum):
+class BookingState(StrEnum):
     REQUESTED = "requested"
     PRICED = "priced"
     MATCHED = "matched"
@@ -21,7 +21,9 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-SETTLED = frozenset({State.CONFIRMED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.FAILED})
+SETTLED_STATES = frozenset(
+    {BookingState.CONFIRMED, BookingState.REJECTED, BookingState.EXPIRED, BookingState.CANCELLED, BookingState.FAILED}
+)
 
 RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+(?![\s\S])")]
 
@@ -41,10 +43,10 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Flow name -> coupling, over the suite's default plan; only where the suite allows it."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class StateChange(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a booking's history."""
 
-    state: State
+    state: BookingState
     at: datetime
 
 
@@ -58,7 +60,7 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True):
     """A booking as its rider sees it."""
 
     id: str
-    state: State
+    state: BookingState
     settled: bool
     rider_id: str
     pickup: Place
@@ -67,20 +69,20 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True):
     vehicle_class: VehicleClass
     passengers: Passengers
     couplings: dict[str, Coupling]
-    history: tuple[Change, ...]
+    history: tuple[StateChange, ...]
     fare: Money | None = None
     driver: Driver | None = None
     reason: str | None = None
     notified_at: datetime | None = None
 
 
-class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What booking's tables say of one booking; read by the campaign and by ``prebook ledger``."""
 
     booking_id: str
-    key: str
+    idempotency_key: str
     """The rider's Idempotency-Key."""
-    state: State
+    state: BookingState
     accepted_at: datetime
     settled_at: datetime | None
     fare_cents: int | None
@@ -94,23 +96,23 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
     """``GET /v1/ledger?prefix=&after=&limit=``: bookings whose key starts with ``prefix``, by key, after ``after``."""
 
-    lines: tuple[LedgerLine, ...]
+    entries: tuple[LedgerEntry, ...]
     next: str | None
     """Hand it back as ``after``; null at the end."""
 
 
-class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What notification's log says: one row per notice that reached a rider."""
 
     booking_id: str
     notice: str
     delivered_at: datetime
-    deliveries: int
+    times_delivered: int
     """How often the delivery took effect; anything but 1 is a doubled effect."""
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
     """``GET /v1/deliveries?since=&after=&limit=`` of notification, by booking id."""
 
-    lines: tuple[DeliveryLine, ...]
+    entries: tuple[DeliveryEntry, ...]
     next: str | None

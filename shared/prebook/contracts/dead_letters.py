@@ -6,13 +6,13 @@ from typing import Annotated
 
 import msgspec
 
-Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
-Header = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"^[^\x00]*$")]
+PositiveId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+NonEmptyText = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+PrintableText = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern="^[ -~]+$")]
+HeaderValue = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
-class ParkedState(StrEnum):
+class DeadLetterState(StrEnum):
     """``resolved``: its receiver's inbox has it. What is discarded stays, and can be restored."""
 
     PARKED = "parked"
@@ -21,10 +21,10 @@ class ParkedState(StrEnum):
     DISCARDED = "discarded"
 
 
-class ParkedLine(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     id: int
-    state: ParkedState
-    group: str
+    state: DeadLetterState
+    failure_group: str
     """Messages that failed in the same way at the same place are of one group."""
     cause: str
     error_type: str
@@ -33,15 +33,15 @@ class ParkedLine(msgspec.Struct, frozen=True, kw_only=True):
     """Where it could not be handled."""
     exchange: str
     """With ``key``: where it was first published to; empty where nothing says so."""
-    key: str
+    routing_key: str
     flow: str
     kind: str
     type: str
     message_id: str
-    conversation: str
+    conversation_id: str
     trace_id: str
     attempts: int
-    parkings: int
+    times_parked: int
     """How often it has been parked: more than once where it failed again after a replay."""
     first_failed_at: datetime
     last_failed_at: datetime
@@ -52,8 +52,8 @@ class ParkedLine(msgspec.Struct, frozen=True, kw_only=True):
     """Why it was discarded."""
 
 
-class ParkedPage(msgspec.Struct, frozen=True, kw_only=True):
-    lines: tuple[ParkedLine, ...]
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    dead_letters: tuple[DeadLetterSummary, ...]
     next: str | None
     """Hand it back as ``after``; null at the end."""
 
@@ -70,7 +70,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Parking(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterFailure(msgspec.Struct, frozen=True, kw_only=True):
     """One of the times that it was parked. ``replay``: the one that it failed in; empty the first time."""
 
     at: datetime
@@ -80,7 +80,7 @@ class Parking(msgspec.Struct, frozen=True, kw_only=True):
     replay: str
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterVersion(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     at: datetime
     reason: str
@@ -88,22 +88,22 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     payload: Payload
 
 
-class ParkedView(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one message. ``headers`` and ``payload`` are as they came; edits stand beside them."""
 
-    line: ParkedLine
+    summary: DeadLetterSummary
     headers: dict[str, str]
     payload: Payload
-    payload_cut: bool
+    payload_truncated: bool
     """It was too large to be kept whole, and can be replayed only once it has been edited."""
-    versions: tuple[Version, ...]
-    parkings: tuple[Parking, ...]
+    versions: tuple[DeadLetterVersion, ...]
+    failures: tuple[DeadLetterFailure, ...]
     notes: tuple[Note, ...]
     replays: tuple[str, ...]
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    group: str
+class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
+    failure_group: str
     cause: str
     error_type: str
     error: str
@@ -115,52 +115,52 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     newest: datetime
 
 
-class Groups(msgspec.Struct, frozen=True, kw_only=True):
-    groups: tuple[Group, ...]
+class FailureGroups(msgspec.Struct, frozen=True, kw_only=True):
+    groups: tuple[FailureGroup, ...]
     messages: int
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is given must be equal; nothing given: every message of the state."""
 
-    group: Name | None = None
-    cause: Name | None = None
-    queue: Name | None = None
-    type: Name | None = None
-    flow: Name | None = None
-    conversation: Name | None = None
-    message_id: Name | None = None
+    failure_group: PrintableText | None = None
+    cause: PrintableText | None = None
+    queue: PrintableText | None = None
+    type: PrintableText | None = None
+    flow: PrintableText | None = None
+    conversation_id: PrintableText | None = None
+    message_id: PrintableText | None = None
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Either of the two: ``ids``, or all that ``where`` fits now. What comes later is not touched."""
 
-    ids: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=5000)] | None = None
-    where: Filter | None = None
+    ids: Annotated[tuple[PositiveId, ...], msgspec.Meta(min_length=1, max_length=5000)] | None = None
+    where: DeadLetterFilter | None = None
 
 
 class DiscardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    selection: Selection
-    reason: Text
+    selection: DeadLetterSelection
+    reason: NonEmptyText
 
 
 class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    selection: Selection
+    selection: DeadLetterSelection
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedDeadLetters(msgspec.Struct, frozen=True, kw_only=True):
     """``ids`` that changed their state; those that were selected and are not here were in another state."""
 
     ids: tuple[int, ...]
 
 
 class NoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    text: Text
+    text: NonEmptyText
 
 
 class EditRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``headers`` are set over the ones there, null takes one away. Without ``payload`` it stays as it is."""
 
-    reason: Text
-    headers: Annotated[dict[Name, Header | None], msgspec.Meta(max_length=100)] = {}
+    reason: NonEmptyText
+    headers: Annotated[dict[PrintableText, HeaderValue | None], msgspec.Meta(max_length=100)] = {}
     payload: Payload | None = None

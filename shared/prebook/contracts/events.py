@@ -13,7 +13,7 @@ class BookingConfirmed(Message, frozen=True, kw_only=True):
     fare: Money
 
 
-class Ending(StrEnum):
+class BookingEnding(StrEnum):
     """How a booking ended without a ride."""
 
     REJECTED = "rejected"
@@ -26,7 +26,7 @@ class BookingEnded(Message, frozen=True, kw_only=True):
     """No ride comes of it: whoever holds something for this booking lets it go."""
 
     booking_id: str
-    ending: Ending
+    ending: BookingEnding
     reason: str
 
 
@@ -34,7 +34,7 @@ class ReportDue(Message, frozen=True, kw_only=True):
     """A booking has settled, and the rider's own system asked to be told."""
 
     booking_id: str
-    report_to: str
+    callback_url: str
     outcome: str
     fare: Money | None
     reason: str | None

@@ -29,4 +29,4 @@ class FleetDeclined(Message, frozen=True, kw_only=True):
     reason: str
 
 
-FleetAnswer = FleetOffered | FleetDeclined
+FleetReply = FleetOffered | FleetDeclined

@@ -20,9 +20,9 @@ class DriverMatched(Message, frozen=True, kw_only=True):
 
 
 class NoDriverFound(Message, frozen=True, kw_only=True):
-    asked: int
+    fleets_asked: int
     """How many fleets were asked."""
     reason: str
 
 
-DriverAnswer = DriverMatched | NoDriverFound
+DriverReply = DriverMatched | NoDriverFound

@@ -27,4 +27,4 @@ class FareRefused(Message, frozen=True, kw_only=True):
     reason: str
 
 
-FareAnswer = FareQuoted | FareRefused
+FareReply = FareQuoted | FareRefused

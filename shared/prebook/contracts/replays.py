@@ -6,10 +6,10 @@ from typing import Annotated
 
 import msgspec
 
-from prebook.contracts.dead_letters import Selection
+from prebook.contracts.dead_letters import DeadLetterSelection
 
 
-class ItemState(StrEnum):
+class RedeliveryState(StrEnum):
     """A message in a replay.
 
     ``failed_again``: parked once more. ``held``: one before it in its conversation failed again. ``unconfirmed``: sent,
@@ -20,10 +20,10 @@ class ItemState(StrEnum):
     IN_FLIGHT = "in_flight"
     RESOLVED = "resolved"
     FAILED_AGAIN = "failed_again"
-    HELD = "held"
+    BLOCKED = "held"
     CANCELLED = "cancelled"
     UNCONFIRMED = "unconfirmed"
-    REFUSED = "refused"
+    UNROUTABLE = "refused"
 
 
 class ReplayState(StrEnum):
@@ -38,7 +38,7 @@ class ReplayState(StrEnum):
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    selection: Selection
+    selection: DeadLetterSelection
     dry_run: bool = False
     rate_per_s: Annotated[float, msgspec.Meta(ge=0.01, le=1000)] | None = None
     """Messages a second; without it batches of 1, 2, 5, 20, ... each sent when the one before is settled."""
@@ -48,7 +48,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Send also what is older than the receivers' inboxes remember: it may have its effect a second time."""
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class IneligibleMessages(msgspec.Struct, frozen=True, kw_only=True):
     """Messages of the selection that are not in the replay. ``ids``: the first hundred of them."""
 
     reason: str
@@ -64,14 +64,14 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None
     messages: int
-    counts: dict[ItemState, int]
+    counts: dict[RedeliveryState, int]
     duplicates: int
     """Its receiver had admitted it before: it was not sent, or had no effect."""
     beyond_retention: int
     """Sent by force though too old for the receiver's inbox to know it: each may have had its effect twice."""
     batches: tuple[int, ...]
     """Sizes of the batches to come in a dry run; of those sent else."""
-    refused: tuple[Refusal, ...]
+    ineligible: tuple[IneligibleMessages, ...]
 
 
 class ReplayPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class ReplayPage(msgspec.Struct, frozen=True, kw_only=True):
     replays: tuple[ReplayView, ...]
 
 
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
+class InboxRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``GET /inbox/{message_id}`` of every service: when it let the message take effect."""
 
-    admitted_at: datetime
+    received_at: datetime

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from prebook.contracts.plan import Coupling
 from prebook.coupling.async_api import AsyncApi
 from prebook.coupling.one_way import OneWay
-from prebook.coupling.ports import Http, Publisher
-from prebook.coupling.reply_waiters import Waiters
+from prebook.coupling.ports import HttpClient, Publisher
+from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.request_reply import RequestReply
 from prebook.coupling.sync_api import SyncApi
 from prebook.messaging.channel import Channel
@@ -18,14 +18,14 @@ from prebook.messaging.policy import Policies
 class Transports:
     """What the couplings stand on."""
 
-    http: Http
+    http: HttpClient
     publisher: Publisher
     policies: Policies
-    waiters: Waiters
+    waiters: ReplyWaiters
     secrets: Sequence[str]
 
 
-CHANNELS: Mapping[Coupling, Callable[[Transports], Channel]] = {
+CHANNEL_FACTORIES: Mapping[Coupling, Callable[[Transports], Channel]] = {
     Coupling.SYNC_API: lambda t: SyncApi(t.http, t.policies, t.waiters),
     Coupling.ASYNC_API: lambda t: AsyncApi(t.http, t.secrets),
     Coupling.ONE_WAY: lambda t: OneWay(t.publisher),
@@ -33,5 +33,5 @@ CHANNELS: Mapping[Coupling, Callable[[Transports], Channel]] = {
 }
 
 
-def channels(transports: Transports) -> dict[Coupling, Channel]:
-    return {coupling: build(transports) for coupling, build in CHANNELS.items()}
+def build_channels(transports: Transports) -> dict[Coupling, Channel]:
+    return {coupling: build(transports) for coupling, build in CHANNEL_FACTORIES.items()}

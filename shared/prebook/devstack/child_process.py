@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LAST_WORDS = 600
-GONE_WITHIN_S = 2.0
+LOG_TAIL_BYTES = 600
+GROUP_EXIT_TIMEOUT_S = 2.0
 """Killed processes are gone at once, unless nobody in this container takes note of the end of orphans."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
-class Account:
+class OsUser:
     """The user that a process runs as."""
 
     uid: int
@@ -32,18 +32,18 @@ class Command:
 
     args: Sequence[str | Path]
     env: Mapping[str, str]
-    log: Path | None = None
-    account: Account | None = None
-    farewell: signal.Signals = signal.SIGTERM
+    log_file: Path | None = None
+    user: OsUser | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of the log, for an error message."""
-        if self.log is None or not self.log.exists():
+        if self.log_file is None or not self.log_file.exists():
             return "(its log is on the standard output)"
-        return tail(self.log).strip() or "(its log is empty)"
+        return read_tail(self.log_file).strip() or "(its log is empty)"
 
 
-class Child:
+class ChildProcess:
     """A process in a session of its own, so that Ctrl-C reaches us only and we stop things in order."""
 
     def __init__(self, command: Command, process: asyncio.subprocess.Process) -> None:
@@ -57,7 +57,7 @@ class Child:
     async def wait(self) -> int:
         return await self._process.wait()
 
-    def send(self, number: signal.Signals) -> bool:
+    def send_signal(self, number: signal.Signals) -> bool:
         """Whether there still was a process to send it to.
 
         By number, not through the process object: that one first looks whether the child has ended, and so takes its
@@ -70,12 +70,12 @@ class Child:
             return True
         return False
 
-    async def stop(self, grace_s: float) -> int:
+    async def stop(self, grace_period_s: float) -> int:
         """Ask it to end; force it after the grace. A stopped (SIGSTOP) process is woken so that it can hear."""
-        self.send(self.command.farewell)
-        self.send(signal.SIGCONT)
+        self.send_signal(self.command.stop_signal)
+        self.send_signal(signal.SIGCONT)
         try:
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(grace_period_s):
                 return await self.wait()
         except TimeoutError:
             return await self.kill()
@@ -89,12 +89,12 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)  # before its end is taken note of: until then the number is its own
         status = await self.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GONE_WITHIN_S):
-                while self._left_some():  # noqa: ASYNC110 - orphans do not tell us that they have ended
+            async with asyncio.timeout(GROUP_EXIT_TIMEOUT_S):
+                while self._has_group_members():  # noqa: ASYNC110 - orphans do not tell us that they have ended
                     await asyncio.sleep(0.01)
         return status
 
-    def _left_some(self) -> bool:
+    def _has_group_members(self) -> bool:
         try:
             os.killpg(self.pid, 0)
         except OSError:
@@ -102,10 +102,10 @@ class Child:
         return True
 
 
-async def spawn(command: Command) -> Child:
+async def spawn(command: Command) -> ChildProcess:
     """Raises OSError where the program cannot be started."""
-    sink = command.log.open("ab") if command.log else None
-    account = command.account
+    sink = command.log_file.open("ab") if command.log_file else None
+    account = command.user
     try:
         process = await asyncio.create_subprocess_exec(
             *map(str, command.args),
@@ -114,7 +114,7 @@ async def spawn(command: Command) -> Child:
             stdout=sink,
             stderr=subprocess.STDOUT if sink else None,
             start_new_session=True,
-            preexec_fn=_tether(command.farewell),
+            preexec_fn=_die_with_parent(command.stop_signal),
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
@@ -122,7 +122,7 @@ async def spawn(command: Command) -> Child:
     finally:
         if sink:
             sink.close()
-    return Child(command, process)
+    return ChildProcess(command, process)
 
 
 async def run(command: Command, timeout_s: float) -> int:
@@ -136,20 +136,20 @@ async def run(command: Command, timeout_s: float) -> int:
             await child.kill()
 
 
-def tail(log: Path, length: int = LAST_WORDS) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - length))
+def read_tail(log_file: Path, max_bytes: int = LOG_TAIL_BYTES) -> str:
+    with log_file.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
         return file.read().decode(errors="replace")
 
 
-def _tether(farewell: signal.Signals) -> Callable[[], None] | None:
+def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
     """Linux only: the kernel sends the signal when we die, even by SIGKILL. Elsewhere an orderly stop has to do."""
     if _LIBC is None:
         return None
     libc, us = _LIBC, os.getpid()
 
     def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, farewell.value)
+        libc.prctl(_PR_SET_PDEATHSIG, stop_signal.value)
         if os.getppid() != us:  # we died between the fork and the line above
             os._exit(1)
 

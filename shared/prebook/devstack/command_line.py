@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 import rich_click as click
 import structlog
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 
 class Interrupted(Exception):
     """The work was ended by a signal, and everything it started has been stopped."""
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Like asyncio.run. Raises Interrupted."""
     try:
-        return asyncio.run(_with_signals(work))
+        return asyncio.run(_cancel_on_signal(work))
     except asyncio.CancelledError:
         raise Interrupted from None
 
 
-async def _with_signals(work: Coroutine[Any, Any, T]) -> T:
+async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     heard: list[signal.Signals] = []
 
@@ -44,11 +44,11 @@ async def _with_signals(work: Coroutine[Any, Any, T]) -> T:
     return await task
 
 
-def say(line: str) -> None:
+def log_to_stderr(line: str) -> None:
     click.echo(line, err=True)
 
 
-def warnings_only() -> None:
+def log_warnings_only() -> None:
     """What a service would log, where a command does a service's work: to stderr, and no more than warnings."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -61,14 +61,14 @@ def examples(*lines: str) -> str:
     return "\n\n".join(("Examples:", *lines))
 
 
-class Told(click.RichGroup):
+class UserErrorGroup(click.RichGroup):
     """A group whose commands raise Trouble: said with its remedy, exit status 1. A signal: 130, nothing to say."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except Trouble as trouble:
-            say(f"error: {trouble.problem}\nhint:  {trouble.remedy}")
+        except UserError as trouble:
+            log_to_stderr(f"error: {trouble.problem}\nhint:  {trouble.remedy}")
             ctx.exit(1)
         except Interrupted:
-            ctx.exit(INTERRUPTED)
+            ctx.exit(EXIT_INTERRUPTED)

@@ -10,50 +10,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prebook.devstack.broker.probe import VHOST, BrokerProbe
-from prebook.devstack.child_process import Child, Command, spawn
+from prebook.devstack.child_process import ChildProcess, Command, spawn
 from prebook.devstack.database import server_settings
 from prebook.devstack.database.probe import DatabaseProbe
-from prebook.devstack.filesystem import private_file
-from prebook.devstack.polling import until
+from prebook.devstack.filesystem import write_private_file
+from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK
-from prebook.devstack.servers import Broker, Database, Member, Say
+from prebook.devstack.servers import Broker, Database, Log, ServerProcess
 
-ENGINE_WITHIN_S, UP_WITHIN_S, STOP_WITHIN_S, REMOVE_WITHIN_S = 10.0, 300.0, 10.0, 20.0
-REMEDY = "start Docker (`docker info` must answer), or set PREBOOK_STACK=local or external"
+DOCKER_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S, REMOVE_TIMEOUT_S = 10.0, 300.0, 10.0, 20.0
+DOCKER_REMEDY = "start Docker (`docker info` must answer), or set PREBOOK_STACK=local or external"
 
 
 @dataclass(frozen=True)
-class Image:
+class ContainerSpec:
     """What to run: ``secrets`` are environment variables, handed over in a file that only we can read."""
 
-    part: str
+    role: str
     image: str
     ports: Sequence[int]
     secrets: Mapping[str, str] = field(default_factory=dict)
     arguments: Sequence[str] = ()
 
 
-async def engine_answers() -> bool:
+async def is_docker_available() -> bool:
     """Whether a Docker engine can be reached from here."""
     if not shutil.which("docker"):
         return False
-    status, _ = await _docker("info", "--format", "{{.ServerVersion}}")
+    status, _ = await _run_docker("info", "--format", "{{.ServerVersion}}")
     return status == 0
 
 
 class Container:
     """`docker run` in the foreground: the engine removes the container when the command ends, however it ends."""
 
-    def __init__(self, image: Image, data: Path) -> None:
-        self._image, self._data = image, data
-        self.name = f"prebook-{image.part}-{secrets.token_hex(4)}"
-        self.child: Child | None = None
+    def __init__(self, spec: ContainerSpec, data_dir: Path) -> None:
+        self._spec, self._data_dir = spec, data_dir
+        self.name = f"prebook-{spec.role}-{secrets.token_hex(4)}"
+        self.child: ChildProcess | None = None
 
     async def start(self) -> dict[int, int]:
         """The host's port for each port of the image. Raises Trouble."""
-        lines = [f"{name}={value}\n" for name, value in self._image.secrets.items()]
-        settings = private_file(self._data / f"{self.name}.env", "".join(lines))
-        published = [part for port in self._image.ports for part in ("--publish", f"{LOOPBACK}::{port}")]
+        lines = [f"{name}={value}\n" for name, value in self._spec.secrets.items()]
+        settings = write_private_file(self._data_dir / f"{self.name}.env", "".join(lines))
+        published = [part for port in self._spec.ports for part in ("--publish", f"{LOOPBACK}::{port}")]
         arguments = (
             "--name",
             self.name,
@@ -64,43 +64,43 @@ class Container:
             *published,
         )
         command = Command(
-            args=("docker", "run", "--rm", *arguments, self._image.image, *self._image.arguments),
+            args=("docker", "run", "--rm", *arguments, self._spec.image, *self._spec.arguments),
             env=os.environ,
-            log=self._data / f"{self.name}.log",
+            log_file=self._data_dir / f"{self.name}.log",
         )
         self.child = await spawn(command)
         mapped: dict[int, int] = {}
 
         async def is_up() -> bool:
-            mapped.update(await self._mapped())
-            return len(mapped) == len(self._image.ports)
+            mapped.update(await self._read_port_mapping())
+            return len(mapped) == len(self._spec.ports)
 
-        what = f"the container of {self._image.image}"
-        await until(is_up, UP_WITHIN_S, what=what, remedy=REMEDY, child=self.child)
+        what = f"the container of {self._spec.image}"
+        await wait_until(is_up, START_TIMEOUT_S, subject=what, remedy=DOCKER_REMEDY, child=self.child)
         settings.unlink()
         return mapped
 
     async def stop(self) -> None:
         if self.child:
-            await _docker("rm", "--force", "--volumes", self.name, within_s=REMOVE_WITHIN_S)
-            await self.child.stop(STOP_WITHIN_S)
+            await _run_docker("rm", "--force", "--volumes", self.name, timeout_s=REMOVE_TIMEOUT_S)
+            await self.child.stop(STOP_TIMEOUT_S)
 
-    async def _mapped(self) -> dict[int, int]:
+    async def _read_port_mapping(self) -> dict[int, int]:
         found: dict[int, int] = {}
-        for port in self._image.ports:
-            status, answer = await _docker("port", self.name, str(port))
+        for port in self._spec.ports:
+            status, answer = await _run_docker("port", self.name, str(port))
             if status == 0 and answer:
                 found[port] = int(answer.splitlines()[0].rpartition(":")[2])
         return found
 
 
-async def _docker(*arguments: str, within_s: float = ENGINE_WITHIN_S) -> tuple[int, str]:
+async def _run_docker(*arguments: str, timeout_s: float = DOCKER_TIMEOUT_S) -> tuple[int, str]:
     """Exit status and output of a docker command that does not stay."""
     process = await asyncio.create_subprocess_exec(
         "docker", *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(timeout_s):
             output, _ = await process.communicate()
     except TimeoutError:
         process.kill()
@@ -109,13 +109,15 @@ async def _docker(*arguments: str, within_s: float = ENGINE_WITHIN_S) -> tuple[i
     return process.returncode or 0, output.decode().strip()
 
 
-RABBITMQ, POSTGRES = "rabbitmq:4-management", "postgres:17"
+RABBITMQ_IMAGE, POSTGRES_IMAGE = "rabbitmq:4-management", "postgres:17"
 AMQP_PORT, MANAGEMENT_PORT, POSTGRES_PORT = 5672, 15672, 5432
-READY_WITHIN_S = 90.0
-LOOK = "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
-ADMIN, DATABASE = "prebook_admin", "prebook"
-EMULATOR = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-SETTINGS = tuple(
+READY_TIMEOUT_S = 90.0
+CONTAINER_REMEDY = (
+    "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
+)
+ADMIN_USER, DATABASE_NAME = "prebook_admin", "prebook"
+ERLANG_ARGS = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+POSTGRES_ARGS = tuple(
     word
     for name, value in {**server_settings.SETTINGS, "shared_buffers": "32MB"}.items()
     for word in ("-c", f"{name}={value}")
@@ -125,30 +127,38 @@ SETTINGS = tuple(
 class RabbitContainer:
     """Its process belongs to the engine, so that no pid is known and nothing is done to it."""
 
-    members: Sequence[Member] = ()
+    processes: Sequence[ServerProcess] = ()
 
-    def __init__(self, data: Path, say: Say) -> None:
-        self._say, self._password = say, secrets.token_hex(16)
+    def __init__(self, data_dir: Path, log: Log) -> None:
+        self._log, self._password = log, secrets.token_hex(16)
         environment = {
-            "RABBITMQ_DEFAULT_USER": ADMIN,
+            "RABBITMQ_DEFAULT_USER": ADMIN_USER,
             "RABBITMQ_DEFAULT_PASS": self._password,
             "RABBITMQ_DEFAULT_VHOST": VHOST,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": EMULATOR,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGS,
         }
-        self._container = Container(Image("rabbitmq", RABBITMQ, (AMQP_PORT, MANAGEMENT_PORT), environment), data)
+        self._container = Container(
+            ContainerSpec("rabbitmq", RABBITMQ_IMAGE, (AMQP_PORT, MANAGEMENT_PORT), environment), data_dir
+        )
 
     async def start(self) -> Broker:
-        self._say(f"RabbitMQ: starting a container of {RABBITMQ}")
+        self._log(f"RabbitMQ: starting a container of {RABBITMQ_IMAGE}")
         ports = await self._container.start()
         url = f"http://{LOOPBACK}:{ports[MANAGEMENT_PORT]}"
-        probe = BrokerProbe(url, ADMIN, self._password, amqp_port=AMQP_PORT)
-        await until(probe.holds, READY_WITHIN_S, what=RABBITMQ, remedy=LOOK, child=self._container.child)
+        probe = BrokerProbe(url, ADMIN_USER, self._password, amqp_port=AMQP_PORT)
+        await wait_until(
+            probe.is_ready,
+            READY_TIMEOUT_S,
+            subject=RABBITMQ_IMAGE,
+            remedy=CONTAINER_REMEDY,
+            child=self._container.child,
+        )
         return Broker(
             name="RabbitMQ",
             version=probe.version,
-            amqp_url=f"amqp://{ADMIN}:{self._password}@{LOOPBACK}:{ports[AMQP_PORT]}/{VHOST}",
+            amqp_url=f"amqp://{ADMIN_USER}:{self._password}@{LOOPBACK}:{ports[AMQP_PORT]}/{VHOST}",
             management_url=url,
-            user=ADMIN,
+            user=ADMIN_USER,
             password=self._password,
         )
 
@@ -159,24 +169,32 @@ class RabbitContainer:
 class PostgresContainer:
     """As RabbitContainer."""
 
-    members: Sequence[Member] = ()
+    processes: Sequence[ServerProcess] = ()
 
-    def __init__(self, data: Path, say: Say) -> None:
-        self._say, self._password = say, secrets.token_hex(16)
+    def __init__(self, data_dir: Path, log: Log) -> None:
+        self._log, self._password = log, secrets.token_hex(16)
         environment = {
             **server_settings.ENVIRONMENT,
-            "POSTGRES_USER": ADMIN,
+            "POSTGRES_USER": ADMIN_USER,
             "POSTGRES_PASSWORD": self._password,
-            "POSTGRES_DB": DATABASE,
+            "POSTGRES_DB": DATABASE_NAME,
         }
-        self._container = Container(Image("postgres", POSTGRES, (POSTGRES_PORT,), environment, SETTINGS), data)
+        self._container = Container(
+            ContainerSpec("postgres", POSTGRES_IMAGE, (POSTGRES_PORT,), environment, POSTGRES_ARGS), data_dir
+        )
 
     async def start(self) -> Database:
-        self._say(f"PostgreSQL: starting a container of {POSTGRES}")
+        self._log(f"PostgreSQL: starting a container of {POSTGRES_IMAGE}")
         ports = await self._container.start()
-        server = f"{ADMIN}:{self._password}@{LOOPBACK}:{ports[POSTGRES_PORT]}/{DATABASE}"
+        server = f"{ADMIN_USER}:{self._password}@{LOOPBACK}:{ports[POSTGRES_PORT]}/{DATABASE_NAME}"
         probe = DatabaseProbe(f"postgresql://{server}")
-        await until(probe.holds, READY_WITHIN_S, what=POSTGRES, remedy=LOOK, child=self._container.child)
+        await wait_until(
+            probe.is_ready,
+            READY_TIMEOUT_S,
+            subject=POSTGRES_IMAGE,
+            remedy=CONTAINER_REMEDY,
+            child=self._container.child,
+        )
         return Database(name="PostgreSQL", version=probe.version, url=f"postgresql+asyncpg://{server}")
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """What keeps a suite from starting, in words for the person at the terminal."""
 
 
-class Trouble(Exception):
+class UserError(Exception):
     """``problem`` says what is wrong, ``remedy`` what to do next."""
 
     def __init__(self, problem: str, remedy: str) -> None:

@@ -11,76 +11,76 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prebook.devstack.child_process import Account
+from prebook.devstack.child_process import OsUser
 
-UNPRIVILEGED = "nobody"
-PREFIX, OWNED = "prebook-data-", "owned"
+UNPRIVILEGED_USER = "nobody"
+DATA_DIR_PREFIX, LOCK_FILE = "prebook-data-", "owned"
 
 
-def account() -> Account | None:
+def unprivileged_user() -> OsUser | None:
     """PostgreSQL refuses to run as root: then it is `nobody`, who is on every system. None: our own user."""
     if os.geteuid() != 0:
         return None
-    entry = pwd.getpwnam(UNPRIVILEGED)
-    return Account(entry.pw_uid, entry.pw_gid)
+    entry = pwd.getpwnam(UNPRIVILEGED_USER)
+    return OsUser(entry.pw_uid, entry.pw_gid)
 
 
 @contextmanager
-def data_dir() -> Iterator[Path]:
+def create_data_dir() -> Iterator[Path]:
     """A new folder for one run, removed at its end; what a killed run left is removed at the next one's start.
 
     It is not under the home: that may be a folder that only root can enter, or too deep for a socket's path.
     """
-    base = _base(account())
-    for path in base.glob(f"{PREFIX}*/{OWNED}"):
-        _remove_if_left(path)
-    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    base = _base_dir(unprivileged_user())
+    for path in base.glob(f"{DATA_DIR_PREFIX}*/{LOCK_FILE}"):
+        _remove_if_stale(path)
+    path = Path(tempfile.mkdtemp(prefix=DATA_DIR_PREFIX, dir=base))
     path.chmod(0o711)  # the parts' own folders in it are closed; their account must get through
     try:
         with (path / "claim").open("w") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX)
-            (path / "claim").rename(path / OWNED)  # locked before anybody looks at it
+            (path / "claim").rename(path / LOCK_FILE)  # locked before anybody looks at it
             yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _base(owner: Account | None) -> Path:
+def _base_dir(owner: OsUser | None) -> Path:
     """$TMPDIR, unless the parts' account cannot get there."""
     usual = Path(tempfile.gettempdir())
-    return next((path for path in (usual, Path("/tmp"), Path("/var/tmp")) if reachable(path / "x", owner)), usual)  # noqa: S108 - the folders in them get random names
+    return next((path for path in (usual, Path("/tmp"), Path("/var/tmp")) if can_reach(path / "x", owner)), usual)  # noqa: S108 - the folders in them get random names
 
 
-def _remove_if_left(owned: Path) -> None:
+def _remove_if_stale(lock_file: Path) -> None:
     """The kernel gives up a lock with the process that held it."""
-    with contextlib.suppress(OSError), owned.open() as claim:
+    with contextlib.suppress(OSError), lock_file.open() as claim:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(owned.parent, ignore_errors=True)
+        shutil.rmtree(lock_file.parent, ignore_errors=True)
 
 
-def folder(path: Path, owner: Account | None) -> Path:
+def make_private_dir(path: Path, owner: OsUser | None) -> Path:
     """A folder that only its owner can enter."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    give(path, owner)
+    change_owner(path, owner)
     return path
 
 
-def give(path: Path, owner: Account | None) -> None:
+def change_owner(path: Path, owner: OsUser | None) -> None:
     if owner:
         os.chown(path, owner.uid, owner.gid)
 
 
-def private_file(path: Path, text: str, owner: Account | None = None, mode: int = 0o600) -> Path:
+def write_private_file(path: Path, text: str, owner: OsUser | None = None, mode: int = 0o600) -> Path:
     """Written so that nobody else can read it at any moment."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
-    give(path, owner)
+    change_owner(path, owner)
     return path
 
 
-def reachable(path: Path, owner: Account | None) -> bool:
+def can_reach(path: Path, user: OsUser | None) -> bool:
     """Whether the account can get to the path; an environment under /root is closed to anybody else."""
-    if owner is None:
+    if user is None:
         return True
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

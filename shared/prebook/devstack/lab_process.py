@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 
 from prebook.devstack.child_process import Command, spawn
 
-STOP_WITHIN_S = 10.0
-PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+STOP_TIMEOUT_S = 10.0
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Of a command whose arguments are a program's own."""
-PROGRAM = "PREBOOK_PROGRAM"
+PROGRAM_NAME_VARIABLE = "PREBOOK_PROGRAM"
 """By what name it is called: its help says that."""
-NO_SUITE = "PREBOOK_NO_SUITE"
+NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE"
 """Why there is none to reach. The program says so itself, once nothing is wrong with its arguments."""
 
 
-async def run(arguments: Sequence[str], told: Mapping[str, str]) -> int:
+async def run_lab_process(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Its exit status. ``told``: what it needs to reach the suite, over our own environment."""
     command = Command(
-        args=(sys.executable, "-m", "loadtest", *arguments),
-        env={**os.environ, PROGRAM: "prebook load", **told},
-        farewell=signal.SIGINT,
+        args=(sys.executable, "-m", "prebook.lab", *arguments),
+        env={**os.environ, PROGRAM_NAME_VARIABLE: "prebook load", **environment},
+        stop_signal=signal.SIGINT,
     )
     child = await spawn(command)
     try:
         return await child.wait()
     finally:
-        await child.stop(STOP_WITHIN_S)
+        await child.stop(STOP_TIMEOUT_S)

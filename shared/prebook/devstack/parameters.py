@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from prebook.devstack.service_environment import NODES
+from prebook.devstack.service_environment import BROKER_NODE_CHOICES
 
 
 class FiniteRange(click.FloatRange):
@@ -20,7 +20,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class Folder(click.Path):
+class WritableFolder(click.Path):
     """To write into. It may be still to make: then what there is of the way to it counts."""
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class Folder(click.Path):
         return folder
 
 
-ABOVE_0 = FiniteRange(min=0, min_open=True)
-FOLDER = Folder()
+POSITIVE = FiniteRange(min=0, min_open=True)
+WRITABLE_FOLDER = WritableFolder()
 
 
-broker_nodes = click.option(
+broker_nodes_option = click.option(
     "--broker-nodes",
-    type=click.Choice(NODES),
-    default=NODES[0],
+    type=click.Choice(BROKER_NODE_CHOICES),
+    default=BROKER_NODE_CHOICES[0],
     show_default=True,
     envvar="PREBOOK_BROKER_NODES",
     help="How many nodes the broker has; 3 make a cluster, whose queues survive the end of any one of them.",

@@ -10,13 +10,13 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 
 LOOPBACK = "127.0.0.1"
-LOWEST, HIGHEST = 20_000, 32_000
+MIN_PORT, MAX_PORT = 20_000, 32_000
 """Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
-TRIES = 2_000
-GIVEN: set[int] = set()
+MAX_TRIES = 2_000
+ALLOCATED: set[int] = set()
 """Those that this process has handed out: somebody will listen there, perhaps only in a while."""
 
 
@@ -30,44 +30,44 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return True
 
 
-def free_ports(count: int) -> tuple[int, ...]:
+def allocate_ports(count: int) -> tuple[int, ...]:
     """Different ports that nobody listens on now, and that this has given to nobody before. Raises Trouble.
 
     Nor has it in another process of the same user's, as long as that one lives: suites may start side by side.
     """
-    drawn = random.SystemRandom().sample(range(LOWEST, HIGHEST), TRIES)
-    untouched = (port for port in drawn if port not in GIVEN and is_free(port) and _noted(port))
+    drawn = random.SystemRandom().sample(range(MIN_PORT, MAX_PORT), MAX_TRIES)
+    untouched = (port for port in drawn if port not in ALLOCATED and is_free(port) and _try_lock(port))
     found = [port for _, port in zip(range(count), untouched, strict=False)]
     if len(found) < count:
-        raise Trouble(
-            f"no {count} free TCP ports between {LOWEST} and {HIGHEST} on {LOOPBACK}",
+        raise UserError(
+            f"no {count} free TCP ports between {MIN_PORT} and {MAX_PORT} on {LOOPBACK}",
             "end some of the programs that listen there (`ss -ltnp` lists them)",
         )
-    GIVEN.update(found)
+    ALLOCATED.update(found)
     return tuple(found)
 
 
-def claim(wanted: Sequence[int], remedy: str) -> tuple[int, ...]:
+def claim_ports(ports: Sequence[int], remedy: str) -> tuple[int, ...]:
     """The wanted ports, all free. Raises Trouble with every one that is taken."""
-    taken = [str(port) for port in wanted if not is_free(port)]
+    taken = [str(port) for port in ports if not is_free(port)]
     if taken:
-        raise Trouble(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
-    GIVEN.update(wanted)
-    for port in wanted:
-        _noted(port)  # it may be a child's of whoever drew it, who has it noted already
-    return tuple(wanted)
+        raise UserError(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
+    ALLOCATED.update(ports)
+    for port in ports:
+        _try_lock(port)  # it may be a child's of whoever drew it, who has it noted already
+    return tuple(ports)
 
 
-def _noted(port: int) -> bool:
+def _try_lock(port: int) -> bool:
     """Whether nobody else has noted it: byte ``port`` of a file is locked until this process ends, however it ends."""
     try:
-        fcntl.lockf(_notes(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(_open_lock_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
         return False
     return True
 
 
 @cache
-def _notes() -> int:
+def _open_lock_file() -> int:
     path = Path(tempfile.gettempdir()) / f"prebook-ports-{os.getuid()}"
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

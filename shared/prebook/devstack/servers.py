@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from prebook.devstack.child_process import Child
+from prebook.devstack.child_process import ChildProcess
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes one line of progress, for a person."""
 
 
@@ -25,12 +25,12 @@ class Broker:
     user: str
     password: str
     pid: int | None = None
-    further_amqp_urls: Sequence[str] = ()
+    other_amqp_urls: Sequence[str] = ()
 
     @property
     def amqp_urls(self) -> Sequence[str]:
         """One for each node."""
-        return (self.amqp_url, *self.further_amqp_urls)
+        return (self.amqp_url, *self.other_amqp_urls)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -43,30 +43,30 @@ class Database:
     pid: int | None = None
 
 
-class Member(Protocol):
+class ServerProcess(Protocol):
     """A process of ours that is a part, or one of several that are: it may be ended, and started again."""
 
     @property
-    def child(self) -> Child | None:
+    def child(self) -> ChildProcess | None:
         """The process now, which may have ended."""
         ...
 
-    async def revive(self) -> None:
+    async def restart(self) -> None:
         """Started again on the same data, ports and credentials, and ready. Raises Trouble."""
         ...
 
 
 @runtime_checkable
-class Alarmed(Protocol):
+class SupportsMemoryAlarm(Protocol):
     """A Member that stops taking messages in when it has too little memory."""
 
-    async def limit_memory(self, limit: str | None) -> None:
+    async def set_memory_watermark(self, watermark: str | None) -> None:
         """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises Trouble."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Parts:
+class Stack:
     """``mode`` is local, docker, mixed or external: who runs the parts. ``data_dir`` is removed with them.
 
     ``ours`` are the parts' processes that we run ourselves, by name: broker, database; none in a container.
@@ -76,10 +76,10 @@ class Parts:
     broker: Broker
     database: Database
     data_dir: Path
-    ours: Mapping[str, Member] = field(default_factory=dict)
+    processes: Mapping[str, ServerProcess] = field(default_factory=dict)
 
 
-class BrokerPart(Protocol):
+class BrokerServer(Protocol):
     """A way to have a broker. ``stop`` may be called after any start, a failed or cancelled one too."""
 
     async def start(self) -> Broker:
@@ -89,12 +89,12 @@ class BrokerPart(Protocol):
     async def stop(self) -> None: ...
 
     @property
-    def members(self) -> Sequence[Member]:
+    def processes(self) -> Sequence[ServerProcess]:
         """Its processes, where they are ours; the first is the one that ``Broker`` names."""
         ...
 
 
-class DatabasePart(Protocol):
+class DatabaseServer(Protocol):
     """As BrokerPart."""
 
     async def start(self) -> Database:
@@ -104,4 +104,4 @@ class DatabasePart(Protocol):
     async def stop(self) -> None: ...
 
     @property
-    def members(self) -> Sequence[Member]: ...
+    def processes(self) -> Sequence[ServerProcess]: ...

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prebook.devstack.child_process import Command, run
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import folder
-from prebook.devstack.servers import Say
-from prebook.messaging.policy import BadPolicies, backoffs, read_policies
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Management
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import make_private_dir
+from prebook.devstack.servers import Log
+from prebook.messaging.policy import InvalidPolicies, read_policies, retry_delays_s
+from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
 from prebook.runtime import paths
 from prebook.topology.model import suite_topology
 
-MIGRATED_WITHIN_S, DECLARED_WITHIN_S = 120.0, 120.0
+MIGRATION_TIMEOUT_S, DECLARE_TIMEOUT_S = 120.0, 120.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Access:
+class AdminAccess:
     """Administrators' access to both parts, and the password that each service is to get for both."""
 
     database_url: str
@@ -31,47 +31,51 @@ class Access:
     passwords: Mapping[str, str] = field(default_factory=dict)
 
 
-async def set_up(access: Access, logs: Path, say: Say) -> None:
+async def set_up(access: AdminAccess, log_dir: Path, log: Log) -> None:
     """Does nothing twice: what is there stays. Raises Trouble."""
-    say("schemas, roles and broker topology: setting up")
+    log("schemas, roles and broker topology: setting up")
     try:
         async with asyncio.TaskGroup() as both:
-            both.create_task(_migrate(access, logs / "migrations.log"))
+            both.create_task(_migrate(access, log_dir / "migrations.log"))
             both.create_task(_declare(access))
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
 
 
-async def _migrate(access: Access, log: Path) -> None:
+async def _migrate(access: AdminAccess, log_file: Path) -> None:
     settings = {
         "PREBOOK_DATABASE_URL": access.database_url,
         "PREBOOK_ROLE_PASSWORDS": json.dumps(dict(access.passwords)),
     }
     inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in settings}
-    folder(log.parent, None)
-    ini = paths.migrations() / "alembic.ini"
+    make_private_dir(log_file.parent, None)
+    ini = paths.migrations_dir() / "alembic.ini"
     command = Command(
-        args=(sys.executable, "-m", "alembic", "-c", ini, "upgrade", "heads"), env=inherited | settings, log=log
+        args=(sys.executable, "-m", "alembic", "-c", ini, "upgrade", "heads"),
+        env=inherited | settings,
+        log_file=log_file,
     )
-    remedy = f"read {log}; the user of PREBOOK_DATABASE_URL must be allowed to create schemas and roles"
+    remedy = f"read {log_file}; the user of PREBOOK_DATABASE_URL must be allowed to create schemas and roles"
     try:
-        status = await run(command, MIGRATED_WITHIN_S)
+        status = await run(command, MIGRATION_TIMEOUT_S)
     except TimeoutError:
-        raise Trouble(f"the migrations were not done within {MIGRATED_WITHIN_S:g} s", remedy) from None
+        raise UserError(f"the migrations were not done within {MIGRATION_TIMEOUT_S:g} s", remedy) from None
     if status:
-        raise Trouble(f"the migrations ended with status {status}: {command.last_words()}", remedy)
+        raise UserError(f"the migrations ended with status {status}: {command.log_tail()}", remedy)
 
 
-async def _declare(access: Access) -> None:
+async def _declare(access: AdminAccess) -> None:
     remedy = "look at PREBOOK_MANAGEMENT_URL and the administrator's name and password; `prebook doctor` checks them"
     try:
-        topology = suite_topology(backoffs(read_policies(paths.couplings_toml())))
+        topology = suite_topology(retry_delays_s(read_policies(paths.couplings_file())))
         async with (
-            asyncio.timeout(DECLARED_WITHIN_S),
-            Management(access.management_url, access.management_user, access.management_password) as broker,
+            asyncio.timeout(DECLARE_TIMEOUT_S),
+            ManagementClient(access.management_url, access.management_user, access.management_password) as broker,
         ):
             await broker.declare(topology, access.passwords)
     except (BrokerUnreachable, BrokerRefused, TimeoutError) as error:
-        raise Trouble(f"the broker's topology could not be declared: {error or 'no answer in time'}", remedy) from error
-    except BadPolicies as error:
-        raise Trouble(str(error), f"correct {paths.couplings_toml()}") from error
+        raise UserError(
+            f"the broker's topology could not be declared: {error or 'no answer in time'}", remedy
+        ) from error
+    except InvalidPolicies as error:
+        raise UserError(str(error), f"correct {paths.couplings_file()}") from error

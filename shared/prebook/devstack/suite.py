@@ -7,95 +7,95 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 from prebook.devstack.ports import LOOPBACK
-from prebook.devstack.proxies.proxy import opened
-from prebook.devstack.servers import Parts, Say
-from prebook.devstack.service_environment import Terms, archive_url, specs, targets
-from prebook.devstack.setup import Access, set_up
-from prebook.devstack.stack import parts as started
-from prebook.devstack.suite_state import Whereabouts, claimed, left_in
-from prebook.devstack.supervisor.control_api import application, listening
-from prebook.devstack.supervisor.server import KeptPart, kept
+from prebook.devstack.proxies.proxy import open_proxies
+from prebook.devstack.servers import Log, Stack
+from prebook.devstack.service_environment import SuiteOptions, archive_url, process_specs, proxy_upstreams
+from prebook.devstack.setup import AdminAccess, set_up
+from prebook.devstack.stack import start_stack as started
+from prebook.devstack.suite_state import SuiteState, lock_home, write_suite_state
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
+from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from prebook.devstack.supervisor.supervisor import Supervisor
 
-READY_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.5
+READY_TIMEOUT_S = 60.0
+POLL_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Suite:
+class RunningSuite:
     """A running one."""
 
-    whereabouts: Whereabouts
+    state: SuiteState
     supervisor: Supervisor
-    parts: Mapping[str, KeptPart]
+    servers: Mapping[str, SupervisedServer]
     """Those that are processes of ours."""
 
-    async def broken(self) -> Trouble:
+    async def wait_until_broken(self) -> UserError:
         """Returns when the suite cannot go on: a part is gone, or a service was given up."""
         while True:
-            if trouble := self._trouble():
+            if trouble := self._failure():
                 return trouble
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
-    def _trouble(self) -> Trouble | None:
-        for part in self.parts.values():
-            if trouble := part.trouble():
+    def _failure(self) -> UserError | None:
+        for part in self.servers.values():
+            if trouble := part.failure():
                 return trouble
-        if given_up := self.supervisor.given_up():
-            return Trouble(f"{given_up.spec.name} ended: {given_up.last_words}", f"read {given_up.spec.log}")
+        if given_up := self.supervisor.find_failed():
+            return UserError(f"{given_up.spec.name} ended: {given_up.log_tail}", f"read {given_up.spec.log_file}")
         return None
 
 
 @asynccontextmanager
-async def launched(home: Path, terms: Terms, say: Say) -> AsyncIterator[Suite]:
+async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[RunningSuite]:
     """Every service is ready. Raises Trouble; leaves no process and no stack.json behind."""
     logs = home / "logs"
-    with claimed(home):
-        async with started(say, broker_nodes=terms.broker_nodes) as parts, kept(parts) as ours:
-            await set_up(_access(parts, terms), logs, say)
-            async with opened(targets(terms, parts)) as ways:
-                supervisor = Supervisor(specs(terms, parts, logs, ways))
-                control = application(supervisor, terms.control_token, ours, ways)
-                say("services: starting")
-                async with supervisor.running(), listening(control, LOOPBACK, terms.control_port):
-                    await supervisor.ready(READY_WITHIN_S)
-                    whereabouts = _whereabouts(parts, terms, logs)
-                    with left_in(home, whereabouts):
-                        yield Suite(whereabouts, supervisor, ours)
-                    say("stopping")
+    with lock_home(home):
+        async with started(log, broker_nodes=options.broker_nodes) as parts, supervise_servers(parts) as ours:
+            await set_up(_admin_access(parts, options), logs, log)
+            async with open_proxies(proxy_upstreams(options, parts)) as ways:
+                supervisor = Supervisor(process_specs(options, parts, logs, ways))
+                control = create_control_app(supervisor, options.control_token, ours, ways)
+                log("services: starting")
+                async with supervisor.run(), serve_control_api(control, LOOPBACK, options.control_port):
+                    await supervisor.wait_until_ready(READY_TIMEOUT_S)
+                    whereabouts = _suite_state(parts, options, logs)
+                    with write_suite_state(home, whereabouts):
+                        yield RunningSuite(whereabouts, supervisor, ours)
+                    log("stopping")
 
 
-def _access(parts: Parts, terms: Terms) -> Access:
-    return Access(
-        database_url=parts.database.url,
-        management_url=parts.broker.management_url,
-        management_user=parts.broker.user,
-        management_password=parts.broker.password,
-        passwords=terms.passwords,
+def _admin_access(stack: Stack, options: SuiteOptions) -> AdminAccess:
+    return AdminAccess(
+        database_url=stack.database.url,
+        management_url=stack.broker.management_url,
+        management_user=stack.broker.user,
+        management_password=stack.broker.password,
+        passwords=options.passwords,
     )
 
 
-def _whereabouts(parts: Parts, terms: Terms, logs: Path) -> Whereabouts:
-    broker, database = parts.broker, parts.database
-    return Whereabouts(
+def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteState:
+    broker, database = stack.broker, stack.database
+    return SuiteState(
         owner_pid=os.getpid(),
-        mode=parts.mode,
+        mode=stack.mode,
         broker=f"{broker.name} {broker.version}",
         database=f"{database.name} {database.version}",
-        urls=terms.urls,
-        control_url=f"http://{LOOPBACK}:{terms.control_port}",
-        control_token=terms.control_token,
+        urls=options.urls,
+        control_url=f"http://{LOOPBACK}:{options.control_port}",
+        control_token=options.control_token,
         management_url=broker.management_url,
         management_user=broker.user,
         management_password=broker.password,
         amqp_url=broker.amqp_url,
-        archive_url=archive_url(terms, parts),
+        archive_url=archive_url(options, stack),
         database_url=database.url,
-        callback_secrets=(terms.callback_secret,),
+        callback_secrets=(options.callback_secret,),
         broker_pid=broker.pid,
         database_pid=database.pid,
-        data_dir=str(parts.data_dir),
-        logs=str(logs),
+        data_dir=str(stack.data_dir),
+        logs=str(log_dir),
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import private_file
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import write_private_file
 
-FILE, LOCK = "stack.json", "lock"
+STATE_FILE, LOCK_FILE = "stack.json", "lock"
 
 
-class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """It holds the passwords of this run; it is removed when the suite stops."""
 
     owner_pid: int
@@ -44,48 +44,48 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def claimed(home: Path) -> Iterator[None]:
+def lock_home(home: Path) -> Iterator[None]:
     """One suite at a time in a home. The kernel gives the claim back even when we are killed. Raises Trouble."""
     home.mkdir(parents=True, exist_ok=True)
-    with (home / LOCK).open("w") as file:
+    with (home / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Trouble(
+            raise UserError(
                 f"a suite runs in {home} already", "stop it with Ctrl-C, or set PREBOOK_HOME to another folder"
             ) from None
         yield
 
 
 @contextmanager
-def left_in(home: Path, whereabouts: Whereabouts) -> Iterator[None]:
+def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
     """The file is there while the block runs."""
-    path = home / FILE
-    private_file(path, msgspec.json.format(msgspec.json.encode(whereabouts)).decode())
+    path = home / STATE_FILE
+    write_private_file(path, msgspec.json.format(msgspec.json.encode(state)).decode())
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
 
 
-def running(home: Path) -> Whereabouts:
+def read_suite_state(home: Path) -> SuiteState:
     """Raises Trouble where no suite runs there."""
     remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of the one that runs"
-    path = home / FILE
+    path = home / STATE_FILE
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Whereabouts)
+        found = msgspec.json.decode(path.read_bytes(), type=SuiteState)
     except FileNotFoundError:
-        raise Trouble(f"no suite runs in {home}", remedy) from None
+        raise UserError(f"no suite runs in {home}", remedy) from None
     except (OSError, msgspec.DecodeError) as error:
-        raise Trouble(f"{path} cannot be read: {error}", remedy) from error
-    if not _is_claimed(home):
-        raise Trouble(f"the suite of {home} was ended by force and runs no more", remedy)
+        raise UserError(f"{path} cannot be read: {error}", remedy) from error
+    if not _is_locked(home):
+        raise UserError(f"the suite of {home} was ended by force and runs no more", remedy)
     return found
 
 
-def _is_claimed(home: Path) -> bool:
+def _is_locked(home: Path) -> bool:
     try:
-        with claimed(home):
+        with lock_home(home):
             return False
-    except Trouble:
+    except UserError:
         return True

@@ -11,19 +11,19 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from prebook.http.problems import exception_handlers
+from prebook.http.problems import EXCEPTION_HANDLERS
 
-LONGEST_BODY = 64 * 1024
-Missing = Callable[[], Awaitable[Mapping[str, str]]]
+MAX_BODY_BYTES = 64 * 1024
+ReadinessCheck = Callable[[], Awaitable[Mapping[str, str]]]
 """What a ready service would have and this one has not: part -> what is wrong. Empty: ready."""
 
 
-def application(
+def create_app(
     service: str,
     routes: Sequence[ControllerRouterHandler],
     *,
-    missing: Missing,
-    scraped: Callable[[], Awaitable[None]],
+    missing_dependencies: ReadinessCheck,
+    refresh_gauges: Callable[[], Awaitable[None]],
     lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
 ) -> Litestar:
     """``scraped`` brings the gauges up to date before they are read."""
@@ -34,19 +34,19 @@ def application(
 
     @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[dict[str, Any]]:
-        lacks = dict(await missing())
+        lacks = dict(await missing_dependencies())
         status = "not ready" if lacks else "ready"
         return Response({"status": status, "service": service, "missing": lacks}, status_code=503 if lacks else 200)
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
-        await scraped()
+        await refresh_gauges()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return Litestar(
         [livez, readyz, metrics, *routes],
-        exception_handlers=exception_handlers,
-        request_max_body_size=LONGEST_BODY,
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=MAX_BODY_BYTES,
         lifespan=[lifespan],
         logging_config=None,
         openapi_config=OpenAPIConfig(

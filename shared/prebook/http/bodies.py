@@ -8,19 +8,19 @@ from litestar.dto import MsgspecDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
-from prebook.http.problems import undecodable
+from prebook.http.problems import decode_problem
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Strict(MsgspecDTO[T]):
+class StrictBody(MsgspecDTO[T]):
     """``dto=Strict[Struct]`` on a handler. By itself Litestar would take "4" for 4."""
 
     def decode_bytes(self, value: bytes) -> Any:
         try:
             return msgspec.json.decode(value, type=self.model_type)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise undecodable(error) from None
+            raise decode_problem(error) from None
 
     @classmethod
     def create_openapi_schema(
@@ -31,13 +31,13 @@ class Strict(MsgspecDTO[T]):
     ) -> Reference | Schema:
         """The struct's own schema, saying also that unknown fields are refused."""
         schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
-        for struct in _closed(cls.model_type):
+        for struct in _strict_structs(cls.model_type):
             field = FieldDefinition.from_annotation(struct)
             schema_creator.schema_registry.get_schema_for_field_definition(field).additional_properties = False
         return schema
 
 
-def _closed(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+def _strict_structs(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
     info = msgspec.inspect.type_info(struct)
     if not isinstance(info, msgspec.inspect.StructType):
         return
@@ -45,4 +45,4 @@ def _closed(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
         yield info.cls
     for field in info.fields:
         if isinstance(field.type, msgspec.inspect.StructType):
-            yield from _closed(field.type.cls)
+            yield from _strict_structs(field.type.cls)

@@ -7,7 +7,7 @@ Forgery Prevention".
 import re
 from collections.abc import Collection
 
-LONGEST = 512
+MAX_URL_LENGTH = 512
 _HOST = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*|\[[0-9a-f:.]{2,45}\]"
 _PORT = r"[1-9][0-9]{0,4}"
 # One strict grammar instead of a lenient parser: what two parsers could read in two ways is no URL here. No
@@ -19,19 +19,19 @@ _URL = re.compile(
 _DEFAULT_PORT = {"https": "443", "http": "80"}
 
 
-def allowed(url: str, hosts: Collection[str]) -> bool:
+def is_allowed_target(url: str, allowed_hosts: Collection[str]) -> bool:
     """``hosts`` are ``host`` or ``host:port`` for https, and ``http://host[:port]`` where plain http is meant to go."""
-    if len(url) > LONGEST:
+    if len(url) > MAX_URL_LENGTH:
         return False
     parts = _URL.match(url)
-    return parts is not None and _origin(parts) in {_entry(host) for host in hosts}
+    return parts is not None and _origin(parts) in {_allowed_origin(host) for host in allowed_hosts}
 
 
 def _origin(parts: re.Match[str]) -> tuple[str, str, str]:
     return parts["scheme"], parts["host"], parts["port"] or _DEFAULT_PORT[parts["scheme"]]
 
 
-def _entry(host: str) -> tuple[str, str, str] | None:
+def _allowed_origin(host: str) -> tuple[str, str, str] | None:
     spelled = host.lower() if "://" in host else f"https://{host.lower()}"
     parts = _URL.match(spelled)
     return _origin(parts) if parts else None

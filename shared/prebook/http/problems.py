@@ -15,11 +15,11 @@ from prebook.messaging.channel import Unreachable
 from prebook.patterns import trace
 
 MEDIA_TYPE = "application/problem+json"
-_TRACE = "prebook_traceparent"
+_TRACEPARENT_KEY = "prebook_traceparent"
 log = structlog.get_logger()
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a request."""
 
     pointer: str
@@ -37,7 +37,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     code: str
     """A stable word that a program can act on."""
     trace_id: str
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[FieldError, ...] = ()
 
 
 class Problem(Exception):
@@ -51,7 +51,7 @@ class Problem(Exception):
         *,
         title: str = "",
         headers: Mapping[str, str] | None = None,
-        errors: Sequence[Fault] = (),
+        errors: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
@@ -59,40 +59,42 @@ class Problem(Exception):
         self.headers, self.errors = dict(headers or {}), tuple(errors)
 
 
-def later(status: int, code: str, why: str, wait_s: float) -> Problem:
+def retry_later_problem(status: int, code: str, reason: str, wait_s: float) -> Problem:
     """A refusal of what may be asked again, after ``wait_s``, as it is."""
     after = str(max(1, math.ceil(wait_s)))
-    said = f"{why}; try again after {after} s, with the same Idempotency-Key"
+    said = f"{reason}; try again after {after} s, with the same Idempotency-Key"
     return Problem(status, code, said, headers={"retry-after": after})
 
 
 def traceparent_of(request: Request[Any, Any, Any]) -> str:
     """The hop that this request is, in the trace that its header names or in a new one; the same for all who ask."""
     scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a TypedDict of all it knows
-    found: str = scope.setdefault(_TRACE, "") or trace.child(request.headers.get("traceparent", ""))
-    scope[_TRACE] = found
+    found: str = scope.setdefault(_TRACEPARENT_KEY, "") or trace.child_traceparent(
+        request.headers.get("traceparent", "")
+    )
+    scope[_TRACEPARENT_KEY] = found
     return found
 
 
-def undecodable(error: Exception) -> Problem:
+def decode_problem(error: Exception) -> Problem:
     """A body that msgspec could not decode: 400 where it is no JSON, 422 where it is JSON of the wrong shape."""
     if not isinstance(error, msgspec.ValidationError):
         return Problem(400, "malformed_json", f"the body is no JSON ({error}); send one UTF-8 JSON object")
     what, _, path = str(error).partition(" - at `$")
-    fault = Fault(pointer=_pointer(path.rstrip("`"), what), detail=what)
+    fault = FieldError(pointer=_json_pointer(path.rstrip("`"), what), detail=what)
     return Problem(
         422, "invalid_body", f"{fault.pointer or 'the body'}: {what}; see /schema/openapi.json", errors=[fault]
     )
 
 
-def _pointer(path: str, what: str) -> str:
+def _json_pointer(path: str, message: str) -> str:
     """``.pickup.lat`` and ``[0]`` as a JSON pointer, with the field that is unknown or missing at its end."""
     parts = path.replace("[", ".").replace("]", "").split(".")[1:]
-    named = what.split("`")[1] if "field `" in what else ""
+    named = message.split("`")[1] if "field `" in message else ""
     return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in [*parts, named] if part)
 
 
-def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
     details = ProblemDetails(
         type=f"urn:prebook:problem:{problem.code}",
         title=problem.title,
@@ -106,50 +108,54 @@ def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes
     return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
-def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+def _handle_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
-    errors = [Fault(pointer=str(e.get("key", "")), detail=str(e.get("message", ""))) for e in extra]
+    errors = [FieldError(pointer=str(e.get("key", "")), detail=str(e.get("message", ""))) for e in extra]
     if [fault.pointer for fault in errors] == ["data"]:  # Litestar's word for a body; a wrong one has been told apart
-        return respond(request, Problem(400, "malformed_json", "the body is empty; send one UTF-8 JSON object"))
+        return problem_response(
+            request, Problem(400, "malformed_json", "the body is empty; send one UTF-8 JSON object")
+        )
     said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors) or error.detail
-    return respond(request, Problem(400, "invalid_parameter", f"{said}; see /schema/openapi.json", errors=errors))
+    return problem_response(
+        request, Problem(400, "invalid_parameter", f"{said}; see /schema/openapi.json", errors=errors)
+    )
 
 
-def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def _handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own: the code is the status's name, such as ``not_found``."""
     code = HTTPStatus(error.status_code).name.lower()
-    return respond(request, Problem(error.status_code, code, error.detail, headers=error.headers))
+    return problem_response(request, Problem(error.status_code, code, error.detail, headers=error.headers))
 
 
-def _undecodable(request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[bytes]:
-    return respond(request, undecodable(error))
+def _handle_decode_error(request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[bytes]:
+    return problem_response(request, decode_problem(error))
 
 
-def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _handle_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Says nothing of the inside; the log line with the same trace id does."""
     problem = Problem(500, "internal_error", "this is our fault; try again, and report the trace_id if it stays")
     log.error("request failed", path=request.url.path, trace=traceparent_of(request), exc_info=error)
-    return respond(request, problem)
+    return problem_response(request, problem)
 
 
-def _away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Something that we stand on is not there: not now, perhaps soon."""
     asked = error.retry_after_s if isinstance(error, Unreachable) else None
     headers = {"retry-after": str(math.ceil(asked or 1))}
     log.warning("request refused", path=request.url.path, trace=traceparent_of(request), error=repr(error)[:500])
-    return respond(
+    return problem_response(
         request, Problem(503, "unavailable", "we cannot serve this right now; try again after a pause", headers=headers)
     )
 
 
-exception_handlers: ExceptionHandlersMap = {
-    Problem: respond,
-    ValidationException: _validation,
-    HTTPException: _http,
-    msgspec.DecodeError: _undecodable,
-    Unreachable: _away,
-    ConnectionError: _away,
-    TimeoutError: _away,
-    Exception: _unexpected,
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    Problem: problem_response,
+    ValidationException: _handle_validation_error,
+    HTTPException: _handle_http_exception,
+    msgspec.DecodeError: _handle_decode_error,
+    Unreachable: _handle_unavailable,
+    ConnectionError: _handle_unavailable,
+    TimeoutError: _handle_unavailable,
+    Exception: _handle_unexpected_error,
 }
 """For Litestar(exception_handlers=...)."""

@@ -12,32 +12,32 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from prebook.http.callback_targets import allowed
+from prebook.http.callback_targets import is_allowed_target
 from prebook.messaging.clock import unix_s
-from prebook.messaging.errors import Permanent, spelled
+from prebook.messaging.errors import PermanentFailure, error_summary
 from prebook.patterns.signature import sign
 
-TIMEOUT_S = 2.0
-OK_FROM, OK_TO, GONE = 200, 299, 410
+CALLBACK_TIMEOUT_S = 2.0
+MIN_SUCCESS_STATUS, MAX_SUCCESS_STATUS, GONE_STATUS = 200, 299, 410
 
 
-class Forbidden(Permanent):
+class ForbiddenTarget(PermanentFailure):
     """The target may not be called: its host is not allowed, or it resolves to an address that is not public."""
 
     cause = "forbidden_target"
 
 
-class Gone(Permanent):
+class TargetGone(PermanentFailure):
     """The target says that it does not want to be called any more (410)."""
 
     cause = "target_gone"
 
 
-class NotTaken(Exception):
+class CallbackFailed(Exception):
     """The target did not take it this time. One rider's system being away is no outage of ours."""
 
 
-class VettedResolver(AbstractResolver):
+class PublicAddressResolver(AbstractResolver):
     """Refuses a name when any of its addresses is not global, so that what is vetted is what is dialled."""
 
     def __init__(self) -> None:
@@ -47,25 +47,25 @@ class VettedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        private = [entry["host"] for entry in found if not is_public(entry["host"])]
+        private = [entry["host"] for entry in found if not is_public_address(entry["host"])]
         if private:
-            raise Forbidden(f"{host} resolves to an address that is not public")
+            raise ForbiddenTarget(f"{host} resolves to an address that is not public")
         return found
 
     async def close(self) -> None:
         await self._resolver.close()
 
 
-def is_public(address: str) -> bool:
+def is_public_address(address: str) -> bool:
     """False for anything private, local, reserved, or wrapping such an address in IPv6."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or _nat64(ip)
-        return is_public(str(inner)) if inner else ip.is_global and not ip.is_multicast
+        inner = ip.ipv4_mapped or ip.sixtofour or _embedded_ipv4(ip)
+        return is_public_address(str(inner)) if inner else ip.is_global and not ip.is_multicast
     return ip.is_global and not ip.is_multicast
 
 
-def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     wraps = ip in ipaddress.ip_network("64:ff9b::/96")
     return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if wraps else None
 
@@ -73,29 +73,31 @@ def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 class RiderCallbacks:
     """One signed POST at a time; whoever calls it repeats it until it succeeds."""
 
-    def __init__(self, hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
-        self._hosts, self._secrets, self._clock = hosts, secrets, clock
+    def __init__(
+        self, allowed_hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s
+    ) -> None:
+        self._allowed_hosts, self._secrets, self._clock = allowed_hosts, secrets, clock
 
     async def send(self, url: str, message_id: str, body: bytes) -> None:
         """Raises Forbidden and Gone (never again), NotTaken (try again)."""
-        if not allowed(url, self._hosts):
-            raise Forbidden(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_CALLBACK_HOSTS")
+        if not is_allowed_target(url, self._allowed_hosts):
+            raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
         try:
-            status = await self._posted(url, headers, body)
+            status = await self._post(url, headers, body)
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise NotTaken(spelled(error)) from error
-        if status == GONE:
-            raise Gone("the target is gone (410)")
-        if not OK_FROM <= status <= OK_TO:
-            raise NotTaken(f"the target answered {status}")
+            raise CallbackFailed(error_summary(error)) from error
+        if status == GONE_STATUS:
+            raise TargetGone("the target is gone (410)")
+        if not MIN_SUCCESS_STATUS <= status <= MAX_SUCCESS_STATUS:
+            raise CallbackFailed(f"the target answered {status}")
 
-    async def _posted(self, url: str, headers: dict[str, str], body: bytes) -> int:
+    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
         """The response's body is not read, redirects are not followed, proxies are not asked."""
         # Plain http is allowed only to hosts that are listed with it, which is how a demo names its own machine.
-        resolver = VettedResolver() if url.startswith("https://") else ThreadedResolver()
+        resolver = PublicAddressResolver() if url.startswith("https://") else ThreadedResolver()
         connector = aiohttp.TCPConnector(resolver=resolver, limit=1)
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=CALLBACK_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
             session.post(url, data=body, headers=headers, allow_redirects=False) as response,

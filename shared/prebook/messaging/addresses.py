@@ -10,27 +10,27 @@ REDELIVER = "prebook.redeliver"
 """Back from a delay; routing key = queue."""
 PARKING = "prebook.parking"
 """Set aside; routing key = the queue it comes from."""
-PARKED_QUEUE = "prebook.parked"
+PARKING_QUEUE = "prebook.parked"
 ARCHIVE_QUEUE = "prebook.replay"
 """A stream of every event: a fact that nobody subscribes to yet still has somewhere to go."""
-ARCHIVIST = "archivist"
+ARCHIVE_READER = "archivist"
 """No service: the account that reads the archive, and hands to a queue of its choice what lies in there."""
 VHOST = "prebook"
 
 
-def asked(flow: str) -> str:
+def request_routing_key(flow: str) -> str:
     return f"asked.{flow}"
 
 
-def answered(flow: str) -> str:
+def reply_routing_key(flow: str) -> str:
     return f"answered.{flow}"
 
 
-def fact(announcement: str) -> str:
-    return f"fact.{announcement}"
+def event_routing_key(event: str) -> str:
+    return f"fact.{event}"
 
 
-def delay(seconds: float) -> str:
+def delay_queue(seconds: float) -> str:
     """Exchange and queue of one rung of the delay ladder: ``prebook.delay.200`` for 0.2 s."""
     return f"prebook.delay.{round(seconds * 1000)}"
 
@@ -39,7 +39,7 @@ def request_queue(provider: str, flow: str) -> str:
     return f"{provider}.requests.{flow}"
 
 
-def asked_queue(provider: str, flow: str) -> str:
+def one_way_request_queue(provider: str, flow: str) -> str:
     return f"{provider}.events.{flow}"
 
 
@@ -47,24 +47,24 @@ def reply_queue(caller: str) -> str:
     return f"{caller}.replies"
 
 
-def answer_queue(caller: str) -> str:
+def one_way_reply_queue(caller: str) -> str:
     return f"{caller}.events"
 
 
-def fact_queue(subscriber: str) -> str:
+def event_queue(subscriber: str) -> str:
     return f"{subscriber}.facts"
 
 
-def partition(group: str, number: int) -> str:
+def partition_queue(group: str, number: int) -> str:
     """One queue of a message group. The group has the name that its queue would have, and is an exchange."""
     return f"{group}.{number}"
 
 
-def slotless(group: str) -> str:
+def unpartitioned(group: str) -> str:
     """Takes what has no slot, so that nothing is lost for want of a header."""
     return f"{group}.slotless"
 
 
-def user(service: str) -> str:
+def broker_user(service: str) -> str:
     """The service's own user at the broker."""
     return f"prebook_{service}"

@@ -9,10 +9,10 @@ from prebook.messaging.envelope import Envelope
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class CouplingTraits:
     """What a coupling promises. Tests, drawings and the report read these, never the class."""
 
-    answers_inline: bool
+    replies_inline: bool
     """The answer is there when ``send`` returns."""
     needs_provider_up: bool
     """A request leaves only while its provider is there to take it."""
@@ -47,13 +47,13 @@ class Channel(Protocol):
     """One coupling, both ways."""
 
     @property
-    def traits(self) -> Traits: ...
+    def traits(self) -> CouplingTraits: ...
 
-    def lane(self, envelope: Envelope) -> str:
+    def route(self, envelope: Envelope) -> str:
         """What it queues behind in the outbox; one lane's trouble does not hold another's."""
         ...
 
-    def stamped(self, request: Envelope) -> Envelope:
+    def addressed(self, request: Envelope) -> Envelope:
         """The request with the address that its answer returns to."""
         ...
 
@@ -61,7 +61,7 @@ class Channel(Protocol):
         """Hand a request (or a fact) over; the answer if it is already there. Raises Unreachable, Undeliverable."""
         ...
 
-    async def reply(self, answer: Envelope) -> None:
+    async def reply(self, reply: Envelope) -> None:
         """Take an answer to where its request said. Raises Unreachable, Undeliverable."""
         ...
 

@@ -20,6 +20,6 @@ class WallClock:
         return time.time() + self.skew_s
 
 
-WALL = WallClock()
+WALL_CLOCK = WallClock()
 """This process's. Set once, when the process starts (PREBOOK_CLOCK_SKEW_S)."""
-utc_now, unix_s = WALL.utc_now, WALL.unix_s
+utc_now, unix_s = WALL_CLOCK.utc_now, WALL_CLOCK.unix_s

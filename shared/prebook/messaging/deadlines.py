@@ -7,15 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 from prebook.messaging.channel import Channels, Undeliverable, Unreachable
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox.store import Expectations
+from prebook.messaging.outbox.store import PendingReplies
 
-TICK_S = 0.5
+SCAN_INTERVAL_S = 0.5
 LEASE_S = 10.0
-AT_ONCE = 32
+MAX_BATCH_SIZE = 32
 
 
 @runtime_checkable
-class Polled(Protocol):
+class PollingChannel(Protocol):
     """A channel whose answers can be asked for."""
 
     async def poll(self, request: Envelope) -> Envelope | None: ...
@@ -24,38 +24,38 @@ class Polled(Protocol):
 class Deadlines:
     """Feeds ``Unavailable`` to requests whose time is up, under the id that the real answer would have."""
 
-    def __init__(self, expectations: Expectations, endpoint: Endpoint[Any]) -> None:
-        self._expectations, self._endpoint = expectations, endpoint
+    def __init__(self, pending_replies: PendingReplies, endpoint: Endpoint[Any]) -> None:
+        self._pending_replies, self._endpoint = pending_replies, endpoint
 
     async def run(self) -> None:
-        await _if_it_asks(self._endpoint)
+        await _block_unless_requesting(self._endpoint)
         while True:
-            overdue = await self._expectations.due(AT_ONCE, lease_s=LEASE_S)
-            await _each(overdue, self._settle)
-            if len(overdue) < AT_ONCE:
-                await asyncio.sleep(TICK_S)
+            overdue = await self._pending_replies.claim_overdue(MAX_BATCH_SIZE, lease_s=LEASE_S)
+            await _settle_each(overdue, self._time_out)
+            if len(overdue) < MAX_BATCH_SIZE:
+                await asyncio.sleep(SCAN_INTERVAL_S)
 
-    async def _settle(self, request: Envelope) -> None:
-        await self._endpoint.receive(self._endpoint.silence(request, "deadline"))
+    async def _time_out(self, request: Envelope) -> None:
+        await self._endpoint.receive(self._endpoint.timeout_reply(request, "deadline"))
 
 
-class Poller:
+class ReplyPoller:
     """Asks after answers that did not come by themselves."""
 
-    def __init__(self, expectations: Expectations, endpoint: Endpoint[Any], channels: Channels) -> None:
-        self._expectations, self._endpoint, self._channels = expectations, endpoint, channels
+    def __init__(self, pending_replies: PendingReplies, endpoint: Endpoint[Any], channels: Channels) -> None:
+        self._pending_replies, self._endpoint, self._channels = pending_replies, endpoint, channels
 
     async def run(self) -> None:
-        await _if_it_asks(self._endpoint)
+        await _block_unless_requesting(self._endpoint)
         while True:
-            open_requests = await self._expectations.to_poll(AT_ONCE, again_s=1.0)
-            await _each(open_requests, self._ask)
-            if len(open_requests) < AT_ONCE:
-                await asyncio.sleep(TICK_S)
+            open_requests = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)
+            await _settle_each(open_requests, self._poll)
+            if len(open_requests) < MAX_BATCH_SIZE:
+                await asyncio.sleep(SCAN_INTERVAL_S)
 
-    async def _ask(self, request: Envelope) -> None:
+    async def _poll(self, request: Envelope) -> None:
         channel = self._channels[request.coupling]
-        if not isinstance(channel, Polled):
+        if not isinstance(channel, PollingChannel):
             return
         try:
             answer = await channel.poll(request)
@@ -65,12 +65,12 @@ class Poller:
             await self._endpoint.receive(answer)
 
 
-async def _if_it_asks(endpoint: Endpoint[Any]) -> None:
+async def _block_unless_requesting(endpoint: Endpoint[Any]) -> None:
     """Who takes no answers waits for none: there is nothing to look for, ever."""
-    if not endpoint.asks:
+    if not endpoint.makes_requests:
         await asyncio.Event().wait()
 
 
-async def _each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:
+async def _settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:
     """One that fails is told to the endpoint's watch and comes again when its lease ends."""
     await asyncio.gather(*(settle(request) for request in requests), return_exceptions=True)

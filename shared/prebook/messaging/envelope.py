@@ -10,10 +10,10 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     REQUEST = "request"
-    ANSWER = "answer"
-    FACT = "fact"
+    REPLY = "answer"
+    EVENT = "fact"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,13 +22,13 @@ class Envelope:
 
     id: str
     """Dedup key. Derived from what asked for it, so the same thing asked twice is one message."""
-    kind: Kind
+    kind: MessageKind
     flow: str
     """Name of the flow, or of the announcement where ``kind`` is a fact."""
     body: Message
     source: str
     """The service that said it."""
-    conversation: str
+    conversation_id: str
     """Correlation id: the booking that all these messages are about."""
     time: datetime
     plan: Plan
@@ -40,46 +40,46 @@ class Envelope:
     traceparent: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Headers that we carry along without reading them."""
-    spelled: Any = field(init=False, default=None, compare=False, repr=False)
+    encoded: Any = field(init=False, default=None, compare=False, repr=False)
     """The codec's: as it is on its way, once somebody has asked. A copy with anything changed has none."""
 
     @property
     def coupling(self) -> Coupling:
         """How it travels. A fact is one-way by nature, whatever the plan says about questions."""
-        return Coupling.ONE_WAY if self.kind is Kind.FACT else self.plan[self.flow]
+        return Coupling.ONE_WAY if self.kind is MessageKind.EVENT else self.plan[self.flow]
 
-    def answered(self, body: Message, *, source: str, at: datetime) -> Self:
+    def reply_with(self, body: Message, *, source: str, at: datetime) -> Self:
         """The answer to this request. Its id is derived, so only the first of two answers takes effect.
 
         What is noted of the request's own way is no part of it.
         """
         return replace(
-            self, kind=Kind.ANSWER, id=answer_id(self.id), body=body, source=source, time=at, attempt=1, extra={}
+            self, kind=MessageKind.REPLY, id=reply_id(self.id), body=body, source=source, time=at, attempt=1, extra={}
         )
 
-    def returning_to(self, address: str) -> Self:
+    def with_reply_to(self, address: str) -> Self:
         return replace(self, reply_to=address)
 
-    def again(self) -> Self:
+    def next_attempt(self) -> Self:
         """The same message, on its next attempt."""
         return replace(self, attempt=self.attempt + 1)
 
-    def expired(self, now: datetime) -> bool:
+    def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
 
 
-def answer_id(request_id: str) -> str:
+def reply_id(request_id: str) -> str:
     """The id that an answer to this request has, whoever gives it."""
     return f"{request_id}.answer"
 
 
-def message_id(conversation: str, name: str, key: str = "") -> str:
+def message_id(conversation_id: str, name: str, key: str = "") -> str:
     """The id of a request or fact: the same thing said twice in one conversation has the same id."""
-    return ".".join(part for part in (conversation, name, key) if part)
+    return ".".join(part for part in (conversation_id, name, key) if part)
 
 
-def key_of(envelope: Envelope) -> str:
+def request_key(envelope: Envelope) -> str:
     """The key that ``message_id`` was given for this message, or for the request that it answers."""
-    own = envelope.id.removesuffix(".answer") if envelope.kind is Kind.ANSWER else envelope.id
-    prefix = f"{envelope.conversation}.{envelope.flow}."
+    own = envelope.id.removesuffix(".answer") if envelope.kind is MessageKind.REPLY else envelope.id
+    prefix = f"{envelope.conversation_id}.{envelope.flow}."
     return own.removeprefix(prefix) if own.startswith(prefix) else ""

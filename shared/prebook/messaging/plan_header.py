@@ -7,27 +7,27 @@ from operator import itemgetter
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 
-COUPLINGS: Callable[[Plan], tuple[Coupling, ...]] = itemgetter(*FLOWS)
-MOST_KEPT = 1024
+_COUPLINGS_IN_ORDER: Callable[[Plan], tuple[Coupling, ...]] = itemgetter(*FLOWS)
+MAX_CACHED_PLANS = 1024
 """A suite has few plans, and each of them in thousands of messages."""
 
 
-def spell(plan: Plan) -> str:
-    return _spelled(COUPLINGS(plan))
+def encode_plan(plan: Plan) -> str:
+    return _encode(_COUPLINGS_IN_ORDER(plan))
 
 
-def read_plan(text: str) -> dict[str, Coupling]:
+def decode_plan(text: str) -> dict[str, Coupling]:
     """Raises ValueError where a flow is missing or a coupling is unknown."""
-    return dict(_read(text))
+    return dict(_decode(text))
 
 
-@lru_cache(maxsize=MOST_KEPT)
-def _spelled(couplings: tuple[Coupling, ...]) -> str:
+@lru_cache(maxsize=MAX_CACHED_PLANS)
+def _encode(couplings: tuple[Coupling, ...]) -> str:
     return ",".join(f"{name}={coupling.value}" for name, coupling in zip(FLOWS, couplings, strict=True))
 
 
-@lru_cache(maxsize=MOST_KEPT)
-def _read(text: str) -> Plan:
+@lru_cache(maxsize=MAX_CACHED_PLANS)
+def _decode(text: str) -> Plan:
     try:
         pairs = dict(part.split("=", 1) for part in text.split(","))
         return {name: Coupling(pairs[name]) for name in FLOWS}

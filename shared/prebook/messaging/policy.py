@@ -10,10 +10,10 @@ import msgspec
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.patterns.message_groups import OnPoison
-from prebook.patterns.retry import branches
+from prebook.patterns.retry import jittered_delays_s
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
-TOGETHER = 16
+DEFAULT_MAX_BATCH_SIZE = 16
 """Messages that one transaction has at most."""
 
 
@@ -27,29 +27,31 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     backoff_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1, max_length=8)] = (0.2, 1.0, 5.0)
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
-    together: Annotated[int, msgspec.Meta(ge=1, le=100)] = TOGETHER
-    on_poison: OnPoison = OnPoison.GO_ON
+    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_MAX_BATCH_SIZE
+    on_poison: OnPoison = OnPoison.CONTINUE
 
 
 Policies = Mapping[str, FlowPolicy]
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     flows: dict[str, FlowPolicy]
 
 
-class BadPolicies(Exception):
+class InvalidPolicies(Exception):
     """The file does not say what it must; the text names the file and the place."""
 
 
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
     """Raises BadPolicies."""
     try:
-        flows = msgspec.convert(tomllib.loads(path.read_text()), _File).flows
+        flows = msgspec.convert(tomllib.loads(path.read_text()), _PolicyFile).flows
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BadPolicies(f"{path}: {error}") from error
+        raise InvalidPolicies(f"{path}: {error}") from error
     if flows.keys() != FLOWS.keys():
-        raise BadPolicies(f"{path}: needs a table for each of {', '.join(FLOWS)}, and no other; has {', '.join(flows)}")
+        raise InvalidPolicies(
+            f"{path}: needs a table for each of {', '.join(FLOWS)}, and no other; has {', '.join(flows)}"
+        )
     return flows
 
 
@@ -57,6 +59,8 @@ def default_plan(policies: Policies) -> dict[str, Coupling]:
     return {name: policies[name].coupling for name in FLOWS}
 
 
-def backoffs(policies: Policies) -> frozenset[float]:
+def retry_delays_s(policies: Policies) -> frozenset[float]:
     """Every pause that a message of any flow may be given: the rungs of the delay ladder."""
-    return frozenset(rung for policy in policies.values() for pause in policy.backoff_s for rung in branches(pause))
+    return frozenset(
+        rung for policy in policies.values() for pause in policy.backoff_s for rung in jittered_delays_s(pause)
+    )

@@ -5,32 +5,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prebook.contracts.plan import Plan
-from prebook.flows import ANNOUNCED, FLOWS, Ask, Fact
+from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, Event, Request
 from prebook.messaging.channel import Channel, Channels
-from prebook.messaging.envelope import Envelope, Kind, message_id
-from prebook.messaging.handlers import Outcome
+from prebook.messaging.envelope import Envelope, MessageKind, message_id
+from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.policy import Policies
-from prebook.messaging.unit_of_work import Expectation, Posting, UnitOfWork
+from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
 from prebook.patterns import trace
 
-FIRST_POLL = timedelta(seconds=1)
+FIRST_POLL_DELAY = timedelta(seconds=1)
 """How long a callback may take before the caller asks after its answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class MessageContext:
     """What every message of one step has in common."""
 
-    conversation: str
+    conversation_id: str
     plan: Plan
     traceparent: str
     now: datetime
 
 
-def order_key(envelope: Envelope) -> str:
+def ordering_key(envelope: Envelope) -> str:
     """The conversation, or the message alone where its flow knows no order."""
     flow = FLOWS.get(envelope.flow)
-    return envelope.id if flow is not None and not flow.ordered else envelope.conversation
+    return envelope.id if flow is not None and not flow.ordered else envelope.conversation_id
 
 
 class Staging:
@@ -40,62 +40,64 @@ class Staging:
         self._service, self._channels, self._policies = service, channels, policies
 
     async def stage(
-        self, thread: Thread, outcome: Outcome, work: UnitOfWork, answer: Envelope | None = None
+        self, context: MessageContext, result: HandlerResult, work: UnitOfWork, reply: Envelope | None = None
     ) -> Sequence[Envelope]:
         """Into the outbox what may wait; requests that may not are returned, to be sent right after the commit."""
-        requests = [(self._request(ask, thread), ask.after_s) for ask in outcome.asks]
-        direct = [r for r, after_s in requests if not self._queued(r, after_s)]
-        postings = [self._posting(r, after_s) for r, after_s in requests if self._queued(r, after_s)]
-        postings += [self._posting(self._told(fact, thread)) for fact in outcome.facts]
-        if answer is not None and self._channel(answer).traits.uses_outbox:
-            postings.append(self._posting(answer))
+        requests = [(self._request(ask, context), ask.delay_s) for ask in result.requests]
+        direct = [r for r, after_s in requests if not self._goes_to_outbox(r, after_s)]
+        postings = [self._outbox_message(r, after_s) for r, after_s in requests if self._goes_to_outbox(r, after_s)]
+        postings += [self._outbox_message(self._event(fact, context)) for fact in result.events]
+        if reply is not None and self._channel(reply).traits.uses_outbox:
+            postings.append(self._outbox_message(reply))
         if requests:
-            await work.expect([self._expectation(r, after_s) for r, after_s in requests])
+            await work.await_replies([self._pending_reply(r, after_s) for r, after_s in requests])
         if postings:
-            await work.post(postings)
+            await work.enqueue(postings)
         return direct
 
     def _channel(self, envelope: Envelope) -> Channel:
         return self._channels[envelope.coupling]
 
-    def _queued(self, request: Envelope, after_s: float) -> bool:
-        return after_s > 0 or self._channel(request).traits.uses_outbox
+    def _goes_to_outbox(self, request: Envelope, delay_s: float) -> bool:
+        return delay_s > 0 or self._channel(request).traits.uses_outbox
 
-    def _posting(self, envelope: Envelope, after_s: float = 0.0) -> Posting:
-        lane = self._channel(envelope).lane(envelope)
-        return Posting(envelope, lane, order_key(envelope), timedelta(seconds=after_s))
+    def _outbox_message(self, envelope: Envelope, delay_s: float = 0.0) -> OutboxMessage:
+        lane = self._channel(envelope).route(envelope)
+        return OutboxMessage(envelope, lane, ordering_key(envelope), timedelta(seconds=delay_s))
 
-    def _request(self, ask: Ask, thread: Thread) -> Envelope:
-        patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.after_s)
+    def _request(self, ask: Request, context: MessageContext) -> Envelope:
+        patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.delay_s)
         request = Envelope(
-            id=message_id(thread.conversation, ask.flow, ask.key),
-            kind=Kind.REQUEST,
+            id=message_id(context.conversation_id, ask.flow, ask.key),
+            kind=MessageKind.REQUEST,
             flow=ask.flow,
-            body=ask.request,
+            body=ask.body,
             source=self._service,
-            conversation=thread.conversation,
-            time=thread.now,
-            plan=thread.plan,
-            expires_at=thread.now + patience,
-            traceparent=trace.child(thread.traceparent),
+            conversation_id=context.conversation_id,
+            time=context.now,
+            plan=context.plan,
+            expires_at=context.now + patience,
+            traceparent=trace.child_traceparent(context.traceparent),
         )
-        return self._channel(request).stamped(request)
+        return self._channel(request).addressed(request)
 
-    def _told(self, fact: Fact, thread: Thread) -> Envelope:
-        name = ANNOUNCED[type(fact.body)].name
+    def _event(self, event: Event, context: MessageContext) -> Envelope:
+        name = EVENT_TYPE_BY_BODY[type(event.body)].name
         return Envelope(
-            id=message_id(thread.conversation, name, fact.key),
-            kind=Kind.FACT,
+            id=message_id(context.conversation_id, name, event.key),
+            kind=MessageKind.EVENT,
             flow=name,
-            body=fact.body,
+            body=event.body,
             source=self._service,
-            conversation=thread.conversation,
-            time=thread.now,
-            plan=thread.plan,
-            traceparent=trace.child(thread.traceparent),
+            conversation_id=context.conversation_id,
+            time=context.now,
+            plan=context.plan,
+            traceparent=trace.child_traceparent(context.traceparent),
         )
 
-    def _expectation(self, request: Envelope, after_s: float) -> Expectation:
+    def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:
         due = request.expires_at or request.time
         polls = self._channel(request).traits.polls
-        return Expectation(request, due, request.time + FIRST_POLL + timedelta(seconds=after_s) if polls else None)
+        return PendingReply(
+            request, due, request.time + FIRST_POLL_DELAY + timedelta(seconds=delay_s) if polls else None
+        )

@@ -9,24 +9,26 @@ import time
 from collections.abc import Awaitable, Callable
 
 from prebook.messaging.clock import utc_now
-from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.policy import Policies
 from prebook.patterns.bucket import TokenBucket
 
-Door = Callable[[Envelope], Awaitable[None]]
+MessageHandler = Callable[[Envelope], Awaitable[None]]
 
 
-def paced(door: Door, policies: Policies, *, clock: Callable[[], float] = time.monotonic) -> Door:
+def throttled(
+    handler: MessageHandler, policies: Policies, *, clock: Callable[[], float] = time.monotonic
+) -> MessageHandler:
     """The door, with requests of a flow that has a ``rate_per_s`` let through one by one at that rate."""
     limits = {name: policy.rate_per_s for name, policy in policies.items() if policy.rate_per_s}
     buckets = {name: TokenBucket.full(per_s=rate, burst=1.0, now=clock()) for name, rate in limits.items()}
 
     async def at_its_turn(envelope: Envelope) -> None:
-        if envelope.kind is Kind.REQUEST and envelope.flow in buckets and not envelope.expired(utc_now()):
+        if envelope.kind is MessageKind.REQUEST and envelope.flow in buckets and not envelope.is_expired(utc_now()):
             wait_s = buckets[envelope.flow].wait_s(clock())
             # Taken before it is waited for: whoever comes next waits behind us.
             buckets[envelope.flow] = buckets[envelope.flow].taken(clock())
             await asyncio.sleep(wait_s)
-        await door(envelope)
+        await handler(envelope)
 
-    return at_its_turn if buckets else door
+    return at_its_turn if buckets else handler

@@ -15,141 +15,143 @@ import structlog
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import spelled
-from prebook.messaging.policy import TOGETHER, Policies
-from prebook.messaging.unit_of_work import Begin, UnitOfWork
-from prebook.patterns.batch_selection import Passenger, together
+from prebook.messaging.errors import error_summary
+from prebook.messaging.policy import DEFAULT_MAX_BATCH_SIZE, Policies
+from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
+from prebook.patterns.batch_selection import BatchCandidate, select_batch
 
-AT_ONCE = 4
+MAX_CONCURRENT_TRANSACTIONS = 4
 """Transactions."""
-PATIENCE_S = 0.02
+MAX_WAIT_S = 0.02
 """One that takes longer waits for somebody's lock, or the database is slow; others need not wait with it."""
 U = TypeVar("U", bound=UnitOfWork)
 T = TypeVar("T")
-Effect = Callable[[U, bool], Awaitable[T]]
+MessageEffect = Callable[[U, bool], Awaitable[T]]
 """Given the unit of work, and whether the message is new to it."""
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, eq=False)
-class Case(Generic[U]):
+class PendingMessage(Generic[U]):
     """A message that waits for its transaction, and who waits for what comes of it."""
 
     envelope: Envelope
-    effect: Effect[U, Any]
-    passenger: Passenger
-    ended: asyncio.Future[Any]
+    effect: MessageEffect[U, Any]
+    candidate: BatchCandidate
+    result: asyncio.Future[Any]
 
-    def end(self, result: Any) -> None:
-        if not self.ended.done():
-            self.ended.set_result(result)
+    def set_result(self, result: Any) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
 
-    def fail(self, error: BaseException) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
+    def set_error(self, error: BaseException) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
 
-    def alone(self) -> "Case[U]":
-        return Case(self.envelope, self.effect, Passenger(self.passenger.key, 1), self.ended)
+    def isolated(self) -> "PendingMessage[U]":
+        return PendingMessage(self.envelope, self.effect, BatchCandidate(self.candidate.key, 1), self.result)
 
 
-class Transactions(Generic[U]):
+class TransactionBatcher(Generic[U]):
     """Admits each message, gives it its effect, and commits: one transaction for as many as may share it."""
 
-    def __init__(self, begin: Begin[U], policies: Policies, *, at_once: int = AT_ONCE) -> None:
-        self._begin, self._policies, self._at_once = begin, policies, at_once
-        self._waiting: list[Case[U]] = []
-        self._under_way: set[str] = set()
+    def __init__(
+        self, begin: BeginUnitOfWork[U], policies: Policies, *, max_concurrent: int = MAX_CONCURRENT_TRANSACTIONS
+    ) -> None:
+        self._begin, self._policies, self._max_concurrent = begin, policies, max_concurrent
+        self._waiting: list[PendingMessage[U]] = []
+        self._busy_keys: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
-        self._soon = self._later = False
+        self._start_scheduled = self._late_start_scheduled = False
 
-    async def run(self, envelope: Envelope, effect: Effect[U, T]) -> T:
+    async def run(self, envelope: Envelope, effect: MessageEffect[U, T]) -> T:
         """What ``effect`` returned, once that is committed. Raises what it raises; then it left nothing behind."""
-        passenger = Passenger(envelope.conversation, self._most(envelope))
-        case = Case(envelope, effect, passenger, asyncio.get_running_loop().create_future())
+        passenger = BatchCandidate(envelope.conversation_id, self._max_batch_size(envelope))
+        case = PendingMessage(envelope, effect, passenger, asyncio.get_running_loop().create_future())
         self._waiting.append(case)
-        if self._running and len(self._waiting) < passenger.most:
-            self._look_later()
-        elif not self._soon:
-            self._soon = True
-            asyncio.get_running_loop().call_soon(self._look)
-        result: T = await case.ended
+        if self._running and len(self._waiting) < passenger.max_batch_size:
+            self._schedule_late_start()
+        elif not self._start_scheduled:
+            self._start_scheduled = True
+            asyncio.get_running_loop().call_soon(self._start_now)
+        result: T = await case.result
         return result
 
-    def _most(self, envelope: Envelope) -> int:
+    def _max_batch_size(self, envelope: Envelope) -> int:
         """What has failed before goes alone: it would most likely cost others a try again."""
         if envelope.attempt > 1:
             return 1
         policy = self._policies.get(envelope.flow)
-        return policy.together if policy else TOGETHER
+        return policy.max_batch_size if policy else DEFAULT_MAX_BATCH_SIZE
 
-    def _look_later(self) -> None:
-        if not self._later:
-            self._later = True
-            asyncio.get_running_loop().call_later(PATIENCE_S, self._looked_later)
+    def _schedule_late_start(self) -> None:
+        if not self._late_start_scheduled:
+            self._late_start_scheduled = True
+            asyncio.get_running_loop().call_later(MAX_WAIT_S, self._start_late)
 
-    def _looked_later(self) -> None:
-        self._later = False
-        self._start()
+    def _start_late(self) -> None:
+        self._late_start_scheduled = False
+        self._start_commit()
 
-    def _look(self) -> None:
+    def _start_now(self) -> None:
         """Not in ``run``: what comes in the same turn of the loop goes with it."""
-        self._soon = False
-        self._start()
+        self._start_scheduled = False
+        self._start_commit()
 
-    def _start(self) -> None:
-        if len(self._running) < self._at_once and (cases := self._next()):
+    def _start_commit(self) -> None:
+        if len(self._running) < self._max_concurrent and (cases := self._next_batch()):
             task = asyncio.create_task(self._commit(cases))
             self._running.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._on_commit_done)
         if self._waiting and self._running:
-            self._look_later()
+            self._schedule_late_start()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_commit_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._start()
+        self._start_commit()
 
-    def _next(self) -> list[Case[U]]:
+    def _next_batch(self) -> list[PendingMessage[U]]:
         """Who has stopped waiting is left out: nothing of it has begun.
 
         In the order of their keys, as in every replica: who want the same locks wait for each other in no circle.
         """
-        self._waiting = [case for case in self._waiting if not case.ended.done()]
-        places = together([case.passenger for case in self._waiting], self._under_way)
-        cases = sorted((self._waiting[place] for place in places), key=lambda case: case.passenger.key)
+        self._waiting = [case for case in self._waiting if not case.result.done()]
+        places = select_batch([case.candidate for case in self._waiting], self._busy_keys)
+        cases = sorted((self._waiting[place] for place in places), key=lambda case: case.candidate.key)
         for place in reversed(places):
             del self._waiting[place]
-        self._under_way.update(case.passenger.key for case in cases)
+        self._busy_keys.update(case.candidate.key for case in cases)
         return cases
 
-    async def _commit(self, cases: Sequence[Case[U]]) -> None:
+    async def _commit(self, batch: Sequence[PendingMessage[U]]) -> None:
         try:
-            results = await self._effects(cases)
+            results = await self._apply_effects(batch)
         except Unreachable as error:
-            self._failed(cases, error)
+            self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything, and whose fault it was is not known
-            self._undone(cases, error)
+            self._retry_one_by_one(batch, error)
         except asyncio.CancelledError:
-            for case in cases:
-                case.ended.cancel()
+            for case in batch:
+                case.result.cancel()
             raise
         else:
-            for case, result in zip(cases, results, strict=True):
-                case.end(result)
+            for case, result in zip(batch, results, strict=True):
+                case.set_result(result)
         finally:
-            self._under_way.difference_update(case.passenger.key for case in cases)
+            self._busy_keys.difference_update(case.candidate.key for case in batch)
 
-    async def _effects(self, cases: Sequence[Case[U]]) -> list[Any]:
+    async def _apply_effects(self, batch: Sequence[PendingMessage[U]]) -> list[Any]:
         async with self._begin() as work:
-            new = await work.admit_all([case.envelope for case in cases])
-            return [await case.effect(work, case.envelope.id in new) for case in cases]
+            new = await work.record_messages([case.envelope for case in batch])
+            return [await case.effect(work, case.envelope.id in new) for case in batch]
 
-    def _undone(self, cases: Sequence[Case[U]], error: Exception) -> None:
-        if len(cases) == 1:
-            return self._failed(cases, error)
-        log.warning("undone together, tried one by one", messages=len(cases), error=spelled(error))
-        self._waiting[:0] = [case.alone() for case in cases]
+    def _retry_one_by_one(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
+        if len(batch) == 1:
+            return self._fail(batch, error)
+        log.warning("undone together, tried one by one", messages=len(batch), error=error_summary(error))
+        self._waiting[:0] = [case.isolated() for case in batch]
         return None
 
-    def _failed(self, cases: Sequence[Case[U]], error: Exception) -> None:
-        for case in cases:
-            case.fail(error)
+    def _fail(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
+        for case in batch:
+            case.set_error(error)

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Passenger:
+class BatchCandidate:
     """``most`` is how many it would go with, itself included; 1: alone."""
 
     key: str
-    most: int
+    max_batch_size: int
 
 
-def together(waiting: Sequence[Passenger], under_way: Collection[str]) -> list[int]:
+def select_batch(waiting: Sequence[BatchCandidate], busy_keys: Collection[str]) -> list[int]:
     """Places in ``waiting`` of those who go next, in their order; none where every key is under way.
 
     One of a key at a time, and in the key's order: two would wait for each other's locks, or overtake. The first who
     can go does; who comes with it must have nothing against so many, nor it against them.
     """
     taken: list[int] = []
-    seen, most = set(under_way), 0
+    seen, most = set(busy_keys), 0
     for place, one in enumerate(waiting):
-        if one.key not in seen and (not taken or len(taken) < min(most, one.most)):
+        if one.key not in seen and (not taken or len(taken) < min(most, one.max_batch_size)):
             taken.append(place)
-            most = min(most, one.most) if most else one.most
+            most = min(most, one.max_batch_size) if most else one.max_batch_size
             if len(taken) == most:
                 break
         seen.add(one.key)

@@ -34,6 +34,6 @@ class TokenBucket:
         refilled = self.refilled(now)
         return replace(refilled, tokens=refilled.tokens - 1.0)
 
-    def idle(self, now: float) -> bool:
+    def is_full(self, now: float) -> bool:
         """Full again: as good as a new one."""
         return self.refilled(now).tokens >= self.burst

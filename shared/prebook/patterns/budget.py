@@ -19,7 +19,7 @@ class RetryBudget:
         return replace(self, saved=min(self.burst, self.saved + self.ratio))
 
     @property
-    def allows(self) -> bool:
+    def allows_retry(self) -> bool:
         return self.saved >= 1.0
 
     def spent(self) -> Self:

@@ -7,29 +7,29 @@ sender need not know how many partitions there are, and a key stays where it is 
 from enum import StrEnum
 from zlib import crc32
 
-SLOTS = 16
+HASH_SLOTS = 16
 """The most partitions that a group can have."""
 
 
 class OnPoison(StrEnum):
     """What becomes of a key when one of its messages is parked."""
 
-    GO_ON = "go_on"
+    CONTINUE = "go_on"
     """What comes after it is handled without it."""
-    HOLD = "hold"
+    BLOCK = "hold"
     """What comes after it waits at the receiver until the parked one has been replayed."""
     PARK = "park"
     """What comes after it is parked behind it, in order, until the parked ones have been replayed."""
 
 
-def slot(key: str) -> int:
-    return crc32(key.encode()) % SLOTS
+def hash_slot(key: str) -> int:
+    return crc32(key.encode()) % HASH_SLOTS
 
 
-def slots_of(partition: int, partitions: int) -> range:
+def hash_slots_of(partition: int, partitions: int) -> range:
     """Every slot belongs to exactly one partition."""
-    return range(partition, SLOTS, partitions)
+    return range(partition, HASH_SLOTS, partitions)
 
 
 def partition_of(key: str, partitions: int) -> int:
-    return slot(key) % partitions
+    return hash_slot(key) % partitions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-SPREAD = (1.0, 1.2, 1.4)
+JITTER_FACTORS = (1.0, 1.2, 1.4)
 """Jitter: a pause lasts one of these times what is configured, and never less than that. Each is a delay queue of its
 own, since a queue whose messages had different times to live would let them go at its head only, in order."""
 
@@ -14,7 +14,7 @@ class Retry:
     """Deliver again after a pause; ``attempt`` is the number of the coming attempt."""
 
     attempt: int
-    pause_s: float
+    delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +24,54 @@ class Park:
     cause: str
 
 
-Decision = Retry | Park
+RetryDecision = Retry | Park
 
 
-def after_failure(attempt: int, *, message_id: str, max_attempts: int, backoff_s: Sequence[float]) -> Decision:
+def retry_decision(attempt: int, *, message_id: str, max_attempts: int, backoff_s: Sequence[float]) -> RetryDecision:
     """``attempt`` is the one that has just failed, counted from 1. ``max_attempts`` counts handlings, not repeats."""
     if attempt >= max_attempts:
         return Park("attempts_used_up")
-    pauses = branches(pause_before(attempt + 1, backoff_s))
-    return Retry(attempt + 1, pauses[_drawn(message_id, attempt, len(pauses))])
+    pauses = jittered_delays_s(backoff_before_s(attempt + 1, backoff_s))
+    return Retry(attempt + 1, pauses[_draw_index(message_id, attempt, len(pauses))])
 
 
-def branches(pause_s: float) -> tuple[float, ...]:
+def jittered_delays_s(delay_s: float) -> tuple[float, ...]:
     """How long a pause may last. What failed together is spread over them, and anew with every attempt."""
-    return tuple(round(pause_s * factor, 3) for factor in SPREAD)
+    return tuple(round(delay_s * factor, 3) for factor in JITTER_FACTORS)
 
 
-def _drawn(message_id: str, attempt: int, among: int) -> int:
+def _draw_index(message_id: str, attempt: int, count: int) -> int:
     """By the message and not by chance, so that a decision can be repeated."""
-    return crc32(f"{message_id} {attempt}".encode()) % among
+    return crc32(f"{message_id} {attempt}".encode()) % count
 
 
-def pause_before(attempt: int, backoff_s: Sequence[float]) -> float:
+def backoff_before_s(attempt: int, backoff_s: Sequence[float]) -> float:
     """Seconds before the given attempt (2, 3, ...); the last pause repeats."""
     return backoff_s[min(attempt - 2, len(backoff_s) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class ScheduledAttempt:
     """One line of a schedule. Handling itself takes no time here."""
 
     number: int
-    pause_s: tuple[float, float]
+    delay_s: tuple[float, float]
     """At least and at most."""
     at_s: tuple[float, float]
     """Since the first attempt."""
 
 
-def schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[Attempt, ...]:
+def retry_schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[ScheduledAttempt, ...]:
     """When each attempt would happen if all failed."""
-    attempts = [Attempt(1, (0.0, 0.0), (0.0, 0.0))]
+    attempts = [ScheduledAttempt(1, (0.0, 0.0), (0.0, 0.0))]
     for number in range(2, max_attempts + 1):
-        pauses, (earliest_s, latest_s) = branches(pause_before(number, backoff_s)), attempts[-1].at_s
+        pauses, (earliest_s, latest_s) = jittered_delays_s(backoff_before_s(number, backoff_s)), attempts[-1].at_s
         shortest_s, longest_s = min(pauses), max(pauses)
         at_s = (round(earliest_s + shortest_s, 3), round(latest_s + longest_s, 3))
-        attempts.append(Attempt(number, (shortest_s, longest_s), at_s))
+        attempts.append(ScheduledAttempt(number, (shortest_s, longest_s), at_s))
     return tuple(attempts)
 
 
-def exponential(failures: int, *, first_s: float = 0.1, longest_s: float = 2.0) -> float:
+def exponential_backoff_s(failures: int, *, first_s: float = 0.1, max_s: float = 2.0) -> float:
     """Upper bound of the pause after so many failures; draw below it for full jitter."""
-    return min(longest_s, first_s * 2.0 ** min(failures - 1, 32))
+    return min(max_s, first_s * 2.0 ** min(failures - 1, 32))

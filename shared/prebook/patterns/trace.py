@@ -3,20 +3,20 @@
 import re
 import secrets
 
-_FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")
 
 
-def started() -> str:
+def new_traceparent() -> str:
     """A new trace."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
-def child(traceparent: str) -> str:
+def child_traceparent(traceparent: str) -> str:
     """The next hop of the same trace; a new trace where the header is missing or malformed."""
-    form = _FORM.match(traceparent)
-    return f"00-{form[1]}-{secrets.token_hex(8)}-01" if form else started()
+    form = _TRACEPARENT.match(traceparent)
+    return f"00-{form[1]}-{secrets.token_hex(8)}-01" if form else new_traceparent()
 
 
 def trace_id(traceparent: str) -> str:
-    form = _FORM.match(traceparent)
+    form = _TRACEPARENT.match(traceparent)
     return form[1] if form else ""

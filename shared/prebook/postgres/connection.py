@@ -17,15 +17,15 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import greenlet_spawn
 
-from prebook.messaging.asyncio_tools import Limit
+from prebook.messaging.asyncio_tools import CoarseTimeout
 from prebook.messaging.channel import Unreachable
-from prebook.messaging.errors import spelled
-from prebook.postgres.pool import idle, limit_of, opened
+from prebook.messaging.errors import error_summary
+from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of
 
-GIVE_BACK_WITHIN_S = 2.0
-COMPILED = 512
+ROLLBACK_TIMEOUT_S = 2.0
+COMPILED_CACHE_SIZE = 512
 DIALECT = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
-DOUBTFUL = (
+SUSPECT_CONNECTION_ERRORS = (
     Unreachable,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -34,11 +34,11 @@ DOUBTFUL = (
     OSError,
 )
 """After these a connection may be at its end before the client hears of it: it is asked before others have it."""
-NOTHING: Mapping[str, Any] = {}
+NO_PARAMETERS: Mapping[str, Any] = {}
 T = TypeVar("T")
 
 
-class Row(asyncpg.Record):
+class ResultRow(asyncpg.Record):
     """Columns by name, too. ``**row`` and ``dict(row)`` work as with a mapping."""
 
     def __getattr__(self, name: str) -> Any:
@@ -48,13 +48,13 @@ class Row(asyncpg.Record):
             raise AttributeError(name) from None
 
 
-class Rows(list[Row]):
+class ResultRows(list[ResultRow]):
     """What a statement returned, already here."""
 
-    def first(self) -> Row | None:
+    def first(self) -> ResultRow | None:
         return self[0] if self else None
 
-    def one(self) -> Row:
+    def one(self) -> ResultRow:
         (only,) = self
         return only
 
@@ -71,124 +71,128 @@ class Rows(list[Row]):
         return self
 
 
-class Undone(Exception):
+class CommitRolledBack(Exception):
     """What was to be committed had failed before, unseen, and has been rolled back."""
 
 
-class Session:
+class PooledConnection:
     """One unit's use of a connection."""
 
     def __init__(self, engine: AsyncEngine, driver: "asyncpg.Connection[Any]") -> None:
-        self.engine, self._driver, self._broken_off = engine, driver, False
-        self._limit = limit_of(engine)
+        self.engine, self._driver, self._interrupted = engine, driver, False
+        self._command_timeout = command_timeout_of(engine)
 
     @property
-    def is_lost(self) -> bool:
+    def is_closed(self) -> bool:
         return self._driver.is_closed()
 
     @property
-    def is_at_rest(self) -> bool:
+    def is_idle(self) -> bool:
         """Nothing is left to undo."""
-        return not (self._broken_off or self._driver.is_closed() or self._driver.is_in_transaction())
+        return not (self._interrupted or self._driver.is_closed() or self._driver.is_in_transaction())
 
-    async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
+    async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NO_PARAMETERS) -> ResultRows:
         """In the transaction, which begins here if it has not yet."""
         if not self._driver.is_in_transaction():
-            await self._answered(self._driver.execute("BEGIN"))
-        return await self.alone(statement, values)
+            await self._await_server(self._driver.execute("BEGIN"))
+        return await self.execute_without_begin(statement, values)
 
-    async def alone(self, statement: ClauseElement, values: Mapping[str, Any] = NOTHING) -> Rows:
+    async def execute_without_begin(
+        self, statement: ClauseElement, values: Mapping[str, Any] = NO_PARAMETERS
+    ) -> ResultRows:
         """In the transaction if there is one; else one of its own, two round trips cheaper. For reads, and for writes
         with which nothing else is to be undone.
         """
-        sql, names, given = compiled(statement)
+        sql, names, given = compile_statement(statement)
         args = [values[name] if name in values else given[name] for name in names]
-        return Rows(await self._answered(self._driver.fetch(sql, *args, record_class=Row)))
+        return ResultRows(await self._await_server(self._driver.fetch(sql, *args, record_class=ResultRow)))
 
     async def commit(self) -> None:
         """Raises Undone."""
         if not self._driver.is_in_transaction():
             return
-        if await self._answered(self._driver.execute("COMMIT")) != "COMMIT":
-            raise Undone("a statement of this transaction had failed; look for its error before this one")
+        if await self._await_server(self._driver.execute("COMMIT")) != "COMMIT":
+            raise CommitRolledBack("a statement of this transaction had failed; look for its error before this one")
 
-    async def _answered(self, asked: Awaitable[T]) -> T:
+    async def _await_server(self, reply: Awaitable[T]) -> T:
         """The driver's own limit is not for all that it asks the server for a statement's sake."""
-        with in_time(self._limit):
-            return await asked
+        with enforce_timeout(self._command_timeout):
+            return await reply
 
-    def broken_off(self) -> None:
+    def mark_interrupted(self) -> None:
         """A statement may still be under way: it is seen to be over before anybody else has the connection."""
-        self._broken_off = True
+        self._interrupted = True
 
     async def rollback(self) -> None:
         """Where the server does not say within a while that it is done, the connection is given up."""
-        if self._driver.is_closed() or self.is_at_rest:
+        if self._driver.is_closed() or self.is_idle:
             return
         try:
-            async with asyncio.timeout(GIVE_BACK_WITHIN_S):
+            async with asyncio.timeout(ROLLBACK_TIMEOUT_S):
                 await self._driver.execute("ROLLBACK")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             self._driver.terminate()
 
 
 @contextmanager
-def in_time(limit: Limit) -> Iterator[None]:
+def enforce_timeout(timeout: CoarseTimeout) -> Iterator[None]:
     """A server that says nothing more is Unreachable: whoever waits for it holds up others."""
     try:
-        with limit():
+        with timeout():
             yield
     except TimeoutError as error:
-        raise Unreachable(f"no answer from the database: {spelled(error)}") from error
+        raise Unreachable(f"no answer from the database: {error_summary(error)}") from error
 
 
-@lru_cache(COMPILED)
-def compiled(statement: ClauseElement) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+@lru_cache(COMPILED_CACHE_SIZE)
+def compile_statement(statement: ClauseElement) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
     """SQL, what $1, $2, ... are called, and the values that the statement brings along."""
     made: Any = statement.compile(dialect=DIALECT)
     return made.string, tuple(made.positiontup), dict(made.params)
 
 
 @asynccontextmanager
-async def session(engine: AsyncEngine) -> AsyncIterator[Session]:
+async def acquire(engine: AsyncEngine) -> AsyncIterator[PooledConnection]:
     """What is open at the end is rolled back. Whatever keeps us from a connection is Unreachable: down, starting, full,
     refusing us, or our pool used up.
     """
     try:
-        pooled = await _live(engine)
+        pooled = await _checkout_live(engine)
     except Exception as error:
-        raise Unreachable(f"no connection to the database: {spelled(error)}") from error
+        raise Unreachable(f"no connection to the database: {error_summary(error)}") from error
     driver: Any = pooled.driver_connection
-    ours = Session(engine, driver)
+    ours = PooledConnection(engine, driver)
     try:
         yield ours
-    except (asyncio.CancelledError, *DOUBTFUL):
-        ours.broken_off()
+    except (asyncio.CancelledError, *SUSPECT_CONNECTION_ERRORS):
+        ours.mark_interrupted()
         raise
     finally:
-        if ours.is_at_rest and _has_room(engine):  # then nothing waits: no greenlet is needed, and nobody breaks it off
+        if ours.is_idle and _has_capacity(
+            engine
+        ):  # then nothing waits: no greenlet is needed, and nobody breaks it off
             pooled.close()
         else:
-            await asyncio.shield(_given_back(ours, pooled))
+            await asyncio.shield(_check_in(ours, pooled))
 
 
-def _has_room(engine: AsyncEngine) -> bool:
+def _has_capacity(engine: AsyncEngine) -> bool:
     """A connection that is given back is kept; one beyond the pool's size would be closed, which takes a while."""
     pool: Any = engine.pool
     room: bool = pool.overflow() <= 0
     return room
 
 
-async def _live(engine: AsyncEngine) -> PoolProxiedConnection:
+async def _checkout_live(engine: AsyncEngine) -> PoolProxiedConnection:
     """Whose end the client has heard of while it lay in the pool is replaced: it would fail whoever has it next."""
     while True:
-        pooled = idle(engine) or await opened(engine)
+        pooled = checkout_idle(engine) or await checkout(engine)
         driver: Any = pooled.driver_connection
         if not driver.is_closed():
             return pooled
         await greenlet_spawn(pooled.invalidate)
 
 
-async def _given_back(ours: Session, pooled: PoolProxiedConnection) -> None:
-    await ours.rollback()
-    await greenlet_spawn(pooled.invalidate if ours.is_lost else pooled.close)
+async def _check_in(connection: PooledConnection, pooled: PoolProxiedConnection) -> None:
+    await connection.rollback()
+    await greenlet_spawn(pooled.invalidate if connection.is_closed else pooled.close)

@@ -8,60 +8,65 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from prebook.postgres.connection import NOTHING, session
+from prebook.postgres.connection import NO_PARAMETERS, acquire
 from prebook.postgres.pool import Pool
 
-POOL, OVERFLOW = 8, 0
+POOL_SIZE, MAX_OVERFLOW = 8, 0
 """A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
 closed when it is given back, and a new one has its types looked up and its statements planned first."""
-EDGE, UPKEEP = 4, 2
+EDGE_POOL_SIZE, BACKGROUND_POOL_SIZE = 4, 2
 """Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
-CHECKOUT_TIMEOUT_S, CHECKED_WITHIN_S, CLOSED_WITHIN_S = 5, 2, 2
-PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+CHECKOUT_TIMEOUT_S, CHECK_TIMEOUT_S, CLOSE_TIMEOUT_S = 5, 2, 2
+PLANNER_SETTINGS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 """Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
 each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
 that has an index for it."""
-RELAXED = {"synchronous_commit": "off"}
+ASYNCHRONOUS_COMMIT = {"synchronous_commit": "off"}
 """Of leases, and notes of what was done: one that is lost with the database is taken, or done, again. So they need not
 wait for a disk. What they are about was committed for good before."""
 
 
-CHECK = text("SELECT 1 FROM outbox LIMIT 1")
+READINESS_CHECK = text("SELECT 1 FROM outbox LIMIT 1")
 
 
 class Engines(NamedTuple):
     """A service's connections, apart by who may not wait for whom. They are opened when they are needed."""
 
-    work: AsyncEngine
+    messaging: AsyncEngine
     """Messages, and calls of other services."""
     edge: AsyncEngine
     """What people ask for. However many come at a time, what they asked for before goes on."""
-    upkeep: AsyncEngine
+    background: AsyncEngine
     """Relay, deadlines, readiness, and the look at what waits."""
 
     async def check(self) -> None:
         """Raises whatever keeps us from the service's tables, or TimeoutError."""
-        async with asyncio.timeout(CHECKED_WITHIN_S), session(self.upkeep) as connection:
-            await connection.alone(CHECK)
+        async with asyncio.timeout(CHECK_TIMEOUT_S), acquire(self.background) as connection:
+            await connection.execute_without_begin(READINESS_CHECK)
 
     async def dispose(self) -> None:
         """A connection that no longer answers is not waited for."""
         for engine in self:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSED_WITHIN_S):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await engine.dispose()
 
 
-def engines_for(service: str, url: str) -> Engines:
+def create_engines(service: str, url: str) -> Engines:
     return Engines(
-        engine_for(service, url),
-        engine_for(service, url, pool=EDGE),
-        engine_for(service, url, pool=UPKEEP, also=RELAXED),
+        create_engine(service, url),
+        create_engine(service, url, pool_size=EDGE_POOL_SIZE),
+        create_engine(service, url, pool_size=BACKGROUND_POOL_SIZE, extra_settings=ASYNCHRONOUS_COMMIT),
     )
 
 
-def engine_for(
-    service: str, url: str, *, pool: int = POOL, overflow: int = OVERFLOW, also: Mapping[str, str] = NOTHING
+def create_engine(
+    service: str,
+    url: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    max_overflow: int = MAX_OVERFLOW,
+    extra_settings: Mapping[str, str] = NO_PARAMETERS,
 ) -> AsyncEngine:
     """Connections see the service's schema only, and give up rather than hold locks for ever."""
     settings = {
@@ -70,14 +75,14 @@ def engine_for(
         "statement_timeout": "15s",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "15s",
-        **PLANS,
-        **also,
+        **PLANNER_SETTINGS,
+        **extra_settings,
     }
     return create_async_engine(
         url,
         poolclass=Pool,
-        pool_size=pool,
-        max_overflow=overflow,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
         pool_use_lifo=True,  # where few are needed they are the same few, whose plans are at hand; see Pool.idle, too
         hide_parameters=True,  # they are riders' data, and errors are logged

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import TextClause, text
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox.handoff import Handover
-from prebook.messaging.unit_of_work import Expectation, Posting
+from prebook.messaging.outbox.handoff import Handoff
+from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
 from prebook.postgres.message_column import to_column
 
-IF_OPENED = "WHERE EXISTS (SELECT FROM opened)"
-COLUMNS: Mapping[str, Mapping[str, str]] = {
+IF_GUARD_INSERTED = "WHERE EXISTS (SELECT FROM opened)"
+PART_COLUMNS: Mapping[str, Mapping[str, str]] = {
     "owed": {"id": "text", "wire": "text"},
     "answered": {"id": "text", "wire": "text"},
     "posted": {
@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """By part, and their types."""
-PARTS: Mapping[str, str] = {
+PART_STATEMENTS: Mapping[str, str] = {
     "owed": "UPDATE inbox SET request = wire FROM {rows} WHERE message_id = id",
     "answered": "UPDATE inbox SET answer = wire FROM {rows} WHERE message_id = id",
     # OFFSET 0: looked up for each row by the index whose condition this is, and once; never joined with all that waits.
@@ -60,111 +60,121 @@ PARTS: Mapping[str, str] = {
         SELECT id, flow, conversation, wire, now() + due, now() + poll
         FROM {rows} {condition} ON CONFLICT (request_id) DO NOTHING""",
 }
-SAID: Mapping[Sequence[str], str] = {
+RESULT_QUERIES: Mapping[Sequence[str], str] = {
     (): "SELECT 1",
     ("opened",): "SELECT NULL AS message_id FROM opened",
     ("posted",): "SELECT message_id, seq FROM posted WHERE claimed_by IS NOT NULL",
     ("opened", "posted"): "SELECT message_id, seq FROM opened LEFT JOIN posted ON claimed_by IS NOT NULL",
 }
 """What the statement returns, by the parts that have something to say."""
-Part = tuple[str, bool]
+PendingPart = tuple[str, bool]
 """Its name, and whether it has one row, as it mostly has: then its columns are values, and no arrays of one."""
 
 
 @dataclass(frozen=True)
-class Opening:
+class GuardInsert:
     """What the rest of the unit hangs on: without it, nothing else is written.
 
     ``parts`` are those of a WITH clause, of which ``opened`` has a row where it worked; ``failed`` is raised where not.
     """
 
-    parts: str
+    ctes: str
     values: Mapping[str, Any]
-    failed: Callable[[], Exception]
+    make_error: Callable[[], Exception]
 
 
 @dataclass
-class Legacy:
+class PendingWrites:
     """Gathered while a step runs."""
 
-    owed: list[Envelope] = field(default_factory=list)
-    answered: list[Envelope] = field(default_factory=list)
-    posted: list[Posting] = field(default_factory=list)
-    asked: list[Expectation] = field(default_factory=list)
+    requests: list[Envelope] = field(default_factory=list)
+    replies: list[Envelope] = field(default_factory=list)
+    enqueued: list[OutboxMessage] = field(default_factory=list)
+    pending_replies: list[PendingReply] = field(default_factory=list)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        return tuple((name, len(rows) == 1) for name in PARTS if (rows := getattr(self, name)))
+    def parts(self) -> tuple[PendingPart, ...]:
+        return tuple((name, len(rows) == 1) for name in PART_STATEMENTS if (rows := getattr(self, name)))
 
-    def values(self, handover: Handover) -> dict[str, Any]:
+    def values(self, handoff: Handoff) -> dict[str, Any]:
         """Of the statement for these parts. A request that is posted and awaited is encoded once."""
-        wires = _Wires()
-        made: dict[str, Any] = {"posted_lease": handover.lease, "posted_known": handover.known}
+        wires = _ColumnCache()
+        made: dict[str, Any] = {"posted_lease": handoff.lease, "posted_known": handoff.tracked}
         for name, one in self.parts:
-            rows = [ROWS[name](each, wires, handover) for each in getattr(self, name)]
+            rows = [ROW_BUILDERS[name](each, wires, handoff) for each in getattr(self, name)]
             columns = rows[0] if one else [list(column) for column in zip(*rows, strict=True)]
-            made |= zip(_names(name), columns, strict=True)
+            made |= zip(_bind_names(name), columns, strict=True)
         return made
 
 
-class _Wires:
+class _ColumnCache:
     def __init__(self) -> None:
-        self._known: dict[int, str] = {}
+        self._columns: dict[int, str] = {}
 
     def __call__(self, envelope: Envelope) -> str:
-        known = self._known.get(id(envelope))
+        known = self._columns.get(id(envelope))
         if known is None:
-            known = self._known[id(envelope)] = to_column(envelope)
+            known = self._columns[id(envelope)] = to_column(envelope)
         return known
 
 
-def _owed(request: Envelope, wire: _Wires, _: Handover) -> Sequence[Any]:
-    return request.id, wire(request)
+def _request_row(request: Envelope, encode_column: _ColumnCache, _: Handoff) -> Sequence[Any]:
+    return request.id, encode_column(request)
 
 
-def _answered(answer: Envelope, wire: _Wires, _: Handover) -> Sequence[Any]:
-    return answer.id.removesuffix(".answer"), wire(answer)
+def _reply_row(reply: Envelope, encode_column: _ColumnCache, _: Handoff) -> Sequence[Any]:
+    return reply.id.removesuffix(".answer"), encode_column(reply)
 
 
-def _posted(row: Posting, wire: _Wires, handover: Handover) -> Sequence[Any]:
-    said = row.envelope
-    to_whom = (said.id, said.kind.value, said.flow, said.conversation, row.lane)
-    return (*to_whom, wire(said), row.after, said.expires_at, row.order_key, handover.owner_of(row))
+def _outbox_row(message: OutboxMessage, encode_column: _ColumnCache, handoff: Handoff) -> Sequence[Any]:
+    said = message.envelope
+    to_whom = (said.id, said.kind.value, said.flow, said.conversation_id, message.route)
+    return (
+        *to_whom,
+        encode_column(said),
+        message.delay,
+        said.expires_at,
+        message.ordering_key,
+        handoff.owner_of(message),
+    )
 
 
-def _asked(row: Expectation, wire: _Wires, _: Handover) -> Sequence[Any]:
-    asked = row.request
-    poll = row.poll_at - asked.time if row.poll_at else None
-    return asked.id, asked.flow, asked.conversation, wire(asked), row.due_at - asked.time, poll
+def _pending_reply_row(pending: PendingReply, encode_column: _ColumnCache, _: Handoff) -> Sequence[Any]:
+    asked = pending.request
+    poll = pending.poll_at - asked.time if pending.poll_at else None
+    return asked.id, asked.flow, asked.conversation_id, encode_column(asked), pending.due_at - asked.time, poll
 
 
-ROWS: Mapping[str, Callable[[Any, _Wires, Handover], Sequence[Any]]] = {
-    "owed": _owed,
-    "answered": _answered,
-    "posted": _posted,
-    "asked": _asked,
+ROW_BUILDERS: Mapping[str, Callable[[Any, _ColumnCache, Handoff], Sequence[Any]]] = {
+    "owed": _request_row,
+    "answered": _reply_row,
+    "posted": _outbox_row,
+    "asked": _pending_reply_row,
 }
 
 
 @lru_cache
-def _names(part: str) -> tuple[str, ...]:
+def _bind_names(part: str) -> tuple[str, ...]:
     """Of the values of its columns."""
-    return tuple(f"{part}_{column}" for column in COLUMNS[part])
+    return tuple(f"{part}_{column}" for column in PART_COLUMNS[part])
 
 
-def _rows(part: str, *, one: bool) -> str:
+def _source_rows(part: str, *, single: bool) -> str:
     """What it is written from: ``new (column, ...)``."""
-    array = "" if one else "[]"
-    kinds = zip(_names(part), COLUMNS[part].values(), strict=True)
+    array = "" if single else "[]"
+    kinds = zip(_bind_names(part), PART_COLUMNS[part].values(), strict=True)
     values = ", ".join(f"CAST(:{name} AS {kind}{array})" for name, kind in kinds)
-    return f"{f'(VALUES ({values}))' if one else f'unnest({values})'} AS new ({', '.join(COLUMNS[part])})"
+    return f"{f'(VALUES ({values}))' if single else f'unnest({values})'} AS new ({', '.join(PART_COLUMNS[part])})"
 
 
 @lru_cache
-def leaving(parts: tuple[Part, ...], opening: str = "") -> TextClause:
+def flush_statement(parts: tuple[PendingPart, ...], guard: str = "") -> TextClause:
     """Returns the rows of the outbox that were claimed; where there is an opening that worked, one row at least."""
-    condition = IF_OPENED if opening else ""
-    named = [f"{name} AS ({PARTS[name].format(rows=_rows(name, one=one), condition=condition)})" for name, one in parts]
-    sources = ["opened"] * bool(opening) + ["posted"] * any(name == "posted" for name, _ in parts)
-    said = SAID[tuple(sources)]
-    return text(f"WITH {', '.join([opening, *named] if opening else named)} {said}")
+    condition = IF_GUARD_INSERTED if guard else ""
+    named = [
+        f"{name} AS ({PART_STATEMENTS[name].format(rows=_source_rows(name, single=one), condition=condition)})"
+        for name, one in parts
+    ]
+    sources = ["opened"] * bool(guard) + ["posted"] * any(name == "posted" for name, _ in parts)
+    said = RESULT_QUERIES[tuple(sources)]
+    return text(f"WITH {', '.join([guard, *named] if guard else named)} {said}")

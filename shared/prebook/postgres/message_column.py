@@ -2,45 +2,55 @@
 
 import msgspec
 
-from prebook.messaging.codec import EXPIRES_AT, Malformed, Wire, as_spelled, encode, must_fit, read
+from prebook.messaging.codec import (
+    EXPIRES_AT_HEADER,
+    Malformed,
+    WireMessage,
+    check_size,
+    decode_stored,
+    decode_verbatim,
+    encode,
+)
 from prebook.messaging.envelope import Envelope
 
 
-class _Row(msgspec.Struct, frozen=True):
-    h: dict[str, str]
-    b: str
+class _StoredMessage(msgspec.Struct, frozen=True):
+    headers: dict[str, str]
+    body: str
 
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(_Row)
+_DECODER = msgspec.json.Decoder(_StoredMessage)
 
 
 def to_column(envelope: Envelope) -> str:
     wire = encode(envelope)
-    return _ENCODER.encode(_Row(dict(wire.headers), wire.body.decode())).decode()
+    return _ENCODER.encode(_StoredMessage(dict(wire.headers), wire.body.decode())).decode()
 
 
 def from_column(text: str) -> Envelope:
     """Raises Malformed where another version has written what this one does not know."""
-    return read(_wire(text))
+    return decode_stored(_decode_column(text))
 
 
-def to_be_sent(text: str) -> Envelope:
+def sendable_from_column(text: str) -> Envelope:
     """Raises Malformed for what is too large to be taken by anybody, too."""
-    wire = _wire(text)
-    must_fit(wire)
-    return as_spelled(wire)
+    wire = _decode_column(text)
+    check_size(wire)
+    return decode_verbatim(wire)
 
 
-def unexpiring(text: str) -> str:
+def without_expiry(text: str) -> str:
     """The same message, without an end to its time."""
     row = _DECODER.decode(text)
-    return _ENCODER.encode(_Row({k: v for k, v in row.h.items() if k != EXPIRES_AT}, row.b)).decode()
+    return _ENCODER.encode(
+        _StoredMessage({k: v for k, v in row.headers.items() if k != EXPIRES_AT_HEADER}, row.body)
+    ).decode()
 
 
-def _wire(text: str) -> Wire:
+def _decode_column(text: str) -> WireMessage:
     try:
         row = _DECODER.decode(text)
     except msgspec.DecodeError as error:
         raise Malformed("bad_row", f"the row holds no message: {error}") from None
-    return Wire(row.h, row.b.encode())
+    return WireMessage(row.headers, row.body.encode())

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.codec import Malformed
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import spelled
-from prebook.messaging.outbox.store import UNDELIVERABLE, Claimed, Depth
-from prebook.postgres.connection import session
-from prebook.postgres.message_column import from_column, to_be_sent
+from prebook.messaging.errors import error_summary
+from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow, OutboxDepth
+from prebook.postgres.connection import acquire
+from prebook.postgres.message_column import from_column, sendable_from_column
 
 log = structlog.get_logger()
 # Never "id > last": rows commit out of order. The function is in migrations/messaging_v9.py.
@@ -20,23 +20,23 @@ CLAIM = text("""
     SELECT * FROM claim_outbox(
         :owner, :limit, make_interval(secs => :lease_s), CAST(:full_lanes AS text[]), CAST(:known AS bigint[]))""")
 # Fenced: a relay whose lease has ended, and whose row another one holds, changes nothing about it.
-SENT = text("""
+MARK_SENT = text("""
     UPDATE outbox SET state = 'sent', sent_at = now(), claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
-POSTPONE = text("""
+RESCHEDULE = text("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :pause_s), claimed_until = NULL,
         failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
     WHERE state = 'waiting' AND seq = :seq AND claimed_by = :owner""")
-GIVE_UP = text("""
+ABANDON = text("""
     UPDATE outbox SET state = :state, cause = :cause, ended_at = now(), failures = :failures, claimed_until = NULL,
         last_error = :error
     WHERE state = 'waiting' AND seq = :seq AND claimed_by = :owner""")
-PUT_BACK = text("""
+RELEASE = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 # Rows that are being marked or claimed are known to whoever does it; waiting for them could end in a circle. What is
 # locked is found as an array, once: joined, it may be looked for again for each row of the table.
-LET_GO = text("""
+RELEASE_UNTRACKED = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
@@ -44,7 +44,7 @@ LET_GO = text("""
             AND seq <> ALL (CAST(:but AS bigint[]))
         FOR UPDATE SKIP LOCKED))""")
 # A relay lives as long as the session in which it listens; the server ends that with the process.
-RELEASE = text("""
+RELEASE_ORPHANED = text("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = 'waiting' AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
@@ -54,14 +54,14 @@ RELEASE = text("""
 # Each by its partial index: what was sent is most of the table, and is not looked at.
 DEPTH = text("""
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE state = 'waiting'""")
-ENDED = text("""
+ABANDONED_COUNTS = text("""
     SELECT state, cause, count(*) FROM outbox WHERE state IN ('expired', 'undeliverable', 'discarded') GROUP BY 1, 2""")
-DUE = text("""
+CLAIM_OVERDUE = text("""
     UPDATE awaited SET due_at = now() + make_interval(secs => :lease_s)
     WHERE request_id = ANY (ARRAY(
         SELECT request_id FROM awaited WHERE due_at <= now() ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
     RETURNING wire""")
-TO_POLL = text("""
+CLAIM_POLLABLE = text("""
     UPDATE awaited SET poll_at = now() + make_interval(secs => :again_s * power(2, least(polls, 4))), polls = polls + 1
     WHERE request_id = ANY (ARRAY(
         SELECT request_id FROM awaited WHERE poll_at <= now() ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED))
@@ -76,74 +76,74 @@ class SqlOutbox:
         self.owner, self._engine = owner, engine
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int] = ()
-    ) -> Sequence[Claimed]:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
+    ) -> Sequence[LeasedRow]:
         values = {"owner": self.owner, "limit": limit, "lease_s": lease_s}
-        rows = await self._rows(CLAIM, **values, full_lanes=list(full_lanes), known=list(known))
-        claimed, unsendable = _read(rows)
+        rows = await self._fetch_rows(CLAIM, **values, full_lanes=list(full_routes), known=list(tracked))
+        claimed, unsendable = _decode_claimed(rows)
         for row, error in unsendable:
-            await self._given_up(row, UNDELIVERABLE, error.cause, spelled(error))
+            await self._write_abandoned(row, UNDELIVERABLE, error.cause, error_summary(error))
         return sorted(claimed, key=lambda row: row.seq)
 
-    async def put_back(self, seqs: Sequence[int]) -> None:
-        await self._run(PUT_BACK, seqs=list(seqs), owner=self.owner)
+    async def release(self, seqs: Sequence[int]) -> None:
+        await self._execute(RELEASE, seqs=list(seqs), owner=self.owner)
 
-    async def let_go(self, but: Collection[int]) -> None:
-        await self._run(LET_GO, owner=self.owner, but=list(but))
+    async def release_untracked(self, tracked: Collection[int]) -> None:
+        await self._execute(RELEASE_UNTRACKED, owner=self.owner, but=list(tracked))
 
-    async def release(self) -> None:
+    async def release_orphaned(self) -> None:
         """What a relay that is gone has left claimed is due at once, and need not wait for its lease."""
-        await self._run(RELEASE, owner=self.owner)
+        await self._execute(RELEASE_ORPHANED, owner=self.owner)
 
-    async def sent(self, seqs: Collection[int]) -> None:
-        await self._run(SENT, seqs=list(seqs), owner=self.owner)
+    async def mark_sent(self, seqs: Collection[int]) -> None:
+        await self._execute(MARK_SENT, seqs=list(seqs), owner=self.owner)
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
-        values = {"seq": claimed.seq, "error": error, "pause_s": pause_s, "refused": refused}
-        await self._run(POSTPONE, **values, owner=self.owner)
+    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
+        values = {"seq": row.seq, "error": error, "pause_s": delay_s, "refused": refused}
+        await self._execute(RESCHEDULE, **values, owner=self.owner)
 
-    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
-        await self._given_up(claimed, state, cause, error)
+    async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
+        await self._write_abandoned(row, state, cause, error)
 
-    async def depth(self) -> Depth:
-        waiting, oldest_s = (await self._rows(DEPTH))[0]
-        ended = await self._rows(ENDED)
-        return Depth(waiting, float(oldest_s), {(state, cause): rows for state, cause, rows in ended})
+    async def read_depth(self) -> OutboxDepth:
+        waiting, oldest_s = (await self._fetch_rows(DEPTH))[0]
+        ended = await self._fetch_rows(ABANDONED_COUNTS)
+        return OutboxDepth(waiting, float(oldest_s), {(state, cause): rows for state, cause, rows in ended})
 
-    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
-        return list(_understood(await self._rows(DUE, limit=limit, lease_s=lease_s)))
+    async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+        return list(_decode_requests(await self._fetch_rows(CLAIM_OVERDUE, limit=limit, lease_s=lease_s)))
 
-    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
-        return list(_understood(await self._rows(TO_POLL, limit=limit, again_s=again_s)))
+    async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
+        return list(_decode_requests(await self._fetch_rows(CLAIM_POLLABLE, limit=limit, again_s=poll_interval_s)))
 
-    async def _given_up(self, row: Any, state: str, cause: str, error: str) -> None:
+    async def _write_abandoned(self, row: Any, state: str, cause: str, error: str) -> None:
         values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}
-        await self._run(GIVE_UP, **values, owner=self.owner)
+        await self._execute(ABANDON, **values, owner=self.owner)
 
-    async def _run(self, statement: Any, **values: Any) -> None:
-        await self._rows(statement, **values)
+    async def _execute(self, statement: Any, **values: Any) -> None:
+        await self._fetch_rows(statement, **values)
 
-    async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
-        async with session(self._engine) as connection:
-            return await connection.alone(statement, values)
+    async def _fetch_rows(self, statement: Any, **values: Any) -> Sequence[Any]:
+        async with acquire(self._engine) as connection:
+            return await connection.execute_without_begin(statement, values)
 
 
-def _understood(rows: Sequence[Any]) -> Iterator[Envelope]:
+def _decode_requests(rows: Sequence[Any]) -> Iterator[Envelope]:
     """Without what another version has written: it stays, and comes again after its lease."""
     for r in rows:
         try:
             yield from_column(r.wire)
         except Malformed as error:
-            log.warning("awaited, and not understood", error=spelled(error))
+            log.warning("awaited, and not understood", error=error_summary(error))
 
 
-def _read(rows: Sequence[Any]) -> tuple[list[Claimed], list[tuple[Any, Malformed]]]:
+def _decode_claimed(rows: Sequence[Any]) -> tuple[list[LeasedRow], list[tuple[Any, Malformed]]]:
     """What can be sent, and what no receiver could take: one such row must not stop all others."""
-    claimed: list[Claimed] = []
+    claimed: list[LeasedRow] = []
     unsendable: list[tuple[Any, Malformed]] = []
     for r in rows:
         try:
-            claimed.append(Claimed(r.seq, r.lane, to_be_sent(r.wire), r.failures, r.order_key, r.refusals))
+            claimed.append(LeasedRow(r.seq, r.lane, sendable_from_column(r.wire), r.failures, r.order_key, r.refusals))
         except Malformed as error:
             unsendable.append((r, error))
     return claimed, unsendable

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from prebook.messaging.outbox.store import GIVEN_UP
-from prebook.postgres.message_column import unexpiring
-from prebook.postgres.relay_notifier import channel_of
+from prebook.messaging.outbox.store import ABANDONED_STATES
+from prebook.postgres.message_column import without_expiry
+from prebook.postgres.relay_notifier import notify_channel
 
 if TYPE_CHECKING:
     import asyncpg
@@ -42,54 +42,54 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     flow: str
     message_id: str
-    conversation: str
-    lane: str
-    order_key: str
-    tries: int
+    conversation_id: str
+    route: str
+    ordering_key: str
+    failures: int
     created_at: datetime
     ended_at: datetime | None
     expires_at: datetime | None
     error: str | None
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True):
+class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: str
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class IneligibleRow(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     reason: str
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxReplayPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """``remembered_s``: so long do the receivers' inboxes know what they had."""
 
     now: datetime
-    remembered_s: float
-    revive: bool = False
+    inbox_dedup_s: float
+    ignore_expiry: bool = False
     force: bool = False
 
 
-def objection(row: OutboxRow, terms: Terms) -> str:
+def ineligible_reason(row: OutboxRow, policy: OutboxReplayPolicy) -> str:
     """Why this row is not sent again; empty where it may be."""
-    if row.state not in GIVEN_UP:
+    if row.state not in ABANDONED_STATES:
         return f"it is {row.state}: only what was given up is sent again"
-    if row.expires_at is not None and row.expires_at <= terms.now and not terms.revive:
+    if row.expires_at is not None and row.expires_at <= policy.now and not policy.ignore_expiry:
         return "nobody waits for it any more; --revive sends it all the same, without an end to its time"
-    if row.created_at < terms.now - timedelta(seconds=terms.remembered_s) and not terms.force:
+    if row.created_at < policy.now - timedelta(seconds=policy.inbox_dedup_s) and not policy.force:
         return "it is so old that a receiver's inbox may have forgotten it; --force sends it all the same"
     return ""
 
 
-class GivenUp:
+class OutboxAdmin:
     """One service's outbox, over an administrator's connection."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> None:
         """``service`` becomes part of statements: one of PROCESSES, and nothing that somebody has typed."""
         self._connection, self._service = connection, service
 
-    async def rows(self, states: Collection[str], where: dict[str, str], limit: int | None) -> list[OutboxRow]:
+    async def list_rows(self, states: Collection[str], where: dict[str, str], limit: int | None) -> list[OutboxRow]:
         """The oldest first."""
         conditions = [FILTERS[name].format(f"${number}") for number, name in enumerate(where, 3)]
         narrowed = "".join(f" AND {condition}" for condition in conditions)
@@ -99,39 +99,41 @@ class GivenUp:
             limit,
             *where.values(),
         )
-        return [self._row(row) for row in found]
+        return [self._outbox_row(row) for row in found]
 
-    async def these(self, ids: Sequence[int]) -> list[OutboxRow]:
+    async def find_rows(self, ids: Sequence[int]) -> list[OutboxRow]:
         query = f"SELECT {COLUMNS} FROM {self._service}.outbox WHERE seq = ANY($1) ORDER BY seq"  # noqa: S608 - see above
-        return [self._row(row) for row in await self._connection.fetch(query, list(ids))]
+        return [self._outbox_row(row) for row in await self._connection.fetch(query, list(ids))]
 
-    async def content(self, row_id: int) -> Content | None:
+    async def read_content(self, row_id: int) -> MessageContent | None:
         query = f"SELECT wire::json ->> 'h', wire::json ->> 'b' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
         found = await self._connection.fetchrow(query, row_id)
         return (
             None
             if found is None
-            else Content(headers=msgspec.json.decode(found[0], type=dict[str, str]), body=found[1])
+            else MessageContent(headers=msgspec.json.decode(found[0], type=dict[str, str]), body=found[1])
         )
 
-    async def resend(self, rows: Sequence[OutboxRow], *, revive: bool) -> list[int]:
+    async def resend(self, rows: Sequence[OutboxRow], *, ignore_expiry: bool) -> list[int]:
         """Due at once: same id, order key and headers, in their old places. Those that were still there."""
         async with self._connection.transaction():
-            again = [row.id for row in rows if await self._waits_again(row, revive=revive)]
-            await self._connection.execute(f"NOTIFY {channel_of(self._service)}")
+            again = [row.id for row in rows if await self._requeue(row, ignore_expiry=ignore_expiry)]
+            await self._connection.execute(f"NOTIFY {notify_channel(self._service)}")
         return again
 
     async def discard(self, rows: Sequence[OutboxRow], reason: str) -> list[int]:
         ids = [row.id for row in rows]
         return [r["seq"] for r in await self._connection.fetch(DISCARD.format(self._service), ids, reason)]
 
-    async def _waits_again(self, row: OutboxRow, *, revive: bool) -> bool:
+    async def _requeue(self, row: OutboxRow, *, ignore_expiry: bool) -> bool:
         query = f"SELECT wire FROM {self._service}.outbox WHERE seq = $1 FOR UPDATE"  # noqa: S608 - see above
         wire, expires_at = await self._connection.fetchval(query, row.id), row.expires_at
-        if revive:
-            wire, expires_at = unexpiring(wire), None
-        again = await self._connection.fetchval(RESEND.format(self._service), row.id, wire, expires_at, list(GIVEN_UP))
+        if ignore_expiry:
+            wire, expires_at = without_expiry(wire), None
+        again = await self._connection.fetchval(
+            RESEND.format(self._service), row.id, wire, expires_at, list(ABANDONED_STATES)
+        )
         return again is not None
 
-    def _row(self, row: Any) -> OutboxRow:
+    def _outbox_row(self, row: Any) -> OutboxRow:
         return OutboxRow(service=self._service, **row)

@@ -8,9 +8,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
-from prebook.messaging.asyncio_tools import Limit
+from prebook.messaging.asyncio_tools import CoarseTimeout
 
-ANSWERED_WITHIN_S = 17.0
+COMMAND_TIMEOUT_S = 17.0
 """The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""
 
 
@@ -20,7 +20,7 @@ class Pool(AsyncAdaptedQueuePool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.limit = Limit(ANSWERED_WITHIN_S)
+        self.command_timeout = CoarseTimeout(COMMAND_TIMEOUT_S)
 
     def _do_get(self) -> Any:
         try:
@@ -29,7 +29,7 @@ class Pool(AsyncAdaptedQueuePool):
             self.timeouts += 1
             raise
 
-    def idle(self) -> PoolProxiedConnection | None:
+    def checkout_idle(self) -> PoolProxiedConnection | None:
         """An open connection that nobody has. None where one has to be opened, replaced or waited for: that needs a
         greenlet, as nothing here does.
         """
@@ -41,19 +41,19 @@ class Pool(AsyncAdaptedQueuePool):
         return self.connect() if is_open else None
 
 
-def limit_of(engine: AsyncEngine) -> Limit:
+def command_timeout_of(engine: AsyncEngine) -> CoarseTimeout:
     pool: Any = engine.pool
-    limit: Limit = pool.limit
+    limit: CoarseTimeout = pool.limit
     return limit
 
 
-def idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
-    return engine.pool.idle() if isinstance(engine.pool, Pool) else None
+def checkout_idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
+    return engine.pool.checkout_idle() if isinstance(engine.pool, Pool) else None
 
 
-async def opened(engine: AsyncEngine) -> PoolProxiedConnection:
+async def checkout(engine: AsyncEngine) -> PoolProxiedConnection:
     """The first of an engine is asked for more than the driver limits, while all others wait. Raises TimeoutError."""
-    with limit_of(engine)():
+    with command_timeout_of(engine)():
         return await engine.raw_connection()
 
 

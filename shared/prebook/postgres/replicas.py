@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.postgres.connection import in_time
-from prebook.postgres.pool import limit_of
-from prebook.postgres.unit_of_work import connected, reachable
+from prebook.postgres.connection import enforce_timeout
+from prebook.postgres.pool import command_timeout_of
+from prebook.postgres.unit_of_work import open_connection, translate_errors
 
-ROSTER = text("SELECT DISTINCT application_name FROM pg_stat_activity WHERE starts_with(application_name, :prefix)")
+LIVE_REPLICAS = text(
+    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE starts_with(application_name, :prefix)"
+)
 
 
-async def roster(engine: AsyncEngine, prefix: str) -> Sequence[str]:
+async def read_live_replicas(engine: AsyncEngine, prefix: str) -> Sequence[str]:
     """Names of sessions that begin so, sorted. Raises Unreachable."""
-    with reachable(), in_time(limit_of(engine)):
-        async with connected(engine) as connection:
-            return sorted((await connection.execute(ROSTER, {"prefix": prefix})).scalars())
+    with translate_errors(), enforce_timeout(command_timeout_of(engine)):
+        async with open_connection(engine) as connection:
+            return sorted((await connection.execute(LIVE_REPLICAS, {"prefix": prefix})).scalars())

@@ -7,12 +7,12 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 
 CONTENT_TYPE = "application/json"
 
 
-def to_amqp(wire: Wire, *, user: str, expires_at: datetime | None = None) -> Message:
+def to_amqp(wire: WireMessage, *, user: str, expires_at: datetime | None = None) -> Message:
     """Persistent always: a dead-lettered copy keeps the mode of its original."""
     headers = wire.headers
     return Message(
@@ -25,17 +25,17 @@ def to_amqp(wire: Wire, *, user: str, expires_at: datetime | None = None) -> Mes
         reply_to=headers.get("prebook-reply-to"),
         type=headers.get("ce-type"),
         timestamp=utc_now(),
-        expiration=_left(expires_at) if expires_at else None,
+        expiration=_ttl_s(expires_at) if expires_at else None,
         user_id=user,
         app_id="prebook",
     )
 
 
-def from_amqp(message: AbstractIncomingMessage) -> Wire:
-    return Wire({name: _text(value) for name, value in message.headers.items()}, message.body)
+def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
+    return WireMessage({name: _text(value) for name, value in message.headers.items()}, message.body)
 
 
-def _left(expires_at: datetime) -> float:
+def _ttl_s(expires_at: datetime) -> float:
     return max(0.001, (expires_at - utc_now()).total_seconds())
 
 

@@ -13,21 +13,21 @@ from aio_pika.exceptions import AMQPError, MessageProcessError
 from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import Malformed, Wire, decode, encode
+from prebook.messaging.codec import Malformed, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import spelled
-from prebook.messaging.observer import Watch
+from prebook.messaging.errors import error_summary
+from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.consumer_circuit import Gate
+from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.messaging.recoverability.decision import decide
-from prebook.messaging.recoverability.key_sequencer import Ordering
+from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.patterns.retry import Retry
 from prebook.rabbit.amqp_message import from_amqp
-from prebook.rabbit.connection import Link, connected
-from prebook.rabbit.dead_letter_publisher import Aside, first_marks
+from prebook.rabbit.connection import BrokerConnection, connect
+from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher, first_failure_headers
 from prebook.rabbit.subscription import Subscription
 
-Door = Callable[[Envelope], Awaitable[None]]
+MessageHandler = Callable[[Envelope], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -42,21 +42,23 @@ class RabbitConsumer:
         url: str,
         service: str,
         queues: Mapping[str, int],
-        door: Door,
+        handler: MessageHandler,
         *,
         publisher: Publisher,
         policies: Policies,
-        watch: Watch,
-        order: Ordering | None = None,
+        observer: MessagingObserver,
+        sequencer: KeySequencer | None = None,
     ) -> None:
-        self._queues, self._door, self._policies, self._watch = queues, door, policies, watch
-        self._order, self._aside = order, Aside(publisher, watch)
-        self._groups = order.groups if order else {}
+        self._queues, self._handler, self._policies, self._observer = queues, handler, policies, observer
+        self._sequencer, self._dead_letter_publisher = sequencer, DeadLetterPublisher(publisher, observer)
+        self._group_by_partition = sequencer.groups if sequencer else {}
         self._subscriptions: dict[str, Subscription] = {}
-        self._at_work: set[asyncio.Task[None]] = set()
-        self.gates: Mapping[str, Gate] = {queue: Gate() for queue in queues}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.consumer_circuits: Mapping[str, ConsumerCircuit] = {queue: ConsumerCircuit() for queue in queues}
         self._stopping = False
-        self.link = Link(url, f"{service} consumes", self._opened, connect=connected, healthy=self._consuming)
+        self.connection = BrokerConnection(
+            url, f"{service} consumes", self._on_connected, connect=connect, is_healthy=self._is_consuming
+        )
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Take nothing more, and let what is under way end."""
@@ -65,42 +67,43 @@ class RabbitConsumer:
             async with asyncio.timeout(timeout_s):
                 for held in self._subscriptions.values():
                     await held.cancel()
-        if self._at_work:
-            await asyncio.wait(self._at_work, timeout=timeout_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
 
-    def lately_active(self) -> list[str]:
+    def collect_active(self) -> list[str]:
         """Queues from which something has come since this was last asked."""
         active = [name for name, held in self._subscriptions.items() if held.active]
         for name in active:
             self._subscriptions[name].active = False
         return active
 
-    async def cede(self, partition: str) -> None:
+    async def release(self, partition: str) -> None:
         """Let another replica be the active one there, if there is one."""
-        await self._subscriptions[partition].cede()
+        await self._subscriptions[partition].release()
 
-    async def _opened(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
+    async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         self._subscriptions = {
-            name: Subscription(connection, name, prefetch, self._taker(name)) for name, prefetch in self._queues.items()
+            name: Subscription(connection, name, prefetch, self._message_callback(name))
+            for name, prefetch in self._queues.items()
         }
         channels = {name: await held.open() for name, held in self._subscriptions.items()}
-        return [channel for name, channel in channels.items() if name not in self._groups]
+        return [channel for name, channel in channels.items() if name not in self._group_by_partition]
 
-    def _consuming(self) -> bool:
-        return self._stopping or all(held.alive for held in self._subscriptions.values())
+    def _is_consuming(self) -> bool:
+        return self._stopping or all(held.is_alive for held in self._subscriptions.values())
 
-    def _taker(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    def _message_callback(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def take(message: AbstractIncomingMessage) -> None:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - a coroutine that runs has a task
-            self._at_work.add(task)
+            self._tasks.add(task)
             try:
                 await self._settle(queue, message)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
                 # The channel is gone: the message comes again, and the inbox knows whether it had its effect.
-                log.warning("not settled", queue=queue, error=spelled(error))
+                log.warning("not settled", queue=queue, error=error_summary(error))
             finally:
-                self._at_work.discard(task)
+                self._tasks.discard(task)
 
         return take
 
@@ -109,44 +112,49 @@ class RabbitConsumer:
         try:
             envelope = decode(wire)
         except Malformed as error:
-            return await self._park(queue, message, wire, error.cause, error)
-        if self._order and queue in self._groups:
-            return await self._in_order(self._order, queue, message, envelope)
-        failure = await self._through(self.gates[queue], envelope, self._tried)
+            return await self._dead_letter(queue, message, wire, error.cause, error)
+        if self._sequencer and queue in self._group_by_partition:
+            return await self._handle_in_order(self._sequencer, queue, message, envelope)
+        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._try_handle)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         return await message.ack()
 
-    async def _in_order(
-        self, order: Ordering, queue: str, message: AbstractIncomingMessage, envelope: Envelope
+    async def _handle_in_order(
+        self, sequencer: KeySequencer, queue: str, message: AbstractIncomingMessage, envelope: Envelope
     ) -> None:
         """Acknowledged once it is handled, put down or parked. Its turn is asked for before anything is awaited."""
-        group, marked = self._groups[queue], replace(envelope, extra={**_first(message), **envelope.extra})
-        async with order.turn(group, envelope.conversation):
-            await self._through(self.gates[queue], marked, lambda said: order.kept(group, said))
-        await self._held(queue, message).ack()
+        group, marked = (
+            self._group_by_partition[queue],
+            replace(envelope, extra={**_first_failure_headers(message), **envelope.extra}),
+        )
+        async with sequencer.wait_turn(group, envelope.conversation_id):
+            await self._handle_through_circuit(
+                self.consumer_circuits[queue], marked, lambda said: sequencer.process_or_stay(group, said)
+            )
+        await self._require_settleable(queue, message).ack()
 
-    async def _through(
-        self, gate: Gate, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
+    async def _handle_through_circuit(
+        self, circuit: ConsumerCircuit, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
     ) -> Exception | None:
         """What the handler raised, where that is the message's own trouble; an outage is waited for with it in hand."""
         while True:
-            await gate.passed()
+            await circuit.wait_until_closed()
             try:
                 failure = await attempt(envelope)
             except Unreachable as error:
-                gate.failed(error)
-                log.warning("held: what we stand on is away", error=spelled(error), message_id=envelope.id)
+                circuit.record_failure(error)
+                log.warning("held: what we stand on is away", error=error_summary(error), message_id=envelope.id)
                 continue
             if failure is None:
-                gate.succeeded()
+                circuit.record_success()
             else:
-                gate.failed(failure)
+                circuit.record_failure(failure)
             return failure
 
-    async def _tried(self, envelope: Envelope) -> Exception | None:
+    async def _try_handle(self, envelope: Envelope) -> Exception | None:
         try:
-            await self._door(envelope)
+            await self._handler(envelope)
         except Unreachable:
             raise
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled
@@ -158,38 +166,44 @@ class RabbitConsumer:
     ) -> None:
         decision = decide(envelope, error, self._policies)
         if isinstance(decision, Retry):
-            wire = _marked(encode(envelope.again()), message)
-            self._watch.retried(envelope, decision.pause_s)
-            await self._moved(queue, message, self._aside.delay(queue, wire, decision.pause_s))
+            wire = _with_failure_headers(encode(envelope.next_attempt()), message)
+            self._observer.on_retried(envelope, decision.delay_s)
+            await self._move_and_ack(queue, message, self._dead_letter_publisher.delay(queue, wire, decision.delay_s))
         else:
-            await self._park(queue, message, encode(envelope), decision.cause, error)
+            await self._dead_letter(queue, message, encode(envelope), decision.cause, error)
 
-    async def _park(
-        self, queue: str, message: AbstractIncomingMessage, wire: Wire, cause: str, error: Exception
+    async def _dead_letter(
+        self, queue: str, message: AbstractIncomingMessage, wire: WireMessage, cause: str, error: Exception
     ) -> None:
-        address = self._groups.get(queue, queue)
-        await self._moved(queue, message, self._aside.park(address, _marked(wire, message), cause, error))
+        address = self._group_by_partition.get(queue, queue)
+        await self._move_and_ack(
+            queue,
+            message,
+            self._dead_letter_publisher.dead_letter(address, _with_failure_headers(wire, message), cause, error),
+        )
 
-    async def _moved(self, queue: str, message: AbstractIncomingMessage, move: Coroutine[Any, Any, None]) -> None:
+    async def _move_and_ack(
+        self, queue: str, message: AbstractIncomingMessage, move: Coroutine[Any, Any, None]
+    ) -> None:
         """Confirmed there first, then acked here. Where it cannot go there it goes back, and the broker counts that."""
         try:
             await move
         except (Unreachable, Undeliverable) as failure:
             log.exception("cannot set aside", queue=queue, error=str(failure))
             await asyncio.sleep(1.0)
-            return await self._held(queue, message).reject(requeue=True)
-        return await self._held(queue, message).ack()
+            return await self._require_settleable(queue, message).reject(requeue=True)
+        return await self._require_settleable(queue, message).ack()
 
-    def _held(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
+    def _require_settleable(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
         """Raises ConnectionError where it is another's by now, or comes again."""
-        if not self._subscriptions[queue].holds(message):
+        if not self._subscriptions[queue].can_settle(message):
             raise ConnectionError("the channel that it came by is closed")
         return message
 
 
-def _first(message: AbstractIncomingMessage) -> dict[str, str]:
-    return first_marks(message.exchange or "", message.routing_key or "", utc_now())
+def _first_failure_headers(message: AbstractIncomingMessage) -> dict[str, str]:
+    return first_failure_headers(message.exchange or "", message.routing_key or "", utc_now())
 
 
-def _marked(wire: Wire, message: AbstractIncomingMessage) -> Wire:
-    return Wire({**_first(message), **wire.headers}, wire.body)
+def _with_failure_headers(wire: WireMessage, message: AbstractIncomingMessage) -> WireMessage:
+    return WireMessage({**_first_failure_headers(message), **wire.headers}, wire.body)

@@ -5,37 +5,45 @@ from datetime import datetime
 from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses
 from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.codec import Wire, encode
+from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import spelled
-from prebook.messaging.observer import Watch
-from prebook.messaging.recoverability.dead_letter import CAUSE, ERROR, EXCHANGE, FAILED_AT, KEY, STACK, stack_digest
+from prebook.messaging.errors import error_summary
+from prebook.messaging.observer import MessagingObserver
+from prebook.messaging.recoverability.dead_letter import (
+    CAUSE_HEADER,
+    ERROR_HEADER,
+    EXCHANGE_HEADER,
+    FIRST_FAILED_AT_HEADER,
+    ROUTING_KEY_HEADER,
+    STACK_DIGEST_HEADER,
+    stack_digest,
+)
 
 
-class Aside:
+class DeadLetterPublisher:
     """``address`` is the queue's name, or its group's. Raises Unreachable and Undeliverable."""
 
-    def __init__(self, publisher: Publisher, watch: Watch) -> None:
-        self._publisher, self._watch = publisher, watch
+    def __init__(self, publisher: Publisher, observer: MessagingObserver) -> None:
+        self._publisher, self._observer = publisher, observer
 
-    async def delay(self, address: str, wire: Wire, pause_s: float) -> None:
-        await self._publisher.publish(addresses.delay(pause_s), address, wire)
+    async def delay(self, address: str, wire: WireMessage, delay_s: float) -> None:
+        await self._publisher.publish(addresses.delay_queue(delay_s), address, wire)
 
-    async def park(self, address: str, wire: Wire, cause: str, error: Exception | None) -> None:
-        self._watch.parked(wire.headers.get("prebook-flow", "unknown"), cause)
-        failed = {ERROR: spelled(error), STACK: stack_digest(error)} if error else {}
+    async def dead_letter(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
+        self._observer.on_dead_lettered(wire.headers.get("prebook-flow", "unknown"), cause)
+        failed = {ERROR_HEADER: error_summary(error), STACK_DIGEST_HEADER: stack_digest(error)} if error else {}
         await self._publisher.publish(
-            addresses.PARKING, address, Wire({**wire.headers, CAUSE: cause, **failed}, wire.body)
+            addresses.PARKING, address, WireMessage({**wire.headers, CAUSE_HEADER: cause, **failed}, wire.body)
         )
 
-    async def park_held(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
+    async def dead_letter_blocked(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
         """As messaging.ordering.Aside has it: a message whose place is lost would be overtaken, so it waits."""
         try:
-            await self.park(group, encode(envelope), cause, error)
+            await self.dead_letter(group, encode(envelope), cause, error)
         except Undeliverable as failure:
             raise Unreachable(f"cannot set aside: {failure}") from failure
 
 
-def first_marks(exchange: str, key: str, at: datetime) -> dict[str, str]:
+def first_failure_headers(exchange: str, key: str, at: datetime) -> dict[str, str]:
     """Where it was first published to, so that a replay can send it there again, and when it first failed."""
-    return {EXCHANGE: exchange, KEY: key, FAILED_AT: at.isoformat()}
+    return {EXCHANGE_HEADER: exchange, ROUTING_KEY_HEADER: key, FIRST_FAILED_AT_HEADER: at.isoformat()}

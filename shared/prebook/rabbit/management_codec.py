@@ -7,46 +7,50 @@ from urllib.parse import quote
 
 from prebook.topology import access
 from prebook.topology.access import Permission, TopicPermission
-from prebook.topology.check import LiveBroker, plain
+from prebook.topology.check import LiveBroker, arguments_from_json
 from prebook.topology.values import Binding, Exchange, Policy, Queue, Topology
 
 Json = Mapping[str, Any]
-EFFECTIVE = "effective_policy_definition"
+EFFECTIVE_POLICY = "effective_policy_definition"
 """A statistic: a new queue does not have it for some seconds, and then nothing can be said about it."""
-OWN_EXCHANGES = ("", "amq.")
+BUILTIN_EXCHANGES = ("", "amq.")
 """The broker's: the nameless default exchange, and those that every virtual host is born with."""
 
 
 @dataclass(frozen=True)
-class Step:
+class ManagementRequest:
     """One idempotent request; ``text`` says in an operator's words what it declares."""
 
-    text: str
+    description: str
     path: str
     body: Json
     method: str = "PUT"
 
 
-def escaped(name: str) -> str:
+def escape(name: str) -> str:
     return quote(name, safe="")
 
 
-def steps(topology: Topology, vhost: str) -> Iterator[Sequence[Step]]:
+def declaration_stages(topology: Topology, vhost: str) -> Iterator[Sequence[ManagementRequest]]:
     """In stages; the steps of one stage may run at once. Policies come first: no queue is ever without its limits."""
-    v = escaped(vhost)
+    v = escape(vhost)
     yield [
-        Step(f"policy {p.name}", f"policies/{v}/{escaped(p.name)}", _policy_body(p)) for p in sorted(topology.policies)
+        ManagementRequest(f"policy {p.name}", f"policies/{v}/{escape(p.name)}", _policy_body(p))
+        for p in sorted(topology.policies)
     ]
     yield [
         *(
-            Step(f"exchange {x.name}", f"exchanges/{v}/{escaped(x.name)}", _exchange_body(x))
+            ManagementRequest(f"exchange {x.name}", f"exchanges/{v}/{escape(x.name)}", _exchange_body(x))
             for x in topology.exchanges
         ),
-        *(Step(f"queue {q.name}", f"queues/{v}/{escaped(q.name)}", _queue_body(q)) for q in sorted(topology.queues)),
+        *(
+            ManagementRequest(f"queue {q.name}", f"queues/{v}/{escape(q.name)}", _queue_body(q))
+            for q in sorted(topology.queues)
+        ),
     ]
-    yield [_binding_step(v, b) for b in sorted(topology.bindings)]
-    yield [_permission_step(v, p) for p in sorted(access.permissions(topology))]
-    yield [_topic_step(v, p) for p in sorted(access.topic_permissions(topology))]
+    yield [_binding_request(v, b) for b in sorted(topology.bindings)]
+    yield [_permission_request(v, p) for p in sorted(access.permissions(topology))]
+    yield [_topic_permission_request(v, p) for p in sorted(access.topic_permissions(topology))]
 
 
 def live_broker(
@@ -61,45 +65,51 @@ def live_broker(
 ) -> LiveBroker:
     """The API's lists for one virtual host; users are the broker's."""
     return LiveBroker(
-        exchanges=frozenset(_exchange(x) for x in exchanges if not _is_own(x["name"])),
-        queues=frozenset(Queue(q["name"], plain(q["arguments"]), q["durable"]) for q in queues),
+        exchanges=frozenset(_exchange(x) for x in exchanges if not _is_builtin(x["name"])),
+        queues=frozenset(Queue(q["name"], arguments_from_json(q["arguments"]), q["durable"]) for q in queues),
         bindings=frozenset(_binding(b) for b in bindings if b["source"]),
         policies=frozenset(_policy(p) for p in policies),
         permissions=frozenset(Permission(p["user"], p["write"], p["read"], p["configure"]) for p in permissions),
         topic_permissions=frozenset(
             TopicPermission(t["user"], t["exchange"], t["write"], t["read"]) for t in topic_permissions
         ),
-        tags={user["name"]: _tags(user) for user in users},
-        effective={q["name"]: plain(q[EFFECTIVE]) for q in queues if q.get(EFFECTIVE)},
+        user_tags={user["name"]: _tags(user) for user in users},
+        effective_policies={
+            q["name"]: arguments_from_json(q[EFFECTIVE_POLICY]) for q in queues if q.get(EFFECTIVE_POLICY)
+        },
     )
 
 
-def user_step(user: str, secret: Json) -> Step:
+def user_request(user: str, secret: Json) -> ManagementRequest:
     """``secret``: a new password, or the hash that the broker has already."""
-    return Step(f"user {user}", f"users/{escaped(user)}", {**secret, "tags": ""})
+    return ManagementRequest(f"user {user}", f"users/{escape(user)}", {**secret, "tags": ""})
 
 
-def hash_of(user: Json) -> Json:
+def password_hash(user: Json) -> Json:
     return {name: user[name] for name in ("password_hash", "hashing_algorithm")}
 
 
-def _is_own(exchange: str) -> bool:
-    unnamed, prefix = OWN_EXCHANGES
+def _is_builtin(exchange: str) -> bool:
+    unnamed, prefix = BUILTIN_EXCHANGES
     return exchange == unnamed or exchange.startswith(prefix)
 
 
-def _exchange(told: Json) -> Exchange:
-    return Exchange(told["name"], told["type"], told["durable"], plain(told["arguments"]), told["internal"])
+def _exchange(listed: Json) -> Exchange:
+    return Exchange(
+        listed["name"], listed["type"], listed["durable"], arguments_from_json(listed["arguments"]), listed["internal"]
+    )
 
 
-def _binding(told: Json) -> Binding:
-    onward = told["destination_type"] == "exchange"
-    return Binding(told["source"], told["routing_key"], told["destination"], plain(told["arguments"]), onward)
+def _binding(listed: Json) -> Binding:
+    onward = listed["destination_type"] == "exchange"
+    return Binding(
+        listed["source"], listed["routing_key"], listed["destination"], arguments_from_json(listed["arguments"]), onward
+    )
 
 
-def _policy(told: Json) -> Policy:
-    definition = plain(told["definition"])
-    return Policy(told["name"], told["pattern"], definition, told["apply-to"], told["priority"])
+def _policy(listed: Json) -> Policy:
+    definition = arguments_from_json(listed["definition"])
+    return Policy(listed["name"], listed["pattern"], definition, listed["apply-to"], listed["priority"])
 
 
 def _tags(user: Json) -> str:
@@ -130,19 +140,24 @@ def _queue_body(queue: Queue) -> Json:
     return {"durable": queue.durable, "arguments": dict(queue.arguments)}
 
 
-def _binding_step(v: str, binding: Binding) -> Step:
-    path = f"bindings/{v}/e/{escaped(binding.exchange)}/{'e' if binding.onward else 'q'}/{escaped(binding.queue)}"
-    said = (binding.exchange, binding.key, binding.queue, *(str(value) for _, value in binding.arguments))
-    return Step(
-        f"binding {' '.join(said)}", path, {"routing_key": binding.key, "arguments": dict(binding.arguments)}, "POST"
+def _binding_request(v: str, binding: Binding) -> ManagementRequest:
+    path = (
+        f"bindings/{v}/e/{escape(binding.exchange)}/{'e' if binding.to_exchange else 'q'}/{escape(binding.destination)}"
+    )
+    said = (binding.exchange, binding.routing_key, binding.destination, *(str(value) for _, value in binding.arguments))
+    return ManagementRequest(
+        f"binding {' '.join(said)}",
+        path,
+        {"routing_key": binding.routing_key, "arguments": dict(binding.arguments)},
+        "POST",
     )
 
 
-def _permission_step(v: str, p: Permission) -> Step:
+def _permission_request(v: str, p: Permission) -> ManagementRequest:
     body = {"configure": p.configure, "write": p.write, "read": p.read}
-    return Step(f"permission {p.user}", f"permissions/{v}/{escaped(p.user)}", body)
+    return ManagementRequest(f"permission {p.user}", f"permissions/{v}/{escape(p.user)}", body)
 
 
-def _topic_step(v: str, t: TopicPermission) -> Step:
+def _topic_permission_request(v: str, t: TopicPermission) -> ManagementRequest:
     body = {"exchange": t.exchange, "write": t.write, "read": t.read}
-    return Step(f"topic permission {t.user} {t.exchange}", f"topic-permissions/{v}/{escaped(t.user)}", body)
+    return ManagementRequest(f"topic permission {t.user} {t.exchange}", f"topic-permissions/{v}/{escape(t.user)}", body)

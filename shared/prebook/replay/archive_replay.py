@@ -7,85 +7,89 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
-from prebook.replay.archive_report import Effects, Refusal, Report, State
-from prebook.replay.archive_selection import Originals, Selection
-from prebook.replay.archived_message import Kept, objection
-from prebook.replay.receivers import Receiver, Sending, outgoing
+from prebook.replay.archive_report import ArchiveReplayRefusal, ArchiveReplayReport, ArchiveReplayState, ReplayEffects
+from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
+from prebook.replay.archived_message import ArchivedMessage, unreadable_reason
+from prebook.replay.receivers import ArchiveRedelivery, Receiver, marked_as_replay
 
-MOST = 100_000
+MAX_REDELIVERIES = 100_000
 """Messages that one replay holds in memory."""
-TOO_OLD = "the receiver's inbox may have forgotten it; --force sends it all the same"
+OUTSIDE_INBOX_WINDOW = "the receiver's inbox may have forgotten it; --force sends it all the same"
 
 
-class TooMuch(Exception):
+class SelectionTooLarge(Exception):
     """More is selected than one replay takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class ArchiveReplayOptions:
     """``remembered_s``: so long do the receivers' inboxes remember what they admitted."""
 
     receivers: Sequence[Receiver]
-    remembered_s: float
-    go: bool
+    inbox_dedup_s: float
+    apply: bool
     rate_per_s: float
-    revive: bool = False
+    ignore_expiry: bool = False
     force: bool = False
 
 
 @dataclass
-class Replay:
-    selection: Selection
-    terms: Terms
+class ArchiveReplay:
+    selection: ArchiveSelection
+    options: ArchiveReplayOptions
     id: str = field(default_factory=lambda: f"archive-{token_hex(6)}")
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    state: State = State.DRY_RUN
+    requested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    state: ArchiveReplayState = ArchiveReplayState.DRY_RUN
     messages: int = 0
-    unheard: int = 0
-    sendings: list[Sending] = field(default_factory=list)
+    without_receiver: int = 0
+    redeliveries: list[ArchiveRedelivery] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
     sent: int = 0
-    effects: Effects | None = None
-    _is_original: Originals = field(default_factory=Originals)
+    effects: ReplayEffects | None = None
+    _is_original: OriginalFilter = field(default_factory=OriginalFilter)
 
-    def consider(self, kept: Kept) -> None:
+    def consider(self, message: ArchivedMessage) -> None:
         """Take it in where it is selected. In the archive's order. Raises TooMuch."""
-        if not (self.selection.takes(kept) and self._is_original(kept)):
+        if not (self.selection.matches(message) and self._is_original(message)):
             return
         self.messages += 1
-        hearing = [receiver for receiver in self.terms.receivers if receiver.hears(kept)]
-        self.unheard += not hearing
-        wire = outgoing(kept, self.id, revive=self.terms.revive)
-        self.sendings += [Sending(receiver, kept, wire) for receiver in hearing]
-        if hearing and (reason := objection(kept) or self._age(kept, hearing)):
+        hearing = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
+        self.without_receiver += not hearing
+        wire = marked_as_replay(message, self.id, ignore_expiry=self.options.ignore_expiry)
+        self.redeliveries += [ArchiveRedelivery(receiver, message, wire) for receiver in hearing]
+        if hearing and (reason := unreadable_reason(message) or self._age_refusal(message, hearing)):
             self.refusals[reason] += 1
-        if len(self.sendings) > MOST:
-            raise TooMuch(f"more than {MOST} messages are selected")
+        if len(self.redeliveries) > MAX_REDELIVERIES:
+            raise SelectionTooLarge(f"more than {MAX_REDELIVERIES} messages are selected")
 
-    def _age(self, kept: Kept, hearing: Sequence[Receiver]) -> str:
+    def _age_refusal(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
         """Empty where the receivers' inboxes still know it if they had it; queues of nobody's have none of ours."""
-        oldest = self.at - timedelta(seconds=self.terms.remembered_s)
-        forgotten = kept.said_at is None or kept.said_at < oldest
-        return TOO_OLD if forgotten and not self.terms.force and any(r.service for r in hearing) else ""
+        oldest = self.requested_at - timedelta(seconds=self.options.inbox_dedup_s)
+        forgotten = message.occurred_at is None or message.occurred_at < oldest
+        return (
+            OUTSIDE_INBOX_WINDOW if forgotten and not self.options.force and any(r.service for r in subscribers) else ""
+        )
 
-    def report(self) -> Report:
+    def report(self) -> ArchiveReplayReport:
         effects = self.effects
-        return Report(
+        return ArchiveReplayReport(
             id=self.id,
-            at=self.at,
-            by=getpass.getuser(),
+            requested_at=self.requested_at,
+            requested_by=getpass.getuser(),
             state=self.state,
-            selection=self.selection.spelled(),
-            rate_per_s=self.terms.rate_per_s,
-            revive=self.terms.revive,
-            force=self.terms.force,
-            receivers=tuple(receiver.queue for receiver in self.terms.receivers),
+            selection=self.selection.as_options(),
+            rate_per_s=self.options.rate_per_s,
+            ignore_expiry=self.options.ignore_expiry,
+            force=self.options.force,
+            receivers=tuple(receiver.queue for receiver in self.options.receivers),
             messages=self.messages,
-            unheard=self.unheard,
-            sendings=len(self.sendings),
+            without_receiver=self.without_receiver,
+            redeliveries=len(self.redeliveries),
             sent=self.sent,
-            known=effects.known if effects else None,
-            effects=effects.new if effects else None,
-            unconfirmed=effects.missing if effects else None,
-            refusals=tuple(Refusal(reason=reason, messages=n) for reason, n in sorted(self.refusals.items())),
+            duplicates=effects.duplicates if effects else None,
+            new_effects=effects.new if effects else None,
+            unconfirmed=effects.unconfirmed if effects else None,
+            refusals=tuple(
+                ArchiveReplayRefusal(reason=reason, messages=n) for reason, n in sorted(self.refusals.items())
+            ),
         )

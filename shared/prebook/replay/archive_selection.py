@@ -3,32 +3,32 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prebook.replay.archived_message import Kept
+from prebook.replay.archived_message import ArchivedMessage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class ArchiveSelection:
     """All that is given must hold; what is not given does not narrow. ``since`` is in the window, ``until`` is not."""
 
     since: datetime | None = None
     until: datetime | None = None
     types: frozenset[str] = field(default_factory=frozenset)
-    bookings: frozenset[str] = field(default_factory=frozenset)
+    booking_ids: frozenset[str] = field(default_factory=frozenset)
 
-    def takes(self, kept: Kept) -> bool:
+    def matches(self, message: ArchivedMessage) -> bool:
         return (
-            self._in_window(kept.said_at)
-            and (not self.types or kept.type in self.types)
-            and (not self.bookings or kept.conversation in self.bookings)
+            self._in_window(message.occurred_at)
+            and (not self.types or message.type in self.types)
+            and (not self.booking_ids or message.conversation_id in self.booking_ids)
         )
 
-    def spelled(self) -> dict[str, str]:
+    def as_options(self) -> dict[str, str]:
         """What was given, in the words of the command line."""
         told = {
             "from": self.since.isoformat() if self.since else "",
             "to": self.until.isoformat() if self.until else "",
             "type": " ".join(sorted(self.types)),
-            "booking": " ".join(sorted(self.bookings)),
+            "booking": " ".join(sorted(self.booking_ids)),
         }
         return {name: text for name, text in told.items() if text}
 
@@ -39,14 +39,14 @@ class Selection:
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
-class Originals:
+class OriginalFilter:
     """Passes each message once, as it was first said: relays may send one twice, and replays send them again."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def __call__(self, kept: Kept) -> bool:
-        if kept.is_replayed or kept.id in self._seen:
+    def __call__(self, message: ArchivedMessage) -> bool:
+        if message.is_replayed or message.id in self._seen:
             return False
-        self._seen.add(kept.id)
+        self._seen.add(message.id)
         return True

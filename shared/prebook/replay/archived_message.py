@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from prebook.messaging.codec import Malformed, Wire, decode
-from prebook.messaging.recoverability.dead_letter import REPLAY
+from prebook.messaging.codec import Malformed, WireMessage, decode
+from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ArchivedMessage:
     """``key`` is the routing key that it was published with."""
 
     offset: int
-    key: str
-    wire: Wire
+    routing_key: str
+    wire: WireMessage
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -30,11 +30,11 @@ class Kept:
         return self.headers.get("ce-type", "")
 
     @property
-    def conversation(self) -> str:
+    def conversation_id(self) -> str:
         return self.headers.get("ce-subject", "")
 
     @property
-    def said_at(self) -> datetime | None:
+    def occurred_at(self) -> datetime | None:
         """None where it does not say so in a way that can be read."""
         try:
             at = datetime.fromisoformat(self.headers.get("ce-time", ""))
@@ -45,13 +45,13 @@ class Kept:
     @property
     def is_replayed(self) -> bool:
         """A copy that somebody sent again to where all subscribers hear it; the original lies here already."""
-        return REPLAY in self.headers
+        return REPLAY_ID_HEADER in self.headers
 
 
-def objection(kept: Kept) -> str:
+def unreadable_reason(message: ArchivedMessage) -> str:
     """Why this version of the software cannot vouch for it; empty where it can."""
     try:
-        decode(kept.wire)
+        decode(message.wire)
     except Malformed as error:
         return f"{error.cause}: {error}"
     return ""

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import Wire
-from prebook.messaging.recoverability.dead_letter import REPLAY
-from prebook.replay.archived_message import Kept
+from prebook.messaging.codec import WireMessage
+from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.replay.archived_message import ArchivedMessage
 from prebook.topology.values import Topology
 
 EXPIRES_AT = "prebook-expires-at"
@@ -23,39 +23,45 @@ class Receiver:
 
     queue: str
     service: str = ""
-    keys: frozenset[str] | None = None
+    routing_keys: frozenset[str] | None = None
 
-    def hears(self, kept: Kept) -> bool:
-        return self.keys is None or kept.key in self.keys
+    def subscribes_to(self, message: ArchivedMessage) -> bool:
+        return self.routing_keys is None or message.routing_key in self.routing_keys
 
 
 @dataclass(frozen=True)
-class Sending:
+class ArchiveRedelivery:
     receiver: Receiver
-    kept: Kept
-    wire: Wire
+    message: ArchivedMessage
+    wire: WireMessage
 
 
-def of_services(names: Collection[str], topology: Topology) -> list[Receiver]:
+def event_receivers(names: Collection[str], topology: Topology) -> list[Receiver]:
     """The queues through which these services hear events, each with the keys that it is bound to.
 
     Raises NotSubscribed.
     """
     hearing: dict[str, list[Receiver]] = defaultdict(list)
-    for queue in topology.addresses():
-        if keys := _keys(queue.address, topology):
+    for queue in topology.logical_queues():
+        if keys := _bound_routing_keys(queue.address, topology):
             hearing[queue.consumer].append(Receiver(queue.address, queue.consumer, keys))
     if deaf := sorted(set(names) - hearing.keys()):
         raise NotSubscribed(f"{', '.join(deaf)} hears no events; those who do: {', '.join(sorted(hearing))}")
     return [receiver for name in sorted(set(names)) for receiver in hearing[name]]
 
 
-def outgoing(kept: Kept, replay_id: str, *, revive: bool = False) -> Wire:
+def marked_as_replay(message: ArchivedMessage, replay_id: str, *, ignore_expiry: bool = False) -> WireMessage:
     """The same message with its id and its time, marked. ``revive`` takes a question's end of time away."""
-    said = {name: value for name, value in kept.headers.items() if not (name.startswith("x-") or name == REPLAY)}
-    lasting = {name: value for name, value in said.items() if not (revive and name == EXPIRES_AT)}
-    return Wire({**lasting, REPLAY: replay_id}, kept.wire.body)
+    said = {
+        name: value
+        for name, value in message.headers.items()
+        if not (name.startswith("x-") or name == REPLAY_ID_HEADER)
+    }
+    lasting = {name: value for name, value in said.items() if not (ignore_expiry and name == EXPIRES_AT)}
+    return WireMessage({**lasting, REPLAY_ID_HEADER: replay_id}, message.wire.body)
 
 
-def _keys(queue: str, topology: Topology) -> frozenset[str]:
-    return frozenset(b.key for b in topology.bindings if (b.exchange, b.queue) == (addresses.EVENTS, queue))
+def _bound_routing_keys(queue: str, topology: Topology) -> frozenset[str]:
+    return frozenset(
+        b.routing_key for b in topology.bindings if (b.exchange, b.destination) == (addresses.EVENTS, queue)
+    )

@@ -13,43 +13,43 @@ class BadSettings(Exception):
     """One line for each variable: its name, what is wrong, what is expected."""
 
 
-def read(settings: type[T], environment: Mapping[str, str]) -> T:
+def read(settings_type: type[T], environment: Mapping[str, str]) -> T:
     """A field ``http_port`` comes from PREBOOK_HTTP_PORT, or from the file that PREBOOK_HTTP_PORT_FILE names.
 
     Raises BadSettings.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for field in msgspec.structs.fields(settings):
+    for field in msgspec.structs.fields(settings_type):
         name = f"PREBOOK_{field.name.upper()}"
         try:
-            text = _given(name, environment)
+            text = _read_variable(name, environment)
             if text is not None:
-                values[field.name] = msgspec.convert(_split(text, field.type), field.type, strict=False)
+                values[field.name] = msgspec.convert(_split_list(text, field.type), field.type, strict=False)
             elif field.required:
-                problems.append(f"{name} is missing: {_meaning(field.type)}")
+                problems.append(f"{name} is missing: {_expected_value(field.type)}")
         except (msgspec.ValidationError, OSError) as error:
-            problems.append(f"{name}: {error}; {_meaning(field.type)}")
+            problems.append(f"{name}: {error}; {_expected_value(field.type)}")
     if problems:
         raise BadSettings("\n".join(problems))
-    return settings(**values)
+    return settings_type(**values)
 
 
-def _given(name: str, environment: Mapping[str, str]) -> str | None:
+def _read_variable(name: str, environment: Mapping[str, str]) -> str | None:
     """A variable that is empty is as good as none: that is how some pass on what is not set."""
     file = environment.get(f"{name}_FILE")
     return Path(file).read_text().strip() if file else environment.get(name) or None
 
 
-def _split(text: str, wanted: Any) -> Any:
+def _split_list(text: str, field_type: Any) -> Any:
     """Lists are comma-separated."""
-    kind = msgspec.inspect.type_info(wanted)
+    kind = msgspec.inspect.type_info(field_type)
     kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
     many = (msgspec.inspect.FrozenSetType, msgspec.inspect.VarTupleType)
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(kind, many) else text
 
 
-def _meaning(wanted: Any) -> str:
-    info = msgspec.inspect.type_info(wanted)
+def _expected_value(field_type: Any) -> str:
+    info = msgspec.inspect.type_info(field_type)
     extra = getattr(info, "extra_json_schema", None) or {}
     return str(extra.get("description", "see README, Settings"))

@@ -6,12 +6,12 @@ a third of the processor time of a relay with a thousand messages under way. Ref
 
 import gc
 
-YOUNG, MIDDLE, OLD = 10_000, 20, 50
+GENERATION_0_THRESHOLD, GENERATION_1_THRESHOLD, GENERATION_2_THRESHOLD = 10_000, 20, 50
 """Objects made more than freed before the young are looked at; then how often, before the next older ones are too."""
 
 
-def spare_what_stays() -> None:
+def freeze_long_lived_objects() -> None:
     """To be called once everything that stays is there. What is made later is collected as ever, less often."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, OLD)
+    gc.set_threshold(GENERATION_0_THRESHOLD, GENERATION_1_THRESHOLD, GENERATION_2_THRESHOLD)

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.flows import CATALOGUE
+from prebook.flows import ALL_FLOWS
 from prebook.messaging.channel import Channels
-from prebook.messaging.recoverability.consumer_circuit import Gate
+from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.pool import pool_timeouts
 from prebook.runtime.telemetry import Metrics
 
-Circuits = Callable[[], Mapping[str, bool]]
+ProviderCircuits = Callable[[], Mapping[str, bool]]
 """Service -> whether it is not to be called now."""
 
 
-def circuits(caller: str, channels: Channels) -> Circuits:
-    providers = sorted({flow.provider for flow in CATALOGUE if flow.caller == caller})
+def provider_circuit_states(caller: str, channels: Channels) -> ProviderCircuits:
+    providers = sorted({flow.provider for flow in ALL_FLOWS if flow.caller == caller})
 
     def told() -> dict[str, bool]:
         return {p: any(channel.retry_after_s(p) is not None for channel in channels.values()) for p in providers}
@@ -24,29 +24,34 @@ def circuits(caller: str, channels: Channels) -> Circuits:
     return told
 
 
-class Gauges:
+class ProcessGauges:
     def __init__(
-        self, metrics: Metrics, outbox: SqlOutbox, engine: AsyncEngine, gates: Mapping[str, Gate], circuits: Circuits
+        self,
+        metrics: Metrics,
+        outbox: SqlOutbox,
+        engine: AsyncEngine,
+        consumer_circuits: Mapping[str, ConsumerCircuit],
+        provider_circuits: ProviderCircuits,
     ) -> None:
-        self._metrics, self._outbox, self._engine, self._gates = metrics, outbox, engine, gates
-        self._circuits, self._timeouts = circuits, 0
+        self._metrics, self._outbox, self._engine, self._consumer_circuits = metrics, outbox, engine, consumer_circuits
+        self._provider_circuits, self._counted_pool_timeouts = provider_circuits, 0
 
-    async def read(self) -> None:
+    async def refresh(self) -> None:
         """Bring them up to date."""
-        for queue, gate in self._gates.items():
-            self._metrics.gate_probing.labels(queue).set(gate.shut)
-            self._metrics.gate_held.labels(queue).set(gate.held)
-        for provider, is_open in self._circuits().items():
-            self._metrics.circuit_open.labels(provider).set(is_open)
+        for queue, gate in self._consumer_circuits.items():
+            self._metrics.consumer_circuit_open.labels(queue).set(gate.is_open)
+            self._metrics.consumer_paused_messages.labels(queue).set(gate.paused)
+        for provider, is_open in self._provider_circuits().items():
+            self._metrics.provider_circuit_open.labels(provider).set(is_open)
         timeouts = pool_timeouts(self._engine)
-        self._metrics.pool_timeouts.inc(timeouts - self._timeouts)
-        self._timeouts = timeouts
-        await self._outbox_rows()
+        self._metrics.db_pool_timeouts.inc(timeouts - self._counted_pool_timeouts)
+        self._counted_pool_timeouts = timeouts
+        await self._refresh_outbox()
 
-    async def _outbox_rows(self) -> None:
-        depth = await self._outbox.depth()
+    async def _refresh_outbox(self) -> None:
+        depth = await self._outbox.read_depth()
         self._metrics.outbox_waiting.set(depth.waiting)
-        self._metrics.outbox_oldest_s.set(depth.oldest_s)
-        self._metrics.outbox_given_up.clear()
-        for (state, cause), rows in depth.given_up.items():
-            self._metrics.outbox_given_up.labels(state, cause).set(rows)
+        self._metrics.outbox_oldest_age_s.set(depth.oldest_s)
+        self._metrics.outbox_abandoned.clear()
+        for (state, cause), rows in depth.abandoned.items():
+            self._metrics.outbox_abandoned.labels(state, cause).set(rows)

@@ -12,7 +12,7 @@ from structlog.typing import EventDict
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.trace import trace_id
 
-LONGEST_FIELD = 500
+MAX_FIELD_LENGTH = 500
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -20,22 +20,22 @@ def configure(service: str, level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            _with_message,
+            _expand_message,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _bounded,
+            _truncate_fields,
             structlog.processors.JSONRenderer(serializer=lambda event, **_: _ENCODER.encode(event).decode()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_: _Lines(sys.stdout),
+        logger_factory=lambda *_: _LossyPrintLogger(sys.stdout),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_StructlogHandler()], force=True)
 
 
-class _Lines(structlog.PrintLogger):
+class _LossyPrintLogger(structlog.PrintLogger):
     """A line that cannot be written, for the disk is full or nobody reads any more, is lost, and nothing else is."""
 
     def msg(self, message: str) -> None:
@@ -45,18 +45,18 @@ class _Lines(structlog.PrintLogger):
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
-def _with_message(_: Any, __: str, event: EventDict) -> EventDict:
+def _expand_message(_: Any, __: str, event: EventDict) -> EventDict:
     """``message=envelope`` is spelled here, and so only where the line is written."""
     if isinstance(envelope := event.get("message"), Envelope):
         del event["message"]
-        event.update(about(envelope))
+        event.update(message_fields(envelope))
     return event
 
 
-def about(envelope: Envelope) -> dict[str, str]:
+def message_fields(envelope: Envelope) -> dict[str, str]:
     """What every log line about a message carries."""
     return {
-        "conversation": envelope.conversation,
+        "conversation": envelope.conversation_id,
         "message_id": envelope.id,
         "trace_id": trace_id(envelope.traceparent),
         "flow": envelope.flow,
@@ -65,11 +65,11 @@ def about(envelope: Envelope) -> dict[str, str]:
     }
 
 
-def _bounded(_: Any, __: str, event: EventDict) -> EventDict:
-    return {k: v[:LONGEST_FIELD] if isinstance(v, str) and k != "exception" else v for k, v in event.items()}
+def _truncate_fields(_: Any, __: str, event: EventDict) -> EventDict:
+    return {k: v[:MAX_FIELD_LENGTH] if isinstance(v, str) and k != "exception" else v for k, v in event.items()}
 
 
-class _ToStructlog(logging.Handler):
+class _StructlogHandler(logging.Handler):
     """Libraries that log the standard way end in the same stream."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -7,60 +7,66 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.key_sequencer import Door, Ordering
-from prebook.postgres.blocked_keys import FORGOTTEN, SqlHolds
-from prebook.postgres.purge import Purge
-from prebook.postgres.replicas import roster
-from prebook.rabbit.consumed_queues import groups_of
+from prebook.messaging.recoverability.key_sequencer import KeySequencer, MessageHandler
+from prebook.postgres.blocked_keys import PURGE_PARKED, SqlBlockedKeys
+from prebook.postgres.purge import PurgeRule
+from prebook.postgres.replicas import read_live_replicas
+from prebook.rabbit.consumed_queues import group_by_partition
 from prebook.rabbit.consumer import RabbitConsumer
-from prebook.rabbit.dead_letter_publisher import Aside
-from prebook.rabbit.partition_balancer import Balance
-from prebook.runtime.retention import KEEP_INBOX_S
+from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
+from prebook.rabbit.partition_balancer import PartitionBalancer
+from prebook.runtime.retention import INBOX_DEDUP_S
 from prebook.runtime.telemetry import Metrics, Telemetry
 
 
-class InOrder:
+class PartitionedQueues:
     """Nothing at all for a service that has no groups."""
 
-    def __init__(self, service: str, engine: AsyncEngine, door: Door, publisher: Publisher, policies: Policies) -> None:
-        self._service, self._engine, self._door, self._publisher = service, engine, door, publisher
-        self._policies, self._groups, self._holds = policies, groups_of(service, policies), SqlHolds(engine)
+    def __init__(
+        self, service: str, engine: AsyncEngine, receive: MessageHandler, publisher: Publisher, policies: Policies
+    ) -> None:
+        self._service, self._engine, self._receive, self._publisher = service, engine, receive, publisher
+        self._policies, self._partitions, self._blocked_keys = (
+            policies,
+            group_by_partition(service, policies),
+            SqlBlockedKeys(engine),
+        )
 
-    def ordering(self, watch: Telemetry) -> Ordering | None:
-        if not self._groups:
+    def create_sequencer(self, observer: Telemetry) -> KeySequencer | None:
+        if not self._partitions:
             return None
-        return Ordering(
-            self._groups,
-            self._holds,
-            self._door,
-            aside=Aside(self._publisher, watch).park_held,
+        return KeySequencer(
+            self._partitions,
+            self._blocked_keys,
+            self._receive,
+            dead_letter=DeadLetterPublisher(self._publisher, observer).dead_letter_blocked,
             policies=self._policies,
-            watch=watch,
+            observer=observer,
         )
 
     def loops(
-        self, order: Ordering | None, consumer: RabbitConsumer, me: str
+        self, sequencer: KeySequencer | None, consumer: RabbitConsumer, replica: str
     ) -> Mapping[str, Callable[[], Awaitable[Any]]]:
         """``me`` is the name of a session that lives as long as this process."""
-        if order is None:
+        if sequencer is None:
             return {}
-        balance = Balance(consumer, self._groups, me, self._replicas)
-        return {"order": order.run, "balance": balance.run}
+        balance = PartitionBalancer(consumer, self._partitions, replica, self._live_replicas)
+        return {"order": sequencer.run, "balance": balance.run}
 
     @property
-    def purges(self) -> Sequence[Purge]:
-        return (Purge(FORGOTTEN, KEEP_INBOX_S),) if self._groups else ()
+    def purges(self) -> Sequence[PurgeRule]:
+        return (PurgeRule(PURGE_PARKED, INBOX_DEDUP_S),) if self._partitions else ()
 
-    async def read(self, metrics: Metrics) -> None:
+    async def refresh_gauges(self, metrics: Metrics) -> None:
         """Bring the gauges up to date."""
-        if not self._groups:
+        if not self._partitions:
             return
-        for gauge in (metrics.held_messages, metrics.held_keys, metrics.held_oldest_s):
+        for gauge in (metrics.blocked_messages, metrics.blocked_keys, metrics.blocked_oldest_age_s):
             gauge.clear()
-        for group, standing, messages, keys, oldest_s in await self._holds.extent():
-            metrics.held_messages.labels(group, standing).set(messages)
-            metrics.held_keys.labels(group, standing).set(keys)
-            metrics.held_oldest_s.labels(group, standing).set(oldest_s)
+        for group, standing, messages, keys, oldest_s in await self._blocked_keys.count_blocked():
+            metrics.blocked_messages.labels(group, standing).set(messages)
+            metrics.blocked_keys.labels(group, standing).set(keys)
+            metrics.blocked_oldest_age_s.labels(group, standing).set(oldest_s)
 
-    async def _replicas(self) -> Sequence[str]:
-        return await roster(self._engine, f"prebook-{self._service} relay ")
+    async def _live_replicas(self) -> Sequence[str]:
+        return await read_live_replicas(self._engine, f"prebook-{self._service} relay ")

@@ -6,65 +6,65 @@ from typing import Any, Generic, TypeVar
 
 from litestar.types import ControllerRouterHandler
 
-from prebook.coupling.ports import Http, Publisher
+from prebook.coupling.ports import HttpClient, Publisher
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies
-from prebook.messaging.unit_of_work import Begin, UnitOfWork
-from prebook.postgres.connection import Session
-from prebook.postgres.purge import Purge
-from prebook.postgres.unit_of_work import SqlWork
-from prebook.rabbit.connection import Link
-from prebook.runtime.settings import Settings
+from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
+from prebook.postgres.connection import PooledConnection
+from prebook.postgres.purge import PurgeRule
+from prebook.postgres.unit_of_work import SqlUnitOfWork
+from prebook.rabbit.connection import BrokerConnection
+from prebook.runtime.settings import ServiceSettings
 
 T = TypeVar("T")
 U = TypeVar("U", bound=UnitOfWork)
-W = TypeVar("W", bound=SqlWork)
+W = TypeVar("W", bound=SqlUnitOfWork)
 
 
 @dataclass(frozen=True)
-class Running(Generic[U]):
+class ServiceContext(Generic[U]):
     """What a service's own API may use."""
 
     endpoint: Endpoint[U]
-    begin: Begin[U]
-    settings: Settings
+    begin: BeginUnitOfWork[U]
+    settings: ServiceSettings
     policies: Policies
-    aside: Begin[U] | None = None
+    begin_upkeep: BeginUnitOfWork[U] | None = None
     """As ``begin``, without waiting behind requests and messages for a connection; ``begin`` where there is none."""
-    made: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+    singletons: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def one(self, make: Callable[["Running[U]"], T]) -> T:
+    def singleton(self, make: Callable[["ServiceContext[U]"], T]) -> T:
         """What ``make`` makes, once for this process: the API and the loops beside it share it."""
-        if make not in self.made:
-            self.made[make] = make(self)
-        found: T = self.made[make]
+        if make not in self.singletons:
+            self.singletons[make] = make(self)
+        found: T = self.singletons[make]
         return found
 
 
-Api = Callable[[Running[Any]], Sequence[ControllerRouterHandler]]
+RouteFactory = Callable[[ServiceContext[Any]], Sequence[ControllerRouterHandler]]
 
 
 @dataclass(frozen=True)
-class Outside:
+class OutboundPorts:
     """The process's own ways out, for work that is no step of a conversation."""
 
     publisher: Publisher
-    http: Http
-    blocked_s: Callable[[], float | None]
+    http: HttpClient
+    broker_blocked_s: Callable[[], float | None]
     """For how long the broker has taken nothing, being short of memory or disk; None: it takes."""
 
 
 @dataclass(frozen=True)
-class Beside:
+class ServiceExtensions:
     """Work of one service's own, beside the common loops. ``links``: what it is not ready without.
 
     ``gauges`` are brought up to date when somebody asks for the metrics.
     """
 
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
-    links: Mapping[str, Link[Any]] = field(default_factory=dict)
-    gauges: Sequence[Callable[[], Awaitable[None]]] = ()
+    connections: Mapping[str, BrokerConnection[Any]] = field(default_factory=dict)
+    gauge_refreshers: Sequence[Callable[[], Awaitable[None]]] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Service(Generic[W]):
     """What makes one service different from another."""
 
     name: str
-    handlers: Callable[[Settings], Handlers[W]]
-    work: Callable[[Session], W]
-    api: Api | None = None
-    beside: Callable[[Running[Any], Outside], Beside] | None = None
-    purges: Sequence[Purge] = ()
+    handlers: Callable[[ServiceSettings], Handlers[W]]
+    unit_of_work: Callable[[PooledConnection], W]
+    api: RouteFactory | None = None
+    extensions: Callable[[ServiceContext[Any], OutboundPorts], ServiceExtensions] | None = None
+    purges: Sequence[PurgeRule] = ()
 
-    def routes(self, running: Running[Any]) -> Sequence[ControllerRouterHandler]:
-        return self.api(running) if self.api else ()
+    def routes(self, context: ServiceContext[Any]) -> Sequence[ControllerRouterHandler]:
+        return self.api(context) if self.api else ()

@@ -9,10 +9,10 @@ import msgspec
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, SERVICES
-from prebook.messaging.policy import BadPolicies, FlowPolicy, read_policies
+from prebook.messaging.policy import FlowPolicy, InvalidPolicies, read_policies
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
-from prebook.runtime.retention import KEEP_SENT_S, MOST_SENT_S
+from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
 DatabaseUrl = Annotated[
@@ -28,7 +28,7 @@ AmqpUrl = Annotated[
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:port")]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE)."""
 
     database_url: DatabaseUrl
@@ -46,10 +46,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str = "127.0.0.1"
     http_port: Port = 8000
     allow_plan_override: Annotated[bool, msgspec.Meta(description="true or false")] = False
-    callback_hosts: Annotated[
+    rider_callback_hosts: Annotated[
         frozenset[str], msgspec.Meta(description="comma-separated hosts that riders' callbacks may go to")
     ] = frozenset()
-    rider_secrets: Annotated[
+    rider_callback_secrets: Annotated[
         tuple[str, ...],
         msgspec.Meta(description="comma-separated secrets that sign riders' callbacks, the newest first"),
     ] = ()
@@ -66,22 +66,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     back_pressure: Annotated[
         Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
     ] = "on"
-    most_unanswered: Annotated[
+    max_pending_requests: Annotated[
         int, msgspec.Meta(ge=1, description="how many questions of one flow and coupling may wait for their answers")
     ] = 500
-    most_held: Annotated[
+    max_waiting_riders: Annotated[
         int, msgspec.Meta(ge=1, description="how many riders may wait for a synchronous booking at a time")
     ] = 64
-    most_outbox_rows: Annotated[int, msgspec.Meta(ge=1, description="how many rows may wait in booking's outbox")] = (
+    max_outbox_rows: Annotated[int, msgspec.Meta(ge=1, description="how many rows may wait in booking's outbox")] = (
         5_000
     )
-    oldest_outbox_s: Annotated[
+    max_outbox_age_s: Annotated[
         float, msgspec.Meta(gt=0, description="how many seconds a question may wait to leave by the broker")
     ] = 15.0
-    most_blocked_s: Annotated[
+    max_broker_blocked_s: Annotated[
         float, msgspec.Meta(ge=0, description="seconds that the broker may take nothing before it counts as too long")
     ] = 5.0
-    rider_per_s: Annotated[
+    rider_rate_per_s: Annotated[
         float, msgspec.Meta(ge=0, description="bookings a second that one rider may ask for; 0: no quota")
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may ask for at once")] = 10
@@ -92,9 +92,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbox_dedup_s: Annotated[
         float,
         msgspec.Meta(
-            ge=0, le=MOST_SENT_S, description="seconds, up to a week, in which a repeated operation stages nothing new"
+            ge=0,
+            le=MAX_OUTBOX_DEDUP_S,
+            description="seconds, up to a week, in which a repeated operation stages nothing new",
         ),
-    ] = KEEP_SENT_S
+    ] = OUTBOX_DEDUP_S
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
         "info"
     )
@@ -108,19 +110,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return "Settings(<not printed: it holds secrets>)"
 
 
-def load(env: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, FlowPolicy]]:
+def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings, dict[str, FlowPolicy]]:
     """Settings and the policies of the flows, with PREBOOK_COUPLING_<FLOW> over the file. Raises BadSettings."""
-    settings = environment.read(Settings, env)
-    if settings.callback_hosts and not settings.rider_secrets:
+    settings = environment.read(ServiceSettings, env)
+    if settings.rider_callback_hosts and not settings.rider_callback_secrets:
         raise BadSettings("PREBOOK_RIDER_SECRETS is missing: PREBOOK_CALLBACK_HOSTS allows calls, which must be signed")
     try:
         policies = read_policies(Path(settings.couplings))
-    except BadPolicies as error:
+    except InvalidPolicies as error:
         raise BadSettings(f"PREBOOK_COUPLINGS: {error}") from None
-    return settings, {name: _overridden(name, policies[name], env) for name in FLOWS}
+    return settings, {name: _with_coupling_override(name, policies[name], env) for name in FLOWS}
 
 
-def _overridden(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:
+def _with_coupling_override(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:
     variable = f"PREBOOK_COUPLING_{flow.upper()}"
     if not env.get(variable):
         return policy

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
-from prebook.topology.retry_and_dead_letter import exactly
-from prebook.topology.values import ANY_KEY, Topology
+from prebook.topology.retry_and_dead_letter import exact_match
+from prebook.topology.values import ANY_ROUTING_KEY, Topology
 
-NOTHING, ANYTHING = exactly(), ".*"
-ACCOUNTS = (*PROCESSES, addresses.ARCHIVIST)
+MATCH_NONE, MATCH_ANY = exact_match(), ".*"
+ACCOUNTS = (*PROCESSES, addresses.ARCHIVE_READER)
 """All that have a user at the broker, and so need a password."""
 
 
@@ -20,7 +20,7 @@ class Permission:
     user: str
     write: str
     read: str
-    configure: str = NOTHING
+    configure: str = MATCH_NONE
 
 
 @dataclass(frozen=True, order=True)
@@ -30,47 +30,49 @@ class TopicPermission:
     user: str
     exchange: str
     write: str
-    read: str = NOTHING
+    read: str = MATCH_NONE
 
 
-def services(topology: Topology) -> tuple[str, ...]:
+def broker_accounts(topology: Topology) -> tuple[str, ...]:
     """Every service that publishes or consumes, and who reads a stream."""
-    consumers = {queue.consumer for queue in topology.consumed()}
-    return tuple(sorted({g.service for g in topology.grants} | consumers | {r.account for r in topology.readers}))
+    consumers = {queue.consumer for queue in topology.consumed_queues()}
+    return tuple(sorted({g.account for g in topology.grants} | consumers | {r.account for r in topology.read_grants}))
 
 
 def permissions(topology: Topology) -> frozenset[Permission]:
     return frozenset(
         Permission(
-            addresses.user(service),
-            write=exactly(*_exchanges(topology, service)),
-            read=exactly(*_queues(topology, service)),
+            addresses.broker_user(service),
+            write=exact_match(*_writable_exchanges(topology, service)),
+            read=exact_match(*_readable_queues(topology, service)),
         )
-        for service in services(topology)
+        for service in broker_accounts(topology)
     )
 
 
 def topic_permissions(topology: Topology) -> frozenset[TopicPermission]:
     """One for every exchange that a service may write to: where there is none, the broker allows every key."""
     return frozenset(
-        TopicPermission(addresses.user(service), exchange, _pattern(_keys(topology, service, exchange)))
-        for service in services(topology)
-        for exchange in _exchanges(topology, service)
+        TopicPermission(
+            addresses.broker_user(service), exchange, _topic_pattern(_routing_keys(topology, service, exchange))
+        )
+        for service in broker_accounts(topology)
+        for exchange in _writable_exchanges(topology, service)
     )
 
 
-def _queues(topology: Topology, service: str) -> Iterable[str]:
-    taken = (queue.name for queue in topology.consumed() if queue.consumer == service)
-    return {*taken, *(reader.queue for reader in topology.readers if reader.account == service)}
+def _readable_queues(topology: Topology, account: str) -> Iterable[str]:
+    taken = (queue.name for queue in topology.consumed_queues() if queue.consumer == account)
+    return {*taken, *(reader.queue for reader in topology.read_grants if reader.account == account)}
 
 
-def _pattern(keys: Iterable[str]) -> str:
-    return ANYTHING if ANY_KEY in keys else exactly(*keys)
+def _topic_pattern(keys: Iterable[str]) -> str:
+    return MATCH_ANY if ANY_ROUTING_KEY in keys else exact_match(*keys)
 
 
-def _exchanges(topology: Topology, service: str) -> Iterable[str]:
-    return {grant.exchange for grant in topology.grants if grant.service == service}
+def _writable_exchanges(topology: Topology, account: str) -> Iterable[str]:
+    return {grant.exchange for grant in topology.grants if grant.account == account}
 
 
-def _keys(topology: Topology, service: str, exchange: str) -> frozenset[str]:
-    return frozenset(g.key for g in topology.grants if (g.service, g.exchange) == (service, exchange))
+def _routing_keys(topology: Topology, account: str, exchange: str) -> frozenset[str]:
+    return frozenset(g.routing_key for g in topology.grants if (g.account, g.exchange) == (account, exchange))

@@ -7,18 +7,18 @@ import msgspec
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling
-from prebook.flows import ANNOUNCEMENTS, FLOWS, SERVICES
+from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import BODIES, SAFE_ID, SLOT, type_of
-from prebook.messaging.envelope import Kind
-from prebook.patterns.message_groups import SLOTS
+from prebook.messaging.codec import BODY_TYPES, HASH_SLOT_HEADER, SAFE_ID, ce_type
+from prebook.messaging.envelope import MessageKind
+from prebook.patterns.message_groups import HASH_SLOTS
 from prebook.topology.values import Binding, Grant, Queue, Topology
 
-_ID = {"type": "string", "pattern": "^" + SAFE_ID.pattern.removesuffix(r"\Z") + "$"}
-_TIME = {"type": "string", "format": "date-time"}
-_PLAN = ",".join(f"{flow}=({'|'.join(coupling.value for coupling in Coupling)})" for flow in FLOWS)
+_ID_SCHEMA = {"type": "string", "pattern": "^" + SAFE_ID.pattern.removesuffix(r"\Z") + "$"}
+_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+_PLAN_PATTERN = ",".join(f"{flow}=({'|'.join(coupling.value for coupling in Coupling)})" for flow in FLOWS)
 
-HEADERS: dict[str, Any] = {
+HEADERS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": [
         "ce-specversion",
@@ -33,135 +33,149 @@ HEADERS: dict[str, Any] = {
     ],
     "properties": {
         "ce-specversion": {"const": "1.0"},
-        "ce-id": {**_ID, "description": "The same thing said twice has the same id; receivers let one take effect."},
+        "ce-id": {
+            **_ID_SCHEMA,
+            "description": "The same thing said twice has the same id; receivers let one take effect.",
+        },
         "ce-type": {"type": "string", "pattern": r"^prebook\.[a-z_]+\.v[0-9]+$"},
         "ce-source": {"type": "string", "description": "The service that says it.", "pattern": "^/prebook/[a-z]+$"},
-        "ce-subject": {**_ID, "description": "The conversation: the booking that it is about."},
-        "ce-time": _TIME,
-        "ce-partitionkey": {**_ID, "description": "Messages of one key keep their order."},
-        SLOT: {
+        "ce-subject": {**_ID_SCHEMA, "description": "The conversation: the booking that it is about."},
+        "ce-time": _TIME_SCHEMA,
+        "ce-partitionkey": {**_ID_SCHEMA, "description": "Messages of one key keep their order."},
+        HASH_SLOT_HEADER: {
             "type": "string",
             "pattern": "^[0-9]{1,2}$",
-            "description": f"crc32(ce-partitionkey) modulo {SLOTS}: what message groups are partitioned by.",
+            "description": f"crc32(ce-partitionkey) modulo {HASH_SLOTS}: what message groups are partitioned by.",
         },
-        "prebook-kind": {"enum": [kind.value for kind in Kind]},
+        "prebook-kind": {"enum": [kind.value for kind in MessageKind]},
         "prebook-flow": {"type": "string", "description": "The flow; for a fact, the announcement."},
-        "prebook-plan": {"type": "string", "pattern": f"^{_PLAN}$", "description": "The booking's coupling per flow."},
+        "prebook-plan": {
+            "type": "string",
+            "pattern": f"^{_PLAN_PATTERN}$",
+            "description": "The booking's coupling per flow.",
+        },
         "prebook-attempt": {"type": "string", "pattern": "^[0-9]{1,5}$", "description": "From 1."},
         "prebook-reply-to": {"type": "string", "description": "Where the answer goes; commands alone have it."},
-        "prebook-expires-at": {**_TIME, "description": "After this nobody waits for it."},
+        "prebook-expires-at": {**_TIME_SCHEMA, "description": "After this nobody waits for it."},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
     },
 }
 
 
 Json = dict[str, Any]
-VERSION = "1.0.0"
+CONTRACTS_VERSION = "1.0.0"
 """Of the contracts, not of the package: the ``v1`` that every message type ends in."""
-CARRIERS = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
+MESSAGE_EXCHANGES = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
 """The exchanges that carry messages for the first time; delays and parking pass on what came by these."""
 
 
-def document(topology: Topology) -> Json:
+def asyncapi_document(topology: Topology) -> Json:
     """Channels are routing keys to send to and queues to receive from; operations are each service's."""
-    sent = sorted(g for g in topology.grants if g.exchange in CARRIERS and g.service in SERVICES)
-    taken = [queue for queue in topology.addresses() if queue.consumer in SERVICES]
+    sent = sorted(g for g in topology.grants if g.exchange in MESSAGE_EXCHANGES and g.account in SERVICES)
+    taken = [queue for queue in topology.logical_queues() if queue.consumer in SERVICES]
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Prebook",
-            "version": VERSION,
+            "version": CONTRACTS_VERSION,
             "description": "What booking, pricing, matching, notification and fleets say to each other over RabbitMQ.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
         "channels": {
-            **{_sending(g.exchange, g.key): _key_channel(g.exchange, g.key) for g in sent},
-            **{_taking(queue): _queue_channel(queue, topology) for queue in taken},
+            **{
+                _send_channel_name(g.exchange, g.routing_key): _routing_key_channel(g.exchange, g.routing_key)
+                for g in sent
+            },
+            **{_receive_channel_name(queue): _queue_channel(queue, topology) for queue in taken},
         },
-        "operations": {**dict(_send(g) for g in sent), **dict(_receive(queue) for queue in taken)},
+        "operations": {**dict(_send_operation(g) for g in sent), **dict(_receive_operation(queue) for queue in taken)},
         "components": _components(),
     }
 
 
-def bodies(exchange: str, key: str) -> tuple[type[Message], ...]:
+def message_types(exchange: str, routing_key: str) -> tuple[type[Message], ...]:
     """What may be published there: the table of what each routing key means."""
-    return tuple(sorted(_MEANING.get((exchange, key), set()), key=type_of))
+    return tuple(sorted(_MESSAGE_TYPES.get((exchange, routing_key), set()), key=ce_type))
 
 
-def _meaning() -> Mapping[tuple[str, str], set[type[Message]]]:
+def _message_types_by_key() -> Mapping[tuple[str, str], set[type[Message]]]:
     meant: dict[tuple[str, str], set[type[Message]]] = {}
     for flow in FLOWS.values():
-        meant[addresses.REQUESTS, flow.name] = {flow.request}
-        meant[addresses.EVENTS, addresses.asked(flow.name)] = {flow.request}
-        meant[addresses.EVENTS, addresses.answered(flow.name)] = set(flow.replies)
-        meant.setdefault((addresses.REPLIES, flow.caller), set()).update(flow.replies)
-    return meant | {(addresses.EVENTS, addresses.fact(told.name)): {told.body} for told in ANNOUNCEMENTS}
+        meant[addresses.REQUESTS, flow.name] = {flow.request_type}
+        meant[addresses.EVENTS, addresses.request_routing_key(flow.name)] = {flow.request_type}
+        meant[addresses.EVENTS, addresses.reply_routing_key(flow.name)] = set(flow.possible_reply_types)
+        meant.setdefault((addresses.REPLIES, flow.caller), set()).update(flow.possible_reply_types)
+    return meant | {
+        (addresses.EVENTS, addresses.event_routing_key(told.name)): {told.body_type} for told in EVENT_TYPES
+    }
 
 
-_MEANING = _meaning()
+_MESSAGE_TYPES = _message_types_by_key()
 
 
-def _key_channel(exchange: str, key: str) -> Json:
+def _routing_key_channel(exchange: str, routing_key: str) -> Json:
     bound = {"name": exchange, "type": "topic", "durable": True, "autoDelete": False, "vhost": addresses.VHOST}
     return {
-        "address": key,
+        "address": routing_key,
         "description": f"Published to exchange {exchange} with this routing key.",
-        "messages": _messages(bodies(exchange, key)),
+        "messages": _messages(message_types(exchange, routing_key)),
         "bindings": {"amqp": {"is": "routingKey", "exchange": bound, "bindingVersion": "0.3.0"}},
     }
 
 
 def _queue_channel(queue: Queue, topology: Topology) -> Json:
     common = {"durable": True, "exclusive": False, "autoDelete": False, "vhost": addresses.VHOST}
-    name = f"{queue.group}.{{partition}}" if queue.group else queue.name
+    name = f"{queue.partitioned_queue}.{{partition}}" if queue.partitioned_queue else queue.name
     return {
         "address": name,
-        **_partitioned(topology.partitions(queue.group)),
+        **_partition_parameters(topology.partition_count(queue.partitioned_queue)),
         "description": f"Queue of {queue.consumer}, bounded; what fails too often is parked.",
-        "messages": _messages(_arriving(queue, topology.bindings)),
+        "messages": _messages(_received_types(queue, topology.bindings)),
         "bindings": {"amqp": {"is": "queue", "queue": {"name": name, **common}, "bindingVersion": "0.3.0"}},
     }
 
 
-def _partitioned(partitions: int) -> Json:
+def _partition_parameters(partitions: int) -> Json:
     """Of a message group; each partition has one active consumer."""
     if not partitions:
         return {}
-    described = f"By {SLOT}, modulo {partitions}. One consumer at a time takes from a partition."
+    described = f"By {HASH_SLOT_HEADER}, modulo {partitions}. One consumer at a time takes from a partition."
     return {"parameters": {"partition": {"enum": [str(n) for n in range(partitions)], "description": described}}}
 
 
-def _arriving(queue: Queue, bindings: Iterable[Binding]) -> list[type[Message]]:
-    keys = {(bound.exchange, bound.key) for bound in bindings if bound.queue == queue.address}
-    return sorted({body for exchange, key in keys for body in bodies(exchange, key)}, key=type_of)
+def _received_types(queue: Queue, bindings: Iterable[Binding]) -> list[type[Message]]:
+    keys = {(bound.exchange, bound.routing_key) for bound in bindings if bound.destination == queue.address}
+    return sorted({body for exchange, key in keys for body in message_types(exchange, key)}, key=ce_type)
 
 
-def _send(grant: Grant) -> tuple[str, Json]:
-    channel = _sending(grant.exchange, grant.key)
+def _send_operation(grant: Grant) -> tuple[str, Json]:
+    channel = _send_channel_name(grant.exchange, grant.routing_key)
     operation = {
         "action": "send",
         "channel": _ref("channels", channel),
-        "summary": f"{grant.service} publishes {grant.key} to {grant.exchange}",
-        "tags": [{"name": grant.service}],
+        "summary": f"{grant.account} publishes {grant.routing_key} to {grant.exchange}",
+        "tags": [{"name": grant.account}],
         "bindings": {"amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True, "bindingVersion": "0.3.0"}},
     }
-    return f"{grant.service}.sends.{channel}", operation | _reply(grant)
+    return f"{grant.account}.sends.{channel}", operation | _reply(grant)
 
 
 def _reply(grant: Grant) -> Json:
     """Only a command has a return address; an event's answer is an event for whoever subscribes."""
     if grant.exchange != addresses.REQUESTS:
         return {}
-    where = _sending(addresses.REPLIES, FLOWS[grant.key].caller)
-    messages = [_ref("channels", where, "messages", type_of(body)) for body in FLOWS[grant.key].replies]
+    where = _send_channel_name(addresses.REPLIES, FLOWS[grant.routing_key].caller)
+    messages = [
+        _ref("channels", where, "messages", ce_type(body)) for body in FLOWS[grant.routing_key].possible_reply_types
+    ]
     return {"reply": {"channel": _ref("channels", where), "messages": messages}}
 
 
-def _receive(queue: Queue) -> tuple[str, Json]:
-    return f"{queue.consumer}.takes.{_taking(queue)}", {
+def _receive_operation(queue: Queue) -> tuple[str, Json]:
+    return f"{queue.consumer}.takes.{_receive_channel_name(queue)}", {
         "action": "receive",
-        "channel": _ref("channels", _taking(queue)),
+        "channel": _ref("channels", _receive_channel_name(queue)),
         "summary": f"{queue.consumer} takes from {queue.address}, acknowledged after its transaction",
         "tags": [{"name": queue.consumer}],
         "bindings": {"amqp": {"ack": True, "bindingVersion": "0.3.0"}},
@@ -169,9 +183,9 @@ def _receive(queue: Queue) -> tuple[str, Json]:
 
 
 def _components() -> Json:
-    _, schemas = msgspec.json.schema_components(BODIES.values(), ref_template="#/components/schemas/{name}")
-    messages = {name: _message(name, body) for name, body in sorted(BODIES.items())}
-    return {"schemas": {**schemas, "Headers": HEADERS}, "messages": messages}
+    _, schemas = msgspec.json.schema_components(BODY_TYPES.values(), ref_template="#/components/schemas/{name}")
+    messages = {name: _message(name, body) for name, body in sorted(BODY_TYPES.items())}
+    return {"schemas": {**schemas, "Headers": HEADERS_SCHEMA}, "messages": messages}
 
 
 def _message(name: str, body: type[Message]) -> Json:
@@ -188,15 +202,15 @@ def _message(name: str, body: type[Message]) -> Json:
     }
 
 
-def _messages(told: Iterable[type[Message]]) -> Json:
-    return {type_of(body): _ref("components", "messages", type_of(body)) for body in told}
+def _messages(bodies: Iterable[type[Message]]) -> Json:
+    return {ce_type(body): _ref("components", "messages", ce_type(body)) for body in bodies}
 
 
-def _sending(exchange: str, key: str) -> str:
-    return f"{exchange.removeprefix('prebook.')}.{key}"
+def _send_channel_name(exchange: str, routing_key: str) -> str:
+    return f"{exchange.removeprefix('prebook.')}.{routing_key}"
 
 
-def _taking(queue: Queue) -> str:
+def _receive_channel_name(queue: Queue) -> str:
     return f"queue.{queue.address}"
 
 

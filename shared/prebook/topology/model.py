@@ -5,71 +5,79 @@ from dataclasses import dataclass
 from typing import Any
 
 from prebook.contracts.plan import Coupling, Plan
-from prebook.flows import ANNOUNCEMENTS, CATALOGUE, FACT_PARTITIONS, Announcement, Flow
+from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, EVENT_TYPES, EventType, Flow
 from prebook.messaging import addresses
-from prebook.topology.archive import STREAM, archived
-from prebook.topology.partitions import grouped
-from prebook.topology.retry_and_dead_letter import with_recovery
-from prebook.topology.values import Binding, Exchange, Grant, Leg, Link, Queue, Topology
+from prebook.topology.archive import ARCHIVE_STREAM, archive_topology
+from prebook.topology.partitions import partitioned_topology
+from prebook.topology.retry_and_dead_letter import with_retry_and_parking
+from prebook.topology.values import Arrow, Binding, Exchange, Grant, Leg, Queue, Topology
 
 Flows = Iterable[Flow[Any, Any]]
-Announcements = Iterable[Announcement[Any]]
+EventTypes = Iterable[EventType[Any]]
 
 
 def suite_topology(
-    backoffs: Iterable[float], flows: Flows = CATALOGUE, announcements: Announcements = ANNOUNCEMENTS
+    delays_s: Iterable[float], flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES
 ) -> Topology:
     """Everything that the running suite needs: it serves all couplings side by side. ``backoffs`` in seconds."""
-    parts = [plan(flow) for flow in flows for plan in PLANS.values()]
-    flowing = joined([*parts, *(told(a) for a in announcements)])
-    return with_recovery(flowing, backoffs) | archived(flowing)
+    parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]
+    flowing = union([*parts, *(event_topology(a) for a in event_types)])
+    return with_retry_and_parking(flowing, delays_s) | archive_topology(flowing)
 
 
-def topology_of(plan: Plan, flows: Flows = CATALOGUE, announcements: Announcements = ANNOUNCEMENTS) -> Topology:
+def plan_topology(plan: Plan, flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES) -> Topology:
     """What one plan uses, for a picture of it."""
-    return joined([*(PLANS[plan[flow.name]](flow) for flow in flows), *(told(a) for a in announcements)])
+    return union(
+        [*(COUPLING_TOPOLOGIES[plan[flow.name]](flow) for flow in flows), *(event_topology(a) for a in event_types)]
+    )
 
 
-def joined(parts: Iterable[Topology]) -> Topology:
+def union(parts: Iterable[Topology]) -> Topology:
     whole = Topology()
     for part in parts:
         whole |= part
     return whole
 
 
-def told(announcement: Announcement[Any]) -> Topology:
+def event_topology(event_type: EventType[Any]) -> Topology:
     """A fact for each subscriber, and for the archive: a mandatory publish needs at least one queue."""
-    key, name = addresses.fact(announcement.name), announcement.name
-    grant = Grant(announcement.publisher, addresses.EVENTS, key)
-    parts = [_passed(name, grant, _heard(s), Leg.TELL) for s in sorted(announcement.subscribers)]
+    key, name = addresses.event_routing_key(event_type.name), event_type.name
+    grant = Grant(event_type.publisher, addresses.EVENTS, key)
+    parts = [_brokered_leg(name, grant, _event_destination(s), Leg.EVENT) for s in sorted(event_type.subscribers)]
     kept = Topology(
         exchanges=frozenset({Exchange(addresses.EVENTS)}),
-        queues=frozenset({STREAM}),
-        bindings=frozenset({Binding(addresses.EVENTS, key, STREAM.name)}),
+        queues=frozenset({ARCHIVE_STREAM}),
+        bindings=frozenset({Binding(addresses.EVENTS, key, ARCHIVE_STREAM.name)}),
         grants=frozenset({grant}),
-        links=frozenset(_pushed(name, Leg.TELL, (grant.service, grant.exchange, STREAM.name), key)),
+        arrows=frozenset(_pushed_arrows(name, Leg.EVENT, (grant.account, grant.exchange, ARCHIVE_STREAM.name), key)),
     )
-    return joined([*parts, kept])
+    return union([*parts, kept])
 
 
 def _sync_api(flow: Flow[Any, Any]) -> Topology:
     """The answer comes in the response: the caller waits for it, so it is the caller's to pull."""
-    return Topology(links=frozenset({_posted(flow, "200"), _returned(flow, Leg.ANSWER, _answers(flow))}))
+    return Topology(
+        arrows=frozenset({_http_request_arrow(flow, "200"), _http_response_arrow(flow, Leg.REPLY, _reply_names(flow))})
+    )
 
 
 def _async_api(flow: Flow[Any, Any]) -> Topology:
-    callback = Link(flow.name, Leg.ANSWER, 0, flow.provider, flow.caller, f"signed callback: {_answers(flow)}", False)
-    poll = _returned(flow, Leg.POLL, "GET operation, where the callback is lost")
-    return Topology(links=frozenset({_posted(flow, "202 + Location"), callback, poll}))
+    callback = Arrow(
+        flow.name, Leg.REPLY, 0, flow.provider, flow.caller, f"signed callback: {_reply_names(flow)}", False
+    )
+    poll = _http_response_arrow(flow, Leg.POLL, "GET operation, where the callback is lost")
+    return Topology(arrows=frozenset({_http_request_arrow(flow, "202 + Location"), callback, poll}))
 
 
 def _one_way(flow: Flow[Any, Any]) -> Topology:
-    ask = Grant(flow.caller, addresses.EVENTS, addresses.asked(flow.name))
-    answer = Grant(flow.provider, addresses.EVENTS, addresses.answered(flow.name))
-    return joined(
+    ask = Grant(flow.caller, addresses.EVENTS, addresses.request_routing_key(flow.name))
+    answer = Grant(flow.provider, addresses.EVENTS, addresses.reply_routing_key(flow.name))
+    return union(
         (
-            _passed(flow.name, ask, _taken(flow, addresses.asked_queue), Leg.ASK),
-            _passed(flow.name, answer, End(addresses.answer_queue(flow.caller), flow.caller), Leg.ANSWER),
+            _brokered_leg(flow.name, ask, _request_destination(flow, addresses.one_way_request_queue), Leg.REQUEST),
+            _brokered_leg(
+                flow.name, answer, Destination(addresses.one_way_reply_queue(flow.caller), flow.caller), Leg.REPLY
+            ),
         )
     )
 
@@ -77,15 +85,15 @@ def _one_way(flow: Flow[Any, Any]) -> Topology:
 def _request_reply(flow: Flow[Any, Any]) -> Topology:
     ask = Grant(flow.caller, addresses.REQUESTS, flow.name)
     answer = Grant(flow.provider, addresses.REPLIES, flow.caller)
-    return joined(
+    return union(
         (
-            _passed(flow.name, ask, _taken(flow, addresses.request_queue), Leg.ASK),
-            _passed(flow.name, answer, End(addresses.reply_queue(flow.caller), flow.caller), Leg.ANSWER),
+            _brokered_leg(flow.name, ask, _request_destination(flow, addresses.request_queue), Leg.REQUEST),
+            _brokered_leg(flow.name, answer, Destination(addresses.reply_queue(flow.caller), flow.caller), Leg.REPLY),
         )
     )
 
 
-PLANS: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
+COUPLING_TOPOLOGIES: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
     Coupling.SYNC_API: _sync_api,
     Coupling.ASYNC_API: _async_api,
     Coupling.ONE_WAY: _one_way,
@@ -95,51 +103,56 @@ PLANS: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
 
 
 @dataclass(frozen=True)
-class End:
+class Destination:
     """Where messages end up: a queue of the consumer's, or a group of so many partitions."""
 
     address: str
     consumer: str
     partitions: int = 0
 
-    def declared(self) -> Topology:
+    def topology(self) -> Topology:
         if self.partitions:
-            return grouped(self.address, self.partitions, self.consumer)
+            return partitioned_topology(self.address, self.partitions, self.consumer)
         return Topology(queues=frozenset({Queue(self.address, consumer=self.consumer)}))
 
 
-def _heard(subscriber: str) -> End:
-    return End(addresses.fact_queue(subscriber), subscriber, FACT_PARTITIONS.get(subscriber, 0))
+def _event_destination(subscriber: str) -> Destination:
+    return Destination(addresses.event_queue(subscriber), subscriber, EVENT_PARTITIONS.get(subscriber, 0))
 
 
-def _taken(flow: Flow[Any, Any], named: Callable[[str, str], str]) -> End:
-    return End(named(flow.provider, flow.name), flow.provider, flow.partitions)
+def _request_destination(flow: Flow[Any, Any], queue_name: Callable[[str, str], str]) -> Destination:
+    return Destination(queue_name(flow.provider, flow.name), flow.provider, flow.partitions)
 
 
-def _passed(lane: str, grant: Grant, end: End, leg: Leg) -> Topology:
+def _brokered_leg(swimlane: str, grant: Grant, destination: Destination, leg: Leg) -> Topology:
     """By the broker: pushed as far as the queue, and taken from there at the consumer's pace."""
-    pushed = _pushed(lane, leg, (grant.service, grant.exchange, end.address), grant.key)
-    return end.declared() | Topology(
+    pushed = _pushed_arrows(swimlane, leg, (grant.account, grant.exchange, destination.address), grant.routing_key)
+    return destination.topology() | Topology(
         exchanges=frozenset({Exchange(grant.exchange)}),
-        bindings=frozenset({Binding(grant.exchange, grant.key, end.address, onward=end.partitions > 0)}),
+        bindings=frozenset(
+            {Binding(grant.exchange, grant.routing_key, destination.address, to_exchange=destination.partitions > 0)}
+        ),
         grants=frozenset({grant}),
-        links=frozenset({*pushed, Link(lane, leg, 2, end.address, end.consumer, "", True)}),
+        arrows=frozenset({*pushed, Arrow(swimlane, leg, 2, destination.address, destination.consumer, "", True)}),
     )
 
 
-def _pushed(lane: str, leg: Leg, path: tuple[str, str, str], key: str) -> list[Link]:
+def _pushed_arrows(swimlane: str, leg: Leg, path: tuple[str, str, str], routing_key: str) -> list[Arrow]:
     source, exchange, queue = path
-    return [Link(lane, leg, 0, source, exchange, key, False), Link(lane, leg, 1, exchange, queue, "", False)]
+    return [
+        Arrow(swimlane, leg, 0, source, exchange, routing_key, False),
+        Arrow(swimlane, leg, 1, exchange, queue, "", False),
+    ]
 
 
-def _posted(flow: Flow[Any, Any], status: str) -> Link:
-    label = f"POST {flow.request.__name__} → {status}"
-    return Link(flow.name, Leg.ASK, 0, flow.caller, flow.provider, label, False)
+def _http_request_arrow(flow: Flow[Any, Any], status: str) -> Arrow:
+    label = f"POST {flow.request_type.__name__} → {status}"
+    return Arrow(flow.name, Leg.REQUEST, 0, flow.caller, flow.provider, label, False)
 
 
-def _returned(flow: Flow[Any, Any], leg: Leg, label: str) -> Link:
-    return Link(flow.name, leg, 0, flow.provider, flow.caller, label, True)
+def _http_response_arrow(flow: Flow[Any, Any], leg: Leg, label: str) -> Arrow:
+    return Arrow(flow.name, leg, 0, flow.provider, flow.caller, label, True)
 
 
-def _answers(flow: Flow[Any, Any]) -> str:
-    return " | ".join(answer.__name__ for answer in flow.answers)
+def _reply_names(flow: Flow[Any, Any]) -> str:
+    return " | ".join(answer.__name__ for answer in flow.reply_types)

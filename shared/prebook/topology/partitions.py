@@ -5,28 +5,38 @@ must be enabled first, and gives keys to other queues after a restart (deploy/de
 """
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import SLOT
-from prebook.patterns.message_groups import slots_of
+from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.patterns.message_groups import hash_slots_of
 from prebook.topology.values import Binding, Exchange, Queue, Topology, arguments
 
-ONE_AT_A_TIME = arguments(x_queue_type="quorum", x_single_active_consumer=True)
+SINGLE_ACTIVE_CONSUMER = arguments(x_queue_type="quorum", x_single_active_consumer=True)
 
 
-def grouped(group: str, partitions: int, consumer: str) -> Topology:
+def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str) -> Topology:
     """Whatever is routed to the exchange ``group`` comes to the partition of its key, and to no other."""
-    slotless = Exchange(addresses.slotless(group), internal=True)
+    slotless = Exchange(addresses.unpartitioned(partitioned_queue), internal=True)
     named = arguments(alternate_exchange=slotless.name)
     queues = [
-        Queue(addresses.partition(group, n), ONE_AT_A_TIME, consumer=consumer, group=group) for n in range(partitions)
+        Queue(
+            addresses.partition_queue(partitioned_queue, n),
+            SINGLE_ACTIVE_CONSUMER,
+            consumer=consumer,
+            partitioned_queue=partitioned_queue,
+        )
+        for n in range(partitions)
     ]
-    slots = (_slot(group, queue, number) for n, queue in enumerate(queues) for number in slots_of(n, partitions))
+    slots = (
+        _hash_slot_binding(partitioned_queue, queue, number)
+        for n, queue in enumerate(queues)
+        for number in hash_slots_of(n, partitions)
+    )
     return Topology(
-        exchanges=frozenset({Exchange(group, "headers", arguments=named, internal=True), slotless}),
+        exchanges=frozenset({Exchange(partitioned_queue, "headers", arguments=named, internal=True), slotless}),
         queues=frozenset(queues),
         bindings=frozenset({*slots, Binding(slotless.name, "#", queues[0].name)}),
     )
 
 
-def _slot(group: str, queue: Queue, number: int) -> Binding:
-    match: dict[str, str] = {"x_match": "all", SLOT: str(number)}
-    return Binding(group, "", queue.name, arguments(**match))
+def _hash_slot_binding(partitioned_queue: str, queue: Queue, number: int) -> Binding:
+    match: dict[str, str] = {"x_match": "all", HASH_SLOT_HEADER: str(number)}
+    return Binding(partitioned_queue, "", queue.name, arguments(**match))

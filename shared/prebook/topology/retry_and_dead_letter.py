@@ -11,73 +11,75 @@ from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
 from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
 
-LONGEST_QUEUE = 50_000
+MAX_QUEUE_LENGTH = 50_000
 """Messages; a publisher is refused beyond it, and waits with its outbox."""
 DELIVERY_LIMIT = 20
 """For crash loops alone: services count their own attempts, and use fewer. The default differs by version."""
-NO_DELIVERY_LIMIT = 1_000_000
+UNLIMITED_DELIVERIES = 1_000_000
 """Looking into parked messages returns them, and one too many returns would drop them without a trace."""
 
-PARKED = Queue(addresses.PARKED_QUEUE, consumer=OPERATIONS)
-RESENT = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
+PARKING_QUEUE = Queue(addresses.PARKING_QUEUE, consumer=OPERATIONS)
+REPLAYABLE_EXCHANGES = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
 """Where a parked message may be sent again as it was at first."""
 
 
-def with_recovery(flowing: Topology, backoffs: Iterable[float]) -> Topology:
+def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topology:
     """``backoffs`` in seconds: one rung for each."""
-    pauses = sorted(set(backoffs))
-    whole = flowing | _parking() | _replayed(flowing)
+    pauses = sorted(set(delays_s))
+    whole = base | _parking() | _replay_grants(base)
     for pause in pauses:
-        whole |= _rung(pause)
-    for queue in flowing.consumed():
-        whole |= _recovered(queue, pauses)
+        whole |= _delay_queue(pause)
+    for queue in base.consumed_queues():
+        whole |= _retry_and_parking(queue, pauses)
     return whole
 
 
-def exactly(*names: str) -> str:
+def exact_match(*names: str) -> str:
     """A regular expression that matches these names and nothing else; ``^$``, which matches none, for no names."""
     return f"^({'|'.join(re.escape(name) for name in sorted(names))})$" if names else "^$"
 
 
-def _recovered(queue: Queue, pauses: Iterable[float]) -> Topology:
+def _retry_and_parking(queue: Queue, delays_s: Iterable[float]) -> Topology:
     """Its consumer may send its messages to the delays and to parking, under the queue's address."""
-    places = [addresses.PARKING, *map(addresses.delay, pauses)]
+    places = [addresses.PARKING, *map(addresses.delay_queue, delays_s)]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
-        bindings=frozenset({Binding(addresses.REDELIVER, queue.address, queue.address, onward=bool(queue.group))}),
-        policies=frozenset({_policy(queue.name, _consumed(queue.address))}),
+        bindings=frozenset(
+            {Binding(addresses.REDELIVER, queue.address, queue.address, to_exchange=bool(queue.partitioned_queue))}
+        ),
+        policies=frozenset({_policy(queue.name, _consumed_queue_limits(queue.address))}),
         grants=frozenset(Grant(queue.consumer, place, queue.address) for place in places),
     )
 
 
-def _rung(pause_s: float) -> Topology:
+def _delay_queue(delay_s: float) -> Topology:
     """No dead-letter routing key: a message keeps the one it was published with, the queue to return to."""
-    name = addresses.delay(pause_s)
+    name = addresses.delay_queue(delay_s)
     limits = arguments(
-        message_ttl=round(pause_s * 1000),
+        message_ttl=round(delay_s * 1000),
         dead_letter_exchange=addresses.REDELIVER,
         dead_letter_strategy="at-least-once",
         delivery_limit=DELIVERY_LIMIT,
-        max_length=LONGEST_QUEUE,
+        max_length=MAX_QUEUE_LENGTH,
         overflow="reject-publish",
     )
-    return _caught(name, Queue(name), limits)
+    return _catch_all_queue(name, Queue(name), limits)
 
 
 def _parking() -> Topology:
     """Without a length limit: what cannot be parked would be stuck unseen where it came from."""
-    limits = arguments(delivery_limit=NO_DELIVERY_LIMIT)
-    return _caught(addresses.PARKING, PARKED, limits)
+    limits = arguments(delivery_limit=UNLIMITED_DELIVERIES)
+    return _catch_all_queue(addresses.PARKING, PARKING_QUEUE, limits)
 
 
-def _replayed(flowing: Topology) -> Topology:
+def _replay_grants(base: Topology) -> Topology:
     """Operations may say again what anybody may say, and give any queue back what came from it."""
-    again = (Grant(OPERATIONS, g.exchange, g.key) for g in flowing.grants if g.exchange in RESENT)
-    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in flowing.consumed())
+    again = (Grant(OPERATIONS, g.exchange, g.routing_key) for g in base.grants if g.exchange in REPLAYABLE_EXCHANGES)
+    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in base.consumed_queues())
     return Topology(grants=frozenset({*again, *back}))
 
 
-def _caught(exchange: str, queue: Queue, limits: Arguments) -> Topology:
+def _catch_all_queue(exchange: str, queue: Queue, limits: Arguments) -> Topology:
     return Topology(
         exchanges=frozenset({Exchange(exchange)}),
         queues=frozenset({queue}),
@@ -86,16 +88,16 @@ def _caught(exchange: str, queue: Queue, limits: Arguments) -> Topology:
     )
 
 
-def _consumed(queue: str) -> Arguments:
+def _consumed_queue_limits(queue: str) -> Arguments:
     return arguments(
         delivery_limit=DELIVERY_LIMIT,
         dead_letter_exchange=addresses.PARKING,
         dead_letter_routing_key=queue,
         dead_letter_strategy="at-least-once",
-        max_length=LONGEST_QUEUE,
+        max_length=MAX_QUEUE_LENGTH,
         overflow="reject-publish",
     )
 
 
 def _policy(queue: str, definition: Arguments) -> Policy:
-    return Policy(queue, exactly(queue), definition)
+    return Policy(queue, exact_match(queue), definition)

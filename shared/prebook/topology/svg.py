@@ -16,13 +16,13 @@ text{font-family:system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1c27
 .queue{fill:#15301d;stroke:#5fb37a}.exchange{fill:#37290f;stroke:#d9a03f}text{fill:#e6ecf2}.sub{fill:#9fb0c1}
 .label,.key{fill:#b9c6d3}.line{stroke:#b9c6d3}.tip{fill:#b9c6d3}}
 """.strip()
-TIP = 8
+ARROWHEAD_LENGTH = 8
 """Length of an arrow's head."""
 
 
 def document(width: float, height: float, title: str, description: str, body: Iterable[str]) -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_number(width)} {_number(height)}" role="img"'
         ' aria-labelledby="title description">'
     )
     named = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
@@ -30,46 +30,48 @@ def document(width: float, height: float, title: str, description: str, body: It
     return "\n".join([head, named, f"<style>{STYLE}</style>", paper, *body, "</svg>"]) + "\n"
 
 
-def box(x: float, y: float, width: float, height: float, kind: str, *, radius: float = 0) -> str:
-    size = f'width="{_n(width)}" height="{_n(height)}"'
-    return f'<rect class="{kind}" x="{_n(x)}" y="{_n(y)}" {size} rx="{_n(radius)}"/>'
+def box(x: float, y: float, width: float, height: float, css_class: str, *, radius: float = 0) -> str:
+    size = f'width="{_number(width)}" height="{_number(height)}"'
+    return f'<rect class="{css_class}" x="{_number(x)}" y="{_number(y)}" {size} rx="{_number(radius)}"/>'
 
 
-def text(x: float, y: float, words: str, kind: str, *, anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{escape(words)}</text>'
+def text(x: float, y: float, content: str, css_class: str, *, anchor: str = "start") -> str:
+    return (
+        f'<text class="{css_class}" x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}">{escape(content)}</text>'
+    )
 
 
 def arrow(x1: float, x2: float, y: float, *, pulled: bool) -> str:
     """Level, from x1 to x2, whichever way that is."""
-    back = TIP if x1 < x2 else -TIP
+    back = ARROWHEAD_LENGTH if x1 < x2 else -ARROWHEAD_LENGTH
     kind = "line pulled" if pulled else "line"
-    line = f'<path class="{kind}" d="M{_n(x1)} {_n(y)}H{_n(x2 - back)}"/>'
-    return f'{line}<path class="tip" d="M{_n(x2)} {_n(y)}l{_n(-back)} -4.5v9z"/>'
+    line = f'<path class="{kind}" d="M{_number(x1)} {_number(y)}H{_number(x2 - back)}"/>'
+    return f'{line}<path class="tip" d="M{_number(x2)} {_number(y)}l{_number(-back)} -4.5v9z"/>'
 
 
 def queue(x: float, y: float, width: float, height: float, name: str) -> str:
     """A pipe that lies on its side."""
     r = height / 6
-    right, bow = x + width - r, f"a{_n(r)} {_n(height / 2)} 0 0 1 0"
-    body = f"M{_n(x + r)} {_n(y)}H{_n(right)}{bow} {_n(height)}H{_n(x + r)}{bow} {_n(-height)}z"
-    lid = f"M{_n(right)} {_n(y)}a{_n(r)} {_n(height / 2)} 0 0 0 0 {_n(height)}"
+    right, bow = x + width - r, f"a{_number(r)} {_number(height / 2)} 0 0 1 0"
+    body = f"M{_number(x + r)} {_number(y)}H{_number(right)}{bow} {_number(height)}H{_number(x + r)}{bow} {_number(-height)}z"
+    lid = f"M{_number(right)} {_number(y)}a{_number(r)} {_number(height / 2)} 0 0 0 0 {_number(height)}"
     shape = f'<path class="queue" d="{body}"/><path class="queue" style="fill:none" d="{lid}"/>'
-    return shape + _named(x, y, width, height, name)
+    return shape + _label(x, y, width, height, name)
 
 
 def exchange(x: float, y: float, width: float, height: float, name: str) -> str:
     """A hexagon, where ways part; a tall one has level sides for all of them."""
     d, c = 10.0, min(height, 32) / 2
     side, flat = height - 2 * c, width - 2 * d
-    right = f"l{_n(d)} {_n(c)}v{_n(side)}l{_n(-d)} {_n(c)}"
-    left = f"l{_n(-d)} {_n(-c)}v{_n(-side)}z"
-    shape = f"M{_n(x + d)} {_n(y)}h{_n(flat)}{right}h{_n(-flat)}{left}"
-    return f'<path class="exchange" d="{shape}"/>' + _named(x, y, width, height, name)
+    right = f"l{_number(d)} {_number(c)}v{_number(side)}l{_number(-d)} {_number(c)}"
+    left = f"l{_number(-d)} {_number(-c)}v{_number(-side)}z"
+    shape = f"M{_number(x + d)} {_number(y)}h{_number(flat)}{right}h{_number(-flat)}{left}"
+    return f'<path class="exchange" d="{shape}"/>' + _label(x, y, width, height, name)
 
 
-def _named(x: float, y: float, width: float, height: float, name: str) -> str:
+def _label(x: float, y: float, width: float, height: float, name: str) -> str:
     return text(x + width / 2, y + height / 2 + 4, name, "stop", anchor="middle")
 
 
-def _n(value: float) -> str:
+def _number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")

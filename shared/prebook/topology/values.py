@@ -35,13 +35,13 @@ class Queue:
     arguments: Arguments = QUORUM
     durable: bool = True
     consumer: str = field(default="", compare=False)
-    group: str = field(default="", compare=False)
+    partitioned_queue: str = field(default="", compare=False)
     """The message group that it is a partition of."""
 
     @property
     def address(self) -> str:
         """The name that its messages are parked under and returned to."""
-        return self.group or self.name
+        return self.partitioned_queue or self.name
 
 
 @dataclass(frozen=True, order=True)
@@ -49,10 +49,10 @@ class Binding:
     """``queue`` is where it leads to; where ``onward``, that is an exchange. A headers exchange has ``arguments``."""
 
     exchange: str
-    key: str
-    queue: str
+    routing_key: str
+    destination: str
     arguments: Arguments = ()
-    onward: bool = False
+    to_exchange: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -66,20 +66,20 @@ class Policy:
     priority: int = 0
 
 
-ANY_KEY = "#"
+ANY_ROUTING_KEY = "#"
 
 
 @dataclass(frozen=True, order=True)
 class Grant:
     """``service`` may publish to ``exchange`` with exactly this routing key, or with any where it is ANY_KEY."""
 
-    service: str
+    account: str
     exchange: str
-    key: str
+    routing_key: str
 
 
 @dataclass(frozen=True, order=True)
-class Reader:
+class ReadGrant:
     """``account`` may read a stream, which takes nothing away from it."""
 
     account: str
@@ -89,20 +89,20 @@ class Reader:
 class Leg(StrEnum):
     """Which way a link goes in its lane."""
 
-    ASK = "ask"
-    ANSWER = "answer"
+    REQUEST = "ask"
+    REPLY = "answer"
     POLL = "poll"
-    TELL = "tell"
+    EVENT = "tell"
 
 
 @dataclass(frozen=True, order=True)
-class Link:
+class Arrow:
     """One arrow. Data goes from source to target; ``pulled`` says that the target decides when."""
 
-    lane: str
+    swimlane: str
     """The flow or the announcement that it belongs to."""
     leg: Leg
-    step: int
+    hop: int
     source: str
     target: str
     label: str
@@ -116,20 +116,20 @@ class Topology:
     bindings: frozenset[Binding] = frozenset()
     policies: frozenset[Policy] = frozenset()
     grants: frozenset[Grant] = frozenset()
-    readers: frozenset[Reader] = frozenset()
-    links: frozenset[Link] = frozenset()
+    read_grants: frozenset[ReadGrant] = frozenset()
+    arrows: frozenset[Arrow] = frozenset()
 
     def __or__(self, other: Self) -> Self:
         return type(self)(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
 
-    def consumed(self) -> tuple[Queue, ...]:
+    def consumed_queues(self) -> tuple[Queue, ...]:
         """The queues that services take from, by name."""
         return tuple(sorted(queue for queue in self.queues if queue.consumer))
 
-    def addresses(self) -> tuple[Queue, ...]:
+    def logical_queues(self) -> tuple[Queue, ...]:
         """One queue for each address that services take from: a message group is one, whatever its partitions."""
-        return tuple({queue.address: queue for queue in reversed(self.consumed())}.values())[::-1]
+        return tuple({queue.address: queue for queue in reversed(self.consumed_queues())}.values())[::-1]
 
-    def partitions(self, group: str) -> int:
+    def partition_count(self, partitioned_queue: str) -> int:
         """0 where there is no such group."""
-        return sum(bool(group) and queue.group == group for queue in self.queues)
+        return sum(bool(partitioned_queue) and queue.partitioned_queue == partitioned_queue for queue in self.queues)

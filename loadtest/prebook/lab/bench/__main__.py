@@ -1,4 +1,4 @@
-"""``python -m loadtest.bench``."""
+"""``python -m prebook.lab.bench``."""
 
 from prebook.lab.bench.command import main
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.contracts.plan import Coupling
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import FiniteRange
-from prebook.lab.bench.options import WISHES, Wishes
-from prebook.lab.bench.rows import Row, failed
+from prebook.lab.bench.options import OPTIONS, BenchOptions
+from prebook.lab.bench.rows import BenchRow, failed_row
 from prebook.lab.bench.subjects import (
     accept,
     consume,
@@ -30,34 +30,34 @@ from prebook.lab.bench.subjects import (
     scaling,
     soak,
 )
-from prebook.lab.bench.testbed import Ground, ground
-from prebook.messaging.errors import spelled
+from prebook.lab.bench.testbed import BenchTestbed, start_testbed
+from prebook.messaging.errors import error_summary
 
-Subject = Callable[[Ground, int], Awaitable[list[Row]]]
+Subject = Callable[[BenchTestbed, int], Awaitable[list[BenchRow]]]
 SUBJECTS: Mapping[str, Subject] = {
-    "relay": relay.measured,
-    "latency": latency.measured,
-    "rpc": rpc.measured,
-    "consume": consume.measured,
-    "prefetch": prefetch.measured,
-    "http": http.measured,
-    "accept": accept.measured,
-    "ride": ride.measured,
-    "linear": linearity.measured,
-    "scaling": scaling.measured,
-    "soak": soak.measured,
+    "relay": relay.measure,
+    "latency": latency.measure,
+    "rpc": rpc.measure,
+    "consume": consume.measure,
+    "prefetch": prefetch.measure,
+    "http": http.measure,
+    "accept": accept.measure,
+    "ride": ride.measure,
+    "linear": linearity.measure,
+    "scaling": scaling.measure,
+    "soak": soak.measure,
 }
-ON_REQUEST = frozenset({"soak"})
+OPT_IN_SUBJECTS = frozenset({"soak"})
 """Too long to be among the rest."""
-EVERY_PLAN = tuple(coupling.value for coupling in Coupling)
+ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
 COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "rounds", "goal", "met", "beside", "note")
-NUMBERS = ("ours", "peer", "ratio", "rounds")
-WIDE = 170
+NUMERIC_COLUMNS = ("ours", "peer", "ratio", "rounds")
+CONSOLE_WIDTH = 170
 
 
-def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
     """Asked at the beginning: what is measured for half an hour must not be lost at the end."""
     if file and not file.parent.is_dir():
         raise click.BadParameter(f"there is no folder {file.parent}; make it first")
@@ -70,14 +70,14 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path | None) -> Pa
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
 @click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
 @click.option(
-    "--plans", multiple=True, type=click.Choice(EVERY_PLAN), help="Of ride and soak: only this one; repeatable."
+    "--plans", multiple=True, type=click.Choice(ALL_PLANS), help="Of ride and soak: only this one; repeatable."
 )
 @click.option("--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
 @click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
 @click.option(
     "--keep",
     type=FILE,
-    callback=_in_a_folder,
+    callback=_check_writable,
     help="Of ride: keep our figures (with --beside: its) in this file, to compare with.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
@@ -87,8 +87,8 @@ def main(
     only: Sequence[str],
     plans: Sequence[str],
     minutes: float,
-    beside: Path | None,
-    keep: Path | None,
+    baseline_checkout: Path | None,
+    save_baseline: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the suite's parts beside yardsticks that do the least possible, in turns, on parts of their own.
@@ -103,54 +103,61 @@ def main(
 
     Exit status 1 if a subject could not be measured; a goal that is missed is no failure of the bench.
     """
-    WISHES.set(Wishes(plans=tuple(plans) or EVERY_PLAN, minutes=minutes, beside=beside, keep=keep))
-    rows = asyncio.run(_measured(only or [name for name in SUBJECTS if name not in ON_REQUEST], rounds))
+    OPTIONS.set(
+        BenchOptions(
+            plans=tuple(plans) or ALL_PLANS,
+            minutes=minutes,
+            baseline_checkout=baseline_checkout,
+            save_baseline=save_baseline,
+        )
+    )
+    rows = asyncio.run(_measure_all(only or [name for name in SUBJECTS if name not in OPT_IN_SUBJECTS], rounds))
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows}))
     else:
-        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
+        Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(_table(rows))
     sys.exit(1 if any(each.name in SUBJECTS for each in rows) else 0)
 
 
-async def _measured(names: Sequence[str], rounds: int) -> list[Row]:
-    return [row for name in names for row in await _subject(name, rounds)]
+async def _measure_all(names: Sequence[str], rounds: int) -> list[BenchRow]:
+    return [row for name in names for row in await _measure_subject(name, rounds)]
 
 
-async def _subject(name: str, rounds: int) -> list[Row]:
+async def _measure_subject(name: str, rounds: int) -> list[BenchRow]:
     """On a broker and a database of its own, so that it meets nothing that another has left or taken away. One that
     cannot be measured is a row of its name that says why, and costs the others nothing.
     """
     try:
-        async with ground(_say) as place:
-            _say(f"{name}: {rounds} rounds of each side, in turns")
+        async with start_testbed(_log) as place:
+            _log(f"{name}: {rounds} rounds of each side, in turns")
             rows = await SUBJECTS[name](place, rounds)
-    except Trouble as trouble:
-        _say(f"{name}: {trouble}")
-        return [failed(name, trouble.problem)]
+    except UserError as trouble:
+        _log(f"{name}: {trouble}")
+        return [failed_row(name, trouble.problem)]
     except Exception as error:  # noqa: BLE001 - whatever it is, what was measured before is not lost
-        _say("".join(traceback.format_exception(error)))
-        return [failed(name, spelled(error))]
+        _log("".join(traceback.format_exception(error)))
+        return [failed_row(name, error_summary(error))]
     for each in rows:
-        _say(f"{each.name}: {dict(zip(COLUMNS, _told(each), strict=True))['ratio']} x, goal {each.goal}")
+        _log(f"{each.name}: {dict(zip(COLUMNS, _cells(each), strict=True))['ratio']} x, goal {each.goal}")
     return rows
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[BenchRow]) -> Table:
     table = Table(title="Beside the least that does the work", caption="medians of the rounds")
     for name in COLUMNS:
-        table.add_column(name, justify="right" if name in NUMBERS else "left")
+        table.add_column(name, justify="right" if name in NUMERIC_COLUMNS else "left")
     for each in rows:
-        table.add_row(*_told(each))
+        table.add_row(*_cells(each))
     return table
 
 
-def _told(row: Row) -> tuple[str, ...]:
+def _cells(row: BenchRow) -> tuple[str, ...]:
     ratio = row.spread.get("ratio")
     spread = f"{ratio.low:g} .. {ratio.high:g}" if ratio else ""
     met = {True: "yes", False: "no", None: "?"}[row.met]
-    ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.peer, row.ratio))
-    return (row.name, ours, peer, row.unit, said, spread, str(row.rounds), row.goal, met, row.peer_name, row.note)
+    ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.baseline, row.ratio))
+    return (row.name, ours, peer, row.unit, said, spread, str(row.rounds), row.goal, met, row.baseline_name, row.note)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from prebook.devstack.errors import Trouble
-from prebook.lab.bench.rounds import Figures
+from prebook.devstack.errors import UserError
+from prebook.lab.bench.rounds import RoundFigures
 
-VARIABLE = "PREBOOK_BENCH_PYTHONS"
+INTERPRETERS_VARIABLE = "PREBOOK_BENCH_PYTHONS"
 """Interpreters, separated as in PATH."""
-ASKED_WITHIN_S = 120.0
-HERE = str(Path(__file__).parents[2])
+RUN_TIMEOUT_S = 120.0
+SOURCE_ROOT = str(Path(__file__).parents[2])
 
 
-async def interpreter_with(package: str) -> str | None:
-    given = os.environ.get(VARIABLE, "")
+async def find_interpreter(package: str) -> str | None:
+    given = os.environ.get(INTERPRETERS_VARIABLE, "")
     for python in (sys.executable, *(path for path in given.split(os.pathsep) if path)):
         process = await asyncio.create_subprocess_exec(
             python, "-c", f"import {package}", stderr=asyncio.subprocess.DEVNULL
@@ -30,11 +30,11 @@ async def interpreter_with(package: str) -> str | None:
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """Whichever interpreter it is, it finds the yardsticks."""
-    path = os.pathsep.join(part for part in (HERE, os.environ.get("PYTHONPATH", "")) if part)
+    path = os.pathsep.join(part for part in (SOURCE_ROOT, os.environ.get("PYTHONPATH", "")) if part)
     return {**os.environ, "PYTHONPATH": path, **env}
 
 
-async def figures(*args: str, env: Mapping[str, str], python: str = sys.executable) -> Figures:
+async def measure_module(*args: str, env: Mapping[str, str], python: str = sys.executable) -> RoundFigures:
     """What ``python -m args`` prints as the last line of its output, in JSON: name -> number. Raises Trouble."""
     process = await asyncio.create_subprocess_exec(
         python,
@@ -45,13 +45,13 @@ async def figures(*args: str, env: Mapping[str, str], python: str = sys.executab
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(ASKED_WITHIN_S):
+        async with asyncio.timeout(RUN_TIMEOUT_S):
             said, complained = await process.communicate()
     except TimeoutError:
         process.kill()
-        raise Trouble(
-            f"{args[0]} was not done within {ASKED_WITHIN_S:g} s", "try again with nothing else running"
+        raise UserError(
+            f"{args[0]} was not done within {RUN_TIMEOUT_S:g} s", "try again with nothing else running"
         ) from None
     if process.returncode:
-        raise Trouble(f"{args[0]} failed: {complained.decode()[-400:]}", "see the error of its package")
+        raise UserError(f"{args[0]} failed: {complained.decode()[-400:]}", "see the error of its package")
     return msgspec.json.decode(said.splitlines()[-1], type=dict[str, float])

@@ -6,21 +6,21 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
 from prebook.flows import FLOWS
-from prebook.messaging.envelope import Envelope, Kind
+from prebook.messaging.envelope import Envelope, MessageKind
 
 PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
 
 
-def question(name: str, *, conversation: str) -> Envelope:
+def fare_request(message_id: str, *, conversation_id: str) -> Envelope:
     """Under the id ``name``."""
     now = datetime.now(UTC)
     return Envelope(
-        id=name,
-        kind=Kind.REQUEST,
+        id=message_id,
+        kind=MessageKind.REQUEST,
         flow="quote_fare",
-        body=_ride(now),
+        body=_quote_fare(now),
         source="booking",
-        conversation=conversation,
+        conversation_id=conversation_id,
         time=now,
         plan=PLAN,
         reply_to="booking",
@@ -28,7 +28,7 @@ def question(name: str, *, conversation: str) -> Envelope:
     )
 
 
-def _ride(now: datetime) -> QuoteFare:
+def _quote_fare(now: datetime) -> QuoteFare:
     return QuoteFare(
         pickup=Place(lat=52.52, lon=13.40),
         dropoff=Place(lat=52.36, lon=13.51),

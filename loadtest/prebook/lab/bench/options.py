@@ -8,15 +8,15 @@ from prebook.contracts.plan import Coupling
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BenchOptions:
     plans: tuple[str, ...] = tuple(coupling.value for coupling in Coupling)
     minutes: float = 10.0
     """Of the soak."""
-    beside: Path | None = None
+    baseline_checkout: Path | None = None
     """Another checkout of the project, whose suite takes turns with ours."""
-    keep: Path | None = None
+    save_baseline: Path | None = None
     """Where our figures go, or those of ``beside``, to be compared with later."""
 
 
-EVERY = Wishes()
-WISHES: ContextVar[Wishes] = ContextVar("wishes", default=EVERY)
+DEFAULTS = BenchOptions()
+OPTIONS: ContextVar[BenchOptions] = ContextVar("wishes", default=DEFAULTS)

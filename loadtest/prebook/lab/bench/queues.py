@@ -8,34 +8,36 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
-from prebook.lab.bench.testbed import Ground
+from prebook.lab.bench.testbed import BenchTestbed
 
-QUORUM: Any = {"x-queue-type": "quorum"}
-LAST_COMES_WITHIN_S = 5
+QUORUM_ARGUMENTS: Any = {"x-queue-type": "quorum"}
+LAST_MESSAGE_TIMEOUT_S = 5
 
 
-async def open_channel(ground: Ground) -> tuple[AbstractConnection, AbstractChannel]:
-    connection = await aio_pika.connect(ground.amqp_url)
+async def open_channel(testbed: BenchTestbed) -> tuple[AbstractConnection, AbstractChannel]:
+    connection = await aio_pika.connect(testbed.amqp_url)
     return connection, await connection.channel()
 
 
-async def in_place_of(channel: AbstractChannel, exchange: str, key: str, theirs: str, name: str) -> AbstractQueue:
+async def divert_queue(
+    channel: AbstractChannel, exchange: str, key: str, service_queue: str, name: str
+) -> AbstractQueue:
     """A queue that gets what a service's queue would have got: unbounded, and nobody takes from it."""
-    queue = await channel.declare_queue(name, durable=True, arguments=QUORUM)
+    queue = await channel.declare_queue(name, durable=True, arguments=QUORUM_ARGUMENTS)
     await queue.bind(exchange, key)
-    await (await channel.get_queue(theirs, ensure=False)).unbind(exchange, key)
+    await (await channel.get_queue(service_queue, ensure=False)).unbind(exchange, key)
     return queue
 
 
-async def taken_out(
-    queue: AbstractQueue, expected: int, key: Callable[[AbstractIncomingMessage], tuple[str, int]]
+async def drain_and_verify(
+    queue: AbstractQueue, expected: int, identify: Callable[[AbstractIncomingMessage], tuple[str, int]]
 ) -> str:
     """What is wrong with what is in the queue, or nothing. ``key`` tells a message's order key and its number."""
     numbers: dict[str, list[int]] = defaultdict(list)
-    async with queue.iterator(no_ack=True, timeout=LAST_COMES_WITHIN_S) as messages:
+    async with queue.iterator(no_ack=True, timeout=LAST_MESSAGE_TIMEOUT_S) as messages:
         count = 0
         async for message in messages:
-            name, number = key(message)
+            name, number = identify(message)
             numbers[name].append(number)
             if (count := count + 1) == expected:
                 break

@@ -11,164 +11,171 @@ from pathlib import Path
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 from prebook.lab.bench import stub_service
 from prebook.lab.bench.baselines import consumer, relay
-from prebook.lab.bench.messages import question
-from prebook.lab.bench.queues import QUORUM, in_place_of, open_channel
-from prebook.lab.bench.rounds import Figures
-from prebook.lab.bench.testbed import READY_WITHIN_S, Beside, Ground, ready, until
-from prebook.lab.bench.workload import processor_s
+from prebook.lab.bench.messages import fare_request
+from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, open_channel
+from prebook.lab.bench.rounds import RoundFigures
+from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, ModuleProcess, is_ready, wait_until
+from prebook.lab.bench.workload import cpu_time_s
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
 from prebook.rabbit.amqp_message import to_amqp
 
-ANSWERED_WITHIN_S, AT_ONCE = 120.0, 400
-REPLIES = "bench.replies"
+REPLY_TIMEOUT_S, CONCURRENCY = 120.0, 400
+REPLY_QUEUE = "bench.replies"
 
 
 @dataclass
-class Side:
+class Requestor:
     """Asks and hears the answers; one question is known by its number in the run."""
 
     exchange: AbstractExchange
-    key: str
-    made: Callable[[str], aio_pika.Message]
-    answered: Callable[[AbstractIncomingMessage], str]
-    process: Beside | None
+    routing_key: str
+    build_message: Callable[[str], aio_pika.Message]
+    request_id_of: Callable[[AbstractIncomingMessage], str]
+    process: ModuleProcess | None
     runs: int = 0
-    waiting: dict[str, asyncio.Future[float]] = field(default_factory=dict)
+    pending: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
-    def cpu_s(self) -> float:
-        return processor_s(self.process.pid) if self.process else 0.0
+    def read_cpu_time_s(self) -> float:
+        return cpu_time_s(self.process.pid) if self.process else 0.0
 
-    def heard(self, message: AbstractIncomingMessage) -> None:
-        self.heard_of(self.answered(message))
+    def on_reply(self, message: AbstractIncomingMessage) -> None:
+        self.complete(self.request_id_of(message))
 
-    def heard_of(self, name: str) -> None:
-        future = self.waiting.pop(name, None)
+    def complete(self, name: str) -> None:
+        future = self.pending.pop(name, None)
         if future is not None:
             future.set_result(time.perf_counter())
 
-    def questions(self, count: int) -> list[tuple[str, aio_pika.Message]]:
+    def build_requests(self, count: int) -> list[tuple[str, aio_pika.Message]]:
         self.runs += 1
         ids = [f"q{self.runs}-{number}" for number in range(count)]
-        return [(name, self.made(name)) for name in ids]
+        return [(name, self.build_message(name)) for name in ids]
 
-    async def ask(self, name: str, message: aio_pika.Message) -> float:
+    async def request(self, name: str, message: aio_pika.Message) -> float:
         """Seconds from the question to its answer. Raises Trouble."""
-        self.waiting[name] = answer = asyncio.get_running_loop().create_future()
+        self.pending[name] = answer = asyncio.get_running_loop().create_future()
         asked = time.perf_counter()
-        await self.exchange.publish(message, self.key)
+        await self.exchange.publish(message, self.routing_key)
         try:
-            async with asyncio.timeout(ANSWERED_WITHIN_S):
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
                 answered_at: float = await answer
         except TimeoutError:
-            raise Trouble(f"{name} was not answered within {ANSWERED_WITHIN_S:g} s", "read the taker's log") from None
+            raise UserError(f"{name} was not answered within {REPLY_TIMEOUT_S:g} s", "read the taker's log") from None
         return answered_at - asked
 
 
-async def answered(side: Side, count: int, *, at_once: int = AT_ONCE) -> Figures:
+async def run_requests(requestor: Requestor, count: int, *, concurrency: int = CONCURRENCY) -> RoundFigures:
     """So many questions wait at a time: more than are taken, and asking costs less than answering."""
-    questions = iter(side.questions(count))
+    questions = iter(requestor.build_requests(count))
 
     async def asker() -> None:
         for name, message in questions:
-            await side.ask(name, message)
+            await requestor.request(name, message)
 
-    cpu_s, began = side.cpu_s(), time.perf_counter()
-    await asyncio.gather(*(asker() for _ in range(at_once)))
+    cpu_s, began = requestor.read_cpu_time_s(), time.perf_counter()
+    await asyncio.gather(*(asker() for _ in range(concurrency)))
     took = time.perf_counter() - began
-    return {"messages_s": count / took, "cpu_us": (side.cpu_s() - cpu_s) / count * 1e6}
+    return {"messages_s": count / took, "cpu_us": (requestor.read_cpu_time_s() - cpu_s) / count * 1e6}
 
 
 @asynccontextmanager
-async def takers(ground: Ground) -> AsyncIterator[tuple[Side, Side]]:
+async def start_repliers(testbed: BenchTestbed) -> AsyncIterator[tuple[Requestor, Requestor]]:
     """(ours, by hand); both take sixteen at a time."""
-    async with tables(ground), replies(ground) as (channel, queue):
-        answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM)
-        await channel.declare_queue(consumer.QUEUE, durable=True, arguments=QUORUM)
-        given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
+    async with create_tables(testbed), divert_replies(testbed) as (channel, queue):
+        answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
+        await channel.declare_queue(consumer.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
+        given = {"BENCH_DSN": testbed.dsn, "BENCH_AMQP_URL": testbed.amqp_url}
         async with (
-            taking(ground, consumer.AT_A_TIME) as suite,
-            ground.beside("prebook.lab.bench.baselines.consumer", env=given) as by_hand,
+            start_stub_service(testbed, consumer.PREFETCH) as suite,
+            testbed.run_module("prebook.lab.bench.baselines.consumer", env=given) as by_hand,
         ):
-            await by_hand.said("ready")
-            yield await ours(ground, channel, queue, suite), await _theirs(channel, answers, by_hand)
+            await by_hand.wait_for_output("ready")
+            yield (
+                await open_suite_requestor(testbed, channel, queue, suite),
+                await _open_baseline_requestor(channel, answers, by_hand),
+            )
 
 
 @asynccontextmanager
-async def tables(ground: Ground) -> AsyncIterator[None]:
-    async with ground.database() as database:
-        await database.execute(f"{relay.SCHEMA}; {relay.UNWOKEN}; {consumer.SCHEMA}; {stub_service.SCHEMA}")
+async def create_tables(testbed: BenchTestbed) -> AsyncIterator[None]:
+    async with testbed.database() as database:
+        await database.execute(f"{relay.SCHEMA}; {relay.DROP_TRIGGER}; {consumer.SCHEMA}; {stub_service.SCHEMA}")
     try:
         yield
     finally:
-        async with ground.database() as database:
+        async with testbed.database() as database:
             await database.execute("DROP TABLE pricing.effect")
 
 
 @asynccontextmanager
-async def replies(ground: Ground) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
+async def divert_replies(testbed: BenchTestbed) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
     """A channel, and the queue that booking's answers go to meanwhile."""
-    connection, channel = await open_channel(ground)
+    connection, channel = await open_channel(testbed)
     theirs = addresses.reply_queue("booking")
     try:
-        yield channel, await in_place_of(channel, addresses.REPLIES, "booking", theirs, REPLIES)
+        yield channel, await divert_queue(channel, addresses.REPLIES, "booking", theirs, REPLY_QUEUE)
     finally:
         await (await channel.get_queue(theirs, ensure=False)).bind(addresses.REPLIES, "booking")
         await connection.close()
 
 
 @asynccontextmanager
-async def taking(ground: Ground, prefetch: int, **env: str) -> AsyncIterator[Beside]:
+async def start_stub_service(testbed: BenchTestbed, prefetch: int, **env: str) -> AsyncIterator[ModuleProcess]:
     """A process of ours that takes so many at a time."""
-    own = {**ground.envs["pricing"], "PREBOOK_COUPLINGS": str(_at_a_time(ground, prefetch)), **env}
-    async with ground.beside("prebook.lab.bench.stub_service", env=own) as suite:
-        await until(lambda: ready(ground.urls["pricing"]), READY_WITHIN_S)
+    own = {**testbed.envs["pricing"], "PREBOOK_COUPLINGS": str(_write_policies(testbed, prefetch)), **env}
+    async with testbed.run_module("prebook.lab.bench.stub_service", env=own) as suite:
+        await wait_until(lambda: is_ready(testbed.urls["pricing"]), READY_TIMEOUT_S)
         yield suite
 
 
-async def ours(ground: Ground, channel: AbstractChannel, answers: AbstractQueue, process: Beside | None) -> Side:
-    user = ground.parts.broker.user
-    side = Side(
+async def open_suite_requestor(
+    testbed: BenchTestbed, channel: AbstractChannel, replies: AbstractQueue, process: ModuleProcess | None
+) -> Requestor:
+    user = testbed.parts.broker.user
+    side = Requestor(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
-        key="quote_fare",
-        made=lambda name: to_amqp(encode(question(name, conversation=name)), user=user),
-        answered=lambda message: str(message.message_id).removesuffix(".answer"),
+        routing_key="quote_fare",
+        build_message=lambda name: to_amqp(encode(fare_request(name, conversation_id=name)), user=user),
+        request_id_of=lambda message: str(message.message_id).removesuffix(".answer"),
         process=process,
     )
-    await answers.consume(_hearing(side), no_ack=True)
+    await replies.consume(_reply_handler(side), no_ack=True)
     return side
 
 
-async def _theirs(channel: AbstractChannel, answers: AbstractQueue, process: Beside) -> Side:
-    side = Side(
+async def _open_baseline_requestor(
+    channel: AbstractChannel, replies: AbstractQueue, process: ModuleProcess
+) -> Requestor:
+    side = Requestor(
         exchange=channel.default_exchange,
-        key=consumer.QUEUE,
-        made=_bare,
-        answered=lambda message: str(message.type),
+        routing_key=consumer.QUEUE,
+        build_message=_minimal_message,
+        request_id_of=lambda message: str(message.type),
         process=process,
     )
-    await answers.consume(_hearing(side), no_ack=True)
+    await replies.consume(_reply_handler(side), no_ack=True)
     return side
 
 
-def _hearing(side: Side) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+def _reply_handler(requestor: Requestor) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
     async def hear(message: AbstractIncomingMessage) -> None:
-        side.heard(message)
+        requestor.on_reply(message)
 
     return hear
 
 
-def _bare(name: str) -> aio_pika.Message:
+def _minimal_message(name: str) -> aio_pika.Message:
     """The same body, with the least properties."""
-    body = encode(question(name, conversation=name)).body
+    body = encode(fare_request(name, conversation_id=name)).body
     return aio_pika.Message(body, message_id=name, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
 
 
-def _at_a_time(ground: Ground, prefetch: int) -> Path:
-    told = Path(ground.envs["pricing"]["PREBOOK_COUPLINGS"]).read_text()
-    made = ground.folder / f"prefetch-{prefetch}.toml"
+def _write_policies(testbed: BenchTestbed, prefetch: int) -> Path:
+    told = Path(testbed.envs["pricing"]["PREBOOK_COUPLINGS"]).read_text()
+    made = testbed.folder / f"prefetch-{prefetch}.toml"
     made.write_text(re.sub(r"(?m)^prefetch = \d+", f"prefetch = {prefetch}", told))
     return made

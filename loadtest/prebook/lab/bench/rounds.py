@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
-Figures = Mapping[str, float]
+RoundFigures = Mapping[str, float]
 """Of one round of one side: figure's name -> value."""
-Round = Callable[[], Awaitable[Figures]]
+RoundRunner = Callable[[], Awaitable[RoundFigures]]
 
 
-async def interleaved(sides: Mapping[str, Round], rounds: int) -> dict[str, dict[str, list[float]]]:
+async def run_interleaved(sides: Mapping[str, RoundRunner], rounds: int) -> dict[str, dict[str, list[float]]]:
     """side -> figure -> one value for each round. Who goes first changes with every round; one more is thrown away."""
     found: dict[str, dict[str, list[float]]] = {side: defaultdict(list) for side in sides}
     order = list(sides)

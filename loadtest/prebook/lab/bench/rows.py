@@ -14,7 +14,7 @@ class Better(Enum):
 
 
 @dataclass(frozen=True)
-class Measure:
+class Benchmark:
     """What is measured, and how our figure should stand to the peer's. ``goal`` is a ratio ours / peer; ``note``, what
     both sides do not have alike, for a row that misses its goal has to say why.
     """
@@ -22,12 +22,12 @@ class Measure:
     name: str
     unit: str
     better: Better
-    peer_name: str
+    baseline_name: str
     goal: float
     note: str
 
 
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
+class RoundSpread(msgspec.Struct, frozen=True, kw_only=True):
     """Of the rounds: median, least, most."""
 
     median: float
@@ -35,81 +35,85 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class BenchRow(msgspec.Struct, frozen=True, kw_only=True):
     """``ratio`` is the median of the rounds' own ratios: both sides of a round met the same machine."""
 
     name: str
     ours: float | None
-    peer: float | None
-    peer_name: str
+    baseline: float | None
+    baseline_name: str
     unit: str
     ratio: float | None
     goal: str
     met: bool | None
     """None where it could not be measured; ``note`` says why."""
     note: str
-    spread: dict[str, Spread] = {}
+    spread: dict[str, RoundSpread] = {}
     rounds: int = 1
     """That the figures are the medians of."""
 
 
-def row(measure: Measure, ours: Sequence[float], peer: Sequence[float]) -> Row:
+def bench_row(benchmark: Benchmark, ours: Sequence[float], baseline: Sequence[float]) -> BenchRow:
     """One value for each round and side, in the order of the rounds."""
-    ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
+    ratios = [mine / theirs for mine, theirs in zip(ours, baseline, strict=True)]
     ratio = median(ratios)
-    met = ratio >= measure.goal if measure.better is Better.HIGHER else ratio <= measure.goal
-    return Row(
-        name=measure.name,
-        ours=tidy(median(ours)),
-        peer=tidy(median(peer)),
-        peer_name=measure.peer_name,
-        unit=measure.unit,
+    met = ratio >= benchmark.goal if benchmark.better is Better.HIGHER else ratio <= benchmark.goal
+    return BenchRow(
+        name=benchmark.name,
+        ours=round_significant(median(ours)),
+        baseline=round_significant(median(baseline)),
+        baseline_name=benchmark.baseline_name,
+        unit=benchmark.unit,
         ratio=round(ratio, 3),
-        goal=spelled(measure),
+        goal=goal_text(benchmark),
         met=met,
-        note=measure.note if met else f"misses its goal; {measure.note}",
-        spread={"ours": spread(ours), "peer": spread(peer), "ratio": spread(ratios)},
+        note=benchmark.note if met else f"misses its goal; {benchmark.note}",
+        spread={"ours": spread_of(ours), "peer": spread_of(baseline), "ratio": spread_of(ratios)},
         rounds=len(ratios),
     )
 
 
-def unmeasured(measure: Measure, why: str) -> Row:
-    return Row(
-        name=measure.name,
+def unmeasured_row(benchmark: Benchmark, reason: str) -> BenchRow:
+    return BenchRow(
+        name=benchmark.name,
         ours=None,
-        peer=None,
-        peer_name=measure.peer_name,
-        unit=measure.unit,
+        baseline=None,
+        baseline_name=benchmark.baseline_name,
+        unit=benchmark.unit,
         ratio=None,
-        goal=spelled(measure),
+        goal=goal_text(benchmark),
         met=None,
-        note=f"not measured: {why}",
+        note=f"not measured: {reason}",
     )
 
 
-def failed(subject: str, why: str) -> Row:
+def failed_row(subject: str, reason: str) -> BenchRow:
     """In place of all rows of a subject that came to no end."""
-    return Row(
+    return BenchRow(
         name=subject,
         ours=None,
-        peer=None,
-        peer_name="-",
+        baseline=None,
+        baseline_name="-",
         unit="-",
         ratio=None,
         goal="-",
         met=None,
-        note=f"not measured: {why}",
+        note=f"not measured: {reason}",
     )
 
 
-def spelled(measure: Measure) -> str:
-    return f"{'>=' if measure.better is Better.HIGHER else '<='} {measure.goal:g} x"
+def goal_text(benchmark: Benchmark) -> str:
+    return f"{'>=' if benchmark.better is Better.HIGHER else '<='} {benchmark.goal:g} x"
 
 
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(median=tidy(median(values)), low=tidy(min(values)), high=tidy(max(values)))
+def spread_of(values: Sequence[float]) -> RoundSpread:
+    return RoundSpread(
+        median=round_significant(median(values)),
+        low=round_significant(min(values)),
+        high=round_significant(max(values)),
+    )
 
 
-def tidy(value: float) -> float:
+def round_significant(value: float) -> float:
     """Three or four digits that mean something."""
     return round(value) if value >= 1000 else float(f"{value:.4g}")  # noqa: PLR2004 - where whole numbers are enough

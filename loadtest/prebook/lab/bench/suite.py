@@ -13,102 +13,106 @@ import aiohttp
 import asyncpg
 import msgspec
 
-from prebook.devstack.child_process import Child, Command, spawn
-from prebook.devstack.errors import Trouble
-from prebook.devstack.ports import free_ports, is_free
-from prebook.devstack.suite_state import FILE, Whereabouts
+from prebook.devstack.child_process import ChildProcess, Command, spawn
+from prebook.devstack.errors import UserError
+from prebook.devstack.ports import allocate_ports, is_free
+from prebook.devstack.suite_state import STATE_FILE, SuiteState
 from prebook.devstack.supervisor.contract import ProcessInfo
 from prebook.flows import PROCESSES, SERVICES
-from prebook.lab.bench.testbed import until
+from prebook.lab.bench.testbed import wait_until
 
-UP_WITHIN_S, STOP_WITHIN_S = 150.0, 30.0
+STARTUP_TIMEOUT_S, STOP_TIMEOUT_S = 150.0, 30.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class BenchSuite:
     """``database`` is an administrator's connection."""
 
-    where: Whereabouts
+    state: SuiteState
     database: asyncpg.Connection
     session: aiohttp.ClientSession
 
-    async def processes(self) -> list[ProcessInfo]:
+    async def read_processes(self) -> list[ProcessInfo]:
         """What the supervisor says of the services."""
-        async with self.session.get(f"{self.where.control_url}/processes", headers=self._known) as answer:
+        async with self.session.get(f"{self.state.control_url}/processes", headers=self._headers) as answer:
             return msgspec.json.decode(await answer.read(), type=list[ProcessInfo])
 
     async def kill(self, name: str) -> None:
         """SIGKILL; its supervisor starts it again. Raises aiohttp.ClientError."""
-        url = f"{self.where.control_url}/processes/{name}/kill"
-        async with self.session.post(url, headers=self._known, raise_for_status=True):
+        url = f"{self.state.control_url}/processes/{name}/kill"
+        async with self.session.post(url, headers=self._headers, raise_for_status=True):
             pass
 
     @property
-    def _known(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.where.control_token}"}
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.state.control_token}"}
 
-    async def pids(self) -> dict[str, int]:
+    async def read_pids(self) -> dict[str, int]:
         """Of every process: services by their names, `broker` and `database`. Raises Trouble."""
-        found = {each.name: each.pid for each in await self.processes()}
-        found |= {"broker": self.where.broker_pid, "database": self.where.database_pid}
+        found = {each.name: each.pid for each in await self.read_processes()}
+        found |= {"broker": self.state.broker_pid, "database": self.state.database_pid}
         if missing := [name for name, pid in found.items() if pid is None]:
-            raise Trouble(f"{', '.join(missing)}: not a process of ours", "set PREBOOK_STACK=local and run it again")
+            raise UserError(f"{', '.join(missing)}: not a process of ours", "set PREBOOK_STACK=local and run it again")
         return {name: pid for name, pid in found.items() if pid}
 
 
 @asynccontextmanager
-async def standing(
+async def start_suite(
     home: Path, *, checkout: Path | None = None, replicas: int = 1, env: Mapping[str, str] | None = None
-) -> AsyncIterator[Standing]:
+) -> AsyncIterator[BenchSuite]:
     """Up until the block ends. ``checkout``: where its code is, if it is not ours. Raises Trouble."""
-    child, command = await _started(home, checkout, replicas, env or {})
+    child, command = await _spawn_suite(home, checkout, replicas, env or {})
     try:
-        where = await _whereabouts(home, child, command)
+        where = await _await_state(home, child, command)
         database = await asyncpg.connect(dsn_of(where))
         async with aiohttp.ClientSession() as session:
-            yield Standing(where, database, session)
+            yield BenchSuite(where, database, session)
         await database.close()
     finally:
-        await child.stop(STOP_WITHIN_S)
+        await child.stop(STOP_TIMEOUT_S)
 
 
-def dsn_of(where: Whereabouts) -> str:
+def dsn_of(state: SuiteState) -> str:
     """An administrator's, for another connection."""
-    return where.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    return state.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
-async def _started(home: Path, checkout: Path | None, replicas: int, env: Mapping[str, str]) -> tuple[Child, Command]:
+async def _spawn_suite(
+    home: Path, checkout: Path | None, replicas: int, env: Mapping[str, str]
+) -> tuple[ChildProcess, Command]:
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     ports = len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES)
-    arguments = ("up", "--json", "--port-base", str(_port_base(ports)), "--replicas", str(replicas))
-    given = {**os.environ, **(_code_of(checkout) if checkout else {}), **env, "PREBOOK_HOME": str(home)}
+    arguments = ("up", "--json", "--port-base", str(_find_port_base(ports)), "--replicas", str(replicas))
+    given = {**os.environ, **(_python_path(checkout) if checkout else {}), **env, "PREBOOK_HOME": str(home)}
     args = (sys.executable, "-m", "prebook.cli", *arguments)
-    command = Command(args=args, env=given, log=home / "output", farewell=signal.SIGINT)
+    command = Command(args=args, env=given, log_file=home / "output", stop_signal=signal.SIGINT)
     return await spawn(command), command
 
 
-def _code_of(checkout: Path) -> dict[str, str]:
+def _python_path(checkout: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in ("services", "shared", "."))}
 
 
-def _port_base(count: int) -> int:
+def _find_port_base(count: int) -> int:
     """The first of so many free ports in a row."""
     while True:
-        (base,) = free_ports(1)
+        (base,) = allocate_ports(1)
         if all(is_free(base + step) for step in range(count)):
             return base
 
 
-async def _whereabouts(home: Path, child: Child, command: Command) -> Whereabouts:
-    path = home / FILE
+async def _await_state(home: Path, child: ChildProcess, command: Command) -> SuiteState:
+    path = home / STATE_FILE
 
     async def known() -> bool:
         return await asyncio.to_thread(path.exists) or child.status is not None
 
     try:
-        await until(known, UP_WITHIN_S, 0.2)
+        await wait_until(known, STARTUP_TIMEOUT_S, 0.2)
     except TimeoutError:
-        raise Trouble(f"no suite within {UP_WITHIN_S:g} s: {command.last_words()}", f"read {command.log}") from None
+        raise UserError(
+            f"no suite within {STARTUP_TIMEOUT_S:g} s: {command.log_tail()}", f"read {command.log_file}"
+        ) from None
     if child.status is not None:
-        raise Trouble(f"the suite did not start: {command.last_words()}", f"read {command.log}")
-    return msgspec.json.decode(await asyncio.to_thread(path.read_bytes), type=Whereabouts)
+        raise UserError(f"the suite did not start: {command.log_tail()}", f"read {command.log_file}")
+    return msgspec.json.decode(await asyncio.to_thread(path.read_bytes), type=SuiteState)

@@ -12,25 +12,25 @@ import aiohttp
 import asyncpg
 
 from prebook.devstack.child_process import Command, spawn
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import folder
-from prebook.devstack.ports import free_ports
-from prebook.devstack.servers import Parts, Say
-from prebook.devstack.service_environment import Terms, specs
-from prebook.devstack.setup import Access, set_up
-from prebook.devstack.stack import parts as started
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import make_private_dir
+from prebook.devstack.ports import allocate_ports
+from prebook.devstack.servers import Log, Stack
+from prebook.devstack.service_environment import SuiteOptions, process_specs
+from prebook.devstack.setup import AdminAccess, set_up
+from prebook.devstack.stack import start_stack as started
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import VHOST
 
-READY_WITHIN_S, STOP_WITHIN_S, LOOK_EVERY_S = 30.0, 12.0, 0.05
-GIVEN = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
+READY_TIMEOUT_S, STOP_TIMEOUT_S, POLL_INTERVAL_S = 30.0, 12.0, 0.05
+DATABASE_VARIABLES = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
 
 
 @dataclass(frozen=True)
-class Ground:
+class BenchTestbed:
     """``envs`` are the services' own environments, with their own users and roles; the URLs an administrator's."""
 
-    parts: Parts
+    parts: Stack
     envs: Mapping[str, Mapping[str, str]]
     urls: Mapping[str, str]
     folder: Path
@@ -55,40 +55,40 @@ class Ground:
             await connection.close()
 
     @asynccontextmanager
-    async def beside(
+    async def run_module(
         self, *args: str, env: Mapping[str, str] | None = None, python: str = sys.executable
-    ) -> AsyncIterator["Beside"]:
+    ) -> AsyncIterator["ModuleProcess"]:
         """``python -m args`` in a process of its own, ended with the block."""
         log = self.folder / f"{'-'.join((args[0].rpartition('.')[2], *args[1:]))}.log"
-        command = Command(args=(python, "-m", *args), env={**os.environ, **(env or {})}, log=log)
+        command = Command(args=(python, "-m", *args), env={**os.environ, **(env or {})}, log_file=log)
         child = await spawn(command)
         try:
-            yield Beside(command, child.pid)
+            yield ModuleProcess(command, child.pid)
         finally:
-            await child.stop(STOP_WITHIN_S)
+            await child.stop(STOP_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
-class Beside:
+class ModuleProcess:
     command: Command
     pid: int
 
-    async def said(self, word: str) -> None:
+    async def wait_for_output(self, text: str) -> None:
         """Wait for it in the process's output. Raises Trouble."""
 
         async def heard() -> bool:
-            return word in self.command.last_words()
+            return text in self.command.log_tail()
 
         try:
-            await until(heard, READY_WITHIN_S)
+            await wait_until(heard, READY_TIMEOUT_S)
         except TimeoutError:
-            raise Trouble(
-                f"{self.command.args[2]} was not ready within {READY_WITHIN_S:g} s: {self.command.last_words()}",
-                f"read {self.command.log}",
+            raise UserError(
+                f"{self.command.args[2]} was not ready within {READY_TIMEOUT_S:g} s: {self.command.log_tail()}",
+                f"read {self.command.log_file}",
             ) from None
 
 
-async def ready(url: str) -> bool:
+async def is_ready(url: str) -> bool:
     """Whether the service behind ``url`` says so."""
     async with aiohttp.ClientSession() as session:
         try:
@@ -98,27 +98,31 @@ async def ready(url: str) -> bool:
             return False
 
 
-async def until(true: Callable[[], Awaitable[bool]], within_s: float, every_s: float = LOOK_EVERY_S) -> None:
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], timeout_s: float, interval_s: float = POLL_INTERVAL_S
+) -> None:
     """Raises TimeoutError."""
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(timeout_s):
         while True:
-            if await true():
+            if await condition():
                 return
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(interval_s)
 
 
 @asynccontextmanager
-async def ground(say: Say) -> AsyncIterator[Ground]:
+async def start_testbed(log: Log) -> AsyncIterator[BenchTestbed]:
     """Set up as for the suite, with nothing running on it. Raises Trouble."""
-    async with started(say, {k: v for k, v in os.environ.items() if k not in GIVEN}) as parts:
-        terms = Terms(ports=free_ports(len(PROCESSES) + 1), log_level="warning")
-        place, broker = folder(parts.data_dir / "bench", None), parts.broker
-        administrator = Access(
+    async with started(log, {k: v for k, v in os.environ.items() if k not in DATABASE_VARIABLES}) as parts:
+        terms = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
+        place, broker = make_private_dir(parts.data_dir / "bench", None), parts.broker
+        administrator = AdminAccess(
             database_url=parts.database.url,
             management_url=broker.management_url,
             management_user=broker.user,
             management_password=broker.password,
             passwords=terms.passwords,
         )
-        await set_up(administrator, place, say)
-        yield Ground(parts, {spec.name: spec.env for spec in specs(terms, parts, place)}, terms.urls, place)
+        await set_up(administrator, place, log)
+        yield BenchTestbed(
+            parts, {spec.name: spec.env for spec in process_specs(terms, parts, place)}, terms.urls, place
+        )

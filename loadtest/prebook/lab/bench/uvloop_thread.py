@@ -8,12 +8,12 @@ from typing import Any
 
 import uvloop
 
-Apart = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+CoroutineRunner = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Runs a coroutine there to its end; one after the other, all on the same loop."""
 
 
 @asynccontextmanager
-async def apart() -> AsyncIterator[Apart]:
+async def start_uvloop_thread() -> AsyncIterator[CoroutineRunner]:
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as thread:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-WAITING = """
+SELECT_OUTBOX = """
     SELECT count(*) AS rows,
         coalesce(extract(epoch FROM now() - min(created_at)
             FILTER (WHERE not_before <= now() OR failures > 0)), 0) AS age,
@@ -23,44 +23,44 @@ WAITING = """
     FROM {0}.outbox WHERE state = 'waiting'"""
 # The oldest of each flow is the one that is due first. A call that needed no message has no row in the outbox: it is
 # over within a time-out, and is not looked at here.
-ASKED = """
+SELECT_PENDING_REPLIES = """
     SELECT (SELECT count(*) FROM {0}.awaited) AS rows,
         coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age, '' AS lane
     FROM (SELECT DISTINCT flow FROM {0}.awaited) AS flows CROSS JOIN LATERAL (
         SELECT o.created_at FROM {0}.awaited AS a JOIN {0}.outbox AS o ON o.message_id = a.request_id
         WHERE a.flow = flows.flow ORDER BY a.due_at LIMIT 1) AS first"""
-LINE = "SELECT '{0}' AS what, '{2}' AS service, lane, rows, age::float8 FROM ({1}) AS {0}_{2}"
+SELECT_SERVICE = "SELECT '{0}' AS what, '{2}' AS service, lane, rows, age::float8 FROM ({1}) AS {0}_{2}"
 STATEMENT = " UNION ALL ".join(
-    LINE.format(what, query.format(service), service)
-    for what, query in (("waiting", WAITING), ("asked", ASKED))
+    SELECT_SERVICE.format(what, query.format(service), service)
+    for what, query in (("waiting", SELECT_OUTBOX), ("asked", SELECT_PENDING_REPLIES))
     for service in SERVICES
 )
-WITHIN_S = 2.0
+QUERY_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Backlog:
     outbox_rows: int
     outbox_oldest_s: float
-    outbox_where: str
+    oldest_outbox: str
     """Service and lane of the oldest."""
-    unanswered: int
-    unanswered_oldest_s: float
+    pending_requests: int
+    pending_oldest_s: float
 
     @property
-    def rests(self) -> bool:
-        return not (self.outbox_rows or self.unanswered)
+    def is_empty(self) -> bool:
+        return not (self.outbox_rows or self.pending_requests)
 
 
-async def look(connection: "Connection") -> Backlog:
+async def read_backlog(connection: "Connection") -> Backlog:
     """Raises asyncpg's errors, or TimeoutError."""
-    rows = await connection.fetch(STATEMENT, timeout=WITHIN_S)
+    rows = await connection.fetch(STATEMENT, timeout=QUERY_TIMEOUT_S)
     waiting, asked = ([row for row in rows if row["what"] == what] for what in ("waiting", "asked"))
     oldest = max(waiting, key=lambda row: row["age"])
     return Backlog(
         outbox_rows=sum(row["rows"] for row in waiting),
         outbox_oldest_s=oldest["age"],
-        outbox_where=f"{oldest['service']} {oldest['lane']}" if oldest["rows"] else "",
-        unanswered=sum(row["rows"] for row in asked),
-        unanswered_oldest_s=max(row["age"] for row in asked),
+        oldest_outbox=f"{oldest['service']} {oldest['lane']}" if oldest["rows"] else "",
+        pending_requests=sum(row["rows"] for row in asked),
+        pending_oldest_s=max(row["age"] for row in asked),
     )

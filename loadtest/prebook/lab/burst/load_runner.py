@@ -7,90 +7,96 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prebook.flows import PROCESSES
-from prebook.lab.burst.monitor import Watch
-from prebook.lab.faults.fault_access import Levers
+from prebook.lab.burst.monitor import SuiteMonitor
+from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
-from prebook.lab.load.arrivals import Arrivals, offsets
-from prebook.lab.load.generator import Generator, Origin, prepare
+from prebook.lab.load.arrivals import Arrivals, arrival_offsets
+from prebook.lab.load.generator import ClockOrigin, Generator, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
-from prebook.lab.load.retry_policy import NEVER, Returns
+from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample, key_prefix
-from prebook.lab.suite_client.services import Suite, SuiteUnreachable
+from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
-LEAD_S, CLOCK_SLACK_S = 0.5, 5.0
-READS, READ_AGAIN_S = 4, 5.0
-QUIET_SECONDS, LOOK_EVERY_S = 2, 0.5
+START_DELAY_S, CLOCK_SLACK_S = 0.5, 5.0
+MAX_READS, READ_RETRY_INTERVAL_S = 4, 5.0
+EMPTY_SNAPSHOTS, POLL_INTERVAL_S = 2, 0.5
 """So many looks in a row must find nothing that waits."""
 
 
 @dataclass(frozen=True)
-class Offered:
-    origin: Origin
+class LoadResult:
+    origin: ClockOrigin
     samples: Sequence[Sample]
-    books: Reconciliation
-    watch: Watch
+    reconciliation: Reconciliation
+    monitor: SuiteMonitor
     settle_s: float
     at_rest: bool
     """Nothing waited any more when the books were read."""
 
 
 @dataclass(frozen=True)
-class Ground:
+class LoadRunner:
     """A running suite, and what looks into it. ``run`` begins every Idempotency-Key."""
 
-    levers: Levers
+    fault_access: FaultAccess
     database_url: str = field(repr=False)
     run: str
     seed: int
-    settle_deadline_s: float
+    settle_timeout_s: float
 
-    async def offer(self, name: str, arrivals: Arrivals, returns: Returns = NEVER) -> Offered:
+    async def run_load(self, name: str, arrivals: Arrivals, retries: RiderRetryPolicy = NO_RETRIES) -> LoadResult:
         """``name``: of this part of the run. Raises SuiteUnreachable where the suite cannot be read at the end."""
-        suite = Suite(self.levers.session, self.levers.urls)
+        suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
         await suite.check_ready(PROCESSES)
         seed = f"{self.seed}:{name}"
-        offers = interleave(offsets(arrivals, seed), tuple(PLANS), seed)
-        orders = prepare(offers, run=self.run, scenario=name, seed=self.seed, week=campaign_week(datetime.now(UTC)))
-        generator = Generator(self.levers.session, self.levers.urls["booking"], name, returns)
-        origin = Origin.now().later(LEAD_S)
-        watch = Watch(self.levers, self.database_url, origin)
+        offers = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
+        orders = prepare_requests(
+            offers, run_id=self.run, scenario=name, seed=self.seed, week=campaign_week(datetime.now(UTC))
+        )
+        generator = Generator(self.fault_access.session, self.fault_access.urls["booking"], name, retries)
+        origin = ClockOrigin.now().shifted(START_DELAY_S)
+        watch = SuiteMonitor(self.fault_access, self.database_url, origin)
         watching = asyncio.create_task(watch.run())
         try:
             await generator.offer(orders, origin)
-            settle_s, at_rest = await rest(watch, self.settle_deadline_s)
+            settle_s, at_rest = await wait_until_at_rest(watch, self.settle_timeout_s)
         finally:
-            watch.over.set()
+            watch.stopped.set()
             await asyncio.wait({watching})
-        books = await self._books(suite, name, generator.samples, origin)
-        return Offered(origin, generator.samples, books, watch, settle_s, at_rest)
+        books = await self._reconcile_with_retry(suite, name, generator.samples, origin)
+        return LoadResult(origin, generator.samples, books, watch, settle_s, at_rest)
 
-    async def _books(self, suite: Suite, name: str, samples: Sequence[Sample], origin: Origin) -> Reconciliation:
+    async def _reconcile_with_retry(
+        self, suite: SuiteClient, name: str, samples: Sequence[Sample], origin: ClockOrigin
+    ) -> Reconciliation:
         """A flooded suite may need a while to tell. Raises SuiteUnreachable."""
-        for _ in range(READS - 1):
+        for _ in range(MAX_READS - 1):
             with suppress(SuiteUnreachable):
-                return await self._read(suite, name, samples, origin)
-            await asyncio.sleep(READ_AGAIN_S)
-        return await self._read(suite, name, samples, origin)
+                return await self._reconcile(suite, name, samples, origin)
+            await asyncio.sleep(READ_RETRY_INTERVAL_S)
+        return await self._reconcile(suite, name, samples, origin)
 
-    async def _read(self, suite: Suite, name: str, samples: Sequence[Sample], origin: Origin) -> Reconciliation:
-        rows = await suite.rows(key_prefix(self.run, name))
-        return reconcile(samples, rows, await suite.deliveries(origin.wall_at(-CLOCK_SLACK_S)))
+    async def _reconcile(
+        self, suite: SuiteClient, name: str, samples: Sequence[Sample], origin: ClockOrigin
+    ) -> Reconciliation:
+        rows = await suite.read_ledger(key_prefix(self.run, name))
+        return reconcile(samples, rows, await suite.read_deliveries(origin.wall_at(-CLOCK_SLACK_S)))
 
 
-async def rest(watch: Watch, deadline_s: float) -> tuple[float, bool]:
+async def wait_until_at_rest(monitor: SuiteMonitor, timeout_s: float) -> tuple[float, bool]:
     """Returns when nothing waits any more, or the deadline is over; the seconds it took, and which of both it was."""
     clock = asyncio.get_running_loop().time
-    began, first = clock(), len(watch.seconds)
-    while clock() - began < deadline_s:
-        await asyncio.sleep(LOOK_EVERY_S)
-        last = watch.seconds[first:][-QUIET_SECONDS:]
-        if len(last) == QUIET_SECONDS and all(quiet(s.outbox_rows, s.unanswered, s.queued) for s in last):
+    began, first = clock(), len(monitor.snapshots)
+    while clock() - began < timeout_s:
+        await asyncio.sleep(POLL_INTERVAL_S)
+        last = monitor.snapshots[first:][-EMPTY_SNAPSHOTS:]
+        if len(last) == EMPTY_SNAPSHOTS and all(is_quiet(s.outbox_rows, s.pending_requests, s.queued) for s in last):
             return clock() - began, True
     return clock() - began, False
 
 
-def quiet(*waiting: int | None) -> bool:
+def is_quiet(*waiting: int | None) -> bool:
     """What cannot be seen is not known to rest."""
     return all(count == 0 for count in waiting)

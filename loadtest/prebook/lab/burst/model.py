@@ -5,16 +5,16 @@ from datetime import datetime
 
 import msgspec
 
-from prebook.lab.report.model import Machine
+from prebook.lab.report.model import MachineInfo
 from prebook.lab.suite_client.settings import StackInfo
 
 SCHEMA = "prebook.burst/1"
-EVERY_S = 1.0
-SELDOM_S: Mapping[str, float] = {"database": 5.0}
+SNAPSHOT_INTERVAL_S = 1.0
+MEMORY_INTERVAL_S: Mapping[str, float] = {"database": 5.0}
 """How long its memory is not looked at again: 70 processes that share 128 MB of buffers take 70 ms of a core."""
 
 
-class Second(msgspec.Struct, frozen=True, kw_only=True):
+class SuiteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The suite as seen from outside at one moment. What could not be looked at is null, or missing in a mapping."""
 
     at_s: float
@@ -22,10 +22,10 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     outbox_rows: int | None = None
     outbox_oldest_s: float | None = None
     """Of all services: messages that have not left, and the age of the oldest that may leave."""
-    oldest_in: str = ""
+    oldest_outbox: str = ""
     """The outbox and lane of that one."""
-    unanswered: int | None = None
-    unanswered_oldest_s: float | None = None
+    pending_requests: int | None = None
+    pending_oldest_s: float | None = None
     """Questions without an answer, wherever they lie: outbox, queue or a provider's hands."""
     queued: int | None = None
     """Messages in the broker's queues, not counting those in hand, the archive and parking."""
@@ -39,60 +39,60 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     """Publishes that the broker did not take, so far, all services together."""
 
     @property
-    def oldest_s(self) -> float | None:
+    def oldest_age_s(self) -> float | None:
         """Age of the oldest message in an outbox, a queue or in hand."""
-        known = [age for age in (self.outbox_oldest_s, self.unanswered_oldest_s) if age is not None]
+        known = [age for age in (self.outbox_oldest_s, self.pending_oldest_s) if age is not None]
         return max(known, default=None)
 
 
-class RideLine(msgspec.Struct, frozen=True, kw_only=True):
+class RideRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One ride of the burst. Seconds from the first intended arrival."""
 
     label: str
     offered_s: float
-    fate: str
+    outcome: str
     accepted_s: float | None = None
     """When booking took it in."""
     settled_s: float | None = None
     refused_s: tuple[float, ...] = ()
     """When each 429 or 503 was heard."""
-    returns: int = 0
-    explicit: bool = True
+    retries: int = 0
+    all_with_retry_after: bool = True
     """Every refusal carried a Retry-After."""
-    came_in: bool | None = None
+    accepted_on_first_retry: bool | None = None
     """Whether who was refused and came back at the told time got in at that visit; null for who never came back."""
 
 
-class Rung(msgspec.Struct, frozen=True, kw_only=True):
+class LoadLevel(msgspec.Struct, frozen=True, kw_only=True):
     """One step of the ladder that finds the capacity."""
 
     offered_per_s: float
     settled_per_s: float
-    lasted_s: float
+    duration_s: float
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class BurstSide(msgspec.Struct, frozen=True, kw_only=True):
     """One burst, raw: everything that is said about it is computed from this."""
 
     schema: str = SCHEMA
     back_pressure: str
     seed: int
     capacity_per_s: float
-    ladder: tuple[Rung, ...]
+    levels: tuple[LoadLevel, ...]
     """Empty where the capacity was given."""
     factor: float
     duration_s: float
-    began_at: datetime
+    started_at: datetime
     stack: StackInfo
-    machine: Machine
+    machine: MachineInfo
     lag_p99_ms: float
     lag_max_ms: float
-    seconds: tuple[Second, ...]
-    rides: tuple[RideLine, ...]
+    snapshots: tuple[SuiteSnapshot, ...]
+    rides: tuple[RideRecord, ...]
     refusals: Mapping[str, int]
     """``status reason`` -> how often it was said."""
     lost: int
-    doubled: int
+    duplicated: int
     in_flight: int
     settle_s: float
     at_rest: bool = True

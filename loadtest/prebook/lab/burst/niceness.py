@@ -11,45 +11,45 @@ from contextlib import suppress
 
 from yarl import URL
 
-from prebook.lab.process_tree import PROC, below, parents
+from prebook.lab.process_tree import PROC, descendants, read_children
 
 LOOPBACK = "127.0.0.1"
-NICE = 10
+NICENESS = 10
 """For all of the suite, so that its processes keep their shares among each other."""
-TRIES, TOO_SOON_S = 20, 0.11
+MAX_ATTEMPTS, RETRY_INTERVAL_S = 20, 0.11
 """Who is no administrator may change one session every tenth of a second."""
 
 
-def on_this_machine(supervisors: Iterable[str]) -> bool:
+def is_local(supervisors: Iterable[str]) -> bool:
     """Whether the process ids that they tell mean something here. ``supervisors``: the URLs of their control APIs."""
     return all(URL(url).host == LOOPBACK for url in supervisors)
 
 
-def give_way(roots: Iterable[int]) -> None:
+def lower_priority(roots: Iterable[int]) -> None:
     """The processes and all below them. What cannot be told, being gone or somebody else's, stays as it is. Blocks."""
-    children = parents()
-    for pid in (pid for root in roots for pid in below(root, children)):
-        for thread in threads(pid):
+    children = read_children()
+    for pid in (pid for root in roots for pid in descendants(root, children)):
+        for thread in read_thread_ids(pid):
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, thread, NICE)
+                os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
         with suppress(ProcessLookupError):
             if os.getsid(pid) == pid:
-                session_gives_way(pid)
+                lower_session_priority(pid)
 
 
-def session_gives_way(pid: int) -> None:
-    for _ in range(TRIES):
+def lower_session_priority(pid: int) -> None:
+    for _ in range(MAX_ATTEMPTS):
         try:
-            (PROC / str(pid) / "autogroup").write_text(str(NICE))
+            (PROC / str(pid) / "autogroup").write_text(str(NICENESS))
         except BlockingIOError:
-            time.sleep(TOO_SOON_S)
+            time.sleep(RETRY_INTERVAL_S)
         except OSError:
             return
         else:
             return
 
 
-def threads(pid: int) -> list[int]:
+def read_thread_ids(pid: int) -> list[int]:
     try:
         return [int(entry.name) for entry in (PROC / str(pid) / "task").iterdir()]
     except OSError:

@@ -5,94 +5,102 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from prebook.lab.burst.capacity import capacity, climbed
-from prebook.lab.burst.load_runner import Ground, Offered
-from prebook.lab.burst.model import RideLine, Rung, Side
-from prebook.lab.campaign.runner import machine
+from prebook.lab.burst.capacity import capacity, run_levels
+from prebook.lab.burst.load_runner import LoadResult, LoadRunner
+from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord
+from prebook.lab.campaign.runner import read_machine
 from prebook.lab.ledger import discrepancies
-from prebook.lab.ledger.accounts import Account, Fate
-from prebook.lab.load.arrivals import Arrivals, Process
-from prebook.lab.load.generator import Origin
-from prebook.lab.load.retry_policy import Returns
-from prebook.lab.load.samples import Refusal
-from prebook.lab.quantiles import latency
+from prebook.lab.ledger.accounts import RideAccount, RideOutcome
+from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
+from prebook.lab.load.generator import ClockOrigin
+from prebook.lab.load.retry_policy import RiderRetryPolicy
+from prebook.lab.load.samples import RefusalSample
+from prebook.lab.quantiles import latency_summary
 from prebook.lab.suite_client.settings import StackInfo
 
 
 @dataclass(frozen=True)
-class Terms:
+class BurstOptions:
     back_pressure: str
     """As the suite was started: ``on`` or ``off``."""
     capacity_per_s: float | None
     """None: it is to be found."""
     factor: float
     duration_s: float
-    returns: Returns
+    retries: RiderRetryPolicy
 
 
-async def played(ground: Ground, terms: Terms, stack: StackInfo, tell: Callable[[str], None]) -> tuple[Side, Offered]:
+async def run_side(
+    runner: LoadRunner, options: BurstOptions, stack: StackInfo, log: Callable[[str], None]
+) -> tuple[BurstSide, LoadResult]:
     """Raises SuiteUnreachable where the suite cannot be read at the end."""
-    ladder = await climbed(ground, tell) if terms.capacity_per_s is None else ()
-    known = terms.capacity_per_s or capacity(ladder)
-    rate = known * terms.factor
-    tell(f"burst: {rate:.0f} rides/s for {terms.duration_s:.0f} s, back pressure {terms.back_pressure}")
+    ladder = await run_levels(runner, log) if options.capacity_per_s is None else ()
+    known = options.capacity_per_s or capacity(ladder)
+    rate = known * options.factor
+    log(f"burst: {rate:.0f} rides/s for {options.duration_s:.0f} s, back pressure {options.back_pressure}")
     began_at = datetime.now(UTC)
-    offered = await ground.offer("burst", Arrivals(Process.POISSON, rate, terms.duration_s), terms.returns)
-    return side(ground, terms, offered, known=known, ladder=ladder, stack=stack, began_at=began_at), offered
+    offered = await runner.run_load(
+        "burst", Arrivals(ArrivalProcess.POISSON, rate, options.duration_s), options.retries
+    )
+    return burst_side(
+        runner, options, offered, capacity_per_s=known, levels=ladder, stack=stack, started_at=began_at
+    ), offered
 
 
-def side(
-    ground: Ground,
-    terms: Terms,
-    offered: Offered,
+def burst_side(
+    runner: LoadRunner,
+    options: BurstOptions,
+    result: LoadResult,
     *,
-    known: float,
-    ladder: tuple[Rung, ...],
+    capacity_per_s: float,
+    levels: tuple[LoadLevel, ...],
     stack: StackInfo,
-    began_at: datetime,
-) -> Side:
-    accounts, found = offered.books.accounts, [item.kind for item in offered.books.discrepancies]
-    lag = latency(account.sample.lag_ms for account in accounts)
-    return Side(
-        back_pressure=terms.back_pressure,
-        seed=ground.seed,
-        capacity_per_s=round(known, 2),
-        ladder=ladder,
-        factor=terms.factor,
-        duration_s=terms.duration_s,
-        began_at=began_at,
+    started_at: datetime,
+) -> BurstSide:
+    accounts, found = result.reconciliation.accounts, [item.kind for item in result.reconciliation.discrepancies]
+    lag = latency_summary(account.sample.lag_ms for account in accounts)
+    return BurstSide(
+        back_pressure=options.back_pressure,
+        seed=runner.seed,
+        capacity_per_s=round(capacity_per_s, 2),
+        levels=levels,
+        factor=options.factor,
+        duration_s=options.duration_s,
+        started_at=started_at,
         stack=stack,
-        machine=machine(),
+        machine=read_machine(),
         lag_p99_ms=lag.p99,
         lag_max_ms=lag.max,
-        seconds=tuple(offered.watch.seconds),
-        rides=tuple(ride_line(account, offered.origin) for account in accounts),
-        refusals=said(accounts),
-        lost=sum(kind in discrepancies.LOST for kind in found),
-        doubled=sum(kind in discrepancies.DOUBLED for kind in found),
-        in_flight=sum(account.fate is Fate.IN_FLIGHT for account in accounts),
-        settle_s=round(offered.settle_s, 2),
-        at_rest=offered.at_rest,
+        snapshots=tuple(result.monitor.snapshots),
+        rides=tuple(ride_record(account, result.origin) for account in accounts),
+        refusals=count_refusals(accounts),
+        lost=sum(kind in discrepancies.LOST_KINDS for kind in found),
+        duplicated=sum(kind in discrepancies.DUPLICATED_KINDS for kind in found),
+        in_flight=sum(account.outcome is RideOutcome.IN_FLIGHT for account in accounts),
+        settle_s=round(result.settle_s, 2),
+        at_rest=result.at_rest,
     )
 
 
-def ride_line(account: Account, origin: Origin) -> RideLine:
+def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
     sample, row = account.sample, account.row
-    offered_s = after(origin, sample.intended_at) or 0.0
-    return RideLine(
+    offered_s = seconds_since(origin, sample.intended_at) or 0.0
+    return RideRecord(
         label=sample.label,
         offered_s=offered_s,
-        fate=account.fate.value,
-        accepted_s=after(origin, row.accepted_at) if row else None,
-        settled_s=after(origin, row.settled_at) if row else None,
+        outcome=account.outcome.value,
+        accepted_s=seconds_since(origin, row.accepted_at) if row else None,
+        settled_s=seconds_since(origin, row.settled_at) if row else None,
         refused_s=tuple(round(offered_s + refusal.at_s, 3) for refusal in sample.refusals),
-        returns=sample.returns,
-        explicit=all(refusal.retry_after_s is not None for refusal in sample.refusals),
-        came_in=came_in(sample.refusals, refused=sample.refused, accepted=sample.accepted),
+        retries=sample.retries,
+        all_with_retry_after=all(refusal.retry_after_s is not None for refusal in sample.refusals),
+        accepted_on_first_retry=is_accepted_on_first_retry(
+            sample.refusals, refused=sample.refused, accepted=sample.accepted
+        ),
     )
 
 
-def came_in(refusals: Sequence[Refusal], *, refused: bool, accepted: bool) -> bool | None:
+def is_accepted_on_first_retry(refusals: Sequence[RefusalSample], *, refused: bool, accepted: bool) -> bool | None:
     """Whether who came back when told got in at that visit; None where nobody came back a first time."""
     visits_back = len(refusals) - refused
     if not visits_back:
@@ -100,11 +108,11 @@ def came_in(refusals: Sequence[Refusal], *, refused: bool, accepted: bool) -> bo
     return accepted and visits_back == 1
 
 
-def after(origin: Origin, moment: datetime | None) -> float | None:
+def seconds_since(origin: ClockOrigin, moment: datetime | None) -> float | None:
     return None if moment is None else round((moment - origin.wall).total_seconds(), 3)
 
 
-def said(accounts: Sequence[Account]) -> dict[str, int]:
+def count_refusals(accounts: Sequence[RideAccount]) -> dict[str, int]:
     counted = Counter(
         f"{refusal.status} {refusal.reason}" for account in accounts for refusal in account.sample.refusals
     )

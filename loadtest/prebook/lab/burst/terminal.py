@@ -9,38 +9,38 @@ from rich.table import Table
 from rich.text import Text
 
 from prebook.lab.burst import table
-from prebook.lab.burst.judge import Check, Judgement, Report
+from prebook.lab.burst.judge import BurstCheck, BurstReport, BurstVerdict
 
 STYLES = {True: "green", False: "bold red", None: "yellow"}
-NOT_DUE = "dim"
+NOT_DUE_STYLE = "dim"
 
 
-def results(report: Report) -> Group:
+def results_view(report: BurstReport) -> Group:
     said = f"{report.factor:g} x {report.capacity_per_s:.1f} rides/s for {report.duration_s:g} s, seed {report.seed}"
     heads = ("side", "what each link of the chain did")
     return Group(
-        grid(said, table.heads(report), table.side_by_side(report)),
-        grid("by plan, the sides one after the other", table.PLAN_HEADS, table.by_plan(report)),
-        grid("from the queue to the rider", heads, table.links(report)),
-        Panel(judgement(report.verdict), title="verdict", border_style="green" if report.verdict.ok else "red"),
+        grid(said, table.headings(report), table.side_rows(report)),
+        grid("by plan, the sides one after the other", table.PLAN_HEADINGS, table.plan_rows(report)),
+        grid("from the queue to the rider", heads, table.link_rows(report)),
+        Panel(verdict_text(report.verdict), title="verdict", border_style="green" if report.verdict.ok else "red"),
     )
 
 
-def grid(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+def grid(title: str, headings: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
     made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for number, head in enumerate(heads):
-        made.add_column(head, justify="left" if not number or number == len(heads) - 1 > 1 else "right")
+    for number, head in enumerate(headings):
+        made.add_column(head, justify="left" if not number or number == len(headings) - 1 > 1 else "right")
     for line in lines:
         made.add_row(*line)
     return made
 
 
-def judgement(verdict: Judgement) -> Text:
+def verdict_text(verdict: BurstVerdict) -> Text:
     text = Text(verdict.headline + "\n", style="bold")
     for check in verdict.checks:
-        text.append(f"{line(check)}\n", style=f"not bold {STYLES[check.ok] if check.due else NOT_DUE}")
+        text.append(f"{check_line(check)}\n", style=f"not bold {STYLES[check.ok] if check.due else NOT_DUE_STYLE}")
     return text
 
 
-def line(check: Check) -> str:
-    return f"{table.mark(check)}: back pressure {check.side}, {check.name}: {check.seen} ({check.bound})"
+def check_line(check: BurstCheck) -> str:
+    return f"{table.check_mark(check)}: back pressure {check.side}, {check.name}: {check.value} ({check.limit})"

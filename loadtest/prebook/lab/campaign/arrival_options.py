@@ -7,20 +7,24 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from prebook.devstack.parameters import ABOVE_0
-from prebook.lab.campaign.scenarios import Scenario, by_hand
+from prebook.devstack.parameters import POSITIVE
+from prebook.lab.campaign.scenarios import Scenario, custom_scenario
 from prebook.lab.load import traces
-from prebook.lab.load.arrivals import PLAIN, Process, Shape
+from prebook.lab.load.arrivals import DEFAULT_SHAPE, ArrivalProcess, ArrivalShape
 from prebook.lab.load.traces import TraceUnreadable
 
 F = TypeVar("F", bound=Callable[..., Any])
-BY_HAND = [process.value for process in Process if process is not Process.BURST]
-OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--arrivals", type=click.Choice(BY_HAND), help="Arrivals of your choice instead of scenarios."),
+PROCESS_NAMES = [process.value for process in ArrivalProcess if process is not ArrivalProcess.BURST]
+ARRIVAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--arrivals", type=click.Choice(PROCESS_NAMES), help="Arrivals of your choice instead of scenarios."),
     click.option(
-        "--factor", type=ABOVE_0, help=f"Of the rate: a step's, spike's or wave's top. [default: {PLAIN.factor:g}]"
+        "--factor",
+        type=POSITIVE,
+        help=f"Of the rate: a step's, spike's or wave's top. [default: {DEFAULT_SHAPE.factor:g}]",
     ),
-    click.option("--period", type=ABOVE_0, help=f"Seconds of one turn of a square wave. [default: {PLAIN.period_s:g}]"),
+    click.option(
+        "--period", type=POSITIVE, help=f"Seconds of one turn of a square wave. [default: {DEFAULT_SHAPE.period_s:g}]"
+    ),
     click.option(
         "--trace",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -29,16 +33,16 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def arriving(command: F) -> F:
+def with_arrival_options(command: F) -> F:
     """The options, on a command that hands them to ``scenario_by_hand``."""
-    return reduce(lambda made, option: option(made), reversed(OPTIONS), command)
+    return reduce(lambda made, option: option(made), reversed(ARRIVAL_OPTIONS), command)
 
 
-def scenario_by_hand(
+def scenario_from_options(
     names: Sequence[str], *, arrivals: str | None, factor: float | None, period: float | None, trace: Path | None
 ) -> Scenario | None:
     """None where no arrivals were chosen; ``names`` are the scenarios that were. Raises click.UsageError."""
-    replayed = arrivals == Process.REPLAY
+    replayed = arrivals == ArrivalProcess.REPLAY
     if replayed is not (trace is not None):
         raise click.UsageError("--arrivals replay and --trace FILE go together")
     if arrivals is None:
@@ -50,7 +54,10 @@ def scenario_by_hand(
             f"a scenario has arrivals of its own: leave out --scenario {' and '.join(names)} or --arrivals {arrivals}"
         )
     try:
-        recorded = traces.read(trace) if trace else ()
+        recorded = traces.read_trace(trace) if trace else ()
     except TraceUnreadable as wrong:
         raise click.UsageError(str(wrong)) from wrong
-    return by_hand(Process(arrivals), Shape(factor or PLAIN.factor, period or PLAIN.period_s, recorded))
+    return custom_scenario(
+        ArrivalProcess(arrivals),
+        ArrivalShape(factor or DEFAULT_SHAPE.factor, period or DEFAULT_SHAPE.period_s, recorded),
+    )

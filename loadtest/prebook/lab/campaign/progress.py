@@ -3,49 +3,49 @@
 from dataclasses import dataclass, field
 
 from prebook.lab.campaign.scenarios import Scenario
-from prebook.lab.ledger.ledger_poller import Books
+from prebook.lab.ledger.ledger_poller import LedgerPoller
 from prebook.lab.load.generator import Generator
 
 
 @dataclass(frozen=True)
-class Counts:
+class ProgressCounts:
     planned: int = 0
     offered: int = 0
-    answered: int = 0
+    responses: int = 0
     accepted: int = 0
     settled: int = 0
-    waiting: int = 0
+    pending: int = 0
     at_rest: int = 0
 
 
 @dataclass
-class Stage:
+class ScenarioProgress:
     """One scenario being played."""
 
     scenario: Scenario
     planned: int
     generator: Generator
-    books: Books
+    poller: LedgerPoller
 
     @property
-    def counts(self) -> Counts:
-        samples, accounts = self.generator.samples, self.books.current.accounts
-        return Counts(
+    def counts(self) -> ProgressCounts:
+        samples, accounts = self.generator.samples, self.poller.reconciliation.accounts
+        return ProgressCounts(
             planned=self.planned,
             offered=self.generator.sent,
-            answered=len(samples),
+            responses=len(samples),
             accepted=sum(sample.accepted for sample in samples),
             settled=sum(account.settled for account in accounts),
-            waiting=self.books.current.waiting,
-            at_rest=len(accounts) - self.books.current.waiting,
+            pending=self.poller.reconciliation.pending,
+            at_rest=len(accounts) - self.poller.reconciliation.pending,
         )
 
 
 @dataclass
-class Progress:
-    stages: list[Stage] = field(default_factory=list)
-    fault: str = ""
+class CampaignProgress:
+    stages: list[ScenarioProgress] = field(default_factory=list)
+    fault_text: str = ""
 
-    def begin(self, scenario: Scenario, planned: int, generator: Generator, books: Books) -> None:
-        self.fault = ""
-        self.stages.append(Stage(scenario, planned, generator, books))
+    def begin_scenario(self, scenario: Scenario, planned: int, generator: Generator, poller: LedgerPoller) -> None:
+        self.fault_text = ""
+        self.stages.append(ScenarioProgress(scenario, planned, generator, poller))

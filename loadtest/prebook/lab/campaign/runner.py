@@ -11,162 +11,166 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from prebook.contracts.booking import LedgerLine
+from prebook.contracts.booking import LedgerEntry
 from prebook.flows import SERVICES
-from prebook.lab.campaign.progress import Progress
-from prebook.lab.campaign.scenario_report import REFUSED_MS, Played, matrix_row, scenario_report
+from prebook.lab.campaign.progress import CampaignProgress
+from prebook.lab.campaign.scenario_report import MAX_LAG_MS, ScenarioRun, matrix_row, scenario_report
 from prebook.lab.campaign.scenarios import Scenario
-from prebook.lab.faults import FaultWindow, Levers, inject, survey
-from prebook.lab.ledger.accounts import finished
-from prebook.lab.ledger.ledger_poller import Books
-from prebook.lab.load.arrivals import Arrivals, offsets
-from prebook.lab.load.generator import Generator, Order, Origin, prepare
+from prebook.lab.faults import FaultAccess, FaultWindow, inject, survey_faults
+from prebook.lab.ledger.accounts import sample_with_outcome
+from prebook.lab.ledger.ledger_poller import LedgerPoller
+from prebook.lab.load.arrivals import Arrivals, arrival_offsets
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
-from prebook.lab.report.matrix import Row
-from prebook.lab.report.model import Machine, Report, ScenarioReport
-from prebook.lab.report.verdict import judged
-from prebook.lab.suite_client.services import Suite, SuiteUnreachable
-from prebook.lab.suite_client.settings import READ_SERVICES, Settings
+from prebook.lab.report.matrix import MatrixRow
+from prebook.lab.report.model import CampaignReport, MachineInfo, ScenarioReport
+from prebook.lab.report.verdict import with_verdict
+from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
+from prebook.lab.suite_client.settings import LabSettings
 
-LEAD_S = 0.3
+START_DELAY_S = 0.3
 """Between the last preparation and the first arrival."""
-READY_WITHIN_S, READY_EVERY_S = 30.0, 0.5
-TAKING_PART = frozenset(SERVICES)
+READY_TIMEOUT_S, READY_INTERVAL_S = 30.0, 0.5
+REQUIRED_SERVICES = frozenset(SERVICES)
 """Who is to be ready before a scenario, where it is known; operations takes no part in rides."""
-LOOK_EVERY_S = 2.0
+POLL_INTERVAL_S = 2.0
 """How often the ledgers are read while rides still arrive: seldom, for reading them costs the suite."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class CampaignOptions:
     """What a campaign plays."""
 
     scenarios: Sequence[Scenario]
     seed: int
     rate_per_s: float
     duration_s: float
-    settle_deadline_s: float
-    most_lag_ms: float = REFUSED_MS
+    settle_timeout_s: float
+    max_lag_ms: float = MAX_LAG_MS
 
 
 @dataclass
 class Campaign:
-    settings: Settings
-    levers: Levers
-    terms: Terms
+    settings: LabSettings
+    fault_access: FaultAccess
+    options: CampaignOptions
     session: aiohttp.ClientSession
-    progress: Progress
-    run: str = field(default_factory=lambda: f"c{secrets.token_hex(4)}")
+    progress: CampaignProgress
+    run_id: str = field(default_factory=lambda: f"c{secrets.token_hex(4)}")
     samples: list[Sample] = field(default_factory=list)
-    rows: list[LedgerLine] = field(default_factory=list)
+    rows: list[LedgerEntry] = field(default_factory=list)
 
-    async def play(self) -> Report:
+    async def run(self) -> CampaignReport:
         """Raises SuiteUnreachable where the suite is not there, or its ledgers cannot be read at the end."""
-        suite = Suite(self.session, self.settings.urls)
-        await suite.check_ready(READ_SERVICES)
-        why_not = await self._why_not()
-        playable = [scenario for scenario in self.terms.scenarios if scenario.name not in why_not]
+        suite = SuiteClient(self.session, self.settings.urls)
+        await suite.check_ready(REQUIRED_SERVICES)
+        why_not = await self._unavailable_scenarios()
+        playable = [scenario for scenario in self.options.scenarios if scenario.name not in why_not]
         if not playable:
-            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {listed(why_not)}")
+            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {reasons_text(why_not)}")
         began_at = datetime.now(UTC)
-        reports = [scenario_report(await self._scenario(scenario, suite)) for scenario in playable]
-        return judged(
-            Report(
-                run=self.run,
-                seed=self.terms.seed,
-                began_at=began_at,
-                took_s=round((datetime.now(UTC) - began_at).total_seconds(), 2),
+        reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in playable]
+        return with_verdict(
+            CampaignReport(
+                run_id=self.run_id,
+                seed=self.options.seed,
+                started_at=began_at,
+                duration_s=round((datetime.now(UTC) - began_at).total_seconds(), 2),
                 stack=self.settings.stack,
-                machine=machine(),
+                machine=read_machine(),
                 scenarios=tuple(reports),
-                matrix=tuple(self._matrix(reports, why_not)),
+                matrix=tuple(self._matrix_rows(reports, why_not)),
             )
         )
 
-    async def _why_not(self) -> Mapping[str, str]:
+    async def _unavailable_scenarios(self) -> Mapping[str, str]:
         """Scenario -> why its fault cannot be injected into this suite."""
-        lacking = {each.fault.name: each.why_not for each in await survey(self.levers)}
-        faulty = [(scenario.name, scenario.fault.fault.name) for scenario in self.terms.scenarios if scenario.fault]
+        lacking = {each.fault.name: each.unavailable_reason for each in await survey_faults(self.fault_access)}
+        faulty = [(scenario.name, scenario.fault.fault.name) for scenario in self.options.scenarios if scenario.fault]
         return {name: lacking[fault] for name, fault in faulty if lacking[fault]}
 
-    def _matrix(self, reports: Sequence[ScenarioReport], why_not: Mapping[str, str]) -> Iterator[Row]:
+    def _matrix_rows(self, reports: Sequence[ScenarioReport], unavailable: Mapping[str, str]) -> Iterator[MatrixRow]:
         played = {report.name: report for report in reports}
-        for scenario in self.terms.scenarios:
-            if scenario.name in why_not and scenario.fault:
-                yield Row(scenario=scenario.name, fault=scenario.fault.fault.name, why_not=why_not[scenario.name])
+        for scenario in self.options.scenarios:
+            if scenario.name in unavailable and scenario.fault:
+                yield MatrixRow(
+                    scenario=scenario.name,
+                    fault=scenario.fault.fault.name,
+                    not_measured_reason=unavailable[scenario.name],
+                )
             elif scenario.fault:
                 yield matrix_row(played[scenario.name])
 
-    async def _scenario(self, scenario: Scenario, suite: Suite) -> Played:
-        await until_ready(suite)
-        arrivals = scenario.arrivals(self.terms.rate_per_s, self.terms.duration_s)
-        orders = self._orders(scenario, arrivals)
-        generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.returns)
-        origin = Origin.now().later(LEAD_S)
-        books = Books(suite, self.run, scenario.name, generator, origin, self.rows)
-        self.progress.begin(scenario, len(orders), generator, books)
+    async def _run_scenario(self, scenario: Scenario, suite: SuiteClient) -> ScenarioRun:
+        await wait_until_ready(suite)
+        arrivals = scenario.arrivals(self.options.rate_per_s, self.options.duration_s)
+        orders = self._prepare_requests(scenario, arrivals)
+        generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.retries)
+        origin = ClockOrigin.now().shifted(START_DELAY_S)
+        books = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
+        self.progress.begin_scenario(scenario, len(orders), generator, books)
         async with asyncio.TaskGroup() as together:
-            fault = together.create_task(self._fault(scenario, arrivals, origin))
-            looking = together.create_task(books.look_on(LOOK_EVERY_S))
+            fault = together.create_task(self._inject_fault(scenario, arrivals, origin))
+            looking = together.create_task(books.poll_while_offering(POLL_INTERVAL_S))
             await generator.offer(orders, origin)
-            books.offered.set()
+            books.offering_done.set()
             looking.cancel()
-        settle_s = await books.settle(self.terms.settle_deadline_s)
-        self.samples.extend(map(finished, books.current.accounts))
-        self.rows.extend(books.current.rows)
-        return Played(
+        settle_s = await books.wait_until_settled(self.options.settle_timeout_s)
+        self.samples.extend(map(sample_with_outcome, books.reconciliation.accounts))
+        self.rows.extend(books.reconciliation.rows)
+        return ScenarioRun(
             scenario,
             arrivals,
             origin.wall,
-            books.current,
+            books.reconciliation,
             fault.result(),
             settle_s,
-            books.parked is not None,
-            self.terms.most_lag_ms,
+            books.dead_lettered is not None,
+            self.options.max_lag_ms,
         )
 
-    def _orders(self, scenario: Scenario, arrivals: Arrivals) -> tuple[Order, ...]:
-        seed = f"{self.terms.seed}:{scenario.name}"
-        offers = interleave(offsets(arrivals, seed), tuple(PLANS), seed)
+    def _prepare_requests(self, scenario: Scenario, arrivals: Arrivals) -> tuple[PreparedRequest, ...]:
+        seed = f"{self.options.seed}:{scenario.name}"
+        offers = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
         week = campaign_week(datetime.now(UTC))
-        return prepare(offers, run=self.run, scenario=scenario.name, seed=self.terms.seed, week=week)
+        return prepare_requests(offers, run_id=self.run_id, scenario=scenario.name, seed=self.options.seed, week=week)
 
-    async def _fault(self, scenario: Scenario, arrivals: Arrivals, origin: Origin) -> FaultWindow | None:
+    async def _inject_fault(self, scenario: Scenario, arrivals: Arrivals, origin: ClockOrigin) -> FaultWindow | None:
         fault = scenario.fault
         if fault is None:
             return None
-        await origin.wait_until(fault.starts * arrivals.duration_s)
-        self.progress.fault = f"{fault.target}: {fault.kind}"
-        window = await inject(fault.fault, fault.lasts * arrivals.duration_s, self.levers)
-        self.progress.fault = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
+        await origin.wait_until(fault.start_fraction * arrivals.duration_s)
+        self.progress.fault_text = f"{fault.target}: {fault.kind}"
+        window = await inject(fault.fault, fault.duration_fraction * arrivals.duration_s, self.fault_access)
+        self.progress.fault_text = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
         return window
 
 
-async def until_ready(suite: Suite) -> None:
+async def wait_until_ready(suite: SuiteClient) -> None:
     """The last fault is got over. Raises SuiteUnreachable where a service is not ready in time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(READY_WITHIN_S):
-            await _ready(suite)
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await _poll_ready(suite)
             return
-    await suite.check_ready(TAKING_PART)
+    await suite.check_ready(REQUIRED_SERVICES)
 
 
-async def _ready(suite: Suite) -> None:
+async def _poll_ready(suite: SuiteClient) -> None:
     while True:
         with suppress(SuiteUnreachable):
-            return await suite.check_ready(TAKING_PART)
-        await asyncio.sleep(READY_EVERY_S)
+            return await suite.check_ready(REQUIRED_SERVICES)
+        await asyncio.sleep(READY_INTERVAL_S)
 
 
-def listed(why_not: Mapping[str, str]) -> str:
-    return "; ".join(f"{scenario}: {reason}" for scenario, reason in why_not.items())
+def reasons_text(unavailable: Mapping[str, str]) -> str:
+    return "; ".join(f"{scenario}: {reason}" for scenario, reason in unavailable.items())
 
 
-def machine() -> Machine:
-    return Machine(
+def read_machine() -> MachineInfo:
+    return MachineInfo(
         cores=os.cpu_count() or 0,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         python=platform.python_version(),

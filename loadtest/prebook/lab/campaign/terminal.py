@@ -12,78 +12,78 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prebook.lab.campaign.progress import Progress, Stage
-from prebook.lab.exit_status import beside
-from prebook.lab.quantiles import Latency
-from prebook.lab.report.matrix import Cell, Row, measured, plans_of
-from prebook.lab.report.model import Report, ScenarioReport, Verdict
-from prebook.lab.report.ranking import ms
+from prebook.lab.campaign.progress import CampaignProgress, ScenarioProgress
+from prebook.lab.exit_status import run_in_background
+from prebook.lab.quantiles import LatencySummary
+from prebook.lab.report.matrix import MatrixCell, MatrixRow, measured_rows, plan_labels
+from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioReport
+from prebook.lab.report.ranking import format_ms
 
-REFRESH_S = 0.25
-PLAIN_LINE_S = 5.0
-COUNTED = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
-BESIDE = ("lost", "duplicated_effects")
+REFRESH_INTERVAL_S = 0.25
+PLAIN_INTERVAL_S = 5.0
+LEDGER_CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
+LEDGER_VIOLATIONS = ("lost", "duplicated_effects")
 MATRIX_LEGEND = "accepted / settled / answered of offered; lost / doubled, back to normal after"
-HEADS = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
+COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
 
 
-def shown(progress: Progress, console: Console) -> AbstractAsyncContextManager[None]:
+def show_progress(progress: CampaignProgress, console: Console) -> AbstractAsyncContextManager[None]:
     """Shows progress while the body runs."""
-    return beside(live(progress, console) if console.is_terminal else plain(progress, console))
+    return run_in_background(show_live(progress, console) if console.is_terminal else print_plain(progress, console))
 
 
-async def live(progress: Progress, console: Console) -> None:
+async def show_live(progress: CampaignProgress, console: Console) -> None:
     with Live(console=console, auto_refresh=False) as screen:
         try:
             while True:
-                screen.update(stages_table(progress), refresh=True)
-                await asyncio.sleep(REFRESH_S)
+                screen.update(progress_table(progress), refresh=True)
+                await asyncio.sleep(REFRESH_INTERVAL_S)
         finally:
-            screen.update(stages_table(progress), refresh=True)
+            screen.update(progress_table(progress), refresh=True)
 
 
-async def plain(progress: Progress, console: Console) -> None:
+async def print_plain(progress: CampaignProgress, console: Console) -> None:
     while True:
-        await asyncio.sleep(PLAIN_LINE_S)
+        await asyncio.sleep(PLAIN_INTERVAL_S)
         if progress.stages:
-            console.print(plain_line(progress.stages[-1], progress.fault), highlight=False, soft_wrap=True)
+            console.print(progress_line(progress.stages[-1], progress.fault_text), highlight=False, soft_wrap=True)
 
 
-def plain_line(stage: Stage, fault: str) -> str:
+def progress_line(stage: ScenarioProgress, fault: str) -> str:
     now = stage.counts
     broken = f", {fault}" if fault else ""
     return (
         f"{stage.scenario.name}: offered {now.offered}/{now.planned}, accepted {now.accepted}, "
-        f"settled {now.settled}, waiting {now.waiting}{broken}"
+        f"settled {now.settled}, waiting {now.pending}{broken}"
     )
 
 
-def stages_table(progress: Progress) -> Table:
+def progress_table(progress: CampaignProgress) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in ("scenario", "", "offered", "accepted", "settled", "waiting", "fault"):
         table.add_column(head, justify="right" if head in {"offered", "accepted", "settled", "waiting"} else "left")
     for stage in progress.stages:
         now = stage.counts
-        fault = progress.fault if stage is progress.stages[-1] else ""
+        fault = progress.fault_text if stage is progress.stages[-1] else ""
         bar = ProgressBar(total=max(now.planned, 1), completed=now.at_rest, width=24)
-        cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.waiting, fault))
+        cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.pending, fault))
         table.add_row(stage.scenario.name, bar, *cells)
     return table
 
 
-def results(report: Report) -> Group:
+def results(report: CampaignReport) -> Group:
     tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
     grid = [matrix_table(report.matrix)] if report.matrix else []
     return Group(*tables, *grid, *([verdict_panel(report.verdict)] if report.verdict else []))
 
 
 def ledger_table(scenario: ScenarioReport) -> Table:
-    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expect, "dim"))
-    table = plan_table(title, [HEADS.get(name, name) for name in (*COUNTED, *BESIDE)])
+    title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expectation, "dim"))
+    table = plan_table(title, [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)])
     for result in scenario.results:
         ledger = result.ledger
-        beside = [alarmed(getattr(ledger, name)) for name in BESIDE]
-        table.add_row(result.label, *(str(getattr(ledger, name)) for name in COUNTED), *beside)
+        beside = [violation_text(getattr(ledger, name)) for name in LEDGER_VIOLATIONS]
+        table.add_row(result.label, *(str(getattr(ledger, name)) for name in LEDGER_CLASSES), *beside)
     return table
 
 
@@ -92,32 +92,32 @@ def times_table(scenario: ScenarioReport) -> Table:
     for result in scenario.results:
         latency = result.latency_ms
         recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
-        table.add_row(result.label, *map(p50_p99, (latency.accept, latency.outcome, latency.notified)), recovery)
+        table.add_row(result.label, *map(p50_p99, (latency.accepted, latency.settled, latency.notified)), recovery)
     return table
 
 
-def matrix_table(rows: Sequence[Row]) -> Table:
+def matrix_table(rows: Sequence[MatrixRow]) -> Table:
     """A line for each fault, a column for each plan, two lines in each cell."""
     title = Text.assemble(("what each plan made of each fault", "bold"), "  ", (MATRIX_LEGEND, "dim"))
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    labels = plans_of(rows)
+    labels = plan_labels(rows)
     for head in ("fault", *labels):
         table.add_column(head, justify="left" if head == "fault" else "right")
-    for row in measured(rows):
-        lasted = f"{row.fault}, {row.lasted_s:.1f} s" if row.lasted_s is not None else row.fault
+    for row in measured_rows(rows):
+        lasted = f"{row.fault}, {row.duration_s:.1f} s" if row.duration_s is not None else row.fault
         table.add_row(f"{row.scenario}\n{lasted}", *map(matrix_cell, row.cells))
     return table
 
 
-def matrix_cell(cell: Cell) -> Text:
+def matrix_cell(cell: MatrixCell) -> Text:
     back = "-" if cell.recovery_s is None else f"{cell.recovery_s:.1f} s"
     return Text.assemble(
         f"{cell.accepted} / {cell.settled} / ",
-        (str(cell.answered), "green" if cell.whole else "yellow"),
+        (str(cell.answered), "green" if cell.all_answered else "yellow"),
         f" of {cell.offered}\n",
-        alarmed(cell.lost),
+        violation_text(cell.lost),
         " / ",
-        alarmed(cell.doubled),
+        violation_text(cell.duplicated),
         f", {back}",
     )
 
@@ -130,15 +130,15 @@ def plan_table(title: Text | None, heads: list[str]) -> Table:
     return table
 
 
-def alarmed(count: int) -> Text:
+def violation_text(count: int) -> Text:
     return Text(str(count), style="bold red" if count else "green")
 
 
-def p50_p99(latency: Latency) -> str:
-    return f"{ms(latency.p50)} / {ms(latency.p99)}" if latency.count else "-"
+def p50_p99(latency: LatencySummary) -> str:
+    return f"{format_ms(latency.p50)} / {format_ms(latency.p99)}" if latency.count else "-"
 
 
-def verdict_panel(verdict: Verdict) -> Panel:
+def verdict_panel(verdict: CampaignVerdict) -> Panel:
     text = Text(verdict.headline + "\n", style="bold")
     for line in (*verdict.problems, *(f"warning: {line}" for line in verdict.warnings)):
         text.append(f"! {line}\n", style="not bold red" if line in verdict.problems else "not bold yellow")
@@ -149,14 +149,14 @@ def verdict_panel(verdict: Verdict) -> Panel:
     text.append("\nWhere each plan won, and what it cost\n")
     for line in trade_off_lines(verdict):
         text.append(f"{line}\n", style="not bold")
-    return Panel(text, title="verdict", border_style=border(verdict))
+    return Panel(text, title="verdict", border_style=border_style(verdict))
 
 
-def border(verdict: Verdict) -> str:
+def border_style(verdict: CampaignVerdict) -> str:
     return "green" if verdict.ok else "red"
 
 
-def trade_off_lines(verdict: Verdict) -> list[str]:
+def trade_off_lines(verdict: CampaignVerdict) -> list[str]:
     return [
         f"{each.label}: won {'; '.join(each.wins) or 'nothing'}. Cost: {'; '.join(each.costs) or 'nothing measured'}."
         for each in verdict.trade_offs

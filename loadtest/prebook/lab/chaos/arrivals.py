@@ -3,31 +3,33 @@
 import random
 from datetime import datetime
 
-from prebook.lab.load.generator import Order, prepare
+from prebook.lab.load.generator import PreparedRequest, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 
 SCENARIO = "chaos"
-MOST_PER_S = 12.0
+MAX_PER_S = 12.0
 """Rides a second: two cores that also restart processes and a broker can follow that."""
-TURN_S = 8.0
+MIN_PHASE_S = 8.0
 """A fault and the pause after it want at least so long."""
 
 
-def usual_rate(bookings: int, faults: int) -> float:
+def default_rate_per_s(bookings: int, faults: int) -> float:
     """As quick as the suite can follow, and slow enough for all the faults to come while rides are offered."""
-    return min(MOST_PER_S, bookings / (max(faults, 1) * TURN_S))
+    return min(MAX_PER_S, bookings / (max(faults, 1) * MIN_PHASE_S))
 
 
-def moments(bookings: int, duration_s: float, seed: int) -> tuple[float, ...]:
+def arrival_times(bookings: int, duration_s: float, seed: int) -> tuple[float, ...]:
     """Where a Poisson process is known to have so many arrivals, they are uniform draws in order."""
     rng = random.Random(f"chaos arrivals:{seed}")
     return tuple(sorted(rng.uniform(0.0, duration_s) for _ in range(bookings)))
 
 
-def orders(bookings: int, duration_s: float, seed: int, *, run: str, week: datetime) -> tuple[Order, ...]:
+def draw_requests(
+    bookings: int, duration_s: float, seed: int, *, run: str, week: datetime
+) -> tuple[PreparedRequest, ...]:
     """``bookings`` requests; each ride goes to every plan, the last one to as many as are left."""
-    at = moments(bookings, duration_s, seed)
+    at = arrival_times(bookings, duration_s, seed)
     whole = at + (duration_s,) * (-bookings % len(PLANS))
     offers = interleave(whole, tuple(PLANS), f"chaos:{seed}")[:bookings]
-    return prepare(offers, run=run, scenario=SCENARIO, seed=seed, week=week)
+    return prepare_requests(offers, run_id=run, scenario=SCENARIO, seed=seed, week=week)

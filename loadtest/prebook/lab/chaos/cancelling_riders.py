@@ -9,36 +9,36 @@ from collections import Counter
 
 import aiohttp
 
-from prebook.lab.load.generator import Generator, Order, Origin
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 from prebook.lab.load.samples import Sample
 
-SHARE = 0.06
-SOONEST_S, LATEST_S = 0.1, 6.0
-NO_ANSWER = 0
+CANCEL_SHARE = 0.06
+MIN_CANCEL_DELAY_S, MAX_CANCEL_DELAY_S = 0.1, 6.0
+NO_RESPONSE = 0
 """Counted in the place of a status."""
 
 
-def changes_mind(seed: int, ride: int, label: str) -> float | None:
+def cancel_delay_s(seed: int, ride: int, label: str) -> float | None:
     """After how many seconds; None where the rider stays with it. The same ride under another plan is another rider."""
     rng = random.Random(f"fickle:{seed}:{ride}:{label}")
-    return rng.uniform(SOONEST_S, LATEST_S) if rng.random() < SHARE else None
+    return rng.uniform(MIN_CANCEL_DELAY_S, MAX_CANCEL_DELAY_S) if rng.random() < CANCEL_SHARE else None
 
 
-class FickleRiders(Generator):
+class CancellingRiders(Generator):
     """``cancels`` counts the answers to their second request by status."""
 
     def __init__(self, session: aiohttp.ClientSession, booking_url: str, scenario: str, seed: int) -> None:
         super().__init__(session, booking_url, scenario)
         self._seed = seed
-        self.cancels = Counter[int]()
+        self.cancel_statuses = Counter[int]()
 
-    async def _request(self, order: Order, origin: Origin) -> None:
-        await super()._request(order, origin)
+    async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
+        await super()._send(request, origin)
         sample = self.samples[-1]  # ours: nothing else has run since it was added
-        after_s = changes_mind(self._seed, sample.ride, sample.label)
+        after_s = cancel_delay_s(self._seed, sample.ride, sample.label)
         if after_s is not None and sample.booking_id:
             await asyncio.sleep(after_s)
-            self.cancels[await self._cancel(sample)] += 1
+            self.cancel_statuses[await self._cancel(sample)] += 1
 
     async def _cancel(self, sample: Sample) -> int:
         try:
@@ -46,4 +46,4 @@ class FickleRiders(Generator):
                 await response.read()
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
-            return NO_ANSWER
+            return NO_RESPONSE

@@ -12,51 +12,51 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-LOOK_EVERY_S = 1.0
-PATIENCE = aiohttp.ClientTimeout(total=2.0)
-DUPLICATE = re.compile(r"^prebook_messages_duplicate_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
+POLL_INTERVAL_S = 1.0
+METRICS_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+DUPLICATE_LINE = re.compile(r"^prebook_messages_duplicate_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
-def counted(page: str) -> float:
+def duplicates_in(page: str) -> float:
     """Over all flows, couplings and kinds of a /metrics page."""
-    return sum(map(float, DUPLICATE.findall(page)))
+    return sum(map(float, DUPLICATE_LINE.findall(page)))
 
 
 @dataclass
-class Duplicates:
+class DuplicateCounter:
     """``seen`` and ``before`` are per service: what was read last, and what its earlier processes had counted."""
 
     session: aiohttp.ClientSession
     urls: Mapping[str, str]
-    seen: dict[str, float] = field(default_factory=dict)
-    before: dict[str, float] = field(default_factory=dict)
-    began: dict[str, float] = field(default_factory=dict)
+    last_counts: dict[str, float] = field(default_factory=dict)
+    earlier_counts: dict[str, float] = field(default_factory=dict)
+    first_counts: dict[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        return round(sum(self.of(service) for service in self.seen))
+        return round(sum(self.count_of(service) for service in self.last_counts))
 
-    def of(self, service: str) -> float:
-        return self.before.get(service, 0.0) + self.seen[service] - self.began[service]
+    def count_of(self, service: str) -> float:
+        return self.earlier_counts.get(service, 0.0) + self.last_counts[service] - self.first_counts[service]
 
-    def note(self, service: str, now: float) -> None:
+    def record(self, service: str, count: float) -> None:
         """What was there at the first look is not ours."""
-        last = self.seen.get(service)
-        self.began.setdefault(service, now)
-        if last is not None and now < last:
-            self.before[service] = self.before.get(service, 0.0) + last
-        self.seen[service] = now
+        last = self.last_counts.get(service)
+        self.first_counts.setdefault(service, count)
+        if last is not None and count < last:
+            self.earlier_counts[service] = self.earlier_counts.get(service, 0.0) + last
+        self.last_counts[service] = count
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self.poll()
+            await asyncio.sleep(POLL_INTERVAL_S)
 
-    async def look(self) -> None:
-        await asyncio.gather(*(self._look(service, url) for service, url in self.urls.items()))
+    async def poll(self) -> None:
+        await asyncio.gather(*(self._poll(service, url) for service, url in self.urls.items()))
 
-    async def _look(self, service: str, url: str) -> None:
+    async def _poll(self, service: str, url: str) -> None:
         with suppress(aiohttp.ClientError, TimeoutError):  # a service under a fault may not answer
-            async with self.session.get(f"{url}/metrics", timeout=PATIENCE) as response:
+            async with self.session.get(f"{url}/metrics", timeout=METRICS_TIMEOUT) as response:
                 if response.ok:
-                    self.note(service, counted(await response.text()))
+                    self.record(service, duplicates_in(await response.text()))

@@ -5,31 +5,31 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from prebook.contracts.dead_letters import ParkedLine
-from prebook.lab.chaos.database import Tables
+from prebook.contracts.dead_letters import DeadLetterSummary
+from prebook.lab.chaos.database import DatabaseState
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 
 
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
+class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault that was injected. ``at_s``: seconds from the start of the arrivals."""
 
     name: str
     at_s: float
     took_effect: bool
-    lasted_s: float = 0.0
+    duration_s: float = 0.0
     evidence: str = ""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    books: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
+    reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     """The generator's samples, booking's ledger and notification's deliveries, side by side."""
-    tables: Tables = field(default_factory=Tables)
-    parked: Sequence[ParkedLine] = ()
+    database: DatabaseState = field(default_factory=DatabaseState)
+    dead_letters: Sequence[DeadLetterSummary] = ()
     """What operations holds and nobody has resolved or discarded."""
     wire_duplicates: int = 0
-    faults: Sequence[Broken] = ()
-    cancels: Mapping[int, int] = field(default_factory=dict)
+    faults: Sequence[InjectedFault] = ()
+    cancel_statuses: Mapping[int, int] = field(default_factory=dict)
     """Answers to the riders who changed their mind: status (0: none came) -> how many."""
-    poisoned: bool = False
+    poison_sent: bool = False
     """Messages that can never work were sent on purpose: those are parked, and that is right."""

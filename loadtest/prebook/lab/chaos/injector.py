@@ -7,77 +7,78 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from prebook.flows import PROCESSES
-from prebook.lab.chaos.evidence import Broken
-from prebook.lab.chaos.schedule import Choice, Planned
-from prebook.lab.faults import Fault, FaultKind, Levers, inject
-from prebook.lab.load.generator import Origin
-from prebook.lab.suite_client.services import Suite, SuiteUnreachable
+from prebook.lab.chaos.evidence import InjectedFault
+from prebook.lab.chaos.schedule import FaultChoice, ScheduledFault
+from prebook.lab.faults import Fault, FaultAccess, FaultKind, inject
+from prebook.lab.load.generator import ClockOrigin
+from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
-WHOLE_WITHIN_S, LOOK_EVERY_S = 30.0, 0.3
-ALONE = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
+READY_TIMEOUT_S, POLL_INTERVAL_S = 30.0, 0.3
+SINGLE_PROCESS_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be on at once."""
-DUPLICATES, POISON = "duplicate_everything", "poison"
+DUPLICATE_KIND, POISON_KIND = "duplicate_everything", "poison"
 """Kinds: the surest source of messages that come again, and what is parked and rightly so."""
 
 
-def choices(faults: Sequence[Fault]) -> tuple[Choice, ...]:
+def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
     return tuple(
-        Choice(fault.name, fault.kind, fault.target, fault.usual_for_s, fault.kind in ALONE) for fault in faults
+        FaultChoice(fault.name, fault.kind, fault.target, fault.default_duration_s, fault.kind in SINGLE_PROCESS_KINDS)
+        for fault in faults
     )
 
 
 @dataclass
-class Breaking:
+class FaultInjector:
     """``now``: the fault that is on, for whoever watches; empty while none is."""
 
-    levers: Levers
+    fault_access: FaultAccess
     faults: Mapping[str, Fault]
-    plan: Sequence[Planned]
-    suite: Suite
-    broken: list[Broken] = field(default_factory=list)
-    now: set[str] = field(default_factory=set)
+    schedule: Sequence[ScheduledFault]
+    suite: SuiteClient
+    injected: list[InjectedFault] = field(default_factory=list)
+    active: set[str] = field(default_factory=set)
 
-    async def inject(self, group: Sequence[Planned], origin: Origin) -> None:
+    async def inject_group(self, group: Sequence[ScheduledFault], origin: ClockOrigin) -> None:
         """Returns when all of them are over. ``origin``: the start of the arrivals, from which times are told."""
         async with asyncio.TaskGroup() as together:
             for planned in group:
-                together.create_task(self._one(planned, planned.at_s - group[0].at_s, origin))
+                together.create_task(self._inject_one(planned, planned.at_s - group[0].at_s, origin))
 
-    async def until_whole(self) -> None:
+    async def wait_until_ready(self) -> None:
         """What is broken was whole before: otherwise nobody could tell that the fault took effect.
 
         A process that does not say in time that it is ready is told of by the fault that finds it so.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(WHOLE_WITHIN_S):
-                await ready(self.suite)
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await poll_until_ready(self.suite)
 
-    async def _one(self, planned: Planned, after_s: float, origin: Origin) -> None:
+    async def _inject_one(self, scheduled: ScheduledFault, after_s: float, origin: ClockOrigin) -> None:
         await asyncio.sleep(after_s)
-        self.now.add(planned.name)
-        window = await inject(self.faults[planned.name], planned.for_s, self.levers)
-        self.now.discard(planned.name)
-        self.broken.append(
-            Broken(
-                name=planned.name,
-                at_s=since(origin, window.started_at),
+        self.active.add(scheduled.name)
+        window = await inject(self.faults[scheduled.name], scheduled.duration_s, self.fault_access)
+        self.active.discard(scheduled.name)
+        self.injected.append(
+            InjectedFault(
+                name=scheduled.name,
+                at_s=seconds_since(origin, window.started_at),
                 took_effect=window.took_effect,
-                lasted_s=round((window.ended_at - window.started_at).total_seconds(), 1),
+                duration_s=round((window.ended_at - window.started_at).total_seconds(), 1),
                 evidence=window.evidence,
             )
         )
 
     @property
-    def poisoned(self) -> bool:
-        return any(self.faults[fault.name].kind == POISON for fault in self.broken)
+    def has_sent_poison(self) -> bool:
+        return any(self.faults[fault.name].kind == POISON_KIND for fault in self.injected)
 
 
-async def ready(suite: Suite) -> None:
+async def poll_until_ready(suite: SuiteClient) -> None:
     while True:
         with suppress(SuiteUnreachable):
             return await suite.check_ready(PROCESSES)
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-def since(origin: Origin, moment: datetime) -> float:
+def seconds_since(origin: ClockOrigin, moment: datetime) -> float:
     return (moment - origin.wall).total_seconds()

@@ -9,15 +9,15 @@ from itertools import accumulate, pairwise
 
 import msgspec
 
-from prebook.contracts.dead_letters import ParkedLine
-from prebook.lab.chaos.checks import Breach, Finding, found, settled_ids
-from prebook.lab.chaos.evidence import Broken, Evidence
-from prebook.lab.ledger.accounts import Account
+from prebook.contracts.dead_letters import DeadLetterSummary
+from prebook.lab.chaos.checks import Violation, ViolationKind, find_violations, settled_ids
+from prebook.lab.chaos.evidence import Evidence, InjectedFault
+from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.recovery_time import settled_at
 
-NAMED = 3
+MAX_NAMED = 3
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-COUNTED = (Breach.LOST, Breach.STUCK, Breach.DOUBLED, Breach.MISORDERED)
+COUNTED_KINDS = (ViolationKind.LOST, ViolationKind.STUCK, ViolationKind.DOUBLED, ViolationKind.MISORDERED)
 
 
 class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +43,9 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ChaosVerdict:
     result: ChaosResult
-    findings: tuple[Finding, ...]
+    violations: tuple[Violation, ...]
     problems: tuple[str, ...]
     """Why the run failed; empty where it passed."""
     notes: tuple[str, ...]
@@ -56,35 +56,35 @@ class Judgement:
         return not self.problems
 
 
-def judged(evidence: Evidence) -> Judgement:
-    findings = tuple(found(evidence))
-    counts = {breach: len({item.booking for item in findings if item.breach is breach}) for breach in Breach}
+def judge(evidence: Evidence) -> ChaosVerdict:
+    findings = tuple(find_violations(evidence))
+    counts = {breach: len({item.subject for item in findings if item.kind is breach}) for breach in ViolationKind}
     result = ChaosResult(
-        bookings=len(evidence.books.accounts),
+        bookings=len(evidence.reconciliation.accounts),
         wire_duplicates=evidence.wire_duplicates,
-        worst_gap_s=round(worst_gap_s(evidence.books.accounts), 2),
+        worst_gap_s=round(worst_gap_s(evidence.reconciliation.accounts), 2),
         faults=tuple(map(fault_result, evidence.faults)),
-        **{breach.value: counts[breach] for breach in COUNTED},
+        **{breach.value: counts[breach] for breach in COUNTED_KINDS},
     )
-    problems = (*broken_promises(findings), *hollow(evidence), *parked_for_no_reason(evidence))
-    return Judgement(result, findings, problems, tuple(parked_notes(evidence)))
+    problems = (*violation_problems(findings), *vacuity_problems(evidence), *dead_letter_problems(evidence))
+    return ChaosVerdict(result, findings, problems, tuple(dead_letter_notes(evidence)))
 
 
-def fault_result(fault: Broken) -> FaultResult:
+def fault_result(fault: InjectedFault) -> FaultResult:
     return FaultResult(name=fault.name, at_s=round(fault.at_s, 1), took_effect=fault.took_effect)
 
 
-def broken_promises(findings: Sequence[Finding]) -> Iterator[str]:
-    for breach in Breach:
-        mine = {item.booking: item.detail for item in findings if item.breach is breach}
+def violation_problems(violations: Sequence[Violation]) -> Iterator[str]:
+    for breach in ViolationKind:
+        mine = {item.subject: item.detail for item in violations if item.kind is breach}
         if mine:
             booking, detail = next(iter(mine.items()))
             yield f"{len(mine)} {breach}, such as {booking}: {detail}"
 
 
-def hollow(evidence: Evidence) -> Iterator[str]:
+def vacuity_problems(evidence: Evidence) -> Iterator[str]:
     """What makes a run prove nothing: nobody booked, nothing broke, nothing came twice, no order was seen."""
-    if not evidence.books.rows:
+    if not evidence.reconciliation.rows:
         yield "no booking was accepted: nothing was proven"
     if not evidence.faults:
         yield "no fault was injected: nothing was proven"
@@ -93,45 +93,49 @@ def hollow(evidence: Evidence) -> Iterator[str]:
             yield f"{fault.name} at {fault.at_s:.1f} s took no effect ({fault.evidence})"
     if evidence.wire_duplicates <= 0:
         yield "no message came a second time, so that nothing was proven about duplicates"
-    if not evidence.tables.ordered:
+    if not evidence.database.ordered_messages:
         yield "no message was found of which the order of leaving could be seen"
 
 
-def parked_for_no_reason(evidence: Evidence) -> Iterator[str]:
-    ours, settled = ids(evidence), settled_ids(evidence.books.accounts)
-    for line in evidence.parked:
-        if line.conversation in ours - settled:
-            yield f"{words(line)} is parked, and its booking {line.conversation} is not settled"
-        if line.conversation not in ours and not evidence.poisoned:
-            yield f"{words(line)} is parked, it belongs to no booking of the run, and no poison was sent"
+def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
+    ours, settled = booking_ids(evidence), settled_ids(evidence.reconciliation.accounts)
+    for line in evidence.dead_letters:
+        if line.conversation_id in ours - settled:
+            yield f"{dead_letter_text(line)} is parked, and its booking {line.conversation_id} is not settled"
+        if line.conversation_id not in ours and not evidence.poison_sent:
+            yield f"{dead_letter_text(line)} is parked, it belongs to no booking of the run, and no poison was sent"
 
 
-def parked_notes(evidence: Evidence) -> Iterator[str]:
-    ours, settled = ids(evidence), settled_ids(evidence.books.accounts)
-    strays = [line for line in evidence.parked if line.conversation not in ours]
-    if strays and evidence.poisoned:
+def dead_letter_notes(evidence: Evidence) -> Iterator[str]:
+    ours, settled = booking_ids(evidence), settled_ids(evidence.reconciliation.accounts)
+    strays = [line for line in evidence.dead_letters if line.conversation_id not in ours]
+    if strays and evidence.poison_sent:
         yield f"{len(strays)} poison message(s) parked, as they should be"
-    late = [(words(line), line.conversation) for line in evidence.parked if line.conversation in settled]
+    late = [
+        (dead_letter_text(line), line.conversation_id)
+        for line in evidence.dead_letters
+        if line.conversation_id in settled
+    ]
     for what, times in Counter(what for what, _ in late).items():
         bookings = dict.fromkeys(booking for named, booking in late if named == what)
-        some = f"{', '.join(list(bookings)[:NAMED])}{', ...' if len(bookings) > NAMED else ''}"
+        some = f"{', '.join(list(bookings)[:MAX_NAMED])}{', ...' if len(bookings) > MAX_NAMED else ''}"
         yield f"{times} x {what} parked; the {len(bookings)} booking(s) settled all the same: {some}"
 
 
-def ids(evidence: Evidence) -> frozenset[str]:
-    return frozenset(row.booking_id for row in evidence.books.rows)
+def booking_ids(evidence: Evidence) -> frozenset[str]:
+    return frozenset(row.booking_id for row in evidence.reconciliation.rows)
 
 
-def words(line: ParkedLine) -> str:
+def dead_letter_text(line: DeadLetterSummary) -> str:
     return f"{line.type or 'a message'} on {line.queue} ({line.cause})"
 
 
-def known_at(account: Account) -> datetime:
+def known_at(account: RideAccount) -> datetime:
     """When it was settled. Booking says so by its own clock, which a fault may set wrong; no rider knows earlier."""
-    return min(settled_at(account), account.told_at or settled_at(account))
+    return min(settled_at(account), account.notified_at or settled_at(account))
 
 
-def worst_gap_s(accounts: Sequence[Account]) -> float:
+def worst_gap_s(accounts: Sequence[RideAccount]) -> float:
     """The longest time in which a ride was due and none was settled.
 
     A ride is due from the moment at which it was meant to be offered until it is settled; one that booking never took

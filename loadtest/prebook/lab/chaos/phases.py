@@ -10,43 +10,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from prebook.lab.chaos.injector import Breaking
-from prebook.lab.chaos.schedule import Planned, groups
-from prebook.lab.load.generator import Generator, Order, Origin
+from prebook.lab.chaos.injector import FaultInjector
+from prebook.lab.chaos.schedule import ScheduledFault, overlap_groups
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 
 PAUSE_S = 1.0
 """At least so long between one fault's end and the next turn."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    begins_s: float
+class ChaosPhase:
+    starts_s: float
     """From the start, if none before it is late."""
-    faults: Sequence[Planned]
-    orders: Sequence[Order]
+    faults: Sequence[ScheduledFault]
+    requests: Sequence[PreparedRequest]
 
 
-def in_turns(plan: Sequence[Planned], orders: Sequence[Order]) -> tuple[Turn, ...]:
+def split_into_phases(
+    schedule: Sequence[ScheduledFault], requests: Sequence[PreparedRequest]
+) -> tuple[ChaosPhase, ...]:
     """Every order is in one turn; the first turn begins at the start. ``orders`` are by their time."""
-    found = groups(plan)
+    found = overlap_groups(schedule)
     begins = [0.0, *(group[0].at_s for group in found[1:])]
-    cuts = [0, *(bisect_left(orders, at_s, key=lambda order: order.offer.at_s) for at_s in begins[1:]), len(orders)]
+    cuts = [
+        0,
+        *(bisect_left(requests, at_s, key=lambda order: order.planned.at_s) for at_s in begins[1:]),
+        len(requests),
+    ]
     return tuple(
-        Turn(at_s, group, orders[first:last])
+        ChaosPhase(at_s, group, requests[first:last])
         for at_s, group, (first, last) in zip(begins, found, pairwise(cuts), strict=True)
     )
 
 
-async def played(turns: Sequence[Turn], riders: Generator, breaking: Breaking, origin: Origin) -> None:
+async def run_phases(
+    phases: Sequence[ChaosPhase], generator: Generator, injector: FaultInjector, origin: ClockOrigin
+) -> None:
     """Returns when the last fault is over and the last request is answered or has timed out."""
     clock, behind_s = asyncio.get_running_loop().time, 0.0
     async with asyncio.TaskGroup() as offering:
-        for turn in turns:
-            await origin.later(behind_s).wait_until(turn.begins_s)
-            await breaking.until_whole()
-            behind_s = max(behind_s, clock() - origin.monotonic - turn.begins_s)
-            now = origin.later(behind_s)
-            offering.create_task(riders.offer(turn.orders, now))
+        for turn in phases:
+            await origin.shifted(behind_s).wait_until(turn.starts_s)
+            await injector.wait_until_ready()
+            behind_s = max(behind_s, clock() - origin.monotonic - turn.starts_s)
+            now = origin.shifted(behind_s)
+            offering.create_task(generator.offer(turn.requests, now))
             await now.wait_until(turn.faults[0].at_s)
-            await breaking.inject(turn.faults, origin)
+            await injector.inject_group(turn.faults, origin)
             await asyncio.sleep(PAUSE_S)

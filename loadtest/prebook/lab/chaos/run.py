@@ -9,139 +9,141 @@ from datetime import UTC, datetime
 
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
-from prebook.lab.chaos.arrivals import SCENARIO, orders
-from prebook.lab.chaos.cancelling_riders import FickleRiders
-from prebook.lab.chaos.database import TablesUnreadable
-from prebook.lab.chaos.duplicates import Duplicates
+from prebook.lab.chaos.arrivals import SCENARIO, draw_requests
+from prebook.lab.chaos.cancelling_riders import CancellingRiders
+from prebook.lab.chaos.database import DatabaseUnreadable
+from prebook.lab.chaos.duplicates import DuplicateCounter
 from prebook.lab.chaos.evidence import Evidence
-from prebook.lab.chaos.injector import DUPLICATES, Breaking, choices
-from prebook.lab.chaos.phases import in_turns, played
-from prebook.lab.chaos.schedule import Planned, drawn
-from prebook.lab.faults import Levers, available
+from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
+from prebook.lab.chaos.phases import run_phases, split_into_phases
+from prebook.lab.chaos.schedule import ScheduledFault, draw_schedule
+from prebook.lab.faults import FaultAccess, list_available_faults
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
-from prebook.lab.load.generator import Origin
+from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import key_prefix
-from prebook.lab.suite_client.services import Suite, SuiteUnreachable, parked_lines
+from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
 
-LEAD_S, LOOK_EVERY_S, SETTLE_EVERY_S = 0.5, 5.0, 2.0
-CLOCK_SLACK_S = 300.0
+START_DELAY_S, POLL_INTERVAL_S, SETTLE_POLL_INTERVAL_S = 0.5, 5.0, 2.0
+MAX_CLOCK_SKEW_S = 300.0
 """How far a service's clock may be off: a fault may set it."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class ChaosOptions:
     bookings: int
     faults: int
     seed: int
     rate_per_s: float
-    settle_deadline_s: float
+    settle_timeout_s: float
 
     @property
     def duration_s(self) -> float:
         return self.bookings / self.rate_per_s
 
 
-class NothingToBreak(Exception):
+class NoFaultAvailable(Exception):
     """No fault of the catalogue can be injected into this suite."""
 
 
 @dataclass
-class Run:
+class ChaosRun:
     """One run against a running suite. What it holds may be watched while it goes."""
 
-    terms: Terms
-    levers: Levers
+    options: ChaosOptions
+    fault_access: FaultAccess
     database_url: str = field(repr=False)
     name: str = field(default_factory=lambda: f"x{secrets.token_hex(4)}")
-    plan: tuple[Planned, ...] = ()
-    books: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
+    schedule: tuple[ScheduledFault, ...] = ()
+    reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     settling: bool = False
-    generator: FickleRiders = field(init=False)
-    breaking: Breaking = field(init=False)
-    duplicates: Duplicates = field(init=False)
+    generator: CancellingRiders = field(init=False)
+    injector: FaultInjector = field(init=False)
+    duplicates: DuplicateCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.suite = Suite(self.levers.session, self.levers.urls)
-        urls, session = self.levers.urls, self.levers.session
-        self.generator = FickleRiders(session, urls["booking"], SCENARIO, self.terms.seed)
-        self.duplicates = Duplicates(self.levers.session, self.levers.urls)
-        self.breaking = Breaking(self.levers, {}, (), self.suite)
+        self.suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
+        urls, session = self.fault_access.urls, self.fault_access.session
+        self.generator = CancellingRiders(session, urls["booking"], SCENARIO, self.options.seed)
+        self.duplicates = DuplicateCounter(self.fault_access.session, self.fault_access.urls)
+        self.injector = FaultInjector(self.fault_access, {}, (), self.suite)
 
-    async def prepare(self) -> Sequence[Planned]:
+    async def prepare(self) -> Sequence[ScheduledFault]:
         """Draws the schedule. Raises SuiteUnreachable, or NothingToBreak where no fault can be injected here."""
         await self.suite.check_ready(PROCESSES)
-        faults = {fault.name: fault for fault in await available(self.levers)}
+        faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
         if not faults:
-            raise NothingToBreak("no fault of the catalogue can be injected here; `prebook fault list` says why")
-        terms = self.terms
-        self.plan = drawn(choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, DUPLICATES)
-        self.breaking = Breaking(self.levers, faults, self.plan, self.suite)
-        return self.plan
+            raise NoFaultAvailable("no fault of the catalogue can be injected here; `prebook fault list` says why")
+        terms = self.options
+        self.schedule = draw_schedule(
+            fault_choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, DUPLICATE_KIND
+        )
+        self.injector = FaultInjector(self.fault_access, faults, self.schedule, self.suite)
+        return self.schedule
 
-    async def play(self) -> Evidence:
+    async def run(self) -> Evidence:
         """Raises SuiteUnreachable or TablesUnreadable where the suite cannot be read at the end."""
-        terms, week = self.terms, campaign_week(datetime.now(UTC))
-        wanted = orders(terms.bookings, terms.duration_s, terms.seed, run=self.name, week=week)
-        await self.duplicates.look()
-        origin = Origin.now().later(LEAD_S)
-        watching = [asyncio.create_task(self.duplicates.watch()), asyncio.create_task(self._look_on(origin))]
+        terms, week = self.options, campaign_week(datetime.now(UTC))
+        wanted = draw_requests(terms.bookings, terms.duration_s, terms.seed, run=self.name, week=week)
+        await self.duplicates.poll()
+        origin = ClockOrigin.now().shifted(START_DELAY_S)
+        watching = [asyncio.create_task(self.duplicates.run()), asyncio.create_task(self._poll_ledger(origin))]
         try:
-            await played(in_turns(self.plan, wanted), self.generator, self.breaking, origin)
+            await run_phases(split_into_phases(self.schedule, wanted), self.generator, self.injector, origin)
             self.settling = True
-            await self._settle(origin)
-            return await self._evidence(origin)
+            await self._wait_until_settled(origin)
+            return await self._gather_evidence(origin)
         finally:
             for task in watching:
                 task.cancel()
             await asyncio.wait(watching)
 
-    async def _look(self, origin: Origin) -> Reconciliation:
-        rows = await self.suite.rows(key_prefix(self.name, SCENARIO))
-        deliveries = await self.suite.deliveries(origin.wall_at(-CLOCK_SLACK_S))
-        self.books = reconcile(self.generator.samples, rows, deliveries)
-        return self.books
+    async def _reconcile(self, origin: ClockOrigin) -> Reconciliation:
+        rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
+        deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
+        self.reconciliation = reconcile(self.generator.samples, rows, deliveries)
+        return self.reconciliation
 
-    async def _look_on(self, origin: Origin) -> None:
+    async def _poll_ledger(self, origin: ClockOrigin) -> None:
         while not self.settling:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
             with suppress(SuiteUnreachable):  # a suite under a fault may be slow to tell; the last look decides
-                await self._look(origin)
+                await self._reconcile(origin)
 
-    async def _settle(self, origin: Origin) -> None:
+    async def _wait_until_settled(self, origin: ClockOrigin) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.terms.settle_deadline_s):
-                await self._until_at_rest(origin)
+            async with asyncio.timeout(self.options.settle_timeout_s):
+                await self._poll_until_at_rest(origin)
 
-    async def _until_at_rest(self, origin: Origin) -> None:
+    async def _poll_until_at_rest(self, origin: ClockOrigin) -> None:
         while True:
-            if await self._rests(origin):
+            if await self._is_at_rest(origin):
                 return
-            await asyncio.sleep(SETTLE_EVERY_S)
+            await asyncio.sleep(SETTLE_POLL_INTERVAL_S)
 
-    async def _rests(self, origin: Origin) -> bool:
+    async def _is_at_rest(self, origin: ClockOrigin) -> bool:
         """Every ride has an outcome, its rider knows, and no message of it is on its way."""
-        with suppress(SuiteUnreachable, TablesUnreadable):
-            if not (await self._look(origin)).waiting:
-                return await database.at_rest(self.database_url, self._ids())
+        with suppress(SuiteUnreachable, DatabaseUnreadable):
+            if not (await self._reconcile(origin)).pending:
+                return await database.is_at_rest(self.database_url, self._booking_ids())
         return False
 
-    async def _evidence(self, origin: Origin) -> Evidence:
-        await self.duplicates.look()
-        parked = await parked_lines(self.suite)
-        rows, deliveries = self.books.rows, await self.suite.deliveries(origin.wall_at(-CLOCK_SLACK_S))
-        rows = await self.suite.rows(key_prefix(self.name, SCENARIO))
-        stuck = {line.conversation for line in parked}
-        self.books = reconcile(self.generator.samples, rows, deliveries, parked=stuck)
+    async def _gather_evidence(self, origin: ClockOrigin) -> Evidence:
+        await self.duplicates.poll()
+        parked = await read_parked_messages(self.suite)
+        rows, deliveries = self.reconciliation.rows, await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
+        rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
+        stuck = {line.conversation_id for line in parked}
+        self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=stuck)
         return Evidence(
-            books=self.books,
-            tables=await database.read(self.database_url, self._ids()),
-            parked=parked,
+            reconciliation=self.reconciliation,
+            database=await database.read_state(self.database_url, self._booking_ids()),
+            dead_letters=parked,
             wire_duplicates=self.duplicates.total,
-            faults=sorted(self.breaking.broken, key=lambda fault: fault.at_s),
-            poisoned=self.breaking.poisoned,
-            cancels=dict(self.generator.cancels),
+            faults=sorted(self.injector.injected, key=lambda fault: fault.at_s),
+            poison_sent=self.injector.has_sent_poison,
+            cancel_statuses=dict(self.generator.cancel_statuses),
         )
 
-    def _ids(self) -> list[str]:
-        return [row.booking_id for row in self.books.rows]
+    def _booking_ids(self) -> list[str]:
+        return [row.booking_id for row in self.reconciliation.rows]

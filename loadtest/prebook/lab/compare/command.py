@@ -1,4 +1,4 @@
-"""``python -m loadtest compare A B``."""
+"""``python -m prebook.lab compare A B``."""
 
 import sys
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from prebook.lab.compare.comparison import ALL, GOODPUT, Comparison, Line, compared, shown
+from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
 
-SAMPLES, WIDE = "samples.jsonl", 150
-RUN = click.Path(path_type=Path)
+SAMPLES_FILE, CONSOLE_WIDTH = "samples.jsonl", 150
+RUN_PATH = click.Path(path_type=Path)
 
 
 class RunUnreadable(Exception):
@@ -22,8 +22,8 @@ class RunUnreadable(Exception):
 
 
 @click.command
-@click.argument("a", type=RUN)
-@click.argument("b", type=RUN)
+@click.argument("a", type=RUN_PATH)
+@click.argument("b", type=RUN_PATH)
 @click.option("--seed", default=7, show_default=True, help="Of the resampling: the same seed, the same intervals.")
 @click.option("--plans", is_flag=True, help="Also plan by plan, where all plans together are shown otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, plan by plan, as one JSON object.")
@@ -39,59 +39,61 @@ def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
       prebook load compare reports/burst/samples-on.jsonl reports/burst/samples-off.jsonl --plans
     """
     try:
-        made = compared(read(a), read(b), names=(str(a), str(b)), seed=seed)
+        made = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
     except RunUnreadable as wrong:
         click.echo(f"Error: {wrong}", err=True)
         sys.exit(1)
     if as_json:
         click.echo(msgspec.json.encode(made).decode())
     else:
-        Console(width=None if sys.stdout.isatty() else WIDE).print(*tables(made, plans=plans))
+        Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(*comparison_tables(made, plans=plans))
 
 
-def read(of: Path) -> Sequence[Sample]:
+def read_samples(run: Path) -> Sequence[Sample]:
     """Raises RunUnreadable."""
-    path = of / SAMPLES if of.is_dir() else of
+    path = run / SAMPLES_FILE if run.is_dir() else run
     try:
         samples = [msgspec.json.decode(line, type=Sample) for line in path.read_bytes().splitlines()]
     except (OSError, msgspec.DecodeError) as error:
         raise RunUnreadable(
-            f"{path} holds no samples ({error}); give the folder of a report, or its {SAMPLES}"
+            f"{path} holds no samples ({error}); give the folder of a report, or its {SAMPLES_FILE}"
         ) from error
     if not samples:
         raise RunUnreadable(f"{path} is empty: nothing was offered in that run; give another one")
     return samples
 
 
-def tables(made: Comparison, *, plans: bool) -> list[Table | str]:
-    shown_lines = [line for line in made.lines if plans or line.label == ALL]
+def comparison_tables(comparison: Comparison, *, plans: bool) -> list[Table | str]:
+    shown_lines = [line for line in comparison.lines if plans or line.label == ALL_PLANS]
     scenarios = dict.fromkeys(line.scenario for line in shown_lines)
-    found: list[Table | str] = [table(made, name, [x for x in shown_lines if x.scenario == name]) for name in scenarios]
-    for run, only in ((made.a, made.only_in_a), (made.b, made.only_in_b)):
+    found: list[Table | str] = [
+        scenario_table(comparison, name, [x for x in shown_lines if x.scenario == name]) for name in scenarios
+    ]
+    for run, only in ((comparison.a, comparison.only_in_a), (comparison.b, comparison.only_in_b)):
         if only:
             found.append(f"only in {run}: {', '.join(only)}")
     return found or ["the runs have no scenario in common"]
 
 
-def table(made: Comparison, scenario: str, lines: Sequence[Line]) -> Table:
-    title = f"{scenario}: a is {made.a}, b is {made.b}"
+def scenario_table(comparison: Comparison, scenario: str, lines: Sequence[ComparisonLine]) -> Table:
+    title = f"{scenario}: a is {comparison.a}, b is {comparison.b}"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for head in ("plan", "", "", "a", "b", "b - a", "95 % interval", "in words"):
         drawn.add_column(head, justify="right" if head in {"a", "b", "b - a", "95 % interval"} else "left")
     for each in lines:
-        drawn.add_row(each.label, each.metric, each.statistic, *figures(each), each.words)
+        drawn.add_row(each.label, each.metric, each.statistic, *figure_cells(each), each.summary)
     return drawn
 
 
-def figures(line: Line) -> tuple[str, ...]:
+def figure_cells(line: ComparisonLine) -> tuple[str, ...]:
     goodput = line.metric == GOODPUT
 
     def signed(value: float) -> str:
-        return f"{'-' if value < 0 else '+'}{shown(abs(value), goodput=goodput)}"
+        return f"{'-' if value < 0 else '+'}{value_text(abs(value), goodput=goodput)}"
 
     return (
-        shown(line.a, goodput=goodput),
-        shown(line.b, goodput=goodput),
+        value_text(line.a, goodput=goodput),
+        value_text(line.b, goodput=goodput),
         signed(line.difference),
         f"{signed(line.low)} to {signed(line.high)}",
     )

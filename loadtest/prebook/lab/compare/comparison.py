@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from prebook.lab.compare.bootstrap import RESAMPLES, Draw, interval, mean_draw, quantile, quantile_draw
-from prebook.lab.ledger.accounts import ANSWERED
+from prebook.lab.ledger.accounts import ANSWERED_OUTCOMES
 from prebook.lab.load.samples import Sample
-from prebook.lab.report.ranking import ms
+from prebook.lab.report.ranking import format_ms
 
 METRICS: Mapping[str, Callable[[Sample], float | None]] = {
-    "time to accept": lambda sample: sample.accept_ms if sample.accepted else None,
-    "time to outcome": lambda sample: sample.outcome_ms,
-    "time until the rider knows": lambda sample: sample.told_ms,
+    "time to accept": lambda sample: sample.response_ms if sample.accepted else None,
+    "time to outcome": lambda sample: sample.settled_ms,
+    "time until the rider knows": lambda sample: sample.notified_ms,
 }
 PERCENTS = (50, 95, 99)
 GOODPUT = "goodput"
-ALL = "all plans"
-FEWEST = {50: 5, 95: 40, 99: 200}
+ALL_PLANS = "all plans"
+MIN_VALUES = {50: 5, 95: 40, 99: 200}
 """Values that a quantile wants at least: of fewer it is one of the last two values, and says nothing."""
 
 
-WORDS: Mapping[tuple[bool, bool], str] = {
+DIRECTION_WORDS: Mapping[tuple[bool, bool], str] = {
     (True, True): "more",
     (True, False): "less",
     (False, True): "slower",
@@ -31,7 +31,7 @@ WORDS: Mapping[tuple[bool, bool], str] = {
 """(Goodput, a positive difference) -> what it means."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonLine(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds, or rides a second for goodput. ``low`` to ``high``: an interval of 95 % of ``difference``."""
 
     scenario: str
@@ -48,17 +48,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     count_b: int
 
     @property
-    def told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         return self.low > 0 or self.high < 0
 
     @property
-    def words(self) -> str:
-        if not self.told_apart:
+    def summary(self) -> str:
+        if not self.is_significant:
             return "no difference that chance would not make"
         goodput = self.metric == GOODPUT
-        word = WORDS[goodput, self.difference > 0]
+        word = DIRECTION_WORDS[goodput, self.difference > 0]
         share = f", {abs(self.difference) / self.a:.0%}" if self.a else ""
-        return f"b is {word} by {shown(abs(self.difference), goodput=goodput)}{share}"
+        return f"b is {word} by {value_text(abs(self.difference), goodput=goodput)}{share}"
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,54 +67,56 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     b: str
     seed: int
     resamples: int = RESAMPLES
-    lines: tuple[Line, ...]
+    lines: tuple[ComparisonLine, ...]
     only_in_a: tuple[str, ...]
     only_in_b: tuple[str, ...]
     """Scenarios that the other run did not play."""
 
 
-Groups = Mapping[tuple[str, str], Sequence[Sample]]
+SampleGroups = Mapping[tuple[str, str], Sequence[Sample]]
 
 
-def compared(a: Sequence[Sample], b: Sequence[Sample], *, names: tuple[str, str], seed: int) -> Comparison:
-    first, second = groups(a), groups(b)
+def compare_runs(a: Sequence[Sample], b: Sequence[Sample], *, names: tuple[str, str], seed: int) -> Comparison:
+    first, second = group_samples(a), group_samples(b)
     scenarios = [dict.fromkeys(scenario for scenario, _ in found) for found in (first, second)]
     both = [key for key in first if key in second]
     return Comparison(
         a=names[0],
         b=names[1],
         seed=seed,
-        lines=tuple(line for key in both for line in lines(key, first[key], second[key], seed)),
+        lines=tuple(line for key in both for line in comparison_lines(key, first[key], second[key], seed)),
         only_in_a=tuple(name for name in scenarios[0] if name not in scenarios[1]),
         only_in_b=tuple(name for name in scenarios[1] if name not in scenarios[0]),
     )
 
 
-def groups(samples: Sequence[Sample]) -> Groups:
+def group_samples(samples: Sequence[Sample]) -> SampleGroups:
     """(scenario, plan) -> its samples, and (scenario, ALL) -> those of all plans, which come first."""
     found: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
-        for label in (ALL, sample.label):
+        for label in (ALL_PLANS, sample.label):
             found.setdefault((sample.scenario, label), []).append(sample)
     return found
 
 
-def lines(key: tuple[str, str], a: Sequence[Sample], b: Sequence[Sample], seed: int) -> Iterator[Line]:
+def comparison_lines(
+    key: tuple[str, str], a: Sequence[Sample], b: Sequence[Sample], seed: int
+) -> Iterator[ComparisonLine]:
     for metric, of in METRICS.items():
         known = [sorted(value for sample in run if (value := of(sample)) is not None) for run in (a, b)]
         for percent in PERCENTS:
-            if min(map(len, known)) >= FEWEST[percent]:
+            if min(map(len, known)) >= MIN_VALUES[percent]:
                 values = [quantile(ordered, percent) for ordered in known]
                 draws = [quantile_draw(ordered, percent) for ordered in known]
-                yield line(key, (metric, f"p{percent}"), values, draws, counts=[*map(len, known)], seed=seed)
-    rates = [by_second(run) for run in (a, b)]
+                yield comparison_line(key, (metric, f"p{percent}"), values, draws, counts=[*map(len, known)], seed=seed)
+    rates = [answered_by_second(run) for run in (a, b)]
     if all(rates):
         means = [sum(rate) / len(rate) for rate in rates]
         draws = [mean_draw(rate) for rate in rates]
-        yield line(key, (GOODPUT, "rides/s"), means, draws, counts=[*map(len, rates)], seed=seed)
+        yield comparison_line(key, (GOODPUT, "rides/s"), means, draws, counts=[*map(len, rates)], seed=seed)
 
 
-def line(
+def comparison_line(
     key: tuple[str, str],
     what: tuple[str, str],
     values: Sequence[float],
@@ -122,9 +124,9 @@ def line(
     *,
     counts: Sequence[int],
     seed: int,
-) -> Line:
+) -> ComparisonLine:
     low, high = interval(draws[0], draws[1], seed=f"{seed}:{key}:{what}")
-    return Line(
+    return ComparisonLine(
         scenario=key[0],
         label=key[1],
         metric=what[0],
@@ -139,17 +141,17 @@ def line(
     )
 
 
-def by_second(samples: Sequence[Sample]) -> list[float]:
+def answered_by_second(samples: Sequence[Sample]) -> list[float]:
     """How many rides were answered in each of the seconds in which rides were offered: its spread is theirs."""
     start = min(sample.intended_at for sample in samples)
     offered = [(sample.intended_at - start).total_seconds() for sample in samples]
     answered = Counter(
-        int(at + sample.outcome_ms / 1e3)
+        int(at + sample.settled_ms / 1e3)
         for at, sample in zip(offered, samples, strict=True)
-        if sample.fate in ANSWERED and sample.outcome_ms is not None
+        if sample.outcome in ANSWERED_OUTCOMES and sample.settled_ms is not None
     )
     return [float(answered[second]) for second in range(int(max(offered)) + 1)]
 
 
-def shown(value: float, *, goodput: bool) -> str:
-    return f"{value:.2f}/s" if goodput else ms(value)
+def value_text(value: float, *, goodput: bool) -> str:
+    return f"{value:.2f}/s" if goodput else format_ms(value)

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
-from prebook.devstack.command_line import examples, say, warnings_only
-from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, SWITCH
-from prebook.lab.experiments.exactly_once.experiment import Finding, findings
+from prebook.devstack.command_line import examples, log_to_stderr, log_warnings_only
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, ON_OFF
+from prebook.lab.experiments.exactly_once.experiment import CrashCellResult, run_cells
 from prebook.lab.experiments.ordering.command import order
 from prebook.lab.experiments.outbox_retention.command import outbox_retention
 from prebook.lab.experiments.poison.command import poison
-from prebook.lab.experiments.testbed import described, grounded
+from prebook.lab.experiments.testbed import stack_versions, start_testbed
 
-FEWEST, MOST, USUAL = 2, 500, 24
+MIN_OPERATIONS, MAX_OPERATIONS, DEFAULT_OPERATIONS = 2, 500, 24
 EXAMPLES = examples(
     "prebook lab exactly-once",
     "prebook lab exactly-once --operations 100 --seed 3",
@@ -26,21 +26,21 @@ EXAMPLES = examples(
 )
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     operations: int
     """In each cell."""
     stack: dict[str, str]
     seconds: float
     as_expected: bool
-    cells: list[Finding]
+    cells: list[CrashCellResult]
     schema: str = "prebook.exactly_once/1"
 
 
 @click.group()
 def lab() -> None:
     """Experiments that crash processes on purpose, on parts of their own; a running suite is not touched."""
-    warnings_only()
+    log_warnings_only()
 
 
 lab.add_command(order)
@@ -50,7 +50,11 @@ lab.add_command(poison)
 
 @lab.command("exactly-once", epilog=EXAMPLES)
 @click.option(
-    "--operations", type=click.IntRange(FEWEST, MOST), default=USUAL, show_default=True, help="In each of the 16 cells."
+    "--operations",
+    type=click.IntRange(MIN_OPERATIONS, MAX_OPERATIONS),
+    default=DEFAULT_OPERATIONS,
+    show_default=True,
+    help="In each of the 16 cells.",
 )
 @click.option("--seed", default=7, show_default=True, help="What decides during which operation the crash comes.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
@@ -59,7 +63,7 @@ def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
 
     Exit status 1 where a crash did not happen, or a verdict is another than the expected one.
     """
-    report = command_line.run(_experiment(operations, seed))
+    report = command_line.run_interruptible(_run_experiment(operations, seed))
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -67,21 +71,21 @@ def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
     sys.exit(0 if report.as_expected else 1)
 
 
-async def _experiment(operations: int, seed: int) -> Report:
+async def _run_experiment(operations: int, seed: int) -> ExactlyOnceReport:
     began = time.monotonic()
-    async with grounded() as ground:
-        found = await findings(ground.bench, CELLS, operations=operations, seed=seed, say=say)
-        return Report(
+    async with start_testbed() as ground:
+        found = await run_cells(ground.context, CELLS, operations=operations, seed=seed, log=log_to_stderr)
+        return ExactlyOnceReport(
             seed=seed,
             operations=operations,
-            stack=described(ground.parts),
+            stack=stack_versions(ground.parts),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(finding.verdict == finding.expected for finding in found),
             cells=found,
         )
 
 
-def _table(report: Report) -> Table:
+def _table(report: ExactlyOnceReport) -> Table:
     caption = f"{report.operations} operations and one crash in each cell; seed {report.seed}; {report.seconds:g} s"
     table = Table(title="Exactly once, by crash point", caption=caption)
     for name in ("crash", "producer dedup", "inbox"):
@@ -95,10 +99,10 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _row(finding: Finding) -> Sequence[str]:
+def _row(finding: CrashCellResult) -> Sequence[str]:
     point = finding.crash_point.replace("_", " ")
-    switches = (SWITCH[finding.producer_dedup], SWITCH[finding.inbox])
-    counts = (finding.staged, finding.delivered, finding.effects, finding.lost, finding.doubled)
+    switches = (ON_OFF[finding.producer_dedup], ON_OFF[finding.inbox])
+    counts = (finding.enqueued, finding.delivered, finding.effects, finding.lost, finding.doubled)
     same = finding.verdict == finding.expected
-    why = finding.why if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
+    why = finding.reason if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
     return (point, *switches, *map(str, counts), str(finding.verdict), why)

@@ -9,11 +9,11 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 
-from prebook.lab.experiments.exactly_once.crash_plan import Life
+from prebook.lab.experiments.exactly_once.crash_plan import CrashWorkerSpec
 
-Live = Callable[[Life], object]
-WITHIN_S = 60.0
-IMPORTED = [
+RunWorker = Callable[[CrashWorkerSpec], object]
+PROCESS_TIMEOUT_S = 60.0
+PRELOADED_MODULES = [
     "__main__",
     "prebook.lab.experiments.exactly_once.producer",
     "prebook.lab.experiments.exactly_once.consumer",
@@ -21,15 +21,15 @@ IMPORTED = [
 """The first is the command itself: what is not imported in the server is imported in each process."""
 
 
-async def ended(live: Live, life: Life) -> int | None:
+async def run_forked(run_worker: RunWorker, spec: CrashWorkerSpec) -> int | None:
     """Start one and wait: its exit status, negative for a signal; None where it had to be killed in the end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    process = context.Process(target=live, args=(life,), daemon=True)
+    context.set_forkserver_preload(PRELOADED_MODULES)
+    process = context.Process(target=run_worker, args=(spec,), daemon=True)
     process.start()
     try:
-        async with asyncio.timeout(WITHIN_S):
-            await _gone(process)
+        async with asyncio.timeout(PROCESS_TIMEOUT_S):
+            await _wait_for_exit(process)
     except TimeoutError:
         return None
     finally:
@@ -38,7 +38,7 @@ async def ended(live: Live, life: Life) -> int | None:
     return process.exitcode
 
 
-async def _gone(process: ForkServerProcess) -> None:
+async def _wait_for_exit(process: ForkServerProcess) -> None:
     loop, gone = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(process.sentinel, gone.set)
     try:

@@ -15,28 +15,28 @@ from prebook.coupling.ports import Publisher
 from prebook.messaging.channel import Channels
 from prebook.messaging.policy import Policies
 from prebook.runtime import logging
-from prebook.runtime.settings import Settings, load
+from prebook.runtime.settings import ServiceSettings, read_settings
 
-WITHIN_S = 40.0
+WORKER_TIMEOUT_S = 40.0
 """For everything that a process does, unless it is known to take longer; what takes longer still hangs."""
 
 
 @dataclass(frozen=True)
-class Ground:
+class WorkerContext:
     """What a party stands on."""
 
     service: str
-    settings: Settings
+    settings: ServiceSettings
     policies: Policies
 
 
-def channels(publisher: Publisher) -> Channels:
+def one_way_channels(publisher: Publisher) -> Channels:
     """Facts are one-way by nature, and the parties speak in facts only."""
     return {Coupling.ONE_WAY: OneWay(publisher)}
 
 
 @asynccontextmanager
-async def beside(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def run_in_background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """The loops run as long as the block does; the last is ended first."""
     tasks = [asyncio.create_task(loop()) for loop in loops]
     try:
@@ -47,25 +47,31 @@ async def beside(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
             await asyncio.wait({task})
 
 
-class Told(Protocol):
+class WorkerSpec(Protocol):
     """``env`` is that of the service that it is; ``log`` a file for its output."""
 
     @property
     def env(self) -> Mapping[str, str]: ...
     @property
-    def log(self) -> str: ...
+    def log_file(self) -> str: ...
 
 
-def live(service: str, life: Told, work: Callable[[Ground], Awaitable[None]], *, within_s: float = WITHIN_S) -> None:
+def run_worker(
+    service: str,
+    spec: WorkerSpec,
+    work: Callable[[WorkerContext], Awaitable[None]],
+    *,
+    timeout_s: float = WORKER_TIMEOUT_S,
+) -> None:
     """What a process does, from its start to its end in peace or at its crash point."""
-    with Path(life.log).open("ab") as sink:
+    with Path(spec.log_file).open("ab") as sink:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(sink.fileno(), stream.fileno())
-    settings, policies = load(life.env)
+    settings, policies = read_settings(spec.env)
     logging.configure(service, "warning")
-    asyncio.run(_in_time(work(Ground(service, settings, policies)), within_s))
+    asyncio.run(_run_with_timeout(work(WorkerContext(service, settings, policies)), timeout_s))
 
 
-async def _in_time(work: Awaitable[None], within_s: float) -> None:
-    async with asyncio.timeout(within_s):
+async def _run_with_timeout(work: Awaitable[None], timeout_s: float) -> None:
+    async with asyncio.timeout(timeout_s):
         await work

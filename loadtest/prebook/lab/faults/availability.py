@@ -5,132 +5,149 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prebook.flows import OPERATIONS
-from prebook.lab.faults.broker_channel import opened
-from prebook.lab.faults.catalogue import CATALOGUE
-from prebook.lab.faults.fault_access import Levers
+from prebook.lab.faults.broker_channel import open_admin_channel
+from prebook.lab.faults.catalogue import FAULT_CATALOGUE
+from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, FaultKind, Need
-from prebook.lab.suite_client.broker_management import BrokerRefused
-from prebook.lab.suite_client.supervisor import Control, ControlRefused, Link, Part, Process
+from prebook.lab.suite_client.broker_management import BrokerManagementError
+from prebook.lab.suite_client.supervisor import (
+    ProcessStatus,
+    ProxyStatus,
+    ServerStatus,
+    SupervisorClient,
+    SupervisorError,
+)
 
 NO_CONTROL = "no supervisor is known: no suite is up, or PREBOOK_CONTROL_<SERVICE> is not set"
-Listed = Sequence[Process] | Sequence[Part] | Sequence[Link]
+Resources = Sequence[ProcessStatus] | Sequence[ServerStatus] | Sequence[ProxyStatus]
 
 
 @dataclass(frozen=True)
-class Abilities:
+class SuiteCapabilities:
     """Names of what there is. Empty texts: it is there; else why it is not. ``nodes``: of the broker."""
 
     processes: frozenset[str] = frozenset()
-    parts: frozenset[str] = frozenset()
-    links: frozenset[str] = frozenset()
-    nodes: int = 0
-    no_control: str = ""
-    no_management: str = ""
-    no_amqp: str = ""
+    servers: frozenset[str] = frozenset()
+    proxies: frozenset[str] = frozenset()
+    broker_nodes: int = 0
+    control_problem: str = ""
+    management_problem: str = ""
+    amqp_problem: str = ""
 
 
-async def ask(levers: Levers) -> Abilities:
+async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
     """One round of questions, all at once. Who does not answer has nothing."""
     processes, parts, links, (nodes, no_management), no_amqp = await asyncio.gather(
-        _processes(levers),
-        _names(levers, "", Control.parts),
-        _names(levers, "", Control.links),
-        _nodes(levers),
-        _no_amqp(levers),
+        _read_process_names(fault_access),
+        _read_names(fault_access, "", SupervisorClient.list_servers),
+        _read_names(fault_access, "", SupervisorClient.list_proxies),
+        _count_nodes(fault_access),
+        _check_amqp(fault_access),
     )
-    return Abilities(
+    return SuiteCapabilities(
         processes=processes,
-        parts=parts,
-        links=links,
-        nodes=nodes,
-        no_control="" if levers.controls else NO_CONTROL,
-        no_management=no_management,
-        no_amqp=no_amqp,
+        servers=parts,
+        proxies=links,
+        broker_nodes=nodes,
+        control_problem="" if fault_access.supervisor_urls else NO_CONTROL,
+        management_problem=no_management,
+        amqp_problem=no_amqp,
     )
 
 
-async def _processes(levers: Levers) -> frozenset[str]:
+async def _read_process_names(fault_access: FaultAccess) -> frozenset[str]:
     """Each is asked for at its own supervisor: one that does not answer takes its own process along, no other."""
-    told = await asyncio.gather(*(_names(levers, service, Control.processes) for service in levers.controls))
-    return frozenset(service for service, known in zip(levers.controls, told, strict=True) if service in known)
+    told = await asyncio.gather(
+        *(
+            _read_names(fault_access, service, SupervisorClient.list_processes)
+            for service in fault_access.supervisor_urls
+        )
+    )
+    return frozenset(
+        service for service, known in zip(fault_access.supervisor_urls, told, strict=True) if service in known
+    )
 
 
-async def _names(levers: Levers, of: str, listed: Callable[[Control], Awaitable[Listed]]) -> frozenset[str]:
+async def _read_names(
+    fault_access: FaultAccess, service: str, list_resources: Callable[[SupervisorClient], Awaitable[Resources]]
+) -> frozenset[str]:
     try:
-        return frozenset(each.name for each in await listed(levers.control(of)))
-    except ControlRefused:
+        return frozenset(each.name for each in await list_resources(fault_access.supervisor(service)))
+    except SupervisorError:
         return frozenset()
 
 
-async def _nodes(levers: Levers) -> tuple[int, str]:
+async def _count_nodes(fault_access: FaultAccess) -> tuple[int, str]:
     try:
-        return len(await levers.broker.get("nodes")), ""
-    except BrokerRefused as refused:
+        return len(await fault_access.broker.get("nodes")), ""
+    except BrokerManagementError as refused:
         return 0, str(refused)
 
 
-async def _no_amqp(levers: Levers) -> str:
-    if not levers.amqp_url:
+async def _check_amqp(fault_access: FaultAccess) -> str:
+    if not fault_access.amqp_url:
         return "the broker's address is not known: PREBOOK_AMQP_URL is not set"
     try:
-        async with opened(levers):
+        async with open_admin_channel(fault_access):
             return ""
     except Exception as error:  # noqa: BLE001 - whatever keeps us from the broker is the reason
         return f"the broker does not take us as an administrator: {str(error) or type(error).__name__}"
 
 
-NO_LINKS = "the suite runs without links; start it with `prebook up --links`"
+NO_PROXIES = "the suite runs without links; start it with `prebook up --links`"
 ONE_NODE = "the broker has one node"
-OF_PROCESSES = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.SKEW, FaultKind.QUEUE_FULL})
+PROCESS_KINDS = frozenset(
+    {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}
+)
 """Kinds whose target is a process; the others name a part, or a link."""
 
 
 @dataclass(frozen=True)
-class Availability:
+class FaultAvailability:
     fault: Fault
-    why_not: str
+    unavailable_reason: str
     """Empty where it can be injected here."""
 
 
-async def survey(levers: Levers) -> Sequence[Availability]:
+async def survey_faults(fault_access: FaultAccess) -> Sequence[FaultAvailability]:
     """The whole catalogue, in its order."""
-    abilities = await ask(levers)
-    return [Availability(fault, lacking(fault, abilities)) for fault in CATALOGUE.values()]
+    abilities = await read_capabilities(fault_access)
+    return [FaultAvailability(fault, unavailable_reason(fault, abilities)) for fault in FAULT_CATALOGUE.values()]
 
 
-async def available(levers: Levers) -> Sequence[Fault]:
+async def list_available_faults(fault_access: FaultAccess) -> Sequence[Fault]:
     """Those that can be injected here."""
-    return [each.fault for each in await survey(levers) if not each.why_not]
+    return [each.fault for each in await survey_faults(fault_access) if not each.unavailable_reason]
 
 
-def lacking(fault: Fault, has: Abilities) -> str:
+def unavailable_reason(fault: Fault, capabilities: SuiteCapabilities) -> str:
     """Why it cannot be injected; empty where it can. Pure."""
-    return "; ".join(reason for need in Need if need in fault.needs and (reason := REASONS[need](fault, has)))
+    return "; ".join(reason for need in Need if need in fault.needs and (reason := REASONS[need](fault, capabilities)))
 
 
-def _no_process(fault: Fault, has: Abilities) -> str:
-    wanted = fault.kind in OF_PROCESSES and fault.target not in has.processes
-    return has.no_control or (f"the supervisor knows no process {fault.target}" if wanted else "")
+def _no_process(fault: Fault, capabilities: SuiteCapabilities) -> str:
+    wanted = fault.kind in PROCESS_KINDS and fault.target not in capabilities.processes
+    return capabilities.control_problem or (f"the supervisor knows no process {fault.target}" if wanted else "")
 
 
-def _no_part(fault: Fault, has: Abilities) -> str:
-    here = has.no_control or fault.target in has.parts
+def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
+    here = capabilities.control_problem or fault.target in capabilities.servers
     return "" if here else f"the supervisor did not start the {fault.target} itself"
 
 
-def _no_link(fault: Fault, has: Abilities) -> str:
-    if has.no_control or fault.target in has.links:
+def _no_proxy(fault: Fault, capabilities: SuiteCapabilities) -> str:
+    if capabilities.control_problem or fault.target in capabilities.proxies:
         return ""
-    return f"the supervisor knows no link {fault.target}" if has.links else NO_LINKS
+    return f"the supervisor knows no link {fault.target}" if capabilities.proxies else NO_PROXIES
 
 
-REASONS: Mapping[Need, Callable[[Fault, Abilities], str]] = {
+REASONS: Mapping[Need, Callable[[Fault, SuiteCapabilities], str]] = {
     Need.CONTROL: _no_process,
-    Need.MANAGEMENT: lambda _, has: has.no_management,
-    Need.AMQP: lambda _, has: has.no_amqp,
+    Need.MANAGEMENT: lambda _, has: has.management_problem,
+    Need.AMQP: lambda _, has: has.amqp_problem,
     Need.OPERATIONS: lambda _, has: "" if OPERATIONS in has.processes else f"no {OPERATIONS} is running",
-    Need.PARTS: _no_part,
-    Need.LINKS: _no_link,
-    Need.CLUSTER: lambda _, has: "" if has.no_management or has.nodes > 1 else ONE_NODE,
+    Need.SERVERS: _no_server,
+    Need.PROXIES: _no_proxy,
+    Need.CLUSTER: lambda _, has: "" if has.management_problem or has.broker_nodes > 1 else ONE_NODE,
 }
 """For each need: why this suite does not have it for this fault, or nothing."""

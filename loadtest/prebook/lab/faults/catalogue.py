@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from prebook.flows import OPERATIONS, PROCESSES, SERVICES
 from prebook.lab.faults.model import Fault, FaultKind, Need
 
-OURS = frozenset({Need.CONTROL})
-PARTS = frozenset({Need.CONTROL, Need.PARTS})
-LINKS = frozenset({Need.CONTROL, Need.LINKS})
-WIRE = frozenset({Need.MANAGEMENT, Need.AMQP})
+PROCESS_NEEDS = frozenset({Need.CONTROL})
+SERVER_NEEDS = frozenset({Need.CONTROL, Need.SERVERS})
+PROXY_NEEDS = frozenset({Need.CONTROL, Need.PROXIES})
+BROKER_NEEDS = frozenset({Need.MANAGEMENT, Need.AMQP})
 
-WAITS: Mapping[str, str] = {
+PROCESS_CONSEQUENCES: Mapping[str, str] = {
     "booking": "no ride is accepted while it lasts, and those accepted before are settled afterwards",
     "pricing": "plans that call it refuse or fail rides at once, plans that can wait price them afterwards",
     "matching": "plans that call it refuse or fail rides at once, plans that can wait find drivers afterwards",
@@ -19,36 +19,36 @@ WAITS: Mapping[str, str] = {
     OPERATIONS: "no ride is touched, and parked messages stay with the broker until it is back",
 }
 """What becomes of the rides while this process does not work."""
-OF_PROCESSES: Mapping[FaultKind, str] = {
+PROCESS_EFFECTS: Mapping[FaultKind, str] = {
     FaultKind.KILL: "is killed (SIGKILL) and comes back",
     FaultKind.PAUSE: "stands still (SIGSTOP) with its connections open, so callers wait for their time-outs",
     FaultKind.BROWNOUT: "gets little of the processor, and who waits for it inherits its pace",
 }
-OF_LINKS: Mapping[FaultKind, str] = {
+LINK_EFFECTS: Mapping[FaultKind, str] = {
     FaultKind.LINK_SLOW: "takes 200 ms longer each way: whoever waits on it waits longer, and nothing else changes",
     FaultKind.LINK_CUT: "is cut: connections are reset and refused, which is noticed at once and tried again",
     FaultKind.LINK_BLACK_HOLE: "swallows every byte and closes nothing: it is noticed by time-outs and heartbeats only",
-    FaultKind.LINK_HALF_OPEN: "swallows one direction: what was sent may have arrived, so it is sent again",
+    FaultKind.LINK_RESPONSE_LOSS: "swallows one direction: what was sent may have arrived, so it is sent again",
 }
-ANSWERED = "who needs it at once is told so, who can wait is served afterwards, nothing accepted is lost."
-PART_FAULTS: tuple[Fault, ...] = (
+LINK_CONSEQUENCE = "who needs it at once is told so, who can wait is served afterwards, nothing accepted is lost."
+SERVER_FAULTS: tuple[Fault, ...] = (
     Fault(
         "broker_restart",
         FaultKind.RESTART,
         "broker",
         "The broker stops in order and starts again: rides are accepted meanwhile and their messages wait in the "
         "outboxes; synchronous plans hardly notice; nothing confirmed is lost.",
-        PARTS,
-        usual_for_s=3.0,
+        SERVER_NEEDS,
+        default_duration_s=3.0,
     ),
     Fault(
         "broker_kill",
-        FaultKind.PART_KILL,
+        FaultKind.SERVER_KILL,
         "broker",
         "The broker is killed and starts again on its data: as with a restart, and what was under way comes again, so "
         "there are duplicates on the wire and none in effect.",
-        PARTS,
-        usual_for_s=3.0,
+        SERVER_NEEDS,
+        default_duration_s=3.0,
     ),
     Fault(
         "database_restart",
@@ -56,17 +56,17 @@ PART_FAULTS: tuple[Fault, ...] = (
         "database",
         "The database stops in order and starts again: no ride is accepted meanwhile, messages wait in hand without "
         "using up attempts, and nothing committed is lost.",
-        PARTS,
-        usual_for_s=3.0,
+        SERVER_NEEDS,
+        default_duration_s=3.0,
     ),
     Fault(
         "database_kill",
-        FaultKind.PART_KILL,
+        FaultKind.SERVER_KILL,
         "database",
         "The database is killed and recovers from its log: no ride is accepted meanwhile, and every commit that "
         "somebody was told of is there afterwards.",
-        PARTS,
-        usual_for_s=3.0,
+        SERVER_NEEDS,
+        default_duration_s=3.0,
     ),
 )
 BROKER_FAULTS: tuple[Fault, ...] = (
@@ -76,8 +76,8 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         "broker",
         "Every connection to the broker is closed: services connect again by themselves, what was not confirmed is "
         "sent again and what was not acknowledged comes again: duplicates on the wire and none in effect.",
-        WIRE - {Need.AMQP},
-        usual_for_s=2.0,
+        BROKER_NEEDS - {Need.AMQP},
+        default_duration_s=2.0,
     ),
     Fault(
         "memory_alarm",
@@ -85,7 +85,7 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         "broker",
         "The broker is short of memory and blocks whoever publishes: outboxes grow, consumers go on, and what timed "
         "out may have arrived all the same; nothing is lost when the alarm is lifted.",
-        PARTS | WIRE,
+        SERVER_NEEDS | BROKER_NEEDS,
     ),
     Fault(
         "queue_full",
@@ -93,14 +93,14 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         "pricing",
         "Pricing stands still and its queues may hold one message: the broker refuses every further one, which stays "
         "in the sender's outbox and is sent again afterwards; calls by HTTP time out.",
-        OURS | WIRE,
+        PROCESS_NEEDS | BROKER_NEEDS,
     ),
     Fault(
         "duplicate_everything",
-        FaultKind.DUPLICATE,
+        FaultKind.DUPLICATE_EVERYTHING,
         "broker",
         "Every message is delivered twice: each takes effect once, the second is counted as a duplicate.",
-        WIRE,
+        BROKER_NEEDS,
     ),
     Fault(
         "poison",
@@ -108,8 +108,8 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         "notification",
         "Four messages that cannot be handled come in: three are parked at once and one after all its attempts, each "
         "with its cause; no other rider waits for them.",
-        WIRE | {Need.OPERATIONS},
-        usual_for_s=1.0,
+        BROKER_NEEDS | {Need.OPERATIONS},
+        default_duration_s=1.0,
     ),
     Fault(
         "leader_lost",
@@ -117,42 +117,49 @@ BROKER_FAULTS: tuple[Fault, ...] = (
         "broker",
         "The node that leads the queues is killed: another leads within seconds, publishers and consumers go on there, "
         "and nothing confirmed is lost.",
-        PARTS | {Need.MANAGEMENT, Need.CLUSTER},
+        SERVER_NEEDS | {Need.MANAGEMENT, Need.CLUSTER},
     ),
 )
 
 
-def _of_processes() -> Iterator[Fault]:
-    for kind, what in OF_PROCESSES.items():
+def _process_faults() -> Iterator[Fault]:
+    for kind, what in PROCESS_EFFECTS.items():
         for service in PROCESSES:
-            expect = f"{service.capitalize()} {what}: {WAITS[service]}; nothing accepted is lost."
-            yield Fault(f"{kind.value}_{service}", kind, service, expect, OURS)
+            expect = f"{service.capitalize()} {what}: {PROCESS_CONSEQUENCES[service]}; nothing accepted is lost."
+            yield Fault(f"{kind.value}_{service}", kind, service, expect, PROCESS_NEEDS)
 
 
-def _of_clocks() -> Iterator[Fault]:
+def _clock_faults() -> Iterator[Fault]:
     for service in SERVICES:
         expect = (
             f"{service.capitalize()}'s clock is 90 s ahead: it takes what has a deadline for late, so rides may expire "
             "early, with a state and a notice; nothing is confirmed twice and nothing lost."
         )
-        yield Fault(f"clock_skew_{service}", FaultKind.SKEW, service, expect, OURS | WIRE | {Need.OPERATIONS})
+        yield Fault(
+            f"clock_skew_{service}",
+            FaultKind.CLOCK_SKEW,
+            service,
+            expect,
+            PROCESS_NEEDS | BROKER_NEEDS | {Need.OPERATIONS},
+        )
 
 
-def _of_links() -> Iterator[Fault]:
-    for kind, what in OF_LINKS.items():
-        for target, between in LINKED.items():
+def _link_faults() -> Iterator[Fault]:
+    for kind, what in LINK_EFFECTS.items():
+        for target, between in LINK_ENDPOINTS.items():
             name = f"{kind.value}_{target.replace('-', '_')}"
-            yield Fault(name, kind, target, f"The link {between} {what}; {ANSWERED}", LINKS)
+            yield Fault(name, kind, target, f"The link {between} {what}; {LINK_CONSEQUENCE}", PROXY_NEEDS)
 
 
-LINKED: Mapping[str, str] = {
+LINK_ENDPOINTS: Mapping[str, str] = {
     **{
         f"{service}-{part}": f"from {service} to the {part}" for service in PROCESSES for part in ("broker", "database")
     },
     **{f"http-{service}": f"to {service} over HTTP" for service in PROCESSES},
 }
 """Link -> between whom, as the supervisor calls it."""
-CATALOGUE: Mapping[str, Fault] = {
-    fault.name: fault for fault in (*_of_processes(), *_of_clocks(), *PART_FAULTS, *BROKER_FAULTS, *_of_links())
+FAULT_CATALOGUE: Mapping[str, Fault] = {
+    fault.name: fault
+    for fault in (*_process_faults(), *_clock_faults(), *SERVER_FAULTS, *BROKER_FAULTS, *_link_faults())
 }
 """Name -> fault. The names are stable."""

@@ -1,4 +1,4 @@
-"""``python -m loadtest fault``: the catalogue by hand."""
+"""``python -m prebook.lab fault``: the catalogue by hand."""
 
 import asyncio
 import os
@@ -13,26 +13,26 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack.parameters import FiniteRange
-from prebook.lab.faults.availability import Availability, survey
-from prebook.lab.faults.fault_access import Levers, levers
+from prebook.lab.faults.availability import FaultAvailability, survey_faults
+from prebook.lab.faults.fault_access import FaultAccess, read_fault_access
 from prebook.lab.faults.injection import inject as injected
 from prebook.lab.faults.model import FaultKind, FaultWindow
-from prebook.lab.suite_client.settings import WrongEnvironment
+from prebook.lab.suite_client.settings import InvalidEnvironment
 
-WIDE = 150
+CONSOLE_WIDTH = 150
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class FaultEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A fault as programs read it."""
 
     name: str
     kind: FaultKind
     target: str
-    expect: str
+    expectation: str
     needs: tuple[str, ...]
-    usual_for_s: float
-    why_not: str
+    default_duration_s: float
+    unavailable_reason: str
     """Empty where it can be injected here."""
 
 
@@ -45,11 +45,11 @@ def fault() -> None:
 @as_json_option
 def list_(*, as_json: bool) -> None:
     """The catalogue, and what of it can be injected here."""
-    found = asyncio.run(_surveyed())
+    found = asyncio.run(_survey())
     if as_json:
-        _print_json([line(each) for each in found])
+        _print_json([fault_entry(each) for each in found])
     else:
-        _console().print(table(found))
+        _console().print(fault_table(found))
 
 
 @fault.command
@@ -57,7 +57,7 @@ def list_(*, as_json: bool) -> None:
 @as_json_option
 def show(*, name: str, as_json: bool) -> None:
     """All about one fault."""
-    told = line(_chosen(name, asyncio.run(_surveyed())))
+    told = fault_entry(_find_fault(name, asyncio.run(_survey())))
     if as_json:
         _print_json(told)
     else:
@@ -72,7 +72,7 @@ def show(*, name: str, as_json: bool) -> None:
 @as_json_option
 def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
     """Exit status 1 if it had no effect or cannot be injected here."""
-    window = asyncio.run(_injected(name, for_s))
+    window = asyncio.run(_inject_by_name(name, for_s))
     if as_json:
         _print_json({"name": name, **msgspec.to_builtins(window)})
     else:
@@ -83,61 +83,63 @@ def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
     sys.exit(0 if window.took_effect else 1)
 
 
-async def _surveyed() -> Sequence[Availability]:
+async def _survey() -> Sequence[FaultAvailability]:
     async with aiohttp.ClientSession() as session:
-        return await survey(_levers(session))
+        return await survey_faults(_read_access(session))
 
 
-async def _injected(name: str, for_s: float | None) -> FaultWindow:
+async def _inject_by_name(name: str, duration_s: float | None) -> FaultWindow:
     async with aiohttp.ClientSession() as session:
-        reached = _levers(session)
-        chosen = _chosen(name, await survey(reached))
-        if chosen.why_not:
-            raise click.ClickException(f"{name} cannot be injected here: {chosen.why_not}; see `prebook fault list`")
-        return await injected(chosen.fault, for_s or chosen.fault.usual_for_s, reached)
+        reached = _read_access(session)
+        chosen = _find_fault(name, await survey_faults(reached))
+        if chosen.unavailable_reason:
+            raise click.ClickException(
+                f"{name} cannot be injected here: {chosen.unavailable_reason}; see `prebook fault list`"
+            )
+        return await injected(chosen.fault, duration_s or chosen.fault.default_duration_s, reached)
 
 
-def _levers(session: aiohttp.ClientSession) -> Levers:
+def _read_access(session: aiohttp.ClientSession) -> FaultAccess:
     try:
-        return levers(session, os.environ)
-    except WrongEnvironment as wrong:
+        return read_fault_access(session, os.environ)
+    except InvalidEnvironment as wrong:
         raise click.ClickException(str(wrong)) from None
 
 
-def _chosen(name: str, found: Sequence[Availability]) -> Availability:
+def _find_fault(name: str, found: Sequence[FaultAvailability]) -> FaultAvailability:
     for each in found:
         if each.fault.name == name:
             return each
     raise click.ClickException(f"there is no fault {name!r}; `prebook fault list` shows all")
 
 
-def line(each: Availability) -> Line:
-    about = each.fault
-    return Line(
+def fault_entry(availability: FaultAvailability) -> FaultEntry:
+    about = availability.fault
+    return FaultEntry(
         name=about.name,
         kind=about.kind,
         target=about.target,
-        expect=about.expect,
+        expectation=about.expectation,
         needs=tuple(sorted(about.needs)),
-        usual_for_s=about.usual_for_s,
-        why_not=each.why_not,
+        default_duration_s=about.default_duration_s,
+        unavailable_reason=availability.unavailable_reason,
     )
 
 
-def table(found: Sequence[Availability]) -> Table:
-    here = sum(not each.why_not for each in found)
+def fault_table(found: Sequence[FaultAvailability]) -> Table:
+    here = sum(not each.unavailable_reason for each in found)
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=f"{here} of {len(found)} can be injected here")
     shown.add_column("fault", no_wrap=True)
     shown.add_column("what to expect")
     shown.add_column("here", max_width=40)
     for each in found:
-        shown.add_row(each.fault.name, each.fault.expect, each.why_not or "yes")
+        shown.add_row(each.fault.name, each.fault.expectation, each.unavailable_reason or "yes")
     return shown
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+    return Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
 
 
-def _print_json(told: object) -> None:
-    click.echo(msgspec.json.encode(told).decode())
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.encode(value).decode())

@@ -7,63 +7,63 @@ from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from prebook.lab.faults.broker_channel import ANY_KEY, addresses, opened
-from prebook.lab.faults.fault_access import Levers
+from prebook.lab.faults.broker_channel import ANY_KEY, open_admin_channel, read_bindings
+from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
 
-COPY = "x-loadtest-copy"
+COPY_HEADER = "x-loadtest-copy"
 """Header of a copy, which is not copied again. Services hand on no header that they do not know."""
-DRAINED_WITHIN_S = 5.0
+DRAIN_TIMEOUT_S = 5.0
 
 
 @dataclass
-class Copier:
+class MessageCopier:
     channel: AbstractChannel
     copied: int = 0
     failed: int = 0
-    at_work: set[asyncio.Task[None]] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def take(self, message: AbstractIncomingMessage) -> None:
-        if COPY in message.headers:
+    async def republish(self, message: AbstractIncomingMessage) -> None:
+        if COPY_HEADER in message.headers:
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs has a task
-        self.at_work.add(task)
+        self.tasks.add(task)
         try:
             exchange = await self.channel.get_exchange(message.exchange or "", ensure=False)
-            await exchange.publish(copy(message), message.routing_key or "", mandatory=False)
+            await exchange.publish(copy_of(message), message.routing_key or "", mandatory=False)
             self.copied += 1
         except AMQPError:
             self.failed += 1
         finally:
-            self.at_work.discard(task)
+            self.tasks.discard(task)
 
 
-async def duplicate_everything(_: Fault, for_s: float, levers: Levers) -> str:
+async def duplicate_everything(_: Fault, duration_s: float, fault_access: FaultAccess) -> str:
     """A queue of our own hears all that is published for services. What it hears last is still copied."""
-    exchanges = {each.exchange for each in await addresses(levers)}
-    async with opened(levers) as channel:
+    exchanges = {each.exchange for each in await read_bindings(fault_access)}
+    async with open_admin_channel(fault_access) as channel:
         queue = await channel.declare_queue(exclusive=True)
-        copier = Copier(channel)
-        await queue.consume(copier.take, no_ack=True)
+        copier = MessageCopier(channel)
+        await queue.consume(copier.republish, no_ack=True)
         for exchange in sorted(exchanges):
             await queue.bind(exchange, ANY_KEY)
-        await asyncio.sleep(for_s)
+        await asyncio.sleep(duration_s)
         for exchange in sorted(exchanges):
             await queue.unbind(exchange, ANY_KEY)
-        if copier.at_work:
-            await asyncio.wait(copier.at_work, timeout=DRAINED_WITHIN_S)
+        if copier.tasks:
+            await asyncio.wait(copier.tasks, timeout=DRAIN_TIMEOUT_S)
     if not copier.copied:
         raise NoEffect("no message passed while everything was to be doubled; offer rides meanwhile")
     failed = f", {copier.failed} could not be" if copier.failed else ""
     return f"{copier.copied} messages delivered a second time to {', '.join(sorted(exchanges))}{failed}"
 
 
-def copy(message: AbstractIncomingMessage) -> Message:
+def copy_of(message: AbstractIncomingMessage) -> Message:
     """The same properties and headers, without the user, whom the broker would compare with ours."""
     return Message(
         message.body,
-        headers={**message.headers, COPY: "1"},
+        headers={**message.headers, COPY_HEADER: "1"},
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         delivery_mode=message.delivery_mode,

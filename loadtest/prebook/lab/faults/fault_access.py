@@ -7,39 +7,39 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from prebook.flows import PROCESSES
-from prebook.lab.suite_client.broker_management import BrokerRefused, Management
-from prebook.lab.suite_client.probe import Probe
-from prebook.lab.suite_client.settings import Reader, WrongEnvironment, base_url, not_empty
-from prebook.lab.suite_client.supervisor import Control, ControlRefused
+from prebook.lab.suite_client.broker_management import BrokerManagement, BrokerManagementError
+from prebook.lab.suite_client.probe import HttpProbe
+from prebook.lab.suite_client.settings import EnvironmentReader, InvalidEnvironment, parse_base_url, parse_non_empty
+from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorError
 
 
 @dataclass(frozen=True)
-class Levers:
+class FaultAccess:
     session: aiohttp.ClientSession
     urls: Mapping[str, str]
     """Service -> base URL of its HTTP API."""
-    controls: Mapping[str, str]
+    supervisor_urls: Mapping[str, str]
     """Service -> base URL of the supervisor that owns its process."""
-    token: str = field(repr=False)
-    management: Management | None = None
+    control_token: str = field(repr=False)
+    management: BrokerManagement | None = None
     amqp_url: str = field(default="", repr=False)
     """The broker, as an administrator, with the suite's virtual host; empty where it is not known."""
 
-    def control(self, service: str = "") -> Control:
+    def supervisor(self, service: str = "") -> SupervisorClient:
         """Of the supervisor that owns this process, or of any. Raises ControlRefused where there is none."""
-        url = self.controls.get(service) if service else next(iter(self.controls.values()), None)
+        url = self.supervisor_urls.get(service) if service else next(iter(self.supervisor_urls.values()), None)
         if url is None:
-            raise ControlRefused(f"no supervisor of {service or 'this suite'} is known; set PREBOOK_CONTROL_<SERVICE>")
-        return Control(self.session, url, self.token)
+            raise SupervisorError(f"no supervisor of {service or 'this suite'} is known; set PREBOOK_CONTROL_<SERVICE>")
+        return SupervisorClient(self.session, url, self.control_token)
 
-    def probe(self, service: str) -> Probe:
-        return Probe(self.session, self.urls[service])
+    def http_probe(self, service: str) -> HttpProbe:
+        return HttpProbe(self.session, self.urls[service])
 
     @property
-    def broker(self) -> Management:
+    def broker(self) -> BrokerManagement:
         """Raises BrokerRefused where it is not known."""
         if self.management is None:
-            raise BrokerRefused("the broker's management API is not known: PREBOOK_MANAGEMENT_URL is not set")
+            raise BrokerManagementError("the broker's management API is not known: PREBOOK_MANAGEMENT_URL is not set")
         return self.management
 
     @property
@@ -47,28 +47,30 @@ class Levers:
         return unquote(urlsplit(self.amqp_url).path[1:]) or "/"
 
 
-def levers(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> Levers:
+def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> FaultAccess:
     """Reads ``PREBOOK_URL_<SERVICE>``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
     ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``; each may be missing.
 
     Raises WrongEnvironment where one is wrong.
     """
-    reader = Reader(environ)
-    url = reader.maybe("PREBOOK_MANAGEMENT_URL", base_url)
-    user, password = (reader.maybe(f"PREBOOK_MANAGEMENT_{name}", not_empty) for name in ("USER", "PASSWORD"))
-    found = Levers(
+    reader = EnvironmentReader(environ)
+    url = reader.read_optional("PREBOOK_MANAGEMENT_URL", parse_base_url)
+    user, password = (
+        reader.read_optional(f"PREBOOK_MANAGEMENT_{name}", parse_non_empty) for name in ("USER", "PASSWORD")
+    )
+    found = FaultAccess(
         session,
-        urls=_of_each(reader, "PREBOOK_URL_"),
-        controls=_of_each(reader, "PREBOOK_CONTROL_"),
-        token=reader.maybe("PREBOOK_CONTROL_TOKEN", not_empty) or "",
-        management=Management(session, url, user or "", password or "") if url else None,
-        amqp_url=reader.maybe("PREBOOK_AMQP_URL", not_empty) or "",
+        urls=_read_per_service(reader, "PREBOOK_URL_"),
+        supervisor_urls=_read_per_service(reader, "PREBOOK_CONTROL_"),
+        control_token=reader.read_optional("PREBOOK_CONTROL_TOKEN", parse_non_empty) or "",
+        management=BrokerManagement(session, url, user or "", password or "") if url else None,
+        amqp_url=reader.read_optional("PREBOOK_AMQP_URL", parse_non_empty) or "",
     )
     if reader.problems:
-        raise WrongEnvironment(reader.problems)
+        raise InvalidEnvironment(reader.problems)
     return found
 
 
-def _of_each(reader: Reader, prefix: str) -> dict[str, str]:
-    given = {service: reader.maybe(f"{prefix}{service.upper()}", base_url) for service in PROCESSES}
+def _read_per_service(reader: EnvironmentReader, prefix: str) -> dict[str, str]:
+    given = {service: reader.read_optional(f"{prefix}{service.upper()}", parse_base_url) for service in PROCESSES}
     return {service: url for service, url in given.items() if url}

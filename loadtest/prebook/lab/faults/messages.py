@@ -12,11 +12,11 @@ from prebook.flows import FLOWS, NOTIFY_RIDER
 
 NUL = "\x00"
 """Fine in JSON, and no text to PostgreSQL: whoever writes it down fails each time, and not for good reason."""
-FINE = {"rider_id": "nobody", "notice": "confirmed", "text": "poison that got through"}
+VALID_NOTICE = {"rider_id": "nobody", "notice": "confirmed", "text": "poison that got through"}
 
 
 @dataclass(frozen=True)
-class Poison:
+class PoisonSpec:
     """A message that cannot be handled. ``retried``: nothing about it says so before somebody tries."""
 
     cause: str
@@ -25,38 +25,40 @@ class Poison:
     retried: bool = False
 
 
-POISONS: tuple[Poison, ...] = (
-    Poison("bad_json", b'{"rider_id": "nobody", '),
-    Poison("wrong_schema", msgspec.json.encode({**FINE, "rider_id": 7})),
-    Poison("unknown_type", msgspec.json.encode(FINE), type="prebook.notify_rider.v99"),
-    Poison("attempts_used_up", msgspec.json.encode({**FINE, "text": NUL}), retried=True),
+POISONS: tuple[PoisonSpec, ...] = (
+    PoisonSpec("bad_json", b'{"rider_id": "nobody", '),
+    PoisonSpec("wrong_schema", msgspec.json.encode({**VALID_NOTICE, "rider_id": 7})),
+    PoisonSpec("unknown_type", msgspec.json.encode(VALID_NOTICE), type="prebook.notify_rider.v99"),
+    PoisonSpec("attempts_used_up", msgspec.json.encode({**VALID_NOTICE, "text": NUL}), retried=True),
 )
 """Malformed, of a wrong schema, of an unknown version, and always failing, by the cause that they are parked with."""
 
 
-def poisoned(poison: Poison, message_id: str) -> Message:
-    return _message(headers(NOTIFY_RIDER.name, poison.type, message_id), poison.body)
+def poison_message(poison: PoisonSpec, message_id: str) -> Message:
+    return _message(message_headers(NOTIFY_RIDER.name, poison.type, message_id), poison.body)
 
 
-def garbage(message_id: str) -> Message:
+def malformed_message(message_id: str) -> Message:
     """Malformed to whoever gets it."""
-    return _message(headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", message_id), b"{")
+    return _message(message_headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", message_id), b"{")
 
 
-def filler(key: str) -> Message:
+def expired_request(routing_key: str) -> Message:
     """A request that nobody waits for any more: valid, and given up without an effect. ``key`` ends with its flow."""
-    flow = key.rpartition(".")[2]
+    flow = routing_key.rpartition(".")[2]
     past = datetime.now(UTC) - timedelta(days=1)
-    told = headers(flow, TYPES[flow], f"filler-{uuid4().hex}") | {"prebook-expires-at": past.isoformat()}
-    return _message(told, BODIES[flow])
+    told = message_headers(flow, MESSAGE_TYPES[flow], f"filler-{uuid4().hex}") | {
+        "prebook-expires-at": past.isoformat()
+    }
+    return _message(told, VALID_BODIES[flow])
 
 
-def headers(flow: str, of_type: str, message_id: str) -> dict[str, str]:
+def message_headers(flow: str, message_type: str, message_id: str) -> dict[str, str]:
     """CloudEvents in binary mode, and the suite's own."""
     return {
         "ce-specversion": "1.0",
         "ce-id": message_id,
-        "ce-type": of_type,
+        "ce-type": message_type,
         "ce-source": f"/prebook/{FLOWS[flow].caller}",
         "ce-subject": message_id,
         "ce-time": datetime.now(UTC).isoformat(),
@@ -69,24 +71,24 @@ def headers(flow: str, of_type: str, message_id: str) -> dict[str, str]:
     }
 
 
-def _message(told: Mapping[str, str], body: bytes) -> Message:
+def _message(headers: Mapping[str, str], body: bytes) -> Message:
     return Message(
         body,
-        headers=dict(told),
+        headers=dict(headers),
         content_type="application/json",
         delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=told["ce-id"],
-        correlation_id=told["ce-subject"],
-        type=told["ce-type"],
+        message_id=headers["ce-id"],
+        correlation_id=headers["ce-subject"],
+        type=headers["ce-type"],
     )
 
 
 _RIDE = {"pickup_at": "2031-05-01T12:00:00Z", "vehicle_class": "standard", "passengers": 1}
 _PICKUP, _DROPOFF = {"lat": 52.5, "lon": 13.4}, {"lat": 52.59, "lon": 13.4}
-BODIES: Mapping[str, bytes] = {
+VALID_BODIES: Mapping[str, bytes] = {
     "quote_fare": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "dropoff": _DROPOFF}),
     "find_driver": msgspec.json.encode({**_RIDE, "pickup": _PICKUP}),
     "ask_fleet": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "fleet": "ada"}),
-    "notify_rider": msgspec.json.encode(FINE),
+    "notify_rider": msgspec.json.encode(VALID_NOTICE),
 }
-TYPES: Mapping[str, str] = {flow: f"prebook.{flow}.v1" for flow in BODIES}
+MESSAGE_TYPES: Mapping[str, str] = {flow: f"prebook.{flow}.v1" for flow in VALID_BODIES}

@@ -13,19 +13,19 @@ class FaultKind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     BROWNOUT = "brownout"
-    SKEW = "clock_skew"
+    CLOCK_SKEW = "clock_skew"
     CONNECTIONS_CUT = "connections_cut"
     RESTART = "restart"
-    PART_KILL = "part_kill"
+    SERVER_KILL = "part_kill"
     LEADER_LOST = "leader_lost"
     MEMORY_ALARM = "memory_alarm"
     QUEUE_FULL = "queue_full"
-    DUPLICATE = "duplicate_everything"
+    DUPLICATE_EVERYTHING = "duplicate_everything"
     POISON = "poison"
     LINK_SLOW = "link_slow"
     LINK_CUT = "link_cut"
     LINK_BLACK_HOLE = "link_black_hole"
-    LINK_HALF_OPEN = "link_half_open"
+    LINK_RESPONSE_LOSS = "link_half_open"
 
 
 class Need(StrEnum):
@@ -39,9 +39,9 @@ class Need(StrEnum):
     """The broker itself, as an administrator."""
     OPERATIONS = "operations"
     """The service that takes in parked messages."""
-    PARTS = "parts"
+    SERVERS = "parts"
     """A supervisor that runs the target itself: broker or database."""
-    LINKS = "links"
+    PROXIES = "links"
     """A supervisor whose proxy the target goes through."""
     CLUSTER = "cluster"
     """A broker of several nodes."""
@@ -54,19 +54,19 @@ class Fault:
     name: str
     kind: FaultKind
     target: str
-    expect: str
+    expectation: str
     """Who waits, what is refused, and what is not lost: one sentence for a person; nothing is computed from it."""
     needs: frozenset[Need]
-    usual_for_s: float = 5.0
+    default_duration_s: float = 5.0
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedFault:
     """A fault with its place in a scenario, in fractions of the arrivals' duration: it lies within any length."""
 
     fault: Fault
-    starts: float
-    lasts: float
+    start_fraction: float
+    duration_fraction: float
 
     @property
     def kind(self) -> FaultKind:
@@ -90,6 +90,6 @@ class NoEffect(Exception):
     """Everybody obeyed, but what should have been broken was seen alive and well."""
 
 
-def window(started_at: datetime, *, took_effect: bool, evidence: str) -> FaultWindow:
+def close_window(started_at: datetime, *, took_effect: bool, evidence: str) -> FaultWindow:
     ended_at = datetime.now(UTC)
     return FaultWindow(started_at=started_at, ended_at=ended_at, took_effect=took_effect, evidence=evidence)

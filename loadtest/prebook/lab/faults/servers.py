@@ -3,40 +3,42 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from prebook.lab.faults.fault_access import Levers
+from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
-from prebook.lab.suite_client.supervisor import Control, Part
+from prebook.lab.suite_client.supervisor import ServerStatus, SupervisorClient
 
-LOOK_EVERY_S = 0.2
-RETURN_DEADLINE_S = 60.0
+POLL_INTERVAL_S = 0.2
+RESTART_TIMEOUT_S = 60.0
 
 
-def ended(how: str) -> Callable[[Fault, float, Levers], Awaitable[str]]:
+def restart_injection(shutdown: str) -> Callable[[Fault, float, FaultAccess], Awaitable[str]]:
     """``how``: ``stop`` in order, or ``kill``. Over when the part runs again, as a process of its own."""
 
-    async def end(fault: Fault, for_s: float, levers: Levers) -> str:
-        before, after = await restarted(levers.control(), fault.target, how, for_s)
-        return f"{fault.target}: pid {before.pid} ended ({how}), pid {after.pid} in its place, on the same data"
+    async def end(fault: Fault, for_s: float, levers: FaultAccess) -> str:
+        before, after = await restart_server(levers.supervisor(), fault.target, shutdown, for_s)
+        return f"{fault.target}: pid {before.pid} ended ({shutdown}), pid {after.pid} in its place, on the same data"
 
     return end
 
 
-async def restarted(control: Control, name: str, how: str, for_s: float) -> tuple[Part, Part]:
+async def restart_server(
+    control: SupervisorClient, name: str, shutdown: str, duration_s: float
+) -> tuple[ServerStatus, ServerStatus]:
     """Before and after. Raises NoEffect where no other process came in its place."""
-    before = await control.part(name)
-    await control.order(f"/parts/{name}/restart", {"how": how, "hold_s": for_s})
-    return before, await another(control, before, for_s + RETURN_DEADLINE_S)
+    before = await control.read_server(name)
+    await control.send_command(f"/parts/{name}/restart", {"how": shutdown, "hold_s": duration_s})
+    return before, await wait_for_replacement(control, before, duration_s + RESTART_TIMEOUT_S)
 
 
-async def another(control: Control, before: Part, deadline_s: float) -> Part:
+async def wait_for_replacement(control: SupervisorClient, before: ServerStatus, timeout_s: float) -> ServerStatus:
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout(timeout_s):
             while True:
-                now = await control.part(before.name)
-                if now.runs and (now.pid, now.restarts) != (before.pid, before.restarts):
+                now = await control.read_server(before.name)
+                if now.is_running and (now.pid, now.restarts) != (before.pid, before.restarts):
                     return now
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError:
         raise NoEffect(
-            f"no other process of {before.name} came in the place of pid {before.pid} within {deadline_s:.0f} s"
+            f"no other process of {before.name} came in the place of pid {before.pid} within {timeout_s:.0f} s"
         ) from None

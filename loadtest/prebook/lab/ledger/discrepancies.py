@@ -6,87 +6,89 @@ from enum import StrEnum
 
 import msgspec
 
-from prebook.contracts.booking import LedgerLine, State
-from prebook.lab.ledger.accounts import Account, grouped
+from prebook.contracts.booking import BookingState, LedgerEntry
+from prebook.lab.ledger.accounts import RideAccount, group_by
 from prebook.lab.load.plans import PLANS
 
 
-class Kind(StrEnum):
-    NO_ROW = "no_row"
-    UNTOLD = "untold"
-    TWO_ROWS = "two_rows"
-    TOLD_AGAIN = "told_again"
-    DRIVER_TWICE = "driver_twice"
-    REFUSED_YET_BOOKED = "refused_yet_booked"
-    NEVER_OFFERED = "never_offered"
+class DiscrepancyKind(StrEnum):
+    MISSING_BOOKING = "no_row"
+    NOT_NOTIFIED = "untold"
+    DUPLICATE_BOOKING = "two_rows"
+    DUPLICATE_NOTIFICATION = "told_again"
+    DRIVER_DOUBLE_BOOKED = "driver_twice"
+    BOOKED_AFTER_REFUSAL = "refused_yet_booked"
+    UNEXPECTED_BOOKING = "never_offered"
 
 
-LOST = frozenset({Kind.NO_ROW, Kind.UNTOLD})
-DOUBLED = frozenset({Kind.TWO_ROWS, Kind.TOLD_AGAIN, Kind.DRIVER_TWICE})
+LOST_KINDS = frozenset({DiscrepancyKind.MISSING_BOOKING, DiscrepancyKind.NOT_NOTIFIED})
+DUPLICATED_KINDS = frozenset(
+    {DiscrepancyKind.DUPLICATE_BOOKING, DiscrepancyKind.DUPLICATE_NOTIFICATION, DiscrepancyKind.DRIVER_DOUBLE_BOOKED}
+)
 
 
 class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
-    kind: Kind
+    kind: DiscrepancyKind
     label: str
     key: str
     booking_id: str | None
     detail: str
 
 
-def no_row(account: Account) -> str | None:
+def missing_booking(account: RideAccount) -> str | None:
     if account.sample.accepted and account.row is None:
         return f"answered {account.sample.status}, but booking has no row under its key"
     return None
 
 
-def untold(account: Account) -> str | None:
-    if account.row and account.settled and account.told_at is None:
+def not_notified(account: RideAccount) -> str | None:
+    if account.row and account.settled and account.notified_at is None:
         return f"settled as {account.row.state}, but notification never told the rider"
     return None
 
 
-def two_rows(account: Account) -> str | None:
+def duplicate_booking(account: RideAccount) -> str | None:
     if len(account.rows) > 1:
         ids = ", ".join(row.booking_id for row in account.rows)
         return f"{len(account.rows)} bookings under one key: {ids}"
     return None
 
 
-def told_again(account: Account) -> str | None:
+def duplicate_notification(account: RideAccount) -> str | None:
     """Once; who was told that the ride is confirmed, and then cancels it, is told of that, too."""
-    told = [f"{line.notice} x{line.deliveries}" for line in account.notices]
-    cancelled = account.row is not None and account.row.state is State.CANCELLED
-    before = sum(line.notice == State.CONFIRMED for line in account.notices) if cancelled else 0
-    if sum(line.deliveries for line in account.notices) > 1 + before:
+    told = [f"{line.notice} x{line.times_delivered}" for line in account.deliveries]
+    cancelled = account.row is not None and account.row.state is BookingState.CANCELLED
+    before = sum(line.notice == BookingState.CONFIRMED for line in account.deliveries) if cancelled else 0
+    if sum(line.times_delivered for line in account.deliveries) > 1 + before:
         return f"the rider was told {', '.join(told)}"
     return None
 
 
-def refused_yet_booked(account: Account) -> str | None:
+def booked_after_refusal(account: RideAccount) -> str | None:
     if account.sample.refused and account.row:
         return f"answered {account.sample.status}, yet booking has a row in state {account.row.state}"
     return None
 
 
-CHECKS: Mapping[Kind, Callable[[Account], str | None]] = {
-    Kind.NO_ROW: no_row,
-    Kind.UNTOLD: untold,
-    Kind.TWO_ROWS: two_rows,
-    Kind.TOLD_AGAIN: told_again,
-    Kind.REFUSED_YET_BOOKED: refused_yet_booked,
+CHECKS: Mapping[DiscrepancyKind, Callable[[RideAccount], str | None]] = {
+    DiscrepancyKind.MISSING_BOOKING: missing_booking,
+    DiscrepancyKind.NOT_NOTIFIED: not_notified,
+    DiscrepancyKind.DUPLICATE_BOOKING: duplicate_booking,
+    DiscrepancyKind.DUPLICATE_NOTIFICATION: duplicate_notification,
+    DiscrepancyKind.BOOKED_AFTER_REFUSAL: booked_after_refusal,
 }
 
 
-def find(
-    accounts: Sequence[Account], rows: Sequence[LedgerLine], earlier: Sequence[LedgerLine] = ()
+def find_discrepancies(
+    accounts: Sequence[RideAccount], rows: Sequence[LedgerEntry], earlier_rows: Sequence[LedgerEntry] = ()
 ) -> Iterator[Discrepancy]:
     """``earlier``: rows of the scenarios before, whose drivers cannot be given away again."""
-    yield from in_one_account(accounts)
-    yield from never_offered(accounts, rows)
-    yield from drivers_twice(rows, earlier)
+    yield from account_discrepancies(accounts)
+    yield from unexpected_bookings(accounts, rows)
+    yield from double_booked_drivers(rows, earlier_rows)
 
 
-def in_one_account(accounts: Iterable[Account]) -> Iterator[Discrepancy]:
+def account_discrepancies(accounts: Iterable[RideAccount]) -> Iterator[Discrepancy]:
     for account in accounts:
         for kind, check in CHECKS.items():
             if detail := check(account):
@@ -94,26 +96,30 @@ def in_one_account(accounts: Iterable[Account]) -> Iterator[Discrepancy]:
                 yield Discrepancy(kind=kind, label=label, key=key, booking_id=account.booking_id, detail=detail)
 
 
-def never_offered(accounts: Iterable[Account], rows: Iterable[LedgerLine]) -> Iterator[Discrepancy]:
+def unexpected_bookings(accounts: Iterable[RideAccount], rows: Iterable[LedgerEntry]) -> Iterator[Discrepancy]:
     offered = {account.sample.key for account in accounts}
     for row in rows:
-        if row.key not in offered:
-            yield about(row, Kind.NEVER_OFFERED, "booking has a row under a key that the generator never sent")
+        if row.idempotency_key not in offered:
+            yield discrepancy_of(
+                row, DiscrepancyKind.UNEXPECTED_BOOKING, "booking has a row under a key that the generator never sent"
+            )
 
 
-def drivers_twice(rows: Iterable[LedgerLine], earlier: Iterable[LedgerLine]) -> Iterator[Discrepancy]:
-    known = {row.booking_id for row in earlier}
-    for slot, holders in grouped(filter(holds_driver, (*earlier, *rows)), assignment).items():
+def double_booked_drivers(rows: Iterable[LedgerEntry], earlier_rows: Iterable[LedgerEntry]) -> Iterator[Discrepancy]:
+    known = {row.booking_id for row in earlier_rows}
+    for slot, holders in group_by(filter(has_driver, (*earlier_rows, *rows)), assignment).items():
         for row in holders[1:]:
             if row.booking_id not in known:
-                yield about(row, Kind.DRIVER_TWICE, f"{slot} was already given to {holders[0].booking_id}")
+                yield discrepancy_of(
+                    row, DiscrepancyKind.DRIVER_DOUBLE_BOOKED, f"{slot} was already given to {holders[0].booking_id}"
+                )
 
 
-def holds_driver(row: LedgerLine) -> bool:
-    return row.state is State.CONFIRMED and row.driver is not None
+def has_driver(row: LedgerEntry) -> bool:
+    return row.state is BookingState.CONFIRMED and row.driver is not None
 
 
-def assignment(row: LedgerLine) -> str:
+def assignment(row: LedgerEntry) -> str:
     return f"driver {row.driver} of {row.fleet} at {slot_text(row.slot)}"
 
 
@@ -121,10 +127,16 @@ def slot_text(slot: datetime | None) -> str:
     return "no slot" if slot is None else slot.isoformat()
 
 
-def about(row: LedgerLine, kind: Kind, detail: str) -> Discrepancy:
-    return Discrepancy(kind=kind, label=label_of(row.key), key=row.key, booking_id=row.booking_id, detail=detail)
+def discrepancy_of(row: LedgerEntry, kind: DiscrepancyKind, detail: str) -> Discrepancy:
+    return Discrepancy(
+        kind=kind,
+        label=plan_label_of(row.idempotency_key),
+        key=row.idempotency_key,
+        booking_id=row.booking_id,
+        detail=detail,
+    )
 
 
-def label_of(key: str) -> str:
+def plan_label_of(key: str) -> str:
     """The plan that a key of ours belongs to: ``<run>-<scenario>-<label>-<ride>``."""
     return next((label for label in PLANS if f"-{label}-" in key), "")

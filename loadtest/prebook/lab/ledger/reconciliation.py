@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from prebook.contracts.booking import DeliveryLine, LedgerLine
+from prebook.contracts.booking import DeliveryEntry, LedgerEntry
 from prebook.lab.ledger import discrepancies
-from prebook.lab.ledger.accounts import Account, Fate, open_accounts
-from prebook.lab.ledger.discrepancies import Discrepancy, Kind
+from prebook.lab.ledger.accounts import RideAccount, RideOutcome, build_accounts
+from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.load.samples import Sample
 
 
@@ -25,15 +25,15 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     failed: int = 0
     expired: int = 0
-    parked: int = 0
+    dead_lettered: int = 0
     in_flight: int = 0
     lost: int = 0
     """Accepted with no row behind it, or settled with nobody told."""
-    duplicated_effects: int = 0
+    duplicated: int = 0
 
     @property
     def closes(self) -> bool:
-        return self.in_flight == 0 and self.offered == sum(int(getattr(self, fate.value)) for fate in Fate)
+        return self.in_flight == 0 and self.offered == sum(int(getattr(self, fate.value)) for fate in RideOutcome)
 
     @property
     def answered(self) -> int:
@@ -47,41 +47,41 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Reconciliation:
-    accounts: tuple[Account, ...]
-    rows: tuple[LedgerLine, ...]
+    accounts: tuple[RideAccount, ...]
+    rows: tuple[LedgerEntry, ...]
     discrepancies: tuple[Discrepancy, ...]
 
-    def of(self, label: str) -> tuple[Account, ...]:
+    def accounts_of(self, label: str) -> tuple[RideAccount, ...]:
         return tuple(account for account in self.accounts if account.sample.label == label)
 
-    def ledger(self, label: str) -> Ledger:
-        fates = [account.fate for account in self.of(label)]
+    def ledger_of(self, label: str) -> Ledger:
+        fates = [account.outcome for account in self.accounts_of(label)]
         found = [item.kind for item in self.discrepancies if item.label == label]
         return Ledger(
             offered=len(fates),
-            lost=count_in(found, discrepancies.LOST),
-            duplicated_effects=count_in(found, discrepancies.DOUBLED),
-            **{fate.value: fates.count(fate) for fate in Fate},
+            lost=count_kinds(found, discrepancies.LOST_KINDS),
+            duplicated=count_kinds(found, discrepancies.DUPLICATED_KINDS),
+            **{fate.value: fates.count(fate) for fate in RideOutcome},
         )
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Rides whose outcome, or whose rider's notice, is still to come."""
         return sum(not account.at_rest for account in self.accounts)
 
 
-def count_in(kinds: Sequence[Kind], wanted: Collection[Kind]) -> int:
+def count_kinds(kinds: Sequence[DiscrepancyKind], wanted: Collection[DiscrepancyKind]) -> int:
     return sum(kind in wanted for kind in kinds)
 
 
 def reconcile(
     samples: Sequence[Sample],
-    rows: Sequence[LedgerLine],
-    deliveries: Sequence[DeliveryLine],
+    rows: Sequence[LedgerEntry],
+    deliveries: Sequence[DeliveryEntry],
     *,
-    parked: Collection[str] = frozenset(),
-    earlier: Sequence[LedgerLine] = (),
+    dead_lettered: Collection[str] = frozenset(),
+    earlier_rows: Sequence[LedgerEntry] = (),
 ) -> Reconciliation:
     """``parked``: ids of bookings with a message in the parking lot. ``earlier``: rows of the scenarios before."""
-    accounts = open_accounts(samples, rows, deliveries, parked)
-    return Reconciliation(accounts, tuple(rows), tuple(discrepancies.find(accounts, rows, earlier)))
+    accounts = build_accounts(samples, rows, deliveries, dead_lettered)
+    return Reconciliation(accounts, tuple(rows), tuple(discrepancies.find_discrepancies(accounts, rows, earlier_rows)))

@@ -4,24 +4,24 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from prebook.lab.faults import FaultWindow
-from prebook.lab.ledger.accounts import Account
+from prebook.lab.ledger.accounts import RideAccount
 
-USUAL_FLOOR_S = 1.0
-USUAL_FACTOR = 2.0
+MIN_NORMAL_S = 1.0
+NORMAL_FACTOR = 2.0
 
 
-def outcome_s(account: Account) -> float:
+def time_to_settle_s(account: RideAccount) -> float:
     """From the intended moment to the booking's outcome; only for accounts that were answered."""
     return (settled_at(account) - account.sample.intended_at).total_seconds()
 
 
-def settled_at(account: Account) -> datetime:
+def settled_at(account: RideAccount) -> datetime:
     """Where booking has no outcome: the moment it was offered."""
     moment = account.row.settled_at if account.row else None
     return moment or account.sample.intended_at
 
 
-def recovery_s(accounts: Sequence[Account], window: FaultWindow | None) -> float | None:
+def recovery_s(accounts: Sequence[RideAccount], window: FaultWindow | None) -> float | None:
     """Seconds from the end of the fault until the plan's completions are back.
 
     A ride that was open when the fault began, or offered later, is disturbed if the business never answered it
@@ -36,32 +36,32 @@ def recovery_s(accounts: Sequence[Account], window: FaultWindow | None) -> float
     if window is None or any(not account.at_rest for account in accounts):
         return None
     since = [account for account in accounts if settled_at(account) >= window.started_at]
-    if not seen_back(since):
+    if not recovery_observed(since):
         return None
-    usual = usual_s(account for account in accounts if settled_at(account) < window.started_at)
-    over = [moment for account in since if (moment := over_at(account, usual))]
+    usual = normal_limit_s(account for account in accounts if settled_at(account) < window.started_at)
+    over = [moment for account in since if (moment := disturbance_end(account, usual))]
     return round(max([0.0, *((moment - window.ended_at).total_seconds() for moment in over)]), 3)
 
 
-def usual_s(before: Iterable[Account]) -> float:
-    slowest = max((outcome_s(account) for account in before if account.answered), default=0.0)
-    return max(USUAL_FLOOR_S, USUAL_FACTOR * slowest)
+def normal_limit_s(accounts: Iterable[RideAccount]) -> float:
+    slowest = max((time_to_settle_s(account) for account in accounts if account.answered), default=0.0)
+    return max(MIN_NORMAL_S, NORMAL_FACTOR * slowest)
 
 
-def over_at(account: Account, usual: float) -> datetime | None:
+def disturbance_end(account: RideAccount, limit_s: float) -> datetime | None:
     """When this ride's disturbance was over; None where it was not disturbed."""
     if not account.answered:
         return account.sample.intended_at
-    return settled_at(account) if outcome_s(account) > usual else None
+    return settled_at(account) if time_to_settle_s(account) > limit_s else None
 
 
-def seen_back(since: Sequence[Account]) -> bool:
-    unanswered = [account.sample.intended_at for account in since if not account.answered]
-    answered = [account.sample.intended_at for account in since if account.answered]
+def recovery_observed(accounts: Sequence[RideAccount]) -> bool:
+    unanswered = [account.sample.intended_at for account in accounts if not account.answered]
+    answered = [account.sample.intended_at for account in accounts if account.answered]
     return bool(answered) and (not unanswered or max(answered) > max(unanswered))
 
 
-def completions(accounts: Iterable[Account], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:
+def answered_per_bin(accounts: Iterable[RideAccount], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:
     """How many rides the business answered in each bin of time from ``start`` on."""
     return histogram((settled_at(account) for account in accounts if account.answered), start, bin_s, bins)
 

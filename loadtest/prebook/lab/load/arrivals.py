@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import count, takewhile
 
 
-class Process(StrEnum):
+class ArrivalProcess(StrEnum):
     CONSTANT = "constant"
     POISSON = "poisson"
     BURST = "burst"
@@ -27,16 +27,16 @@ class Process(StrEnum):
 
 
 @dataclass(frozen=True)
-class Burst:
+class BurstWindow:
     """A window in which arrivals come ``factor`` times as often. Both times are fractions of the duration."""
 
-    starts: float
-    lasts: float
+    start_fraction: float
+    duration_fraction: float
     factor: float
 
 
 @dataclass(frozen=True)
-class Shape:
+class ArrivalShape:
     """What a process needs beside its rate."""
 
     factor: float = 4.0
@@ -45,111 +45,118 @@ class Shape:
     """Seconds from the start, rising."""
 
 
-PLAIN = Shape()
+DEFAULT_SHAPE = ArrivalShape()
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    process: Process
+    process: ArrivalProcess
     rate_per_s: float
     """Outside the burst, and of the lower part of a step, spike or square wave. A replay has its own."""
     duration_s: float
-    burst: Burst | None = None
-    shape: Shape = PLAIN
+    burst: BurstWindow | None = None
+    shape: ArrivalShape = DEFAULT_SHAPE
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RateSegment:
     """A time of even intensity, in seconds from the start."""
 
-    begins: float
-    ends: float
+    start_s: float
+    end_s: float
     rate_per_s: float
 
     @property
-    def mass(self) -> float:
+    def expected_arrivals(self) -> float:
         """Arrivals expected in it."""
-        return (self.ends - self.begins) * self.rate_per_s
+        return (self.end_s - self.start_s) * self.rate_per_s
 
 
-def evenly(_: random.Random) -> Iterator[float]:
+def even_arrivals(_: random.Random) -> Iterator[float]:
     return map(float, count())
 
 
-def at_random(rng: random.Random) -> Iterator[float]:
+def poisson_arrivals(rng: random.Random) -> Iterator[float]:
     now = 0.0
     while True:
         now += rng.expovariate(1.0)
         yield now
 
 
-UNIT_ARRIVALS: dict[Process, Callable[[random.Random], Iterator[float]]] = {
-    Process.CONSTANT: evenly,
-    Process.POISSON: at_random,
-    Process.BURST: at_random,
-    Process.STEP: at_random,
-    Process.SPIKE: at_random,
-    Process.SQUARE: at_random,
+UNIT_ARRIVALS: dict[ArrivalProcess, Callable[[random.Random], Iterator[float]]] = {
+    ArrivalProcess.CONSTANT: even_arrivals,
+    ArrivalProcess.POISSON: poisson_arrivals,
+    ArrivalProcess.BURST: poisson_arrivals,
+    ArrivalProcess.STEP: poisson_arrivals,
+    ArrivalProcess.SPIKE: poisson_arrivals,
+    ArrivalProcess.SQUARE: poisson_arrivals,
 }
 
 
-def even(arrivals: Arrivals) -> tuple[Stretch, ...]:
-    return (Stretch(0.0, arrivals.duration_s, arrivals.rate_per_s),)
+def constant_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    return (RateSegment(0.0, arrivals.duration_s, arrivals.rate_per_s),)
 
 
-def burst(arrivals: Arrivals) -> tuple[Stretch, ...]:
-    return even(arrivals) if arrivals.burst is None else raised(arrivals, arrivals.burst)
+def burst_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    return constant_segments(arrivals) if arrivals.burst is None else raised_segments(arrivals, arrivals.burst)
 
 
-def step(arrivals: Arrivals) -> tuple[Stretch, ...]:
-    return raised(arrivals, Burst(starts=0.5, lasts=0.5, factor=arrivals.shape.factor))
-
-
-def spike(arrivals: Arrivals) -> tuple[Stretch, ...]:
-    return raised(arrivals, Burst(starts=0.45, lasts=0.1, factor=arrivals.shape.factor))
-
-
-def raised(arrivals: Arrivals, burst: Burst) -> tuple[Stretch, ...]:
-    duration, rate = arrivals.duration_s, arrivals.rate_per_s
-    begins, ends = duration * burst.starts, min(duration, duration * (burst.starts + burst.lasts))
-    return (
-        Stretch(0.0, begins, rate),
-        Stretch(begins, ends, rate * burst.factor),
-        Stretch(ends, duration, rate),
+def step_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    return raised_segments(
+        arrivals, BurstWindow(start_fraction=0.5, duration_fraction=0.5, factor=arrivals.shape.factor)
     )
 
 
-def square(arrivals: Arrivals) -> tuple[Stretch, ...]:
+def spike_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    return raised_segments(
+        arrivals, BurstWindow(start_fraction=0.45, duration_fraction=0.1, factor=arrivals.shape.factor)
+    )
+
+
+def raised_segments(arrivals: Arrivals, burst: BurstWindow) -> tuple[RateSegment, ...]:
+    duration, rate = arrivals.duration_s, arrivals.rate_per_s
+    begins, ends = (
+        duration * burst.start_fraction,
+        min(duration, duration * (burst.start_fraction + burst.duration_fraction)),
+    )
+    return (
+        RateSegment(0.0, begins, rate),
+        RateSegment(begins, ends, rate * burst.factor),
+        RateSegment(ends, duration, rate),
+    )
+
+
+def square_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
     """Begins with the lower half; the last stretch is cut where the time is over."""
     half, rates = arrivals.shape.period_s / 2, (arrivals.rate_per_s, arrivals.rate_per_s * arrivals.shape.factor)
     turns = range(math.ceil(arrivals.duration_s / half))
-    return tuple(Stretch(n * half, min((n + 1) * half, arrivals.duration_s), rates[n % 2]) for n in turns)
+    return tuple(RateSegment(n * half, min((n + 1) * half, arrivals.duration_s), rates[n % 2]) for n in turns)
 
 
-INTENSITY: dict[Process, Callable[[Arrivals], tuple[Stretch, ...]]] = {
-    Process.CONSTANT: burst,
-    Process.POISSON: burst,
-    Process.BURST: burst,
-    Process.STEP: step,
-    Process.SPIKE: spike,
-    Process.SQUARE: square,
+SEGMENTS: dict[ArrivalProcess, Callable[[Arrivals], tuple[RateSegment, ...]]] = {
+    ArrivalProcess.CONSTANT: burst_segments,
+    ArrivalProcess.POISSON: burst_segments,
+    ArrivalProcess.BURST: burst_segments,
+    ArrivalProcess.STEP: step_segments,
+    ArrivalProcess.SPIKE: spike_segments,
+    ArrivalProcess.SQUARE: square_segments,
 }
 
 
-def offsets(arrivals: Arrivals, seed: str) -> tuple[float, ...]:
+def arrival_offsets(arrivals: Arrivals, seed: str) -> tuple[float, ...]:
     """Seconds from the start at which rides arrive, rising, all below the duration. The same seed, the same times."""
-    if arrivals.process is Process.REPLAY:
+    if arrivals.process is ArrivalProcess.REPLAY:
         return tuple(takewhile(lambda at: at < arrivals.duration_s, arrivals.shape.trace))
-    parts = INTENSITY[arrivals.process](arrivals)
-    expected = sum(part.mass for part in parts)
+    parts = SEGMENTS[arrivals.process](arrivals)
+    expected = sum(part.expected_arrivals for part in parts)
     unit = UNIT_ARRIVALS[arrivals.process](random.Random(f"arrivals:{seed}"))
-    return tuple(in_seconds(mass, parts) for mass in takewhile(lambda mass: mass < expected, unit))
+    return tuple(arrival_time_s(mass, parts) for mass in takewhile(lambda mass: mass < expected, unit))
 
 
-def in_seconds(mass: float, parts: tuple[Stretch, ...]) -> float:
+def arrival_time_s(mass: float, segments: tuple[RateSegment, ...]) -> float:
     """The moment by which ``mass`` arrivals are expected: the inverse of the cumulated intensity."""
-    for part in parts:
-        if mass < part.mass:
-            return part.begins + mass / part.rate_per_s
-        mass -= part.mass
-    return parts[-1].ends
+    for part in segments:
+        if mass < part.expected_arrivals:
+            return part.start_s + mass / part.rate_per_s
+        mass -= part.expected_arrivals
+    return segments[-1].end_s

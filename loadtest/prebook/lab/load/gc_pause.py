@@ -4,22 +4,22 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NEVER = 1_000_000
+FULL_COLLECTION_DISABLED = 1_000_000
 """Collections of the middle generation before a full one: more than any run has."""
-_usual: list[tuple[int, int, int]] = []
+_saved_thresholds: list[tuple[int, int, int]] = []
 """The thresholds from before, once for each block that is open: blocks may overlap, and the last to end restores."""
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def pause_gc() -> Iterator[None]:
     """Cycles are collected while they are young; what has grown old is looked at afterwards."""
-    _usual.append(_usual[0] if _usual else gc.get_threshold())
+    _saved_thresholds.append(_saved_thresholds[0] if _saved_thresholds else gc.get_threshold())
     gc.freeze()
-    gc.set_threshold(*_usual[0][:2], NEVER)
+    gc.set_threshold(*_saved_thresholds[0][:2], FULL_COLLECTION_DISABLED)
     try:
         yield
     finally:
-        usual = _usual.pop()
-        if not _usual:
+        usual = _saved_thresholds.pop()
+        if not _saved_thresholds:
             gc.set_threshold(*usual)
             gc.unfreeze()

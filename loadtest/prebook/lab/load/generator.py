@@ -9,35 +9,35 @@ import aiohttp
 import msgspec
 
 from prebook.lab.load import samples
-from prebook.lab.load.gc_pause import undisturbed
+from prebook.lab.load.gc_pause import pause_gc
 from prebook.lab.load.plans import PLANS
-from prebook.lab.load.request_schedule import Offer
-from prebook.lab.load.retry_policy import NEVER, Returns, refusal
-from prebook.lab.load.rides import booking_request, ride
-from prebook.lab.load.samples import Refusal, Sample
+from prebook.lab.load.request_schedule import PlannedRequest
+from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy, parse_refusal
+from prebook.lab.load.rides import booking_request, nth_ride
+from prebook.lab.load.samples import RefusalSample, Sample
 
 REQUEST_TIMEOUT_S = 10.0
 
 
-class Reference(msgspec.Struct, frozen=True):
+class BookingReference(msgspec.Struct, frozen=True):
     """What the generator needs of a booking's body."""
 
     id: str
 
 
 @dataclass(frozen=True)
-class Origin:
+class ClockOrigin:
     """The same instant on two clocks: latencies are taken from the monotonic one, reconciliation from the wall."""
 
     monotonic: float
     wall: datetime
 
     @classmethod
-    def now(cls) -> "Origin":
+    def now(cls) -> "ClockOrigin":
         return cls(asyncio.get_running_loop().time(), datetime.now(UTC))
 
-    def later(self, by_s: float) -> "Origin":
-        return Origin(self.monotonic + by_s, self.wall_at(by_s))
+    def shifted(self, by_s: float) -> "ClockOrigin":
+        return ClockOrigin(self.monotonic + by_s, self.wall_at(by_s))
 
     async def wait_until(self, offset_s: float) -> None:
         await asyncio.sleep(max(0.0, self.monotonic + offset_s - asyncio.get_running_loop().time()))
@@ -47,16 +47,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Order:
+class PreparedRequest:
     """A request made ready beforehand, so that the moment of sending costs as little as possible."""
 
-    offer: Offer
+    planned: PlannedRequest
     key: str
     body: bytes
 
 
 @dataclass(frozen=True)
-class Reply:
+class BookingResponse:
     status: int | None = None
     error: str | None = None
     booking_id: str | None = None
@@ -66,23 +66,25 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Visited:
+class RequestResult:
     """How the last of a rider's visits ended, from the intended moment of the first."""
 
-    reply: Reply
+    response: BookingResponse
     took_s: float
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[RefusalSample, ...]
 
 
-def prepare(offers: Sequence[Offer], *, run: str, scenario: str, seed: int, week: datetime) -> tuple[Order, ...]:
+def prepare_requests(
+    planned: Sequence[PlannedRequest], *, run_id: str, scenario: str, seed: int, week: datetime
+) -> tuple[PreparedRequest, ...]:
     encode = msgspec.json.Encoder().encode
     return tuple(
-        Order(
+        PreparedRequest(
             offer,
-            samples.key(run, scenario, offer.label, offer.ride),
-            encode(booking_request(ride(seed, offer.ride, week), PLANS[offer.label])),
+            samples.idempotency_key(run_id, scenario, offer.label, offer.ride),
+            encode(booking_request(nth_ride(seed, offer.ride, week), PLANS[offer.label])),
         )
-        for offer in offers
+        for offer in planned
     )
 
 
@@ -98,78 +100,80 @@ class Generator:
     """Offers the orders of one scenario and keeps a sample of each, in the order of their completion."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, booking_url: str, scenario: str, returns: Returns = NEVER
+        self, session: aiohttp.ClientSession, booking_url: str, scenario: str, retries: RiderRetryPolicy = NO_RETRIES
     ) -> None:
         self._session = session
         self._url = f"{booking_url}/v1/bookings"
         self._scenario = scenario
-        self._returns = returns
+        self._retries = retries
         self.sent = 0
         self.samples: list[Sample] = []
 
-    async def offer(self, orders: Sequence[Order], origin: Origin) -> Sequence[Sample]:
+    async def offer(self, orders: Sequence[PreparedRequest], origin: ClockOrigin) -> Sequence[Sample]:
         """Returns when the last request is answered or has timed out."""
-        with undisturbed():
+        with pause_gc():
             async with asyncio.TaskGroup() as requests:
                 for order in orders:
-                    await origin.wait_until(order.offer.at_s)
+                    await origin.wait_until(order.planned.at_s)
                     self.sent += 1
-                    requests.create_task(self._request(order, origin))
+                    requests.create_task(self._send(order, origin))
         return self.samples
 
-    async def _request(self, order: Order, origin: Origin) -> None:
-        lag_s = self._since(order, origin)
-        visited = await self._visits(order, origin)
-        self.samples.append(self._sample(order, origin, visited, lag_s))
+    async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
+        lag_s = self._elapsed_s(request, origin)
+        visited = await self._send_with_retries(request, origin)
+        self.samples.append(self._build_sample(request, origin, visited, lag_s))
 
-    def _since(self, order: Order, origin: Origin) -> float:
+    def _elapsed_s(self, request: PreparedRequest, origin: ClockOrigin) -> float:
         """Seconds from the intended moment."""
-        return asyncio.get_running_loop().time() - origin.monotonic - order.offer.at_s
+        return asyncio.get_running_loop().time() - origin.monotonic - request.planned.at_s
 
-    async def _visits(self, order: Order, origin: Origin) -> Visited:
+    async def _send_with_retries(self, request: PreparedRequest, origin: ClockOrigin) -> RequestResult:
         """Until the rider is taken in, fails, or goes away for good."""
-        refusals: list[Refusal] = []
+        refusals: list[RefusalSample] = []
         while True:
-            reply = await self._post(order)
-            took_s = self._since(order, origin)
-            if reply.status in samples.REFUSED:
-                refusals.append(refusal(reply.status, took_s, reply.retry_after, reply.body))
-            pause_s = self._returns.pause_s(reply.status, refusals)
+            reply = await self._post(request)
+            took_s = self._elapsed_s(request, origin)
+            if reply.status in samples.REFUSED_STATUSES:
+                refusals.append(parse_refusal(reply.status, took_s, reply.retry_after, reply.body))
+            pause_s = self._retries.delay_s(reply.status, refusals)
             if pause_s is None:
-                return Visited(reply, took_s, tuple(refusals))
+                return RequestResult(reply, took_s, tuple(refusals))
             await asyncio.sleep(pause_s)
 
-    async def _post(self, order: Order) -> Reply:
-        headers = {"Idempotency-Key": order.key, "Content-Type": "application/json"}
+    async def _post(self, request: PreparedRequest) -> BookingResponse:
+        headers = {"Idempotency-Key": request.key, "Content-Type": "application/json"}
         try:
-            async with self._session.post(self._url, data=order.body, headers=headers) as response:
-                return read(response.status, await response.read(), response.headers.get("Retry-After"))
+            async with self._session.post(self._url, data=request.body, headers=headers) as response:
+                return parse_response(response.status, await response.read(), response.headers.get("Retry-After"))
         except TimeoutError:
-            return Reply(error="timeout")
+            return BookingResponse(error="timeout")
         except aiohttp.ClientError:
-            return Reply(error="connection")
+            return BookingResponse(error="connection")
 
-    def _sample(self, order: Order, origin: Origin, visited: Visited, lag_s: float) -> Sample:
-        reply = visited.reply
+    def _build_sample(
+        self, request: PreparedRequest, origin: ClockOrigin, result: RequestResult, lag_s: float
+    ) -> Sample:
+        reply = result.response
         return Sample(
             scenario=self._scenario,
-            label=order.offer.label,
-            ride=order.offer.ride,
-            key=order.key,
-            intended_at=origin.wall_at(order.offer.at_s),
+            label=request.planned.label,
+            ride=request.planned.ride,
+            key=request.key,
+            intended_at=origin.wall_at(request.planned.at_s),
             lag_ms=lag_s * 1e3,
             status=reply.status,
             error=reply.error,
-            accept_ms=None if reply.status is None else visited.took_s * 1e3,
+            response_ms=None if reply.status is None else result.took_s * 1e3,
             booking_id=reply.booking_id,
-            refusals=visited.refusals,
+            refusals=result.refusals,
         )
 
 
-def read(status: int, body: bytes, retry_after: str | None = None) -> Reply:
-    if status not in samples.ACCEPTED:
-        return Reply(status=status, body=body, retry_after=retry_after)
+def parse_response(status: int, body: bytes, retry_after: str | None = None) -> BookingResponse:
+    if status not in samples.ACCEPTED_STATUSES:
+        return BookingResponse(status=status, body=body, retry_after=retry_after)
     try:
-        return Reply(status=status, booking_id=msgspec.json.decode(body, type=Reference).id)
+        return BookingResponse(status=status, booking_id=msgspec.json.decode(body, type=BookingReference).id)
     except msgspec.DecodeError:
-        return Reply(status=status, error="unreadable")
+        return BookingResponse(status=status, error="unreadable")

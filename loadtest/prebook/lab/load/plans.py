@@ -13,12 +13,12 @@ MIXED: Mapping[str, Coupling] = {
 }
 
 
-def pure(coupling: Coupling) -> dict[str, Coupling]:
+def uniform_plan(coupling: Coupling) -> dict[str, Coupling]:
     return dict.fromkeys(FLOWS, coupling)
 
 
 PLANS: Mapping[str, Mapping[str, Coupling]] = {
-    **{coupling.value: pure(coupling) for coupling in Coupling},
+    **{coupling.value: uniform_plan(coupling) for coupling in Coupling},
     "mixed": MIXED,
 }
 """Label -> plan, in the order in which reports list them."""

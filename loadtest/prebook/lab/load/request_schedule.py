@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Offer:
+class PlannedRequest:
     """One booking request to be made ``at_s`` seconds after the start."""
 
     at_s: float
@@ -14,7 +14,7 @@ class Offer:
     label: str
 
 
-def interleave(offsets: Sequence[float], labels: Sequence[str], seed: str) -> tuple[Offer, ...]:
+def interleave(offsets: Sequence[float], labels: Sequence[str], seed: str) -> tuple[PlannedRequest, ...]:
     """Each run of ``len(labels)`` arrivals is one ride, offered to each plan once, in a drawn order.
 
     So the plans meet the same rides, at the same rate, in the same minute, and none always comes first. Arrivals at
@@ -24,6 +24,6 @@ def interleave(offsets: Sequence[float], labels: Sequence[str], seed: str) -> tu
     whole = len(offsets) // len(labels)
     order = [label for _ in range(whole) for label in rng.sample(labels, len(labels))]
     return tuple(
-        Offer(at_s, position // len(labels), label)
+        PlannedRequest(at_s, position // len(labels), label)
         for position, (at_s, label) in enumerate(zip(offsets, order, strict=False))
     )

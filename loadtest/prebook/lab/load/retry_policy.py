@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 import msgspec
 
-from prebook.lab.load.samples import REFUSED, Refusal
+from prebook.lab.load.samples import REFUSED_STATUSES, RefusalSample
 
-FULL = re.compile(r"\(([a-z_]+)\);")
+LIMIT_PATTERN = re.compile(r"\(([a-z_]+)\);")
 """What booking names in an overload: the load that is at its limit."""
 
 
 @dataclass(frozen=True)
-class Returns:
+class RiderRetryPolicy:
     """Pure: what has been heard decides."""
 
-    most: int
+    max_retries: int
     """Visits after the first one."""
     patience_s: float
     """From the intended moment: who is told a later time than that goes away for good."""
 
-    def pause_s(self, status: int | None, refusals: Sequence[Refusal]) -> float | None:
+    def delay_s(self, status: int | None, refusals: Sequence[RefusalSample]) -> float | None:
         """Until the next visit; None where there is none: not refused, told nothing, out of visits or of patience."""
-        if status not in REFUSED or len(refusals) > self.most:
+        if status not in REFUSED_STATUSES or len(refusals) > self.max_retries:
             return None
         last = refusals[-1]
         if last.retry_after_s is None or last.at_s + last.retry_after_s > self.patience_s:
@@ -31,26 +31,26 @@ class Returns:
         return last.retry_after_s
 
 
-NEVER = Returns(most=0, patience_s=0.0)
+NO_RETRIES = RiderRetryPolicy(max_retries=0, patience_s=0.0)
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ProblemBody(msgspec.Struct, frozen=True):
     """What is read of a problem document."""
 
     code: str = "no_code"
     detail: str = ""
 
 
-def refusal(status: int | None, at_s: float, retry_after: str | None, body: bytes) -> Refusal:
+def parse_refusal(status: int | None, at_s: float, retry_after: str | None, body: bytes) -> RefusalSample:
     """``retry_after``: whole seconds; a date is taken for nothing said, since booking promises seconds."""
     told = float(retry_after) if retry_after and retry_after.isdecimal() else None
-    return Refusal(status=status or 0, at_s=round(at_s, 4), retry_after_s=told, reason=reason(body))
+    return RefusalSample(status=status or 0, at_s=round(at_s, 4), retry_after_s=told, reason=refusal_reason(body))
 
 
-def reason(body: bytes) -> str:
+def refusal_reason(body: bytes) -> str:
     try:
-        problem = msgspec.json.decode(body, type=Problem)
+        problem = msgspec.json.decode(body, type=ProblemBody)
     except msgspec.DecodeError:
         return "no_problem_document"
-    full = FULL.search(problem.detail)
+    full = LIMIT_PATTERN.search(problem.detail)
     return f"{problem.code}: {full[1]}" if full else problem.code

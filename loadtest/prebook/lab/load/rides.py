@@ -13,20 +13,20 @@ from prebook.contracts.ride import Place, VehicleClass
 SOUTH, NORTH, WEST, EAST = 52.42, 52.58, 13.25, 13.55
 """A box around Berlin, degrees."""
 KM_PER_DEGREE = 111.32
-SHORTEST_KM, LONGEST_KM = 1.0, 18.0
+MIN_RIDE_KM, MAX_RIDE_KM = 1.0, 18.0
 
 QUARTERS_PER_WEEK = 7 * 96
-STRIDE = 271
+QUARTER_STRIDE = 271
 """Prime to the quarters of a week: as many rides as there are quarters pass before two share one, so that a shortage
 of drivers does not decide a comparison of couplings."""
-NOTICE_DAYS = 7
+MIN_NOTICE_DAYS = 7
 
 SEATS: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 4, VehicleClass.COMFORT: 4, VehicleClass.XL: 6}
-SHARES: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 6, VehicleClass.COMFORT: 3, VehicleClass.XL: 1}
+CLASS_WEIGHTS: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 6, VehicleClass.COMFORT: 3, VehicleClass.XL: 1}
 
 
 @dataclass(frozen=True)
-class Ride:
+class RideSpec:
     number: int
     rider_id: str
     pickup: Place
@@ -40,20 +40,20 @@ class Ride:
 def campaign_week(now: datetime) -> datetime:
     """The first Monday, 00:00 UTC, that is at least a week ahead: a run in the same week asks for the same times."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    ahead = midnight + timedelta(days=NOTICE_DAYS + 1)
+    ahead = midnight + timedelta(days=MIN_NOTICE_DAYS + 1)
     return ahead + timedelta(days=-ahead.weekday() % 7)
 
 
-def ride(seed: int, number: int, week: datetime) -> Ride:
+def nth_ride(seed: int, number: int, week: datetime) -> RideSpec:
     rng = random.Random(f"ride:{seed}:{number}")
     pickup = Place(lat=round(rng.uniform(SOUTH, NORTH), 5), lon=round(rng.uniform(WEST, EAST), 5))
-    distance_km = rng.uniform(SHORTEST_KM, LONGEST_KM)
-    vehicle_class = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
-    return Ride(
+    distance_km = rng.uniform(MIN_RIDE_KM, MAX_RIDE_KM)
+    vehicle_class = rng.choices(list(CLASS_WEIGHTS), weights=list(CLASS_WEIGHTS.values()))[0]
+    return RideSpec(
         number=number,
         rider_id=f"rider-{seed}-{number:05d}",
         pickup=pickup,
-        dropoff=away(pickup, distance_km, rng.uniform(0.0, math.tau)),
+        dropoff=destination(pickup, distance_km, rng.uniform(0.0, math.tau)),
         distance_km=round(distance_km, 3),
         pickup_at=pickup_time(rng, seed, number, week),
         vehicle_class=vehicle_class,
@@ -62,11 +62,11 @@ def ride(seed: int, number: int, week: datetime) -> Ride:
 
 
 def pickup_time(rng: random.Random, seed: int, number: int, week: datetime) -> datetime:
-    quarter = (number * STRIDE + seed) % QUARTERS_PER_WEEK
+    quarter = (number * QUARTER_STRIDE + seed) % QUARTERS_PER_WEEK
     return week + timedelta(minutes=15 * quarter + rng.randrange(15))
 
 
-def away(start: Place, km: float, bearing: float) -> Place:
+def destination(start: Place, km: float, bearing: float) -> Place:
     """Flat-earth arithmetic: good to a few metres at these distances."""
     north, east = km * math.cos(bearing), km * math.sin(bearing)
     lat = start.lat + north / KM_PER_DEGREE
@@ -74,13 +74,13 @@ def away(start: Place, km: float, bearing: float) -> Place:
     return Place(lat=round(lat, 5), lon=round(lon, 5))
 
 
-def booking_request(wanted: Ride, plan: Mapping[str, Coupling]) -> BookingRequest:
+def booking_request(ride: RideSpec, plan: Mapping[str, Coupling]) -> BookingRequest:
     return BookingRequest(
-        rider_id=wanted.rider_id,
-        pickup=wanted.pickup,
-        dropoff=wanted.dropoff,
-        pickup_at=wanted.pickup_at,
-        vehicle_class=wanted.vehicle_class,
-        passengers=wanted.passengers,
+        rider_id=ride.rider_id,
+        pickup=ride.pickup,
+        dropoff=ride.dropoff,
+        pickup_at=ride.pickup_at,
+        vehicle_class=ride.vehicle_class,
+        passengers=ride.passengers,
         couplings=dict(plan),
     )

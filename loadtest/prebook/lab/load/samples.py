@@ -5,11 +5,11 @@ from datetime import datetime
 
 import msgspec
 
-ACCEPTED = frozenset({201, 202})
-REFUSED = frozenset({429, 503})
+ACCEPTED_STATUSES = frozenset({201, 202})
+REFUSED_STATUSES = frozenset({429, 503})
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalSample(msgspec.Struct, frozen=True, kw_only=True):
     """A 429 or 503."""
 
     status: int
@@ -36,45 +36,45 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     error: str | None
     """``timeout``, ``connection`` or ``unreadable``."""
-    accept_ms: float | None
+    response_ms: float | None
     """From the intended moment until the whole response had arrived; null where none did."""
     booking_id: str | None
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusalSample, ...] = ()
     """Of all visits, the last one included where it was refused too."""
 
-    fate: str | None = None
+    outcome: str | None = None
     """What became of the ride, by all sources; null where only the request is known."""
-    outcome_ms: float | None = None
-    told_ms: float | None = None
+    settled_ms: float | None = None
+    notified_ms: float | None = None
     """From the intended moment until the business had answered, and until the rider knew; null where neither did."""
 
     @property
-    def returns(self) -> int:
+    def retries(self) -> int:
         """How often the rider came again."""
         return max(0, len(self.refusals) - self.refused)
 
     @property
     def accepted(self) -> bool:
-        return self.status in ACCEPTED
+        return self.status in ACCEPTED_STATUSES
 
     @property
     def refused(self) -> bool:
-        return self.status in REFUSED
+        return self.status in REFUSED_STATUSES
 
     @property
-    def trouble(self) -> str | None:
+    def error_kind(self) -> str | None:
         """What the report counts under ``errors``: the transport's error, or the status of a refusal."""
         return self.error or (None if self.accepted else f"http_{self.status}")
 
 
-def key_prefix(run: str, scenario: str) -> str:
-    return f"{run}-{scenario}-"
+def key_prefix(run_id: str, scenario: str) -> str:
+    return f"{run_id}-{scenario}-"
 
 
-def key(run: str, scenario: str, label: str, ride: int) -> str:
-    return f"{key_prefix(run, scenario)}{label}-{ride:05d}"
+def idempotency_key(run_id: str, scenario: str, label: str, ride: int) -> str:
+    return f"{key_prefix(run_id, scenario)}{label}-{ride:05d}"
 
 
-def lines(samples: Iterable[Sample]) -> bytes:
+def encode_samples(samples: Iterable[Sample]) -> bytes:
     encoder = msgspec.json.Encoder()
     return b"".join(encoder.encode(sample) + b"\n" for sample in samples)

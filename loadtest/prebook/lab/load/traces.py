@@ -12,18 +12,18 @@ class TraceUnreadable(Exception):
     """The text says what is wrong with the file, and what it should hold."""
 
 
-class Intended(msgspec.Struct, frozen=True):
+class TracedRequest(msgspec.Struct, frozen=True):
     """What is needed of a sample."""
 
     intended_at: datetime
 
 
-def read(path: Path) -> tuple[float, ...]:
+def read_trace(path: Path) -> tuple[float, ...]:
     """Offsets in seconds, rising, the first at 0. A line is a number of seconds, or a sample as ``samples.jsonl`` has
     them. Raises TraceUnreadable."""
     try:
         lines = [line for line in path.read_text().splitlines() if line.strip()]
-        return from_start(sorted(map(moment, lines)))
+        return offsets_from_first(sorted(map(parse_time_s, lines)))
     except (OSError, UnicodeDecodeError, ValueError, msgspec.DecodeError) as error:
         raise TraceUnreadable(
             f"{path} cannot be replayed ({error}); give a file with a number of seconds on each line, "
@@ -31,11 +31,13 @@ def read(path: Path) -> tuple[float, ...]:
         ) from error
 
 
-def moment(line: str) -> float:
-    return msgspec.json.decode(line, type=Intended).intended_at.timestamp() if line.startswith("{") else float(line)
+def parse_time_s(line: str) -> float:
+    return (
+        msgspec.json.decode(line, type=TracedRequest).intended_at.timestamp() if line.startswith("{") else float(line)
+    )
 
 
-def from_start(moments: Sequence[float]) -> tuple[float, ...]:
+def offsets_from_first(moments: Sequence[float]) -> tuple[float, ...]:
     """Raises ValueError where there is none, or one is no number."""
     if not moments:
         raise ValueError("it is empty")

@@ -5,25 +5,28 @@ from importlib import resources
 from string import Template
 
 from prebook.lab.report.charts import latency_chart, shared_scale, timeline_chart
-from prebook.lab.report.markup import Markup, joined, tag
-from prebook.lab.report.model import Report, Result, ScenarioReport, TradeOff, Verdict
-from prebook.lab.report.ranking import METRICS, ms
+from prebook.lab.report.markup import Markup, join_markup, tag
+from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanResult, PlanTradeOff, ScenarioReport
+from prebook.lab.report.ranking import LATENCY_METRICS, format_ms
 from prebook.lab.report.scales import LogScale
 from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table
-from prebook.lab.report.verdict import OVER_ALL
+from prebook.lab.report.verdict import ALL_FAULTS
 
 GIB = 2**30
 
 
-def page(report: Report) -> str:
-    assets = resources.files("loadtest") / "assets"
+def page(report: CampaignReport) -> str:
+    assets = resources.files("prebook.lab") / "assets"
     verdict, scale = report.verdict, shared_scale(report.scenarios)
-    body = joined(
+    body = join_markup(
         [
             masthead(report),
             summary(verdict) if verdict else "",
             failure_matrix(report) if report.matrix else "",
-            [scenario_section(scenario, found(verdict, scenario.name), scale) for scenario in report.scenarios],
+            [
+                scenario_section(scenario, scenario_findings(verdict, scenario.name), scale)
+                for scenario in report.scenarios
+            ],
             definitions(),
         ]
     )
@@ -32,7 +35,7 @@ def page(report: Report) -> str:
     return Template(frame).substitute(style=style, title=title, body=body)
 
 
-def masthead(report: Report) -> Markup:
+def masthead(report: CampaignReport) -> Markup:
     verdict = report.verdict
     ok = verdict is not None and verdict.ok
     badge = tag("p", "the books balance" if ok else "the books do not balance", class_=f"badge {'ok' if ok else 'bad'}")
@@ -40,20 +43,20 @@ def masthead(report: Report) -> Markup:
     return tag("header", tag("p", "Prebook campaign", class_="over"), badge, headline, facts(report))
 
 
-def facts(report: Report) -> Markup:
+def facts(report: CampaignReport) -> Markup:
     machine, stack = report.machine, report.stack
     known = {
-        "began": f"{report.began_at:%Y-%m-%d %H:%M} UTC",
-        "took": f"{report.took_s:.0f} s",
+        "began": f"{report.started_at:%Y-%m-%d %H:%M} UTC",
+        "took": f"{report.duration_s:.0f} s",
         "seed": str(report.seed),
-        "run": report.run,
+        "run": report.run_id,
         "stack": f"{stack.mode}: {stack.broker}, {stack.database}",
         "machine": f"{machine.cores} cores, {machine.memory_bytes / GIB:.1f} GiB, Python {machine.python}",
     }
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in known.items()], class_="facts")
 
 
-def summary(verdict: Verdict) -> Markup:
+def summary(verdict: CampaignVerdict) -> Markup:
     return tag(
         "section",
         callout("bad", "Problems", verdict.problems),
@@ -64,8 +67,8 @@ def summary(verdict: Verdict) -> Markup:
     )
 
 
-def failure_matrix(report: Report) -> Markup:
-    findings = found(report.verdict, OVER_ALL)
+def failure_matrix(report: CampaignReport) -> Markup:
+    findings = scenario_findings(report.verdict, ALL_FAULTS)
     return tag(
         "section",
         tag("h2", "What each coupling made of each fault"),
@@ -81,13 +84,13 @@ def callout(kind: str, title: str, lines: Sequence[str]) -> Markup:
     return tag("div", tag("h3", title), tag("ul", [tag("li", line) for line in lines]), class_=f"callout {kind}")
 
 
-def trade_off_card(each: TradeOff) -> Markup:
+def trade_off_card(trade_off: PlanTradeOff) -> Markup:
     return tag(
         "article",
-        tag("h3", each.label),
-        points("won", each.wins, "nothing in this run"),
-        points("cost", each.costs, "nothing that was measured"),
-        class_=f"card plan {each.label}",
+        tag("h3", trade_off.label),
+        points("won", trade_off.wins, "nothing in this run"),
+        points("cost", trade_off.costs, "nothing that was measured"),
+        class_=f"card plan {trade_off.label}",
     )
 
 
@@ -96,7 +99,7 @@ def points(kind: str, lines: Sequence[str], otherwise: str) -> Markup:
     return tag("div", tag("h4", kind), tag("ul", items), class_=kind)
 
 
-def found(verdict: Verdict | None, scenario: str) -> list[str]:
+def scenario_findings(verdict: CampaignVerdict | None, scenario: str) -> list[str]:
     return [finding.text for finding in verdict.findings if finding.scenario == scenario] if verdict else []
 
 
@@ -104,10 +107,10 @@ def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: L
     return tag(
         "section",
         tag("h2", scenario.name),
-        tag("p", scenario.expect, class_="expect"),
+        tag("p", scenario.expectation, class_="expect"),
         tag("p", circumstances(scenario), class_="circumstances"),
         tag("ul", [tag("li", text) for text in findings], class_="findings"),
-        tag("div", [latency_panel(metric, scenario.results, scale) for metric in METRICS], class_="panels"),
+        tag("div", [latency_panel(metric, scenario.results, scale) for metric in LATENCY_METRICS], class_="panels"),
         tag("figure", timeline_caption(), timeline_chart(scenario), class_="scroll"),
         tag("div", ledger_table(scenario.results), class_="scroll"),
         discrepancy_table(scenario.discrepancies) if scenario.discrepancies else "",
@@ -124,11 +127,11 @@ def circumstances(scenario: ScenarioReport) -> str:
     return (
         f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides a second over all plans{surge}, "
         f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s after the last answer.{fault} "
-        f"Requests left {ms(lag.p99)} late at p99."
+        f"Requests left {format_ms(lag.p99)} late at p99."
     )
 
 
-def latency_panel(metric: str, results: Sequence[Result], scale: LogScale) -> Markup:
+def latency_panel(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
     return tag("figure", tag("figcaption", metric, tag("span", " p50 / p99")), latency_chart(metric, results, scale))
 
 

@@ -18,23 +18,23 @@ Child = str | int | Iterable["Child"]
 def tag(name: str, *children: Child, **attributes: object) -> Markup:
     """An element. ``class_`` stands for class, other underscores for hyphens; attributes that are None are left out."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(shown(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(attribute_text(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    inner = joined(children)
+    inner = join_markup(children)
     return Markup(f"<{name}{given}/>" if name in VOID and not inner else f"<{name}{given}>{inner}</{name}>")
 
 
-def shown(value: object) -> str:
+def attribute_text(value: object) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def joined(children: Iterable[Child]) -> Markup:
-    return Markup("".join(map(rendered, children)))
+def join_markup(children: Iterable[Child]) -> Markup:
+    return Markup("".join(map(render, children)))
 
 
-def rendered(child: Child) -> str:
+def render(child: Child) -> str:
     if isinstance(child, Markup):
         return child
-    return escape(str(child)) if isinstance(child, str | int) else joined(child)
+    return escape(str(child)) if isinstance(child, str | int) else join_markup(child)

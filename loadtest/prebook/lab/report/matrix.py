@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
+class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
     """One plan under one fault. Of the rides ``offered``, ``accepted`` were taken in by booking, ``settled`` of those
     came to an end, and ``answered`` of those to one that the business gave (confirmed or rejected)."""
 
@@ -15,37 +15,37 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     settled: int
     answered: int
     lost: int
-    doubled: int
+    duplicated: int
     recovery_s: float | None
     """From the end of the fault until the plan was back to normal; null where that could not be seen."""
 
     @property
-    def whole(self) -> bool:
+    def all_answered(self) -> bool:
         """The fault cost no rider an answer."""
         return self.answered == self.offered
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class MatrixRow(msgspec.Struct, frozen=True, kw_only=True):
     """One fault. Without cells it was not measured, and ``why_not`` says why; otherwise that is empty."""
 
     scenario: str
     fault: str
-    why_not: str = ""
-    lasted_s: float | None = None
-    cells: tuple[Cell, ...] = ()
+    not_measured_reason: str = ""
+    duration_s: float | None = None
+    cells: tuple[MatrixCell, ...] = ()
 
 
-def measured(rows: Sequence[Row]) -> Sequence[Row]:
+def measured_rows(rows: Sequence[MatrixRow]) -> Sequence[MatrixRow]:
     return [row for row in rows if row.cells]
 
 
-def plans_of(rows: Sequence[Row]) -> Sequence[str]:
+def plan_labels(rows: Sequence[MatrixRow]) -> Sequence[str]:
     """In their order; the same in every row that was measured."""
     return list(dict.fromkeys(cell.label for row in rows for cell in row.cells))
 
 
-def by_plan(rows: Sequence[Row]) -> Mapping[str, Sequence[tuple[Row, Cell]]]:
+def cells_by_plan(rows: Sequence[MatrixRow]) -> Mapping[str, Sequence[tuple[MatrixRow, MatrixCell]]]:
     """Plan -> its cells, each with the row that it is in."""
     return {
-        label: [(row, cell) for row in rows for cell in row.cells if cell.label == label] for label in plans_of(rows)
+        label: [(row, cell) for row in rows for cell in row.cells if cell.label == label] for label in plan_labels(rows)
     }

@@ -10,17 +10,17 @@ from prebook.contracts.plan import Coupling
 from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.discrepancies import Discrepancy
 from prebook.lab.ledger.reconciliation import Ledger
-from prebook.lab.quantiles import Latency
-from prebook.lab.report.matrix import Row
+from prebook.lab.quantiles import LatencySummary
+from prebook.lab.report.matrix import MatrixRow
 from prebook.lab.suite_client.settings import StackInfo
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class ScenarioFinding(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     text: str
 
 
-class TradeOff(msgspec.Struct, frozen=True, kw_only=True):
+class PlanTradeOff(msgspec.Struct, frozen=True, kw_only=True):
     """Where one plan won in this run, and what it cost."""
 
     label: str
@@ -28,7 +28,7 @@ class TradeOff(msgspec.Struct, frozen=True, kw_only=True):
     costs: tuple[str, ...]
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class CampaignVerdict(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     """False where anything was lost, doubled or left open, or a fault did not take effect: exit status 1."""
     headline: str
@@ -36,15 +36,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not ok."""
     warnings: tuple[str, ...]
     """What limits how far the numbers carry."""
-    findings: tuple[Finding, ...]
-    trade_offs: tuple[TradeOff, ...]
+    findings: tuple[ScenarioFinding, ...]
+    trade_offs: tuple[PlanTradeOff, ...]
     not_measured: tuple[str, ...]
 
 
-SCHEMA = "prebook.report/1"
+REPORT_SCHEMA = "prebook.report/1"
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
+class MachineInfo(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     memory_bytes: int
     python: str
@@ -63,26 +63,26 @@ class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
     """In the catalogue of faults."""
     kind: str
     target: str
-    starts_s: float
-    lasts_s: float
+    start_s: float
+    duration_s: float
 
 
-class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+class RideLatencies(msgspec.Struct, frozen=True, kw_only=True):
     """From the intended moment. ``accept``: until a 201 or 202 had arrived. ``outcome`` and ``notified``: until the
     booking settled and its rider was told, of rides that the business answered: a quick failure is no quick outcome."""
 
-    accept: Latency
-    outcome: Latency
-    notified: Latency
+    accepted: LatencySummary
+    settled: LatencySummary
+    notified: LatencySummary
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     """One plan in one scenario."""
 
     label: str
     plan: Mapping[str, Coupling]
     ledger: Ledger
-    latency_ms: Latencies
+    latency_ms: RideLatencies
     recovery_s: float | None
     errors: Mapping[str, int]
     """What the generator met: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
@@ -97,38 +97,38 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
     """How late requests left; beyond 50 ms at p99 the generator, not the suite, is part of what was measured."""
 
-    lag_ms: Latency
+    lag_ms: LatencySummary
     lagged: bool
-    refused: bool = False
+    invalid: bool = False
     """It was later than ``most_ms`` at p99: the figures are the generator's, and are not to be used."""
-    most_ms: float = 0.0
+    max_lag_ms: float = 0.0
 
 
-class ReturnsLine(msgspec.Struct, frozen=True, kw_only=True):
+class RetriesLine(msgspec.Struct, frozen=True, kw_only=True):
     """Riders who were refused, waited as long as they were told, and came again."""
 
     riders: int
-    at_once: int
+    accepted_on_first_retry: int
     """Who got in at their first return."""
-    at_last: int
+    accepted_on_any_retry: int
     """Or at a later one."""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Rides offered and answered per bin, from ``start`` on."""
 
-    start: datetime
+    started_at: datetime
     bin_s: float
     offered: Mapping[str, tuple[int, ...]]
-    completed: Mapping[str, tuple[int, ...]]
+    answered: Mapping[str, tuple[int, ...]]
 
 
 class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    expect: str
+    expectation: str
     fault: FaultLine | None
     arrivals: ArrivalsLine
-    results: tuple[Result, ...]
+    results: tuple[PlanResult, ...]
     fault_window: FaultWindow | None
     generator: GeneratorLag
     settle_s: float
@@ -136,15 +136,15 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     outcome_hashes_equal: bool
     discrepancies: tuple[Discrepancy, ...]
     timeline: Timeline
-    returns: ReturnsLine | None = None
+    retries: RetriesLine | None = None
     """Where somebody came back."""
-    parked_known: bool = False
+    dead_letters_known: bool = False
     """Operations has told which rides have a parked message; else those are in flight."""
 
     @property
-    def calm(self) -> bool:
+    def is_baseline(self) -> bool:
         """Nothing was broken, and nobody had to come back: its latencies are those of the couplings."""
-        return self.fault is None and self.returns is None
+        return self.fault is None and self.retries is None
 
     @property
     def totals(self) -> Counter[str]:
@@ -155,16 +155,16 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
         return total
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    schema: str = SCHEMA
-    run: str
+class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str = REPORT_SCHEMA
+    run_id: str
     """What every Idempotency-Key of the campaign begins with."""
     seed: int
-    began_at: datetime
-    took_s: float
+    started_at: datetime
+    duration_s: float
     stack: StackInfo
-    machine: Machine
+    machine: MachineInfo
     scenarios: tuple[ScenarioReport, ...]
-    matrix: tuple[Row, ...] = ()
+    matrix: tuple[MatrixRow, ...] = ()
     """A row for each fault that was to be measured, whether it could be or not."""
-    verdict: Verdict | None = None
+    verdict: CampaignVerdict | None = None

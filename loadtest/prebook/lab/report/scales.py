@@ -16,7 +16,7 @@ class LogScale:
     left: float
     right: float
 
-    def at(self, value: float) -> float:
+    def position(self, value: float) -> float:
         share = math.log10(max(value, self.low) / self.low) / math.log10(self.high / self.low)
         return self.left + min(share, 1.0) * (self.right - self.left)
 
@@ -38,7 +38,7 @@ class TimeScale:
     left: float
     right: float
 
-    def at(self, seconds: float) -> float:
+    def position(self, seconds: float) -> float:
         return self.left + min(max(seconds / self.span_s, 0.0), 1.0) * (self.right - self.left)
 
     @property

@@ -4,17 +4,17 @@ from collections.abc import Iterator, Sequence
 
 from prebook.lab.ledger.discrepancies import Discrepancy
 from prebook.lab.report.markup import Markup, tag
-from prebook.lab.report.matrix import Row, plans_of
-from prebook.lab.report.model import Result
+from prebook.lab.report.matrix import MatrixRow, plan_labels
+from prebook.lab.report.model import PlanResult
 
-CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
-BESIDE = ("lost", "duplicated_effects")
+LEDGER_CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
+LEDGER_VIOLATIONS = ("lost", "duplicated_effects")
 MATRIX_CAPTION = "Failure matrix: rides that the business answered, of those offered while each fault came and went"
-NAMES = {"in_flight": "in flight", "duplicated_effects": "doubled"}
+COLUMN_NAMES = {"in_flight": "in flight", "duplicated_effects": "doubled"}
 
 
-def ledger_table(results: Sequence[Result]) -> Markup:
-    words = [NAMES.get(name, name) for name in (*CLASSES, *BESIDE)]
+def ledger_table(results: Sequence[PlanResult]) -> Markup:
+    words = [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)]
     heads = ["plan", *words, "recovery", "requests that failed"]
     return tag(
         "table",
@@ -24,21 +24,21 @@ def ledger_table(results: Sequence[Result]) -> Markup:
     )
 
 
-def ledger_cells(result: Result) -> Iterator[Markup]:
+def ledger_cells(result: PlanResult) -> Iterator[Markup]:
     yield tag("th", result.label, scope="row")
-    for name in CLASSES:
+    for name in LEDGER_CLASSES:
         count = getattr(result.ledger, name)
         yield tag("td", count, class_=None if count else "nil")
-    for name in BESIDE:
+    for name in LEDGER_VIOLATIONS:
         count = getattr(result.ledger, name)
         yield tag("td", count, class_="bad" if count else "good")
     yield tag("td", "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s")
     yield tag("td", ", ".join(f"{count} {name}" for name, count in result.errors.items() if count) or "-")
 
 
-def matrix_table(rows: Sequence[Row]) -> Markup:
+def matrix_table(rows: Sequence[MatrixRow]) -> Markup:
     """A line for each fault; what could not be measured says why across all plans."""
-    labels = plans_of(rows)
+    labels = plan_labels(rows)
     heads = [tag("th", "fault", scope="col"), *(tag("th", label, scope="col") for label in labels)]
     return tag(
         "table",
@@ -49,32 +49,32 @@ def matrix_table(rows: Sequence[Row]) -> Markup:
     )
 
 
-def matrix_cells(row: Row, plans: int) -> Iterator[Markup]:
-    lasted = "" if row.lasted_s is None else f", {row.lasted_s:.1f} s"
+def matrix_cells(row: MatrixRow, plans: int) -> Iterator[Markup]:
+    lasted = "" if row.duration_s is None else f", {row.duration_s:.1f} s"
     name = tag("a", row.scenario, href=f"#{row.scenario}") if row.cells else row.scenario
     yield tag("th", name, tag("small", f"{row.fault}{lasted}"), scope="row")
     if not row.cells:
-        yield tag("td", f"not measured: {row.why_not}", colspan=max(plans, 1), class_="nil")
+        yield tag("td", f"not measured: {row.not_measured_reason}", colspan=max(plans, 1), class_="nil")
     for cell in row.cells:
         back = "not seen back" if cell.recovery_s is None else f"back after {cell.recovery_s:.1f} s"
-        amiss = f"{cell.lost} lost, {cell.doubled} doubled"
+        amiss = f"{cell.lost} lost, {cell.duplicated} doubled"
         yield tag(
             "td",
             tag("strong", f"{cell.answered} of {cell.offered}"),
             tag("small", f"{cell.accepted} accepted, {cell.settled} settled"),
-            tag("small", amiss, class_="bad" if cell.lost or cell.doubled else "good"),
+            tag("small", amiss, class_="bad" if cell.lost or cell.duplicated else "good"),
             tag("small", back),
-            class_="whole" if cell.whole else "short",
+            class_="whole" if cell.all_answered else "short",
         )
 
 
-def discrepancy_table(found: Sequence[Discrepancy]) -> Markup:
+def discrepancy_table(discrepancies: Sequence[Discrepancy]) -> Markup:
     heads = ("kind", "plan", "booking", "key", "what")
     return tag(
         "table",
         tag("caption", "Where the sources disagree"),
         tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
-        tag("tbody", [tag("tr", discrepancy_cells(item)) for item in found]),
+        tag("tbody", [tag("tr", discrepancy_cells(item)) for item in discrepancies]),
         class_="discrepancies",
     )
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import msgspec
 
-from prebook.lab.load.samples import Sample, lines
+from prebook.lab.load.samples import Sample, encode_samples
 from prebook.lab.report import html
-from prebook.lab.report.model import Report
+from prebook.lab.report.model import CampaignReport
 
 
 class ReportFolderUnusable(Exception):
     """The folder cannot be written to; says so before anything is offered."""
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Raises ReportFolderUnusable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,19 +25,19 @@ def prepare(folder: Path) -> None:
         raise ReportFolderUnusable(f"cannot write to {folder} ({error}). Choose another with --report DIR.") from error
 
 
-def write(folder: Path, report: Report, samples: list[Sample]) -> Path:
+def write_report(folder: Path, report: CampaignReport, samples: list[Sample]) -> Path:
     """Returns the path of ``report.html``. Files of an earlier run under these names are replaced."""
     files = {
-        "samples.jsonl": lines(samples),
+        "samples.jsonl": encode_samples(samples),
         "report.html": html.page(report).encode(),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n",
     }
     for name, content in files.items():
-        replace(folder / name, content)
+        replace_file(folder / name, content)
     return folder / "report.html"
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(content)

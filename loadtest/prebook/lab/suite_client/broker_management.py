@@ -13,12 +13,12 @@ from yarl import URL
 TIMEOUT = aiohttp.ClientTimeout(total=8.0)
 
 
-class BrokerRefused(Exception):
+class BrokerManagementError(Exception):
     """The management API did not answer, or would not do it; the text says which and why."""
 
 
 @dataclass(frozen=True)
-class Management:
+class BrokerManagement:
     """One broker, seen by an administrator. ``url`` as in ``http://127.0.0.1:15672``; methods raise BrokerRefused."""
 
     session: aiohttp.ClientSession
@@ -26,28 +26,28 @@ class Management:
     user: str
     password: str = field(repr=False)
 
-    async def get(self, *path: str, fine: tuple[int, ...] = ()) -> Any:
+    async def get(self, *path: str, allowed_statuses: tuple[int, ...] = ()) -> Any:
         """The answer's JSON. ``path``: its parts, not yet escaped, as in ``get("queues", vhost)``. ``fine``: statuses
         that are no refusal here."""
-        body = await self._call("GET", path, fine=fine)
+        body = await self._call("GET", path, allowed_statuses=allowed_statuses)
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as wrong:
-            raise BrokerRefused(f"what answers at {self.url} is no management API: {wrong}") from wrong
+            raise BrokerManagementError(f"what answers at {self.url} is no management API: {wrong}") from wrong
 
     async def put(self, *path: str, body: Mapping[str, Any]) -> None:
         await self._call("PUT", path, json=body)
 
     async def delete(self, *path: str, reason: str = "") -> None:
         """What is not there is as good as deleted."""
-        await self._call("DELETE", path, fine=(404,), headers={"X-Reason": reason} if reason else {})
+        await self._call("DELETE", path, allowed_statuses=(404,), headers={"X-Reason": reason} if reason else {})
 
     async def _call(
         self,
         method: str,
         path: tuple[str, ...],
         *,
-        fine: tuple[int, ...] = (),
+        allowed_statuses: tuple[int, ...] = (),
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
     ) -> bytes:
@@ -58,9 +58,9 @@ class Management:
             async with call as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise BrokerRefused(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
-        if not response.ok and response.status not in fine:
-            raise BrokerRefused(f"{method} {url} answered {response.status}: {body[:200]!r}")
+            raise BrokerManagementError(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
+        if not response.ok and response.status not in allowed_statuses:
+            raise BrokerManagementError(f"{method} {url} answered {response.status}: {body[:200]!r}")
         return body
 
     @property

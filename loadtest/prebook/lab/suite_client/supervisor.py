@@ -9,16 +9,16 @@ import msgspec
 CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
-class ControlRefused(Exception):
+class SupervisorError(Exception):
     """The supervisor did not do what it was asked to; the text says what it answered."""
 
 
-class Process(msgspec.Struct, frozen=True):
+class ProcessStatus(msgspec.Struct, frozen=True):
     name: str
     pid: int | None = None
 
 
-class Part(msgspec.Struct, frozen=True):
+class ServerStatus(msgspec.Struct, frozen=True):
     """Broker or database, or one of several nodes of the broker."""
 
     name: str
@@ -27,11 +27,11 @@ class Part(msgspec.Struct, frozen=True):
     restarts: int = 0
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self.state == "running"
 
 
-class Link(msgspec.Struct, frozen=True):
+class ProxyStatus(msgspec.Struct, frozen=True):
     """Between two processes, by a proxy of the supervisor's."""
 
     name: str
@@ -40,47 +40,47 @@ class Link(msgspec.Struct, frozen=True):
     address: str = ""
 
 
-Named = TypeVar("Named", Process, Part, Link)
+StatusT = TypeVar("StatusT", ProcessStatus, ServerStatus, ProxyStatus)
 
 
-class Control:
+class SupervisorClient:
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str) -> None:
         self._session = session
         self._base_url = base_url
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    async def pid(self, name: str) -> int | None:
+    async def read_pid(self, name: str) -> int | None:
         """Of the running process; None while there is none."""
-        return next((process.pid for process in await self.processes() if process.name == name), None)
+        return next((process.pid for process in await self.list_processes() if process.name == name), None)
 
-    async def processes(self) -> Sequence[Process]:
+    async def list_processes(self) -> Sequence[ProcessStatus]:
         """Those that it keeps running."""
-        return await self._list("/processes", Process)
+        return await self._get_list("/processes", ProcessStatus)
 
-    async def parts(self) -> Sequence[Part]:
+    async def list_servers(self) -> Sequence[ServerStatus]:
         """Broker and database where the supervisor runs them itself; none where they are somebody else's."""
-        return await self._list("/parts", Part)
+        return await self._get_list("/parts", ServerStatus)
 
-    async def part(self, name: str) -> Part:
-        return _named(name, await self.parts(), "part")
+    async def read_server(self, name: str) -> ServerStatus:
+        return _find_named(name, await self.list_servers(), "part")
 
-    async def links(self) -> Sequence[Link]:
+    async def list_proxies(self) -> Sequence[ProxyStatus]:
         """None where the suite runs without links."""
-        return await self._list("/links", Link)
+        return await self._get_list("/links", ProxyStatus)
 
-    async def link(self, name: str) -> Link:
-        return _named(name, await self.links(), "link")
+    async def read_proxy(self, name: str) -> ProxyStatus:
+        return _find_named(name, await self.list_proxies(), "link")
 
-    async def order(self, path: str, terms: Mapping[str, float | str]) -> None:
+    async def send_command(self, path: str, body: Mapping[str, float | str]) -> None:
         """``path`` as in ``/processes/pricing/kill``."""
-        await self._call("POST", path, terms)
+        await self._call("POST", path, body)
 
-    async def _list(self, path: str, kind: type[Named]) -> list[Named]:
+    async def _get_list(self, path: str, kind: type[StatusT]) -> list[StatusT]:
         body = await self._call("GET", path, None)
         try:
             return msgspec.json.decode(body, type=list[kind])  # type: ignore[valid-type]
         except msgspec.DecodeError as wrong:
-            raise ControlRefused(f"the supervisor's answer to {path} cannot be read: {wrong}") from wrong
+            raise SupervisorError(f"the supervisor's answer to {path} cannot be read: {wrong}") from wrong
 
     async def _call(self, method: str, path: str, body: Any) -> bytes:
         url = self._base_url + path
@@ -89,17 +89,17 @@ class Control:
             async with call as response:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ControlRefused(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
+            raise SupervisorError(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
         if not response.ok:
-            raise ControlRefused(f"{method} {url} answered {response.status}: {answer[:200]!r}")
+            raise SupervisorError(f"{method} {url} answered {response.status}: {answer[:200]!r}")
         return answer
 
 
-def _named(name: str, listed: Sequence[Named], what: str) -> Named:
+def _find_named(name: str, resources: Sequence[StatusT], what: str) -> StatusT:
     """Raises ControlRefused where there is none."""
-    for each in listed:
+    for each in resources:
         if each.name == name:
             return each
-    raise ControlRefused(
-        f"the supervisor knows no {what} {name}; it knows {', '.join(e.name for e in listed) or 'none'}"
+    raise SupervisorError(
+        f"the supervisor knows no {what} {name}; it knows {', '.join(e.name for e in resources) or 'none'}"
     )

@@ -5,24 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from prebook.contracts.booking import SETTLED, Change, Driver, State
+from prebook.contracts.booking import SETTLED_STATES, BookingState, Driver, StateChange
 from prebook.contracts.plan import Plan
 from prebook.contracts.ride import Money, Place, VehicleClass
 
-_ENDS_EARLY = frozenset({State.REJECTED, State.EXPIRED, State.FAILED, State.CANCELLED})
+_ENDS_EARLY = frozenset({BookingState.REJECTED, BookingState.EXPIRED, BookingState.FAILED, BookingState.CANCELLED})
 
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.REQUESTED: _ENDS_EARLY | {State.PRICED},
-    State.PRICED: _ENDS_EARLY | {State.MATCHED},
-    State.MATCHED: frozenset({State.CONFIRMED, State.EXPIRED, State.CANCELLED}),
-    State.CONFIRMED: frozenset({State.CANCELLED}),
-    State.REJECTED: frozenset(),
-    State.EXPIRED: frozenset(),
-    State.CANCELLED: frozenset(),
-    State.FAILED: frozenset(),
+TRANSITIONS: Mapping[BookingState, frozenset[BookingState]] = {
+    BookingState.REQUESTED: _ENDS_EARLY | {BookingState.PRICED},
+    BookingState.PRICED: _ENDS_EARLY | {BookingState.MATCHED},
+    BookingState.MATCHED: frozenset({BookingState.CONFIRMED, BookingState.EXPIRED, BookingState.CANCELLED}),
+    BookingState.CONFIRMED: frozenset({BookingState.CANCELLED}),
+    BookingState.REJECTED: frozenset(),
+    BookingState.EXPIRED: frozenset(),
+    BookingState.CANCELLED: frozenset(),
+    BookingState.FAILED: frozenset(),
 }
 
-SLOT = timedelta(minutes=15)
+SLOT_DURATION = timedelta(minutes=15)
 
 
 class IllegalTransition(Exception):
@@ -39,7 +39,7 @@ class Ride:
     pickup_at: datetime
     vehicle_class: VehicleClass
     passengers: int
-    report_to: str | None = None
+    callback_url: str | None = None
     """Where the rider's own system wants to be told how it ends."""
 
 
@@ -60,7 +60,7 @@ class Booking:
     """The rider's own name for this request; the same key again is the same request."""
     ride: Ride
     plan: Plan
-    history: tuple[Change, ...]
+    history: tuple[StateChange, ...]
     """From the first change, to ``requested``, to the latest one."""
     quote: Quote | None = None
     driver: Driver | None = None
@@ -70,12 +70,12 @@ class Booking:
     """When the rider was told of the latest change."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> BookingState:
         return self.history[-1].state
 
     @property
     def is_settled(self) -> bool:
-        return self.state in SETTLED
+        return self.state in SETTLED_STATES
 
     @property
     def is_over(self) -> bool:
@@ -89,34 +89,38 @@ class Booking:
     @property
     def settled_at(self) -> datetime | None:
         """When its outcome was first known; a cancellation after that does not move it."""
-        return next((change.at for change in self.history if change.state in SETTLED), None)
+        return next((change.at for change in self.history if change.state in SETTLED_STATES), None)
 
     @property
     def slot(self) -> datetime | None:
         """Start of the quarter of an hour in which a driver is held for it."""
         pickup_at = self.ride.pickup_at
-        return pickup_at - timedelta(seconds=pickup_at.timestamp() % SLOT.total_seconds()) if self.driver else None
+        return (
+            pickup_at - timedelta(seconds=pickup_at.timestamp() % SLOT_DURATION.total_seconds())
+            if self.driver
+            else None
+        )
 
     def priced(self, quote: Quote, at: datetime) -> Self:
-        return self._moved(State.PRICED, at, quote=quote)
+        return self._with_state(BookingState.PRICED, at, quote=quote)
 
     def matched(self, driver: Driver, at: datetime) -> Self:
-        return self._moved(State.MATCHED, at, driver=driver)
+        return self._with_state(BookingState.MATCHED, at, driver=driver)
 
     def confirmed(self, at: datetime) -> Self:
-        return self._moved(State.CONFIRMED, at)
+        return self._with_state(BookingState.CONFIRMED, at)
 
-    def ended(self, state: State, reason: str, at: datetime) -> Self:
-        return self._moved(state, at, reason=reason)
+    def ended(self, state: BookingState, reason: str, at: datetime) -> Self:
+        return self._with_state(state, at, reason=reason)
 
-    def told(self, at: datetime) -> Self:
+    def notified(self, at: datetime) -> Self:
         return replace(self, notified_at=at)
 
-    def untold(self, note: str) -> Self:
+    def with_note(self, note: str) -> Self:
         """The rider could not be told; noted beside the reason that is there."""
         return replace(self, reason="; ".join(part for part in (self.reason, note) if part))
 
-    def _moved(self, state: State, at: datetime, **news: Any) -> Self:
+    def _with_state(self, state: BookingState, at: datetime, **changes: Any) -> Self:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"booking {self.id} is {self.state} and cannot become {state}")
-        return replace(self, history=(*self.history, Change(state=state, at=at)), notified_at=None, **news)
+        return replace(self, history=(*self.history, StateChange(state=state, at=at)), notified_at=None, **changes)

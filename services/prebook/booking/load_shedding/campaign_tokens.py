@@ -9,37 +9,39 @@ import time
 from typing import Any
 
 from prebook.booking.store import BookingWork
-from prebook.http.problems import Problem, later
+from prebook.http.problems import Problem, retry_later_problem
 from prebook.patterns.waiting_room import WaitingRoom
-from prebook.runtime.service import Running
-from prebook.runtime.settings import Settings
+from prebook.runtime.service import ServiceContext
+from prebook.runtime.settings import ServiceSettings
 
-FULL = "campaign_window_full"
+WINDOW_FULL = "campaign_window_full"
 
 
-class Tokens:
+class CampaignTokens:
     """Who gets none is told when to come back: in the next windows, each at a time of its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._campaign, self._most = settings.campaign, settings.campaign_tokens
-        self._window_s, self._room = settings.campaign_window_s, WaitingRoom()
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._campaign, self._tokens_per_window = settings.campaign, settings.campaign_tokens
+        self._window_s, self._waiting_room = settings.campaign_window_s, WaitingRoom()
 
     async def take(self, work: BookingWork, key: str) -> None:
         """Raises Problem where this window has none left."""
-        if not self._most:
+        if not self._tokens_per_window:
             return None
-        opens_in_s = await work.take_token(self._campaign, self._most, self._window_s)
+        opens_in_s = await work.take_token(self._campaign, self._tokens_per_window, self._window_s)
         if opens_in_s is None:
-            return self._room.entered(key)
-        raise self._none_left(key, opens_in_s)
+            return self._waiting_room.remove(key)
+        raise self._window_full(key, opens_in_s)
 
-    def _none_left(self, key: str, opens_in_s: float) -> Problem:
-        per_s = self._most / self._window_s
-        wait_s = self._room.wait_s(key, time.monotonic(), opens_in_s=opens_in_s, per_s=per_s)
-        said = f"campaign {self._campaign} takes {self._most} bookings in {self._window_s:g} s, and has them"
-        return later(503, FULL, said, wait_s + random.uniform(0.0, 1.0))
+    def _window_full(self, key: str, opens_in_s: float) -> Problem:
+        per_s = self._tokens_per_window / self._window_s
+        wait_s = self._waiting_room.reserve_wait_s(key, time.monotonic(), opens_in_s=opens_in_s, admissions_per_s=per_s)
+        said = (
+            f"campaign {self._campaign} takes {self._tokens_per_window} bookings in {self._window_s:g} s, and has them"
+        )
+        return retry_later_problem(503, WINDOW_FULL, said, wait_s + random.uniform(0.0, 1.0))
 
 
-def tokens(running: Running[Any]) -> Tokens:
+def build_campaign_tokens(context: ServiceContext[Any]) -> CampaignTokens:
     """For ``Running.one``."""
-    return Tokens(running.settings)
+    return CampaignTokens(context.settings)

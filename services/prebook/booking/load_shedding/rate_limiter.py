@@ -7,38 +7,38 @@ something in front vouches for riders; else anybody could use up somebody else's
 from typing import Any
 
 from prebook.patterns.bucket import TokenBucket
-from prebook.runtime.service import Running
+from prebook.runtime.service import ServiceContext
 
-MOST_RIDERS = 10_000
+MAX_TRACKED_RIDERS = 10_000
 """Remembered at a time; about 300 bytes each. A bucket that is full again is forgotten first."""
 
 
-class Quotas:
+class RiderRateLimiter:
     """Times are seconds of any monotonic clock, handed in."""
 
     def __init__(self, *, per_s: float, burst: int) -> None:
         self._per_s, self._burst = per_s, burst
         self._buckets: dict[str, TokenBucket] = {}
 
-    def wait_s(self, rider: str, now: float) -> float:
+    def acquire(self, rider_id: str, now: float) -> float:
         """Seconds until this rider may ask again; 0: may ask now, which is counted."""
         if not self._per_s:
             return 0.0
-        bucket = self._buckets.pop(rider, None) or TokenBucket.full(per_s=self._per_s, burst=self._burst, now=now)
+        bucket = self._buckets.pop(rider_id, None) or TokenBucket.full(per_s=self._per_s, burst=self._burst, now=now)
         wait_s = bucket.wait_s(now)
-        self._buckets[rider] = bucket if wait_s else bucket.taken(now)
-        self._forget(now)
+        self._buckets[rider_id] = bucket if wait_s else bucket.taken(now)
+        self._evict(now)
         return wait_s
 
-    def _forget(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         """Those who asked longest ago stand first."""
         while self._buckets:
             rider, bucket = next(iter(self._buckets.items()))
-            if len(self._buckets) <= MOST_RIDERS and not bucket.idle(now):
+            if len(self._buckets) <= MAX_TRACKED_RIDERS and not bucket.is_full(now):
                 return
             del self._buckets[rider]
 
 
-def quotas(running: Running[Any]) -> Quotas:
+def build_rate_limiter(context: ServiceContext[Any]) -> RiderRateLimiter:
     """For ``Running.one``."""
-    return Quotas(per_s=running.settings.rider_per_s, burst=running.settings.rider_burst)
+    return RiderRateLimiter(per_s=context.settings.rider_rate_per_s, burst=context.settings.rider_burst)

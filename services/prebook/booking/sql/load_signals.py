@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from prebook.booking.store import Leg, Signals
+from prebook.booking.store import FlowCoupling, LoadSignals
 from prebook.contracts.plan import Coupling
 
-MOST_LOOKED_AT = 2_000
-WINDOW_S = 3.0
+MAX_SCANNED_ROWS = 2_000
+RATE_WINDOW_S = 3.0
 """Over which the rate of answers is taken."""
 
-SIGNALS = text("""
+READ_LOAD_SIGNALS = text("""
     WITH waiting AS (
         SELECT lane, flow, created_at FROM outbox
         WHERE state = 'waiting' AND (not_before <= now() OR failures > 0) ORDER BY seq LIMIT :most),
@@ -39,17 +39,17 @@ SIGNALS = text("""
     FROM heard JOIN booking ON id = conversation GROUP BY flow, plan ->> flow""")
 
 
-def signals_of(rows: Sequence[Any]) -> Signals:
+def load_signals_of(rows: Sequence[Any]) -> LoadSignals:
     (outbox,) = [row for row in rows if row.what == "outbox"]
-    asked = {_leg(row): row for row in rows if row.what == "asked"}
-    return Signals(
+    asked = {_flow_coupling(row): row for row in rows if row.what == "asked"}
+    return LoadSignals(
         outbox_rows=outbox.rows,
-        outbox_oldest_s=float(outbox.seconds),
-        unanswered={leg: row.rows for leg, row in asked.items()},
-        due_in_s={leg: float(row.seconds) for leg, row in asked.items()},
-        answered_per_s={_leg(row): row.rows / WINDOW_S for row in rows if row.what == "heard"},
+        outbox_age_s=float(outbox.seconds),
+        pending_requests={leg: row.rows for leg, row in asked.items()},
+        time_to_deadline_s={leg: float(row.seconds) for leg, row in asked.items()},
+        replies_per_s={_flow_coupling(row): row.rows / RATE_WINDOW_S for row in rows if row.what == "heard"},
     )
 
 
-def _leg(row: Any) -> Leg:
+def _flow_coupling(row: Any) -> FlowCoupling:
     return row.flow, Coupling(row.coupling)

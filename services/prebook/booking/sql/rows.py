@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 
 from prebook.booking.domain.booking import Booking, Quote, Ride
-from prebook.contracts.booking import Change, Driver
+from prebook.contracts.booking import Driver, StateChange
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Money, Place, VehicleClass
 
-PROGRESS = (
+MUTABLE_COLUMNS = (
     "state",
     "history",
     "fare_cents",
@@ -24,7 +24,7 @@ PROGRESS = (
 """Columns that change while the booking lives."""
 
 
-def identity_of(booking: Booking) -> dict[str, Any]:
+def immutable_values(booking: Booking) -> dict[str, Any]:
     """Columns that never change."""
     ride = booking.ride
     return {
@@ -38,17 +38,17 @@ def identity_of(booking: Booking) -> dict[str, Any]:
         "pickup_at": ride.pickup_at,
         "vehicle_class": ride.vehicle_class.value,
         "passengers": ride.passengers,
-        "callback_url": ride.report_to,
+        "callback_url": ride.callback_url,
         "plan": _json(booking.plan),
     }
 
 
-def progress_of(booking: Booking) -> dict[str, Any]:
+def mutable_values(booking: Booking) -> dict[str, Any]:
     """Values of PROGRESS."""
     quote, driver = booking.quote, booking.driver
     return {
         "state": booking.state.value,
-        "history": history_of(booking),
+        "history": history_json(booking),
         "fare_cents": quote.fare.cents if quote else None,
         "currency": quote.fare.currency if quote else None,
         "quote_valid_until": quote.valid_until if quote else None,
@@ -60,7 +60,7 @@ def progress_of(booking: Booking) -> dict[str, Any]:
     }
 
 
-def history_of(booking: Booking) -> str:
+def history_json(booking: Booking) -> str:
     return _json(booking.history)
 
 
@@ -70,7 +70,7 @@ def booking_of(row: Any) -> Booking:
         key=row.key,
         ride=_ride(row),
         plan={flow: Coupling(coupling) for flow, coupling in row.plan.items()},
-        history=msgspec.convert(row.history, tuple[Change, ...]),
+        history=msgspec.convert(row.history, tuple[StateChange, ...]),
         quote=_quote(row),
         driver=Driver(fleet=row.fleet, id=row.driver, minutes_away=row.minutes_away) if row.driver else None,
         reason=row.reason,
@@ -90,7 +90,7 @@ def _ride(row: Any) -> Ride:
         pickup_at=row.pickup_at,
         vehicle_class=VehicleClass(row.vehicle_class),
         passengers=row.passengers,
-        report_to=row.callback_url,
+        callback_url=row.callback_url,
     )
 
 

@@ -34,7 +34,7 @@ BOOKING = Table(
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
 )
 
-CLAIM = Table(
+IDEMPOTENCY_RECORD = Table(
     "claim",
     METADATA,
     Column("key", Text(collation="C"), primary_key=True),

@@ -5,29 +5,36 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import bindparam, func, or_, select, text, update
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.sql.load_signals import MOST_LOOKED_AT, SIGNALS, WINDOW_S, signals_of
-from prebook.booking.sql.rows import PROGRESS, booking_of, history_of, identity_of, progress_of
-from prebook.booking.sql.tables import BOOKING, CLAIM
-from prebook.booking.store import Claim, Held, KeyTaken, Signals, StoredResponse, TooLate
-from prebook.contracts.booking import State
-from prebook.coupling.ports import BROKER_LANE
-from prebook.postgres.flush import Opening
-from prebook.postgres.unit_of_work import SqlWork
+from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
+from prebook.booking.sql.rows import MUTABLE_COLUMNS, booking_of, history_json, immutable_values, mutable_values
+from prebook.booking.sql.tables import BOOKING, IDEMPOTENCY_RECORD
+from prebook.booking.store import (
+    DuplicateKey,
+    IdempotencyRecord,
+    LoadSignals,
+    LockedBooking,
+    StaleDecision,
+    StoredResponse,
+)
+from prebook.contracts.booking import BookingState
+from prebook.coupling.ports import BROKER_ROUTE
+from prebook.postgres.flush import GuardInsert
+from prebook.postgres.unit_of_work import SqlUnitOfWork
 
 # Two at once meet on the row, and the second one counts on from what the first has committed.
-TAKE = text("""
+TAKE_TOKEN = text("""
     INSERT INTO token_window (campaign, began, taken)
     VALUES (:campaign, to_timestamp(floor(extract(epoch FROM now()) / :window_s) * :window_s), 1)
     ON CONFLICT (campaign, began) DO UPDATE SET taken = token_window.taken + 1 WHERE token_window.taken < :most
     RETURNING taken""")
-LEFT_S = text("""
+WINDOW_LEFT_S = text("""
     SELECT :window_s - (extract(epoch FROM clock_timestamp())
         - floor(extract(epoch FROM now()) / :window_s) * :window_s)""")
 
 
 # The booking's unique key decides between two requests, and the claim is written only by the winner. A second request
 # waits here until the first one's transaction ends.
-OPEN = """
+CREATE = """
     booked AS (
         INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
             vehicle_class, passengers, callback_url, plan, state, history)
@@ -39,36 +46,38 @@ OPEN = """
         SELECT key, id, CAST(:fingerprint AS bytea), CAST(:claimed_at AS timestamptz), CAST(:status AS int),
             CAST(:body AS bytea)
         FROM booked RETURNING 1)"""
-CLAIM_OF = select(CLAIM).where(CLAIM.c.key == bindparam("of"))
+FIND_IDEMPOTENCY_RECORD = select(IDEMPOTENCY_RECORD).where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
 # The first answer stays: whoever comes later gets what is there.
-RESPOND = (
-    update(CLAIM)
-    .where(CLAIM.c.key == bindparam("of"))
+STORE_RESPONSE = (
+    update(IDEMPOTENCY_RECORD)
+    .where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
     .values(
-        status=func.coalesce(CLAIM.c.status, bindparam("new_status", type_=CLAIM.c.status.type)),
-        body=func.coalesce(CLAIM.c.body, bindparam("new_body", type_=CLAIM.c.body.type)),
+        status=func.coalesce(
+            IDEMPOTENCY_RECORD.c.status, bindparam("new_status", type_=IDEMPOTENCY_RECORD.c.status.type)
+        ),
+        body=func.coalesce(IDEMPOTENCY_RECORD.c.body, bindparam("new_body", type_=IDEMPOTENCY_RECORD.c.body.type)),
     )
-    .returning(CLAIM.c.booking_id, CLAIM.c.status, CLAIM.c.body)
+    .returning(IDEMPOTENCY_RECORD.c.booking_id, IDEMPOTENCY_RECORD.c.status, IDEMPOTENCY_RECORD.c.body)
 )
 FIND = select(BOOKING).where(BOOKING.c.id == bindparam("of"))
-HOLD = (
+LOCK = (
     select(BOOKING, func.clock_timestamp().label("looked_at")).where(BOOKING.c.id == bindparam("of")).with_for_update()
 )
 # The second net under the decision: whatever kept us since we looked, nothing is confirmed after its quote ran out.
 SAVE = (
     update(BOOKING)
-    .values({name: bindparam(f"new_{name}", type_=BOOKING.c[name].type) for name in PROGRESS})
+    .values({name: bindparam(f"new_{name}", type_=BOOKING.c[name].type) for name in MUTABLE_COLUMNS})
     .where(
         BOOKING.c.id == bindparam("of"),
         or_(
-            bindparam("of_state") != State.CONFIRMED.value,
-            BOOKING.c.state == State.CONFIRMED.value,
+            bindparam("of_state") != BookingState.CONFIRMED.value,
+            BOOKING.c.state == BookingState.CONFIRMED.value,
             func.clock_timestamp() <= bindparam("of_valid_until", type_=BOOKING.c.quote_valid_until.type),
         ),
     )
     .returning(BOOKING.c.id)
 )
-LEDGER = (
+READ_LEDGER = (
     select(BOOKING)
     .where(
         BOOKING.c.key >= bindparam("prefix"),
@@ -80,68 +89,73 @@ LEDGER = (
 )
 
 
-class BookingSql(SqlWork):
+class BookingSql(SqlUnitOfWork):
     """BookingWork; the unit of work is the transaction that is open."""
 
-    async def open(self, booking: Booking, claim: Claim) -> None:
-        response = claim.response
+    async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
+        response = record.response
         taken = {
-            **identity_of(booking),
+            **immutable_values(booking),
             "booking_id": booking.id,
             "state": booking.state.value,
-            "history": history_of(booking),
-            "fingerprint": claim.fingerprint,
-            "claimed_at": claim.claimed_at,
+            "history": history_json(booking),
+            "fingerprint": record.fingerprint,
+            "claimed_at": record.created_at,
             "status": response.status if response else None,
             "body": response.body if response else None,
         }
-        self.begin_with(Opening(OPEN, taken, KeyTaken))
+        self.guard_with(GuardInsert(CREATE, taken, DuplicateKey))
 
-    async def claim(self, key: str) -> Claim | None:
-        row = (await self.connection.alone(CLAIM_OF, {"of": key})).first()
+    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
+        row = (await self.connection.execute_without_begin(FIND_IDEMPOTENCY_RECORD, {"of": key})).first()
         if row is None:
             return None
-        return Claim(
+        return IdempotencyRecord(
             key=row.key,
             booking_id=row.booking_id,
             fingerprint=row.fingerprint,
-            claimed_at=row.claimed_at,
+            created_at=row.claimed_at,
             response=StoredResponse(booking_id=row.booking_id, status=row.status, body=row.body)
             if row.status
             else None,
         )
 
-    async def respond(self, key: str, response: StoredResponse) -> StoredResponse:
+    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
         values = {"of": key, "new_status": response.status, "new_body": response.body}
-        booking_id, status, body = (await self.connection.alone(RESPOND, values)).one()
+        booking_id, status, body = (await self.connection.execute_without_begin(STORE_RESPONSE, values)).one()
         return StoredResponse(booking_id=booking_id, status=status, body=body)
 
     async def find(self, booking_id: str) -> Booking | None:
-        row = (await self.connection.alone(FIND, {"of": booking_id})).first()
+        row = (await self.connection.execute_without_begin(FIND, {"of": booking_id})).first()
         return booking_of(row) if row else None
 
-    async def hold(self, booking_id: str) -> Held | None:
-        row = (await self.connection.execute(HOLD, {"of": booking_id})).first()
-        return Held(booking_of(row), asked_at=row.created_at, looked_at=row.looked_at) if row else None
+    async def lock(self, booking_id: str) -> LockedBooking | None:
+        row = (await self.connection.execute(LOCK, {"of": booking_id})).first()
+        return LockedBooking(booking_of(row), requested_at=row.created_at, db_now=row.looked_at) if row else None
 
     async def save(self, booking: Booking) -> None:
-        progress = progress_of(booking)
+        progress = mutable_values(booking)
         guard = {"of_state": progress["state"], "of_valid_until": progress["quote_valid_until"]}
         new = {f"new_{name}": value for name, value in progress.items()}
         if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **new})).first() is None:
-            raise TooLate(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
+            raise StaleDecision(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
 
-    async def take_token(self, campaign: str, most: int, window_s: float) -> float | None:
-        await self.opened()
-        values = {"campaign": campaign, "most": most, "window_s": window_s}
-        if (await self.connection.execute(TAKE, values)).first() is not None:
+    async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
+        await self.flush_guard()
+        values = {"campaign": campaign, "most": max_tokens, "window_s": window_s}
+        if (await self.connection.execute(TAKE_TOKEN, values)).first() is not None:
             return None
-        return max(0.0, float((await self.connection.alone(LEFT_S, {"window_s": window_s})).scalar_one()))
+        return max(
+            0.0,
+            float((await self.connection.execute_without_begin(WINDOW_LEFT_S, {"window_s": window_s})).scalar_one()),
+        )
 
-    async def signals(self, flows: Collection[str]) -> Signals:
-        values = {"flows": list(flows), "most": MOST_LOOKED_AT, "lane": BROKER_LANE, "window_s": WINDOW_S}
-        return signals_of((await self.connection.alone(SIGNALS, values)).all())
+    async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
+        values = {"flows": list(flows), "most": MAX_SCANNED_ROWS, "lane": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
+        return load_signals_of((await self.connection.execute_without_begin(READ_LOAD_SIGNALS, values)).all())
 
-    async def ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
-        rows = await self.connection.alone(LEDGER, {"prefix": prefix, "after": after, "most": limit})
+    async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
+        rows = await self.connection.execute_without_begin(
+            READ_LEDGER, {"prefix": prefix, "after": after, "most": limit}
+        )
         return [booking_of(row) for row in rows]

@@ -5,17 +5,17 @@ from datetime import datetime, timedelta
 
 from prebook.contracts.booking import BookingRequest
 from prebook.flows import FLOWS
-from prebook.http.callback_targets import allowed
-from prebook.http.problems import Fault, Problem
+from prebook.http.callback_targets import is_allowed_target
+from prebook.http.problems import FieldError, Problem
 
-FARTHEST_AHEAD = timedelta(days=366)
+MAX_LEAD_TIME = timedelta(days=366)
 
 
-def refusal(
-    request: BookingRequest, now: datetime, *, override: bool, callback_hosts: Collection[str]
+def validate(
+    request: BookingRequest, now: datetime, *, allow_plan_override: bool, callback_hosts: Collection[str]
 ) -> Problem | None:
     """``override``: a booking may bring its own couplings."""
-    if request.couplings is not None and not override:
+    if request.couplings is not None and not allow_plan_override:
         return Problem(
             403, "plan_override_off", "leave out couplings, or start the suite with PREBOOK_ALLOW_PLAN_OVERRIDE=true"
         )
@@ -24,15 +24,19 @@ def refusal(
     return Problem(422, "invalid_booking", said, errors=faults) if faults else None
 
 
-def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[str]) -> Iterator[Fault]:
+def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[str]) -> Iterator[FieldError]:
     if request.pickup_at <= now:
-        yield Fault(pointer="/pickup_at", detail=f"is in the past; choose a time after {now:%Y-%m-%dT%H:%M:%SZ}")
-    elif request.pickup_at > now + FARTHEST_AHEAD:
-        yield Fault(pointer="/pickup_at", detail="is more than a year ahead; choose an earlier time")
+        yield FieldError(pointer="/pickup_at", detail=f"is in the past; choose a time after {now:%Y-%m-%dT%H:%M:%SZ}")
+    elif request.pickup_at > now + MAX_LEAD_TIME:
+        yield FieldError(pointer="/pickup_at", detail="is more than a year ahead; choose an earlier time")
     if request.pickup == request.dropoff:
-        yield Fault(pointer="/dropoff", detail="is where the ride begins; choose another place")
+        yield FieldError(pointer="/dropoff", detail="is where the ride begins; choose another place")
     unknown = sorted((request.couplings or {}).keys() - FLOWS.keys())
     if unknown:
-        yield Fault(pointer="/couplings", detail=f"names the unknown flow {unknown[0]!r}; flows: {', '.join(FLOWS)}")
-    if request.callback_url is not None and not allowed(request.callback_url, callback_hosts):
-        yield Fault(pointer="/callback_url", detail="goes nowhere that PREBOOK_CALLBACK_HOSTS lists; use one that does")
+        yield FieldError(
+            pointer="/couplings", detail=f"names the unknown flow {unknown[0]!r}; flows: {', '.join(FLOWS)}"
+        )
+    if request.callback_url is not None and not is_allowed_target(request.callback_url, callback_hosts):
+        yield FieldError(
+            pointer="/callback_url", detail="goes nowhere that PREBOOK_CALLBACK_HOSTS lists; use one that does"
+        )

@@ -12,107 +12,122 @@ from datetime import UTC
 from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import VehicleClass
 
-FARTHEST_MIN = 24 * 60
-LONGEST_REASON, LONGEST_EXCERPT = 60, 200
+MAX_MINUTES_AWAY = 24 * 60
+MAX_REASON_CHARS, MAX_EXCERPT_CHARS = 60, 200
 
 
 @dataclass(frozen=True)
-class Accepts:
+class PartnerAccepted:
     minutes_away: int
 
 
 @dataclass(frozen=True)
-class Declines:
+class PartnerDeclined:
     reason: str
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableReply:
     """Not in the partner's own language, or nothing that can be true."""
 
     excerpt: str
 
 
-Reply = Accepts | Declines | Unreadable
+PartnerReply = PartnerAccepted | PartnerDeclined | UnreadableReply
 
 
 @dataclass(frozen=True)
-class Translator:
+class MessageTranslator:
     """Both directions of one partner's language."""
 
-    speak: Callable[[AskFleet], bytes]
-    understand: Callable[[bytes], Accepts | Declines]
+    encode_request: Callable[[AskFleet], bytes]
+    decode_reply: Callable[[bytes], PartnerAccepted | PartnerDeclined]
 
-    def reply(self, said: bytes) -> Reply:
+    def read_reply(self, raw: bytes) -> PartnerReply:
         try:
-            reply = self.understand(said)
+            reply = self.decode_reply(raw)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-            return unreadable(said)
-        if isinstance(reply, Accepts) and not 0 <= reply.minutes_away <= FARTHEST_MIN:
-            return unreadable(said)
+            return unreadable_reply(raw)
+        if isinstance(reply, PartnerAccepted) and not 0 <= reply.minutes_away <= MAX_MINUTES_AWAY:
+            return unreadable_reply(raw)
         return reply
 
 
-def unreadable(said: bytes) -> Unreadable:
+def unreadable_reply(raw: bytes) -> UnreadableReply:
     """An excerpt that is safe to store: printable ASCII, bounded."""
-    return Unreadable(ascii(said[:LONGEST_EXCERPT].decode("latin-1"))[:LONGEST_EXCERPT])
+    return UnreadableReply(ascii(raw[:MAX_EXCERPT_CHARS].decode("latin-1"))[:MAX_EXCERPT_CHARS])
 
 
-def ada_speak(ask: AskFleet) -> bytes:
+def encode_ada_request(request: AskFleet) -> bytes:
     """Ada: JSON objects, epoch seconds, seconds to arrival."""
-    where = {"latitude": ask.pickup.lat, "longitude": ask.pickup.lon}
-    trip = {"from": where, "when": int(ask.pickup_at.timestamp()), "tier": ask.vehicle_class, "seats": ask.passengers}
+    where = {"latitude": request.pickup.lat, "longitude": request.pickup.lon}
+    trip = {
+        "from": where,
+        "when": int(request.pickup_at.timestamp()),
+        "tier": request.vehicle_class,
+        "seats": request.passengers,
+    }
     return json.dumps({"trip": trip}).encode()
 
 
-def ada_understand(said: bytes) -> Accepts | Declines:
-    reply = json.loads(said)
-    return Accepts(-(-int(reply["eta_s"]) // 60)) if reply["status"] == "OK" else _declines(reply["status"])
+def decode_ada_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    reply = json.loads(raw)
+    return (
+        PartnerAccepted(-(-int(reply["eta_s"]) // 60))
+        if reply["status"] == "OK"
+        else _partner_declined(reply["status"])
+    )
 
 
 BOREALIS_CLASSES = {VehicleClass.STANDARD: "S", VehicleClass.COMFORT: "C", VehicleClass.XL: "X"}
 
 
-def borealis_speak(ask: AskFleet) -> bytes:
+def encode_borealis_request(request: AskFleet) -> bytes:
     """Borealis: one line of fields, as it was done before there was JSON."""
-    when = ask.pickup_at.astimezone(UTC).strftime("%Y%m%d%H%M")
-    fields = ("REQ", f"{ask.pickup.lat:.5f}", f"{ask.pickup.lon:.5f}", when, BOREALIS_CLASSES[ask.vehicle_class])
-    return ";".join((*fields, str(ask.passengers))).encode()
+    when = request.pickup_at.astimezone(UTC).strftime("%Y%m%d%H%M")
+    fields = (
+        "REQ",
+        f"{request.pickup.lat:.5f}",
+        f"{request.pickup.lon:.5f}",
+        when,
+        BOREALIS_CLASSES[request.vehicle_class],
+    )
+    return ";".join((*fields, str(request.passengers))).encode()
 
 
-def borealis_understand(said: bytes) -> Accepts | Declines:
-    word, value = said.decode("ascii").split(";", 1)
-    return Accepts(int(value)) if word == "ACK" else _refused(word, "NAK", value)
+def decode_borealis_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    word, value = raw.decode("ascii").split(";", 1)
+    return PartnerAccepted(int(value)) if word == "ACK" else _parse_decline(word, "NAK", value)
 
 
-def cargo_speak(ask: AskFleet) -> bytes:
+def encode_cargo_request(request: AskFleet) -> bytes:
     """Cargo: a bare array, coordinates in millionths of a degree, hundredths of an hour to arrival."""
-    where = [round(ask.pickup.lat * 1e6), round(ask.pickup.lon * 1e6)]
-    when = ask.pickup_at.astimezone(UTC).isoformat()
-    return json.dumps(["offer?", where, when, ask.vehicle_class.upper(), ask.passengers]).encode()
+    where = [round(request.pickup.lat * 1e6), round(request.pickup.lon * 1e6)]
+    when = request.pickup_at.astimezone(UTC).isoformat()
+    return json.dumps(["offer?", where, when, request.vehicle_class.upper(), request.passengers]).encode()
 
 
-def cargo_understand(said: bytes) -> Accepts | Declines:
-    word, value = json.loads(said)
-    return Accepts(-(-int(value) * 60 // 100)) if word == "yes" else _refused(word, "no", value)
+def decode_cargo_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    word, value = json.loads(raw)
+    return PartnerAccepted(-(-int(value) * 60 // 100)) if word == "yes" else _parse_decline(word, "no", value)
 
 
-def _refused(word: object, refusal: str, reason: object) -> Declines:
+def _parse_decline(word: object, decline_word: str, reason: object) -> PartnerDeclined:
     """Raises ValueError where it is not a refusal either."""
-    if word != refusal:
+    if word != decline_word:
         raise ValueError(word)
-    return _declines(reason)
+    return _partner_declined(reason)
 
 
-def _declines(reason: object) -> Declines:
+def _partner_declined(reason: object) -> PartnerDeclined:
     """Refuses a reason that is no text; what is left of it is bounded and printable."""
     if not isinstance(reason, str):
         raise TypeError
-    return Declines("".join(c for c in reason[:LONGEST_REASON] if c.isprintable()))
+    return PartnerDeclined("".join(c for c in reason[:MAX_REASON_CHARS] if c.isprintable()))
 
 
-TRANSLATORS: Mapping[str, Translator] = {
-    "ada": Translator(ada_speak, ada_understand),
-    "borealis": Translator(borealis_speak, borealis_understand),
-    "cargo": Translator(cargo_speak, cargo_understand),
+TRANSLATORS: Mapping[str, MessageTranslator] = {
+    "ada": MessageTranslator(encode_ada_request, decode_ada_reply),
+    "borealis": MessageTranslator(encode_borealis_request, decode_borealis_reply),
+    "cargo": MessageTranslator(encode_cargo_request, decode_cargo_reply),
 }

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import astuple, dataclass
 
-QUARTER_S = 15 * 60
+QUARTER_HOUR_S = 15 * 60
 
-Ask = Callable[[bytes], Awaitable[bytes]]
+PartnerCall = Callable[[bytes], Awaitable[bytes]]
 """A partner as others see it: a question in its language, and a reply. Asking again is harmless: it only looks."""
 
 
@@ -26,53 +26,53 @@ class Trip:
 
 
 @dataclass(frozen=True)
-class Language:
+class WireFormat:
     """``read`` raises ValueError, LookupError or TypeError where it does not understand."""
 
-    read: Callable[[bytes], Trip]
-    offer: Callable[[int], bytes]
+    decode_request: Callable[[bytes], Trip]
+    encode_offer: Callable[[int], bytes]
     """Minutes to arrival, as the partner says it."""
-    refusal: bytes
-    not_understood: bytes
+    decline: bytes
+    bad_request: bytes
 
 
 @dataclass(frozen=True)
-class Character:
+class PartnerProfile:
     """How a partner behaves; shares are of its trips, times in seconds, distances in minutes."""
 
     name: str
-    accepts: float
-    fastest_s: float
-    slowest_s: float
-    nearest_min: int
-    farthest_min: int
-    garbles: float = 0.0
+    acceptance_rate: float
+    min_latency_s: float
+    max_latency_s: float
+    min_minutes_away: int
+    max_minutes_away: int
+    corruption_rate: float = 0.0
 
 
 @dataclass(frozen=True)
 class Partner:
-    character: Character
-    language: Language
+    profile: PartnerProfile
+    wire_format: WireFormat
     seed: int
 
-    async def ask(self, question: bytes) -> bytes:
-        who = self.character
+    async def call(self, request: bytes) -> bytes:
+        who = self.profile
         try:
-            trip = self.language.read(question)
+            trip = self.wire_format.decode_request(request)
         except (ValueError, LookupError, TypeError):
-            return self.language.not_understood
-        await asyncio.sleep(who.fastest_s + self._draw("pace", trip) * (who.slowest_s - who.fastest_s))
-        said = self._decision(trip)
-        return said[: len(said) // 2] if self._draw("garbles", trip) < who.garbles else said
+            return self.wire_format.bad_request
+        await asyncio.sleep(who.min_latency_s + self._draw("pace", trip) * (who.max_latency_s - who.min_latency_s))
+        said = self._decide(trip)
+        return said[: len(said) // 2] if self._draw("garbles", trip) < who.corruption_rate else said
 
-    def _decision(self, trip: Trip) -> bytes:
-        who = self.character
-        if self._draw("accepts", trip) >= who.accepts:
-            return self.language.refusal
-        reach = who.farthest_min - who.nearest_min + 1
-        return self.language.offer(who.nearest_min + int(self._draw("distance", trip) * reach))
+    def _decide(self, trip: Trip) -> bytes:
+        who = self.profile
+        if self._draw("accepts", trip) >= who.acceptance_rate:
+            return self.wire_format.decline
+        reach = who.max_minutes_away - who.min_minutes_away + 1
+        return self.wire_format.encode_offer(who.min_minutes_away + int(self._draw("distance", trip) * reach))
 
-    def _draw(self, what: str, trip: Trip) -> float:
+    def _draw(self, purpose: str, trip: Trip) -> float:
         """A number in [0, 1) that belongs to this seed, partner, purpose and trip, on every machine."""
-        told = "|".join(map(str, (self.seed, self.character.name, what, *astuple(trip))))
+        told = "|".join(map(str, (self.seed, self.profile.name, purpose, *astuple(trip))))
         return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big") / 2**64

@@ -3,8 +3,8 @@
 import hashlib
 import re
 
-LENGTH = 12
-_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*|\d+")
+GROUP_ID_CHARS = 12
+_VARIABLE_PARTS = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*|\d+")
 
 
 def group_of(*, queue: str, type_: str, cause: str, error: str, stack: str = "") -> str:
@@ -13,16 +13,16 @@ def group_of(*, queue: str, type_: str, cause: str, error: str, stack: str = "")
     Where the place in the program is known that decides; else the error's text without what varies from one message
     to the next.
     """
-    how = stack or shape(error)
-    return hashlib.sha256(f"{queue}\n{type_}\n{cause}\n{how}".encode()).hexdigest()[:LENGTH]
+    how = stack or error_template(error)
+    return hashlib.sha256(f"{queue}\n{type_}\n{cause}\n{how}".encode()).hexdigest()[:GROUP_ID_CHARS]
 
 
-def shape(error: str) -> str:
+def error_template(error: str) -> str:
     """``no ride 'b17' after 3 s`` and ``no ride 'b18' after 4 s`` have one shape."""
-    return _VARIES.sub("*", error)
+    return _VARIABLE_PARTS.sub("*", error)
 
 
-def type_of(error: str) -> str:
+def error_type_of(error: str) -> str:
     """``Malformed: the body ...`` -> ``Malformed``."""
     name, colon, _ = error.partition(":")
     return name if colon and name.isidentifier() else ""

@@ -5,171 +5,190 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from prebook.messaging.codec import EXPIRES_AT
-from prebook.messaging.recoverability import dead_letter
-from prebook.messaging.recoverability.dead_letter import Parcel
-from prebook.operations.dead_letters.failure_group import group_of, type_of
+from prebook.messaging.codec import EXPIRES_AT_HEADER
+from prebook.messaging.recoverability.dead_letter import (
+    CAUSE_HEADER,
+    DEAD_LETTER_HEADERS,
+    DEAD_LETTER_ID_HEADER,
+    ERROR_HEADER,
+    EXCHANGE_HEADER,
+    FIRST_FAILED_AT_HEADER,
+    REPLAY_ID_HEADER,
+    ROUTING_KEY_HEADER,
+    STACK_DIGEST_HEADER,
+    DeadLetter,
+)
+from prebook.operations.dead_letters.failure_group import error_type_of, group_of
 from prebook.patterns.trace import trace_id
 
-LONGEST_KEPT = 8 * 1024 * 1024
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 """Bytes of a payload; no message of ours may have more than a sixtieth of that."""
-MOST_ATTEMPTS = 1_000_000
+MAX_ATTEMPTS = 1_000_000
 """More have not been made; whoever says so is mistaken."""
-DIED = "dead_lettered"
-UNKNOWN = "unknown"
+DEAD_LETTERED_BY_BROKER = "dead_lettered"
+UNKNOWN_CAUSE = "unknown"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted:
+class DeadLetterRecord:
     """One parked message, and how it came to be here this time."""
 
     fingerprint: str
     """The same message at the same queue, and no other."""
-    event: str
+    occurrence_id: str
     """The same parking of it, and no other: the broker may hand that over more than once."""
     queue: str
     exchange: str = ""
-    key: str = ""
-    cause: str = UNKNOWN
+    routing_key: str = ""
+    cause: str = UNKNOWN_CAUSE
     error_type: str = ""
     error: str = ""
-    digest: str = ""
+    failure_group: str = ""
     flow: str = ""
     kind: str = ""
     type: str = ""
     message_id: str = ""
-    conversation: str = ""
+    conversation_id: str = ""
     trace_id: str = ""
     attempts: int = 1
-    said_at: datetime | None = None
+    occurred_at: datetime | None = None
     first_failed_at: datetime
     last_failed_at: datetime
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: bytes = b""
     payload_bytes: int = 0
     replay_id: str = ""
-    parked_id: int = 0
+    dead_letter_id: int = 0
     """With ``replay_id``: which message of which replay this says it is."""
 
 
-def noted(parcel: Parcel, now: datetime) -> Noted:
-    headers = {clean(name): clean(value) for name, value in parcel.headers.items()}
+def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
+    headers = {storable_text(name): storable_text(value) for name, value in dead_letter.headers.items()}
     get = headers.get
-    queue, (cause, error) = short(parcel.queue), _why(parcel, headers)
-    exchange, key = _origin(parcel, headers)
-    last = _not_after(now, parcel.set_aside_at if dead_letter.CAUSE in headers else _died_at(parcel)) or now
-    attempts, replay = _attempts(parcel, headers), get(dead_letter.REPLAY, "")
-    digest = group_of(queue=queue, type_=get("ce-type", ""), cause=cause, error=error, stack=get(dead_letter.STACK, ""))
-    return Noted(
-        fingerprint=fingerprint(parcel),
-        event=_hash(cause, str(attempts), last.isoformat(timespec="seconds"), replay),
+    queue, (cause, error) = indexable_text(dead_letter.queue), _cause_and_error(dead_letter, headers)
+    exchange, key = _first_target(dead_letter, headers)
+    last = _clamp_time(now, dead_letter.parked_at if CAUSE_HEADER in headers else _dead_lettered_at(dead_letter)) or now
+    attempts, replay = _attempts(dead_letter, headers), get(REPLAY_ID_HEADER, "")
+    digest = group_of(
+        queue=queue, type_=get("ce-type", ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
+    )
+    return DeadLetterRecord(
+        fingerprint=fingerprint(dead_letter),
+        occurrence_id=_hash(cause, str(attempts), last.isoformat(timespec="seconds"), replay),
         queue=queue,
         exchange=exchange,
-        key=key,
-        cause=short(cause),
-        error_type=short(type_of(error)),
+        routing_key=key,
+        cause=indexable_text(cause),
+        error_type=indexable_text(error_type_of(error)),
         error=error,
-        digest=digest,
-        flow=short(get("prebook-flow", "")),
-        kind=short(get("prebook-kind", "")),
-        type=short(get("ce-type", "")),
-        message_id=short(get("ce-id", "")),
-        conversation=short(get("ce-subject", "")),
+        failure_group=digest,
+        flow=indexable_text(get("prebook-flow", "")),
+        kind=indexable_text(get("prebook-kind", "")),
+        type=indexable_text(get("ce-type", "")),
+        message_id=indexable_text(get("ce-id", "")),
+        conversation_id=indexable_text(get("ce-subject", "")),
         trace_id=trace_id(get("traceparent", "")),
         attempts=attempts,
-        said_at=_not_after(now, _time(get("ce-time", ""))),
-        first_failed_at=min(_not_after(now, _time(get(dead_letter.FAILED_AT, ""))) or last, last),
+        occurred_at=_clamp_time(now, _parse_time(get("ce-time", ""))),
+        first_failed_at=min(_clamp_time(now, _parse_time(get(FIRST_FAILED_AT_HEADER, ""))) or last, last),
         last_failed_at=last,
         headers=headers,
-        payload=parcel.body[:LONGEST_KEPT],
-        payload_bytes=len(parcel.body),
+        payload=dead_letter.body[:MAX_PAYLOAD_BYTES],
+        payload_bytes=len(dead_letter.body),
         replay_id=replay,
-        parked_id=_number(get(dead_letter.PARKED, "")),
+        dead_letter_id=_parse_int(get(DEAD_LETTER_ID_HEADER, "")),
     )
 
 
-def unwaited(parcel: Parcel, now: datetime) -> bool:
+def is_expired_request(dead_letter: DeadLetter, now: datetime) -> bool:
     """A question whose time was up in its queue: its caller has gone on, and nothing is to be decided.
 
     What a replay has sent is told to the replay all the same.
     """
-    headers, until = parcel.headers, _time(parcel.headers.get(EXPIRES_AT, ""))
-    by_time = bool(parcel.deaths) and parcel.deaths[0].reason == "expired" and parcel.deaths[0].queue == parcel.queue
-    aside = dead_letter.CAUSE in headers or dead_letter.REPLAY in headers
+    headers, until = dead_letter.headers, _parse_time(dead_letter.headers.get(EXPIRES_AT_HEADER, ""))
+    by_time = (
+        bool(dead_letter.x_deaths)
+        and dead_letter.x_deaths[0].reason == "expired"
+        and dead_letter.x_deaths[0].queue == dead_letter.queue
+    )
+    aside = CAUSE_HEADER in headers or REPLAY_ID_HEADER in headers
     return by_time and not aside and headers.get("prebook-kind") == "request" and until is not None and until <= now
 
 
-def bare(parcel: Parcel, now: datetime, why: str) -> Noted:
+def minimal_record(dead_letter: DeadLetter, now: datetime, error: str) -> DeadLetterRecord:
     """As little as can be told; for a message that could not be noted in any other way."""
-    return Noted(
-        fingerprint=fingerprint(parcel),
-        event="bare",
-        queue=short(ascii(parcel.queue)),
+    return DeadLetterRecord(
+        fingerprint=fingerprint(dead_letter),
+        occurrence_id="bare",
+        queue=indexable_text(ascii(dead_letter.queue)),
         cause="not_understood",
-        error=ascii(why)[:300],
-        digest=group_of(queue=ascii(parcel.queue), type_="", cause="not_understood", error=""),
+        error=ascii(error)[:300],
+        failure_group=group_of(queue=ascii(dead_letter.queue), type_="", cause="not_understood", error=""),
         first_failed_at=now,
         last_failed_at=now,
-        headers={ascii(name)[1:-1]: ascii(value)[1:-1] for name, value in parcel.headers.items()},
-        payload=parcel.body[:LONGEST_KEPT],
-        payload_bytes=len(parcel.body),
+        headers={ascii(name)[1:-1]: ascii(value)[1:-1] for name, value in dead_letter.headers.items()},
+        payload=dead_letter.body[:MAX_PAYLOAD_BYTES],
+        payload_bytes=len(dead_letter.body),
     )
 
 
-def fingerprint(parcel: Parcel) -> str:
+def fingerprint(dead_letter: DeadLetter) -> str:
     """Of what was said, and where it failed. What is noted on the way does not count."""
-    said = sorted((name, value) for name, value in parcel.headers.items() if not passing(name))
-    return _hash(parcel.queue, repr(said), hashlib.sha256(parcel.body).hexdigest())
+    said = sorted((name, value) for name, value in dead_letter.headers.items() if not is_transport_header(name))
+    return _hash(dead_letter.queue, repr(said), hashlib.sha256(dead_letter.body).hexdigest())
 
 
-def passing(name: str) -> bool:
+def is_transport_header(name: str) -> bool:
     """A header that says how the message travelled, and nothing of what it says."""
-    return name in dead_letter.MARKS or name.startswith("x-") or name == "prebook-attempt"
+    return name in DEAD_LETTER_HEADERS or name.startswith("x-") or name == "prebook-attempt"
 
 
-def clean(text: str) -> str:
+def storable_text(text: str) -> str:
     """What a column of text can hold."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def short(text: str) -> str:
+def indexable_text(text: str) -> str:
     """For a column that is searched by: one more character than an id may have tells that there were too many."""
     return text.replace("\x00", "?").encode("ascii", "replace").decode()[:201]
 
 
-def _why(parcel: Parcel, headers: Mapping[str, str]) -> tuple[str, str]:
-    if dead_letter.CAUSE in headers:
-        return headers[dead_letter.CAUSE], headers.get(dead_letter.ERROR, "")
-    if not parcel.deaths:
-        return UNKNOWN, "it came here without a cause"
-    death = parcel.deaths[0]
-    return DIED, f"the broker set it aside: {clean(death.reason)}, at {clean(death.queue)}"
+def _cause_and_error(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[str, str]:
+    if CAUSE_HEADER in headers:
+        return headers[CAUSE_HEADER], headers.get(ERROR_HEADER, "")
+    if not dead_letter.x_deaths:
+        return UNKNOWN_CAUSE, "it came here without a cause"
+    death = dead_letter.x_deaths[0]
+    return (
+        DEAD_LETTERED_BY_BROKER,
+        f"the broker set it aside: {storable_text(death.reason)}, at {storable_text(death.queue)}",
+    )
 
 
-def _origin(parcel: Parcel, headers: Mapping[str, str]) -> tuple[str, str]:
+def _first_target(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[str, str]:
     """The first address that anything tells of."""
-    if headers.get(dead_letter.EXCHANGE):
-        return headers[dead_letter.EXCHANGE], headers.get(dead_letter.KEY, "")
-    if parcel.deaths:
-        return clean(parcel.deaths[-1].exchange), clean(parcel.deaths[-1].key)
+    if headers.get(EXCHANGE_HEADER):
+        return headers[EXCHANGE_HEADER], headers.get(ROUTING_KEY_HEADER, "")
+    if dead_letter.x_deaths:
+        return storable_text(dead_letter.x_deaths[-1].exchange), storable_text(dead_letter.x_deaths[-1].routing_key)
     return "", ""
 
 
-def _attempts(parcel: Parcel, headers: Mapping[str, str]) -> int:
-    told = (_number(headers.get("prebook-attempt", "")), *(death.count for death in parcel.deaths))
-    return min(max(1, *told), MOST_ATTEMPTS)
+def _attempts(dead_letter: DeadLetter, headers: Mapping[str, str]) -> int:
+    told = (_parse_int(headers.get("prebook-attempt", "")), *(death.count for death in dead_letter.x_deaths))
+    return min(max(1, *told), MAX_ATTEMPTS)
 
 
-def _died_at(parcel: Parcel) -> datetime | None:
-    return parcel.deaths[0].at if parcel.deaths else parcel.set_aside_at
+def _dead_lettered_at(dead_letter: DeadLetter) -> datetime | None:
+    return dead_letter.x_deaths[0].at if dead_letter.x_deaths else dead_letter.parked_at
 
 
-def _not_after(now: datetime, at: datetime | None) -> datetime | None:
+def _clamp_time(now: datetime, at: datetime | None) -> datetime | None:
     return max(EARLIEST, min(at, now)) if at else None
 
 
-def _time(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -177,7 +196,7 @@ def _time(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _number(text: str) -> int:
+def _parse_int(text: str) -> int:
     """0 where it is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # noqa: PLR2004 - what a bigint holds
 

@@ -6,62 +6,68 @@ import structlog
 from prometheus_client import Counter
 
 from prebook.messaging.clock import utc_now
-from prebook.messaging.errors import spelled
-from prebook.messaging.recoverability.dead_letter import Parcel
-from prebook.messaging.unit_of_work import Begin
-from prebook.operations.dead_letters.record import Noted, bare, noted, short, unwaited
-from prebook.operations.store import OperationsWork, Unstorable
+from prebook.messaging.errors import error_summary
+from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.operations.dead_letters.record import (
+    DeadLetterRecord,
+    indexable_text,
+    is_expired_request,
+    minimal_record,
+    record_of,
+)
+from prebook.operations.store import OperationsWork, UnstorableMessage
 
 log = structlog.get_logger()
-EXPIRED = Counter(
+EXPIRED_REQUESTS = Counter(
     "prebook_messages_expired_in_queue",
     "Questions whose time was up in their queue: dropped, for nobody waits",
     ("queue",),
 )
 
 
-class Intake:
+class DeadLetterRecorder:
     """Raises while the database takes nothing, whatever that raises; never because of what a message looks like."""
 
-    def __init__(self, begin: Begin[OperationsWork]) -> None:
+    def __init__(self, begin: BeginUnitOfWork[OperationsWork]) -> None:
         self._begin = begin
 
-    async def take(self, parcel: Parcel) -> None:
+    async def record(self, dead_letter: DeadLetter) -> None:
         now = utc_now()
-        if unwaited(parcel, now):
-            return _expired(parcel)
-        note = _read(parcel, now)
+        if is_expired_request(dead_letter, now):
+            return _count_expired(dead_letter)
+        note = _read_record(dead_letter, now)
         try:
-            await self._keep(note)
-        except Unstorable as error:
-            await self._keep(_unread(parcel, now, error))
+            await self._store(note)
+        except UnstorableMessage as error:
+            await self._store(_log_unreadable(dead_letter, now, error))
         return None
 
-    async def _keep(self, note: Noted) -> None:
+    async def _store(self, record: DeadLetterRecord) -> None:
         async with self._begin() as work:
-            is_new = await work.take_in(note)
+            is_new = await work.add_dead_letter(record)
         log.info(
             "taken in" if is_new else "known",
-            queue=note.queue,
-            cause=note.cause,
-            message_id=note.message_id,
-            conversation=note.conversation,
-            trace_id=note.trace_id,
+            queue=record.queue,
+            cause=record.cause,
+            message_id=record.message_id,
+            conversation=record.conversation_id,
+            trace_id=record.trace_id,
         )
 
 
-def _expired(parcel: Parcel) -> None:
-    EXPIRED.labels(parcel.queue).inc()
-    log.info("expired", queue=parcel.queue, message_id=short(parcel.headers.get("ce-id", "")))
+def _count_expired(dead_letter: DeadLetter) -> None:
+    EXPIRED_REQUESTS.labels(dead_letter.queue).inc()
+    log.info("expired", queue=dead_letter.queue, message_id=indexable_text(dead_letter.headers.get("ce-id", "")))
 
 
-def _read(parcel: Parcel, now: datetime) -> Noted:
+def _read_record(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
     try:
-        return noted(parcel, now)
+        return record_of(dead_letter, now)
     except Exception as error:  # noqa: BLE001 - what we fail to read is kept all the same
-        return _unread(parcel, now, error)
+        return _log_unreadable(dead_letter, now, error)
 
 
-def _unread(parcel: Parcel, now: datetime, error: Exception) -> Noted:
-    log.error("not understood", queue=parcel.queue, error=spelled(error))
-    return bare(parcel, now, spelled(error))
+def _log_unreadable(dead_letter: DeadLetter, now: datetime, error: Exception) -> DeadLetterRecord:
+    log.error("not understood", queue=dead_letter.queue, error=error_summary(error))
+    return minimal_record(dead_letter, now, error_summary(error))

@@ -4,77 +4,87 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prebook.contracts.dead_letters import ParkedState
-from prebook.contracts.replays import ItemState, ReplayState
+from prebook.contracts.dead_letters import DeadLetterState
+from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.messaging.codec import SAFE_ID
 
-NEXT: dict[ItemState, frozenset[ItemState]] = {
-    ItemState.REQUESTED: frozenset({ItemState.IN_FLIGHT, ItemState.HELD, ItemState.CANCELLED}),
-    ItemState.IN_FLIGHT: frozenset(
-        {ItemState.RESOLVED, ItemState.FAILED_AGAIN, ItemState.UNCONFIRMED, ItemState.REFUSED}
+ITEM_TRANSITIONS: dict[RedeliveryState, frozenset[RedeliveryState]] = {
+    RedeliveryState.REQUESTED: frozenset(
+        {RedeliveryState.IN_FLIGHT, RedeliveryState.BLOCKED, RedeliveryState.CANCELLED}
+    ),
+    RedeliveryState.IN_FLIGHT: frozenset(
+        {
+            RedeliveryState.RESOLVED,
+            RedeliveryState.FAILED_AGAIN,
+            RedeliveryState.UNCONFIRMED,
+            RedeliveryState.UNROUTABLE,
+        }
     ),
 }
 """What may come after; every other state is the end."""
-LIVE = frozenset(NEXT)
+LIVE_STATES = frozenset(ITEM_TRANSITIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class ReplayCandidate:
     """What must be known of a parked message to send it again."""
 
     id: int
-    state: ParkedState
+    state: DeadLetterState
     queue: str
     message_id: str
-    conversation: str
-    said_at: datetime
+    conversation_id: str
+    occurred_at: datetime
     """When it was said; where that is unknown, when it failed first."""
     version: int
-    whole: bool = True
+    is_complete: bool = True
     """Nothing of its payload was cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class ReplayPolicy:
     now: datetime
-    remembered_s: float
+    inbox_dedup_s: float
     """So long do the receivers' inboxes remember what they admitted."""
     queues: Collection[str]
     """Those that services consume."""
     force: bool = False
 
-    def aged(self, candidate: Candidate) -> bool:
-        return candidate.said_at < self.now - timedelta(seconds=self.remembered_s)
+    def is_beyond_retention(self, candidate: ReplayCandidate) -> bool:
+        return candidate.occurred_at < self.now - timedelta(seconds=self.inbox_dedup_s)
 
 
-Objection = tuple[Callable[[Candidate, Terms], bool], str]
-OBJECTIONS: tuple[Objection, ...] = (
-    (lambda c, _: c.state is ParkedState.DISCARDED, "it is discarded; restore it first"),
-    (lambda c, _: c.state is ParkedState.REPLAYING, "another replay has it; cancel that one, or wait for its end"),
-    (lambda c, _: c.state is ParkedState.RESOLVED, "it is resolved already"),
+IneligibilityRule = tuple[Callable[[ReplayCandidate, ReplayPolicy], bool], str]
+INELIGIBILITY_RULES: tuple[IneligibilityRule, ...] = (
+    (lambda c, _: c.state is DeadLetterState.DISCARDED, "it is discarded; restore it first"),
+    (lambda c, _: c.state is DeadLetterState.REPLAYING, "another replay has it; cancel that one, or wait for its end"),
+    (lambda c, _: c.state is DeadLetterState.RESOLVED, "it is resolved already"),
     (lambda c, t: c.queue not in t.queues, "no service consumes the queue that it failed at"),
     (lambda c, _: not SAFE_ID.match(c.message_id), "it has no usable message id (header ce-id); edit it first"),
-    (lambda c, _: not c.whole and not c.version, "its payload was too large to be kept whole; edit it first"),
-    (lambda c, t: t.aged(c) and not t.force, "the receiver's inbox may have forgotten it; force sends it all the same"),
+    (lambda c, _: not c.is_complete and not c.version, "its payload was too large to be kept whole; edit it first"),
+    (
+        lambda c, t: t.is_beyond_retention(c) and not t.force,
+        "the receiver's inbox may have forgotten it; force sends it all the same",
+    ),
 )
 """The first that holds is why a message is not taken."""
 
 
-def objection(candidate: Candidate, terms: Terms) -> str:
+def ineligible_reason(candidate: ReplayCandidate, policy: ReplayPolicy) -> str:
     """Empty where there is none."""
-    return next((reason for holds, reason in OBJECTIONS if holds(candidate, terms)), "")
+    return next((reason for holds, reason in INELIGIBILITY_RULES if holds(candidate, policy)), "")
 
 
-def lane(candidate: Candidate) -> str:
+def ordering_key_of(candidate: ReplayCandidate) -> str:
     """Messages of one lane keep their order; of each lane one is in flight."""
-    return candidate.conversation or f"message {candidate.id}"
+    return candidate.conversation_id or f"message {candidate.id}"
 
 
-def ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
+def sort_candidates(candidates: Sequence[ReplayCandidate]) -> list[ReplayCandidate]:
     """As they were said."""
-    return sorted(candidates, key=lambda c: (c.said_at, c.id))
+    return sorted(candidates, key=lambda c: (c.occurred_at, c.id))
 
 
-def ending(*, live: int, outcome: ReplayState | None) -> ReplayState | None:
+def final_state(*, live: int, outcome: ReplayState | None) -> ReplayState | None:
     """None while something may still happen. ``outcome``: how it was told to end before its time."""
     return None if live else outcome or ReplayState.DONE

@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import TextClause, text
 
-from prebook.contracts.dead_letters import Filter, ParkedState, Selection
-from prebook.contracts.replays import ItemState, Refusal, ReplayState, ReplayView
-from prebook.operations.dead_letters.sql import FILTERS, given
+from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
+from prebook.contracts.replays import IneligibleMessages, RedeliveryState, ReplayState, ReplayView
+from prebook.operations.dead_letters.sql import FILTERS, filter_values
 from prebook.operations.replays import sql as statements
-from prebook.operations.replays.eligibility import Candidate, lane
-from prebook.operations.store import Claimed, Flight, Landing, NewReplay
-from prebook.postgres.unit_of_work import SqlWork
+from prebook.operations.replays.eligibility import ReplayCandidate, ordering_key_of
+from prebook.operations.store import DeliveryOutcome, LeasedReplay, NewReplay, Redelivery
+from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-BEGIN = text("""
+CREATE_REPLAY = text("""
     INSERT INTO replay (id, refused, rate_per_s, keep_going, force)
     VALUES (:id, CAST(:refused AS jsonb), :rate_per_s, :keep_going, :force)""")
-ITEMS = text("""
+CREATE_ITEMS = text("""
     WITH taken AS (
         INSERT INTO replay_item (replay_id, parked_id, position, lane, behind, queue, message_id, version, aged)
         SELECT :id, item.parked_id, item.position, item.lane,
@@ -33,7 +33,7 @@ ITEMS = text("""
         RETURNING parked_id)
     UPDATE parked SET state = 'replaying' FROM taken WHERE parked.id = taken.parked_id""")
 
-VIEW = """
+REPLAY_VIEW = """
     SELECT r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.refused,
         coalesce(jsonb_object_agg(i.state, i.messages) FILTER (WHERE i.state IS NOT NULL), '{{}}') AS counts,
         CAST(coalesce(sum(i.duplicates), 0) AS int) AS duplicates,
@@ -44,11 +44,11 @@ VIEW = """
         FROM replay_item WHERE replay_id = r.id GROUP BY state) i ON true
     GROUP BY r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.refused
     ORDER BY r.created_at DESC"""
-REPLAY = text(VIEW.format("WHERE id = :id"))
-REPLAYS = text(VIEW.format("ORDER BY created_at DESC LIMIT :limit"))
+FIND_REPLAY = text(REPLAY_VIEW.format("WHERE id = :id"))
+LIST_REPLAYS = text(REPLAY_VIEW.format("ORDER BY created_at DESC LIMIT :limit"))
 
-OPEN = text("SELECT 1 FROM replay WHERE id = :id AND ended_at IS NULL FOR UPDATE")
-CLAIM = text("""
+LOCK_OPEN_REPLAY = text("SELECT 1 FROM replay WHERE id = :id AND ended_at IS NULL FOR UPDATE")
+CLAIM_REPLAYS = text("""
     WITH mine AS (
         UPDATE replay SET holder = :holder, leased_until = now() + make_interval(secs => :lease_s)
         WHERE ended_at IS NULL AND (holder = :holder OR leased_until < now())
@@ -61,7 +61,7 @@ CLAIM = text("""
         FROM replay_item WHERE replay_id = mine.id) i""")
 # New rows have no statistics yet, and a join of this table with itself may be planned as if it were empty: so the one
 # before is looked up by its primary key, and the chosen rows by where they are.
-TAKE_OFF = text("""
+DISPATCH_NEXT = text("""
     WITH due AS MATERIALIZED (
         SELECT next.ctid FROM replay_item next
         WHERE next.replay_id = :id AND next.state = 'requested' AND (next.behind IS NULL OR (
@@ -72,17 +72,17 @@ TAKE_OFF = text("""
     WHERE i.ctid = ANY (ARRAY (SELECT ctid FROM due)) AND i.state = 'requested'
         AND EXISTS (SELECT FROM replay WHERE id = :id AND state = 'running')
     RETURNING i.parked_id""")
-BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) WHERE id = :id")
-IN_FLIGHT = text("""
+APPEND_BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) WHERE id = :id")
+LIST_IN_FLIGHT = text("""
     SELECT i.replay_id, i.parked_id, i.queue, p.exchange, p.key, i.message_id, i.sent_at IS NOT NULL AS is_sent,
         coalesce(v.headers, p.headers) AS headers, coalesce(v.payload, p.payload) AS payload
     FROM replay_item i JOIN parked p ON p.id = i.parked_id
         LEFT JOIN version v ON v.parked_id = i.parked_id AND v.number = i.version
     WHERE i.replay_id = :id AND i.state = 'in_flight' ORDER BY i.position""")
-SENT = text("""
+MARK_SENT = text("""
     UPDATE replay_item SET sent_at = now()
     WHERE replay_id = :id AND parked_id = ANY (CAST(:parked_ids AS bigint[])) AND state = 'in_flight'""")
-LAND = text("""
+SETTLE = text("""
     WITH landed AS (
         UPDATE replay_item i SET state = l.state, settled_at = now(), admitted_at = l.admitted_at, error = l.error,
             duplicate = coalesce(l.admitted_at < i.picked_at, false)
@@ -92,13 +92,13 @@ LAND = text("""
         RETURNING i.parked_id, i.state)
     UPDATE parked SET state = CASE landed.state WHEN 'resolved' THEN 'resolved' ELSE 'parked' END
     FROM landed WHERE parked.id = landed.parked_id""")
-GIVE_UP = text("""
+MARK_UNCONFIRMED = text("""
     WITH lost AS (
         UPDATE replay_item SET state = 'unconfirmed', settled_at = now()
         WHERE replay_id = :id AND state = 'in_flight' AND sent_at < now() - make_interval(secs => :older_than_s)
         RETURNING parked_id)
     UPDATE parked SET state = 'parked' FROM lost WHERE parked.id = lost.parked_id RETURNING parked.id""")
-HOLD = text("""
+BLOCK_SUCCESSORS = text("""
     WITH held AS (
         UPDATE replay_item next SET state = 'held', settled_at = now()
         FROM replay_item before
@@ -108,7 +108,7 @@ HOLD = text("""
                 SELECT FROM replay_item WHERE replay_id = :id AND state IN ('failed_again', 'refused', 'unconfirmed'))
         RETURNING next.parked_id)
     UPDATE parked SET state = 'parked' FROM held WHERE parked.id = held.parked_id""")
-STOP = text("""
+STOP_REPLAY = text("""
     WITH stopped AS (
         UPDATE replay SET state = 'draining', outcome = :outcome, reason = :reason
         WHERE id = :id AND state = 'running' RETURNING id),
@@ -116,11 +116,11 @@ STOP = text("""
         UPDATE replay_item SET state = 'cancelled', settled_at = now() FROM stopped
         WHERE replay_id = stopped.id AND replay_item.state = 'requested' RETURNING parked_id)
     UPDATE parked SET state = 'parked' FROM left_out WHERE parked.id = left_out.parked_id""")
-END = text("UPDATE replay SET state = :state, ended_at = now() WHERE id = :id AND ended_at IS NULL")
+END_REPLAY = text("UPDATE replay SET state = :state, ended_at = now() WHERE id = :id AND ended_at IS NULL")
 
 
-def candidates(where: Filter | None) -> TextClause:
-    filters = "".join(f" AND {FILTERS[name]}" for name in given(where)) if where else ""
+def lock_candidates(where: DeadLetterFilter | None) -> TextClause:
+    filters = "".join(f" AND {FILTERS[name]}" for name in filter_values(where)) if where else ""
     chosen = "p.id = ANY (CAST(:ids AS bigint[]))" if where is None else f"p.state = 'parked' {filters}"
     return text(f"""
         SELECT p.id, p.state, p.queue, p.version, coalesce(p.said_at, p.first_failed_at) AS said_at,
@@ -132,105 +132,105 @@ def candidates(where: Filter | None) -> TextClause:
         WHERE {chosen} ORDER BY p.id FOR UPDATE OF p""")  # noqa: S608 - constants
 
 
-class ReplaySql(SqlWork):
+class ReplaySql(SqlUnitOfWork):
     """Implements store.ReplayWork."""
 
-    async def candidates(self, selection: Selection) -> Sequence[Candidate]:
+    async def lock_candidates(self, selection: DeadLetterSelection) -> Sequence[ReplayCandidate]:
         where = selection.where
-        chosen = given(where) if where else {"ids": list(selection.ids or ())}
-        rows = await self._rows(statements.candidates(where), **chosen)
-        return [Candidate(**{**row, "state": ParkedState(row["state"])}) for row in rows]
+        chosen = filter_values(where) if where else {"ids": list(selection.ids or ())}
+        rows = await self._fetch_rows(statements.lock_candidates(where), **chosen)
+        return [ReplayCandidate(**{**row, "state": DeadLetterState(row["state"])}) for row in rows]
 
-    async def begin_replay(self, new: NewReplay) -> None:
+    async def create_replay(self, new: NewReplay) -> None:
         terms = {"rate_per_s": new.rate_per_s, "keep_going": new.keep_going, "force": new.force}
-        await self._run(statements.BEGIN, id=new.id, refused=new.refused.decode(), **terms)
-        await self._run(
-            statements.ITEMS,
+        await self._execute(statements.CREATE_REPLAY, id=new.id, refused=new.ineligible.decode(), **terms)
+        await self._execute(
+            statements.CREATE_ITEMS,
             id=new.id,
             parked_ids=[c.id for c in new.items],
-            lanes=[lane(c) for c in new.items],
+            lanes=[ordering_key_of(c) for c in new.items],
             queues=[c.queue for c in new.items],
             message_ids=[c.message_id for c in new.items],
             versions=[c.version for c in new.items],
-            aged=[c.id in new.aged for c in new.items],
+            aged=[c.id in new.beyond_retention for c in new.items],
         )
 
-    async def replay(self, replay_id: str) -> ReplayView | None:
-        found = await self._rows(statements.REPLAY, id=replay_id)
+    async def find_replay(self, replay_id: str) -> ReplayView | None:
+        found = await self._fetch_rows(statements.FIND_REPLAY, id=replay_id)
         return _view(found[0]) if found else None
 
-    async def replays(self, limit: int) -> Sequence[ReplayView]:
-        return [_view(row) for row in await self._rows(statements.REPLAYS, limit=limit)]
+    async def list_replays(self, limit: int) -> Sequence[ReplayView]:
+        return [_view(row) for row in await self._fetch_rows(statements.LIST_REPLAYS, limit=limit)]
 
-    async def cancel(self, replay_id: str) -> bool:
-        if not await self._scalar(statements.OPEN, id=replay_id):
+    async def cancel_replay(self, replay_id: str) -> bool:
+        if not await self._fetch_scalar(statements.LOCK_OPEN_REPLAY, id=replay_id):
             return False
-        await self.stop(replay_id, ReplayState.CANCELLED, "cancelled")
+        await self.stop_replay(replay_id, ReplayState.CANCELLED, "cancelled")
         return True
 
-    async def claim(self, holder: str, lease_s: float) -> Sequence[Claimed]:
-        rows = await self._rows(statements.CLAIM, holder=holder, lease_s=lease_s)
-        return [_claimed(row) for row in rows]
+    async def claim_replays(self, leased_by: str, lease_s: float) -> Sequence[LeasedReplay]:
+        rows = await self._fetch_rows(statements.CLAIM_REPLAYS, holder=leased_by, lease_s=lease_s)
+        return [_leased_replay(row) for row in rows]
 
-    async def take_off(self, replay_id: str, limit: int) -> int:
-        taken = len(await self._rows(statements.TAKE_OFF, id=replay_id, limit=limit))
+    async def dispatch_next(self, replay_id: str, limit: int) -> int:
+        taken = len(await self._fetch_rows(statements.DISPATCH_NEXT, id=replay_id, limit=limit))
         if taken:
-            await self._run(statements.BATCH, id=replay_id, size=taken)
+            await self._execute(statements.APPEND_BATCH, id=replay_id, size=taken)
         return taken
 
-    async def in_flight(self, replay_id: str) -> Sequence[Flight]:
-        rows = await self._rows(statements.IN_FLIGHT, id=replay_id)
-        return [Flight(**{**row, "headers": _decoded(row["headers"], dict[str, str])}) for row in rows]
+    async def list_in_flight(self, replay_id: str) -> Sequence[Redelivery]:
+        rows = await self._fetch_rows(statements.LIST_IN_FLIGHT, id=replay_id)
+        return [Redelivery(**{**row, "headers": _decode_json(row["headers"], dict[str, str])}) for row in rows]
 
-    async def sent(self, replay_id: str, parked_ids: Sequence[int]) -> None:
-        await self._run(statements.SENT, id=replay_id, parked_ids=list(parked_ids))
+    async def mark_sent(self, replay_id: str, dead_letter_ids: Sequence[int]) -> None:
+        await self._execute(statements.MARK_SENT, id=replay_id, parked_ids=list(dead_letter_ids))
 
-    async def land(self, replay_id: str, landings: Sequence[Landing]) -> None:
-        await self._run(
-            statements.LAND,
+    async def settle(self, replay_id: str, outcomes: Sequence[DeliveryOutcome]) -> None:
+        await self._execute(
+            statements.SETTLE,
             id=replay_id,
-            parked_ids=[landing.parked_id for landing in landings],
-            states=[landing.state.value for landing in landings],
-            admitted=[landing.admitted_at for landing in landings],
-            errors=[landing.error for landing in landings],
+            parked_ids=[landing.dead_letter_id for landing in outcomes],
+            states=[landing.state.value for landing in outcomes],
+            admitted=[landing.received_at for landing in outcomes],
+            errors=[landing.error for landing in outcomes],
         )
 
-    async def give_up_on(self, replay_id: str, older_than_s: float) -> int:
-        return len(await self._rows(statements.GIVE_UP, id=replay_id, older_than_s=older_than_s))
+    async def mark_unconfirmed(self, replay_id: str, older_than_s: float) -> int:
+        return len(await self._fetch_rows(statements.MARK_UNCONFIRMED, id=replay_id, older_than_s=older_than_s))
 
-    async def hold(self, replay_id: str) -> None:
-        await self._run(statements.HOLD, id=replay_id)
+    async def block_successors(self, replay_id: str) -> None:
+        await self._execute(statements.BLOCK_SUCCESSORS, id=replay_id)
 
-    async def stop(self, replay_id: str, outcome: ReplayState, reason: str) -> None:
-        await self._run(statements.STOP, id=replay_id, outcome=outcome.value, reason=reason)
+    async def stop_replay(self, replay_id: str, outcome: ReplayState, reason: str) -> None:
+        await self._execute(statements.STOP_REPLAY, id=replay_id, outcome=outcome.value, reason=reason)
 
-    async def end(self, replay_id: str, state: ReplayState) -> None:
-        await self._run(statements.END, id=replay_id, state=state.value)
+    async def end_replay(self, replay_id: str, state: ReplayState) -> None:
+        await self._execute(statements.END_REPLAY, id=replay_id, state=state.value)
 
-    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+    async def _fetch_rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
         """Mappings by column."""
         return await self.connection.execute(statement, values)
 
 
 def _view(row: Mapping[Any, Any]) -> ReplayView:
-    counts: dict[str, int] = _decoded(row["counts"], dict[str, int])
+    counts: dict[str, int] = _decode_json(row["counts"], dict[str, int])
     return ReplayView(
         **{
             **row,
             "state": ReplayState(row["state"]),
-            "counts": {state: counts[state] for state in ItemState if state in counts},
+            "counts": {state: counts[state] for state in RedeliveryState if state in counts},
             "messages": sum(counts.values()),
             "batches": tuple(row["batches"]),
-            "refused": _decoded(row["refused"], tuple[Refusal, ...]),
+            "refused": _decode_json(row["refused"], tuple[IneligibleMessages, ...]),
         }
     )
 
 
-def _claimed(row: Mapping[Any, Any]) -> Claimed:
+def _leased_replay(row: Mapping[Any, Any]) -> LeasedReplay:
     outcome = ReplayState(row["outcome"]) if row["outcome"] else None
-    return Claimed(**{**row, "state": ReplayState(row["state"]), "outcome": outcome})
+    return LeasedReplay(**{**row, "state": ReplayState(row["state"]), "outcome": outcome})
 
 
-def _decoded(column: Any, kind: Any) -> Any:
+def _decode_json(column: Any, kind: Any) -> Any:
     """A jsonb column comes as text or decoded, by how the statement was built."""
     return msgspec.json.decode(column, type=kind) if isinstance(column, str) else msgspec.convert(column, kind)

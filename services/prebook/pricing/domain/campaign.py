@@ -1,11 +1,11 @@
 """The campaign's discount, as long as there is one."""
 
-from prebook.pricing.domain.money import part
+from prebook.pricing.domain.money import percent_of
 
 DISCOUNT_PERCENT = 10
-NAME = "launch"
+CAMPAIGN_NAME = "launch"
 
 
-def discount_on(cents: int) -> int:
+def discount_cents(cents: int) -> int:
     """What the campaign takes off a fare of so many cents."""
-    return part(cents, DISCOUNT_PERCENT)
+    return percent_of(cents, DISCOUNT_PERCENT)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
 from prebook.pricing.domain.demand import demand_percent
-from prebook.pricing.domain.money import half_up, part
+from prebook.pricing.domain.money import divide_half_up, percent_of
 
 EARTH_RADIUS_M = 6_371_000
-SHORTEST_RIDE_M, LONGEST_RIDE_M = 100, 200_000
+MIN_RIDE_M, MAX_RIDE_M = 100, 200_000
 BASE_CENTS = 350
 CENTS_PER_KM = {VehicleClass.STANDARD: 165, VehicleClass.COMFORT: 220, VehicleClass.XL: 270}
-MINIMUM_CENTS = 600
+MIN_FARE_CENTS = 600
 EXTRA_PASSENGER_CENTS = 50
 NIGHT_HOURS, RUSH_HOURS = frozenset({22, 23, 0, 1, 2, 3, 4, 5}), frozenset({7, 8, 16, 17, 18})
 NIGHT_PERCENT, RUSH_PERCENT, WEEKEND_PERCENT = 20, 15, 5
@@ -41,19 +41,19 @@ def distance_m(a: Place, b: Place) -> int:
 def fare_of(ride: QuoteFare) -> int | TooShort | TooFar:
     """Cents, or why there is no fare."""
     metres = distance_m(ride.pickup, ride.dropoff)
-    if metres < SHORTEST_RIDE_M:
+    if metres < MIN_RIDE_M:
         return TooShort(metres)
-    if metres > LONGEST_RIDE_M:
+    if metres > MAX_RIDE_M:
         return TooFar(metres)
     at = ride.pickup_at.astimezone(UTC)
-    plain = plain_cents(metres, ride.vehicle_class, ride.passengers)
-    return plain + part(plain, time_percent(at) + demand_percent(ride.pickup, at))
+    plain = base_fare_cents(metres, ride.vehicle_class, ride.passengers)
+    return plain + percent_of(plain, time_percent(at) + demand_percent(ride.pickup, at))
 
 
-def plain_cents(metres: int, vehicle_class: VehicleClass, passengers: int) -> int:
+def base_fare_cents(metres: int, vehicle_class: VehicleClass, passengers: int) -> int:
     """Before what time and demand add."""
-    by_distance = BASE_CENTS + half_up(CENTS_PER_KM[vehicle_class] * metres, 1000)
-    return max(MINIMUM_CENTS, by_distance) + EXTRA_PASSENGER_CENTS * (passengers - 1)
+    by_distance = BASE_CENTS + divide_half_up(CENTS_PER_KM[vehicle_class] * metres, 1000)
+    return max(MIN_FARE_CENTS, by_distance) + EXTRA_PASSENGER_CENTS * (passengers - 1)
 
 
 def time_percent(at: datetime) -> int:

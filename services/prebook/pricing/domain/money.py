@@ -3,10 +3,10 @@
 HUNDRED_PERCENT = 100
 
 
-def half_up(numerator: int, denominator: int) -> int:
+def divide_half_up(numerator: int, denominator: int) -> int:
     """``numerator / denominator``, neither below zero; exactly one half rounds up."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def part(cents: int, percent: int) -> int:
-    return half_up(cents * percent, HUNDRED_PERCENT)
+def percent_of(cents: int, percent: int) -> int:
+    return divide_half_up(cents * percent, HUNDRED_PERCENT)

@@ -7,42 +7,46 @@ from urllib.parse import quote
 
 import aiohttp
 
-from prebook.cli.suite_access import Access
+from prebook.cli.suite_access import ArchiveAccess
 from prebook.messaging.channel import Unreachable
-from prebook.replay.receivers import Sending
+from prebook.replay.receivers import ArchiveRedelivery
 
-AT_ONCE, ASK_WITHIN_S = 16, 5.0
+MAX_CONCURRENT_REQUESTS, REQUEST_TIMEOUT_S = 16, 5.0
 FOUND, NOT_FOUND = 200, 404
-ADMITTED_WITHIN_S, LOOK_EVERY_S = 15.0, 0.2
+ADMISSION_TIMEOUT_S, POLL_INTERVAL_S = 15.0, 0.2
 
 
-class Inboxes:
+class InboxClient:
     """Every method raises Unreachable."""
 
-    def __init__(self, where: Access, session: aiohttp.ClientSession) -> None:
-        self._where, self._session, self._turn = where, session, asyncio.Semaphore(AT_ONCE)
+    def __init__(self, access: ArchiveAccess, session: aiohttp.ClientSession) -> None:
+        self._access, self._session, self._concurrency_limit = (
+            access,
+            session,
+            asyncio.Semaphore(MAX_CONCURRENT_REQUESTS),
+        )
 
-    async def without(self, sendings: Collection[Sending]) -> list[Sending]:
+    async def find_unadmitted(self, sendings: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
         """Those that their receiver has not admitted."""
-        admitted = await asyncio.gather(*(self._has(sending) for sending in sendings))
+        admitted = await asyncio.gather(*(self._is_admitted(sending) for sending in sendings))
         return [sending for sending, had in zip(sendings, admitted, strict=True) if not had]
 
-    async def still_without(self, sendings: Collection[Sending]) -> list[Sending]:
+    async def wait_for_admission(self, sendings: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
         """The same, once all are admitted or time is up."""
-        missing = await self.without(sendings)
+        missing = await self.find_unadmitted(sendings)
         try:
-            async with asyncio.timeout(ADMITTED_WITHIN_S):
+            async with asyncio.timeout(ADMISSION_TIMEOUT_S):
                 while missing:
-                    await asyncio.sleep(LOOK_EVERY_S)
-                    missing = await self.without(missing)
+                    await asyncio.sleep(POLL_INTERVAL_S)
+                    missing = await self.find_unadmitted(missing)
         except TimeoutError:
             return missing
         return missing
 
-    async def _has(self, sending: Sending) -> bool:
-        url = f"{self._where.urls[sending.receiver.service]}/inbox/{quote(sending.kept.id, safe='')}"
+    async def _is_admitted(self, sending: ArchiveRedelivery) -> bool:
+        url = f"{self._access.service_urls[sending.receiver.service]}/inbox/{quote(sending.message.id, safe='')}"
         try:
-            async with self._turn, self._session.get(url) as answer:
+            async with self._concurrency_limit, self._session.get(url) as answer:
                 if answer.status not in {FOUND, NOT_FOUND}:
                     raise Unreachable(f"{url} answers {answer.status}")
                 return answer.status == FOUND
@@ -51,6 +55,6 @@ class Inboxes:
 
 
 @asynccontextmanager
-async def inboxes(where: Access) -> AsyncIterator[Inboxes]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_WITHIN_S)) as session:
-        yield Inboxes(where, session)
+async def open_inbox_client(access: ArchiveAccess) -> AsyncIterator[InboxClient]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)) as session:
+        yield InboxClient(access, session)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-WRAPPERS = frozenset({Path("/usr/sbin"), Path("/sbin")})
+WRAPPER_DIRS = frozenset({Path("/usr/sbin"), Path("/sbin")})
 """Debian's scripts there switch to the packaged service's user; the real ones are in /usr/lib/rabbitmq/bin."""
-USUAL = (
+COMMON_DIRS = (
     "/usr/lib/rabbitmq/bin",
     "/opt/rabbitmq/sbin",
     "/opt/homebrew/opt/rabbitmq/sbin",
@@ -18,7 +18,7 @@ USUAL = (
 
 
 @dataclass(frozen=True)
-class Installation:
+class RabbitInstallation:
     """``path`` is a PATH on which the node finds Erlang."""
 
     server: Path
@@ -26,33 +26,33 @@ class Installation:
     path: str
 
 
-def installation(env: Mapping[str, str] = os.environ) -> Installation | None:
+def find_rabbitmq(env: Mapping[str, str] = os.environ) -> RabbitInstallation | None:
     """The first usable one: $RABBITMQ_HOME, the packages' usual folders, then PATH. None without Erlang beside it."""
-    for folder in _folders(env):
+    for folder in _candidate_dirs(env):
         server = folder / "rabbitmq-server"
-        if os.access(server, os.X_OK) and (found := _with_erlang(server, env)):
+        if os.access(server, os.X_OK) and (found := _find_erlang(server, env)):
             return found
     return None
 
 
-def _folders(env: Mapping[str, str]) -> Iterator[Path]:
+def _candidate_dirs(env: Mapping[str, str]) -> Iterator[Path]:
     if given := env.get("RABBITMQ_HOME"):
         yield from (Path(given) / "sbin", Path(given) / "bin")
-    yield from map(Path, USUAL)
+    yield from map(Path, COMMON_DIRS)
     if on_path := shutil.which("rabbitmq-server", path=env.get("PATH")):
         folder = Path(on_path).parent
-        yield from (folder,) if folder not in WRAPPERS else ()
+        yield from (folder,) if folder not in WRAPPER_DIRS else ()
 
 
-def _with_erlang(server: Path, env: Mapping[str, str]) -> Installation | None:
+def _find_erlang(server: Path, env: Mapping[str, str]) -> RabbitInstallation | None:
     beside = [str(folder / "bin") for folder in server.parents if (folder / "bin" / "erl").exists()]  # Homebrew's
     path = os.pathsep.join([*beside, env.get("PATH", ""), os.defpath])
     erl = shutil.which("erl", path=path)
-    epmd = _epmd(Path(erl).resolve(), path) if erl else None
-    return Installation(server, epmd, path) if epmd else None
+    epmd = _find_epmd(Path(erl).resolve(), path) if erl else None
+    return RabbitInstallation(server, epmd, path) if epmd else None
 
 
-def _epmd(erl: Path, path: str) -> Path | None:
+def _find_epmd(erl: Path, path: str) -> Path | None:
     """On PATH, or where Erlang keeps it: ``<root>/erts-*/bin``, beside ``<root>/bin/erl``."""
     if on_path := shutil.which("epmd", path=path):
         return Path(on_path)

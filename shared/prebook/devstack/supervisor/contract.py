@@ -8,12 +8,12 @@ from typing import Annotated
 
 import msgspec
 
-Hold = Annotated[float, msgspec.Meta(ge=0, le=300)]
-Span = Annotated[float, msgspec.Meta(gt=0, le=300)]
-Beat = Annotated[float, msgspec.Meta(ge=0.01, le=5)]
+DownTimeS = Annotated[float, msgspec.Meta(ge=0, le=300)]
+DurationS = Annotated[float, msgspec.Meta(gt=0, le=300)]
+PhaseS = Annotated[float, msgspec.Meta(ge=0.01, le=5)]
 
 
-class State(StrEnum):
+class ProcessState(StrEnum):
     """``down``: not running now, and started again by itself. ``failed``: given up, since it can never work."""
 
     STARTING = "starting"
@@ -33,14 +33,14 @@ class ProcessSpec:
     args: Sequence[str]
     env: Mapping[str, str]
     ready_url: str
-    log: Path | None = None
+    log_file: Path | None = None
 
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``restarts`` counts every start after the first. ``started_at`` is in Unix seconds."""
 
     name: str
-    state: State
+    state: ProcessState
     pid: int | None
     restarts: int
     started_at: float | None
@@ -53,24 +53,24 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SIGKILL, and not started again before ``hold_s`` seconds have passed."""
 
-    hold_s: Hold = 0.0
+    down_s: DownTimeS = 0.0
 
 
 class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For ``for_s`` seconds the process is stopped and woken in turn, like one that gets too little processor time."""
 
-    for_s: Span
-    stopped_s: Beat = 0.4
-    running_s: Beat = 0.1
+    duration_s: DurationS
+    stopped_s: PhaseS = 0.4
+    running_s: PhaseS = 0.1
 
 
-class Skew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Started again in order, with a clock that is ``by_s`` seconds ahead (behind, below zero); 0 undoes it."""
 
-    by_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
+    skew_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
-class Ending(StrEnum):
+class ShutdownMode(StrEnum):
     """SIGKILL, or asked to stop in order."""
 
     KILL = "kill"
@@ -80,35 +80,35 @@ class Ending(StrEnum):
 class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part is ended, kept down for ``hold_s`` seconds, and started again on the same data and ports."""
 
-    how: Ending
-    hold_s: Hold = 0.0
+    shutdown: ShutdownMode
+    down_s: DownTimeS = 0.0
 
 
-class Alarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MemoryAlarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The broker has too little memory for ``for_s`` seconds: whoever publishes is blocked."""
 
-    for_s: Span
+    duration_s: DurationS
 
 
-class PartState(StrEnum):
+class ServerState(StrEnum):
     """``down``: sent away and not ready again yet, or ended by itself."""
 
     RUNNING = "running"
     DOWN = "down"
 
 
-class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``restarts`` counts those that are done. ``alarm``: a memory alarm of ours is on, or being lifted."""
 
     name: str
     version: str
     pid: int | None
-    state: PartState
+    state: ServerState
     restarts: int
     alarm: bool
 
 
-class LinkState(StrEnum):
+class ProxyState(StrEnum):
     """What becomes of the bytes on a link, and of who connects.
 
     ``slow``: late, each way. ``cut``: connections are reset, and refused. ``black_hole``: swallowed both ways, and
@@ -116,32 +116,32 @@ class LinkState(StrEnum):
     their effect and answers are lost. A connection that lost bytes is reset when the link is whole again.
     """
 
-    OPEN = "open"
+    HEALTHY = "open"
     SLOW = "slow"
     CUT = "cut"
     BLACK_HOLE = "black_hole"
-    HALF_OPEN = "half_open"
+    RESPONSE_LOSS = "half_open"
 
 
-class Spoil(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProxyFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For ``for_s`` seconds. ``delay_ms``, each way, is for a slow link."""
 
-    for_s: Span
+    duration_s: DurationS
     delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
 
 
-class LinkInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ProxyInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``address``: host and port of the first of its places to connect to. ``for_s``: how long the fault lasts that was
     just asked for."""
 
     name: str
-    state: LinkState
+    state: ProxyState
     connections: int
     address: str
-    for_s: float | None = None
+    duration_s: float | None = None
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An empty body."""
 
 
@@ -149,10 +149,10 @@ class NotRunning(Exception):
     """There is no process now that this could be done to."""
 
 
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
+class FaultEffect(msgspec.Struct, frozen=True, kw_only=True):
     """What took effect, on which process, and for how long (None: until it is undone)."""
 
     name: str
     fault: str
     pid: int
-    for_s: float | None = None
+    duration_s: float | None = None

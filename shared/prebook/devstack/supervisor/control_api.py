@@ -29,20 +29,20 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from prebook.devstack.errors import Trouble
-from prebook.devstack.proxies.proxy import Link
+from prebook.devstack.errors import UserError
+from prebook.devstack.proxies.proxy import FaultProxy
 from prebook.devstack.supervisor.contract import NotRunning
-from prebook.devstack.supervisor.faults import Kind, links, parts, processes
-from prebook.devstack.supervisor.server import KeptPart
+from prebook.devstack.supervisor.faults import FaultTargets, process_targets, proxy_targets, server_targets
+from prebook.devstack.supervisor.server import SupervisedServer
 from prebook.devstack.supervisor.supervisor import Supervisor
 
-LONGEST_BODY = 4096
-NO_PARTS: Mapping[str, KeptPart] = {}
-NO_LINKS: Mapping[str, Link] = {}
+MAX_BODY_BYTES = 4096
+NO_SERVERS: Mapping[str, SupervisedServer] = {}
+NO_PROXIES: Mapping[str, FaultProxy] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Problem(Exception):
+class ControlApiError(Exception):
     """Told to the client as RFC 9457 says."""
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
@@ -50,41 +50,44 @@ class Problem(Exception):
         self.status, self.detail = status, detail
 
 
-def application(
-    supervisor: Supervisor, token: str, ours: Mapping[str, KeptPart] = NO_PARTS, ways: Mapping[str, Link] = NO_LINKS
+def create_control_app(
+    supervisor: Supervisor,
+    token: str,
+    servers: Mapping[str, SupervisedServer] = NO_SERVERS,
+    proxies: Mapping[str, FaultProxy] = NO_PROXIES,
 ) -> web.Application:
     """For the services, the parts that are processes of ours, and the links. Raises ValueError without a token."""
     if not token:
         raise ValueError("the control API needs a token")
-    app = web.Application(middlewares=[_problems, _only_with(token)], client_max_size=LONGEST_BODY)
-    for kind in (processes(supervisor.processes), parts(ours), links(ways)):
-        app.router.add_get(f"/{kind.name}", _telling(kind))
-        app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _breaking(kind))
+    app = web.Application(middlewares=[_problem_middleware, _require_token(token)], client_max_size=MAX_BODY_BYTES)
+    for kind in (process_targets(supervisor.processes), server_targets(servers), proxy_targets(proxies)):
+        app.router.add_get(f"/{kind.name}", _list_handler(kind))
+        app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _inject_handler(kind))
     return app
 
 
-def _telling(kind: Kind) -> Handler:
+def _list_handler(targets: FaultTargets) -> Handler:
     async def told(_: web.Request) -> web.Response:
-        return _json([member.info() for member in kind.members.values()])
+        return _json_response([member.info() for member in targets.targets.values()])
 
     return told
 
 
-def _breaking(kind: Kind) -> Handler:
+def _inject_handler(targets: FaultTargets) -> Handler:
     async def broken(request: web.Request) -> web.Response:
-        member = kind.members.get(request.match_info["name"])
-        wanted = kind.faults.get(request.match_info["fault"])
+        member = targets.targets.get(request.match_info["name"])
+        wanted = targets.faults.get(request.match_info["fault"])
         if member is None or wanted is None:
-            known = f"{kind.name}: {', '.join(kind.members) or 'none here'}; faults: {', '.join(kind.faults)}"
-            raise Problem(HTTPStatus.NOT_FOUND, known)
+            known = f"{targets.name}: {', '.join(targets.targets) or 'none here'}; faults: {', '.join(targets.faults)}"
+            raise ControlApiError(HTTPStatus.NOT_FOUND, known)
         body = msgspec.json.decode(await request.read() or b"{}", type=wanted.body)
-        return _json(await wanted.inject(member, body))
+        return _json_response(await wanted.inject(member, body))
 
     return broken
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+async def serve_control_api(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Raises Trouble where the port is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -100,41 +103,41 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         remedy = "choose another port with --control-port or --port-base"
-        raise Trouble(f"the control API cannot listen on {host}:{port}: {error.strerror}", remedy) from error
+        raise UserError(f"the control API cannot listen on {host}:{port}: {error.strerror}", remedy) from error
 
 
-def _only_with(token: str) -> Any:
+def _require_token(token: str) -> Any:
     expected = f"Bearer {token}".encode()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
-            raise Problem(HTTPStatus.UNAUTHORIZED, "send the token of this run: Authorization: Bearer <token>")
+            raise ControlApiError(HTTPStatus.UNAUTHORIZED, "send the token of this run: Authorization: Bearer <token>")
         return await handler(request)
 
     return check
 
 
 @web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Problem as problem:
-        return _problem(problem.status, problem.detail)
+    except ControlApiError as problem:
+        return _problem_response(problem.status, problem.detail)
     except NotRunning as error:
-        return _problem(HTTPStatus.CONFLICT, str(error))
-    except Trouble as trouble:
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{trouble.problem}; {trouble.remedy}")
+        return _problem_response(HTTPStatus.CONFLICT, str(error))
+    except UserError as trouble:
+        return _problem_response(HTTPStatus.SERVICE_UNAVAILABLE, f"{trouble.problem}; {trouble.remedy}")
     except msgspec.MsgspecError as error:
-        return _problem(HTTPStatus.BAD_REQUEST, str(error))
+        return _problem_response(HTTPStatus.BAD_REQUEST, str(error))
     except web.HTTPException as error:
-        return _problem(HTTPStatus(error.status), error.reason)
+        return _problem_response(HTTPStatus(error.status), error.reason)
 
 
-def _json(value: object) -> web.Response:
+def _json_response(value: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), content_type="application/json")
 
 
-def _problem(status: HTTPStatus, detail: str) -> web.Response:
+def _problem_response(status: HTTPStatus, detail: str) -> web.Response:
     body = {"title": status.phrase, "status": status, "detail": detail}
     return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/problem+json")

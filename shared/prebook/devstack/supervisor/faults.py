@@ -6,20 +6,29 @@ from typing import Any, Protocol
 
 import msgspec
 
-from prebook.devstack.proxies.proxy import Link
-from prebook.devstack.supervisor.contract import Alarm, Brownout, Kill, LinkState, Nothing, Restart, Skew, Spoil
-from prebook.devstack.supervisor.process import KeptProcess
-from prebook.devstack.supervisor.server import KeptPart
+from prebook.devstack.proxies.proxy import FaultProxy
+from prebook.devstack.supervisor.contract import (
+    Brownout,
+    ClockSkew,
+    EmptyBody,
+    Kill,
+    MemoryAlarm,
+    ProxyFault,
+    ProxyState,
+    Restart,
+)
+from prebook.devstack.supervisor.process import SupervisedProcess
+from prebook.devstack.supervisor.server import SupervisedServer
 
 
-class Breakable(Protocol):
+class FaultTarget(Protocol):
     """Something that tells how it is."""
 
     def info(self) -> msgspec.Struct: ...
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultSpec:
     """The body it takes, and what it does to one member. Says what took effect; raises NotRunning, Trouble."""
 
     body: type[msgspec.Struct]
@@ -27,53 +36,53 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultTargets:
     """``name`` is its place in the API, in the plural."""
 
     name: str
-    members: Mapping[str, Breakable]
-    faults: Mapping[str, Fault]
+    targets: Mapping[str, FaultTarget]
+    faults: Mapping[str, FaultSpec]
 
 
-def processes(members: Mapping[str, KeptProcess]) -> Kind:
-    return Kind("processes", members, OF_A_PROCESS)
+def process_targets(supervised: Mapping[str, SupervisedProcess]) -> FaultTargets:
+    return FaultTargets("processes", supervised, PROCESS_FAULTS)
 
 
-def parts(members: Mapping[str, KeptPart]) -> Kind:
-    return Kind("parts", members, OF_A_PART)
+def server_targets(servers: Mapping[str, SupervisedServer]) -> FaultTargets:
+    return FaultTargets("parts", servers, SERVER_FAULTS)
 
 
-def links(members: Mapping[str, Link]) -> Kind:
-    return Kind("links", members, OF_A_LINK)
+def proxy_targets(proxies: Mapping[str, FaultProxy]) -> FaultTargets:
+    return FaultTargets("links", proxies, PROXY_FAULTS)
 
 
-def _kill(process: KeptProcess, wanted: Kill) -> Awaitable[msgspec.Struct]:
-    return process.kill(wanted.hold_s)
+def _kill(process: SupervisedProcess, kill: Kill) -> Awaitable[msgspec.Struct]:
+    return process.kill(kill.down_s)
 
 
-def _skew(process: KeptProcess, wanted: Skew) -> Awaitable[msgspec.Struct]:
-    return process.skew(wanted.by_s)
+def _skew(process: SupervisedProcess, skew: ClockSkew) -> Awaitable[msgspec.Struct]:
+    return process.skew(skew.skew_s)
 
 
-def _alarm(part: KeptPart, wanted: Alarm) -> Awaitable[msgspec.Struct]:
-    return part.raise_alarm(wanted.for_s)
+def _raise_alarm(server: SupervisedServer, alarm: MemoryAlarm) -> Awaitable[msgspec.Struct]:
+    return server.raise_alarm(alarm.duration_s)
 
 
-def _spoil(state: LinkState) -> Callable[[Link, Spoil], Awaitable[msgspec.Struct]]:
-    return lambda link, wanted: link.spoil(state, wanted)
+def _inject(state: ProxyState) -> Callable[[FaultProxy, ProxyFault], Awaitable[msgspec.Struct]]:
+    return lambda link, wanted: link.inject(state, wanted)
 
 
-OF_A_PROCESS: Mapping[str, Fault] = {
-    "kill": Fault(Kill, _kill),
-    "brownout": Fault(Brownout, KeptProcess.brown_out),
-    "skew": Fault(Skew, _skew),
-    "pause": Fault(Nothing, lambda process, _: process.pause()),
-    "resume": Fault(Nothing, lambda process, _: process.resume()),
+PROCESS_FAULTS: Mapping[str, FaultSpec] = {
+    "kill": FaultSpec(Kill, _kill),
+    "brownout": FaultSpec(Brownout, SupervisedProcess.brown_out),
+    "skew": FaultSpec(ClockSkew, _skew),
+    "pause": FaultSpec(EmptyBody, lambda process, _: process.pause()),
+    "resume": FaultSpec(EmptyBody, lambda process, _: process.resume()),
 }
-OF_A_PART: Mapping[str, Fault] = {
-    "restart": Fault(Restart, KeptPart.restart),
-    "alarm": Fault(Alarm, _alarm),
+SERVER_FAULTS: Mapping[str, FaultSpec] = {
+    "restart": FaultSpec(Restart, SupervisedServer.restart),
+    "alarm": FaultSpec(MemoryAlarm, _raise_alarm),
 }
-OF_A_LINK: Mapping[str, Fault] = {
-    state.value: Fault(Spoil, _spoil(state)) for state in LinkState if state is not LinkState.OPEN
+PROXY_FAULTS: Mapping[str, FaultSpec] = {
+    state.value: FaultSpec(ProxyFault, _inject(state)) for state in ProxyState if state is not ProxyState.HEALTHY
 }

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 
-def resident_bytes(pid: int) -> int | None:
+def read_rss_bytes(pid: int) -> int | None:
     """None where there is no such process. Linux tells by a file, other systems by `ps`."""
-    return _from_proc(pid) if sys.platform == "linux" else _from_ps(pid)
+    return _read_proc(pid) if sys.platform == "linux" else _run_ps(pid)
 
 
-def _from_proc(pid: int) -> int | None:
+def _read_proc(pid: int) -> int | None:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -19,6 +19,6 @@ def _from_proc(pid: int) -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _from_ps(pid: int) -> int | None:
+def _run_ps(pid: int) -> int | None:
     answer = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
     return int(answer.stdout) * 1024 if answer.stdout.strip() else None

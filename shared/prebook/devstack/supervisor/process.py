@@ -6,41 +6,48 @@ import signal
 import time
 from dataclasses import replace
 
-from prebook.devstack.child_process import Child, Command, spawn
-from prebook.devstack.supervisor.contract import Brownout, Effect, NotRunning, ProcessInfo, ProcessSpec, State
-from prebook.devstack.supervisor.memory import resident_bytes
+from prebook.devstack.child_process import ChildProcess, Command, spawn
+from prebook.devstack.supervisor.contract import (
+    Brownout,
+    FaultEffect,
+    NotRunning,
+    ProcessInfo,
+    ProcessSpec,
+    ProcessState,
+)
+from prebook.devstack.supervisor.memory import read_rss_bytes
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
-SETTLED_S = 10.0
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
+STABLE_AFTER_S = 10.0
 """Who ran this long before it ended is not in a crash loop: the pauses begin anew."""
-SKEW = "PREBOOK_CLOCK_SKEW_S"
-GRACE_S, DEATH_WITHIN_S = 12.0, 5.0
-HOPELESS = 2
+CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
+GRACE_PERIOD_S, KILL_TIMEOUT_S = 12.0, 5.0
+EXIT_BAD_SETTINGS = 2
 """Exit status of a service whose settings are wrong: starting it again would change nothing."""
 
 
-class KeptProcess:
+class SupervisedProcess:
     """Started again with growing pauses whenever it ends, until it is stopped."""
 
     def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
-        self._command = Command(args=spec.args, env=spec.env, log=spec.log)
-        self._child: Child | None = None
-        self._state = State.STOPPED
+        self._command = Command(args=spec.args, env=spec.env, log_file=spec.log_file)
+        self._child: ChildProcess | None = None
+        self._state = ProcessState.STOPPED
         self._starts, self._failures = 0, 0
         self._started_at: float | None = None
         self._last_status: int | None = None
-        self._hold_s, self._skew_s, self._answered = 0.0, 0.0, False
-        self._brownout: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[int] | None = None
+        self._down_s, self._skew_s, self._was_ready = 0.0, 0.0, False
+        self._brownout_task: asyncio.Task[None] | None = None
+        self._stop_task: asyncio.Task[int] | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> ProcessState:
         return self._state
 
     @property
-    def last_words(self) -> str:
-        return self._command.last_words()
+    def log_tail(self) -> str:
+        return self._command.log_tail()
 
     def info(self) -> ProcessInfo:
         pid = self._child.pid if self._child else None
@@ -50,7 +57,7 @@ class KeptProcess:
             pid=pid,
             restarts=max(0, self._starts - 1),
             started_at=self._started_at,
-            rss_bytes=resident_bytes(pid) if pid else None,
+            rss_bytes=read_rss_bytes(pid) if pid else None,
             last_status=self._last_status,
             clock_skew_s=self._skew_s,
         )
@@ -58,108 +65,108 @@ class KeptProcess:
     async def run(self) -> None:
         """Ends when cancelled, with the process stopped, or when the process can never work."""
         try:
-            while self._state is not State.FAILED:
-                await self._live_once()
+            while self._state is not ProcessState.FAILED:
+                await self._run_once()
         finally:
             await self._stop()
 
-    def answered_ready(self) -> None:
+    def mark_ready(self) -> None:
         """Told by whoever asks the process."""
-        self._answered = True
-        if self._state is State.STARTING:
-            self._state = State.RUNNING
+        self._was_ready = True
+        if self._state is ProcessState.STARTING:
+            self._state = ProcessState.RUNNING
 
-    async def kill(self, hold_s: float) -> Effect:
+    async def kill(self, down_s: float) -> FaultEffect:
         """The process is gone when this returns. Raises NotRunning."""
-        child = self._running()
-        self._hold_s = hold_s
-        child.send(signal.SIGKILL)
-        async with asyncio.timeout(DEATH_WITHIN_S):
+        child = self._require_running()
+        self._down_s = down_s
+        child.send_signal(signal.SIGKILL)
+        async with asyncio.timeout(KILL_TIMEOUT_S):
             await child.wait()
-        return Effect(name=self.spec.name, fault="kill", pid=child.pid, for_s=hold_s)
+        return FaultEffect(name=self.spec.name, fault="kill", pid=child.pid, duration_s=down_s)
 
-    async def skew(self, by_s: float) -> Effect:
+    async def skew(self, skew_s: float) -> FaultEffect:
         """Returns at once: it is asked to end, and comes back with the other clock. Raises NotRunning."""
         await self._end_brownout()
-        child = self._running()
-        self._skew_s = by_s
-        self._command = replace(self._command, env={**self._command.env, SKEW: str(by_s)})
-        self._ending = asyncio.create_task(child.stop(GRACE_S))
-        return Effect(name=self.spec.name, fault="skew", pid=child.pid)
+        child = self._require_running()
+        self._skew_s = skew_s
+        self._command = replace(self._command, env={**self._command.env, CLOCK_SKEW_VARIABLE: str(skew_s)})
+        self._stop_task = asyncio.create_task(child.stop(GRACE_PERIOD_S))
+        return FaultEffect(name=self.spec.name, fault="skew", pid=child.pid)
 
-    async def brown_out(self, wanted: Brownout) -> Effect:
+    async def brown_out(self, brownout: Brownout) -> FaultEffect:
         """Returns at once; the process gets its time back when it is over. Raises NotRunning."""
         await self._end_brownout()
-        child = self._running()
-        self._state = State.BROWNOUT
-        self._brownout = asyncio.create_task(self._starve(child, wanted))
-        return Effect(name=self.spec.name, fault="brownout", pid=child.pid, for_s=wanted.for_s)
+        child = self._require_running()
+        self._state = ProcessState.BROWNOUT
+        self._brownout_task = asyncio.create_task(self._run_brownout(child, brownout))
+        return FaultEffect(name=self.spec.name, fault="brownout", pid=child.pid, duration_s=brownout.duration_s)
 
-    async def pause(self) -> Effect:
+    async def pause(self) -> FaultEffect:
         """Until ``resume``. Raises NotRunning."""
         await self._end_brownout()
-        child = self._running()
-        child.send(signal.SIGSTOP)
-        self._state = State.PAUSED
-        return Effect(name=self.spec.name, fault="pause", pid=child.pid)
+        child = self._require_running()
+        child.send_signal(signal.SIGSTOP)
+        self._state = ProcessState.PAUSED
+        return FaultEffect(name=self.spec.name, fault="pause", pid=child.pid)
 
-    async def resume(self) -> Effect:
+    async def resume(self) -> FaultEffect:
         """Ends a pause or a brownout. Raises NotRunning."""
         await self._end_brownout()
-        child = self._running()
-        self._wake(child)
-        return Effect(name=self.spec.name, fault="resume", pid=child.pid)
+        child = self._require_running()
+        self._continue(child)
+        return FaultEffect(name=self.spec.name, fault="resume", pid=child.pid)
 
-    async def _live_once(self) -> None:
-        self._state, self._answered, self._hold_s = State.STARTING, False, 0.0
+    async def _run_once(self) -> None:
+        self._state, self._was_ready, self._down_s = ProcessState.STARTING, False, 0.0
         self._child = child = await spawn(self._command)
         self._starts, self._started_at = self._starts + 1, time.time()
         began = time.monotonic()
         self._last_status = await child.wait()
         self._child = None
         await self._end_brownout()
-        self._state = State.FAILED if self._last_status == HOPELESS else State.DOWN
-        self._failures = 0 if time.monotonic() - began > SETTLED_S else self._failures + 1
-        if self._state is State.DOWN:
-            await asyncio.sleep(self._hold_s or pause_s(self._failures))
+        self._state = ProcessState.FAILED if self._last_status == EXIT_BAD_SETTINGS else ProcessState.DOWN
+        self._failures = 0 if time.monotonic() - began > STABLE_AFTER_S else self._failures + 1
+        if self._state is ProcessState.DOWN:
+            await asyncio.sleep(self._down_s or restart_backoff_s(self._failures))
 
     async def _stop(self) -> None:
         await self._end_brownout()
         if self._child:
-            self._last_status = await self._child.stop(GRACE_S)
+            self._last_status = await self._child.stop(GRACE_PERIOD_S)
             self._child = None
-        if self._state is not State.FAILED:
-            self._state = State.STOPPED
+        if self._state is not ProcessState.FAILED:
+            self._state = ProcessState.STOPPED
 
-    async def _starve(self, child: Child, wanted: Brownout) -> None:
+    async def _run_brownout(self, child: ChildProcess, brownout: Brownout) -> None:
         """However this ends, the process runs afterwards."""
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wanted.for_s):
-                    while child.send(signal.SIGSTOP):
-                        await asyncio.sleep(wanted.stopped_s)
-                        child.send(signal.SIGCONT)
-                        await asyncio.sleep(wanted.running_s)
+                async with asyncio.timeout(brownout.duration_s):
+                    while child.send_signal(signal.SIGSTOP):
+                        await asyncio.sleep(brownout.stopped_s)
+                        child.send_signal(signal.SIGCONT)
+                        await asyncio.sleep(brownout.running_s)
         finally:
-            self._wake(child)
+            self._continue(child)
 
-    def _wake(self, child: Child) -> None:
-        if child.send(signal.SIGCONT) and self._child is child:
-            self._state = State.RUNNING if self._answered else State.STARTING
+    def _continue(self, child: ChildProcess) -> None:
+        if child.send_signal(signal.SIGCONT) and self._child is child:
+            self._state = ProcessState.RUNNING if self._was_ready else ProcessState.STARTING
 
     async def _end_brownout(self) -> None:
         """Over, and undone, when this returns."""
-        task, self._brownout = self._brownout, None
+        task, self._brownout_task = self._brownout_task, None
         if task:
             task.cancel()
             await asyncio.wait([task])
 
-    def _running(self) -> Child:
+    def _require_running(self) -> ChildProcess:
         if self._child is None or self._child.status is not None:
             raise NotRunning(f"{self.spec.name} is {self._state}")
         return self._child
 
 
-def pause_s(failures: int) -> float:
+def restart_backoff_s(failures: int) -> float:
     """Before the next start, after so many ends in a row."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** max(0, failures - 1))
+    return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** max(0, failures - 1))

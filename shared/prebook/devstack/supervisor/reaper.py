@@ -5,19 +5,19 @@ import contextlib
 import os
 from collections.abc import Callable, Collection
 
-FIRST_PROCESS = 1
-EVERY_S = 5.0
+INIT_PID = 1
+REAP_INTERVAL_S = 5.0
 
 
-async def reaping(ours: Callable[[], Collection[int]]) -> None:
+async def reap_orphans(own_pids: Callable[[], Collection[int]]) -> None:
     """Does nothing in an ordinary process. ``ours`` are waited for elsewhere."""
-    while os.getpid() == FIRST_PROCESS:
-        while (orphan := _ended()) and orphan not in ours():
-            _bury(orphan)
-        await asyncio.sleep(EVERY_S)
+    while os.getpid() == INIT_PID:
+        while (orphan := _find_zombie()) and orphan not in own_pids():
+            _reap(orphan)
+        await asyncio.sleep(REAP_INTERVAL_S)
 
 
-def _ended() -> int | None:
+def _find_zombie() -> int | None:
     """The pid of an ended child, which stays to be waited for."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -26,6 +26,6 @@ def _ended() -> int | None:
     return found.si_pid if found else None
 
 
-def _bury(pid: int) -> None:
+def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)

@@ -5,137 +5,147 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from prebook.devstack.child_process import Child
-from prebook.devstack.errors import Trouble
-from prebook.devstack.polling import to_the_end
-from prebook.devstack.servers import Alarmed, Member, Parts
-from prebook.devstack.supervisor.contract import Effect, Ending, NotRunning, PartInfo, PartState, Restart
+from prebook.devstack.child_process import ChildProcess
+from prebook.devstack.errors import UserError
+from prebook.devstack.polling import wait_uncancelled
+from prebook.devstack.servers import ServerProcess, Stack, SupportsMemoryAlarm
+from prebook.devstack.supervisor.contract import FaultEffect, NotRunning, Restart, ServerInfo, ServerState, ShutdownMode
 
-DEATH_WITHIN_S, GRACE_S, LIFTED_WITHIN_S, AGAIN_S = 5.0, 30.0, 30.0, 0.2
-TOO_LITTLE = "1MB"
+KILL_TIMEOUT_S, GRACE_PERIOD_S, CLEAR_ALARM_TIMEOUT_S, RETRY_INTERVAL_S = 5.0, 30.0, 30.0, 0.2
+ALARM_WATERMARK = "1MB"
 
 
-class KeptPart:
+class SupervisedServer:
     """Unlike a service it is not started again when it ends by itself: then the suite is broken."""
 
-    def __init__(self, name: str, version: str, member: Member) -> None:
-        self.name, self._version, self._member = name, version, member
-        self._restarting: asyncio.Task[None] | None = None
-        self._alarm: asyncio.Task[None] | None = None
+    def __init__(self, name: str, version: str, process: ServerProcess) -> None:
+        self.name, self._version, self._process = name, version, process
+        self._restart_task: asyncio.Task[None] | None = None
+        self._alarm_task: asyncio.Task[None] | None = None
         self._restarts = 0
 
-    def info(self) -> PartInfo:
-        child = self._child()
-        return PartInfo(
+    def info(self) -> ServerInfo:
+        child = self._running_child()
+        return ServerInfo(
             name=self.name,
             version=self._version,
             pid=child.pid if child else None,
-            state=PartState.RUNNING if child else PartState.DOWN,
+            state=ServerState.RUNNING if child else ServerState.DOWN,
             restarts=self._restarts,
-            alarm=self._alarm is not None and not self._alarm.done(),
+            alarm=self._alarm_task is not None and not self._alarm_task.done(),
         )
 
-    def trouble(self) -> Trouble | None:
+    def failure(self) -> UserError | None:
         """It ended by itself, or did not come back. None while it is away on purpose."""
-        if self._child() or (self._restarting and not self._restarting.done()):
+        if self._running_child() or (self._restart_task and not self._restart_task.done()):
             return None
-        if self._restarting and (failure := self._restarting.exception()):
-            return failure if isinstance(failure, Trouble) else Trouble(f"{self.name}: {failure!r}", "start it again")
-        return Trouble(f"{self.name} ended while the suite was running", "start it again")
+        if self._restart_task and (failure := self._restart_task.exception()):
+            return (
+                failure if isinstance(failure, UserError) else UserError(f"{self.name}: {failure!r}", "start it again")
+            )
+        return UserError(f"{self.name} ended while the suite was running", "start it again")
 
-    async def restart(self, wanted: Restart) -> Effect:
+    async def restart(self, fault: Restart) -> FaultEffect:
         """Killed, it is gone when this returns; asked to stop, it has heard. Raises NotRunning."""
-        child = self._running()
-        self._restarting = asyncio.create_task(self._replace(child, wanted))
-        if wanted.how is Ending.KILL:
-            child.send(signal.SIGKILL)
-            async with asyncio.timeout(DEATH_WITHIN_S):
+        child = self._require_running()
+        self._restart_task = asyncio.create_task(self._restart(child, fault))
+        if fault.shutdown is ShutdownMode.KILL:
+            child.send_signal(signal.SIGKILL)
+            async with asyncio.timeout(KILL_TIMEOUT_S):
                 await child.wait()
-        return Effect(name=self.name, fault="restart", pid=child.pid, for_s=wanted.hold_s)
+        return FaultEffect(name=self.name, fault="restart", pid=child.pid, duration_s=fault.down_s)
 
-    async def raise_alarm(self, for_s: float) -> Effect:
+    async def raise_alarm(self, duration_s: float) -> FaultEffect:
         """On when this returns. Raises NotRunning, Trouble."""
-        child, member = self._running(), self._member
-        if not isinstance(member, Alarmed):
+        child, member = self._require_running(), self._process
+        if not isinstance(member, SupportsMemoryAlarm):
             raise NotRunning(f"{self.name} has no memory alarm; the broker has")
-        await self._end(self._alarm)
+        await self._cancel(self._alarm_task)
         raised = asyncio.Event()
-        self._alarm = alarm = asyncio.create_task(_alarmed(member, child, for_s, raised))
+        self._alarm_task = alarm = asyncio.create_task(_run_alarm(member, child, duration_s, raised))
         waiting = asyncio.create_task(raised.wait())
         await asyncio.wait({alarm, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if alarm.done():
             alarm.result()
-        return Effect(name=self.name, fault="alarm", pid=child.pid, for_s=for_s)
+        return FaultEffect(name=self.name, fault="alarm", pid=child.pid, duration_s=duration_s)
 
     async def close(self) -> None:
         """Nothing is under way, and no alarm is left, when this returns."""
-        for task in (self._alarm, self._restarting):
-            await self._end(task)
+        for task in (self._alarm_task, self._restart_task):
+            await self._cancel(task)
 
-    async def _replace(self, child: Child, wanted: Restart) -> None:
-        await ENDINGS[wanted.how](child)
-        await asyncio.sleep(wanted.hold_s)
-        await self._member.revive()
+    async def _restart(self, child: ChildProcess, fault: Restart) -> None:
+        await SHUTDOWNS[fault.shutdown](child)
+        await asyncio.sleep(fault.down_s)
+        await self._process.restart()
         self._restarts += 1
 
-    async def _end(self, task: asyncio.Task[None] | None) -> None:
+    async def _cancel(self, task: asyncio.Task[None] | None) -> None:
         if task:
             task.cancel()
-            await to_the_end(asyncio.gather(task, return_exceptions=True))
+            await wait_uncancelled(asyncio.gather(task, return_exceptions=True))
 
-    def _child(self) -> Child | None:
+    def _running_child(self) -> ChildProcess | None:
         """None while it is away: until it is ready again, if it was sent away."""
-        child = self._member.child
-        away = self._restarting is not None and not self._restarting.done()
+        child = self._process.child
+        away = self._restart_task is not None and not self._restart_task.done()
         return child if child and child.status is None and not away else None
 
-    def _running(self) -> Child:
-        child = self._child()
+    def _require_running(self) -> ChildProcess:
+        child = self._running_child()
         if child is None:
             raise NotRunning(f"{self.name} is down")
         return child
 
 
-async def _killed(child: Child) -> None:
-    child.send(signal.SIGKILL)
+async def _kill(child: ChildProcess) -> None:
+    child.send_signal(signal.SIGKILL)
     await child.wait()
 
 
-async def _stopped(child: Child) -> None:
-    await child.stop(GRACE_S)
+async def _stop(child: ChildProcess) -> None:
+    await child.stop(GRACE_PERIOD_S)
 
 
-ENDINGS: Mapping[Ending, Callable[[Child], Awaitable[None]]] = {Ending.KILL: _killed, Ending.STOP: _stopped}
+SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
+    ShutdownMode.KILL: _kill,
+    ShutdownMode.STOP: _stop,
+}
 
 
-async def _alarmed(member: Alarmed, child: Child, for_s: float, raised: asyncio.Event) -> None:
+async def _run_alarm(
+    process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Event
+) -> None:
     """However this ends, the limit is afterwards what is configured."""
     try:
-        await member.limit_memory(TOO_LITTLE)
+        await process.set_memory_watermark(ALARM_WATERMARK)
         raised.set()
-        await asyncio.sleep(for_s)
+        await asyncio.sleep(duration_s)
     finally:
-        await _lift(member, child)
+        await _clear_alarm(process, child)
 
 
-async def _lift(member: Alarmed, child: Child) -> None:
+async def _clear_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> None:
     """A node that ends in the meantime takes the limit with it."""
-    async with asyncio.timeout(LIFTED_WITHIN_S):
+    async with asyncio.timeout(CLEAR_ALARM_TIMEOUT_S):
         while child.status is None:
             try:
-                await member.limit_memory(None)
-            except Trouble:
-                await asyncio.sleep(AGAIN_S)
+                await process.set_memory_watermark(None)
+            except UserError:
+                await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 return
 
 
 @asynccontextmanager
-async def kept(parts: Parts) -> AsyncIterator[Mapping[str, KeptPart]]:
+async def supervise_servers(stack: Stack) -> AsyncIterator[Mapping[str, SupervisedServer]]:
     """Those of the parts that are ours, by name."""
-    versions = {"broker": parts.broker.version, "database": parts.database.version}
-    ours = {name: KeptPart(name, versions[name.partition("-")[0]], member) for name, member in parts.ours.items()}
+    versions = {"broker": stack.broker.version, "database": stack.database.version}
+    ours = {
+        name: SupervisedServer(name, versions[name.partition("-")[0]], member)
+        for name, member in stack.processes.items()
+    }
     try:
         yield ours
     finally:

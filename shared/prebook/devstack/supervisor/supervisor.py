@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from prebook.devstack.errors import Trouble
-from prebook.devstack.polling import to_the_end
-from prebook.devstack.supervisor.contract import ProcessSpec, State
-from prebook.devstack.supervisor.process import KeptProcess
-from prebook.devstack.supervisor.reaper import reaping
+from prebook.devstack.errors import UserError
+from prebook.devstack.polling import wait_uncancelled
+from prebook.devstack.supervisor.contract import ProcessSpec, ProcessState
+from prebook.devstack.supervisor.process import SupervisedProcess
+from prebook.devstack.supervisor.reaper import reap_orphans
 
-ASK_EVERY_S, ASK_WITHIN_S = 0.1, 2.0
-HOPELESS_RESTARTS = 4
+PROBE_INTERVAL_S, PROBE_TIMEOUT_S = 0.1, 2.0
+MAX_STARTUP_RESTARTS = 4
 """Who ended this often before it was ready even once is not merely waiting for something."""
 
 
@@ -21,58 +21,58 @@ class Supervisor:
     """Use as ``async with supervisor.running()``; every process has ended, unhindered, when that block is left."""
 
     def __init__(self, specs: Iterable[ProcessSpec]) -> None:
-        self.processes: Mapping[str, KeptProcess] = {spec.name: KeptProcess(spec) for spec in specs}
+        self.processes: Mapping[str, SupervisedProcess] = {spec.name: SupervisedProcess(spec) for spec in specs}
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncIterator[None]:
         keeping = [asyncio.create_task(process.run()) for process in self.processes.values()]
-        watching = [asyncio.create_task(self._watch()), asyncio.create_task(reaping(self._pids))]
+        watching = [asyncio.create_task(self._probe_all()), asyncio.create_task(reap_orphans(self._pids))]
         try:
             yield
         finally:
             for task in (*keeping, *watching):
                 task.cancel()
-            await to_the_end(asyncio.gather(*keeping, *watching, return_exceptions=True))
+            await wait_uncancelled(asyncio.gather(*keeping, *watching, return_exceptions=True))
 
-    async def ready(self, within_s: float) -> None:
+    async def wait_until_ready(self, timeout_s: float) -> None:
         """Wait until every process has said so. Raises Trouble with the last words of those that have not."""
         try:
-            async with asyncio.timeout(within_s):
-                while waiting := [p for p in self.processes.values() if p.state is not State.RUNNING]:
-                    _refuse_hopeless(waiting)
-                    await asyncio.sleep(ASK_EVERY_S)
+            async with asyncio.timeout(timeout_s):
+                while waiting := [p for p in self.processes.values() if p.state is not ProcessState.RUNNING]:
+                    _raise_if_crash_looping(waiting)
+                    await asyncio.sleep(PROBE_INTERVAL_S)
         except TimeoutError:
-            raise _not_ready(waiting, f"not ready within {within_s:g} s") from None
+            raise _not_ready_error(waiting, f"not ready within {timeout_s:g} s") from None
 
-    def given_up(self) -> KeptProcess | None:
+    def find_failed(self) -> SupervisedProcess | None:
         """A process that can never work, so that it is not started again."""
-        return next((process for process in self.processes.values() if process.state is State.FAILED), None)
+        return next((process for process in self.processes.values() if process.state is ProcessState.FAILED), None)
 
-    async def fails(self) -> KeptProcess:
+    async def wait_until_failed(self) -> SupervisedProcess:
         """Returns once a process was given up."""
         while True:
-            if process := self.given_up():
+            if process := self.find_failed():
                 return process
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
     def _pids(self) -> frozenset[int]:
         return frozenset(pid for process in self.processes.values() if (pid := process.info().pid))
 
-    async def _watch(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=ASK_WITHIN_S)
+    async def _probe_all(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            await asyncio.gather(*(_ask(process, session) for process in self.processes.values()))
+            await asyncio.gather(*(_probe(process, session) for process in self.processes.values()))
 
 
-async def _ask(process: KeptProcess, session: aiohttp.ClientSession) -> None:
+async def _probe(process: SupervisedProcess, session: aiohttp.ClientSession) -> None:
     """Only while it starts: a process under load or fault is not asked anything."""
     while True:
-        if process.state is State.STARTING and await _says_ready(process.spec.ready_url, session):
-            process.answered_ready()
-        await asyncio.sleep(ASK_EVERY_S)
+        if process.state is ProcessState.STARTING and await _is_ready(process.spec.ready_url, session):
+            process.mark_ready()
+        await asyncio.sleep(PROBE_INTERVAL_S)
 
 
-async def _says_ready(url: str, session: aiohttp.ClientSession) -> bool:
+async def _is_ready(url: str, session: aiohttp.ClientSession) -> bool:
     try:
         async with session.get(url) as answer:
             return answer.ok
@@ -80,13 +80,13 @@ async def _says_ready(url: str, session: aiohttp.ClientSession) -> bool:
         return False
 
 
-def _refuse_hopeless(waiting: Iterable[KeptProcess]) -> None:
-    given_up = [p for p in waiting if p.state is State.FAILED or p.info().restarts >= HOPELESS_RESTARTS]
+def _raise_if_crash_looping(waiting: Iterable[SupervisedProcess]) -> None:
+    given_up = [p for p in waiting if p.state is ProcessState.FAILED or p.info().restarts >= MAX_STARTUP_RESTARTS]
     if given_up:
-        raise _not_ready(given_up, "ended instead of getting ready")
+        raise _not_ready_error(given_up, "ended instead of getting ready")
 
 
-def _not_ready(processes: Iterable[KeptProcess], why: str) -> Trouble:
-    words = "\n".join(f"{p.spec.name} {why}; the end of its log: {p.last_words}" for p in processes)
-    logs = ", ".join(str(p.spec.log) for p in processes if p.spec.log)
-    return Trouble(words, f"read {logs or 'the output above'}; `prebook doctor` checks what the suite needs")
+def _not_ready_error(processes: Iterable[SupervisedProcess], reason: str) -> UserError:
+    words = "\n".join(f"{p.spec.name} {reason}; the end of its log: {p.log_tail}" for p in processes)
+    logs = ", ".join(str(p.spec.log_file) for p in processes if p.spec.log_file)
+    return UserError(words, f"read {logs or 'the output above'}; `prebook doctor` checks what the suite needs")

@@ -5,26 +5,26 @@ from dataclasses import dataclass
 from prebook.messaging.channel import Undeliverable, Unreachable
 
 NACKED = "nacked"
-MOST_REFUSALS = 12
+MAX_REFUSALS = 12
 """What is refused for good is tried so often, within about a quarter of a minute, before it is given up: a broker that
 starts takes connections before it has its queues back, and calls everything unroutable meanwhile."""
-MOST_NACKS = 600
+MAX_NACKS = 600
 """A full queue passes by itself. For about a quarter of an hour of nothing but refusals it is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class AbandonReason:
     """Somebody was there and said no. An outage is none, however long it lasts."""
 
     cause: str
-    most: int
+    max_in_a_row: int
     """So many in a row, and the message is given up."""
 
 
-def refusal(failure: Exception, most_refusals: int = MOST_REFUSALS) -> Refusal | None:
+def abandon_reason(failure: Exception, max_refusals: int = MAX_REFUSALS) -> AbandonReason | None:
     """None where the failure is no refusal."""
     if isinstance(failure, Undeliverable):
-        return Refusal(failure.cause, most_refusals)
+        return AbandonReason(failure.cause, max_refusals)
     if isinstance(failure, Unreachable) and failure.reason == NACKED:
-        return Refusal(NACKED, MOST_NACKS)
+        return AbandonReason(NACKED, MAX_NACKS)
     return None

@@ -9,38 +9,38 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from prebook.messaging.unit_of_work import Posting
+from prebook.messaging.unit_of_work import OutboxMessage
 
 
 @dataclass
-class Handover:
+class Handoff:
     """What one transaction may claim, for whom and for how long; then, what it has claimed."""
 
     owner: str = ""
     lease: timedelta = timedelta()
-    due: int = 0
+    due_count: int = 0
     """How many messages are posted that may leave at once."""
-    offered: Mapping[str, Posting] = field(default_factory=dict)
+    offered: Mapping[str, OutboxMessage] = field(default_factory=dict)
     """Those that may be claimed, by message id."""
-    known: Collection[int] = ()
+    tracked: Collection[int] = ()
     """Rows that may come before them."""
     claimed: Mapping[str, int] = field(default_factory=dict)
     """Message id -> row."""
-    void: bool = False
+    nothing_written: bool = False
     """Nothing was written, for sure."""
 
     @property
-    def left(self) -> bool:
+    def has_unclaimed(self) -> bool:
         """Something is to be found by whoever claims."""
-        return len(self.claimed) < self.due
+        return len(self.claimed) < self.due_count
 
-    def owner_of(self, posting: Posting) -> str | None:
-        return self.owner if self.offered.get(posting.envelope.id) is posting else None
+    def owner_of(self, message: OutboxMessage) -> str | None:
+        return self.owner if self.offered.get(message.envelope.id) is message else None
 
 
-def offerable(postings: Sequence[Posting]) -> Sequence[Posting]:
+def claimable(messages: Sequence[OutboxMessage]) -> Sequence[OutboxMessage]:
     """Each message once, and only where it may leave at once: the outbox takes the first of an id and no other."""
-    firsts: dict[str, Posting] = {}
-    for posting in postings:
+    firsts: dict[str, OutboxMessage] = {}
+    for posting in messages:
         firsts.setdefault(posting.envelope.id, posting)
-    return [posting for posting in firsts.values() if not posting.after]
+    return [posting for posting in firsts.values() if not posting.delay]

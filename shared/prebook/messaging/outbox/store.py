@@ -8,21 +8,21 @@ from prebook.messaging.envelope import Envelope
 
 EXPIRED, UNDELIVERABLE, DISCARDED = "expired", "undeliverable", "discarded"
 """How a row ends that is not sent: nobody waits for it, nobody takes it, or somebody has said that it is to be left."""
-GIVEN_UP = (EXPIRED, UNDELIVERABLE, DISCARDED)
-OWN_LANE = "own"
+ABANDONED_STATES = (EXPIRED, UNDELIVERABLE, DISCARDED)
+LOCAL_ROUTE = "own"
 """Requests that this service has accepted and owes itself to handle."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class LeasedRow:
     """A row that this relay holds until its lease ends."""
 
     seq: int
-    lane: str
+    route: str
     envelope: Envelope
     failures: int
     """How often sending it has failed before."""
-    order_key: str
+    ordering_key: str
     refusals: int = 0
     """How often in a row it has been refused, while somebody was there to refuse it."""
 
@@ -34,8 +34,8 @@ class Outbox(Protocol):
         ...
 
     async def claim(
-        self, limit: int, *, lease_s: float, full_lanes: Collection[str], known: Collection[int]
-    ) -> Sequence[Claimed]:
+        self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int]
+    ) -> Sequence[LeasedRow]:
         """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
 
         None whose order key has an earlier row waiting for another try, or under way: with another relay, or with us
@@ -43,43 +43,43 @@ class Outbox(Protocol):
         """
         ...
 
-    async def put_back(self, seqs: Sequence[int]) -> None:
+    async def release(self, seqs: Sequence[int]) -> None:
         """Rows that were claimed and not tried are due again."""
         ...
 
-    async def let_go(self, but: Collection[int]) -> None:
+    async def release_untracked(self, tracked: Collection[int]) -> None:
         """Rows that we hold without knowing are due again; ``but`` are known.
 
         The answer to a claim or a commit was lost, or what became of a row could not be noted.
         """
         ...
 
-    async def sent(self, seqs: Collection[int]) -> None: ...
+    async def mark_sent(self, seqs: Collection[int]) -> None: ...
 
-    async def postpone(self, claimed: Claimed, error: str, *, pause_s: float, refused: bool) -> None:
+    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
         """It stays in the outbox and is due again after the pause."""
         ...
 
-    async def give_up(self, claimed: Claimed, state: str, cause: str, error: str) -> None:
+    async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
         """``state`` is EXPIRED or UNDELIVERABLE; the row stays, to be seen and sent again on purpose."""
         ...
 
 
-class Expectations(Protocol):
-    async def due(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+class PendingReplies(Protocol):
+    async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
         """Requests whose deadline has passed unanswered."""
         ...
 
-    async def to_poll(self, limit: int, *, again_s: float) -> Sequence[Envelope]:
+    async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
         """Requests to ask after now; each comes again after ``again_s``, doubled every time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class OutboxDepth:
     """How much waits in an outbox, and for how long."""
 
     waiting: int
     oldest_s: float
-    given_up: Mapping[tuple[str, str], int]
+    abandoned: Mapping[tuple[str, str], int]
     """(state, cause) -> rows."""

@@ -6,41 +6,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-CAUSE, ERROR = "prebook-x-cause", "prebook-x-error"
-STACK = "prebook-x-stack"
+CAUSE_HEADER, ERROR_HEADER = "prebook-x-cause", "prebook-x-error"
+STACK_DIGEST_HEADER = "prebook-x-stack"
 """Digest of where the error was raised."""
-EXCHANGE, KEY = "prebook-x-exchange", "prebook-x-key"
+EXCHANGE_HEADER, ROUTING_KEY_HEADER = "prebook-x-exchange", "prebook-x-key"
 """Where it was first published to, so that a replay can send it there again."""
-FAILED_AT = "prebook-x-failed-at"
+FIRST_FAILED_AT_HEADER = "prebook-x-failed-at"
 """When it failed for the first time."""
-REPLAY, PARKED = "prebook-x-replay", "prebook-x-parked"
+REPLAY_ID_HEADER, DEAD_LETTER_ID_HEADER = "prebook-x-replay", "prebook-x-parked"
 """The replay that sent it again, and the number that it has at operations."""
-MARKS = frozenset({CAUSE, ERROR, STACK, EXCHANGE, KEY, FAILED_AT, REPLAY, PARKED})
+DEAD_LETTER_HEADERS = frozenset(
+    {
+        CAUSE_HEADER,
+        ERROR_HEADER,
+        STACK_DIGEST_HEADER,
+        EXCHANGE_HEADER,
+        ROUTING_KEY_HEADER,
+        FIRST_FAILED_AT_HEADER,
+        REPLAY_ID_HEADER,
+        DEAD_LETTER_ID_HEADER,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class XDeath:
     """What the broker notes when it dead-letters by itself: a consumer that crashed too often, say."""
 
     queue: str
     exchange: str
-    key: str
+    routing_key: str
     reason: str
     count: int
     at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class DeadLetter:
     """A message as it lies in the parking: whatever it is, it can be told."""
 
     queue: str
     """Where it could not be handled."""
     headers: Mapping[str, str]
     body: bytes
-    deaths: tuple[Death, ...] = ()
+    x_deaths: tuple[XDeath, ...] = ()
     """The newest first."""
-    set_aside_at: datetime | None = None
+    parked_at: datetime | None = None
     """Seconds are all that the broker's format holds."""
 
 

@@ -16,163 +16,172 @@ import structlog
 
 from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import spelled
-from prebook.messaging.observer import Watch
+from prebook.messaging.errors import error_summary
+from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.blocked_keys import Holds, Standing
+from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.message_groups import OnPoison
 from prebook.patterns.retry import Park
 
-BEHIND = "behind_parked"
+BEHIND_PARKED = "behind_parked"
 """Cause of what is parked only because one before it is."""
-LOOK_EVERY_S, AT_A_TIME = 1.0, 8
+SCAN_INTERVAL_S, MAX_CONCURRENT_KEYS = 1.0, 8
 """Another replica may have put something down and be gone."""
-SOON_S = 0.05
+MIN_SCAN_DELAY_S = 0.05
 """One look for all that is put down behind others meanwhile."""
 log = structlog.get_logger()
 
-Door = Callable[[Envelope], Awaitable[object]]
-Aside = Callable[[str, Envelope, str, Exception | None], Awaitable[None]]
+MessageHandler = Callable[[Envelope], Awaitable[object]]
+PublishDeadLetter = Callable[[str, Envelope, str, Exception | None], Awaitable[None]]
 """Parks a message under its group's name: group, message, cause, error. Raises Unreachable."""
 
 
-class Ordering:
+class KeySequencer:
     """``take`` for what comes from a partition; ``run`` for what has been put down."""
 
     def __init__(
-        self, groups: Mapping[str, str], holds: Holds, door: Door, *, aside: Aside, policies: Policies, watch: Watch
+        self,
+        groups: Mapping[str, str],
+        blocked_keys: BlockedKeys,
+        handler: MessageHandler,
+        *,
+        dead_letter: PublishDeadLetter,
+        policies: Policies,
+        observer: MessagingObserver,
     ) -> None:
         """``groups``: partition -> the group that it belongs to."""
         self.groups = groups
-        self._holds, self._door, self._aside = holds, door, aside
-        self._policies, self._watch = policies, watch
-        self._last: dict[tuple[str, str], asyncio.Event] = {}
-        self._woken, self._looks = asyncio.Event(), list[float]()
+        self._blocked_keys, self._handler, self._dead_letter = blocked_keys, handler, dead_letter
+        self._policies, self._observer = policies, observer
+        self._last_turn: dict[tuple[str, str], asyncio.Event] = {}
+        self._wake_event, self._scan_times = asyncio.Event(), list[float]()
 
     @asynccontextmanager
-    async def turn(self, group: str, key: str) -> AsyncIterator[None]:
+    async def wait_turn(self, group: str, key: str) -> AsyncIterator[None]:
         """One after the other within a key, first come, first served; ask before anything else is awaited."""
-        before, over = self._last.get((group, key)), asyncio.Event()
-        self._last[group, key] = over
+        before, over = self._last_turn.get((group, key)), asyncio.Event()
+        self._last_turn[group, key] = over
         try:
             if before:
                 await before.wait()
             yield
         finally:
             over.set()
-            if self._last.get((group, key)) is over:
-                del self._last[group, key]
+            if self._last_turn.get((group, key)) is over:
+                del self._last_turn[group, key]
 
-    async def kept(self, group: str, envelope: Envelope) -> Exception | None:
+    async def process_or_stay(self, group: str, envelope: Envelope) -> Exception | None:
         """As ``take``; where its place cannot be kept, for whatever reason, it stays in hand: later is too late."""
         try:
-            return await self.take(group, envelope)
+            return await self.process(group, envelope)
         except Unreachable:
             raise
         except Exception as error:
             log.exception("cannot keep order", group=group, message_id=envelope.id)
-            raise Unreachable(spelled(error)) from error
+            raise Unreachable(error_summary(error)) from error
 
-    async def take(self, group: str, envelope: Envelope) -> Exception | None:
+    async def process(self, group: str, envelope: Envelope) -> Exception | None:
         """Settled when this returns: handled, put down or parked; what the handler raised, if it did.
 
         Raises Unreachable where what we stand on is away: the message is as it was.
         """
-        place = await self._holds.place(group, envelope)
-        if place.own is Standing.WAITING:
+        place = await self._blocked_keys.read_status(group, envelope)
+        if place.message_status is BlockStatus.WAITING:
             return None
-        if place.last and not place.own:
-            await self._behind(group, envelope, place.last)
+        if place.last_status and not place.message_status:
+            await self._block_behind(group, envelope, place.last_status)
             return None
-        error = await self._tried(envelope)
+        error = await self._try_handle(envelope)
         if error:
-            await self._failed(group, envelope, error)
-        elif place.own:
-            await self._holds.let_go(group, envelope)
-            self._look_in(0.0)
+            await self._handle_failure(group, envelope, error)
+        elif place.message_status:
+            await self._blocked_keys.unblock(group, envelope)
+            self._schedule_scan(0.0)
         return error
 
     async def run(self) -> None:
         """Try again what is due, and what waits behind it."""
         while True:
-            keys = await self._holds.due(AT_A_TIME)
-            if not any(await asyncio.gather(*(self._resumed(group, key) for group, key in keys))):
-                await self._pause()
+            keys = await self._blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS)
+            if not any(await asyncio.gather(*(self._resume_key(group, key) for group, key in keys))):
+                await self._wait_for_next_scan()
 
-    async def _behind(self, group: str, envelope: Envelope, last: Standing) -> None:
-        if last is Standing.PARKED and self._on_poison(envelope) is OnPoison.PARK:
-            return await self._parked_behind(group, envelope)
-        return await self._put_down(group, envelope, 0.0, "behind another")
+    async def _block_behind(self, group: str, envelope: Envelope, last: BlockStatus) -> None:
+        if last is BlockStatus.PARKED and self._on_poison(envelope) is OnPoison.PARK:
+            return await self._park_behind(group, envelope)
+        return await self._block(group, envelope, 0.0, "behind another")
 
-    async def _resumed(self, group: str, key: str) -> bool:
+    async def _resume_key(self, group: str, key: str) -> bool:
         """Whether anything was tried."""
         tried = False
-        async with self._holds.alone(group, key) as alone:
-            while alone and (first := await self._holds.first(group, key)):
+        async with self._blocked_keys.try_lock(group, key) as alone:
+            while alone and (first := await self._blocked_keys.find_next_due(group, key)):
                 tried = True
-                error = await self._tried(first)
+                error = await self._try_handle(first)
                 if error is None:
-                    await self._holds.let_go(group, first)
-                elif await self._failed(group, first, error):
+                    await self._blocked_keys.unblock(group, first)
+                elif await self._handle_failure(group, first, error):
                     break
         return tried
 
-    async def _tried(self, envelope: Envelope) -> Exception | None:
+    async def _try_handle(self, envelope: Envelope) -> Exception | None:
         try:
-            await self._door(envelope)
+            await self._handler(envelope)
         except Unreachable:
             raise
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return error
         return None
 
-    async def _failed(self, group: str, envelope: Envelope, error: Exception) -> bool:
+    async def _handle_failure(self, group: str, envelope: Envelope, error: Exception) -> bool:
         """Whether its key is kept."""
         decision = decide(envelope, error, self._policies)
         if isinstance(decision, Park):
-            return await self._parked(group, envelope, decision.cause, error)
-        self._watch.retried(envelope, decision.pause_s)
-        await self._put_down(group, envelope.again(), decision.pause_s, spelled(error))
+            return await self._park(group, envelope, decision.cause, error)
+        self._observer.on_retried(envelope, decision.delay_s)
+        await self._block(group, envelope.next_attempt(), decision.delay_s, error_summary(error))
         return True
 
-    async def _parked(self, group: str, envelope: Envelope, cause: str, error: Exception) -> bool:
-        await self._aside(group, envelope, cause, error)
+    async def _park(self, group: str, envelope: Envelope, cause: str, error: Exception) -> bool:
+        await self._dead_letter(group, envelope, cause, error)
         rule = self._on_poison(envelope)
-        log.warning("parked", group=group, key=envelope.conversation, message_id=envelope.id, on_poison=str(rule))
-        if rule is OnPoison.GO_ON:
-            await self._holds.let_go(group, envelope)
+        log.warning("parked", group=group, key=envelope.conversation_id, message_id=envelope.id, on_poison=str(rule))
+        if rule is OnPoison.CONTINUE:
+            await self._blocked_keys.unblock(group, envelope)
             return False
-        await self._holds.put_down(group, envelope, Standing.PARKED, pause_s=0.0, why=spelled(error))
-        for follower in await self._holds.waiting(group, envelope.conversation) if rule is OnPoison.PARK else ():
-            await self._parked_behind(group, follower)
+        await self._blocked_keys.block(group, envelope, BlockStatus.PARKED, delay_s=0.0, error=error_summary(error))
+        for follower in (
+            await self._blocked_keys.list_waiting(group, envelope.conversation_id) if rule is OnPoison.PARK else ()
+        ):
+            await self._park_behind(group, follower)
         return True
 
-    async def _parked_behind(self, group: str, envelope: Envelope) -> None:
-        await self._aside(group, envelope, BEHIND, None)
-        await self._holds.put_down(group, envelope, Standing.PARKED, pause_s=0.0, why=BEHIND)
+    async def _park_behind(self, group: str, envelope: Envelope) -> None:
+        await self._dead_letter(group, envelope, BEHIND_PARKED, None)
+        await self._blocked_keys.block(group, envelope, BlockStatus.PARKED, delay_s=0.0, error=BEHIND_PARKED)
 
-    async def _put_down(self, group: str, envelope: Envelope, pause_s: float, why: str) -> None:
-        await self._holds.put_down(group, envelope, Standing.WAITING, pause_s=pause_s, why=why)
-        self._look_in(pause_s)
+    async def _block(self, group: str, envelope: Envelope, delay_s: float, error: str) -> None:
+        await self._blocked_keys.block(group, envelope, BlockStatus.WAITING, delay_s=delay_s, error=error)
+        self._schedule_scan(delay_s)
 
     def _on_poison(self, envelope: Envelope) -> OnPoison:
         policy = self._policies.get(envelope.flow)
-        return policy.on_poison if policy else OnPoison.GO_ON
+        return policy.on_poison if policy else OnPoison.CONTINUE
 
-    def _look_in(self, seconds: float) -> None:
-        heappush(self._looks, time.monotonic() + max(seconds, SOON_S))
-        self._woken.set()
+    def _schedule_scan(self, seconds: float) -> None:
+        heappush(self._scan_times, time.monotonic() + max(seconds, MIN_SCAN_DELAY_S))
+        self._wake_event.set()
 
-    async def _pause(self) -> None:
+    async def _wait_for_next_scan(self) -> None:
         """Until something that was put down here is due, or may be due that was put down elsewhere."""
-        latest = time.monotonic() + LOOK_EVERY_S
-        while (left_s := min((*self._looks[:1], latest)) - time.monotonic()) > 0:
-            self._woken.clear()
+        latest = time.monotonic() + SCAN_INTERVAL_S
+        while (left_s := min((*self._scan_times[:1], latest)) - time.monotonic()) > 0:
+            self._wake_event.clear()
             try:
                 async with asyncio.timeout(left_s):
-                    await self._woken.wait()
+                    await self._wake_event.wait()
             except TimeoutError:
                 break
-        while self._looks and self._looks[0] <= time.monotonic():
-            heappop(self._looks)
+        while self._scan_times and self._scan_times[0] <= time.monotonic():
+            heappop(self._scan_times)

@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 
-from prebook.messaging.codec import Wire
+from prebook.messaging.codec import WireMessage
 
-CHANNEL = 1
+CHANNEL_NUMBER = 1
 CONTENT_TYPE, APP_ID = b"application/json", b"prebook"
 PERSISTENT = 2
 FRAME_END = b"\xce"
-HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
-METHOD, HEADER, BODY = 1, 2, 3
+HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+METHOD_FRAME, HEADER_FRAME, BODY_FRAME = 1, 2, 3
 FRAME_OVERHEAD = 8
-BASIC, PUBLISH = 60, 40
+BASIC_CLASS, PUBLISH_METHOD = 60, 40
 MANDATORY = 1
-_LONGEST_SHORT = 255
+_MAX_SHORT_STRING_BYTES = 255
 
 # Property flags of class basic, in the order in which the properties follow them.
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
@@ -28,77 +28,85 @@ _MESSAGE_ID, _TIMESTAMP, _TYPE, _USER_ID, _APP_ID = 1 << 7, 1 << 6, 1 << 5, 1 <<
 _ALWAYS = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _TIMESTAMP | _USER_ID | _APP_ID
 
 
-class TooLong(ValueError):
+class AmqpLimitExceeded(ValueError):
     """It does not fit into what the protocol has for it."""
 
 
-def published(
-    exchange: str, key: str, wire: Wire, *, user: str, now: datetime, expires_at: datetime | None, frame_max: int
+def encode_publish(
+    exchange: str, key: str, wire: WireMessage, *, user: str, now: datetime, expires_at: datetime | None, frame_max: int
 ) -> bytes:
     """All frames of one basic.publish. ``frame_max`` is the size that the broker agreed to. Raises TooLong."""
-    header = _header(wire, user, now, expires_at)
+    header = _content_header(wire, user, now, expires_at)
     if len(header) + FRAME_OVERHEAD > frame_max:
-        raise TooLong(f"the headers have {len(header)} bytes; a frame holds {frame_max - FRAME_OVERHEAD}")
-    return b"".join((_method(exchange, key), frame(HEADER, header), *_bodies(wire.body, frame_max - FRAME_OVERHEAD)))
+        raise AmqpLimitExceeded(f"the headers have {len(header)} bytes; a frame holds {frame_max - FRAME_OVERHEAD}")
+    return b"".join(
+        (
+            _publish_frame(exchange, key),
+            encode_frame(HEADER_FRAME, header),
+            *_body_frames(wire.body, frame_max - FRAME_OVERHEAD),
+        )
+    )
 
 
-def frame(kind: int, payload: bytes, channel: int = CHANNEL) -> bytes:
+def encode_frame(kind: int, payload: bytes, channel: int = CHANNEL_NUMBER) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + FRAME_END
 
 
 @lru_cache(maxsize=256)
-def _method(exchange: str, key: str) -> bytes:
-    start = struct.pack(">HHH", BASIC, PUBLISH, 0)
-    return frame(METHOD, start + _short(exchange.encode()) + _short(key.encode()) + bytes((MANDATORY,)))
+def _publish_frame(exchange: str, key: str) -> bytes:
+    start = struct.pack(">HHH", BASIC_CLASS, PUBLISH_METHOD, 0)
+    return encode_frame(
+        METHOD_FRAME, start + _short_string(exchange.encode()) + _short_string(key.encode()) + bytes((MANDATORY,))
+    )
 
 
-def _bodies(body: bytes, most: int) -> Iterator[bytes]:
-    for start in range(0, len(body), most):
-        yield frame(BODY, body[start : start + most])
+def _body_frames(body: bytes, max_bytes: int) -> Iterator[bytes]:
+    for start in range(0, len(body), max_bytes):
+        yield encode_frame(BODY_FRAME, body[start : start + max_bytes])
 
 
-def _header(wire: Wire, user: str, now: datetime, expires_at: datetime | None) -> bytes:
+def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: datetime | None) -> bytes:
     """CloudEvents headers beside the properties that tools look at; the same as ``rabbit.frames`` gives aio-pika."""
     told = wire.headers
-    flags, parts = _ALWAYS, [_short(CONTENT_TYPE), _table(told), bytes((PERSISTENT,))]
+    flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(told), bytes((PERSISTENT,))]
     for flag, text in (
         (_CORRELATION_ID, told.get("ce-subject")),
         (_REPLY_TO, told.get("prebook-reply-to")),
-        (_EXPIRATION, _left_ms(now, expires_at)),
+        (_EXPIRATION, _ttl_ms(now, expires_at)),
         (_MESSAGE_ID, told.get("ce-id")),
     ):
         if text:
             flags |= flag
-            parts.append(_short(text.encode()))
+            parts.append(_short_string(text.encode()))
     parts.append(struct.pack(">Q", int(now.timestamp())))
     if kind := told.get("ce-type"):
         flags |= _TYPE
-        parts.append(_short(kind.encode()))
-    parts += (_short(user.encode()), _short(APP_ID))
-    return struct.pack(">HHQH", BASIC, 0, len(wire.body), flags) + b"".join(parts)
+        parts.append(_short_string(kind.encode()))
+    parts += (_short_string(user.encode()), _short_string(APP_ID))
+    return struct.pack(">HHQH", BASIC_CLASS, 0, len(wire.body), flags) + b"".join(parts)
 
 
-def _table(headers: Mapping[str, str]) -> bytes:
-    entries = b"".join([_name(name) + _long(value.encode()) for name, value in headers.items()])
+def _field_table(headers: Mapping[str, str]) -> bytes:
+    entries = b"".join([_field_name(name) + _long_string(value.encode()) for name, value in headers.items()])
     return struct.pack(">I", len(entries)) + entries
 
 
 @lru_cache(maxsize=1024)
-def _name(name: str) -> bytes:
+def _field_name(name: str) -> bytes:
     """With the type of what follows: a long string, as every header of ours is."""
-    return _short(name.encode()) + b"S"
+    return _short_string(name.encode()) + b"S"
 
 
-def _short(text: bytes) -> bytes:
-    if len(text) > _LONGEST_SHORT:
-        raise TooLong(f"{text[:40]!r}... has {len(text)} bytes; {_LONGEST_SHORT} are allowed there")
+def _short_string(text: bytes) -> bytes:
+    if len(text) > _MAX_SHORT_STRING_BYTES:
+        raise AmqpLimitExceeded(f"{text[:40]!r}... has {len(text)} bytes; {_MAX_SHORT_STRING_BYTES} are allowed there")
     return bytes((len(text),)) + text
 
 
-def _long(text: bytes) -> bytes:
+def _long_string(text: bytes) -> bytes:
     return len(text).to_bytes(4, "big") + text
 
 
-def _left_ms(now: datetime, expires_at: datetime | None) -> str:
+def _ttl_ms(now: datetime, expires_at: datetime | None) -> str:
     """What is left of its life; a message that has nothing left gets the least there is."""
     return str(max(1, int((expires_at - now).total_seconds() * 1000))) if expires_at else ""

@@ -18,30 +18,33 @@ from typing import Any
 import asyncpg
 import uvicorn
 
-BOOK = """
+INSERT_BOOKING = """
     INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at, vehicle_class,
         passengers, plan, state, history)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'requested', $12) ON CONFLICT (key) DO NOTHING RETURNING id"""
-TAKE = """
+INSERT_CLAIM = """
     INSERT INTO claim (key, booking_id, fingerprint, claimed_at, status, body) VALUES ($1, $2, $3, $4, 202, $5)"""
-ASK = """
+INSERT_OUTBOX = """
     INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key)
     VALUES ($1, 'request', 'quote_fare', $2, 'broker', $3, now(), $4, $2)"""
-AWAIT = """
+INSERT_PENDING_REPLY = """
     INSERT INTO awaited (request_id, flow, conversation, wire, due_at) VALUES ($1, 'quote_fare', $2, $3, $4)"""
 PLAN = dict.fromkeys(("quote_fare", "find_driver", "ask_fleet", "notify_rider"), "request_reply")
-PATIENCE = timedelta(seconds=30)
-Accept = Callable[[str, dict[str, Any], bytes], Awaitable[bytes]]
+REPLY_TIMEOUT = timedelta(seconds=30)
+AcceptBooking = Callable[[str, dict[str, Any], bytes], Awaitable[bytes]]
 
 
-async def accepting(connection: "asyncpg.Connection[Any]") -> Accept:
+async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking:
     """Takes a key, a decoded request and its bytes; returns what is answered."""
-    book, take, ask, wait = [await connection.prepare(statement) for statement in (BOOK, TAKE, ASK, AWAIT)]
+    book, take, ask, wait = [
+        await connection.prepare(statement)
+        for statement in (INSERT_BOOKING, INSERT_CLAIM, INSERT_OUTBOX, INSERT_PENDING_REPLY)
+    ]
     await connection.execute("SELECT")  # preparing ends without a sync, and holds its tables' locks until there is one
 
     async def accept(key: str, request: dict[str, Any], raw: bytes) -> bytes:
         now, ride = datetime.now(UTC), f"bk_{uuid.uuid4().hex}"
-        plan, due = json.dumps(PLAN), now + PATIENCE
+        plan, due = json.dumps(PLAN), now + REPLY_TIMEOUT
         history = json.dumps([{"state": "requested", "at": now.isoformat()}])
         answer = json.dumps({"id": ride, "state": "requested", **request, "couplings": PLAN}).encode()
         wire, asked = json.dumps({"h": _headers(ride, now, due), "b": json.dumps(request)}), f"{ride}.quote_fare"
@@ -84,44 +87,44 @@ def _headers(ride: str, now: datetime, due: datetime) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def by_hand(dsn: str, most: int) -> AsyncIterator["asyncio.Queue[Accept]"]:
+async def open_pool(dsn: str, size: int) -> AsyncIterator["asyncio.Queue[AcceptBooking]"]:
     """Each on a connection of its own; take one, use it, put it back."""
-    idle: asyncio.Queue[Accept] = asyncio.LifoQueue()
+    idle: asyncio.Queue[AcceptBooking] = asyncio.LifoQueue()
     async with AsyncExitStack() as stack:
-        for _ in range(most):
+        for _ in range(size):
             connection = await asyncpg.connect(dsn, server_settings={"search_path": "booking"})
             stack.push_async_callback(connection.close)
-            idle.put_nowait(await accepting(connection))
+            idle.put_nowait(await prepare_accept(connection))
         yield idle
 
 
-class Edge:
+class BaselineApi:
     """ASGI; a connection to the database for each request under way, up to ``most``."""
 
-    def __init__(self, dsn: str, most: int) -> None:
-        self._dsn, self._most = dsn, most
-        self._idle: asyncio.Queue[Accept] = asyncio.LifoQueue()
+    def __init__(self, dsn: str, pool_size: int) -> None:
+        self._dsn, self._pool_size = dsn, pool_size
+        self._idle: asyncio.Queue[AcceptBooking] = asyncio.LifoQueue()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            return await self._live(receive, send)
+            return await self._run_lifespan(receive, send)
         raw, key = (await receive())["body"], dict(scope["headers"]).get(b"idempotency-key", b"").decode()
-        status, answer = (202, await self._accepted(key, raw)) if raw else (404, b"")
+        status, answer = (202, await self._accept(key, raw)) if raw else (404, b"")
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         return None
 
-    async def _accepted(self, key: str, raw: bytes) -> bytes:
+    async def _accept(self, key: str, raw: bytes) -> bytes:
         accept = await self._idle.get()
         try:
             return await accept(key, json.loads(raw), raw)
         finally:
             self._idle.put_nowait(accept)
 
-    async def _live(self, receive: Any, send: Any) -> None:
+    async def _run_lifespan(self, receive: Any, send: Any) -> None:
         await receive()
-        async with by_hand(self._dsn, self._most) as self._idle:
+        async with open_pool(self._dsn, self._pool_size) as self._idle:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -129,7 +132,7 @@ class Edge:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.yardsticks.accept, with BENCH_DSN, BENCH_MOST and BENCH_PORT set")
-    edge = Edge(os.environ["BENCH_DSN"], int(os.environ["BENCH_MOST"]))
+        sys.exit("usage: python -m prebook.lab.bench.baselines.accept, with BENCH_DSN, BENCH_MOST and BENCH_PORT set")
+    edge = BaselineApi(os.environ["BENCH_DSN"], int(os.environ["BENCH_MOST"]))
     port = int(os.environ["BENCH_PORT"])
     uvicorn.run(edge, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

@@ -17,38 +17,40 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.lab.bench.baselines import relay
 
-QUEUE, AT_A_TIME = "yardstick.questions", 16
+QUEUE, PREFETCH = "yardstick.questions", 16
 SCHEMA = """
     CREATE TABLE yardstick.inbox (message_id text PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE yardstick.effect (message_id text PRIMARY KEY, distance int NOT NULL)"""
-ADMIT = "INSERT INTO yardstick.inbox (message_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1"
-EFFECT = "INSERT INTO yardstick.effect (message_id, distance) VALUES ($1, $2)"
+INSERT_INBOX = "INSERT INTO yardstick.inbox (message_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1"
+INSERT_EFFECT = "INSERT INTO yardstick.effect (message_id, distance) VALUES ($1, $2)"
 
 
 async def consume(dsn: str, amqp_url: str) -> None:
-    pool = await asyncpg.create_pool(dsn, min_size=AT_A_TIME, max_size=AT_A_TIME, reset=_as_it_is)
+    pool = await asyncpg.create_pool(dsn, min_size=PREFETCH, max_size=PREFETCH, reset=_skip_reset)
     channel = await (await aio_pika.connect(amqp_url)).channel()
-    await channel.set_qos(AT_A_TIME)
+    await channel.set_qos(PREFETCH)
     woken = asyncio.Event()
 
     async def take(message: AbstractIncomingMessage) -> None:
         asked, said = str(message.message_id), json.loads(message.body)
         async with pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval(ADMIT, asked):
-                await connection.execute(EFFECT, asked, said["passengers"])
-                await connection.execute(relay.STAGE, asked, asked, json.dumps({"cents": 4200, "currency": "EUR"}))
+            if await connection.fetchval(INSERT_INBOX, asked):
+                await connection.execute(INSERT_EFFECT, asked, said["passengers"])
+                await connection.execute(
+                    relay.INSERT_MESSAGE, asked, asked, json.dumps({"cents": 4200, "currency": "EUR"})
+                )
         woken.set()
         await message.ack()
 
     await (await channel.get_queue(QUEUE, ensure=False)).consume(take)
-    await relay.relay(dsn, amqp_url, woken)
+    await relay.run_relay(dsn, amqp_url, woken)
 
 
-async def _as_it_is(_: Any) -> None:
+async def _skip_reset(_: Any) -> None:
     """A round trip less: nothing was set that would have to be reset."""
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.yardsticks.consume, with BENCH_DSN and BENCH_AMQP_URL set")
+        sys.exit("usage: python -m prebook.lab.bench.baselines.consumer, with BENCH_DSN and BENCH_AMQP_URL set")
     uvloop.run(consume(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))

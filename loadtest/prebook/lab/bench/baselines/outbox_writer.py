@@ -13,46 +13,46 @@ import asyncpg
 import uvloop
 
 from prebook.lab.bench.baselines import relay
-from prebook.lab.bench.workload import moments
+from prebook.lab.bench.workload import open_loop
 
-WARM, COUNT, RATE_PER_S = 40, 1_000, 200
-LOOK_EVERY_S, DRAINED_WITHIN_S = 0.05, 20.0
-LEFT = "SELECT EXISTS (SELECT FROM yardstick.outbox WHERE sent_at IS NULL)"
+WARMUP_COMMITS, COMMITS, RATE_PER_S = 40, 1_000, 200
+POLL_INTERVAL_S, DRAIN_TIMEOUT_S = 0.05, 20.0
+SELECT_UNSENT = "SELECT EXISTS (SELECT FROM yardstick.outbox WHERE sent_at IS NULL)"
 
 
-async def at_their_times(commit: Callable[[int], Awaitable[object]], left: Callable[[], Awaitable[bool]]) -> None:
+async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent: Callable[[], Awaitable[bool]]) -> None:
     """``commit`` is given numbers, negative ones while it warms up; ``left``: something is not sent yet.
 
     Prints, as JSON, when each was committed: number -> seconds of the monotonic clock, which all processes share.
     """
     committed: dict[int, float] = {}
-    async for number in moments(range(-WARM, COUNT), RATE_PER_S):
+    async for number in open_loop(range(-WARMUP_COMMITS, COMMITS), RATE_PER_S):
         await commit(number)
         if number >= 0:
             committed[number] = time.perf_counter()
-    async with asyncio.timeout(DRAINED_WITHIN_S):
-        while await left():  # noqa: ASYNC110 - what is waited for happens in the database
-            await asyncio.sleep(LOOK_EVERY_S)
+    async with asyncio.timeout(DRAIN_TIMEOUT_S):
+        while await has_unsent():  # noqa: ASYNC110 - what is waited for happens in the database
+            await asyncio.sleep(POLL_INTERVAL_S)
     print(json.dumps(committed), flush=True)  # noqa: T201 - for the process that started us
 
 
-async def by_hand(dsn: str, amqp_url: str) -> None:
+async def commit_and_relay(dsn: str, amqp_url: str) -> None:
     connection, woken = await asyncpg.connect(dsn), asyncio.Event()
-    stage = await connection.prepare(relay.STAGE)
-    relaying = asyncio.create_task(relay.relay(dsn, amqp_url, woken))
+    stage = await connection.prepare(relay.INSERT_MESSAGE)
+    relaying = asyncio.create_task(relay.run_relay(dsn, amqp_url, woken))
 
     async def commit(number: int) -> None:
         await stage.fetch(f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150}))
         woken.set()
 
     async def left() -> bool:
-        return bool(await connection.fetchval(LEFT))
+        return bool(await connection.fetchval(SELECT_UNSENT))
 
-    await at_their_times(commit, left)
+    await commit_at_rate(commit, left)
     relaying.cancel()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.yardsticks.committing, with BENCH_DSN and BENCH_AMQP_URL set")
-    uvloop.run(by_hand(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))
+        sys.exit("usage: python -m prebook.lab.bench.baselines.outbox_writer, with BENCH_DSN and BENCH_AMQP_URL set")
+    uvloop.run(commit_and_relay(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))

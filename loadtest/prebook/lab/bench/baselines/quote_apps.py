@@ -10,29 +10,29 @@ from typing import Any
 
 import uvicorn
 
-CENTS = 2100
+FARE_CENTS = 2100
 
 
-def answer(question: Any) -> dict[str, Any]:
+def quote_body(request: Any) -> dict[str, Any]:
     return {
-        "fare": {"cents": CENTS, "currency": "EUR"},
+        "fare": {"cents": FARE_CENTS, "currency": "EUR"},
         "discount": {"cents": 0, "currency": "EUR"},
-        "valid_until": question["pickup_at"],
+        "valid_until": request["pickup_at"],
     }
 
 
-def starlette() -> Any:
+def build_starlette() -> Any:
     applications, responses, routing = (
         importlib.import_module(f"starlette.{name}") for name in ("applications", "responses", "routing")
     )
 
     async def quote(request: Any) -> Any:
-        return responses.JSONResponse(answer(await request.json()))
+        return responses.JSONResponse(quote_body(await request.json()))
 
     return applications.Starlette(routes=[routing.Route("/quote", quote, methods=["POST"])])
 
 
-def fastapi() -> Any:
+def build_fastapi() -> Any:
     """With a model for the question and one for the answer."""
     create_model = importlib.import_module("pydantic").create_model
     place = create_model("Place", lat=float, lon=float)
@@ -42,18 +42,18 @@ def fastapi() -> Any:
     app = importlib.import_module("fastapi").FastAPI()
 
     async def quote(question: Any) -> Any:
-        return answer(question.model_dump())
+        return quote_body(question.model_dump())
 
     quote.__annotations__ = {"question": wanted, "return": quoted}
     app.post("/quote")(quote)
     return app
 
 
-APPS = {"starlette": starlette, "fastapi": fastapi}
+APPS = {"starlette": build_starlette, "fastapi": build_fastapi}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in APPS:  # noqa: PLR2004 - the program's own name and one word
-        sys.exit(f"usage: python -m loadtest.bench.yardsticks.quotes {'|'.join(APPS)}, with BENCH_PORT set")
+        sys.exit(f"usage: python -m prebook.lab.bench.baselines.quote_apps {'|'.join(APPS)}, with BENCH_PORT set")
     port = int(os.environ["BENCH_PORT"])
     app = APPS[sys.argv[1]]()
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

@@ -13,7 +13,7 @@ import aio_pika
 import asyncpg
 import uvloop
 
-QUEUE, BATCH, POLL_S = "yardstick.relay", 500, 1.0
+QUEUE, BATCH_SIZE, POLL_INTERVAL_S = "yardstick.relay", 500, 1.0
 SCHEMA = """
     DROP SCHEMA IF EXISTS yardstick CASCADE;
     CREATE SCHEMA yardstick;
@@ -26,38 +26,38 @@ SCHEMA = """
     CREATE FUNCTION yardstick.wake() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_notify('yardstick', ''); RETURN NULL; END $$;
     CREATE TRIGGER wake AFTER INSERT ON yardstick.outbox FOR EACH STATEMENT EXECUTE FUNCTION yardstick.wake()"""
-UNWOKEN = "DROP TRIGGER wake ON yardstick.outbox"
+DROP_TRIGGER = "DROP TRIGGER wake ON yardstick.outbox"
 """Where the process that commits wakes the relay itself: a NOTIFY in every commit is dear."""
-STAGE = "INSERT INTO yardstick.outbox (key, type, payload) VALUES ($1, $2, $3)"
-BACKLOG = """
+INSERT_MESSAGE = "INSERT INTO yardstick.outbox (key, type, payload) VALUES ($1, $2, $3)"
+INSERT_BACKLOG = """
     INSERT INTO yardstick.outbox (key, type, payload)
     SELECT key, 'asked', payload FROM unnest($1::text[], $2::text[]) AS staged (key, payload)"""
-CLAIM = """
+SELECT_BATCH = """
     SELECT id, type, payload FROM yardstick.outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED"""
-SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
+MARK_SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
 
 
-async def relay(dsn: str, amqp_url: str, woken: asyncio.Event | None = None) -> None:
+async def run_relay(dsn: str, amqp_url: str, wakeup: asyncio.Event | None = None) -> None:
     """``woken``: by whoever commits in this process, beside the trigger's NOTIFY."""
     connection, listener = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
-    claim, sent = await connection.prepare(CLAIM), await connection.prepare(SENT)
+    claim, sent = await connection.prepare(SELECT_BATCH), await connection.prepare(MARK_SENT)
     channel = await (await aio_pika.connect(amqp_url)).channel()
-    woken = woken or asyncio.Event()
-    await listener.add_listener("yardstick", lambda *_: woken.set())
+    wakeup = wakeup or asyncio.Event()
+    await listener.add_listener("yardstick", lambda *_: wakeup.set())
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     while True:
-        woken.clear()
+        wakeup.clear()
         async with connection.transaction():
-            rows = await claim.fetch(BATCH)
+            rows = await claim.fetch(BATCH_SIZE)
             if rows:
-                await asyncio.gather(*(channel.default_exchange.publish(message(row), QUEUE) for row in rows))
+                await asyncio.gather(*(channel.default_exchange.publish(to_amqp(row), QUEUE) for row in rows))
                 await sent.fetch([row["id"] for row in rows])
-        if len(rows) < BATCH:
+        if len(rows) < BATCH_SIZE:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), POLL_S)
+                await asyncio.wait_for(wakeup.wait(), POLL_INTERVAL_S)
 
 
-def message(row: asyncpg.Record) -> aio_pika.Message:
+def to_amqp(row: asyncpg.Record) -> aio_pika.Message:
     return aio_pika.Message(
         row["payload"].encode(),
         message_id=str(row["id"]),
@@ -69,5 +69,5 @@ def message(row: asyncpg.Record) -> aio_pika.Message:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.yardsticks.relay, with BENCH_DSN and BENCH_AMQP_URL set")
-    uvloop.run(relay(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))
+        sys.exit("usage: python -m prebook.lab.bench.baselines.relay, with BENCH_DSN and BENCH_AMQP_URL set")
+    uvloop.run(run_relay(os.environ["BENCH_DSN"], os.environ["BENCH_AMQP_URL"]))

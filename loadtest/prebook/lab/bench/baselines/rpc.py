@@ -16,16 +16,16 @@ import aio_pika
 import uvloop
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from prebook.lab.bench.baselines.rpc_client import ANSWER, QUESTION, ask
+from prebook.lab.bench.baselines.rpc_client import REPLY_BODY, REQUEST_BODY, measure_calls
 
 PREFETCH = 100
-KINDS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
+VARIANTS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
     "kept": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
     "told": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
     "fleeting": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
 }
 FLOWS = ("quote_fare", "find_driver", "ask_fleet", "notify_rider")
-TOLD: dict[str, Any] = {
+PROPERTIES: dict[str, Any] = {
     "message_id": "ride-0000.quote_fare",
     "type": "prebook.quote_fare.v1",
     "app_id": "prebook",
@@ -50,78 +50,81 @@ TOLD: dict[str, Any] = {
 """As many properties and headers as ours have."""
 
 
-async def opened(kind: str) -> tuple[AbstractChannel, AbstractChannel]:
+async def open_channels(variant: str) -> tuple[AbstractChannel, AbstractChannel]:
     """To take in by, and to publish by."""
-    channel = await _channel()
+    channel = await _open_channel()
     await channel.set_qos(PREFETCH)
-    await channel.declare_queue(f"yardstick.rpc.{kind}", durable=True, arguments=_of(kind))
-    return channel, await _channel() if kind == "told" else channel
+    await channel.declare_queue(f"yardstick.rpc.{variant}", durable=True, arguments=_queue_arguments(variant))
+    return channel, await _open_channel() if variant == "told" else channel
 
 
-async def _channel() -> AbstractChannel:
+async def _open_channel() -> AbstractChannel:
     return await (await aio_pika.connect(os.environ["BENCH_AMQP_URL"])).channel()
 
 
-async def serve(kind: str) -> None:
-    (channel, saying), mode = await opened(kind), KINDS[kind][1]
+async def serve(variant: str) -> None:
+    (channel, saying), mode = await open_channels(variant), VARIANTS[variant][1]
 
     async def answer(message: AbstractIncomingMessage) -> None:
         json.loads(message.body)
         said = aio_pika.Message(
-            json.dumps(ANSWER).encode(), correlation_id=message.correlation_id, delivery_mode=mode, **_told(kind)
+            json.dumps(REPLY_BODY).encode(),
+            correlation_id=message.correlation_id,
+            delivery_mode=mode,
+            **_properties(variant),
         )
         await saying.default_exchange.publish(said, str(message.reply_to))
         await message.ack()
 
-    await (await channel.get_queue(f"yardstick.rpc.{kind}")).consume(answer)
+    await (await channel.get_queue(f"yardstick.rpc.{variant}")).consume(answer)
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     await asyncio.Event().wait()
 
 
-async def call_and_wait(kind: str) -> None:
-    (channel, saying), mode = await opened(kind), KINDS[kind][1]
-    replies = await _replies(channel, kind)
+async def measure(variant: str) -> None:
+    (channel, saying), mode = await open_channels(variant), VARIANTS[variant][1]
+    replies = await _declare_reply_queue(channel, variant)
     waiting: dict[str, asyncio.Future[Any]] = {}
 
     async def heard(message: AbstractIncomingMessage) -> None:
         waiting.pop(str(message.correlation_id)).set_result(json.loads(message.body))
-        if kind != "fleeting":
+        if variant != "fleeting":
             await message.ack()
 
     async def call(number: int) -> None:
         waiting[str(number)] = answered = asyncio.get_running_loop().create_future()
         asked = aio_pika.Message(
-            json.dumps(QUESTION).encode(),
+            json.dumps(REQUEST_BODY).encode(),
             correlation_id=str(number),
             reply_to=replies.name,
             delivery_mode=mode,
-            **_told(kind),
+            **_properties(variant),
         )
-        await saying.default_exchange.publish(asked, f"yardstick.rpc.{kind}")
+        await saying.default_exchange.publish(asked, f"yardstick.rpc.{variant}")
         await answered
 
-    await replies.consume(heard, no_ack=kind == "fleeting")
-    await ask(call)
+    await replies.consume(heard, no_ack=variant == "fleeting")
+    await measure_calls(call)
 
 
-async def _replies(channel: AbstractChannel, kind: str) -> aio_pika.abc.AbstractQueue:
-    if kind == "fleeting":
+async def _declare_reply_queue(channel: AbstractChannel, variant: str) -> aio_pika.abc.AbstractQueue:
+    if variant == "fleeting":
         return await channel.declare_queue(exclusive=True, auto_delete=True)
     name = f"yardstick.replies.{uuid.uuid4().hex[:8]}"
-    return await channel.declare_queue(name, durable=True, arguments={**_of(kind), "x-expires": 60_000})
+    return await channel.declare_queue(name, durable=True, arguments={**_queue_arguments(variant), "x-expires": 60_000})
 
 
-def _told(kind: str) -> dict[str, Any]:
-    return TOLD if kind == "told" else {}
+def _properties(variant: str) -> dict[str, Any]:
+    return PROPERTIES if variant == "told" else {}
 
 
-def _of(kind: str) -> Any:
-    return {"x-queue-type": KINDS[kind][0]}
+def _queue_arguments(variant: str) -> Any:
+    return {"x-queue-type": VARIANTS[variant][0]}
 
 
-ROLES = {"serve": serve, "ask": call_and_wait}
+ROLES = {"serve": serve, "ask": measure}
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in KINDS:  # noqa: PLR2004 - name, role, kind
-        sys.exit("usage: python -m loadtest.bench.yardsticks.rpc serve|ask kept|told|fleeting, with BENCH_AMQP_URL set")
+    if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in VARIANTS:  # noqa: PLR2004 - name, role, kind
+        sys.exit("usage: python -m prebook.lab.bench.baselines.rpc serve|ask kept|told|fleeting, with BENCH_AMQP_URL set")
     uvloop.run(ROLES[sys.argv[1]](sys.argv[2]))

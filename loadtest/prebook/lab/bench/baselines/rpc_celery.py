@@ -5,12 +5,21 @@ import os
 import sys
 from typing import Any
 
-from prebook.lab.bench.baselines.rpc_client import ANSWER, QUESTION, ask_waiting
+from prebook.lab.bench.baselines.rpc_client import REPLY_BODY, REQUEST_BODY, measure_blocking_calls
 
-WORKER = ["worker", "-P", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
+WORKER_ARGUMENTS = [
+    "worker",
+    "-P",
+    "solo",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "-l",
+    "ERROR",
+]
 
 
-def application() -> tuple[Any, Any]:
+def build_app() -> tuple[Any, Any]:
     """(application, task)."""
     app = importlib.import_module("celery").Celery("bench", broker=os.environ["BENCH_AMQP_URL"], backend="rpc://")
     app.conf.update(
@@ -25,28 +34,28 @@ def application() -> tuple[Any, Any]:
 
     def price(question: dict[str, Any]) -> dict[str, Any]:
         del question
-        return ANSWER
+        return REPLY_BODY
 
     return app, app.task(name="price")(price)
 
 
 def serve() -> None:
-    app, _ = application()
+    app, _ = build_app()
     print("ready", flush=True)  # noqa: T201 - for the process that started us
-    app.worker_main(WORKER)
+    app.worker_main(WORKER_ARGUMENTS)
 
 
-def call_and_wait() -> None:
-    _, price = application()
+def measure() -> None:
+    _, price = build_app()
 
     def send() -> Any:
-        sent = price.delay(QUESTION)
+        sent = price.delay(REQUEST_BODY)
         return lambda: sent.get(timeout=30)
 
-    ask_waiting(send)
+    measure_blocking_calls(send)
 
 
-ROLES = {"serve": serve, "ask": call_and_wait}
+ROLES = {"serve": serve, "ask": measure}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]]()

@@ -9,41 +9,41 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
-WARM, ONE_BY_ONE, MANY, IN_FLIGHT = 50, 300, 1_500, 64
-QUESTION = {
+WARMUP_CALLS, SEQUENTIAL_CALLS, CONCURRENT_CALLS, IN_FLIGHT = 50, 300, 1_500, 64
+REQUEST_BODY = {
     "pickup": {"lat": 52.52, "lon": 13.40},
     "dropoff": {"lat": 52.36, "lon": 13.51},
     "pickup_at": "2026-12-01T06:30:00Z",
     "vehicle_class": "standard",
     "passengers": 2,
 }
-ANSWER = {
+REPLY_BODY = {
     "fare": {"cents": 4200, "currency": "EUR"},
     "discount": {"cents": 0, "currency": "EUR"},
     "valid_until": "2026-12-01T06:30:00Z",
 }
 
 
-def tell(times_s: list[float], many_took_s: float, cpu_s: float) -> None:
+def print_figures(times_s: list[float], concurrent_s: float, cpu_s: float) -> None:
     """One line of JSON: what the bench reads. ``cpu_s`` is of the many calls."""
     figures = {
         "p50_ms": statistics.median(times_s) * 1000,
-        "calls_s": MANY / many_took_s,
-        "cpu_us": cpu_s / MANY * 1e6,
+        "calls_s": CONCURRENT_CALLS / concurrent_s,
+        "cpu_us": cpu_s / CONCURRENT_CALLS * 1e6,
     }
     print(json.dumps(figures), flush=True)  # noqa: T201 - for the process that started us
 
 
-async def ask(call: Callable[[int], Awaitable[object]]) -> None:
+async def measure_calls(call: Callable[[int], Awaitable[object]]) -> None:
     """``call`` is given a number that is new each time, and returns once it has the answer."""
-    for number in range(WARM):
+    for number in range(WARMUP_CALLS):
         await call(number)
     times: list[float] = []
-    for number in range(WARM, WARM + ONE_BY_ONE):
+    for number in range(WARMUP_CALLS, WARMUP_CALLS + SEQUENTIAL_CALLS):
         began = time.perf_counter()
         await call(number)
         times.append(time.perf_counter() - began)
-    numbers = iter(range(WARM + ONE_BY_ONE, WARM + ONE_BY_ONE + MANY))
+    numbers = iter(range(WARMUP_CALLS + SEQUENTIAL_CALLS, WARMUP_CALLS + SEQUENTIAL_CALLS + CONCURRENT_CALLS))
 
     async def worker() -> None:
         for number in numbers:
@@ -51,22 +51,22 @@ async def ask(call: Callable[[int], Awaitable[object]]) -> None:
 
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
-    tell(times, time.perf_counter() - began, time.process_time() - cpu)
+    print_figures(times, time.perf_counter() - began, time.process_time() - cpu)
 
 
-def ask_waiting(send: Callable[[], Callable[[], object]]) -> None:
+def measure_blocking_calls(send: Callable[[], Callable[[], object]]) -> None:
     """The same for a client that blocks: ``send`` asks, and what it returns waits for the answer."""
-    for _ in range(WARM):
+    for _ in range(WARMUP_CALLS):
         send()()
     times: list[float] = []
-    for _ in range(ONE_BY_ONE):
+    for _ in range(SEQUENTIAL_CALLS):
         began = time.perf_counter()
         send()()
         times.append(time.perf_counter() - began)
     began, cpu = time.perf_counter(), time.process_time()
-    for _ in range(MANY // IN_FLIGHT):
+    for _ in range(CONCURRENT_CALLS // IN_FLIGHT):
         for answered in [send() for _ in range(IN_FLIGHT)]:
             answered()
-    for answered in [send() for _ in range(MANY % IN_FLIGHT)]:
+    for answered in [send() for _ in range(CONCURRENT_CALLS % IN_FLIGHT)]:
         answered()
-    tell(times, time.perf_counter() - began, time.process_time() - cpu)
+    print_figures(times, time.perf_counter() - began, time.process_time() - cpu)

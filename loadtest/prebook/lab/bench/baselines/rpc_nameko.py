@@ -8,9 +8,9 @@ from typing import Any
 if __name__ == "__main__":
     importlib.import_module("eventlet").monkey_patch()
 
-from prebook.lab.bench.baselines.rpc_client import ANSWER, QUESTION, ask_waiting
+from prebook.lab.bench.baselines.rpc_client import REPLY_BODY, REQUEST_BODY, measure_blocking_calls
 
-AMQP = {"AMQP_URI": os.environ.get("BENCH_AMQP_URL", "")}
+CONFIG = {"AMQP_URI": os.environ.get("BENCH_AMQP_URL", "")}
 
 
 def serve() -> None:
@@ -18,28 +18,28 @@ def serve() -> None:
 
     def price(_: Any, question: dict[str, Any]) -> dict[str, Any]:
         del question
-        return ANSWER
+        return REPLY_BODY
 
     service = type("Pricing", (), {"name": "yardstick_nameko", "price": rpc(price)})
-    runner = importlib.import_module("nameko.runners").ServiceRunner({**AMQP, "max_workers": 100})
+    runner = importlib.import_module("nameko.runners").ServiceRunner({**CONFIG, "max_workers": 100})
     runner.add_service(service)
     runner.start()
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     runner.wait()
 
 
-def call_and_wait() -> None:
+def measure() -> None:
     proxy = importlib.import_module("nameko.standalone.rpc").ClusterRpcProxy
-    with proxy(AMQP, timeout=30) as cluster:
+    with proxy(CONFIG, timeout=30) as cluster:
         price = cluster.yardstick_nameko.price
 
         def send() -> Any:
-            return price.call_async(QUESTION).result
+            return price.call_async(REQUEST_BODY).result
 
-        ask_waiting(send)
+        measure_blocking_calls(send)
 
 
-ROLES = {"serve": serve, "ask": call_and_wait}
+ROLES = {"serve": serve, "ask": measure}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]]()

@@ -15,13 +15,13 @@ import uvloop
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money
 from prebook.coupling.request_reply import RequestReply
-from prebook.lab.bench.baselines.rpc_client import ask
-from prebook.lab.bench.messages import question
+from prebook.lab.bench.baselines.rpc_client import measure_calls
+from prebook.lab.bench.messages import fare_request
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
-from prebook.messaging.envelope import Envelope, answer_id
-from prebook.messaging.observer import Unwatched
-from prebook.rabbit.consumer import Door, RabbitConsumer
+from prebook.messaging.envelope import Envelope, reply_id
+from prebook.messaging.observer import NullObserver
+from prebook.rabbit.consumer import MessageHandler, RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import settings
 
@@ -29,22 +29,24 @@ PREFETCH = 100
 
 
 @asynccontextmanager
-async def way(service: str, queue: str, door: Callable[[RequestReply], Door]) -> AsyncIterator[RequestReply]:
+async def open_request_reply(
+    service: str, queue: str, handler: Callable[[RequestReply], MessageHandler]
+) -> AsyncIterator[RequestReply]:
     """By the environment of the service."""
-    given, policies = settings.load()
+    given, policies = settings.read_settings()
     publisher = RabbitPublisher(given.amqp_url, service)
     channel = RequestReply(publisher)
     consumer = RabbitConsumer(
         given.amqp_url,
         service,
         {queue: PREFETCH},
-        door(channel),
+        handler(channel),
         publisher=publisher,
         policies=policies,
-        watch=Unwatched(),
+        observer=NullObserver(),
     )
-    links = [asyncio.create_task(link.run()) for link in (publisher.link, consumer.link)]
-    await asyncio.gather(publisher.link.up.wait(), consumer.link.up.wait())
+    links = [asyncio.create_task(link.run()) for link in (publisher.connection, consumer.connection)]
+    await asyncio.gather(publisher.connection.up.wait(), consumer.connection.up.wait())
     yield channel
     await consumer.stop()
     for link in links:
@@ -52,41 +54,41 @@ async def way(service: str, queue: str, door: Callable[[RequestReply], Door]) ->
     await asyncio.gather(*links, return_exceptions=True)
 
 
-def answering(channel: RequestReply) -> Door:
+def reply_handler(channel: RequestReply) -> MessageHandler:
     async def answer(asked: Envelope) -> None:
         quoted = FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=asked.time)
-        await channel.reply(asked.answered(quoted, source="pricing", at=utc_now()))
+        await channel.reply(asked.reply_with(quoted, source="pricing", at=utc_now()))
 
     return answer
 
 
 async def serve() -> None:
-    async with way("pricing", addresses.request_queue("pricing", "quote_fare"), answering):
+    async with open_request_reply("pricing", addresses.request_queue("pricing", "quote_fare"), reply_handler):
         print("ready", flush=True)  # noqa: T201 - for the process that started us
         await asyncio.Event().wait()
 
 
-async def call_and_wait() -> None:
+async def measure_calls_as_booking() -> None:
     waiting: dict[str, asyncio.Future[Envelope]] = {}
 
     async def heard(answer: Envelope) -> None:
         waiting.pop(answer.id).set_result(answer)
 
-    asked = question("", conversation="")
-    async with way("booking", addresses.reply_queue("booking"), lambda _: heard) as channel:
+    asked = fare_request("", conversation_id="")
+    async with open_request_reply("booking", addresses.reply_queue("booking"), lambda _: heard) as channel:
 
         async def call(number: int) -> None:
             name = f"ride-{number}.quote_fare"
-            waiting[answer_id(name)] = answered = asyncio.get_running_loop().create_future()
-            await channel.send(replace(asked, id=name, conversation=f"ride-{number}"))
+            waiting[reply_id(name)] = answered = asyncio.get_running_loop().create_future()
+            await channel.send(replace(asked, id=name, conversation_id=f"ride-{number}"))
             await answered
 
-        await ask(call)
+        await measure_calls(call)
 
 
-ROLES: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {"serve": serve, "ask": call_and_wait}
+ROLES: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {"serve": serve, "ask": measure_calls_as_booking}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ROLES:  # noqa: PLR2004 - the program's own name and one word
-        sys.exit(f"usage: python -m loadtest.bench.ours.bare {'|'.join(ROLES)}, with a service's environment")
+        sys.exit(f"usage: python -m prebook.lab.bench.components.bare_channel {'|'.join(ROLES)}, with a service's environment")
     uvloop.run(ROLES[sys.argv[1]]())

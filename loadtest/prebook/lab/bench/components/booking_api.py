@@ -16,31 +16,31 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.booking.api import routes
 from prebook.booking.app import handlers
 from prebook.booking.sql.work import BookingSql
-from prebook.coupling.channels import Transports, channels
-from prebook.coupling.reply_waiters import Waiters
-from prebook.http.app import application
-from prebook.http.client import HttpCaller
+from prebook.coupling.channels import Transports, build_channels
+from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.http.app import create_app
+from prebook.http.client import ServiceClient
 from prebook.lab.bench.components.http_endpoint import no_gauges, nothing_missing
 from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.outbox.handoff import Handover
+from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import LEASE_S
-from prebook.messaging.unit_of_work import Posting
-from prebook.postgres.engine import POOL, engine_for
-from prebook.postgres.unit_of_work import units_of_work
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.engine import POOL_SIZE, create_engine
+from prebook.postgres.unit_of_work import unit_of_work_factory
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
-from prebook.runtime.service import Running
+from prebook.runtime.service import ServiceContext
 from prebook.runtime.telemetry import Metrics, Telemetry
 
 
 @dataclass(frozen=True)
-class Booking:
-    running: Running[Any]
+class BookingAssembly:
+    running: ServiceContext[Any]
     engine: AsyncEngine
-    http: HttpCaller
+    http: ServiceClient
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def close_after(self) -> AsyncIterator[None]:
         try:
             yield
         finally:
@@ -48,43 +48,43 @@ class Booking:
             await self.engine.dispose()
 
 
-def booking(env: Mapping[str, str], *, pool: int = POOL) -> Booking:
+def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> BookingAssembly:
     """By the environment of the service."""
-    given, policies = settings.load(env)
-    engine, http = engine_for("booking", given.database_url, pool=pool), HttpCaller(given.urls)
+    given, policies = settings.read_settings(env)
+    engine, http = create_engine("booking", given.database_url, pool_size=pool), ServiceClient(given.urls)
     publisher = RabbitPublisher(given.amqp_url, "bench")
-    ways = channels(Transports(http, publisher, policies, Waiters(), given.callback_secrets))
-    begin = units_of_work(engine, BookingSql, _claimed)
+    ways = build_channels(Transports(http, publisher, policies, ReplyWaiters(), given.callback_secrets))
+    begin = unit_of_work_factory(engine, BookingSql, _hand_off_unclaimed)
     endpoint = Endpoint(
-        "booking", handlers(given), begin, ways, policies, watch=Telemetry(Metrics(CollectorRegistry()))
+        "booking", handlers(given), begin, ways, policies, observer=Telemetry(Metrics(CollectorRegistry()))
     )
-    return Booking(Running(endpoint, begin, given, policies), engine, http)
+    return BookingAssembly(ServiceContext(endpoint, begin, given, policies), engine, http)
 
 
-def edge(env: Mapping[str, str]) -> Litestar:
-    service = booking(env)
+def build_api(env: Mapping[str, str]) -> Litestar:
+    service = assemble_booking(env)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with service.opened():
+        async with service.close_after():
             yield
 
     own = routes(service.running)
-    return application("booking", own, missing=nothing_missing, scraped=no_gauges, lifespan=lifespan)
+    return create_app("booking", own, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan)
 
 
 @contextmanager
-def _claimed(postings: Sequence[Posting]) -> Iterator[Handover]:
+def _hand_off_unclaimed(postings: Sequence[OutboxMessage]) -> Iterator[Handoff]:
     """As by a relay of this process, which then does nothing."""
-    yield Handover("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id: p for p in postings})
+    yield Handoff("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id: p for p in postings})
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.ours.booking, with booking's environment and BENCH_PORT set")
+        sys.exit("usage: python -m prebook.lab.bench.components.booking_api, with booking's environment and BENCH_PORT set")
     logging.configure("booking", "info")
     port = int(os.environ["BENCH_PORT"])
-    uvicorn.run(edge(os.environ), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)
+    uvicorn.run(build_api(os.environ), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)
 
 
 if __name__ == "__main__":

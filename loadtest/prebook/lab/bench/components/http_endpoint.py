@@ -14,63 +14,65 @@ from litestar import Litestar
 
 from prebook.contracts.pricing import FareQuoted, QuoteFare
 from prebook.contracts.ride import Money
-from prebook.coupling.channels import Transports, channels
-from prebook.coupling.inbound import Doors
-from prebook.coupling.reply_waiters import Waiters
+from prebook.coupling.channels import Transports, build_channels
+from prebook.coupling.inbound import InboundGateway
+from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import QUOTE_FARE
-from prebook.http.app import application
-from prebook.http.client import HttpCaller
-from prebook.http.inbound import doors
+from prebook.http.app import create_app
+from prebook.http.client import ServiceClient
+from prebook.http.inbound import inbound_routes
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
 from prebook.runtime.telemetry import Metrics, Telemetry
 
-SECRET = "only-for-the-bench"  # noqa: S105 - nobody calls back here
+CALLBACK_SECRET = "only-for-the-bench"  # noqa: S105 - nobody calls back here
 
 
-class Forgetful:
+class NullUnitOfWork:
     """A unit of work that keeps nothing."""
 
-    async def admit(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
+    async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
         return True
 
-    async def admit_all(self, envelopes: Sequence[Envelope]) -> list[str]:
+    async def record_messages(self, envelopes: Sequence[Envelope]) -> list[str]:
         return [envelope.id for envelope in envelopes]
 
-    async def admitted_at(self, message_id: str) -> None: ...
-    async def owe(self, request: Envelope) -> None: ...
-    async def question(self, flow: str, conversation: str) -> None: ...
-    async def answered(self, answer: Envelope) -> None: ...
-    async def answer_to(self, request_id: str) -> None: ...
-    async def post(self, postings: Any) -> None: ...
-    async def expect(self, expectations: Any) -> None: ...
+    async def find_received_at(self, message_id: str) -> None: ...
+    async def record_request(self, request: Envelope) -> None: ...
+    async def find_pending_request(self, flow: str, conversation_id: str) -> None: ...
+    async def record_reply(self, reply: Envelope) -> None: ...
+    async def find_reply(self, request_id: str) -> None: ...
+    async def enqueue(self, messages: Any) -> None: ...
+    async def await_replies(self, pending_replies: Any) -> None: ...
 
 
 @asynccontextmanager
-async def begin() -> AsyncIterator[Forgetful]:
-    yield Forgetful()
+async def begin() -> AsyncIterator[NullUnitOfWork]:
+    yield NullUnitOfWork()
 
 
-async def quoted(_: Context, wanted: QuoteFare, __: Forgetful) -> Outcome:
-    return Outcome(answer=FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=wanted.pickup_at))
+async def quote_fare(_: HandlerContext, request: QuoteFare, __: NullUnitOfWork) -> HandlerResult:
+    return HandlerResult(
+        reply=FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=request.pickup_at)
+    )
 
 
-def door() -> Litestar:
+def build_app() -> Litestar:
     """By the environment of a service."""
-    given, policies = settings.load()
-    waiters, watch = Waiters(), Telemetry(Metrics())
+    given, policies = settings.read_settings()
+    waiters, watch = ReplyWaiters(), Telemetry(Metrics())
     publisher = RabbitPublisher(given.amqp_url, "bench")
-    routes = channels(Transports(HttpCaller(given.urls), publisher, policies, waiters, [SECRET]))
-    handlers = Handlers(serves={QUOTE_FARE: Step(quoted)})
-    endpoint = Endpoint("pricing", handlers, begin, routes, policies, watch=watch)
-    return application(
+    routes = build_channels(Transports(ServiceClient(given.urls), publisher, policies, waiters, [CALLBACK_SECRET]))
+    handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
+    endpoint = Endpoint("pricing", handlers, begin, routes, policies, observer=watch)
+    return create_app(
         "pricing",
-        doors("pricing", Doors(endpoint, waiters), policies, [SECRET]),
-        missing=nothing_missing,
-        scraped=no_gauges,
+        inbound_routes("pricing", InboundGateway(endpoint, waiters), policies, [CALLBACK_SECRET]),
+        missing_dependencies=nothing_missing,
+        refresh_gauges=no_gauges,
         lifespan=no_loops,
     )
 
@@ -89,7 +91,7 @@ async def no_loops(_: Litestar) -> AsyncIterator[None]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.ours.door, with a service's environment and BENCH_PORT set")
+        sys.exit("usage: python -m prebook.lab.bench.components.http_endpoint, with a service's environment and BENCH_PORT set")
     logging.configure("pricing", "info")
     port = int(os.environ["BENCH_PORT"])
-    uvicorn.run(door(), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)
+    uvicorn.run(build_app(), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

@@ -7,60 +7,62 @@ from uuid import uuid4
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from prebook.coupling.channels import Transports, channels
-from prebook.coupling.ports import BROKER_LANE
-from prebook.coupling.reply_waiters import Waiters
-from prebook.http.client import HttpCaller
-from prebook.lab.bench.baselines.outbox_writer import at_their_times
-from prebook.lab.bench.messages import question
+from prebook.coupling.channels import Transports, build_channels
+from prebook.coupling.ports import BROKER_ROUTE
+from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.http.client import ServiceClient
+from prebook.lab.bench.baselines.outbox_writer import commit_at_rate
+from prebook.lab.bench.messages import fare_request
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.unit_of_work import Posting
-from prebook.postgres.engine import engines_for
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.relay_notifier import Wakeup
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.postgres.relay_notifier import RelayNotifier
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import settings
-from prebook.runtime.garbage_collection import spare_what_stays
-from prebook.runtime.loops import ended
+from prebook.runtime.garbage_collection import freeze_long_lived_objects
+from prebook.runtime.loops import cancel_and_wait
 from prebook.runtime.telemetry import Metrics, Telemetry
 
 SERVICE = "booking"
 
 
-async def commit_and_send() -> None:
+async def commit_and_relay() -> None:
     """By the environment of the service."""
-    given, policies = settings.load()
-    run, engines = uuid4().hex[:8], engines_for(SERVICE, given.database_url)
+    given, policies = settings.read_settings()
+    run, engines = uuid4().hex[:8], create_engines(SERVICE, given.database_url)
     publisher = RabbitPublisher(given.amqp_url, SERVICE)
     owner, watch = f"prebook-{SERVICE} relay {run}", Telemetry(Metrics(CollectorRegistry()))
-    outbox = SqlOutbox(engines.upkeep, owner)
+    outbox = SqlOutbox(engines.background, owner)
     relay = Relay(outbox, lambda row: endpoint.dispatch(row.envelope), watch)
-    wakeup = Wakeup(SERVICE, given.database_url, owner, relay)
-    begin = units_of_work(engines.work, SqlWork, wakeup.taking)
-    ways = channels(Transports(HttpCaller(given.urls), publisher, policies, Waiters(), given.callback_secrets))
-    handlers: Handlers[SqlWork] = Handlers()
-    endpoint = Endpoint(SERVICE, handlers, begin, ways, policies, watch=watch)
+    wakeup = RelayNotifier(SERVICE, given.database_url, owner, relay)
+    begin = unit_of_work_factory(engines.messaging, SqlUnitOfWork, wakeup.hand_off)
+    ways = build_channels(
+        Transports(ServiceClient(given.urls), publisher, policies, ReplyWaiters(), given.callback_secrets)
+    )
+    handlers: Handlers[SqlUnitOfWork] = Handlers()
+    endpoint = Endpoint(SERVICE, handlers, begin, ways, policies, observer=watch)
 
     async def commit(number: int) -> None:
-        made = question(f"{run}.{number}.quote_fare", conversation=f"{run}-{number}")
+        made = fare_request(f"{run}.{number}.quote_fare", conversation_id=f"{run}-{number}")
         async with begin() as work:
-            await work.post([Posting(made, BROKER_LANE, made.conversation)])
+            await work.enqueue([OutboxMessage(made, BROKER_ROUTE, made.conversation_id)])
 
     async def left() -> bool:
-        return bool((await outbox.depth()).waiting)
+        return bool((await outbox.read_depth()).waiting)
 
-    loops = [asyncio.create_task(run()) for run in (publisher.link.run, wakeup.run, relay.run)]
-    await publisher.link.up.wait()
-    spare_what_stays()
-    await at_their_times(commit, left)
-    await ended(loops[::-1])
+    loops = [asyncio.create_task(run()) for run in (publisher.connection.run, wakeup.run, relay.run)]
+    await publisher.connection.up.wait()
+    freeze_long_lived_objects()
+    await commit_at_rate(commit, left)
+    await cancel_and_wait(loops[::-1])
     await engines.dispose()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m loadtest.bench.ours.committing, with booking's environment")
-    uvloop.run(commit_and_send())
+        sys.exit("usage: python -m prebook.lab.bench.components.outbox_writer, with booking's environment")
+    uvloop.run(commit_and_relay())

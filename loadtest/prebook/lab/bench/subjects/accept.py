@@ -10,40 +10,40 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 
-from prebook.booking.use_cases.book import Prebooking
+from prebook.booking.use_cases.book import BookRide
 from prebook.contracts.booking import BookingRequest
-from prebook.devstack.errors import Trouble
-from prebook.devstack.ports import free_ports
+from prebook.devstack.errors import UserError
+from prebook.devstack.ports import allocate_ports
 from prebook.lab.bench.baselines import accept as yardstick
-from prebook.lab.bench.components.booking_api import Booking, booking
-from prebook.lab.bench.rounds import Figures, Round, interleaved
-from prebook.lab.bench.rows import Better, Measure, Row, row
-from prebook.lab.bench.subjects.http import address, costs, made, serving
-from prebook.lab.bench.testbed import Ground
-from prebook.lab.bench.uvloop_thread import Apart, apart
-from prebook.lab.bench.workload import paced
-from prebook.postgres.engine import OVERFLOW, POOL
+from prebook.lab.bench.components.booking_api import BookingAssembly, assemble_booking
+from prebook.lab.bench.rounds import RoundFigures, RoundRunner, run_interleaved
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
+from prebook.lab.bench.subjects.http import base_url, construct, cpu_note, run_server
+from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.bench.uvloop_thread import CoroutineRunner, start_uvloop_thread
+from prebook.lab.bench.workload import run_closed_loop
+from prebook.postgres.engine import MAX_OVERFLOW, POOL_SIZE
 
 if TYPE_CHECKING:
     import asyncio
 
     import asyncpg
 
-RIDES, AT_ONCE = 3_000, 16
+RIDES, CONCURRENCY = 3_000, 16
 ACCEPTED = 202
-UNREFUSED = {"PREBOOK_BACK_PRESSURE": "off"}
+BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """Nobody answers here what is asked."""
 TABLES = ("booking", "claim", "outbox", "awaited")
-USE_CASE = Measure(
-    f"accept of a booking, {AT_ONCE} connections: key, state, outbox, deadline in one transaction",
+USE_CASE = Benchmark(
+    f"accept of a booking, {CONCURRENCY} connections: key, state, outbox, deadline in one transaction",
     "rides/s",
     Better.HIGHER,
     "the same rows by hand (asyncpg, prepared statements)",
     0.7,
     "ours looks up what comes before a row of its key, and hands the row to its relay",
 )
-WHOLE = Measure(
-    f"POST /v1/bookings of an asynchronous plan, {AT_ONCE} in flight",
+HTTP_API = Benchmark(
+    f"POST /v1/bookings of an asynchronous plan, {CONCURRENCY} in flight",
     "rides/s",
     Better.HIGHER,
     "bare ASGI application, the same rows by hand",
@@ -52,7 +52,7 @@ WHOLE = Measure(
 )
 
 
-def asked(number: int) -> dict[str, Any]:
+def booking_body(number: int) -> dict[str, Any]:
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
     return {
         "rider_id": f"rider-{number % 500}",
@@ -65,57 +65,63 @@ def asked(number: int) -> dict[str, Any]:
 
 
 @dataclass
-class Counted:
+class CheckedRounds:
     """Rounds with keys that no other round has, each on empty tables, and looked at afterwards."""
 
     database: "asyncpg.Connection[Any]"
-    numbers: dict[str, int] = field(default_factory=dict)
+    round_numbers: dict[str, int] = field(default_factory=dict)
 
-    def of(self, side: str, run: Callable[[str], Awaitable[Figures]]) -> Round:
-        async def counted() -> Figures:
-            self.numbers[side] = self.numbers.get(side, 0) + 1
+    def wrap(self, side: str, run: Callable[[str], Awaitable[RoundFigures]]) -> RoundRunner:
+        async def counted() -> RoundFigures:
+            self.round_numbers[side] = self.round_numbers.get(side, 0) + 1
             await self.database.execute(f"TRUNCATE {', '.join(f'booking.{table}' for table in TABLES)}")
-            figures = await run(f"{side}-{self.numbers[side]}")
-            await self._refuse(side)
+            figures = await run(f"{side}-{self.round_numbers[side]}")
+            await self._verify_rows(side)
             return figures
 
         return counted
 
-    async def _refuse(self, side: str) -> None:
+    async def _verify_rows(self, side: str) -> None:
         found = [await self.database.fetchval(f"SELECT count(*) FROM booking.{table}") for table in TABLES]  # noqa: S608
         if set(found) != {RIDES}:
-            raise Trouble(
+            raise UserError(
                 f"{side} has left {dict(zip(TABLES, found, strict=True))}, not {RIDES} of each", "report this"
             )
 
 
 @asynccontextmanager
-async def use_cases(ground: Ground, there: Apart, counted: Counted) -> AsyncIterator[Mapping[str, Round]]:
-    env = {**ground.envs["booking"], **UNREFUSED}
-    service: Booking = await there(made(lambda: booking(env, pool=AT_ONCE)))
-    prebooking, stack = Prebooking(service.running), AsyncExitStack()
-    await there(stack.enter_async_context(service.opened()))
-    idle: asyncio.Queue[yardstick.Accept] = await there(
-        stack.enter_async_context(yardstick.by_hand(dsn_of(env), AT_ONCE))
+async def open_use_cases(
+    testbed: BenchTestbed, run_there: CoroutineRunner, checked_rounds: CheckedRounds
+) -> AsyncIterator[Mapping[str, RoundRunner]]:
+    env = {**testbed.envs["booking"], **BACK_PRESSURE_OFF}
+    service: BookingAssembly = await run_there(construct(lambda: assemble_booking(env, pool=CONCURRENCY)))
+    prebooking, stack = BookRide(service.running), AsyncExitStack()
+    await run_there(stack.enter_async_context(service.close_after()))
+    idle: asyncio.Queue[yardstick.AcceptBooking] = await run_there(
+        stack.enter_async_context(yardstick.open_pool(dsn_of(env), CONCURRENCY))
     )
 
     async def ours(number: int, run: str) -> None:
-        request = msgspec.convert(asked(number), BookingRequest)
+        request = msgspec.convert(booking_body(number), BookingRequest)
         if (await prebooking.book(f"{run}-{number}", request, "")).status != ACCEPTED:
-            raise Trouble("a booking was not accepted", "report this")
+            raise UserError("a booking was not accepted", "report this")
 
     async def theirs(number: int, run: str) -> None:
-        request, accept = asked(number), await idle.get()
+        request, accept = booking_body(number), await idle.get()
         await accept(f"{run}-{number}", request, str(number).encode())
         idle.put_nowait(accept)
 
     try:
         yield {
-            "ours": counted.of("ours", lambda run: there(paced(partial(ours, run=run), RIDES, AT_ONCE))),
-            "peer": counted.of("peer", lambda run: there(paced(partial(theirs, run=run), RIDES, AT_ONCE))),
+            "ours": checked_rounds.wrap(
+                "ours", lambda run: run_there(run_closed_loop(partial(ours, run=run), RIDES, CONCURRENCY))
+            ),
+            "peer": checked_rounds.wrap(
+                "peer", lambda run: run_there(run_closed_loop(partial(theirs, run=run), RIDES, CONCURRENCY))
+            ),
         }
     finally:
-        await there(stack.aclose())
+        await run_there(stack.aclose())
 
 
 def dsn_of(env: Mapping[str, str]) -> str:
@@ -123,42 +129,44 @@ def dsn_of(env: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def edges(ground: Ground, there: Apart, counted: Counted) -> AsyncIterator[Mapping[str, Round]]:
-    env = {**ground.envs["booking"], **UNREFUSED}
-    hand = {"BENCH_DSN": dsn_of(env), "BENCH_MOST": str(POOL + OVERFLOW)}
-    ours, theirs = free_ports(2)
-    session: aiohttp.ClientSession = await there(made(aiohttp.ClientSession))
+async def open_apis(
+    testbed: BenchTestbed, run_there: CoroutineRunner, checked_rounds: CheckedRounds
+) -> AsyncIterator[Mapping[str, RoundRunner]]:
+    env = {**testbed.envs["booking"], **BACK_PRESSURE_OFF}
+    hand = {"BENCH_DSN": dsn_of(env), "BENCH_MOST": str(POOL_SIZE + MAX_OVERFLOW)}
+    ours, theirs = allocate_ports(2)
+    session: aiohttp.ClientSession = await run_there(construct(aiohttp.ClientSession))
     async with (
-        serving(ground, ours, "prebook.lab.bench.components.booking_api", env=env) as service,
-        serving(ground, theirs, "prebook.lab.bench.baselines.accept", env=hand) as peer,
+        run_server(testbed, ours, "prebook.lab.bench.components.booking_api", env=env) as service,
+        run_server(testbed, theirs, "prebook.lab.bench.baselines.accept", env=hand) as peer,
     ):
         yield {
-            "ours": counted.of("ours", lambda run: there(posting(session, ours, service.pid, run))),
-            "peer": counted.of("peer", lambda run: there(posting(session, theirs, peer.pid, run))),
+            "ours": checked_rounds.wrap("ours", lambda run: run_there(post_bookings(session, ours, service.pid, run))),
+            "peer": checked_rounds.wrap("peer", lambda run: run_there(post_bookings(session, theirs, peer.pid, run))),
         }
-    await there(session.close())
+    await run_there(session.close())
 
 
-async def posting(session: aiohttp.ClientSession, port: int, pid: int, run: str) -> Figures:
+async def post_bookings(session: aiohttp.ClientSession, port: int, pid: int, run: str) -> RoundFigures:
     async def one(number: int) -> None:
         headers = {"idempotency-key": f"{run}-{number}"}
-        async with session.post(f"{address(port)}/v1/bookings", json=asked(number), headers=headers) as answer:
+        async with session.post(f"{base_url(port)}/v1/bookings", json=booking_body(number), headers=headers) as answer:
             if answer.status != ACCEPTED:
-                raise Trouble(f"a booking was answered {answer.status}: {await answer.text()}", "report this")
+                raise UserError(f"a booking was answered {answer.status}: {await answer.text()}", "report this")
             await answer.read()
 
-    return await paced(one, RIDES, AT_ONCE, pid)
+    return await run_closed_loop(one, RIDES, CONCURRENCY, pid)
 
 
-SUBJECTS = ((USE_CASE, use_cases), (WHOLE, edges))
+BENCHMARKS = ((USE_CASE, open_use_cases), (HTTP_API, open_apis))
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     rows = []
-    async with ground.database() as database, apart() as there:
-        for measure, sides in SUBJECTS:
-            async with sides(ground, there, Counted(database)) as both:
-                found = await interleaved(both, rounds)
-            noted = replace(measure, note="; ".join(costs(side, figures) for side, figures in found.items()))
-            rows.append(row(noted, found["ours"]["per_s"], found["peer"]["per_s"]))
+    async with testbed.database() as database, start_uvloop_thread() as there:
+        for measure, sides in BENCHMARKS:
+            async with sides(testbed, there, CheckedRounds(database)) as both:
+                found = await run_interleaved(both, rounds)
+            noted = replace(measure, note="; ".join(cpu_note(side, figures) for side, figures in found.items()))
+            rows.append(bench_row(noted, found["ours"]["per_s"], found["peer"]["per_s"]))
     return rows

@@ -6,18 +6,18 @@ from dataclasses import replace
 from functools import partial
 from statistics import median
 
-from prebook.lab.bench.repliers import Side, answered, takers
-from prebook.lab.bench.rounds import Figures, interleaved
-from prebook.lab.bench.rows import Better, Measure, Row, row, unmeasured
-from prebook.lab.bench.testbed import Ground
-from prebook.lab.bench.workload import moments
-from prebook.lab.process_tree import spent_ms
+from prebook.lab.bench.repliers import Requestor, run_requests, start_repliers
+from prebook.lab.bench.rounds import RoundFigures, run_interleaved
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
+from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.bench.workload import open_loop
+from prebook.lab.process_tree import read_cpu_ms
 
 MESSAGES = 3000
-ALL = "all"
-SPARSE, SPARSE_PER_S = 360, 45
+TOTAL = "all"
+PACED_MESSAGES, PACED_PER_S = 360, 45
 """As many a second as a service takes when 15 rides are asked for in one, by request and reply."""
-RATE = Measure(
+THROUGHPUT = Benchmark(
     "consume: inbox, effect, outbox in one transaction, 16 at a time",
     "messages/s",
     Better.HIGHER,
@@ -25,7 +25,7 @@ RATE = Measure(
     0.7,
     "the answers' way through the relay to the broker included, on both sides",
 )
-COST = Measure(
+CPU_COST = Benchmark(
     "consume: processor time of the process",
     "us/message",
     Better.LOWER,
@@ -36,8 +36,8 @@ COST = Measure(
 )
 
 
-SPARSELY = Measure(
-    f"consume: processor time of a message at {SPARSE_PER_S}/s, broker and database included",
+PACED_CPU_COST = Benchmark(
+    f"consume: processor time of a message at {PACED_PER_S}/s, broker and database included",
     "us/message",
     Better.LOWER,
     "the same by hand",
@@ -46,40 +46,40 @@ SPARSELY = Measure(
 )
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
-    async with takers(ground) as (ours, by_hand):
-        sides = {"ours": partial(answered, ours, MESSAGES), "peer": partial(answered, by_hand, MESSAGES)}
-        found = await interleaved(sides, rounds)
-        rows = [_row(RATE, found, "messages_s"), _row(COST, found, "cpu_us")]
-        return [*rows, await _sparsely(ground, ours, by_hand, rounds)]
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
+    async with start_repliers(testbed) as (ours, by_hand):
+        sides = {"ours": partial(run_requests, ours, MESSAGES), "peer": partial(run_requests, by_hand, MESSAGES)}
+        found = await run_interleaved(sides, rounds)
+        rows = [_row(THROUGHPUT, found, "messages_s"), _row(CPU_COST, found, "cpu_us")]
+        return [*rows, await _measure_paced(testbed, ours, by_hand, rounds)]
 
 
-async def _sparsely(ground: Ground, ours: Side, by_hand: Side, rounds: int) -> Row:
-    parts = {"broker": ground.parts.broker.pid, "database": ground.parts.database.pid}
+async def _measure_paced(testbed: BenchTestbed, ours: Requestor, baseline: Requestor, rounds: int) -> BenchRow:
+    parts = {"broker": testbed.parts.broker.pid, "database": testbed.parts.database.pid}
     pids = {name: pid for name, pid in parts.items() if pid is not None}
     if len(pids) < len(parts):
-        return unmeasured(SPARSELY, "broker and database are not processes of ours: set PREBOOK_STACK=local")
-    sides = {"ours": partial(_spent, ours, pids), "peer": partial(_spent, by_hand, pids)}
-    found = await interleaved(sides, rounds)
-    where = f"{SPARSELY.note}; {_parted(found['ours'])}, by hand {_parted(found['peer'])}"
-    return _row(replace(SPARSELY, note=where), found, ALL)
+        return unmeasured_row(PACED_CPU_COST, "broker and database are not processes of ours: set PREBOOK_STACK=local")
+    sides = {"ours": partial(_run_paced, ours, pids), "peer": partial(_run_paced, baseline, pids)}
+    found = await run_interleaved(sides, rounds)
+    where = f"{PACED_CPU_COST.note}; {_breakdown(found['ours'])}, by hand {_breakdown(found['peer'])}"
+    return _row(replace(PACED_CPU_COST, note=where), found, TOTAL)
 
 
-def _parted(figures: Mapping[str, Sequence[float]]) -> str:
-    return ", ".join(f"{name} {median(values):.0f}" for name, values in figures.items() if name != ALL)
+def _breakdown(figures: Mapping[str, Sequence[float]]) -> str:
+    return ", ".join(f"{name} {median(values):.0f}" for name, values in figures.items() if name != TOTAL)
 
 
-async def _spent(side: Side, parts: dict[str, int]) -> Figures:
+async def _run_paced(requestor: Requestor, parts: dict[str, int]) -> RoundFigures:
     """Questions at their times; of everybody who has a part in them but us."""
-    roots = parts | ({"service": side.process.pid} if side.process else {})
-    questions, before = list(side.questions(SPARSE)), spent_ms(roots)
+    roots = parts | ({"service": requestor.process.pid} if requestor.process else {})
+    questions, before = list(requestor.build_requests(PACED_MESSAGES)), read_cpu_ms(roots)
     async with asyncio.TaskGroup() as asking:
-        async for number in moments(range(SPARSE), SPARSE_PER_S):
-            asking.create_task(side.ask(*questions[number]))
-    after = spent_ms(roots)
-    spent = {name: (after[name] - before[name]) / SPARSE * 1000 for name in roots}
-    return spent | {ALL: sum(spent.values())}
+        async for number in open_loop(range(PACED_MESSAGES), PACED_PER_S):
+            asking.create_task(requestor.request(*questions[number]))
+    after = read_cpu_ms(roots)
+    spent = {name: (after[name] - before[name]) / PACED_MESSAGES * 1000 for name in roots}
+    return spent | {TOTAL: sum(spent.values())}
 
 
-def _row(measure: Measure, found: dict[str, dict[str, list[float]]], figure: str) -> Row:
-    return row(measure, found["ours"][figure], found["peer"][figure])
+def _row(benchmark: Benchmark, found: dict[str, dict[str, list[float]]], figure: str) -> BenchRow:
+    return bench_row(benchmark, found["ours"][figure], found["peer"][figure])

@@ -13,90 +13,90 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.coupling.ports import BROKER_LANE
-from prebook.lab.bench.messages import question
-from prebook.lab.bench.rounds import Figures, interleaved
-from prebook.lab.bench.rows import Better, Measure, Row, row, unmeasured
-from prebook.lab.bench.testbed import Ground
-from prebook.messaging.recoverability.dead_letter import CAUSE, Parcel
-from prebook.operations.dead_letters.recorder import Intake
+from prebook.coupling.ports import BROKER_ROUTE
+from prebook.lab.bench.messages import fare_request
+from prebook.lab.bench.rounds import RoundFigures, run_interleaved
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
+from prebook.lab.bench.testbed import BenchTestbed
+from prebook.messaging.recoverability.dead_letter import CAUSE_HEADER, DeadLetter
+from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.sql import OperationsSql
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime import logging
 
 if TYPE_CHECKING:
     import asyncpg
 
-TIMES, GOAL = 10, 1.1
-CLAIMS, CLAIM, ADMITTED, PARKED, WARM = 20, 200, 300, 150, 10
-NAMES = count()
-SCHEDULED = Path("/proc/self/schedstat")
-Work = Callable[[AsyncEngine, int], Awaitable[int]]
+FACTOR, GOAL = 10, 1.1
+CLAIMS, CLAIM_SIZE, ADMISSIONS, DEAD_LETTERS, WARMUP_MESSAGES = 20, 200, 300, 150, 10
+NUMBERS = count()
+SCHEDSTAT = Path("/proc/self/schedstat")
+TableWork = Callable[[AsyncEngine, int], Awaitable[int]]
 """Does the work of about so many messages; returns of how many."""
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBenchmark:
     """``fill`` takes the number of rows, and what ``sample`` gives."""
 
-    measure: Measure
+    benchmark: Benchmark
     service: str
     name: str
     fill: str
-    few: int
-    work: Work
+    few_rows: int
+    work: TableWork
     messages: int
-    sample: Callable[[], Sequence[str]] = field(default=tuple)
+    fill_parameters: Callable[[], Sequence[str]] = field(default=tuple)
 
 
-def _measure(what: str) -> Measure:
+def _benchmark(what: str) -> Benchmark:
     deeper = "an index of ten times the rows may be a level deeper, and finds fewer of its pages in a cache near by"
-    return Measure(f"linear: {what}", "us/message", Better.LOWER, "the same with a tenth of that", GOAL, deeper)
+    return Benchmark(f"linear: {what}", "us/message", Better.LOWER, "the same with a tenth of that", GOAL, deeper)
 
 
-async def drained(engine: AsyncEngine, messages: int) -> int:
+async def drain_outbox(engine: AsyncEngine, messages: int) -> int:
     outbox, done = SqlOutbox(engine, "bench"), 0
     while done < messages:
-        claimed = await outbox.claim(CLAIM, lease_s=60.0, full_lanes=())
-        await outbox.sent([each.seq for each in claimed])
+        claimed = await outbox.claim(CLAIM_SIZE, lease_s=60.0, full_routes=())
+        await outbox.mark_sent([each.seq for each in claimed])
         done += len(claimed)
     return done
 
 
-async def admitted(engine: AsyncEngine, messages: int) -> int:
+async def admit_requests(engine: AsyncEngine, messages: int) -> int:
     """A request that is remembered as unanswered."""
-    begin = units_of_work(engine, SqlWork)
-    for number in (next(NAMES) for _ in range(messages)):
-        envelope = question(f"linear{number}.quote_fare", conversation=f"linear{number}")
+    begin = unit_of_work_factory(engine, SqlUnitOfWork)
+    for number in (next(NUMBERS) for _ in range(messages)):
+        envelope = fare_request(f"linear{number}.quote_fare", conversation_id=f"linear{number}")
         async with begin() as work:
-            await work.admit(envelope)
-            await work.owe(envelope)
+            await work.record_message(envelope)
+            await work.record_request(envelope)
     return messages
 
 
-async def parked(engine: AsyncEngine, messages: int) -> int:
-    intake = Intake(units_of_work(engine, OperationsSql))
-    for number in (next(NAMES) for _ in range(messages)):
-        headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE: "attempts_used_up"}
-        await intake.take(Parcel("pricing.requests.quote_fare", headers, b"{}"))
+async def record_dead_letters(engine: AsyncEngine, messages: int) -> int:
+    intake = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql))
+    for number in (next(NUMBERS) for _ in range(messages)):
+        headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE_HEADER: "attempts_used_up"}
+        await intake.record(DeadLetter("pricing.requests.quote_fare", headers, b"{}"))
     return messages
 
 
-def _wire() -> Sequence[str]:
-    return (BROKER_LANE, to_column(question("linear.quote_fare", conversation="linear")))
+def _outbox_parameters() -> Sequence[str]:
+    return (BROKER_ROUTE, to_column(fare_request("linear.quote_fare", conversation_id="linear")))
 
 
-BACKLOG = """
+FILL_OUTBOX = """
     INSERT INTO pricing.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
     SELECT 'waits' || n, 'request', 'quote_fare', 'k' || n / 10, $2, $3, now(), 'k' || n / 10
     FROM generate_series(1, $1::int) AS n"""
-INBOX = """
+FILL_INBOX = """
     INSERT INTO pricing.inbox (message_id, flow, conversation)
     SELECT md5(n::text), 'quote_fare', md5((n / 3)::text) FROM generate_series(1, $1::int) AS n"""
-HELD = """
+FILL_DEAD_LETTERS = """
     INSERT INTO operations.parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind,
         type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
         headers)
@@ -104,42 +104,45 @@ HELD = """
         'ValueError', 'no fare', md5((n % 20)::text), 'quote_fare', 'request', 'prebook.quote_fare.v1', md5(n::text),
         md5(n::text), md5(n::text), 5, now(), now(), '{}', 2, '{}' FROM generate_series(1, $1::int) AS n"""
 TABLES = (
-    Table(
-        _measure("claim and mark a message, 50,000 in the outbox"),
-        "pricing", "outbox", BACKLOG, 5_000, drained, CLAIMS * CLAIM, _wire,
+    TableBenchmark(
+        _benchmark("claim and mark a message, 50,000 in the outbox"),
+        "pricing", "outbox", FILL_OUTBOX, 5_000, drain_outbox, CLAIMS * CLAIM_SIZE, _outbox_parameters,
     ),
-    Table(_measure("admit a message, 50,000 in the inbox"), "pricing", "inbox", INBOX, 5_000, admitted, ADMITTED),
-    Table(_measure("take in a parked one, 20,000 parked"), "operations", "parked", HELD, 2_000, parked, PARKED),
+    TableBenchmark(_benchmark("admit a message, 50,000 in the inbox"), "pricing", "inbox", FILL_INBOX, 5_000, admit_requests, ADMISSIONS),
+    TableBenchmark(_benchmark("take in a parked one, 20,000 parked"), "operations", "parked", FILL_DEAD_LETTERS, 2_000, record_dead_letters, DEAD_LETTERS),
 )  # fmt: skip
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     logging.configure("bench", "warning")
-    return [await _of(ground, table, rounds) for table in TABLES]
+    return [await _measure_table(testbed, table, rounds) for table in TABLES]
 
 
-async def _of(ground: Ground, table: Table, rounds: int) -> Row:
-    if not await asyncio.to_thread(SCHEDULED.exists):
-        return unmeasured(table.measure, "the kernel does not count a process's time in /proc/PID/schedstat")
-    async with ground.database() as database:
-        sides = {"few": _side(ground, table, database, 1), "many": _side(ground, table, database, TIMES)}
-        found = await interleaved(sides, rounds)
-    return row(table.measure, found["many"]["us"], found["few"]["us"])
+async def _measure_table(testbed: BenchTestbed, table: TableBenchmark, rounds: int) -> BenchRow:
+    if not await asyncio.to_thread(SCHEDSTAT.exists):
+        return unmeasured_row(table.benchmark, "the kernel does not count a process's time in /proc/PID/schedstat")
+    async with testbed.database() as database:
+        sides = {
+            "few": _round_runner(testbed, table, database, 1),
+            "many": _round_runner(testbed, table, database, FACTOR),
+        }
+        found = await run_interleaved(sides, rounds)
+    return bench_row(table.benchmark, found["many"]["us"], found["few"]["us"])
 
 
-def _side(
-    ground: Ground, table: Table, database: "asyncpg.Connection[Any]", times: int
-) -> Callable[[], Awaitable[Figures]]:
-    url = ground.envs[table.service]["PREBOOK_DATABASE_URL"]
+def _round_runner(
+    testbed: BenchTestbed, table: TableBenchmark, database: "asyncpg.Connection[Any]", factor: int
+) -> Callable[[], Awaitable[RoundFigures]]:
+    url = testbed.envs[table.service]["PREBOOK_DATABASE_URL"]
 
-    async def side() -> Figures:
-        await _filled(database, table, times * table.few)
-        engine = engine_for(table.service, url, pool=1, overflow=0)
+    async def side() -> RoundFigures:
+        await _fill(database, table, factor * table.few_rows)
+        engine = create_engine(table.service, url, pool_size=1, max_overflow=0)
         try:
-            await table.work(engine, WARM)
-            before = await _spent_ns(database, table.service)
+            await table.work(engine, WARMUP_MESSAGES)
+            before = await _read_cpu_ns(database, table.service)
             done = await table.work(engine, table.messages)
-            after = await _spent_ns(database, table.service)
+            after = await _read_cpu_ns(database, table.service)
         finally:
             await engine.dispose()
         return {"us": sum(after[pid] - before[pid] for pid in before) / done / 1e3}
@@ -147,19 +150,19 @@ def _side(
     return side
 
 
-async def _filled(database: "asyncpg.Connection[Any]", table: Table, rows: int) -> None:
+async def _fill(database: "asyncpg.Connection[Any]", table: TableBenchmark, rows: int) -> None:
     """With what the server's own housekeeping would have done to it by and by."""
     name = f"{table.service}.{table.name}"
     await database.execute(f"TRUNCATE {name} CASCADE")
-    await database.execute(table.fill, rows, *table.sample())
+    await database.execute(table.fill, rows, *table.fill_parameters())
     await database.execute(f"VACUUM ANALYZE {name}")
 
 
-async def _spent_ns(database: "asyncpg.Connection[Any]", service: str) -> Mapping[int, int]:
+async def _read_cpu_ns(database: "asyncpg.Connection[Any]", service: str) -> Mapping[int, int]:
     """By process that serves us."""
     rows = await database.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = $1", f"prebook-{service}")
-    return {row["pid"]: await asyncio.to_thread(_on_processor_ns, row["pid"]) for row in rows}
+    return {row["pid"]: await asyncio.to_thread(_read_process_cpu_ns, row["pid"]) for row in rows}
 
 
-def _on_processor_ns(pid: int) -> int:
+def _read_process_cpu_ns(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])

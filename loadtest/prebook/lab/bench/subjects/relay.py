@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
-from prebook.coupling.ports import BROKER_LANE
-from prebook.devstack.errors import Trouble
+from prebook.coupling.ports import BROKER_ROUTE
+from prebook.devstack.errors import UserError
 from prebook.lab.bench.baselines import relay as yardstick
-from prebook.lab.bench.messages import question
-from prebook.lab.bench.queues import QUORUM, in_place_of, open_channel, taken_out
-from prebook.lab.bench.rounds import Figures, interleaved
-from prebook.lab.bench.rows import Better, Measure, Row, row
-from prebook.lab.bench.testbed import READY_WITHIN_S, Ground, ready, until
+from prebook.lab.bench.messages import fare_request
+from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, drain_and_verify, open_channel
+from prebook.lab.bench.rounds import RoundFigures, run_interleaved
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
+from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, is_ready, wait_until
 from prebook.messaging import addresses
 from prebook.messaging.envelope import Envelope
 from prebook.postgres.message_column import to_column
 
 ROWS, KEYS = 20_000, 500
-LOOK_EVERY_S, DRAINED_WITHIN_S = 0.02, 120.0
-DRAIN = Measure(
+POLL_INTERVAL_S, DRAIN_TIMEOUT_S = 0.02, 120.0
+DRAIN = Benchmark(
     "relay: drain a backlog, order per key kept",
     "rows/s",
     Better.HIGHER,
@@ -31,105 +31,105 @@ DRAIN = Measure(
     0.9,
     "ours leases, orders by key with any number of relays, and sends CloudEvents headers",
 )
-STAGE = """
+INSERT_BACKLOG = """
     INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
     SELECT id, 'request', 'quote_fare', key, $4, wire, now(), key
     FROM unnest($1::text[], $2::text[], $3::text[]) AS staged (id, key, wire)"""
 
 
-def envelope(run: str, number: int) -> Envelope:
-    return question(f"{run}.{number}.quote_fare", conversation=f"{run}-{number % KEYS}")
+def fare_request_of(run: str, number: int) -> Envelope:
+    return fare_request(f"{run}.{number}.quote_fare", conversation_id=f"{run}-{number % KEYS}")
 
 
 @dataclass
-class Relays:
+class RelayPair:
     """Two relays' outboxes and queues; only one has work at a time."""
 
     database: asyncpg.Connection
-    ours: AbstractQueue
-    theirs: AbstractQueue
+    suite_queue: AbstractQueue
+    baseline_queue: AbstractQueue
     rows: int
-    number: int = 0
+    run_number: int = 0
 
-    async def drain_ours(self) -> Figures:
-        self.number += 1
-        made = [envelope(f"r{self.number}", number) for number in range(self.rows)]
-        columns = ([e.id for e in made], [e.conversation for e in made], [to_column(e) for e in made])
-        took = await self._took(
-            lambda: self._staged(columns), "SELECT FROM booking.outbox WHERE state = 'waiting' LIMIT 1"
+    async def drain_suite(self) -> RoundFigures:
+        self.run_number += 1
+        made = [fare_request_of(f"r{self.run_number}", number) for number in range(self.rows)]
+        columns = ([e.id for e in made], [e.conversation_id for e in made], [to_column(e) for e in made])
+        took = await self._time_drain(
+            lambda: self._insert_backlog(columns), "SELECT FROM booking.outbox WHERE state = 'waiting' LIMIT 1"
         )
-        _refuse(await taken_out(self.ours, self.rows, _ours))
+        _raise_if_wrong(await drain_and_verify(self.suite_queue, self.rows, _suite_key_and_number))
         await self.database.execute("TRUNCATE booking.outbox")
         return {"rows_s": self.rows / took}
 
-    async def drain_theirs(self) -> Figures:
+    async def drain_baseline(self) -> RoundFigures:
         payloads = [json.dumps({"seq": number, "ride": "x" * 150}) for number in range(self.rows)]
         columns = ([f"k{number % KEYS}" for number in range(self.rows)], payloads)
 
         async def stage() -> None:
-            await self.database.execute(yardstick.BACKLOG, *columns)
+            await self.database.execute(yardstick.INSERT_BACKLOG, *columns)
 
-        took = await self._took(stage, "SELECT FROM yardstick.outbox WHERE sent_at IS NULL LIMIT 1")
-        _refuse(await taken_out(self.theirs, self.rows, _theirs))
+        took = await self._time_drain(stage, "SELECT FROM yardstick.outbox WHERE sent_at IS NULL LIMIT 1")
+        _raise_if_wrong(await drain_and_verify(self.baseline_queue, self.rows, _baseline_key_and_number))
         await self.database.execute("TRUNCATE yardstick.outbox")
         return {"rows_s": self.rows / took}
 
-    async def _staged(self, columns: Sequence[Sequence[str]]) -> None:
+    async def _insert_backlog(self, columns: Sequence[Sequence[str]]) -> None:
         async with self.database.transaction():
-            await self.database.execute(STAGE, *columns, BROKER_LANE)
+            await self.database.execute(INSERT_BACKLOG, *columns, BROKER_ROUTE)
             await self.database.execute("NOTIFY prebook_outbox_booking")
 
-    async def _took(self, stage: Callable[[], Awaitable[None]], left: str) -> float:
+    async def _time_drain(self, insert: Callable[[], Awaitable[None]], select_unsent: str) -> float:
         async def drained() -> bool:
-            return not await self.database.fetch(left)
+            return not await self.database.fetch(select_unsent)
 
-        await stage()
+        await insert()
         began = time.perf_counter()
-        await until(drained, DRAINED_WITHIN_S, LOOK_EVERY_S)
+        await wait_until(drained, DRAIN_TIMEOUT_S, POLL_INTERVAL_S)
         return time.perf_counter() - began
 
 
 @asynccontextmanager
-async def queues(ground: Ground, rows: int) -> AsyncIterator[Relays]:
+async def open_queues(testbed: BenchTestbed, rows: int) -> AsyncIterator[RelayPair]:
     """What both fill, and where the outboxes are; no relay runs yet."""
-    async with ground.database() as database:
+    async with testbed.database() as database:
         await database.execute(yardstick.SCHEMA)
-        connection, channel = await open_channel(ground)
+        connection, channel = await open_channel(testbed)
         theirs_queue = addresses.request_queue("pricing", "quote_fare")
-        ours = await in_place_of(channel, addresses.REQUESTS, "quote_fare", theirs_queue, "bench.relay")
-        theirs = await channel.declare_queue(yardstick.QUEUE, durable=True, arguments=QUORUM)
-        yield Relays(database, ours, theirs, rows)
+        ours = await divert_queue(channel, addresses.REQUESTS, "quote_fare", theirs_queue, "bench.relay")
+        theirs = await channel.declare_queue(yardstick.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
+        yield RelayPair(database, ours, theirs, rows)
         await connection.close()
 
 
 @asynccontextmanager
-async def beside_each_other(ground: Ground) -> AsyncIterator[None]:
+async def run_relays(testbed: BenchTestbed) -> AsyncIterator[None]:
     """Both relays, running."""
-    given = {"BENCH_DSN": ground.dsn, "BENCH_AMQP_URL": ground.amqp_url}
+    given = {"BENCH_DSN": testbed.dsn, "BENCH_AMQP_URL": testbed.amqp_url}
     async with (
-        ground.beside("prebook.booking", env=ground.envs["booking"]),
-        ground.beside("prebook.lab.bench.baselines.relay", env=given) as by_hand,
+        testbed.run_module("prebook.booking", env=testbed.envs["booking"]),
+        testbed.run_module("prebook.lab.bench.baselines.relay", env=given) as by_hand,
     ):
-        await by_hand.said("ready")
-        await until(lambda: ready(ground.urls["booking"]), READY_WITHIN_S)
+        await by_hand.wait_for_output("ready")
+        await wait_until(lambda: is_ready(testbed.urls["booking"]), READY_TIMEOUT_S)
         yield
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
-    async with queues(ground, ROWS) as both, beside_each_other(ground):
-        found = await interleaved({"ours": both.drain_ours, "peer": both.drain_theirs}, rounds)
-    return [row(DRAIN, found["ours"]["rows_s"], found["peer"]["rows_s"])]
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
+    async with open_queues(testbed, ROWS) as both, run_relays(testbed):
+        found = await run_interleaved({"ours": both.drain_suite, "peer": both.drain_baseline}, rounds)
+    return [bench_row(DRAIN, found["ours"]["rows_s"], found["peer"]["rows_s"])]
 
 
-def _refuse(wrong: str) -> None:
+def _raise_if_wrong(wrong: str) -> None:
     if wrong:
-        raise Trouble(f"the backlog was not drained rightly: {wrong}", "report this, with the log of the relay")
+        raise UserError(f"the backlog was not drained rightly: {wrong}", "report this, with the log of the relay")
 
 
-def _ours(message: AbstractIncomingMessage) -> tuple[str, int]:
+def _suite_key_and_number(message: AbstractIncomingMessage) -> tuple[str, int]:
     return str(message.correlation_id), int(str(message.message_id).split(".")[1])
 
 
-def _theirs(message: AbstractIncomingMessage) -> tuple[str, int]:
+def _baseline_key_and_number(message: AbstractIncomingMessage) -> tuple[str, int]:
     number = int(json.loads(message.body)["seq"])
     return f"k{number % KEYS}", number

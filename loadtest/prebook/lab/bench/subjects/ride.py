@@ -8,19 +8,26 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
 
-from prebook.lab.bench.options import WISHES, Wishes
-from prebook.lab.bench.ride_load import Riders
-from prebook.lab.bench.rows import Better, Measure, Row, row, unmeasured
-from prebook.lab.bench.subjects.ride_baseline import figures, kept, read, write
-from prebook.lab.bench.subjects.ride_figures import EVEN_PER_S, P95_MS, Figures, count, knee, spend
-from prebook.lab.bench.suite import standing
-from prebook.lab.bench.testbed import Ground
+from prebook.lab.bench.options import OPTIONS, BenchOptions
+from prebook.lab.bench.ride_load import RideLoad
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
+from prebook.lab.bench.subjects.ride_baseline import baseline_of, figures_of, read_baseline, write_baseline
+from prebook.lab.bench.subjects.ride_figures import (
+    MAX_P95_MS,
+    STEADY_PER_S,
+    RideFigures,
+    measure_cost,
+    measure_counts,
+    measure_knee,
+)
+from prebook.lab.bench.suite import start_suite
+from prebook.lab.bench.testbed import BenchTestbed
 
-BASELINE = Path(__file__).parents[3] / "deploy" / "results" / "ride-baseline.json"
-OURS, PEER = "ours", "peer"
-WARM_PER_S, WARM_RIDES = 10.0, 20
-COST, MORE = 0.5, 2.0
-LIMITS = {
+BASELINE_FILE = Path(__file__).parents[3] / "deploy" / "results" / "ride-baseline.json"
+OURS, BASELINE_SIDE = "ours", "peer"
+WARMUP_PER_S, WARMUP_RIDES = 10.0, 20
+COST_GOAL, KNEE_GOAL = 0.5, 2.0
+COUNT_NOTES = {
     "broker messages": "as many as the flows have questions, answers and facts",
     "AMQP bytes": "as many messages as before, with the same headers",
     "HTTP requests": "as many as the flows have questions",
@@ -28,99 +35,107 @@ LIMITS = {
     "statements": "each step admits, acts and leaves something behind; the relay claims and marks",
 }
 """What keeps a count where it is."""
-Sides = Mapping[str, Riders]
-Found = dict[str, dict[str, Figures]]
+Sides = Mapping[str, RideLoad]
+SideFigures = dict[str, dict[str, RideFigures]]
 """Side -> plan -> figures."""
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
-    wishes = WISHES.get()
-    async with _sides(ground, wishes) as sides:
-        found = {side: {plan: Figures() for plan in wishes.plans} for side in sides}
-        await _warm(sides, wishes.plans)
-        await _played(sides, found, wishes.plans, rounds)
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
+    wishes = OPTIONS.get()
+    async with _start_sides(testbed, wishes) as sides:
+        found = {side: {plan: RideFigures() for plan in wishes.plans} for side in sides}
+        await _warm_up(sides, wishes.plans)
+        await _run_rounds(sides, found, wishes.plans, rounds)
         versions = {side: _versions(riders) for side, riders in sides.items()}
-    if wishes.keep:
-        side = PEER if PEER in found else OURS
-        write(wishes.keep, kept(found[side], versions[side]))
-    if PEER in found:
-        return _rows(found[OURS], found[PEER], f"checkout {wishes.beside}, in turns")
-    return _beside_kept(found[OURS], rounds)
+    if wishes.save_baseline:
+        side = BASELINE_SIDE if BASELINE_SIDE in found else OURS
+        write_baseline(wishes.save_baseline, baseline_of(found[side], versions[side]))
+    if BASELINE_SIDE in found:
+        return _rows(found[OURS], found[BASELINE_SIDE], f"checkout {wishes.baseline_checkout}, in turns")
+    return _compare_with_file(found[OURS], rounds)
 
 
 @asynccontextmanager
-async def _sides(ground: Ground, wishes: Wishes) -> AsyncIterator[Sides]:
-    wanted = {OURS: None} | ({PEER: wishes.beside} if wishes.beside else {})
+async def _start_sides(testbed: BenchTestbed, options: BenchOptions) -> AsyncIterator[Sides]:
+    wanted = {OURS: None} | ({BASELINE_SIDE: options.baseline_checkout} if options.baseline_checkout else {})
     async with AsyncExitStack() as stack:
-        sides: dict[str, Riders] = {}
+        sides: dict[str, RideLoad] = {}
         for side, checkout in wanted.items():
-            suite = await stack.enter_async_context(standing(ground.folder / side, checkout=checkout))
-            sides[side] = Riders(suite, f"ride{side}")
+            suite = await stack.enter_async_context(start_suite(testbed.folder / side, checkout=checkout))
+            sides[side] = RideLoad(suite, f"ride{side}")
         yield sides
 
 
-async def _warm(sides: Sides, plans: Sequence[str]) -> None:
+async def _warm_up(sides: Sides, plans: Sequence[str]) -> None:
     for riders in sides.values():
         for plan in plans:
-            await riders.offer(plan, WARM_PER_S, WARM_RIDES)
+            await riders.offer(plan, WARMUP_PER_S, WARMUP_RIDES)
 
 
-async def _played(sides: Sides, found: Found, plans: Sequence[str], rounds: int) -> None:
+async def _run_rounds(sides: Sides, found: SideFigures, plans: Sequence[str], rounds: int) -> None:
     """Both sides in turns; the knee comes last, for it leaves the most behind."""
     for number in range(rounds):
         for plan in plans:
             for side in list(sides) if number % 2 else reversed(list(sides)):
-                await spend(sides[side], plan, found[side][plan])
-    for measure in (count, knee):
+                await measure_cost(sides[side], plan, found[side][plan])
+    for measure in (measure_counts, measure_knee):
         for plan in plans:
             for side in sides:
                 await measure(sides[side], plan, found[side][plan])
 
 
-def _beside_kept(ours: Mapping[str, Figures], rounds: int) -> list[Row]:
+def _compare_with_file(ours: Mapping[str, RideFigures], rounds: int) -> list[BenchRow]:
     try:
-        baseline = read(BASELINE)
+        baseline = read_baseline(BASELINE_FILE)
     except OSError:
-        return [unmeasured(_cost(plan, "-", ""), f"no {BASELINE.name} to compare with") for plan in ours]
-    peer = {plan: figures(one, rounds) for plan, one in baseline.plans.items() if plan in ours}
-    return _rows(ours, peer, f"first measurement, {baseline.measured}")
+        return [
+            unmeasured_row(_cost_benchmark(plan, "-", ""), f"no {BASELINE_FILE.name} to compare with") for plan in ours
+        ]
+    peer = {plan: figures_of(one, rounds) for plan, one in baseline.plans.items() if plan in ours}
+    return _rows(ours, peer, f"first measurement, {baseline.measured_on}")
 
 
-def _rows(ours: Mapping[str, Figures], peer: Mapping[str, Figures], name: str) -> list[Row]:
-    return [each for plan in peer for each in _of_plan(plan, ours[plan], peer[plan], name)]
+def _rows(ours: Mapping[str, RideFigures], baseline: Mapping[str, RideFigures], name: str) -> list[BenchRow]:
+    return [each for plan in baseline for each in _plan_rows(plan, ours[plan], baseline[plan], name)]
 
 
-def _of_plan(plan: str, ours: Figures, peer: Figures, name: str) -> list[Row]:
+def _plan_rows(plan: str, ours: RideFigures, baseline: RideFigures, name: str) -> list[BenchRow]:
     rows = [
-        row(_cost(plan, name, _told(ours)), ours.cost_ms, peer.cost_ms),
-        _known(_knee(plan, name, ours.limit), ours.knee_per_s, peer.knee_per_s),
+        bench_row(_cost_benchmark(plan, name, _cpu_breakdown(ours)), ours.cost_ms, baseline.cost_ms),
+        _known_row(_knee_benchmark(plan, name, ours.knee_limit), ours.knee_per_s, baseline.knee_per_s),
     ]
-    for what in sorted(set(ours.counts) & {each for each, value in peer.counts.items() if value}):
-        measure = Measure(f"ride, {plan}: {what}", "for one ride", Better.LOWER, name, COST, LIMITS.get(what, ""))
-        rows.append(row(measure, [ours.counts[what]], [peer.counts[what]]))
+    for what in sorted(set(ours.counts) & {each for each, value in baseline.counts.items() if value}):
+        measure = Benchmark(
+            f"ride, {plan}: {what}", "for one ride", Better.LOWER, name, COST_GOAL, COUNT_NOTES.get(what, "")
+        )
+        rows.append(bench_row(measure, [ours.counts[what]], [baseline.counts[what]]))
     return rows
 
 
-def _known(measure: Measure, ours: float, peer: float) -> Row:
+def _known_row(benchmark: Benchmark, ours: float, baseline: float) -> BenchRow:
     return (
-        row(measure, [ours], [peer]) if ours and peer else unmeasured(measure, f"{ours} and {peer}: too busy a machine")
+        bench_row(benchmark, [ours], [baseline])
+        if ours and baseline
+        else unmeasured_row(benchmark, f"{ours} and {baseline}: too busy a machine")
     )
 
 
-def _cost(plan: str, name: str, told: str) -> Measure:
-    return Measure(f"ride, {plan}: processor time, {EVEN_PER_S:g}/s", "ms a ride", Better.LOWER, name, COST, told)
+def _cost_benchmark(plan: str, name: str, note: str) -> Benchmark:
+    return Benchmark(
+        f"ride, {plan}: processor time, {STEADY_PER_S:g}/s", "ms a ride", Better.LOWER, name, COST_GOAL, note
+    )
 
 
-def _knee(plan: str, name: str, limit: str) -> Measure:
-    said = f"p95 of the outcome <= {P95_MS:g} ms, nothing refused; {limit}"
-    return Measure(f"ride, {plan}: settled at the knee", "rides/s", Better.HIGHER, name, MORE, said)
+def _knee_benchmark(plan: str, name: str, limit: str) -> Benchmark:
+    said = f"p95 of the outcome <= {MAX_P95_MS:g} ms, nothing refused; {limit}"
+    return Benchmark(f"ride, {plan}: settled at the knee", "rides/s", Better.HIGHER, name, KNEE_GOAL, said)
 
 
-def _told(figures: Figures) -> str:
-    spent = sorted(((median(values), name) for name, values in figures.spent_ms.items()), reverse=True)
+def _cpu_breakdown(figures: RideFigures) -> str:
+    spent = sorted(((median(values), name) for name, values in figures.cpu_ms.items()), reverse=True)
     return ", ".join(f"{name} {value:.1f}" for value, name in spent)
 
 
-def _versions(riders: Riders) -> str:
-    where = riders.suite.where
+def _versions(load: RideLoad) -> str:
+    where = load.suite.state
     return f"{where.broker}, {where.database}"

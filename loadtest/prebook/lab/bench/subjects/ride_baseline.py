@@ -8,58 +8,58 @@ from statistics import median
 
 import msgspec
 
-from prebook.lab.bench.subjects.ride_figures import Figures
+from prebook.lab.bench.subjects.ride_figures import RideFigures
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class PlanBaseline(msgspec.Struct, frozen=True, kw_only=True):
     """Of one plan. ``spent_ms`` by process, ``counts`` by what was counted, both for one ride."""
 
-    spent_ms: Mapping[str, float]
+    cpu_ms: Mapping[str, float]
     counts: Mapping[str, float]
     knee_per_s: float
 
 
-class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+class RideBaseline(msgspec.Struct, frozen=True, kw_only=True):
     """``plans``: by their names."""
 
-    measured: str
+    measured_on: str
     machine: str
     versions: str
-    plans: Mapping[str, Kept]
+    plans: Mapping[str, PlanBaseline]
 
 
-def kept(plans: Mapping[str, Figures], versions: str) -> Baseline:
-    return Baseline(
-        measured=datetime.now(UTC).date().isoformat(),
-        machine=f"{os.cpu_count()} x {_processor()}",
+def baseline_of(plans: Mapping[str, RideFigures], versions: str) -> RideBaseline:
+    return RideBaseline(
+        measured_on=datetime.now(UTC).date().isoformat(),
+        machine=f"{os.cpu_count()} x {_read_cpu_model()}",
         versions=versions,
-        plans={plan: _medians(figures) for plan, figures in plans.items()},
+        plans={plan: _plan_baseline(figures) for plan, figures in plans.items()},
     )
 
 
-def read(path: Path) -> Baseline:
+def read_baseline(path: Path) -> RideBaseline:
     """Raises OSError, msgspec.DecodeError."""
-    return msgspec.json.decode(path.read_bytes(), type=Baseline)
+    return msgspec.json.decode(path.read_bytes(), type=RideBaseline)
 
 
-def write(path: Path, baseline: Baseline) -> None:
+def write_baseline(path: Path, baseline: RideBaseline) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(baseline)) + b"\n")
 
 
-def figures(one: Kept, rounds: int) -> Figures:
+def figures_of(baseline: PlanBaseline, rounds: int) -> RideFigures:
     """As if every round had given the same."""
-    spent = {name: [value] * rounds for name, value in one.spent_ms.items()}
-    return Figures(spent_ms=spent, counts=one.counts, knee_per_s=one.knee_per_s)
+    spent = {name: [value] * rounds for name, value in baseline.cpu_ms.items()}
+    return RideFigures(cpu_ms=spent, counts=baseline.counts, knee_per_s=baseline.knee_per_s)
 
 
-def _medians(figures: Figures) -> Kept:
-    return Kept(
-        spent_ms={name: round(median(values), 3) for name, values in figures.spent_ms.items()},
+def _plan_baseline(figures: RideFigures) -> PlanBaseline:
+    return PlanBaseline(
+        cpu_ms={name: round(median(values), 3) for name, values in figures.cpu_ms.items()},
         counts={name: round(value, 2) for name, value in figures.counts.items()},
         knee_per_s=round(figures.knee_per_s, 1),
     )
 
 
-def _processor() -> str:
+def _read_cpu_model() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

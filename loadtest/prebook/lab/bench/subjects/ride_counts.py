@@ -15,47 +15,47 @@ import aiohttp
 import msgspec
 
 from prebook.contracts.plan import Coupling
-from prebook.devstack.errors import Trouble
-from prebook.lab.bench.ride_load import Riders
-from prebook.lab.bench.suite import Standing
+from prebook.devstack.errors import UserError
+from prebook.lab.bench.ride_load import RideLoad
+from prebook.lab.bench.suite import BenchSuite
 
-BROKER_TOLD_S, TOLD_WITHIN_S, RELOADED_S = 6.0, 60.0, 0.5
+BROKER_STATS_INTERVAL_S, BROKER_STATS_TIMEOUT_S, RELOAD_PAUSE_S = 6.0, 60.0, 0.5
 """The broker brings the figures of its connections up to date every 5 s, and later where it is busy."""
-IDLE_BYTES = 2_000
+MAX_IDLE_BYTES = 2_000
 """Less than that between two looks: heartbeats, and no ride's."""
-LOGGED = {"log_statement": "'all'", "log_parameter_max_length": "0", "log_line_prefix": "'@%a@ '"}
+LOG_SETTINGS = {"log_statement": "'all'", "log_parameter_max_length": "0", "log_line_prefix": "'@%a@ '"}
 STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*):\s*(?P<text>[^\n]*)")
-OVER_BROKER = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
-METRIC = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
+BROKER_COUPLINGS = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
+METRIC_LINE = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 COUPLING = re.compile(r'coupling="(?P<coupling>[^"]*)"')
-SENT, CALLED = "prebook_messages_sent_total", "prebook_http_calls_total"
+SENT_METRIC, CALLS_METRIC = "prebook_messages_sent_total", "prebook_http_calls_total"
 
 
-class Connection(msgspec.Struct, frozen=True):
+class ConnectionStats(msgspec.Struct, frozen=True):
     """One of the broker's clients."""
 
     recv_oct: int = 0
     send_oct: int = 0
 
 
-async def counted(riders: Riders, plan: str, rate_per_s: float, rides: int) -> Mapping[str, float]:
+async def count_per_ride(load: RideLoad, plan: str, rate_per_s: float, rides: int) -> Mapping[str, float]:
     """Figure's name -> its value for one ride, with its share of what goes on without rides."""
-    suite = riders.suite
-    before = await _totals(suite)
-    async with _logged(suite) as statements:
-        await riders.offer(plan, rate_per_s, rides)
-    after = await _totals(suite)
+    suite = load.suite
+    before = await _read_totals(suite)
+    async with _log_statements(suite) as statements:
+        await load.offer(plan, rate_per_s, rides)
+    after = await _read_totals(suite)
     found = {name: after[name] - before[name] for name in after} | {"statements": statements.total()}
     return {name: value / rides for name, value in found.items()}
 
 
 @asynccontextmanager
-async def _logged(suite: Standing) -> AsyncIterator[Counter[tuple[str, str]]]:
+async def _log_statements(suite: BenchSuite) -> AsyncIterator[Counter[tuple[str, str]]]:
     """Filled when the block ends: (session, first line of the statement) -> how often, of services only."""
-    path, database = Path(suite.where.data_dir) / "postgres" / "log", suite.database
-    for name, value in LOGGED.items():
+    path, database = Path(suite.state.data_dir) / "postgres" / "log", suite.database
+    for name, value in LOG_SETTINGS.items():
         await database.execute(f"ALTER SYSTEM SET {name} = {value}")
-    await _reload(suite)
+    await _reload_settings(suite)
     begin = (await asyncio.to_thread(path.stat)).st_size
     found: Counter[tuple[str, str]] = Counter()
     try:
@@ -63,25 +63,25 @@ async def _logged(suite: Standing) -> AsyncIterator[Counter[tuple[str, str]]]:
         written = (await asyncio.to_thread(path.read_bytes))[begin:].decode(errors="replace")
         found.update((each["who"], each["text"]) for each in STATEMENT.finditer(written))
     finally:
-        for name in LOGGED:
+        for name in LOG_SETTINGS:
             await database.execute(f"ALTER SYSTEM RESET {name}")
-        await _reload(suite)
+        await _reload_settings(suite)
 
 
-async def _reload(suite: Standing) -> None:
+async def _reload_settings(suite: BenchSuite) -> None:
     await suite.database.execute("SELECT pg_reload_conf()")
-    await asyncio.sleep(RELOADED_S)
+    await asyncio.sleep(RELOAD_PAUSE_S)
 
 
-async def _totals(suite: Standing) -> dict[str, float]:
-    octets = await _settled(suite)
+async def _read_totals(suite: BenchSuite) -> dict[str, float]:
+    octets = await _read_settled_octets(suite)
     wal = await suite.database.fetchval("SELECT pg_current_wal_lsn() - '0/0'")
     commits = await suite.database.fetchval("SELECT sum(xact_commit) FROM pg_stat_database")
-    pages = [await _text(suite, f"{url}/metrics") for url in suite.where.urls.values()]
-    metrics = [found for page in pages for found in METRIC.finditer(page)]
+    pages = [await _fetch_text(suite, f"{url}/metrics") for url in suite.state.urls.values()]
+    metrics = [found for page in pages for found in METRIC_LINE.finditer(page)]
     return {
-        "broker messages": _sum(metrics, SENT, OVER_BROKER),
-        "HTTP requests": _sum(metrics, CALLED, None),
+        "broker messages": _sum(metrics, SENT_METRIC, BROKER_COUPLINGS),
+        "HTTP requests": _sum(metrics, CALLS_METRIC, None),
         "transactions": float(commits),
         "WAL bytes": float(wal),
         "AMQP bytes": octets,
@@ -101,30 +101,32 @@ def _coupling(metric: "re.Match[str]") -> str:
     return found["coupling"] if found else ""
 
 
-async def _settled(suite: Standing) -> float:
+async def _read_settled_octets(suite: BenchSuite) -> float:
     """Bytes, once they grow no more. Raises Trouble."""
-    seen = await _octets(suite)
-    for _ in range(round(TOLD_WITHIN_S / BROKER_TOLD_S)):
-        await asyncio.sleep(BROKER_TOLD_S)
-        before, seen = seen, await _octets(suite)
-        if abs(seen - before) < IDLE_BYTES:
+    seen = await _read_octets(suite)
+    for _ in range(round(BROKER_STATS_TIMEOUT_S / BROKER_STATS_INTERVAL_S)):
+        await asyncio.sleep(BROKER_STATS_INTERVAL_S)
+        before, seen = seen, await _read_octets(suite)
+        if abs(seen - before) < MAX_IDLE_BYTES:
             return seen
-    raise Trouble(f"the broker's connections did not come to rest in {TOLD_WITHIN_S:g} s", "see what else uses them")
+    raise UserError(
+        f"the broker's connections did not come to rest in {BROKER_STATS_TIMEOUT_S:g} s", "see what else uses them"
+    )
 
 
-async def _octets(suite: Standing) -> float:
+async def _read_octets(suite: BenchSuite) -> float:
     """Both ways, of the connections that are open."""
-    where = suite.where
+    where = suite.state
     auth = aiohttp.BasicAuth(where.management_user, where.management_password)
     async with suite.session.get(f"{where.management_url}/api/connections", auth=auth) as answer:
         return float(
             sum(
                 each.recv_oct + each.send_oct
-                for each in msgspec.json.decode(await answer.read(), type=list[Connection])
+                for each in msgspec.json.decode(await answer.read(), type=list[ConnectionStats])
             )
         )
 
 
-async def _text(suite: Standing, url: str) -> str:
+async def _fetch_text(suite: BenchSuite, url: str) -> str:
     async with suite.session.get(url) as answer:
         return await answer.text()

@@ -18,148 +18,153 @@ import asyncpg
 
 from prebook.contracts.notification import Notice
 from prebook.contracts.plan import Coupling
-from prebook.lab.bench.ride_load import Riders
-from prebook.lab.bench.rows import Better, Measure, Row, row
-from prebook.lab.bench.suite import Standing, dsn_of, standing
-from prebook.lab.bench.testbed import Ground
-from prebook.lab.process_tree import spent_ms
+from prebook.lab.bench.ride_load import RideLoad
+from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
+from prebook.lab.bench.suite import BenchSuite, dsn_of, start_suite
+from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.process_tree import read_cpu_ms
 
 REPLICAS, GOAL = (1, 2, 4), 0.9
 PLANS = (Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value)
 """By which further replicas are reached: a call goes to the first one."""
 BURST, BURST_PER_S, KILL_AFTER_S = 160, 100.0, 1.5
-ALL_ARE_TAKEN = {"PREBOOK_BACK_PRESSURE": "off"}
+BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """What is measured is how fast a burst is worked off, not how much of it is turned away."""
-CANCEL_EVERY_S, QUIET_S = 0.2, 8.0
-KILLED = ("matching", "notification")
-ORDER = [notice.value for notice in Notice]
-TO_CANCEL = """
+CANCEL_INTERVAL_S, QUIET_S = 0.2, 8.0
+VICTIMS = ("matching", "notification")
+NOTICE_ORDER = [notice.value for notice in Notice]
+SELECT_CANCELLABLE = """
     SELECT id FROM booking.booking
     WHERE key >= $1 AND starts_with(key, $1) AND state = 'confirmed' AND notified_at IS NOT NULL"""
 # Of each ride: how it ended, and what its rider heard, in that order.
-HEARD = """
+SELECT_NOTICES = """
     SELECT b.state, array_agg(d.notice ORDER BY d.delivered_at) FILTER (WHERE d.notice IS NOT NULL) AS heard
     FROM booking.booking AS b LEFT JOIN notification.delivery AS d ON d.booking_id = b.id
     WHERE b.key >= $1 AND starts_with(b.key, $1) GROUP BY b.id, b.state"""
 
 
 @dataclass
-class Scaled:
+class ScalingFigures:
     """Of one number of replicas; lists have one value for each round."""
 
     settled_per_s: list[float] = field(default_factory=list)
     cores: list[float] = field(default_factory=list)
-    wrong: int = 0
-    judged: str = ""
+    violations: int = 0
+    summary: str = ""
 
 
 @dataclass(frozen=True)
-class Judgement:
+class KillVerdict:
     rides: int
     lost: int
-    doubled: int
-    disordered: int
+    duplicated: int
+    misordered: int
 
     @property
-    def wrong(self) -> int:
-        return self.lost + self.doubled + self.disordered
+    def violations(self) -> int:
+        return self.lost + self.duplicated + self.misordered
 
-    def told(self, killed: Sequence[str]) -> str:
+    def summary(self, killed: Sequence[str]) -> str:
         return (
             f"{', '.join(killed)} killed in a burst of {self.rides} rides, each told twice: {self.lost} lost, "
-            f"{self.doubled} doubled, {self.disordered} told out of order"
+            f"{self.duplicated} doubled, {self.misordered} told out of order"
         )
 
 
-async def measured(ground: Ground, rounds: int) -> list[Row]:
-    found = {replicas: Scaled() for replicas in REPLICAS}
+async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
+    found = {replicas: ScalingFigures() for replicas in REPLICAS}
     for replicas, scaled in found.items():
-        async with standing(ground.folder / f"scaling{replicas}", replicas=replicas, env=ALL_ARE_TAKEN) as suite:
-            riders = Riders(suite, f"scale{replicas}")
+        async with start_suite(
+            testbed.folder / f"scaling{replicas}", replicas=replicas, env=BACK_PRESSURE_OFF
+        ) as suite:
+            riders = RideLoad(suite, f"scale{replicas}")
             for number in range(rounds + 1):
-                await _burst(riders, scaled if number else Scaled())
-            await _killed(riders, replicas, scaled)
+                await _run_burst(riders, scaled if number else ScalingFigures())
+            await _run_burst_with_kills(riders, replicas, scaled)
     alone = found[1]
     return [
         each
         for replicas, scaled in found.items()
-        for each in (*([_faster(replicas, scaled, alone)] if replicas > 1 else []), _whole(replicas, scaled))
+        for each in (
+            *([_throughput_row(replicas, scaled, alone)] if replicas > 1 else []),
+            _violations_row(replicas, scaled),
+        )
     ]
 
 
-async def _burst(riders: Riders, into: Scaled) -> None:
-    pids = await riders.suite.pids()
-    began, before = time.perf_counter(), spent_ms(pids)
-    offered = await riders.offer(PLANS, BURST_PER_S, BURST)
-    took_s, after = time.perf_counter() - began, spent_ms(pids)
-    into.settled_per_s.append(offered.settled_per_s)
-    into.cores.append(sum(after[name] - before[name] for name in pids) / 1e3 / took_s)
+async def _run_burst(load: RideLoad, figures: ScalingFigures) -> None:
+    pids = await load.suite.read_pids()
+    began, before = time.perf_counter(), read_cpu_ms(pids)
+    offered = await load.offer(PLANS, BURST_PER_S, BURST)
+    took_s, after = time.perf_counter() - began, read_cpu_ms(pids)
+    figures.settled_per_s.append(offered.settled_per_s)
+    figures.cores.append(sum(after[name] - before[name] for name in pids) / 1e3 / took_s)
 
 
-async def _killed(riders: Riders, replicas: int, into: Scaled) -> None:
+async def _run_burst_with_kills(load: RideLoad, replicas: int, figures: ScalingFigures) -> None:
     """Every ride that is confirmed is cancelled, so that its rider is told two things, in an order that matters."""
-    victims = [f"{name}-{replicas}" if replicas > 1 else name for name in KILLED]
-    suite, run = riders.suite, riders.next_run()
-    burst = asyncio.create_task(riders.offer(PLANS, BURST_PER_S, BURST, run))
-    cancelling = asyncio.create_task(_cancelled(suite, run))
+    victims = [f"{name}-{replicas}" if replicas > 1 else name for name in VICTIMS]
+    suite, run = load.suite, load.next_run()
+    burst = asyncio.create_task(load.offer(PLANS, BURST_PER_S, BURST, run))
+    cancelling = asyncio.create_task(_cancel_confirmed(suite, run))
     await asyncio.sleep(KILL_AFTER_S)
     for name in victims:
         await suite.kill(name)
     refused = (await burst).refused
     await cancelling
-    await riders.at_rest(run)
-    judgement = judged(await suite.database.fetch(HEARD, f"{run}-"), BURST - refused)
-    into.wrong, into.judged = judgement.wrong, judgement.told(victims)
+    await load.wait_until_at_rest(run)
+    judgement = judge(await suite.database.fetch(SELECT_NOTICES, f"{run}-"), BURST - refused)
+    figures.violations, figures.summary = judgement.violations, judgement.summary(victims)
 
 
-async def _cancelled(suite: Standing, run: str) -> None:
+async def _cancel_confirmed(suite: BenchSuite, run: str) -> None:
     """Until a while nothing was left to cancel: what was confirmed is cancelled as soon as its rider knows."""
-    database, last = await asyncpg.connect(dsn_of(suite.where)), time.monotonic()
+    database, last = await asyncpg.connect(dsn_of(suite.state)), time.monotonic()
     while time.monotonic() - last < QUIET_S:
-        await asyncio.sleep(CANCEL_EVERY_S)
-        for booking in await database.fetch(TO_CANCEL, f"{run}-"):
+        await asyncio.sleep(CANCEL_INTERVAL_S)
+        for booking in await database.fetch(SELECT_CANCELLABLE, f"{run}-"):
             last = time.monotonic()
             await _cancel(suite, booking["id"])
     await database.close()
 
 
-async def _cancel(suite: Standing, booking_id: str) -> None:
+async def _cancel(suite: BenchSuite, booking_id: str) -> None:
     """A booking that is busy, or a service that is away, is looked at again in the next turn."""
-    url = f"{suite.where.urls['booking']}/v1/bookings/{booking_id}"
+    url = f"{suite.state.urls['booking']}/v1/bookings/{booking_id}"
     with contextlib.suppress(aiohttp.ClientError):
         async with suite.session.delete(url):
             pass
 
 
-def judged(heard: Sequence[Any], rides: int) -> Judgement:
+def judge(notices: Sequence[Any], rides: int) -> KillVerdict:
     """``heard``: rows of HEARD, of all ``rides`` taken in. One that was rejected is told that, and no more."""
-    told = [list(each["heard"] or ()) for each in heard]
-    whole = sum(row["state"] in each for row, each in zip(heard, told, strict=True))
-    return Judgement(
+    told = [list(each["heard"] or ()) for each in notices]
+    whole = sum(row["state"] in each for row, each in zip(notices, told, strict=True))
+    return KillVerdict(
         rides=rides,
         lost=rides - whole,
-        doubled=sum(len(each) - len(set(each)) for each in told),
-        disordered=sum(each != sorted(each, key=ORDER.index) for each in told),
+        duplicated=sum(len(each) - len(set(each)) for each in told),
+        misordered=sum(each != sorted(each, key=NOTICE_ORDER.index) for each in told),
     )
 
 
-def _faster(replicas: int, scaled: Scaled, alone: Scaled) -> Row:
-    busy = f"{median(scaled.cores):.2f} of {os.cpu_count()} cores busy, with one replica {median(alone.cores):.2f}"
-    measure = Measure(
+def _throughput_row(replicas: int, figures: ScalingFigures, single: ScalingFigures) -> BenchRow:
+    busy = f"{median(figures.cores):.2f} of {os.cpu_count()} cores busy, with one replica {median(single.cores):.2f}"
+    measure = Benchmark(
         f"scaling: a burst with {replicas} replicas", "settled/s", Better.HIGHER, "one replica, before it", GOAL, busy
     )
-    return row(measure, scaled.settled_per_s, alone.settled_per_s)
+    return bench_row(measure, figures.settled_per_s, single.settled_per_s)
 
 
-def _whole(replicas: int, scaled: Scaled) -> Row:
-    return Row(
+def _violations_row(replicas: int, figures: ScalingFigures) -> BenchRow:
+    return BenchRow(
         name=f"scaling: killed in a burst, {replicas} of each",
-        ours=scaled.wrong,
-        peer=None,
-        peer_name="",
+        ours=figures.violations,
+        baseline=None,
+        baseline_name="",
         unit="violations",
         ratio=None,
         goal="0",
-        met=scaled.wrong == 0,
-        note=scaled.judged,
+        met=figures.violations == 0,
+        note=figures.summary,
     )

@@ -9,80 +9,80 @@ from sqlalchemy import text
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
-from prebook.lab.experiments.exactly_once.crash_plan import Errand, Life
-from prebook.lab.experiments.worker import Ground, beside, channels
+from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
 from prebook.messaging import addresses
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
-from prebook.messaging.observer import Unwatched
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.observer import NullObserver
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 
 (SERVICE,) = OFFER_SETTLED.subscribers
-QUEUES = {addresses.fact_queue(SERVICE): 1}
+QUEUES = {addresses.event_queue(SERVICE): 1}
 """One at a time: what is told last is then handled last, a message that comes again included."""
-EFFECT = text("INSERT INTO effect (operation) VALUES (:operation)")
+INSERT_EFFECT = text("INSERT INTO effect (operation) VALUES (:operation)")
 
 
-class Admitting(SqlWork):
+class ConsumerWork(SqlUnitOfWork):
     """Inbox on."""
 
-    async def take_effect(self, operation: str) -> None:
-        await self._run(EFFECT, operation=operation)
+    async def insert_effect(self, operation: str) -> None:
+        await self._execute(INSERT_EFFECT, operation=operation)
 
 
-class Forgetful(Admitting):
+class ConsumerWorkWithoutInbox(ConsumerWork):
     """Inbox off: whatever comes is new."""
 
-    async def admit(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
+    async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
         return True
 
 
-WORKS: Mapping[bool, type[Admitting]] = {True: Admitting, False: Forgetful}
+WORK_BY_INBOX: Mapping[bool, type[ConsumerWork]] = {True: ConsumerWork, False: ConsumerWorkWithoutInbox}
 
 
-async def settled(context: Context, _: Any, work: Admitting) -> Outcome:
-    await work.take_effect(context.conversation)
-    return Outcome()
+async def apply_offer_settled(context: HandlerContext, _: Any, work: ConsumerWork) -> HandlerResult:
+    await work.insert_effect(context.conversation_id)
+    return HandlerResult()
 
 
-class Consumer:
+class ExactlyOnceConsumer:
     """Ends when the closing message has had its effect. Ends the process between an effect and its acknowledgement."""
 
-    def __init__(self, ground: Ground, errand: Errand) -> None:
-        self._errand, self._closed = errand, asyncio.Event()
-        self._engine = engine_for(SERVICE, ground.settings.database_url)
-        self._publisher = RabbitPublisher(ground.settings.amqp_url, SERVICE)
-        begin = units_of_work(self._engine, WORKS[errand.cell.inbox])
-        handlers: Handlers[Admitting] = Handlers(hears={OFFER_SETTLED: Step(settled)})
-        self._endpoint = Endpoint(SERVICE, handlers, begin, channels(self._publisher), ground.policies)
+    def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
+        self._crash_plan, self._sentinel_handled = crash_plan, asyncio.Event()
+        self._engine = create_engine(SERVICE, context.settings.database_url)
+        self._publisher = RabbitPublisher(context.settings.amqp_url, SERVICE)
+        begin = unit_of_work_factory(self._engine, WORK_BY_INBOX[crash_plan.cell.inbox])
+        handlers: Handlers[ConsumerWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(apply_offer_settled)})
+        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(self._publisher), context.policies)
         self._consumer = RabbitConsumer(
-            ground.settings.amqp_url,
+            context.settings.amqp_url,
             SERVICE,
             QUEUES,
-            self._door,
+            self._receive,
             publisher=self._publisher,
-            policies=ground.policies,
-            watch=Unwatched(),
+            policies=context.policies,
+            observer=NullObserver(),
         )
 
-    async def work(self) -> None:
-        async with beside(self._publisher.link.run, self._consumer.link.run):
-            await self._closed.wait()
+    async def run(self) -> None:
+        async with run_in_background(self._publisher.connection.run, self._consumer.connection.run):
+            await self._sentinel_handled.wait()
             await self._consumer.stop()
         await self._engine.dispose()
 
-    async def _door(self, envelope: Envelope) -> None:
-        operation = envelope.conversation
-        self._errand.note(operation)
+    async def _receive(self, envelope: Envelope) -> None:
+        operation = envelope.conversation_id
+        self._crash_plan.record_progress(operation)
         await self._endpoint.receive(envelope)
-        self._errand.reached(CrashPoint.BEFORE_ACK, operation)
-        if operation == self._errand.cell.closing:
-            self._closed.set()
+        self._crash_plan.crash_if_planned(CrashPoint.BEFORE_ACK, operation)
+        if operation == self._crash_plan.cell.sentinel_operation:
+            self._sentinel_handled.set()
 
 
-def live(life: Life) -> None:
-    worker.live(SERVICE, life, lambda ground: Consumer(ground, life.errand).work())
+def run(spec: CrashWorkerSpec) -> None:
+    worker.run_worker(SERVICE, spec, lambda ground: ExactlyOnceConsumer(ground, spec.crash_plan).run())

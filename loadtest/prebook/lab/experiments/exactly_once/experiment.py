@@ -10,34 +10,40 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from prebook.devstack.child_process import tail
-from prebook.devstack.errors import Trouble
-from prebook.devstack.servers import Say
+from prebook.devstack.child_process import read_tail
+from prebook.devstack.errors import UserError
+from prebook.devstack.servers import Log
 from prebook.lab.experiments.exactly_once import consumer, producer
-from prebook.lab.experiments.exactly_once.crash_matrix import EXPECTED, Cell, CrashPoint, Verdict, tally
-from prebook.lab.experiments.exactly_once.crash_plan import CRASHED, Errand, Life
-from prebook.lab.experiments.forked import Live, ended
+from prebook.lab.experiments.exactly_once.crash_matrix import (
+    EXPECTED_VERDICTS,
+    CrashCell,
+    CrashPoint,
+    CrashVerdict,
+    effect_tally,
+)
+from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
+from prebook.lab.experiments.forked import RunWorker, run_forked
 
-PARTIES: Mapping[str, Live] = {producer.SERVICE: producer.live, consumer.SERVICE: consumer.live}
-CRASHES: Mapping[CrashPoint, str] = {
+WORKERS: Mapping[str, RunWorker] = {producer.SERVICE: producer.run, consumer.SERVICE: consumer.run}
+CRASHING_SERVICE: Mapping[CrashPoint, str] = {
     CrashPoint.BEFORE_COMMIT: producer.SERVICE,
     CrashPoint.BEFORE_PUBLISH: producer.SERVICE,
     CrashPoint.BEFORE_MARK: producer.SERVICE,
     CrashPoint.BEFORE_ACK: consumer.SERVICE,
 }
 """Who crashes where."""
-TABLES = (
+CREATE_TABLES = (
     f"CREATE TABLE {producer.SERVICE}.performed (id text PRIMARY KEY, operation text NOT NULL)",
     f"CREATE TABLE {consumer.SERVICE}.effect (operation text NOT NULL)",
 )
-PERFORMED = f"SELECT count(*) FROM {producer.SERVICE}.performed WHERE operation = ANY($1::text[])"  # noqa: S608 - a schema
-STAGED = f"SELECT count(*) FROM {producer.SERVICE}.outbox WHERE conversation = ANY($1::text[])"  # noqa: S608 - a schema
-EFFECTS = f"""
+COUNT_PERFORMED = f"SELECT count(*) FROM {producer.SERVICE}.performed WHERE operation = ANY($1::text[])"  # noqa: S608 - a schema
+COUNT_ENQUEUED = f"SELECT count(*) FROM {producer.SERVICE}.outbox WHERE conversation = ANY($1::text[])"  # noqa: S608 - a schema
+COUNT_EFFECTS = f"""
     SELECT operation, count(*) AS effects FROM {consumer.SERVICE}.effect
     WHERE operation = ANY($1::text[]) GROUP BY operation"""  # noqa: S608 - a schema
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     """One cell. ``lost`` and ``doubled`` count operations; ``staged`` and ``delivered`` messages.
 
     ``performed`` and ``effects`` count rows of state, the producer's and the consumer's.
@@ -47,110 +53,133 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     producer_dedup: bool
     inbox: bool
     operations: int
-    crashed: str
+    crashed_service: str
     """Which process, by its service's name."""
-    crashed_at: str
+    crashed_operation: str
     """During which operation."""
-    crash_status: int
+    exit_status: int
     performed: int
-    staged: int
+    enqueued: int
     delivered: int
     effects: int
     lost: int
     doubled: int
-    verdict: Verdict
-    expected: Verdict
-    why: str
+    verdict: CrashVerdict
+    expected: CrashVerdict
+    reason: str
 
 
 @dataclass(frozen=True)
-class Bench:
+class ExperimentContext:
     """Where it happens: a broker and a database that hold nothing else. ``envs`` are the services' environments."""
 
     database_url: str
     envs: Mapping[str, Mapping[str, str]]
-    folder: Path
+    work_dir: Path
 
 
-async def findings(bench: Bench, cells: Sequence[Cell], *, operations: int, seed: int, say: Say) -> list[Finding]:
+async def run_cells(
+    context: ExperimentContext, cells: Sequence[CrashCell], *, operations: int, seed: int, log: Log
+) -> list[CrashCellResult]:
     """Raises Trouble where a crash did not happen, or a process ended otherwise than it was to."""
-    async with counting(bench.database_url) as database:
-        for table in TABLES:
+    async with connect_as_admin(context.database_url) as database:
+        for table in CREATE_TABLES:
             await database.execute(table)
         found = []
         for number, cell in enumerate(cells, 1):
-            say(f"{number}/{len(cells)} {cell.name}")
-            found.append(await _finding(bench, database, cell, operations, seed))
+            log(f"{number}/{len(cells)} {cell.name}")
+            found.append(await _run_cell(context, database, cell, operations, seed))
         return found
 
 
-async def _finding(bench: Bench, database: asyncpg.Connection, cell: Cell, count: int, seed: int) -> Finding:
-    operations = cell.operations(count)
+async def _run_cell(
+    context: ExperimentContext, database: asyncpg.Connection, cell: CrashCell, count: int, seed: int
+) -> CrashCellResult:
+    operations = cell.operation_ids(count)
     crash_at = random.Random(f"{seed} {cell.name}").choice(operations)
-    await _both(bench, cell, operations, crash_at)
-    effects = {row["operation"]: row["effects"] for row in await database.fetch(EFFECTS, operations)}
-    delivered = _errand(bench, consumer.SERVICE, cell, operations).noted()
-    counted, expected = tally(operations, effects), EXPECTED[cell]
-    return Finding(
-        crash_point=cell.point,
+    await _run_both_workers(context, cell, operations, crash_at)
+    effects = {row["operation"]: row["effects"] for row in await database.fetch(COUNT_EFFECTS, operations)}
+    delivered = _crash_plan(context, consumer.SERVICE, cell, operations).read_progress()
+    counted, expected = effect_tally(operations, effects), EXPECTED_VERDICTS[cell]
+    return CrashCellResult(
+        crash_point=cell.crash_point,
         producer_dedup=cell.dedup,
         inbox=cell.inbox,
         operations=count,
-        crashed=CRASHES[cell.point],
-        crashed_at=crash_at,
-        crash_status=CRASHED,
-        performed=await database.fetchval(PERFORMED, operations),
-        staged=await database.fetchval(STAGED, operations),
+        crashed_service=CRASHING_SERVICE[cell.crash_point],
+        crashed_operation=crash_at,
+        exit_status=CRASH_EXIT_STATUS,
+        performed=await database.fetchval(COUNT_PERFORMED, operations),
+        enqueued=await database.fetchval(COUNT_ENQUEUED, operations),
         delivered=sum(operation in operations for operation in delivered),
         effects=sum(effects.values()),
         lost=counted.lost,
         doubled=counted.doubled,
         verdict=counted.verdict,
         expected=expected.verdict,
-        why=expected.why,
+        reason=expected.reason,
     )
 
 
-async def _both(bench: Bench, cell: Cell, operations: tuple[str, ...], crash_at: str) -> None:
+async def _run_both_workers(
+    context: ExperimentContext, cell: CrashCell, operations: tuple[str, ...], crash_at: str
+) -> None:
     try:
         async with asyncio.TaskGroup() as both:
-            for service in PARTIES:
-                both.create_task(_party(bench, service, cell, operations, crash_at))
+            for service in WORKERS:
+                both.create_task(_run_worker(context, service, cell, operations, crash_at))
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
 
 
-async def _party(bench: Bench, service: str, cell: Cell, operations: tuple[str, ...], crash_at: str) -> None:
+async def _run_worker(
+    context: ExperimentContext, service: str, cell: CrashCell, operations: tuple[str, ...], crash_at: str
+) -> None:
     """Once to its crash, if it is the one to crash, and once to its end."""
-    if CRASHES[cell.point] == service:
-        await _process(bench, service, _errand(bench, service, cell, operations, crash_at), ends_with=CRASHED)
-    await _process(bench, service, _errand(bench, service, cell, operations), ends_with=0)
+    if CRASHING_SERVICE[cell.crash_point] == service:
+        await _run_process(
+            context,
+            service,
+            _crash_plan(context, service, cell, operations, crash_at),
+            expected_status=CRASH_EXIT_STATUS,
+        )
+    await _run_process(context, service, _crash_plan(context, service, cell, operations), expected_status=0)
 
 
-def _errand(bench: Bench, service: str, cell: Cell, operations: tuple[str, ...], crash_at: str | None = None) -> Errand:
-    notes = bench.folder / f"{cell.name}-{service}.notes"
-    return Errand(cell=cell, operations=operations, crash_at=crash_at, notes=str(notes))
+def _crash_plan(
+    context: ExperimentContext, service: str, cell: CrashCell, operations: tuple[str, ...], crash_at: str | None = None
+) -> CrashPlan:
+    notes = context.work_dir / f"{cell.name}-{service}.notes"
+    return CrashPlan(cell=cell, operations=operations, crash_at=crash_at, progress_path=str(notes))
 
 
-async def _process(bench: Bench, service: str, errand: Errand, *, ends_with: int) -> None:
-    log = bench.folder / f"{errand.cell.name}-{service}.log"
-    status = await ended(PARTIES[service], Life(errand=errand, env=bench.envs[service], log=str(log)))
-    if status != ends_with:
-        raise _otherwise(errand, service, status, log)
+async def _run_process(
+    context: ExperimentContext, service: str, crash_plan: CrashPlan, *, expected_status: int
+) -> None:
+    log = context.work_dir / f"{crash_plan.cell.name}-{service}.log"
+    status = await run_forked(
+        WORKERS[service], CrashWorkerSpec(crash_plan=crash_plan, env=context.envs[service], log_file=str(log))
+    )
+    if status != expected_status:
+        raise _unexpected_exit(crash_plan, service, status, log)
 
 
-def _otherwise(errand: Errand, service: str, status: int | None, log: Path) -> Trouble:
+def _unexpected_exit(crash_plan: CrashPlan, service: str, status: int | None, log: Path) -> UserError:
     came = "did not end in time" if status is None else f"ended with status {status}"
-    meant = f"the crash at {errand.crash_at} was to end it with {CRASHED}" if errand.crash_at else "0 was expected"
-    words = tail(log).strip() if log.exists() else ""
-    return Trouble(
-        f"{errand.cell.name}: the process of {service} {came}; {meant}. Its last words: {words or '(none)'}",
+    meant = (
+        f"the crash at {crash_plan.crash_at} was to end it with {CRASH_EXIT_STATUS}"
+        if crash_plan.crash_at
+        else "0 was expected"
+    )
+    words = read_tail(log).strip() if log.exists() else ""
+    return UserError(
+        f"{crash_plan.cell.name}: the process of {service} {came}; {meant}. Its last words: {words or '(none)'}",
         "nothing can be concluded from this run: try again while the machine has less to do",
     )
 
 
 @asynccontextmanager
-async def counting(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
     try:
         yield connection

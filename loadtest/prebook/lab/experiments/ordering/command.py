@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
-from prebook.devstack.command_line import examples, say
-from prebook.lab.experiments.ordering.experiment import Round, rounds
-from prebook.lab.experiments.ordering.strategies import PARTITIONS, Arrangement, Load
-from prebook.lab.experiments.testbed import Grounded, described, grounded
+from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.lab.experiments.ordering.experiment import OrderingRound, run_rounds
+from prebook.lab.experiments.ordering.strategies import PARTITIONS, OrderingLoad, OrderingStrategy
+from prebook.lab.experiments.testbed import ExperimentTestbed, stack_versions, start_testbed
 
-MOST_MESSAGES = 20_000
+MAX_MESSAGES = 20_000
 EXAMPLES = examples(
     "prebook lab order",
     "prebook lab order --consumers 4 --keys 100 --rounds 5",
@@ -26,27 +26,27 @@ EXAMPLES = examples(
 )
 
 
-class Compared(msgspec.Struct, frozen=True, kw_only=True):
+class StrategySummary(msgspec.Struct, frozen=True, kw_only=True):
     """Medians of the rounds; ``violations``, ``lost`` and ``doubled`` of all of them together."""
 
-    name: Arrangement
+    name: OrderingStrategy
     violations: int
     lost: int
     doubled: int
-    per_s: float
+    messages_per_s: float
     deliveries: float
-    stood_still: float
-    sharing: float
+    stalled_keys: float
+    partition_neighbours: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    load: Load
+class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
+    load: OrderingLoad
     partitions: int
     stack: dict[str, str]
     seconds: float
     as_expected: bool
-    arrangements: list[Compared]
-    rounds: list[Round]
+    strategies: list[StrategySummary]
+    rounds: list[OrderingRound]
     schema: str = "prebook.order/1"
 
 
@@ -68,13 +68,13 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     moment with each message that fails: a minute for all as usual, 20 for three rounds of 20,000 messages, the most
     there may be.
     """
-    _bounded(keys, per_key)
+    _require_bounded_size(keys, per_key)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    load = Load(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
-    report = command_line.run(_experiment(load, count))
+    load = OrderingLoad(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
+    report = command_line.run_interruptible(_run_experiment(load, count))
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -82,57 +82,59 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     sys.exit(0 if report.as_expected else 1)
 
 
-def _bounded(keys: int, per_key: int) -> None:
+def _require_bounded_size(keys: int, per_key: int) -> None:
     """Raises click.UsageError."""
-    if keys * per_key > MOST_MESSAGES:
+    if keys * per_key > MAX_MESSAGES:
         raise click.UsageError(
-            f"{keys:,} keys of {per_key:,} messages are {keys * per_key:,} messages, more than {MOST_MESSAGES:,}, "
+            f"{keys:,} keys of {per_key:,} messages are {keys * per_key:,} messages, more than {MAX_MESSAGES:,}, "
             "with which a round takes 7 minutes; lower --keys or --per-key"
         )
 
 
-async def _experiment(load: Load, count: int) -> Report:
+async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
     began = time.monotonic()
-    async with grounded() as ground:
-        found = await _found(ground, load, count)
-        compared = [_compared(arrangement, found) for arrangement in Arrangement]
-        return Report(
+    async with start_testbed() as ground:
+        found = await _run_rounds(ground, load, count)
+        compared = [_summary(arrangement, found) for arrangement in OrderingStrategy]
+        return OrderingReport(
             load=load,
             partitions=PARTITIONS,
-            stack=described(ground.parts),
+            stack=stack_versions(ground.parts),
             seconds=round(time.monotonic() - began, 1),
-            as_expected=all(as_expected(one) for one in compared),
-            arrangements=compared,
+            as_expected=all(is_as_expected(one) for one in compared),
+            strategies=compared,
             rounds=found,
         )
 
 
-async def _found(ground: Grounded, load: Load, count: int) -> list[Round]:
-    for arrangement in Arrangement:
-        await ground.declare(arrangement.declared(""))
-    return await rounds(ground.bench, ground.parts.broker.amqp_url, load, count, say)
+async def _run_rounds(testbed: ExperimentTestbed, load: OrderingLoad, count: int) -> list[OrderingRound]:
+    for arrangement in OrderingStrategy:
+        await testbed.declare(arrangement.topology(""))
+    return await run_rounds(testbed.context, testbed.parts.broker.amqp_url, load, count, log_to_stderr)
 
 
-def as_expected(compared: Compared) -> bool:
-    orderly = compared.violations > 0 if compared.name is Arrangement.NAIVE else compared.violations == 0
-    return orderly and not compared.lost and not compared.doubled
+def is_as_expected(summary: StrategySummary) -> bool:
+    orderly = (
+        summary.violations > 0 if summary.name is OrderingStrategy.COMPETING_CONSUMERS else summary.violations == 0
+    )
+    return orderly and not summary.lost and not summary.doubled
 
 
-def _compared(arrangement: Arrangement, found: Sequence[Round]) -> Compared:
-    own = [one for one in found if one.arrangement is arrangement]
-    return Compared(
-        name=arrangement,
+def _summary(strategy: OrderingStrategy, found: Sequence[OrderingRound]) -> StrategySummary:
+    own = [one for one in found if one.strategy is strategy]
+    return StrategySummary(
+        name=strategy,
         violations=sum(one.violations for one in own),
         lost=sum(one.lost for one in own),
         doubled=sum(one.doubled for one in own),
-        per_s=median(one.per_s for one in own),
+        messages_per_s=median(one.messages_per_s for one in own),
         deliveries=median(one.deliveries for one in own),
-        stood_still=median(one.stood_still for one in own),
-        sharing=median(one.sharing for one in own),
+        stalled_keys=median(one.stalled_keys for one in own),
+        partition_neighbours=median(one.partition_neighbours for one in own),
     )
 
 
-def _table(report: Report) -> Table:
+def _table(report: OrderingReport) -> Table:
     load = report.load
     caption = (
         f"{load.messages} messages of {load.keys} keys, {load.consumers} consumers of which one is killed, "
@@ -150,12 +152,20 @@ def _table(report: Report) -> Table:
         "keys that stood still",
     ):
         table.add_column(name, justify="right")
-    for one in report.arrangements:
+    for one in report.strategies:
         table.add_row(*_row(one))
     return table
 
 
-def _row(one: Compared) -> Sequence[str]:
-    counts = (one.violations, one.per_s, one.deliveries, one.lost, one.doubled, one.sharing, one.stood_still)
-    mark = "" if as_expected(one) else " NOT AS EXPECTED"
+def _row(one: StrategySummary) -> Sequence[str]:
+    counts = (
+        one.violations,
+        one.messages_per_s,
+        one.deliveries,
+        one.lost,
+        one.doubled,
+        one.partition_neighbours,
+        one.stalled_keys,
+    )
+    mark = "" if is_as_expected(one) else " NOT AS EXPECTED"
     return (f"{one.name.replace('_', ' ')}{mark}", *(f"{count:g}" for count in counts))

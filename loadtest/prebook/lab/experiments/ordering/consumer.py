@@ -13,129 +13,137 @@ from sqlalchemy import text
 from prebook.contracts.events import OfferSettled
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.experiments import worker
-from prebook.lab.experiments.ordering.strategies import Arrangement, Load
-from prebook.lab.experiments.worker import Ground, beside, channels
+from prebook.lab.experiments.ordering.strategies import OrderingLoad, OrderingStrategy
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
-from prebook.messaging.observer import Unwatched
-from prebook.messaging.recoverability.key_sequencer import Ordering
-from prebook.postgres.blocked_keys import SqlHolds
-from prebook.postgres.engine import engine_for
-from prebook.postgres.replicas import roster
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.observer import NullObserver
+from prebook.messaging.recoverability.key_sequencer import KeySequencer
+from prebook.postgres.blocked_keys import SqlBlockedKeys
+from prebook.postgres.engine import create_engine
+from prebook.postgres.replicas import read_live_replicas
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
-from prebook.rabbit.dead_letter_publisher import Aside
-from prebook.rabbit.partition_balancer import Balance
+from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
+from prebook.rabbit.partition_balancer import PartitionBalancer
 from prebook.rabbit.publisher import RabbitPublisher
-from prebook.runtime.loops import for_ever
+from prebook.runtime.loops import run_forever
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
-BALANCE_EVERY_S = 0.25
+BALANCE_INTERVAL_S = 0.25
 """Often, since a run takes seconds."""
-APPLY = text("INSERT INTO applied (run, key, place) VALUES (:run, :key, :place)")
-FAIL = text("INSERT INTO failed (run, key, place) VALUES (:run, :key, :place)")
+INSERT_APPLIED = text("INSERT INTO applied (run, key, place) VALUES (:run, :key, :place)")
+INSERT_FAILED = text("INSERT INTO failed (run, key, place) VALUES (:run, :key, :place)")
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class OrderingWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One process: which consumer of which run. ``url`` is the broker's."""
 
-    arrangement: Arrangement
-    load: Load
+    strategy: OrderingStrategy
+    load: OrderingLoad
     run: str
-    number: int
-    url: str
+    consumer_number: int
+    amqp_url: str
     env: Mapping[str, str]
-    notes: str
-    log: str
+    progress_path: str
+    log_file: str
 
     def __repr__(self) -> str:
         return "Part(<not printed: it holds secrets>)"
 
 
-class Applying(SqlWork):
-    async def applied(self, run: str, key: str, place: int) -> None:
-        await self._run(APPLY, run=run, key=key, place=place)
+class OrderingWork(SqlUnitOfWork):
+    async def insert_applied(self, run: str, key: str, position: int) -> None:
+        await self._execute(INSERT_APPLIED, run=run, key=key, place=position)
 
 
-class FailsAtFirst(Exception):
+class FirstAttemptFailure(Exception):
     """As the experiment wants it."""
 
 
-class OrderConsumer:
-    def __init__(self, ground: Ground, part: Part) -> None:
-        self._part, self._failing = part, part.load.failures()
-        self._engine = engine_for(SERVICE, ground.settings.database_url)
-        publisher, watch, inbound = RabbitPublisher(part.url, SERVICE), Unwatched(), part.arrangement.inbound
-        handlers: Handlers[Applying] = Handlers(hears={OFFER_SETTLED: Step(self._settled, self._worked)})
-        begin = units_of_work(self._engine, Applying)
-        self._endpoint = Endpoint(SERVICE, handlers, begin, channels(publisher), ground.policies)
-        self._order = Ordering(
-            inbound.groups,
-            SqlHolds(self._engine),
-            self._door,
-            aside=Aside(publisher, watch).park_held,
-            policies=ground.policies,
-            watch=watch,
+class OrderingConsumer:
+    def __init__(self, context: WorkerContext, spec: OrderingWorkerSpec) -> None:
+        self._spec, self._failing = spec, spec.load.failing_messages()
+        self._engine = create_engine(SERVICE, context.settings.database_url)
+        publisher, watch, inbound = RabbitPublisher(spec.amqp_url, SERVICE), NullObserver(), spec.strategy.inbound
+        handlers: Handlers[OrderingWork] = Handlers(
+            on_event={OFFER_SETTLED: HandlerSpec(self._apply, self._simulate_work)}
         )
-        self._name = f"lab-{part.run}-{part.number}"
+        begin = unit_of_work_factory(self._engine, OrderingWork)
+        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(publisher), context.policies)
+        self._sequencer = KeySequencer(
+            inbound.group_by_partition,
+            SqlBlockedKeys(self._engine),
+            self._receive,
+            dead_letter=DeadLetterPublisher(publisher, watch).dead_letter_blocked,
+            policies=context.policies,
+            observer=watch,
+        )
+        self._name = f"lab-{spec.run}-{spec.consumer_number}"
         self._consumer = RabbitConsumer(
-            part.url,
+            spec.amqp_url,
             SERVICE,
-            inbound.queues,
-            self._door,
+            inbound.prefetch_by_queue,
+            self._receive,
             publisher=publisher,
-            policies=ground.policies,
-            watch=watch,
-            order=self._order,
+            policies=context.policies,
+            observer=watch,
+            sequencer=self._sequencer,
         )
-        self._publisher, self._url = publisher, ground.settings.database_url
-        self._balance = Balance(self._consumer, inbound.groups, self._name, self._replicas, BALANCE_EVERY_S)
-        self._notes = Path(part.notes).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
+        self._publisher, self._database_url = publisher, context.settings.database_url
+        self._balancer = PartitionBalancer(
+            self._consumer, inbound.group_by_partition, self._name, self._read_live_replicas, BALANCE_INTERVAL_S
+        )
+        self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
-    async def work(self) -> None:
+    async def run(self) -> None:
         """Until it is killed."""
         listed = await asyncpg.connect(
-            self._url.replace("postgresql+asyncpg://", "postgresql://", 1),
+            self._database_url.replace("postgresql+asyncpg://", "postgresql://", 1),
             server_settings={"application_name": self._name},
         )
-        loops = {"order": self._order.run, "balance": self._balance.run}
-        async with beside(
-            self._publisher.link.run, self._consumer.link.run, *(partial(for_ever, *loop) for loop in loops.items())
+        loops = {"order": self._sequencer.run, "balance": self._balancer.run}
+        async with run_in_background(
+            self._publisher.connection.run,
+            self._consumer.connection.run,
+            *(partial(run_forever, *loop) for loop in loops.items()),
         ):
-            await self._consumer.link.up.wait()
-            self._notes.write(f"{READY}\n")
+            await self._consumer.connection.up.wait()
+            self._progress_file.write(f"{READY}\n")
             await asyncio.Event().wait()
         await listed.close()
 
-    async def _replicas(self) -> Sequence[str]:
-        return await roster(self._engine, f"lab-{self._part.run}-")
+    async def _read_live_replicas(self) -> Sequence[str]:
+        return await read_live_replicas(self._engine, f"lab-{self._spec.run}-")
 
-    async def _door(self, envelope: Envelope) -> None:
+    async def _receive(self, envelope: Envelope) -> None:
         told = envelope.body
         assert isinstance(told, OfferSettled)  # noqa: S101 - the experiment says nothing else
-        self._notes.write(f"{envelope.id}\n")
+        self._progress_file.write(f"{envelope.id}\n")
         if envelope.attempt == 1 and f"{told.booking_id} {told.driver}" in self._failing:
             await self._fail(told)
         await self._endpoint.receive(envelope)
 
-    async def _fail(self, told: OfferSettled) -> None:
+    async def _fail(self, event: OfferSettled) -> None:
         async with self._engine.begin() as connection:
-            await connection.execute(FAIL, {"run": self._part.run, "key": told.booking_id, "place": int(told.driver)})
-        raise FailsAtFirst("so that there is something to try again")
+            await connection.execute(
+                INSERT_FAILED, {"run": self._spec.run, "key": event.booking_id, "place": int(event.driver)}
+            )
+        raise FirstAttemptFailure("so that there is something to try again")
 
-    async def _worked(self, _: Context, told: OfferSettled) -> OfferSettled:
+    async def _simulate_work(self, _: HandlerContext, event: OfferSettled) -> OfferSettled:
         """Some call to the outside, that takes its time."""
-        await asyncio.sleep(random.uniform(0.0, self._part.load.work_ms / 1000))
-        return told
+        await asyncio.sleep(random.uniform(0.0, self._spec.load.work_ms / 1000))
+        return event
 
-    async def _settled(self, _: Context, told: OfferSettled, work: Applying) -> Outcome:
-        await work.applied(self._part.run, told.booking_id, int(told.driver))
-        return Outcome()
+    async def _apply(self, _: HandlerContext, event: OfferSettled, work: OrderingWork) -> HandlerResult:
+        await work.insert_applied(self._spec.run, event.booking_id, int(event.driver))
+        return HandlerResult()
 
 
-def live(part: Part) -> None:
+def run(spec: OrderingWorkerSpec) -> None:
     """It works until the consumer to be killed is, and then until all is done."""
-    within_s = worker.WITHIN_S + 2 * part.load.within_s
-    worker.live(SERVICE, part, lambda ground: OrderConsumer(ground, part).work(), within_s=within_s)
+    within_s = worker.WORKER_TIMEOUT_S + 2 * spec.load.timeout_s
+    worker.run_worker(SERVICE, spec, lambda ground: OrderingConsumer(ground, spec).run(), timeout_s=within_s)

@@ -10,37 +10,44 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from prebook.devstack.child_process import tail
-from prebook.devstack.errors import Trouble
-from prebook.devstack.polling import until
-from prebook.devstack.servers import Say
-from prebook.lab.experiments.exactly_once.experiment import Bench, counting
+from prebook.devstack.child_process import read_tail
+from prebook.devstack.errors import UserError
+from prebook.devstack.polling import wait_until
+from prebook.devstack.servers import Log
+from prebook.lab.experiments.exactly_once.experiment import ExperimentContext, connect_as_admin
 from prebook.lab.experiments.ordering import consumer
-from prebook.lab.experiments.ordering.consumer import READY, SERVICE, Part
-from prebook.lab.experiments.ordering.publisher import said
-from prebook.lab.experiments.ordering.strategies import Arrangement, Effect, Load, counted, sharing, standing_still
+from prebook.lab.experiments.ordering.consumer import READY, SERVICE, OrderingWorkerSpec
+from prebook.lab.experiments.ordering.publisher import publish_load
+from prebook.lab.experiments.ordering.strategies import (
+    AppliedMessage,
+    OrderingLoad,
+    OrderingStrategy,
+    mean_partition_neighbours,
+    mean_stalled_keys,
+    ordering_counts,
+)
 
 COLUMNS = "run text, key text, place int, at timestamptz NOT NULL DEFAULT clock_timestamp()"
-TABLES = (
+CREATE_TABLES = (
     f"CREATE TABLE {SERVICE}.applied (nr bigint GENERATED ALWAYS AS IDENTITY, {COLUMNS})",
     f"CREATE TABLE {SERVICE}.failed ({COLUMNS})",
 )
-APPLIED = f"SELECT key, place, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
-FAILED = f"SELECT key, place, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, place"  # noqa: S608 - a schema
-COUNT = f"SELECT count(*) FROM {SERVICE}.applied WHERE run = $1"  # noqa: S608 - a schema
-KILL_AT, STARTED_WITHIN_S = 0.3, 30.0
+SELECT_APPLIED = f"SELECT key, place, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
+SELECT_FAILED = f"SELECT key, place, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, place"  # noqa: S608 - a schema
+COUNT_APPLIED = f"SELECT count(*) FROM {SERVICE}.applied WHERE run = $1"  # noqa: S608 - a schema
+KILL_FRACTION, START_TIMEOUT_S = 0.3, 30.0
 Condition = Callable[[], Awaitable[bool]]
-AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
+RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
-class Round(msgspec.Struct, frozen=True, kw_only=True):
+class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
     """``deliveries`` counts what reached a handler; ``killed_after`` how many effects there were then.
 
     ``stood_still`` is the mean of other keys that did nothing while one waited for its retry, ``sharing`` that of the
     other keys of its partition.
     """
 
-    arrangement: Arrangement
+    strategy: OrderingStrategy
     round: int
     messages: int
     failed: int
@@ -49,51 +56,61 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     violations: int
     lost: int
     doubled: int
-    stood_still: float
-    sharing: float
+    stalled_keys: float
+    partition_neighbours: float
     seconds: float
-    per_s: float
+    messages_per_s: float
 
 
-async def rounds(bench: Bench, url: str, load: Load, count: int, say: Say) -> list[Round]:
+async def run_rounds(
+    context: ExperimentContext, amqp_url: str, load: OrderingLoad, count: int, log: Log
+) -> list[OrderingRound]:
     """The arrangements in turn, ``count`` times. ``url``: the broker, for somebody who may read and write all of it.
 
     Raises Trouble.
     """
     found = []
-    async with counting(bench.database_url) as database:
-        for table in TABLES:
+    async with connect_as_admin(context.database_url) as database:
+        for table in CREATE_TABLES:
             await database.execute(table)
         for number in range(1, count + 1):
-            for arrangement in Arrangement:
-                say(f"round {number} of {count}: {arrangement.replace('_', ' ')}")
-                found.append(await _Run(bench, url, load, arrangement, number).measured(database))
+            for arrangement in OrderingStrategy:
+                log(f"round {number} of {count}: {arrangement.replace('_', ' ')}")
+                found.append(await _Run(context, amqp_url, load, arrangement, number).measure(database))
     return found
 
 
 class _Run:
-    def __init__(self, bench: Bench, url: str, load: Load, arrangement: Arrangement, number: int) -> None:
-        self._bench, self._url, self._load, self._arrangement, self._number = bench, url, load, arrangement, number
-        self._name = f"{arrangement}-{number}"
-        self._files = [bench.folder / f"{self._name}-{n}" for n in range(load.consumers)]
+    def __init__(
+        self, context: ExperimentContext, amqp_url: str, load: OrderingLoad, strategy: OrderingStrategy, number: int
+    ) -> None:
+        self._context, self._amqp_url, self._load, self._strategy, self._number = (
+            context,
+            amqp_url,
+            load,
+            strategy,
+            number,
+        )
+        self._name = f"{strategy}-{number}"
+        self._file_stems = [context.work_dir / f"{self._name}-{n}" for n in range(load.consumers)]
 
-    async def measured(self, database: asyncpg.Connection) -> Round:
-        async with self._consumers() as consumers:
-            await self._until(self._ready, STARTED_WITHIN_S, "every consumer")
-            saying = asyncio.create_task(said(self._url, self._arrangement, self._load, self._name))
-            killed_after = await self._reached(database, round(self._load.messages * KILL_AT))
+    async def measure(self, database: asyncpg.Connection) -> OrderingRound:
+        async with self._start_consumers() as consumers:
+            await self._wait_until(self._are_ready, START_TIMEOUT_S, "every consumer")
+            saying = asyncio.create_task(publish_load(self._amqp_url, self._strategy, self._load, self._name))
+            killed_after = await self._wait_for_effects(database, round(self._load.messages * KILL_FRACTION))
             consumers[0].kill()
             consumers[0].join()
             await saying
-            await self._reached(database, self._load.messages)
-        return await self._round(database, saying.result(), killed_after)
+            await self._wait_for_effects(database, self._load.messages)
+        return await self._read_result(database, saying.result(), killed_after)
 
     @asynccontextmanager
-    async def _consumers(self) -> AsyncIterator[list[ForkServerProcess]]:
+    async def _start_consumers(self) -> AsyncIterator[list[ForkServerProcess]]:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["__main__", "prebook.lab.experiments.ordering.consumer"])
-        parts = [self._part(number) for number in range(self._load.consumers)]
-        processes = [context.Process(target=consumer.live, args=(part,), daemon=True) for part in parts]
+        parts = [self._worker_spec(number) for number in range(self._load.consumers)]
+        processes = [context.Process(target=consumer.run, args=(part,), daemon=True) for part in parts]
         try:
             for process in processes:
                 process.start()
@@ -103,62 +120,64 @@ class _Run:
                 process.kill()
                 process.join()
 
-    def _part(self, number: int) -> Part:
-        file = self._files[number]
-        return Part(
-            arrangement=self._arrangement,
+    def _worker_spec(self, number: int) -> OrderingWorkerSpec:
+        file = self._file_stems[number]
+        return OrderingWorkerSpec(
+            strategy=self._strategy,
             load=self._load,
             run=self._name,
-            number=number,
-            url=self._url,
-            env=self._bench.envs[SERVICE],
-            notes=f"{file}.notes",
-            log=f"{file}.log",
+            consumer_number=number,
+            amqp_url=self._amqp_url,
+            env=self._context.envs[SERVICE],
+            progress_path=f"{file}.notes",
+            log_file=f"{file}.log",
         )
 
-    async def _ready(self) -> bool:
-        return all(READY in self._notes(number) for number in range(self._load.consumers))
+    async def _are_ready(self) -> bool:
+        return all(READY in self._read_progress(number) for number in range(self._load.consumers))
 
-    def _notes(self, number: int) -> list[str]:
-        path = Path(f"{self._files[number]}.notes")
+    def _read_progress(self, number: int) -> list[str]:
+        path = Path(f"{self._file_stems[number]}.notes")
         return path.read_text().splitlines() if path.exists() else []
 
-    async def _reached(self, database: asyncpg.Connection, wanted: int) -> int:
+    async def _wait_for_effects(self, database: asyncpg.Connection, wanted: int) -> int:
         count = 0
 
         async def reached() -> bool:
             nonlocal count
-            count = await database.fetchval(COUNT, self._name)
+            count = await database.fetchval(COUNT_APPLIED, self._name)
             return bool(count >= wanted)
 
-        await self._until(reached, self._load.within_s, f"the effect of {wanted} messages")
+        await self._wait_until(reached, self._load.timeout_s, f"the effect of {wanted} messages")
         return count
 
-    async def _until(self, condition: Condition, within_s: float, what: str) -> None:
+    async def _wait_until(self, condition: Condition, timeout_s: float, what: str) -> None:
         try:
-            await until(condition, within_s, what=f"{self._name}: {what}", remedy=AGAIN)
-        except Trouble as trouble:
-            logs = (Path(f"{file}.log") for file in self._files)
-            words = " / ".join(tail(log).strip() for log in logs if log.exists())
-            raise Trouble(f"{trouble.problem}. Last words: {words or '(none)'}", AGAIN) from None
+            await wait_until(condition, timeout_s, subject=f"{self._name}: {what}", remedy=RETRY_HINT)
+        except UserError as trouble:
+            logs = (Path(f"{file}.log") for file in self._file_stems)
+            words = " / ".join(read_tail(log).strip() for log in logs if log.exists())
+            raise UserError(f"{trouble.problem}. Last words: {words or '(none)'}", RETRY_HINT) from None
 
-    async def _round(self, database: asyncpg.Connection, began: float, killed_after: int) -> Round:
-        rows = await database.fetch(APPLIED, self._name)
-        effects = [Effect(row["key"], row["place"], row["at"].timestamp()) for row in rows]
-        failed = {(row["key"], row["place"]): row["at"].timestamp() for row in await database.fetch(FAILED, self._name)}
-        counts, seconds = counted(self._load, effects), effects[-1].at_s - began
-        return Round(
-            arrangement=self._arrangement,
+    async def _read_result(self, database: asyncpg.Connection, began: float, killed_after: int) -> OrderingRound:
+        rows = await database.fetch(SELECT_APPLIED, self._name)
+        effects = [AppliedMessage(row["key"], row["place"], row["at"].timestamp()) for row in rows]
+        failed = {
+            (row["key"], row["place"]): row["at"].timestamp() for row in await database.fetch(SELECT_FAILED, self._name)
+        }
+        counts, seconds = ordering_counts(self._load, effects), effects[-1].applied_at_s - began
+        return OrderingRound(
+            strategy=self._strategy,
             round=self._number,
             messages=self._load.messages,
             failed=len(failed),
-            deliveries=sum(len(self._notes(number)) - 1 for number in range(self._load.consumers)),
+            deliveries=sum(len(self._read_progress(number)) - 1 for number in range(self._load.consumers)),
             killed_after=killed_after,
             violations=counts.violations,
             lost=counts.lost,
             doubled=counts.doubled,
-            stood_still=round(standing_still(self._load, effects, failed), 1),
-            sharing=round(sharing(self._load, failed, self._arrangement), 1),
+            stalled_keys=round(mean_stalled_keys(self._load, effects, failed), 1),
+            partition_neighbours=round(mean_partition_neighbours(self._load, failed, self._strategy), 1),
             seconds=round(seconds, 2),
-            per_s=round(self._load.messages / seconds, 1),
+            messages_per_s=round(self._load.messages / seconds, 1),
         )

@@ -10,42 +10,42 @@ import msgspec
 
 from prebook.messaging import addresses
 from prebook.patterns.message_groups import partition_of
-from prebook.rabbit.consumed_queues import Inbound
-from prebook.topology.partitions import grouped
+from prebook.rabbit.consumed_queues import ConsumedQueue
+from prebook.topology.partitions import partitioned_topology
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
 PARTITIONS, PREFETCH = 6, 24
-SPARE_S, SLOWEST_PER_S, FAILURE_S = 60.0, 16.0, 1.0
+TIMEOUT_MARGIN_S, MIN_RATE_PER_S, FAILURE_ALLOWANCE_S = 60.0, 16.0, 1.0
 """A quarter of what one global group did on two busy cores (README); it stands still while a message of it waits."""
-EVERYTHING = "everything"
+GLOBAL_KEY = "everything"
 """The one key of the global group."""
 
 
-class Arrangement(StrEnum):
-    NAIVE = "competing_consumers"
+class OrderingStrategy(StrEnum):
+    COMPETING_CONSUMERS = "competing_consumers"
     """One queue, any consumer takes the next message, a failed one comes back after its pause."""
-    GROUPS = "message_groups"
-    GLOBAL = "one_global_group"
+    MESSAGE_GROUPS = "message_groups"
+    GLOBAL_GROUP = "one_global_group"
     """Every message has the same key."""
 
     @property
-    def inbound(self) -> Inbound:
-        return Inbound(f"lab.{self}", PREFETCH, 0 if self is Arrangement.NAIVE else PARTITIONS)
+    def inbound(self) -> ConsumedQueue:
+        return ConsumedQueue(f"lab.{self}", PREFETCH, 0 if self is OrderingStrategy.COMPETING_CONSUMERS else PARTITIONS)
 
-    def group_key(self, key: str) -> str:
-        return EVERYTHING if self is Arrangement.GLOBAL else key
+    def ordering_key(self, key: str) -> str:
+        return GLOBAL_KEY if self is OrderingStrategy.GLOBAL_GROUP else key
 
-    def declared(self, consumer: str) -> Topology:
+    def topology(self, consumer: str) -> Topology:
         """What it needs beside the suite's own topology; it is published to under its name, as a replay is."""
         address, partitions = self.inbound.address, self.inbound.partitions
         queue = Topology(queues=frozenset({Queue(address, consumer=consumer)}))
-        return (grouped(address, partitions, consumer) if partitions else queue) | Topology(
+        return (partitioned_topology(address, partitions, consumer) if partitions else queue) | Topology(
             exchanges=frozenset({Exchange(addresses.REDELIVER)}),
-            bindings=frozenset({Binding(addresses.REDELIVER, address, address, onward=partitions > 0)}),
+            bindings=frozenset({Binding(addresses.REDELIVER, address, address, to_exchange=partitions > 0)}),
         )
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class OrderingLoad(msgspec.Struct, frozen=True, kw_only=True):
     """``failing``: how many messages fail the first time. Each is handled in up to ``work_ms``."""
 
     keys: int
@@ -60,69 +60,73 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return self.keys * self.per_key
 
     @property
-    def within_s(self) -> float:
+    def timeout_s(self) -> float:
         """In which any arrangement is through with it, unless it hangs."""
-        return SPARE_S + self.messages / SLOWEST_PER_S + self.failing * FAILURE_S
+        return TIMEOUT_MARGIN_S + self.messages / MIN_RATE_PER_S + self.failing * FAILURE_ALLOWANCE_S
 
-    def names(self) -> list[str]:
+    def key_names(self) -> list[str]:
         return [f"key-{number:03}" for number in range(self.keys)]
 
-    def plan(self) -> list[tuple[str, int]]:
+    def message_sequence(self) -> list[tuple[str, int]]:
         """(key, place) of each message as they are said: the keys take turns."""
-        return [(key, place) for place in range(self.per_key) for key in self.names()]
+        return [(key, place) for place in range(self.per_key) for key in self.key_names()]
 
-    def failures(self) -> frozenset[str]:
+    def failing_messages(self) -> frozenset[str]:
         """``key place`` of those that fail at first; never the last of a key, so that something comes after it."""
-        could = [f"{key} {place}" for key, place in self.plan() if place + 1 < self.per_key]
+        could = [f"{key} {place}" for key, place in self.message_sequence() if place + 1 < self.per_key]
         return frozenset(Random(self.seed).sample(could, min(self.failing, len(could))))
 
 
 @dataclass(frozen=True)
-class Effect:
+class AppliedMessage:
     key: str
-    place: int
-    at_s: float
+    position: int
+    applied_at_s: float
 
 
 @dataclass(frozen=True)
-class Counts:
+class OrderingCounts:
     violations: int
     """Effects that came after one that was said later, within a key."""
     lost: int
     doubled: int
 
 
-def counted(load: Load, effects: Sequence[Effect]) -> Counts:
+def ordering_counts(load: OrderingLoad, effects: Sequence[AppliedMessage]) -> OrderingCounts:
     """``effects`` in the order in which they happened."""
     latest: dict[str, int] = defaultdict(lambda: -1)
     times: dict[tuple[str, int], int] = defaultdict(int)
     violations = 0
     for effect in effects:
-        violations += effect.place < latest[effect.key]
-        latest[effect.key] = max(latest[effect.key], effect.place)
-        times[effect.key, effect.place] += 1
-    lost = sum(times[message] == 0 for message in load.plan())
-    return Counts(violations, lost, sum(count > 1 for count in times.values()))
+        violations += effect.position < latest[effect.key]
+        latest[effect.key] = max(latest[effect.key], effect.position)
+        times[effect.key, effect.position] += 1
+    lost = sum(times[message] == 0 for message in load.message_sequence())
+    return OrderingCounts(violations, lost, sum(count > 1 for count in times.values()))
 
 
-def standing_still(load: Load, effects: Iterable[Effect], failed: Mapping[tuple[str, int], float]) -> float:
+def mean_stalled_keys(
+    load: OrderingLoad, effects: Iterable[AppliedMessage], failed: Mapping[tuple[str, int], float]
+) -> float:
     """The blast radius: other keys with work to do of which nothing happened between a failure and its repair; mean."""
-    times: dict[str, dict[int, float]] = {key: {} for key in load.names()}
+    times: dict[str, dict[int, float]] = {key: {} for key in load.key_names()}
     for effect in effects:
-        times[effect.key].setdefault(effect.place, effect.at_s)
-    radii = [_held(times, key, began, times[key].get(place, began)) for (key, place), began in failed.items()]
+        times[effect.key].setdefault(effect.position, effect.applied_at_s)
+    radii = [_stalled_keys(times, key, began, times[key].get(place, began)) for (key, place), began in failed.items()]
     return sum(radii) / len(radii) if radii else 0.0
 
 
-def sharing(load: Load, failed: Iterable[tuple[str, int]], arrangement: Arrangement) -> float:
+def mean_partition_neighbours(
+    load: OrderingLoad, failed: Iterable[tuple[str, int]], strategy: OrderingStrategy
+) -> float:
     """Other keys in the partition of a key that failed; mean."""
-    partitions = arrangement.inbound.partitions or 1
-    where = {key: partition_of(arrangement.group_key(key), partitions) for key in load.names()}
+    partitions = strategy.inbound.partitions or 1
+    where = {key: partition_of(strategy.ordering_key(key), partitions) for key in load.key_names()}
     counts = [sum(where[key] == where[other] for other in where) - 1 for key, _ in failed]
     return sum(counts) / len(counts) if counts else 0.0
 
 
-def _held(times: Mapping[str, Mapping[int, float]], failed: str, began: float, ended: float) -> int:
+def _stalled_keys(times: Mapping[str, Mapping[int, float]], failed: str, began: float, ended: float) -> int:
     others = (list(moments.values()) for key, moments in times.items() if key != failed)
     return sum(
         max(moments, default=0.0) > ended and not any(began < at < ended for at in moments) for moments in others

@@ -12,28 +12,35 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
-from prebook.devstack.command_line import examples, say
+from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange
-from prebook.lab.experiments.outbox_retention.experiment import MOST_DEARER, MOST_GROWTH, SERVICE, Look, Outcome, Run
-from prebook.lab.experiments.testbed import described, grounded
+from prebook.lab.experiments.outbox_retention.experiment import (
+    MAX_CLAIM_COST_RATIO,
+    MAX_GROWTH,
+    SERVICE,
+    RetentionResult,
+    RetentionRun,
+    TableSample,
+)
+from prebook.lab.experiments.testbed import stack_versions, start_testbed
 
 MB = 1_000_000
-FEWEST, USUAL = 2_000, 1_000_000
-CPU = Path("/proc/cpuinfo")
+MIN_ROWS, DEFAULT_ROWS = 2_000, 1_000_000
+CPUINFO_PATH = Path("/proc/cpuinfo")
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     """``growth``: of table and indexes from the middle to the end. ``dearer``: a claim at the end over one at first."""
 
     rows: int
-    purge_every_s: float
+    purge_interval_s: float
     stack: dict[str, str]
     machine: dict[str, str]
     seconds: float
     growth: float
-    dearer: float
-    holds: bool
-    outcome: Outcome
+    claim_cost_ratio: float
+    within_limits: bool
+    result: RetentionResult
     schema: str = "prebook.outbox_retention/1"
 
 
@@ -45,61 +52,61 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         "prebook lab outbox-retention --markdown > outbox-retention.md",
     ),
 )
-@click.option("--rows", type=click.IntRange(FEWEST, 100_000_000), default=USUAL, show_default=True)
+@click.option("--rows", type=click.IntRange(MIN_ROWS, 100_000_000), default=DEFAULT_ROWS, show_default=True)
 @click.option("--window", "window_s", type=FiniteRange(0.1), default=20.0, show_default=True, help="Seconds.")
 @click.option("--purge-every", "purge_every_s", type=FiniteRange(0.1), default=5.0, show_default=True)
 @click.option("--markdown", is_flag=True, help="A table to keep.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
-def outbox_retention(*, rows: int, window_s: float, purge_every_s: float, markdown: bool, as_json: bool) -> None:
+def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, markdown: bool, as_json: bool) -> None:
     """Stage, claim, mark and purge so many rows as fast as one process can; print what becomes of the table.
 
     Exit status 1 where table and indexes have grown by more than a quarter from the middle to the end, or a claim
     touches more than a tenth more pages at the end than at first.
     """
-    report = command_line.run(_measured(rows, window_s, purge_every_s))
+    report = command_line.run_interruptible(_run_experiment(rows, retention_s, purge_interval_s))
     if as_json:
         click.echo(msgspec.json.encode(report))
     elif markdown:
         click.echo("\n".join(_markdown(report)))
     else:
         Console().print(_table(report))
-    sys.exit(0 if report.holds else 1)
+    sys.exit(0 if report.within_limits else 1)
 
 
-async def _measured(rows: int, window_s: float, purge_every_s: float) -> Report:
+async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float) -> RetentionReport:
     began = time.monotonic()
-    async with grounded() as ground:
-        url = ground.bench.envs[SERVICE]["PREBOOK_DATABASE_URL"]
+    async with start_testbed() as ground:
+        url = ground.context.envs[SERVICE]["PREBOOK_DATABASE_URL"]
         looking = await asyncpg.connect(url.replace("+asyncpg", "", 1), server_settings={"search_path": SERVICE})
         try:
-            run = Run(url, window_s=window_s, purge_every_s=purge_every_s)
-            outcome = await run.looks(rows, looking, lambda look: say(_line(look)))
+            run = RetentionRun(url, retention_s=retention_s, purge_interval_s=purge_interval_s)
+            outcome = await run.run(rows, looking, lambda look: log_to_stderr(_sample_text(look)))
         finally:
             await looking.close()
-        return Report(
+        return RetentionReport(
             rows=rows,
-            purge_every_s=purge_every_s,
-            stack=described(ground.parts),
-            machine=_machine(),
+            purge_interval_s=purge_interval_s,
+            stack=stack_versions(ground.parts),
+            machine=_read_host_info(),
             seconds=round(time.monotonic() - began, 1),
             growth=round(outcome.growth, 3),
-            dearer=round(outcome.dearer, 3),
-            holds=outcome.holds,
-            outcome=outcome,
+            claim_cost_ratio=round(outcome.claim_cost_ratio, 3),
+            within_limits=outcome.within_limits,
+            result=outcome,
         )
 
 
-def _machine() -> dict[str, str]:
-    models = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+def _read_host_info() -> dict[str, str]:
+    models = [line.partition(":")[2].strip() for line in _read_cpuinfo() if line.startswith("model name")]
     load = f"{os.getloadavg()[2]:.1f}"
     return {"cores": str(os.cpu_count()), "model": next(iter(models), "unknown"), "load over 15 minutes": load}
 
 
-def _cpuinfo() -> list[str]:
-    return CPU.read_text().splitlines() if CPU.exists() else []
+def _read_cpuinfo() -> list[str]:
+    return CPUINFO_PATH.read_text().splitlines() if CPUINFO_PATH.exists() else []
 
 
-NAMES = (
+COLUMNS = (
     "rows sent",
     "rows/s",
     "rows kept",
@@ -112,44 +119,44 @@ NAMES = (
 )
 
 
-def _cells(look: Look) -> tuple[str, ...]:
-    size, claim = look.size, look.claim
+def _cells(look: TableSample) -> tuple[str, ...]:
+    size, claim = look.size, look.claim_cost
     held = (f"{size.rows:,}", f"{size.table_bytes / MB:.1f}", f"{size.index_bytes / MB:.1f}", f"{size.dead_rows:,}")
     return (f"{look.rows:,}", f"{look.rate_per_s:,.0f}", *held, str(size.vacuums), f"{claim.pages:g}", f"{claim.ms:g}")
 
 
-def _line(look: Look) -> str:
-    return ", ".join(f"{name} {cell}" for name, cell in zip(NAMES, _cells(look), strict=True))
+def _sample_text(look: TableSample) -> str:
+    return ", ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, _cells(look), strict=True))
 
 
-def _caption(report: Report) -> str:
-    grown = f"from the middle to the end, table and indexes grew to {report.growth:g} times (at most {MOST_GROWTH:g})"
-    dearer = f"a claim at the end touches {report.dearer:g} times the pages of the first (at most {MOST_DEARER:g})"
+def _caption(report: RetentionReport) -> str:
+    grown = f"from the middle to the end, table and indexes grew to {report.growth:g} times (at most {MAX_GROWTH:g})"
+    dearer = f"a claim at the end touches {report.claim_cost_ratio:g} times the pages of the first (at most {MAX_CLAIM_COST_RATIO:g})"
     return f"{grown}; {dearer}"
 
 
-def _table(report: Report) -> Table:
-    title = f"An outbox over {report.rows:,} rows, sent ones kept for {report.outcome.window_s:g} s"
+def _table(report: RetentionReport) -> Table:
+    title = f"An outbox over {report.rows:,} rows, sent ones kept for {report.result.retention_s:g} s"
     table = Table(title=title, caption=_caption(report))
-    for name in NAMES:
+    for name in COLUMNS:
         table.add_column(name, justify="right")
-    for look in report.outcome.looks:
+    for look in report.result.samples:
         table.add_row(*_cells(look))
     return table
 
 
-def _markdown(report: Report) -> list[str]:
+def _markdown(report: RetentionReport) -> list[str]:
     machine = "; ".join(f"{name}: {value}" for name, value in (report.machine | report.stack).items())
-    rows = [NAMES, ("---:",) * len(NAMES), *(_cells(look) for look in report.outcome.looks)]
-    options = f"--rows {report.rows} --window {report.outcome.window_s:g} --purge-every {report.purge_every_s:g}"
+    rows = [COLUMNS, ("---:",) * len(COLUMNS), *(_cells(look) for look in report.result.samples)]
+    options = f"--rows {report.rows} --window {report.result.retention_s:g} --purge-every {report.purge_interval_s:g}"
     return [
         f"`prebook lab outbox-retention {options}`: {report.seconds:g} s. {machine}.",
         "",
         *(f"| {' | '.join(cells)} |" for cells in rows),
         "",
-        f"{report.outcome.purged:,} rows were purged meanwhile; {_caption(report)}: {_verdict(report)}.",
+        f"{report.result.purged:,} rows were purged meanwhile; {_caption(report)}: {_verdict_text(report)}.",
     ]
 
 
-def _verdict(report: Report) -> str:
-    return "it holds" if report.holds else "IT DOES NOT HOLD"
+def _verdict_text(report: RetentionReport) -> str:
+    return "it holds" if report.within_limits else "IT DOES NOT HOLD"

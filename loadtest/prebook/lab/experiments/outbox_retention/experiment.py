@@ -14,155 +14,165 @@ import msgspec
 
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
-from prebook.coupling.ports import BROKER_LANE
+from prebook.coupling.ports import BROKER_ROUTE
 from prebook.flows import FLOWS, OFFER_SETTLED
-from prebook.lab.experiments.outbox_retention.table_probe import OWNER, Cost, Size, cost, size
+from prebook.lab.experiments.outbox_retention.table_probe import (
+    OWNER,
+    ClaimCost,
+    OutboxTableSize,
+    measure_claim_cost,
+    read_table_size,
+)
 from prebook.messaging.clock import utc_now
-from prebook.messaging.envelope import Envelope, Kind, message_id
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.envelope import Envelope, MessageKind, message_id
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import Claimed
-from prebook.messaging.unit_of_work import Begin, Posting
+from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
 from prebook.patterns import trace
-from prebook.postgres.engine import engine_for
+from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.purge import Purging
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
-from prebook.runtime.loops import every, for_ever
-from prebook.runtime.retention import common
+from prebook.postgres.purge import Purger
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.runtime.loops import run_every, run_forever
+from prebook.runtime.retention import common_purges
 
 if TYPE_CHECKING:
     import asyncpg
 
 SERVICE = OFFER_SETTLED.publisher
 PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
-SLICES, WRITERS, TOGETHER = 10, 3, 50
+SAMPLE_COUNT, WRITERS, ROWS_PER_TRANSACTION = 10, 3, 50
 """Looks at the table, units of work at a time, and messages of one."""
-AHEAD = 4000
+MAX_BACKLOG = 4000
 """Rows that wait for the relay at most: what is measured is a table in use, not a backlog."""
-MOST_GROWTH, MOST_DEARER = 1.25, 1.10
+MAX_GROWTH, MAX_CLAIM_COST_RATIO = 1.25, 1.10
 """Of table and indexes from the middle to the end, and of a claim from the first look to the last."""
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class TableSample(msgspec.Struct, frozen=True, kw_only=True):
     """The table after so many rows, at rest. ``rate_per_s``: since the look before."""
 
     rows: int
     rate_per_s: float
-    size: Size
-    claim: Cost
+    size: OutboxTableSize
+    claim_cost: ClaimCost
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    window_s: float
+class RetentionResult(msgspec.Struct, frozen=True, kw_only=True):
+    retention_s: float
     purged: int
-    looks: list[Look]
+    samples: list[TableSample]
 
     @property
     def growth(self) -> float:
         """Table and indexes at the end, over those in the middle."""
-        return self.looks[-1].size.total_bytes / self.looks[len(self.looks) // 2 - 1].size.total_bytes
+        return self.samples[-1].size.total_bytes / self.samples[len(self.samples) // 2 - 1].size.total_bytes
 
     @property
-    def dearer(self) -> float:
+    def claim_cost_ratio(self) -> float:
         """Pages that a claim touches at the end, over those at the first look."""
-        return self.looks[-1].claim.pages / self.looks[0].claim.pages
+        return self.samples[-1].claim_cost.pages / self.samples[0].claim_cost.pages
 
     @property
-    def holds(self) -> bool:
-        return self.growth <= MOST_GROWTH and self.dearer <= MOST_DEARER
+    def within_limits(self) -> bool:
+        return self.growth <= MAX_GROWTH and self.claim_cost_ratio <= MAX_CLAIM_COST_RATIO
 
 
-class Run:
+class RetentionRun:
     """``window_s``: so long are sent rows kept. ``purge_every_s``: how often the purge looks."""
 
-    def __init__(self, url: str, *, window_s: float, purge_every_s: float) -> None:
-        self._window_s, self._purge_every_s = window_s, purge_every_s
-        self._engine = engine_for(SERVICE, url)
+    def __init__(self, url: str, *, retention_s: float, purge_interval_s: float) -> None:
+        self._retention_s, self._purge_interval_s = retention_s, purge_interval_s
+        self._engine = create_engine(SERVICE, url)
         self._outbox = SqlOutbox(self._engine, OWNER)
-        self._purging = Purging(self._engine, common(window_s))
-        self._moved, self._purge_rests = asyncio.Event(), asyncio.Lock()
-        self.staged = self.sent = self.purged = 0
+        self._purger = Purger(self._engine, common_purges(retention_s))
+        self._row_sent, self._purge_lock = asyncio.Event(), asyncio.Lock()
+        self.enqueued = self.sent = self.purged = 0
 
-    async def looks(
-        self, rows: int, looking: "asyncpg.Connection[asyncpg.Record]", told: Callable[[Look], None]
-    ) -> Outcome:
+    async def run(
+        self, rows: int, connection: "asyncpg.Connection[asyncpg.Record]", on_sample: Callable[[TableSample], None]
+    ) -> RetentionResult:
         """``looking`` sees the table as the service's role, on a connection of its own."""
-        found, to_be_claimed = list[Look](), units_of_work(self._engine, SqlWork)
-        purging = for_ever("purge", lambda: every(self._purge_every_s, self._purge))
-        async with _beside(purging):
-            for number in range(1, SLICES + 1):
+        found, to_be_claimed = list[TableSample](), unit_of_work_factory(self._engine, SqlUnitOfWork)
+        purging = run_forever("purge", lambda: run_every(self._purge_interval_s, self._purge))
+        async with _run_in_background(purging):
+            for number in range(1, SAMPLE_COUNT + 1):
                 began = time.monotonic()
-                came = await self._slice(rows * number // SLICES)
+                came = await self._run_slice(rows * number // SAMPLE_COUNT)
                 rate = came / (time.monotonic() - began)
-                async with self._purge_rests:  # a turn is counted at its end: what it has deleted by now is not
-                    claim = await cost(looking, lambda count: self._stage(count, to_be_claimed), self._outbox)
-                    self.sent = self.staged
-                    look = Look(rows=self.sent, rate_per_s=round(rate), size=await size(looking), claim=claim)
+                async with self._purge_lock:  # a turn is counted at its end: what it has deleted by now is not
+                    claim = await measure_claim_cost(
+                        connection, lambda count: self._enqueue(count, to_be_claimed), self._outbox
+                    )
+                    self.sent = self.enqueued
+                    look = TableSample(
+                        rows=self.sent, rate_per_s=round(rate), size=await read_table_size(connection), claim_cost=claim
+                    )
                 found.append(look)
-                told(look)
+                on_sample(look)
         await self._engine.dispose()
-        return Outcome(window_s=self._window_s, purged=self.purged, looks=found)
+        return RetentionResult(retention_s=self._retention_s, purged=self.purged, samples=found)
 
-    async def _slice(self, until: int) -> int:
+    async def _run_slice(self, target: int) -> int:
         """Rows that were staged and sent, until there are so many of them."""
         before = self.sent
-        relay = Relay(self._outbox, self._send, Unwatched())
-        begin = units_of_work(self._engine, SqlWork, relay.taking)
-        async with _beside(for_ever("relay", relay.run)):
-            await asyncio.gather(*(self._write(until, begin) for _ in range(WRITERS)))
-            while self.sent < self.staged or (await self._outbox.depth()).waiting:
-                await self._change()
+        relay = Relay(self._outbox, self._send, NullObserver())
+        begin = unit_of_work_factory(self._engine, SqlUnitOfWork, relay.hand_off)
+        async with _run_in_background(run_forever("relay", relay.run)):
+            await asyncio.gather(*(self._write_rows(target, begin) for _ in range(WRITERS)))
+            while self.sent < self.enqueued or (await self._outbox.read_depth()).waiting:
+                await self._wait_for_progress()
         return self.sent - before
 
-    async def _write(self, until: int, begin: Begin[SqlWork]) -> None:
-        while self.staged < until:
-            while self.staged - self.sent > AHEAD:
-                await self._change()
-            await self._stage(TOGETHER, begin)
+    async def _write_rows(self, target: int, begin: BeginUnitOfWork[SqlUnitOfWork]) -> None:
+        while self.enqueued < target:
+            while self.enqueued - self.sent > MAX_BACKLOG:
+                await self._wait_for_progress()
+            await self._enqueue(ROWS_PER_TRANSACTION, begin)
 
-    async def _stage(self, count: int, begin: Begin[SqlWork]) -> None:
-        first = self.staged
-        self.staged += count
+    async def _enqueue(self, count: int, begin: BeginUnitOfWork[SqlUnitOfWork]) -> None:
+        first = self.enqueued
+        self.enqueued += count
         async with begin() as work:
-            await work.post([_posting(number) for number in range(first, first + count)])
+            await work.enqueue([_outbox_message(number) for number in range(first, first + count)])
 
-    async def _send(self, _: Claimed) -> None:
+    async def _send(self, _: LeasedRow) -> None:
         self.sent += 1
-        self._moved.set()
+        self._row_sent.set()
 
-    async def _change(self) -> None:
+    async def _wait_for_progress(self) -> None:
         """Until something was sent, or a moment: the last marks come after the last send."""
-        self._moved.clear()
+        self._row_sent.clear()
         try:
             async with asyncio.timeout(0.05):
-                await self._moved.wait()
+                await self._row_sent.wait()
         except TimeoutError:
             return
 
     async def _purge(self) -> None:
-        async with self._purge_rests:
-            self.purged += await self._purging.turn()
+        async with self._purge_lock:
+            self.purged += await self._purger.purge_due()
 
 
-def _posting(number: int) -> Posting:
+def _outbox_message(number: int) -> OutboxMessage:
     conversation, now = f"lab-{number:09}", utc_now()
     envelope = Envelope(
         id=message_id(conversation, OFFER_SETTLED.name),
-        kind=Kind.FACT,
+        kind=MessageKind.EVENT,
         flow=OFFER_SETTLED.name,
         body=OfferSettled(booking_id=conversation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED),
         source=SERVICE,
-        conversation=conversation,
+        conversation_id=conversation,
         time=now,
         plan=PLAN,
-        traceparent=trace.started(),
+        traceparent=trace.new_traceparent(),
     )
-    return Posting(envelope, BROKER_LANE, conversation)
+    return OutboxMessage(envelope, BROKER_ROUTE, conversation)
 
 
 @asynccontextmanager
-async def _beside(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _run_in_background(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Started over whatever happens to it, as in a service."""
     task = asyncio.create_task(loop)
     try:

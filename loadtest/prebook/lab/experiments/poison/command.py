@@ -12,11 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
-from prebook.devstack.command_line import examples, say
+from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange
-from prebook.lab.experiments.poison.experiment import rounds
-from prebook.lab.experiments.poison.model import MOST_RATIO, Arm, Compared, Load, Spread, compared, covering, declared
-from prebook.lab.experiments.testbed import described, grounded
+from prebook.lab.experiments.poison.experiment import run_rounds
+from prebook.lab.experiments.poison.model import (
+    MAX_RATIO,
+    MedianRange,
+    PoisonLoad,
+    PoisonRun,
+    PoisonSummary,
+    median_confidence,
+    poison_summaries,
+    queue_topology,
+)
+from prebook.lab.experiments.testbed import stack_versions, start_testbed
 
 EXAMPLES = examples(
     "prebook lab poison",
@@ -25,27 +34,27 @@ EXAMPLES = examples(
 )
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     python: str
     cores: int
-    load_before: float
+    load_average: float
     """Programs that wanted a processor in the minute before."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """``covering``: how surely the lowest and the highest ratio have the median ratio between them."""
 
-    load: Load
+    load: PoisonLoad
     rounds: int
-    covering: float
-    most_ratio: float
-    machine: Machine
+    median_confidence: float
+    max_ratio: float
+    machine: HostInfo
     stack: dict[str, str]
     seconds: float
     as_expected: bool
-    poisons: list[Compared]
-    arms: list[Arm]
+    poisons: list[PoisonSummary]
+    runs: list[PoisonRun]
     schema: str = "prebook.poison/1"
 
 
@@ -67,7 +76,9 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
 
     A round has five runs, and a run takes a little longer than --messages at --rate: five minutes for all as usual.
     """
-    report = command_line.run(_experiment(Load(messages=messages, rate_per_s=rate, seed=seed), count))
+    report = command_line.run_interruptible(
+        _run_experiment(PoisonLoad(messages=messages, rate_per_s=rate, seed=seed), count)
+    )
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -75,35 +86,35 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
     sys.exit(0 if report.as_expected else 1)
 
 
-async def _experiment(load: Load, count: int) -> Report:
-    began, machine = time.monotonic(), _machine()
-    async with grounded() as ground:
-        await ground.declare(declared(""))
-        arms = await rounds(ground.bench, ground.parts.broker.amqp_url, load, count, say)
-        return Report(
+async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
+    began, machine = time.monotonic(), _read_host_info()
+    async with start_testbed() as ground:
+        await ground.declare(queue_topology(""))
+        arms = await run_rounds(ground.context, ground.parts.broker.amqp_url, load, count, log_to_stderr)
+        return PoisonReport(
             load=load,
             rounds=count,
-            covering=round(covering(count), 4),
-            most_ratio=MOST_RATIO,
+            median_confidence=round(median_confidence(count), 4),
+            max_ratio=MAX_RATIO,
             machine=machine,
-            stack=described(ground.parts),
+            stack=stack_versions(ground.parts),
             seconds=round(time.monotonic() - began, 1),
-            as_expected=all(arm.as_expected(load) for arm in arms),
-            poisons=compared(arms),
-            arms=arms,
+            as_expected=all(arm.is_as_expected(load) for arm in arms),
+            poisons=poison_summaries(arms),
+            runs=arms,
         )
 
 
-def _machine() -> Machine:
-    return Machine(
+def _read_host_info() -> HostInfo:
+    return HostInfo(
         system=platform.platform(terse=True),
         python=platform.python_version(),
         cores=os.cpu_count() or 1,
-        load_before=round(os.getloadavg()[0], 2),
+        load_average=round(os.getloadavg()[0], 2),
     )
 
 
-def _table(report: Report) -> Table:
+def _table(report: PoisonReport) -> Table:
     load = report.load
     counts = "every count as expected" if report.as_expected else "COUNTS NOT AS EXPECTED: report this, with --json"
     caption = (
@@ -113,18 +124,18 @@ def _table(report: Report) -> Table:
     table = Table(title="One poison message, and the others", caption=caption)
     table.add_column("poison")
     table.add_column("parked as")
-    for name in ("tries", "others' p99, ms", "p99 beside, ms", "ratio", f"at most {MOST_RATIO}"):
+    for name in ("tries", "others' p99, ms", "p99 beside, ms", "ratio", f"at most {MAX_RATIO}"):
         table.add_column(name, justify="right")
     for one in report.poisons:
         table.add_row(*_row(one))
     return table
 
 
-def _row(one: Compared) -> Sequence[str]:
-    times = (_spelled(spread) for spread in (one.others_p99_ms, one.beside_p99_ms, one.ratio))
-    within = "yes" if one.within else "no"
-    return (one.poison.replace("_", " "), one.cause or "-", str(one.tries), *times, within)
+def _row(one: PoisonSummary) -> Sequence[str]:
+    times = (_range_text(spread) for spread in (one.others_p99_ms, one.control_p99_ms, one.ratio))
+    within = "yes" if one.within_limit else "no"
+    return (one.poison.replace("_", " "), one.cause or "-", str(one.attempts), *times, within)
 
 
-def _spelled(spread: Spread) -> str:
+def _range_text(spread: MedianRange) -> str:
     return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"

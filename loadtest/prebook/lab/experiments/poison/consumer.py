@@ -12,99 +12,103 @@ from sqlalchemy import text
 from prebook.flows import OFFER_SETTLED
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.poison.messages import POISON
-from prebook.lab.experiments.poison.model import ATTEMPTS, PAUSE_S, PREFETCH, Load
-from prebook.lab.experiments.worker import Ground, beside, channels
+from prebook.lab.experiments.poison.model import BACKOFF_S, MAX_ATTEMPTS, PREFETCH, PoisonLoad
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.handlers import Context, Handlers, Outcome, Step
-from prebook.messaging.observer import Unwatched
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.observer import NullObserver
 from prebook.messaging.policy import FlowPolicy, Policies
-from prebook.postgres.engine import engine_for
-from prebook.postgres.unit_of_work import SqlWork, units_of_work
+from prebook.postgres.engine import create_engine
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
-TAKE = text("INSERT INTO taken (run, message) VALUES (:run, :message)")
+INSERT_HANDLED = text("INSERT INTO taken (run, message) VALUES (:run, :message)")
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """``url`` is the broker's. ``notes``: a line for each message that was handled or tried, as soon as it was."""
 
-    load: Load
+    load: PoisonLoad
     run: str
     queue: str
-    url: str
+    amqp_url: str
     env: Mapping[str, str]
-    notes: str
-    log: str
+    progress_path: str
+    log_file: str
 
     def __repr__(self) -> str:
         return "Part(<not printed: it holds secrets>)"
 
 
-class Taking(SqlWork):
-    async def take(self, run: str, message: str) -> None:
-        await self._run(TAKE, run=run, message=message)
+class PoisonWork(SqlUnitOfWork):
+    async def insert_handled(self, run: str, message: str) -> None:
+        await self._execute(INSERT_HANDLED, run=run, message=message)
 
 
-class AlwaysFails(Exception):
+class PoisonFailure(Exception):
     """As the experiment wants it."""
 
 
 class PoisonConsumer:
-    def __init__(self, ground: Ground, part: Part) -> None:
-        self._run, self._engine = part.run, engine_for(SERVICE, ground.settings.database_url)
-        self._publisher, watch, policies = RabbitPublisher(part.url, SERVICE), Unwatched(), hurried(ground.policies)
-        handlers: Handlers[Taking] = Handlers(hears={OFFER_SETTLED: Step(self._settled)})
-        begin = units_of_work(self._engine, Taking)
-        self._endpoint = Endpoint(SERVICE, handlers, begin, channels(self._publisher), policies)
+    def __init__(self, context: WorkerContext, spec: PoisonWorkerSpec) -> None:
+        self._run_name, self._engine = spec.run, create_engine(SERVICE, context.settings.database_url)
+        self._publisher, watch, policies = (
+            RabbitPublisher(spec.amqp_url, SERVICE),
+            NullObserver(),
+            with_short_retries(context.policies),
+        )
+        handlers: Handlers[PoisonWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._handle)})
+        begin = unit_of_work_factory(self._engine, PoisonWork)
+        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(self._publisher), policies)
         self._consumer = RabbitConsumer(
-            part.url,
+            spec.amqp_url,
             SERVICE,
-            {part.queue: PREFETCH},
-            self._door,
+            {spec.queue: PREFETCH},
+            self._receive,
             publisher=self._publisher,
             policies=policies,
-            watch=watch,
+            observer=watch,
         )
-        self._notes = Path(part.notes).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
+        self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
-    async def work(self) -> None:
+    async def run(self) -> None:
         """Until it is killed."""
-        async with beside(self._publisher.link.run, self._consumer.link.run):
-            for link in (self._publisher.link, self._consumer.link):
+        async with run_in_background(self._publisher.connection.run, self._consumer.connection.run):
+            for link in (self._publisher.connection, self._consumer.connection):
                 await link.up.wait()
-            self._note(READY)
+            self._record_progress(READY)
             await asyncio.Event().wait()
 
-    async def _door(self, envelope: Envelope) -> None:
+    async def _receive(self, envelope: Envelope) -> None:
         """Noted when its effect is committed; poison when it is tried."""
-        if envelope.conversation == POISON:
-            self._note(POISON)
+        if envelope.conversation_id == POISON:
+            self._record_progress(POISON)
         await self._endpoint.receive(envelope)
-        self._note(envelope.conversation)
+        self._record_progress(envelope.conversation_id)
 
-    def _note(self, what: str) -> None:
-        self._notes.write(f"{what} {time.time()}\n")
+    def _record_progress(self, what: str) -> None:
+        self._progress_file.write(f"{what} {time.time()}\n")
 
-    async def _settled(self, context: Context, _: Any, work: Taking) -> Outcome:
-        await work.take(self._run, context.conversation)
-        if context.conversation == POISON:
-            raise AlwaysFails("so that it is poison")
-        return Outcome()
+    async def _handle(self, context: HandlerContext, _: Any, work: PoisonWork) -> HandlerResult:
+        await work.insert_handled(self._run_name, context.conversation_id)
+        if context.conversation_id == POISON:
+            raise PoisonFailure("so that it is poison")
+        return HandlerResult()
 
 
-def hurried(policies: Policies) -> dict[str, FlowPolicy]:
+def with_short_retries(policies: Policies) -> dict[str, FlowPolicy]:
     """With the experiment's attempts and pause for every flow."""
     return {
-        name: msgspec.structs.replace(policy, max_attempts=ATTEMPTS, backoff_s=(PAUSE_S,))
+        name: msgspec.structs.replace(policy, max_attempts=MAX_ATTEMPTS, backoff_s=(BACKOFF_S,))
         for name, policy in policies.items()
     }
 
 
-def live(part: Part) -> None:
+def run(spec: PoisonWorkerSpec) -> None:
     """It works while all is said, then until all is done, and then until what is parked is found."""
-    within_s = worker.WITHIN_S + part.load.lasts_s + 2 * part.load.within_s
-    worker.live(SERVICE, part, lambda ground: PoisonConsumer(ground, part).work(), within_s=within_s)
+    within_s = worker.WORKER_TIMEOUT_S + spec.load.duration_s + 2 * spec.load.timeout_s
+    worker.run_worker(SERVICE, spec, lambda ground: PoisonConsumer(ground, spec).run(), timeout_s=within_s)

@@ -7,92 +7,92 @@ from pathlib import Path
 
 import asyncpg
 
-from prebook.devstack.child_process import tail
-from prebook.devstack.errors import Trouble
-from prebook.devstack.polling import until
-from prebook.lab.experiments.exactly_once.experiment import Bench
+from prebook.devstack.child_process import read_tail
+from prebook.devstack.errors import UserError
+from prebook.devstack.polling import wait_until
+from prebook.lab.experiments.exactly_once.experiment import ExperimentContext
 from prebook.lab.experiments.poison import consumer
-from prebook.lab.experiments.poison.consumer import READY, SERVICE, Part
-from prebook.lab.experiments.poison.messages import OTHER, POISON
-from prebook.lab.experiments.poison.model import Load
+from prebook.lab.experiments.poison.consumer import READY, SERVICE, PoisonWorkerSpec
+from prebook.lab.experiments.poison.messages import MEASURED, POISON
+from prebook.lab.experiments.poison.model import PoisonLoad
 
-TABLE = f"CREATE TABLE {SERVICE}.taken (run text, message text)"
-TAKEN = f"""
+CREATE_TABLE = f"CREATE TABLE {SERVICE}.taken (run text, message text)"
+COUNT_HANDLED = f"""
     SELECT message, count(*) AS effects FROM {SERVICE}.taken
-    WHERE run = $1 AND message LIKE '{OTHER}-%' GROUP BY message"""  # noqa: S608 - a schema and a name of ours
-STARTED_WITHIN_S = 20.0
-AGAIN = "nothing can be concluded from this run: try again while the machine has less to do"
+    WHERE run = $1 AND message LIKE '{MEASURED}-%' GROUP BY message"""  # noqa: S608 - a schema and a name of ours
+START_TIMEOUT_S = 20.0
+RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
-class Side:
+class ConsumerProcess:
     """``meant`` is when each message was meant to leave; whoever sends fills it in."""
 
-    def __init__(self, bench: Bench, url: str, load: Load, run: str, queue: str) -> None:
-        self.run, self.queue, self.meant = run, queue, dict[str, float]()
+    def __init__(self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, run: str, queue: str) -> None:
+        self.run, self.queue, self.scheduled_at_s = run, queue, dict[str, float]()
         self._load = load
-        file = bench.folder / f"poison-{run}"
-        self._part = Part(
+        file = context.work_dir / f"poison-{run}"
+        self._spec = PoisonWorkerSpec(
             load=load,
             run=run,
             queue=queue,
-            url=url,
-            env=bench.envs[SERVICE],
-            notes=f"{file}.notes",
-            log=f"{file}.log",
+            amqp_url=amqp_url,
+            env=context.envs[SERVICE],
+            progress_path=f"{file}.notes",
+            log_file=f"{file}.log",
         )
 
     @asynccontextmanager
-    async def consuming(self) -> AsyncIterator[None]:
+    async def run_consumer(self) -> AsyncIterator[None]:
         """Within, it is ready."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["__main__", "prebook.lab.experiments.poison.consumer"])
-        process = context.Process(target=consumer.live, args=(self._part,), daemon=True)
+        process = context.Process(target=consumer.run, args=(self._spec,), daemon=True)
         process.start()
         try:
-            await self._until(self._is_ready, STARTED_WITHIN_S, "the consumer")
+            await self._wait_until(self._is_ready, START_TIMEOUT_S, "the consumer")
             yield
         finally:
             process.kill()
             process.join()
 
-    async def noted(self) -> None:
+    async def wait_until_handled(self) -> None:
         """Returns once all that are measured have had their effect."""
 
         async def are() -> bool:
-            return sum(what.startswith(OTHER) for what, _ in self._notes()) >= self._load.messages
+            return sum(what.startswith(MEASURED) for what, _ in self._read_progress()) >= self._load.messages
 
-        await self.until(are, "the effect of every other message")
+        await self.wait_until(are, "the effect of every other message")
 
-    async def effects(self, database: asyncpg.Connection) -> Mapping[str, int]:
+    async def read_effects(self, database: asyncpg.Connection) -> Mapping[str, int]:
         """Message -> effects, of those that were measured."""
-        return {row["message"]: row["effects"] for row in await database.fetch(TAKEN, self.run)}
+        return {row["message"]: row["effects"] for row in await database.fetch(COUNT_HANDLED, self.run)}
 
-    def took(self) -> list[float]:
+    def read_latencies_s(self) -> list[float]:
         """Seconds, of those that were measured."""
-        return [at - self.meant[what] for what, at in self._notes() if what.startswith(OTHER)]
+        return [at - self.scheduled_at_s[what] for what, at in self._read_progress() if what.startswith(MEASURED)]
 
-    def tries(self) -> int:
-        return sum(what == POISON for what, _ in self._notes())
+    def count_attempts(self) -> int:
+        return sum(what == POISON for what, _ in self._read_progress())
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def wait_until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
         """Once all has been said. Raises Trouble with the consumer's last words."""
-        await self._until(condition, self._load.within_s, what)
+        await self._wait_until(condition, self._load.timeout_s, what)
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
+    async def _wait_until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
         try:
-            await until(condition, within_s, what=f"{self.run}: {what}", remedy=AGAIN)
-        except Trouble as trouble:
-            raise Trouble(f"{trouble.problem}. Last words: {self._last_words()}", AGAIN) from None
+            await wait_until(condition, timeout_s, subject=f"{self.run}: {what}", remedy=RETRY_HINT)
+        except UserError as trouble:
+            raise UserError(f"{trouble.problem}. Last words: {self._log_tail()}", RETRY_HINT) from None
 
     async def _is_ready(self) -> bool:
-        return any(what == READY for what, _ in self._notes())
+        return any(what == READY for what, _ in self._read_progress())
 
-    def _notes(self) -> list[tuple[str, float]]:
+    def _read_progress(self) -> list[tuple[str, float]]:
         """(what, when) in whole lines."""
-        path = Path(self._part.notes)
+        path = Path(self._spec.progress_path)
         lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
         return [(what, float(at)) for what, _, at in (line.partition(" ") for line in lines)]
 
-    def _last_words(self) -> str:
-        log = Path(self._part.log)
-        return (tail(log).strip() if log.exists() else "") or "(none)"
+    def _log_tail(self) -> str:
+        log = Path(self._spec.log_file)
+        return (read_tail(log).strip() if log.exists() else "") or "(none)"
