@@ -5,10 +5,10 @@ import aiohttp
 from prebook.lab.chaos.duplicates import DuplicateCounter, duplicates_in
 
 PAGE = """
-# HELP prebook_messages_duplicate_total Messages that had had their effect before
+# HELP prebook_messages_duplicate_total Messages ignored because the inbox already held their id.
 # TYPE prebook_messages_duplicate_total counter
 prebook_messages_duplicate_total{coupling="one_way",flow="quote_fare",kind="request"} 3.0
-prebook_messages_duplicate_total{coupling="async_api",flow="find_driver",kind="answer"} 2.0
+prebook_messages_duplicate_total{coupling="async_api",flow="find_driver",kind="reply"} 2.0
 prebook_messages_duplicate_created{coupling="one_way",flow="quote_fare",kind="request"} 1.7e+09
 prebook_messages_handled_total{coupling="one_way",flow="quote_fare",kind="request"} 90.0
 """

@@ -132,9 +132,9 @@ def test_memory_is_that_of_a_process_and_all_below_it() -> None:
 
 def test_what_services_say_of_themselves_is_read_from_their_metrics() -> None:
     page = (
-        'prebook_pressure{load="held"} 0.25\n'
-        'prebook_messages_unsent_total{coupling="one_way",flow="notify_rider",kind="request"} 3.0\n'
-        'prebook_messages_unsent_total{coupling="async_api",flow="quote_fare",kind="request"} 5.0\n'
+        'prebook_load_ratio{load="waiting_riders"} 0.25\n'
+        'prebook_messages_send_failed_total{coupling="one_way",flow="notify_rider",kind="request"} 3.0\n'
+        'prebook_messages_send_failed_total{coupling="async_api",flow="quote_fare",kind="request"} 5.0\n'
     )
     pages = dict.fromkeys(("booking", "pricing", "matching", "notification", "fleets"), page)
 

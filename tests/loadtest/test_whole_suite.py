@@ -61,7 +61,7 @@ def test_statements_and_metrics_are_told_apart() -> None:
     log = "@prebook-fleets@ LOG:  execute __a__: \n    INSERT INTO hold (a)\n@psql@ LOG:  statement: BEGIN\n"
     told = [(each["who"], each["text"]) for each in STATEMENT.finditer(log)]
     assert told == [("prebook-fleets", "INSERT INTO hold (a)")]
-    page = 'prebook_messages_sent_total{coupling="one_way",flow="x",kind="fact"} 3.0\nprebook_other 1.0\n'
+    page = 'prebook_messages_sent_total{coupling="one_way",flow="x",kind="event"} 3.0\nprebook_other 1.0\n'
     assert [(each["name"], each["value"]) for each in METRIC_LINE.finditer(page)] == [
         ("prebook_messages_sent_total", "3.0")
     ]

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc, weakref
-from prebook.runtime.collecting import YOUNG, spare_what_stays
+from prebook.runtime.garbage_collection import GENERATION_0_THRESHOLD, freeze_long_lived_objects
 
 class Node:
     pass
@@ -16,10 +16,10 @@ def cycle():
     return weakref.ref(node)
 
 before = cycle()
-spare_what_stays()
+freeze_long_lived_objects()
 print(before() is None, gc.get_freeze_count() > 1_000)
 made = cycle()
-kept = [[] for _ in range(2 * YOUNG)]
+kept = [[] for _ in range(2 * GENERATION_0_THRESHOLD)]
 print(made() is None)
 """
 

@@ -20,7 +20,7 @@ GOOD = {
 
 
 def test_good_settings_are_typed() -> None:
-    hosts = {"PREBOOK_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_SECRETS": "for riders"}
+    hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_CALLBACK_SECRETS": "for riders"}
     settings, policies = read_settings({**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
     assert settings.callback_secrets == ("newest", "older")
@@ -44,8 +44,8 @@ def test_every_wrong_one_is_named_at_once() -> None:
 
 
 def test_calls_to_riders_systems_need_a_secret_to_sign_with() -> None:
-    with pytest.raises(BadSettings, match="PREBOOK_RIDER_SECRETS is missing"):
-        read_settings({**GOOD, "PREBOOK_CALLBACK_HOSTS": "a.example"})
+    with pytest.raises(BadSettings, match="PREBOOK_RIDER_CALLBACK_SECRETS is missing"):
+        read_settings({**GOOD, "PREBOOK_RIDER_CALLBACK_HOSTS": "a.example"})
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

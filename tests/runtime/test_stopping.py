@@ -6,7 +6,7 @@ from typing import Any
 
 from prebook.runtime.serve import ServiceProcess
 
-LOOPS = ("deadlines", "poller", "consumer", "relay", "release", "wakeup", "purge", "lag", "publisher")
+LOOPS = ("deadlines", "poller", "consumer", "relay", "lease_release", "wakeup", "purge", "loop_lag", "publisher")
 TURNS = 5
 
 
@@ -26,7 +26,7 @@ async def test_the_session_of_a_relay_outlives_it_and_so_does_what_it_publishes_
             ended.append(name)
 
     part: Any = SimpleNamespace(stop=done, close=done, dispose=done, loops={})
-    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, beside=part, grouping={})
+    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, extensions=part, partition_loops={})
     tasks = {name: asyncio.create_task(runs(name)) for name in LOOPS}
     await asyncio.sleep(0)
     await ServiceProcess._stop(process, tasks)

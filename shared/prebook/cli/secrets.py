@@ -48,7 +48,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         "setup/rabbitmq_password": (broker_admin, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
         "callback_secrets": (_generate_password(), 0, GROUP_READABLE_MODE),
-        "booking/rider_secrets": (_generate_password(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
+        "booking/rider_callback_secrets": (_generate_password(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
             ARCHIVIST_UID,

@@ -81,7 +81,7 @@ class RiderCallbacks:
     async def send(self, url: str, message_id: str, body: bytes) -> None:
         """Raises Forbidden and Gone (never again), NotTaken (try again)."""
         if not is_allowed_target(url, self._allowed_hosts):
-            raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_CALLBACK_HOSTS")
+            raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_RIDER_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
         try:
             status = await self._post(url, headers, body)

@@ -46,7 +46,7 @@ class _LossyPrintLogger(structlog.PrintLogger):
 
 
 def _expand_message(_: Any, __: str, event: EventDict) -> EventDict:
-    """``message=envelope`` is spelled here, and so only where the line is written."""
+    """Replace ``message=envelope`` by its fields, only for a line that is written."""
     if isinstance(envelope := event.get("message"), Envelope):
         del event["message"]
         event.update(message_fields(envelope))
@@ -56,7 +56,7 @@ def _expand_message(_: Any, __: str, event: EventDict) -> EventDict:
 def message_fields(envelope: Envelope) -> dict[str, str]:
     """What every log line about a message carries."""
     return {
-        "conversation": envelope.conversation_id,
+        "conversation_id": envelope.conversation_id,
         "message_id": envelope.id,
         "trace_id": trace_id(envelope.traceparent),
         "flow": envelope.flow,

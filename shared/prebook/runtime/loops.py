@@ -22,10 +22,10 @@ async def run_forever(name: str, run: Callable[[], Awaitable[object]]) -> None:
         try:
             await run()
             raise_if_cancelled()
-            log.warning("loop ended", loop=name)
+            log.warning("loop returned, restarting", loop=name)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - lost parts must not end the process
             raise_if_cancelled()
-            log.warning("loop failed", loop=name, error=error_summary(error))
+            log.warning("loop failed, restarting", loop=name, error=error_summary(error))
         lasted = asyncio.get_running_loop().time() - began
         pause = INITIAL_BACKOFF_S if lasted > MAX_BACKOFF_S else min(MAX_BACKOFF_S, pause * 2)
         await asyncio.sleep(random.uniform(pause / 2, pause))

@@ -47,11 +47,11 @@ class PartitionedQueues:
     def loops(
         self, sequencer: KeySequencer | None, consumer: RabbitConsumer, replica: str
     ) -> Mapping[str, Callable[[], Awaitable[Any]]]:
-        """``me`` is the name of a session that lives as long as this process."""
+        """Background loops by name. ``replica`` names a database session that lives as long as this process."""
         if sequencer is None:
             return {}
-        balance = PartitionBalancer(consumer, self._partitions, replica, self._live_replicas)
-        return {"order": sequencer.run, "balance": balance.run}
+        balancer = PartitionBalancer(consumer, self._partitions, replica, self._live_replicas)
+        return {"key_sequencer": sequencer.run, "partition_balancer": balancer.run}
 
     @property
     def purges(self) -> Sequence[PurgeRule]:
@@ -63,10 +63,10 @@ class PartitionedQueues:
             return
         for gauge in (metrics.blocked_messages, metrics.blocked_keys, metrics.blocked_oldest_age_s):
             gauge.clear()
-        for group, standing, messages, keys, oldest_s in await self._blocked_keys.count_blocked():
-            metrics.blocked_messages.labels(group, standing).set(messages)
-            metrics.blocked_keys.labels(group, standing).set(keys)
-            metrics.blocked_oldest_age_s.labels(group, standing).set(oldest_s)
+        for queue, status, messages, keys, oldest_age_s in await self._blocked_keys.count_blocked():
+            metrics.blocked_messages.labels(queue, status).set(messages)
+            metrics.blocked_keys.labels(queue, status).set(keys)
+            metrics.blocked_oldest_age_s.labels(queue, status).set(oldest_age_s)
 
     async def _live_replicas(self) -> Sequence[str]:
         return await read_live_replicas(self._engine, f"prebook-{self._service} relay ")

@@ -133,11 +133,11 @@ class ServiceProcess(Generic[W]):
             "consumer": self.consumer.connection.run,
             "wakeup": self.wakeup.run,
             "relay": self.relay.run,
-            "release": lambda: run_every(RELEASE_INTERVAL_S, self.outbox.release_orphaned),
+            "lease_release": lambda: run_every(RELEASE_INTERVAL_S, self.outbox.release_orphaned),
             "deadlines": self.deadlines.run,
             "poller": self.poller.run,
             "purge": lambda: run_every(PURGE_INTERVAL_S, self.purger.purge_due),
-            "lag": self._measure_loop_lag,
+            "loop_lag": self._measure_loop_lag,
             **self.partition_loops,
             **self.extensions.loops,
         }
@@ -153,13 +153,13 @@ class ServiceProcess(Generic[W]):
         await self.consumer.stop()
         for names in (
             (*self.extensions.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
-            ("relay", "release", "purge", "lag"),
+            ("relay", "lease_release", "purge", "loop_lag"),
             ("publisher", "wakeup"),  # before the relay's end, others would take its rows for a dead one's
         ):
             await cancel_and_wait([tasks[name] for name in names])
         await self.http.close()
         await self.engines.dispose()
-        log.info("stopped")
+        log.info("service stopped")
 
     async def _measure_loop_lag(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -67,7 +67,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
     ] = "on"
     max_pending_requests: Annotated[
-        int, msgspec.Meta(ge=1, description="how many questions of one flow and coupling may wait for their answers")
+        int, msgspec.Meta(ge=1, description="how many requests of one flow and coupling may wait for their replies")
     ] = 500
     max_waiting_riders: Annotated[
         int, msgspec.Meta(ge=1, description="how many riders may wait for a synchronous booking at a time")
@@ -76,7 +76,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         5_000
     )
     max_outbox_age_s: Annotated[
-        float, msgspec.Meta(gt=0, description="how many seconds a question may wait to leave by the broker")
+        float, msgspec.Meta(gt=0, description="how many seconds a request may wait in the outbox to be published")
     ] = 15.0
     max_broker_blocked_s: Annotated[
         float, msgspec.Meta(ge=0, description="seconds that the broker may take nothing before it counts as too long")
@@ -107,14 +107,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, f"url_{name}") for name in SERVICES}
 
     def __repr__(self) -> str:
-        return "Settings(<not printed: it holds secrets>)"
+        return "ServiceSettings(<not printed: it holds secrets>)"
 
 
 def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings, dict[str, FlowPolicy]]:
     """Settings and the policies of the flows, with PREBOOK_COUPLING_<FLOW> over the file. Raises BadSettings."""
     settings = environment.read(ServiceSettings, env)
     if settings.rider_callback_hosts and not settings.rider_callback_secrets:
-        raise BadSettings("PREBOOK_RIDER_SECRETS is missing: PREBOOK_CALLBACK_HOSTS allows calls, which must be signed")
+        raise BadSettings(
+            "PREBOOK_RIDER_CALLBACK_SECRETS is missing: PREBOOK_RIDER_CALLBACK_HOSTS allows calls, which must be signed"
+        )
     try:
         policies = read_policies(Path(settings.couplings))
     except InvalidPolicies as error:

@@ -1,4 +1,4 @@
-"""Prometheus metrics and log lines for every turn in a message's life."""
+"""Prometheus metrics and log events of messages: sent, handled, retried, expired, dead-lettered."""
 
 from functools import lru_cache
 
@@ -11,125 +11,163 @@ from prebook.messaging.errors import error_summary
 DURATION_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 MESSAGE_LABELS = ("flow", "coupling", "kind")
 MAX_CACHED_LABEL_SETS = 256
-"""Combinations of them whose metrics are found again without looking: of flows, couplings and kinds there are few."""
+"""Label combinations whose metric objects are cached; flows, couplings and kinds are few."""
 log = structlog.get_logger()
 
 
 class Metrics:
-    """The suite's metric names, in one place."""
+    """Prometheus metrics that every service exports."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         def counter(name: str, text: str) -> Counter:
             return Counter(f"prebook_messages_{name}", text, MESSAGE_LABELS, registry=registry)
 
-        self.sent = counter("sent", "Messages handed over")
-        self.send_failed = counter("unsent", "Messages that could not be handed over, by attempt")
-        self.handled = counter("handled", "Messages that had their effect")
-        self.handling_failed = counter("failed", "Handlings that raised, by attempt")
-        self.duplicate = counter("duplicate", "Messages that had had their effect before")
+        self.sent = counter("sent", "Messages sent: confirmed by the broker or accepted over HTTP.")
+        self.send_failed = counter("send_failed", "Failed attempts to send a message.")
+        self.handled = counter("handled", "Messages whose handling was committed.")
+        self.handling_failed = counter("handling_failed", "Failed attempts to handle a message; nothing was committed.")
+        self.duplicate = counter("duplicate", "Messages ignored because the inbox already held their id.")
         self.expired = Counter(
             "prebook_messages_expired",
-            "Messages that nobody waited for any more, by where that was noticed",
-            (*MESSAGE_LABELS, "where"),
+            "Messages dropped after their deadline, by the stage that dropped them (outbox or inbound).",
+            (*MESSAGE_LABELS, "stage"),
             registry=registry,
         )
-        self.retried = counter("retried", "Messages sent to a delay queue")
+        self.retried = counter("retried", "Messages sent to a delay queue for another attempt.")
         self.dead_lettered = Counter(
-            "prebook_messages_parked", "Messages set aside", ("flow", "cause"), registry=registry
+            "prebook_messages_dead_lettered",
+            "Messages sent to the parking queue, by flow and cause.",
+            ("flow", "cause"),
+            registry=registry,
         )
         self.send_s = Histogram(
-            "prebook_send_seconds", "Time to hand over", MESSAGE_LABELS, buckets=DURATION_BUCKETS_S, registry=registry
-        )
-        self.handle_s = Histogram(
-            "prebook_handle_seconds",
-            "Time from the door to the commit",
+            "prebook_send_seconds",
+            "Time in seconds to send one message, until it is confirmed or accepted.",
             MESSAGE_LABELS,
             buckets=DURATION_BUCKETS_S,
             registry=registry,
         )
-        self.outbox_waiting = Gauge("prebook_outbox_waiting", "Rows waiting in the outbox", registry=registry)
+        self.handle_s = Histogram(
+            "prebook_handle_seconds",
+            "Time in seconds from receiving a message to the commit of its effect.",
+            MESSAGE_LABELS,
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.outbox_waiting = Gauge("prebook_outbox_waiting", "Outbox rows waiting to be sent.", registry=registry)
         self.outbox_oldest_age_s = Gauge(
-            "prebook_outbox_oldest_seconds", "Age of the oldest waiting row", registry=registry
+            "prebook_outbox_oldest_age_seconds",
+            "Age in seconds of the oldest outbox row waiting to be sent.",
+            registry=registry,
         )
         self.outbox_abandoned = Gauge(
-            "prebook_outbox_given_up",
-            "Rows that are not sent, by how they ended",
+            "prebook_outbox_abandoned",
+            "Outbox rows that the relay no longer sends, by final state and cause.",
             ("state", "cause"),
             registry=registry,
         )
         self.consumer_circuit_open = Gauge(
-            "prebook_gate_probing", "1 while a queue's messages are tried one at a time", ("queue",), registry=registry
+            "prebook_consumer_circuit_open",
+            "1 while the queue's consumer circuit is open and only single probe messages are handled, else 0.",
+            ("queue",),
+            registry=registry,
         )
         self.consumer_paused_messages = Gauge(
-            "prebook_gate_held", "Messages in hand that wait for that to end", ("queue",), registry=registry
+            "prebook_consumer_paused_messages",
+            "Unacknowledged messages paused while the queue's consumer circuit is open.",
+            ("queue",),
+            registry=registry,
         )
-        held = ("group", "standing")
+        blocked_labels = ("queue", "status")
         self.blocked_messages = Gauge(
-            "prebook_held_messages", "Messages put down to keep the order of their keys", held, registry=registry
+            "prebook_blocked_messages",
+            "Messages blocked to keep the order of their key, by partitioned queue and status.",
+            blocked_labels,
+            registry=registry,
         )
-        self.blocked_keys = Gauge("prebook_held_keys", "Keys that they belong to", held, registry=registry)
+        self.blocked_keys = Gauge(
+            "prebook_blocked_keys",
+            "Ordering keys with at least one blocked message, by partitioned queue and status.",
+            blocked_labels,
+            registry=registry,
+        )
         self.blocked_oldest_age_s = Gauge(
-            "prebook_held_oldest_seconds", "Age of the oldest of them", held, registry=registry
+            "prebook_blocked_oldest_age_seconds",
+            "Age in seconds of the oldest message blocked behind a failed message with its ordering key.",
+            blocked_labels,
+            registry=registry,
         )
         self.http_client_requests = Counter(
-            "prebook_http_calls", "Requests that left for another service, tries included", ("to",), registry=registry
+            "prebook_http_client_requests",
+            "HTTP requests sent to another service, retries included.",
+            ("provider",),
+            registry=registry,
         )
         self.provider_circuit_open = Gauge(
-            "prebook_circuit_open", "1 while a service is not to be called", ("to",), registry=registry
+            "prebook_provider_circuit_open",
+            "1 while calls to the provider are suspended by its circuit breaker, else 0.",
+            ("provider",),
+            registry=registry,
         )
         self.db_pool_timeouts = Counter(
-            "prebook_pool_timeouts", "Waits for a database connection that were in vain", registry=registry
+            "prebook_db_pool_timeouts",
+            "Timeouts while waiting for a database connection from the pool.",
+            registry=registry,
         )
-        self.loop_lag_s = Gauge("prebook_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
+        self.loop_lag_s = Gauge(
+            "prebook_event_loop_lag_seconds",
+            "Delay in seconds of a timer on the event loop, measured every 0.5 s.",
+            registry=registry,
+        )
 
 
 class Telemetry:
-    """Implements messaging.telemetry.Watch."""
+    """Record messages as metrics and log events. Implements messaging.telemetry.MessagingObserver."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._sent_metrics = lru_cache(MAX_CACHED_LABEL_SETS)(
-            lambda *said: (metrics.sent.labels(*said), metrics.send_s.labels(*said))
+            lambda *labels: (metrics.sent.labels(*labels), metrics.send_s.labels(*labels))
         )
         self._handled_metrics = lru_cache(MAX_CACHED_LABEL_SETS)(
-            lambda *said: (metrics.handled.labels(*said), metrics.handle_s.labels(*said))
+            lambda *labels: (metrics.handled.labels(*labels), metrics.handle_s.labels(*labels))
         )
 
     def on_sent(self, envelope: Envelope, seconds: float) -> None:
         count, took = self._sent_metrics(*_label_values(envelope))
         count.inc()
         took.observe(seconds)
-        log.debug("sent", message=envelope)
+        log.debug("message sent", message=envelope)
 
     def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.send_failed.labels(*_label_values(envelope)).inc()
-        log.warning("not sent", error=error_summary(error), message=envelope)
+        log.warning("message send failed", error=error_summary(error), message=envelope)
 
     def on_handled(self, envelope: Envelope, seconds: float) -> None:
         count, took = self._handled_metrics(*_label_values(envelope))
         count.inc()
         took.observe(seconds)
-        log.info("handled", ms=round(seconds * 1000, 1), message=envelope)
+        log.info("message handled", ms=round(seconds * 1000, 1), message=envelope)
 
     def on_handling_failed(self, envelope: Envelope, error: Exception) -> None:
         self._metrics.handling_failed.labels(*_label_values(envelope)).inc()
-        log.error("failed", error=error_summary(error), attempt=envelope.attempt, message=envelope)
+        log.error("message handling failed", error=error_summary(error), attempt=envelope.attempt, message=envelope)
 
     def on_duplicate(self, envelope: Envelope) -> None:
         self._metrics.duplicate.labels(*_label_values(envelope)).inc()
-        log.info("duplicate", message=envelope)
+        log.info("duplicate message ignored", message=envelope)
 
     def on_expired(self, envelope: Envelope, stage: str) -> None:
         self._metrics.expired.labels(*_label_values(envelope), stage).inc()
-        log.warning("expired", where=stage, message=envelope)
+        log.warning("message expired", stage=stage, message=envelope)
 
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
         self._metrics.retried.labels(*_label_values(envelope)).inc()
-        log.warning("retried", pause_s=delay_s, attempt=envelope.attempt, message=envelope)
+        log.warning("message retry scheduled", delay_s=delay_s, attempt=envelope.attempt, message=envelope)
 
     def on_dead_lettered(self, flow: str, cause: str) -> None:
         self._metrics.dead_lettered.labels(flow, cause).inc()
-        log.error("parked", flow=flow, cause=cause)
+        log.error("message dead-lettered", flow=flow, cause=cause)
 
 
 def _label_values(envelope: Envelope) -> tuple[str, str, str]:

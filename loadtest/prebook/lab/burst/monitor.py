@@ -30,9 +30,9 @@ METRICS_TIMEOUT = aiohttp.ClientTimeout(total=0.8)
 QUEUE_TIMEOUT_S, FINAL_TIMEOUT_S = 0.8, 10.0
 INTERNAL_QUEUE_PREFIX = "prebook."
 """Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
-PRESSURE_LINE = re.compile(r'^prebook_pressure\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
+PRESSURE_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
 UNSENT_LINE = re.compile(
-    r'^prebook_messages_unsent_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE
+    r'^prebook_messages_send_failed_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE
 )
 READ_ERRORS = (
     *(aiohttp.ClientError, OSError, TimeoutError, AMQPException, NoEffect),

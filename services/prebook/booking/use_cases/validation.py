@@ -38,5 +38,5 @@ def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[s
         )
     if request.callback_url is not None and not is_allowed_target(request.callback_url, callback_hosts):
         yield FieldError(
-            pointer="/callback_url", detail="goes nowhere that PREBOOK_CALLBACK_HOSTS lists; use one that does"
+            pointer="/callback_url", detail="goes nowhere that PREBOOK_RIDER_CALLBACK_HOSTS lists; use one that does"
         )

@@ -28,7 +28,7 @@ STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:
 BROKER_COUPLINGS = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
 METRIC_LINE = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 COUPLING = re.compile(r'coupling="(?P<coupling>[^"]*)"')
-SENT_METRIC, CALLS_METRIC = "prebook_messages_sent_total", "prebook_http_calls_total"
+SENT_METRIC, CALLS_METRIC = "prebook_messages_sent_total", "prebook_http_client_requests_total"
 
 
 class ConnectionStats(msgspec.Struct, frozen=True):
