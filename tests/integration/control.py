@@ -19,8 +19,8 @@ class Control:
         answer = await self._http.get("/processes")
         return {info.name: info for info in msgspec.json.decode(answer.content, type=list[ProcessInfo])}
 
-    async def kill(self, name: str, hold_s: float = 0.0) -> FaultEffect:
-        answer = await self._http.post(f"/processes/{name}/kill", json={"hold_s": hold_s})
+    async def kill(self, name: str, down_s: float = 0.0) -> FaultEffect:
+        answer = await self._http.post(f"/processes/{name}/kill", json={"down_s": down_s})
         assert answer.status_code == 200, answer.text
         return msgspec.json.decode(answer.content, type=FaultEffect)
 

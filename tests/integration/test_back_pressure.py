@@ -104,7 +104,7 @@ class Place:
 
     async def blocked(self, for_s: float) -> None:
         """The broker takes nothing from whoever publishes, and says so (``connection.blocked``)."""
-        await self._order("/parts/broker/alarm", for_s=for_s)
+        await self._order("/servers/broker/alarm", duration_s=for_s)
 
     async def _tell(self, what: str) -> None:
         await self._order(f"/processes/pricing/{what}")

@@ -88,7 +88,7 @@ async def test_the_partitions_are_shared_out_and_one_replica_takes_over_from_the
             return all([await _handled(replicated, name) for name in ("notification", "notification-2")])
 
         await eventually(both_handled, 60)
-        await control.kill("notification-2", hold_s=5.0)
+        await control.kill("notification-2", down_s=5.0)
         ids = await riders.several([pure(Coupling.ONE_WAY)] * 12)
         assert set((await books.settled(ids)).values()) == {"confirmed"}
         await control.all_run()

@@ -120,14 +120,14 @@ class StandIn:
     async def kill(self, request: web.Request) -> web.Response:
         if not self.deaf:
             self.back.clear()
-            hold_s = (await request.json())["hold_s"]
-            asyncio.get_running_loop().call_later(hold_s, self.restart)
+            down_s = (await request.json())["down_s"]
+            asyncio.get_running_loop().call_later(down_s, self.restart)
         return web.json_response({"pid": self.pid})
 
     async def brownout(self, request: web.Request) -> web.Response:
         if not self.deaf:
             self.back.clear()
-            asyncio.get_running_loop().call_later((await request.json())["for_s"], self.back.set)
+            asyncio.get_running_loop().call_later((await request.json())["duration_s"], self.back.set)
         return web.json_response({"pid": self.pid})
 
     def restart(self) -> None:

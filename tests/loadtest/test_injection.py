@@ -57,14 +57,14 @@ class Stand:
             self.still.clear()
         elif what == "cut":
             self.link["state"] = "cut"
-            loop.call_later((await request.json())["for_s"], self.link.update, {"state": "open"})
+            loop.call_later((await request.json())["duration_s"], self.link.update, {"state": "healthy"})
 
     def told(self, path: str) -> Any:
         listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
         pages: dict[str, Any] = {
             "/processes": [{"name": "pricing", "pid": 100}],
-            "/parts": [self.part],
-            "/links": [{**self.link, "address": self.url.removeprefix("http://")}],
+            "/servers": [self.part],
+            "/proxies": [{**self.link, "address": self.url.removeprefix("http://")}],
             "/api/nodes": [{"name": "one"}],
             "/api/vhosts/prebook/connections": [*listed, {"name": "our own", "user": "admin"}],
         }

@@ -5,4 +5,4 @@ import os
 from prebook.lab.cli import main
 
 if __name__ == "__main__":
-    main(prog_name=os.environ.get("PREBOOK_PROGRAM", "python -m prebook.lab"))
+    main(prog_name=os.environ.get("PREBOOK_PROGRAM_NAME", "python -m prebook.lab"))

@@ -19,7 +19,7 @@ EXAMPLES = examples(
     "prebook up",
     "prebook up --port-base 9100 --no-override",
     "PREBOOK_STACK=docker prebook up",
-    "prebook up --broker-nodes 3 --links",
+    "prebook up --broker-nodes 3 --fault-proxies",
 )
 
 
@@ -34,10 +34,10 @@ EXAMPLES = examples(
 )
 @parameters.broker_nodes_option
 @click.option(
-    "--links",
+    "--fault-proxies",
     is_flag=True,
-    envvar="PREBOOK_LINKS",
-    help="Put a TCP link that the control API can spoil before broker, database and each service.",
+    envvar="PREBOOK_FAULT_PROXIES",
+    help="Route broker, database and service connections through fault-injection proxies.",
 )
 @click.option(
     "--replicas",

@@ -10,9 +10,9 @@ from prebook.devstack.child_process import Command, spawn
 STOP_TIMEOUT_S = 10.0
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Of a command whose arguments are a program's own."""
-PROGRAM_NAME_VARIABLE = "PREBOOK_PROGRAM"
+PROGRAM_NAME_VARIABLE = "PREBOOK_PROGRAM_NAME"
 """By what name it is called: its help says that."""
-NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE"
+NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE_REASON"
 """Why there is none to reach. The program says so itself, once nothing is wrong with its arguments."""
 
 

@@ -56,7 +56,7 @@ class SuiteOptions:
     allow_plan_override: bool = True
     seed: int = 7
     log_level: str = "info"
-    fault_proxies: bool = field(default_factory=lambda: os.environ.get("PREBOOK_LINKS", "") in TRUE_VALUES)
+    fault_proxies: bool = field(default_factory=lambda: os.environ.get("PREBOOK_FAULT_PROXIES", "") in TRUE_VALUES)
     """Between the services and what they use stand links that the control API can spoil."""
     replicas: int = 1
     """Of every service; the first has the port that others know, the further ones consume and relay."""

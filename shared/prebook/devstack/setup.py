@@ -12,7 +12,8 @@ from prebook.devstack.child_process import Command, run
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.servers import Log
-from prebook.messaging.policy import InvalidPolicies, read_policies, retry_delays_s
+from prebook.messaging.policy import read_policies, retry_delays_s
+from prebook.messaging.errors import InvalidPolicies
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
 from prebook.runtime import paths
 from prebook.topology.model import suite_topology

@@ -94,7 +94,7 @@ async def _check_amqp(fault_access: FaultAccess) -> str:
         return f"the broker does not take us as an administrator: {str(error) or type(error).__name__}"
 
 
-NO_PROXIES = "the suite runs without links; start it with `prebook up --links`"
+NO_PROXIES = "the suite runs without fault proxies; start it with `prebook up --fault-proxies`"
 ONE_NODE = "the broker has one node"
 PROCESS_KINDS = frozenset(
     {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}

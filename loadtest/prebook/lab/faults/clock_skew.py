@@ -13,7 +13,7 @@ from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
 
 SKEW_S = 90.0
 PARKING_TIMEOUT_S = 20.0
-FAILED_AT_HEADER = "prebook-x-failed-at"
+FAILED_AT_HEADER = "prebook-x-first-failed-at"
 """Header of a parked message: when it failed, by the clock of who could not handle it."""
 
 
@@ -32,7 +32,7 @@ async def skew_clock(fault: Fault, duration_s: float, fault_access: FaultAccess)
 async def _restart_with_skew(target: str, skew_s: float, fault_access: FaultAccess) -> int:
     control = fault_access.supervisor(target)
     before = await control.read_pid(target)
-    await control.send_command(f"/processes/{target}/skew", {"by_s": skew_s})
+    await control.send_command(f"/processes/{target}/skew", {"skew_s": skew_s})
     return await wait_for_new_pid(control, target, before, RESTART_TIMEOUT_S)
 
 

@@ -40,7 +40,7 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.LINK_SLOW: links.link_injection("slow", links.is_slow),
     FaultKind.LINK_CUT: links.link_injection("cut", links.has_failures),
     FaultKind.LINK_BLACK_HOLE: links.link_injection("black_hole", links.has_failures),
-    FaultKind.LINK_RESPONSE_LOSS: links.link_injection("half_open", links.has_failures),
+    FaultKind.LINK_RESPONSE_LOSS: links.link_injection("response_loss", links.has_failures),
 }
 
 

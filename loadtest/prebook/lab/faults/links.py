@@ -31,7 +31,7 @@ def link_injection(
         control = levers.supervisor()
         before = await control.read_proxy(fault.target)
         async with link_probe(before).run() as seen:
-            await control.send_command(f"/links/{fault.target}/{state}", {"for_s": for_s, "delay_ms": DELAY_MS})
+            await control.send_command(f"/proxies/{fault.target}/{state}", {"duration_s": for_s, "delay_ms": DELAY_MS})
             states = await _watch_states(fault.target, for_s, levers)
         met = f"of {seen.count} who connected {seen.failures} got no answer, the slowest waited {seen.slowest_s:.2f} s"
         if not states[state] or not took_effect(seen):
@@ -61,7 +61,7 @@ async def _watch_states(name: str, duration_s: float, fault_access: FaultAccess)
         async with asyncio.timeout(duration_s + REOPEN_TIMEOUT_S):
             while True:
                 state = (await fault_access.supervisor().read_proxy(name)).state
-                if state == "open" and clock() >= over:
+                if state == "healthy" and clock() >= over:
                     return seen
                 seen[state] += 1
                 await asyncio.sleep(POLL_INTERVAL_S)

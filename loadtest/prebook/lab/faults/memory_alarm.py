@@ -22,7 +22,7 @@ async def raise_memory_alarm(_: Fault, duration_s: float, fault_access: FaultAcc
         # Before the alarm: on a blocked connection not even a queue can be declared.
         queue = await channel.declare_queue(exclusive=True)
         usual_s = await _measure_confirm_s(channel, queue.name)
-        await fault_access.supervisor().send_command("/parts/broker/alarm", {"for_s": duration_s})
+        await fault_access.supervisor().send_command("/servers/broker/alarm", {"duration_s": duration_s})
         await _wait_until_listed(fault_access)
         async with asyncio.timeout(duration_s + LIFTED_TIMEOUT_S):
             # The first publish tells the broker whom to block, and still comes through.

@@ -23,7 +23,7 @@ async def kill(fault: Fault, duration_s: float, fault_access: FaultAccess) -> st
     control = fault_access.supervisor(fault.target)
     async with fault_access.http_probe(fault.target).run() as seen:
         before = await control.read_pid(fault.target)
-        await control.send_command(f"/processes/{fault.target}/kill", {"hold_s": duration_s})
+        await control.send_command(f"/processes/{fault.target}/kill", {"down_s": duration_s})
         after = await wait_for_new_pid(control, fault.target, before, duration_s + RESTART_TIMEOUT_S)
     if not seen.failures:
         raise NoEffect(f"{fault.target} answered all {seen.count} probes while it should have been down")
@@ -67,7 +67,7 @@ async def suspend(control: SupervisorClient, target: str) -> AsyncIterator[None]
 
 async def brown_out(fault: Fault, duration_s: float, fault_access: FaultAccess) -> str:
     """Over when its time is. The supervisor undoes it by itself."""
-    turns = {"for_s": duration_s, "stopped_s": STOPPED_S, "running_s": RUNNING_S}
+    turns = {"duration_s": duration_s, "stopped_s": STOPPED_S, "running_s": RUNNING_S}
     async with fault_access.http_probe(fault.target).run() as seen:
         await fault_access.supervisor(fault.target).send_command(f"/processes/{fault.target}/brownout", turns)
         await asyncio.sleep(duration_s)

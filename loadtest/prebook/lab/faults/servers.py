@@ -26,7 +26,7 @@ async def restart_server(
 ) -> tuple[ServerStatus, ServerStatus]:
     """Before and after. Raises NoEffect where no other process came in its place."""
     before = await control.read_server(name)
-    await control.send_command(f"/parts/{name}/restart", {"how": shutdown, "hold_s": duration_s})
+    await control.send_command(f"/servers/{name}/restart", {"shutdown": shutdown, "down_s": duration_s})
     return before, await wait_for_replacement(control, before, duration_s + RESTART_TIMEOUT_S)
 
 

@@ -15,7 +15,7 @@ REMEDY = (
     "`prebook load --quick`."
 )
 REQUIRED_SERVICES = ("booking", "notification")
-NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE"
+NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE_REASON"
 """Set by `prebook load`, to the reason, where it knows of no running suite."""
 
 

@@ -59,14 +59,14 @@ class SupervisorClient:
 
     async def list_servers(self) -> Sequence[ServerStatus]:
         """Broker and database where the supervisor runs them itself; none where they are somebody else's."""
-        return await self._get_list("/parts", ServerStatus)
+        return await self._get_list("/servers", ServerStatus)
 
     async def read_server(self, name: str) -> ServerStatus:
         return _find_named(name, await self.list_servers(), "part")
 
     async def list_proxies(self) -> Sequence[ProxyStatus]:
         """None where the suite runs without links."""
-        return await self._get_list("/links", ProxyStatus)
+        return await self._get_list("/proxies", ProxyStatus)
 
     async def read_proxy(self, name: str) -> ProxyStatus:
         return _find_named(name, await self.list_proxies(), "link")

@@ -116,11 +116,11 @@ class ProxyState(StrEnum):
     their effect and answers are lost. A connection that lost bytes is reset when the link is whole again.
     """
 
-    HEALTHY = "open"
+    HEALTHY = "healthy"
     SLOW = "slow"
     CUT = "cut"
     BLACK_HOLE = "black_hole"
-    RESPONSE_LOSS = "half_open"
+    RESPONSE_LOSS = "response_loss"
 
 
 class ProxyFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

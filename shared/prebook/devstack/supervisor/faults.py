@@ -49,11 +49,11 @@ def process_targets(supervised: Mapping[str, SupervisedProcess]) -> FaultTargets
 
 
 def server_targets(servers: Mapping[str, SupervisedServer]) -> FaultTargets:
-    return FaultTargets("parts", servers, SERVER_FAULTS)
+    return FaultTargets("servers", servers, SERVER_FAULTS)
 
 
 def proxy_targets(proxies: Mapping[str, FaultProxy]) -> FaultTargets:
-    return FaultTargets("links", proxies, PROXY_FAULTS)
+    return FaultTargets("proxies", proxies, PROXY_FAULTS)
 
 
 def _kill(process: SupervisedProcess, kill: Kill) -> Awaitable[msgspec.Struct]:

@@ -21,9 +21,9 @@ def test_what_was_claimed_is_given_to_nobody() -> None:
 
 def test_what_another_process_was_given_is_given_to_nobody_until_it_ends() -> None:
     (drawn,) = allocate_ports(1)
-    ask = f"from prebook.runtime.stack import ports; print(ports.is_free({drawn}), ports._noted({drawn}))"
+    ask = f"from prebook.devstack import ports; print(ports.is_free({drawn}), ports._try_lock({drawn}))"
     other = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=20, check=True)
     assert other.stdout.split() == ["True", "False"], "nobody listens there yet, and it is not to be had"
-    theirs = "from prebook.runtime.stack.ports import free_ports; print(*free_ports(1))"
+    theirs = "from prebook.devstack.ports import allocate_ports; print(*allocate_ports(1))"
     ended = subprocess.run([sys.executable, "-c", theirs], capture_output=True, text=True, timeout=20, check=True)
     assert ports._try_lock(int(ended.stdout)), "who has ended has no port"

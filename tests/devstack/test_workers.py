@@ -11,7 +11,7 @@ from tests.workers import EACH, SUITE, group, port_base
         ("tests/integration/test_faults.py::test_a[x::y]", SUITE),
         ("tests/traps/test_http.py::test_a", SUITE),
         ("tests/integration/test_chaos.py::test_a", "tests/integration/test_chaos.py"),
-        ("tests/stack/test_levers.py::test_a[broker]", "tests/stack/test_levers.py"),
+        ("tests/devstack/test_faults.py::test_a[broker]", "tests/devstack/test_faults.py"),
     ],
 )
 def test_tests_of_the_one_suite_are_one_group_and_else_those_of_a_file(nodeid: str, expected: str) -> None:

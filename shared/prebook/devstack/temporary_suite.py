@@ -31,7 +31,7 @@ def run_lab(
 
     The home goes with the suite, unless the program failed: then the logs are worth reading.
     """
-    home = Path(tempfile.mkdtemp(prefix="prebook-demo-"))
+    home = Path(tempfile.mkdtemp(prefix="prebook-suite-"))
     try:
         status = command_line.run_interruptible(_run_lab(home, description, arguments, options, make_environment))
     except command_line.Interrupted:

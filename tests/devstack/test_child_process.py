@@ -11,8 +11,8 @@ from prebook.devstack.child_process import Command, run, spawn
 from prebook.devstack.database import embedded
 from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.filesystem import create_data_dir
-from tests.stack.looking import processes_in
-from tests.stack.waiting import until
+from tests.devstack.procfs import processes_in
+from tests.devstack.polling import until
 
 BUSY = 'trap "" TERM; (trap "" TERM; while :; do : > "$0/written"; done) & wait; wait'
 """It starts one that goes on writing for as long as it is let, and neither ends when asked to."""

@@ -17,8 +17,9 @@ import aiohttp
 import pytest
 
 from prebook.devstack.broker import installation
+from prebook.devstack.suite_state import STATE_FILE
 from prebook.flows import PROCESSES
-from tests.stack.waiting import is_gone, until
+from tests.devstack.polling import is_gone, until
 from tests.workers import port_base
 
 pytestmark = [
@@ -65,7 +66,7 @@ def _env(home: Path) -> dict[str, str]:
 
 
 def _secrets_of(home: Path) -> dict[str, Any]:
-    path = home / "stack.json"
+    path = home / STATE_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     return dict(json.loads(path.read_text()))
 

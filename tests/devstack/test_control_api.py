@@ -11,8 +11,8 @@ from prebook.devstack.supervisor.contract import ProcessState
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.stack.keeping import kept, pid_of, spec
-from tests.stack.waiting import is_gone, kernel_state, until
+from tests.devstack.supervised import kept, pid_of, spec
+from tests.devstack.polling import is_gone, kernel_state, until
 
 TOKEN = "a token for tests"
 
@@ -37,7 +37,7 @@ def bearer() -> dict[str, str]:
 async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -> None:
     async with controlled(tmp_path) as (client, process):
         pid = pid_of(process)
-        for call in (client.get("/processes", headers=given), client.post("/processes/standin/kill", headers=given)):
+        for call in (client.get("/processes", headers=given), client.post("/processes/stub/kill", headers=given)):
             async with call as answer:
                 assert answer.status == 401
                 assert answer.content_type == "application/problem+json"
@@ -47,8 +47,8 @@ async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -
 async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path, bearer: dict[str, str]) -> None:
     async with controlled(tmp_path) as (client, process):
         before = pid_of(process)
-        async with client.post("/processes/standin/kill", headers=bearer, json={"hold_s": 0.2}) as answer:
-            assert await answer.json() == {"name": "standin", "fault": "kill", "pid": before, "for_s": 0.2}
+        async with client.post("/processes/stub/kill", headers=bearer, json={"down_s": 0.2}) as answer:
+            assert await answer.json() == {"name": "stub", "fault": "kill", "pid": before, "duration_s": 0.2}
         await until(lambda: process.state is ProcessState.RUNNING)
         async with client.get("/processes", headers=bearer) as answer:
             (told,) = await answer.json()
@@ -60,14 +60,14 @@ async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path,
     ("path", "body", "status"),
     [
         ("/processes/nobody/kill", "{}", 404),
-        ("/processes/standin/melt", "{}", 404),
-        ("/processes/standin/kill", '{"hold_s": -1}', 400),
-        ("/processes/standin/kill", '{"hold": 1}', 400),
-        ("/processes/standin/kill", "{", 400),
-        ("/processes/standin/brownout", "{}", 400),
-        ("/processes/standin/brownout", '{"for_s": 1e9}', 400),
-        ("/processes/standin/skew", '{"by_s": "fast"}', 400),
-        ("/parts/broker/restart", '{"how": "kill"}', 404),
+        ("/processes/stub/melt", "{}", 404),
+        ("/processes/stub/kill", '{"down_s": -1}', 400),
+        ("/processes/stub/kill", '{"down": 1}', 400),
+        ("/processes/stub/kill", "{", 400),
+        ("/processes/stub/brownout", "{}", 400),
+        ("/processes/stub/brownout", '{"duration_s": 1e9}', 400),
+        ("/processes/stub/skew", '{"skew_s": "fast"}', 400),
+        ("/servers/broker/restart", '{"shutdown": "kill"}', 404),
         ("/elsewhere", "{}", 404),
     ],
 )
@@ -82,7 +82,7 @@ async def test_what_cannot_be_done_is_refused(
         assert kernel_state(pid) in {"S", "R"}
 
 
-@pytest.mark.parametrize("others", ["/parts", "/links"])
+@pytest.mark.parametrize("others", ["/servers", "/proxies"])
 async def test_what_is_not_there_is_not_told_of(tmp_path: Path, bearer: dict[str, str], others: str) -> None:
     async with controlled(tmp_path) as (client, _), client.get(others, headers=bearer) as answer:
         assert await answer.json() == []

@@ -50,7 +50,7 @@ async def asking(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.A
 
 
 async def _parts(control: httpx.AsyncClient) -> Mapping[str, ServerInfo]:
-    answer = await control.get("/parts")
+    answer = await control.get("/servers")
     return {part.name: part for part in msgspec.json.decode(answer.content, type=list[ServerInfo])}
 
 
@@ -105,7 +105,7 @@ async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, 
         async with offered(riders, QUEUED) as stream:
             await _at_least(stream.ids, 5)
             led = await _leading(control, management)
-            killed = await control.post(f"/parts/{led.name}/restart", json={"how": "kill", "hold_s": 3.0})
+            killed = await control.post(f"/servers/{led.name}/restart", json={"shutdown": "kill", "down_s": 3.0})
             assert killed.status_code == 200, killed.text
             assert (await _parts(control))[led.name].state is ServerState.DOWN
             await eventually(partial(_all_run, control), 40)

@@ -35,7 +35,7 @@ OF_ALL_KINDS = (
     "link_slow_booking_database",
     "link_cut_matching_broker",
     "link_black_hole_fleets_database",
-    "link_half_open_http_pricing",
+    "link_response_loss_http_pricing",
 )
 FAULTS = [state for state in ProxyState if state is not ProxyState.HEALTHY]
 FOR_S = 2.0
@@ -44,7 +44,7 @@ WELL_WITHIN_S = 20.0
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    with started({"PREBOOK_LINKS": "1"}, tmp_path_factory.mktemp("linked") / "home") as suite:
+    with started({"PREBOOK_FAULT_PROXIES": "1"}, tmp_path_factory.mktemp("linked") / "home") as suite:
         yield suite
 
 
@@ -82,7 +82,7 @@ async def _asked(control: httpx.AsyncClient, path: str, body: dict[str, object])
 
 
 async def _links(control: httpx.AsyncClient) -> dict[str, ProxyInfo]:
-    answer = await control.get("/links")
+    answer = await control.get("/proxies")
     return {link.name: link for link in msgspec.json.decode(answer.content, type=list[ProxyInfo])}
 
 
@@ -103,7 +103,7 @@ async def test_pricing_survives_what_its_links_do(
 ) -> None:
     async with offered(riders, PLANS, again=True) as stream:
         for name in OF_PRICING:
-            await _asked(control, f"/links/{name}/{fault}", {"for_s": FOR_S, "delay_ms": 200})
+            await _asked(control, f"/proxies/{name}/{fault}", {"duration_s": FOR_S, "delay_ms": 200})
             assert (await _links(control))[name].state is fault
             await eventually(partial(_is_whole, control, name), FOR_S + 5)
     states = await books.add_up(stream.ids, late=True)
@@ -123,7 +123,7 @@ async def test_links_are_spoiled_each_in_its_own_way(suite: Suite, riders: Rider
 @pytest.mark.parametrize("part", ["database", "broker"])
 async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control: httpx.AsyncClient, part: str) -> None:
     async with offered(riders, PLANS, again=True) as stream:
-        await _asked(control, f"/parts/{part}/restart", {"how": "kill", "hold_s": 1.0})
+        await _asked(control, f"/servers/{part}/restart", {"shutdown": "kill", "down_s": 1.0})
         await eventually(partial(_is_back, control, part), 60)
     async with opened(suite) as books:
         states = await books.add_up(stream.ids, late=True)
@@ -132,7 +132,7 @@ async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control
 
 
 async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
-    answer = await control.get("/parts")
+    answer = await control.get("/servers")
     (part,) = [p for p in msgspec.json.decode(answer.content, type=list[ServerInfo]) if p.name == name]
     return part.state is ServerState.RUNNING and part.restarts == 1
 
@@ -163,7 +163,7 @@ async def _all_well(riders: Riders, books: Books) -> bool:
 
 
 async def _skewed(control: httpx.AsyncClient, by_s: float) -> None:
-    await _asked(control, "/processes/pricing/skew", {"by_s": by_s})
+    await _asked(control, "/processes/pricing/skew", {"skew_s": by_s})
     await eventually(partial(_runs_with, control, by_s, await _pricing(control)), 30)
 
 

@@ -14,7 +14,7 @@ from prebook.devstack.proxies.proxy import FaultProxy, open_proxies
 from prebook.devstack.supervisor.contract import ProxyFault, ProxyState
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.stack.waiting import until
+from tests.devstack.polling import until
 
 LONG = ProxyFault(duration_s=60.0)
 A_WHILE_S = 0.3
@@ -162,7 +162,7 @@ async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_w
         assert await says(quiet, b"still here") == b"still here"
 
 
-async def test_a_half_open_link_lets_requests_through_and_no_answers() -> None:
+async def test_a_proxy_that_loses_responses_lets_requests_through_and_no_answers() -> None:
     async with linked() as (link, echo):
         stream = await echo.called(link)
         await link.inject(ProxyState.RESPONSE_LOSS, LONG)
@@ -190,10 +190,10 @@ async def test_links_are_spoiled_by_the_control_api() -> None:
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
     ):
         for state in ProxyState:
-            async with client.post(f"/links/pricing-broker/{state}", json={"for_s": 9.0, "delay_ms": 200}) as answer:
+            async with client.post(f"/proxies/pricing-broker/{state}", json={"duration_s": 9.0, "delay_ms": 200}) as answer:
                 assert answer.status == (404 if state is ProxyState.HEALTHY else 200)
                 assert link.info().state is state
-        async with client.get("/links") as answer:
+        async with client.get("/proxies") as answer:
             host, at = link.addresses[0]
-            told = {"name": "pricing-broker", "state": "half_open", "connections": 0, "for_s": None}
+            told = {"name": "pricing-broker", "state": "response_loss", "connections": 0, "duration_s": None}
             assert await answer.json() == [{**told, "address": f"{host}:{at}"}]

@@ -1,6 +1,6 @@
 """A small program in place of a service: answers its pid at /readyz, fails as its arguments want.
 
-python standin.py PORT [--status N] [--deaf]
+python stub_program.py PORT [--status N] [--deaf]
 """
 
 import os

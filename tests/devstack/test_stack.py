@@ -22,8 +22,8 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.servers import Stack
 from prebook.devstack.stack import start_stack
-from tests.stack.looking import are_there, listeners, processes_in, program
-from tests.stack.waiting import is_gone, until
+from tests.devstack.procfs import are_there, listeners, processes_in, program
+from tests.devstack.polling import is_gone, until
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
@@ -82,10 +82,10 @@ async def test_nobody_gets_in_with_a_usual_password() -> None:
 PROGRAM = textwrap.dedent(
     """
     import asyncio
-    from prebook.runtime.stack.start import parts
+    from prebook.devstack.stack import start_stack
 
     async def main():
-        async with parts(lambda line: None) as ready:
+        async with start_stack(lambda line: None) as ready:
             print(ready.data_dir, flush=True)
             await asyncio.Event().wait()
 
@@ -135,7 +135,7 @@ async def test_a_database_that_cannot_start_says_why_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, create_data_dir() as data:
-        monkeypatch.setattr("prebook.devstack.database.embedded.free_ports", lambda _: (taken.getsockname()[1],))
+        monkeypatch.setattr("prebook.devstack.database.embedded.allocate_ports", lambda _: (taken.getsockname()[1],))
         database = EmbeddedPostgres(data, silent)
         with pytest.raises(UserError, match="Address already in use"):
             await database.start()

@@ -19,7 +19,7 @@ from prebook.devstack.servers import Database, Stack
 from prebook.devstack.stack import start_stack
 from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
-from tests.stack.waiting import is_gone, until
+from tests.devstack.polling import is_gone, until
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 pytestmark = pytest.mark.real

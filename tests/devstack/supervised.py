@@ -11,14 +11,14 @@ from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
 
-STANDIN = Path(__file__).with_name("standin.py")
+STUB_PROGRAM = Path(__file__).with_name("stub_program.py")
 
 
-def spec(tmp_path: Path, *arguments: str, name: str = "standin") -> ProcessSpec:
+def spec(tmp_path: Path, *arguments: str, name: str = "stub") -> ProcessSpec:
     (port,) = allocate_ports(1)
     return ProcessSpec(
         name=name,
-        args=(sys.executable, str(STANDIN), str(port), *arguments),
+        args=(sys.executable, str(STUB_PROGRAM), str(port), *arguments),
         env=dict(os.environ),
         ready_url=f"http://127.0.0.1:{port}/readyz",
         log_file=tmp_path / f"{name}.log",
