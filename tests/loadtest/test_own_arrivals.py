@@ -138,7 +138,7 @@ def test_what_services_say_of_themselves_is_read_from_their_metrics() -> None:
     )
     pages = dict.fromkeys(("booking", "pricing", "matching", "notification", "fleets"), page)
 
-    assert PRESSURE_LINE.findall(page) == [("held", "0.25")]
+    assert PRESSURE_LINE.findall(page) == [("waiting_riders", "0.25")]
     assert UNSENT_LINE.findall(page) == ["3.0"], "calls that failed are no publishes"
     assert unsent_total(pages) == 15
     assert unsent_total({"booking": page}) is None

@@ -33,7 +33,7 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
 
 
 def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
-    return ServiceExtensions(loops={"pressure": build_sampler(context, ports)})
+    return ServiceExtensions(loops={"load_sampler": build_sampler(context, ports)})
 
 
 SERVICE = Service(

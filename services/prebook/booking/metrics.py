@@ -1,4 +1,4 @@
-"""What booking's edge tells Prometheus. One process is one service, so they are made once, with the module."""
+"""Booking's Prometheus metrics. One process runs one service, so they are created once, with the module."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,20 @@ from prebook.patterns.admission_control import QueueLoad
 ADMITTED = "admitted"
 
 _ADMISSION_DECISIONS = Counter(
-    "prebook_admissions", "Requests for a booking, by what admission control said: admitted, or why not", ("verdict",)
+    "prebook_admission_decisions",
+    "Booking requests by admission decision: admitted, or the reason for the refusal.",
+    ("decision",),
 )
-_LOAD_RATIO = Gauge("prebook_pressure", "What waits, as a share of what may wait; 1 refuses newcomers", ("load",))
-_PENDING_REQUESTS = Gauge("prebook_unanswered", "Questions of bookings without an answer yet", ("flow", "coupling"))
-_REPLIES_PER_S = Gauge("prebook_answers_per_second", "Answers taken in over the last seconds", ("flow", "coupling"))
-_EXPIRED = Counter("prebook_bookings_expired", "Bookings whose time was up, by what for", ("why",))
+_LOAD_RATIO = Gauge(
+    "prebook_load_ratio", "Utilization of each admission limit; new bookings are refused at 1.", ("load",)
+)
+_PENDING_REQUESTS = Gauge(
+    "prebook_pending_requests", "Requests of bookings whose reply is still awaited.", ("flow", "coupling")
+)
+_REPLIES_PER_S = Gauge(
+    "prebook_replies_per_second", "Replies received per second, averaged over the last seconds.", ("flow", "coupling")
+)
+_EXPIRED = Counter("prebook_bookings_expired", "Expired bookings, by the reason for the expiry.", ("reason",))
 
 
 def count_expired(before: Booking, after: Booking) -> None:

@@ -15,7 +15,10 @@ class DeadLetterGauge:
     def __init__(self, begin: BeginUnitOfWork[OperationsSql], registry: CollectorRegistry = REGISTRY) -> None:
         self._begin = begin
         self._dead_letters = Gauge(
-            "prebook_parked", "Messages that wait for a decision", ("service", "cause"), registry=registry
+            "prebook_dead_letters",
+            "Parked messages that wait for an operator's decision, by service and cause.",
+            ("service", "cause"),
+            registry=registry,
         )
 
     async def refresh(self) -> None:

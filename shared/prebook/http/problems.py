@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.patterns import trace
 
 MEDIA_TYPE = "application/problem+json"
@@ -134,7 +134,7 @@ def _handle_decode_error(request: Request[Any, Any, Any], error: msgspec.DecodeE
 def _handle_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Says nothing of the inside; the log line with the same trace id does."""
     problem = Problem(500, "internal_error", "this is our fault; try again, and report the trace_id if it stays")
-    log.error("request failed", path=request.url.path, trace=traceparent_of(request), exc_info=error)
+    log.error("request failed", path=request.url.path, traceparent=traceparent_of(request), exc_info=error)
     return problem_response(request, problem)
 
 
@@ -142,7 +142,9 @@ def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Re
     """Something that we stand on is not there: not now, perhaps soon."""
     asked = error.retry_after_s if isinstance(error, Unreachable) else None
     headers = {"retry-after": str(math.ceil(asked or 1))}
-    log.warning("request refused", path=request.url.path, trace=traceparent_of(request), error=repr(error)[:500])
+    log.warning(
+        "dependency unavailable", path=request.url.path, traceparent=traceparent_of(request), error=repr(error)[:500]
+    )
     return problem_response(
         request, Problem(503, "unavailable", "we cannot serve this right now; try again after a pause", headers=headers)
     )

@@ -44,8 +44,8 @@ OUTBOX_ROWS, OUTBOX_AGE, BROKER_BLOCKED, WAITING_RIDERS, CONCURRENT_INSERTS = (
     "outbox_rows",
     "outbox_age",
     "broker_blocked",
-    "held",
-    "entering",
+    "waiting_riders",
+    "concurrent_inserts",
 )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import structlog
 from prometheus_client import Counter
 
+from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import error_summary
 from prebook.messaging.recoverability.dead_letter import DeadLetter
@@ -20,8 +21,8 @@ from prebook.operations.store import OperationsWork, UnstorableMessage
 
 log = structlog.get_logger()
 EXPIRED_REQUESTS = Counter(
-    "prebook_messages_expired_in_queue",
-    "Questions whose time was up in their queue: dropped, for nobody waits",
+    "prebook_requests_expired_in_queue",
+    "Requests whose deadline passed in their queue; they are dropped, because no caller waits for a reply.",
     ("queue",),
 )
 
@@ -47,18 +48,22 @@ class DeadLetterRecorder:
         async with self._begin() as work:
             is_new = await work.add_dead_letter(record)
         log.info(
-            "taken in" if is_new else "known",
+            "dead letter recorded" if is_new else "dead letter already recorded",
             queue=record.queue,
             cause=record.cause,
             message_id=record.message_id,
-            conversation=record.conversation_id,
+            conversation_id=record.conversation_id,
             trace_id=record.trace_id,
         )
 
 
 def _count_expired(dead_letter: DeadLetter) -> None:
     EXPIRED_REQUESTS.labels(dead_letter.queue).inc()
-    log.info("expired", queue=dead_letter.queue, message_id=indexable_text(dead_letter.headers.get("ce-id", "")))
+    log.info(
+        "request expired in queue",
+        queue=dead_letter.queue,
+        message_id=indexable_text(dead_letter.headers.get(MESSAGE_ID_HEADER, "")),
+    )
 
 
 def _read_record(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
@@ -69,5 +74,5 @@ def _read_record(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
 
 
 def _log_unreadable(dead_letter: DeadLetter, now: datetime, error: Exception) -> DeadLetterRecord:
-    log.error("not understood", queue=dead_letter.queue, error=error_summary(error))
+    log.error("dead letter unreadable", queue=dead_letter.queue, error=error_summary(error))
     return minimal_record(dead_letter, now, error_summary(error))
