@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord, SuiteSnapshot
-from prebook.lab.campaign.runner import read_machine
+from prebook.lab.report.model import read_machine
 from prebook.lab.suite_client.settings import StackInfo
 from tests.loadtest.books import START
 

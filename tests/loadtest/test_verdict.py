@@ -11,7 +11,7 @@ from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.ledger.reconciliation import Ledger
 from prebook.lab.load.plans import PLANS
-from prebook.lab.quantiles import LatencySummary, latency_summary
+from prebook.lab.quantiles import LatencySummary, format_ms, latency_summary
 from prebook.lab.report.model import (
     ArrivalsLine,
     FaultLine,
@@ -21,7 +21,7 @@ from prebook.lab.report.model import (
     ScenarioReport,
     Timeline,
 )
-from prebook.lab.report.ranking import format_ms, is_tied, ranking_of
+from prebook.lab.report.ranking import is_tied, ranking_of
 from prebook.lab.report.verdict import verdict
 from tests.loadtest.books import START, at
 

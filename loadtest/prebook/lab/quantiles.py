@@ -8,6 +8,8 @@ import msgspec
 Z_83_PERCENT = 1.386
 """For intervals of 83 %: two of them overlap about as often as a test at the 5 % level finds no difference. Overlapping
 intervals of 95 % would call far more a tie."""
+MS_PER_S = 1000.0
+ONE_DECIMAL_BELOW_MS = 10.0
 
 
 class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,3 +53,10 @@ def latency_summary(values: Iterable[float]) -> LatencySummary:
         p50_low=round(low, 3),
         p50_high=round(high, 3),
     )
+
+
+def format_ms(value: float) -> str:
+    """Return milliseconds in at most eight characters, as seconds from 1,000 ms on."""
+    if value >= MS_PER_S:
+        return f"{value / MS_PER_S:.2f} s"
+    return f"{value:.1f} ms" if value < ONE_DECIMAL_BELOW_MS else f"{value:.0f} ms"

@@ -21,9 +21,11 @@ from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, ModuleProce
 from prebook.lab.bench.workload import cpu_time_s
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
+from prebook.messaging.envelope import request_id_of
 from prebook.rabbit.amqp_message import to_amqp
 
-REPLY_TIMEOUT_S, CONCURRENCY = 120.0, 400
+REPLY_TIMEOUT_S = 120.0
+CONCURRENCY = 400
 REPLY_QUEUE = "bench.replies"
 
 
@@ -76,7 +78,8 @@ async def run_requests(requestor: Requestor, count: int, *, concurrency: int = C
         for name, message in questions:
             await requestor.request(name, message)
 
-    cpu_s, began = requestor.read_cpu_time_s(), time.perf_counter()
+    cpu_s = requestor.read_cpu_time_s()
+    began = time.perf_counter()
     await asyncio.gather(*(asker() for _ in range(concurrency)))
     took = time.perf_counter() - began
     return {"messages_s": count / took, "cpu_us": (requestor.read_cpu_time_s() - cpu_s) / count * 1e6}
@@ -140,7 +143,7 @@ async def open_suite_requestor(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
         routing_key="quote_fare",
         build_message=lambda name: to_amqp(encode(fare_request(name, conversation_id=name)), user=user),
-        request_id_of=lambda message: str(message.message_id).removesuffix(".answer"),
+        request_id_of=lambda message: request_id_of(str(message.message_id)),
         process=process,
     )
     await replies.consume(_reply_handler(side), no_ack=True)

@@ -16,8 +16,10 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.quantiles import nearest_rank
 
-SEED, SCENARIO = 7, "bench"
-AT_REST_TIMEOUT_S, POLL_INTERVAL_S = 60.0, 0.2
+SEED = 7
+SCENARIO = "bench"
+AT_REST_TIMEOUT_S = 60.0
+POLL_INTERVAL_S = 0.2
 TERMINAL_STATES = "('confirmed', 'rejected', 'expired', 'cancelled', 'failed')"
 PENDING_MESSAGES = " UNION ALL ".join(
     f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - names that stand in our code
@@ -110,7 +112,8 @@ class RideLoad:
         meant = {sample.key: sample.intended_at for sample in samples}
         rows = await self.suite.database.fetch(SELECT_OUTCOMES, f"{run}-")
         good = [row for row in rows if row["state"] in {"confirmed", "rejected"}]
-        first, last = min(meant.values()), max((row["at"] for row in good), default=max(meant.values()))
+        first = min(meant.values())
+        last = max((row["at"] for row in good), default=max(meant.values()))
         return RideLoadResult(
             rides=len(samples),
             refused=sum(sample.refused for sample in samples),

@@ -21,7 +21,8 @@ from prebook.devstack.supervisor.contract import ProcessInfo
 from prebook.flows import PROCESSES, SERVICES
 from prebook.lab.bench.testbed import wait_until
 
-STARTUP_TIMEOUT_S, STOP_TIMEOUT_S = 150.0, 30.0
+STARTUP_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)

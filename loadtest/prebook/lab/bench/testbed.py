@@ -22,7 +22,9 @@ from prebook.devstack.stack import start_stack as started
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import VHOST
 
-READY_TIMEOUT_S, STOP_TIMEOUT_S, POLL_INTERVAL_S = 30.0, 12.0, 0.05
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 12.0
+POLL_INTERVAL_S = 0.05
 DATABASE_VARIABLES = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
 
 
@@ -114,7 +116,8 @@ async def start_testbed(log: Log) -> AsyncIterator[BenchTestbed]:
     """Set up as for the suite, with nothing running on it. Raises Trouble."""
     async with started(log, {k: v for k, v in os.environ.items() if k not in DATABASE_VARIABLES}) as parts:
         terms = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
-        place, broker = make_private_dir(parts.data_dir / "bench", None), parts.broker
+        place = make_private_dir(parts.data_dir / "bench", None)
+        broker = parts.broker
         administrator = AdminAccess(
             database_url=parts.database.url,
             management_url=broker.management_url,

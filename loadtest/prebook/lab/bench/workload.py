@@ -11,7 +11,8 @@ from prebook.lab.bench.rounds import RoundFigures
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 COMM_END = ") "
-UTIME_FIELD, STIME_FIELD = 11, 12
+UTIME_FIELD = 11
+STIME_FIELD = 12
 """Fields of /proc/PID/stat after the name, from 0 (proc(5))."""
 
 
@@ -34,9 +35,12 @@ async def run_closed_loop(
         while (number := next(numbers)) < count:
             await operation(number)
 
-    there, here, began = cpu_time_s(pid) if pid else 0.0, time.process_time(), time.perf_counter()
+    there = cpu_time_s(pid) if pid else 0.0
+    here = time.process_time()
+    began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    took, here = time.perf_counter() - began, time.process_time() - here
+    took = time.perf_counter() - began
+    here = time.process_time() - here
     there = cpu_time_s(pid) - there if pid else 0.0
     return {"per_s": count / took, "here": here / count * 1e6, "there": there / count * 1e6}
 

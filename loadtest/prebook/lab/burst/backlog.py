@@ -1,6 +1,6 @@
-"""What waits, and for how long, over the database's wire: outboxes, and questions without an answer.
+"""Backlog of a suite and its age, read from the database: outboxes, and pending requests.
 
-A question stands in ``awaited`` until its answer is in, wherever it lies meanwhile: its age is that of the oldest
+A request stays in ``pending_reply`` until its reply is in, wherever it lies meanwhile: its age is that of the oldest
 message in outbox, queue or hand.
 """
 
@@ -18,21 +18,21 @@ SELECT_OUTBOX = """
     SELECT count(*) AS rows,
         coalesce(extract(epoch FROM now() - min(created_at)
             FILTER (WHERE not_before <= now() OR failures > 0)), 0) AS age,
-        coalesce((array_agg(lane || CASE WHEN failures > 0 THEN ', tried ' || failures ELSE '' END ORDER BY seq)
-            FILTER (WHERE not_before <= now() OR failures > 0))[1], '') AS lane
+        coalesce((array_agg(route || CASE WHEN failures > 0 THEN ', tried ' || failures ELSE '' END ORDER BY seq)
+            FILTER (WHERE not_before <= now() OR failures > 0))[1], '') AS route
     FROM {0}.outbox WHERE state = 'waiting'"""
 # The oldest of each flow is the one that is due first. A call that needed no message has no row in the outbox: it is
 # over within a time-out, and is not looked at here.
 SELECT_PENDING_REPLIES = """
-    SELECT (SELECT count(*) FROM {0}.awaited) AS rows,
-        coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age, '' AS lane
-    FROM (SELECT DISTINCT flow FROM {0}.awaited) AS flows CROSS JOIN LATERAL (
-        SELECT o.created_at FROM {0}.awaited AS a JOIN {0}.outbox AS o ON o.message_id = a.request_id
+    SELECT (SELECT count(*) FROM {0}.pending_reply) AS rows,
+        coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age, '' AS route
+    FROM (SELECT DISTINCT flow FROM {0}.pending_reply) AS flows CROSS JOIN LATERAL (
+        SELECT o.created_at FROM {0}.pending_reply AS a JOIN {0}.outbox AS o ON o.message_id = a.request_id
         WHERE a.flow = flows.flow ORDER BY a.due_at LIMIT 1) AS first"""
-SELECT_SERVICE = "SELECT '{0}' AS what, '{2}' AS service, lane, rows, age::float8 FROM ({1}) AS {0}_{2}"
+SELECT_SERVICE = "SELECT '{0}' AS source, '{2}' AS service, route, rows, age::float8 FROM ({1}) AS {0}_{2}"
 STATEMENT = " UNION ALL ".join(
-    SELECT_SERVICE.format(what, query.format(service), service)
-    for what, query in (("waiting", SELECT_OUTBOX), ("asked", SELECT_PENDING_REPLIES))
+    SELECT_SERVICE.format(source, query.format(service), service)
+    for source, query in (("outbox", SELECT_OUTBOX), ("pending", SELECT_PENDING_REPLIES))
     for service in SERVICES
 )
 QUERY_TIMEOUT_S = 2.0
@@ -43,7 +43,7 @@ class Backlog:
     outbox_rows: int
     outbox_oldest_s: float
     oldest_outbox: str
-    """Service and lane of the oldest."""
+    """Service and route of the oldest."""
     pending_requests: int
     pending_oldest_s: float
 
@@ -55,12 +55,12 @@ class Backlog:
 async def read_backlog(connection: "Connection") -> Backlog:
     """Raises asyncpg's errors, or TimeoutError."""
     rows = await connection.fetch(STATEMENT, timeout=QUERY_TIMEOUT_S)
-    waiting, asked = ([row for row in rows if row["what"] == what] for what in ("waiting", "asked"))
-    oldest = max(waiting, key=lambda row: row["age"])
+    outbox, pending = ([row for row in rows if row["source"] == source] for source in ("outbox", "pending"))
+    oldest = max(outbox, key=lambda row: row["age"])
     return Backlog(
-        outbox_rows=sum(row["rows"] for row in waiting),
+        outbox_rows=sum(row["rows"] for row in outbox),
         outbox_oldest_s=oldest["age"],
-        oldest_outbox=f"{oldest['service']} {oldest['lane']}" if oldest["rows"] else "",
-        pending_requests=sum(row["rows"] for row in asked),
-        pending_oldest_s=max(row["age"] for row in asked),
+        oldest_outbox=f"{oldest['service']} {oldest['route']}" if oldest["rows"] else "",
+        pending_requests=sum(row["rows"] for row in pending),
+        pending_oldest_s=max(row["age"] for row in pending),
     )

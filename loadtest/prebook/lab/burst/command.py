@@ -41,12 +41,12 @@ def burst() -> None:
 
 @burst.command
 @click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
-@click.option("--into", type=WRITABLE_FOLDER, required=True, help="Folder for what was measured.")
+@click.option("--output-dir", type=WRITABLE_FOLDER, required=True, help="Folder for what was measured.")
 @click.option("--capacity", type=POSITIVE, help="Rides settled a second. [default: found, or that of the other side]")
 @click.option("--factor", type=POSITIVE, default=5.0, show_default=True, help="How many times the capacity is offered.")
 @click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="For how many seconds.")
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
-@click.option("--returns", default=2, show_default=True, help="How often a refused rider comes back, when told.")
+@click.option("--max-retries", default=2, show_default=True, help="How often a refused rider comes back, when told.")
 @click.option(
     "--patience",
     type=FiniteRange(min=0),
@@ -54,7 +54,7 @@ def burst() -> None:
     show_default=True,
     help="Seconds that a rider is willing to be told to wait.",
 )
-@click.option("--settle", type=POSITIVE, default=45.0, show_default=True, help="Seconds for all to come to rest.")
+@click.option("--settle-timeout", type=POSITIVE, default=45.0, show_default=True, help="Seconds for all to come to rest.")
 def measure(
     *,
     side: str,
@@ -69,12 +69,12 @@ def measure(
 ) -> None:
     """Measure one side and write it into the folder."""
     known = capacity or read_capacity(output_dir)
-    terms = BurstOptions(side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience))
-    sys.exit(run_guarded(terms, seed, settle_timeout, output_dir))
+    options = BurstOptions(side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience))
+    sys.exit(run_guarded(options, seed, settle_timeout, output_dir))
 
 
 @burst.command
-@click.argument("of", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="The report on stdout; tables on stderr.")
 def judge(*, directory: Path, as_json: bool) -> None:
     """Set what was measured side by side, and write report.json and report.html into the same folder.
@@ -87,17 +87,17 @@ def judge(*, directory: Path, as_json: bool) -> None:
             f"Error: nothing was measured in {directory}; `prebook load burst --report {directory}` does that", err=True
         )
         sys.exit(1)
-    made = build_report(sides)
-    written = msgspec.json.encode(made)
+    report = build_report(sides)
+    written = msgspec.json.encode(report)
     writer.replace_file(directory / "report.json", msgspec.json.format(written, indent=2) + b"\n")
-    writer.replace_file(directory / "report.html", render_page(made).encode())
+    writer.replace_file(directory / "report.html", render_page(report).encode())
     stream = sys.stderr if as_json else sys.stdout
     console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
-    console.print(terminal.results_view(made))
+    console.print(terminal.results_view(report))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     if as_json:
         sys.stdout.write(written.decode() + "\n")
-    sys.exit(0 if made.verdict.ok else 1)
+    sys.exit(0 if report.verdict.ok else 1)
 
 
 def read_sides(directory: Path) -> tuple[BurstSide, ...]:
@@ -122,16 +122,16 @@ async def measure_side(options: BurstOptions, seed: int, settle_timeout_s: float
     settings = read_settings(os.environ)
     async with open_session() as session:
         database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
-        into_it = fault_access.read_fault_access(session, os.environ)
-        if is_local(into_it.supervisor_urls.values()):
+        access = fault_access.read_fault_access(session, os.environ)
+        if is_local(access.supervisor_urls.values()):
             with suppress(*READ_ERRORS):
-                await asyncio.to_thread(lower_priority, (await read_pids(into_it)).values())
-        ground = LoadRunner(into_it, database_url, f"b{secrets.token_hex(4)}", seed, settle_timeout_s)
-        side, offered = await run_side(ground, options, settings.stack, log)
+                await asyncio.to_thread(lower_priority, (await read_pids(access)).values())
+        runner = LoadRunner(access, database_url, f"b{secrets.token_hex(4)}", seed, settle_timeout_s)
+        side, result = await run_side(runner, options, settings.stack, log)
     writer.replace_file(output_dir / f"{options.back_pressure}.json", msgspec.json.encode(side) + b"\n")
     writer.replace_file(
         output_dir / f"samples-{options.back_pressure}.jsonl",
-        encode_samples(map(sample_with_outcome, offered.reconciliation.accounts)),
+        encode_samples(map(sample_with_outcome, result.reconciliation.accounts)),
     )
     return 0
 

@@ -87,7 +87,8 @@ class BurstFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 def figures(side: BurstSide) -> BurstFigures:
     during = [second for second in side.snapshots if 0 <= second.at_s <= side.duration_s]
-    rides, refused = side.rides, [ride for ride in side.rides if ride.refused_s]
+    rides = side.rides
+    refused = [ride for ride in side.rides if ride.refused_s]
     back = [ride for ride in rides if ride.accepted_on_first_retry is not None]
     goodput = in_time_per_s(rides, side.duration_s)
     plans = tuple(plan_figures(label, rides, side.duration_s) for label in sorted({ride.label for ride in rides}))
@@ -99,12 +100,12 @@ def figures(side: BurstSide) -> BurstFigures:
         offered_per_s=round(len(rides) / side.duration_s, 2),
         goodput_per_s=round(goodput, 2),
         goodput_share=round(goodput / side.capacity_per_s, 3),
-        late=total(plans, "late"),
-        expired=total(plans, "expired"),
-        refused=total(plans, "refused"),
+        late=sum(plan.late for plan in plans),
+        expired=sum(plan.expired for plan in plans),
+        refused=sum(plan.refused for plan in plans),
         refusals=sum(side.refusals.values()),
         refusals_without_retry_after=sum(not ride.all_with_retry_after for ride in refused),
-        request_errors=total(plans, "unexplained"),
+        request_errors=sum(plan.request_errors for plan in plans),
         retried=len(back),
         accepted_on_first_retry=sum(bool(ride.accepted_on_first_retry) for ride in back),
         accepted_on_any_retry=sum(ride.accepted_s is not None for ride in back),
@@ -168,7 +169,3 @@ def bin_by_second(moments: Iterable[float | None], seconds: int) -> tuple[int, .
 
 def int_or_none(value: float | None) -> int | None:
     return None if value is None else int(value)
-
-
-def total(plans: Iterable[PlanFigures], name: str) -> int:
-    return sum(getattr(plan, name) for plan in plans)

@@ -9,7 +9,7 @@ from prebook.flows import PROCESSES
 from prebook.lab.burst.figures import BurstFigures, figures
 from prebook.lab.burst.memory_report import expected_and_seen
 from prebook.lab.burst.model import BurstSide
-from prebook.lab.campaign.scenario_report import MAX_LAG_MS
+from prebook.lab.load.generator import MAX_LAG_MS
 
 MAX_OLDEST_AGE_S = 25.0
 """With back pressure on no message grows older: two thirds of a question's deadline of 30 s, at which booking shuts its
@@ -120,9 +120,11 @@ def checks_with_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
         coverage=measured.backlog_coverage,
     )
     for process in expected_and_seen(measured.memory_mb):
-        used, looks = measured.memory_mb.get(process), measured.memory_coverage.get(process, 0.0)
+        used = measured.memory_mb.get(process)
+        looks = measured.memory_coverage.get(process, 0.0)
         yield at_most_check(measured, f"memory of {process}", used, max_memory_mb(process), " MB", coverage=looks)
-    whole, looks = measured.memory_total_mb, measured.memory_total_coverage
+    whole = measured.memory_total_mb
+    looks = measured.memory_total_coverage
     yield at_most_check(measured, "memory of the whole suite", whole, MAX_TOTAL_MEMORY_MB, " MB", coverage=looks)
     yield at_least_check(measured, "goodput, of capacity", measured.goodput_share, MIN_GOODPUT_SHARE)
     yield zero_check(measured, "rides turned away without a word", measured.request_errors)
@@ -147,7 +149,9 @@ def max_memory_mb(process: str) -> float:
 def checks_without_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
     """With it off: that the same burst is more than the suite can hold, else nothing has been shown."""
     yield generator_lag_check(measured)
-    per_s, age, looks = measured.backlog_slope, measured.oldest_age_slope, measured.backlog_coverage
+    per_s = measured.backlog_slope
+    age = measured.oldest_age_slope
+    looks = measured.backlog_coverage
     yield at_least_check(
         measured, "growth of the backlog", per_s, MIN_GROWTH * measured.offered_per_s, "/s", coverage=looks
     )
@@ -178,7 +182,7 @@ CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}
 def at_most_check(
     measured: BurstFigures, name: str, value: float | None, limit: float, unit: str, *, coverage: float = 1.0
 ) -> BurstCheck:
-    """``looks``: the share of the burst's seconds that it was seen in. One second above the bound is enough to fail."""
+    """``coverage``: the share of the burst's seconds that it was seen in. One second above the bound is enough to fail."""
     ok = None if value is None or (value <= limit and coverage < MIN_COVERAGE) else value <= limit
     return check_of(measured, name, ok, value_text(value, unit), f"at most {limit:g}{unit}", coverage=coverage)
 

@@ -5,7 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from prebook.lab.report.markup import Markup, tag
 from prebook.lab.report.scales import TimeScale
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 170, 46, 510, 12, 26
+WIDTH = 520
+HEIGHT = 170
+LEFT = 46
+RIGHT = 510
+TOP = 12
+BOTTOM = 26
 STEPS = (1.0, 2.0, 5.0)
 Points = Sequence[tuple[float, float]]
 SIDE_CLASSES: Mapping[str, str] = {"on": "plan request_reply", "off": "plan sync_api"}
@@ -13,7 +18,7 @@ SIDE_CLASSES: Mapping[str, str] = {"on": "plan request_reply", "off": "plan sync
 
 
 def chart(title: str, unit: str, series: Mapping[str, Points], *, limit: float | None = None) -> Markup:
-    """``lines``: side -> (second, value). ``bound``: drawn across."""
+    """``series``: side -> (second, value). ``limit``: drawn across."""
     span_s = max((at for points in series.values() for at, _ in points), default=1.0)
     top = axis_max([value for points in series.values() for _, value in points] + ([limit] if limit else []))
     time = TimeScale(max(span_s, 1.0), LEFT, RIGHT)

@@ -1,4 +1,4 @@
-"""Offers rides of all plans to a running suite and waits for its rest: a rung of the ladder, or the burst itself."""
+"""Offers rides of all plans to a running suite and waits for its rest: a level of the capacity search, or the burst itself."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,9 +19,12 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample, key_prefix
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
-START_DELAY_S, CLOCK_SLACK_S = 0.5, 5.0
-MAX_READS, READ_RETRY_INTERVAL_S = 4, 5.0
-EMPTY_SNAPSHOTS, POLL_INTERVAL_S = 2, 0.5
+START_DELAY_S = 0.5
+CLOCK_SLACK_S = 5.0
+MAX_READS = 4
+READ_RETRY_INTERVAL_S = 5.0
+EMPTY_SNAPSHOTS = 2
+POLL_INTERVAL_S = 0.5
 """So many looks in a row must find nothing that waits."""
 
 
@@ -57,16 +60,16 @@ class LoadRunner:
         )
         generator = Generator(self.fault_access.session, self.fault_access.urls["booking"], name, retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
-        watch = SuiteMonitor(self.fault_access, self.database_url, origin)
-        watching = asyncio.create_task(watch.run())
+        monitor = SuiteMonitor(self.fault_access, self.database_url, origin)
+        watching = asyncio.create_task(monitor.run())
         try:
             await generator.offer(orders, origin)
-            settle_s, at_rest = await wait_until_at_rest(watch, self.settle_timeout_s)
+            settle_s, at_rest = await wait_until_at_rest(monitor, self.settle_timeout_s)
         finally:
-            watch.stopped.set()
+            monitor.stopped.set()
             await asyncio.wait({watching})
         books = await self._reconcile_with_retry(suite, name, generator.samples, origin)
-        return LoadResult(origin, generator.samples, books, watch, settle_s, at_rest)
+        return LoadResult(origin, generator.samples, books, monitor, settle_s, at_rest)
 
     async def _reconcile_with_retry(
         self, suite: SuiteClient, name: str, samples: Sequence[Sample], origin: ClockOrigin
@@ -88,7 +91,8 @@ class LoadRunner:
 async def wait_until_at_rest(monitor: SuiteMonitor, timeout_s: float) -> tuple[float, bool]:
     """Returns when nothing waits any more, or the deadline is over; the seconds it took, and which of both it was."""
     clock = asyncio.get_running_loop().time
-    began, first = clock(), len(monitor.snapshots)
+    began = clock()
+    first = len(monitor.snapshots)
     while clock() - began < timeout_s:
         await asyncio.sleep(POLL_INTERVAL_S)
         last = monitor.snapshots[first:][-EMPTY_SNAPSHOTS:]

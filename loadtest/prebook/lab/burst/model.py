@@ -23,7 +23,7 @@ class SuiteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     outbox_oldest_s: float | None = None
     """Of all services: messages that have not left, and the age of the oldest that may leave."""
     oldest_outbox: str = ""
-    """The outbox and lane of that one."""
+    """The outbox and route of that one."""
     pending_requests: int | None = None
     pending_oldest_s: float | None = None
     """Questions without an answer, wherever they lie: outbox, queue or a provider's hands."""

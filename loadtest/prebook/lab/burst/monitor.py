@@ -27,7 +27,8 @@ from prebook.lab.suite_client.broker_management import BrokerManagementError
 from prebook.lab.suite_client.supervisor import SupervisorError
 
 METRICS_TIMEOUT = aiohttp.ClientTimeout(total=0.8)
-QUEUE_TIMEOUT_S, FINAL_TIMEOUT_S = 0.8, 10.0
+QUEUE_TIMEOUT_S = 0.8
+FINAL_TIMEOUT_S = 10.0
 INTERNAL_QUEUE_PREFIX = "prebook."
 """Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
 PRESSURE_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
@@ -59,7 +60,7 @@ class SuiteMonitor:
     _next_memory_read_s: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Until ``over`` is set. Not to be cancelled: a question to the broker that is given up closes its channel."""
+        """Until ``stopped`` is set. Not to be cancelled: a question to the broker that is given up closes its channel."""
         async with AsyncExitStack() as stack:
             await self._open(stack)
             number = 0
@@ -127,7 +128,8 @@ class SuiteMonitor:
         done, _ = await asyncio.wait({self._depths_task}, timeout=QUEUE_TIMEOUT_S)
         if not done:
             return None
-        asked, self._depths_task = self._depths_task, None
+        asked = self._depths_task
+        self._depths_task = None
         return asked.result()
 
     async def _read_queue_lengths(self, channel: AbstractChannel) -> dict[str, int]:

@@ -16,7 +16,8 @@ from prebook.lab.process_tree import PROC, descendants, read_children
 LOOPBACK = "127.0.0.1"
 NICENESS = 10
 """For all of the suite, so that its processes keep their shares among each other."""
-MAX_ATTEMPTS, RETRY_INTERVAL_S = 20, 0.11
+MAX_ATTEMPTS = 20
+RETRY_INTERVAL_S = 0.11
 """Who is no administrator may change one session every tenth of a second."""
 
 

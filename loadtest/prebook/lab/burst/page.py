@@ -16,14 +16,15 @@ GIB = 2**30
 
 
 def render_page(report: BurstReport) -> str:
-    assets = resources.files("prebook.lab") / "assets"
+    assets = resources.files("prebook.lab.report") / "assets"
     style, frame = ((assets / name).read_text() for name in ("report.css", "page.html"))
     body = join_markup([masthead(report), checks_section(report), charts_section(report), tables_section(report)])
     return Template(frame).substitute(style=style, title=tag("title", f"Prebook burst, seed {report.seed}"), body=body)
 
 
 def masthead(report: BurstReport) -> Markup:
-    verdict, side = report.verdict, report.sides[0]
+    verdict = report.verdict
+    side = report.sides[0]
     badge = tag("p", "held" if verdict.ok else "did not hold", class_=f"badge {'ok' if verdict.ok else 'bad'}")
     known = {
         "began": f"{side.started_at:%Y-%m-%d %H:%M} UTC",

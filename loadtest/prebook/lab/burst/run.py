@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from prebook.lab.burst.capacity import capacity, run_levels
 from prebook.lab.burst.load_runner import LoadResult, LoadRunner
 from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord
-from prebook.lab.campaign.runner import read_machine
 from prebook.lab.ledger import discrepancies
 from prebook.lab.ledger.accounts import RideAccount, RideOutcome
 from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
@@ -16,6 +15,7 @@ from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.retry_policy import RiderRetryPolicy
 from prebook.lab.load.samples import RefusalSample
 from prebook.lab.quantiles import latency_summary
+from prebook.lab.report.model import read_machine
 from prebook.lab.suite_client.settings import StackInfo
 
 
@@ -34,8 +34,8 @@ async def run_side(
     runner: LoadRunner, options: BurstOptions, stack: StackInfo, log: Callable[[str], None]
 ) -> tuple[BurstSide, LoadResult]:
     """Raises SuiteUnreachable where the suite cannot be read at the end."""
-    ladder = await run_levels(runner, log) if options.capacity_per_s is None else ()
-    known = options.capacity_per_s or capacity(ladder)
+    levels = await run_levels(runner, log) if options.capacity_per_s is None else ()
+    known = options.capacity_per_s or capacity(levels)
     rate = known * options.factor
     log(f"burst: {rate:.0f} rides/s for {options.duration_s:.0f} s, back pressure {options.back_pressure}")
     began_at = datetime.now(UTC)
@@ -43,7 +43,7 @@ async def run_side(
         "burst", Arrivals(ArrivalProcess.POISSON, rate, options.duration_s), options.retries
     )
     return burst_side(
-        runner, options, offered, capacity_per_s=known, levels=ladder, stack=stack, started_at=began_at
+        runner, options, offered, capacity_per_s=known, levels=levels, stack=stack, started_at=began_at
     ), offered
 
 
@@ -57,7 +57,8 @@ def burst_side(
     stack: StackInfo,
     started_at: datetime,
 ) -> BurstSide:
-    accounts, found = result.reconciliation.accounts, [item.kind for item in result.reconciliation.discrepancies]
+    accounts = result.reconciliation.accounts
+    found = [item.kind for item in result.reconciliation.discrepancies]
     lag = latency_summary(account.sample.lag_ms for account in accounts)
     return BurstSide(
         back_pressure=options.back_pressure,
@@ -83,7 +84,8 @@ def burst_side(
 
 
 def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
-    sample, row = account.sample, account.row
+    sample = account.sample
+    row = account.row
     offered_s = seconds_since(origin, sample.intended_at) or 0.0
     return RideRecord(
         label=sample.label,

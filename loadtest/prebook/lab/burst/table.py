@@ -130,10 +130,8 @@ def queues_text(snapshots: Sequence[SuiteSnapshot]) -> str:
 
 
 def outboxes_text(snapshots: Sequence[SuiteSnapshot]) -> str:
-    rows, oldest = (
-        known_values(snapshots, lambda each: each.outbox_rows),
-        known_values(snapshots, lambda each: each.outbox_oldest_s),
-    )
+    rows = known_values(snapshots, lambda each: each.outbox_rows)
+    oldest = known_values(snapshots, lambda each: each.outbox_oldest_s)
     return f"{max(rows):.0f} rows at most, the oldest {max(oldest):.1f} s" if rows and oldest else NOT_MEASURED
 
 

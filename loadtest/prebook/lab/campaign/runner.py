@@ -1,8 +1,6 @@
 """Plays scenarios against a running suite, one after another, each to its rest, and reports."""
 
 import asyncio
-import os
-import platform
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,19 +12,19 @@ import aiohttp
 from prebook.contracts.booking import LedgerEntry
 from prebook.flows import SERVICES
 from prebook.lab.campaign.progress import CampaignProgress
-from prebook.lab.campaign.scenario_report import MAX_LAG_MS, ScenarioRun, matrix_row, scenario_report
+from prebook.lab.campaign.scenario_report import ScenarioRun, matrix_row, scenario_report
 from prebook.lab.campaign.scenarios import Scenario
 from prebook.lab.faults import FaultAccess, FaultWindow, inject, survey_faults
 from prebook.lab.ledger.accounts import sample_with_outcome
 from prebook.lab.ledger.ledger_poller import LedgerPoller
 from prebook.lab.load.arrivals import Arrivals, arrival_offsets
-from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, prepare_requests
+from prebook.lab.load.generator import MAX_LAG_MS, ClockOrigin, Generator, PreparedRequest, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.report.matrix import MatrixRow
-from prebook.lab.report.model import CampaignReport, MachineInfo, ScenarioReport
+from prebook.lab.report.model import CampaignReport, ScenarioReport, read_machine
 from prebook.lab.report.verdict import with_verdict
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 from prebook.lab.suite_client.settings import LabSettings
@@ -167,12 +165,3 @@ async def _poll_ready(suite: SuiteClient) -> None:
 
 def reasons_text(unavailable: Mapping[str, str]) -> str:
     return "; ".join(f"{scenario}: {reason}" for scenario, reason in unavailable.items())
-
-
-def read_machine() -> MachineInfo:
-    return MachineInfo(
-        cores=os.cpu_count() or 0,
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        python=platform.python_version(),
-        platform=platform.platform(),
-    )

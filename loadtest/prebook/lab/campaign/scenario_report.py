@@ -14,6 +14,7 @@ from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.reconciliation import Reconciliation
 from prebook.lab.ledger.recovery_time import answered_per_bin, histogram, recovery_s, settled_at, time_to_settle_s
 from prebook.lab.load.arrivals import Arrivals
+from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import latency_summary
 from prebook.lab.report.matrix import MatrixCell, MatrixRow
@@ -28,10 +29,10 @@ from prebook.lab.report.model import (
     Timeline,
 )
 
-LAG_WARNING_MS, MAX_LAG_MS = 50.0, 250.0
-"""At p99: from the first on it is said, from the second on the result is refused where nothing is broken on purpose."""
+LAG_WARNING_MS = 50.0
+"""Lag at p99 from which on the report carries a warning."""
 MAX_BINS = 60
-"""Bins of the timeline, at most; none is narrower than NARROWEST_S."""
+"""Bins of the timeline, at most; none is narrower than MIN_BIN_S."""
 MIN_BIN_S = 0.5
 
 
@@ -184,7 +185,11 @@ def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
         process=arrivals.process.value,
         rate_per_s=arrivals.rate_per_s,
         duration_s=arrivals.duration_s,
-        burst={"starts": burst.start_fraction, "lasts": burst.duration_fraction, "factor": burst.factor}
+        burst={
+            "start_fraction": burst.start_fraction,
+            "duration_fraction": burst.duration_fraction,
+            "factor": burst.factor,
+        }
         if burst
         else None,
     )

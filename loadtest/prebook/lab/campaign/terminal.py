@@ -12,12 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from prebook.lab.background import run_in_background
 from prebook.lab.campaign.progress import CampaignProgress, ScenarioProgress
-from prebook.lab.exit_status import run_in_background
-from prebook.lab.quantiles import LatencySummary
+from prebook.lab.quantiles import LatencySummary, format_ms
 from prebook.lab.report.matrix import MatrixCell, MatrixRow, measured_rows, plan_labels
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioReport
-from prebook.lab.report.ranking import format_ms
 
 REFRESH_INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 5.0

@@ -13,7 +13,8 @@ from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 from prebook.lab.load.samples import Sample
 
 CANCEL_SHARE = 0.06
-MIN_CANCEL_DELAY_S, MAX_CANCEL_DELAY_S = 0.1, 6.0
+MIN_CANCEL_DELAY_S = 0.1
+MAX_CANCEL_DELAY_S = 6.0
 NO_RESPONSE = 0
 """Counted in the place of a status."""
 
@@ -25,7 +26,7 @@ def cancel_delay_s(seed: int, ride: int, label: str) -> float | None:
 
 
 class CancellingRiders(Generator):
-    """``cancels`` counts the answers to their second request by status."""
+    """``cancel_statuses`` counts the responses to their second request by status."""
 
     def __init__(self, session: aiohttp.ClientSession, booking_url: str, scenario: str, seed: int) -> None:
         super().__init__(session, booking_url, scenario)

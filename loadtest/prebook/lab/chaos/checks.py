@@ -79,22 +79,23 @@ def check_abandoned(evidence: Evidence) -> Iterator[Violation]:
 
 def check_charges(evidence: Evidence) -> Iterator[Violation]:
     """A confirmed ride was decided upon, and holds its share if it got one; no other ride holds one."""
-    shares = evidence.database.shares
+    discounts = evidence.database.discounts
     for row in ledger_rows(evidence):
-        share = shares.get(row.booking_id)
-        if row.state is BookingState.CONFIRMED and share not in {"taken", "none_left"}:
+        discount = discounts.get(row.booking_id)
+        if row.state is BookingState.CONFIRMED and discount not in {"granted", "none_left"}:
             yield Violation(
-                ViolationKind.LOST, row.booking_id, f"confirmed, but its share of the campaign is {share or 'nowhere'}"
+                ViolationKind.LOST, row.booking_id, f"confirmed, but its share of the campaign is {discount or 'nowhere'}"
             )
-        if row.state in SETTLED_STATES - {BookingState.CONFIRMED} and share == "taken":
+        if row.state in SETTLED_STATES - {BookingState.CONFIRMED} and discount == "granted":
             yield Violation(ViolationKind.DOUBLED, row.booking_id, f"{row.state}, and still charged to the campaign")
 
 
 def check_campaign_counter(evidence: Evidence) -> Iterator[Violation]:
-    granted, taken = evidence.database.granted, evidence.database.taken
-    if granted != taken:
-        breach = ViolationKind.DOUBLED if granted > taken else ViolationKind.LOST
-        yield Violation(breach, "campaign", f"pricing's counter says {granted} shares are out, its rows say {taken}")
+    counted = evidence.database.granted_count
+    rows = evidence.database.granted_rows
+    if counted != rows:
+        breach = ViolationKind.DOUBLED if counted > rows else ViolationKind.LOST
+        yield Violation(breach, "campaign", f"pricing's counter says {counted} shares are out, its rows say {rows}")
 
 
 def check_fares(evidence: Evidence) -> Iterator[Violation]:
@@ -104,8 +105,8 @@ def check_fares(evidence: Evidence) -> Iterator[Violation]:
         row = account.row
         if row is None or row.state is not BookingState.CONFIRMED:
             continue
-        share = evidence.database.shares.get(row.booking_id, "")
-        first = prices.setdefault((account.sample.ride, share), row)
+        discount = evidence.database.discounts.get(row.booking_id, "")
+        first = prices.setdefault((account.sample.ride, discount), row)
         if first.fare_cents != row.fare_cents:
             detail = f"{row.fare_cents} cents, and {first.booking_id} costs {first.fare_cents} for the same ride"
             yield Violation(ViolationKind.CONTRADICTORY, row.booking_id, detail)

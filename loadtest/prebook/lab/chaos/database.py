@@ -11,37 +11,39 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import asyncpg
 
 from prebook.flows import SERVICES
+from prebook.lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-CONNECT_TIMEOUT_S, COMMAND_TIMEOUT_S = 10.0, 60.0
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
 SELECT_HISTORY = """
     SELECT id, ARRAY(SELECT change ->> 'state' FROM jsonb_array_elements(history) WITH ORDINALITY AS h (change, n)
         ORDER BY n) AS states FROM booking.booking WHERE id = ANY($1)"""
-SELECT_SHARES = "SELECT booking_id, state FROM pricing.share WHERE booking_id = ANY($1)"
+SELECT_DISCOUNTS = "SELECT booking_id, state FROM pricing.discount_grant WHERE booking_id = ANY($1)"
 SELECT_CAMPAIGN = """
-    SELECT coalesce(sum(granted), 0) AS granted, (SELECT count(*) FROM pricing.share WHERE state = 'taken') AS taken
+    SELECT coalesce(sum(granted), 0) AS granted_count, (SELECT count(*) FROM pricing.discount_grant WHERE state = 'granted') AS granted_rows
     FROM pricing.campaign"""
 SELECT_ASSIGNED = "SELECT booking_id, driver, slot FROM matching.assignment WHERE booking_id = ANY($1)"
-SELECT_RESERVED = "SELECT booking_id, driver, slot FROM fleets.hold WHERE booking_id = ANY($1) AND state = 'booked'"
+SELECT_RESERVED = "SELECT booking_id, driver, slot FROM fleets.reservation WHERE booking_id = ANY($1) AND state = 'booked'"
 SELECT_NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY id"
 # What waits in hand, and for what somebody still waits.
 SELECT_PENDING = """
-    SELECT conversation, message_id FROM {0}.outbox WHERE conversation = ANY($1) AND state = 'waiting'
-    UNION ALL SELECT conversation, request_id FROM {0}.awaited WHERE conversation = ANY($1)"""
+    SELECT conversation_id, message_id FROM {0}.outbox WHERE conversation_id = ANY($1) AND state = 'waiting'
+    UNION ALL SELECT conversation_id, request_id FROM {0}.pending_reply WHERE conversation_id = ANY($1)"""
 SELECT_ABANDONED = """
-    SELECT conversation, message_id, coalesce(last_error, '') AS why FROM {0}.outbox
-    WHERE conversation = ANY($1) AND state NOT IN ('waiting', 'sent', 'expired')"""
-# One conversation's messages on one lane leave in the order in which they were staged. Those that were staged to leave
+    SELECT conversation_id, message_id, coalesce(last_error, '') AS error FROM {0}.outbox
+    WHERE conversation_id = ANY($1) AND state NOT IN ('waiting', 'sent', 'expired')"""
+# One conversation's messages on one route leave in the order in which they were staged. Those that were staged to leave
 # later (a second telling) are no part of it.
 SELECT_SEND_ORDER = """
-    SELECT conversation, message_id, sent_at < max(sent_at) OVER (
-        PARTITION BY lane, order_key ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS overtaken
+    SELECT conversation_id, message_id, sent_at < max(sent_at) OVER (
+        PARTITION BY route, ordering_key ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS overtaken
     FROM {0}.outbox
-    WHERE conversation = ANY($1) AND state = 'sent' AND order_key <> ''
+    WHERE conversation_id = ANY($1) AND state = 'sent' AND ordering_key <> ''
         AND NOT (failures = 0 AND not_before > created_at + interval '0.5 s')"""
 
 
@@ -52,7 +54,7 @@ class DriverAssignment(NamedTuple):
 
 
 class MessageTrace(NamedTuple):
-    """A message in a service's outbox. ``why`` is empty where nothing is to be said."""
+    """A message in a service's outbox. ``error`` is empty where nothing is to be said."""
 
     service: str
     booking_id: str
@@ -66,10 +68,10 @@ class DatabaseState:
 
     histories: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Booking -> the states that it took, in order."""
-    shares: Mapping[str, str] = field(default_factory=dict)
-    """Booking -> what became of its share of the campaign."""
-    granted: int = 0
-    taken: int = 0
+    discounts: Mapping[str, str] = field(default_factory=dict)
+    """Booking -> state of its discount grant."""
+    granted_count: int = 0
+    granted_rows: int = 0
     """Shares that pricing's counter says are out, and that its rows say are."""
     assigned: Sequence[DriverAssignment] = ()
     reserved: Sequence[DriverAssignment] = ()
@@ -83,13 +85,13 @@ class DatabaseState:
     """Messages of which the order of leaving was looked at."""
 
 
-class DatabaseUnreadable(Exception):
+class DatabaseUnreadable(LabError):
     """The database did not tell."""
 
 
 @asynccontextmanager
 async def connect(database_url: str) -> "AsyncIterator[Connection]":
-    """``database_url``: an administrator's. Raises TablesUnreadable."""
+    """``database_url``: an administrator's. Raises DatabaseUnreadable."""
     plain = database_url.replace("+asyncpg", "", 1)
     try:
         connection = await asyncpg.connect(plain, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
@@ -102,7 +104,7 @@ async def connect(database_url: str) -> "AsyncIterator[Connection]":
 
 
 async def read_state(database_url: str, bookings: Collection[str]) -> DatabaseState:
-    """Raises TablesUnreadable."""
+    """Raises DatabaseUnreadable."""
     ids = list(bookings)
     async with connect(database_url) as connection:
         try:
@@ -112,7 +114,7 @@ async def read_state(database_url: str, bookings: Collection[str]) -> DatabaseSt
 
 
 async def is_at_rest(database_url: str, bookings: Collection[str]) -> bool:
-    """Nothing of these bookings waits in any outbox, and nobody waits for an answer. Raises TablesUnreadable."""
+    """Nothing of these bookings waits in any outbox, and nobody waits for an answer. Raises DatabaseUnreadable."""
     async with connect(database_url) as connection:
         for service in SERVICES:
             if await connection.fetchrow(f"{SELECT_PENDING.format(service)} LIMIT 1", list(bookings)):
@@ -123,17 +125,17 @@ async def is_at_rest(database_url: str, bookings: Collection[str]) -> bool:
 async def _read_state(connection: "Connection", ids: list[str]) -> DatabaseState:
     campaign = await connection.fetchrow(SELECT_CAMPAIGN)
     order = await _fetch_from_services(connection, SELECT_SEND_ORDER, ids)
-    told: dict[str, list[str]] = {}
+    notices: dict[str, list[str]] = {}
     for row in await connection.fetch(SELECT_NOTICES, ids):
-        told.setdefault(row["booking_id"], []).append(row["notice"])
+        notices.setdefault(row["booking_id"], []).append(row["notice"])
     return DatabaseState(
         histories={row["id"]: tuple(row["states"]) for row in await connection.fetch(SELECT_HISTORY, ids)},
-        shares={row["booking_id"]: row["state"] for row in await connection.fetch(SELECT_SHARES, ids)},
-        granted=int(campaign["granted"]) if campaign else 0,
-        taken=int(campaign["taken"]) if campaign else 0,
+        discounts={row["booking_id"]: row["state"] for row in await connection.fetch(SELECT_DISCOUNTS, ids)},
+        granted_count=int(campaign["granted_count"]) if campaign else 0,
+        granted_rows=int(campaign["granted_rows"]) if campaign else 0,
         assigned=[_assignment(row) for row in await connection.fetch(SELECT_ASSIGNED, ids)],
         reserved=[_assignment(row) for row in await connection.fetch(SELECT_RESERVED, ids)],
-        notices=told,
+        notices=notices,
         pending=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_PENDING, ids)],
         abandoned=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_ABANDONED, ids)],
         overtaken=[_trace(service, row) for service, row in order if row["overtaken"]],
@@ -151,4 +153,4 @@ def _assignment(row: Any) -> DriverAssignment:
 
 
 def _trace(service: str, row: Any) -> MessageTrace:
-    return MessageTrace(service, row["conversation"], row["message_id"], row.get("why") or "")
+    return MessageTrace(service, row["conversation_id"], row["message_id"], row.get("error") or "")

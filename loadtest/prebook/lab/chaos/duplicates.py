@@ -24,7 +24,7 @@ def duplicates_in(page: str) -> float:
 
 @dataclass
 class DuplicateCounter:
-    """``seen`` and ``before`` are per service: what was read last, and what its earlier processes had counted."""
+    """``last_counts`` and ``earlier_counts`` are per service: what was read last, and what its earlier processes had counted."""
 
     session: aiohttp.ClientSession
     urls: Mapping[str, str]

@@ -1,6 +1,6 @@
 """Everything that a chaos run is judged by, gathered when all is at rest, each from a source of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -29,7 +29,5 @@ class Evidence:
     """What operations holds and nobody has resolved or discarded."""
     wire_duplicates: int = 0
     faults: Sequence[InjectedFault] = ()
-    cancel_statuses: Mapping[int, int] = field(default_factory=dict)
-    """Answers to the riders who changed their mind: status (0: none came) -> how many."""
     poison_sent: bool = False
     """Messages that can never work were sent on purpose: those are parked, and that is right."""

@@ -13,10 +13,12 @@ from prebook.lab.faults import Fault, FaultAccess, FaultKind, inject
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
-READY_TIMEOUT_S, POLL_INTERVAL_S = 30.0, 0.3
+READY_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.3
 SINGLE_PROCESS_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
 """Kinds that touch one process only, so that two of them may be on at once."""
-DUPLICATE_KIND, POISON_KIND = "duplicate_everything", "poison"
+DUPLICATE_KIND = "duplicate_everything"
+POISON_KIND = "poison"
 """Kinds: the surest source of messages that come again, and what is parked and rightly so."""
 
 
@@ -29,7 +31,7 @@ def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
 
 @dataclass
 class FaultInjector:
-    """``now``: the fault that is on, for whoever watches; empty while none is."""
+    """``active``: the faults that are on, for whoever watches."""
 
     fault_access: FaultAccess
     faults: Mapping[str, Fault]

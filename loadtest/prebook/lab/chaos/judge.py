@@ -98,7 +98,8 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
 
 
 def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
-    ours, settled = booking_ids(evidence), settled_ids(evidence.reconciliation.accounts)
+    ours = booking_ids(evidence)
+    settled = settled_ids(evidence.reconciliation.accounts)
     for line in evidence.dead_letters:
         if line.conversation_id in ours - settled:
             yield f"{dead_letter_text(line)} is parked, and its booking {line.conversation_id} is not settled"
@@ -107,7 +108,8 @@ def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
 
 
 def dead_letter_notes(evidence: Evidence) -> Iterator[str]:
-    ours, settled = booking_ids(evidence), settled_ids(evidence.reconciliation.accounts)
+    ours = booking_ids(evidence)
+    settled = settled_ids(evidence.reconciliation.accounts)
     strays = [line for line in evidence.dead_letters if line.conversation_id not in ours]
     if strays and evidence.poison_sent:
         yield f"{len(strays)} poison message(s) parked, as they should be"
@@ -142,7 +144,8 @@ def worst_gap_s(accounts: Sequence[RideAccount]) -> float:
     in is due at its moment only, so that a time in which nothing at all was accepted counts up to the next outcome.
     """
     rides = sorted((account.sample.intended_at, known_at(account)) for account in accounts if account.settled)
-    begun, open_until = [begin for begin, _ in rides], list(accumulate((end for _, end in rides), max))
+    begun = [begin for begin, _ in rides]
+    open_until = list(accumulate((end for _, end in rides), max))
     offered = sorted(account.sample.intended_at for account in accounts)
     gaps = [0.0]
     for before, moment in pairwise([BEFORE_ALL, *sorted({end for _, end in rides})]):

@@ -29,7 +29,7 @@ class ChaosPhase:
 def split_into_phases(
     schedule: Sequence[ScheduledFault], requests: Sequence[PreparedRequest]
 ) -> tuple[ChaosPhase, ...]:
-    """Every order is in one turn; the first turn begins at the start. ``orders`` are by their time."""
+    """Every request is in one phase; the first phase begins at the start. ``requests`` are by their time."""
     found = overlap_groups(schedule)
     begins = [0.0, *(group[0].at_s for group in found[1:])]
     cuts = [
@@ -47,7 +47,8 @@ async def run_phases(
     phases: Sequence[ChaosPhase], generator: Generator, injector: FaultInjector, origin: ClockOrigin
 ) -> None:
     """Returns when the last fault is over and the last request is answered or has timed out."""
-    clock, behind_s = asyncio.get_running_loop().time, 0.0
+    clock = asyncio.get_running_loop().time
+    behind_s = 0.0
     async with asyncio.TaskGroup() as offering:
         for turn in phases:
             await origin.shifted(behind_s).wait_until(turn.starts_s)

@@ -17,6 +17,7 @@ from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
 from prebook.lab.chaos.phases import run_phases, split_into_phases
 from prebook.lab.chaos.schedule import ScheduledFault, draw_schedule
+from prebook.lab.errors import LabError
 from prebook.lab.faults import FaultAccess, list_available_faults
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin
@@ -24,7 +25,9 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import key_prefix
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
 
-START_DELAY_S, POLL_INTERVAL_S, SETTLE_POLL_INTERVAL_S = 0.5, 5.0, 2.0
+START_DELAY_S = 0.5
+POLL_INTERVAL_S = 5.0
+SETTLE_POLL_INTERVAL_S = 2.0
 MAX_CLOCK_SKEW_S = 300.0
 """How far a service's clock may be off: a fault may set it."""
 
@@ -42,7 +45,7 @@ class ChaosOptions:
         return self.bookings / self.rate_per_s
 
 
-class NoFaultAvailable(Exception):
+class NoFaultAvailable(LabError):
     """No fault of the catalogue can be injected into this suite."""
 
 
@@ -63,13 +66,14 @@ class ChaosRun:
 
     def __post_init__(self) -> None:
         self.suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
-        urls, session = self.fault_access.urls, self.fault_access.session
+        urls = self.fault_access.urls
+        session = self.fault_access.session
         self.generator = CancellingRiders(session, urls["booking"], SCENARIO, self.options.seed)
         self.duplicates = DuplicateCounter(self.fault_access.session, self.fault_access.urls)
         self.injector = FaultInjector(self.fault_access, {}, (), self.suite)
 
     async def prepare(self) -> Sequence[ScheduledFault]:
-        """Draws the schedule. Raises SuiteUnreachable, or NothingToBreak where no fault can be injected here."""
+        """Draws the schedule. Raises SuiteUnreachable, or NoFaultAvailable where no fault can be injected here."""
         await self.suite.check_ready(PROCESSES)
         faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
         if not faults:
@@ -82,8 +86,9 @@ class ChaosRun:
         return self.schedule
 
     async def run(self) -> Evidence:
-        """Raises SuiteUnreachable or TablesUnreadable where the suite cannot be read at the end."""
-        terms, week = self.options, campaign_week(datetime.now(UTC))
+        """Raises SuiteUnreachable or DatabaseUnreadable where the suite cannot be read at the end."""
+        terms = self.options
+        week = campaign_week(datetime.now(UTC))
         wanted = draw_requests(terms.bookings, terms.duration_s, terms.seed, run=self.name, week=week)
         await self.duplicates.poll()
         origin = ClockOrigin.now().shifted(START_DELAY_S)
@@ -131,7 +136,7 @@ class ChaosRun:
     async def _gather_evidence(self, origin: ClockOrigin) -> Evidence:
         await self.duplicates.poll()
         parked = await read_parked_messages(self.suite)
-        rows, deliveries = self.reconciliation.rows, await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
+        deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
         stuck = {line.conversation_id for line in parked}
         self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=stuck)
@@ -142,7 +147,6 @@ class ChaosRun:
             wire_duplicates=self.duplicates.total,
             faults=sorted(self.injector.injected, key=lambda fault: fault.at_s),
             poison_sent=self.injector.has_sent_poison,
-            cancel_statuses=dict(self.generator.cancel_statuses),
         )
 
     def _booking_ids(self) -> list[str]:

@@ -4,7 +4,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-MIN_DURATION_SHARE, MAX_PHASE_SHARE = 0.6, 0.6
+MIN_DURATION_SHARE = 0.6
+MAX_PHASE_SHARE = 0.6
 """A fault lasts from this part of its usual time up to all of it, and no longer than this part of its turn. That is
 short against the flows' deadlines, so that rides survive it and are not merely failed."""
 MIN_DELAY_SHARE = 0.2
@@ -27,7 +28,7 @@ class FaultChoice:
 
 @dataclass(frozen=True)
 class ScheduledFault:
-    """``at_s``: seconds from the start of the arrivals. ``beside``: comes while the one before it is on."""
+    """``at_s``: seconds from the start of the arrivals. ``overlaps``: comes while the one before it is on."""
 
     name: str
     at_s: float

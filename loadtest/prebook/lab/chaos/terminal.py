@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from prebook.contracts.booking import BookingState
+from prebook.lab.background import run_in_background
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.judge import ChaosVerdict
 from prebook.lab.chaos.run import ChaosRun
 from prebook.lab.chaos.schedule import ScheduledFault
-from prebook.lab.exit_status import run_in_background
 
-REFRESH_INTERVAL_S, PLAIN_INTERVAL_S = 0.5, 10.0
+REFRESH_INTERVAL_S = 0.5
+PLAIN_INTERVAL_S = 10.0
 MAX_NAMED = 10
 """Findings that are printed one by one."""
 
@@ -41,7 +42,8 @@ async def print_progress(run: ChaosRun, console: Console) -> None:
 
 
 def progress_text(run: ChaosRun) -> str:
-    accounts, broken = run.reconciliation.accounts, run.injector
+    accounts = run.reconciliation.accounts
+    broken = run.injector
     what = ", ".join(sorted(broken.active)) or ("coming to rest" if run.settling else "nothing broken")
     return (
         f"offered {run.generator.sent}/{run.options.bookings}, "
@@ -76,7 +78,8 @@ def fault_table(evidence: Evidence) -> Table:
 
 
 def outcome_table(verdict: ChaosVerdict, evidence: Evidence) -> Table:
-    result, accounts = verdict.result, evidence.reconciliation.accounts
+    result = verdict.result
+    accounts = evidence.reconciliation.accounts
     table = Table(title="what became of the bookings", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     fates = {
         "offered": result.bookings,

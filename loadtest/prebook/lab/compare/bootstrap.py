@@ -8,8 +8,6 @@ Source: Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979); David 
 import random
 from collections.abc import Callable, Sequence
 
-from prebook.lab.quantiles import nearest_rank
-
 RESAMPLES = 2000
 TAIL = 0.025
 """Left out at either end: what is between is an interval of 95 %."""
@@ -34,7 +32,3 @@ def interval(before: Draw, after: Draw, seed: str) -> tuple[float, float]:
     drawn = sorted(after(rng) - before(rng) for _ in range(RESAMPLES))
     cut = int(TAIL * RESAMPLES)
     return drawn[cut], drawn[-1 - cut]
-
-
-def quantile(ordered: Sequence[float], percent: int) -> float:
-    return nearest_rank(ordered, percent)

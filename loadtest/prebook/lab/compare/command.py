@@ -13,7 +13,8 @@ from rich.table import Table
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
 
-SAMPLES_FILE, CONSOLE_WIDTH = "samples.jsonl", 150
+SAMPLES_FILE = "samples.jsonl"
+CONSOLE_WIDTH = 150
 RUN_PATH = click.Path(path_type=Path)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from prebook.lab.compare.bootstrap import RESAMPLES, Draw, interval, mean_draw, quantile, quantile_draw
+from prebook.lab.compare.bootstrap import RESAMPLES, Draw, interval, mean_draw, quantile_draw
 from prebook.lab.ledger.accounts import ANSWERED_OUTCOMES
 from prebook.lab.load.samples import Sample
-from prebook.lab.report.ranking import format_ms
+from prebook.lab.quantiles import format_ms
 
 METRICS: Mapping[str, Callable[[Sample], float | None]] = {
     "time to accept": lambda sample: sample.response_ms if sample.accepted else None,
@@ -77,7 +77,8 @@ SampleGroups = Mapping[tuple[str, str], Sequence[Sample]]
 
 
 def compare_runs(a: Sequence[Sample], b: Sequence[Sample], *, names: tuple[str, str], seed: int) -> Comparison:
-    first, second = group_samples(a), group_samples(b)
+    first = group_samples(a)
+    second = group_samples(b)
     scenarios = [dict.fromkeys(scenario for scenario, _ in found) for found in (first, second)]
     both = [key for key in first if key in second]
     return Comparison(
@@ -106,7 +107,7 @@ def comparison_lines(
         known = [sorted(value for sample in run if (value := of(sample)) is not None) for run in (a, b)]
         for percent in PERCENTS:
             if min(map(len, known)) >= MIN_VALUES[percent]:
-                values = [quantile(ordered, percent) for ordered in known]
+                values = [nearest_rank(ordered, percent) for ordered in known]
                 draws = [quantile_draw(ordered, percent) for ordered in known]
                 yield comparison_line(key, (metric, f"p{percent}"), values, draws, counts=[*map(len, known)], seed=seed)
     rates = [answered_by_second(run) for run in (a, b)]

@@ -10,10 +10,10 @@ from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.messages import malformed_message
 from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
+from prebook.messaging.headers import FIRST_FAILED_AT_HEADER
 
 SKEW_S = 90.0
 PARKING_TIMEOUT_S = 20.0
-FAILED_AT_HEADER = "prebook-x-first-failed-at"
 """Header of a parked message: when it failed, by the clock of who could not handle it."""
 
 
@@ -46,7 +46,7 @@ async def _measure_skew_s(target: str, fault_access: FaultAccess) -> float:
         exchange = await channel.get_exchange(places[0].exchange, ensure=False)
         await exchange.publish(malformed_message(message_id), places[0].routing_key)
     (line,) = await parked_messages.wait_until_parked(fault_access, [message_id], PARKING_TIMEOUT_S)
-    stamped = (await parked_messages.read_headers(fault_access, line.id))[FAILED_AT_HEADER]
+    stamped = (await parked_messages.read_headers(fault_access, line.id))[FIRST_FAILED_AT_HEADER]
     seen_s = (datetime.fromisoformat(stamped) - datetime.now(UTC)).total_seconds()
     await parked_messages.discard(fault_access, [line])
     return seen_s

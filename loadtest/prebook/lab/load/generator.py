@@ -17,6 +17,8 @@ from prebook.lab.load.rides import booking_request, nth_ride
 from prebook.lab.load.samples import RefusalSample, Sample
 
 REQUEST_TIMEOUT_S = 10.0
+MAX_LAG_MS = 250.0
+"""Default limit of the lag at p99; later than that, the result is the generator's and is invalid."""
 
 
 class BookingReference(msgspec.Struct, frozen=True):

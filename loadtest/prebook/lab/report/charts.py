@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from prebook.lab.quantiles import LatencySummary
+from prebook.lab.quantiles import LatencySummary, format_ms
 from prebook.lab.report.markup import Markup, tag
 from prebook.lab.report.model import PlanResult, ScenarioReport
-from prebook.lab.report.ranking import LATENCY_METRICS, format_ms
+from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale, TimeScale, log_scale
 
 LATENCY_WIDTH, LATENCY_ROW_HEIGHT, LATENCY_PADDING_TOP, AXIS_HEIGHT = 340, 40, 6, 26

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 
+from prebook.lab.quantiles import format_ms
 from prebook.lab.report.charts import latency_chart, shared_scale, timeline_chart
 from prebook.lab.report.markup import Markup, join_markup, tag
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, PlanResult, PlanTradeOff, ScenarioReport
-from prebook.lab.report.ranking import LATENCY_METRICS, format_ms
+from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale
 from prebook.lab.report.tables import discrepancy_table, ledger_table, matrix_table
 from prebook.lab.report.verdict import ALL_FAULTS
@@ -16,7 +17,7 @@ GIB = 2**30
 
 
 def page(report: CampaignReport) -> str:
-    assets = resources.files("prebook.lab") / "assets"
+    assets = resources.files("prebook.lab.report") / "assets"
     verdict, scale = report.verdict, shared_scale(report.scenarios)
     body = join_markup(
         [

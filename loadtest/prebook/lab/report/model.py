@@ -1,5 +1,7 @@
 """The report: its format is a contract (``assets/report.schema.json``), its numbers come from the accounts alone."""
 
+import os
+import platform
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -51,6 +53,15 @@ class MachineInfo(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
 
 
+def read_machine() -> MachineInfo:
+    return MachineInfo(
+        cores=os.cpu_count() or 0,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+    )
+
+
 class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
     process: str
     rate_per_s: float
@@ -68,7 +79,7 @@ class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RideLatencies(msgspec.Struct, frozen=True, kw_only=True):
-    """From the intended moment. ``accept``: until a 201 or 202 had arrived. ``outcome`` and ``notified``: until the
+    """From the intended moment. ``accepted``: until a 201 or 202 had arrived. ``settled`` and ``notified``: until the
     booking settled and its rider was told, of rides that the business answered: a quick failure is no quick outcome."""
 
     accepted: LatencySummary
@@ -100,7 +111,7 @@ class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: LatencySummary
     lagged: bool
     invalid: bool = False
-    """It was later than ``most_ms`` at p99: the figures are the generator's, and are not to be used."""
+    """It was later than ``max_lag_ms`` at p99: the figures are the generator's, and are not to be used."""
     max_lag_ms: float = 0.0
 
 
@@ -115,7 +126,7 @@ class RetriesLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """Rides offered and answered per bin, from ``start`` on."""
+    """Rides offered and answered per bin, from ``started_at`` on."""
 
     started_at: datetime
     bin_s: float

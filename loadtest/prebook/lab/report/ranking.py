@@ -11,7 +11,6 @@ LATENCY_METRICS: Mapping[str, Callable[[PlanResult], LatencySummary]] = {
     "time to outcome": lambda result: result.latency_ms.settled,
     "time until the rider knows": lambda result: result.latency_ms.notified,
 }
-MS_PER_S, ONE_DECIMAL_BELOW_MS = 1000.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,6 @@ def ranking_of(metric: str, results: Sequence[PlanResult]) -> Ranking | None:
 
 def rankings(results: Sequence[PlanResult]) -> tuple[Ranking, ...]:
     return tuple(found for metric in LATENCY_METRICS if (found := ranking_of(metric, results)))
-
-
-def format_ms(value: float) -> str:
-    """Milliseconds to be read at a glance."""
-    if value >= MS_PER_S:
-        return f"{value / MS_PER_S:.2f} s"
-    return f"{value:.1f} ms" if value < ONE_DECIMAL_BELOW_MS else f"{value:.0f} ms"
 
 
 def join_words(words: Sequence[str]) -> str:

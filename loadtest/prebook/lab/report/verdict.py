@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from prebook.lab.ledger.discrepancies import DUPLICATED_KINDS, LOST_KINDS
+from prebook.lab.quantiles import format_ms
 from prebook.lab.report.matrix import MatrixCell, MatrixRow, cells_by_plan
 from prebook.lab.report.model import (
     CampaignReport,
@@ -14,7 +15,7 @@ from prebook.lab.report.model import (
     ScenarioFinding,
     ScenarioReport,
 )
-from prebook.lab.report.ranking import Ranking, format_ms, join_words, rankings
+from prebook.lab.report.ranking import Ranking, join_words, rankings
 
 
 def matrix_findings(matrix: Sequence[MatrixRow]) -> Iterator[str]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from prebook.lab.errors import LabError
 from prebook.lab.load.samples import Sample, encode_samples
 from prebook.lab.report import html
 from prebook.lab.report.model import CampaignReport
 
 
-class ReportFolderUnusable(Exception):
+class ReportFolderUnusable(LabError):
     """The folder cannot be written to; says so before anything is offered."""
 
 

@@ -10,6 +10,7 @@ import msgspec
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
 from prebook.flows import OPERATIONS
+from prebook.lab.errors import LabError
 
 PAGE_SIZE = 500
 READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -17,7 +18,7 @@ READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 PageT = TypeVar("PageT")
 
 
-class SuiteUnreachable(Exception):
+class SuiteUnreachable(LabError):
     """The suite did not answer a question of the campaign."""
 
 

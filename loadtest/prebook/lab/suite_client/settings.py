@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from prebook.flows import PROCESSES
+from prebook.lab.errors import LabError
 
 REMEDY = (
     "Let a suite be started for it: `prebook demo`. Or run it against the suite that `prebook up` has started: "
@@ -19,7 +20,7 @@ NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE_REASON"
 """Set by `prebook load`, to the reason, where it knows of no running suite."""
 
 
-class InvalidEnvironment(Exception):
+class InvalidEnvironment(LabError):
     """Text for the person who started the campaign, one line for each variable."""
 
     def __init__(self, problems: Collection[str]) -> None:

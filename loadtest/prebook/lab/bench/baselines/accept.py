@@ -43,11 +43,14 @@ async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking
     await connection.execute("SELECT")  # preparing ends without a sync, and holds its tables' locks until there is one
 
     async def accept(key: str, request: dict[str, Any], raw: bytes) -> bytes:
-        now, ride = datetime.now(UTC), f"bk_{uuid.uuid4().hex}"
-        plan, due = json.dumps(PLAN), now + REPLY_TIMEOUT
+        now = datetime.now(UTC)
+        ride = f"bk_{uuid.uuid4().hex}"
+        plan = json.dumps(PLAN)
+        due = now + REPLY_TIMEOUT
         history = json.dumps([{"state": "requested", "at": now.isoformat()}])
         answer = json.dumps({"id": ride, "state": "requested", **request, "couplings": PLAN}).encode()
-        wire, asked = json.dumps({"h": _headers(ride, now, due), "b": json.dumps(request)}), f"{ride}.quote_fare"
+        wire = json.dumps({"h": _headers(ride, now, due), "b": json.dumps(request)})
+        asked = f"{ride}.quote_fare"
         async with connection.transaction():
             if not await book.fetch(ride, key, *_columns(request), plan, history):
                 raise LookupError(f"key {key} is taken")
@@ -60,7 +63,8 @@ async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking
 
 
 def _columns(request: dict[str, Any]) -> Sequence[Any]:
-    pickup, dropoff = request["pickup"], request["dropoff"]
+    pickup = request["pickup"]
+    dropoff = request["dropoff"]
     places = (pickup["lat"], pickup["lon"], dropoff["lat"], dropoff["lon"])
     at = datetime.fromisoformat(request["pickup_at"])
     return (request["rider_id"], *places, at, request["vehicle_class"], request["passengers"])
@@ -102,13 +106,15 @@ class BaselineApi:
     """ASGI; a connection to the database for each request under way, up to ``most``."""
 
     def __init__(self, dsn: str, pool_size: int) -> None:
-        self._dsn, self._pool_size = dsn, pool_size
+        self._dsn = dsn
+        self._pool_size = pool_size
         self._idle: asyncio.Queue[AcceptBooking] = asyncio.LifoQueue()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             return await self._run_lifespan(receive, send)
-        raw, key = (await receive())["body"], dict(scope["headers"]).get(b"idempotency-key", b"").decode()
+        raw = (await receive())["body"]
+        key = dict(scope["headers"]).get(b"idempotency-key", b"").decode()
         status, answer = (202, await self._accept(key, raw)) if raw else (404, b"")
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -17,7 +17,8 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.lab.bench.baselines import relay
 
-QUEUE, PREFETCH = "yardstick.questions", 16
+QUEUE = "yardstick.questions"
+PREFETCH = 16
 SCHEMA = """
     CREATE TABLE yardstick.inbox (message_id text PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE yardstick.effect (message_id text PRIMARY KEY, distance int NOT NULL)"""
@@ -32,7 +33,8 @@ async def consume(dsn: str, amqp_url: str) -> None:
     woken = asyncio.Event()
 
     async def take(message: AbstractIncomingMessage) -> None:
-        asked, said = str(message.message_id), json.loads(message.body)
+        asked = str(message.message_id)
+        said = json.loads(message.body)
         async with pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(INSERT_INBOX, asked):
                 await connection.execute(INSERT_EFFECT, asked, said["passengers"])

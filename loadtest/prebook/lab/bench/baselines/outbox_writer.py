@@ -15,8 +15,11 @@ import uvloop
 from prebook.lab.bench.baselines import relay
 from prebook.lab.bench.workload import open_loop
 
-WARMUP_COMMITS, COMMITS, RATE_PER_S = 40, 1_000, 200
-POLL_INTERVAL_S, DRAIN_TIMEOUT_S = 0.05, 20.0
+WARMUP_COMMITS = 40
+COMMITS = 1_000
+RATE_PER_S = 200
+POLL_INTERVAL_S = 0.05
+DRAIN_TIMEOUT_S = 20.0
 SELECT_UNSENT = "SELECT EXISTS (SELECT FROM yardstick.outbox WHERE sent_at IS NULL)"
 
 
@@ -37,7 +40,8 @@ async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent:
 
 
 async def commit_and_relay(dsn: str, amqp_url: str) -> None:
-    connection, woken = await asyncpg.connect(dsn), asyncio.Event()
+    connection = await asyncpg.connect(dsn)
+    woken = asyncio.Event()
     stage = await connection.prepare(relay.INSERT_MESSAGE)
     relaying = asyncio.create_task(relay.run_relay(dsn, amqp_url, woken))
 

@@ -13,7 +13,9 @@ import aio_pika
 import asyncpg
 import uvloop
 
-QUEUE, BATCH_SIZE, POLL_INTERVAL_S = "yardstick.relay", 500, 1.0
+QUEUE = "yardstick.relay"
+BATCH_SIZE = 500
+POLL_INTERVAL_S = 1.0
 SCHEMA = """
     DROP SCHEMA IF EXISTS yardstick CASCADE;
     CREATE SCHEMA yardstick;
@@ -39,8 +41,10 @@ MARK_SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = 
 
 async def run_relay(dsn: str, amqp_url: str, wakeup: asyncio.Event | None = None) -> None:
     """``woken``: by whoever commits in this process, beside the trigger's NOTIFY."""
-    connection, listener = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
-    claim, sent = await connection.prepare(SELECT_BATCH), await connection.prepare(MARK_SENT)
+    connection = await asyncpg.connect(dsn)
+    listener = await asyncpg.connect(dsn)
+    claim = await connection.prepare(SELECT_BATCH)
+    sent = await connection.prepare(MARK_SENT)
     channel = await (await aio_pika.connect(amqp_url)).channel()
     wakeup = wakeup or asyncio.Event()
     await listener.add_listener("yardstick", lambda *_: wakeup.set())

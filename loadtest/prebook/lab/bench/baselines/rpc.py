@@ -38,7 +38,7 @@ PROPERTIES: dict[str, Any] = {
         "ce-subject": "ride-0000",
         "ce-time": "2026-12-01T06:30:00.000000+00:00",
         "ce-partitionkey": "ride-0000",
-        "prebook-slot": "7",
+        "prebook-hash-slot": "7",
         "prebook-kind": "request",
         "prebook-flow": "quote_fare",
         "prebook-plan": ",".join(f"{flow}=request_reply" for flow in FLOWS),
@@ -63,7 +63,8 @@ async def _open_channel() -> AbstractChannel:
 
 
 async def serve(variant: str) -> None:
-    (channel, saying), mode = await open_channels(variant), VARIANTS[variant][1]
+    (channel, saying) = await open_channels(variant)
+    mode = VARIANTS[variant][1]
 
     async def answer(message: AbstractIncomingMessage) -> None:
         json.loads(message.body)
@@ -82,7 +83,8 @@ async def serve(variant: str) -> None:
 
 
 async def measure(variant: str) -> None:
-    (channel, saying), mode = await open_channels(variant), VARIANTS[variant][1]
+    (channel, saying) = await open_channels(variant)
+    mode = VARIANTS[variant][1]
     replies = await _declare_reply_queue(channel, variant)
     waiting: dict[str, asyncio.Future[Any]] = {}
 

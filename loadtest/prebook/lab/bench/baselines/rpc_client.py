@@ -9,7 +9,10 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
-WARMUP_CALLS, SEQUENTIAL_CALLS, CONCURRENT_CALLS, IN_FLIGHT = 50, 300, 1_500, 64
+WARMUP_CALLS = 50
+SEQUENTIAL_CALLS = 300
+CONCURRENT_CALLS = 1_500
+IN_FLIGHT = 64
 REQUEST_BODY = {
     "pickup": {"lat": 52.52, "lon": 13.40},
     "dropoff": {"lat": 52.36, "lon": 13.51},
@@ -49,7 +52,8 @@ async def measure_calls(call: Callable[[int], Awaitable[object]]) -> None:
         for number in numbers:
             await call(number)
 
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    cpu = time.process_time()
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     print_figures(times, time.perf_counter() - began, time.process_time() - cpu)
 
@@ -63,7 +67,8 @@ def measure_blocking_calls(send: Callable[[], Callable[[], object]]) -> None:
         began = time.perf_counter()
         send()()
         times.append(time.perf_counter() - began)
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    cpu = time.process_time()
     for _ in range(CONCURRENT_CALLS // IN_FLIGHT):
         for answered in [send() for _ in range(IN_FLIGHT)]:
             answered()

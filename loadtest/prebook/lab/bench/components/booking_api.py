@@ -51,7 +51,8 @@ class BookingAssembly:
 def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> BookingAssembly:
     """By the environment of the service."""
     given, policies = settings.read_settings(env)
-    engine, http = create_engine("booking", given.database_url, pool_size=pool), ServiceClient(given.urls)
+    engine = create_engine("booking", given.database_url, pool_size=pool)
+    http = ServiceClient(given.urls)
     publisher = RabbitPublisher(given.amqp_url, "bench")
     ways = build_channels(Transports(http, publisher, policies, ReplyWaiters(), given.callback_secrets))
     begin = unit_of_work_factory(engine, BookingSql, _hand_off_unclaimed)

@@ -63,7 +63,8 @@ async def quote_fare(_: HandlerContext, request: QuoteFare, __: NullUnitOfWork) 
 def build_app() -> Litestar:
     """By the environment of a service."""
     given, policies = settings.read_settings()
-    waiters, watch = ReplyWaiters(), Telemetry(Metrics())
+    waiters = ReplyWaiters()
+    watch = Telemetry(Metrics())
     publisher = RabbitPublisher(given.amqp_url, "bench")
     routes = build_channels(Transports(ServiceClient(given.urls), publisher, policies, waiters, [CALLBACK_SECRET]))
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})

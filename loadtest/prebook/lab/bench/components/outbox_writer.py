@@ -33,9 +33,11 @@ SERVICE = "booking"
 async def commit_and_relay() -> None:
     """By the environment of the service."""
     given, policies = settings.read_settings()
-    run, engines = uuid4().hex[:8], create_engines(SERVICE, given.database_url)
+    run = uuid4().hex[:8]
+    engines = create_engines(SERVICE, given.database_url)
     publisher = RabbitPublisher(given.amqp_url, SERVICE)
-    owner, watch = f"prebook-{SERVICE} relay {run}", Telemetry(Metrics(CollectorRegistry()))
+    owner = f"prebook-{SERVICE} relay {run}"
+    watch = Telemetry(Metrics(CollectorRegistry()))
     outbox = SqlOutbox(engines.background, owner)
     relay = Relay(outbox, lambda row: endpoint.dispatch(row.envelope), watch)
     wakeup = RelayNotifier(SERVICE, given.database_url, owner, relay)

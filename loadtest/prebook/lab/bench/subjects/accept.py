@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-RIDES, CONCURRENCY = 3_000, 16
+RIDES = 3_000
+CONCURRENCY = 16
 ACCEPTED = 202
 BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """Nobody answers here what is asked."""
@@ -95,7 +96,8 @@ async def open_use_cases(
 ) -> AsyncIterator[Mapping[str, RoundRunner]]:
     env = {**testbed.envs["booking"], **BACK_PRESSURE_OFF}
     service: BookingAssembly = await run_there(construct(lambda: assemble_booking(env, pool=CONCURRENCY)))
-    prebooking, stack = BookRide(service.running), AsyncExitStack()
+    prebooking = BookRide(service.running)
+    stack = AsyncExitStack()
     await run_there(stack.enter_async_context(service.close_after()))
     idle: asyncio.Queue[yardstick.AcceptBooking] = await run_there(
         stack.enter_async_context(yardstick.open_pool(dsn_of(env), CONCURRENCY))
@@ -107,7 +109,8 @@ async def open_use_cases(
             raise UserError("a booking was not accepted", "report this")
 
     async def theirs(number: int, run: str) -> None:
-        request, accept = booking_body(number), await idle.get()
+        request = booking_body(number)
+        accept = await idle.get()
         await accept(f"{run}-{number}", request, str(number).encode())
         idle.put_nowait(accept)
 

@@ -15,7 +15,8 @@ from prebook.lab.process_tree import read_cpu_ms
 
 MESSAGES = 3000
 TOTAL = "all"
-PACED_MESSAGES, PACED_PER_S = 360, 45
+PACED_MESSAGES = 360
+PACED_PER_S = 45
 """As many a second as a service takes when 15 rides are asked for in one, by request and reply."""
 THROUGHPUT = Benchmark(
     "consume: inbox, effect, outbox in one transaction, 16 at a time",
@@ -72,7 +73,8 @@ def _breakdown(figures: Mapping[str, Sequence[float]]) -> str:
 async def _run_paced(requestor: Requestor, parts: dict[str, int]) -> RoundFigures:
     """Questions at their times; of everybody who has a part in them but us."""
     roots = parts | ({"service": requestor.process.pid} if requestor.process else {})
-    questions, before = list(requestor.build_requests(PACED_MESSAGES)), read_cpu_ms(roots)
+    questions = list(requestor.build_requests(PACED_MESSAGES))
+    before = read_cpu_ms(roots)
     async with asyncio.TaskGroup() as asking:
         async for number in open_loop(range(PACED_MESSAGES), PACED_PER_S):
             asking.create_task(requestor.request(*questions[number]))

@@ -28,7 +28,8 @@ from prebook.lab.bench.uvloop_thread import CoroutineRunner, start_uvloop_thread
 from prebook.lab.bench.workload import run_closed_loop
 from prebook.runtime import settings
 
-CALLS, IN_FLIGHT = 4_000, 64
+CALLS = 4_000
+IN_FLIGHT = 64
 PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
 NAME = f"sync flow through channel and inlet, {IN_FLIGHT} in flight"
 NOTE = "ours checks, times, counts and logs each call, and knows it by its id"
@@ -59,10 +60,8 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     env = testbed.envs["pricing"]
     given, policies = settings.read_settings({**env, "PREBOOK_URL_PRICING": base_url(port)})
     http: ServiceClient = await run_there(construct(lambda: ServiceClient(given.urls)))
-    channel, asked = (
-        SyncApi(http, policies, ReplyWaiters()),
-        replace(fare_request("", conversation_id=""), plan=PLAN, reply_to=""),
-    )
+    channel = SyncApi(http, policies, ReplyWaiters())
+    asked = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")
 
     async def call(number: int) -> None:
         answer = await channel.send(replace(asked, id=f"ride-{number}.quote_fare", conversation_id=f"ride-{number}"))
@@ -138,5 +137,6 @@ async def measure_beside(testbed: BenchTestbed, name: str, rounds: int) -> Bench
 
 def cpu_note(side: str, figures: Mapping[str, Any]) -> str:
     """Of the processor, beside the figure itself."""
-    here, there = median(figures["here"]), median(figures["there"])
+    here = median(figures["here"])
+    there = median(figures["there"])
     return f"{side}: {here:.0f} us of processor time each here, {there:.0f} in the process that is asked"

@@ -18,7 +18,8 @@ from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
 from prebook.lab.bench.testbed import BenchTestbed
-from prebook.messaging.recoverability.dead_letter import CAUSE_HEADER, DeadLetter
+from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.messaging.headers import CAUSE_HEADER
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.sql import OperationsSql
 from prebook.postgres.engine import create_engine
@@ -30,8 +31,13 @@ from prebook.runtime import logging
 if TYPE_CHECKING:
     import asyncpg
 
-FACTOR, GOAL = 10, 1.1
-CLAIMS, CLAIM_SIZE, ADMISSIONS, DEAD_LETTERS, WARMUP_MESSAGES = 20, 200, 300, 150, 10
+FACTOR = 10
+GOAL = 1.1
+CLAIMS = 20
+CLAIM_SIZE = 200
+ADMISSIONS = 300
+DEAD_LETTERS = 150
+WARMUP_MESSAGES = 10
 NUMBERS = count()
 SCHEDSTAT = Path("/proc/self/schedstat")
 TableWork = Callable[[AsyncEngine, int], Awaitable[int]]
@@ -58,7 +64,8 @@ def _benchmark(what: str) -> Benchmark:
 
 
 async def drain_outbox(engine: AsyncEngine, messages: int) -> int:
-    outbox, done = SqlOutbox(engine, "bench"), 0
+    outbox = SqlOutbox(engine, "bench")
+    done = 0
     while done < messages:
         claimed = await outbox.claim(CLAIM_SIZE, lease_s=60.0, full_routes=())
         await outbox.mark_sent([each.seq for each in claimed])

@@ -34,7 +34,9 @@ MAX_DURATION_S = 6.0
 """So long one measurement may take: one at a time, a slow handler gets fewer messages."""
 MAX_ROUNDS = 2
 """Each starts ten processes; the numbers differ by more than rounds do."""
-FEW_IN_FLIGHT, JOIN_DELAY_S, CONCURRENCY = 8, 0.2, 512
+FEW_IN_FLIGHT = 8
+JOIN_DELAY_S = 0.2
+CONCURRENCY = 512
 MAX_ADVANTAGE = 1.25
 HandlerPrefetch = tuple[str, int]
 
@@ -114,7 +116,8 @@ def _share_text(share: float) -> str:
 
 def _row(found: Mapping[HandlerPrefetch, Mapping[str, Sequence[float]]], handler: str, prefetch: int) -> BenchRow:
     """The default is good enough where no other number is much better."""
-    mine, default = found[handler, prefetch], found[handler, DEFAULT_PREFETCH]
+    mine = found[handler, prefetch]
+    default = found[handler, DEFAULT_PREFETCH]
     few, memory, share = (median(mine[figure]) for figure in ("few_ms", "memory_mb", "share"))
     measure = Benchmark(
         f"prefetch {prefetch}, {handler} handler",

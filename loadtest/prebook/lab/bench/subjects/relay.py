@@ -21,8 +21,10 @@ from prebook.messaging import addresses
 from prebook.messaging.envelope import Envelope
 from prebook.postgres.message_column import to_column
 
-ROWS, KEYS = 20_000, 500
-POLL_INTERVAL_S, DRAIN_TIMEOUT_S = 0.02, 120.0
+ROWS = 20_000
+KEYS = 500
+POLL_INTERVAL_S = 0.02
+DRAIN_TIMEOUT_S = 120.0
 DRAIN = Benchmark(
     "relay: drain a backlog, order per key kept",
     "rows/s",

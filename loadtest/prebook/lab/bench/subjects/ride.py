@@ -24,9 +24,12 @@ from prebook.lab.bench.suite import start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 
 BASELINE_FILE = Path(__file__).parents[3] / "deploy" / "results" / "ride-baseline.json"
-OURS, BASELINE_SIDE = "ours", "peer"
-WARMUP_PER_S, WARMUP_RIDES = 10.0, 20
-COST_GOAL, KNEE_GOAL = 0.5, 2.0
+OURS = "ours"
+BASELINE_SIDE = "peer"
+WARMUP_PER_S = 10.0
+WARMUP_RIDES = 20
+COST_GOAL = 0.5
+KNEE_GOAL = 2.0
 COUNT_NOTES = {
     "broker messages": "as many as the flows have questions, answers and facts",
     "AMQP bytes": "as many messages as before, with the same headers",

@@ -19,7 +19,9 @@ from prebook.devstack.errors import UserError
 from prebook.lab.bench.ride_load import RideLoad
 from prebook.lab.bench.suite import BenchSuite
 
-BROKER_STATS_INTERVAL_S, BROKER_STATS_TIMEOUT_S, RELOAD_PAUSE_S = 6.0, 60.0, 0.5
+BROKER_STATS_INTERVAL_S = 6.0
+BROKER_STATS_TIMEOUT_S = 60.0
+RELOAD_PAUSE_S = 0.5
 """The broker brings the figures of its connections up to date every 5 s, and later where it is busy."""
 MAX_IDLE_BYTES = 2_000
 """Less than that between two looks: heartbeats, and no ride's."""
@@ -28,7 +30,8 @@ STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:
 BROKER_COUPLINGS = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
 METRIC_LINE = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 COUPLING = re.compile(r'coupling="(?P<coupling>[^"]*)"')
-SENT_METRIC, CALLS_METRIC = "prebook_messages_sent_total", "prebook_http_client_requests_total"
+SENT_METRIC = "prebook_messages_sent_total"
+CALLS_METRIC = "prebook_http_client_requests_total"
 
 
 class ConnectionStats(msgspec.Struct, frozen=True):
@@ -52,7 +55,8 @@ async def count_per_ride(load: RideLoad, plan: str, rate_per_s: float, rides: in
 @asynccontextmanager
 async def _log_statements(suite: BenchSuite) -> AsyncIterator[Counter[tuple[str, str]]]:
     """Filled when the block ends: (session, first line of the statement) -> how often, of services only."""
-    path, database = Path(suite.state.data_dir) / "postgres" / "log", suite.database
+    path = Path(suite.state.data_dir) / "postgres" / "log"
+    database = suite.database
     for name, value in LOG_SETTINGS.items():
         await database.execute(f"ALTER SYSTEM SET {name} = {value}")
     await _reload_settings(suite)
@@ -106,7 +110,8 @@ async def _read_settled_octets(suite: BenchSuite) -> float:
     seen = await _read_octets(suite)
     for _ in range(round(BROKER_STATS_TIMEOUT_S / BROKER_STATS_INTERVAL_S)):
         await asyncio.sleep(BROKER_STATS_INTERVAL_S)
-        before, seen = seen, await _read_octets(suite)
+        before = seen
+        seen = await _read_octets(suite)
         if abs(seen - before) < MAX_IDLE_BYTES:
             return seen
     raise UserError(

@@ -9,11 +9,16 @@ from prebook.lab.bench.ride_load import RideLoad, RideLoadResult
 from prebook.lab.bench.subjects.ride_counts import count_per_ride
 from prebook.lab.process_tree import read_cpu_ms
 
-STEADY_PER_S, STEADY_RIDES = 15.0, 45
+STEADY_PER_S = 15.0
+STEADY_RIDES = 45
 """What the cost is taken at: a rate that every plan keeps up with, so that nothing but the rides differs."""
 COUNTED_RIDES = 60
-MAX_P95_MS, RATE_FACTOR, STEP_DURATION_S = 1000.0, 1.25, 4.0
-START_PER_S, MIN_PER_S, MAX_PER_S = 20.0, 2.0, 500.0
+MAX_P95_MS = 1000.0
+RATE_FACTOR = 1.25
+STEP_DURATION_S = 4.0
+START_PER_S = 20.0
+MIN_PER_S = 2.0
+MAX_PER_S = 500.0
 
 
 @dataclass
@@ -64,7 +69,8 @@ async def measure_knee(load: RideLoad, plan: str | Sequence[str], figures: RideF
         if trouble:
             figures.knee_limit = f"at {rate:.0f}/s {trouble}"
         else:
-            figures.knee_per_s, figures.knee_p95_ms = offered.settled_per_s, offered.percentile(95)
+            figures.knee_per_s = offered.settled_per_s
+            figures.knee_p95_ms = offered.percentile(95)
         if figures.knee_limit and figures.knee_per_s:
             return
         rate = rate / RATE_FACTOR if trouble else rate * RATE_FACTOR

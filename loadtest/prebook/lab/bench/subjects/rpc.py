@@ -83,7 +83,8 @@ async def open_suite_side(testbed: BenchTestbed) -> AsyncIterator[RoundRunner]:
 
 @asynccontextmanager
 async def open_baseline_side(testbed: BenchTestbed, baseline: RpcBaseline, python: str) -> AsyncIterator[RoundRunner]:
-    module, given = f"prebook.lab.bench.baselines.{baseline.module}", {"BENCH_AMQP_URL": testbed.amqp_url}
+    module = f"prebook.lab.bench.baselines.{baseline.module}"
+    given = {"BENCH_AMQP_URL": testbed.amqp_url}
     async with testbed.run_module(module, "serve", *baseline.variant, env=environment(given), python=python) as server:
         await server.wait_for_output("ready")
         yield lambda: measure_module(module, "ask", *baseline.variant, env=given, python=python)

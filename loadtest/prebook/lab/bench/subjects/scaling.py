@@ -24,13 +24,17 @@ from prebook.lab.bench.suite import BenchSuite, dsn_of, start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 from prebook.lab.process_tree import read_cpu_ms
 
-REPLICAS, GOAL = (1, 2, 4), 0.9
+REPLICAS = (1, 2, 4)
+GOAL = 0.9
 PLANS = (Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value)
 """By which further replicas are reached: a call goes to the first one."""
-BURST, BURST_PER_S, KILL_AFTER_S = 160, 100.0, 1.5
+BURST = 160
+BURST_PER_S = 100.0
+KILL_AFTER_S = 1.5
 BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """What is measured is how fast a burst is worked off, not how much of it is turned away."""
-CANCEL_INTERVAL_S, QUIET_S = 0.2, 8.0
+CANCEL_INTERVAL_S = 0.2
+QUIET_S = 8.0
 VICTIMS = ("matching", "notification")
 NOTICE_ORDER = [notice.value for notice in Notice]
 SELECT_CANCELLABLE = """
@@ -94,9 +98,11 @@ async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
 
 async def _run_burst(load: RideLoad, figures: ScalingFigures) -> None:
     pids = await load.suite.read_pids()
-    began, before = time.perf_counter(), read_cpu_ms(pids)
+    began = time.perf_counter()
+    before = read_cpu_ms(pids)
     offered = await load.offer(PLANS, BURST_PER_S, BURST)
-    took_s, after = time.perf_counter() - began, read_cpu_ms(pids)
+    took_s = time.perf_counter() - began
+    after = read_cpu_ms(pids)
     figures.settled_per_s.append(offered.settled_per_s)
     figures.cores.append(sum(after[name] - before[name] for name in pids) / 1e3 / took_s)
 
@@ -104,7 +110,8 @@ async def _run_burst(load: RideLoad, figures: ScalingFigures) -> None:
 async def _run_burst_with_kills(load: RideLoad, replicas: int, figures: ScalingFigures) -> None:
     """Every ride that is confirmed is cancelled, so that its rider is told two things, in an order that matters."""
     victims = [f"{name}-{replicas}" if replicas > 1 else name for name in VICTIMS]
-    suite, run = load.suite, load.next_run()
+    suite = load.suite
+    run = load.next_run()
     burst = asyncio.create_task(load.offer(PLANS, BURST_PER_S, BURST, run))
     cancelling = asyncio.create_task(_cancel_confirmed(suite, run))
     await asyncio.sleep(KILL_AFTER_S)
@@ -114,12 +121,14 @@ async def _run_burst_with_kills(load: RideLoad, replicas: int, figures: ScalingF
     await cancelling
     await load.wait_until_at_rest(run)
     judgement = judge(await suite.database.fetch(SELECT_NOTICES, f"{run}-"), BURST - refused)
-    figures.violations, figures.summary = judgement.violations, judgement.summary(victims)
+    figures.violations = judgement.violations
+    figures.summary = judgement.summary(victims)
 
 
 async def _cancel_confirmed(suite: BenchSuite, run: str) -> None:
     """Until a while nothing was left to cancel: what was confirmed is cancelled as soon as its rider knows."""
-    database, last = await asyncpg.connect(dsn_of(suite.state)), time.monotonic()
+    database = await asyncpg.connect(dsn_of(suite.state))
+    last = time.monotonic()
     while time.monotonic() - last < QUIET_S:
         await asyncio.sleep(CANCEL_INTERVAL_S)
         for booking in await database.fetch(SELECT_CANCELLABLE, f"{run}-"):

@@ -18,10 +18,12 @@ from prebook.lab.bench.suite import start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 from prebook.lab.process_tree import read_private_bytes
 
-LOAD_SHARE, SAMPLE_INTERVAL_S = 0.8, 5.0
+LOAD_SHARE = 0.8
+SAMPLE_INTERVAL_S = 5.0
 WARMUP_SHARE = 0.2
 """Share of the time that is left out: pools and caches fill."""
-SEGMENTS, STUDENT_95 = 10, 2.306
+SEGMENTS = 10
+STUDENT_95 = 2.306
 """The rest is cut in ten, and a line laid through their medians: eight degrees of freedom."""
 MB = 1e6
 MAX_GROWTH_PER_MIN = 0.002
@@ -33,7 +35,8 @@ MemorySamples = Mapping[str, Sequence[float]]
 async def measure(testbed: BenchTestbed, _rounds: int) -> list[BenchRow]:
     wishes = OPTIONS.get()
     async with start_suite(testbed.folder / "soak") as suite:
-        riders, found = RideLoad(suite, "soak"), RideFigures()
+        riders = RideLoad(suite, "soak")
+        found = RideFigures()
         await measure_knee(riders, wishes.plans, found)
         if not found.knee_per_s:
             raise UserError(
@@ -96,7 +99,8 @@ def fit_slope(values: Sequence[float], minutes: float) -> tuple[float, float]:
     cut = [values[len(values) * n // SEGMENTS : len(values) * (n + 1) // SEGMENTS] for n in range(SEGMENTS)]
     heights = [median(part) for part in cut if part]
     times = [minutes * (n + 0.5) / len(heights) for n in range(len(heights))]
-    middle, mean = fmean(times), fmean(heights)
+    middle = fmean(times)
+    mean = fmean(heights)
     width = sum((t - middle) ** 2 for t in times)
     slope = sum((t - middle) * (h - mean) for t, h in zip(times, heights, strict=True)) / width
     left = sum((h - mean - slope * (t - middle)) ** 2 for t, h in zip(times, heights, strict=True))

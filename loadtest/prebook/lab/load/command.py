@@ -7,16 +7,16 @@ import rich_click as click
 import uvloop
 
 from prebook.devstack.parameters import POSITIVE
-from prebook.lab.campaign.scenario_report import MAX_LAG_MS
+from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.self_test import NoArrivals, SelfTestReport, run_self_test
-from prebook.lab.report.ranking import format_ms
+from prebook.lab.quantiles import format_ms
 
 
 @click.command("self-test")
 @click.option("--rate", type=POSITIVE, default=2500.0, show_default=True, help="Arrivals a second.")
 @click.option("--duration", type=POSITIVE, default=5.0, show_default=True, help="Seconds.")
 @click.option(
-    "--most-lag",
+    "--max-lag",
     type=POSITIVE,
     default=MAX_LAG_MS,
     show_default=True,
@@ -26,7 +26,7 @@ from prebook.lab.report.ranking import format_ms
 def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) -> None:
     """Drive arrivals at a trivial HTTP server of its own, and say how late the generator itself was.
 
-    Exit status 1 if it was later than --most-lag at p99: at this rate, on this machine, its results would be refused.
+    Exit status 1 if it was later than --max-lag at p99: at this rate, on this machine, its results would be refused.
 
     \b
     Examples:
