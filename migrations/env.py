@@ -1,4 +1,4 @@
-"""Alembic's entry: online only, over asyncpg, and the services' passwords where they are given."""
+"""Run the migrations over asyncpg (online mode only), and set the passwords of the services' roles."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def set_passwords(connection: Connection) -> None:
-    """Let each role log in. ``quote_literal`` by the server, since ALTER ROLE takes no parameters."""
+    """Let each role log in. The server quotes the password, because ALTER ROLE takes no parameters."""
     passwords: dict[str, str] = json.loads(setting("PREBOOK_ROLE_PASSWORDS", "{}"))
     for service, password in passwords.items():
         role = f"prebook_{service}"

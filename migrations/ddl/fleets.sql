@@ -1,0 +1,23 @@
+-- Drivers that are reserved for bookings, and partner replies that could not be read.
+
+-- A reservation blocks a driver's time slot until expires_at, or for good once it is booked.
+CREATE TABLE fleets.reservation (
+    fleet text NOT NULL,
+    driver text NOT NULL,
+    slot timestamptz NOT NULL,
+    booking_id text NOT NULL,
+    state text NOT NULL DEFAULT 'reserved',
+    reserved_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (fleet, driver, slot),
+    CONSTRAINT reservation_fleet_booking_id_key UNIQUE (fleet, booking_id),
+    CONSTRAINT reservation_state_check CHECK (state IN ('reserved', 'booked'))
+);
+
+CREATE TABLE fleets.unreadable_reply (
+    booking_id text NOT NULL,
+    fleet text NOT NULL,
+    excerpt text NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (booking_id, fleet)
+);
