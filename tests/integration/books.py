@@ -17,10 +17,11 @@ UNSETTLED = """
     SELECT count(*) FROM booking.booking
     WHERE id = ANY($1) AND (state <> ALL($2) OR notified_at IS NULL)"""
 OPEN = """
-    SELECT message_id, lane, state, claimed_until, failures, last_error FROM {0}.outbox
-    WHERE conversation = ANY($1) AND state = 'waiting'
-    UNION ALL SELECT request_id, 'awaited', '', due_at, polls, NULL FROM {0}.awaited WHERE conversation = ANY($1)"""
-LEFT = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation = ANY($1) AND state = ANY($2)"
+    SELECT message_id, route, state, claimed_until, failures, last_error FROM {0}.outbox
+    WHERE conversation_id = ANY($1) AND state = 'waiting'
+    UNION ALL SELECT request_id, 'pending_reply', '', due_at, poll_count, NULL FROM {0}.pending_reply
+    WHERE conversation_id = ANY($1)"""
+LEFT = "SELECT message_id, state, last_error FROM {}.outbox WHERE conversation_id = ANY($1) AND state = ANY($2)"
 TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1)"
 OUTCOMES = """
     SELECT id, change ->> 'state' FROM booking.booking, jsonb_array_elements(history) AS change
@@ -60,7 +61,7 @@ class Books:
         outcomes = [tuple(row) for row in await self.connection.fetch(OUTCOMES, list(ids), OVER)]
         assert sorted(told) == sorted(outcomes), "each outcome is told once"
         confirmed = sorted(booking for booking, state in states.items() if state == "confirmed")
-        for table in ("matching.assignment", "fleets.hold"):
+        for table in ("matching.assignment", "fleets.reservation"):
             await self._become(table, ids, confirmed)
         assert await self.given_up(ids, ["undeliverable"] if late else ["undeliverable", "expired"]) == []
         return states

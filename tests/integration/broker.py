@@ -79,7 +79,9 @@ class Broker:
         await eventually(lambda: self._at_least(count), within_s)
         lines = await self._lines()
         found = [await self._view(line.id) for line in lines]
-        await self._books.connection.execute("DELETE FROM operations.parked WHERE id = ANY($1)", [n.id for n in lines])
+        await self._books.connection.execute(
+            "DELETE FROM operations.dead_letter WHERE id = ANY($1)", [n.id for n in lines]
+        )
         assert len(lines) == count, [(line.queue, line.cause, line.message_id) for line in lines]
         return found
 
@@ -87,11 +89,11 @@ class Broker:
         return len(await self._lines()) >= count
 
     async def _lines(self) -> Sequence[DeadLetterSummary]:
-        answer = await self._operations.get("/v1/parked", params={"limit": 1000, "in_state": "parked"})
+        answer = await self._operations.get("/v1/dead-letters", params={"limit": 1000, "in_state": "parked"})
         return msgspec.json.decode(answer.content, type=DeadLetterPage).dead_letters
 
     async def _view(self, parked_id: int) -> Heard:
-        answer = await self._operations.get(f"/v1/parked/{parked_id}")
+        answer = await self._operations.get(f"/v1/dead-letters/{parked_id}")
         view = msgspec.json.decode(answer.content, type=DeadLetterView)
         body = (view.payload.text or "").encode() or b64decode(view.payload.base64 or "")
         return Heard(addresses.PARKING, view.summary.queue, view.headers, body)

@@ -17,7 +17,7 @@ def ended(booking_id: str, **headers: str) -> WireMessage:
         "ce-source": "/prebook/booking",
         "ce-subject": booking_id,
         "ce-time": datetime.now(UTC).isoformat(),
-        "prebook-kind": "fact",
+        "prebook-kind": "event",
         "prebook-flow": "booking_ended",
         "prebook-plan": GOOD["prebook-plan"],
         "traceparent": trace.new_traceparent(),

@@ -91,4 +91,6 @@ async def _calls(suite: Suite) -> float:
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
         page = (await http.get(f"{suite.where.urls['booking']}/metrics")).text
     samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
-    return sum(s.value for s in samples if s.name == "prebook_http_calls_total" and s.labels["to"] == "pricing")
+    return sum(
+        s.value for s in samples if s.name == "prebook_http_client_requests_total" and s.labels["provider"] == "pricing"
+    )

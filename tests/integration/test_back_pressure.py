@@ -24,16 +24,16 @@ from tests.integration.suite import POLICIES, Suite, started
 
 pytestmark = pytest.mark.real
 
-MOST_UNANSWERED, OLDEST_OUTBOX_S, MOST_BLOCKED_S, SHORT_QUEUE = 70, 3.0, 0.5, 2
+MAX_PENDING_REQUESTS, MAX_OUTBOX_AGE_S, MAX_BROKER_BLOCKED_S, SHORT_QUEUE = 70, 3.0, 0.5, 2
 QUEUE = addresses.request_queue("pricing", QUOTE_FARE.name)
 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     limits = {
-        "PREBOOK_MOST_UNANSWERED": str(MOST_UNANSWERED),
-        "PREBOOK_OLDEST_OUTBOX_S": str(OLDEST_OUTBOX_S),
-        "PREBOOK_MOST_BLOCKED_S": str(MOST_BLOCKED_S),
+        "PREBOOK_MAX_PENDING_REQUESTS": str(MAX_PENDING_REQUESTS),
+        "PREBOOK_MAX_OUTBOX_AGE_S": str(MAX_OUTBOX_AGE_S),
+        "PREBOOK_MAX_BROKER_BLOCKED_S": str(MAX_BROKER_BLOCKED_S),
     }
     with started(limits, tmp_path_factory.mktemp("narrow") / "home") as suite:
         yield suite
@@ -131,9 +131,9 @@ async def test_who_is_refused_comes_back_when_told_and_gets_in(place: Place, cou
     crowd = Crowd(place.riders, coupling)
     async with place.without_pricing():
         await crowd.come_until_refused(15)
-        assert len(crowd.ids) <= MOST_UNANSWERED * 1.25
+        assert len(crowd.ids) <= MAX_PENDING_REQUESTS * 1.25
         assert f"quote_fare_by_{coupling}" in crowd.refused[0][2].json()["detail"]
-        await eventually(lambda: _is(place, "prebook_unanswered{", len(crowd.ids)))
+        await eventually(lambda: _is(place, "prebook_pending_requests{", len(crowd.ids)))
     tries = await crowd.come_back()
 
     assert sum(n == 1 for n in tries) >= 0.8 * len(tries), tries
@@ -146,11 +146,11 @@ async def test_a_full_queue_is_felt_at_the_edge(place: Place) -> None:
     async with _short_queue(place.suite):
         async with place.without_pricing():
             # What was answered before the pause must not be taken for the rate of what is asked now.
-            await eventually(lambda: _is(place, "prebook_answers_per_second{", 0))
+            await eventually(lambda: _is(place, "prebook_replies_per_second{", 0))
             await _fill(crowd, POLICIES[QUOTE_FARE.name].prefetch + 8 * SHORT_QUEUE)
             await crowd.come_until_refused(1, every_s=0.4, most=30)
             assert "outbox_age" in crowd.refused[0][2].json()["detail"]
-            assert await place.metric("prebook_messages_unsent_total") > 0
+            assert await place.metric("prebook_messages_send_failed_total") > 0
         tries = await crowd.come_back()
         assert max(tries) <= 3
         _all_confirmed_or_rejected(await place.books.add_up(crowd.ids))

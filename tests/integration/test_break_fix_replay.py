@@ -19,7 +19,7 @@ from tests.integration.suite import POLICIES, Suite
 from tests.integration.test_parking import parked, said
 
 pytestmark = pytest.mark.real
-OUTLIVING = "UPDATE booking.awaited SET due_at = now() + interval '10 minutes' WHERE conversation = ANY($1)"
+OUTLIVING = "UPDATE booking.pending_reply SET due_at = now() + interval '10 minutes' WHERE conversation_id = ANY($1)"
 PLANS: Sequence[Plan] = (
     pure(Coupling.ONE_WAY),
     pure(Coupling.REQUEST_REPLY),
@@ -43,8 +43,8 @@ KEPT = ("booking", "pricing", "matching", "notification", "fleets")
 async def able_to_price(books: Books) -> AsyncIterator[None]:
     """Again when the test is over, and nothing is left at operations."""
     yield
-    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
-    await books.connection.execute("DELETE FROM operations.parked")
+    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    await books.connection.execute("DELETE FROM operations.dead_letter")
 
 
 @pytest.mark.usefixtures("able_to_price")
@@ -55,15 +55,15 @@ async def test_the_state_is_that_of_a_run_without_the_fault_and_a_second_replay_
     assert every(await books.add_up(undisturbed), "confirmed")
 
     began = datetime.now(UTC)
-    await books.connection.execute("REVOKE INSERT ON pricing.share FROM prebook_pricing")
+    await books.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
     disturbed = await _ridden(riders)
     await books.connection.execute(OUTLIVING, disturbed)
-    lines = await parked(suite, len(disturbed), cause="attempts_used_up")
+    lines = await parked(suite, len(disturbed), cause="attempts_exhausted")
     assert {line["attempts"] for line in lines} == {POLICIES["quote_fare"].max_attempts}
     assert set((await books.states(disturbed)).values()) == {"requested"}, "broken: nothing has moved"
 
-    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
-    done = await said(suite, "replay", "--cause", "attempts_used_up", "--go", "--wait")
+    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    done = await said(suite, "replay", "--cause", "attempts_exhausted", "--apply", "--wait")
     assert (done["counts"], done["duplicates"]) == ({"resolved": len(disturbed)}, 0)
     assert every(await books.add_up(disturbed), "confirmed")
     assert await _hash(books, disturbed) == await _hash(books, undisturbed)
@@ -75,18 +75,27 @@ async def test_the_state_is_that_of_a_run_without_the_fault_and_a_second_replay_
 async def _replayed_once_more(suite: Suite, books: Books, ids: Sequence[int], began: datetime) -> None:
     """From the parking, forced, and all that was asked of pricing from the archive: no row more in any service."""
     rows, handled = await _rows(books), await counted(suite, "handled", "pricing")
-    forced = ("parking", "replay", *map(str, ids), "--go", "--force")
+    forced = ("parking", "replay", *map(str, ids), "--apply", "--force")
     refused = await asyncio.to_thread(suite.prebook, *forced)
     assert refused.returncode == 1
     assert "resolved already" in refused.stderr
 
     known = await counted(suite, "duplicate", "pricing")
-    archive = ("archive", "replay", "--from", began.isoformat(), "--to-service", "pricing", "--go", "--revive")
+    archive = (
+        "archive",
+        "replay",
+        "--from",
+        began.isoformat(),
+        "--to-service",
+        "pricing",
+        "--apply",
+        "--ignore-expiry",
+    )
     done = await asyncio.to_thread(suite.prebook, *archive, "--rate", "500", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["sent"] == report["known"] >= len(ids) // 2, "those whose fare was asked for by an event"
-    assert report["effects"] == 0
+    assert report["sent"] == report["duplicates"] >= len(ids) // 2, "those whose fare was asked for by an event"
+    assert report["new_effects"] == 0
 
     async def all_heard() -> bool:
         return await counted(suite, "duplicate", "pricing") == known + float(report["sent"])

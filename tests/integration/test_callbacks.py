@@ -16,7 +16,7 @@ from tests.integration.riders import Riders, pure
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-ANSWER = "SELECT answer FROM pricing.inbox WHERE conversation = $1 AND flow = 'quote_fare'"
+ANSWER = "SELECT reply FROM pricing.inbox WHERE conversation_id = $1 AND flow = 'quote_fare'"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def answered(riders: Riders, books: Books) -> tuple[str, str, bytes]:
     booking_id = await riders.prebook(pure(Coupling.ASYNC_API))
     assert every(await books.add_up([booking_id]), "confirmed")
     stored = msgspec.json.decode(await books.value(ANSWER, booking_id))
-    return booking_id, stored["h"]["ce-id"], msgspec.json.encode(Callback(stored["h"], stored["b"]))
+    return booking_id, stored["headers"]["ce-id"], msgspec.json.encode(Callback(stored["headers"], stored["body"]))
 
 
 async def posted(suite: Suite, body: bytes, headers: dict[str, str]) -> httpx.Response:
@@ -60,4 +60,4 @@ async def test_nobody_without_the_secret_is_heard(suite: Suite, answered: tuple[
     }
     for how, headers in forged.items():
         response = await posted(suite, body, headers)
-        assert (response.status_code, response.json()["code"]) == (401, "forged"), how
+        assert (response.status_code, response.json()["code"]) == (401, "invalid_signature"), how

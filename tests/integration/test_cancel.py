@@ -9,7 +9,7 @@ from tests.integration.riders import Riders, pure
 
 pytestmark = pytest.mark.real
 GRANTED = "SELECT granted FROM pricing.campaign WHERE name = 'launch'"
-SHARE = "SELECT state FROM pricing.share WHERE booking_id = $1"
+SHARE = "SELECT state FROM pricing.discount_grant WHERE booking_id = $1"
 
 
 @pytest.mark.parametrize("coupling", Coupling)
@@ -18,7 +18,7 @@ async def test_a_cancelled_ride_gives_everything_back(riders: Riders, books: Boo
     booking_id = await riders.prebook(pure(coupling))
     assert every(await books.add_up([booking_id]), "confirmed")
     assert await books.value(GRANTED) == granted + 1
-    assert await books.value(SHARE, booking_id) == "taken"
+    assert await books.value(SHARE, booking_id) == "granted"
 
     assert (await riders.cancel(booking_id)).json()["state"] == "cancelled"
     assert (await riders.cancel(booking_id)).json()["state"] == "cancelled", "again is the same"

@@ -25,7 +25,7 @@ async def test_the_ledger_adds_up(suite: Suite, riders: Riders, books: Books) ->
     answers = [await riders.post(pure(key.split("-")[1]), key=key) for key in keys]
     await books.add_up([answer.json()["id"] for answer in answers])
     account = json.loads(suite.prebook("ledger", "--prefix", "ledger-", "--json").stdout)
-    assert (account["bookings"], account["told"], account["doubled"]) == (len(keys), len(keys), 0)
+    assert (account["bookings"], account["notified"], account["doubled"]) == (len(keys), len(keys), 0)
     counts = Counter({(row["plan"], row["state"]): row["bookings"] for row in account["rows"]})
     assert counts == Counter({(coupling.value, "confirmed"): 2 for coupling in Coupling})
     whole = json.loads(suite.prebook("ledger", "--json").stdout)

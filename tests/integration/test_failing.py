@@ -19,7 +19,7 @@ from tests.integration.suite import POLICIES, Suite
 pytestmark = pytest.mark.real
 POLICY = POLICIES["quote_fare"]
 WAYS = {
-    Coupling.ONE_WAY: (addresses.EVENTS, "asked.quote_fare", "pricing.events.quote_fare"),
+    Coupling.ONE_WAY: (addresses.EVENTS, "request.quote_fare", "pricing.one_way_requests.quote_fare"),
     Coupling.REQUEST_REPLY: (addresses.REQUESTS, "quote_fare", "pricing.requests.quote_fare"),
 }
 
@@ -27,9 +27,9 @@ WAYS = {
 @pytest.fixture
 async def unable_to_price(books: Books) -> AsyncIterator[None]:
     """Pricing may read its tables and not write the one that every quote needs."""
-    await books.connection.execute("REVOKE INSERT ON pricing.share FROM prebook_pricing")
+    await books.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
     yield
-    await books.connection.execute("GRANT INSERT ON pricing.share TO prebook_pricing")
+    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
 
 
 @pytest.mark.usefixtures("unable_to_price")
@@ -43,8 +43,8 @@ async def test_it_is_parked_after_as_many_attempts_as_configured(
         message = parked[ids[way]]
         assert message.key == queue
         told = message.headers
-        assert (told["prebook-x-exchange"], told["prebook-x-key"]) == (exchange, key)
-        assert told["prebook-x-cause"] == "attempts_used_up"
+        assert (told["prebook-x-exchange"], told["prebook-x-routing-key"]) == (exchange, key)
+        assert told["prebook-x-cause"] == "attempts_exhausted"
         assert "permission denied" in told["prebook-x-error"]
         assert told["prebook-attempt"] == str(POLICY.max_attempts)
         assert await _failed(suite, way) - before[way] == POLICY.max_attempts
@@ -60,14 +60,14 @@ async def test_who_waits_for_it_is_told_that_it_failed(riders: Riders, books: Bo
 
 
 async def _failed(suite: Suite, coupling: Coupling) -> float:
-    return await counted(suite, "failed", "pricing", flow="quote_fare", coupling=coupling.value)
+    return await counted(suite, "handling_failed", "pricing", flow="quote_fare", coupling=coupling.value)
 
 
 def _as_configured(suite: Suite, message_id: str) -> None:
-    failures = logs.about(suite, "pricing", event="failed", message_id=message_id)
+    failures = logs.about(suite, "pricing", event="message handling failed", message_id=message_id)
     assert [line["attempt"] for line in failures] == list(range(1, POLICY.max_attempts + 1))
-    retries = logs.about(suite, "pricing", event="retried", message_id=message_id)
-    pauses = [line["pause_s"] for line in retries]
+    retries = logs.about(suite, "pricing", event="message retry scheduled", message_id=message_id)
+    pauses = [line["delay_s"] for line in retries]
     assert all(took in jittered_delays_s(pause) for took, pause in zip(pauses, POLICY.backoff_s, strict=True)), pauses
     times = [datetime.fromisoformat(line["timestamp"]) for line in failures]
     waited = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]

@@ -99,12 +99,12 @@ async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(
     window = await inject(FAULT_CATALOGUE["poison"], 0.1, reached)
     assert window.took_effect, window.evidence
     assert "bad_json after 1 attempts" in window.evidence
-    assert f"attempts_used_up after {ATTEMPTS} attempts" in window.evidence
+    assert f"attempts_exhausted after {ATTEMPTS} attempts" in window.evidence
     assert await _parked(suite, reached) == before
 
 
 async def _parked(suite: Suite, reached: FaultAccess) -> object:
-    async with reached.session.get(f"{suite.where.urls['operations']}/v1/parked") as answer:
+    async with reached.session.get(f"{suite.where.urls['operations']}/v1/dead-letters") as answer:
         return await answer.json()
 
 

@@ -19,13 +19,14 @@ from tests.integration.books import Books, every
 from tests.integration.broker import Broker
 from tests.integration.control import Control
 from tests.integration.faults import offered
-from tests.integration.measures import counted
+from tests.integration.measures import counted, read_counter
 from tests.integration.operating import rabbitmqctl
 from tests.integration.riders import Riders, pure
 from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
 QUEUED: tuple[Plan, ...] = tuple(pure(c) for c in (Coupling.ASYNC_API, Coupling.ONE_WAY, Coupling.REQUEST_REPLY))
+EXPIRED_IN_QUEUE = "prebook_requests_expired_in_queue_total"
 DOWN_S, STOPS_WITHIN_S = 3.0, 10.0
 DEADLINE_S = POLICIES["quote_fare"].deadline_s
 
@@ -77,7 +78,7 @@ async def test_an_outage_of_the_database_is_not_charged_to_the_messages(
     suite: Suite, riders: Riders, books: Books, broker: Broker
 ) -> None:
     """Pricing is refused every connection for longer than all its attempts would last."""
-    before = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "parked")]
+    before = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "dead_lettered")]
     await books.connection.execute("ALTER ROLE prebook_pricing NOLOGIN")
     try:
         await books.connection.execute(
@@ -88,7 +89,7 @@ async def test_an_outage_of_the_database_is_not_charged_to_the_messages(
     finally:
         await books.connection.execute("ALTER ROLE prebook_pricing LOGIN")
     assert every(await books.add_up(ids), "confirmed")
-    after = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "parked")]
+    after = [await counted(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "dead_lettered")]
     assert after == before, "no attempt was used up"
 
 
@@ -133,7 +134,7 @@ async def _says(suite: Suite, status: int, missing: set[str]) -> bool:
 async def test_pricing_is_away_for_longer_than_the_deadline(
     suite: Suite, riders: Riders, books: Books, broker: Broker, control: Control
 ) -> None:
-    dropped = await counted(suite, "expired_in_queue")
+    dropped = await read_counter(suite, EXPIRED_IN_QUEUE)
     await control.kill("pricing", DEADLINE_S + 1)
     ids = await riders.several(QUEUED)
     assert every(await books.settled(ids), "expired")
@@ -149,15 +150,15 @@ async def test_pricing_is_away_for_longer_than_the_deadline(
 
 async def _dropped(suite: Suite, count: float) -> bool:
     """Questions whose time was up in their queues: nobody has to decide about them."""
-    return await counted(suite, "expired_in_queue") == count
+    return await read_counter(suite, EXPIRED_IN_QUEUE) == count
 
 
 SLOW = f"""
     CREATE FUNCTION pricing.dawdle() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_sleep({DEADLINE_S + 1.0}); RETURN NEW; END $$;
-    CREATE TRIGGER dawdle BEFORE INSERT ON pricing.share FOR EACH ROW WHEN (NEW.state = 'taken')
+    CREATE TRIGGER dawdle BEFORE INSERT ON pricing.discount_grant FOR EACH ROW WHEN (NEW.state = 'granted')
         EXECUTE FUNCTION pricing.dawdle()"""
-LATE = "SELECT wire FROM pricing.outbox WHERE conversation = $1 AND kind = 'answer' AND state = 'expired'"
+LATE = "SELECT message FROM pricing.outbox WHERE conversation_id = $1 AND kind = 'reply' AND state = 'expired'"
 
 
 async def test_an_answer_after_the_deadline_changes_nothing(
@@ -173,7 +174,7 @@ async def test_an_answer_after_the_deadline_changes_nothing(
     view, before = await riders.view(booking_id), await counted(suite, "duplicate", "booking")
     # Pricing itself keeps it to itself by now; one that was on its way already comes as this one does.
     row = msgspec.json.decode(await books.value(LATE, booking_id))
-    await broker.send(addresses.REPLIES, "booking", WireMessage(row["h"], row["b"].encode()))
+    await broker.send(addresses.REPLIES, "booking", WireMessage(row["headers"], row["body"].encode()))
     await eventually(partial(_counted_up, suite, before + 1))
     assert await riders.view(booking_id) == view
     assert every(await books.add_up([booking_id], late=True), "expired")

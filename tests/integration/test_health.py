@@ -13,17 +13,17 @@ from tests.integration.riders import Riders
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-TURNS = ("sent", "unsent", "handled", "failed", "duplicate", "expired", "retried", "parked")
+TURNS = ("sent", "send_failed", "handled", "handling_failed", "duplicate", "expired", "retried", "dead_lettered")
 FAMILIES = {
     *(f"prebook_messages_{turn}" for turn in TURNS),
     *("prebook_send_seconds", "prebook_handle_seconds", "prebook_event_loop_lag_seconds"),
-    *("prebook_outbox_waiting", "prebook_outbox_oldest_seconds", "prebook_outbox_given_up"),
+    *("prebook_outbox_waiting", "prebook_outbox_oldest_age_seconds", "prebook_outbox_abandoned"),
     *(
-        "prebook_gate_probing",
-        "prebook_gate_held",
-        "prebook_pool_timeouts",
-        "prebook_http_calls",
-        "prebook_circuit_open",
+        "prebook_consumer_circuit_open",
+        "prebook_consumer_paused_messages",
+        "prebook_db_pool_timeouts",
+        "prebook_http_client_requests",
+        "prebook_provider_circuit_open",
     ),
 }
 

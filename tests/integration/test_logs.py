@@ -10,8 +10,17 @@ from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
 CANARY = "canary-rider-7f3a"
-MESSAGE = {"conversation", "message_id", "trace_id", "flow", "kind", "coupling"}
-TURNS = frozenset({"handled", "failed", "duplicate", "expired", "retried", "not sent"})
+MESSAGE = {"conversation_id", "message_id", "trace_id", "flow", "kind", "coupling"}
+TURNS = frozenset(
+    {
+        "message handled",
+        "message handling failed",
+        "duplicate message ignored",
+        "message expired",
+        "message retry scheduled",
+        "message send failed",
+    }
+)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -28,7 +37,7 @@ async def test_every_line_is_json_and_says_which_service_and_which_message(suite
 async def test_the_hops_of_one_ride_share_a_trace(suite: Suite, riders: Riders, books: Books) -> None:
     booking_id = await riders.prebook()
     await books.add_up([booking_id])
-    traces = {line["trace_id"] for s in SERVICES for line in logs.about(suite, s, conversation=booking_id)}
+    traces = {line["trace_id"] for s in SERVICES for line in logs.about(suite, s, conversation_id=booking_id)}
     assert len(traces) == 1
 
 

@@ -33,7 +33,7 @@ async def test_every_message_three_times_has_one_effect(
     assert ended.status_code == 200
     await books.add_up(ids)
     messages = await drained(tap)
-    assert {m.headers["prebook-kind"] for m in messages} == {"request", "answer", "fact"}
+    assert {m.headers["prebook-kind"] for m in messages} == {"request", "reply", "event"}
     rows, views = await books.counts(), [await riders.view(booking_id) for booking_id in ids]
     before = await _had_no_effect(suite)
     await broker.again(messages, times=2)
@@ -56,11 +56,11 @@ async def _had_no_effect(suite: Suite) -> float:
 
 
 async def test_a_further_subscriber_hears_requests_and_answers(riders: Riders, books: Books, broker: Broker) -> None:
-    audit = await broker.tap((addresses.EVENTS, "asked.*"), (addresses.EVENTS, "answered.*"))
+    audit = await broker.tap((addresses.EVENTS, "request.*"), (addresses.EVENTS, "reply.*"))
     booking_id = await riders.prebook(pure(Coupling.ONE_WAY))
     assert every(await books.add_up([booking_id]), "confirmed")
     heard = {message.key for message in await drained(audit) if message.conversation == booking_id}
-    assert heard == {f"{said}.{flow}" for said, flow in product(("asked", "answered"), FLOWS)}
+    assert heard == {f"{said}.{flow}" for said, flow in product(("request", "reply"), FLOWS)}
 
 
 GOOD = {
@@ -97,7 +97,7 @@ async def test_malformed_messages_are_parked_with_their_cause_and_block_nobody(
 ) -> None:
     exchange, key, queue = {
         Coupling.REQUEST_REPLY: (addresses.REQUESTS, "quote_fare", "pricing.requests.quote_fare"),
-        Coupling.ONE_WAY: (addresses.EVENTS, "asked.quote_fare", "pricing.events.quote_fare"),
+        Coupling.ONE_WAY: (addresses.EVENTS, "request.quote_fare", "pricing.one_way_requests.quote_fare"),
     }[coupling]
     for headers, body in MALFORMED.values():
         await broker.send(exchange, key, WireMessage(headers, body))
@@ -108,7 +108,7 @@ async def test_malformed_messages_are_parked_with_their_cause_and_block_nobody(
     for message in found:
         told = message.headers
         assert message.key == queue
-        assert (told["prebook-x-exchange"], told["prebook-x-key"]) == (exchange, key)
+        assert (told["prebook-x-exchange"], told["prebook-x-routing-key"]) == (exchange, key)
         sent, body = MALFORMED[told["prebook-x-cause"]]
         assert sent.items() <= told.items(), "as it came"
         assert message.body == body
@@ -117,8 +117,8 @@ async def test_malformed_messages_are_parked_with_their_cause_and_block_nobody(
 
 async def test_an_answer_about_no_booking_of_ours_is_parked(broker: Broker) -> None:
     answer = GOOD | {
-        "ce-id": "made-up.quote_fare.answer",
-        "prebook-kind": "answer",
+        "ce-id": "made-up.quote_fare.reply",
+        "prebook-kind": "reply",
         "ce-type": "prebook.unavailable.v1",
     }
     await broker.send(addresses.REPLIES, "booking", WireMessage(answer, b'{"reason":"refused"}'))

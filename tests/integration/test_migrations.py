@@ -16,16 +16,18 @@ from tests.integration.suite import Suite, ran
 pytestmark = pytest.mark.real
 DATABASE = "migrated"
 ROWS = (
-    "INSERT INTO {0}.inbox (message_id, flow, conversation) VALUES ('m', 'f', 'c')",
+    "INSERT INTO {0}.inbox (message_id, flow, conversation_id) VALUES ('m', 'f', 'c')",
     """
-    INSERT INTO {0}.outbox (message_id, kind, flow, conversation, lane, wire, not_before)
+    INSERT INTO {0}.outbox (message_id, kind, flow, conversation_id, route, message, not_before)
     VALUES ('m', 'request', 'f', 'c', 'broker', '{{}}', now())""",
-    "INSERT INTO {0}.awaited (request_id, flow, conversation, wire, due_at) VALUES ('m', 'f', 'c', '{{}}', now())",
+    """
+    INSERT INTO {0}.pending_reply (request_id, flow, conversation_id, message, due_at)
+    VALUES ('m', 'f', 'c', '{{}}', now())""",
 )
 STATE = (
     *(
         f"""
-        INSERT INTO {service}.held (group_name, message_id, order_key, wire, standing, due_at, why)
+        INSERT INTO {service}.blocked (group_name, message_id, ordering_key, message, status, due_at, error)
         VALUES ('g', 'm', 'c', '{{}}', 'waiting', now(), 'w')"""  # noqa: S608 - names that stand in our code
         for service in SERVICES
     ),
@@ -33,31 +35,36 @@ STATE = (
     INSERT INTO booking.booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
         vehicle_class, passengers, plan, state, history)
     VALUES ('b', 'k', 'r', 1, 1, 2, 2, now(), 'xl', 1, '{}', 'requested', '[]')""",
-    "INSERT INTO booking.claim (key, booking_id, fingerprint, claimed_at) VALUES ('k', 'b', '', now())",
-    "INSERT INTO booking.token_window (campaign, began, taken) VALUES ('launch', now(), 1)",
-    "INSERT INTO pricing.share (booking_id, state) VALUES ('b', 'taken')",
-    "INSERT INTO matching.auction (booking_id, closed, late, document) VALUES ('b', false, 0, '{}')",
+    """
+    INSERT INTO booking.idempotency_record (key, booking_id, fingerprint, created_at)
+    VALUES ('k', 'b', '', now())""",
+    "INSERT INTO booking.token_window (campaign, started_at, tokens_taken) VALUES ('launch', now(), 1)",
+    "INSERT INTO pricing.discount_grant (booking_id, state) VALUES ('b', 'granted')",
+    "INSERT INTO matching.auction (booking_id, closed, late_offers, document) VALUES ('b', false, 0, '{}')",
     "INSERT INTO matching.assignment (booking_id, fleet, driver, slot) VALUES ('b', 'ada', 'd', now())",
-    "INSERT INTO notification.told (booking_id, notice) VALUES ('b', 'confirmed')",
+    "INSERT INTO notification.notified (booking_id, notice) VALUES ('b', 'confirmed')",
     "INSERT INTO notification.delivery (booking_id, notice, rider_id, text) VALUES ('b', 'confirmed', 'r', 't')",
-    "INSERT INTO fleets.hold (fleet, driver, slot, booking_id, until) VALUES ('ada', 'd', now(), 'b', now())",
+    """
+    INSERT INTO fleets.reservation (fleet, driver, slot, booking_id, expires_at)
+    VALUES ('ada', 'd', now(), 'b', now())""",
     "INSERT INTO fleets.unreadable_reply (booking_id, fleet, excerpt) VALUES ('b', 'ada', 'x')",
     """
     WITH p AS (
-        INSERT INTO operations.parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind,
-            type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
-            headers)
+        INSERT INTO operations.dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error,
+            failure_group, flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at,
+            last_failed_at, payload, payload_bytes, headers)
         VALUES ('f', 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now(), now(), '', 0, '{}')
         RETURNING id),
-    r AS (INSERT INTO operations.replay (id, refused, keep_going, force) VALUES ('r', '[]', false, false)),
+    r AS (INSERT INTO operations.replay (id, ineligible, keep_going, force) VALUES ('r', '[]', false, false)),
     v AS (
-        INSERT INTO operations.version (parked_id, number, reason, headers, payload)
+        INSERT INTO operations.dead_letter_version (dead_letter_id, number, reason, headers, payload)
         SELECT id, 1, 'r', '{}', '' FROM p),
-    n AS (INSERT INTO operations.note (parked_id, text) SELECT id, 'n' FROM p),
+    n AS (INSERT INTO operations.dead_letter_note (dead_letter_id, text) SELECT id, 'n' FROM p),
     i AS (
-        INSERT INTO operations.replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)
+        INSERT INTO operations.replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id,
+            version, beyond_retention)
         SELECT 'r', id, 1, 'l', 'q', 'm', 1, false FROM p)
-    INSERT INTO operations.parking (parked_id, event, at, cause, error, attempts, replay_id)
+    INSERT INTO operations.occurrence (dead_letter_id, occurrence_id, at, cause, error, attempts, replay_id)
     SELECT id, 'e', now(), 'c', 'e', 1, '' FROM p""",
 )
 COLUMNS = """

@@ -21,7 +21,7 @@ from tests.integration.suite import Suite
 pytestmark = pytest.mark.real
 FLOW = "notify_rider"
 PLACE = addresses.request_queue("notification", FLOW)
-ROW = "SELECT seq, state, message_id, order_key, wire FROM booking.outbox WHERE seq = $1"
+ROW = "SELECT seq, state, message_id, ordering_key, message FROM booking.outbox WHERE seq = $1"
 
 
 async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
@@ -32,7 +32,7 @@ async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
 
 
 async def given_up(suite: Suite, booking_id: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = (await said(suite, "list", "--service", "booking", "--conversation", booking_id))[
+    rows: list[dict[str, Any]] = (await said(suite, "list", "--service", "booking", "--conversation-id", booking_id))[
         "rows"
     ]
     return rows
@@ -43,7 +43,7 @@ async def counted(suite: Suite, state: str, cause: str) -> float:
         page = (await http.get(f"{suite.where.urls['booking']}/metrics")).text
     samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
     labels = {"state": state, "cause": cause}
-    return sum(s.value for s in samples if s.name == "prebook_outbox_given_up" and s.labels == labels)
+    return sum(s.value for s in samples if s.name == "prebook_outbox_abandoned" and s.labels == labels)
 
 
 async def test_what_goes_nowhere_is_named_and_once_it_goes_somewhere_it_is_sent_again_and_comes_once(
@@ -60,32 +60,32 @@ async def test_what_goes_nowhere_is_named_and_once_it_goes_somewhere_it_is_sent_
             await place.bind(source, FLOW)
     row = (await given_up(suite, booking_id))[0]
     assert (row["state"], row["cause"], row["type"]) == ("undeliverable", "unroutable", "prebook.notify_rider.v1")
-    assert (row["service"], row["conversation"], row["tries"]) == ("booking", booking_id, 12)
+    assert (row["service"], row["conversation_id"], row["failures"]) == ("booking", booking_id, 12)
     assert "routes 'notify_rider' to no queue" in row["error"]
     assert await counted(suite, "undeliverable", "unroutable") >= 1
     shown = await said(suite, "show", "booking", str(row["id"]))
     assert shown["content"]["headers"]["ce-id"] == row["message_id"]
 
     before = await _kept(books, row["id"])
-    chosen = ("resend", "booking", "--conversation", booking_id, "--cause", "unroutable", "--revive")
+    chosen = ("resend", "booking", "--conversation-id", booking_id, "--cause", "unroutable", "--ignore-expiry")
     planned = await said(suite, *chosen)
     assert (planned["dry_run"], planned["refused"]) == (True, [])
     assert await _kept(books, row["id"]) == before, "a dry run changes nothing"
-    again = await said(suite, *chosen, "--go")
+    again = await said(suite, *chosen, "--apply")
     assert row["id"] in again["ids"] == planned["ids"]
 
     assert every(await books.add_up([booking_id]), "confirmed"), "and the rider is told once"
     after = await _kept(books, row["id"])
-    assert (after["state"], after["message_id"], after["order_key"]) == (
+    assert (after["state"], after["message_id"], after["ordering_key"]) == (
         "sent",
         before["message_id"],
-        before["order_key"],
+        before["ordering_key"],
     )
-    assert _but_its_end(after["wire"]) == _but_its_end(before["wire"])
+    assert _but_its_end(after["message"]) == _but_its_end(before["message"])
     assert await books.value("SELECT count(*) FROM notification.inbox WHERE message_id = $1", row["message_id"]) == 1
     assert await given_up(suite, booking_id) == []
     assert await counted(suite, "undeliverable", "unroutable") == 0
-    refused = await said(suite, "resend", "booking", str(row["id"]), "--go")
+    refused = await said(suite, "resend", "booking", str(row["id"]), "--apply")
     assert [r["reason"] for r in refused["refused"]] == ["it is sent: only what was given up is sent again"]
 
 
@@ -96,25 +96,25 @@ async def test_what_is_left_for_good_is_not_counted_as_open_and_can_be_taken_bac
     await books.add_up([booking_id])
     seq = await books.value(
         """
-        UPDATE booking.outbox SET state = 'expired', cause = 'expired', ended_at = now(), expires_at = now(),
+        UPDATE booking.outbox SET state = 'expired', cause = 'expired', abandoned_at = now(), expires_at = now(),
             sent_at = NULL
-        WHERE conversation = $1 AND flow = 'quote_fare' RETURNING seq""",
+        WHERE conversation_id = $1 AND flow = 'quote_fare' RETURNING seq""",
         booking_id,
     )
     (row,) = await given_up(suite, booking_id)
     assert (row["id"], row["state"]) == (seq, "expired")
-    (refused,) = (await said(suite, "resend", "booking", str(seq), "--go"))["refused"]
-    assert "--revive" in refused["reason"]
-    assert (await said(suite, "discard", "booking", str(seq), "--reason", "a test", "--go"))["ids"] == [seq]
+    (refused,) = (await said(suite, "resend", "booking", str(seq), "--apply"))["refused"]
+    assert "--ignore-expiry" in refused["reason"]
+    assert (await said(suite, "discard", "booking", str(seq), "--reason", "a test", "--apply"))["ids"] == [seq]
     assert await given_up(suite, booking_id) == []
-    (row,) = (await said(suite, "list", "--state", "discarded", "--conversation", booking_id))["rows"]
+    (row,) = (await said(suite, "list", "--state", "discarded", "--conversation-id", booking_id))["rows"]
     assert (row["id"], row["error"]) == (seq, "a test")
-    assert (await said(suite, "resend", "booking", str(seq), "--revive", "--go"))["ids"] == [seq]
+    assert (await said(suite, "resend", "booking", str(seq), "--ignore-expiry", "--apply"))["ids"] == [seq]
     assert every(await books.add_up([booking_id]), "confirmed"), "pricing has had it before, and does nothing"
 
 
 async def test_a_row_that_is_not_there_is_told_with_a_remedy(suite: Suite) -> None:
-    done = await asyncio.to_thread(suite.prebook, "outbox", "resend", "booking", "999999999", "--go")
+    done = await asyncio.to_thread(suite.prebook, "outbox", "resend", "booking", "999999999", "--apply")
     assert done.returncode == 1
     assert "`prebook outbox list`" in done.stderr
 
@@ -129,7 +129,7 @@ async def _is_given_up(books: Books, booking_id: str) -> bool:
 
 
 def _but_its_end(wire: str) -> dict[str, Any]:
-    """Headers and body; --revive has taken the end of its time away."""
+    """Headers and body; --ignore-expiry has taken the end of its time away."""
     told: dict[str, Any] = json.loads(wire)
-    told["h"].pop("prebook-expires-at", None)
+    told["headers"].pop("prebook-expires-at", None)
     return told

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 async def emptied(books: Books) -> AsyncIterator[None]:
     """Nothing is left at operations for the tests that come after."""
     yield
-    await books.connection.execute("DELETE FROM operations.parked")
+    await books.connection.execute("DELETE FROM operations.dead_letter")
 
 
 async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
@@ -44,7 +44,7 @@ async def parked(suite: Suite, count: int, **query: str) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = []
 
     async def enough() -> bool:
-        found[:] = (await operations.get("/v1/parked", params={**query, "limit": 1000})).json()["lines"]
+        found[:] = (await operations.get("/v1/dead-letters", params={**query, "limit": 1000})).json()["dead_letters"]
         return len(found) == count
 
     async with httpx.AsyncClient(base_url=suite.where.urls[OPERATIONS], trust_env=False) as operations:
@@ -65,26 +65,30 @@ async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
     assert line["cause"] == "wrong_schema"
     before = await books.counts()
 
-    (group,) = (await said(suite, "groups"))["groups"]
-    assert (group["group"], group["messages"], group["queue"]) == (line["group"], 1, "pricing.requests.quote_fare")
+    (group,) = (await said(suite, "failure-groups"))["groups"]
+    assert (group["failure_group"], group["messages"], group["queue"]) == (
+        line["failure_group"],
+        1,
+        "pricing.requests.quote_fare",
+    )
     shown = await said(suite, "show", str(line["id"]))
-    assert (shown["payload"]["text"], shown["headers"]["prebook-x-key"]) == ('{"pickup": 1}', "quote_fare")
-    assert (await said(suite, "list", "--queue", group["queue"]))["lines"] == [line]
-    planned = await said(suite, "replay", "--group", group["group"])
+    assert (shown["payload"]["text"], shown["headers"]["prebook-x-routing-key"]) == ('{"pickup": 1}', "quote_fare")
+    assert (await said(suite, "list", "--queue", group["queue"]))["dead_letters"] == [line]
+    planned = await said(suite, "replay", "--failure-group", group["failure_group"])
     assert (planned["state"], planned["messages"], planned["batches"]) == ("dry_run", 1, [1])
     assert await books.counts() == before, "looking and planning leave nothing behind"
 
-    again = await said(suite, "replay", str(line["id"]), "--go", "--wait", status=1)
+    again = await said(suite, "replay", str(line["id"]), "--apply", "--wait", status=1)
     assert (again["state"], again["counts"]) == ("stopped", {"failed_again": 1}), "nothing has changed yet"
     mended = tmp_path / "mended.json"
     mended.write_bytes(BODY)
     await said(suite, "note", str(line["id"]), "the pick-up was a number")
     await said(suite, "edit", str(line["id"]), "--reason", "say where", "--payload-file", str(mended))
-    done = await said(suite, "replay", str(line["id"]), "--go", "--wait")
+    done = await said(suite, "replay", str(line["id"]), "--apply", "--wait")
     assert (done["state"], done["counts"], done["duplicates"]) == ("done", {"resolved": 1}, 0)
     assert await books.value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", message_id) == 1
     shown = await said(suite, "show", str(line["id"]))
-    assert (shown["line"]["state"], shown["line"]["parkings"], len(shown["notes"])) == ("resolved", 2, 1)
+    assert (shown["summary"]["state"], shown["summary"]["times_parked"], len(shown["notes"])) == ("resolved", 2, 1)
     assert shown["payload"]["text"] == '{"pickup": 1}', "as it came"
     assert every(await books.add_up([booking_id]), "confirmed")
 
@@ -96,12 +100,12 @@ async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_add
     """As after a consumer's crashes: no service has written down a cause."""
     headers = {**GOOD, "ce-id": "made-up.by-the-broker"}
     await broker.dead_letter(
-        addresses.EVENTS, "asked.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, BODY)
+        addresses.EVENTS, "request.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, BODY)
     )
     (line,) = await parked(suite, 1, message_id="made-up.by-the-broker")
     assert (line["cause"], line["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
     assert "expired" in line["error"]
-    assert (line["exchange"], line["key"]) == (addresses.EVENTS, "asked.dead_letter")
+    assert (line["exchange"], line["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
     await broker.parked(1)
 
 
@@ -109,17 +113,17 @@ async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_add
 async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_later(
     suite: Suite, books: Books, broker: Broker, operations: httpx.AsyncClient
 ) -> None:
-    await books.connection.execute("REVOKE INSERT ON operations.parked FROM prebook_operations")
+    await books.connection.execute("REVOKE INSERT ON operations.dead_letter FROM prebook_operations")
     try:
         for number in range(30):
             await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": f"late-{number}"}, b"{"))
-        tries = partial(logs.about, suite, OPERATIONS, event="cannot take in")
+        tries = partial(logs.about, suite, OPERATIONS, event="dead letter not stored")
         await eventually(_async(lambda: bool(tries())), 20)
     finally:
-        await books.connection.execute("GRANT INSERT ON operations.parked TO prebook_operations")
+        await books.connection.execute("GRANT INSERT ON operations.dead_letter TO prebook_operations")
     lines = await parked(suite, 30, cause="bad_json")
     assert {line["message_id"] for line in lines} == {f"late-{number}" for number in range(30)}
-    assert {line["parkings"] for line in lines} == {1}
+    assert {line["times_parked"] for line in lines} == {1}
     assert (await operations.get("/readyz")).status_code == 200
     await broker.parked(30)
 

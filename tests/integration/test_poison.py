@@ -23,16 +23,17 @@ ATTEMPTS = next(iter(POLICIES.values())).max_attempts
 REFUSING = """
     CREATE FUNCTION pricing.refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'never that one'; END $$;
-    CREATE TRIGGER refuse BEFORE INSERT ON pricing.share FOR EACH ROW WHEN (NEW.booking_id LIKE '%-always-failing')
+    CREATE TRIGGER refuse BEFORE INSERT ON pricing.discount_grant FOR EACH ROW
+        WHEN (NEW.booking_id LIKE '%-always-failing')
         EXECUTE FUNCTION pricing.refuse()"""
 BROKEN: Mapping[str, tuple[Mapping[str, str], bytes]] = {
     "bad_json": ({}, b'{"booking_id": '),
     "wrong_schema": ({}, b'{"booking_id": 7}'),
     "unknown_type": ({"ce-type": "prebook.booking_ended.v9"}, b"{}"),
 }
-FATES = {**dict.fromkeys(BROKEN, 1), "attempts_used_up": ATTEMPTS}
+FATES = {**dict.fromkeys(BROKEN, 1), "attempts_exhausted": ATTEMPTS}
 """Cause -> attempts: at once where it can never succeed, after exactly as many as configured where it might have."""
-SHARES = "SELECT count(*) FROM pricing.share WHERE booking_id LIKE $1"
+SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ async def test_poison_is_parked_after_its_attempts_and_the_others_are_all_handle
     suite: Suite, books: Books, broker: Broker
 ) -> None:
     run = uuid4().hex[:8]
-    failed, retried = [await counted(suite, turn, "pricing") for turn in ("failed", "retried")]
+    failed, retried = [await counted(suite, turn, "pricing") for turn in ("handling_failed", "retried")]
     await _said(broker, run)
 
     async def all_handled() -> bool:
@@ -59,7 +60,9 @@ async def test_poison_is_parked_after_its_attempts_and_the_others_are_all_handle
     told = {message.headers["prebook-x-cause"]: int(message.headers.get("prebook-attempt", "1")) for message in parked}
     assert told == FATES
     assert {message.key for message in parked} == {QUEUE}
-    assert await counted(suite, "failed", "pricing") - failed == ATTEMPTS, "handled as often as that, and not once more"
+    assert await counted(suite, "handling_failed", "pricing") - failed == ATTEMPTS, (
+        "handled as often as that, and not once more"
+    )
     assert await counted(suite, "retried", "pricing") - retried == ATTEMPTS - 1
     assert await books.value(SHARES, f"{run}-%") == MANY
 

@@ -11,8 +11,8 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from yarl import URL
 
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import WireMessage, encode
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import eventually
@@ -107,7 +107,7 @@ async def test_it_comes_back_after_its_connection_was_closed(
             ours = [
                 c["name"]
                 for c in listed
-                if c.get("client_properties", {}).get("connection_name") == f"{NAME} publishes"
+                if c.get("client_properties", {}).get("connection_name") == f"{NAME} publisher"
             ]
             for name in ours:
                 await broker.delete(f"/api/connections/{name}")

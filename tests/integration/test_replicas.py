@@ -26,7 +26,7 @@ QUEUED = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
 """How both replicas are reached; a call goes to the first one."""
 TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY delivered_at"
 HANDLERS = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'prebook-% relay %'"
-HELD = "SELECT (SELECT count(*) FROM notification.held) + (SELECT count(*) FROM booking.held)"
+HELD = "SELECT (SELECT count(*) FROM notification.blocked) + (SELECT count(*) FROM booking.blocked)"
 
 
 @pytest.fixture(scope="module")

@@ -36,16 +36,16 @@ AT_ONCE = 200
 """Messages that are handed to the broker side by side."""
 GROUPS = 8
 FACT, QUEUE = addresses.event_routing_key("booking_ended"), addresses.event_queue("pricing")
-TAKEN_IN = "SELECT count(*) FROM operations.parked WHERE queue = $1 AND conversation LIKE $2"
+TAKEN_IN = "SELECT count(*) FROM operations.dead_letter WHERE queue = $1 AND conversation_id LIKE $2"
 RESOLVED = "SELECT count(*) FROM operations.replay_item WHERE replay_id = $1 AND state = 'resolved'"
 EFFECTS = "SELECT count(*) FROM {}.inbox WHERE message_id LIKE $1"
-SHARES = "SELECT count(*) FROM pricing.share WHERE booking_id LIKE $1"
+SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
 async def emptied(books: Books) -> AsyncIterator[None]:
     yield
-    await books.connection.execute("DELETE FROM operations.parked")
+    await books.connection.execute("DELETE FROM operations.dead_letter")
 
 
 @pytest.mark.usefixtures("emptied")
@@ -110,7 +110,7 @@ def _fact(booking_id: str, cause: int) -> WireMessage:
         prebook_x_cause=f"cause_{cause}",
         prebook_x_error="TimeoutError: made up",
         prebook_x_exchange=addresses.EVENTS,
-        prebook_x_key=FACT,
+        prebook_x_routing_key=FACT,
     )
 
 
@@ -119,7 +119,7 @@ async def _listed(operations: httpx.AsyncClient) -> float:
     took: list[float] = []
     for _ in range(3):
         began = time.monotonic()
-        groups = (await operations.get("/v1/parked/groups")).json()["groups"]
+        groups = (await operations.get("/v1/dead-letters/groups")).json()["groups"]
         took.append(time.monotonic() - began)
         assert len([group for group in groups if group["queue"] == QUEUE]) == GROUPS
         assert sum(group["messages"] for group in groups) == MANY
@@ -129,7 +129,7 @@ async def _listed(operations: httpx.AsyncClient) -> float:
 
 def _told_to_replay(suite: Suite) -> subprocess.Popen[bytes]:
     """`prebook parking replay --wait`, once operations has the replay."""
-    command = [*PREBOOK, "parking", "replay", "--queue", QUEUE, "--go", "--wait"]
+    command = [*PREBOOK, "parking", "replay", "--queue", QUEUE, "--apply", "--wait"]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     tool = subprocess.Popen(command, env=suite.env, **quiet)
     assert tool.stderr is not None
