@@ -42,7 +42,7 @@ def test_the_mark_of_a_complete_set_is_written_last() -> None:
 
 def test_what_was_drawn_once_stays(tmp_path: Path) -> None:
     (tmp_path / COMPLETION_FILE).write_text("drawn earlier")
-    result = CliRunner().invoke(secrets, ["--into", str(tmp_path)])
+    result = CliRunner().invoke(secrets, ["--output-dir", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == [COMPLETION_FILE]
     assert (tmp_path / COMPLETION_FILE).read_text() == "drawn earlier"
