@@ -10,7 +10,8 @@ from prebook.devstack.errors import UserError
 
 
 async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) -> None:
-    within, most = 0, 0
+    within = 0
+    most = 0
 
     async def install() -> None:
         nonlocal within, most

@@ -11,8 +11,8 @@ from prebook.devstack.child_process import Command, run, spawn
 from prebook.devstack.database import embedded
 from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.filesystem import create_data_dir
-from tests.devstack.procfs import processes_in
 from tests.devstack.polling import until
+from tests.devstack.procfs import processes_in
 
 BUSY = 'trap "" TERM; (trap "" TERM; while :; do : > "$0/written"; done) & wait; wait'
 """It starts one that goes on writing for as long as it is let, and neither ends when asked to."""
@@ -45,7 +45,9 @@ async def test_a_child_that_must_be_forced_leaves_no_process_of_its_own(tmp_path
 async def test_a_copy_of_the_server_that_is_interrupted_is_over_before_its_folder_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, over, copy = asyncio.Event(), list[Path](), embedded._copy_server
+    begun = asyncio.Event()
+    over = list[Path]()
+    copy = embedded._copy_server
     loop = asyncio.get_running_loop()
 
     def watched(server: Path, to: Path) -> None:

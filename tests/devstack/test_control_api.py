@@ -11,8 +11,8 @@ from prebook.devstack.supervisor.contract import ProcessState
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.devstack.supervised import kept, pid_of, spec
 from tests.devstack.polling import is_gone, kernel_state, until
+from tests.devstack.supervised import kept, pid_of, spec
 
 TOKEN = "a token for tests"
 

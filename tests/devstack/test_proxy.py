@@ -190,7 +190,9 @@ async def test_links_are_spoiled_by_the_control_api() -> None:
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
     ):
         for state in ProxyState:
-            async with client.post(f"/proxies/pricing-broker/{state}", json={"duration_s": 9.0, "delay_ms": 200}) as answer:
+            async with client.post(
+                f"/proxies/pricing-broker/{state}", json={"duration_s": 9.0, "delay_ms": 200}
+            ) as answer:
                 assert answer.status == (404 if state is ProxyState.HEALTHY else 200)
                 assert link.info().state is state
         async with client.get("/proxies") as answer:

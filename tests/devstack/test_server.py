@@ -15,8 +15,8 @@ from aio_pika.abc import AbstractConnection
 from prebook.devstack.broker import installation
 from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.filesystem import create_data_dir
-from prebook.devstack.servers import Database, Stack
-from prebook.devstack.stack import start_stack
+from prebook.devstack.servers import Database
+from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from tests.devstack.polling import is_gone, until

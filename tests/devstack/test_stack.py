@@ -20,10 +20,9 @@ from prebook.devstack.broker import installation
 from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import create_data_dir
-from prebook.devstack.servers import Stack
-from prebook.devstack.stack import start_stack
-from tests.devstack.procfs import are_there, listeners, processes_in, program
+from prebook.devstack.stack import Stack, start_stack
 from tests.devstack.polling import is_gone, until
+from tests.devstack.procfs import are_there, listeners, processes_in, program
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}

@@ -27,7 +27,8 @@ pytestmark = [
     pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed"),
 ]
 PREBOOK = (sys.executable, "-m", "prebook.cli")
-UP_WITHIN_S, DOWN_WITHIN_S = 90, 30
+UP_WITHIN_S = 90
+DOWN_WITHIN_S = 30
 
 
 def base() -> int:

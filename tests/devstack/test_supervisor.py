@@ -10,8 +10,8 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.supervisor.contract import Brownout, NotRunning, ProcessState
 from prebook.devstack.supervisor.process import restart_backoff_s
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.devstack.supervised import kept, pid_of, spec
 from tests.devstack.polling import is_gone, kernel_state, until
+from tests.devstack.supervised import kept, pid_of, spec
 
 
 async def test_a_process_gets_ready_is_measured_and_is_gone_afterwards(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from prebook.cli import temporary_suite
 from prebook.cli.main import main as prebook
+from prebook.devstack import temporary_suite
 from prebook.devstack.parameters import FiniteRange
 from prebook.lab.bench.command import main as bench
 from prebook.lab.cli import main as loadtest
@@ -44,7 +44,7 @@ def test_no_option_takes_a_number_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "NaN", "1e999"])
-@pytest.mark.parametrize("option", ["--rate", "--duration", "--most-lag"])
+@pytest.mark.parametrize("option", ["--rate", "--duration", "--max-lag"])
 def test_a_number_that_is_not_finite_is_refused(option: str, value: str) -> None:
     assert f"'{option}'" in refused(loadtest, "self-test", option, value)
 

@@ -1,16 +1,12 @@
 """`prebook demo` and `prebook load`: the campaign, against a suite of its own or against the one that runs."""
 
-import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import rich_click as click
 
-from prebook.cli import temporary_suite
-from prebook.devstack import command_line, lab_process, parameters
-from prebook.devstack.child_process import Command, spawn
+from prebook.devstack import command_line, lab_process, parameters, temporary_suite
 from prebook.devstack.command_line import UserErrorGroup, examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import POSITIVE, WRITABLE_FOLDER, FiniteRange
@@ -29,6 +25,8 @@ INJECT_EXAMPLES = examples(
     "prebook fault inject kill_matching --for 3",
     "prebook fault inject connections_cut --json | jq .evidence",
 )
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Context settings of a command that hands its arguments on to the lab."""
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 
 
@@ -179,7 +177,7 @@ def burst(
             log_level="error",
             settings={"PREBOOK_BACK_PRESSURE": side},
         )
-        command = ["burst", "measure", "--side", side, "--into", str(report), *arguments]
+        command = ["burst", "measure", "--side", side, "--output-dir", str(report), *arguments]
         status = temporary_suite.run_lab(f"a burst with back pressure {side}", command, terms, _burst_environment)
         if status:
             sys.exit(status)
@@ -201,27 +199,17 @@ def _burst_environment(suite: SuiteState) -> Mapping[str, str]:
     return {**lab_environment(suite), "PREBOOK_DATABASE_URL": suite.database_url}
 
 
-STOP_TIMEOUT_S = 20.0
-
-
-@click.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
+@click.command(context_settings=PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure relay, channels and inlets beside the least that does their work.
 
     It starts a broker and a database of its own. A benchmark: run it on a machine that does nothing else.
     """
-    sys.exit(command_line.run_interruptible(_run_bench(arguments)))
-
-
-async def _run_bench(arguments: tuple[str, ...]) -> int:
-    """A program of its own, as the campaign is: commands stand below services, and the bench above them."""
-    args = (sys.executable, "-m", "prebook.lab.bench", *arguments)
-    child = await spawn(Command(args=args, env=dict(os.environ), stop_signal=signal.SIGINT))
-    try:
-        return await child.wait()
-    finally:
-        await child.stop(STOP_TIMEOUT_S)
+    bench_process = lab_process.run_lab_process(
+        arguments, {}, module=lab_process.BENCH_MODULE, stop_timeout_s=lab_process.BENCH_STOP_TIMEOUT_S
+    )
+    sys.exit(command_line.run_interruptible(bench_process))
 
 
 DEMO_EXAMPLES = examples(
@@ -275,7 +263,7 @@ class DefaultCampaignGroup(click.RichGroup):
     cls=DefaultCampaignGroup,
     epilog=LOAD_EXAMPLES,
     invoke_without_command=True,
-    context_settings=lab_process.PASS_THROUGH,
+    context_settings=PASS_THROUGH,
 )
 @click.pass_context
 def load(ctx: click.Context) -> None:
@@ -287,7 +275,7 @@ def load(ctx: click.Context) -> None:
         ctx.invoke(campaign)
 
 
-@load.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
+@load.command(context_settings=PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def campaign(arguments: tuple[str, ...] = ()) -> None:
     """Play scenarios, or arrivals of your choice, against the suite that `prebook up` started."""
@@ -304,14 +292,14 @@ def _read_suite_environment() -> Mapping[str, str]:
         return {lab_process.NO_SUITE_VARIABLE: f"{trouble.problem}; {trouble.remedy}"}
 
 
-@load.command(context_settings=lab_process.PASS_THROUGH, add_help_option=False)
+@load.command(context_settings=PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def compare(arguments: tuple[str, ...]) -> None:
     """Set two runs' samples against each other: what differs, by how much, and how sure that is."""
     sys.exit(command_line.run_interruptible(lab_process.run_lab_process(("compare", *arguments), {})))
 
 
-@load.command("self-test", context_settings=lab_process.PASS_THROUGH, add_help_option=False)
+@load.command("self-test", context_settings=PASS_THROUGH, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def self_test(arguments: tuple[str, ...]) -> None:
     """Drive the generator alone, against the least that answers: how many arrivals it makes, and how late it is."""

@@ -15,9 +15,9 @@ from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.service_environment import container_environment
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
-from prebook.devstack.supervisor.process import EXIT_BAD_SETTINGS
 from prebook.devstack.supervisor.supervisor import Supervisor
 from prebook.flows import PROCESSES
+from prebook.runtime.environment import EXIT_BAD_SETTINGS
 
 EXAMPLES = examples(
     "prebook serve booking",

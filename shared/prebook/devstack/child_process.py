@@ -47,7 +47,9 @@ class ChildProcess:
     """A process in a session of its own, so that Ctrl-C reaches us only and we stop things in order."""
 
     def __init__(self, command: Command, process: asyncio.subprocess.Process) -> None:
-        self.command, self.pid, self._process = command, process.pid, process
+        self.command = command
+        self.pid = process.pid
+        self._process = process
 
     @property
     def status(self) -> int | None:
@@ -146,7 +148,8 @@ def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
     """Linux only: the kernel sends the signal when we die, even by SIGKILL. Elsewhere an orderly stop has to do."""
     if _LIBC is None:
         return None
-    libc, us = _LIBC, os.getpid()
+    libc = _LIBC
+    us = os.getpid()
 
     def tie() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, stop_signal.value)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: all end the work in order, and only the first of them counts."""
+"""What every program of ours does with signals, stderr and its exit status."""
 
 import asyncio
 import logging
@@ -15,14 +15,15 @@ from prebook.devstack.errors import UserError
 T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_INTERRUPTED = 130
+"""Exit status after a signal: 128 + SIGINT, as shells report it."""
 
 
 class Interrupted(Exception):
-    """The work was ended by a signal, and everything it started has been stopped."""
+    """A signal ended the work, and everything the work had started is stopped."""
 
 
 def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Like asyncio.run. Raises Interrupted."""
+    """Run ``work`` as asyncio.run does; the first SIGINT, SIGTERM or SIGHUP cancels it. Raises Interrupted."""
     try:
         return asyncio.run(_cancel_on_signal(work))
     except asyncio.CancelledError:
@@ -30,17 +31,18 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
-    heard: list[signal.Signals] = []
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    received: list[signal.Signals] = []
 
-    def hear(number: signal.Signals) -> None:
-        if not heard:
+    def handle(number: signal.Signals) -> None:
+        if not received:
             task.cancel()
-            click.echo("stopping; this takes a few seconds", err=True)
-        heard.append(number)
+            log_to_stderr("stopping; this takes a few seconds")
+        received.append(number)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, hear, number)
+        loop.add_signal_handler(number, handle, number)
     return await task
 
 
@@ -49,7 +51,7 @@ def log_to_stderr(line: str) -> None:
 
 
 def log_warnings_only() -> None:
-    """What a service would log, where a command does a service's work: to stderr, and no more than warnings."""
+    """Send structlog's warnings and errors to stderr and drop the rest: for commands that run service code."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -57,18 +59,22 @@ def log_warnings_only() -> None:
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help. A blank line between the lines keeps them apart there."""
+    """The epilog of a command's help. The blank lines keep click from joining the examples."""
     return "\n\n".join(("Examples:", *lines))
 
 
 class UserErrorGroup(click.RichGroup):
-    """A group whose commands raise Trouble: said with its remedy, exit status 1. A signal: 130, nothing to say."""
+    """A group whose commands may raise UserError (printed with its remedy, exit status 1) and Interrupted (130)."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except UserError as trouble:
-            log_to_stderr(f"error: {trouble.problem}\nhint:  {trouble.remedy}")
+        except UserError as error:
+            print_user_error(error)
             ctx.exit(1)
         except Interrupted:
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def print_user_error(error: UserError) -> None:
+    log_to_stderr(f"error: {error.problem}\nhint:  {error.remedy}")

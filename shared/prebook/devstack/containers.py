@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prebook.devstack.broker.probe import VHOST, BrokerProbe
+from prebook.devstack.broker.probe import BrokerProbe
 from prebook.devstack.child_process import ChildProcess, Command, spawn
 from prebook.devstack.database import server_settings
 from prebook.devstack.database.probe import DatabaseProbe
@@ -17,8 +17,12 @@ from prebook.devstack.filesystem import write_private_file
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.servers import Broker, Database, Log, ServerProcess
+from prebook.messaging.addresses import VHOST
 
-DOCKER_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S, REMOVE_TIMEOUT_S = 10.0, 300.0, 10.0, 20.0
+DOCKER_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 10.0
+REMOVE_TIMEOUT_S = 20.0
 DOCKER_REMEDY = "start Docker (`docker info` must answer), or set PREBOOK_STACK=local or external"
 
 
@@ -45,12 +49,13 @@ class Container:
     """`docker run` in the foreground: the engine removes the container when the command ends, however it ends."""
 
     def __init__(self, spec: ContainerSpec, data_dir: Path) -> None:
-        self._spec, self._data_dir = spec, data_dir
+        self._spec = spec
+        self._data_dir = data_dir
         self.name = f"prebook-{spec.role}-{secrets.token_hex(4)}"
         self.child: ChildProcess | None = None
 
     async def start(self) -> dict[int, int]:
-        """The host's port for each port of the image. Raises Trouble."""
+        """The host's port for each port of the image. Raises UserError."""
         lines = [f"{name}={value}\n" for name, value in self._spec.secrets.items()]
         settings = write_private_file(self._data_dir / f"{self.name}.env", "".join(lines))
         published = [part for port in self._spec.ports for part in ("--publish", f"{LOOPBACK}::{port}")]
@@ -109,13 +114,17 @@ async def _run_docker(*arguments: str, timeout_s: float = DOCKER_TIMEOUT_S) -> t
     return process.returncode or 0, output.decode().strip()
 
 
-RABBITMQ_IMAGE, POSTGRES_IMAGE = "rabbitmq:4-management", "postgres:17"
-AMQP_PORT, MANAGEMENT_PORT, POSTGRES_PORT = 5672, 15672, 5432
+RABBITMQ_IMAGE = "rabbitmq:4-management"
+POSTGRES_IMAGE = "postgres:17"
+AMQP_PORT = 5672
+MANAGEMENT_PORT = 15672
+POSTGRES_PORT = 5432
 READY_TIMEOUT_S = 90.0
 CONTAINER_REMEDY = (
     "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
 )
-ADMIN_USER, DATABASE_NAME = "prebook_admin", "prebook"
+ADMIN_USER = "prebook_admin"
+DATABASE_NAME = "prebook"
 ERLANG_ARGS = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 POSTGRES_ARGS = tuple(
     word
@@ -130,7 +139,8 @@ class RabbitContainer:
     processes: Sequence[ServerProcess] = ()
 
     def __init__(self, data_dir: Path, log: Log) -> None:
-        self._log, self._password = log, secrets.token_hex(16)
+        self._log = log
+        self._password = secrets.token_hex(16)
         environment = {
             "RABBITMQ_DEFAULT_USER": ADMIN_USER,
             "RABBITMQ_DEFAULT_PASS": self._password,
@@ -172,7 +182,8 @@ class PostgresContainer:
     processes: Sequence[ServerProcess] = ()
 
     def __init__(self, data_dir: Path, log: Log) -> None:
-        self._log, self._password = log, secrets.token_hex(16)
+        self._log = log
+        self._password = secrets.token_hex(16)
         environment = {
             **server_settings.ENVIRONMENT,
             "POSTGRES_USER": ADMIN_USER,

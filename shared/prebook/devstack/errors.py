@@ -6,4 +6,5 @@ class UserError(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
-        self.problem, self.remedy = problem, remedy
+        self.problem = problem
+        self.remedy = remedy

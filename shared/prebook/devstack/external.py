@@ -17,7 +17,7 @@ EXPECTED_FORMATS = {
 
 
 def read_setting(name: str, env: Mapping[str, str]) -> str:
-    """From the variable, or from the file that <NAME>_FILE names. Raises Trouble."""
+    """From the variable, or from the file that <NAME>_FILE names. Raises UserError."""
     remedy = f"set {name} to {EXPECTED_FORMATS[name]}, or {name}_FILE to a file that holds it"
     try:
         file = env.get(f"{name}_FILE")
@@ -38,10 +38,8 @@ class ExternalBroker:
         self._env = env
 
     async def start(self) -> Broker:
-        amqp, management = (
-            read_setting("PREBOOK_AMQP_URL", self._env),
-            read_setting("PREBOOK_MANAGEMENT_URL", self._env),
-        )
+        amqp = read_setting("PREBOOK_AMQP_URL", self._env)
+        management = read_setting("PREBOOK_MANAGEMENT_URL", self._env)
         who = urlsplit(amqp)
         return await probe_external_broker(amqp, management, unquote(who.username or ""), unquote(who.password or ""))
 

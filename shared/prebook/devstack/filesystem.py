@@ -14,7 +14,9 @@ from pathlib import Path
 from prebook.devstack.child_process import OsUser
 
 UNPRIVILEGED_USER = "nobody"
-DATA_DIR_PREFIX, LOCK_FILE = "prebook-data-", "owned"
+DATA_DIR_PREFIX = "prebook-data-"
+LOCK_FILE = "lock"
+NEW_LOCK_FILE = "lock.new"
 
 
 def unprivileged_user() -> OsUser | None:
@@ -37,9 +39,9 @@ def create_data_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix=DATA_DIR_PREFIX, dir=base))
     path.chmod(0o711)  # the parts' own folders in it are closed; their account must get through
     try:
-        with (path / "claim").open("w") as claim:
+        with (path / NEW_LOCK_FILE).open("w") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX)
-            (path / "claim").rename(path / LOCK_FILE)  # locked before anybody looks at it
+            (path / NEW_LOCK_FILE).rename(path / LOCK_FILE)  # locked before anybody looks at it
             yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,17 +1,22 @@
-"""What `prebook` and the load test take on their command lines, and refuse there alike."""
+"""Parameter types and options that several commands of `prebook` and of the lab share, each declared once."""
 
 import math
 import os
+from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rich_click as click
 
 from prebook.devstack.service_environment import BROKER_NODE_CHOICES
 
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
 
 class FiniteRange(click.FloatRange):
-    """Without `nan`, which no bound holds back, and `inf`, which comes to no end."""
+    """A float range that refuses `nan`, which passes every bound, and `inf`, which never ends."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -21,22 +26,67 @@ class FiniteRange(click.FloatRange):
 
 
 class WritableFolder(click.Path):
-    """To write into. It may be still to make: then what there is of the way to it counts."""
+    """A folder to write into. One that does not exist yet is checked at its nearest existing parent."""
 
     def __init__(self) -> None:
         super().__init__(file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         folder = Path(os.fsdecode(super().convert(value, param, ctx)))
-        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            why = "cannot be written to" if there.is_dir() else "is no folder"
-            self.fail(f"{there} {why}; choose another folder.", param, ctx)
+        existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            reason = "cannot be written to" if existing.is_dir() else "is no folder"
+            self.fail(f"{existing} {reason}; choose another folder.", param, ctx)
         return folder
 
 
 POSITIVE = FiniteRange(min=0, min_open=True)
+POSITIVE_COUNT = click.IntRange(min=1)
 WRITABLE_FOLDER = WritableFolder()
+DEFAULT_SEED = 7
+
+
+def json_option(help_text: str = "Print one JSON document to stdout.") -> Decorator[F]:
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
+
+
+def seed_option(help_text: str) -> Decorator[F]:
+    return click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help=help_text)
+
+
+def rate_option(
+    help_text: str, *, value_range: click.FloatRange = POSITIVE, default: float | None = None
+) -> Decorator[F]:
+    return click.option("--rate", type=value_range, default=default, show_default=True, help=help_text)
+
+
+def report_option(default: str, help_text: str) -> Decorator[F]:
+    """`--report FOLDER`, as parameter ``report_dir``."""
+    return click.option(
+        "--report", "report_dir", type=WRITABLE_FOLDER, default=Path(default), show_default=True, help=help_text
+    )
+
+
+def apply_option(help_text: str) -> Decorator[F]:
+    """`--apply`; a command that has it is a dry run without it."""
+    return click.option("--apply", is_flag=True, help=help_text)
+
+
+def force_option(help_text: str) -> Decorator[F]:
+    return click.option("--force", is_flag=True, help=help_text)
+
+
+def ignore_expiry_option(help_text: str) -> Decorator[F]:
+    return click.option("--ignore-expiry", is_flag=True, help=help_text)
+
+
+def reason_option(help_text: str) -> Decorator[F]:
+    return click.option("--reason", required=True, help=help_text)
+
+
+def state_option(states: tuple[str, ...], help_text: str) -> Decorator[F]:
+    """`--state`, repeatable, as parameter ``states``."""
+    return click.option("--state", "states", type=click.Choice(states), multiple=True, help=help_text)
 
 
 broker_nodes_option = click.option(
@@ -45,5 +95,52 @@ broker_nodes_option = click.option(
     default=BROKER_NODE_CHOICES[0],
     show_default=True,
     envvar="PREBOOK_BROKER_NODES",
-    help="How many nodes the broker has; 3 make a cluster, whose queues survive the end of any one of them.",
+    help="Number of broker nodes. 3 form a cluster with quorum queues, which survive the loss of any one node.",
 )
+
+
+def filter_options(help_texts: Mapping[str, str]) -> Decorator[F]:
+    """One option for each key, as a keyword argument of that name; "" where it is not given."""
+
+    def decorate(command: F) -> F:
+        options = [
+            click.option(f"--{name.replace('_', '-')}", name, default="", help=text)
+            for name, text in help_texts.items()
+        ]
+        return combine(*options)(command)
+
+    return decorate
+
+
+def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator[F]:
+    """IDS, filters, or `--all`; ``require_one_selection`` checks that exactly one way is used."""
+    return combine(
+        click.argument("ids", nargs=-1, type=click.IntRange(min=1)),
+        filter_options(help_texts),
+        click.option("--all", "everything", is_flag=True, help=all_help),
+    )
+
+
+def id_argument(name: str) -> Decorator[F]:
+    """One positive number, shown as ID in the usage line."""
+    return click.argument(name, metavar="ID", type=click.IntRange(min=1))
+
+
+def require_one_selection(subject: str, ids: tuple[int, ...], everything: bool, filters: Mapping[str, str]) -> None:
+    """Check that ``subject`` are selected in exactly one way. Raises click.UsageError."""
+    if [bool(ids), everything, any(filters.values())].count(True) != 1:
+        raise click.UsageError(f"say which {subject}: either IDS, or filters such as --cause, or --all")
+
+
+def given_filters(filters: Mapping[str, str]) -> dict[str, str]:
+    """The filters that have a value."""
+    return {name: value for name, value in filters.items() if value}
+
+
+def combine(*options: Decorator[Any]) -> Decorator[F]:
+    """One decorator that adds all ``options``, in the order in which help shows them."""
+
+    def decorate(command: F) -> F:
+        return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+    return decorate

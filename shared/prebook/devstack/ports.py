@@ -13,7 +13,8 @@ from pathlib import Path
 from prebook.devstack.errors import UserError
 
 LOOPBACK = "127.0.0.1"
-MIN_PORT, MAX_PORT = 20_000, 32_000
+MIN_PORT = 20_000
+MAX_PORT = 32_000
 """Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
 MAX_TRIES = 2_000
 ALLOCATED: set[int] = set()
@@ -31,7 +32,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def allocate_ports(count: int) -> tuple[int, ...]:
-    """Different ports that nobody listens on now, and that this has given to nobody before. Raises Trouble.
+    """Different ports that nobody listens on now, and that this has given to nobody before. Raises UserError.
 
     Nor has it in another process of the same user's, as long as that one lives: suites may start side by side.
     """
@@ -48,7 +49,7 @@ def allocate_ports(count: int) -> tuple[int, ...]:
 
 
 def claim_ports(ports: Sequence[int], remedy: str) -> tuple[int, ...]:
-    """The wanted ports, all free. Raises Trouble with every one that is taken."""
+    """The wanted ports, all free. Raises UserError with every one that is taken."""
     taken = [str(port) for port in ports if not is_free(port)]
     if taken:
         raise UserError(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)

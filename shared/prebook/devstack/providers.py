@@ -82,7 +82,7 @@ class AptBroker:
 
 
 def read_stack_mode(env: Env = os.environ) -> StackMode:
-    """Raises Trouble."""
+    """Raises UserError."""
     given = env.get("PREBOOK_STACK") or StackMode.AUTO
     try:
         return StackMode(given)
@@ -93,7 +93,7 @@ def read_stack_mode(env: Env = os.environ) -> StackMode:
 
 
 async def choose_broker_provider(mode: StackMode, env: Env, node_count: int = 1) -> ServerProvider[BrokerServer]:
-    """Raises Trouble where no rung carries, or not so many nodes."""
+    """Raises UserError where no rung carries, or not so many nodes."""
     rung = await _first_available(BROKER_PROVIDERS[mode], env, NO_BROKER_ERRORS[mode])
     if node_count > 1 and rung.mode != StackMode.LOCAL:
         raise UserError(
@@ -103,7 +103,7 @@ async def choose_broker_provider(mode: StackMode, env: Env, node_count: int = 1)
 
 
 async def choose_database_provider(mode: StackMode, env: Env) -> ServerProvider[DatabaseServer]:
-    """Raises Trouble where no rung carries."""
+    """Raises UserError where no rung carries."""
     return await _first_available(DATABASE_PROVIDERS[mode], env, NO_DATABASE_ERRORS[mode])
 
 

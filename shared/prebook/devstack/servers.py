@@ -1,8 +1,7 @@
 """What a suite runs on, once it is there."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from prebook.devstack.child_process import ChildProcess
@@ -52,7 +51,7 @@ class ServerProcess(Protocol):
         ...
 
     async def restart(self) -> None:
-        """Started again on the same data, ports and credentials, and ready. Raises Trouble."""
+        """Started again on the same data, ports and credentials, and ready. Raises UserError."""
         ...
 
 
@@ -61,29 +60,15 @@ class SupportsMemoryAlarm(Protocol):
     """A Member that stops taking messages in when it has too little memory."""
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
-        """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises Trouble."""
+        """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises UserError."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Stack:
-    """``mode`` is local, docker, mixed or external: who runs the parts. ``data_dir`` is removed with them.
-
-    ``ours`` are the parts' processes that we run ourselves, by name: broker, database; none in a container.
-    """
-
-    mode: str
-    broker: Broker
-    database: Database
-    data_dir: Path
-    processes: Mapping[str, ServerProcess] = field(default_factory=dict)
 
 
 class BrokerServer(Protocol):
     """A way to have a broker. ``stop`` may be called after any start, a failed or cancelled one too."""
 
     async def start(self) -> Broker:
-        """Raises Trouble."""
+        """Raises UserError."""
         ...
 
     async def stop(self) -> None: ...
@@ -98,7 +83,7 @@ class DatabaseServer(Protocol):
     """As BrokerPart."""
 
     async def start(self) -> Database:
-        """Raises Trouble."""
+        """Raises UserError."""
         ...
 
     async def stop(self) -> None: ...

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.proxies.proxy import FaultProxy, HostPort
-from prebook.devstack.servers import Stack
+from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.flows import PROCESSES, SERVICES
@@ -39,7 +39,7 @@ def generate_passwords() -> dict[str, str]:
 
 
 def read_broker_nodes(env: Mapping[str, str]) -> int:
-    """PREBOOK_BROKER_NODES. Raises Trouble."""
+    """PREBOOK_BROKER_NODES. Raises UserError."""
     given = env.get("PREBOOK_BROKER_NODES") or "1"
     if given not in BROKER_NODE_CHOICES:
         raise UserError(
@@ -138,7 +138,8 @@ def archive_url(options: SuiteOptions, stack: Stack) -> str:
 
 
 def _service_environment(service: str, options: SuiteOptions, stack: Stack, proxies: Proxies) -> dict[str, str]:
-    role, password = f"prebook_{service}", options.passwords[service]
+    role = f"prebook_{service}"
+    password = options.passwords[service]
     database = _via_proxy(stack.database.url, proxies.get(f"{service}-database"))
     nodes = [_via_proxy(url, proxies.get(f"{service}-broker"), n) for n, url in enumerate(stack.broker.amqp_urls)]
     rest = {k: v for k, v in os.environ.items() if k not in _variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
@@ -179,7 +180,8 @@ def _via_proxy(url: str, proxy: FaultProxy | None, index: int = 0) -> str:
     """The same server, by way of the link; ``number`` of the targets that the link has."""
     if proxy is None:
         return url
-    parts, (host, port) = urlsplit(url), proxy.addresses[index]
+    parts = urlsplit(url)
+    (host, port) = proxy.addresses[index]
     credentials, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}{host}:{port}"))
 

@@ -12,13 +12,16 @@ from prebook.devstack.child_process import Command, run
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.servers import Log
-from prebook.messaging.policy import read_policies, retry_delays_s
+from prebook.devstack.stack import Stack
+from prebook.messaging.asyncio_tools import first_error_task_group
 from prebook.messaging.errors import InvalidPolicies
+from prebook.messaging.policy import read_policies, retry_delays_s
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
 from prebook.runtime import paths
 from prebook.topology.model import suite_topology
 
-MIGRATION_TIMEOUT_S, DECLARE_TIMEOUT_S = 120.0, 120.0
+MIGRATION_TIMEOUT_S = 120.0
+DECLARE_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -32,15 +35,22 @@ class AdminAccess:
     passwords: Mapping[str, str] = field(default_factory=dict)
 
 
+def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
+    return AdminAccess(
+        database_url=stack.database.url,
+        management_url=stack.broker.management_url,
+        management_user=stack.broker.user,
+        management_password=stack.broker.password,
+        passwords=passwords,
+    )
+
+
 async def set_up(access: AdminAccess, log_dir: Path, log: Log) -> None:
-    """Does nothing twice: what is there stays. Raises Trouble."""
+    """Does nothing twice: what is there stays. Raises UserError."""
     log("schemas, roles and broker topology: setting up")
-    try:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(_migrate(access, log_dir / "migrations.log"))
-            both.create_task(_declare(access))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
+    async with first_error_task_group() as both:
+        both.create_task(_migrate(access, log_dir / "migrations.log"))
+        both.create_task(_declare(access))
 
 
 async def _migrate(access: AdminAccess, log_file: Path) -> None:

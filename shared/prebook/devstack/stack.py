@@ -1,40 +1,66 @@
-"""Both parts, started side by side and stopped together, whatever happens in between."""
+"""Broker and database of a suite, started side by side and stopped together, whatever happens in between."""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from prebook.devstack.filesystem import create_data_dir
-from prebook.devstack.polling import wait_uncancelled
 from prebook.devstack.providers import (
     ProviderContext,
     choose_broker_provider,
     choose_database_provider,
     read_stack_mode,
 )
-from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, Log, ServerProcess, Stack
+from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, Log, ServerProcess
+from prebook.messaging.asyncio_tools import first_error_task_group, wait_uncancelled
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Stack:
+    """``mode`` is local, docker, mixed or external: who runs the servers. ``data_dir`` is removed with them.
+
+    ``processes`` are the servers' processes that are children of this one, by name: broker, broker-2, database; none
+    in a container.
+    """
+
+    mode: str
+    broker: Broker
+    database: Database
+    data_dir: Path
+    processes: Mapping[str, ServerProcess] = field(default_factory=dict)
+
+    @property
+    def broker_description(self) -> str:
+        """Name and version, as ``RabbitMQ 4.0.5``."""
+        return f"{self.broker.name} {self.broker.version}"
+
+    @property
+    def database_description(self) -> str:
+        """Name and version, as ``PostgreSQL 17.2``."""
+        return f"{self.database.name} {self.database.version}"
 
 
 @asynccontextmanager
 async def start_stack(log: Log, env: Mapping[str, str] = os.environ, *, broker_nodes: int = 1) -> AsyncIterator[Stack]:
-    """Broker and database as PREBOOK_STACK wants them, ready. Raises Trouble; leaves nothing behind."""
-    wanted = read_stack_mode(env)
-    broker_by, database_by = (
-        await choose_broker_provider(wanted, env, broker_nodes),
-        await choose_database_provider(wanted, env),
-    )
-    with create_data_dir() as data:
-        ground = ProviderContext(data, log, env, broker_nodes)
-        broker, database = broker_by.create(ground), database_by.create(ground)
+    """Start broker and database as PREBOOK_STACK says; both are ready. Nothing is left behind. Raises UserError."""
+    mode = read_stack_mode(env)
+    broker_provider = await choose_broker_provider(mode, env, broker_nodes)
+    database_provider = await choose_database_provider(mode, env)
+    with create_data_dir() as data_dir:
+        context = ProviderContext(data_dir, log, env, broker_nodes)
+        broker = broker_provider.create(context)
+        database = database_provider.create(context)
         try:
             ready = await _start_both(broker, database)
-            same = broker_by.mode == database_by.mode
+            same = broker_provider.mode == database_provider.mode
             yield Stack(
-                mode=broker_by.mode if same else "mixed",
+                mode=broker_provider.mode if same else "mixed",
                 broker=ready[0],
                 database=ready[1],
-                data_dir=data,
+                data_dir=data_dir,
                 processes=_by_name("broker", broker.processes) | _by_name("database", database.processes),
             )
         finally:
@@ -43,13 +69,11 @@ async def start_stack(log: Log, env: Mapping[str, str] = os.environ, *, broker_n
 
 def _by_name(role: str, processes: Sequence[ServerProcess]) -> dict[str, ServerProcess]:
     """broker, broker-2, broker-3."""
-    return {role if number == 1 else f"{role}-{number}": member for number, member in enumerate(processes, 1)}
+    return {role if number == 1 else f"{role}-{number}": process for number, process in enumerate(processes, 1)}
 
 
 async def _start_both(broker: BrokerServer, database: DatabaseServer) -> tuple[Broker, Database]:
-    try:
-        async with asyncio.TaskGroup() as both:
-            first, second = both.create_task(broker.start()), both.create_task(database.start())
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
-    return first.result(), second.result()
+    async with first_error_task_group() as both:
+        starting_broker = both.create_task(broker.start())
+        starting_database = both.create_task(database.start())
+    return starting_broker.result(), starting_database.result()

@@ -10,10 +10,10 @@ from pathlib import Path
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import LOOPBACK
 from prebook.devstack.proxies.proxy import open_proxies
-from prebook.devstack.servers import Log, Stack
+from prebook.devstack.servers import Log
 from prebook.devstack.service_environment import SuiteOptions, archive_url, process_specs, proxy_upstreams
-from prebook.devstack.setup import AdminAccess, set_up
-from prebook.devstack.stack import start_stack as started
+from prebook.devstack.setup import admin_access, set_up
+from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.suite_state import SuiteState, lock_home, write_suite_state
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
@@ -50,11 +50,11 @@ class RunningSuite:
 
 @asynccontextmanager
 async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[RunningSuite]:
-    """Every service is ready. Raises Trouble; leaves no process and no stack.json behind."""
+    """Every service is ready. Raises UserError; leaves no process and no suite.json behind."""
     logs = home / "logs"
     with lock_home(home):
-        async with started(log, broker_nodes=options.broker_nodes) as parts, supervise_servers(parts) as ours:
-            await set_up(_admin_access(parts, options), logs, log)
+        async with start_stack(log, broker_nodes=options.broker_nodes) as parts, supervise_servers(parts) as ours:
+            await set_up(admin_access(parts, options.passwords), logs, log)
             async with open_proxies(proxy_upstreams(options, parts)) as ways:
                 supervisor = Supervisor(process_specs(options, parts, logs, ways))
                 control = create_control_app(supervisor, options.control_token, ours, ways)
@@ -67,23 +67,14 @@ async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[R
                     log("stopping")
 
 
-def _admin_access(stack: Stack, options: SuiteOptions) -> AdminAccess:
-    return AdminAccess(
-        database_url=stack.database.url,
-        management_url=stack.broker.management_url,
-        management_user=stack.broker.user,
-        management_password=stack.broker.password,
-        passwords=options.passwords,
-    )
-
-
 def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteState:
-    broker, database = stack.broker, stack.database
+    broker = stack.broker
+    database = stack.database
     return SuiteState(
         owner_pid=os.getpid(),
         mode=stack.mode,
-        broker=f"{broker.name} {broker.version}",
-        database=f"{database.name} {database.version}",
+        broker=stack.broker_description,
+        database=stack.database_description,
         urls=options.urls,
         control_url=f"http://{LOOPBACK}:{options.control_port}",
         control_token=options.control_token,

@@ -10,7 +10,8 @@ import msgspec
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import write_private_file
 
-STATE_FILE, LOCK_FILE = "stack.json", "lock"
+STATE_FILE = "suite.json"
+LOCK_FILE = "lock"
 
 
 class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +41,12 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     logs: str
 
     def __repr__(self) -> str:
-        return "Whereabouts(<not printed: it holds secrets>)"
+        return "SuiteState(<not printed: it holds secrets>)"
 
 
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """One suite at a time in a home. The kernel gives the claim back even when we are killed. Raises Trouble."""
+    """One suite at a time in a home. The kernel gives the claim back even when we are killed. Raises UserError."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / LOCK_FILE).open("w") as file:
         try:
@@ -69,7 +70,7 @@ def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
 
 
 def read_suite_state(home: Path) -> SuiteState:
-    """Raises Trouble where no suite runs there."""
+    """Raises UserError where no suite runs there."""
     remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of the one that runs"
     path = home / STATE_FILE
     try:

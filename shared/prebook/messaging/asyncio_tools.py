@@ -1,7 +1,8 @@
-"""Cancellation of loops that outlive every failure."""
+"""Helpers for tasks: cancellation that is not lost, work that outlives it, task groups and coarse timeouts."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -33,6 +34,32 @@ class ShieldedTasks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+async def wait_uncancelled(future: asyncio.Future[T]) -> T:
+    """Wait for the end of a future even when cancelled: a second Ctrl-C must not leave anything running.
+
+    Raises CancelledError afterwards where the caller was cancelled meanwhile.
+    """
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return future.result()
+
+
+@asynccontextmanager
+async def first_error_task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """An ``asyncio.TaskGroup`` that raises the first error of its tasks itself, not an ExceptionGroup around it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 TIMEOUT_CHECK_INTERVAL_S = 0.5

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
+EXIT_BAD_SETTINGS = 2
+"""Exit status of a process whose settings are wrong: the supervisor does not start it again."""
 
 
 class BadSettings(Exception):

@@ -1,4 +1,4 @@
-"""What subjects and yardsticks run on: a broker and a database of their own, and processes beside us."""
+"""What subjects and baselines run on: a broker and a database of their own, and processes beside us."""
 
 import asyncio
 import os
@@ -13,38 +13,37 @@ import asyncpg
 
 from prebook.devstack.child_process import Command, spawn
 from prebook.devstack.errors import UserError
-from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.ports import allocate_ports
-from prebook.devstack.servers import Log, Stack
-from prebook.devstack.service_environment import SuiteOptions, process_specs
-from prebook.devstack.setup import AdminAccess, set_up
-from prebook.devstack.stack import start_stack as started
+from prebook.devstack.prepared_stack import prepare_stack
+from prebook.devstack.servers import Log
+from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.stack import Stack
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import VHOST
+from prebook.postgres.dsn import asyncpg_dsn
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 12.0
 POLL_INTERVAL_S = 0.05
-DATABASE_VARIABLES = ("PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE")
 
 
 @dataclass(frozen=True)
 class BenchTestbed:
     """``envs`` are the services' own environments, with their own users and roles; the URLs an administrator's."""
 
-    parts: Stack
+    stack: Stack
     envs: Mapping[str, Mapping[str, str]]
     urls: Mapping[str, str]
     folder: Path
 
     @property
     def dsn(self) -> str:
-        return self.parts.database.url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        return asyncpg_dsn(self.stack.database.url)
 
     @property
     def amqp_url(self) -> str:
         """In the suite's virtual host."""
-        url = self.parts.broker.amqp_url
+        url = self.stack.broker.amqp_url
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}/{VHOST}"
 
@@ -76,7 +75,7 @@ class ModuleProcess:
     pid: int
 
     async def wait_for_output(self, text: str) -> None:
-        """Wait for it in the process's output. Raises Trouble."""
+        """Wait for it in the process's output. Raises UserError."""
 
         async def heard() -> bool:
             return text in self.command.log_tail()
@@ -113,19 +112,7 @@ async def wait_until(
 
 @asynccontextmanager
 async def start_testbed(log: Log) -> AsyncIterator[BenchTestbed]:
-    """Set up as for the suite, with nothing running on it. Raises Trouble."""
-    async with started(log, {k: v for k, v in os.environ.items() if k not in DATABASE_VARIABLES}) as parts:
-        terms = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
-        place = make_private_dir(parts.data_dir / "bench", None)
-        broker = parts.broker
-        administrator = AdminAccess(
-            database_url=parts.database.url,
-            management_url=broker.management_url,
-            management_user=broker.user,
-            management_password=broker.password,
-            passwords=terms.passwords,
-        )
-        await set_up(administrator, place, log)
-        yield BenchTestbed(
-            parts, {spec.name: spec.env for spec in process_specs(terms, parts, place)}, terms.urls, place
-        )
+    """A stack set up as for the suite, with no service running on it. Raises UserError."""
+    options = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
+    async with prepare_stack(log, options, "bench") as prepared:
+        yield BenchTestbed(prepared.stack, prepared.service_environments, options.urls, prepared.directory)

@@ -78,7 +78,7 @@ async def _run_experiment(operations: int, seed: int) -> ExactlyOnceReport:
         return ExactlyOnceReport(
             seed=seed,
             operations=operations,
-            stack=stack_versions(ground.parts),
+            stack=stack_versions(ground.stack),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(finding.verdict == finding.expected for finding in found),
             cells=found,

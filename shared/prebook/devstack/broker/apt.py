@@ -12,11 +12,12 @@ from pathlib import Path
 from prebook.devstack.broker import installation
 from prebook.devstack.child_process import Command, run
 from prebook.devstack.errors import UserError
-from prebook.devstack.polling import wait_uncancelled
 from prebook.devstack.servers import Log
+from prebook.messaging.asyncio_tools import wait_uncancelled
 
 PACKAGE = "rabbitmq-server"
-INSTALL_TIMEOUT_S, RETRY_INTERVAL_S = 600.0, 0.1
+INSTALL_TIMEOUT_S = 600.0
+RETRY_INTERVAL_S = 0.1
 DPKG_LOCK_OPTIONS = ("-o", "DPkg::Lock::Timeout=120")
 """Seconds for which somebody else's installation is waited for."""
 INSTALL_REMEDY = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
@@ -31,7 +32,7 @@ def is_available() -> bool:
 
 
 async def install_rabbitmq(data_dir: Path, log: Log) -> None:
-    """Raises Trouble with apt's last words."""
+    """Raises UserError with apt's last words."""
     log(f"RabbitMQ: not found; installing Debian's package {PACKAGE} (apt-get install, its service is not started)")
     log_file = data_dir / "apt.log"
     async with acquire_install_lock(POLICY_SCRIPT.parent):
@@ -64,7 +65,7 @@ async def _run_apt_get(arguments: tuple[str, ...], log_file: Path) -> None:
 async def acquire_install_lock(directory: Path, timeout_s: float = INSTALL_TIMEOUT_S) -> AsyncIterator[None]:
     """Of several of us that find nothing on this machine, the first installs: apt itself turns the others away.
 
-    ``place``: a folder that the kernel's lock is on; nothing is written there. Raises Trouble.
+    ``place``: a folder that the kernel's lock is on; nothing is written there. Raises UserError.
     """
     held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -12,11 +12,14 @@ from prebook.devstack.child_process import ChildProcess, spawn
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports, is_free
 from prebook.devstack.servers import Broker, Log, ServerProcess
+from prebook.messaging.asyncio_tools import first_error_task_group
 
-EPMD_TIMEOUT_S, JOIN_TIMEOUT_S = 10.0, 30.0
+EPMD_TIMEOUT_S = 10.0
+JOIN_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 2.0
 """Its orderly stop takes 6 s and saves data that is thrown away a moment later."""
-SINGLE_NODE_ERLANG_ARGS, CLUSTER_NODE_ERLANG_ARGS = "+S 2:2 +SDcpu 1:1 +A 4", "+S 1:1 +SDcpu 1:1 +A 2"
+SINGLE_NODE_ERLANG_ARGS = "+S 2:2 +SDcpu 1:1 +A 4"
+CLUSTER_NODE_ERLANG_ARGS = "+S 1:1 +SDcpu 1:1 +A 2"
 CLUSTER_CONF = """\
 cluster_partition_handling = pause_minority
 cluster_formation.peer_discovery_backend = classic_config
@@ -29,7 +32,9 @@ class LocalBroker:
     """One node with a random administrator, or a cluster of several on this machine; `guest` is never created."""
 
     def __init__(self, installation: RabbitInstallation, data_dir: Path, log: Log, node_count: int = 1) -> None:
-        self._installation, self._data_dir, self._log = installation, data_dir, log
+        self._installation = installation
+        self._data_dir = data_dir
+        self._log = log
         self._epmd: ChildProcess | None = None
         self._nodes: list[RabbitNode] = []
         self._node_count = node_count
@@ -46,7 +51,8 @@ class LocalBroker:
         self._nodes += [
             RabbitNode(self._installation, self._data_dir / home, seat) for home, seat in zip(homes, seats, strict=True)
         ]
-        (first, *others), seat = self._nodes, seats[0]
+        first, *others = self._nodes
+        seat = seats[0]
         await self._start_epmd(first, seat.epmd_port)
         child = await first.start()
         if others:
@@ -64,12 +70,9 @@ class LocalBroker:
 
     async def _join(self, config: NodeConfig, others: Sequence[RabbitNode]) -> None:
         """After the first: of several that start at once, each might make a cluster of its own."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for node in others:
-                    group.create_task(node.start())
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
+        async with first_error_task_group() as group:
+            for node in others:
+                group.create_task(node.start())
         probe = BrokerProbe(config.management_url, ADMIN_USER, config.password, min_nodes=self._node_count)
         await wait_until(
             probe.is_ready,
@@ -101,7 +104,8 @@ def _allocate_node_configs(node_count: int) -> list[NodeConfig]:
     mapper, *ports = allocate_ports(1 + 3 * node_count)
     names = [f"prebook-{mapper}-{number}@localhost" for number in range(1, node_count + 1)]
     members = "".join(f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(names, 1))
-    cookie, password = secrets.token_hex(16), secrets.token_hex(16)
+    cookie = secrets.token_hex(16)
+    password = secrets.token_hex(16)
     return [
         NodeConfig(
             name=name,

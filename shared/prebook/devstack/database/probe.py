@@ -6,6 +6,7 @@ import asyncpg
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Database
+from prebook.postgres.dsn import asyncpg_dsn
 
 CONNECT_TIMEOUT_S = 5.0
 NOT_READY_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -15,7 +16,8 @@ class DatabaseProbe:
     """Asks for the version; creates the database ``create`` too, where one is named."""
 
     def __init__(self, url: str, create_database: str | None = None) -> None:
-        self._url, self._create_database = url, create_database
+        self._url = url
+        self._create_database = create_database
         self.version = ""
         self.error = ""
 
@@ -38,8 +40,8 @@ class DatabaseProbe:
 
 
 async def probe_external_database(url: str) -> Database:
-    """A server of somebody else, ``postgresql+asyncpg://``. Raises Trouble where it does not answer."""
-    probe = DatabaseProbe(url.replace("+asyncpg", "", 1))
+    """A server of somebody else, ``postgresql+asyncpg://``. Raises UserError where it does not answer."""
+    probe = DatabaseProbe(asyncpg_dsn(url))
     if not await probe.is_ready():
         raise UserError(
             f"no PostgreSQL answers at PREBOOK_DATABASE_URL ({probe.error})",

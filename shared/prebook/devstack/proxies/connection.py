@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-CHUNK_BYTES, MAX_CHUNKS_IN_FLIGHT = 65_536, 64
+CHUNK_BYTES = 65_536
+MAX_CHUNKS_IN_FLIGHT = 64
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -42,7 +43,9 @@ class ProxiedConnection:
     """``weather`` may change at any time. ``torn``: bytes or an end were swallowed, so that it can only be reset."""
 
     def __init__(self, client: SocketStream, impairment: Impairment) -> None:
-        self._streams, self.impairment, self.corrupted = [client], impairment, False
+        self._streams = [client]
+        self.impairment = impairment
+        self.corrupted = False
 
     async def run(self, host: str, port: int) -> None:
         """Until both directions have ended. Raises OSError, or a group of them, where an end breaks off."""
@@ -85,7 +88,8 @@ class ProxiedConnection:
     async def _write(
         self, in_flight: asyncio.Queue[tuple[float, bytes]], sink: SocketStream, direction: Direction
     ) -> None:
-        loop, back = asyncio.get_running_loop(), OPPOSITE[direction]
+        loop = asyncio.get_running_loop()
+        back = OPPOSITE[direction]
         while True:
             due, data = await in_flight.get()
             await asyncio.sleep(max(0.0, due - loop.time()))

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,8 +11,8 @@ from prebook.devstack.proxies.connection import Direction, Impairment, ProxiedCo
 from prebook.devstack.supervisor.contract import ProxyFault, ProxyInfo, ProxyState
 
 HostPort = tuple[str, int]
-Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-BOTH_DIRECTIONS, DOWNSTREAM_ONLY = frozenset(Direction), frozenset({Direction.DOWNSTREAM})
+BOTH_DIRECTIONS = frozenset(Direction)
+DOWNSTREAM_ONLY = frozenset({Direction.DOWNSTREAM})
 IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
     ProxyState.SLOW: lambda wanted: Impairment(delay_s=wanted.delay_ms / 1000),
     ProxyState.CUT: lambda _: Impairment(),
@@ -25,17 +25,20 @@ class FaultProxy:
     """``targets`` are where it leads: one place to connect to for each of them, all spoiled together."""
 
     def __init__(self, name: str, upstreams: Sequence[HostPort]) -> None:
-        self.name, self._upstreams = name, tuple(upstreams)
+        self.name = name
+        self._upstreams = tuple(upstreams)
         self._reserved = [_reserve_port(port) for port in allocate_ports(len(self._upstreams))]
         self.addresses: tuple[HostPort, ...] = tuple(held.getsockname() for held in self._reserved)
         self._servers: list[asyncio.Server] = []
         self._connections: dict[ProxiedConnection, asyncio.Task[None]] = {}
-        self._state, self._impairment = ProxyState.HEALTHY, Impairment()
+        self._state = ProxyState.HEALTHY
+        self._impairment = Impairment()
         self._healing: asyncio.Task[None] | None = None
 
     def info(self, duration_s: float | None = None) -> ProxyInfo:
         host, port = self.addresses[0]
-        count, at = len(self._connections), f"{host}:{port}"
+        count = len(self._connections)
+        at = f"{host}:{port}"
         return ProxyInfo(name=self.name, state=self._state, connections=count, address=at, duration_s=duration_s)
 
     async def open(self) -> None:
@@ -71,7 +74,8 @@ class FaultProxy:
             held.close()
 
     def _set_state(self, state: ProxyState, impairment: Impairment) -> None:
-        self._state, self._impairment = state, impairment
+        self._state = state
+        self._impairment = impairment
         for connection in self._connections:
             connection.impairment = impairment
 
@@ -100,7 +104,8 @@ class FaultProxy:
         await self.heal()
 
     async def _cancel_healing(self) -> None:
-        task, self._healing = self._healing, None
+        task = self._healing
+        self._healing = None
         if task:
             task.cancel()
             await asyncio.wait([task])

@@ -47,7 +47,8 @@ class ControlApiError(Exception):
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status = status
+        self.detail = detail
 
 
 def create_control_app(
@@ -88,7 +89,7 @@ def _inject_handler(targets: FaultTargets) -> Handler:
 
 @asynccontextmanager
 async def serve_control_api(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Raises Trouble where the port is taken."""
+    """Raises UserError where the port is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

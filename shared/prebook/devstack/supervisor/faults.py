@@ -29,7 +29,7 @@ class FaultTarget(Protocol):
 
 @dataclass(frozen=True)
 class FaultSpec:
-    """The body it takes, and what it does to one member. Says what took effect; raises NotRunning, Trouble."""
+    """The body it takes, and what it does to one member. Says what took effect; raises NotRunning, UserError."""
 
     body: type[msgspec.Struct]
     inject: Callable[[Any, Any], Awaitable[msgspec.Struct]]

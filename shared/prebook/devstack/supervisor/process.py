@@ -16,14 +16,15 @@ from prebook.devstack.supervisor.contract import (
     ProcessState,
 )
 from prebook.devstack.supervisor.memory import read_rss_bytes
+from prebook.runtime.environment import EXIT_BAD_SETTINGS
 
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
+MIN_BACKOFF_S = 0.2
+MAX_BACKOFF_S = 5.0
 STABLE_AFTER_S = 10.0
 """Who ran this long before it ended is not in a crash loop: the pauses begin anew."""
 CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
-GRACE_PERIOD_S, KILL_TIMEOUT_S = 12.0, 5.0
-EXIT_BAD_SETTINGS = 2
-"""Exit status of a service whose settings are wrong: starting it again would change nothing."""
+GRACE_PERIOD_S = 12.0
+KILL_TIMEOUT_S = 5.0
 
 
 class SupervisedProcess:
@@ -34,10 +35,13 @@ class SupervisedProcess:
         self._command = Command(args=spec.args, env=spec.env, log_file=spec.log_file)
         self._child: ChildProcess | None = None
         self._state = ProcessState.STOPPED
-        self._starts, self._failures = 0, 0
+        self._starts = 0
+        self._failures = 0
         self._started_at: float | None = None
         self._last_status: int | None = None
-        self._down_s, self._skew_s, self._was_ready = 0.0, 0.0, False
+        self._down_s = 0.0
+        self._skew_s = 0.0
+        self._was_ready = False
         self._brownout_task: asyncio.Task[None] | None = None
         self._stop_task: asyncio.Task[int] | None = None
 
@@ -118,9 +122,12 @@ class SupervisedProcess:
         return FaultEffect(name=self.spec.name, fault="resume", pid=child.pid)
 
     async def _run_once(self) -> None:
-        self._state, self._was_ready, self._down_s = ProcessState.STARTING, False, 0.0
+        self._state = ProcessState.STARTING
+        self._was_ready = False
+        self._down_s = 0.0
         self._child = child = await spawn(self._command)
-        self._starts, self._started_at = self._starts + 1, time.time()
+        self._starts += 1
+        self._started_at = time.time()
         began = time.monotonic()
         self._last_status = await child.wait()
         self._child = None
@@ -156,7 +163,8 @@ class SupervisedProcess:
 
     async def _end_brownout(self) -> None:
         """Over, and undone, when this returns."""
-        task, self._brownout_task = self._brownout_task, None
+        task = self._brownout_task
+        self._brownout_task = None
         if task:
             task.cancel()
             await asyncio.wait([task])

@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 
 from prebook.devstack.child_process import ChildProcess
 from prebook.devstack.errors import UserError
-from prebook.devstack.polling import wait_uncancelled
-from prebook.devstack.servers import ServerProcess, Stack, SupportsMemoryAlarm
+from prebook.devstack.servers import ServerProcess, SupportsMemoryAlarm
+from prebook.devstack.stack import Stack
 from prebook.devstack.supervisor.contract import FaultEffect, NotRunning, Restart, ServerInfo, ServerState, ShutdownMode
+from prebook.messaging.asyncio_tools import wait_uncancelled
 
-KILL_TIMEOUT_S, GRACE_PERIOD_S, CLEAR_ALARM_TIMEOUT_S, RETRY_INTERVAL_S = 5.0, 30.0, 30.0, 0.2
+KILL_TIMEOUT_S = 5.0
+GRACE_PERIOD_S = 30.0
+CLEAR_ALARM_TIMEOUT_S = 30.0
+RETRY_INTERVAL_S = 0.2
 ALARM_WATERMARK = "1MB"
 
 
@@ -19,7 +23,9 @@ class SupervisedServer:
     """Unlike a service it is not started again when it ends by itself: then the suite is broken."""
 
     def __init__(self, name: str, version: str, process: ServerProcess) -> None:
-        self.name, self._version, self._process = name, version, process
+        self.name = name
+        self._version = version
+        self._process = process
         self._restart_task: asyncio.Task[None] | None = None
         self._alarm_task: asyncio.Task[None] | None = None
         self._restarts = 0
@@ -56,8 +62,9 @@ class SupervisedServer:
         return FaultEffect(name=self.name, fault="restart", pid=child.pid, duration_s=fault.down_s)
 
     async def raise_alarm(self, duration_s: float) -> FaultEffect:
-        """On when this returns. Raises NotRunning, Trouble."""
-        child, member = self._require_running(), self._process
+        """On when this returns. Raises NotRunning, UserError."""
+        child = self._require_running()
+        member = self._process
         if not isinstance(member, SupportsMemoryAlarm):
             raise NotRunning(f"{self.name} has no memory alarm; the broker has")
         await self._cancel(self._alarm_task)

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from prebook.devstack.errors import UserError
-from prebook.devstack.polling import wait_uncancelled
 from prebook.devstack.supervisor.contract import ProcessSpec, ProcessState
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.reaper import reap_orphans
+from prebook.messaging.asyncio_tools import wait_uncancelled
 
-PROBE_INTERVAL_S, PROBE_TIMEOUT_S = 0.1, 2.0
+PROBE_INTERVAL_S = 0.1
+PROBE_TIMEOUT_S = 2.0
 MAX_STARTUP_RESTARTS = 4
 """Who ended this often before it was ready even once is not merely waiting for something."""
 
@@ -35,7 +36,7 @@ class Supervisor:
             await wait_uncancelled(asyncio.gather(*keeping, *watching, return_exceptions=True))
 
     async def wait_until_ready(self, timeout_s: float) -> None:
-        """Wait until every process has said so. Raises Trouble with the last words of those that have not."""
+        """Wait until every process has said so. Raises UserError with the last words of those that have not."""
         try:
             async with asyncio.timeout(timeout_s):
                 while waiting := [p for p in self.processes.values() if p.state is not ProcessState.RUNNING]:

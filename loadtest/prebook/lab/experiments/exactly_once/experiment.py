@@ -1,6 +1,5 @@
 """Every cell, run: one process crashes at its point and is started again, and then the effects are counted."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from prebook.lab.experiments.exactly_once.crash_matrix import (
 )
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
 from prebook.lab.experiments.forked import RunWorker, run_forked
+from prebook.messaging.asyncio_tools import first_error_task_group
 
 WORKERS: Mapping[str, RunWorker] = {producer.SERVICE: producer.run, consumer.SERVICE: consumer.run}
 CRASHING_SERVICE: Mapping[CrashPoint, str] = {
@@ -124,12 +124,9 @@ async def _run_cell(
 async def _run_both_workers(
     context: ExperimentContext, cell: CrashCell, operations: tuple[str, ...], crash_at: str
 ) -> None:
-    try:
-        async with asyncio.TaskGroup() as both:
-            for service in WORKERS:
-                both.create_task(_run_worker(context, service, cell, operations, crash_at))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
+    async with first_error_task_group() as both:
+        for service in WORKERS:
+            both.create_task(_run_worker(context, service, cell, operations, crash_at))
 
 
 async def _run_worker(

@@ -99,7 +99,7 @@ async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
         return OrderingReport(
             load=load,
             partitions=PARTITIONS,
-            stack=stack_versions(ground.parts),
+            stack=stack_versions(ground.stack),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(is_as_expected(one) for one in compared),
             strategies=compared,
@@ -110,7 +110,7 @@ async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
 async def _run_rounds(testbed: ExperimentTestbed, load: OrderingLoad, count: int) -> list[OrderingRound]:
     for arrangement in OrderingStrategy:
         await testbed.declare(arrangement.topology(""))
-    return await run_rounds(testbed.context, testbed.parts.broker.amqp_url, load, count, log_to_stderr)
+    return await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
 
 
 def is_as_expected(summary: StrategySummary) -> bool:

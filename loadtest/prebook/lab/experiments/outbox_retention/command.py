@@ -86,7 +86,7 @@ async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float
         return RetentionReport(
             rows=rows,
             purge_interval_s=purge_interval_s,
-            stack=stack_versions(ground.parts),
+            stack=stack_versions(ground.stack),
             machine=_read_host_info(),
             seconds=round(time.monotonic() - began, 1),
             growth=round(outcome.growth, 3),

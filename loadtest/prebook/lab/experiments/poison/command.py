@@ -90,14 +90,14 @@ async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
     began, machine = time.monotonic(), _read_host_info()
     async with start_testbed() as ground:
         await ground.declare(queue_topology(""))
-        arms = await run_rounds(ground.context, ground.parts.broker.amqp_url, load, count, log_to_stderr)
+        arms = await run_rounds(ground.context, ground.stack.broker.amqp_url, load, count, log_to_stderr)
         return PoisonReport(
             load=load,
             rounds=count,
             median_confidence=round(median_confidence(count), 4),
             max_ratio=MAX_RATIO,
             machine=machine,
-            stack=stack_versions(ground.parts),
+            stack=stack_versions(ground.stack),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(arm.is_as_expected(load) for arm in arms),
             poisons=poison_summaries(arms),
