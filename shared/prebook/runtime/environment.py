@@ -1,4 +1,4 @@
-"""PREBOOK_* environment variables into a typed value; every wrong one is named at once."""
+"""Read PREBOOK_* environment variables into a typed value and report all wrong ones at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ class BadSettings(Exception):
 
 
 def read(settings_type: type[T], environment: Mapping[str, str]) -> T:
-    """A field ``http_port`` comes from PREBOOK_HTTP_PORT, or from the file that PREBOOK_HTTP_PORT_FILE names.
+    """Read a field ``http_port`` from PREBOOK_HTTP_PORT, or from the file that PREBOOK_HTTP_PORT_FILE names.
 
     Raises BadSettings.
     """
@@ -38,13 +38,13 @@ def read(settings_type: type[T], environment: Mapping[str, str]) -> T:
 
 
 def _read_variable(name: str, environment: Mapping[str, str]) -> str | None:
-    """A variable that is empty is as good as none: that is how some pass on what is not set."""
+    """Return the value, or None if the variable is unset or empty: Compose passes unset variables on as empty."""
     file = environment.get(f"{name}_FILE")
     return Path(file).read_text().strip() if file else environment.get(name) or None
 
 
 def _split_list(text: str, field_type: Any) -> Any:
-    """Lists are comma-separated."""
+    """Split comma-separated text if the field is a list; return it unchanged otherwise."""
     kind = msgspec.inspect.type_info(field_type)
     kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
     many = (msgspec.inspect.FrozenSetType, msgspec.inspect.VarTupleType)

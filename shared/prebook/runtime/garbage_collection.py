@@ -1,17 +1,17 @@
-"""Python's cycle collector, told to leave alone what stays for as long as the process lives.
+"""Settings of Python's cyclic garbage collector that exempt objects which live as long as the process.
 
-Left to itself it looks through all that was imported and built again and again, at a rate set by what comes and goes:
-a third of the processor time of a relay with a thousand messages under way. Reference counting frees those without it.
+By default the collector traverses all imported and long-lived objects again and again, at a rate set by short-lived
+ones: a third of the processor time of a relay with a thousand messages in flight. Reference counting alone frees those.
 """
 
 import gc
 
 GENERATION_0_THRESHOLD, GENERATION_1_THRESHOLD, GENERATION_2_THRESHOLD = 10_000, 20, 50
-"""Objects made more than freed before the young are looked at; then how often, before the next older ones are too."""
+"""Net allocations before a collection of generation 0; then collections of a generation before the next older one."""
 
 
 def freeze_long_lived_objects() -> None:
-    """To be called once everything that stays is there. What is made later is collected as ever, less often."""
+    """Freeze all present objects; objects created later are collected as before, less often. Call after start-up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GENERATION_0_THRESHOLD, GENERATION_1_THRESHOLD, GENERATION_2_THRESHOLD)

@@ -1,4 +1,4 @@
-"""What is read off a process when somebody asks for its metrics."""
+"""Gauges of one process, refreshed whenever its metrics are scraped."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,19 +12,22 @@ from prebook.postgres.pool import pool_timeouts
 from prebook.runtime.telemetry import Metrics
 
 ProviderCircuits = Callable[[], Mapping[str, bool]]
-"""Service -> whether it is not to be called now."""
+"""Returns, by provider, whether calls to it are suspended."""
 
 
 def provider_circuit_states(caller: str, channels: Channels) -> ProviderCircuits:
+    """Return a function that reads the circuit breakers of every provider that ``caller`` calls."""
     providers = sorted({flow.provider for flow in ALL_FLOWS if flow.caller == caller})
 
-    def told() -> dict[str, bool]:
+    def states() -> dict[str, bool]:
         return {p: any(channel.retry_after_s(p) is not None for channel in channels.values()) for p in providers}
 
-    return told
+    return states
 
 
 class ProcessGauges:
+    """Gauges of circuits, connection pool and outbox."""
+
     def __init__(
         self,
         metrics: Metrics,
@@ -33,14 +36,18 @@ class ProcessGauges:
         consumer_circuits: Mapping[str, ConsumerCircuit],
         provider_circuits: ProviderCircuits,
     ) -> None:
-        self._metrics, self._outbox, self._engine, self._consumer_circuits = metrics, outbox, engine, consumer_circuits
-        self._provider_circuits, self._counted_pool_timeouts = provider_circuits, 0
+        self._metrics = metrics
+        self._outbox = outbox
+        self._engine = engine
+        self._consumer_circuits = consumer_circuits
+        self._provider_circuits = provider_circuits
+        self._counted_pool_timeouts = 0
 
     async def refresh(self) -> None:
-        """Bring them up to date."""
-        for queue, gate in self._consumer_circuits.items():
-            self._metrics.consumer_circuit_open.labels(queue).set(gate.is_open)
-            self._metrics.consumer_paused_messages.labels(queue).set(gate.paused)
+        """Set every gauge to its present value."""
+        for queue, circuit in self._consumer_circuits.items():
+            self._metrics.consumer_circuit_open.labels(queue).set(circuit.is_open)
+            self._metrics.consumer_paused_messages.labels(queue).set(circuit.paused)
         for provider, is_open in self._provider_circuits().items():
             self._metrics.provider_circuit_open.labels(provider).set(is_open)
         timeouts = pool_timeouts(self._engine)

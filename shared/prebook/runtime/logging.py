@@ -1,4 +1,4 @@
-"""One JSON line per event, with the conversation, message and trace it belongs to. No rider data."""
+"""Log one JSON line per event, with the conversation, message and trace that it belongs to. No rider data."""
 
 import logging
 import sys
@@ -17,6 +17,7 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure(service: str, level: str) -> None:
+    """Send structlog and the standard library's loggers to stdout as JSON lines that name ``service``."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -36,7 +37,7 @@ def configure(service: str, level: str) -> None:
 
 
 class _LossyPrintLogger(structlog.PrintLogger):
-    """A line that cannot be written, for the disk is full or nobody reads any more, is lost, and nothing else is."""
+    """Drop a line that cannot be written, because the disk is full or the pipe is closed; raise nothing."""
 
     def msg(self, message: str) -> None:
         with suppress(OSError, ValueError):
@@ -54,7 +55,7 @@ def _expand_message(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def message_fields(envelope: Envelope) -> dict[str, str]:
-    """What every log line about a message carries."""
+    """Fields of every log line about a message."""
     return {
         "conversation_id": envelope.conversation_id,
         "message_id": envelope.id,
@@ -70,7 +71,7 @@ def _truncate_fields(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 class _StructlogHandler(logging.Handler):
-    """Libraries that log the standard way end in the same stream."""
+    """Forward records of the standard library's loggers to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)

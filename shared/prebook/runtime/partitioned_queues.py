@@ -1,4 +1,4 @@
-"""A service's message groups: what keeps their order, what shares them out, and what is told about them."""
+"""Partitioned queues of one service: per-key sequencing, rebalancing between replicas, purging and gauges."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.coupling.ports import Publisher
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.key_sequencer import KeySequencer, MessageHandler
+from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.postgres.blocked_keys import PURGE_PARKED, SqlBlockedKeys
 from prebook.postgres.purge import PurgeRule
 from prebook.postgres.replicas import read_live_replicas
@@ -20,19 +21,21 @@ from prebook.runtime.telemetry import Metrics, Telemetry
 
 
 class PartitionedQueues:
-    """Nothing at all for a service that has no groups."""
+    """Does nothing for a service without partitioned queues."""
 
     def __init__(
         self, service: str, engine: AsyncEngine, receive: MessageHandler, publisher: Publisher, policies: Policies
     ) -> None:
-        self._service, self._engine, self._receive, self._publisher = service, engine, receive, publisher
-        self._policies, self._partitions, self._blocked_keys = (
-            policies,
-            group_by_partition(service, policies),
-            SqlBlockedKeys(engine),
-        )
+        self._service = service
+        self._engine = engine
+        self._receive = receive
+        self._publisher = publisher
+        self._policies = policies
+        self._partitions = group_by_partition(service, policies)
+        self._blocked_keys = SqlBlockedKeys(engine)
 
     def create_sequencer(self, observer: Telemetry) -> KeySequencer | None:
+        """Return the sequencer of the service's ordering keys, or None if no queue is partitioned."""
         if not self._partitions:
             return None
         return KeySequencer(
@@ -55,10 +58,11 @@ class PartitionedQueues:
 
     @property
     def purges(self) -> Sequence[PurgeRule]:
+        """Purge rules of the blocked keys."""
         return (PurgeRule(PURGE_PARKED, INBOX_DEDUP_S),) if self._partitions else ()
 
     async def refresh_gauges(self, metrics: Metrics) -> None:
-        """Bring the gauges up to date."""
+        """Set the gauges of blocked messages to their present values."""
         if not self._partitions:
             return
         for gauge in (metrics.blocked_messages, metrics.blocked_keys, metrics.blocked_oldest_age_s):

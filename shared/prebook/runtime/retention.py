@@ -1,29 +1,28 @@
-"""How long what is kept in case it comes again is kept, and why so long. All in seconds."""
+"""Retention periods, in seconds, of deduplication and replay data, with their reasons."""
 
 from prebook.postgres.purge import PURGE_ABANDONED, PURGE_INBOX, PURGE_SENT, PurgeRule
 
 DAY_S = 24 * 3600.0
 
 INBOX_DEDUP_S = 7 * DAY_S
-"""So long can everybody rely on a receiver's inbox: a replay, of parked messages, from the archive or out of an outbox,
-refuses what was said before that, unless it is forced."""
+"""Deduplication window that every receiver's inbox guarantees. A replay of parked messages, of the archive or of outbox
+rows refuses older messages unless it is forced."""
 RETENTION_MARGIN_S = DAY_S
-"""Rows stay a day longer than anybody relies on them: a replay judges a message's age when it is asked for, and sends
-it later; clocks differ; and a purge takes what is due in bites."""
+"""Inbox rows outlive the window by a day: a replay checks a message's age when it is requested and sends it later,
+clocks differ, and a purge deletes rows in batches."""
 INBOX_RETENTION_S = INBOX_DEDUP_S + RETENTION_MARGIN_S
 
 OUTBOX_DEDUP_S = DAY_S
-"""Rows of the outbox that were sent: the window of producer dedup, unless PREBOOK_OUTBOX_DEDUP_S says otherwise. What
-was sent may be looked at as long."""
+"""Retention of sent outbox rows: the deduplication window of producers. PREBOOK_OUTBOX_DEDUP_S overrides it."""
 MAX_OUTBOX_DEDUP_S = INBOX_DEDUP_S
-"""A window past the inboxes' memory would promise what a second net no longer backs."""
+"""Longest deduplication window of producers: beyond it the inboxes no longer back it up."""
 ENDED_RETENTION_S = INBOX_RETENTION_S
-"""Rows that expired or were discarded. Nobody waits for them, and sending them again would be refused by then. What
-could not be delivered stays until somebody decides: it is never purged."""
+"""Retention of expired and discarded outbox rows. No caller waits for them, and a replay would refuse them by then.
+Undeliverable rows are never purged: they stay until an operator decides."""
 
 
 def common_purges(outbox_dedup_s: float) -> tuple[PurgeRule, ...]:
-    """What every service forgets. ``dedup_s``: the window of producer dedup."""
+    """Purge rules of every service. ``outbox_dedup_s``: deduplication window of producers, in seconds."""
     return (
         PurgeRule(PURGE_SENT, outbox_dedup_s),
         PurgeRule(PURGE_ABANDONED, ENDED_RETENTION_S),

@@ -1,4 +1,4 @@
-"""A service as a process: everything is assembled here, started in order and stopped in the opposite one."""
+"""One service as a process: assembles all its parts, starts them in order and stops them in reverse order."""
 
 import asyncio
 import signal
@@ -35,7 +35,7 @@ from prebook.rabbit.consumed_queues import prefetch_by_queue
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
-from prebook.runtime.environment import BadSettings
+from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
 from prebook.runtime.gauges import ProcessGauges, provider_circuit_states
 from prebook.runtime.loops import cancel_and_wait, run_every, run_forever
@@ -49,77 +49,87 @@ W = TypeVar("W", bound=SqlUnitOfWork)
 log = structlog.get_logger()
 
 SHUTDOWN_TIMEOUT_S = 10
-PURGE_INTERVAL_S, RELEASE_INTERVAL_S, LOOP_LAG_INTERVAL_S = 10.0, 2.0, 0.5
+PURGE_INTERVAL_S = 10.0
+RELEASE_INTERVAL_S = 2.0
+LOOP_LAG_INTERVAL_S = 0.5
 
 
 class ServiceProcess(Generic[W]):
-    """One service, assembled."""
+    """All parts of one service, connected to each other."""
 
     def __init__(self, service: Service[W], settings: ServiceSettings, policies: Policies) -> None:
         name = service.name
         self.service, self.settings, self.metrics = service, settings, Metrics()
-        watch, waiters, handlers = Telemetry(self.metrics), ReplyWaiters(), service.handlers(settings)
+        observer = Telemetry(self.metrics)
+        reply_waiters = ReplyWaiters()
+        handlers = service.handlers(settings)
         self.engines = engines = create_engines(name, settings.database_url)
         self.http = ServiceClient(
-            settings.urls, before_request=lambda to: self.metrics.http_client_requests.labels(to).inc()
+            settings.urls, before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc()
         )
         self.publisher = RabbitPublisher(settings.amqp_url, name)
-        routes = build_channels(Transports(self.http, self.publisher, policies, waiters, settings.callback_secrets))
+        channels = build_channels(
+            Transports(self.http, self.publisher, policies, reply_waiters, settings.callback_secrets)
+        )
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
         self.outbox = SqlOutbox(engines.background, owner)
-        self.relay = Relay(self.outbox, lambda row: way_in.dispatch(row), watch)  # noqa: PLW0108 - it comes into being below
+        self.relay = Relay(self.outbox, lambda row: gateway.dispatch(row), observer)  # noqa: PLW0108 - created below
         self.wakeup = RelayNotifier(name, settings.database_url, owner, self.relay)
-        begin, at_edge, aside = (
+        begin, begin_command, begin_background = (
             unit_of_work_factory(engine, service.unit_of_work, self.wakeup.hand_off) for engine in engines
         )
-        endpoint = Endpoint(name, handlers, begin, routes, policies, observer=watch, begin_command=at_edge)
-        way_in = InboundGateway(endpoint, waiters)
-        self.deadlines, self.poller = Deadlines(self.outbox, endpoint), ReplyPoller(self.outbox, endpoint, routes)
+        endpoint = Endpoint(name, handlers, begin, channels, policies, observer=observer, begin_command=begin_command)
+        gateway = InboundGateway(endpoint, reply_waiters)
+        self.deadlines = Deadlines(self.outbox, endpoint)
+        self.poller = ReplyPoller(self.outbox, endpoint, channels)
         self.partitioned_queues = PartitionedQueues(
-            name, engines.messaging, throttled(way_in.receive, policies), self.publisher, policies
+            name, engines.messaging, throttled(gateway.receive, policies), self.publisher, policies
         )
-        order = self.partitioned_queues.create_sequencer(watch)
+        sequencer = self.partitioned_queues.create_sequencer(observer)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
             name,
             prefetch_by_queue(name, policies),
-            throttled(way_in.receive, policies),
+            throttled(gateway.receive, policies),
             publisher=self.publisher,
             policies=policies,
-            observer=watch,
-            sequencer=order,
+            observer=observer,
+            sequencer=sequencer,
         )
-        self.partition_loops = self.partitioned_queues.loops(order, self.consumer, owner)
-        forgets = (*common_purges(settings.outbox_dedup_s), *self.partitioned_queues.purges, *service.purges)
-        self.purger = Purger(engines.background, forgets)
+        self.partition_loops = self.partitioned_queues.loops(sequencer, self.consumer, owner)
+        purge_rules = (*common_purges(settings.outbox_dedup_s), *self.partitioned_queues.purges, *service.purges)
+        self.purger = Purger(engines.background, purge_rules)
         self.gauges = ProcessGauges(
             self.metrics,
             self.outbox,
             engines.messaging,
             self.consumer.consumer_circuits,
-            provider_circuit_states(name, routes),
+            provider_circuit_states(name, channels),
         )
-        running = ServiceContext(endpoint, begin, settings, policies, aside)
-        edge = replace(running, begin=at_edge)
-        outside = OutboundPorts(self.publisher, self.http, lambda: self.publisher.blocked_s)
-        self.extensions = service.extensions(running, outside) if service.extensions else ServiceExtensions()
+        context = ServiceContext(endpoint, begin, settings, policies, begin_background)
+        api_context = replace(context, begin=begin_command)
+        ports = OutboundPorts(self.publisher, self.http, lambda: self.publisher.blocked_s)
+        self.extensions = service.extensions(context, ports) if service.extensions else ServiceExtensions()
         self.app = create_app(
             name,
-            [*service.routes(edge), *inbound_routes(name, way_in, policies, settings.callback_secrets)],
+            [*service.routes(api_context), *inbound_routes(name, gateway, policies, settings.callback_secrets)],
             missing_dependencies=self.missing_dependencies,
             refresh_gauges=self._refresh_gauges,
             lifespan=self._lifespan,
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:
-        ups = {"broker (publishing)": self.publisher.connection.up, "broker (consuming)": self.consumer.connection.up}
-        ups |= {part: link.up for part, link in self.extensions.connections.items()}
-        lacks = {part: "no connection yet, or lost" for part, up in ups.items() if not up.is_set()}
+        connections = {
+            "broker (publishing)": self.publisher.connection.up,
+            "broker (consuming)": self.consumer.connection.up,
+        }
+        connections |= {name: connection.up for name, connection in self.extensions.connections.items()}
+        missing = {name: "no connection yet, or lost" for name, up in connections.items() if not up.is_set()}
         try:
             await self.engines.check()
-        except Exception as error:  # noqa: BLE001 - whatever it is, that is what is missing
-            lacks["database"] = error_summary(error)
-        return lacks
+        except Exception as error:  # noqa: BLE001 - any error means that the database cannot be used
+            missing["database"] = error_summary(error)
+        return missing
 
     async def _refresh_gauges(self) -> None:
         await self.partitioned_queues.refresh_gauges(self.metrics)
@@ -149,12 +159,12 @@ class ServiceProcess(Generic[W]):
             await self._stop(tasks)
 
     async def _stop(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
-        """Take nothing more in, finish, hand over what was staged, then let go of broker and database."""
+        """Stop consuming, finish the work under way, publish the rows of the outbox, then close broker and database."""
         await self.consumer.stop()
         for names in (
             (*self.extensions.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
             ("relay", "lease_release", "purge", "loop_lag"),
-            ("publisher", "wakeup"),  # before the relay's end, others would take its rows for a dead one's
+            ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):
             await cancel_and_wait([tasks[name] for name in names])
         await self.http.close()
@@ -170,12 +180,12 @@ class ServiceProcess(Generic[W]):
 
 
 def main(service: Service[Any]) -> NoReturn:
-    """Entry of ``python -m prebook.<service>``. Exits with 2 where the settings are wrong, naming each one."""
+    """Run ``python -m prebook.<service>``. Exits with status 2 and names each variable if any setting is wrong."""
     try:
         settings, policies = read_settings()
     except BadSettings as error:
         sys.stderr.write(f"{service.name} cannot start: wrong settings\n{error}\n")
-        sys.exit(2)
+        sys.exit(EXIT_BAD_SETTINGS)
     logging.configure(service.name, settings.log_level)
     WALL_CLOCK.skew_s = settings.clock_skew_s
     config = uvicorn.Config(
@@ -192,7 +202,8 @@ def main(service: Service[Any]) -> NoReturn:
         lifespan="on",
     )
     server = uvicorn.Server(config)
-    # uvicorn stops in order and then raises the signal again, which would end us by it: an orderly stop has status 0.
+    # uvicorn stops in order and then raises the signal again, which would end the process by that signal. An orderly
+    # stop has status 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_cleanly)
     server.run()

@@ -1,4 +1,4 @@
-"""What a service gives and gets: the value that each app.py declares, and what its API may use."""
+"""Declaration of a service by its app.py, and the context that its API and extensions receive."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,18 +24,18 @@ W = TypeVar("W", bound=SqlUnitOfWork)
 
 @dataclass(frozen=True)
 class ServiceContext(Generic[U]):
-    """What a service's own API may use."""
+    """Parts of the process that a service's own API and extensions use."""
 
     endpoint: Endpoint[U]
     begin: BeginUnitOfWork[U]
     settings: ServiceSettings
     policies: Policies
-    begin_upkeep: BeginUnitOfWork[U] | None = None
-    """As ``begin``, without waiting behind requests and messages for a connection; ``begin`` where there is none."""
+    begin_background: BeginUnitOfWork[U] | None = None
+    """As ``begin``, from the pool of background work: it waits for no request or message. None: use ``begin``."""
     singletons: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def singleton(self, make: Callable[["ServiceContext[U]"], T]) -> T:
-        """What ``make`` makes, once for this process: the API and the loops beside it share it."""
+        """Return the object that ``make`` creates, created once per process and shared by the API and the loops."""
         if make not in self.singletons:
             self.singletons[make] = make(self)
         found: T = self.singletons[make]
@@ -47,19 +47,19 @@ RouteFactory = Callable[[ServiceContext[Any]], Sequence[ControllerRouterHandler]
 
 @dataclass(frozen=True)
 class OutboundPorts:
-    """The process's own ways out, for work that is no step of a conversation."""
+    """Publisher and HTTP client of the process, for work outside the handling of messages."""
 
     publisher: Publisher
     http: HttpClient
     broker_blocked_s: Callable[[], float | None]
-    """For how long the broker has taken nothing, being short of memory or disk; None: it takes."""
+    """Seconds for which the broker has blocked publishers because memory or disk is short; None: not blocked."""
 
 
 @dataclass(frozen=True)
 class ServiceExtensions:
-    """Work of one service's own, beside the common loops. ``links``: what it is not ready without.
+    """Work of one service beside the common loops.
 
-    ``gauges`` are brought up to date when somebody asks for the metrics.
+    ``connections`` must be up for the service to be ready; ``gauge_refreshers`` run at every scrape of the metrics.
     """
 
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class ServiceExtensions:
 
 @dataclass(frozen=True)
 class Service(Generic[W]):
-    """What makes one service different from another."""
+    """Handlers, unit of work, API, extensions and purge rules of one service."""
 
     name: str
     handlers: Callable[[ServiceSettings], Handlers[W]]

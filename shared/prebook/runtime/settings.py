@@ -9,7 +9,8 @@ import msgspec
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, SERVICES
-from prebook.messaging.policy import FlowPolicy, InvalidPolicies, read_policies
+from prebook.messaging.errors import InvalidPolicies
+from prebook.messaging.policy import FlowPolicy, read_policies
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
@@ -23,7 +24,9 @@ DatabaseUrl = Annotated[
 ]
 AmqpUrl = Annotated[
     str,
-    msgspec.Meta(pattern="^amqps?://", description="amqp://user:password@host:port/vhost; several nodes' after commas"),
+    msgspec.Meta(
+        pattern="^amqps?://", description="amqp://user:password@host:port/vhost; several nodes separated by commas"
+    ),
 ]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:port")]
 
@@ -47,7 +50,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     http_port: Port = 8000
     allow_plan_override: Annotated[bool, msgspec.Meta(description="true or false")] = False
     rider_callback_hosts: Annotated[
-        frozenset[str], msgspec.Meta(description="comma-separated hosts that riders' callbacks may go to")
+        frozenset[str], msgspec.Meta(description="comma-separated hosts that may receive riders' callbacks")
     ] = frozenset()
     rider_callback_secrets: Annotated[
         tuple[str, ...],
@@ -58,10 +61,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     campaign: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,40}$", description="name of the campaign")] = "launch"
     campaign_tokens: Annotated[
-        int, msgspec.Meta(ge=0, description="how many bookings the campaign takes in each window; 0: any number")
+        int, msgspec.Meta(ge=0, description="how many bookings the campaign accepts in each window; 0: any number")
     ] = 0
     campaign_window_s: Annotated[
-        float, msgspec.Meta(ge=1, le=86_400, description="how many seconds such a window lasts")
+        float, msgspec.Meta(ge=1, le=86_400, description="length of a campaign window in seconds")
     ] = 60.0
     back_pressure: Annotated[
         Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
@@ -79,13 +82,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         float, msgspec.Meta(gt=0, description="how many seconds a request may wait in the outbox to be published")
     ] = 15.0
     max_broker_blocked_s: Annotated[
-        float, msgspec.Meta(ge=0, description="seconds that the broker may take nothing before it counts as too long")
+        float,
+        msgspec.Meta(
+            ge=0,
+            description="seconds for which the broker may block publishers before bookings that need it are refused",
+        ),
     ] = 5.0
     rider_rate_per_s: Annotated[
-        float, msgspec.Meta(ge=0, description="bookings a second that one rider may ask for; 0: no quota")
+        float, msgspec.Meta(ge=0, description="bookings per second that one rider may request; 0: no limit")
     ] = 0.0
-    rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may ask for at once")] = 10
-    seed: Annotated[int, msgspec.Meta(description="a whole number that the simulated fleets draw from")] = 7
+    rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
+    seed: Annotated[int, msgspec.Meta(description="seed of the simulated fleets, a whole number")] = 7
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")
     ] = 0.0
@@ -94,7 +101,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.Meta(
             ge=0,
             le=MAX_OUTBOX_DEDUP_S,
-            description="seconds, up to a week, in which a repeated operation stages nothing new",
+            description="seconds, up to a week, in which a repeated operation enqueues no new message",
         ),
     ] = OUTBOX_DEDUP_S
     log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
@@ -111,7 +118,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings, dict[str, FlowPolicy]]:
-    """Settings and the policies of the flows, with PREBOOK_COUPLING_<FLOW> over the file. Raises BadSettings."""
+    """Return the settings and the policies of the flows; PREBOOK_COUPLING_<FLOW> overrides the file.
+
+    Raises: BadSettings.
+    """
     settings = environment.read(ServiceSettings, env)
     if settings.rider_callback_hosts and not settings.rider_callback_secrets:
         raise BadSettings(

@@ -134,9 +134,9 @@ class Telemetry:
         )
 
     def on_sent(self, envelope: Envelope, seconds: float) -> None:
-        count, took = self._sent_metrics(*_label_values(envelope))
-        count.inc()
-        took.observe(seconds)
+        sent, duration = self._sent_metrics(*_label_values(envelope))
+        sent.inc()
+        duration.observe(seconds)
         log.debug("message sent", message=envelope)
 
     def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
@@ -144,9 +144,9 @@ class Telemetry:
         log.warning("message send failed", error=error_summary(error), message=envelope)
 
     def on_handled(self, envelope: Envelope, seconds: float) -> None:
-        count, took = self._handled_metrics(*_label_values(envelope))
-        count.inc()
-        took.observe(seconds)
+        handled, duration = self._handled_metrics(*_label_values(envelope))
+        handled.inc()
+        duration.observe(seconds)
         log.info("message handled", ms=round(seconds * 1000, 1), message=envelope)
 
     def on_handling_failed(self, envelope: Envelope, error: Exception) -> None:

@@ -13,7 +13,7 @@ SAMPLE_INTERVAL_S = 1.0
 
 def build_sampler(context: ServiceContext[BookingWork], ports: OutboundPorts) -> Callable[[], Awaitable[None]]:
     """Looks at what waits, for ever. For how long the broker has taken nothing is known without a look."""
-    control, begin = context.singleton(build_load_shedder), context.begin_upkeep or context.begin
+    control, begin = context.singleton(build_load_shedder), context.begin_background or context.begin
     control.watch_broker(ports.broker_blocked_s)
 
     async def sample() -> None:
