@@ -115,7 +115,7 @@ class StandIn:
 
     async def processes(self, request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
-        return web.json_response([{"name": "pricing", "pid": self.pid, "state": "running", "restarts": 0}])
+        return web.json_response([process_info("pricing", self.pid)])
 
     async def kill(self, request: web.Request) -> web.Response:
         if not self.deaf:
@@ -148,6 +148,12 @@ class StandIn:
         }
 
 
+def process_info(name: str, pid: int) -> dict[str, Any]:
+    """A running process, as the supervisor's control API lists it."""
+    unknown = dict.fromkeys(("started_at", "rss_bytes", "last_status"))
+    return {"name": name, "state": "running", "pid": pid, "restarts": 0, **unknown}
+
+
 def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
     """A booking that has just been requested."""
     blank: dict[str, Any] = {
@@ -156,7 +162,7 @@ def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
         "couplings": {},
         **dict.fromkeys(("settled_at", "fare_cents", "fleet", "driver", "slot", "reason")),
     }
-    return LedgerEntry(**{"key": key, "booking_id": booking_id, **blank, **changes})
+    return LedgerEntry(**{"idempotency_key": key, "booking_id": booking_id, **blank, **changes})
 
 
 def confirmed(row: LedgerEntry, *, driver: str, slot: datetime | None = None) -> LedgerEntry:

@@ -50,8 +50,8 @@ def pair(key: str) -> bool:
     [
         ("lose_row", "lost", of_one_way),
         ("leave_untold", "lost", of_one_way),
-        ("tell_twice", "duplicated_effects", of_one_way),
-        ("one_driver", "duplicated_effects", pair),
+        ("tell_twice", "duplicated", of_one_way),
+        ("one_driver", "duplicated", pair),
         ("never_settle", "in_flight", of_one_way),
     ],
 )

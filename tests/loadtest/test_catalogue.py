@@ -8,7 +8,7 @@ import pytest
 
 from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
 from prebook.flows import FLOWS, NOTIFY_RIDER, PROCESSES, SERVICES
-from prebook.lab.faults import FAULT_CATALOGUE, Fault, FaultKind, Need, NoEffect
+from prebook.lab.faults import FAULT_CATALOGUE, Fault, FaultKind, Need, NoEffect, clock_skew
 from prebook.lab.faults.availability import NO_CONTROL, NO_PROXIES, ONE_NODE, SuiteCapabilities, unavailable_reason
 from prebook.lab.faults.broker_channel import QueueBinding, publishable_bindings, unshared_bindings
 from prebook.lab.faults.catalogue import LINK_ENDPOINTS
@@ -17,7 +17,9 @@ from prebook.lab.faults.injection import INJECTIONS
 from prebook.lab.faults.messages import MESSAGE_TYPES, POISONS, VALID_BODIES, expired_request, message_headers
 from prebook.lab.faults.poison import evidence_text
 from prebook.lab.faults.queue_full import request_bindings
-from prebook.messaging.codec import Malformed, WireMessage, decode
+from prebook.messaging import headers
+from prebook.messaging.codec import WireMessage, decode
+from prebook.messaging.errors import Malformed
 
 EVERYTHING = SuiteCapabilities(
     processes=frozenset(PROCESSES),
@@ -34,7 +36,7 @@ NAMES = {
     *(f"clock_skew_{service}" for service in SERVICES),
     *(f"{part}_{how}" for part in ("broker", "database") for how in ("restart", "kill")),
     *("connections_cut", "memory_alarm", "queue_full", "duplicate_everything", "poison", "leader_lost"),
-    *(f"link_{how}_{at}" for how in ("slow", "cut", "black_hole", "half_open") for at in AT),
+    *(f"link_{how}_{at}" for how in ("slow", "cut", "black_hole", "response_loss") for at in AT),
 }
 
 
@@ -62,7 +64,7 @@ def test_each_says_what_to_expect_and_can_be_carried_out(fault: Fault) -> None:
         ("poison", replace(EVERYTHING, processes=frozenset(SERVICES)), "no operations"),
         ("connections_cut", replace(EVERYTHING, management_problem="no API"), "no API"),
         ("link_cut_http_pricing", replace(EVERYTHING, proxies=frozenset()), NO_PROXIES),
-        ("link_cut_http_pricing", replace(EVERYTHING, proxies=frozenset({"http-fleets"})), "no link http-pricing"),
+        ("link_cut_http_pricing", replace(EVERYTHING, proxies=frozenset({"http-fleets"})), "no fault proxy http-pricing"),
         ("leader_lost", replace(EVERYTHING, broker_nodes=1), ONE_NODE),
     ],
 )
@@ -82,9 +84,9 @@ def binding(exchange: str, key: str, queue: str) -> dict[str, Any]:
 
 def test_where_services_publish_to_is_read_off_the_bindings() -> None:
     bindings = [
-        binding("", "pricing.events.quote_fare", "pricing.events.quote_fare"),
-        binding("events", "asked.quote_fare", "pricing.events.quote_fare"),
-        binding("events", "asked.quote_fare", "archive"),
+        binding("", "pricing.one_way_requests.quote_fare", "pricing.one_way_requests.quote_fare"),
+        binding("events", "request.quote_fare", "pricing.one_way_requests.quote_fare"),
+        binding("events", "request.quote_fare", "archive"),
         binding("requests", "quote_fare", "pricing.requests.quote_fare"),
         binding("redeliver", "pricing.requests.quote_fare", "pricing.requests.quote_fare"),
         binding("parking", "#", "parked"),
@@ -92,12 +94,12 @@ def test_where_services_publish_to_is_read_off_the_bindings() -> None:
     ]
     found = publishable_bindings(bindings, ["", "events", "requests", "redeliver", "parking"])
     assert {(each.exchange, each.routing_key) for each in found} == {
-        ("events", "asked.quote_fare"),
+        ("events", "request.quote_fare"),
         ("requests", "quote_fare"),
     }
     assert unshared_bindings(found) == (QueueBinding("requests", "quote_fare", "pricing.requests.quote_fare"),)
     assert {each.queue for each in request_bindings("pricing", found)} == {
-        "pricing.events.quote_fare",
+        "pricing.one_way_requests.quote_fare",
         "pricing.requests.quote_fare",
     }
     assert request_bindings("fleets", found) == ()
@@ -105,11 +107,15 @@ def test_where_services_publish_to_is_read_off_the_bindings() -> None:
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_filler_is_a_request_that_nobody_waits_for(flow: str) -> None:
-    message = expired_request(f"asked.{flow}")
+    message = expired_request(f"request.{flow}")
     envelope = decode(WireMessage({name: str(value) for name, value in message.headers.items()}, message.body))
     assert envelope.flow == flow
     assert type(envelope.body) is FLOWS[flow].request_type
     assert envelope.is_expired(datetime.now(UTC))
+
+
+def test_the_header_that_a_clock_is_read_from_is_the_suites() -> None:
+    assert clock_skew.FIRST_FAILED_AT_HEADER == headers.FIRST_FAILED_AT_HEADER
 
 
 @pytest.mark.parametrize("poison", [poison for poison in POISONS if not poison.retried], ids=lambda each: each.cause)
@@ -134,14 +140,14 @@ def test_poison_that_is_parked_otherwise_is_no_proof(cause: str, attempts: int) 
 
 def test_poison_that_is_parked_as_it_should_be_is() -> None:
     lines = [parked(each.cause, 4 if each.retried else 1) for each in POISONS]
-    assert "attempts_used_up after 4 attempts" in evidence_text(lines, POISONS)
+    assert "attempts_exhausted after 4 attempts" in evidence_text(lines, POISONS)
 
 
 def parked(cause: str, attempts: int) -> DeadLetterSummary:
-    texts = ("group", "error_type", "error", "queue", "exchange", "key", "flow", "kind", "type", "message_id")
-    blank: dict[str, Any] = dict.fromkeys((*texts, "conversation", "trace_id", "reason"), "")
+    texts = ("failure_group", "error_type", "error", "queue", "exchange", "routing_key", "flow", "kind", "type", "message_id")
+    blank: dict[str, Any] = dict.fromkeys((*texts, "conversation_id", "trace_id", "reason"), "")
     now = datetime.now(UTC)
-    numbers: dict[str, Any] = {"id": 1, "attempts": attempts, "parkings": 1, "payload_bytes": 1, "version": 0}
+    numbers: dict[str, Any] = {"id": 1, "attempts": attempts, "times_parked": 1, "payload_bytes": 1, "version": 0}
     return DeadLetterSummary(
         **blank, **numbers, state=DeadLetterState.PARKED, cause=cause, first_failed_at=now, last_failed_at=now
     )

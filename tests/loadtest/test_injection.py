@@ -17,6 +17,7 @@ from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, injec
 from prebook.lab.faults.availability import NO_CONTROL
 from prebook.lab.suite_client.broker_management import BrokerManagement
 from prebook.lab.suite_client.settings import InvalidEnvironment
+from tests.loadtest.standin import process_info
 
 VHOST_URL = "amqp://admin:hush@127.0.0.1:1/prebook"
 
@@ -29,10 +30,17 @@ class Stand:
     url: str = ""
     ordered: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=lambda: ["a:1 -> b:2", "c:3 -> b:2"])
-    part: dict[str, Any] = field(
-        default_factory=lambda: {"name": "broker", "state": "running", "pid": 7, "restarts": 0}
+    server: dict[str, Any] = field(
+        default_factory=lambda: {
+            "name": "broker",
+            "version": "4.1",
+            "state": "running",
+            "pid": 7,
+            "restarts": 0,
+            "alarm": False,
+        }
     )
-    link: dict[str, Any] = field(default_factory=lambda: {"name": "http-pricing", "state": "open", "connections": 2})
+    proxy: dict[str, Any] = field(default_factory=lambda: {"name": "http-pricing", "state": "healthy", "connections": 2})
     still: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -50,28 +58,28 @@ class Stand:
         if request.method == "DELETE":
             self.connections.remove(what)
         elif what == "restart":
-            self.part |= {"pid": self.part["pid"] + 1, "restarts": self.part["restarts"] + 1}
+            self.server |= {"pid": self.server["pid"] + 1, "restarts": self.server["restarts"] + 1}
         elif what == "pause":
             self.still.set()
         elif what == "resume":
             self.still.clear()
         elif what == "cut":
-            self.link["state"] = "cut"
-            loop.call_later((await request.json())["duration_s"], self.link.update, {"state": "healthy"})
+            self.proxy["state"] = "cut"
+            loop.call_later((await request.json())["duration_s"], self.proxy.update, {"state": "healthy"})
 
     def told(self, path: str) -> Any:
         listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
         pages: dict[str, Any] = {
-            "/processes": [{"name": "pricing", "pid": 100}],
-            "/servers": [self.part],
-            "/proxies": [{**self.link, "address": self.url.removeprefix("http://")}],
+            "/processes": [process_info("pricing", 100)],
+            "/servers": [self.server],
+            "/proxies": [{**self.proxy, "address": self.url.removeprefix("http://")}],
             "/api/nodes": [{"name": "one"}],
             "/api/vhosts/prebook/connections": [*listed, {"name": "our own", "user": "admin"}],
         }
         return pages[path]
 
     async def live(self, request: web.Request) -> web.Response:
-        if self.link["state"] == "cut" and request.transport:
+        if self.proxy["state"] == "cut" and request.transport:
             request.transport.abort()
         while self.still.is_set():
             await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ WHY = "the supervisor did not start the broker itself"
 
 
 def cell(label: str, answered: int, back: float | None = 1.0, **amiss: int) -> MatrixCell:
-    counts = {"offered": 10, "accepted": answered, "settled": answered, "answered": answered, "lost": 0, "doubled": 0}
+    counts = {"offered": 10, "accepted": answered, "settled": answered, "answered": answered, "lost": 0, "duplicated": 0}
     return MatrixCell(label=label, recovery_s=back, **{**counts, **amiss})
 
 

@@ -33,7 +33,7 @@ async def test_arrivals_of_ones_own_are_played_and_named(
     arguments: tuple[str, ...], process: str, tmp_path: Path
 ) -> None:
     async with serving(StandIn()) as suite:
-        status, out, err = await run_program(suite, tmp_path, *arguments, "--most-lag", "5000", "--json")
+        status, out, err = await run_program(suite, tmp_path, *arguments, "--max-lag", "5000", "--json")
     assert status == 0, err
     assert schema_errors(out.encode()) == []
     (scenario,) = msgspec.json.decode(out, type=CampaignReport).scenarios
@@ -43,7 +43,7 @@ async def test_arrivals_of_ones_own_are_played_and_named(
 async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> None:
     earlier = tmp_path / "samples.jsonl"
     earlier.write_bytes(encode_samples(sample(n, when=5.0 + n / 50) for n in range(20)))
-    arguments = ("--arrivals", "replay", "--trace", str(earlier), "--most-lag", "5000")
+    arguments = ("--arrivals", "replay", "--trace", str(earlier), "--max-lag", "5000")
     async with serving(StandIn()) as suite:
         status, _, err = await run_program(suite, tmp_path / "again", *arguments)
     assert status == 0, err
@@ -53,11 +53,11 @@ async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> 
 
 async def test_a_generator_that_was_late_refuses_its_result(tmp_path: Path) -> None:
     """No request leaves to the microsecond."""
-    arguments = ("--arrivals", "constant", "--rate", "30", "--duration", "0.5", "--most-lag", "0.000001")
+    arguments = ("--arrivals", "constant", "--rate", "30", "--duration", "0.5", "--max-lag", "0.000001")
     async with serving(StandIn()) as suite:
         status, out, _ = await run_program(suite, tmp_path, *arguments)
     assert status == 1
-    assert "the result is refused" in " ".join(out.replace("\u2502", " ").split())
+    assert "the result is invalid" in " ".join(out.replace("\u2502", " ").split())
 
 
 @pytest.mark.parametrize(

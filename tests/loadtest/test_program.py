@@ -33,7 +33,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-CALM = ("--settle", "1", "--scenario", "calm", "--duration", "1", "--rate", "40")
+CALM = ("--settle-timeout", "1", "--scenario", "calm", "--duration", "1", "--rate", "40")
 
 
 async def test_the_program_writes_the_report_and_leaves_with_0(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_nobody_comes_back_unless_it_is_wanted() -> None:
 
 def test_a_refusal_names_what_was_full_and_a_silent_one_is_known_as_such() -> None:
     assert parse_refusal(503, 0.2, "3", BODY).reason == "overloaded: held"
-    assert parse_refusal(429, 0.2, "7", b'{"code": "quota_used_up"}').reason == "quota_used_up"
+    assert parse_refusal(429, 0.2, "7", b'{"code": "rate_limit_exceeded"}').reason == "rate_limit_exceeded"
     assert (
         parse_refusal(503, 0.2, None, b"<html>").retry_after_s,
         parse_refusal(503, 0.2, None, b"<html>").reason,

@@ -125,7 +125,7 @@ def test_every_discrepancy_makes_the_run_red_and_is_named(kind: DiscrepancyKind)
     judged = verdict([planted(kind)])
     assert not judged.ok
     assert "bk_planted" in judged.problems[0]
-    assert "do not balance" in judged.headline
+    assert "does not close" in judged.headline
 
 
 def test_an_open_ledger_and_a_fault_without_effect_make_the_run_red() -> None:

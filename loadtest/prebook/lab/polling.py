@@ -16,6 +16,6 @@ async def poll_until(check: Callable[[], Awaitable[T | None]], *, interval_s: fl
         TimeoutError: ``timeout_s`` seconds are over.
     """
     async with asyncio.timeout(timeout_s):
-        while (found := await check()) is None:
+        while (found := await check()) is None:  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(interval_s)
         return found

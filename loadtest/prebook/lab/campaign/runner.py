@@ -23,6 +23,7 @@ from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
+from prebook.lab.polling import poll_until
 from prebook.lab.report.matrix import MatrixRow
 from prebook.lab.report.model import CampaignReport, ScenarioReport, read_machine
 from prebook.lab.report.verdict import with_verdict
@@ -31,7 +32,8 @@ from prebook.lab.suite_client.settings import LabSettings
 
 START_DELAY_S = 0.3
 """Between the last preparation and the first arrival."""
-READY_TIMEOUT_S, READY_INTERVAL_S = 30.0, 0.5
+READY_TIMEOUT_S = 30.0
+READY_INTERVAL_S = 0.5
 REQUIRED_SERVICES = frozenset(SERVICES)
 """Who is to be ready before a scenario, where it is known; operations takes no part in rides."""
 POLL_INTERVAL_S = 2.0
@@ -65,22 +67,22 @@ class Campaign:
         """Raises SuiteUnreachable where the suite is not there, or its ledgers cannot be read at the end."""
         suite = SuiteClient(self.session, self.settings.urls)
         await suite.check_ready(REQUIRED_SERVICES)
-        why_not = await self._unavailable_scenarios()
-        playable = [scenario for scenario in self.options.scenarios if scenario.name not in why_not]
-        if not playable:
-            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {reasons_text(why_not)}")
-        began_at = datetime.now(UTC)
-        reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in playable]
+        unavailable = await self._unavailable_scenarios()
+        available = [scenario for scenario in self.options.scenarios if scenario.name not in unavailable]
+        if not available:
+            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {reasons_text(unavailable)}")
+        started_at = datetime.now(UTC)
+        reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in available]
         return with_verdict(
             CampaignReport(
                 run_id=self.run_id,
                 seed=self.options.seed,
-                started_at=began_at,
-                duration_s=round((datetime.now(UTC) - began_at).total_seconds(), 2),
+                started_at=started_at,
+                duration_s=round((datetime.now(UTC) - started_at).total_seconds(), 2),
                 stack=self.settings.stack,
                 machine=read_machine(),
                 scenarios=tuple(reports),
-                matrix=tuple(self._matrix_rows(reports, why_not)),
+                matrix=tuple(self._matrix_rows(reports, unavailable)),
             )
         )
 
@@ -108,25 +110,25 @@ class Campaign:
         orders = self._prepare_requests(scenario, arrivals)
         generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
-        books = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
-        self.progress.begin_scenario(scenario, len(orders), generator, books)
+        poller = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
+        self.progress.begin_scenario(scenario, len(orders), generator, poller)
         async with asyncio.TaskGroup() as together:
             fault = together.create_task(self._inject_fault(scenario, arrivals, origin))
-            looking = together.create_task(books.poll_while_offering(POLL_INTERVAL_S))
+            looking = together.create_task(poller.poll_while_offering(POLL_INTERVAL_S))
             await generator.offer(orders, origin)
-            books.offering_done.set()
+            poller.offering_done.set()
             looking.cancel()
-        settle_s = await books.wait_until_settled(self.options.settle_timeout_s)
-        self.samples.extend(map(sample_with_outcome, books.reconciliation.accounts))
-        self.rows.extend(books.reconciliation.rows)
+        settle_s = await poller.wait_until_settled(self.options.settle_timeout_s)
+        self.samples.extend(map(sample_with_outcome, poller.reconciliation.accounts))
+        self.rows.extend(poller.reconciliation.rows)
         return ScenarioRun(
             scenario,
             arrivals,
             origin.wall,
-            books.reconciliation,
+            poller.reconciliation,
             fault.result(),
             settle_s,
-            books.dead_lettered is not None,
+            poller.dead_lettered is not None,
             self.options.max_lag_ms,
         )
 
@@ -148,19 +150,18 @@ class Campaign:
 
 
 async def wait_until_ready(suite: SuiteClient) -> None:
-    """The last fault is got over. Raises SuiteUnreachable where a service is not ready in time."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await _poll_ready(suite)
-            return
-    await suite.check_ready(REQUIRED_SERVICES)
+    """Wait until every service has recovered from the last fault. Raises SuiteUnreachable at the deadline."""
 
-
-async def _poll_ready(suite: SuiteClient) -> None:
-    while True:
+    async def check_ready() -> bool | None:
         with suppress(SuiteUnreachable):
-            return await suite.check_ready(REQUIRED_SERVICES)
-        await asyncio.sleep(READY_INTERVAL_S)
+            await suite.check_ready(REQUIRED_SERVICES)
+            return True
+        return None
+
+    try:
+        await poll_until(check_ready, interval_s=READY_INTERVAL_S, timeout_s=READY_TIMEOUT_S)
+    except TimeoutError:
+        await suite.check_ready(REQUIRED_SERVICES)
 
 
 def reasons_text(unavailable: Mapping[str, str]) -> str:

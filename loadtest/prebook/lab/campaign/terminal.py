@@ -14,16 +14,15 @@ from rich.text import Text
 
 from prebook.lab.background import run_in_background
 from prebook.lab.campaign.progress import CampaignProgress, ScenarioProgress
+from prebook.lab.ledger.reconciliation import LEDGER_CLASSES, LEDGER_VIOLATIONS
 from prebook.lab.quantiles import LatencySummary, format_ms
 from prebook.lab.report.matrix import MatrixCell, MatrixRow, measured_rows, plan_labels
 from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioReport
 
 REFRESH_INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 5.0
-LEDGER_CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
-LEDGER_VIOLATIONS = ("lost", "duplicated_effects")
-MATRIX_LEGEND = "accepted / settled / answered of offered; lost / doubled, back to normal after"
-COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "in_flight": "in flight", "duplicated_effects": "doubled"}
+MATRIX_LEGEND = "accepted / settled / answered of offered; lost / duplicated, back to normal after"
+COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "dead_lettered": "parked", "in_flight": "in flight"}
 
 
 def show_progress(progress: CampaignProgress, console: Console) -> AbstractAsyncContextManager[None]:

@@ -28,7 +28,11 @@ AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--seed", default=7, show_default=True, help="The same seed offers the same and draws the same faults.")
 @click.option("--rate", type=POSITIVE, help="Rides offered a second. [default: 12, or slower for all faults to fit in]")
 @click.option(
-    "--settle-timeout", type=POSITIVE, default=180.0, show_default=True, help="Seconds for all to come to rest afterwards."
+    "--settle-timeout",
+    type=POSITIVE,
+    default=180.0,
+    show_default=True,
+    help="Seconds for all to come to rest afterwards.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The result on stdout; everything else on stderr.")
 def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, settle_timeout: float, as_json: bool) -> None:

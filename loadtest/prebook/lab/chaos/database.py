@@ -4,31 +4,29 @@ A service that reports on itself would be believed; its rows are looked at inste
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import asyncpg
-
 from prebook.flows import SERVICES
-from prebook.lab.errors import LabError
+from prebook.lab.suite_client.database import DATABASE_ERRORS, DatabaseUnreadable, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncpg
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-CONNECT_TIMEOUT_S = 10.0
-COMMAND_TIMEOUT_S = 60.0
 SELECT_HISTORY = """
     SELECT id, ARRAY(SELECT change ->> 'state' FROM jsonb_array_elements(history) WITH ORDINALITY AS h (change, n)
         ORDER BY n) AS states FROM booking.booking WHERE id = ANY($1)"""
 SELECT_DISCOUNTS = "SELECT booking_id, state FROM pricing.discount_grant WHERE booking_id = ANY($1)"
 SELECT_CAMPAIGN = """
-    SELECT coalesce(sum(granted), 0) AS granted_count, (SELECT count(*) FROM pricing.discount_grant WHERE state = 'granted') AS granted_rows
+    SELECT coalesce(sum(granted), 0) AS granted_count,
+        (SELECT count(*) FROM pricing.discount_grant WHERE state = 'granted') AS granted_rows
     FROM pricing.campaign"""
 SELECT_ASSIGNED = "SELECT booking_id, driver, slot FROM matching.assignment WHERE booking_id = ANY($1)"
-SELECT_RESERVED = "SELECT booking_id, driver, slot FROM fleets.reservation WHERE booking_id = ANY($1) AND state = 'booked'"
+SELECT_RESERVED = (
+    "SELECT booking_id, driver, slot FROM fleets.reservation WHERE booking_id = ANY($1) AND state = 'booked'"
+)
 SELECT_NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY id"
 # What waits in hand, and for what somebody still waits.
 SELECT_PENDING = """
@@ -85,31 +83,13 @@ class DatabaseState:
     """Messages of which the order of leaving was looked at."""
 
 
-class DatabaseUnreadable(LabError):
-    """The database did not tell."""
-
-
-@asynccontextmanager
-async def connect(database_url: str) -> "AsyncIterator[Connection]":
-    """``database_url``: an administrator's. Raises DatabaseUnreadable."""
-    plain = database_url.replace("+asyncpg", "", 1)
-    try:
-        connection = await asyncpg.connect(plain, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnreadable(f"the database cannot be asked ({error}); look at its log") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 async def read_state(database_url: str, bookings: Collection[str]) -> DatabaseState:
     """Raises DatabaseUnreadable."""
     ids = list(bookings)
     async with connect(database_url) as connection:
         try:
             return await _read_state(connection, ids)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_ERRORS as error:
             raise DatabaseUnreadable(f"the tables cannot be read ({error})") from error
 
 

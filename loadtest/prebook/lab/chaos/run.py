@@ -11,7 +11,6 @@ from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
 from prebook.lab.chaos.arrivals import SCENARIO, draw_requests
 from prebook.lab.chaos.cancelling_riders import CancellingRiders
-from prebook.lab.chaos.database import DatabaseUnreadable
 from prebook.lab.chaos.duplicates import DuplicateCounter
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
@@ -23,6 +22,7 @@ from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import key_prefix
+from prebook.lab.suite_client.database import DatabaseUnreadable
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
 
 START_DELAY_S = 0.5
@@ -78,18 +78,18 @@ class ChaosRun:
         faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
         if not faults:
             raise NoFaultAvailable("no fault of the catalogue can be injected here; `prebook fault list` says why")
-        terms = self.options
+        options = self.options
         self.schedule = draw_schedule(
-            fault_choices(list(faults.values())), terms.faults, terms.seed, terms.duration_s, DUPLICATE_KIND
+            fault_choices(list(faults.values())), options.faults, options.seed, options.duration_s, DUPLICATE_KIND
         )
         self.injector = FaultInjector(self.fault_access, faults, self.schedule, self.suite)
         return self.schedule
 
     async def run(self) -> Evidence:
         """Raises SuiteUnreachable or DatabaseUnreadable where the suite cannot be read at the end."""
-        terms = self.options
+        options = self.options
         week = campaign_week(datetime.now(UTC))
-        wanted = draw_requests(terms.bookings, terms.duration_s, terms.seed, run=self.name, week=week)
+        wanted = draw_requests(options.bookings, options.duration_s, options.seed, run=self.name, week=week)
         await self.duplicates.poll()
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         watching = [asyncio.create_task(self.duplicates.run()), asyncio.create_task(self._poll_ledger(origin))]
@@ -135,15 +135,15 @@ class ChaosRun:
 
     async def _gather_evidence(self, origin: ClockOrigin) -> Evidence:
         await self.duplicates.poll()
-        parked = await read_parked_messages(self.suite)
+        dead_letters = await read_parked_messages(self.suite)
         deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
-        stuck = {line.conversation_id for line in parked}
+        stuck = {line.conversation_id for line in dead_letters}
         self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=stuck)
         return Evidence(
             reconciliation=self.reconciliation,
             database=await database.read_state(self.database_url, self._booking_ids()),
-            dead_letters=parked,
+            dead_letters=dead_letters,
             wire_duplicates=self.duplicates.total,
             faults=sorted(self.injector.injected, key=lambda fault: fault.at_s),
             poison_sent=self.injector.has_sent_poison,

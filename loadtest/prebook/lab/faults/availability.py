@@ -4,22 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from prebook.devstack.supervisor.contract import ProcessInfo, ProxyInfo, ServerInfo
 from prebook.flows import OPERATIONS
 from prebook.lab.faults.broker_channel import open_admin_channel
 from prebook.lab.faults.catalogue import FAULT_CATALOGUE
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, FaultKind, Need
 from prebook.lab.suite_client.broker_management import BrokerManagementError
-from prebook.lab.suite_client.supervisor import (
-    ProcessStatus,
-    ProxyStatus,
-    ServerStatus,
-    SupervisorClient,
-    SupervisorError,
-)
+from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorError
 
 NO_CONTROL = "no supervisor is known: no suite is up, or PREBOOK_CONTROL_<SERVICE> is not set"
-Resources = Sequence[ProcessStatus] | Sequence[ServerStatus] | Sequence[ProxyStatus]
+Resources = Sequence[ProcessInfo] | Sequence[ServerInfo] | Sequence[ProxyInfo]
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class SuiteCapabilities:
 
 async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
     """One round of questions, all at once. Who does not answer has nothing."""
-    processes, parts, links, (nodes, no_management), no_amqp = await asyncio.gather(
+    processes, servers, proxies, (nodes, management_problem), amqp_problem = await asyncio.gather(
         _read_process_names(fault_access),
         _read_names(fault_access, "", SupervisorClient.list_servers),
         _read_names(fault_access, "", SupervisorClient.list_proxies),
@@ -46,12 +41,12 @@ async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
     )
     return SuiteCapabilities(
         processes=processes,
-        servers=parts,
-        proxies=links,
+        servers=servers,
+        proxies=proxies,
         broker_nodes=nodes,
         control_problem="" if fault_access.supervisor_urls else NO_CONTROL,
-        management_problem=no_management,
-        amqp_problem=no_amqp,
+        management_problem=management_problem,
+        amqp_problem=amqp_problem,
     )
 
 
@@ -99,7 +94,7 @@ ONE_NODE = "the broker has one node"
 PROCESS_KINDS = frozenset(
     {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}
 )
-"""Kinds whose target is a process; the others name a part, or a link."""
+"""Kinds whose target is a process; the others name a server, or a fault proxy."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +106,8 @@ class FaultAvailability:
 
 async def survey_faults(fault_access: FaultAccess) -> Sequence[FaultAvailability]:
     """The whole catalogue, in its order."""
-    abilities = await read_capabilities(fault_access)
-    return [FaultAvailability(fault, unavailable_reason(fault, abilities)) for fault in FAULT_CATALOGUE.values()]
+    capabilities = await read_capabilities(fault_access)
+    return [FaultAvailability(fault, unavailable_reason(fault, capabilities)) for fault in FAULT_CATALOGUE.values()]
 
 
 async def list_available_faults(fault_access: FaultAccess) -> Sequence[Fault]:
@@ -138,16 +133,24 @@ def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
 def _no_proxy(fault: Fault, capabilities: SuiteCapabilities) -> str:
     if capabilities.control_problem or fault.target in capabilities.proxies:
         return ""
-    return f"the supervisor knows no link {fault.target}" if capabilities.proxies else NO_PROXIES
+    return f"the supervisor knows no fault proxy {fault.target}" if capabilities.proxies else NO_PROXIES
+
+
+def _no_operations(_: Fault, capabilities: SuiteCapabilities) -> str:
+    return "" if OPERATIONS in capabilities.processes else f"no {OPERATIONS} is running"
+
+
+def _no_cluster(_: Fault, capabilities: SuiteCapabilities) -> str:
+    return "" if capabilities.management_problem or capabilities.broker_nodes > 1 else ONE_NODE
 
 
 REASONS: Mapping[Need, Callable[[Fault, SuiteCapabilities], str]] = {
     Need.CONTROL: _no_process,
-    Need.MANAGEMENT: lambda _, has: has.management_problem,
-    Need.AMQP: lambda _, has: has.amqp_problem,
-    Need.OPERATIONS: lambda _, has: "" if OPERATIONS in has.processes else f"no {OPERATIONS} is running",
+    Need.MANAGEMENT: lambda _, capabilities: capabilities.management_problem,
+    Need.AMQP: lambda _, capabilities: capabilities.amqp_problem,
+    Need.OPERATIONS: _no_operations,
     Need.SERVERS: _no_server,
     Need.PROXIES: _no_proxy,
-    Need.CLUSTER: lambda _, has: "" if has.management_problem or has.broker_nodes > 1 else ONE_NODE,
+    Need.CLUSTER: _no_cluster,
 }
 """For each need: why this suite does not have it for this fault, or nothing."""

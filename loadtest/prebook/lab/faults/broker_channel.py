@@ -38,7 +38,7 @@ async def open_admin_channel(fault_access: FaultAccess) -> AsyncIterator[Abstrac
     if not fault_access.amqp_url:
         raise NoEffect("the broker's address is not known: PREBOOK_AMQP_URL is not set")
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        connection = await aio_pika.connect(fault_access.amqp_url, client_properties={"connection_name": "load test"})
+        connection = await aio_pika.connect(fault_access.amqp_url, client_properties={"connection_name": "prebook lab"})
         channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
     try:
         yield channel

@@ -153,11 +153,13 @@ def _link_faults() -> Iterator[Fault]:
 
 LINK_ENDPOINTS: Mapping[str, str] = {
     **{
-        f"{service}-{part}": f"from {service} to the {part}" for service in PROCESSES for part in ("broker", "database")
+        f"{service}-{server}": f"from {service} to the {server}"
+        for service in PROCESSES
+        for server in ("broker", "database")
     },
     **{f"http-{service}": f"to {service} over HTTP" for service in PROCESSES},
 }
-"""Link -> between whom, as the supervisor calls it."""
+"""Name of the fault proxy -> the two processes that it stands between."""
 FAULT_CATALOGUE: Mapping[str, Fault] = {
     fault.name: fault
     for fault in (*_process_faults(), *_clock_faults(), *SERVER_FAULTS, *BROKER_FAULTS, *_link_faults())

@@ -10,10 +10,10 @@ from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.messages import malformed_message
 from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.faults.processes import RESTART_TIMEOUT_S, wait_for_new_pid
-from prebook.messaging.headers import FIRST_FAILED_AT_HEADER
 
 SKEW_S = 90.0
 PARKING_TIMEOUT_S = 20.0
+FIRST_FAILED_AT_HEADER = "prebook-x-first-failed-at"
 """Header of a parked message: when it failed, by the clock of who could not handle it."""
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from prebook.devstack.parameters import FiniteRange
 from prebook.lab.faults.availability import FaultAvailability, survey_faults
 from prebook.lab.faults.fault_access import FaultAccess, read_fault_access
-from prebook.lab.faults.injection import inject as injected
+from prebook.lab.faults.injection import inject as inject_fault
 from prebook.lab.faults.model import FaultKind, FaultWindow
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
@@ -63,16 +63,16 @@ def show(*, name: str, as_json: bool) -> None:
     else:
         for field, value in msgspec.to_builtins(told).items():
             text = ", ".join(value) if isinstance(value, (list, tuple)) else value
-            click.echo(f"{field:<12} {text}")
+            click.echo(f"{field:<18} {text}")
 
 
 @fault.command
 @click.argument("name")
-@click.option("--for", "for_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
+@click.option("--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
 @as_json_option
-def inject(*, name: str, for_s: float | None, as_json: bool) -> None:
+def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
     """Exit status 1 if it had no effect or cannot be injected here."""
-    window = asyncio.run(_inject_by_name(name, for_s))
+    window = asyncio.run(_inject_by_name(name, duration_s))
     if as_json:
         _print_json({"name": name, **msgspec.to_builtins(window)})
     else:
@@ -96,7 +96,7 @@ async def _inject_by_name(name: str, duration_s: float | None) -> FaultWindow:
             raise click.ClickException(
                 f"{name} cannot be injected here: {chosen.unavailable_reason}; see `prebook fault list`"
             )
-        return await injected(chosen.fault, duration_s or chosen.fault.default_duration_s, reached)
+        return await inject_fault(chosen.fault, duration_s or chosen.fault.default_duration_s, reached)
 
 
 def _read_access(session: aiohttp.ClientSession) -> FaultAccess:

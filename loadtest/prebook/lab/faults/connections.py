@@ -9,12 +9,13 @@ from prebook.lab.suite_client.broker_management import BrokerManagement
 ROUND_INTERVAL_S = 0.5
 LISTING_TIMEOUT_S = 6.0
 """A connection of the last seconds may not be listed yet."""
-CLOSE_REASON = "cut on purpose by prebook's load test"
+CLOSE_REASON = "cut on purpose by the prebook lab"
 
 
 async def close_connections(_: Fault, duration_s: float, fault_access: FaultAccess) -> str:
     """Whoever is connected, and whoever comes back before the time is over, is cut off."""
-    broker, gone = fault_access.broker, set[str]()
+    broker = fault_access.broker
+    gone = set[str]()
     clock = asyncio.get_running_loop().time
     began = clock()
     while not gone or clock() - began < duration_s:

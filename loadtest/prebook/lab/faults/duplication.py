@@ -11,7 +11,7 @@ from prebook.lab.faults.broker_channel import ANY_KEY, open_admin_channel, read_
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
 
-COPY_HEADER = "x-loadtest-copy"
+COPY_HEADER = "x-prebook-lab-copy"
 """Header of a copy, which is not copied again. Services hand on no header that they do not know."""
 DRAIN_TIMEOUT_S = 5.0
 

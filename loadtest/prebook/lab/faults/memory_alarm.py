@@ -9,6 +9,7 @@ from aio_pika.abc import AbstractChannel
 from prebook.lab.faults.broker_channel import open_admin_channel
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
+from prebook.lab.polling import poll_until
 
 POLL_INTERVAL_S = 0.2
 LISTED_TIMEOUT_S = 6.0
@@ -39,10 +40,11 @@ async def _measure_confirm_s(channel: AbstractChannel, queue: str) -> float:
 
 
 async def _wait_until_listed(fault_access: FaultAccess) -> None:
+    async def check_listed() -> bool | None:
+        return await is_alarm_listed(fault_access) or None
+
     try:
-        async with asyncio.timeout(LISTED_TIMEOUT_S):
-            while not await is_alarm_listed(fault_access):  # noqa: ASYNC110 - it is somebody else's event
-                await asyncio.sleep(POLL_INTERVAL_S)
+        await poll_until(check_listed, interval_s=POLL_INTERVAL_S, timeout_s=LISTED_TIMEOUT_S)
     except TimeoutError:
         raise NoEffect(f"the broker listed no memory alarm within {LISTED_TIMEOUT_S:g} s") from None
 

@@ -29,7 +29,7 @@ POISONS: tuple[PoisonSpec, ...] = (
     PoisonSpec("bad_json", b'{"rider_id": "nobody", '),
     PoisonSpec("wrong_schema", msgspec.json.encode({**VALID_NOTICE, "rider_id": 7})),
     PoisonSpec("unknown_type", msgspec.json.encode(VALID_NOTICE), type="prebook.notify_rider.v99"),
-    PoisonSpec("attempts_used_up", msgspec.json.encode({**VALID_NOTICE, "text": NUL}), retried=True),
+    PoisonSpec("attempts_exhausted", msgspec.json.encode({**VALID_NOTICE, "text": NUL}), retried=True),
 )
 """Malformed, of a wrong schema, of an unknown version, and always failing, by the cause that they are parked with."""
 

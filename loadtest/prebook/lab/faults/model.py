@@ -16,7 +16,7 @@ class FaultKind(StrEnum):
     CLOCK_SKEW = "clock_skew"
     CONNECTIONS_CUT = "connections_cut"
     RESTART = "restart"
-    SERVER_KILL = "part_kill"
+    SERVER_KILL = "server_kill"
     LEADER_LOST = "leader_lost"
     MEMORY_ALARM = "memory_alarm"
     QUEUE_FULL = "queue_full"
@@ -25,7 +25,7 @@ class FaultKind(StrEnum):
     LINK_SLOW = "link_slow"
     LINK_CUT = "link_cut"
     LINK_BLACK_HOLE = "link_black_hole"
-    LINK_RESPONSE_LOSS = "link_half_open"
+    LINK_RESPONSE_LOSS = "link_response_loss"
 
 
 class Need(StrEnum):
@@ -39,9 +39,9 @@ class Need(StrEnum):
     """The broker itself, as an administrator."""
     OPERATIONS = "operations"
     """The service that takes in parked messages."""
-    SERVERS = "parts"
+    SERVERS = "servers"
     """A supervisor that runs the target itself: broker or database."""
-    PROXIES = "links"
+    PROXIES = "proxies"
     """A supervisor whose proxy the target goes through."""
     CLUSTER = "cluster"
     """A broker of several nodes."""
@@ -49,7 +49,7 @@ class Need(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the catalogue. ``target``: a service, a part or a link, as the supervisor calls it."""
+    """One entry of the catalogue. ``target``: the name of a service, a server (broker, database) or a fault proxy."""
 
     name: str
     kind: FaultKind

@@ -1,14 +1,13 @@
 """What operations took in: looked up by message id, and set aside again."""
 
-import asyncio
 from collections.abc import Collection
 
 import aiohttp
 import msgspec
 
 from prebook.contracts.dead_letters import (
-    DeadLetterPage,
     DeadLetterSelection,
+    DeadLetterState,
     DeadLetterSummary,
     DeadLetterView,
     DiscardRequest,
@@ -16,26 +15,36 @@ from prebook.contracts.dead_letters import (
 from prebook.flows import OPERATIONS
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import NoEffect
+from prebook.lab.polling import poll_until
+from prebook.lab.suite_client.services import SuiteClient, read_parked_messages
 
 POLL_INTERVAL_S = 0.3
 TIMEOUT = aiohttp.ClientTimeout(total=8.0)
-DISCARD_REASON = "sent on purpose by the load test to see it parked"
+DISCARD_REASON = "sent on purpose by the lab to see it parked"
 
 
 async def wait_until_parked(
     fault_access: FaultAccess, message_ids: Collection[str], timeout_s: float
 ) -> tuple[DeadLetterSummary, ...]:
-    """One line for each id, in their order. Raises NoEffect where some did not come in time."""
+    """Return one line for each id, in their order. Raises NoEffect where one is not parked within ``timeout_s``."""
+    suite = SuiteClient(fault_access.session, fault_access.urls)
     found: dict[str, DeadLetterSummary] = {}
+
+    async def look_up() -> tuple[DeadLetterSummary, ...] | None:
+        for message_id in _missing(message_ids, found):
+            lines = await read_parked_messages(suite, message_id=message_id, in_state=DeadLetterState.PARKED)
+            found.update((line.message_id, line) for line in lines)
+        return None if _missing(message_ids, found) else tuple(found[each] for each in message_ids)
+
     try:
-        async with asyncio.timeout(timeout_s):
-            while left := [each for each in message_ids if each not in found]:
-                for message_id in left:
-                    found |= {line.message_id: line for line in await _find_parked(fault_access, message_id)}
-                await asyncio.sleep(POLL_INTERVAL_S)
+        return await poll_until(look_up, interval_s=POLL_INTERVAL_S, timeout_s=timeout_s)
     except TimeoutError:
-        raise NoEffect(f"{', '.join(left)} not parked within {timeout_s:.0f} s; those that were stay parked") from None
-    return tuple(found[each] for each in message_ids)
+        missing = ", ".join(_missing(message_ids, found))
+        raise NoEffect(f"{missing} not parked within {timeout_s:.0f} s; those that were stay parked") from None
+
+
+def _missing(message_ids: Collection[str], found: Collection[str]) -> list[str]:
+    return [each for each in message_ids if each not in found]
 
 
 async def discard(fault_access: FaultAccess, lines: Collection[DeadLetterSummary]) -> None:
@@ -44,21 +53,13 @@ async def discard(fault_access: FaultAccess, lines: Collection[DeadLetterSummary
     json = {"Content-Type": "application/json"}
     async with fault_access.session.post(
         url, data=msgspec.json.encode(wanted), headers=json, timeout=TIMEOUT
-    ) as answer:
-        answer.raise_for_status()
+    ) as response:
+        response.raise_for_status()
 
 
-async def read_headers(fault_access: FaultAccess, parked_id: int) -> dict[str, str]:
-    """As the message came, what was noted when it was set aside included."""
-    return msgspec.json.decode(await _get(fault_access, f"/v1/parked/{parked_id}"), type=DeadLetterView).headers
-
-
-async def _find_parked(fault_access: FaultAccess, message_id: str) -> tuple[DeadLetterSummary, ...]:
-    found = await _get(fault_access, "/v1/parked", message_id=message_id, in_state="parked")
-    return msgspec.json.decode(found, type=DeadLetterPage).dead_letters
-
-
-async def _get(fault_access: FaultAccess, path: str, **asked: str) -> bytes:
-    async with fault_access.session.get(fault_access.urls[OPERATIONS] + path, params=asked, timeout=TIMEOUT) as answer:
-        answer.raise_for_status()
-        return await answer.read()
+async def read_headers(fault_access: FaultAccess, dead_letter_id: int) -> dict[str, str]:
+    """Return the headers of a dead letter, those added when it was parked included."""
+    url = f"{fault_access.urls[OPERATIONS]}/v1/dead-letters/{dead_letter_id}"
+    async with fault_access.session.get(url, timeout=TIMEOUT) as response:
+        response.raise_for_status()
+        return msgspec.json.decode(await response.read(), type=DeadLetterView).headers

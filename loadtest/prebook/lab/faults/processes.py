@@ -7,15 +7,17 @@ from contextlib import asynccontextmanager
 
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
+from prebook.lab.polling import poll_until
 from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorError
 
 POLL_INTERVAL_S = 0.1
 RESTART_TIMEOUT_S = 30.0
-"""How long after its hold a process that was ended may take to be seen again."""
+"""How long after its down time a process that was ended may take to be seen again."""
 RESUME_MARGIN_S = 0.3
 """The probe that waited while its target stood still is answered within this time, and is counted."""
-STOPPED_S, RUNNING_S = 0.4, 0.1
-"""A brownout stops the process and lets it run in turns of these lengths."""
+STOPPED_S = 0.4
+RUNNING_S = 0.1
+"""A brownout stops the process for STOPPED_S and lets it run for RUNNING_S, in turns."""
 
 
 async def kill(fault: Fault, duration_s: float, fault_access: FaultAccess) -> str:
@@ -31,13 +33,14 @@ async def kill(fault: Fault, duration_s: float, fault_access: FaultAccess) -> st
 
 
 async def wait_for_new_pid(control: SupervisorClient, target: str, before: int | None, timeout_s: float) -> int:
+    """Raises NoEffect where ``target`` does not run as another process within ``timeout_s``."""
+
+    async def read_new_pid() -> int | None:
+        now = await control.read_pid(target)
+        return None if now == before else now
+
     try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                now = await control.read_pid(target)
-                if now not in {None, before}:
-                    return int(now or 0)
-                await asyncio.sleep(POLL_INTERVAL_S)
+        return await poll_until(read_new_pid, interval_s=POLL_INTERVAL_S, timeout_s=timeout_s)
     except TimeoutError:
         raise NoEffect(f"{target} still has pid {before}, or none, {timeout_s:.0f} s after its end") from None
 

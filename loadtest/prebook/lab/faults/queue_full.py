@@ -16,7 +16,7 @@ from prebook.lab.faults.messages import expired_request
 from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.faults.processes import suspend
 
-POLICY_NAME = "loadtest-queue-full"
+POLICY_NAME = "prebook-lab-queue-full"
 MAX_QUEUE_LENGTH = 1
 PROBE_INTERVAL_S = 0.25
 MAX_FILLERS = 400
@@ -58,7 +58,8 @@ async def fill_queues(fault: Fault, duration_s: float, fault_access: FaultAccess
 
 
 async def _keep_full(channel: AbstractChannel, targets: Sequence[QueueBinding], duration_s: float) -> int:
-    clock, probes = asyncio.get_running_loop().time, PublishProbe()
+    clock = asyncio.get_running_loop().time
+    probes = PublishProbe()
     over = clock() + duration_s
     for target in targets:
         await _fill(channel, target)

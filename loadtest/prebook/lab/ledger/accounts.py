@@ -24,7 +24,7 @@ class RideOutcome(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     EXPIRED = "expired"
-    DEAD_LETTERED = "parked"
+    DEAD_LETTERED = "dead_lettered"
     IN_FLIGHT = "in_flight"
 
 
@@ -34,7 +34,7 @@ OUTCOME_OF_STATE: Mapping[BookingState, RideOutcome] = {
     BookingState.MATCHED: RideOutcome.IN_FLIGHT,
     BookingState.CONFIRMED: RideOutcome.CONFIRMED,
     BookingState.REJECTED: RideOutcome.REJECTED,
-    BookingState.CANCELLED: RideOutcome.REJECTED,  # the campaign cancels nothing; a rider without a ride is one all the same
+    BookingState.CANCELLED: RideOutcome.REJECTED,  # a campaign cancels nothing; its rider has no ride either
     BookingState.EXPIRED: RideOutcome.EXPIRED,
     BookingState.FAILED: RideOutcome.FAILED,
 }

@@ -12,13 +12,13 @@ from prebook.lab.load.plans import PLANS
 
 
 class DiscrepancyKind(StrEnum):
-    MISSING_BOOKING = "no_row"
-    NOT_NOTIFIED = "untold"
-    DUPLICATE_BOOKING = "two_rows"
-    DUPLICATE_NOTIFICATION = "told_again"
-    DRIVER_DOUBLE_BOOKED = "driver_twice"
-    BOOKED_AFTER_REFUSAL = "refused_yet_booked"
-    UNEXPECTED_BOOKING = "never_offered"
+    MISSING_BOOKING = "missing_booking"
+    NOT_NOTIFIED = "not_notified"
+    DUPLICATE_BOOKING = "duplicate_booking"
+    DUPLICATE_NOTIFICATION = "duplicate_notification"
+    DRIVER_DOUBLE_BOOKED = "driver_double_booked"
+    BOOKED_AFTER_REFUSAL = "booked_after_refusal"
+    UNEXPECTED_BOOKING = "unexpected_booking"
 
 
 LOST_KINDS = frozenset({DiscrepancyKind.MISSING_BOOKING, DiscrepancyKind.NOT_NOTIFIED})

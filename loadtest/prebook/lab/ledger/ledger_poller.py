@@ -9,6 +9,7 @@ from prebook.contracts.booking import LedgerEntry
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin, Generator
 from prebook.lab.load.samples import key_prefix
+from prebook.lab.polling import poll_until
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_booking_ids
 
 POLL_INTERVAL_S = 0.5
@@ -28,7 +29,7 @@ class LedgerPoller:
     """Bookings of which operations holds a message; None as long as it has not told."""
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     offering_done: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when no more rides arrive: from then on ``settle`` does the looking."""
+    """Set when no more rides arrive: from then on ``wait_until_settled`` polls."""
 
     async def poll(self) -> Reconciliation:
         rows = await self.suite.read_ledger(key_prefix(self.run_id, self.scenario))
@@ -48,19 +49,17 @@ class LedgerPoller:
     async def wait_until_settled(self, timeout_s: float) -> float:
         """Looks until all is at rest or the deadline is over; returns the seconds it took. The last look may raise."""
         clock = asyncio.get_running_loop().time
-        began = clock()
+        started_at = clock()
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._poll_until_at_rest()
-        took_s = clock() - began
+            await poll_until(self._poll_at_rest, interval_s=POLL_INTERVAL_S, timeout_s=timeout_s)
+        took_s = clock() - started_at
         with suppress(SuiteUnreachable):  # not everywhere operations runs
             self.dead_lettered = await read_parked_booking_ids(self.suite)
         await self.poll()
         return took_s
 
-    async def _poll_until_at_rest(self) -> None:
-        while True:
-            with suppress(SuiteUnreachable):
-                if not (await self.poll()).pending:
-                    return
-            await asyncio.sleep(POLL_INTERVAL_S)
+    async def _poll_at_rest(self) -> Reconciliation | None:
+        with suppress(SuiteUnreachable):
+            if not (await self.poll()).pending:
+                return self.reconciliation
+        return None

@@ -1,6 +1,6 @@
-"""Settles the accounts of a scenario: every ride offered in exactly one class, what is lost or doubled beside them.
+"""Reconciliation of a scenario: every ride offered is in one class; lost and duplicated ones are counted beside.
 
-A cancelled booking counts as rejected. Parked bookings are told apart from those in flight only where the suite says
+A cancelled booking counts as rejected. Dead-lettered bookings are told from those in flight only where the suite says
 which they are.
 """
 
@@ -33,7 +33,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def closes(self) -> bool:
-        return self.in_flight == 0 and self.offered == sum(int(getattr(self, fate.value)) for fate in RideOutcome)
+        return self.in_flight == 0 and self.offered == sum(int(getattr(self, outcome.value)) for outcome in RideOutcome)
 
     @property
     def answered(self) -> int:
@@ -43,6 +43,12 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unanswered(self) -> int:
         return self.offered - self.answered
+
+
+LEDGER_CLASSES = ("offered", *(outcome.value for outcome in RideOutcome))
+"""Fields of Ledger that count rides: the total, and the classes that it is the sum of."""
+LEDGER_VIOLATIONS = ("lost", "duplicated")
+"""Fields of Ledger that must be 0."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,13 @@ class Reconciliation:
         return tuple(account for account in self.accounts if account.sample.label == label)
 
     def ledger_of(self, label: str) -> Ledger:
-        fates = [account.outcome for account in self.accounts_of(label)]
+        outcomes = [account.outcome for account in self.accounts_of(label)]
         found = [item.kind for item in self.discrepancies if item.label == label]
         return Ledger(
-            offered=len(fates),
+            offered=len(outcomes),
             lost=count_kinds(found, discrepancies.LOST_KINDS),
             duplicated=count_kinds(found, discrepancies.DUPLICATED_KINDS),
-            **{fate.value: fates.count(fate) for fate in RideOutcome},
+            **{outcome.value: outcomes.count(outcome) for outcome in RideOutcome},
         )
 
     @property
@@ -82,6 +88,6 @@ def reconcile(
     dead_lettered: Collection[str] = frozenset(),
     earlier_rows: Sequence[LedgerEntry] = (),
 ) -> Reconciliation:
-    """``parked``: ids of bookings with a message in the parking lot. ``earlier``: rows of the scenarios before."""
+    """``dead_lettered``: ids of bookings with a parked message. ``earlier_rows``: those of the scenarios before."""
     accounts = build_accounts(samples, rows, deliveries, dead_lettered)
     return Reconciliation(accounts, tuple(rows), tuple(discrepancies.find_discrepancies(accounts, rows, earlier_rows)))

@@ -32,7 +32,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """The Idempotency-Key: what the three sources are matched by."""
     intended_at: datetime
     lag_ms: float
-    """How much later than intended the request left: the generator's own fault, included in ``accept_ms``."""
+    """How much later than intended the request left: the generator's own fault, included in ``response_ms``."""
     status: int | None
     error: str | None
     """``timeout``, ``connection`` or ``unreadable``."""

@@ -39,7 +39,9 @@ def page(report: CampaignReport) -> str:
 def masthead(report: CampaignReport) -> Markup:
     verdict = report.verdict
     ok = verdict is not None and verdict.ok
-    badge = tag("p", "the books balance" if ok else "the books do not balance", class_=f"badge {'ok' if ok else 'bad'}")
+    badge = tag(
+        "p", "the ledger closes" if ok else "the ledger does not close", class_=f"badge {'ok' if ok else 'bad'}"
+    )
     headline = tag("h1", verdict.headline if verdict else "No verdict")
     return tag("header", tag("p", "Prebook campaign", class_="over"), badge, headline, facts(report))
 
@@ -149,13 +151,13 @@ DEFINITIONS: Mapping[str, str] = {
     "rides that the business answered (confirmed or rejected). A quick failure is no quick outcome.",
     "tie": "the 83 % intervals of two medians overlap: about what a test at the 5 % level calls no difference.",
     "lost": "accepted with no row behind it, or settled with nobody told.",
-    "doubled": "two bookings under one key, a rider told again, or a driver given away twice in one slot.",
+    "duplicated": "two bookings under one key, a rider told again, or a driver given away twice in one slot.",
     "recovery": "from the end of the fault until the last disturbed ride was over: backlog drained, newcomers treated "
     "as before. Disturbed is a ride, open when the fault began or offered later, that was never answered, or only "
     "after more than a second and twice the plan's slowest outcome that was in by then.",
     "accepted, settled, answered": "taken in by booking; of those, at an end; of those, confirmed or rejected. A plan "
     "that refuses at once accepts less, one that waits settles later.",
-    "parked": "only where the suite says which bookings have a message in the parking lot; in flight otherwise.",
+    "dead-lettered": "only where the suite says which bookings have a parked message; in flight otherwise.",
 }
 
 

@@ -26,7 +26,7 @@ class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MatrixRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault. Without cells it was not measured, and ``why_not`` says why; otherwise that is empty."""
+    """One fault. Without cells it was not measured, and ``not_measured_reason`` says why; otherwise that is empty."""
 
     scenario: str
     fault: str

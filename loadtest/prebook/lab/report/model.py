@@ -1,4 +1,4 @@
-"""The report: its format is a contract (``assets/report.schema.json``), its numbers come from the accounts alone."""
+"""The report. Its format is a contract (``assets/report.schema.json``); its numbers come from the accounts alone."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ class PlanTradeOff(msgspec.Struct, frozen=True, kw_only=True):
 
 class CampaignVerdict(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
-    """False where anything was lost, doubled or left open, or a fault did not take effect: exit status 1."""
+    """False where anything was lost, duplicated or left open, or a fault did not take effect: exit status 1."""
     headline: str
     problems: tuple[str, ...]
     """Why it is not ok."""

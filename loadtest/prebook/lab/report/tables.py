@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from prebook.lab.ledger.discrepancies import Discrepancy
+from prebook.lab.ledger.reconciliation import LEDGER_CLASSES, LEDGER_VIOLATIONS
 from prebook.lab.report.markup import Markup, tag
 from prebook.lab.report.matrix import MatrixRow, plan_labels
 from prebook.lab.report.model import PlanResult
 
-LEDGER_CLASSES = ("offered", "confirmed", "rejected", "refused", "failed", "expired", "parked", "in_flight")
-LEDGER_VIOLATIONS = ("lost", "duplicated_effects")
 MATRIX_CAPTION = "Failure matrix: rides that the business answered, of those offered while each fault came and went"
-COLUMN_NAMES = {"in_flight": "in flight", "duplicated_effects": "doubled"}
+COLUMN_NAMES = {"dead_lettered": "dead-lettered", "in_flight": "in flight"}
 
 
 def ledger_table(results: Sequence[PlanResult]) -> Markup:
@@ -18,7 +17,7 @@ def ledger_table(results: Sequence[PlanResult]) -> Markup:
     heads = ["plan", *words, "recovery", "requests that failed"]
     return tag(
         "table",
-        tag("caption", "Ledger: every ride offered is in exactly one class; lost and doubled are counted beside"),
+        tag("caption", "Ledger: every ride offered is in exactly one class; lost and duplicated are counted beside"),
         tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
         tag("tbody", [tag("tr", ledger_cells(result), class_=f"plan {result.label}") for result in results]),
     )
@@ -57,7 +56,7 @@ def matrix_cells(row: MatrixRow, plans: int) -> Iterator[Markup]:
         yield tag("td", f"not measured: {row.not_measured_reason}", colspan=max(plans, 1), class_="nil")
     for cell in row.cells:
         back = "not seen back" if cell.recovery_s is None else f"back after {cell.recovery_s:.1f} s"
-        amiss = f"{cell.lost} lost, {cell.duplicated} doubled"
+        amiss = f"{cell.lost} lost, {cell.duplicated} duplicated"
         yield tag(
             "td",
             tag("strong", f"{cell.answered} of {cell.offered}"),

@@ -127,17 +127,17 @@ def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = (
 def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> str:
     offered = sum(scenario.totals["offered"] for scenario in scenarios)
     if problems:
-        return f"The accounts of {offered:,} rides do not balance: {len(problems)} problem(s)."
+        return f"The ledger of {offered:,} rides does not close: {len(problems)} problem(s)."
     answered = sum(scenario.totals["confirmed"] + scenario.totals["rejected"] for scenario in scenarios)
-    return f"{offered:,} rides offered, {answered:,} answered, none lost, nothing doubled, every ledger closes."
+    return f"{offered:,} rides offered, {answered:,} answered, none lost, none duplicated, every ledger closes."
 
 
 def problems_of(scenario: ScenarioReport) -> Iterator[str]:
     name = scenario.name
     lost = [item for item in scenario.discrepancies if item.kind in LOST_KINDS]
-    doubled = [item for item in scenario.discrepancies if item.kind in DUPLICATED_KINDS]
+    duplicated = [item for item in scenario.discrepancies if item.kind in DUPLICATED_KINDS]
     other = [item for item in scenario.discrepancies if item.kind not in LOST_KINDS | DUPLICATED_KINDS]
-    for what, found in (("lost", lost), ("doubled", doubled), ("contradictory", other)):
+    for what, found in (("lost", lost), ("duplicated", duplicated), ("contradictory", other)):
         if found:
             some = "; ".join(
                 f"{item.booking_id or item.key}: {item.detail}" for item in found[:MAX_NAMED_DISCREPANCIES]
@@ -152,8 +152,9 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
     lag = scenario.generator
     if lag.invalid and scenario.fault is None:
         yield (
-            f"{name}: the result is refused, for the generator itself was late: p99 {format_ms(lag.lag_ms.p99)}, and no more "
-            f"than {format_ms(lag.max_lag_ms)} is allowed; give a lower --rate, or run it where the processors are free"
+            f"{name}: the result is invalid, for the generator itself was late: p99 {format_ms(lag.lag_ms.p99)}, "
+            f"and no more than {format_ms(lag.max_lag_ms)} is allowed; "
+            "give a lower --rate, or run it where the processors are free"
         )
     if scenario.fault_window and not scenario.fault_window.took_effect:
         yield f"{name}: the fault did not take effect ({scenario.fault_window.evidence})"
@@ -170,8 +171,8 @@ def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
         )
     if scenario.is_baseline and not scenario.outcome_hashes_equal:
         yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
-    if parked := scenario.totals["parked"]:
-        yield f"{scenario.name}: {parked} ride(s) are parked; `prebook parking list` shows why"
+    if parked := scenario.totals["dead_lettered"]:
+        yield f"{scenario.name}: {parked} ride(s) have a parked message; `prebook parking list` shows why"
 
 
 def findings_of(scenario: ScenarioReport) -> Iterator[str]:
@@ -180,8 +181,8 @@ def findings_of(scenario: ScenarioReport) -> Iterator[str]:
     yield from answered_findings(scenario.results)
     if back := scenario.retries:
         yield (
-            f"of {back.riders} riders who were refused and came back when told, {back.accepted_on_first_retry} got in at once "
-            f"and {back.accepted_on_any_retry - back.accepted_on_first_retry} later"
+            f"of {back.riders} riders who were refused and came back when told, {back.accepted_on_first_retry} got in "
+            f"at once and {back.accepted_on_any_retry - back.accepted_on_first_retry} later"
         )
     if scenario.fault is not None:
         yield from recovery_findings(scenario.results)
@@ -197,7 +198,8 @@ def ranking_text(ranking: Ranking) -> str:
         else ""
     )
     if len(ranking.winners) > 1:
-        return f"{ranking.metric} is a tie of {join_words(ranking.winners)} (best median {format_ms(best.p50)}, within the spread){rest}"
+        winners = join_words(ranking.winners)
+        return f"{ranking.metric} is a tie of {winners} (best median {format_ms(best.p50)}, within the spread){rest}"
     spread = f"{format_ms(best.p50_low)} to {format_ms(best.p50_high)}"
     return f"{ranking.winners[0]} has the best {ranking.metric}: median {format_ms(best.p50)} (interval {spread}){rest}"
 
@@ -223,7 +225,7 @@ def shortfall(result: PlanResult) -> str:
         "refused": ledger.refused,
         "failed": ledger.failed,
         "expired": ledger.expired,
-        "parked": ledger.dead_lettered,
+        "dead-lettered": ledger.dead_lettered,
         "still in flight": ledger.in_flight,
     }
     return ", ".join(f"{count} {name}" for name, count in classes.items() if count)

@@ -1,6 +1,6 @@
 """The suite as the campaign sees it: two ledgers to read, and a health page."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from prebook.lab.errors import LabError
 PAGE_SIZE = 500
 READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
-PageT = TypeVar("PageT")
+PageT = TypeVar("PageT", LedgerPage, DeliveryPage, DeadLetterPage)
 
 
 class SuiteUnreachable(LabError):
@@ -28,27 +28,15 @@ class SuiteClient:
         self._urls = urls
 
     async def read_ledger(self, prefix: str) -> tuple[LedgerEntry, ...]:
-        """Booking's rows under every key that starts with ``prefix``. Raises SuiteUnreachable."""
-        found: list[LedgerEntry] = []
-        after: str | None = ""
-        while after is not None:
-            page = await self.read_page("booking", "/v1/ledger", LedgerPage, {"prefix": prefix, "after": after})
-            found.extend(page.entries)
-            after = page.next
-        return tuple(found)
+        """Return booking's rows under every key that starts with ``prefix``. Raises SuiteUnreachable."""
+        pages = self.read_pages("booking", "/v1/ledger", LedgerPage, {"prefix": prefix})
+        return tuple([entry async for page in pages for entry in page.entries])
 
     async def read_deliveries(self, since: datetime) -> tuple[DeliveryEntry, ...]:
-        """What notification told riders from ``since`` on. Raises SuiteUnreachable."""
-        found: list[DeliveryEntry] = []
-        after: str | None = ""
-        from_when = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        while after is not None:
-            page = await self.read_page(
-                "notification", "/v1/deliveries", DeliveryPage, {"since": from_when, "after": after}
-            )
-            found.extend(page.entries)
-            after = page.next
-        return tuple(found)
+        """Return what notification told riders from ``since`` on. Raises SuiteUnreachable."""
+        query = {"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+        pages = self.read_pages("notification", "/v1/deliveries", DeliveryPage, query)
+        return tuple([entry async for page in pages for entry in page.entries])
 
     def has_service(self, service: str) -> bool:
         """Whether it is known where this service is."""
@@ -60,14 +48,23 @@ class SuiteClient:
             if service in services:
                 await self._get(service, "/readyz", {})
 
-    async def read_page(self, service: str, path: str, kind: type[PageT], query: Mapping[str, str]) -> PageT:
-        """One page of ``kind``; ``query`` without what is empty. Raises SuiteUnreachable."""
+    async def read_pages(
+        self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]
+    ) -> AsyncIterator[PageT]:
+        """Yield all pages of ``path``, each continued where the one before ends. Raises SuiteUnreachable."""
+        after: str | None = ""
+        while after is not None:
+            page = await self._read_page(service, path, page_type, {**query, "after": after})
+            yield page
+            after = page.next
+
+    async def _read_page(self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]) -> PageT:
         given = {name: value for name, value in query.items() if value}
         body = await self._get(service, path, {**given, "limit": str(PAGE_SIZE)})
         try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError as wrong:
-            raise SuiteUnreachable(f"{service} answered {path} with something else than a page: {wrong}") from wrong
+            return msgspec.json.decode(body, type=page_type)
+        except msgspec.DecodeError as error:
+            raise SuiteUnreachable(f"{service} answered {path} with something else than a page: {error}") from error
 
     async def _get(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
         url = self._urls[service] + path
@@ -86,18 +83,16 @@ def unreachable_text(service: str, url: str, what: str) -> str:
 
 
 async def read_parked_booking_ids(suite: SuiteClient) -> frozenset[str]:
-    """Raises SuiteUnreachable where no operations runs, or it does not answer."""
+    """Return the bookings with a parked message. Raises SuiteUnreachable where operations does not run or answer."""
     return frozenset(line.conversation_id for line in await read_parked_messages(suite))
 
 
-async def read_parked_messages(suite: SuiteClient) -> tuple[DeadLetterSummary, ...]:
-    """Those that nobody has resolved or discarded. Raises SuiteUnreachable."""
+async def read_parked_messages(suite: SuiteClient, **query: str) -> tuple[DeadLetterSummary, ...]:
+    """Return the dead letters that nobody has resolved or discarded. Raises SuiteUnreachable.
+
+    ``query`` narrows them down by parameters of ``GET /v1/dead-letters``.
+    """
     if not suite.has_service(OPERATIONS):
         raise SuiteUnreachable("nothing is known of operations; set PREBOOK_URL_OPERATIONS")
-    found: list[DeadLetterSummary] = []
-    after: str | None = ""
-    while after is not None:
-        page = await suite.read_page(OPERATIONS, "/v1/parked", DeadLetterPage, {"after": after})
-        found.extend(page.dead_letters)
-        after = page.next
-    return tuple(found)
+    pages = suite.read_pages(OPERATIONS, "/v1/dead-letters", DeadLetterPage, query)
+    return tuple([line async for page in pages for line in page.dead_letters])

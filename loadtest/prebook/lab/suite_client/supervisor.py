@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
+from prebook.devstack.supervisor.contract import ProcessInfo, ProxyInfo, ServerInfo
+
 CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
@@ -13,34 +15,7 @@ class SupervisorError(Exception):
     """The supervisor did not do what it was asked to; the text says what it answered."""
 
 
-class ProcessStatus(msgspec.Struct, frozen=True):
-    name: str
-    pid: int | None = None
-
-
-class ServerStatus(msgspec.Struct, frozen=True):
-    """Broker or database, or one of several nodes of the broker."""
-
-    name: str
-    state: str
-    pid: int | None = None
-    restarts: int = 0
-
-    @property
-    def is_running(self) -> bool:
-        return self.state == "running"
-
-
-class ProxyStatus(msgspec.Struct, frozen=True):
-    """Between two processes, by a proxy of the supervisor's."""
-
-    name: str
-    state: str
-    connections: int = 0
-    address: str = ""
-
-
-StatusT = TypeVar("StatusT", ProcessStatus, ServerStatus, ProxyStatus)
+InfoT = TypeVar("InfoT", ProcessInfo, ServerInfo, ProxyInfo)
 
 
 class SupervisorClient:
@@ -53,29 +28,29 @@ class SupervisorClient:
         """Of the running process; None while there is none."""
         return next((process.pid for process in await self.list_processes() if process.name == name), None)
 
-    async def list_processes(self) -> Sequence[ProcessStatus]:
+    async def list_processes(self) -> Sequence[ProcessInfo]:
         """Those that it keeps running."""
-        return await self._get_list("/processes", ProcessStatus)
+        return await self._get_list("/processes", ProcessInfo)
 
-    async def list_servers(self) -> Sequence[ServerStatus]:
+    async def list_servers(self) -> Sequence[ServerInfo]:
         """Broker and database where the supervisor runs them itself; none where they are somebody else's."""
-        return await self._get_list("/servers", ServerStatus)
+        return await self._get_list("/servers", ServerInfo)
 
-    async def read_server(self, name: str) -> ServerStatus:
-        return _find_named(name, await self.list_servers(), "part")
+    async def read_server(self, name: str) -> ServerInfo:
+        return _find_named(name, await self.list_servers(), "server")
 
-    async def list_proxies(self) -> Sequence[ProxyStatus]:
-        """None where the suite runs without links."""
-        return await self._get_list("/proxies", ProxyStatus)
+    async def list_proxies(self) -> Sequence[ProxyInfo]:
+        """Empty where the suite runs without fault proxies."""
+        return await self._get_list("/proxies", ProxyInfo)
 
-    async def read_proxy(self, name: str) -> ProxyStatus:
-        return _find_named(name, await self.list_proxies(), "link")
+    async def read_proxy(self, name: str) -> ProxyInfo:
+        return _find_named(name, await self.list_proxies(), "fault proxy")
 
     async def send_command(self, path: str, body: Mapping[str, float | str]) -> None:
         """``path`` as in ``/processes/pricing/kill``."""
         await self._call("POST", path, body)
 
-    async def _get_list(self, path: str, kind: type[StatusT]) -> list[StatusT]:
+    async def _get_list(self, path: str, kind: type[InfoT]) -> list[InfoT]:
         body = await self._call("GET", path, None)
         try:
             return msgspec.json.decode(body, type=list[kind])  # type: ignore[valid-type]
@@ -95,8 +70,8 @@ class SupervisorClient:
         return answer
 
 
-def _find_named(name: str, resources: Sequence[StatusT], what: str) -> StatusT:
-    """Raises ControlRefused where there is none."""
+def _find_named(name: str, resources: Sequence[InfoT], what: str) -> InfoT:
+    """Raises SupervisorError where there is none."""
     for each in resources:
         if each.name == name:
             return each
