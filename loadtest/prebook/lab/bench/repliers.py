@@ -18,7 +18,7 @@ from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, open_channel
 from prebook.lab.bench.rounds import RoundFigures
 from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, ModuleProcess, is_ready, wait_until
-from prebook.lab.bench.workload import cpu_time_s
+from prebook.lab.process_tree import read_cpu_time_s
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import request_id_of
@@ -42,7 +42,7 @@ class Requestor:
     pending: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
     def read_cpu_time_s(self) -> float:
-        return cpu_time_s(self.process.pid) if self.process else 0.0
+        return read_cpu_time_s(self.process.pid) if self.process else 0.0
 
     def on_reply(self, message: AbstractIncomingMessage) -> None:
         self.complete(self.request_id_of(message))
@@ -58,7 +58,7 @@ class Requestor:
         return [(name, self.build_message(name)) for name in ids]
 
     async def request(self, name: str, message: aio_pika.Message) -> float:
-        """Seconds from the question to its answer. Raises Trouble."""
+        """Seconds from the question to its answer. Raises UserError."""
         self.pending[name] = answer = asyncio.get_running_loop().create_future()
         asked = time.perf_counter()
         await self.exchange.publish(message, self.routing_key)
@@ -66,7 +66,9 @@ class Requestor:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
                 answered_at: float = await answer
         except TimeoutError:
-            raise UserError(f"{name} was not answered within {REPLY_TIMEOUT_S:g} s", "read the taker's log") from None
+            raise UserError(
+                f"{name} was not answered within {REPLY_TIMEOUT_S:g} s", "read the log of the replier"
+            ) from None
         return answered_at - asked
 
 
@@ -89,7 +91,7 @@ async def run_requests(requestor: Requestor, count: int, *, concurrency: int = C
 async def start_repliers(testbed: BenchTestbed) -> AsyncIterator[tuple[Requestor, Requestor]]:
     """(ours, by hand); both take sixteen at a time."""
     async with create_tables(testbed), divert_replies(testbed) as (channel, queue):
-        answers = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
+        replies = await channel.declare_queue(relay.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
         await channel.declare_queue(consumer.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
         given = {"BENCH_DSN": testbed.dsn, "BENCH_AMQP_URL": testbed.amqp_url}
         async with (
@@ -99,7 +101,7 @@ async def start_repliers(testbed: BenchTestbed) -> AsyncIterator[tuple[Requestor
             await by_hand.wait_for_output("ready")
             yield (
                 await open_suite_requestor(testbed, channel, queue, suite),
-                await _open_baseline_requestor(channel, answers, by_hand),
+                await _open_baseline_requestor(channel, replies, by_hand),
             )
 
 
@@ -138,7 +140,7 @@ async def start_stub_service(testbed: BenchTestbed, prefetch: int, **env: str) -
 async def open_suite_requestor(
     testbed: BenchTestbed, channel: AbstractChannel, replies: AbstractQueue, process: ModuleProcess | None
 ) -> Requestor:
-    user = testbed.parts.broker.user
+    user = testbed.stack.broker.user
     side = Requestor(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
         routing_key="quote_fare",

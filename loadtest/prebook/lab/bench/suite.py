@@ -20,6 +20,7 @@ from prebook.devstack.suite_state import STATE_FILE, SuiteState
 from prebook.devstack.supervisor.contract import ProcessInfo
 from prebook.flows import PROCESSES, SERVICES
 from prebook.lab.bench.testbed import wait_until
+from prebook.postgres.dsn import asyncpg_dsn
 
 STARTUP_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 30.0
@@ -49,7 +50,7 @@ class BenchSuite:
         return {"Authorization": f"Bearer {self.state.control_token}"}
 
     async def read_pids(self) -> dict[str, int]:
-        """Of every process: services by their names, `broker` and `database`. Raises Trouble."""
+        """Of every process: services by their names, `broker` and `database`. Raises UserError."""
         found = {each.name: each.pid for each in await self.read_processes()}
         found |= {"broker": self.state.broker_pid, "database": self.state.database_pid}
         if missing := [name for name, pid in found.items() if pid is None]:
@@ -61,21 +62,16 @@ class BenchSuite:
 async def start_suite(
     home: Path, *, checkout: Path | None = None, replicas: int = 1, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[BenchSuite]:
-    """Up until the block ends. ``checkout``: where its code is, if it is not ours. Raises Trouble."""
+    """Up until the block ends. ``checkout``: where its code is, if it is not ours. Raises UserError."""
     child, command = await _spawn_suite(home, checkout, replicas, env or {})
     try:
         where = await _await_state(home, child, command)
-        database = await asyncpg.connect(dsn_of(where))
+        database = await asyncpg.connect(asyncpg_dsn(where.database_url))
         async with aiohttp.ClientSession() as session:
             yield BenchSuite(where, database, session)
         await database.close()
     finally:
         await child.stop(STOP_TIMEOUT_S)
-
-
-def dsn_of(state: SuiteState) -> str:
-    """An administrator's, for another connection."""
-    return state.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 async def _spawn_suite(
@@ -91,7 +87,7 @@ async def _spawn_suite(
 
 
 def _python_path(checkout: Path) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in ("services", "shared", "."))}
+    return {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in ("services", "shared", "loadtest"))}
 
 
 def _find_port_base(count: int) -> int:

@@ -2,32 +2,20 @@
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from pathlib import Path
 
 from prebook.lab.bench.rounds import RoundFigures
-
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-COMM_END = ") "
-UTIME_FIELD = 11
-STIME_FIELD = 12
-"""Fields of /proc/PID/stat after the name, from 0 (proc(5))."""
-
-
-def cpu_time_s(pid: int) -> float:
-    """Used so far by a process; 10 ms is as fine as it gets."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(COMM_END)[2].split()
-    return (int(fields[UTIME_FIELD]) + int(fields[STIME_FIELD])) * TICK_S
+from prebook.lab.process_tree import read_cpu_time_s
 
 
 async def run_closed_loop(
     operation: Callable[[int], Awaitable[object]], count: int, concurrency: int, pid: int | None = None
 ) -> RoundFigures:
-    """``do`` is given 0 to count - 1. Figures: ``per_s``, and processor time of each in us: ``here``, ``there``.
+    """Call ``operation`` with 0 to count - 1, ``concurrency`` calls at a time.
 
-    ``pid``: of the process that does the other half of the work.
+    Figures: ``per_s``, and the CPU time of each call in us: ``client_cpu_us`` of this process, ``server_cpu_us`` of the
+    process ``pid``, which does the other half of the work.
     """
     numbers = itertools.count()
 
@@ -35,14 +23,18 @@ async def run_closed_loop(
         while (number := next(numbers)) < count:
             await operation(number)
 
-    there = cpu_time_s(pid) if pid else 0.0
-    here = time.process_time()
+    server_began_s = read_cpu_time_s(pid) if pid else 0.0
+    client_began_s = time.process_time()
     began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
     took = time.perf_counter() - began
-    here = time.process_time() - here
-    there = cpu_time_s(pid) - there if pid else 0.0
-    return {"per_s": count / took, "here": here / count * 1e6, "there": there / count * 1e6}
+    client_cpu_s = time.process_time() - client_began_s
+    server_cpu_s = read_cpu_time_s(pid) - server_began_s if pid else 0.0
+    return {
+        "per_s": count / took,
+        "client_cpu_us": client_cpu_s / count * 1e6,
+        "server_cpu_us": server_cpu_s / count * 1e6,
+    }
 
 
 async def open_loop(numbers: Iterable[int], rate_per_s: float) -> AsyncIterator[int]:

@@ -18,12 +18,12 @@ from prebook.lab import process_tree
 from prebook.lab.burst import backlog
 from prebook.lab.burst.backlog import Backlog
 from prebook.lab.burst.model import MEMORY_INTERVAL_S, SNAPSHOT_INTERVAL_S, SuiteSnapshot
-from prebook.lab.chaos.database import DatabaseUnreadable, connect
 from prebook.lab.faults.broker_channel import open_admin_channel
 from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import NoEffect
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.suite_client.broker_management import BrokerManagementError
+from prebook.lab.suite_client.database import DatabaseUnreadable, connect
 from prebook.lab.suite_client.supervisor import SupervisorError
 
 METRICS_TIMEOUT = aiohttp.ClientTimeout(total=0.8)
@@ -60,7 +60,7 @@ class SuiteMonitor:
     _next_memory_read_s: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Until ``stopped`` is set. Not to be cancelled: a question to the broker that is given up closes its channel."""
+        """Until ``stopped`` is set. Not to be cancelled: an abandoned request to the broker closes its channel."""
         async with AsyncExitStack() as stack:
             await self._open(stack)
             number = 0

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from yarl import URL
 
-from prebook.lab.process_tree import PROC, descendants, read_children
+from prebook.lab.process_tree import PROC, read_process_tree
 
 LOOPBACK = "127.0.0.1"
 NICENESS = 10
@@ -28,8 +28,8 @@ def is_local(supervisors: Iterable[str]) -> bool:
 
 def lower_priority(roots: Iterable[int]) -> None:
     """The processes and all below them. What cannot be told, being gone or somebody else's, stays as it is. Blocks."""
-    children = read_children()
-    for pid in (pid for root in roots for pid in descendants(root, children)):
+    tree = read_process_tree()
+    for pid in (pid for root in roots for pid in tree.with_descendants(root)):
         for thread in read_thread_ids(pid):
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, thread, NICENESS)

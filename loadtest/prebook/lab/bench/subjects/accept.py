@@ -14,7 +14,7 @@ from prebook.booking.use_cases.book import BookRide
 from prebook.contracts.booking import BookingRequest
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports
-from prebook.lab.bench.baselines import accept as yardstick
+from prebook.lab.bench.baselines import accept as baseline
 from prebook.lab.bench.components.booking_api import BookingAssembly, assemble_booking
 from prebook.lab.bench.rounds import RoundFigures, RoundRunner, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
@@ -22,6 +22,7 @@ from prebook.lab.bench.subjects.http import base_url, construct, cpu_note, run_s
 from prebook.lab.bench.testbed import BenchTestbed
 from prebook.lab.bench.uvloop_thread import CoroutineRunner, start_uvloop_thread
 from prebook.lab.bench.workload import run_closed_loop
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import MAX_OVERFLOW, POOL_SIZE
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ CONCURRENCY = 16
 ACCEPTED = 202
 BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """Nobody answers here what is asked."""
-TABLES = ("booking", "claim", "outbox", "awaited")
+TABLES = ("booking", "idempotency_record", "outbox", "pending_reply")
 USE_CASE = Benchmark(
     f"accept of a booking, {CONCURRENCY} connections: key, state, outbox, deadline in one transaction",
     "rides/s",
@@ -99,8 +100,8 @@ async def open_use_cases(
     prebooking = BookRide(service.running)
     stack = AsyncExitStack()
     await run_there(stack.enter_async_context(service.close_after()))
-    idle: asyncio.Queue[yardstick.AcceptBooking] = await run_there(
-        stack.enter_async_context(yardstick.open_pool(dsn_of(env), CONCURRENCY))
+    idle: asyncio.Queue[baseline.AcceptBooking] = await run_there(
+        stack.enter_async_context(baseline.open_pool(asyncpg_dsn(env["PREBOOK_DATABASE_URL"]), CONCURRENCY))
     )
 
     async def ours(number: int, run: str) -> None:
@@ -119,16 +120,12 @@ async def open_use_cases(
             "ours": checked_rounds.wrap(
                 "ours", lambda run: run_there(run_closed_loop(partial(ours, run=run), RIDES, CONCURRENCY))
             ),
-            "peer": checked_rounds.wrap(
-                "peer", lambda run: run_there(run_closed_loop(partial(theirs, run=run), RIDES, CONCURRENCY))
+            "baseline": checked_rounds.wrap(
+                "baseline", lambda run: run_there(run_closed_loop(partial(theirs, run=run), RIDES, CONCURRENCY))
             ),
         }
     finally:
         await run_there(stack.aclose())
-
-
-def dsn_of(env: Mapping[str, str]) -> str:
-    return env["PREBOOK_DATABASE_URL"].replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 @asynccontextmanager
@@ -136,16 +133,21 @@ async def open_apis(
     testbed: BenchTestbed, run_there: CoroutineRunner, checked_rounds: CheckedRounds
 ) -> AsyncIterator[Mapping[str, RoundRunner]]:
     env = {**testbed.envs["booking"], **BACK_PRESSURE_OFF}
-    hand = {"BENCH_DSN": dsn_of(env), "BENCH_MOST": str(POOL_SIZE + MAX_OVERFLOW)}
+    hand = {
+        "BENCH_DSN": asyncpg_dsn(env["PREBOOK_DATABASE_URL"]),
+        "BENCH_MAX_CONNECTIONS": str(POOL_SIZE + MAX_OVERFLOW),
+    }
     ours, theirs = allocate_ports(2)
     session: aiohttp.ClientSession = await run_there(construct(aiohttp.ClientSession))
     async with (
         run_server(testbed, ours, "prebook.lab.bench.components.booking_api", env=env) as service,
-        run_server(testbed, theirs, "prebook.lab.bench.baselines.accept", env=hand) as peer,
+        run_server(testbed, theirs, "prebook.lab.bench.baselines.accept", env=hand) as by_hand,
     ):
         yield {
             "ours": checked_rounds.wrap("ours", lambda run: run_there(post_bookings(session, ours, service.pid, run))),
-            "peer": checked_rounds.wrap("peer", lambda run: run_there(post_bookings(session, theirs, peer.pid, run))),
+            "baseline": checked_rounds.wrap(
+                "baseline", lambda run: run_there(post_bookings(session, theirs, by_hand.pid, run))
+            ),
         }
     await run_there(session.close())
 
@@ -171,5 +173,5 @@ async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
             async with sides(testbed, there, CheckedRounds(database)) as both:
                 found = await run_interleaved(both, rounds)
             noted = replace(measure, note="; ".join(cpu_note(side, figures) for side, figures in found.items()))
-            rows.append(bench_row(noted, found["ours"]["per_s"], found["peer"]["per_s"]))
+            rows.append(bench_row(noted, found["ours"]["per_s"], found["baseline"]["per_s"]))
     return rows

@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
-from pathlib import Path
 from statistics import median
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -23,6 +22,7 @@ from prebook.lab.bench.rounds import RoundFigures
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
 from prebook.lab.bench.stub_service import DELAY_VARIABLE
 from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.process_tree import read_resident_mb
 from prebook.messaging import addresses
 from prebook.messaging.policy import FlowPolicy
 
@@ -64,9 +64,9 @@ async def _measure_prefetch(
         await run_requests(requestor, FEW_IN_FLIGHT, concurrency=FEW_IN_FLIGHT)
         few = await _measure_wait_ms(requestor, count // 4)
         many = await run_requests(requestor, count, concurrency=CONCURRENCY)
-        memory = _resident_mb(process.pid)
+        memory = read_resident_mb(process.pid)
         share = await _measure_latecomer_share(channel, requestor, prefetch, count // 2)
-    return {"messages_s": many["messages_s"], "few_ms": few, "memory_mb": memory, "share": share}
+    return {"messages_s": many["messages_s"], "wait_ms": few, "memory_mb": memory, "share": share}
 
 
 async def _measure_wait_ms(requestor: Requestor, count: int) -> float:
@@ -105,11 +105,6 @@ async def _measure_latecomer_share(channel: AbstractChannel, requestor: Requesto
     return len(taken) / left if left else nan
 
 
-def _resident_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
 def _share_text(share: float) -> str:
     return "nothing left" if isnan(share) else f"{share:.0%} of the backlog"
 
@@ -118,7 +113,7 @@ def _row(found: Mapping[HandlerPrefetch, Mapping[str, Sequence[float]]], handler
     """The default is good enough where no other number is much better."""
     mine = found[handler, prefetch]
     default = found[handler, DEFAULT_PREFETCH]
-    few, memory, share = (median(mine[figure]) for figure in ("few_ms", "memory_mb", "share"))
+    few, memory, share = (median(mine[figure]) for figure in ("wait_ms", "memory_mb", "share"))
     measure = Benchmark(
         f"prefetch {prefetch}, {handler} handler",
         "messages/s",

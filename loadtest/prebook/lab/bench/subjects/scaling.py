@@ -20,9 +20,10 @@ from prebook.contracts.notification import Notice
 from prebook.contracts.plan import Coupling
 from prebook.lab.bench.ride_load import RideLoad
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
-from prebook.lab.bench.suite import BenchSuite, dsn_of, start_suite
+from prebook.lab.bench.suite import BenchSuite, start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 from prebook.lab.process_tree import read_cpu_ms
+from prebook.postgres.dsn import asyncpg_dsn
 
 REPLICAS = (1, 2, 4)
 GOAL = 0.9
@@ -42,7 +43,7 @@ SELECT_CANCELLABLE = """
     WHERE key >= $1 AND starts_with(key, $1) AND state = 'confirmed' AND notified_at IS NOT NULL"""
 # Of each ride: how it ended, and what its rider heard, in that order.
 SELECT_NOTICES = """
-    SELECT b.state, array_agg(d.notice ORDER BY d.delivered_at) FILTER (WHERE d.notice IS NOT NULL) AS heard
+    SELECT b.state, array_agg(d.notice ORDER BY d.delivered_at) FILTER (WHERE d.notice IS NOT NULL) AS notices
     FROM booking.booking AS b LEFT JOIN notification.delivery AS d ON d.booking_id = b.id
     WHERE b.key >= $1 AND starts_with(b.key, $1) GROUP BY b.id, b.state"""
 
@@ -127,7 +128,7 @@ async def _run_burst_with_kills(load: RideLoad, replicas: int, figures: ScalingF
 
 async def _cancel_confirmed(suite: BenchSuite, run: str) -> None:
     """Until a while nothing was left to cancel: what was confirmed is cancelled as soon as its rider knows."""
-    database = await asyncpg.connect(dsn_of(suite.state))
+    database = await asyncpg.connect(asyncpg_dsn(suite.state.database_url))
     last = time.monotonic()
     while time.monotonic() - last < QUIET_S:
         await asyncio.sleep(CANCEL_INTERVAL_S)
@@ -146,8 +147,8 @@ async def _cancel(suite: BenchSuite, booking_id: str) -> None:
 
 
 def judge(notices: Sequence[Any], rides: int) -> KillVerdict:
-    """``heard``: rows of HEARD, of all ``rides`` taken in. One that was rejected is told that, and no more."""
-    told = [list(each["heard"] or ()) for each in notices]
+    """``notices``: rows of SELECT_NOTICES, of all accepted ``rides``. A rejected one is notified of that only."""
+    told = [list(each["notices"] or ()) for each in notices]
     whole = sum(row["state"] in each for row, each in zip(notices, told, strict=True))
     return KillVerdict(
         rides=rides,

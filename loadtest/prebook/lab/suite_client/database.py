@@ -1,0 +1,35 @@
+"""Direct access to a suite's database, as its administrator."""
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from prebook.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class DatabaseUnreadable(LabError):
+    """The database could not be reached, or a query failed."""
+
+
+@asynccontextmanager
+async def connect(database_url: str) -> "AsyncIterator[Connection]":
+    """Open a connection; ``database_url`` is an administrator's. Raises DatabaseUnreadable."""
+    dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
+    except DATABASE_ERRORS as error:
+        raise DatabaseUnreadable(f"the database cannot be asked ({error}); look at its log") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
