@@ -16,7 +16,7 @@ from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmea
 
 SLOWER = Benchmark("asked and answered", "ms", Better.LOWER, "by hand", 1.2, "ours has headers")
 MORE = Benchmark("drained", "rows/s", Better.HIGHER, "by hand", 0.9, "ours leases")
-COLUMNS = {"name", "ours", "peer", "peer_name", "unit", "ratio", "goal", "met", "note"}
+COLUMNS = {"name", "ours", "baseline", "baseline_name", "unit", "ratio", "goal", "met", "note"}
 
 
 def test_the_ratio_is_the_median_of_the_rounds_own() -> None:
@@ -79,7 +79,7 @@ def test_a_goal_that_is_missed_is_no_failure_of_the_bench(monkeypatch: pytest.Mo
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(command.main, ["--keep", str(tmp_path / "missing" / "kept.json")])
+    ran = CliRunner().invoke(command.main, ["--save-baseline", str(tmp_path / "missing" / "kept.json")])
     assert ran.exit_code == 2
     assert "there is no folder" in ran.output
 

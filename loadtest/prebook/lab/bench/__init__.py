@@ -1,5 +1,5 @@
-"""How close the parts of the suite are to what they stand on: each beside a yardstick that does the least possible.
+"""Benchmarks of the suite's parts: each part against a baseline that does the least possible with the same clients.
 
-Unlike the campaign, this looks from inside: a subject runs the suite's own classes, its yardstick the bare client, on
+Unlike the campaign, this looks from inside: a subject runs the suite's own classes, its baseline the bare client, on
 the same broker and database, in turns.
 """

@@ -43,7 +43,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "http": http.measure,
     "accept": accept.measure,
     "ride": ride.measure,
-    "linear": linearity.measure,
+    "linearity": linearity.measure,
     "scaling": scaling.measure,
     "soak": soak.measure,
 }
@@ -52,8 +52,8 @@ OPT_IN_SUBJECTS = frozenset({"soak"})
 ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
-COLUMNS = ("what", "ours", "peer", "unit", "ratio", "spread", "rounds", "goal", "met", "beside", "note")
-NUMERIC_COLUMNS = ("ours", "peer", "ratio", "rounds")
+COLUMNS = ("benchmark", "ours", "baseline", "unit", "ratio", "spread", "rounds", "goal", "met", "compared with", "note")
+NUMERIC_COLUMNS = ("ours", "baseline", "ratio", "rounds")
 CONSOLE_WIDTH = 170
 
 
@@ -73,12 +73,12 @@ def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) ->
     "--plans", multiple=True, type=click.Choice(ALL_PLANS), help="Of ride and soak: only this one; repeatable."
 )
 @click.option("--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
-@click.option("--beside", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
+@click.option("--baseline-checkout", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
 @click.option(
-    "--keep",
+    "--save-baseline",
     type=FILE,
     callback=_check_writable,
-    help="Of ride: keep our figures (with --beside: its) in this file, to compare with.",
+    help="Of ride: keep our figures (with --baseline-checkout: its) in this file, to compare with.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def main(
@@ -91,7 +91,7 @@ def main(
     save_baseline: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the suite's parts beside yardsticks that do the least possible, in turns, on parts of their own.
+    """Measure the suite's parts beside baselines that do the least possible, in turns, on parts of their own.
 
     \b
     Examples:
@@ -128,9 +128,9 @@ async def _measure_subject(name: str, rounds: int) -> list[BenchRow]:
     cannot be measured is a row of its name that says why, and costs the others nothing.
     """
     try:
-        async with start_testbed(_log) as place:
+        async with start_testbed(_log) as testbed:
             _log(f"{name}: {rounds} rounds of each side, in turns")
-            rows = await SUBJECTS[name](place, rounds)
+            rows = await SUBJECTS[name](testbed, rounds)
     except UserError as trouble:
         _log(f"{name}: {trouble}")
         return [failed_row(name, trouble.problem)]
@@ -138,7 +138,7 @@ async def _measure_subject(name: str, rounds: int) -> list[BenchRow]:
         _log("".join(traceback.format_exception(error)))
         return [failed_row(name, error_summary(error))]
     for each in rows:
-        _log(f"{each.name}: {dict(zip(COLUMNS, _cells(each), strict=True))['ratio']} x, goal {each.goal}")
+        _log(f"{each.name}: {_number_text(each.ratio)} x, goal {each.goal}")
     return rows
 
 
@@ -159,5 +159,20 @@ def _cells(row: BenchRow) -> tuple[str, ...]:
     ratio = row.spread.get("ratio")
     spread = f"{ratio.low:g} .. {ratio.high:g}" if ratio else ""
     met = {True: "yes", False: "no", None: "?"}[row.met]
-    ours, peer, said = (f"{value:g}" if value is not None else "-" for value in (row.ours, row.baseline, row.ratio))
-    return (row.name, ours, peer, row.unit, said, spread, str(row.rounds), row.goal, met, row.baseline_name, row.note)
+    return (
+        row.name,
+        _number_text(row.ours),
+        _number_text(row.baseline),
+        row.unit,
+        _number_text(row.ratio),
+        spread,
+        str(row.rounds),
+        row.goal,
+        met,
+        row.baseline_name,
+        row.note,
+    )
+
+
+def _number_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"

@@ -1,4 +1,4 @@
-"""Where a peer's package can be imported: here, or by another interpreter, for peers that do not get along with us."""
+"""Interpreters that can import a baseline's package: ours, or another one where its dependencies conflict with ours."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from prebook.lab.bench.rounds import RoundFigures
 INTERPRETERS_VARIABLE = "PREBOOK_BENCH_PYTHONS"
 """Interpreters, separated as in PATH."""
 RUN_TIMEOUT_S = 120.0
-SOURCE_ROOT = str(Path(__file__).parents[2])
+SOURCE_ROOT = str(Path(__file__).parents[3])
 
 
 async def find_interpreter(package: str) -> str | None:
@@ -29,13 +29,13 @@ async def find_interpreter(package: str) -> str | None:
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Whichever interpreter it is, it finds the yardsticks."""
+    """Whichever interpreter it is, it finds the baselines."""
     path = os.pathsep.join(part for part in (SOURCE_ROOT, os.environ.get("PYTHONPATH", "")) if part)
     return {**os.environ, "PYTHONPATH": path, **env}
 
 
 async def measure_module(*args: str, env: Mapping[str, str], python: str = sys.executable) -> RoundFigures:
-    """What ``python -m args`` prints as the last line of its output, in JSON: name -> number. Raises Trouble."""
+    """What ``python -m args`` prints as the last line of its output, in JSON: name -> number. Raises UserError."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-m",

@@ -15,8 +15,8 @@ class BenchOptions:
     baseline_checkout: Path | None = None
     """Another checkout of the project, whose suite takes turns with ours."""
     save_baseline: Path | None = None
-    """Where our figures go, or those of ``beside``, to be compared with later."""
+    """Where our figures go, or those of ``baseline_checkout``, to be compared with later."""
 
 
 DEFAULTS = BenchOptions()
-OPTIONS: ContextVar[BenchOptions] = ContextVar("wishes", default=DEFAULTS)
+OPTIONS: ContextVar[BenchOptions] = ContextVar("bench_options", default=DEFAULTS)

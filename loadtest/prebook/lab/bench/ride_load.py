@@ -24,11 +24,12 @@ TERMINAL_STATES = "('confirmed', 'rejected', 'expired', 'cancelled', 'failed')"
 PENDING_MESSAGES = " UNION ALL ".join(
     f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - names that stand in our code
     for service in SERVICES
-    for rest in ("outbox WHERE state = 'waiting'", "awaited")
+    for rest in ("outbox WHERE state = 'waiting'", "pending_reply")
 )
 SELECT_BUSY = f"""
     SELECT EXISTS ({PENDING_MESSAGES})
-        OR EXISTS (SELECT FROM booking.booking WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {TERMINAL_STATES})"""  # noqa: S608 - the same
+        OR EXISTS (SELECT FROM booking.booking
+            WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {TERMINAL_STATES})"""  # noqa: S608 - the same
 # What has an outcome: when it was known, and whether it is one that a rider wanted an answer to.
 SELECT_OUTCOMES = f"""
     SELECT key, state, (history -> -1 ->> 'at')::timestamptz AS at FROM booking.booking
@@ -74,7 +75,7 @@ class RideLoad:
         return f"{self.name}{next(self.runs)}"
 
     async def offer(self, plan: str | Sequence[str], rate_per_s: float, rides: int, run: str = "") -> RideLoadResult:
-        """Of several plans each in turn. Raises Trouble where it does not come to rest."""
+        """Of several plans each in turn. Raises UserError where it does not come to rest."""
         run = run or self.next_run()
         orders = self._prepare_requests(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""One line of the table: a figure of ours, the same of a yardstick, and the goal for their ratio."""
+"""One line of the table: a figure of ours, the same of a baseline, and the goal for their ratio."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,10 @@ class Better(Enum):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured, and how our figure should stand to the peer's. ``goal`` is a ratio ours / peer; ``note``, what
-    both sides do not have alike, for a row that misses its goal has to say why.
+    """What is measured, and the goal for our figure.
+
+    ``goal`` is a ratio ours / baseline; ``note`` says what the two sides do not have alike: the reason where a row
+    misses its goal.
     """
 
     name: str
@@ -68,7 +70,7 @@ def bench_row(benchmark: Benchmark, ours: Sequence[float], baseline: Sequence[fl
         goal=goal_text(benchmark),
         met=met,
         note=benchmark.note if met else f"misses its goal; {benchmark.note}",
-        spread={"ours": spread_of(ours), "peer": spread_of(baseline), "ratio": spread_of(ratios)},
+        spread={"ours": spread_of(ours), "baseline": spread_of(baseline), "ratio": spread_of(ratios)},
         rounds=len(ratios),
     )
 

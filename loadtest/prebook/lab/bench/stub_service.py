@@ -13,7 +13,7 @@ from prebook.postgres.unit_of_work import SqlUnitOfWork
 from prebook.runtime.serve import main
 from prebook.runtime.service import Service
 
-DELAY_VARIABLE = "BENCH_SLOW_S"
+DELAY_VARIABLE = "BENCH_HANDLER_DELAY_S"
 SCHEMA = """
     CREATE TABLE pricing.effect (message_id text PRIMARY KEY, distance int NOT NULL);
     GRANT INSERT ON pricing.effect TO prebook_pricing"""

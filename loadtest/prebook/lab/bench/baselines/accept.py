@@ -22,13 +22,15 @@ INSERT_BOOKING = """
     INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at, vehicle_class,
         passengers, plan, state, history)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'requested', $12) ON CONFLICT (key) DO NOTHING RETURNING id"""
-INSERT_CLAIM = """
-    INSERT INTO claim (key, booking_id, fingerprint, claimed_at, status, body) VALUES ($1, $2, $3, $4, 202, $5)"""
+INSERT_IDEMPOTENCY_RECORD = """
+    INSERT INTO idempotency_record (key, booking_id, fingerprint, created_at, status, body)
+    VALUES ($1, $2, $3, $4, 202, $5)"""
 INSERT_OUTBOX = """
-    INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, expires_at, order_key)
+    INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, expires_at, ordering_key)
     VALUES ($1, 'request', 'quote_fare', $2, 'broker', $3, now(), $4, $2)"""
 INSERT_PENDING_REPLY = """
-    INSERT INTO awaited (request_id, flow, conversation, wire, due_at) VALUES ($1, 'quote_fare', $2, $3, $4)"""
+    INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at)
+    VALUES ($1, 'quote_fare', $2, $3, $4)"""
 PLAN = dict.fromkeys(("quote_fare", "find_driver", "ask_fleet", "notify_rider"), "request_reply")
 REPLY_TIMEOUT = timedelta(seconds=30)
 AcceptBooking = Callable[[str, dict[str, Any], bytes], Awaitable[bytes]]
@@ -38,7 +40,7 @@ async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking
     """Takes a key, a decoded request and its bytes; returns what is answered."""
     book, take, ask, wait = [
         await connection.prepare(statement)
-        for statement in (INSERT_BOOKING, INSERT_CLAIM, INSERT_OUTBOX, INSERT_PENDING_REPLY)
+        for statement in (INSERT_BOOKING, INSERT_IDEMPOTENCY_RECORD, INSERT_OUTBOX, INSERT_PENDING_REPLY)
     ]
     await connection.execute("SELECT")  # preparing ends without a sync, and holds its tables' locks until there is one
 
@@ -49,14 +51,14 @@ async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking
         due = now + REPLY_TIMEOUT
         history = json.dumps([{"state": "requested", "at": now.isoformat()}])
         answer = json.dumps({"id": ride, "state": "requested", **request, "couplings": PLAN}).encode()
-        wire = json.dumps({"h": _headers(ride, now, due), "b": json.dumps(request)})
+        message = json.dumps({"headers": _headers(ride, now, due), "body": json.dumps(request)})
         asked = f"{ride}.quote_fare"
         async with connection.transaction():
             if not await book.fetch(ride, key, *_columns(request), plan, history):
                 raise LookupError(f"key {key} is taken")
             await take.fetch(key, ride, hashlib.sha256(raw).digest(), now, answer)
-            await ask.fetch(asked, ride, wire, due)
-            await wait.fetch(asked, ride, wire, due)
+            await ask.fetch(asked, ride, message, due)
+            await wait.fetch(asked, ride, message, due)
         return answer
 
     return accept
@@ -138,7 +140,10 @@ class BaselineApi:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m prebook.lab.bench.baselines.accept, with BENCH_DSN, BENCH_MOST and BENCH_PORT set")
-    edge = BaselineApi(os.environ["BENCH_DSN"], int(os.environ["BENCH_MOST"]))
+        sys.exit(
+            "usage: python -m prebook.lab.bench.baselines.accept, "
+            "with BENCH_DSN, BENCH_MAX_CONNECTIONS and BENCH_PORT set"
+        )
+    edge = BaselineApi(os.environ["BENCH_DSN"], int(os.environ["BENCH_MAX_CONNECTIONS"]))
     port = int(os.environ["BENCH_PORT"])
     uvicorn.run(edge, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

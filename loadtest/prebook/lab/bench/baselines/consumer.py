@@ -17,13 +17,13 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.lab.bench.baselines import relay
 
-QUEUE = "yardstick.questions"
+QUEUE = "baseline.requests"
 PREFETCH = 16
 SCHEMA = """
-    CREATE TABLE yardstick.inbox (message_id text PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE yardstick.effect (message_id text PRIMARY KEY, distance int NOT NULL)"""
-INSERT_INBOX = "INSERT INTO yardstick.inbox (message_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1"
-INSERT_EFFECT = "INSERT INTO yardstick.effect (message_id, distance) VALUES ($1, $2)"
+    CREATE TABLE baseline.inbox (message_id text PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE baseline.effect (message_id text PRIMARY KEY, distance int NOT NULL)"""
+INSERT_INBOX = "INSERT INTO baseline.inbox (message_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1"
+INSERT_EFFECT = "INSERT INTO baseline.effect (message_id, distance) VALUES ($1, $2)"
 
 
 async def consume(dsn: str, amqp_url: str) -> None:

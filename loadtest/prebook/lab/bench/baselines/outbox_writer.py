@@ -20,11 +20,11 @@ COMMITS = 1_000
 RATE_PER_S = 200
 POLL_INTERVAL_S = 0.05
 DRAIN_TIMEOUT_S = 20.0
-SELECT_UNSENT = "SELECT EXISTS (SELECT FROM yardstick.outbox WHERE sent_at IS NULL)"
+SELECT_UNSENT = "SELECT EXISTS (SELECT FROM baseline.outbox WHERE sent_at IS NULL)"
 
 
 async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent: Callable[[], Awaitable[bool]]) -> None:
-    """``commit`` is given numbers, negative ones while it warms up; ``left``: something is not sent yet.
+    """``commit`` is given numbers, negative ones while it warms up; ``has_unsent``: whether something is not sent yet.
 
     Prints, as JSON, when each was committed: number -> seconds of the monotonic clock, which all processes share.
     """
@@ -49,10 +49,10 @@ async def commit_and_relay(dsn: str, amqp_url: str) -> None:
         await stage.fetch(f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150}))
         woken.set()
 
-    async def left() -> bool:
+    async def has_unsent() -> bool:
         return bool(await connection.fetchval(SELECT_UNSENT))
 
-    await commit_at_rate(commit, left)
+    await commit_at_rate(commit, has_unsent)
     relaying.cancel()
 
 

@@ -13,41 +13,41 @@ import aio_pika
 import asyncpg
 import uvloop
 
-QUEUE = "yardstick.relay"
+QUEUE = "baseline.relay"
 BATCH_SIZE = 500
 POLL_INTERVAL_S = 1.0
 SCHEMA = """
-    DROP SCHEMA IF EXISTS yardstick CASCADE;
-    CREATE SCHEMA yardstick;
-    CREATE TABLE yardstick.booking (id text PRIMARY KEY, rider text NOT NULL, details text NOT NULL);
-    CREATE TABLE yardstick.outbox (
+    DROP SCHEMA IF EXISTS baseline CASCADE;
+    CREATE SCHEMA baseline;
+    CREATE TABLE baseline.booking (id text PRIMARY KEY, rider text NOT NULL, details text NOT NULL);
+    CREATE TABLE baseline.outbox (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         key text NOT NULL, type text NOT NULL, payload text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now(), sent_at timestamptz);
-    CREATE INDEX outbox_unsent ON yardstick.outbox (id) WHERE sent_at IS NULL;
-    CREATE FUNCTION yardstick.wake() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM pg_notify('yardstick', ''); RETURN NULL; END $$;
-    CREATE TRIGGER wake AFTER INSERT ON yardstick.outbox FOR EACH STATEMENT EXECUTE FUNCTION yardstick.wake()"""
-DROP_TRIGGER = "DROP TRIGGER wake ON yardstick.outbox"
+    CREATE INDEX outbox_unsent ON baseline.outbox (id) WHERE sent_at IS NULL;
+    CREATE FUNCTION baseline.wake() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_notify('baseline', ''); RETURN NULL; END $$;
+    CREATE TRIGGER wake AFTER INSERT ON baseline.outbox FOR EACH STATEMENT EXECUTE FUNCTION baseline.wake()"""
+DROP_TRIGGER = "DROP TRIGGER wake ON baseline.outbox"
 """Where the process that commits wakes the relay itself: a NOTIFY in every commit is dear."""
-INSERT_MESSAGE = "INSERT INTO yardstick.outbox (key, type, payload) VALUES ($1, $2, $3)"
+INSERT_MESSAGE = "INSERT INTO baseline.outbox (key, type, payload) VALUES ($1, $2, $3)"
 INSERT_BACKLOG = """
-    INSERT INTO yardstick.outbox (key, type, payload)
+    INSERT INTO baseline.outbox (key, type, payload)
     SELECT key, 'asked', payload FROM unnest($1::text[], $2::text[]) AS staged (key, payload)"""
 SELECT_BATCH = """
-    SELECT id, type, payload FROM yardstick.outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED"""
-MARK_SENT = "UPDATE yardstick.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
+    SELECT id, type, payload FROM baseline.outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED"""
+MARK_SENT = "UPDATE baseline.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
 
 
 async def run_relay(dsn: str, amqp_url: str, wakeup: asyncio.Event | None = None) -> None:
-    """``woken``: by whoever commits in this process, beside the trigger's NOTIFY."""
+    """``wakeup``: set by whoever commits in this process, beside the trigger's NOTIFY."""
     connection = await asyncpg.connect(dsn)
     listener = await asyncpg.connect(dsn)
     claim = await connection.prepare(SELECT_BATCH)
     sent = await connection.prepare(MARK_SENT)
     channel = await (await aio_pika.connect(amqp_url)).channel()
     wakeup = wakeup or asyncio.Event()
-    await listener.add_listener("yardstick", lambda *_: wakeup.set())
+    await listener.add_listener("baseline", lambda *_: wakeup.set())
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     while True:
         wakeup.clear()

@@ -1,8 +1,8 @@
 """Request-reply by hand on bare aio-pika, confirms on as is its default: JSON in, JSON out, a future for each call.
 
-``kept`` has quorum queues and persistent messages, as our channel. ``told`` has on each message what ours says of it
-too, and a connection of its own to publish by, which the broker may block while messages are still taken in.
-``fleeting`` has a classic queue, an exclusive reply queue and transient messages, which nothing survives.
+``durable`` has quorum queues and persistent messages, as our channel. ``with_headers`` has on each message the headers
+that ours has, and a connection of its own to publish by, which the broker may block while messages are still consumed.
+``transient`` has a classic queue, an exclusive reply queue and transient messages: nothing survives a restart.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from prebook.lab.bench.baselines.rpc_client import REPLY_BODY, REQUEST_BODY, mea
 
 PREFETCH = 100
 VARIANTS: dict[str, tuple[str, aio_pika.DeliveryMode]] = {
-    "kept": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
-    "told": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
-    "fleeting": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
+    "durable": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
+    "with_headers": ("quorum", aio_pika.DeliveryMode.PERSISTENT),
+    "transient": ("classic", aio_pika.DeliveryMode.NOT_PERSISTENT),
 }
 FLOWS = ("quote_fare", "find_driver", "ask_fleet", "notify_rider")
 PROPERTIES: dict[str, Any] = {
@@ -54,8 +54,8 @@ async def open_channels(variant: str) -> tuple[AbstractChannel, AbstractChannel]
     """To take in by, and to publish by."""
     channel = await _open_channel()
     await channel.set_qos(PREFETCH)
-    await channel.declare_queue(f"yardstick.rpc.{variant}", durable=True, arguments=_queue_arguments(variant))
-    return channel, await _open_channel() if variant == "told" else channel
+    await channel.declare_queue(f"baseline.rpc.{variant}", durable=True, arguments=_queue_arguments(variant))
+    return channel, await _open_channel() if variant == "with_headers" else channel
 
 
 async def _open_channel() -> AbstractChannel:
@@ -77,7 +77,7 @@ async def serve(variant: str) -> None:
         await saying.default_exchange.publish(said, str(message.reply_to))
         await message.ack()
 
-    await (await channel.get_queue(f"yardstick.rpc.{variant}")).consume(answer)
+    await (await channel.get_queue(f"baseline.rpc.{variant}")).consume(answer)
     print("ready", flush=True)  # noqa: T201 - for the process that started us
     await asyncio.Event().wait()
 
@@ -90,7 +90,7 @@ async def measure(variant: str) -> None:
 
     async def heard(message: AbstractIncomingMessage) -> None:
         waiting.pop(str(message.correlation_id)).set_result(json.loads(message.body))
-        if variant != "fleeting":
+        if variant != "transient":
             await message.ack()
 
     async def call(number: int) -> None:
@@ -102,31 +102,34 @@ async def measure(variant: str) -> None:
             delivery_mode=mode,
             **_properties(variant),
         )
-        await saying.default_exchange.publish(asked, f"yardstick.rpc.{variant}")
+        await saying.default_exchange.publish(asked, f"baseline.rpc.{variant}")
         await answered
 
-    await replies.consume(heard, no_ack=variant == "fleeting")
+    await replies.consume(heard, no_ack=variant == "transient")
     await measure_calls(call)
 
 
 async def _declare_reply_queue(channel: AbstractChannel, variant: str) -> aio_pika.abc.AbstractQueue:
-    if variant == "fleeting":
+    if variant == "transient":
         return await channel.declare_queue(exclusive=True, auto_delete=True)
-    name = f"yardstick.replies.{uuid.uuid4().hex[:8]}"
+    name = f"baseline.replies.{uuid.uuid4().hex[:8]}"
     return await channel.declare_queue(name, durable=True, arguments={**_queue_arguments(variant), "x-expires": 60_000})
 
 
 def _properties(variant: str) -> dict[str, Any]:
-    return PROPERTIES if variant == "told" else {}
+    return PROPERTIES if variant == "with_headers" else {}
 
 
 def _queue_arguments(variant: str) -> Any:
     return {"x-queue-type": VARIANTS[variant][0]}
 
 
-ROLES = {"serve": serve, "ask": measure}
+ROLES = {"serve": serve, "measure": measure}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in VARIANTS:  # noqa: PLR2004 - name, role, kind
-        sys.exit("usage: python -m prebook.lab.bench.baselines.rpc serve|ask kept|told|fleeting, with BENCH_AMQP_URL set")
+        sys.exit(
+            "usage: python -m prebook.lab.bench.baselines.rpc serve|measure durable|with_headers|transient, "
+            "with BENCH_AMQP_URL set"
+        )
     uvloop.run(ROLES[sys.argv[1]](sys.argv[2]))

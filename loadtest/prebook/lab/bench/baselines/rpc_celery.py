@@ -23,7 +23,7 @@ def build_app() -> tuple[Any, Any]:
     """(application, task)."""
     app = importlib.import_module("celery").Celery("bench", broker=os.environ["BENCH_AMQP_URL"], backend="rpc://")
     app.conf.update(
-        task_default_queue="yardstick.celery",
+        task_default_queue="baseline.celery",
         task_default_delivery_mode="transient",
         task_ignore_result=False,
         result_persistent=False,
@@ -55,7 +55,7 @@ def measure() -> None:
     measure_blocking_calls(send)
 
 
-ROLES = {"serve": serve, "ask": measure}
+ROLES = {"serve": serve, "measure": measure}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]]()

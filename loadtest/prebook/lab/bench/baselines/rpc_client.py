@@ -1,6 +1,6 @@
 """How every side of request-reply is asked: one call at a time, then many in flight. The standard library alone.
 
-A peer's program may run on another interpreter, where nothing of ours is installed.
+A baseline's program may run on another interpreter, where nothing of ours is installed.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from typing import Any
 
 from prebook.lab.bench.baselines.rpc_client import REPLY_BODY, REQUEST_BODY, measure_calls
 
-QUEUE = "yardstick.faststream"
+QUEUE = "baseline.faststream"
 
 
 async def reply(body: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ async def measure(rabbit: Any) -> None:
     await broker.stop()
 
 
-ROLES = {"serve": serve, "ask": measure}
+ROLES = {"serve": serve, "measure": measure}
 
 if __name__ == "__main__":
     importlib.import_module("uvloop").run(ROLES[sys.argv[1]](importlib.import_module("faststream.rabbit")))

@@ -20,7 +20,7 @@ def serve() -> None:
         del question
         return REPLY_BODY
 
-    service = type("Pricing", (), {"name": "yardstick_nameko", "price": rpc(price)})
+    service = type("Pricing", (), {"name": "baseline_nameko", "price": rpc(price)})
     runner = importlib.import_module("nameko.runners").ServiceRunner({**CONFIG, "max_workers": 100})
     runner.add_service(service)
     runner.start()
@@ -31,7 +31,7 @@ def serve() -> None:
 def measure() -> None:
     proxy = importlib.import_module("nameko.standalone.rpc").ClusterRpcProxy
     with proxy(CONFIG, timeout=30) as cluster:
-        price = cluster.yardstick_nameko.price
+        price = cluster.baseline_nameko.price
 
         def send() -> Any:
             return price.call_async(REQUEST_BODY).result
@@ -39,7 +39,7 @@ def measure() -> None:
         measure_blocking_calls(send)
 
 
-ROLES = {"serve": serve, "ask": measure}
+ROLES = {"serve": serve, "measure": measure}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]]()

@@ -20,8 +20,9 @@ from prebook.lab.bench.messages import fare_request
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, reply_id
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
-from prebook.rabbit.consumer import MessageHandler, RabbitConsumer
+from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import settings
 
@@ -86,9 +87,12 @@ async def measure_calls_as_booking() -> None:
         await measure_calls(call)
 
 
-ROLES: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {"serve": serve, "ask": measure_calls_as_booking}
+ROLES: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {"serve": serve, "measure": measure_calls_as_booking}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ROLES:  # noqa: PLR2004 - the program's own name and one word
-        sys.exit(f"usage: python -m prebook.lab.bench.components.bare_channel {'|'.join(ROLES)}, with a service's environment")
+        sys.exit(
+            f"usage: python -m prebook.lab.bench.components.bare_channel {'|'.join(ROLES)}, "
+            "with a service's environment"
+        )
     uvloop.run(ROLES[sys.argv[1]]())

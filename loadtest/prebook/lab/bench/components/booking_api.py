@@ -82,7 +82,9 @@ def _hand_off_unclaimed(postings: Sequence[OutboxMessage]) -> Iterator[Handoff]:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m prebook.lab.bench.components.booking_api, with booking's environment and BENCH_PORT set")
+        sys.exit(
+            "usage: python -m prebook.lab.bench.components.booking_api, with booking's environment and BENCH_PORT set"
+        )
     logging.configure("booking", "info")
     port = int(os.environ["BENCH_PORT"])
     uvicorn.run(build_api(os.environ), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

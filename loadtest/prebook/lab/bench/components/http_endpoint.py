@@ -1,4 +1,4 @@
-"""Pricing's HTTP door without its database: inlet, endpoint, problems, metrics and log as in a service.
+"""Pricing's HTTP endpoint without its database: inbound adapter, endpoint, problems, metrics and log as in a service.
 
 What is measured is the way of a question and its answer, as on the other side, whose handler has no store either.
 """
@@ -92,7 +92,10 @@ async def no_loops(_: Litestar) -> AsyncIterator[None]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit("usage: python -m prebook.lab.bench.components.http_endpoint, with a service's environment and BENCH_PORT set")
+        sys.exit(
+            "usage: python -m prebook.lab.bench.components.http_endpoint, "
+            "with a service's environment and BENCH_PORT set"
+        )
     logging.configure("pricing", "info")
     port = int(os.environ["BENCH_PORT"])
     uvicorn.run(build_app(), port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

@@ -33,10 +33,10 @@ SERVICE = "booking"
 async def commit_and_relay() -> None:
     """By the environment of the service."""
     given, policies = settings.read_settings()
-    run = uuid4().hex[:8]
+    run_id = uuid4().hex[:8]
     engines = create_engines(SERVICE, given.database_url)
     publisher = RabbitPublisher(given.amqp_url, SERVICE)
-    owner = f"prebook-{SERVICE} relay {run}"
+    owner = f"prebook-{SERVICE} relay {run_id}"
     watch = Telemetry(Metrics(CollectorRegistry()))
     outbox = SqlOutbox(engines.background, owner)
     relay = Relay(outbox, lambda row: endpoint.dispatch(row.envelope), watch)
@@ -49,17 +49,17 @@ async def commit_and_relay() -> None:
     endpoint = Endpoint(SERVICE, handlers, begin, ways, policies, observer=watch)
 
     async def commit(number: int) -> None:
-        made = fare_request(f"{run}.{number}.quote_fare", conversation_id=f"{run}-{number}")
+        made = fare_request(f"{run_id}.{number}.quote_fare", conversation_id=f"{run_id}-{number}")
         async with begin() as work:
             await work.enqueue([OutboxMessage(made, BROKER_ROUTE, made.conversation_id)])
 
-    async def left() -> bool:
+    async def has_unsent() -> bool:
         return bool((await outbox.read_depth()).waiting)
 
     loops = [asyncio.create_task(run()) for run in (publisher.connection.run, wakeup.run, relay.run)]
     await publisher.connection.up.wait()
     freeze_long_lived_objects()
-    await commit_at_rate(commit, left)
+    await commit_at_rate(commit, has_unsent)
     await cancel_and_wait(loops[::-1])
     await engines.dispose()
 

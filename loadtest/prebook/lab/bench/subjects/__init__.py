@@ -1,1 +1,1 @@
-"""What is measured: each module drives one part of the suite and its yardstick in turns."""
+"""What is measured: each module drives one part of the suite and its baseline in turns."""

@@ -49,20 +49,20 @@ PACED_CPU_COST = Benchmark(
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     async with start_repliers(testbed) as (ours, by_hand):
-        sides = {"ours": partial(run_requests, ours, MESSAGES), "peer": partial(run_requests, by_hand, MESSAGES)}
+        sides = {"ours": partial(run_requests, ours, MESSAGES), "baseline": partial(run_requests, by_hand, MESSAGES)}
         found = await run_interleaved(sides, rounds)
         rows = [_row(THROUGHPUT, found, "messages_s"), _row(CPU_COST, found, "cpu_us")]
         return [*rows, await _measure_paced(testbed, ours, by_hand, rounds)]
 
 
 async def _measure_paced(testbed: BenchTestbed, ours: Requestor, baseline: Requestor, rounds: int) -> BenchRow:
-    parts = {"broker": testbed.parts.broker.pid, "database": testbed.parts.database.pid}
+    parts = {"broker": testbed.stack.broker.pid, "database": testbed.stack.database.pid}
     pids = {name: pid for name, pid in parts.items() if pid is not None}
     if len(pids) < len(parts):
         return unmeasured_row(PACED_CPU_COST, "broker and database are not processes of ours: set PREBOOK_STACK=local")
-    sides = {"ours": partial(_run_paced, ours, pids), "peer": partial(_run_paced, baseline, pids)}
+    sides = {"ours": partial(_run_paced, ours, pids), "baseline": partial(_run_paced, baseline, pids)}
     found = await run_interleaved(sides, rounds)
-    where = f"{PACED_CPU_COST.note}; {_breakdown(found['ours'])}, by hand {_breakdown(found['peer'])}"
+    where = f"{PACED_CPU_COST.note}; {_breakdown(found['ours'])}, by hand {_breakdown(found['baseline'])}"
     return _row(replace(PACED_CPU_COST, note=where), found, TOTAL)
 
 
@@ -84,4 +84,4 @@ async def _run_paced(requestor: Requestor, parts: dict[str, int]) -> RoundFigure
 
 
 def _row(benchmark: Benchmark, found: dict[str, dict[str, list[float]]], figure: str) -> BenchRow:
-    return bench_row(benchmark, found["ours"][figure], found["peer"][figure])
+    return bench_row(benchmark, found["ours"][figure], found["baseline"][figure])

@@ -1,4 +1,4 @@
-"""A synchronous call through our channel and inlet, beside the bare client and the least of an application."""
+"""A synchronous call through our channel and HTTP endpoint, beside the bare client and the least of an application."""
 
 import importlib.util
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,7 +31,7 @@ from prebook.runtime import settings
 CALLS = 4_000
 IN_FLIGHT = 64
 PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
-NAME = f"sync flow through channel and inlet, {IN_FLIGHT} in flight"
+NAME = f"sync flow through channel and HTTP endpoint, {IN_FLIGHT} in flight"
 NOTE = "ours checks, times, counts and logs each call, and knows it by its id"
 BARE_CLIENT = Benchmark(NAME, "calls/s", Better.HIGHER, "httpx on aiohttp's transport -> Starlette", 0.85, NOTE)
 STOCK_CLIENT = Benchmark(f"{NAME}, beside what is usual", "calls/s", Better.HIGHER, "stock httpx -> FastAPI", 3.0, NOTE)
@@ -61,15 +61,15 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     given, policies = settings.read_settings({**env, "PREBOOK_URL_PRICING": base_url(port)})
     http: ServiceClient = await run_there(construct(lambda: ServiceClient(given.urls)))
     channel = SyncApi(http, policies, ReplyWaiters())
-    asked = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")
+    request = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")
 
     async def call(number: int) -> None:
-        answer = await channel.send(replace(asked, id=f"ride-{number}.quote_fare", conversation_id=f"ride-{number}"))
+        answer = await channel.send(replace(request, id=f"ride-{number}.quote_fare", conversation_id=f"ride-{number}"))
         if answer is None or isinstance(answer.body, Unavailable):
-            raise UserError("a call was not answered", "report this, with the log of the door")
+            raise UserError("a call was not answered", "report this, with the log of the HTTP endpoint")
 
-    async with run_server(testbed, port, "prebook.lab.bench.components.http_endpoint", env=env) as door:
-        yield lambda: run_there(run_closed_loop(call, CALLS, IN_FLIGHT, door.pid))
+    async with run_server(testbed, port, "prebook.lab.bench.components.http_endpoint", env=env) as server:
+        yield lambda: run_there(run_closed_loop(call, CALLS, IN_FLIGHT, server.pid))
     await run_there(http.close())
 
 
@@ -78,11 +78,11 @@ async def open_baseline_side(
     testbed: BenchTestbed, run_there: CoroutineRunner, name: str, make_client: ClientFactory
 ) -> AsyncIterator[RoundRunner]:
     port = allocate_ports(1)[0]
-    asked: dict[str, Any] = msgspec.to_builtins(fare_request("", conversation_id="").body)
+    request: dict[str, Any] = msgspec.to_builtins(fare_request("", conversation_id="").body)
     session: httpx.AsyncClient = await run_there(construct(lambda: make_client(base_url(port))))
 
     async def call(_: int) -> None:
-        answer = await session.post("/quote", json=asked)
+        answer = await session.post("/quote", json=request)
         answer.raise_for_status().json()
 
     async with run_server(testbed, port, "prebook.lab.bench.baselines.quote_apps", name) as app:
@@ -130,13 +130,13 @@ async def measure_beside(testbed: BenchTestbed, name: str, rounds: int) -> Bench
         open_suite_side(testbed, there) as mine,
         open_baseline_side(testbed, there, name, caller) as theirs,
     ):
-        found = await run_interleaved({"ours": mine, "peer": theirs}, rounds)
+        found = await run_interleaved({"ours": mine, "baseline": theirs}, rounds)
     noted = replace(measure, note="; ".join(cpu_note(side, figures) for side, figures in found.items()))
-    return bench_row(noted, found["ours"]["per_s"], found["peer"]["per_s"])
+    return bench_row(noted, found["ours"]["per_s"], found["baseline"]["per_s"])
 
 
 def cpu_note(side: str, figures: Mapping[str, Any]) -> str:
     """Of the processor, beside the figure itself."""
-    here = median(figures["here"])
-    there = median(figures["there"])
+    here = median(figures["client_cpu_us"])
+    there = median(figures["server_cpu_us"])
     return f"{side}: {here:.0f} us of processor time each here, {there:.0f} in the process that is asked"

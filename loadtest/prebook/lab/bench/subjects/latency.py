@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.devstack.errors import UserError
-from prebook.lab.bench.baselines import relay as yardstick
+from prebook.lab.bench.baselines import relay as baseline
 from prebook.lab.bench.baselines.outbox_writer import COMMITS, RATE_PER_S
 from prebook.lab.bench.interpreters import measure_module
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
@@ -42,7 +42,7 @@ FOREIGN_COMMITS = replace(
 # One statement is one transaction: committed when it returns.
 INSERT_AND_NOTIFY = """
     WITH staged AS (
-        INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
+        INSERT INTO booking.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
         VALUES ($1, 'request', 'quote_fare', $2, $4, $3, now(), $2))
     SELECT pg_notify('prebook_outbox_booking', '')"""
 NumberOf = Callable[[AbstractIncomingMessage], int]
@@ -67,7 +67,7 @@ class ArrivalTimes:
 async def measure_latency(
     queue: AbstractQueue, number_of: NumberOf, commit_all: Callable[[], Awaitable[CommitTimes]]
 ) -> RoundFigures:
-    """Percentiles of the time from commit to arrival. Raises Trouble."""
+    """Percentiles of the time from commit to arrival. Raises UserError."""
     arrivals = ArrivalTimes()
 
     async def take(message: AbstractIncomingMessage) -> None:
@@ -110,7 +110,7 @@ async def commit_for_suite(relays: RelayPair) -> RoundFigures:
 async def commit_for_baseline(relays: RelayPair) -> RoundFigures:
     async def commit(number: int) -> None:
         await relays.database.execute(
-            yardstick.INSERT_MESSAGE, f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150})
+            baseline.INSERT_MESSAGE, f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150})
         )
 
     return await measure_latency(relays.baseline_queue, _baseline_number, lambda: commit_at_rate(commit))
@@ -132,12 +132,12 @@ async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
 async def _measure_own_commits(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     given = {"BENCH_DSN": testbed.dsn, "BENCH_AMQP_URL": testbed.amqp_url}
     async with open_queues(testbed, rows=0) as both:
-        await both.database.execute(yardstick.DROP_TRIGGER)
+        await both.database.execute(baseline.DROP_TRIGGER)
         sides = {
             "ours": lambda: run_writer(
                 both.suite_queue, _suite_number, "prebook.lab.bench.components.outbox_writer", testbed.envs["booking"]
             ),
-            "peer": lambda: run_writer(
+            "baseline": lambda: run_writer(
                 both.baseline_queue, _baseline_number, "prebook.lab.bench.baselines.outbox_writer", given
             ),
         }
@@ -146,14 +146,16 @@ async def _measure_own_commits(testbed: BenchTestbed, rounds: int) -> list[Bench
 
 async def _measure_foreign_commits(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     async with open_queues(testbed, rows=0) as both, run_relays(testbed):
-        sides = {"ours": lambda: commit_for_suite(both), "peer": lambda: commit_for_baseline(both)}
+        sides = {"ours": lambda: commit_for_suite(both), "baseline": lambda: commit_for_baseline(both)}
         return _rows(FOREIGN_COMMITS, await run_interleaved(sides, rounds))
 
 
 def _rows(benchmark: Benchmark, found: Mapping[str, Mapping[str, list[float]]]) -> list[BenchRow]:
     named = {"p99": "p99_ms", "median": "p50_ms"}
     return [
-        bench_row(replace(benchmark, name=f"{benchmark.name}, {name}"), found["ours"][figure], found["peer"][figure])
+        bench_row(
+            replace(benchmark, name=f"{benchmark.name}, {name}"), found["ours"][figure], found["baseline"][figure]
+        )
         for name, figure in named.items()
     ]
 

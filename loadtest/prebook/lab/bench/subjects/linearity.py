@@ -1,4 +1,4 @@
-"""Whether one message costs the same when there is ten times as much of everything: backlog, inbox, parked messages.
+"""Whether one message costs the same when there is ten times as much of everything: backlog, inbox, dead letters.
 
 Processor time of the database's own process for the work of one message, from the scheduler's count in nanoseconds: of
 what the suite does it is what could depend on how full a table is, and what else runs meanwhile is not in it.
@@ -18,8 +18,8 @@ from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
 from prebook.lab.bench.testbed import BenchTestbed
-from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.messaging.headers import CAUSE_HEADER
+from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.sql import OperationsSql
 from prebook.postgres.engine import create_engine
@@ -46,7 +46,7 @@ TableWork = Callable[[AsyncEngine, int], Awaitable[int]]
 
 @dataclass(frozen=True)
 class TableBenchmark:
-    """``fill`` takes the number of rows, and what ``sample`` gives."""
+    """``fill`` takes the number of rows, and what ``fill_parameters`` returns."""
 
     benchmark: Benchmark
     service: str
@@ -60,7 +60,7 @@ class TableBenchmark:
 
 def _benchmark(what: str) -> Benchmark:
     deeper = "an index of ten times the rows may be a level deeper, and finds fewer of its pages in a cache near by"
-    return Benchmark(f"linear: {what}", "us/message", Better.LOWER, "the same with a tenth of that", GOAL, deeper)
+    return Benchmark(f"linearity: {what}", "us/message", Better.LOWER, "the same with a tenth of that", GOAL, deeper)
 
 
 async def drain_outbox(engine: AsyncEngine, messages: int) -> int:
@@ -87,7 +87,7 @@ async def admit_requests(engine: AsyncEngine, messages: int) -> int:
 async def record_dead_letters(engine: AsyncEngine, messages: int) -> int:
     intake = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql))
     for number in (next(NUMBERS) for _ in range(messages)):
-        headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE_HEADER: "attempts_used_up"}
+        headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE_HEADER: "attempts_exhausted"}
         await intake.record(DeadLetter("pricing.requests.quote_fare", headers, b"{}"))
     return messages
 
@@ -97,27 +97,49 @@ def _outbox_parameters() -> Sequence[str]:
 
 
 FILL_OUTBOX = """
-    INSERT INTO pricing.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
+    INSERT INTO pricing.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
     SELECT 'waits' || n, 'request', 'quote_fare', 'k' || n / 10, $2, $3, now(), 'k' || n / 10
     FROM generate_series(1, $1::int) AS n"""
 FILL_INBOX = """
-    INSERT INTO pricing.inbox (message_id, flow, conversation)
+    INSERT INTO pricing.inbox (message_id, flow, conversation_id)
     SELECT md5(n::text), 'quote_fare', md5((n / 3)::text) FROM generate_series(1, $1::int) AS n"""
 FILL_DEAD_LETTERS = """
-    INSERT INTO operations.parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind,
-        type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
-        headers)
-    SELECT md5(n::text), 'pricing.requests.quote_fare', 'prebook.requests', 'quote_fare', 'attempts_used_up',
+    INSERT INTO operations.dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error,
+        failure_group, flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at,
+        last_failed_at, payload, payload_bytes, headers)
+    SELECT md5(n::text), 'pricing.requests.quote_fare', 'prebook.requests', 'quote_fare', 'attempts_exhausted',
         'ValueError', 'no fare', md5((n % 20)::text), 'quote_fare', 'request', 'prebook.quote_fare.v1', md5(n::text),
         md5(n::text), md5(n::text), 5, now(), now(), '{}', 2, '{}' FROM generate_series(1, $1::int) AS n"""
 TABLES = (
     TableBenchmark(
         _benchmark("claim and mark a message, 50,000 in the outbox"),
-        "pricing", "outbox", FILL_OUTBOX, 5_000, drain_outbox, CLAIMS * CLAIM_SIZE, _outbox_parameters,
+        service="pricing",
+        name="outbox",
+        fill=FILL_OUTBOX,
+        few_rows=5_000,
+        work=drain_outbox,
+        messages=CLAIMS * CLAIM_SIZE,
+        fill_parameters=_outbox_parameters,
     ),
-    TableBenchmark(_benchmark("admit a message, 50,000 in the inbox"), "pricing", "inbox", FILL_INBOX, 5_000, admit_requests, ADMISSIONS),
-    TableBenchmark(_benchmark("take in a parked one, 20,000 parked"), "operations", "parked", FILL_DEAD_LETTERS, 2_000, record_dead_letters, DEAD_LETTERS),
-)  # fmt: skip
+    TableBenchmark(
+        _benchmark("admit a message, 50,000 in the inbox"),
+        service="pricing",
+        name="inbox",
+        fill=FILL_INBOX,
+        few_rows=5_000,
+        work=admit_requests,
+        messages=ADMISSIONS,
+    ),
+    TableBenchmark(
+        _benchmark("record a dead letter, 20,000 recorded"),
+        service="operations",
+        name="dead_letter",
+        fill=FILL_DEAD_LETTERS,
+        few_rows=2_000,
+        work=record_dead_letters,
+        messages=DEAD_LETTERS,
+    ),
+)
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:

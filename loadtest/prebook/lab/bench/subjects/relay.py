@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.devstack.errors import UserError
-from prebook.lab.bench.baselines import relay as yardstick
+from prebook.lab.bench.baselines import relay as baseline
 from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, drain_and_verify, open_channel
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
@@ -34,9 +34,9 @@ DRAIN = Benchmark(
     "ours leases, orders by key with any number of relays, and sends CloudEvents headers",
 )
 INSERT_BACKLOG = """
-    INSERT INTO booking.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
-    SELECT id, 'request', 'quote_fare', key, $4, wire, now(), key
-    FROM unnest($1::text[], $2::text[], $3::text[]) AS staged (id, key, wire)"""
+    INSERT INTO booking.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
+    SELECT id, 'request', 'quote_fare', key, $4, message, now(), key
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS staged (id, key, message)"""
 
 
 def fare_request_of(run: str, number: int) -> Envelope:
@@ -69,11 +69,11 @@ class RelayPair:
         columns = ([f"k{number % KEYS}" for number in range(self.rows)], payloads)
 
         async def stage() -> None:
-            await self.database.execute(yardstick.INSERT_BACKLOG, *columns)
+            await self.database.execute(baseline.INSERT_BACKLOG, *columns)
 
-        took = await self._time_drain(stage, "SELECT FROM yardstick.outbox WHERE sent_at IS NULL LIMIT 1")
+        took = await self._time_drain(stage, "SELECT FROM baseline.outbox WHERE sent_at IS NULL LIMIT 1")
         _raise_if_wrong(await drain_and_verify(self.baseline_queue, self.rows, _baseline_key_and_number))
-        await self.database.execute("TRUNCATE yardstick.outbox")
+        await self.database.execute("TRUNCATE baseline.outbox")
         return {"rows_s": self.rows / took}
 
     async def _insert_backlog(self, columns: Sequence[Sequence[str]]) -> None:
@@ -95,11 +95,11 @@ class RelayPair:
 async def open_queues(testbed: BenchTestbed, rows: int) -> AsyncIterator[RelayPair]:
     """What both fill, and where the outboxes are; no relay runs yet."""
     async with testbed.database() as database:
-        await database.execute(yardstick.SCHEMA)
+        await database.execute(baseline.SCHEMA)
         connection, channel = await open_channel(testbed)
         theirs_queue = addresses.request_queue("pricing", "quote_fare")
         ours = await divert_queue(channel, addresses.REQUESTS, "quote_fare", theirs_queue, "bench.relay")
-        theirs = await channel.declare_queue(yardstick.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
+        theirs = await channel.declare_queue(baseline.QUEUE, durable=True, arguments=QUORUM_ARGUMENTS)
         yield RelayPair(database, ours, theirs, rows)
         await connection.close()
 
@@ -119,8 +119,8 @@ async def run_relays(testbed: BenchTestbed) -> AsyncIterator[None]:
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     async with open_queues(testbed, ROWS) as both, run_relays(testbed):
-        found = await run_interleaved({"ours": both.drain_suite, "peer": both.drain_baseline}, rounds)
-    return [bench_row(DRAIN, found["ours"]["rows_s"], found["peer"]["rows_s"])]
+        found = await run_interleaved({"ours": both.drain_suite, "baseline": both.drain_baseline}, rounds)
+    return [bench_row(DRAIN, found["ours"]["rows_s"], found["baseline"]["rows_s"])]
 
 
 def _raise_if_wrong(wrong: str) -> None:

@@ -23,9 +23,9 @@ from prebook.lab.bench.subjects.ride_figures import (
 from prebook.lab.bench.suite import start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 
-BASELINE_FILE = Path(__file__).parents[3] / "deploy" / "results" / "ride-baseline.json"
+BASELINE_FILE = Path(__file__).parents[5] / "deploy" / "results" / "ride-baseline.json"
 OURS = "ours"
-BASELINE_SIDE = "peer"
+BASELINE_SIDE = "baseline"
 WARMUP_PER_S = 10.0
 WARMUP_RIDES = 20
 COST_GOAL = 0.5
@@ -44,17 +44,17 @@ SideFigures = dict[str, dict[str, RideFigures]]
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    wishes = OPTIONS.get()
-    async with _start_sides(testbed, wishes) as sides:
-        found = {side: {plan: RideFigures() for plan in wishes.plans} for side in sides}
-        await _warm_up(sides, wishes.plans)
-        await _run_rounds(sides, found, wishes.plans, rounds)
+    options = OPTIONS.get()
+    async with _start_sides(testbed, options) as sides:
+        found = {side: {plan: RideFigures() for plan in options.plans} for side in sides}
+        await _warm_up(sides, options.plans)
+        await _run_rounds(sides, found, options.plans, rounds)
         versions = {side: _versions(riders) for side, riders in sides.items()}
-    if wishes.save_baseline:
+    if options.save_baseline:
         side = BASELINE_SIDE if BASELINE_SIDE in found else OURS
-        write_baseline(wishes.save_baseline, baseline_of(found[side], versions[side]))
+        write_baseline(options.save_baseline, baseline_of(found[side], versions[side]))
     if BASELINE_SIDE in found:
-        return _rows(found[OURS], found[BASELINE_SIDE], f"checkout {wishes.baseline_checkout}, in turns")
+        return _rows(found[OURS], found[BASELINE_SIDE], f"checkout {options.baseline_checkout}, in turns")
     return _compare_with_file(found[OURS], rounds)
 
 
@@ -94,8 +94,8 @@ def _compare_with_file(ours: Mapping[str, RideFigures], rounds: int) -> list[Ben
         return [
             unmeasured_row(_cost_benchmark(plan, "-", ""), f"no {BASELINE_FILE.name} to compare with") for plan in ours
         ]
-    peer = {plan: figures_of(one, rounds) for plan, one in baseline.plans.items() if plan in ours}
-    return _rows(ours, peer, f"first measurement, {baseline.measured_on}")
+    first = {plan: figures_of(one, rounds) for plan, one in baseline.plans.items() if plan in ours}
+    return _rows(ours, first, f"first measurement, {baseline.measured_on}")
 
 
 def _rows(ours: Mapping[str, RideFigures], baseline: Mapping[str, RideFigures], name: str) -> list[BenchRow]:

@@ -12,7 +12,7 @@ from prebook.lab.bench.subjects.ride_figures import RideFigures
 
 
 class PlanBaseline(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one plan. ``spent_ms`` by process, ``counts`` by what was counted, both for one ride."""
+    """Of one plan. ``cpu_ms`` by process, ``counts`` by what was counted, both for one ride."""
 
     cpu_ms: Mapping[str, float]
     counts: Mapping[str, float]

@@ -106,7 +106,7 @@ def _coupling(metric: "re.Match[str]") -> str:
 
 
 async def _read_settled_octets(suite: BenchSuite) -> float:
-    """Bytes, once they grow no more. Raises Trouble."""
+    """Bytes, once they grow no more. Raises UserError."""
     seen = await _read_octets(suite)
     for _ in range(round(BROKER_STATS_TIMEOUT_S / BROKER_STATS_INTERVAL_S)):
         await asyncio.sleep(BROKER_STATS_INTERVAL_S)

@@ -36,7 +36,7 @@ ENDPOINT_CALLS = 1_500
 
 @dataclass(frozen=True)
 class RpcBaseline:
-    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``kept``: on quorum queues, persistent.
+    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``durable``: on quorum queues, persistent.
     ``note``: what it does not have.
     """
 
@@ -51,17 +51,17 @@ class RpcBaseline:
 
 RAW_GOALS = (1.15, 0.85)
 BASELINES: Mapping[str, RpcBaseline] = {
-    "kept": RpcBaseline("raw aio-pika, quorum queues", "rpc", ("kept",), "aio_pika", RAW_GOALS, durable=True),
-    "told": RpcBaseline(
+    "durable": RpcBaseline("raw aio-pika, quorum queues", "rpc", ("durable",), "aio_pika", RAW_GOALS, durable=True),
+    "with_headers": RpcBaseline(
         "raw aio-pika, headers and connections as ours",
         "rpc",
-        ("told",),
+        ("with_headers",),
         "aio_pika",
         RAW_GOALS,
         durable=True,
         note=SAME_HEADERS_NOTE,
     ),
-    "fleeting": RpcBaseline("raw aio-pika", "rpc", ("fleeting",), "aio_pika", RAW_GOALS),
+    "transient": RpcBaseline("raw aio-pika", "rpc", ("transient",), "aio_pika", RAW_GOALS),
     "faststream": RpcBaseline("FastStream", "rpc_faststream", (), "faststream.rabbit"),
     "celery": RpcBaseline("Celery, one solo worker", "rpc_celery", (), "celery"),
     "nameko": RpcBaseline("nameko", "rpc_nameko", (), "nameko.rpc"),
@@ -78,7 +78,7 @@ async def open_suite_side(testbed: BenchTestbed) -> AsyncIterator[RoundRunner]:
     module = "prebook.lab.bench.components.bare_channel"
     async with testbed.run_module(module, "serve", env=testbed.envs["pricing"]) as server:
         await server.wait_for_output("ready")
-        yield lambda: measure_module(module, "ask", env=testbed.envs["booking"])
+        yield lambda: measure_module(module, "measure", env=testbed.envs["booking"])
 
 
 @asynccontextmanager
@@ -87,20 +87,20 @@ async def open_baseline_side(testbed: BenchTestbed, baseline: RpcBaseline, pytho
     given = {"BENCH_AMQP_URL": testbed.amqp_url}
     async with testbed.run_module(module, "serve", *baseline.variant, env=environment(given), python=python) as server:
         await server.wait_for_output("ready")
-        yield lambda: measure_module(module, "ask", *baseline.variant, env=given, python=python)
+        yield lambda: measure_module(module, "measure", *baseline.variant, env=given, python=python)
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     """Like with like: on our queues as they are, and last on such as the others have, which nothing survives."""
-    kept = await _measure_bare_channel(
-        testbed, rounds, {name: peer for name, peer in BASELINES.items() if peer.durable}
+    durable = await _measure_bare_channel(
+        testbed, rounds, {name: each for name, each in BASELINES.items() if each.durable}
     )
-    whole = await _measure_endpoint(testbed, rounds)
+    endpoint = await _measure_endpoint(testbed, rounds)
     await _make_queues_transient(testbed)
-    fleeting = await _measure_bare_channel(
-        testbed, rounds, {name: peer for name, peer in BASELINES.items() if not peer.durable}
+    transient = await _measure_bare_channel(
+        testbed, rounds, {name: each for name, each in BASELINES.items() if not each.durable}
     )
-    return [*kept, *fleeting, *whole]
+    return [*durable, *transient, *endpoint]
 
 
 async def _make_queues_transient(testbed: BenchTestbed) -> None:
@@ -116,14 +116,14 @@ async def _make_queues_transient(testbed: BenchTestbed) -> None:
 async def _measure_bare_channel(
     testbed: BenchTestbed, rounds: int, baselines: Mapping[str, RpcBaseline]
 ) -> list[BenchRow]:
-    pythons = {name: await find_interpreter(peer.package) for name, peer in baselines.items()}
+    pythons = {name: await find_interpreter(each.package) for name, each in baselines.items()}
     async with AsyncExitStack() as stack:
         sides: dict[str, RoundRunner] = {"ours": await stack.enter_async_context(open_suite_side(testbed))}
         for name, python in pythons.items():
             if python is not None:
                 sides[name] = await stack.enter_async_context(open_baseline_side(testbed, baselines[name], python))
         found = await run_interleaved(sides, rounds)
-    return [each for name, peer in baselines.items() for each in _rows(peer, found["ours"], found.get(name))]
+    return [row for name, each in baselines.items() for row in _rows(each, found["ours"], found.get(name))]
 
 
 def _rows(
@@ -150,10 +150,10 @@ def _cpu_note(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence
 async def _measure_endpoint(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     async with start_repliers(testbed) as (suite, by_hand):
         found = await run_interleaved(
-            {"ours": partial(_run_requests, suite), "peer": partial(_run_requests, by_hand)}, rounds
+            {"ours": partial(_run_requests, suite), "baseline": partial(_run_requests, by_hand)}, rounds
         )
     return [
-        bench_row(measure, found["ours"][figure], found["peer"][figure])
+        bench_row(measure, found["ours"][figure], found["baseline"][figure])
         for measure, figure in ((ENDPOINT_ONE_IN_FLIGHT, "p50_ms"), (ENDPOINT_MANY_IN_FLIGHT, "calls_s"))
     ]
 

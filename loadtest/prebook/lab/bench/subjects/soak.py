@@ -33,19 +33,19 @@ MemorySamples = Mapping[str, Sequence[float]]
 
 
 async def measure(testbed: BenchTestbed, _rounds: int) -> list[BenchRow]:
-    wishes = OPTIONS.get()
+    options = OPTIONS.get()
     async with start_suite(testbed.folder / "soak") as suite:
         riders = RideLoad(suite, "soak")
         found = RideFigures()
-        await measure_knee(riders, wishes.plans, found)
+        await measure_knee(riders, options.plans, found)
         if not found.knee_per_s:
             raise UserError(
                 f"no rate that it keeps up with: {found.knee_limit}", "run it when the machine does nothing else"
             )
         rate = LOAD_SHARE * found.knee_per_s
-        offered, samples = await _run_soak(riders, wishes.plans, rate, wishes.minutes)
-    told = f"{rate:.1f} rides/s for {wishes.minutes:g} min, {offered.settled} of {offered.rides} settled"
-    return [_row(name, values, wishes.minutes, told) for name, values in samples.items()]
+        offered, samples = await _run_soak(riders, options.plans, rate, options.minutes)
+    told = f"{rate:.1f} rides/s for {options.minutes:g} min, {offered.settled} of {offered.rides} settled"
+    return [_row(name, values, options.minutes, told) for name, values in samples.items()]
 
 
 async def _run_soak(
