@@ -79,7 +79,7 @@ def flooded() -> BurstSide:
     """The same with back pressure off: everything is taken in, and waits."""
     rides = tuple(ride(n / 50, took_s=n / 25, label=("one_way", "sync_api")[n % 2]) for n in range(1000))
     seconds = tuple(second(float(n), oldest_s=0.9 * n, waiting=40 * n) for n in range(LASTS_S + 1))
-    return held(back_pressure="off", rides=rides, refusals={}, seconds=seconds)
+    return held(back_pressure="off", rides=rides, refusals={}, snapshots=seconds)
 
 
 def beside(side: BurstSide, memory_mb: Mapping[str, float]) -> BurstSide:

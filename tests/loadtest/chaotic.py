@@ -59,9 +59,9 @@ def sound(bookings: int = 3) -> Sources:
     ids = [each.booking_id for each in rows]
     tables = DatabaseState(
         histories=dict.fromkeys(ids, CONFIRMED),
-        shares=dict.fromkeys(ids, "taken"),
-        granted=bookings,
-        taken=bookings,
+        discounts=dict.fromkeys(ids, "granted"),
+        granted_count=bookings,
+        granted_rows=bookings,
         assigned=slots,
         reserved=slots,
         notices=dict.fromkeys(ids, ("confirmed",)),
@@ -86,9 +86,9 @@ def rejected(sources: Sources, number: int) -> Sources:
         tables=replace(
             tables,
             histories={**tables.histories, booking: ("requested", "priced", "rejected")},
-            shares={**tables.shares, booking: "returned"},
-            granted=tables.granted - 1,
-            taken=tables.taken - 1,
+            discounts={**tables.discounts, booking: "returned"},
+            granted_count=tables.granted_count - 1,
+            granted_rows=tables.granted_rows - 1,
             assigned=[slot for slot in tables.assigned if slot.booking_id != booking],
             reserved=[slot for slot in tables.reserved if slot.booking_id != booking],
             notices={**tables.notices, booking: ("rejected",)},
@@ -96,14 +96,14 @@ def rejected(sources: Sources, number: int) -> Sources:
     )
 
 
-def parked(conversation: str, **changes: Any) -> DeadLetterSummary:
-    texts = ("group", "cause", "error_type", "error", "queue", "exchange", "key", "flow", "kind", "type", "message_id")
-    numbers = ("id", "attempts", "parkings", "payload_bytes", "version")
+def parked(conversation_id: str, **changes: Any) -> DeadLetterSummary:
+    texts = ("failure_group", "error_type", "error", "exchange", "routing_key", "flow", "kind", "type", "message_id")
+    numbers = ("id", "attempts", "times_parked", "payload_bytes", "version")
     line: dict[str, Any] = {
         **dict.fromkeys((*texts, "trace_id", "reason"), ""),
         **dict.fromkeys(numbers, 1),
         "state": DeadLetterState.PARKED,
-        "conversation": conversation,
+        "conversation_id": conversation_id,
         "queue": "pricing",
         "cause": "malformed",
         "first_failed_at": START,

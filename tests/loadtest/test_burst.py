@@ -30,17 +30,17 @@ def test_a_burst_that_was_held_passes_beside_one_that_was_not() -> None:
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"seconds": tuple(second(float(n), oldest_s=26.0) for n in range(20))}, "age of the oldest message"),
-        ({"seconds": tuple(second(float(n), broker=400.0) for n in range(20))}, "memory of broker"),
+        ({"snapshots": tuple(second(float(n), oldest_s=26.0) for n in range(20))}, "age of the oldest message"),
+        ({"snapshots": tuple(second(float(n), broker=400.0) for n in range(20))}, "memory of broker"),
         (
-            {"seconds": tuple(second(float(n), broker=380.0, database=500.0, booking=150.0) for n in range(20))},
+            {"snapshots": tuple(second(float(n), broker=380.0, database=500.0, booking=150.0) for n in range(20))},
             "memory of the whole suite",
         ),
         ({"capacity_per_s": 11.0}, "goodput, of capacity"),
         ({"rides": tuple(ride(n / 10, took_s=31.0) for n in range(200))}, "goodput, of capacity"),
         ({"lag_p99_ms": 251.0}, "lateness of the generator itself, p99"),
         ({"lost": 1}, "rides lost"),
-        ({"doubled": 1}, "rides doubled"),
+        ({"duplicated": 1}, "rides doubled"),
         ({"in_flight": 1}, "rides still in flight"),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_burst_that_nothing_grew_in_shows_nothing() -> None:
 def test_the_whole_suites_memory_is_the_sum_of_what_was_last_seen_of_each() -> None:
     between = second(1.0, broker=300.0, booking=90.0, unseen={"database"})
     gone = second(2.0, broker=140.0, database=210.0, unseen={"booking"})
-    seen = figures(held(seconds=(second(0.0), between, gone)))
+    seen = figures(held(snapshots=(second(0.0), between, gone)))
 
     assert (seen.memory_total_mb, seen.memory_growth_mb) == (690.0, 190.0)
     assert seen.memory_mb == {**MEMORY_MB, "broker": 300.0, "database": 210.0, "booking": 90.0}
@@ -156,7 +156,7 @@ def test_the_page_draws_every_process_and_the_whole_suite() -> None:
     for title in ("memory of the whole suite", *(f"memory of {process}" for process in MEMORY_MB)):
         assert f"<title>{title} by second</title>" in shown
     assert "on: not measured" not in shown
-    assert " on: not measured" in render_page(build_report((held(seconds=(second(0.0, unseen={"fleets"}),)),)))
+    assert " on: not measured" in render_page(build_report((held(snapshots=(second(0.0, unseen={"fleets"}),)),)))
 
 
 def test_a_report_survives_the_file() -> None:

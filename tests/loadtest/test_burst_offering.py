@@ -81,7 +81,8 @@ def test_who_came_back_and_got_in_at_once(
 
 def test_a_ride_is_told_in_seconds_from_the_first() -> None:
     origin = ClockOrigin(0.0, at(10.0))
-    one, gone = ride_record(answered(0, 12.0, 13.5), origin), ride_record(refused(1, 14.0), origin)
+    one = ride_record(answered(0, 12.0, 13.5), origin)
+    gone = ride_record(refused(1, 14.0), origin)
 
     assert (one.offered_s, one.accepted_s, one.settled_s, one.outcome) == (2.0, 2.0, 3.5, "confirmed")
     assert (gone.offered_s, gone.accepted_s, gone.settled_s, gone.outcome) == (4.0, None, None, "refused")
@@ -95,4 +96,4 @@ def test_a_rung_counts_what_was_answered_while_it_was_steady() -> None:
 
 def test_every_service_is_looked_at_twice() -> None:
     assert all(STATEMENT.count(f"{service}.outbox") == 2 for service in SERVICES)
-    assert all(STATEMENT.count(f"{service}.awaited") == 3 for service in SERVICES)
+    assert all(STATEMENT.count(f"{service}.pending_reply") == 3 for service in SERVICES)

@@ -16,7 +16,8 @@ from prebook.lab.burst.page import render_page
 from prebook.lab.burst.series import FINAL_WINDOW_S
 from tests.loadtest.bursts import LASTS_S, beside, flooded, held, second
 
-AGE, WHOLE = "age of the oldest message", "memory of the whole suite"
+AGE = "age of the oldest message"
+WHOLE = "memory of the whole suite"
 GROWTH = ["growth of the backlog", "growth of the oldest message's age, s each second"]
 MEMORY = [f"memory of {process}" for process in EXPECTED_PROCESSES]
 
@@ -37,16 +38,22 @@ def where(side: BurstSide, then: Callable[[SuiteSnapshot], bool], **changes: obj
 
 def no_table(side: BurstSide, then: Callable[[SuiteSnapshot], bool]) -> BurstSide:
     return where(
-        side, then, unanswered=None, unanswered_oldest_s=None, outbox_rows=None, outbox_oldest_s=None, oldest_in=""
+        side,
+        then,
+        pending_requests=None,
+        pending_oldest_s=None,
+        outbox_rows=None,
+        outbox_oldest_s=None,
+        oldest_outbox="",
     )
 
 
 def memory_unseen(at: Callable[[int], Container[str]]) -> BurstSide:
-    return held(seconds=tuple(second(float(n), unseen=at(n)) for n in range(LASTS_S + 5)))
+    return held(snapshots=tuple(second(float(n), unseen=at(n)) for n in range(LASTS_S + 5)))
 
 
 def test_a_side_that_nothing_was_seen_of_does_not_hold() -> None:
-    made = build_report((held(seconds=()),))
+    made = build_report((held(snapshots=()),))
 
     assert not made.verdict.ok
     assert unseen(made) == [AGE, *MEMORY, WHOLE]
@@ -89,14 +96,14 @@ def test_the_age_is_to_be_seen_in_nine_tenths_of_the_seconds(missed: int, names:
 
 def test_seconds_that_were_passed_over_are_not_seen_and_those_after_the_burst_do_not_count() -> None:
     late = [each for each in held().snapshots if each.at_s % 3 or each.at_s >= LASTS_S]
-    made = build_report((held(seconds=tuple(late)),))
+    made = build_report((held(snapshots=tuple(late)),))
 
     assert unseen(made) == [AGE, *(name for name in MEMORY if name != "memory of database"), WHOLE]
     assert named(made, AGE).value == "not measured: 2.00 s, but seen in 65% of the seconds only"
 
 
 def test_one_second_out_of_bounds_fails_however_few_were_seen() -> None:
-    made = build_report((held(seconds=(second(3.0, oldest_s=26.0, broker=400.0),)),))
+    made = build_report((held(snapshots=(second(3.0, oldest_s=26.0, broker=400.0),)),))
 
     assert [check.name for check in made.verdict.checks if check.ok is False] == [AGE, "memory of broker"]
 
@@ -155,21 +162,25 @@ def test_what_a_flood_has_not_told_yet_is_no_loss_and_not_due() -> None:
 
 def test_a_flood_that_was_not_seen_to_be_busy_is_not_excused() -> None:
     quiet = where(flooded(), lambda _: True, queued=None)
-    quiet = where(quiet, lambda each: each.at_s == LASTS_S, unanswered=0, outbox_rows=0)
+    quiet = where(quiet, lambda each: each.at_s == LASTS_S, pending_requests=0, outbox_rows=0)
 
     assert unseen(build_report((msgspec.structs.replace(quiet, at_rest=False),))) == ["rides lost"]
 
 
 def test_a_flood_that_was_busy_when_it_was_last_seen_long_before_the_end_is_not_excused() -> None:
     blind = where(
-        flooded(), lambda each: each.at_s > LASTS_S - 2 * FINAL_WINDOW_S, queued=None, unanswered=None, outbox_rows=None
+        flooded(),
+        lambda each: each.at_s > LASTS_S - 2 * FINAL_WINDOW_S,
+        queued=None,
+        pending_requests=None,
+        outbox_rows=None,
     )
 
     assert "rides lost" in unseen(build_report((msgspec.structs.replace(blind, at_rest=False),)))
 
 
 def test_links_that_were_not_seen_say_so() -> None:
-    said = [text for _, text in table.link_rows(build_report((held(seconds=()),)))]
+    said = [text for _, text in table.link_rows(build_report((held(snapshots=()),)))]
 
     assert said[0] == "queues: not measured"
     assert said[2:4] == ["outboxes: not measured", "admission control, loads by their limit: not measured"]
@@ -177,7 +188,7 @@ def test_links_that_were_not_seen_say_so() -> None:
 
 @pytest.mark.parametrize(
     ("side", "status"),
-    [(held(), 0), (flooded(), 0), (held(lost=1), 1), (held(seconds=()), 1)],
+    [(held(), 0), (flooded(), 0), (held(lost=1), 1), (held(snapshots=()), 1)],
     ids=["held", "flooded", "failed", "unseen"],
 )
 def test_the_exit_status(side: BurstSide, status: int, tmp_path: Path) -> None:
@@ -189,7 +200,15 @@ def test_the_exit_status(side: BurstSide, status: int, tmp_path: Path) -> None:
 
 
 def test_a_report_from_before_what_was_seen_was_counted_can_be_read() -> None:
-    added = {"due", "failed", "not_measured", "still_waits", "waiting_seen", "memory_seen", "memory_whole_seen"}
+    added = {
+        "due",
+        "failed",
+        "not_measured",
+        "busy_at_end",
+        "backlog_coverage",
+        "memory_coverage",
+        "memory_total_coverage",
+    }
 
     def before(value: object) -> object:
         if isinstance(value, dict):

@@ -12,7 +12,8 @@ from prebook.lab.chaos.judge import ChaosResult, ChaosVerdict, judge, worst_gap_
 from tests.loadtest.books import answered, at, refused, row, sample, told
 from tests.loadtest.chaotic import CONFIRMED, FAULT, Sources, parked, rejected, sound, with_row
 
-ONE, TWO = "bk_one_way_0", "bk_one_way_1"
+ONE = "bk_one_way_0"
+TWO = "bk_one_way_1"
 
 
 def counts(verdict: ChaosVerdict) -> dict[str, int]:
@@ -38,11 +39,11 @@ def nobody_told(run: Sources) -> Sources:
 
 
 def never_sent(run: Sources) -> Sources:
-    return run.tables_but(given_up=[MessageTrace("booking", ONE, "m-1", "no queue")])
+    return run.tables_but(abandoned=[MessageTrace("booking", ONE, "m-1", "no queue")])
 
 
 def no_charge(run: Sources) -> Sources:
-    return run.tables_but(shares={**run.tables.shares, ONE: "returned"})
+    return run.tables_but(discounts={**run.tables.discounts, ONE: "returned"})
 
 
 def no_slot(run: Sources) -> Sources:
@@ -51,7 +52,7 @@ def no_slot(run: Sources) -> Sources:
 
 def slot_of_nobody(run: Sources) -> Sources:
     """The release of a booking that ended was lost, and with it the slot."""
-    return rejected(run, 0).tables_but(held=run.tables.reserved)
+    return rejected(run, 0).tables_but(reserved=run.tables.reserved)
 
 
 def in_flight(run: Sources) -> Sources:
@@ -62,7 +63,7 @@ def in_flight(run: Sources) -> Sources:
 
 
 def in_hand(run: Sources) -> Sources:
-    return run.tables_but(unsent=[MessageTrace("booking", ONE, "m-1")])
+    return run.tables_but(pending=[MessageTrace("booking", ONE, "m-1")])
 
 
 def booked_twice(run: Sources) -> Sources:
@@ -79,16 +80,20 @@ def driver_twice(run: Sources) -> Sources:
     slots = [DriverAssignment(slot.booking_id, "d-1", slot.slot) for slot in run.tables.assigned[:2]]
     rest = list(run.tables.assigned[2:])
     both = with_row(with_row(run, 0, driver="d-1"), 1, driver="d-1")
-    return both.tables_but(assigned=[*slots, *rest], held=[*slots, *rest])
+    return both.tables_but(assigned=[*slots, *rest], reserved=[*slots, *rest])
 
 
 def charged_without_a_ride(run: Sources) -> Sources:
     ended = rejected(run, 0)
-    return ended.tables_but(shares=run.tables.shares, granted=run.tables.granted, taken=run.tables.taken)
+    return ended.tables_but(
+        discounts=run.tables.discounts,
+        granted_count=run.tables.granted_count,
+        granted_rows=run.tables.granted_rows,
+    )
 
 
 def counted_twice(run: Sources) -> Sources:
-    return run.tables_but(granted=run.tables.granted + 1)
+    return run.tables_but(granted_count=run.tables.granted_count + 1)
 
 
 def back_in_time(run: Sources) -> Sources:
@@ -102,7 +107,7 @@ def overtaken(run: Sources) -> Sources:
 
 def told_backwards(run: Sources) -> Sources:
     histories = {**run.tables.histories, ONE: (*CONFIRMED, "cancelled")}
-    return run.tables_but(histories=histories, told={**run.tables.notices, ONE: ("cancelled", "confirmed")})
+    return run.tables_but(histories=histories, notices={**run.tables.notices, ONE: ("cancelled", "confirmed")})
 
 
 @pytest.mark.parametrize(
@@ -139,8 +144,8 @@ def test_a_fare_that_no_other_plan_got_is_a_contradiction() -> None:
     ended = row(twin, settled=1.0)
     dearer = msgspec.structs.replace(ended, fare_cents=(ended.fare_cents or 0) + 100)
     slots = [*run.tables.assigned, DriverAssignment(ended.booking_id, ended.driver or "", "later")]
-    tables = replace(run.tables, assigned=slots, reserved=slots, granted=2, taken=2)
-    tables = replace(tables, shares={ONE: "taken", ended.booking_id: "taken"})
+    tables = replace(run.tables, assigned=slots, reserved=slots, granted_count=2, granted_rows=2)
+    tables = replace(tables, discounts={ONE: "granted", ended.booking_id: "granted"})
     both = run.but(samples=[*run.samples, twin], rows=[*run.rows, dearer], deliveries=[*run.deliveries, told(ended)])
     assert any("contradictory" in line for line in judge(both.but(tables=tables).evidence).problems)
 
@@ -159,7 +164,7 @@ def test_a_run_that_proves_nothing_fails() -> None:
     assert problem(sound().but(wire_duplicates=0), "no message came a second time")
     assert problem(sound().but(faults=[]), "no fault was injected")
     assert problem(sound(0), "no booking was accepted")
-    assert problem(sound().tables_but(ordered=0), "order of leaving")
+    assert problem(sound().tables_but(ordered_messages=0), "order of leaving")
 
 
 def test_what_only_poison_parked_is_a_note_and_anything_else_a_failure() -> None:

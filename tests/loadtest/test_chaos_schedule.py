@@ -18,12 +18,13 @@ CHOICES = (
         for kind in ("kill", "pause")
         for service in SERVICES
     ),
-    FaultChoice("broker_kill", "part_kill", "broker"),
+    FaultChoice("broker_kill", "server_kill", "broker"),
     FaultChoice("duplicate_everything", "duplicate_everything", "broker"),
 )
 KINDS = {choice.name: choice.kind for choice in CHOICES}
 ALWAYS = "duplicate_everything"
-counts, seeds = st.integers(1, 40), st.integers(0, 10_000)
+counts = st.integers(1, 40)
+seeds = st.integers(0, 10_000)
 
 
 @given(counts, seeds)

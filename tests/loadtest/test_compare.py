@@ -28,7 +28,8 @@ def run(median_ms: float, *, seed: int, rides: int = 400, lost: int = 0) -> list
 
 
 def line_of(a: list[Sample], b: list[Sample], metric: str, statistic: str) -> tuple[float, float, float, bool, str]:
-    wanted, made = (ALL_PLANS, metric, statistic), compare_runs(a, b, names=("a", "b"), seed=7)
+    wanted = (ALL_PLANS, metric, statistic)
+    made = compare_runs(a, b, names=("a", "b"), seed=7)
     line = next(each for each in made.lines if (each.label, each.metric, each.statistic) == wanted)
     return line.difference, line.low, line.high, line.is_significant, line.summary
 
@@ -63,7 +64,8 @@ def test_goodput_is_rides_answered_a_second() -> None:
 
 def test_the_beta_draw_is_the_bootstrap_of_a_quantile() -> None:
     """The same distribution as resampling value by value, at four of its points."""
-    rng, values = random.Random(7), [float(n) for n in range(1, 102)]
+    rng = random.Random(7)
+    values = [float(n) for n in range(1, 102)]
     draw = quantile_draw(values, 50)
     quick = sorted(draw(rng) for _ in range(4000))
     plain = sorted(sorted(rng.choices(values, k=101))[50] for _ in range(4000))
@@ -79,7 +81,8 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_too_few_values_make_no_p99_and_what_one_run_lacks_is_said() -> None:
-    a, b = run(50, seed=1, rides=60), run(50, seed=2, rides=60)
+    a = run(50, seed=1, rides=60)
+    b = run(50, seed=2, rides=60)
     other = [msgspec.structs.replace(each, scenario="wave") for each in b[:3]]
     made = compare_runs(a, [*b, *other], names=("a", "b"), seed=7)
 
@@ -88,7 +91,8 @@ def test_too_few_values_make_no_p99_and_what_one_run_lacks_is_said() -> None:
 
 
 def test_a_kept_sample_knows_what_became_of_its_ride() -> None:
-    one, gone = sample_with_outcome(answered(0, 0.0, 1.5)), sample_with_outcome(refused(1, 0.0))
+    one = sample_with_outcome(answered(0, 0.0, 1.5))
+    gone = sample_with_outcome(refused(1, 0.0))
 
     assert (one.outcome, one.settled_ms, one.notified_ms) == ("confirmed", 1500.0, 1500.0)
     assert (gone.outcome, gone.settled_ms, gone.notified_ms) == ("refused", None, None)
@@ -98,8 +102,10 @@ def test_the_command_reads_folders_and_files(tmp_path: Path) -> None:
     for name, median in (("before", 50), ("after", 100)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "samples.jsonl").write_bytes(encode_samples(run(median, seed=median)))
-    a, b = str(tmp_path / "before"), str(tmp_path / "after" / "samples.jsonl")
-    plain, data = CliRunner().invoke(main, ["compare", a, b]), CliRunner().invoke(main, ["compare", a, b, "--json"])
+    a = str(tmp_path / "before")
+    b = str(tmp_path / "after" / "samples.jsonl")
+    plain = CliRunner().invoke(main, ["compare", a, b])
+    data = CliRunner().invoke(main, ["compare", a, b, "--json"])
 
     assert (plain.exit_code, data.exit_code) == (0, 0)
     assert "b is slower by" in plain.output

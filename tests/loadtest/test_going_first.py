@@ -50,7 +50,8 @@ def test_process_ids_of_another_machine_mean_nothing_here() -> None:
 
 def test_nothing_old_is_collected_until_all_is_offered() -> None:
     before = gc.get_threshold()
-    one, other = pause_gc(), pause_gc()
+    one = pause_gc()
+    other = pause_gc()
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)

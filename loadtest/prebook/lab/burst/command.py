@@ -54,7 +54,9 @@ def burst() -> None:
     show_default=True,
     help="Seconds that a rider is willing to be told to wait.",
 )
-@click.option("--settle-timeout", type=POSITIVE, default=45.0, show_default=True, help="Seconds for all to come to rest.")
+@click.option(
+    "--settle-timeout", type=POSITIVE, default=45.0, show_default=True, help="Seconds for all to come to rest."
+)
 def measure(
     *,
     side: str,
@@ -69,7 +71,9 @@ def measure(
 ) -> None:
     """Measure one side and write it into the folder."""
     known = capacity or read_capacity(output_dir)
-    options = BurstOptions(side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience))
+    options = BurstOptions(
+        side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience)
+    )
     sys.exit(run_guarded(options, seed, settle_timeout, output_dir))
 
 

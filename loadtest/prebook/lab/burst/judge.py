@@ -182,7 +182,7 @@ CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}
 def at_most_check(
     measured: BurstFigures, name: str, value: float | None, limit: float, unit: str, *, coverage: float = 1.0
 ) -> BurstCheck:
-    """``coverage``: the share of the burst's seconds that it was seen in. One second above the bound is enough to fail."""
+    """``coverage``: share of the burst's seconds in which it was seen. One second above the limit is enough to fail."""
     ok = None if value is None or (value <= limit and coverage < MIN_COVERAGE) else value <= limit
     return check_of(measured, name, ok, value_text(value, unit), f"at most {limit:g}{unit}", coverage=coverage)
 

@@ -1,4 +1,4 @@
-"""Offers rides of all plans to a running suite and waits for its rest: a level of the capacity search, or the burst itself."""
+"""Offer rides of all plans to a running suite and wait until it is at rest: a capacity level, or the burst itself."""
 
 import asyncio
 from collections.abc import Sequence

@@ -35,7 +35,9 @@ def slope(
 def is_busy_at_end(snapshots: Sequence[SuiteSnapshot]) -> bool:
     """Whether something waited when it was last looked at, just before the end: what is older may be over."""
     lately = [second for second in snapshots if second.at_s >= snapshots[-1].at_s - FINAL_WINDOW_S]
-    looks = (known_values(lately, of) for of in (lambda s: s.outbox_rows, lambda s: s.pending_requests, lambda s: s.queued))
+    looks = (
+        known_values(lately, of) for of in (lambda s: s.outbox_rows, lambda s: s.pending_requests, lambda s: s.queued)
+    )
     return any(last(seen) for seen in looks)
 
 

@@ -84,7 +84,9 @@ def check_charges(evidence: Evidence) -> Iterator[Violation]:
         discount = discounts.get(row.booking_id)
         if row.state is BookingState.CONFIRMED and discount not in {"granted", "none_left"}:
             yield Violation(
-                ViolationKind.LOST, row.booking_id, f"confirmed, but its share of the campaign is {discount or 'nowhere'}"
+                ViolationKind.LOST,
+                row.booking_id,
+                f"confirmed, but its share of the campaign is {discount or 'nowhere'}",
             )
         if row.state in SETTLED_STATES - {BookingState.CONFIRMED} and discount == "granted":
             yield Violation(ViolationKind.DOUBLED, row.booking_id, f"{row.state}, and still charged to the campaign")

@@ -24,7 +24,7 @@ def duplicates_in(page: str) -> float:
 
 @dataclass
 class DuplicateCounter:
-    """``last_counts`` and ``earlier_counts`` are per service: what was read last, and what its earlier processes had counted."""
+    """By service: ``last_counts`` were read last, ``earlier_counts`` are those of its earlier processes."""
 
     session: aiohttp.ClientSession
     urls: Mapping[str, str]

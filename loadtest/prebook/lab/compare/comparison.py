@@ -8,7 +8,7 @@ import msgspec
 from prebook.lab.compare.bootstrap import RESAMPLES, Draw, interval, mean_draw, quantile_draw
 from prebook.lab.ledger.accounts import ANSWERED_OUTCOMES
 from prebook.lab.load.samples import Sample
-from prebook.lab.quantiles import format_ms
+from prebook.lab.quantiles import format_ms, nearest_rank
 
 METRICS: Mapping[str, Callable[[Sample], float | None]] = {
     "time to accept": lambda sample: sample.response_ms if sample.accepted else None,
