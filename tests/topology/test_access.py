@@ -13,7 +13,7 @@ SUITE = suite_topology({0.2, 1.0})
 HELD = {p.user: p for p in permissions(SUITE)}
 TOPICS = {(t.user, t.exchange): t for t in topic_permissions(SUITE)}
 KEYS = sorted(
-    {g.routing_key for g in SUITE.grants} | {"#", "", "amq.default", "asked.quote_fareX", "Xfact.booking_ended"}
+    {g.routing_key for g in SUITE.grants} | {"#", "", "amq.default", "request.quote_fareX", "Xevent.booking_ended"}
 )
 EXCHANGES = sorted({x.name for x in SUITE.exchanges} | {"amq.default", "amq.topic", "prebookXevents"})
 QUEUES = sorted(q.name for q in SUITE.queues)

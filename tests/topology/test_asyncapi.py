@@ -45,10 +45,10 @@ def test_every_channel_carries_messages_and_every_message_a_channel() -> None:
 
 def test_a_command_names_its_reply_and_an_event_none() -> None:
     operations = DOCUMENT["operations"]
-    asking = operations["booking.sends.requests.quote_fare"]
+    asking = operations["booking.send.requests.quote_fare"]
     assert asking["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
     assert len(asking["reply"]["messages"]) == len(FLOWS["quote_fare"].possible_reply_types)
-    assert "reply" not in operations["booking.sends.events.asked.quote_fare"]
+    assert "reply" not in operations["booking.send.events.request.quote_fare"]
 
 
 def test_a_real_message_fits_the_document() -> None:
@@ -56,7 +56,7 @@ def test_a_real_message_fits_the_document() -> None:
     fare = FareQuoted(fare=Money(cents=1250), discount=Money(cents=0), valid_until=now + timedelta(minutes=5))
     wire = encode(
         Envelope(
-            id="b-1.quote_fare.answer",
+            id="b-1.quote_fare.reply",
             kind=MessageKind.REPLY,
             flow="quote_fare",
             body=fare,

@@ -10,7 +10,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.messaging.headers import HASH_SLOT_HEADER
 from prebook.patterns.message_groups import hash_slot
 from prebook.rabbit.management import ManagementClient
 from prebook.rabbit.subscription import Subscription
@@ -20,7 +20,7 @@ from tests.topology.conftest import PASSWORDS, VHOST
 from tests.topology.test_promises import channel_of
 
 pytestmark = pytest.mark.real
-GROUP, PARTITION, KEY, COUNT, PREFETCH = "booking.facts", "booking.facts.0", "bk_8", 40, 8
+GROUP, PARTITION, KEY, COUNT, PREFETCH = "booking.events", "booking.events.0", "bk_8", 40, 8
 WORK_S = 0.02
 
 

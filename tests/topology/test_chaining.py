@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from prebook.flows import EVENT_PARTITIONS, OFFER_SETTLED
 from prebook.messaging import addresses
-from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.messaging.headers import HASH_SLOT_HEADER
 from prebook.patterns.message_groups import hash_slot, partition_of
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.check import differences

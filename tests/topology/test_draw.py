@@ -32,7 +32,9 @@ def test_the_picture_can_be_scaled_and_read_out() -> None:
     drawn = ET.fromstring(svg_diagram(_all(Coupling.ONE_WAY), title="T <&>", subtitle="S"))  # noqa: S314 - our own text
     assert str(drawn.get("viewBox")).startswith("0 0 ")
     assert drawn.findtext(f"{SVG}title") == "T <&>"
-    assert "booking to prebook.events to pricing.events.quote_fare to pricing" in str(drawn.findtext(f"{SVG}desc"))
+    assert "booking to prebook.events to pricing.one_way_requests.quote_fare to pricing" in str(
+        drawn.findtext(f"{SVG}desc")
+    )
 
 
 def test_the_same_topology_gives_the_same_picture() -> None:

@@ -16,7 +16,7 @@ from prebook.topology.partitions import partitioned_topology
 from prebook.topology.values import ANY_ROUTING_KEY
 
 SUITE = suite_topology({0.2})
-GROUP = "fleets.facts"
+GROUP = "fleets.events"
 
 
 @given(key=st.text(min_size=1), partitions=st.integers(1, HASH_SLOTS))
@@ -34,7 +34,7 @@ def test_keys_are_spread_evenly() -> None:
 @pytest.mark.parametrize("partitions", [1, 3, 4, HASH_SLOTS])
 def test_every_slot_leads_to_one_partition_and_what_has_none_to_the_first(partitions: int) -> None:
     part = partitioned_topology(GROUP, partitions, "fleets")
-    slots = Counter(dict(b.arguments)["prebook-slot"] for b in part.bindings if b.exchange == GROUP)
+    slots = Counter(dict(b.arguments)["prebook-hash-slot"] for b in part.bindings if b.exchange == GROUP)
     assert slots == Counter(str(number) for number in range(HASH_SLOTS))
     (rest,) = (b for b in part.bindings if b.exchange != GROUP)
     assert (rest.routing_key, rest.destination) == (ANY_ROUTING_KEY, addresses.partition_queue(GROUP, 0))
@@ -55,7 +55,7 @@ def test_subscribers_of_one_fact_are_grouped_each_for_itself(monkeypatch: pytest
     monkeypatch.setitem(EVENT_PARTITIONS, "fleets", 2)
     topic = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
     counts = Counter(q.address for q in topic.queues if q.consumer)
-    assert counts == {"fleets.facts": 2, "booking.facts": EVENT_PARTITIONS["booking"], "pricing.facts": 1}
+    assert counts == {"fleets.events": 2, "booking.events": EVENT_PARTITIONS["booking"], "pricing.events": 1}
 
 
 PARTITIONS = [addresses.partition_queue(GROUP, number) for number in range(4)]
@@ -74,7 +74,7 @@ def test_who_is_active_where_another_should_be_cedes_its_place() -> None:
     mine, theirs = (set(partitions_to_release(PARTITIONS, GROUPS, name, ["a", "b"])) for name in "ba")
     assert len(mine) == len(theirs) == 2
     assert mine | theirs == set(PARTITIONS)
-    assert partitions_to_release(["pricing.facts"], GROUPS, "a", ["a", "b"]) == [], "it is no partition"
+    assert partitions_to_release(["pricing.events"], GROUPS, "a", ["a", "b"]) == [], "it is no partition"
 
 
 def test_who_is_not_on_the_roster_cedes_nothing() -> None:

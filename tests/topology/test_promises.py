@@ -78,8 +78,8 @@ async def test_what_expires_in_a_queue_is_parked_too(
 TRIES = [
     ("booking", addresses.REQUESTS, "quote_fare", True),
     ("booking", addresses.REQUESTS, "ask_fleet", False),
-    ("booking", addresses.EVENTS, "fact.booking_ended", True),
-    ("pricing", addresses.EVENTS, "fact.booking_ended", False),
+    ("booking", addresses.EVENTS, "event.booking_ended", True),
+    ("pricing", addresses.EVENTS, "event.booking_ended", False),
     ("pricing", addresses.REQUESTS, "quote_fare", False),
     ("pricing", addresses.REPLIES, "booking", True),
     ("fleets", addresses.REPLIES, "booking", False),

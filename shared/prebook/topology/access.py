@@ -42,11 +42,11 @@ def broker_accounts(topology: Topology) -> tuple[str, ...]:
 def permissions(topology: Topology) -> frozenset[Permission]:
     return frozenset(
         Permission(
-            addresses.broker_user(service),
-            write=exact_match(*_writable_exchanges(topology, service)),
-            read=exact_match(*_readable_queues(topology, service)),
+            addresses.broker_user(account),
+            write=exact_match(*_writable_exchanges(topology, account)),
+            read=exact_match(*_readable_queues(topology, account)),
         )
-        for service in broker_accounts(topology)
+        for account in broker_accounts(topology)
     )
 
 
@@ -54,16 +54,16 @@ def topic_permissions(topology: Topology) -> frozenset[TopicPermission]:
     """One for every exchange that a service may write to: where there is none, the broker allows every key."""
     return frozenset(
         TopicPermission(
-            addresses.broker_user(service), exchange, _topic_pattern(_routing_keys(topology, service, exchange))
+            addresses.broker_user(account), exchange, _topic_pattern(_routing_keys(topology, account, exchange))
         )
-        for service in broker_accounts(topology)
-        for exchange in _writable_exchanges(topology, service)
+        for account in broker_accounts(topology)
+        for exchange in _writable_exchanges(topology, account)
     )
 
 
 def _readable_queues(topology: Topology, account: str) -> Iterable[str]:
-    taken = (queue.name for queue in topology.consumed_queues() if queue.consumer == account)
-    return {*taken, *(reader.queue for reader in topology.read_grants if reader.account == account)}
+    consumed = (queue.name for queue in topology.consumed_queues() if queue.consumer == account)
+    return {*consumed, *(reader.queue for reader in topology.read_grants if reader.account == account)}
 
 
 def _topic_pattern(keys: Iterable[str]) -> str:

@@ -9,8 +9,24 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling
 from prebook.flows import EVENT_TYPES, FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import BODY_TYPES, HASH_SLOT_HEADER, SAFE_ID, ce_type
+from prebook.messaging.codec import BODY_TYPES, SAFE_ID, ce_type
 from prebook.messaging.envelope import MessageKind
+from prebook.messaging.headers import (
+    ATTEMPT_HEADER,
+    CONVERSATION_ID_HEADER,
+    EXPIRES_AT_HEADER,
+    FLOW_HEADER,
+    HASH_SLOT_HEADER,
+    KIND_HEADER,
+    MESSAGE_ID_HEADER,
+    PARTITION_KEY_HEADER,
+    PLAN_HEADER,
+    REPLY_TO_HEADER,
+    SOURCE_HEADER,
+    SPEC_VERSION_HEADER,
+    TIME_HEADER,
+    TYPE_HEADER,
+)
 from prebook.patterns.message_groups import HASH_SLOTS
 from prebook.topology.values import Binding, Grant, Queue, Topology
 
@@ -21,42 +37,45 @@ _PLAN_PATTERN = ",".join(f"{flow}=({'|'.join(coupling.value for coupling in Coup
 HEADERS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": [
-        "ce-specversion",
-        "ce-id",
-        "ce-type",
-        "ce-source",
-        "ce-subject",
-        "ce-time",
-        "prebook-kind",
-        "prebook-flow",
-        "prebook-plan",
+        SPEC_VERSION_HEADER,
+        MESSAGE_ID_HEADER,
+        TYPE_HEADER,
+        SOURCE_HEADER,
+        CONVERSATION_ID_HEADER,
+        TIME_HEADER,
+        KIND_HEADER,
+        FLOW_HEADER,
+        PLAN_HEADER,
     ],
     "properties": {
-        "ce-specversion": {"const": "1.0"},
-        "ce-id": {
+        SPEC_VERSION_HEADER: {"const": "1.0"},
+        MESSAGE_ID_HEADER: {
             **_ID_SCHEMA,
             "description": "The same thing said twice has the same id; receivers let one take effect.",
         },
-        "ce-type": {"type": "string", "pattern": r"^prebook\.[a-z_]+\.v[0-9]+$"},
-        "ce-source": {"type": "string", "description": "The service that says it.", "pattern": "^/prebook/[a-z]+$"},
-        "ce-subject": {**_ID_SCHEMA, "description": "The conversation: the booking that it is about."},
-        "ce-time": _TIME_SCHEMA,
-        "ce-partitionkey": {**_ID_SCHEMA, "description": "Messages of one key keep their order."},
+        TYPE_HEADER: {"type": "string", "pattern": r"^prebook\.[a-z_]+\.v[0-9]+$"},
+        SOURCE_HEADER: {"type": "string", "description": "The service that says it.", "pattern": "^/prebook/[a-z]+$"},
+        CONVERSATION_ID_HEADER: {**_ID_SCHEMA, "description": "The conversation: the booking that it is about."},
+        TIME_HEADER: _TIME_SCHEMA,
+        PARTITION_KEY_HEADER: {**_ID_SCHEMA, "description": "Messages of one key keep their order."},
         HASH_SLOT_HEADER: {
             "type": "string",
             "pattern": "^[0-9]{1,2}$",
             "description": f"crc32(ce-partitionkey) modulo {HASH_SLOTS}: what message groups are partitioned by.",
         },
-        "prebook-kind": {"enum": [kind.value for kind in MessageKind]},
-        "prebook-flow": {"type": "string", "description": "The flow; for a fact, the announcement."},
-        "prebook-plan": {
+        KIND_HEADER: {"enum": [kind.value for kind in MessageKind]},
+        FLOW_HEADER: {"type": "string", "description": "Flow; for an event, its event type."},
+        PLAN_HEADER: {
             "type": "string",
             "pattern": f"^{_PLAN_PATTERN}$",
             "description": "The booking's coupling per flow.",
         },
-        "prebook-attempt": {"type": "string", "pattern": "^[0-9]{1,5}$", "description": "From 1."},
-        "prebook-reply-to": {"type": "string", "description": "Where the answer goes; commands alone have it."},
-        "prebook-expires-at": {**_TIME_SCHEMA, "description": "After this nobody waits for it."},
+        ATTEMPT_HEADER: {"type": "string", "pattern": "^[0-9]{1,5}$", "description": "From 1."},
+        REPLY_TO_HEADER: {"type": "string", "description": "Return address of the reply; only commands have one."},
+        EXPIRES_AT_HEADER: {
+            **_TIME_SCHEMA,
+            "description": "Deadline of the request; no caller waits for the reply after it.",
+        },
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
     },
 }
@@ -107,7 +126,7 @@ def _message_types_by_key() -> Mapping[tuple[str, str], set[type[Message]]]:
         meant[addresses.EVENTS, addresses.reply_routing_key(flow.name)] = set(flow.possible_reply_types)
         meant.setdefault((addresses.REPLIES, flow.caller), set()).update(flow.possible_reply_types)
     return meant | {
-        (addresses.EVENTS, addresses.event_routing_key(told.name)): {told.body_type} for told in EVENT_TYPES
+        (addresses.EVENTS, addresses.event_routing_key(event.name)): {event.body_type} for event in EVENT_TYPES
     }
 
 
@@ -158,11 +177,11 @@ def _send_operation(grant: Grant) -> tuple[str, Json]:
         "tags": [{"name": grant.account}],
         "bindings": {"amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True, "bindingVersion": "0.3.0"}},
     }
-    return f"{grant.account}.sends.{channel}", operation | _reply(grant)
+    return f"{grant.account}.send.{channel}", operation | _reply(grant)
 
 
 def _reply(grant: Grant) -> Json:
-    """Only a command has a return address; an event's answer is an event for whoever subscribes."""
+    """Only a command has a return address; the reply to a one-way request is an event."""
     if grant.exchange != addresses.REQUESTS:
         return {}
     where = _send_channel_name(addresses.REPLIES, FLOWS[grant.routing_key].caller)
@@ -173,7 +192,7 @@ def _reply(grant: Grant) -> Json:
 
 
 def _receive_operation(queue: Queue) -> tuple[str, Json]:
-    return f"{queue.consumer}.takes.{_receive_channel_name(queue)}", {
+    return f"{queue.consumer}.receive.{_receive_channel_name(queue)}", {
         "action": "receive",
         "channel": _ref("channels", _receive_channel_name(queue)),
         "summary": f"{queue.consumer} takes from {queue.address}, acknowledged after its transaction",

@@ -45,7 +45,7 @@ class Swimlane:
 
 
 def swimlanes(topology: Topology, order: Sequence[str]) -> tuple[Swimlane, ...]:
-    """In the given order of flows and announcements."""
+    """Swimlanes of the topology's arrows, in the given order of flows and event types."""
     by_name = {name: sorted(link for link in topology.arrows if link.swimlane == name) for name in order}
     return tuple(Swimlane(name, tuple(_rows(links))) for name, links in by_name.items() if links)
 
@@ -66,7 +66,7 @@ def _paths(path: tuple[Arrow, ...], arrows: Sequence[Arrow]) -> Iterable[Swimlan
         yield from _paths((*path, link), arrows)
 
 
-SWIMLANE_ORDER = (*(flow.name for flow in ALL_FLOWS), *(told.name for told in EVENT_TYPES))
+SWIMLANE_ORDER = (*(flow.name for flow in ALL_FLOWS), *(event.name for event in EVENT_TYPES))
 
 WIDTH, MARGIN = 1180, 24
 SERVICE_WIDTH, STOP_WIDTH, STOP_HEIGHT = 128, 214, 32

@@ -19,7 +19,7 @@ EventTypes = Iterable[EventType[Any]]
 def suite_topology(
     delays_s: Iterable[float], flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES
 ) -> Topology:
-    """Everything that the running suite needs: it serves all couplings side by side. ``backoffs`` in seconds."""
+    """Return what the running suite needs: all couplings side by side. ``delays_s``: delays of the retry ladder."""
     parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]
     flowing = union([*parts, *(event_topology(a) for a in event_types)])
     return with_retry_and_parking(flowing, delays_s) | archive_topology(flowing)
@@ -40,7 +40,7 @@ def union(parts: Iterable[Topology]) -> Topology:
 
 
 def event_topology(event_type: EventType[Any]) -> Topology:
-    """A fact for each subscriber, and for the archive: a mandatory publish needs at least one queue."""
+    """Route an event to each subscriber and to the archive: a mandatory publish needs at least one queue."""
     key, name = addresses.event_routing_key(event_type.name), event_type.name
     grant = Grant(event_type.publisher, addresses.EVENTS, key)
     parts = [_brokered_leg(name, grant, _event_destination(s), Leg.EVENT) for s in sorted(event_type.subscribers)]
@@ -70,25 +70,25 @@ def _async_api(flow: Flow[Any, Any]) -> Topology:
 
 
 def _one_way(flow: Flow[Any, Any]) -> Topology:
-    ask = Grant(flow.caller, addresses.EVENTS, addresses.request_routing_key(flow.name))
-    answer = Grant(flow.provider, addresses.EVENTS, addresses.reply_routing_key(flow.name))
+    request = Grant(flow.caller, addresses.EVENTS, addresses.request_routing_key(flow.name))
+    reply = Grant(flow.provider, addresses.EVENTS, addresses.reply_routing_key(flow.name))
     return union(
         (
-            _brokered_leg(flow.name, ask, _request_destination(flow, addresses.one_way_request_queue), Leg.REQUEST),
+            _brokered_leg(flow.name, request, _request_destination(flow, addresses.one_way_request_queue), Leg.REQUEST),
             _brokered_leg(
-                flow.name, answer, Destination(addresses.one_way_reply_queue(flow.caller), flow.caller), Leg.REPLY
+                flow.name, reply, Destination(addresses.one_way_reply_queue(flow.caller), flow.caller), Leg.REPLY
             ),
         )
     )
 
 
 def _request_reply(flow: Flow[Any, Any]) -> Topology:
-    ask = Grant(flow.caller, addresses.REQUESTS, flow.name)
-    answer = Grant(flow.provider, addresses.REPLIES, flow.caller)
+    request = Grant(flow.caller, addresses.REQUESTS, flow.name)
+    reply = Grant(flow.provider, addresses.REPLIES, flow.caller)
     return union(
         (
-            _brokered_leg(flow.name, ask, _request_destination(flow, addresses.request_queue), Leg.REQUEST),
-            _brokered_leg(flow.name, answer, Destination(addresses.reply_queue(flow.caller), flow.caller), Leg.REPLY),
+            _brokered_leg(flow.name, request, _request_destination(flow, addresses.request_queue), Leg.REQUEST),
+            _brokered_leg(flow.name, reply, Destination(addresses.reply_queue(flow.caller), flow.caller), Leg.REPLY),
         )
     )
 
@@ -155,4 +155,4 @@ def _http_response_arrow(flow: Flow[Any, Any], leg: Leg, label: str) -> Arrow:
 
 
 def _reply_names(flow: Flow[Any, Any]) -> str:
-    return " | ".join(answer.__name__ for answer in flow.reply_types)
+    return " | ".join(reply.__name__ for reply in flow.reply_types)

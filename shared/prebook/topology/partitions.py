@@ -1,11 +1,11 @@
 """Message groups on the broker: one queue for each partition, with one active consumer, behind an exchange of its own.
 
-The exchange matches the slot that each message carries. It is RabbitMQ's headers exchange: the consistent-hash plugin
-must be enabled first, and gives keys to other queues after a restart (deploy/decisions/0011).
+The exchange matches the hash slot that each message carries. It is RabbitMQ's headers exchange: the consistent-hash
+plugin must be enabled first, and gives keys to other queues after a restart (deploy/decisions/0011).
 """
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import HASH_SLOT_HEADER
+from prebook.messaging.headers import HASH_SLOT_HEADER
 from prebook.patterns.message_groups import hash_slots_of
 from prebook.topology.values import Binding, Exchange, Queue, Topology, arguments
 
@@ -13,9 +13,9 @@ SINGLE_ACTIVE_CONSUMER = arguments(x_queue_type="quorum", x_single_active_consum
 
 
 def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str) -> Topology:
-    """Whatever is routed to the exchange ``group`` comes to the partition of its key, and to no other."""
-    slotless = Exchange(addresses.unpartitioned(partitioned_queue), internal=True)
-    named = arguments(alternate_exchange=slotless.name)
+    """Route what comes to the exchange ``partitioned_queue`` to the partition of its key, and to no other."""
+    unpartitioned = Exchange(addresses.unpartitioned(partitioned_queue), internal=True)
+    named = arguments(alternate_exchange=unpartitioned.name)
     queues = [
         Queue(
             addresses.partition_queue(partitioned_queue, n),
@@ -31,9 +31,9 @@ def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str)
         for number in hash_slots_of(n, partitions)
     )
     return Topology(
-        exchanges=frozenset({Exchange(partitioned_queue, "headers", arguments=named, internal=True), slotless}),
+        exchanges=frozenset({Exchange(partitioned_queue, "headers", arguments=named, internal=True), unpartitioned}),
         queues=frozenset(queues),
-        bindings=frozenset({*slots, Binding(slotless.name, "#", queues[0].name)}),
+        bindings=frozenset({*slots, Binding(unpartitioned.name, "#", queues[0].name)}),
     )
 
 

@@ -24,13 +24,13 @@ REPLAYABLE_EXCHANGES = frozenset({addresses.REQUESTS, addresses.REPLIES, address
 
 
 def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topology:
-    """``backoffs`` in seconds: one rung for each."""
-    pauses = sorted(set(delays_s))
+    """Add retry, replay and parking to ``base``. ``delays_s`` has the delays of the retry ladder, a queue each."""
+    delays = sorted(set(delays_s))
     whole = base | _parking() | _replay_grants(base)
-    for pause in pauses:
-        whole |= _delay_queue(pause)
+    for delay_s in delays:
+        whole |= _delay_queue(delay_s)
     for queue in base.consumed_queues():
-        whole |= _retry_and_parking(queue, pauses)
+        whole |= _retry_and_parking(queue, delays)
     return whole
 
 

@@ -53,7 +53,8 @@ def queue(x: float, y: float, width: float, height: float, name: str) -> str:
     """A pipe that lies on its side."""
     r = height / 6
     right, bow = x + width - r, f"a{_number(r)} {_number(height / 2)} 0 0 1 0"
-    body = f"M{_number(x + r)} {_number(y)}H{_number(right)}{bow} {_number(height)}H{_number(x + r)}{bow} {_number(-height)}z"
+    left, top = _number(x + r), _number(y)
+    body = f"M{left} {top}H{_number(right)}{bow} {_number(height)}H{left}{bow} {_number(-height)}z"
     lid = f"M{_number(right)} {_number(y)}a{_number(r)} {_number(height / 2)} 0 0 0 0 {_number(height)}"
     shape = f'<path class="queue" d="{body}"/><path class="queue" style="fill:none" d="{lid}"/>'
     return shape + _label(x, y, width, height, name)

@@ -46,7 +46,7 @@ class Queue:
 
 @dataclass(frozen=True, order=True)
 class Binding:
-    """``queue`` is where it leads to; where ``onward``, that is an exchange. A headers exchange has ``arguments``."""
+    """``destination`` is a queue, or an exchange if ``to_exchange``. A headers exchange is bound by ``arguments``."""
 
     exchange: str
     routing_key: str
@@ -71,7 +71,7 @@ ANY_ROUTING_KEY = "#"
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """``service`` may publish to ``exchange`` with exactly this routing key, or with any where it is ANY_KEY."""
+    """``account`` may publish to ``exchange`` with exactly this routing key, or with any if it is ANY_ROUTING_KEY."""
 
     account: str
     exchange: str
@@ -87,12 +87,12 @@ class ReadGrant:
 
 
 class Leg(StrEnum):
-    """Which way a link goes in its lane."""
+    """The part of a flow that an arrow belongs to, in the order of drawing."""
 
-    REQUEST = "ask"
-    REPLY = "answer"
+    REQUEST = "request"
+    REPLY = "reply"
     POLL = "poll"
-    EVENT = "tell"
+    EVENT = "event"
 
 
 @dataclass(frozen=True, order=True)
@@ -100,7 +100,7 @@ class Arrow:
     """One arrow. Data goes from source to target; ``pulled`` says that the target decides when."""
 
     swimlane: str
-    """The flow or the announcement that it belongs to."""
+    """The flow or event type that the arrow belongs to."""
     leg: Leg
     hop: int
     source: str
