@@ -10,7 +10,7 @@ from litestar.params import FromPath, Parameter
 from litestar.testing import TestClient
 
 from prebook.http.problems import EXCEPTION_HANDLERS, FieldError, Problem, decode_problem
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.patterns import trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -1,4 +1,4 @@
-"""The HTTP application of a service: its API, its doors, health, metrics and its schema."""
+"""The HTTP application of a service: its API, its internal endpoints, health, metrics and its schema."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,7 +26,7 @@ def create_app(
     refresh_gauges: Callable[[], Awaitable[None]],
     lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
 ) -> Litestar:
-    """``scraped`` brings the gauges up to date before they are read."""
+    """``refresh_gauges`` runs before each scrape of /metrics."""
 
     @get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:

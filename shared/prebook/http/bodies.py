@@ -14,7 +14,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class StrictBody(MsgspecDTO[T]):
-    """``dto=Strict[Struct]`` on a handler. By itself Litestar would take "4" for 4."""
+    """``dto=StrictBody[Struct]`` on a handler. By itself Litestar would take "4" for 4."""
 
     def decode_bytes(self, value: bytes) -> Any:
         try:

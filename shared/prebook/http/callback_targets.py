@@ -20,7 +20,10 @@ _DEFAULT_PORT = {"https": "443", "http": "80"}
 
 
 def is_allowed_target(url: str, allowed_hosts: Collection[str]) -> bool:
-    """``hosts`` are ``host`` or ``host:port`` for https, and ``http://host[:port]`` where plain http is meant to go."""
+    """Tell whether ``url`` has one of the allowed origins.
+
+    ``allowed_hosts`` are ``host`` or ``host:port`` for https, and ``http://host[:port]`` for plain http.
+    """
     if len(url) > MAX_URL_LENGTH:
         return False
     parts = _URL.match(url)
@@ -32,6 +35,6 @@ def _origin(parts: re.Match[str]) -> tuple[str, str, str]:
 
 
 def _allowed_origin(host: str) -> tuple[str, str, str] | None:
-    spelled = host.lower() if "://" in host else f"https://{host.lower()}"
-    parts = _URL.match(spelled)
+    url = host.lower() if "://" in host else f"https://{host.lower()}"
+    parts = _URL.match(url)
     return _origin(parts) if parts else None

@@ -8,22 +8,21 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from prebook.coupling.ports import HttpResponse
-from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
 
 MAX_RESPONSE_BYTES = 256 * 1024
 MAX_CONNECTIONS_PER_SERVICE = 200
 """To one service, so that one which hangs takes none of another's."""
 CONNECT_TIMEOUT_S, ACQUIRE_TIMEOUT_S = 2.0, 1.0
 SUPPRESSED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
-"""What aiohttp would say of itself; our doors do not ask."""
+"""Headers that aiohttp would add; no endpoint of ours reads them."""
 
 
 class ServiceClient:
-    """Calls services by name. Implements coupling.ports.Http. No proxies, no redirects, no cookies."""
+    """Calls services by name. Implements coupling.ports.HttpClient. No proxies, no redirects, no cookies."""
 
     def __init__(self, urls: Mapping[str, str], *, before_request: Callable[[str], None] = lambda _: None) -> None:
-        """``calling`` is told the service, right before each request leaves for it."""
+        """``before_request`` is called with the service's name right before each request."""
         self._urls, self._before_request = urls, before_request
         self._permits: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_CONNECTIONS_PER_SERVICE)
@@ -51,17 +50,17 @@ class ServiceClient:
     @asynccontextmanager
     async def _connection_permit(self, service: str, timeout_s: float) -> AsyncIterator[None]:
         """Waiting for a connection is our own trouble, and is told apart from the silence of who is called."""
-        slots, wait_s = self._permits[service], min(ACQUIRE_TIMEOUT_S, timeout_s)
+        permits, wait_s = self._permits[service], min(ACQUIRE_TIMEOUT_S, timeout_s)
         try:
             async with asyncio.timeout(wait_s):
-                await slots.acquire()
+                await permits.acquire()
         except TimeoutError:
-            busy = f"all {MAX_CONNECTIONS_PER_SERVICE} connections to {service} are taken, and none was free within {wait_s:.2f} s"
+            busy = f"all {MAX_CONNECTIONS_PER_SERVICE} connections to {service} stayed taken for {wait_s:.2f} s"
             raise Unreachable(busy) from None
         try:
             yield
         finally:
-            slots.release()
+            permits.release()
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         async with self._get_session().request(
@@ -82,7 +81,7 @@ class ServiceClient:
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    """Never more than LONGEST_RESPONSE of it, whatever length it says it has."""
+    """Never more than MAX_RESPONSE_BYTES of it, whatever length it says it has."""
     body = bytearray()
     async for part in response.content.iter_any():
         body += part

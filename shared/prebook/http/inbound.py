@@ -1,4 +1,4 @@
-"""The internal HTTP doors of a service: held calls, accepted operations, callbacks. They translate and delegate."""
+"""Internal HTTP endpoints of a service: synchronous calls, accepted operations, callbacks, inbox lookups."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,13 @@ from litestar.params import FromPath
 
 from prebook.contracts.replays import InboxRecord
 from prebook.coupling.async_api import Callback
-from prebook.coupling.inbound import InboundGateway, ReplyTimeout, require_kind
+from prebook.coupling.inbound import InboundGateway, require_kind
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem
 from prebook.messaging.clock import unix_s
-from prebook.messaging.codec import SAFE_ID, Malformed, WireMessage, decode, encode
+from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.errors import Malformed, ReplyTimeout
 from prebook.messaging.policy import Policies
 from prebook.patterns.signature import InvalidSignature, verify
 
@@ -31,10 +32,10 @@ def inbound_routes(
     async def call(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
         envelope = await _read_request(request, service, flow)
         try:
-            answer = await gateway.call(envelope, policies[flow].timeout_s)
+            reply = await gateway.call(envelope, policies[flow].timeout_s)
         except ReplyTimeout as error:
-            raise Problem(504, "no_answer_in_time", str(error), headers=RETRY_AFTER_HEADER) from None
-        return _reply_response(answer)
+            raise Problem(504, "reply_timeout", str(error), headers=RETRY_AFTER_HEADER) from None
+        return _reply_response(reply)
 
     @post("/flows/{flow:str}/operations", status_code=202, include_in_schema=False)
     async def accept(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
@@ -46,9 +47,9 @@ def inbound_routes(
     @get("/operations/{request_id:str}", include_in_schema=False)
     async def operation(request_id: FromPath[str]) -> Response[bytes]:
         if not SAFE_ID.match(request_id):
-            raise Problem(404, "no_such_operation", "an operation's id is the id of the request that began it")
-        answer = await gateway.find_reply(request_id)
-        return _reply_response(answer) if answer else Response(b"", status_code=202, headers=RETRY_AFTER_HEADER)
+            raise Problem(404, "operation_not_found", "an operation's id is the id of the request that started it")
+        reply = await gateway.find_reply(request_id)
+        return _reply_response(reply) if reply else Response(b"", status_code=202, headers=RETRY_AFTER_HEADER)
 
     @post("/callbacks/{flow:str}", status_code=204, include_in_schema=False)
     async def callback(request: Request[Any, Any, Any], flow: FromPath[str]) -> None:
@@ -56,21 +57,23 @@ def inbound_routes(
         try:
             verify(secrets, request.headers, body, now_s=unix_s())
         except InvalidSignature as error:
-            raise Problem(401, "forged", f"{error}; sign the body with the shared secret") from None
+            raise Problem(401, "invalid_signature", f"{error}; sign the body with the shared secret") from None
         await gateway.receive(_decode_reply(body, service, flow))
 
     @get("/inbox/{message_id:str}", include_in_schema=False)
     async def inbox(message_id: FromPath[str]) -> InboxRecord:
-        if not (admitted_at := await gateway.endpoint.find_received_at(message_id)):
-            raise Problem(404, "not_admitted", "no such message has had its effect here, as far as we remember")
-        return InboxRecord(received_at=admitted_at)
+        if not (received_at := await gateway.endpoint.find_received_at(message_id)):
+            raise Problem(
+                404, "message_not_found", "the inbox holds no message with this id; older ones may have been purged"
+            )
+        return InboxRecord(received_at=received_at)
 
     return [call, accept, operation, callback, inbox]
 
 
 async def _read_request(request: Request[Any, Any, Any], service: str, flow: FromPath[str]) -> Envelope:
     if flow not in FLOWS or FLOWS[flow].provider != service:
-        raise Problem(404, "no_such_flow", f"{service} provides no flow {flow!r}")
+        raise Problem(404, "flow_not_found", f"{service} provides no flow {flow!r}")
     try:
         return require_kind(MessageKind.REQUEST, flow, decode(WireMessage(request.headers, await request.body())))
     except Malformed as error:
@@ -79,10 +82,10 @@ async def _read_request(request: Request[Any, Any, Any], service: str, flow: Fro
 
 def _decode_reply(body: bytes, service: str, flow: FromPath[str]) -> Envelope:
     if flow not in FLOWS or FLOWS[flow].caller != service:
-        raise Problem(404, "no_such_flow", f"{service} asks nobody by a flow {flow!r}")
+        raise Problem(404, "flow_not_found", f"{service} calls no flow {flow!r}")
     try:
-        told = msgspec.json.decode(body, type=Callback)
-        return require_kind(MessageKind.REPLY, flow, decode(WireMessage(told.headers, told.body.encode())))
+        callback = msgspec.json.decode(body, type=Callback)
+        return require_kind(MessageKind.REPLY, flow, decode(WireMessage(callback.headers, callback.body.encode())))
     except msgspec.DecodeError as error:
         raise Problem(422, "wrong_schema", str(error)) from None
     except Malformed as error:

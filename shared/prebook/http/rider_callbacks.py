@@ -79,7 +79,7 @@ class RiderCallbacks:
         self._allowed_hosts, self._secrets, self._clock = allowed_hosts, secrets, clock
 
     async def send(self, url: str, message_id: str, body: bytes) -> None:
-        """Raises Forbidden and Gone (never again), NotTaken (try again)."""
+        """Raises ForbiddenTarget and TargetGone (permanent), CallbackFailed (retry)."""
         if not is_allowed_target(url, self._allowed_hosts):
             raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_RIDER_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
