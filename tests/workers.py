@@ -5,7 +5,7 @@ from typing import Any
 
 from prebook.devstack.ports import is_free
 
-SHARING = frozenset({"archive", "integration", "topology", "traps"})
+SHARING = frozenset({"replay", "integration", "topology", "traps"})
 """Folders of tests that need the one running suite. They stay in one process, in their order."""
 ALONE = frozenset({"test_back_pressure.py", "test_burst.py", "test_chaos.py", "test_replicas.py"})
 """Files in them that start suites of their own."""

@@ -1,4 +1,4 @@
-"""One replay from the archive, as far as it has come."""
+"""One replay from the archive and its progress."""
 
 import getpass
 from collections import Counter
@@ -13,17 +13,17 @@ from prebook.replay.archived_message import ArchivedMessage, unreadable_reason
 from prebook.replay.receivers import ArchiveRedelivery, Receiver, marked_as_replay
 
 MAX_REDELIVERIES = 100_000
-"""Messages that one replay holds in memory."""
-OUTSIDE_INBOX_WINDOW = "the receiver's inbox may have forgotten it; --force sends it all the same"
+"""Redeliveries that one replay may hold in memory."""
+OUTSIDE_INBOX_WINDOW = "older than the receiver's inbox deduplication window; --force replays it anyway"
 
 
 class SelectionTooLarge(Exception):
-    """More is selected than one replay takes."""
+    """The selection has more redeliveries than one replay may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveReplayOptions:
-    """``remembered_s``: so long do the receivers' inboxes remember what they admitted."""
+    """How to replay. ``inbox_dedup_s`` is the deduplication window of the receivers' inboxes."""
 
     receivers: Sequence[Receiver]
     inbox_dedup_s: float
@@ -49,25 +49,27 @@ class ArchiveReplay:
     _is_original: OriginalFilter = field(default_factory=OriginalFilter)
 
     def consider(self, message: ArchivedMessage) -> None:
-        """Take it in where it is selected. In the archive's order. Raises TooMuch."""
+        """Add the message if it is selected. Call in the order of the archive. Raises SelectionTooLarge."""
         if not (self.selection.matches(message) and self._is_original(message)):
             return
         self.messages += 1
-        hearing = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
-        self.without_receiver += not hearing
+        subscribers = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
+        self.without_receiver += not subscribers
         wire = marked_as_replay(message, self.id, ignore_expiry=self.options.ignore_expiry)
-        self.redeliveries += [ArchiveRedelivery(receiver, message, wire) for receiver in hearing]
-        if hearing and (reason := unreadable_reason(message) or self._age_refusal(message, hearing)):
+        self.redeliveries += [ArchiveRedelivery(receiver, message, wire) for receiver in subscribers]
+        if subscribers and (reason := unreadable_reason(message) or self._age_refusal(message, subscribers)):
             self.refusals[reason] += 1
         if len(self.redeliveries) > MAX_REDELIVERIES:
             raise SelectionTooLarge(f"more than {MAX_REDELIVERIES} messages are selected")
 
     def _age_refusal(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
-        """Empty where the receivers' inboxes still know it if they had it; queues of nobody's have none of ours."""
+        """Return why the message is too old to replay; empty if not, or if no receiver is a service with an inbox."""
         oldest = self.requested_at - timedelta(seconds=self.options.inbox_dedup_s)
-        forgotten = message.occurred_at is None or message.occurred_at < oldest
+        outside_window = message.occurred_at is None or message.occurred_at < oldest
         return (
-            OUTSIDE_INBOX_WINDOW if forgotten and not self.options.force and any(r.service for r in subscribers) else ""
+            OUTSIDE_INBOX_WINDOW
+            if outside_window and not self.options.force and any(r.service for r in subscribers)
+            else ""
         )
 
     def report(self) -> ArchiveReplayReport:

@@ -1,4 +1,4 @@
-"""What is told of the archive and of each replay from it: counts, the report, the audit line."""
+"""Reports about the archive and about each replay from it: counts, result, audit line."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ T = TypeVar("T", int, datetime)
 
 
 class ArchiveRetention(msgspec.Struct, frozen=True, kw_only=True):
-    """As the broker applies it. Whole segments are removed, so that there may be more than that."""
+    """Retention as the broker applies it. It removes whole segments, so the stream may hold more."""
 
     max_age: str
     max_bytes: int
@@ -23,24 +23,24 @@ class ArchiveRetention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """``messages`` counts each once; ``copies``: those sent or replayed more than once, and so archived again."""
+    """Contents of the archive. ``messages`` counts each message once; ``copies`` are further copies of them."""
 
     retention: ArchiveRetention
     messages: int
     copies: int
     payload_bytes: int
-    """Bodies of all that lies there, headers and the broker's own needs not included."""
+    """Size of all bodies, without headers and the broker's overhead."""
     first_offset: int | None
     last_offset: int | None
     first_occurred_at: datetime | None
     last_occurred_at: datetime | None
-    """Times at which messages were said; of the earliest and of the latest."""
+    """Event times of the earliest and of the latest message."""
     types: dict[str, int]
     routing_keys: dict[str, int]
 
 
 class ArchiveTally:
-    """Counts what it is shown."""
+    """Counts archived messages for an ArchiveStatus."""
 
     def __init__(self) -> None:
         self._is_original, self.copies, self.payload_bytes = OriginalFilter(), 0, 0
@@ -75,17 +75,17 @@ class ArchiveTally:
 
 
 class ArchiveReplayState(StrEnum):
-    """``refused``: nothing was sent, the reasons tell why. ``broken_off``: by Ctrl-C or for want of a broker."""
+    """``refused``: nothing was sent; the refusals have the reasons. ``interrupted``: by Ctrl-C or a broker outage."""
 
     DRY_RUN = "dry_run"
     RUNNING = "running"
     REFUSED = "refused"
     DONE = "done"
-    INTERRUPTED = "broken_off"
+    INTERRUPTED = "interrupted"
 
 
 class ReplayEffects(msgspec.Struct, frozen=True):
-    """Sendings that their receivers had before, that they have only now, and that they do not have yet."""
+    """Redeliveries that the receivers held before, that they hold since the replay, and that they do not hold yet."""
 
     duplicates: int
     new: int
@@ -98,33 +98,33 @@ class ArchiveReplayRefusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveReplayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One replay. A sending is one message to one receiver. Also the line that is kept of it."""
+    """One replay, printed and appended to the audit log. A redelivery is one message to one receiver."""
 
     id: str
     requested_at: datetime
     requested_by: str
-    """Who gave the command: the account's name on this machine."""
+    """The account on this machine that ran the command."""
     state: ArchiveReplayState
     selection: dict[str, str]
     rate_per_s: float
     ignore_expiry: bool
-    """Questions were sent without their end of time."""
+    """Requests were sent without their expiry."""
     force: bool
-    """Sent though the receivers' inboxes may have forgotten it: each may have had its effect twice."""
+    """Messages older than the inbox deduplication window were sent too: each may have taken effect twice."""
     receivers: tuple[str, ...]
     """Queues."""
     messages: int
     """Selected, each once."""
     without_receiver: int
-    """Of those, how many no chosen receiver hears."""
+    """Of those, how many no chosen receiver subscribes to."""
     redeliveries: int
     sent: int
     duplicates: int | None
-    """Sendings that the receiver's inbox had before: they have no effect. None: no inbox could be asked."""
+    """Redeliveries that the receiver's inbox already held: no effect. None: no inbox could be asked."""
     new_effects: int | None
-    """Sendings that the receiver's inbox did not have before and has now; in a dry run those that it does not have."""
+    """Redeliveries new to the receiver's inbox: held since the replay, or, in a dry run, not held yet."""
     unconfirmed: int | None
-    """Sent, not known before, and not in the receiver's inbox yet: under way, being retried, or parked."""
+    """Redeliveries sent and not in the receiver's inbox yet: in flight, being retried, or parked."""
     refusals: tuple[ArchiveReplayRefusal, ...]
 
 

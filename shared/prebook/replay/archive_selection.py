@@ -1,4 +1,4 @@
-"""Which of the archived messages are meant."""
+"""Selection of archived messages."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ from prebook.replay.archived_message import ArchivedMessage
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSelection:
-    """All that is given must hold; what is not given does not narrow. ``since`` is in the window, ``until`` is not."""
+    """Criteria that must all hold; an empty one selects everything. ``since`` is inclusive, ``until`` exclusive."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -23,24 +23,24 @@ class ArchiveSelection:
         )
 
     def as_options(self) -> dict[str, str]:
-        """What was given, in the words of the command line."""
-        told = {
+        """Return the given criteria as options of the command line."""
+        options = {
             "from": self.since.isoformat() if self.since else "",
             "to": self.until.isoformat() if self.until else "",
             "type": " ".join(sorted(self.types)),
             "booking": " ".join(sorted(self.booking_ids)),
         }
-        return {name: text for name, text in told.items() if text}
+        return {name: text for name, text in options.items() if text}
 
     def _in_window(self, at: datetime | None) -> bool:
-        """What does not say when it was said is in no window."""
+        """A message without a time is in no window."""
         if at is None:
             return self.since is None and self.until is None
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
 class OriginalFilter:
-    """Passes each message once, as it was first said: relays may send one twice, and replays send them again."""
+    """Passes the first copy of each message: relays may send one twice, and replays send it again."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()

@@ -1,16 +1,23 @@
-"""One message as it lies in the archive."""
+"""One message of the archive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from prebook.messaging.codec import Malformed, WireMessage, decode
-from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.messaging.codec import WireMessage, decode
+from prebook.messaging.errors import Malformed
+from prebook.messaging.headers import (
+    CONVERSATION_ID_HEADER,
+    MESSAGE_ID_HEADER,
+    REPLAY_ID_HEADER,
+    TIME_HEADER,
+    TYPE_HEADER,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedMessage:
-    """``key`` is the routing key that it was published with."""
+    """A message of the archive with its offset and the routing key that it was published with."""
 
     offset: int
     routing_key: str
@@ -22,34 +29,34 @@ class ArchivedMessage:
 
     @property
     def id(self) -> str:
-        """What has none is told apart by its place."""
-        return self.headers.get("ce-id") or f"offset {self.offset}"
+        """The message id; without one, the offset identifies the message."""
+        return self.headers.get(MESSAGE_ID_HEADER) or f"offset {self.offset}"
 
     @property
     def type(self) -> str:
-        return self.headers.get("ce-type", "")
+        return self.headers.get(TYPE_HEADER, "")
 
     @property
     def conversation_id(self) -> str:
-        return self.headers.get("ce-subject", "")
+        return self.headers.get(CONVERSATION_ID_HEADER, "")
 
     @property
     def occurred_at(self) -> datetime | None:
-        """None where it does not say so in a way that can be read."""
+        """The event time; None if the header is missing or unreadable."""
         try:
-            at = datetime.fromisoformat(self.headers.get("ce-time", ""))
+            at = datetime.fromisoformat(self.headers.get(TIME_HEADER, ""))
         except ValueError:
             return None
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
     @property
     def is_replayed(self) -> bool:
-        """A copy that somebody sent again to where all subscribers hear it; the original lies here already."""
+        """Whether a replay published this copy for all subscribers; the archive already holds the original."""
         return REPLAY_ID_HEADER in self.headers
 
 
 def unreadable_reason(message: ArchivedMessage) -> str:
-    """Why this version of the software cannot vouch for it; empty where it can."""
+    """Return why this version of the software cannot decode the message; empty if it can."""
     try:
         decode(message.wire)
     except Malformed as error:

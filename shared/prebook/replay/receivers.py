@@ -1,4 +1,4 @@
-"""Who gets what is sent again: queues by name, and of which keys."""
+"""Receivers of a replay: queues, and the routing keys that they subscribe to."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -6,20 +6,18 @@ from dataclasses import dataclass
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.messaging.headers import EXPIRES_AT_HEADER, REPLAY_ID_HEADER
 from prebook.replay.archived_message import ArchivedMessage
 from prebook.topology.values import Topology
 
-EXPIRES_AT = "prebook-expires-at"
-
 
 class NotSubscribed(Exception):
-    """No queue of that service is bound to events; the text says which services' are."""
+    """The service has no queue bound to events; the text lists the services that have one."""
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """``service`` is empty where the queue belongs to none of ours. ``keys``: None takes all."""
+    """A queue. ``service`` is empty if no service owns it. ``routing_keys``: None subscribes to all."""
 
     queue: str
     service: str = ""
@@ -37,28 +35,30 @@ class ArchiveRedelivery:
 
 
 def event_receivers(names: Collection[str], topology: Topology) -> list[Receiver]:
-    """The queues through which these services hear events, each with the keys that it is bound to.
+    """Return the queues through which these services receive events, each with its bound routing keys.
 
     Raises NotSubscribed.
     """
-    hearing: dict[str, list[Receiver]] = defaultdict(list)
+    subscribed: dict[str, list[Receiver]] = defaultdict(list)
     for queue in topology.logical_queues():
         if keys := _bound_routing_keys(queue.address, topology):
-            hearing[queue.consumer].append(Receiver(queue.address, queue.consumer, keys))
-    if deaf := sorted(set(names) - hearing.keys()):
-        raise NotSubscribed(f"{', '.join(deaf)} hears no events; those who do: {', '.join(sorted(hearing))}")
-    return [receiver for name in sorted(set(names)) for receiver in hearing[name]]
+            subscribed[queue.consumer].append(Receiver(queue.address, queue.consumer, keys))
+    if missing := sorted(set(names) - subscribed.keys()):
+        raise NotSubscribed(
+            f"{', '.join(missing)} subscribes to no events; these services do: {', '.join(sorted(subscribed))}"
+        )
+    return [receiver for name in sorted(set(names)) for receiver in subscribed[name]]
 
 
 def marked_as_replay(message: ArchivedMessage, replay_id: str, *, ignore_expiry: bool = False) -> WireMessage:
-    """The same message with its id and its time, marked. ``revive`` takes a question's end of time away."""
-    said = {
+    """Return the message marked as a replay, with its id and time. ``ignore_expiry`` removes its expiry."""
+    headers = {
         name: value
         for name, value in message.headers.items()
         if not (name.startswith("x-") or name == REPLAY_ID_HEADER)
     }
-    lasting = {name: value for name, value in said.items() if not (ignore_expiry and name == EXPIRES_AT)}
-    return WireMessage({**lasting, REPLAY_ID_HEADER: replay_id}, message.wire.body)
+    kept = {name: value for name, value in headers.items() if not (ignore_expiry and name == EXPIRES_AT_HEADER)}
+    return WireMessage({**kept, REPLAY_ID_HEADER: replay_id}, message.wire.body)
 
 
 def _bound_routing_keys(queue: str, topology: Topology) -> frozenset[str]:

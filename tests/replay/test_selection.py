@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
-from tests.archive.examples import NOON, kept, without
+from tests.replay.examples import NOON, kept, without
 
 ENDED = "prebook.booking_ended.v1"
 
@@ -50,7 +50,7 @@ def test_it_is_spelled_in_the_words_of_the_command_line() -> None:
 
 def test_each_message_counts_once_and_a_replay_of_it_not_at_all() -> None:
     is_original = OriginalFilter()
-    seen = [kept(1), kept(1), kept(2, prebook_x_replay="r1"), kept(2), kept(3)]
+    seen = [kept(1), kept(1), kept(2, prebook_x_replay_id="r1"), kept(2), kept(3)]
     assert [is_original(message) for message in seen] == [True, False, False, True, True]
 
 

@@ -16,15 +16,15 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
-from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.messaging.headers import REPLAY_ID_HEADER
 from prebook.rabbit.management import ManagementClient
-from tests.archive.examples import kept
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.broker import Heard, drained
 from tests.integration.measures import counted
 from tests.integration.riders import Riders, pure
 from tests.integration.suite import PREBOOK, Suite
+from tests.replay.examples import kept
 
 pytestmark = pytest.mark.real
 CONFIRMED, ENDED = "prebook.booking_confirmed.v1", "prebook.booking_ended.v1"
@@ -92,12 +92,16 @@ async def test_status_counts_what_is_booked_by_type(suite: Suite, riders: Riders
     ids = await riders.several([pure(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
     assert every(await books.add_up(ids), "confirmed")
     after = await said(suite, "status")
-    more = {key: n - before["keys"].get(key, 0) for key, n in after["keys"].items()}
-    assert more["asked.quote_fare"] == more["answered.quote_fare"] == 1, "questions are events in one coupling only"
-    assert more["fact.booking_confirmed"] == 2, "and facts are events in all"
+    more = {key: n - before["routing_keys"].get(key, 0) for key, n in after["routing_keys"].items()}
+    assert more["request.quote_fare"] == more["reply.quote_fare"] == 1, "questions are events in one coupling only"
+    assert more["event.booking_confirmed"] == 2, "and facts are events in all"
     assert after["types"][CONFIRMED] - before["types"].get(CONFIRMED, 0) == 2
     assert after["messages"] - before["messages"] == sum(more.values()) == after["last_offset"] - _last(before)
-    assert datetime.fromisoformat(after["first_at"]) < datetime.fromisoformat(after["last_at"]) < datetime.now(UTC)
+    assert (
+        datetime.fromisoformat(after["first_occurred_at"])
+        < datetime.fromisoformat(after["last_occurred_at"])
+        < datetime.now(UTC)
+    )
 
 
 async def _policy_is_told(suite: Suite) -> bool:
@@ -111,18 +115,23 @@ def _last(status: Any) -> int:
     return -1 if status["last_offset"] is None else int(status["last_offset"])
 
 
-@pytest.mark.parametrize("flags", [(), ("--revive",)])
+@pytest.mark.parametrize("flags", [(), ("--ignore-expiry",)])
 async def test_a_replay_to_who_had_it_has_no_effect_and_is_not_archived(
     suite: Suite, books: Books, booking: str, flags: tuple[str, ...]
 ) -> None:
     rows, archive, ignored = await books.counts(), await said(suite, "status"), await _had_no_effect(suite)
     wanted = ("replay", "--booking", booking, "--to-service", "pricing", *flags)
     planned = await said(suite, *wanted)
-    assert (planned["state"], planned["sendings"], planned["known"], planned["effects"]) == ("dry_run", 2, 2, 0)
+    assert (planned["state"], planned["redeliveries"], planned["duplicates"], planned["new_effects"]) == (
+        "dry_run",
+        2,
+        2,
+        0,
+    )
     assert planned["sent"] == 0
     for _ in range(2):
-        report = await said(suite, *wanted, "--go")
-        assert (report["state"], report["sent"], report["known"], report["effects"]) == ("done", 2, 2, 0)
+        report = await said(suite, *wanted, "--apply")
+        assert (report["state"], report["sent"], report["duplicates"], report["new_effects"]) == ("done", 2, 2, 0)
 
     async def all_arrived() -> bool:
         return await _had_no_effect(suite) - ignored == 2 * 2
@@ -140,14 +149,14 @@ async def _had_no_effect(suite: Suite) -> float:
 async def test_what_a_receiver_never_had_takes_effect_and_is_counted(suite: Suite, books: Books, booking: str) -> None:
     """Its inbox is emptied of one fact, as if its database had been restored from an older copy."""
     gone = await books.value(
-        "DELETE FROM pricing.inbox WHERE conversation = $1 AND flow = 'booking_ended' RETURNING message_id", booking
+        "DELETE FROM pricing.inbox WHERE conversation_id = $1 AND flow = 'booking_ended' RETURNING message_id", booking
     )
     wanted = ("replay", "--booking", booking, "--to-service", "pricing", "--type", ENDED)
-    assert (await said(suite, *wanted))["effects"] == 1
-    report = await said(suite, *wanted, "--go")
-    assert (report["known"], report["effects"], report["unconfirmed"]) == (0, 1, 0)
+    assert (await said(suite, *wanted))["new_effects"] == 1
+    report = await said(suite, *wanted, "--apply")
+    assert (report["duplicates"], report["new_effects"], report["unconfirmed"]) == (0, 1, 0)
     assert await books.value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", gone) == 1
-    assert (await said(suite, *wanted, "--go"))["effects"] == 0
+    assert (await said(suite, *wanted, "--apply"))["new_effects"] == 0
 
 
 async def test_a_new_subscriber_gets_what_is_selected_with_ids_and_times_and_nobody_else_does(
@@ -160,7 +169,7 @@ async def test_a_new_subscriber_gets_what_is_selected_with_ids_and_times_and_nob
     elsewhere = await counted(suite, "handled") + await counted(suite, "duplicate")
     wanted = ("--booking", booking, "--type", CONFIRMED, "--type", ENDED, "--to-queue", subscriber.name)
     for _ in range(2):
-        report = await said(suite, "replay", *wanted, "--go")
+        report = await said(suite, "replay", *wanted, "--apply")
         heard = await drained(subscriber)
         assert [m.headers["ce-id"] for m in heard] == list(originals), "in the old order"
         for message in heard:
@@ -168,7 +177,7 @@ async def test_a_new_subscriber_gets_what_is_selected_with_ids_and_times_and_nob
             marked = {name: v for name, v in original.headers.items() if name != "x-stream-offset"}
             assert message.headers == marked | {REPLAY_ID_HEADER: report["id"]}
             assert message.body == original.body
-        assert report["effects"] is None, "it has no inbox that could be asked"
+        assert report["new_effects"] is None, "it has no inbox that could be asked"
     assert await counted(suite, "handled") + await counted(suite, "duplicate") == elsewhere
 
 
@@ -181,7 +190,7 @@ async def test_a_window_of_time_holds_its_beginning_and_not_its_end(
     for since, until in ((confirmed, ended), (ended, ended + timedelta(microseconds=1))):
         window = ("--from", since.isoformat(), "--to", until.isoformat(), "--booking", booking)
         await said(
-            suite, "replay", *window, "--type", CONFIRMED, "--type", ENDED, "--to-queue", subscriber.name, "--go"
+            suite, "replay", *window, "--type", CONFIRMED, "--type", ENDED, "--to-queue", subscriber.name, "--apply"
         )
         taken.append([m.headers["ce-type"] for m in await drained(subscriber)])
     assert taken == [[CONFIRMED], [ENDED]]
@@ -200,11 +209,11 @@ async def test_an_unknown_version_is_refused_and_nothing_is_sent(
         await events.publish(
             aio_pika.Message(message.wire.body, headers=headers), addresses.event_routing_key("booking_confirmed")
         )
-    report = await said(suite, "replay", "--booking", booking, "--to-queue", subscriber.name, "--go", status=1)
+    report = await said(suite, "replay", "--booking", booking, "--to-queue", subscriber.name, "--apply", status=1)
     assert (report["state"], report["messages"], report["sent"]) == ("refused", 2, 0)
     assert [(r["reason"][:12], r["messages"]) for r in report["refusals"]] == [("unknown_type", 1)]
     assert await drained(subscriber) == []
-    known = await said(suite, "replay", "--booking", booking, "--type", ENDED, "--to-queue", subscriber.name, "--go")
+    known = await said(suite, "replay", "--booking", booking, "--type", ENDED, "--to-queue", subscriber.name, "--apply")
     assert (known["state"], known["sent"]) == ("done", 1)
 
 
@@ -219,7 +228,7 @@ async def test_ctrl_c_ends_a_replay_and_leaves_a_line_that_says_how_far_it_came(
         booking,
         "--to-queue",
         subscriber.name,
-        "--go",
+        "--apply",
         "--rate",
         "4",
     ]
@@ -232,17 +241,17 @@ async def test_ctrl_c_ends_a_replay_and_leaves_a_line_that_says_how_far_it_came(
     assert replaying.returncode == 130, rest
     lines = [json.loads(line) for line in (suite.home / "replays.jsonl").read_text().splitlines()]
     begun, ended = lines[-2:]
-    assert (begun["state"], ended["state"]) == ("running", "broken_off")
+    assert (begun["state"], ended["state"]) == ("running", "interrupted")
     assert begun["id"] == ended["id"]
     assert begun["id"] in told
     arrived = len(await drained(subscriber))
-    assert 0 < ended["sent"] < ended["sendings"]
+    assert 0 < ended["sent"] < ended["redeliveries"]
     assert ended["sent"] <= arrived <= ended["sent"] + 1, "one may have been confirmed and not counted"
 
 
 async def test_a_queue_that_is_not_bound_is_told(suite: Suite, booking: str) -> None:
-    report = await said(suite, "replay", "--booking", booking, "--to-queue", "no.such.queue", "--go", status=1)
-    assert (report["state"], report["sent"]) == ("broken_off", 0)
+    report = await said(suite, "replay", "--booking", booking, "--to-queue", "no.such.queue", "--apply", status=1)
+    assert (report["state"], report["sent"]) == ("interrupted", 0)
     assert "no.such.queue" in report["refusals"][0]["reason"]
 
 

@@ -8,25 +8,25 @@ import pytest
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, decode
-from prebook.messaging.recoverability.dead_letter import REPLAY_ID_HEADER
+from prebook.messaging.headers import EXPIRES_AT_HEADER, REPLAY_ID_HEADER
 from prebook.replay import archive_replay as replays
 from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions, SelectionTooLarge
 from prebook.replay.archive_report import ArchiveRetention, ArchiveTally
 from prebook.replay.archive_selection import ArchiveSelection
 from prebook.replay.archived_message import ArchivedMessage, unreadable_reason
-from prebook.replay.receivers import EXPIRES_AT, NotSubscribed, Receiver, event_receivers, marked_as_replay
+from prebook.replay.receivers import NotSubscribed, Receiver, event_receivers, marked_as_replay
 from prebook.topology.model import suite_topology
-from tests.archive.examples import NOON, kept
+from tests.replay.examples import NOON, kept
 
 TOPOLOGY = suite_topology(())
 DAY_S = 24 * 3600.0
-ANYBODY = Receiver("billing.facts")
-(PRICING,) = [receiver for receiver in event_receivers(["pricing"], TOPOLOGY) if receiver.queue == "pricing.facts"]
+ANYBODY = Receiver("billing.events")
+(PRICING,) = [receiver for receiver in event_receivers(["pricing"], TOPOLOGY) if receiver.queue == "pricing.events"]
 
 
 def considered(messages: Sequence[ArchivedMessage], *receivers: Receiver, **changes: Any) -> ArchiveReplay:
     terms = ArchiveReplayOptions(
-        **{"receivers": receivers, "remembered_s": DAY_S, "go": True, "rate_per_s": 1.0, **changes}
+        **{"receivers": receivers, "inbox_dedup_s": DAY_S, "apply": True, "rate_per_s": 1.0, **changes}
     )
     replay = ArchiveReplay(ArchiveSelection(), terms, requested_at=NOON + timedelta(hours=1))
     for message in messages:
@@ -37,13 +37,13 @@ def considered(messages: Sequence[ArchivedMessage], *receivers: Receiver, **chan
 def test_a_service_hears_through_each_of_its_queues_what_that_is_bound_to() -> None:
     found = {receiver.queue: receiver.routing_keys for receiver in event_receivers(["pricing", "pricing"], TOPOLOGY)}
     assert found == {
-        addresses.one_way_request_queue("pricing", "quote_fare"): frozenset({"asked.quote_fare"}),
-        addresses.event_queue("pricing"): frozenset({"fact.booking_ended"}),
+        addresses.one_way_request_queue("pricing", "quote_fare"): frozenset({"request.quote_fare"}),
+        addresses.event_queue("pricing"): frozenset({"event.booking_ended"}),
     }
 
 
 def test_a_service_that_hears_no_events_is_named_with_those_that_do() -> None:
-    with pytest.raises(NotSubscribed, match="operations hears no events; those who do: booking, fleets"):
+    with pytest.raises(NotSubscribed, match="operations subscribes to no events; these services do: booking, fleets"):
         event_receivers(["operations"], TOPOLOGY)
 
 
@@ -60,20 +60,20 @@ def test_a_message_is_sent_as_it_was_and_marked() -> None:
 @pytest.mark.parametrize("revive", [True, False])
 def test_a_question_keeps_its_end_unless_it_is_revived(revive: bool) -> None:
     message = kept(prebook_expires_at="2026-11-24T12:00:30+00:00")
-    assert (EXPIRES_AT in marked_as_replay(message, "r1", ignore_expiry=revive).headers) is not revive
+    assert (EXPIRES_AT_HEADER in marked_as_replay(message, "r1", ignore_expiry=revive).headers) is not revive
 
 
 def test_each_receiver_gets_in_the_old_order_what_it_hears_and_only_that() -> None:
-    deaf = Receiver("matching.events", "matching", frozenset({"answered.ask_fleet"}))
+    deaf = Receiver("matching.one_way_replies", "matching", frozenset({"reply.ask_fleet"}))
     replay = considered([kept(1), kept(2), kept(1)], ANYBODY, deaf, PRICING)
     sent = [(sending.receiver.queue, sending.message.offset) for sending in replay.redeliveries]
-    assert sent == [("billing.facts", 1), ("pricing.facts", 1), ("billing.facts", 2), ("pricing.facts", 2)]
+    assert sent == [("billing.events", 1), ("pricing.events", 1), ("billing.events", 2), ("pricing.events", 2)]
     assert considered([kept(1)], deaf).without_receiver == 1
 
 
 UNKNOWN = {
     "unknown_type": kept(ce_type="prebook.booking_ended.v2"),
-    "wrong_schema": ArchivedMessage(0, "fact.booking_ended", WireMessage(kept().headers, b'{"booking_id": 1}')),
+    "wrong_schema": ArchivedMessage(0, "event.booking_ended", WireMessage(kept().headers, b'{"booking_id": 1}')),
     "missing_header": kept(prebook_kind=""),
 }
 
@@ -94,12 +94,12 @@ def test_what_inboxes_may_have_forgotten_is_refused_but_for_force_and_for_queues
 
 
 def test_the_report_says_what_was_asked_for() -> None:
-    report = considered([kept(1)], PRICING, force=True, revive=True).report()
+    report = considered([kept(1)], PRICING, force=True, ignore_expiry=True).report()
     assert (report.force, report.ignore_expiry, report.rate_per_s, report.receivers) == (
         True,
         True,
         1.0,
-        ("pricing.facts",),
+        ("pricing.events",),
     )
     assert (report.messages, report.redeliveries, report.sent, report.new_effects) == (1, 1, 0, None)
 
@@ -113,7 +113,7 @@ def test_more_than_memory_should_hold_is_too_much(monkeypatch: pytest.MonkeyPatc
 
 def test_the_archive_is_told_by_type_with_copies_apart() -> None:
     tally = ArchiveTally()
-    for message in (kept(1, minutes=5), kept(2), kept(2, prebook_x_replay="r1"), kept(3, ce_type="other")):
+    for message in (kept(1, minutes=5), kept(2), kept(2, prebook_x_replay_id="r1"), kept(3, ce_type="other")):
         tally.add(message)
     status = tally.status(ArchiveRetention(max_age="7D", max_bytes=1, segment_bytes=1))
     assert (status.messages, status.copies) == (3, 1)
