@@ -1,36 +1,43 @@
-"""Fleets' state on PostgreSQL."""
+"""Reservations of drivers on PostgreSQL."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from prebook.fleets.store import Reservation
+from prebook.fleets.tables import ReservationState
+from prebook.postgres.state_literals import with_states
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-# Looks before it takes, so that a conflict is rare; the primary key decides where two take at once. Only that key is
-# named: a second hold of one booking in one fleet is a defect and must raise.
-RESERVE = text("""
-    INSERT INTO hold (fleet, driver, slot, booking_id, until)
+
+def _statement(sql: str) -> TextClause:
+    return text(with_states(sql, ReservationState))
+
+
+# It looks for a free driver first, so that conflicts are rare; the primary key decides between two at once.
+# ON CONFLICT names that key only: a second reservation of one booking in one fleet is a defect and must raise.
+RESERVE = _statement("""
+    INSERT INTO reservation (fleet, driver, slot, booking_id, expires_at)
     SELECT CAST(:fleet AS text), candidate, CAST(:slot AS timestamptz), CAST(:booking_id AS text),
-        CAST(:until AS timestamptz)
+        CAST(:expires_at AS timestamptz)
     FROM unnest(CAST(:candidates AS text[])) WITH ORDINALITY AS tried (candidate, rank)
     WHERE NOT EXISTS (
-        SELECT FROM hold AS other
+        SELECT FROM reservation AS other
         WHERE other.fleet = :fleet AND other.driver = candidate AND other.slot = :slot
-            AND (other.state = 'booked' OR other.until >= :now))
+            AND (other.state = {BOOKED} OR other.expires_at >= :now))
     ORDER BY rank LIMIT 1
     ON CONFLICT (fleet, driver, slot) DO UPDATE
-        SET booking_id = excluded.booking_id, until = excluded.until, held_at = now()
-        WHERE hold.state = 'held' AND hold.until < :now
+        SET booking_id = excluded.booking_id, expires_at = excluded.expires_at, reserved_at = now()
+        WHERE reservation.state = {RESERVED} AND reservation.expires_at < :now
     RETURNING driver""")
-ALL_RESERVED = text("""
-    SELECT count(*) = cardinality(CAST(:candidates AS text[])) FROM hold
+ALL_RESERVED = _statement("""
+    SELECT count(*) = cardinality(CAST(:candidates AS text[])) FROM reservation
     WHERE fleet = :fleet AND slot = :slot AND driver = ANY (CAST(:candidates AS text[]))
-        AND (state = 'booked' OR until >= :now)""")
-CONFIRM = text("""
-    UPDATE hold SET state = 'booked'
+        AND (state = {BOOKED} OR expires_at >= :now)""")
+CONFIRM = _statement("""
+    UPDATE reservation SET state = {BOOKED}
     WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver""")
-RELEASE = text("DELETE FROM hold WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver")
+RELEASE = text("DELETE FROM reservation WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver")
 RECORD_UNREADABLE = text("""
     INSERT INTO unreadable_reply (booking_id, fleet, excerpt) VALUES (:booking_id, :fleet, :excerpt)
     ON CONFLICT (booking_id, fleet) DO NOTHING""")
@@ -44,9 +51,9 @@ class FleetsSql(SqlUnitOfWork):
             "now": reservation.now,
             "candidates": list(candidates),
         }
-        for _ in candidates:  # each race that is lost to another booking leaves one driver fewer to lose
+        for _ in candidates:  # every race lost to another booking leaves one candidate fewer
             driver: str | None = await self._fetch_scalar(
-                RESERVE, **tried, booking_id=reservation.booking_id, until=reservation.expires_at
+                RESERVE, **tried, booking_id=reservation.booking_id, expires_at=reservation.expires_at
             )
             if driver is not None or await self._fetch_scalar(ALL_RESERVED, **tried):
                 return driver

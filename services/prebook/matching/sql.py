@@ -1,4 +1,4 @@
-"""Matching's state on PostgreSQL."""
+"""Auctions and assignments on PostgreSQL."""
 
 from datetime import timedelta
 
@@ -9,15 +9,16 @@ from prebook.matching.domain.auction import Auction, Offer
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
 OPEN = text("""
-    INSERT INTO auction (booking_id, closed, late, document)
-    VALUES (:booking_id, :closed, :late, CAST(:document AS jsonb)) ON CONFLICT (booking_id) DO NOTHING RETURNING 1""")
+    INSERT INTO auction (booking_id, closed, late_offers, document)
+    VALUES (:booking_id, :closed, :late_offers, CAST(:document AS jsonb))
+    ON CONFLICT (booking_id) DO NOTHING RETURNING 1""")
 LOCK = text("""
     SELECT CAST(document AS text) AS document, clock_timestamp() - opened_at AS age FROM auction
     WHERE booking_id = :booking_id FOR UPDATE""")
 SAVE = text("""
-    UPDATE auction SET closed = :closed, late = :late, document = CAST(:document AS jsonb)
+    UPDATE auction SET closed = :closed, late_offers = :late_offers, document = CAST(:document AS jsonb)
     WHERE booking_id = :booking_id""")
-# Taken by somebody else is an answer; a second driver for one booking is a defect, and its key raises.
+# A driver taken by another booking is a result; a second driver for one booking is a defect, and its key raises.
 ASSIGN = text("""
     INSERT INTO assignment (booking_id, fleet, driver, slot) VALUES (:booking_id, :fleet, :driver, :slot)
     ON CONFLICT (driver, slot) DO NOTHING RETURNING 1""")
@@ -48,6 +49,6 @@ def _row(auction: Auction) -> dict[str, object]:
     return {
         "booking_id": auction.booking_id,
         "closed": auction.closed,
-        "late": auction.late_offers,
+        "late_offers": auction.late_offers,
         "document": document,
     }

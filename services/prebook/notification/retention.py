@@ -1,13 +1,13 @@
-"""How long notification remembers whom it has told what."""
+"""Retention of notices and of their log."""
 
 from prebook.postgres.purge import PurgeRule, purge_statement
 from prebook.runtime.retention import DAY_S
 
 RETENTION_S = 30 * DAY_S
-"""A notice may come again for a week (the inbox knows it as long, and a replay refuses what is older), and riders ask
-about what they were told for some weeks. It is text about a person: then it goes."""
+"""A notice may come again for a week (the inbox deduplicates it that long, and a replay refuses older ones), and riders
+ask about their notices for some weeks. The text is personal data, so it is deleted after that."""
 PURGES = (
-    # The log line first: were it the other way round, a line could outlive what keeps it single.
+    # The log first: in the other order a log row could outlive the key that prevents a second delivery.
     PurgeRule(purge_statement("delivery", "delivered_at"), RETENTION_S),
-    PurgeRule(purge_statement("told", "told_at"), RETENTION_S),
+    PurgeRule(purge_statement("notified", "notified_at"), RETENTION_S),
 )

@@ -1,4 +1,4 @@
-"""Notification's log on PostgreSQL."""
+"""Notices and their log on PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,21 +10,21 @@ from prebook.contracts.notification import Notice
 from prebook.notification.domain.cursor import LogPosition
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-# `told` decides, and the log writes down what was done. The log has no key of its own that could hide a second
-# delivery: should one ever happen, it is a second row, and the count below says so. What is overtaken comes first:
-# where it is being told right now, this waits for that.
+# The key of `notified` decides, and `delivery` logs what was done. The log has no key that could hide a second
+# delivery: it would be a second row, and LIST_DELIVERIES would count it. Superseded notices are inserted first, so that
+# this statement waits for one that is being delivered right now.
 DELIVER = text("""
-    WITH first AS (
-        INSERT INTO told (booking_id, notice)
+    WITH inserted AS (
+        INSERT INTO notified (booking_id, notice)
         SELECT :booking_id, n.notice
-        FROM unnest(CAST(:overtakes AS text[]) || CAST(:notice AS text)) WITH ORDINALITY AS n (notice, place)
-        ORDER BY n.place
+        FROM unnest(CAST(:supersedes AS text[]) || CAST(:notice AS text)) WITH ORDINALITY AS n (notice, position)
+        ORDER BY n.position
         ON CONFLICT (booking_id, notice) DO NOTHING RETURNING booking_id, notice)
     INSERT INTO delivery (booking_id, notice, rider_id, text)
-    SELECT booking_id, notice, CAST(:rider_id AS text), CAST(:text AS text) FROM first
+    SELECT booking_id, notice, CAST(:rider_id AS text), CAST(:text AS text) FROM inserted
     WHERE notice = CAST(:notice AS text) RETURNING 1""")
 LIST_DELIVERIES = text("""
-    SELECT booking_id, notice, min(delivered_at) AS delivered_at, count(*) AS deliveries FROM delivery
+    SELECT booking_id, notice, min(delivered_at) AS delivered_at, count(*) AS times_delivered FROM delivery
     WHERE delivered_at >= :since AND (booking_id, notice) > (:booking_id, :notice)
     GROUP BY booking_id, notice ORDER BY booking_id, notice LIMIT :limit""")
 
@@ -34,7 +34,7 @@ class NotificationSql(SqlUnitOfWork):
         self, booking_id: str, notice: Notice, rider_id: str, text: str, *, supersedes: Sequence[Notice] = ()
     ) -> bool:
         row = {"booking_id": booking_id, "notice": notice.value, "rider_id": rider_id, "text": text}
-        return bool(await self._fetch_scalar(DELIVER, overtakes=[each.value for each in supersedes], **row))
+        return bool(await self._fetch_scalar(DELIVER, supersedes=[each.value for each in supersedes], **row))
 
     async def list_deliveries(self, since: datetime, after: LogPosition, limit: int) -> Sequence[DeliveryEntry]:
         asked = {"since": since, "limit": limit, **after._asdict()}

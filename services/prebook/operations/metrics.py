@@ -1,14 +1,20 @@
-"""How many messages are parked, by the service that could not handle them and by cause."""
+"""Gauge of parked messages, by the service that could not handle them and by cause."""
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from sqlalchemy import text
 
+from prebook.contracts.dead_letters import DeadLetterState
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.sql import OperationsSql
+from prebook.postgres.state_literals import with_states
 
-# By the index that grouping reads: the rows with their payloads are not looked at.
-COUNT_DEAD_LETTERS = text("""
-    SELECT split_part(queue, '.', 1), cause, count(*) FROM parked WHERE state = 'parked' GROUP BY 1, 2""")
+# Served by the index of LIST_GROUPS alone: the rows with their payloads are not read.
+COUNT_DEAD_LETTERS = text(
+    with_states(
+        "SELECT split_part(queue, '.', 1), cause, count(*) FROM dead_letter WHERE state = {PARKED} GROUP BY 1, 2",
+        DeadLetterState,
+    )
+)
 
 
 class DeadLetterGauge:
@@ -22,7 +28,7 @@ class DeadLetterGauge:
         )
 
     async def refresh(self) -> None:
-        """Bring it up to date."""
+        """Read the counts from the database."""
         async with self._begin() as work:
             found = (await work.connection.execute(COUNT_DEAD_LETTERS)).all()
         self._dead_letters.clear()

@@ -1,27 +1,34 @@
-"""How long operations keeps what is done with. What is parked, or discarded, stays until somebody decides."""
+"""Retention of settled dead letters and replays. Parked and discarded messages are kept until an operator decides."""
 
 from sqlalchemy import text
 
+from prebook.contracts.dead_letters import DeadLetterState
 from prebook.postgres.purge import PurgeRule
+from prebook.postgres.state_literals import with_states
 from prebook.runtime.retention import DAY_S
 
 RETENTION_S = 30 * DAY_S
-"""A resolved message may be parked once more for as long as its receiver may get it again, a week; and whoever replayed
-it looks at what came of it."""
-# Resolved by its receiver's inbox, which some replay has seen: that replay's item says when.
-DELETE_RESOLVED = text("""
-    DELETE FROM parked WHERE id = ANY (ARRAY(
-        SELECT p.id FROM parked p
-        WHERE p.state = 'resolved' AND p.last_failed_at < now() - make_interval(secs => :keep_s)
+"""Longer than the week for which a receiver may get a resolved message again and park it once more; operators also
+read the results of their replays."""
+# A replay resolved the message; the replay's item has the time.
+DELETE_RESOLVED = text(
+    with_states(
+        """
+    DELETE FROM dead_letter WHERE id = ANY (ARRAY(
+        SELECT d.id FROM dead_letter d
+        WHERE d.state = {RESOLVED} AND d.last_failed_at < now() - make_interval(secs => :retention_s)
             AND NOT EXISTS (
                 SELECT FROM replay_item i
-                WHERE i.parked_id = p.id AND i.settled_at >= now() - make_interval(secs => :keep_s))
-        ORDER BY p.last_failed_at LIMIT :limit FOR UPDATE SKIP LOCKED))""")
+                WHERE i.dead_letter_id = d.id AND i.settled_at >= now() - make_interval(secs => :retention_s))
+        ORDER BY d.last_failed_at LIMIT :limit FOR UPDATE SKIP LOCKED))""",
+        DeadLetterState,
+    )
+)
 DELETE_EMPTY_REPLAYS = text("""
     DELETE FROM replay WHERE id = ANY (ARRAY(
         SELECT r.id FROM replay r
-        WHERE r.created_at < now() - make_interval(secs => :keep_s)
-            AND r.ended_at < now() - make_interval(secs => :keep_s)
+        WHERE r.created_at < now() - make_interval(secs => :retention_s)
+            AND r.ended_at < now() - make_interval(secs => :retention_s)
             AND NOT EXISTS (SELECT FROM replay_item i WHERE i.replay_id = r.id)
         ORDER BY r.created_at LIMIT :limit FOR UPDATE SKIP LOCKED))""")
 PURGES = (PurgeRule(DELETE_RESOLVED, RETENTION_S), PurgeRule(DELETE_EMPTY_REPLAYS, RETENTION_S))

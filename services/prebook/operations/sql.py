@@ -1,8 +1,8 @@
-"""Parked messages and replays on PostgreSQL."""
+"""Dead letters and replays on PostgreSQL."""
 
 from prebook.operations.dead_letters.sql import DeadLetterSql
 from prebook.operations.replays.sql import ReplaySql
 
 
 class OperationsSql(DeadLetterSql, ReplaySql):
-    """Both, in one transaction."""
+    """Dead letters and replays in one transaction."""

@@ -1,12 +1,20 @@
-"""How long pricing remembers what became of a booking's share."""
+"""Retention of discount grants."""
 
 from prebook.postgres.purge import PurgeRule, purge_statement
+from prebook.postgres.state_literals import with_states
+from prebook.pricing.tables import DiscountState
 from prebook.runtime.retention import DAY_S, INBOX_RETENTION_S
 
 CANCELLABLE_S = 366 * DAY_S
-"""A ride may be booked that far ahead, and cancelled until then: its share must still be there to be given back."""
+"""A ride may be booked that far ahead and cancelled until then; the cancellation returns its discount."""
 PURGES = (
-    # What is over may be asked, and told to be over, once more for as long as a message may come again.
-    PurgeRule(purge_statement("share", "at", "state <> 'taken'"), INBOX_RETENTION_S),
-    PurgeRule(purge_statement("share", "at", "state = 'taken'"), CANCELLABLE_S + INBOX_RETENTION_S),
+    # A grant that has ended is needed for as long as a quote or the end of the booking may be delivered again.
+    PurgeRule(
+        purge_statement("discount_grant", "updated_at", with_states("state <> {GRANTED}", DiscountState)),
+        INBOX_RETENTION_S,
+    ),
+    PurgeRule(
+        purge_statement("discount_grant", "updated_at", with_states("state = {GRANTED}", DiscountState)),
+        CANCELLABLE_S + INBOX_RETENTION_S,
+    ),
 )

@@ -1,4 +1,4 @@
-"""What a failure holds up, and what it does not: the keys that are held, beside the others of their partition."""
+"""Blast radius of a failure: the blocked ordering keys, beside the unaffected keys of the same partition."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,26 +6,33 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from prebook.messaging.headers import FLOW_HEADER
+from prebook.messaging.recoverability.blocked_keys import BlockStatus
 from prebook.patterns.message_groups import partition_of
+from prebook.postgres.state_literals import with_states
 
 if TYPE_CHECKING:
     import asyncpg
 
 RECENT_WINDOW_S = 300
 BLOCKED_KEYS = """
-    SELECT DISTINCT ON (order_key) order_key, standing, why, message_id, wire::json -> 'h' ->> 'prebook-flow' AS flow,
-        count(*) OVER key - 1 AS behind, min(held_at) OVER key AS since
-    FROM {service}.held WHERE group_name = $1 WINDOW key AS (PARTITION BY order_key) ORDER BY order_key, seq"""
+    SELECT DISTINCT ON (ordering_key) ordering_key, status, error, message_id,
+        message::json -> 'headers' ->> '{flow_header}' AS flow,
+        count(*) OVER key - 1 AS waiting_messages, min(blocked_at) OVER key AS blocked_since
+    FROM {service}.blocked WHERE group_name = $1 WINDOW key AS (PARTITION BY ordering_key) ORDER BY ordering_key, seq"""
 RECENTLY_HANDLED_KEYS = """
-    SELECT DISTINCT conversation FROM {service}.inbox
+    SELECT DISTINCT conversation_id FROM {service}.inbox
     WHERE flow = $1 AND received_at > now() - make_interval(secs => $2)"""
-UNBLOCK = "DELETE FROM {service}.held WHERE group_name = $1 AND order_key = $2 AND standing = 'parked'"
+UNBLOCK = with_states(
+    "DELETE FROM {service}.blocked WHERE group_name = $1 AND ordering_key = $2 AND status = {PARKED}", BlockStatus
+)
 
 
 class BlockedKey(msgspec.Struct, frozen=True, kw_only=True):
-    """``standing`` is that of its first message. ``behind``: messages that wait for it.
+    """An ordering key that is blocked by its first message, whose ``status``, ``message_id`` and ``error`` it has.
 
-    ``went_on``: other keys of the partition that had something handled in the last five minutes, and are not held.
+    ``waiting_messages``: later messages of the key. ``unaffected_keys``: other keys of the partition that are not
+    blocked and had a message handled in the last five minutes.
     """
 
     service: str
@@ -41,7 +48,7 @@ class BlockedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlastRadius:
-    """One group of one service, read by the database's administrator."""
+    """One partitioned queue of one service, read by the database's administrator."""
 
     def __init__(
         self, connection: "asyncpg.Connection[asyncpg.Record]", service: str, group: str, partitions: int
@@ -49,32 +56,34 @@ class BlastRadius:
         self._connection, self._service, self._group, self._partitions = connection, service, group, partitions
 
     async def list_blocked_keys(self) -> list[BlockedKey]:
-        """The longest held first."""
-        rows = await self._connection.fetch(BLOCKED_KEYS.format(service=self._service), self._group)
-        held = {row["order_key"] for row in rows}
-        others = {flow: await self._recently_handled_keys(flow) - held for flow in {row["flow"] for row in rows}}
-        found = (
-            self._blocked_key(row, [k for k in others[row["flow"]] if self._same_partition(k, row["order_key"])])
+        """Return the blocked keys, the longest blocked first."""
+        rows = await self._connection.fetch(
+            BLOCKED_KEYS.format(service=self._service, flow_header=FLOW_HEADER), self._group
+        )
+        blocked = {row["ordering_key"] for row in rows}
+        others = {flow: await self._recently_handled_keys(flow) - blocked for flow in {row["flow"] for row in rows}}
+        keys = (
+            self._blocked_key(row, [k for k in others[row["flow"]] if self._same_partition(k, row["ordering_key"])])
             for row in rows
         )
-        return sorted(found, key=lambda one: one.blocked_since)
+        return sorted(keys, key=lambda key: key.blocked_since)
 
     async def unblock(self, key: str) -> int:
-        """How many parked messages the key waits for no more; what is parked stays there."""
-        done = await self._connection.execute(UNBLOCK.format(service=self._service), self._group, key)
-        return int(done.rpartition(" ")[2])
+        """Stop waiting for the key's parked messages; return their number. The dead letters stay in the parking."""
+        command_tag = await self._connection.execute(UNBLOCK.format(service=self._service), self._group, key)
+        return int(command_tag.rpartition(" ")[2])
 
     def _blocked_key(self, row: "asyncpg.Record", unaffected: Sequence[str]) -> BlockedKey:
         return BlockedKey(
             service=self._service,
             group=self._group,
-            partition=partition_of(row["order_key"], self._partitions),
-            key=row["order_key"],
-            status=row["standing"],
+            partition=partition_of(row["ordering_key"], self._partitions),
+            key=row["ordering_key"],
+            status=row["status"],
             message_id=row["message_id"],
-            error=row["why"],
-            blocked_since=row["since"],
-            waiting_messages=row["behind"],
+            error=row["error"],
+            blocked_since=row["blocked_since"],
+            waiting_messages=row["waiting_messages"],
             unaffected_keys=len(unaffected),
         )
 
@@ -83,4 +92,4 @@ class BlastRadius:
 
     async def _recently_handled_keys(self, flow: str) -> set[str]:
         rows = await self._connection.fetch(RECENTLY_HANDLED_KEYS.format(service=self._service), flow, RECENT_WINDOW_S)
-        return {row["conversation"] for row in rows}
+        return {row["conversation_id"] for row in rows}

@@ -1,4 +1,4 @@
-"""What a receiver has put down, in its own schema."""
+"""A service's blocked messages, in its own schema."""
 
 import asyncio
 import contextlib
@@ -16,42 +16,49 @@ from prebook.postgres.connection import acquire, enforce_timeout
 from prebook.postgres.message_column import from_column, to_column
 from prebook.postgres.pool import command_timeout_of
 from prebook.postgres.purge import purge_statement
+from prebook.postgres.state_literals import with_states
 from prebook.postgres.unit_of_work import translate_errors
 
+
+def _statement(sql: str) -> TextClause:
+    return text(with_states(sql, BlockStatus))
+
+
 BLOCK_STATUS = text("""
-    SELECT (SELECT standing FROM held WHERE group_name = :group AND message_id = :id),
-        (SELECT standing FROM held WHERE group_name = :group AND order_key = :key ORDER BY seq DESC LIMIT 1)""")
+    SELECT (SELECT status FROM blocked WHERE group_name = :group AND message_id = :id),
+        (SELECT status FROM blocked WHERE group_name = :group AND ordering_key = :key ORDER BY seq DESC LIMIT 1)""")
 BLOCK = text("""
-    INSERT INTO held (group_name, order_key, message_id, wire, standing, due_at, why)
-    VALUES (:group, :key, :id, :wire, :standing, now() + make_interval(secs => :pause_s), :why)
+    INSERT INTO blocked (group_name, ordering_key, message_id, message, status, due_at, error)
+    VALUES (:group, :key, :id, :message, :status, now() + make_interval(secs => :delay_s), :error)
     ON CONFLICT (group_name, message_id) DO UPDATE
-        SET wire = excluded.wire, standing = excluded.standing, due_at = excluded.due_at, why = excluded.why""")
+        SET message = excluded.message, status = excluded.status, due_at = excluded.due_at, error = excluded.error""")
 UNBLOCK = text("""
-    DELETE FROM held WHERE group_name = :group AND order_key = :key
-        AND seq <= (SELECT seq FROM held WHERE group_name = :group AND message_id = :id)""")
-NEXT_DUE = text("""
-    SELECT wire, standing = 'waiting' AND due_at <= now() FROM held
-    WHERE group_name = :group AND order_key = :key ORDER BY seq LIMIT 1""")
-WAITING = text("""
-    SELECT wire FROM held WHERE group_name = :group AND order_key = :key AND standing = 'waiting' ORDER BY seq""")
-DUE_KEYS = text("""
-    SELECT group_name, order_key FROM (
-        SELECT DISTINCT ON (group_name, order_key) group_name, order_key, standing, due_at FROM held
-        ORDER BY group_name, order_key, seq) AS first
-    WHERE standing = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT :limit""")
-# They end with the session: a process that dies leaves no key locked. One session has all the locks of a process, and
-# is given back with the last of them.
+    DELETE FROM blocked WHERE group_name = :group AND ordering_key = :key
+        AND seq <= (SELECT seq FROM blocked WHERE group_name = :group AND message_id = :id)""")
+NEXT_DUE = _statement("""
+    SELECT message, status = {WAITING} AND due_at <= now() FROM blocked
+    WHERE group_name = :group AND ordering_key = :key ORDER BY seq LIMIT 1""")
+WAITING = _statement("""
+    SELECT message FROM blocked
+    WHERE group_name = :group AND ordering_key = :key AND status = {WAITING} ORDER BY seq""")
+DUE_KEYS = _statement("""
+    SELECT group_name, ordering_key FROM (
+        SELECT DISTINCT ON (group_name, ordering_key) group_name, ordering_key, status, due_at FROM blocked
+        ORDER BY group_name, ordering_key, seq) AS first
+    WHERE status = {WAITING} AND due_at <= now() ORDER BY due_at LIMIT :limit""")
+# The locks end with their session, so a process that dies leaves no key locked. One session holds all locks of a
+# process; it is returned to the pool with the last of them.
 LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:group || ' ' || :key, 0))")
 UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:group || ' ' || :key, 0))")
 COUNTS = text("""
-    SELECT group_name, standing, count(*), count(DISTINCT order_key),
-        extract(epoch FROM now() - min(held_at))::float FROM held GROUP BY group_name, standing""")
-# Who does not know the parked message any more could not tell that it is replayed.
-PURGE_PARKED = purge_statement("held", "held_at", "standing = 'parked'")
+    SELECT group_name, status, count(*), count(DISTINCT ordering_key),
+        extract(epoch FROM now() - min(blocked_at))::float FROM blocked GROUP BY group_name, status""")
+# Kept until then because a replay of the parked message is recognised by this row.
+PURGE_PARKED = purge_statement("blocked", "blocked_at", with_states("status = {PARKED}", BlockStatus))
 
 
 class SqlBlockedKeys:
-    """Implements messaging.holds.Holds."""
+    """Implement the BlockedKeys port."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -64,25 +71,25 @@ class SqlBlockedKeys:
         return KeyStatus(BlockStatus(own) if own else None, BlockStatus(last) if last else None)
 
     async def block(self, group: str, envelope: Envelope, status: BlockStatus, *, delay_s: float, error: str) -> None:
-        said = {"id": envelope.id, "key": envelope.conversation_id, "wire": to_column(envelope)}
-        await self._execute(BLOCK, group=group, standing=status.value, pause_s=delay_s, why=error, **said)
+        row = {"id": envelope.id, "key": envelope.conversation_id, "message": to_column(envelope)}
+        await self._execute(BLOCK, group=group, status=status.value, delay_s=delay_s, error=error, **row)
 
     async def unblock(self, group: str, envelope: Envelope) -> None:
         await self._execute(UNBLOCK, group=group, key=envelope.conversation_id, id=envelope.id)
 
     async def find_next_due(self, group: str, key: str) -> Envelope | None:
         rows = await self._fetch_rows(NEXT_DUE, group=group, key=key)
-        return next((from_column(wire) for wire, due in rows if due), None)
+        return next((from_column(message) for message, due in rows if due), None)
 
     async def list_waiting(self, group: str, key: str) -> Sequence[Envelope]:
-        return [from_column(row.wire) for row in await self._fetch_rows(WAITING, group=group, key=key)]
+        return [from_column(row.message) for row in await self._fetch_rows(WAITING, group=group, key=key)]
 
     async def list_due_keys(self, limit: int) -> Sequence[tuple[str, str]]:
-        return [(row.group_name, row.order_key) for row in await self._fetch_rows(DUE_KEYS, limit=limit)]
+        return [(row.group_name, row.ordering_key) for row in await self._fetch_rows(DUE_KEYS, limit=limit)]
 
     @asynccontextmanager
     async def try_lock(self, group: str, key: str) -> AsyncIterator[bool]:
-        """Two who both have a key, for a session is lost, do no harm: each goes through it in order."""
+        """Harmless if two processes hold the same key after a lost session: each handles its messages in order."""
         self._lock_users += 1
         alone = False
         try:
@@ -108,8 +115,9 @@ class SqlBlockedKeys:
                 raise
 
     async def _close_lock_connection(self, *, invalidate: bool = False) -> None:
-        """With a broken one its locks go too: nobody knows which of them it has."""
-        session, self._lock_connection = self._lock_connection, None
+        """Invalidate a broken connection, because it is unknown which locks it holds; they end with it."""
+        session = self._lock_connection
+        self._lock_connection = None
         if session is not None:
             with contextlib.suppress(DBAPIError, OSError):
                 if invalidate:
@@ -117,7 +125,7 @@ class SqlBlockedKeys:
                 await session.close()
 
     async def count_blocked(self) -> Sequence[tuple[str, str, int, int, float]]:
-        """(group, standing, messages, keys, seconds since the first of them was put down)."""
+        """Return (group, status, messages, keys, age of the oldest in seconds) for each group and status."""
         return [tuple(row) for row in await self._fetch_rows(COUNTS)]
 
     async def _execute(self, statement: TextClause, **values: Any) -> None:

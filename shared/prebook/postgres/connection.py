@@ -18,8 +18,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import greenlet_spawn
 
 from prebook.messaging.asyncio_tools import CoarseTimeout
-from prebook.messaging.channel import Unreachable
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of
 
 ROLLBACK_TIMEOUT_S = 2.0

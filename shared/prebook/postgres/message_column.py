@@ -2,16 +2,10 @@
 
 import msgspec
 
-from prebook.messaging.codec import (
-    EXPIRES_AT_HEADER,
-    Malformed,
-    WireMessage,
-    check_size,
-    decode_stored,
-    decode_verbatim,
-    encode,
-)
+from prebook.messaging.codec import WireMessage, check_size, decode_stored, decode_verbatim, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Malformed
+from prebook.messaging.headers import EXPIRES_AT_HEADER
 
 
 class _StoredMessage(msgspec.Struct, frozen=True):

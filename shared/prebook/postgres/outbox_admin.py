@@ -6,33 +6,42 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from prebook.messaging.outbox.store import ABANDONED_STATES
+from prebook.messaging.headers import TYPE_HEADER
+from prebook.messaging.outbox.store import ABANDONED_STATES, OutboxState
 from prebook.postgres.message_column import without_expiry
 from prebook.postgres.relay_notifier import notify_channel
+from prebook.postgres.state_literals import with_states
 
 if TYPE_CHECKING:
     import asyncpg
 
-COLUMNS = """seq AS id, state, cause, wire::json -> 'h' ->> 'ce-type' AS type, kind, flow, message_id, conversation,
-    lane, order_key, failures AS tries, created_at, ended_at, expires_at, last_error AS error"""
+_TYPE = f"message::json -> 'headers' ->> '{TYPE_HEADER}'"
+COLUMNS = f"""seq AS id, state, cause, {_TYPE} AS type, kind, flow, message_id, conversation_id, route, ordering_key,
+    failures, created_at, abandoned_at, expires_at, last_error AS error"""
 FILTERS = {
     "cause": "cause = {}",
-    "type": "wire::json -> 'h' ->> 'ce-type' = {}",
+    "type": f"{_TYPE} = {{}}",
     "flow": "flow = {}",
-    "conversation": "conversation = {}",
+    "conversation_id": "conversation_id = {}",
     "message_id": "message_id = {}",
 }
-RESEND = """
-    UPDATE {}.outbox SET state = 'waiting', cause = NULL, ended_at = NULL, not_before = created_at,
-        claimed_until = NULL, claimed_by = NULL, failures = 0, refusals = 0, wire = $2, expires_at = $3
-    WHERE seq = $1 AND state = ANY($4) RETURNING seq"""
-DISCARD = """
-    UPDATE {}.outbox SET state = 'discarded', ended_at = now(), last_error = $2
-    WHERE seq = ANY($1) AND state IN ('expired', 'undeliverable') RETURNING seq"""
+RESEND = with_states(
+    """
+    UPDATE {}.outbox SET state = {WAITING}, cause = NULL, abandoned_at = NULL, not_before = created_at,
+        claimed_until = NULL, claimed_by = NULL, failures = 0, refusals = 0, message = $2, expires_at = $3
+    WHERE seq = $1 AND state = ANY($4) RETURNING seq""",
+    OutboxState,
+)
+DISCARD = with_states(
+    """
+    UPDATE {}.outbox SET state = {DISCARDED}, abandoned_at = now(), last_error = $2
+    WHERE seq = ANY($1) AND state IN ({EXPIRED}, {UNDELIVERABLE}) RETURNING seq""",
+    OutboxState,
+)
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """``tries`` is how often sending it failed; ``ended_at``, when it was given up."""
+    """A row of the outbox. ``failures``: failed attempts to send it; ``abandoned_at``: when the relay gave it up."""
 
     service: str
     id: int
@@ -47,7 +56,7 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str
     failures: int
     created_at: datetime
-    ended_at: datetime | None
+    abandoned_at: datetime | None
     expires_at: datetime | None
     error: str | None
 
@@ -76,7 +85,7 @@ def ineligible_reason(row: OutboxRow, policy: OutboxReplayPolicy) -> str:
     if row.state not in ABANDONED_STATES:
         return f"it is {row.state}: only what was given up is sent again"
     if row.expires_at is not None and row.expires_at <= policy.now and not policy.ignore_expiry:
-        return "nobody waits for it any more; --revive sends it all the same, without an end to its time"
+        return "nobody waits for it any more; --ignore-expiry sends it all the same, without an end to its time"
     if row.created_at < policy.now - timedelta(seconds=policy.inbox_dedup_s) and not policy.force:
         return "it is so old that a receiver's inbox may have forgotten it; --force sends it all the same"
     return ""
@@ -106,7 +115,9 @@ class OutboxAdmin:
         return [self._outbox_row(row) for row in await self._connection.fetch(query, list(ids))]
 
     async def read_content(self, row_id: int) -> MessageContent | None:
-        query = f"SELECT wire::json ->> 'h', wire::json ->> 'b' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
+        query = (
+            f"SELECT message::json ->> 'headers', message::json ->> 'body' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
+        )
         found = await self._connection.fetchrow(query, row_id)
         return (
             None
@@ -126,12 +137,14 @@ class OutboxAdmin:
         return [r["seq"] for r in await self._connection.fetch(DISCARD.format(self._service), ids, reason)]
 
     async def _requeue(self, row: OutboxRow, *, ignore_expiry: bool) -> bool:
-        query = f"SELECT wire FROM {self._service}.outbox WHERE seq = $1 FOR UPDATE"  # noqa: S608 - see above
-        wire, expires_at = await self._connection.fetchval(query, row.id), row.expires_at
+        query = f"SELECT message FROM {self._service}.outbox WHERE seq = $1 FOR UPDATE"  # noqa: S608 - see above
+        message = await self._connection.fetchval(query, row.id)
+        expires_at = row.expires_at
         if ignore_expiry:
-            wire, expires_at = without_expiry(wire), None
+            message = without_expiry(message)
+            expires_at = None
         again = await self._connection.fetchval(
-            RESEND.format(self._service), row.id, wire, expires_at, list(ABANDONED_STATES)
+            RESEND.format(self._service), row.id, message, expires_at, list(ABANDONED_STATES)
         )
         return again is not None
 

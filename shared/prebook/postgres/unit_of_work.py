@@ -11,9 +11,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from prebook.messaging.channel import Unreachable
-from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import error_summary
+from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout
@@ -46,7 +45,7 @@ class SqlUnitOfWork:
         self._pending, self._guards = PendingWrites(), list[GuardInsert]()
 
     def guard_with(self, guard: GuardInsert) -> None:
-        """In one statement with what is left, or before whatever else this unit writes (see ``opened``)."""
+        """In one statement with what is left, or before whatever else this unit writes (see ``GuardInsert``)."""
         self._guards.append(guard)
 
     async def flush_guard(self) -> None:
@@ -55,23 +54,21 @@ class SqlUnitOfWork:
             await self._write((), self._guards.pop(), self.connection.execute, Handoff())
 
     async def record_message(self, envelope: Envelope) -> bool:
-        row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation_id}
+        row = {"id": envelope.id, "flow": envelope.flow, "conversation_id": envelope.conversation_id}
         if envelope.kind is MessageKind.REPLY:
-            return bool(
-                await self._fetch_scalar(RECORD_REPLY_MESSAGE, request_id=envelope.id.removesuffix(".answer"), **row)
-            )
+            return bool(await self._fetch_scalar(RECORD_REPLY_MESSAGE, request_id=request_id_of(envelope.id), **row))
         return bool(await self._fetch_scalar(RECORD_MESSAGE, **row))
 
     async def record_messages(self, envelopes: Sequence[Envelope]) -> Collection[str]:
         if len(envelopes) == 1:
             return [envelope.id for envelope in envelopes if await self.record_message(envelope)]
-        answers = [e.id.removesuffix(".answer") for e in envelopes if e.kind is MessageKind.REPLY]
+        request_ids = [request_id_of(e.id) for e in envelopes if e.kind is MessageKind.REPLY]
         columns = {
             "id": [e.id for e in envelopes],
             "flow": [e.flow for e in envelopes],
-            "conversation": [e.conversation_id for e in envelopes],
+            "conversation_id": [e.conversation_id for e in envelopes],
         }
-        return set((await self.connection.execute(RECORD_MESSAGES, {"request_id": answers, **columns})).scalars())
+        return set((await self.connection.execute(RECORD_MESSAGES, {"request_id": request_ids, **columns})).scalars())
 
     async def find_received_at(self, message_id: str) -> datetime | None:
         at: datetime | None = (await self.connection.execute_without_begin(RECEIVED_AT, {"id": message_id})).scalar()
@@ -81,7 +78,7 @@ class SqlUnitOfWork:
         self._pending.requests.append(request)
 
     async def find_pending_request(self, flow: str, conversation_id: str) -> Envelope | None:
-        found = await self._fetch_scalar(PENDING_REQUEST, flow=flow, conversation=conversation_id)
+        found = await self._fetch_scalar(PENDING_REQUEST, flow=flow, conversation_id=conversation_id)
         return from_column(found) if found else None
 
     async def record_reply(self, reply: Envelope) -> None:

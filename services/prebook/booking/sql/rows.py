@@ -21,7 +21,7 @@ MUTABLE_COLUMNS = (
     "reason",
     "notified_at",
 )
-"""Columns that change while the booking lives."""
+"""Columns that SAVE writes."""
 
 
 def immutable_values(booking: Booking) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def immutable_values(booking: Booking) -> dict[str, Any]:
 
 
 def mutable_values(booking: Booking) -> dict[str, Any]:
-    """Values of PROGRESS."""
+    """Values of MUTABLE_COLUMNS."""
     quote, driver = booking.quote, booking.driver
     return {
         "state": booking.state.value,

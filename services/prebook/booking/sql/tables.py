@@ -1,4 +1,4 @@
-"""Booking's tables as SQLAlchemy Core sees them; migrations/versions/booking_*.py makes them."""
+"""Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql creates them."""
 
 from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
@@ -35,12 +35,12 @@ BOOKING = Table(
 )
 
 IDEMPOTENCY_RECORD = Table(
-    "claim",
+    "idempotency_record",
     METADATA,
     Column("key", Text(collation="C"), primary_key=True),
     Column("booking_id", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
-    Column("claimed_at", _TIME, nullable=False),
+    Column("created_at", _TIME, nullable=False),
     Column("status", Integer),
     Column("body", LargeBinary),
 )

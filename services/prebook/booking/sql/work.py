@@ -1,4 +1,4 @@
-"""Booking's state on PostgreSQL."""
+"""Bookings, idempotency records and campaign tokens on PostgreSQL."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,33 +21,34 @@ from prebook.coupling.ports import BROKER_ROUTE
 from prebook.postgres.flush import GuardInsert
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-# Two at once meet on the row, and the second one counts on from what the first has committed.
+# Two transactions at once serialise on the row: the second one counts on from what the first has committed.
 TAKE_TOKEN = text("""
-    INSERT INTO token_window (campaign, began, taken)
+    INSERT INTO token_window (campaign, started_at, tokens_taken)
     VALUES (:campaign, to_timestamp(floor(extract(epoch FROM now()) / :window_s) * :window_s), 1)
-    ON CONFLICT (campaign, began) DO UPDATE SET taken = token_window.taken + 1 WHERE token_window.taken < :most
-    RETURNING taken""")
+    ON CONFLICT (campaign, started_at) DO UPDATE SET tokens_taken = token_window.tokens_taken + 1
+        WHERE token_window.tokens_taken < :max_tokens
+    RETURNING tokens_taken""")
 WINDOW_LEFT_S = text("""
     SELECT :window_s - (extract(epoch FROM clock_timestamp())
         - floor(extract(epoch FROM now()) / :window_s) * :window_s)""")
 
 
-# The booking's unique key decides between two requests, and the claim is written only by the winner. A second request
-# waits here until the first one's transaction ends.
+# The booking's unique key decides between two requests, and only the winner writes the idempotency record. A second
+# request waits here until the transaction of the first one ends.
 CREATE = """
-    booked AS (
+    inserted AS (
         INSERT INTO booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,
             vehicle_class, passengers, callback_url, plan, state, history)
         VALUES (:booking_id, :key, :rider_id, :pickup_lat, :pickup_lon, :dropoff_lat, :dropoff_lon, :pickup_at,
             :vehicle_class, :passengers, :callback_url, :plan, :state, :history)
         ON CONFLICT (key) DO NOTHING RETURNING key, id),
-    opened AS (
-        INSERT INTO claim (key, booking_id, fingerprint, claimed_at, status, body)
-        SELECT key, id, CAST(:fingerprint AS bytea), CAST(:claimed_at AS timestamptz), CAST(:status AS int),
+    guard AS (
+        INSERT INTO idempotency_record (key, booking_id, fingerprint, created_at, status, body)
+        SELECT key, id, CAST(:fingerprint AS bytea), CAST(:created_at AS timestamptz), CAST(:status AS int),
             CAST(:body AS bytea)
-        FROM booked RETURNING 1)"""
+        FROM inserted RETURNING 1)"""
 FIND_IDEMPOTENCY_RECORD = select(IDEMPOTENCY_RECORD).where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
-# The first answer stays: whoever comes later gets what is there.
+# The first response is kept: later requests get the stored one.
 STORE_RESPONSE = (
     update(IDEMPOTENCY_RECORD)
     .where(IDEMPOTENCY_RECORD.c.key == bindparam("of"))
@@ -60,10 +61,8 @@ STORE_RESPONSE = (
     .returning(IDEMPOTENCY_RECORD.c.booking_id, IDEMPOTENCY_RECORD.c.status, IDEMPOTENCY_RECORD.c.body)
 )
 FIND = select(BOOKING).where(BOOKING.c.id == bindparam("of"))
-LOCK = (
-    select(BOOKING, func.clock_timestamp().label("looked_at")).where(BOOKING.c.id == bindparam("of")).with_for_update()
-)
-# The second net under the decision: whatever kept us since we looked, nothing is confirmed after its quote ran out.
+LOCK = select(BOOKING, func.clock_timestamp().label("db_now")).where(BOOKING.c.id == bindparam("of")).with_for_update()
+# The second guard below the decision: no booking is confirmed after its quote expired, however long the writer waited.
 SAVE = (
     update(BOOKING)
     .values({name: bindparam(f"new_{name}", type_=BOOKING.c[name].type) for name in MUTABLE_COLUMNS})
@@ -85,26 +84,26 @@ READ_LEDGER = (
         func.starts_with(BOOKING.c.key, bindparam("prefix")),
     )
     .order_by(BOOKING.c.key)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
 )
 
 
 class BookingSql(SqlUnitOfWork):
-    """BookingWork; the unit of work is the transaction that is open."""
+    """Implement BookingWork on an open transaction."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
         response = record.response
-        taken = {
+        row = {
             **immutable_values(booking),
             "booking_id": booking.id,
             "state": booking.state.value,
             "history": history_json(booking),
             "fingerprint": record.fingerprint,
-            "claimed_at": record.created_at,
+            "created_at": record.created_at,
             "status": response.status if response else None,
             "body": response.body if response else None,
         }
-        self.guard_with(GuardInsert(CREATE, taken, DuplicateKey))
+        self.guard_with(GuardInsert(CREATE, row, DuplicateKey))
 
     async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
         row = (await self.connection.execute_without_begin(FIND_IDEMPOTENCY_RECORD, {"of": key})).first()
@@ -114,7 +113,7 @@ class BookingSql(SqlUnitOfWork):
             key=row.key,
             booking_id=row.booking_id,
             fingerprint=row.fingerprint,
-            created_at=row.claimed_at,
+            created_at=row.created_at,
             response=StoredResponse(booking_id=row.booking_id, status=row.status, body=row.body)
             if row.status
             else None,
@@ -131,7 +130,7 @@ class BookingSql(SqlUnitOfWork):
 
     async def lock(self, booking_id: str) -> LockedBooking | None:
         row = (await self.connection.execute(LOCK, {"of": booking_id})).first()
-        return LockedBooking(booking_of(row), requested_at=row.created_at, db_now=row.looked_at) if row else None
+        return LockedBooking(booking_of(row), requested_at=row.created_at, db_now=row.db_now) if row else None
 
     async def save(self, booking: Booking) -> None:
         progress = mutable_values(booking)
@@ -142,7 +141,7 @@ class BookingSql(SqlUnitOfWork):
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         await self.flush_guard()
-        values = {"campaign": campaign, "most": max_tokens, "window_s": window_s}
+        values = {"campaign": campaign, "max_tokens": max_tokens, "window_s": window_s}
         if (await self.connection.execute(TAKE_TOKEN, values)).first() is not None:
             return None
         return max(
@@ -151,11 +150,11 @@ class BookingSql(SqlUnitOfWork):
         )
 
     async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
-        values = {"flows": list(flows), "most": MAX_SCANNED_ROWS, "lane": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
+        values = {"flows": list(flows), "max_rows": MAX_SCANNED_ROWS, "route": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
         return load_signals_of((await self.connection.execute_without_begin(READ_LOAD_SIGNALS, values)).all())
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         rows = await self.connection.execute_without_begin(
-            READ_LEDGER, {"prefix": prefix, "after": after, "most": limit}
+            READ_LEDGER, {"prefix": prefix, "after": after, "limit": limit}
         )
         return [booking_of(row) for row in rows]
