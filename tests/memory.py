@@ -16,10 +16,10 @@ import httpx
 
 from prebook.coupling.ports import HttpClient, HttpResponse, Publisher
 from prebook.messaging import addresses
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
@@ -74,7 +74,7 @@ class MemoryUnitOfWork:
 
     async def record_message(self, envelope: Envelope) -> bool:
         if envelope.kind is MessageKind.REPLY:
-            self._tables.pending_replies.pop(envelope.id.removesuffix(".answer"), None)
+            self._tables.pending_replies.pop(request_id_of(envelope.id), None)
         self._tables.received_at.setdefault(envelope.id, utc_now())
         return self._tables.inbox.setdefault(envelope.id, envelope) is envelope
 
@@ -94,7 +94,7 @@ class MemoryUnitOfWork:
         return next((e for e in owed if e.id not in self._tables.replies), None)
 
     async def record_reply(self, reply: Envelope) -> None:
-        self._tables.replies[reply.id.removesuffix(".answer")] = reply
+        self._tables.replies[request_id_of(reply.id)] = reply
 
     async def find_reply(self, request_id: str) -> Envelope | None:
         return self._tables.replies.get(request_id)

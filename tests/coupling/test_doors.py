@@ -37,7 +37,7 @@ async def test_a_held_call_is_answered_in_the_response() -> None:
 
     answer = decode(WireMessage(response.headers, response.content))
     assert response.status_code == 200
-    assert answer.id == f"{asked().id}.answer"
+    assert answer.id == f"{asked().id}.reply"
 
 
 async def test_a_repeated_call_gets_the_stored_answer_and_has_no_second_effect() -> None:
@@ -63,7 +63,7 @@ async def test_an_accepted_operation_is_answered_at_its_location() -> None:
     assert accepted.status_code == 202
     assert accepted.headers["retry-after"] == "1"
     assert response.status_code == 200
-    assert response.headers["ce-id"] == f"{envelope.id}.answer"
+    assert response.headers["ce-id"] == f"{envelope.id}.reply"
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ async def test_lost_callbacks_are_made_up_for_by_asking() -> None:
 
 async def test_a_further_subscriber_hears_without_the_sender_knowing() -> None:
     async with World() as world:
-        world.broker.bind("prebook.events", "asked.quote_fare", "auditor.hears")
-        world.broker.bind("prebook.events", "answered.quote_fare", "auditor.hears")
+        world.broker.bind("prebook.events", "request.quote_fare", "auditor.hears")
+        world.broker.bind("prebook.events", "reply.quote_fare", "auditor.hears")
         booking = await world.book(everywhere(Coupling.ONE_WAY))
         ride = await world.wait_until_settled(booking)
         heard = [wire.headers["ce-type"] for wire in world.broker.queues["auditor.hears"]]

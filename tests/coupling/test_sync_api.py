@@ -13,8 +13,8 @@ from prebook.contracts.message import Unavailable
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.sync_api import MAX_ATTEMPTS, SyncApi
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
+from prebook.messaging.errors import Undeliverable, Unreachable
 from tests.conditions import becomes
 from tests.messaging.examples import NOW, request
 from tests.world import policies

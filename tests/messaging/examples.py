@@ -13,14 +13,14 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 
 
-def request(conversation: str = "b1", **changes: Any) -> Envelope:
+def request(conversation_id: str = "b1", **changes: Any) -> Envelope:
     given: dict[str, Any] = {
-        "id": message_id(conversation, "notify_rider", "confirmed"),
+        "id": message_id(conversation_id, "notify_rider", "confirmed"),
         "kind": MessageKind.REQUEST,
         "flow": "notify_rider",
         "body": NotifyRider(rider_id="rosa", notice=Notice.CONFIRMED, text="see you at eight"),
         "source": "booking",
-        "conversation": conversation,
+        "conversation_id": conversation_id,
         "time": NOW,
         "plan": PLAN,
         "expires_at": NOW + timedelta(days=3650),

@@ -7,9 +7,8 @@ from typing import Any
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.errors import PermanentFailure, Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus, KeyStatus
@@ -17,7 +16,7 @@ from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.patterns.message_groups import OnPoison
 from tests.messaging.examples import request
 
-GROUP = "notification.events.notify_rider"
+GROUP = "notification.one_way_requests.notify_rider"
 
 
 class Poison(PermanentFailure):

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.message import Unavailable
-from prebook.messaging.codec import MAX_BODY_BYTES, Malformed, WireMessage, decode, encode
+from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage, decode, encode
 from prebook.messaging.envelope import MessageKind, message_id, request_key
+from prebook.messaging.errors import Malformed
 from tests.messaging.examples import NOW, request
 
 WIRE = encode(request())
 
 
 def test_what_is_encoded_comes_back_whole() -> None:
-    envelope = replace(request(), reply_to="booking", attempt=3, extra={"prebook-x-key": "asked.notify_rider"})
+    envelope = replace(request(), reply_to="booking", attempt=3, extra={"prebook-x-routing-key": "request.notify_rider"})
 
     assert decode(encode(envelope)) == envelope
 
@@ -24,7 +25,7 @@ def test_an_answer_and_a_missing_answer_come_back_whole() -> None:
     answer = request().reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)
 
     assert decode(encode(answer)) == answer
-    assert answer.id == "b1.notify_rider.confirmed.answer"
+    assert answer.id == "b1.notify_rider.confirmed.reply"
 
 
 def test_it_speaks_cloud_events() -> None:
@@ -47,7 +48,7 @@ def test_it_speaks_cloud_events() -> None:
         ({"ce-time": "yesterday"}, "bad_header"),
         ({"prebook-kind": "rumour"}, "bad_header"),
         ({"prebook-flow": "nonsense"}, "unexpected_type"),
-        ({"prebook-kind": "answer"}, "unexpected_type"),
+        ({"prebook-kind": "reply"}, "unexpected_type"),
         ({"prebook-plan": "quote_fare=pigeon"}, "bad_header"),
         ({"prebook-plan": "all=one_way"}, "bad_header"),
         ({"prebook-attempt": "-1"}, "bad_header"),
@@ -98,5 +99,5 @@ def test_the_key_of_a_question_is_the_key_of_its_answer(key: str) -> None:
     asked: Any = replace(request(), id=message_id("b1", "notify_rider", key))
 
     assert request_key(asked) == key
-    assert request_key(asked.answered(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
+    assert request_key(asked.reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
     assert asked.kind is MessageKind.REQUEST

@@ -36,4 +36,4 @@ async def test_what_has_expired_is_dropped_at_the_door(left_s: int, *, handled: 
     await endpoint.receive(request(id="m1", expires_at=utc_now() + timedelta(seconds=left_s)))
 
     assert (bool(asked), bool(database.tables.inbox)) == (handled, handled)
-    assert watch.expirations == ([] if handled else [("m1", "door")])
+    assert watch.expirations == ([] if handled else [("m1", "inbound")])

@@ -1,6 +1,6 @@
 import asyncio
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from tests.conditions import becomes
 

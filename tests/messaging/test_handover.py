@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import relay as relaying
 from prebook.messaging.outbox.relay import Relay
@@ -82,7 +82,7 @@ def rarely_polling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def post(database: MemoryDatabase, *names: str, key: str = "k", after: timedelta = timedelta()) -> None:
     async with database.begin() as work:
-        await work.post([OutboxMessage(request(id=name), "broker", key, after) for name in names])
+        await work.enqueue([OutboxMessage(request(id=name), "broker", key, after) for name in names])
 
 
 async def write(database: MemoryDatabase, *names: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys
 from prebook.messaging.recoverability.key_sequencer import BEHIND_PARKED
 from prebook.patterns.message_groups import OnPoison
@@ -67,7 +67,7 @@ async def test_go_on_handles_what_comes_after_a_parked_message(holds: BlockedKey
     await receiver.take(said("a", 0), said("a", 1))
     await _all_due(receiver, 1)
     await receiver.take(said("a", 2))
-    assert receiver.parked == [("a-0", "attempts_used_up")]
+    assert receiver.parked == [("a-0", "attempts_exhausted")]
     assert receiver.seen.count("a-0") == receiver.max_attempts
     assert receiver.handled == ["a-1", "a-2"]
 
@@ -93,7 +93,7 @@ async def test_park_parks_what_comes_after_it_in_order_until_all_of_it_has_been_
 
     await eventually(parked, 5)
     await receiver.take(said("a", 2))
-    assert receiver.parked == [("a-0", "attempts_used_up"), ("a-1", BEHIND_PARKED), ("a-2", BEHIND_PARKED)]
+    assert receiver.parked == [("a-0", "attempts_exhausted"), ("a-1", BEHIND_PARKED), ("a-2", BEHIND_PARKED)]
     receiver.fails.clear()
     await receiver.take(said("a", 0))
     await receiver.take(said("a", 3))

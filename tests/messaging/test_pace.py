@@ -5,8 +5,9 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.throttle import MessageHandler, throttled
+from prebook.messaging.throttle import throttled
 from tests.messaging.examples import NOW, request
 
 
@@ -39,7 +40,7 @@ async def test_answers_facts_and_what_has_expired_wait_for_nothing() -> None:
         await door(request(id="m1", expires_at=NOW - timedelta(days=1)))
         await door(asked.reply_with(asked.body, source="notification", at=NOW))
 
-    assert [name for name, _ in seen] == ["m0", "m1", "m0.answer"]
+    assert [name for name, _ in seen] == ["m0", "m1", "m0.reply"]
 
 
 async def test_without_a_rate_the_door_is_as_it_was() -> None:

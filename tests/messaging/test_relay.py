@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox import relay as relaying
 from prebook.messaging.outbox import sender, sent_marker
 from prebook.messaging.outbox.abandonment import MAX_NACKS, MAX_REFUSALS, NACKED, abandon_reason
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.sender import MAX_IN_FLIGHT
-from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow
+from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
 from tests.conditions import becomes
@@ -30,7 +30,7 @@ async def staged(
     now = utc_now()
     expires = now + timedelta(seconds=-1 if expired else 60)
     async with database.begin() as work:
-        await work.post([OutboxMessage(request(id=name, expires_at=expires), lane, key or name) for name in ids])
+        await work.enqueue([OutboxMessage(request(id=name, expires_at=expires), lane, key or name) for name in ids])
 
 
 @asynccontextmanager
@@ -254,7 +254,7 @@ async def test_refusals_count_in_a_row_only_and_the_last_one_is_counted_as_a_try
 
     await staged(database, "m1")
     async with running(database, send, most_refusals=3) as relay:
-        await woken_until_all(relay, database, UNDELIVERABLE)
+        await woken_until_all(relay, database, OutboxState.UNDELIVERABLE)
 
     row = database.tables.outbox["m1"]
     assert (row.cause, row.failures, len(tries)) == ("unroutable", 6, 6)

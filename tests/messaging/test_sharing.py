@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.transaction_batcher import TransactionBatcher
 from tests.conditions import becomes
 from tests.memory import MemoryDatabase

@@ -18,7 +18,7 @@ BACKOFF = (0.2, 1.0, 5.0)
 def test_attempts_are_handlings() -> None:
     decisions = [retry_decision(n, message_id="m", max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
 
-    assert decisions[-1] == Park("attempts_used_up")
+    assert decisions[-1] == Park("attempts_exhausted")
     for decision, number, pause_s in zip(decisions, (2, 3, 4), BACKOFF, strict=False):
         assert isinstance(decision, Retry)
         assert decision.attempt == number
@@ -26,7 +26,7 @@ def test_attempts_are_handlings() -> None:
 
 
 def test_one_attempt_means_no_retry() -> None:
-    assert retry_decision(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_used_up")
+    assert retry_decision(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_exhausted")
 
 
 def test_the_last_pause_repeats() -> None:

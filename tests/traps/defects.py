@@ -14,13 +14,12 @@ from sqlalchemy import text
 
 from prebook.contracts.plan import Coupling
 from prebook.contracts.replays import RedeliveryState
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.codec import WireMessage, decode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.errors import PermanentFailure, Unreachable
 from prebook.messaging.outbox.keyed_queue import KeyedQueue, Ticket
 from prebook.messaging.outbox.sender import Sender
-from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.operations.replays import eligibility
 from prebook.operations.replays.runner import ReplayRunner
@@ -45,7 +44,7 @@ from tests.traps import test_broker_client, test_database, test_relaying, test_r
 
 Check = Callable[..., Coroutine[Any, Any, None]]
 Seed = Callable[[pytest.MonkeyPatch], None]
-LANE = "prebook.operations.replays.sql.lane"
+ORDERING_KEY_OF = "prebook.operations.replays.sql.ordering_key_of"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def _overtaking(patch: pytest.MonkeyPatch) -> None:
     blind = flush.PART_STATEMENTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
     assert blind != flush.PART_STATEMENTS["posted"]
     patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "posted": blind})
-    patch.setattr("prebook.postgres.unit_of_work.leaving", flush.flush_statement.__wrapped__)
+    patch.setattr("prebook.postgres.unit_of_work.flush_statement", flush.flush_statement.__wrapped__)
 
 
 def _waiters_cancelled(self: UnconfirmedMessages, _: str) -> None:
@@ -124,7 +123,7 @@ async def _admitted_apart(self: SqlUnitOfWork, envelope: Envelope) -> bool:
         return bool((await own.execute(RECORD_MESSAGE, row)).scalar())
 
 
-async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_lanes: Collection[str]) -> Any:
+async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_routes: Collection[str]) -> Any:
     last = getattr(self, "last", 0)
     after = text("SELECT seq, lane, wire, order_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
     rows = await self._fetch_rows(after, last=last, limit=limit)
@@ -133,7 +132,7 @@ async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_
 
 
 def _unfenced(patch: pytest.MonkeyPatch) -> None:
-    for name in ("POSTPONE", "GIVE_UP", "SENT"):
+    for name in ("RESCHEDULE", "ABANDON", "MARK_SENT"):
         statement = getattr(outboxes, name).text
         assert " AND claimed_by = :owner" in statement
         patch.setattr(outboxes, name, text(statement.replace("claimed_by = :owner", "(true OR claimed_by = :owner)")))
@@ -167,7 +166,7 @@ def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
 
     async def forgotten(self: Sender, row: LeasedRow, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
-        await self._outbox.abandon(row, "undeliverable", "failed", str(failure))
+        await self._outbox.abandon(row, OutboxState.UNDELIVERABLE, "failed", str(failure))
 
     patch.setattr(Sender, "_handle_failure", forgotten)
 
@@ -176,17 +175,17 @@ NO_PARTS = (
     Defect(
         "attempts are not counted up",
         test_retrying.test_what_always_fails_is_parked_within_its_attempts,
-        put(Envelope, "again", lambda self: self),
+        put(Envelope, "next_attempt", lambda self: self),
     ),
     Defect(
         "what can never work is tried again",
         test_retrying.test_what_can_never_work_is_parked_at_once,
-        lambda patch: patch.setattr("prebook.messaging.recoverability.decision.Permanent", _Unheard),
+        lambda patch: patch.setattr("prebook.messaging.recoverability.decision.PermanentFailure", _Unheard),
     ),
     Defect(
         "what is posted is taken for known before it is in line",
         test_handover.test_what_is_posted_while_its_key_is_under_way_waits_in_line,
-        put(KeyedQueue, "joined", lambda self, key: Ticket(self, key, None, may_send=True)),
+        put(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, None, may_send=True)),
     ),
     Defect(
         "messages of one key are sent side by side",
@@ -196,7 +195,7 @@ NO_PARTS = (
     Defect(
         "few messages at each look",
         test_relaying.test_trap_10_a_backlog_leaves_without_a_pause_for_each_message,
-        lambda patch: patch.setattr("prebook.messaging.outbox.relay.BATCH", 50),
+        lambda patch: patch.setattr("prebook.messaging.outbox.relay.MAX_CLAIMED_ROWS", 50),
     ),
     Defect(
         "no poll beside the wake-ups",
@@ -206,23 +205,23 @@ NO_PARTS = (
     Defect(
         "what nobody waits for is sent",
         test_relay.test_what_nobody_waits_for_is_not_sent,
-        put(Envelope, "expired", _unexpired),
+        put(Envelope, "is_expired", _unexpired),
     ),
     Defect(
         "a lost connection cancels who waits for a confirm",
         test_broker_client.test_a_confirm_that_does_not_come_as_the_connection_goes_is_a_failure_and_not_our_end,
-        put(UnconfirmedMessages, "lose", _waiters_cancelled),
+        put(UnconfirmedMessages, "fail_all", _waiters_cancelled),
     ),
     Defect(
         "a confirm is waited for without end",
         test_broker_client.test_no_confirm_is_waited_for_without_end,
-        put(UnconfirmedMessages, "overdue", _nothing),
+        put(UnconfirmedMessages, "fail_overdue", _nothing),
         hangs=True,
     ),
     Defect(
         "retries without a budget",
         test_sync_api.test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed,
-        put(RetryBudget, "allows", property(lambda _: True)),
+        put(RetryBudget, "allows_retry", property(lambda _: True)),
     ),
     Defect(
         "no deadline answers for who is silent",
@@ -247,17 +246,17 @@ DATABASE = (
     Defect(
         "no inbox",
         test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlUnitOfWork, "admit", _new),
+        put(SqlUnitOfWork, "record_message", _new),
     ),
     Defect(
         "the inbox is looked at first and written later",
         test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlUnitOfWork, "admit", _looked_first),
+        put(SqlUnitOfWork, "record_message", _looked_first),
     ),
     Defect(
         "the inbox commits apart from the effect",
         test_database.test_what_is_undone_is_not_known,
-        put(SqlUnitOfWork, "admit", _admitted_apart),
+        put(SqlUnitOfWork, "record_message", _admitted_apart),
     ),
     Defect(
         "a cursor instead of a state",
@@ -283,12 +282,12 @@ DATABASE = (
     Defect(
         "a replay sends a conversation side by side",
         test_replaying.test_one_of_a_conversation_is_in_flight_at_a_time,
-        lambda patch: patch.setattr(LANE, lambda candidate: f"message {candidate.id}"),
+        lambda patch: patch.setattr(ORDERING_KEY_OF, lambda candidate: f"message {candidate.id}"),
     ),
     Defect(
         "a message may be in two replays",
         test_api.test_each_message_is_in_one_live_replay_only,
-        put(eligibility, "OBJECTIONS", eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:]),
+        put(eligibility, "INELIGIBILITY_RULES", eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:]),
     ),
 )
 BROKER = (
@@ -300,7 +299,7 @@ BROKER = (
     Defect(
         "what is returned is not looked at",
         test_broker_client.test_what_goes_nowhere_is_said_to_go_nowhere,
-        put(UnconfirmedMessages, "note", _nothing),
+        put(UnconfirmedMessages, "mark_returned", _nothing),
     ),
     Defect(
         "published without waiting for the confirm",
@@ -310,7 +309,7 @@ BROKER = (
     Defect(
         "what is returned is told apart by its id alone",
         test_broker_client.test_two_messages_of_one_id_at_once_are_told_apart,
-        put(UnconfirmedMessages, "note", _by_id_alone),
+        put(UnconfirmedMessages, "mark_returned", _by_id_alone),
     ),
     Defect(
         "a pause with the message in hand",

@@ -12,8 +12,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
-from prebook.rabbit.consumer import MessageHandler, RabbitConsumer
+from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.integration.broker import Broker
 from tests.integration.suite import Suite

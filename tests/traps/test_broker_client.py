@@ -10,9 +10,9 @@ import pytest
 from pamqp import commands, frame
 
 from prebook.messaging import addresses
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import becomes, eventually

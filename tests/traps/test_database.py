@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import BeginUnitOfWork as BeginOf
 from prebook.messaging.unit_of_work import OutboxMessage

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from prebook.http import client
 from prebook.http.client import ServiceClient
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable
 from tests.listener import target
 
 Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import POLL_INTERVAL_S, Relay
 from prebook.messaging.outbox.sender import MAX_CLAIMED_ROWS

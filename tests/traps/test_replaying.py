@@ -13,7 +13,7 @@ from tests.integration.test_messages import GOOD
 from tests.operations.parcels import Begin, headers, parcel, taken_in
 from tests.operations.receiving import Receivers, operator, until_over
 
-CAUSE = "attempts_used_up"
+CAUSE = "attempts_exhausted"
 
 
 @pytest.mark.real
@@ -40,14 +40,14 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
     """Particular/ServiceControl#660: what came into the group meanwhile was sent with it."""
     await taken_in(begin, *(parcel(n) for n in range(1, 6)))
     async with operator(begin) as client:
-        (group,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
         replay = await _replayed(client, {"where": {"group": group["group"]}})
         moving = receivers.replaying()
         await moving.run_once()
         await taken_in(begin, *(parcel(n) for n in range(6, 10)))
         await until_over(moving)
         view = (await client.get(f"/v1/replays/{replay}")).json()
-        (left,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        (left,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
     assert (view["messages"], view["counts"]) == (5, {"resolved": 5})
     assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
     assert (left["group"], left["messages"]) == (group["group"], 4), "they wait for a replay of their own"
@@ -57,12 +57,12 @@ async def test_trap_07_discarding_a_group_hides_no_later_failure(begin: Begin) -
     """Particular/ServicePulse#240: after a group was archived, new failures of the same cause did not show."""
     await taken_in(begin, parcel(1), parcel(2))
     async with operator(begin) as client:
-        (group,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
         body = {"selection": {"where": {"group": group["group"]}}, "reason": "old"}
         assert len((await client.post("/v1/discards", json=body)).json()["ids"]) == 2
-        assert (await client.get("/v1/parked/groups")).json()["groups"] == []
+        assert (await client.get("/v1/dead-letters/groups")).json()["groups"] == []
         await taken_in(begin, parcel(3))
-        (now,) = (await client.get("/v1/parked/groups")).json()["groups"]
+        (now,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
     assert (now["group"], now["messages"]) == (group["group"], 1)
 
 
@@ -95,8 +95,8 @@ async def _line(operations: httpx.AsyncClient, message_id: str, *, parkings: int
 
     async def there() -> bool:
         query = {"message_id": message_id, "in_state": "parked"}
-        found[:] = (await operations.get("/v1/parked", params=query)).json()["lines"]
-        return [line["parkings"] for line in found] == [parkings]
+        found[:] = (await operations.get("/v1/dead-letters", params=query)).json()["dead_letters"]
+        return [line["times_parked"] for line in found] == [parkings]
 
     await eventually(there, 20)
     return found[0]

@@ -12,7 +12,8 @@ from prebook.coupling.sync_api import MAX_ATTEMPTS
 from prebook.fleets.partners.registry import PARTNERS
 from prebook.flows import FLOWS, SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.codec import Malformed, WireMessage, decode, encode
+from prebook.messaging.codec import WireMessage, decode, encode
+from prebook.messaging.errors import Malformed
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import ManagementClient
@@ -75,7 +76,7 @@ async def test_trap_04_retry_needs_no_message_id_property(place: Place, broker: 
         parked = await broker.parked(2)
     assert handler.ids == [poison.id] * ATTEMPTS
     causes = {message.headers["prebook-x-cause"]: message for message in parked}
-    assert causes.keys() == {"attempts_used_up", "missing_header"}
+    assert causes.keys() == {"attempts_exhausted", "missing_header"}
     assert causes["missing_header"].body == nameless.body, "without an id of ours it is kept, not dropped"
 
 

@@ -7,10 +7,11 @@ import msgspec
 from prebook.coupling.ports import HttpClient
 from prebook.coupling.sync_api import OK, error_from_response
 from prebook.flows import FLOWS
-from prebook.messaging.channel import CouplingTraits, Undeliverable
+from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.clock import unix_s
-from prebook.messaging.codec import Malformed, WireMessage, decode, encode
+from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Malformed, Undeliverable
 from prebook.patterns.signature import sign
 
 CALL_TIMEOUT_S = 3.0

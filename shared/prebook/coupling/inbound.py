@@ -4,18 +4,14 @@ import asyncio
 from typing import Any
 
 from prebook.coupling.reply_waiters import ReplyWaiters
-from prebook.messaging.codec import Malformed
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
+from prebook.messaging.errors import Malformed, ReplyTimeout
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.staging import ordering_key
 from prebook.messaging.unit_of_work import OutboxMessage, UnitOfWork
 
 AnyEndpoint = Endpoint[Any]
-
-
-class ReplyTimeout(Exception):
-    """The caller's patience ended first. The request goes on; its answer is stored for whoever asks again."""
 
 
 class InboundGateway:
@@ -28,7 +24,7 @@ class InboundGateway:
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
         """A held call. A repeated one is answered from the inbox, or joins the one that is under way.
 
-        Raises NoAnswerInTime, and what the handler raises.
+        Raises ReplyTimeout, and what the handler raises.
         """
         with self._waiters.register(reply_id(request.id)) as waiting:
             task = self._start_receive(request)

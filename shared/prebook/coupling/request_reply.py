@@ -3,9 +3,10 @@
 from prebook.coupling.ports import BROKER_ROUTE, Publisher
 from prebook.flows import FLOWS
 from prebook.messaging import addresses
-from prebook.messaging.channel import CouplingTraits, Undeliverable
+from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Undeliverable
 
 
 class RequestReply:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import FLOWS
-from prebook.messaging.channel import CouplingTraits, Undeliverable, Unreachable
-from prebook.messaging.codec import Malformed, WireMessage, decode, encode
+from prebook.messaging.channel import CouplingTraits
+from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Malformed, Undeliverable, Unreachable
 from prebook.messaging.policy import Policies
 from prebook.patterns.breaker import Breaker
 from prebook.patterns.budget import RetryBudget

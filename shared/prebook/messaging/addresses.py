@@ -10,24 +10,24 @@ REDELIVER = "prebook.redeliver"
 """Back from a delay; routing key = queue."""
 PARKING = "prebook.parking"
 """Set aside; routing key = the queue it comes from."""
-PARKING_QUEUE = "prebook.parked"
+PARKING_QUEUE = "prebook.parking"
 ARCHIVE_QUEUE = "prebook.replay"
 """A stream of every event: a fact that nobody subscribes to yet still has somewhere to go."""
-ARCHIVE_READER = "archivist"
+ARCHIVE_READER = "archive_reader"
 """No service: the account that reads the archive, and hands to a queue of its choice what lies in there."""
 VHOST = "prebook"
 
 
 def request_routing_key(flow: str) -> str:
-    return f"asked.{flow}"
+    return f"request.{flow}"
 
 
 def reply_routing_key(flow: str) -> str:
-    return f"answered.{flow}"
+    return f"reply.{flow}"
 
 
 def event_routing_key(event: str) -> str:
-    return f"fact.{event}"
+    return f"event.{event}"
 
 
 def delay_queue(seconds: float) -> str:
@@ -40,7 +40,7 @@ def request_queue(provider: str, flow: str) -> str:
 
 
 def one_way_request_queue(provider: str, flow: str) -> str:
-    return f"{provider}.events.{flow}"
+    return f"{provider}.one_way_requests.{flow}"
 
 
 def reply_queue(caller: str) -> str:
@@ -48,11 +48,11 @@ def reply_queue(caller: str) -> str:
 
 
 def one_way_reply_queue(caller: str) -> str:
-    return f"{caller}.events"
+    return f"{caller}.one_way_replies"
 
 
 def event_queue(subscriber: str) -> str:
-    return f"{subscriber}.facts"
+    return f"{subscriber}.events"
 
 
 def partition_queue(group: str, number: int) -> str:
@@ -62,7 +62,7 @@ def partition_queue(group: str, number: int) -> str:
 
 def unpartitioned(group: str) -> str:
     """Takes what has no slot, so that nothing is lost for want of a header."""
-    return f"{group}.slotless"
+    return f"{group}.unpartitioned"
 
 
 def broker_user(service: str) -> str:

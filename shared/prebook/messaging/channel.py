@@ -23,26 +23,6 @@ class CouplingTraits:
     """An answer that does not come by itself is asked after."""
 
 
-class Unreachable(Exception):
-    """It could not be handed over now; later it may. ``reason`` is a word of ``Unavailable.reason``.
-
-    A broker that says no to a message, instead of nothing, is the reason ``nacked``.
-    """
-
-    def __init__(self, text: str, *, reason: str = "unreachable", retry_after_s: float | None = None) -> None:
-        super().__init__(text)
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-
-
-class Undeliverable(Exception):
-    """It can never be handed over as it is. ``cause`` is a stable word: ``unroutable``, ``too_large``, ``refused``."""
-
-    def __init__(self, text: str, *, cause: str = "refused") -> None:
-        super().__init__(text)
-        self.cause = cause
-
-
 class Channel(Protocol):
     """One coupling, both ways."""
 

@@ -16,15 +16,29 @@ from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ALL_FLOWS, EVENT_TYPES
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.errors import Malformed
+from prebook.messaging.headers import (
+    ATTEMPT_HEADER,
+    CONVERSATION_ID_HEADER,
+    EXPIRES_AT_HEADER,
+    EXTENSION_PREFIX,
+    FLOW_HEADER,
+    HASH_SLOT_HEADER,
+    KIND_HEADER,
+    MESSAGE_ID_HEADER,
+    PARTITION_KEY_HEADER,
+    PLAN_HEADER,
+    REPLY_TO_HEADER,
+    SOURCE_HEADER,
+    SPEC_VERSION_HEADER,
+    TIME_HEADER,
+    TYPE_HEADER,
+)
 from prebook.messaging.plan_header import decode_plan, encode_plan
 from prebook.patterns.message_groups import hash_slot
 
 MAX_BODY_BYTES = 128 * 1024
 """Bytes. What is larger belongs behind a claim check, not into a message."""
-HASH_SLOT_HEADER = "prebook-slot"
-"""Where a message group sorts it to; of the partition key alone."""
-EXPIRES_AT_HEADER = "prebook-expires-at"
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
 
@@ -34,14 +48,6 @@ class WireMessage:
 
     headers: Mapping[str, str]
     body: bytes
-
-
-class Malformed(PermanentFailure):
-    """It can never be understood, however often it comes. ``cause`` is a stable word; the text says what is wrong."""
-
-    def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.cause = cause
 
 
 def ce_type(body: type[Message]) -> str:
@@ -73,24 +79,24 @@ _ENCODER = msgspec.json.Encoder()
 def encode(envelope: Envelope) -> WireMessage:
     """Once for each envelope, however many need it: the outbox, who sends it, and who asks whether it fits."""
     if envelope.encoded is None:
-        object.__setattr__(envelope, "spelled", _encode(envelope))
+        object.__setattr__(envelope, "encoded", _encode(envelope))
     return cast("WireMessage", envelope.encoded)
 
 
 def _encode(envelope: Envelope) -> WireMessage:
     headers = {
-        "ce-specversion": "1.0",
-        "ce-id": envelope.id,
-        "ce-type": _TYPES[type(envelope.body)],
-        "ce-source": f"/prebook/{envelope.source}",
-        "ce-subject": envelope.conversation_id,
-        "ce-time": envelope.time.isoformat(),
-        "ce-partitionkey": envelope.conversation_id,
+        SPEC_VERSION_HEADER: "1.0",
+        MESSAGE_ID_HEADER: envelope.id,
+        TYPE_HEADER: _TYPES[type(envelope.body)],
+        SOURCE_HEADER: f"/prebook/{envelope.source}",
+        CONVERSATION_ID_HEADER: envelope.conversation_id,
+        TIME_HEADER: envelope.time.isoformat(),
+        PARTITION_KEY_HEADER: envelope.conversation_id,
         HASH_SLOT_HEADER: str(hash_slot(envelope.conversation_id)),
-        "prebook-kind": envelope.kind.value,
-        "prebook-flow": envelope.flow,
-        "prebook-plan": encode_plan(envelope.plan),
-        "prebook-attempt": str(envelope.attempt),
+        KIND_HEADER: envelope.kind.value,
+        FLOW_HEADER: envelope.flow,
+        PLAN_HEADER: encode_plan(envelope.plan),
+        ATTEMPT_HEADER: str(envelope.attempt),
         **_optional_headers(envelope),
         **envelope.extra,
     }
@@ -112,43 +118,43 @@ def check_size(message: WireMessage) -> None:
 def decode_stored(message: WireMessage) -> Envelope:
     """The same for what is our own and lies with us: it need not fit a transport."""
     headers = message.headers
-    kind, flow, body = _kind(headers), _require(headers, "prebook-flow"), _body(message)
+    kind, flow, body = _kind(headers), _require(headers, FLOW_HEADER), _body(message)
     if type(body) not in EXPECTED_BODY_TYPES.get((kind, flow), frozenset()):
         raise Malformed("unexpected_type", f"{type(body).__name__} is no {kind.value} of {flow!r}")
     return Envelope(
-        id=_require_safe_id(headers, "ce-id"),
+        id=_require_safe_id(headers, MESSAGE_ID_HEADER),
         kind=kind,
         flow=flow,
         body=body,
-        source=_require(headers, "ce-source").rpartition("/")[2],
-        conversation_id=_require_safe_id(headers, "ce-subject"),
-        time=_time(headers, "ce-time"),
+        source=_require(headers, SOURCE_HEADER).rpartition("/")[2],
+        conversation_id=_require_safe_id(headers, CONVERSATION_ID_HEADER),
+        time=_time(headers, TIME_HEADER),
         plan=_plan(headers),
-        reply_to=headers.get("prebook-reply-to", ""),
+        reply_to=headers.get(REPLY_TO_HEADER, ""),
         expires_at=_time(headers, EXPIRES_AT_HEADER) if EXPIRES_AT_HEADER in headers else None,
         attempt=_attempt(headers),
         traceparent=headers.get("traceparent", ""),
-        extra={name: value for name, value in headers.items() if name.startswith("prebook-x-")},
+        extra={name: value for name, value in headers.items() if name.startswith(EXTENSION_PREFIX)},
     )
 
 
 def decode_verbatim(message: WireMessage) -> Envelope:
     """The same, to be sent as it is: it is not spelled anew."""
     envelope = decode_stored(message)
-    object.__setattr__(envelope, "spelled", message)
+    object.__setattr__(envelope, "encoded", message)
     return envelope
 
 
 def _plan(headers: Mapping[str, str]) -> Plan:
     try:
-        return decode_plan(_require(headers, "prebook-plan"))
+        return decode_plan(_require(headers, PLAN_HEADER))
     except ValueError as error:
-        raise Malformed("bad_header", f"prebook-plan: {error}") from None
+        raise Malformed("bad_header", f"{PLAN_HEADER}: {error}") from None
 
 
 def _optional_headers(envelope: Envelope) -> dict[str, str]:
     expires = envelope.expires_at.isoformat() if envelope.expires_at else ""
-    pairs = {"prebook-reply-to": envelope.reply_to, EXPIRES_AT_HEADER: expires, "traceparent": envelope.traceparent}
+    pairs = {REPLY_TO_HEADER: envelope.reply_to, EXPIRES_AT_HEADER: expires, "traceparent": envelope.traceparent}
     return {name: value for name, value in pairs.items() if value}
 
 
@@ -168,9 +174,9 @@ def _require_safe_id(headers: Mapping[str, str], name: str) -> str:
 
 def _kind(headers: Mapping[str, str]) -> MessageKind:
     try:
-        return MessageKind(_require(headers, "prebook-kind"))
+        return MessageKind(_require(headers, KIND_HEADER))
     except ValueError:
-        raise Malformed("bad_header", "prebook-kind is request, answer or fact") from None
+        raise Malformed("bad_header", f"{KIND_HEADER} is request, reply or event") from None
 
 
 def _time(headers: Mapping[str, str], name: str) -> datetime:
@@ -182,14 +188,14 @@ def _time(headers: Mapping[str, str], name: str) -> datetime:
 
 
 def _attempt(headers: Mapping[str, str]) -> int:
-    text = headers.get("prebook-attempt", "1")
+    text = headers.get(ATTEMPT_HEADER, "1")
     if not (text.isascii() and text.isdigit() and len(text) < 6):  # noqa: PLR2004 - a bound on digits, not a number of ours
-        raise Malformed("bad_header", "prebook-attempt is a small positive number")
+        raise Malformed("bad_header", f"{ATTEMPT_HEADER} is a small positive number")
     return max(1, int(text))
 
 
 def _body(message: WireMessage) -> Message:
-    name = _require(message.headers, "ce-type")
+    name = _require(message.headers, TYPE_HEADER)
     decoder = _DECODERS.get(name)
     if decoder is None:
         raise Malformed("unknown_type", f"{name} is no message type of this version")

@@ -4,14 +4,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from prebook.messaging.channel import Channels, Undeliverable, Unreachable
+from prebook.messaging.channel import Channels
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.outbox.store import PendingReplies
+from prebook.messaging.errors import Undeliverable, Unreachable
 
 SCAN_INTERVAL_S = 0.5
 LEASE_S = 10.0
 MAX_BATCH_SIZE = 32
+
+
+class PendingReplies(Protocol):
+    async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
+        """Requests whose deadline has passed unanswered."""
+        ...
+
+    async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
+        """Requests to ask after now; each comes again after ``poll_interval_s``, doubled every time."""
+        ...
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from prebook.contracts.message import Unavailable
-from prebook.messaging.channel import Channels, Undeliverable, Unreachable
+from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, MessageKind, request_key
-from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.errors import NoHandler, Undeliverable, Unreachable
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.policy import Policies
@@ -19,12 +19,6 @@ from prebook.messaging.transaction_batcher import TransactionBatcher
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
 
 U = TypeVar("U", bound=UnitOfWork)
-
-
-class NoHandler(PermanentFailure):
-    """A message reached a service that has no handler for it: the topology and the handler table disagree."""
-
-    cause = "no_handler"
 
 
 class Endpoint(Generic[U]):
@@ -42,7 +36,7 @@ class Endpoint(Generic[U]):
         clock: Callable[[], datetime] = utc_now,
         begin_command: BeginUnitOfWork[U] | None = None,
     ) -> None:
-        """``at_edge``: begins what no message caused, apart from the rest; ``begin`` where there is none."""
+        """``begin_command``: begins what no message caused, apart from the rest; ``begin`` where there is none."""
         self.service, self.channels, self.clock = service, channels, clock
         self._handlers, self._begin, self._begin_command = handlers.table(), begin, begin_command or begin
         self._staging = Staging(service, channels, policies)
@@ -56,7 +50,7 @@ class Endpoint(Generic[U]):
         then nothing has been committed and the message may be delivered again.
         """
         if envelope.kind is MessageKind.REQUEST and envelope.is_expired(self.clock()):
-            self.observer.on_expired(envelope, "door")
+            self.observer.on_expired(envelope, "inbound")
             return None
         began = time.perf_counter()
         try:

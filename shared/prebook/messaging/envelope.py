@@ -9,11 +9,13 @@ from typing import Any, Self
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
 
+_REPLY_SUFFIX = ".reply"
+
 
 class MessageKind(StrEnum):
     REQUEST = "request"
-    REPLY = "answer"
-    EVENT = "fact"
+    REPLY = "reply"
+    EVENT = "event"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +72,12 @@ class Envelope:
 
 def reply_id(request_id: str) -> str:
     """The id that an answer to this request has, whoever gives it."""
-    return f"{request_id}.answer"
+    return f"{request_id}{_REPLY_SUFFIX}"
+
+
+def request_id_of(reply_id: str) -> str:
+    """The id of the request that this is the reply to; see ``reply_id``."""
+    return reply_id.removesuffix(_REPLY_SUFFIX)
 
 
 def message_id(conversation_id: str, name: str, key: str = "") -> str:
@@ -80,6 +87,6 @@ def message_id(conversation_id: str, name: str, key: str = "") -> str:
 
 def request_key(envelope: Envelope) -> str:
     """The key that ``message_id`` was given for this message, or for the request that it answers."""
-    own = envelope.id.removesuffix(".answer") if envelope.kind is MessageKind.REPLY else envelope.id
+    own = request_id_of(envelope.id) if envelope.kind is MessageKind.REPLY else envelope.id
     prefix = f"{envelope.conversation_id}.{envelope.flow}."
     return own.removeprefix(prefix) if own.startswith(prefix) else ""

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import Event, EventType, Flow, Request
-from prebook.messaging.envelope import MessageKind
+from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.unit_of_work import UnitOfWork
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -38,6 +38,8 @@ class HandlerResult:
     events: tuple[Event, ...] = ()
 
 
+MessageHandler = Callable[[Envelope], Awaitable[object]]
+"""Handles one received message; what it returns is ignored."""
 HandlerFunction = Callable[[HandlerContext, Any, U], Awaitable[HandlerResult]]
 PreTransaction = Callable[[HandlerContext, Any], Awaitable[Any]]
 

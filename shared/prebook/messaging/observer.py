@@ -24,7 +24,7 @@ class MessagingObserver(Protocol):
         """Has had its effect before; nothing was done."""
 
     def on_expired(self, envelope: Envelope, stage: str) -> None:
-        """Nobody waits for it any more; nothing was done. ``where``: ``outbox`` (unsent) or ``door`` (unhandled)."""
+        """Nobody waits for it any more; nothing was done. ``stage``: ``outbox`` (unsent) or ``inbound`` (unhandled)."""
 
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
         """Will be delivered again after a pause."""

@@ -9,6 +9,7 @@ import msgspec
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
+from prebook.messaging.errors import InvalidPolicies
 from prebook.patterns.message_groups import OnPoison
 from prebook.patterns.retry import jittered_delays_s
 
@@ -38,12 +39,8 @@ class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     flows: dict[str, FlowPolicy]
 
 
-class InvalidPolicies(Exception):
-    """The file does not say what it must; the text names the file and the place."""
-
-
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
-    """Raises BadPolicies."""
+    """Raises InvalidPolicies."""
     try:
         flows = msgspec.convert(tomllib.loads(path.read_text()), _PolicyFile).flows
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

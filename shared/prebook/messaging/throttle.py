@@ -6,14 +6,13 @@ nothing: the door drops it. Each replica has the rate for itself.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.policy import Policies
 from prebook.patterns.bucket import TokenBucket
-
-MessageHandler = Callable[[Envelope], Awaitable[None]]
 
 
 def throttled(

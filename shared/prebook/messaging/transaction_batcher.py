@@ -13,9 +13,8 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.policy import DEFAULT_MAX_BATCH_SIZE, Policies
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
 from prebook.patterns.batch_selection import BatchCandidate, select_batch
@@ -148,7 +147,9 @@ class TransactionBatcher(Generic[U]):
     def _retry_one_by_one(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
         if len(batch) == 1:
             return self._fail(batch, error)
-        log.warning("undone together, tried one by one", messages=len(batch), error=error_summary(error))
+        log.warning(
+            "shared transaction rolled back, retrying one by one", messages=len(batch), error=error_summary(error)
+        )
         self._waiting[:0] = [case.isolated() for case in batch]
         return None
 

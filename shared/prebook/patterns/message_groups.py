@@ -14,9 +14,9 @@ HASH_SLOTS = 16
 class OnPoison(StrEnum):
     """What becomes of a key when one of its messages is parked."""
 
-    CONTINUE = "go_on"
+    CONTINUE = "continue"
     """What comes after it is handled without it."""
-    BLOCK = "hold"
+    BLOCK = "block"
     """What comes after it waits at the receiver until the parked one has been replayed."""
     PARK = "park"
     """What comes after it is parked behind it, in order, until the parked ones have been replayed."""

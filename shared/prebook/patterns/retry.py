@@ -30,7 +30,7 @@ RetryDecision = Retry | Park
 def retry_decision(attempt: int, *, message_id: str, max_attempts: int, backoff_s: Sequence[float]) -> RetryDecision:
     """``attempt`` is the one that has just failed, counted from 1. ``max_attempts`` counts handlings, not repeats."""
     if attempt >= max_attempts:
-        return Park("attempts_used_up")
+        return Park("attempts_exhausted")
     pauses = jittered_delays_s(backoff_before_s(attempt + 1, backoff_s))
     return Retry(attempt + 1, pauses[_draw_index(message_id, attempt, len(pauses))])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable
 
 NACKED = "nacked"
 MAX_REFUSALS = 12

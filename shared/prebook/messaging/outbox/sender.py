@@ -10,15 +10,14 @@ from operator import attrgetter
 from typing import TypeVar
 
 from prebook.messaging.asyncio_tools import CoarseTimeout
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.abandonment import abandon_reason
 from prebook.messaging.outbox.keyed_queue import KeyedQueue, Ticket
 from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
-from prebook.messaging.outbox.store import EXPIRED, UNDELIVERABLE, LeasedRow, Outbox
+from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.patterns.retry import exponential_backoff_s
 
@@ -51,7 +50,7 @@ SEND_TIMEOUT_S = 15.0
 DRAIN_TIMEOUT_S = 5.0
 
 SendRow = Callable[[LeasedRow], Awaitable[None]]
-QUEUE_KEY: Callable[[LeasedRow | OutboxMessage], QueueKey] = attrgetter("lane", "order_key")
+QUEUE_KEY: Callable[[LeasedRow | OutboxMessage], QueueKey] = attrgetter("route", "ordering_key")
 R = TypeVar("R", LeasedRow, OutboxMessage)
 
 
@@ -174,7 +173,9 @@ class Sender:
     async def _send_row(self, row: LeasedRow, key: QueueKey) -> Exception | None:
         """None where it has left, by one way or another, so that the next of its key may go."""
         if row.envelope.is_expired(utc_now()):
-            await retry_write(lambda: self._outbox.abandon(row, EXPIRED, EXPIRED, "nobody waits for it any more"))
+            await retry_write(
+                lambda: self._outbox.abandon(row, OutboxState.EXPIRED, "expired", "nobody waits for it any more")
+            )
             self._observer.on_expired(row.envelope, "outbox")
             return None
         try:
@@ -192,7 +193,9 @@ class Sender:
         if refused is None or row.refusals + 1 < refused.max_in_a_row:
             return failure
         tried = replace(row, failures=row.failures + 1)
-        await retry_write(lambda: self._outbox.abandon(tried, UNDELIVERABLE, refused.cause, error_summary(failure)))
+        await retry_write(
+            lambda: self._outbox.abandon(tried, OutboxState.UNDELIVERABLE, refused.cause, error_summary(failure))
+        )
         return None
 
     async def _reschedule(self, row: LeasedRow, failure: Exception) -> None:

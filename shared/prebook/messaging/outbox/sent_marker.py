@@ -43,7 +43,7 @@ class SentMarker:
                         self._leases.remove(self._unmarked.pop(seq), (seq,))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._schedule_flush(RETRY_DELAY_S)
-                log.warning("sent, and not marked yet", rows=len(marked), error=error_summary(error))
+                log.warning("mark-as-sent failed, retrying", rows=len(marked), error=error_summary(error))
             finally:  # cancelled, too: nobody else looks for what came meanwhile
                 if self._unmarked:
                     self._schedule_flush(MARK_DELAY_S)

@@ -2,15 +2,29 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from prebook.messaging.envelope import Envelope
 
-EXPIRED, UNDELIVERABLE, DISCARDED = "expired", "undeliverable", "discarded"
-"""How a row ends that is not sent: nobody waits for it, nobody takes it, or somebody has said that it is to be left."""
-ABANDONED_STATES = (EXPIRED, UNDELIVERABLE, DISCARDED)
-LOCAL_ROUTE = "own"
-"""Requests that this service has accepted and owes itself to handle."""
+LOCAL_ROUTE = "local"
+"""Route of requests that this service has accepted and has yet to handle itself."""
+
+
+class OutboxState(StrEnum):
+    """State of a row in the outbox."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    EXPIRED = "expired"
+    """Abandoned: nobody waits for it any more."""
+    UNDELIVERABLE = "undeliverable"
+    """Abandoned: nobody takes it."""
+    DISCARDED = "discarded"
+    """Abandoned, and an operator has decided not to send it."""
+
+
+ABANDONED_STATES = (OutboxState.EXPIRED, OutboxState.UNDELIVERABLE, OutboxState.DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +74,8 @@ class Outbox(Protocol):
         """It stays in the outbox and is due again after the pause."""
         ...
 
-    async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
+    async def abandon(self, row: LeasedRow, state: OutboxState, cause: str, error: str) -> None:
         """``state`` is EXPIRED or UNDELIVERABLE; the row stays, to be seen and sent again on purpose."""
-        ...
-
-
-class PendingReplies(Protocol):
-    async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
-        """Requests whose deadline has passed unanswered."""
-        ...
-
-    async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
-        """Requests to ask after now; each comes again after ``again_s``, doubled every time."""
         ...
 
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.patterns.breaker import Breaker
 
 FAILURE_THRESHOLD, COOL_DOWN_S = 20, 1.0

@@ -6,28 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-CAUSE_HEADER, ERROR_HEADER = "prebook-x-cause", "prebook-x-error"
-STACK_DIGEST_HEADER = "prebook-x-stack"
-"""Digest of where the error was raised."""
-EXCHANGE_HEADER, ROUTING_KEY_HEADER = "prebook-x-exchange", "prebook-x-key"
-"""Where it was first published to, so that a replay can send it there again."""
-FIRST_FAILED_AT_HEADER = "prebook-x-failed-at"
-"""When it failed for the first time."""
-REPLAY_ID_HEADER, DEAD_LETTER_ID_HEADER = "prebook-x-replay", "prebook-x-parked"
-"""The replay that sent it again, and the number that it has at operations."""
-DEAD_LETTER_HEADERS = frozenset(
-    {
-        CAUSE_HEADER,
-        ERROR_HEADER,
-        STACK_DIGEST_HEADER,
-        EXCHANGE_HEADER,
-        ROUTING_KEY_HEADER,
-        FIRST_FAILED_AT_HEADER,
-        REPLAY_ID_HEADER,
-        DEAD_LETTER_ID_HEADER,
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class XDeath:

@@ -14,9 +14,9 @@ from heapq import heappop, heappush
 
 import structlog
 
-from prebook.messaging.channel import Unreachable
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus
@@ -32,7 +32,6 @@ MIN_SCAN_DELAY_S = 0.05
 """One look for all that is put down behind others meanwhile."""
 log = structlog.get_logger()
 
-MessageHandler = Callable[[Envelope], Awaitable[object]]
 PublishDeadLetter = Callable[[str, Envelope, str, Exception | None], Awaitable[None]]
 """Parks a message under its group's name: group, message, cause, error. Raises Unreachable."""
 
@@ -78,7 +77,7 @@ class KeySequencer:
         except Unreachable:
             raise
         except Exception as error:
-            log.exception("cannot keep order", group=group, message_id=envelope.id)
+            log.exception("ordering check failed", queue=group, message_id=envelope.id)
             raise Unreachable(error_summary(error)) from error
 
     async def process(self, group: str, envelope: Envelope) -> Exception | None:
@@ -146,7 +145,13 @@ class KeySequencer:
     async def _park(self, group: str, envelope: Envelope, cause: str, error: Exception) -> bool:
         await self._dead_letter(group, envelope, cause, error)
         rule = self._on_poison(envelope)
-        log.warning("parked", group=group, key=envelope.conversation_id, message_id=envelope.id, on_poison=str(rule))
+        log.warning(
+            "poison policy applied",
+            queue=group,
+            key=envelope.conversation_id,
+            message_id=envelope.id,
+            on_poison=str(rule),
+        )
         if rule is OnPoison.CONTINUE:
             await self._blocked_keys.unblock(group, envelope)
             return False

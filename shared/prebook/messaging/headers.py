@@ -1,0 +1,54 @@
+"""Names of the message headers, the same over AMQP and HTTP.
+
+``ce-*`` are the attributes of CloudEvents 1.0 in binary content mode, ``prebook-*`` are ours. Headers that start with
+``prebook-x-`` are carried along by the codec without being read.
+"""
+
+SPEC_VERSION_HEADER = "ce-specversion"
+MESSAGE_ID_HEADER = "ce-id"
+TYPE_HEADER = "ce-type"
+SOURCE_HEADER = "ce-source"
+CONVERSATION_ID_HEADER = "ce-subject"
+TIME_HEADER = "ce-time"
+PARTITION_KEY_HEADER = "ce-partitionkey"
+
+KIND_HEADER = "prebook-kind"
+FLOW_HEADER = "prebook-flow"
+PLAN_HEADER = "prebook-plan"
+REPLY_TO_HEADER = "prebook-reply-to"
+EXPIRES_AT_HEADER = "prebook-expires-at"
+ATTEMPT_HEADER = "prebook-attempt"
+"""Number of the delivery attempt, from 1."""
+HASH_SLOT_HEADER = "prebook-hash-slot"
+"""Hash slot of the partition key: a message group binds each of its partitions to some of the slots."""
+
+EXTENSION_PREFIX = "prebook-x-"
+CAUSE_HEADER = "prebook-x-cause"
+"""Stable word for why the message was dead-lettered."""
+ERROR_HEADER = "prebook-x-error"
+"""Type and first line of the error."""
+STACK_DIGEST_HEADER = "prebook-x-stack-digest"
+"""Digest of where the error was raised."""
+EXCHANGE_HEADER = "prebook-x-exchange"
+"""Exchange to which the message was first published, so that a replay can send it there again."""
+ROUTING_KEY_HEADER = "prebook-x-routing-key"
+"""Routing key with which the message was first published."""
+FIRST_FAILED_AT_HEADER = "prebook-x-first-failed-at"
+"""When the message failed for the first time."""
+REPLAY_ID_HEADER = "prebook-x-replay-id"
+"""Replay that sent the message again."""
+DEAD_LETTER_ID_HEADER = "prebook-x-dead-letter-id"
+"""Number of the dead letter at operations."""
+DEAD_LETTER_HEADERS = frozenset(
+    {
+        CAUSE_HEADER,
+        ERROR_HEADER,
+        STACK_DIGEST_HEADER,
+        EXCHANGE_HEADER,
+        ROUTING_KEY_HEADER,
+        FIRST_FAILED_AT_HEADER,
+        REPLAY_ID_HEADER,
+        DEAD_LETTER_ID_HEADER,
+    }
+)
+"""All that dead-lettering and replay add to a message."""
