@@ -121,7 +121,7 @@ def test_the_time_that_a_run_may_take_grows_with_its_load(messages: int, failing
 
 def test_a_consumer_lives_longer_than_its_run_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(worker, "run_worker", lambda *_, within_s: lives.append(within_s))
+    monkeypatch.setattr(worker, "run_worker", lambda *_, timeout_s: lives.append(timeout_s))
     whole = load(MAX_MESSAGES, 12)
     consumer.run(
         OrderingWorkerSpec(

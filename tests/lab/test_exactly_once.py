@@ -48,14 +48,14 @@ def test_each_cell_comes_to_what_is_expected(case: tuple[CrashCell, dict[str, An
     assert found["verdict"] == EXPECTED_VERDICTS[cell].verdict == found["expected"]
     assert found["lost"] == 0
     assert found["doubled"] == (found["verdict"] == "doubled")
-    assert found["crash_status"] == CRASH_EXIT_STATUS
+    assert found["exit_status"] == CRASH_EXIT_STATUS
 
 
 @pytest.mark.real
 def test_the_duplicate_that_a_cell_is_about_has_arisen(case: tuple[CrashCell, dict[str, Any]]) -> None:
     cell, found = case
     staged = OPERATIONS + (cell.crash_point in REPEATED and not cell.dedup)
-    assert found["staged"] == found["performed"] == staged, "state and message, or neither"
+    assert found["enqueued"] == found["performed"] == staged, "state and message, or neither"
     assert found["delivered"] == staged + (cell.crash_point in SENT_AGAIN)
     assert found["effects"] == (staged if cell.inbox else found["delivered"])
 

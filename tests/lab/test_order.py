@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_competing_consumers_break_the_order_and_groups_keep_it(report: dict[str, Any]) -> None:
-    violations = {one["name"]: one["violations"] for one in report["arrangements"]}
+    violations = {one["name"]: one["violations"] for one in report["strategies"]}
     assert violations.pop("competing_consumers") > 0
     assert violations == {"message_groups": 0, "one_global_group": 0}
 
@@ -45,5 +45,5 @@ def test_a_failure_and_the_end_of_a_consumer_took_effect_everywhere_and_cost_not
 
 
 def test_a_failure_stops_the_world_only_where_everything_is_one_group(report: dict[str, Any]) -> None:
-    still = {one["name"]: one["stood_still"] for one in report["arrangements"]}
+    still = {one["name"]: one["stalled_keys"] for one in report["strategies"]}
     assert still["message_groups"] < still["one_global_group"]

@@ -20,7 +20,7 @@ from prebook.lab.experiments.outbox_retention.table_probe import ClaimCost, Outb
 
 ROWS = 20_000
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "outbox-retention")
-SHORT = ("--rows", str(ROWS), "--window", "0.5", "--purge-every", "0.25", "--json")
+SHORT = ("--rows", str(ROWS), "--retention", "0.5", "--purge-interval", "0.25", "--json")
 
 
 @pytest.mark.real
@@ -31,15 +31,15 @@ def test_what_is_sent_is_forgotten_and_a_claim_does_not_get_dearer(tmp_path: Pat
     )
     assert ran.returncode in {0, 1}, ran.stderr
     told: dict[str, Any] = json.loads(ran.stdout)
-    looks = told["outcome"]["looks"]
+    looks = told["result"]["samples"]
     assert len(looks) == SAMPLE_COUNT
     assert [look["rows"] for look in looks] == sorted(look["rows"] for look in looks)
     assert looks[-1]["rows"] >= ROWS
-    assert told["outcome"]["purged"] + looks[-1]["size"]["rows"] >= ROWS, "every row was staged, and is purged or there"
-    assert told["outcome"]["purged"] > 0
+    assert told["result"]["purged"] + looks[-1]["size"]["rows"] >= ROWS, "every row was staged, and is purged or there"
+    assert told["result"]["purged"] > 0
     # A claim that looked at all that was ever sent would touch several times the pages.
-    assert told["dearer"] < 1.5
-    assert (ran.returncode == 0) is told["holds"], "the status says whether a run of this length holds"
+    assert told["claim_cost_ratio"] < 1.5
+    assert (ran.returncode == 0) is told["within_limits"], "the status says whether a run of this length holds"
 
 
 def look(pages: float, megabytes: int) -> TableSample:

@@ -30,7 +30,8 @@ from prebook.lab.experiments.poison.model import (
     percentile,
     poison_summaries,
 )
-from prebook.messaging.codec import Malformed, decode
+from prebook.messaging.codec import decode
+from prebook.messaging.errors import Malformed
 
 LOAD = PoisonLoad(messages=40, rate_per_s=200.0, warm_up=5, seed=3)
 SMALL = ("--json", "--messages", "40", "--rate", "200", "--rounds", "1", "--seed", "3")
@@ -41,7 +42,7 @@ def test_a_consumer_lives_longer_than_its_run_may_take(
     messages: int, rate_per_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(worker, "run_worker", lambda *_, within_s: lives.append(within_s))
+    monkeypatch.setattr(worker, "run_worker", lambda *_, timeout_s: lives.append(timeout_s))
     load = PoisonLoad(messages=messages, rate_per_s=rate_per_s, seed=3)
     consumer.run(PoisonWorkerSpec(load=load, run="r", queue="q", amqp_url="", env={}, progress_path="", log_file=""))
     said_s, done_s = messages / rate_per_s, messages / 100
@@ -53,10 +54,10 @@ def arm(poison: PoisonKind, number: int, p99: float, beside: float = 10.0, **cha
     given: dict[str, Any] = {
         "handled": len(SIDES) * LOAD.messages,
         "doubled": 0,
-        "fates": [EXPECTED_PARKED[poison]] if poison in EXPECTED_PARKED else [],
+        "parked": [EXPECTED_PARKED[poison]] if poison in EXPECTED_PARKED else [],
         "others": LatencyQuantiles(p50=1.0, p99=p99, max=p99),
-        "beside": LatencyQuantiles(p50=1.0, p99=beside, max=beside),
-        "late_ms": 0.1,
+        "control": LatencyQuantiles(p50=1.0, p99=beside, max=beside),
+        "lag_p99_ms": 0.1,
     }
     return PoisonRun(poison=poison, round=number, **{**given, **changes})
 
@@ -81,9 +82,9 @@ def test_times_are_milliseconds() -> None:
     [
         {"handled": len(SIDES) * LOAD.messages - 1},
         {"doubled": 1},
-        {"fates": []},
-        {"fates": [ParkedPoison("attempts_used_up", MAX_ATTEMPTS - 1)]},
-        {"fates": [EXPECTED_PARKED[PoisonKind.ALWAYS_FAILING]] * 2},
+        {"parked": []},
+        {"parked": [ParkedPoison("attempts_exhausted", MAX_ATTEMPTS - 1)]},
+        {"parked": [EXPECTED_PARKED[PoisonKind.ALWAYS_FAILING]] * 2},
     ],
 )
 def test_a_count_that_is_not_as_expected_is_noticed(changes: dict[str, Any]) -> None:
@@ -92,7 +93,7 @@ def test_a_count_that_is_not_as_expected_is_noticed(changes: dict[str, Any]) -> 
 
 
 def test_poison_without_anything_parked_would_be_noticed_too() -> None:
-    assert not arm(PoisonKind.NONE, 1, 1.0, fates=[EXPECTED_PARKED[PoisonKind.MALFORMED]]).is_as_expected(LOAD)
+    assert not arm(PoisonKind.NONE, 1, 1.0, parked=[EXPECTED_PARKED[PoisonKind.MALFORMED]]).is_as_expected(LOAD)
 
 
 @pytest.mark.parametrize("poison", PoisonKind)
@@ -133,7 +134,7 @@ def test_the_experiment_parks_the_poison_and_handles_the_others(tmp_path: Path) 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(ran.stdout)
     assert told["as_expected"]
-    arms = msgspec.convert(told["arms"], list[PoisonRun])
+    arms = msgspec.convert(told["runs"], list[PoisonRun])
     assert len(arms) == len(PoisonKind)
     assert {one.poison: one.parked for one in arms} == {
         **{k: [f] for k, f in EXPECTED_PARKED.items()},

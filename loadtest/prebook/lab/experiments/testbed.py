@@ -1,8 +1,11 @@
 """The testbed of an experiment: a broker and a database set up as for the suite, with no service running on them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
 
 from prebook.devstack.command_line import log_to_stderr
 from prebook.devstack.errors import UserError
@@ -11,12 +14,21 @@ from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.stack import Stack
 from prebook.flows import PROCESSES
-from prebook.lab.experiments.exactly_once.experiment import ExperimentContext
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
 from prebook.topology.values import Topology
 
 UNUSED_PORTS = (1024,) * (len(PROCESSES) + 1)
 """The service environments name ports; no experiment listens on them or calls them."""
+RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
+
+
+@dataclass(frozen=True)
+class ExperimentContext:
+    """A broker and a database that hold nothing else, and the environment of each service on them."""
+
+    database_url: str
+    envs: Mapping[str, Mapping[str, str]]
+    work_dir: Path
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,15 @@ async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
         stack = prepared.stack
         context = ExperimentContext(stack.database.url, prepared.service_environments, prepared.directory)
         yield ExperimentTestbed(stack, context)
+
+
+@asynccontextmanager
+async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def stack_versions(stack: Stack) -> dict[str, str]:

@@ -1,13 +1,12 @@
-"""What producer and consumer have in common: a service's settings, one channel, and loops beside the work."""
+"""What the worker processes of all experiments have in common: a service's settings, one channel, and a time limit."""
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from prebook.contracts.plan import Coupling
 from prebook.coupling.one_way import OneWay
@@ -33,18 +32,6 @@ class WorkerContext:
 def one_way_channels(publisher: Publisher) -> Channels:
     """Facts are one-way by nature, and the parties speak in facts only."""
     return {Coupling.ONE_WAY: OneWay(publisher)}
-
-
-@asynccontextmanager
-async def run_in_background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """The loops run as long as the block does; the last is ended first."""
-    tasks = [asyncio.create_task(loop()) for loop in loops]
-    try:
-        yield
-    finally:
-        for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait({task})
 
 
 class WorkerSpec(Protocol):

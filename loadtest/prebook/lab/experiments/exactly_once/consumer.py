@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import text
 
 from prebook.flows import OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
-from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging import addresses
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
@@ -53,7 +54,8 @@ class ExactlyOnceConsumer:
     """Ends when the closing message has had its effect. Ends the process between an effect and its acknowledgement."""
 
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
-        self._crash_plan, self._sentinel_handled = crash_plan, asyncio.Event()
+        self._crash_plan = crash_plan
+        self._sentinel_handled = asyncio.Event()
         self._engine = create_engine(SERVICE, context.settings.database_url)
         self._publisher = RabbitPublisher(context.settings.amqp_url, SERVICE)
         begin = unit_of_work_factory(self._engine, WORK_BY_INBOX[crash_plan.cell.inbox])
@@ -70,7 +72,7 @@ class ExactlyOnceConsumer:
         )
 
     async def run(self) -> None:
-        async with run_in_background(self._publisher.connection.run, self._consumer.connection.run):
+        async with run_in_background(self._publisher.connection.run(), self._consumer.connection.run()):
             await self._sentinel_handled.wait()
             await self._consumer.stop()
         await self._engine.dispose()
@@ -85,4 +87,4 @@ class ExactlyOnceConsumer:
 
 
 def run(spec: CrashWorkerSpec) -> None:
-    worker.run_worker(SERVICE, spec, lambda ground: ExactlyOnceConsumer(ground, spec.crash_plan).run())
+    worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceConsumer(context, spec.crash_plan).run())

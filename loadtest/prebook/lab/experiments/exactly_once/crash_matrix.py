@@ -66,12 +66,9 @@ def effect_tally(operations: Sequence[str], effects: Mapping[str, int]) -> Effec
     return EffectTally(lost=counts.count(0), doubled=sum(count > 1 for count in counts))
 
 
-P, V = CrashPoint, CrashVerdict
-
-
 @dataclass(frozen=True)
 class ExpectedVerdict:
-    """``why`` is one sentence for whoever reads the table."""
+    """``reason`` is one sentence for the reader of the table."""
 
     verdict: CrashVerdict
     reason: str
@@ -83,52 +80,55 @@ ROLLED_BACK = (
 )
 
 EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
-    CrashCell(P.BEFORE_COMMIT, True, True): ExpectedVerdict(V.EXACT, ROLLED_BACK),
-    CrashCell(P.BEFORE_COMMIT, True, False): ExpectedVerdict(V.EXACT, ROLLED_BACK),
-    CrashCell(P.BEFORE_COMMIT, False, True): ExpectedVerdict(V.EXACT, ROLLED_BACK),
-    CrashCell(P.BEFORE_COMMIT, False, False): ExpectedVerdict(V.EXACT, ROLLED_BACK),
-    CrashCell(P.BEFORE_PUBLISH, True, True): ExpectedVerdict(
-        V.EXACT,
+    CrashCell(CrashPoint.BEFORE_COMMIT, True, True): ExpectedVerdict(CrashVerdict.EXACT, ROLLED_BACK),
+    CrashCell(CrashPoint.BEFORE_COMMIT, True, False): ExpectedVerdict(CrashVerdict.EXACT, ROLLED_BACK),
+    CrashCell(CrashPoint.BEFORE_COMMIT, False, True): ExpectedVerdict(CrashVerdict.EXACT, ROLLED_BACK),
+    CrashCell(CrashPoint.BEFORE_COMMIT, False, False): ExpectedVerdict(CrashVerdict.EXACT, ROLLED_BACK),
+    CrashCell(CrashPoint.BEFORE_PUBLISH, True, True): ExpectedVerdict(
+        CrashVerdict.EXACT,
         "The outbox kept the message over the crash, and the caller's repeat had the same message id and was not "
         "staged again.",
     ),
-    CrashCell(P.BEFORE_PUBLISH, True, False): ExpectedVerdict(
-        V.EXACT, "The repeat had the same message id and was not staged again, so the inbox had nothing to stop here."
+    CrashCell(CrashPoint.BEFORE_PUBLISH, True, False): ExpectedVerdict(
+        CrashVerdict.EXACT,
+        "The repeat had the same message id and was not staged again, so the inbox had nothing to stop here.",
     ),
-    CrashCell(P.BEFORE_PUBLISH, False, True): ExpectedVerdict(
-        V.DOUBLED,
+    CrashCell(CrashPoint.BEFORE_PUBLISH, False, True): ExpectedVerdict(
+        CrashVerdict.DOUBLED,
         "The repeat was staged under an id of its own, and an inbox cannot tell two ids to be one operation.",
     ),
-    CrashCell(P.BEFORE_PUBLISH, False, False): ExpectedVerdict(
-        V.DOUBLED, "The repeat was staged under an id of its own, and the consumer takes whatever comes."
+    CrashCell(CrashPoint.BEFORE_PUBLISH, False, False): ExpectedVerdict(
+        CrashVerdict.DOUBLED, "The repeat was staged under an id of its own, and the consumer takes whatever comes."
     ),
-    CrashCell(P.BEFORE_MARK, True, True): ExpectedVerdict(
-        V.EXACT,
+    CrashCell(CrashPoint.BEFORE_MARK, True, True): ExpectedVerdict(
+        CrashVerdict.EXACT,
         "The relay sent the unmarked row again and the inbox knew it; the caller's repeat was not staged again.",
     ),
-    CrashCell(P.BEFORE_MARK, True, False): ExpectedVerdict(
-        V.DOUBLED, "The relay sent the unmarked row again, and without an inbox the second delivery had an effect too."
+    CrashCell(CrashPoint.BEFORE_MARK, True, False): ExpectedVerdict(
+        CrashVerdict.DOUBLED,
+        "The relay sent the unmarked row again, and without an inbox the second delivery had an effect too.",
     ),
-    CrashCell(P.BEFORE_MARK, False, True): ExpectedVerdict(
-        V.DOUBLED,
+    CrashCell(CrashPoint.BEFORE_MARK, False, True): ExpectedVerdict(
+        CrashVerdict.DOUBLED,
         "The inbox stopped the row that was sent again, but not the caller's repeat under an id of its own.",
     ),
-    CrashCell(P.BEFORE_MARK, False, False): ExpectedVerdict(
-        V.DOUBLED, "The row was sent again and the repeat was staged anew, and each delivery had an effect."
+    CrashCell(CrashPoint.BEFORE_MARK, False, False): ExpectedVerdict(
+        CrashVerdict.DOUBLED, "The row was sent again and the repeat was staged anew, and each delivery had an effect."
     ),
-    CrashCell(P.BEFORE_ACK, True, True): ExpectedVerdict(
-        V.EXACT, "The broker delivered the unacknowledged message again, and the inbox knew it."
+    CrashCell(CrashPoint.BEFORE_ACK, True, True): ExpectedVerdict(
+        CrashVerdict.EXACT, "The broker delivered the unacknowledged message again, and the inbox knew it."
     ),
-    CrashCell(P.BEFORE_ACK, True, False): ExpectedVerdict(
-        V.DOUBLED,
+    CrashCell(CrashPoint.BEFORE_ACK, True, False): ExpectedVerdict(
+        CrashVerdict.DOUBLED,
         "The broker delivered the unacknowledged message again, and the producer's dedup does not help its consumer.",
     ),
-    CrashCell(P.BEFORE_ACK, False, True): ExpectedVerdict(
-        V.EXACT,
+    CrashCell(CrashPoint.BEFORE_ACK, False, True): ExpectedVerdict(
+        CrashVerdict.EXACT,
         "The broker delivered the same message again and the inbox knew it; the producer had no reason to repeat "
         "anything, so its dedup was not needed here.",
     ),
-    CrashCell(P.BEFORE_ACK, False, False): ExpectedVerdict(
-        V.DOUBLED, "The broker delivered the unacknowledged message again, and nothing knew that it had had its effect."
+    CrashCell(CrashPoint.BEFORE_ACK, False, False): ExpectedVerdict(
+        CrashVerdict.DOUBLED,
+        "The broker delivered the unacknowledged message again, and nothing knew that it had had its effect.",
     ),
 }

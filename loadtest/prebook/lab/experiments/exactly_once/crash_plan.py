@@ -36,11 +36,11 @@ class CrashPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CrashWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One process: its errand, the settings of the service that it is, and where its output goes."""
+    """One process: its crash plan, the settings of the service that it is, and where its output goes."""
 
     crash_plan: CrashPlan
     env: Mapping[str, str]
     log_file: str
 
     def __repr__(self) -> str:
-        return "Life(<not printed: it holds secrets>)"
+        return "CrashWorkerSpec(<not printed: it holds secrets>)"

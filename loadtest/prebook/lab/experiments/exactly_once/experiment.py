@@ -1,15 +1,12 @@
 """Every cell, run: one process crashes at its point and is started again, and then the effects are counted."""
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
 import msgspec
 
-from prebook.devstack.child_process import read_tail
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Log
 from prebook.lab.experiments.exactly_once import consumer, producer
@@ -21,10 +18,15 @@ from prebook.lab.experiments.exactly_once.crash_matrix import (
     effect_tally,
 )
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
-from prebook.lab.experiments.forked import RunWorker, run_forked
+from prebook.lab.experiments.forked import last_words, run_forked
+from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
 from prebook.messaging.asyncio_tools import first_error_task_group
 
-WORKERS: Mapping[str, RunWorker] = {producer.SERVICE: producer.run, consumer.SERVICE: consumer.run}
+PRELOADED_MODULES = (producer.__name__, consumer.__name__)
+WORKERS: Mapping[str, Callable[[CrashWorkerSpec], object]] = {
+    producer.SERVICE: producer.run,
+    consumer.SERVICE: consumer.run,
+}
 CRASHING_SERVICE: Mapping[CrashPoint, str] = {
     CrashPoint.BEFORE_COMMIT: producer.SERVICE,
     CrashPoint.BEFORE_PUBLISH: producer.SERVICE,
@@ -37,14 +39,14 @@ CREATE_TABLES = (
     f"CREATE TABLE {consumer.SERVICE}.effect (operation text NOT NULL)",
 )
 COUNT_PERFORMED = f"SELECT count(*) FROM {producer.SERVICE}.performed WHERE operation = ANY($1::text[])"  # noqa: S608 - a schema
-COUNT_ENQUEUED = f"SELECT count(*) FROM {producer.SERVICE}.outbox WHERE conversation = ANY($1::text[])"  # noqa: S608 - a schema
+COUNT_ENQUEUED = f"SELECT count(*) FROM {producer.SERVICE}.outbox WHERE conversation_id = ANY($1::text[])"  # noqa: S608 - a schema
 COUNT_EFFECTS = f"""
     SELECT operation, count(*) AS effects FROM {consumer.SERVICE}.effect
     WHERE operation = ANY($1::text[]) GROUP BY operation"""  # noqa: S608 - a schema
 
 
 class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. ``lost`` and ``doubled`` count operations; ``staged`` and ``delivered`` messages.
+    """One cell. ``lost`` and ``doubled`` count operations; ``enqueued`` and ``delivered`` messages.
 
     ``performed`` and ``effects`` count rows of state, the producer's and the consumer's.
     """
@@ -69,15 +71,6 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-@dataclass(frozen=True)
-class ExperimentContext:
-    """Where it happens: a broker and a database that hold nothing else. ``envs`` are the services' environments."""
-
-    database_url: str
-    envs: Mapping[str, Mapping[str, str]]
-    work_dir: Path
-
-
 async def run_cells(
     context: ExperimentContext, cells: Sequence[CrashCell], *, operations: int, seed: int, log: Log
 ) -> list[CrashCellResult]:
@@ -100,7 +93,8 @@ async def _run_cell(
     await _run_both_workers(context, cell, operations, crash_at)
     effects = {row["operation"]: row["effects"] for row in await database.fetch(COUNT_EFFECTS, operations)}
     delivered = _crash_plan(context, consumer.SERVICE, cell, operations).read_progress()
-    counted, expected = effect_tally(operations, effects), EXPECTED_VERDICTS[cell]
+    counted = effect_tally(operations, effects)
+    expected = EXPECTED_VERDICTS[cell]
     return CrashCellResult(
         crash_point=cell.crash_point,
         producer_dedup=cell.dedup,
@@ -146,8 +140,8 @@ async def _run_worker(
 def _crash_plan(
     context: ExperimentContext, service: str, cell: CrashCell, operations: tuple[str, ...], crash_at: str | None = None
 ) -> CrashPlan:
-    notes = context.work_dir / f"{cell.name}-{service}.notes"
-    return CrashPlan(cell=cell, operations=operations, crash_at=crash_at, progress_path=str(notes))
+    progress = context.work_dir / f"{cell.name}-{service}.progress"
+    return CrashPlan(cell=cell, operations=operations, crash_at=crash_at, progress_path=str(progress))
 
 
 async def _run_process(
@@ -155,7 +149,9 @@ async def _run_process(
 ) -> None:
     log = context.work_dir / f"{crash_plan.cell.name}-{service}.log"
     status = await run_forked(
-        WORKERS[service], CrashWorkerSpec(crash_plan=crash_plan, env=context.envs[service], log_file=str(log))
+        WORKERS[service],
+        CrashWorkerSpec(crash_plan=crash_plan, env=context.envs[service], log_file=str(log)),
+        PRELOADED_MODULES,
     )
     if status != expected_status:
         raise _unexpected_exit(crash_plan, service, status, log)
@@ -168,17 +164,7 @@ def _unexpected_exit(crash_plan: CrashPlan, service: str, status: int | None, lo
         if crash_plan.crash_at
         else "0 was expected"
     )
-    words = read_tail(log).strip() if log.exists() else ""
     return UserError(
-        f"{crash_plan.cell.name}: the process of {service} {came}; {meant}. Its last words: {words or '(none)'}",
-        "nothing can be concluded from this run: try again while the machine has less to do",
+        f"{crash_plan.cell.name}: the process of {service} {came}; {meant}. Its last words: {last_words([log])}",
+        RETRY_HINT,
     )
-
-
-@asynccontextmanager
-async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
-    try:
-        yield connection
-    finally:
-        await connection.close()

@@ -12,10 +12,11 @@ from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import Publisher
 from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
-from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.endpoint import Endpoint
@@ -44,7 +45,8 @@ class ProducerWork(SqlUnitOfWork):
 
     def __init__(self, connection: PooledConnection, crash_plan: CrashPlan, operation: str) -> None:
         super().__init__(connection)
-        self._crash_plan, self._operation = crash_plan, operation
+        self._crash_plan = crash_plan
+        self._operation = operation
 
     async def perform(self, key: str) -> HandlerResult:
         await self._execute(INSERT_PERFORMED, id=f"{self._operation}.{key}", operation=self._operation)
@@ -60,7 +62,8 @@ class CrashingPublisher(Publisher):
     """Publishes. Ends the process right before that, or once the broker has confirmed and the outbox does not know."""
 
     def __init__(self, publisher: Publisher, crash_plan: CrashPlan) -> None:
-        self._publisher, self._crash_plan = publisher, crash_plan
+        self._publisher = publisher
+        self._crash_plan = crash_plan
 
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
@@ -92,21 +95,21 @@ class WaitableOutbox(SqlOutbox):
 
 class ExactlyOnceProducer:
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
-        self._context, self._crash_plan = context, crash_plan
-        url, owner = context.settings.database_url, f"prebook-{SERVICE} relay {uuid4().hex[:12]}"
+        self._context = context
+        self._crash_plan = crash_plan
+        url = context.settings.database_url
+        owner = f"prebook-{SERVICE} relay {uuid4().hex[:12]}"
         self._engine = create_engine(SERVICE, url)
         self._publisher = RabbitPublisher(context.settings.amqp_url, SERVICE)
-        self._outbox, self._channels = (
-            WaitableOutbox(self._engine, owner),
-            one_way_channels(CrashingPublisher(self._publisher, crash_plan)),
-        )
+        self._outbox = WaitableOutbox(self._engine, owner)
+        self._channels = one_way_channels(CrashingPublisher(self._publisher, crash_plan))
         self._relay = Relay(self._outbox, lambda row: self._endpoint("").dispatch(row.envelope), NullObserver())
         self._wakeup = RelayNotifier(SERVICE, url, owner, self._relay)
 
     async def run(self) -> None:
         acknowledged = set(self._crash_plan.read_progress())
         async with run_in_background(
-            self._publisher.connection.run, self._wakeup.run, self._release_leases, self._relay.run
+            self._publisher.connection.run(), self._wakeup.run(), self._release_leases(), self._relay.run()
         ):
             await self._publisher.connection.up.wait()
             for operation in self._crash_plan.operations:
@@ -138,4 +141,4 @@ class ExactlyOnceProducer:
 
 
 def run(spec: CrashWorkerSpec) -> None:
-    worker.run_worker(SERVICE, spec, lambda ground: ExactlyOnceProducer(ground, spec.crash_plan).run())
+    worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceProducer(context, spec.crash_plan).run())

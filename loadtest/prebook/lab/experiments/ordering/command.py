@@ -1,6 +1,5 @@
 """`prebook lab order`: what keeping order costs, and what not keeping it comes to."""
 
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -8,7 +7,6 @@ from statistics import median
 
 import msgspec
 import rich_click as click
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +20,7 @@ MAX_MESSAGES = 20_000
 EXAMPLES = examples(
     "prebook lab order",
     "prebook lab order --consumers 4 --keys 100 --rounds 5",
-    "prebook lab order --json | jq '.arrangements[] | {name, violations, per_s}'",
+    "prebook lab order --json | jq '.strategies[] | {name, violations, messages_per_s}'",
 )
 
 
@@ -54,7 +52,13 @@ class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--keys", type=click.IntRange(2, 1000), default=40, show_default=True)
 @click.option("--per-key", type=click.IntRange(2, 1000), default=20, show_default=True, help="Messages of each key.")
 @click.option("--consumers", type=click.IntRange(2, 8), default=3, show_default=True, help="One of them is killed.")
-@click.option("--failing", type=click.IntRange(1, 1000), default=12, show_default=True, help="So many fail at first.")
+@click.option(
+    "--failing",
+    type=click.IntRange(1, 1000),
+    default=12,
+    show_default=True,
+    help="Number of messages that fail on the first attempt.",
+)
 @click.option("--rounds", "count", type=click.IntRange(1, 20), default=3, show_default=True)
 @click.option("--seed", default=7, show_default=True, help="What decides which messages fail.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
@@ -69,10 +73,6 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     there may be.
     """
     _require_bounded_size(keys, per_key)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
     load = OrderingLoad(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
     report = command_line.run_interruptible(_run_experiment(load, count))
     if as_json:
@@ -93,13 +93,13 @@ def _require_bounded_size(keys: int, per_key: int) -> None:
 
 async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
     began = time.monotonic()
-    async with start_testbed() as ground:
-        found = await _run_rounds(ground, load, count)
-        compared = [_summary(arrangement, found) for arrangement in OrderingStrategy]
+    async with start_testbed() as testbed:
+        found = await _run_rounds(testbed, load, count)
+        compared = [_summary(strategy, found) for strategy in OrderingStrategy]
         return OrderingReport(
             load=load,
             partitions=PARTITIONS,
-            stack=stack_versions(ground.stack),
+            stack=stack_versions(testbed.stack),
             seconds=round(time.monotonic() - began, 1),
             as_expected=all(is_as_expected(one) for one in compared),
             strategies=compared,
@@ -108,8 +108,8 @@ async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
 
 
 async def _run_rounds(testbed: ExperimentTestbed, load: OrderingLoad, count: int) -> list[OrderingRound]:
-    for arrangement in OrderingStrategy:
-        await testbed.declare(arrangement.topology(""))
+    for strategy in OrderingStrategy:
+        await testbed.declare(strategy.topology(""))
     return await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
 
 
@@ -140,16 +140,16 @@ def _table(report: OrderingReport) -> Table:
         f"{load.messages} messages of {load.keys} keys, {load.consumers} consumers of which one is killed, "
         f"{load.failing} messages fail at first; {report.partitions} partitions; seed {load.seed}; {report.seconds:g} s"
     )
-    table = Table(title="Order, by arrangement: medians of the rounds", caption=caption)
-    table.add_column("arrangement")
+    table = Table(title="Order, by strategy: medians of the rounds", caption=caption)
+    table.add_column("strategy")
     for name in (
         "order violations",
         "messages/s",
         "deliveries",
         "lost",
         "doubled",
-        "keys in the partition",
-        "keys that stood still",
+        "partition neighbours",
+        "stalled keys",
     ):
         table.add_column(name, justify="right")
     for one in report.strategies:

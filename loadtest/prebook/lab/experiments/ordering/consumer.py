@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -12,9 +11,10 @@ from sqlalchemy import text
 
 from prebook.contracts.events import OfferSettled
 from prebook.flows import OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.ordering.strategies import OrderingLoad, OrderingStrategy
-from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
@@ -34,8 +34,8 @@ from prebook.runtime.loops import run_forever
 READY = "ready"
 BALANCE_INTERVAL_S = 0.25
 """Often, since a run takes seconds."""
-INSERT_APPLIED = text("INSERT INTO applied (run, key, place) VALUES (:run, :key, :place)")
-INSERT_FAILED = text("INSERT INTO failed (run, key, place) VALUES (:run, :key, :place)")
+INSERT_APPLIED = text("INSERT INTO applied (run, key, position) VALUES (:run, :key, :position)")
+INSERT_FAILED = text("INSERT INTO failed (run, key, position) VALUES (:run, :key, :position)")
 
 
 class OrderingWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +51,12 @@ class OrderingWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str
 
     def __repr__(self) -> str:
-        return "Part(<not printed: it holds secrets>)"
+        return "OrderingWorkerSpec(<not printed: it holds secrets>)"
 
 
 class OrderingWork(SqlUnitOfWork):
     async def insert_applied(self, run: str, key: str, position: int) -> None:
-        await self._execute(INSERT_APPLIED, run=run, key=key, place=position)
+        await self._execute(INSERT_APPLIED, run=run, key=key, position=position)
 
 
 class FirstAttemptFailure(Exception):
@@ -65,9 +65,12 @@ class FirstAttemptFailure(Exception):
 
 class OrderingConsumer:
     def __init__(self, context: WorkerContext, spec: OrderingWorkerSpec) -> None:
-        self._spec, self._failing = spec, spec.load.failing_messages()
+        self._spec = spec
+        self._failing = spec.load.failing_messages()
         self._engine = create_engine(SERVICE, context.settings.database_url)
-        publisher, watch, inbound = RabbitPublisher(spec.amqp_url, SERVICE), NullObserver(), spec.strategy.inbound
+        publisher = RabbitPublisher(spec.amqp_url, SERVICE)
+        observer = NullObserver()
+        inbound = spec.strategy.inbound
         handlers: Handlers[OrderingWork] = Handlers(
             on_event={OFFER_SETTLED: HandlerSpec(self._apply, self._simulate_work)}
         )
@@ -77,9 +80,9 @@ class OrderingConsumer:
             inbound.group_by_partition,
             SqlBlockedKeys(self._engine),
             self._receive,
-            dead_letter=DeadLetterPublisher(publisher, watch).dead_letter_blocked,
+            dead_letter=DeadLetterPublisher(publisher, observer).dead_letter_blocked,
             policies=context.policies,
-            observer=watch,
+            observer=observer,
         )
         self._name = f"lab-{spec.run}-{spec.consumer_number}"
         self._consumer = RabbitConsumer(
@@ -89,10 +92,11 @@ class OrderingConsumer:
             self._receive,
             publisher=publisher,
             policies=context.policies,
-            observer=watch,
+            observer=observer,
             sequencer=self._sequencer,
         )
-        self._publisher, self._database_url = publisher, context.settings.database_url
+        self._publisher = publisher
+        self._database_url = context.settings.database_url
         self._balancer = PartitionBalancer(
             self._consumer, inbound.group_by_partition, self._name, self._read_live_replicas, BALANCE_INTERVAL_S
         )
@@ -104,11 +108,11 @@ class OrderingConsumer:
             self._database_url.replace("postgresql+asyncpg://", "postgresql://", 1),
             server_settings={"application_name": self._name},
         )
-        loops = {"order": self._sequencer.run, "balance": self._balancer.run}
+        loops = {"key_sequencer": self._sequencer.run, "partition_balancer": self._balancer.run}
         async with run_in_background(
-            self._publisher.connection.run,
-            self._consumer.connection.run,
-            *(partial(run_forever, *loop) for loop in loops.items()),
+            self._publisher.connection.run(),
+            self._consumer.connection.run(),
+            *(run_forever(*loop) for loop in loops.items()),
         ):
             await self._consumer.connection.up.wait()
             self._progress_file.write(f"{READY}\n")
@@ -129,7 +133,7 @@ class OrderingConsumer:
     async def _fail(self, event: OfferSettled) -> None:
         async with self._engine.begin() as connection:
             await connection.execute(
-                INSERT_FAILED, {"run": self._spec.run, "key": event.booking_id, "place": int(event.driver)}
+                INSERT_FAILED, {"run": self._spec.run, "key": event.booking_id, "position": int(event.driver)}
             )
         raise FirstAttemptFailure("so that there is something to try again")
 
@@ -145,5 +149,5 @@ class OrderingConsumer:
 
 def run(spec: OrderingWorkerSpec) -> None:
     """It works until the consumer to be killed is, and then until all is done."""
-    within_s = worker.WORKER_TIMEOUT_S + 2 * spec.load.timeout_s
-    worker.run_worker(SERVICE, spec, lambda ground: OrderingConsumer(ground, spec).run(), timeout_s=within_s)
+    timeout_s = worker.WORKER_TIMEOUT_S + 2 * spec.load.timeout_s
+    worker.run_worker(SERVICE, spec, lambda context: OrderingConsumer(context, spec).run(), timeout_s=timeout_s)

@@ -1,20 +1,16 @@
-"""The same load on each arrangement: some messages fail at first, one consumer is killed, and order is counted."""
+"""The same load on each strategy: some messages fail at first, one consumer is killed, and order is counted."""
 
 import asyncio
-import multiprocessing
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
 import msgspec
 
-from prebook.devstack.child_process import read_tail
 from prebook.devstack.errors import UserError
 from prebook.devstack.polling import wait_until
 from prebook.devstack.servers import Log
-from prebook.lab.experiments.exactly_once.experiment import ExperimentContext, connect_as_admin
+from prebook.lab.experiments.forked import last_words, start_forked
 from prebook.lab.experiments.ordering import consumer
 from prebook.lab.experiments.ordering.consumer import READY, SERVICE, OrderingWorkerSpec
 from prebook.lab.experiments.ordering.publisher import publish_load
@@ -26,25 +22,26 @@ from prebook.lab.experiments.ordering.strategies import (
     mean_stalled_keys,
     ordering_counts,
 )
+from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
 
-COLUMNS = "run text, key text, place int, at timestamptz NOT NULL DEFAULT clock_timestamp()"
+COLUMNS = "run text, key text, position int, at timestamptz NOT NULL DEFAULT clock_timestamp()"
 CREATE_TABLES = (
     f"CREATE TABLE {SERVICE}.applied (nr bigint GENERATED ALWAYS AS IDENTITY, {COLUMNS})",
     f"CREATE TABLE {SERVICE}.failed ({COLUMNS})",
 )
-SELECT_APPLIED = f"SELECT key, place, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
-SELECT_FAILED = f"SELECT key, place, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, place"  # noqa: S608 - a schema
+SELECT_APPLIED = f"SELECT key, position, at FROM {SERVICE}.applied WHERE run = $1 ORDER BY nr"  # noqa: S608 - a schema
+SELECT_FAILED = f"SELECT key, position, min(at) AS at FROM {SERVICE}.failed WHERE run = $1 GROUP BY key, position"  # noqa: S608 - a schema
 COUNT_APPLIED = f"SELECT count(*) FROM {SERVICE}.applied WHERE run = $1"  # noqa: S608 - a schema
-KILL_FRACTION, START_TIMEOUT_S = 0.3, 30.0
+KILL_FRACTION = 0.3
+START_TIMEOUT_S = 30.0
 Condition = Callable[[], Awaitable[bool]]
-RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
 class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
     """``deliveries`` counts what reached a handler; ``killed_after`` how many effects there were then.
 
-    ``stood_still`` is the mean of other keys that did nothing while one waited for its retry, ``sharing`` that of the
-    other keys of its partition.
+    ``stalled_keys`` is the mean of other keys that did nothing while one waited for its retry,
+    ``partition_neighbours`` that of the other keys of its partition.
     """
 
     strategy: OrderingStrategy
@@ -65,18 +62,18 @@ class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
 async def run_rounds(
     context: ExperimentContext, amqp_url: str, load: OrderingLoad, count: int, log: Log
 ) -> list[OrderingRound]:
-    """The arrangements in turn, ``count`` times. ``url``: the broker, for somebody who may read and write all of it.
+    """The strategies in turn, ``count`` times. ``amqp_url``: the broker, for somebody who may read and write all of it.
 
-    Raises Trouble.
+    Raises UserError.
     """
     found = []
     async with connect_as_admin(context.database_url) as database:
         for table in CREATE_TABLES:
             await database.execute(table)
         for number in range(1, count + 1):
-            for arrangement in OrderingStrategy:
-                log(f"round {number} of {count}: {arrangement.replace('_', ' ')}")
-                found.append(await _Run(context, amqp_url, load, arrangement, number).measure(database))
+            for strategy in OrderingStrategy:
+                log(f"round {number} of {count}: {strategy.replace('_', ' ')}")
+                found.append(await _Run(context, amqp_url, load, strategy, number).measure(database))
     return found
 
 
@@ -84,41 +81,25 @@ class _Run:
     def __init__(
         self, context: ExperimentContext, amqp_url: str, load: OrderingLoad, strategy: OrderingStrategy, number: int
     ) -> None:
-        self._context, self._amqp_url, self._load, self._strategy, self._number = (
-            context,
-            amqp_url,
-            load,
-            strategy,
-            number,
-        )
+        self._context = context
+        self._amqp_url = amqp_url
+        self._load = load
+        self._strategy = strategy
+        self._number = number
         self._name = f"{strategy}-{number}"
         self._file_stems = [context.work_dir / f"{self._name}-{n}" for n in range(load.consumers)]
 
     async def measure(self, database: asyncpg.Connection) -> OrderingRound:
-        async with self._start_consumers() as consumers:
+        specs = [self._worker_spec(number) for number in range(self._load.consumers)]
+        with start_forked(consumer.run, specs, (consumer.__name__,)) as consumers:
             await self._wait_until(self._are_ready, START_TIMEOUT_S, "every consumer")
-            saying = asyncio.create_task(publish_load(self._amqp_url, self._strategy, self._load, self._name))
+            publishing = asyncio.create_task(publish_load(self._amqp_url, self._strategy, self._load, self._name))
             killed_after = await self._wait_for_effects(database, round(self._load.messages * KILL_FRACTION))
             consumers[0].kill()
             consumers[0].join()
-            await saying
+            await publishing
             await self._wait_for_effects(database, self._load.messages)
-        return await self._read_result(database, saying.result(), killed_after)
-
-    @asynccontextmanager
-    async def _start_consumers(self) -> AsyncIterator[list[ForkServerProcess]]:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", "prebook.lab.experiments.ordering.consumer"])
-        parts = [self._worker_spec(number) for number in range(self._load.consumers)]
-        processes = [context.Process(target=consumer.run, args=(part,), daemon=True) for part in parts]
-        try:
-            for process in processes:
-                process.start()
-            yield processes
-        finally:
-            for process in processes:
-                process.kill()
-                process.join()
+        return await self._read_result(database, publishing.result(), killed_after)
 
     def _worker_spec(self, number: int) -> OrderingWorkerSpec:
         file = self._file_stems[number]
@@ -129,7 +110,7 @@ class _Run:
             consumer_number=number,
             amqp_url=self._amqp_url,
             env=self._context.envs[SERVICE],
-            progress_path=f"{file}.notes",
+            progress_path=f"{file}.progress",
             log_file=f"{file}.log",
         )
 
@@ -137,7 +118,7 @@ class _Run:
         return all(READY in self._read_progress(number) for number in range(self._load.consumers))
 
     def _read_progress(self, number: int) -> list[str]:
-        path = Path(f"{self._file_stems[number]}.notes")
+        path = Path(f"{self._file_stems[number]}.progress")
         return path.read_text().splitlines() if path.exists() else []
 
     async def _wait_for_effects(self, database: asyncpg.Connection, wanted: int) -> int:
@@ -155,17 +136,18 @@ class _Run:
         try:
             await wait_until(condition, timeout_s, subject=f"{self._name}: {what}", remedy=RETRY_HINT)
         except UserError as trouble:
-            logs = (Path(f"{file}.log") for file in self._file_stems)
-            words = " / ".join(read_tail(log).strip() for log in logs if log.exists())
-            raise UserError(f"{trouble.problem}. Last words: {words or '(none)'}", RETRY_HINT) from None
+            words = last_words(Path(f"{file}.log") for file in self._file_stems)
+            raise UserError(f"{trouble.problem}. Last words: {words}", RETRY_HINT) from None
 
     async def _read_result(self, database: asyncpg.Connection, began: float, killed_after: int) -> OrderingRound:
         rows = await database.fetch(SELECT_APPLIED, self._name)
-        effects = [AppliedMessage(row["key"], row["place"], row["at"].timestamp()) for row in rows]
+        effects = [AppliedMessage(row["key"], row["position"], row["at"].timestamp()) for row in rows]
         failed = {
-            (row["key"], row["place"]): row["at"].timestamp() for row in await database.fetch(SELECT_FAILED, self._name)
+            (row["key"], row["position"]): row["at"].timestamp()
+            for row in await database.fetch(SELECT_FAILED, self._name)
         }
-        counts, seconds = ordering_counts(self._load, effects), effects[-1].applied_at_s - began
+        counts = ordering_counts(self._load, effects)
+        seconds = effects[-1].applied_at_s - began
         return OrderingRound(
             strategy=self._strategy,
             round=self._number,

@@ -1,4 +1,4 @@
-"""What is said in a run: facts whose keys take turns, as fast as the broker takes them."""
+"""The messages of a run: events whose keys take turns, published as fast as the broker confirms them."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments.ordering.strategies import OrderingLoad, OrderingStrategy
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
@@ -19,17 +20,14 @@ PUBLISH_BATCH_SIZE = 100
 
 async def publish_load(amqp_url: str, strategy: OrderingStrategy, load: OrderingLoad, run: str) -> float:
     """All of it, in order. When it began, in Unix seconds."""
-    publisher, began = RabbitPublisher(amqp_url, "lab"), datetime.now(UTC).timestamp()
-    link = asyncio.create_task(publisher.connection.run())
-    try:
+    publisher = RabbitPublisher(amqp_url, "lab")
+    started_at = datetime.now(UTC).timestamp()
+    async with run_in_background(publisher.connection.run()):
         await publisher.connection.up.wait()
         messages = list(_messages(strategy, load, run))
         for start in range(0, len(messages), PUBLISH_BATCH_SIZE):
             await asyncio.gather(*(_publish(publisher, strategy, one) for one in messages[start:][:PUBLISH_BATCH_SIZE]))
-    finally:
-        link.cancel()
-        await asyncio.wait({link})
-    return began
+    return started_at
 
 
 async def _publish(publisher: RabbitPublisher, strategy: OrderingStrategy, message: Envelope) -> None:
@@ -37,10 +35,10 @@ async def _publish(publisher: RabbitPublisher, strategy: OrderingStrategy, messa
 
 
 def _messages(strategy: OrderingStrategy, load: OrderingLoad, run: str) -> Iterable[Envelope]:
-    for key, place in load.message_sequence():
-        told = OfferSettled(booking_id=key, fleet="lab", driver=str(place), verdict=OfferVerdict.ACCEPTED)
+    for key, position in load.message_sequence():
+        told = OfferSettled(booking_id=key, fleet="lab", driver=str(position), verdict=OfferVerdict.ACCEPTED)
         yield Envelope(
-            id=message_id(f"{run}.{key}", OFFER_SETTLED.name, str(place)),
+            id=message_id(f"{run}.{key}", OFFER_SETTLED.name, str(position)),
             kind=MessageKind.EVENT,
             flow=OFFER_SETTLED.name,
             body=told,

@@ -14,9 +14,13 @@ from prebook.rabbit.consumed_queues import ConsumedQueue
 from prebook.topology.partitions import partitioned_topology
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
-PARTITIONS, PREFETCH = 6, 24
-TIMEOUT_MARGIN_S, MIN_RATE_PER_S, FAILURE_ALLOWANCE_S = 60.0, 16.0, 1.0
-"""A quarter of what one global group did on two busy cores (README); it stands still while a message of it waits."""
+PARTITIONS = 6
+PREFETCH = 24
+TIMEOUT_MARGIN_S = 60.0
+MIN_RATE_PER_S = 16.0
+"""A quarter of what one global group did on two busy cores (README)."""
+FAILURE_ALLOWANCE_S = 1.0
+"""The global group handles nothing while one of its messages waits for its retry."""
 GLOBAL_KEY = "everything"
 """The one key of the global group."""
 
@@ -37,7 +41,8 @@ class OrderingStrategy(StrEnum):
 
     def topology(self, consumer: str) -> Topology:
         """What it needs beside the suite's own topology; it is published to under its name, as a replay is."""
-        address, partitions = self.inbound.address, self.inbound.partitions
+        address = self.inbound.address
+        partitions = self.inbound.partitions
         queue = Topology(queues=frozenset({Queue(address, consumer=consumer)}))
         return (partitioned_topology(address, partitions, consumer) if partitions else queue) | Topology(
             exchanges=frozenset({Exchange(addresses.REDELIVER)}),
@@ -61,19 +66,19 @@ class OrderingLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def timeout_s(self) -> float:
-        """In which any arrangement is through with it, unless it hangs."""
+        """In which any strategy is through with it, unless it hangs."""
         return TIMEOUT_MARGIN_S + self.messages / MIN_RATE_PER_S + self.failing * FAILURE_ALLOWANCE_S
 
     def key_names(self) -> list[str]:
         return [f"key-{number:03}" for number in range(self.keys)]
 
     def message_sequence(self) -> list[tuple[str, int]]:
-        """(key, place) of each message as they are said: the keys take turns."""
-        return [(key, place) for place in range(self.per_key) for key in self.key_names()]
+        """(key, position) of each message as they are said: the keys take turns."""
+        return [(key, position) for position in range(self.per_key) for key in self.key_names()]
 
     def failing_messages(self) -> frozenset[str]:
-        """``key place`` of those that fail at first; never the last of a key, so that something comes after it."""
-        could = [f"{key} {place}" for key, place in self.message_sequence() if place + 1 < self.per_key]
+        """``key position`` of those that fail at first; never the last of a key, so that something comes after it."""
+        could = [f"{key} {position}" for key, position in self.message_sequence() if position + 1 < self.per_key]
         return frozenset(Random(self.seed).sample(could, min(self.failing, len(could))))
 
 
@@ -112,7 +117,9 @@ def mean_stalled_keys(
     times: dict[str, dict[int, float]] = {key: {} for key in load.key_names()}
     for effect in effects:
         times[effect.key].setdefault(effect.position, effect.applied_at_s)
-    radii = [_stalled_keys(times, key, began, times[key].get(place, began)) for (key, place), began in failed.items()]
+    radii = [
+        _stalled_keys(times, key, began, times[key].get(position, began)) for (key, position), began in failed.items()
+    ]
     return sum(radii) / len(radii) if radii else 0.0
 
 

@@ -25,12 +25,13 @@ from prebook.lab.experiments.outbox_retention.experiment import (
 from prebook.lab.experiments.testbed import stack_versions, start_testbed
 
 MB = 1_000_000
-MIN_ROWS, DEFAULT_ROWS = 2_000, 1_000_000
+MIN_ROWS = 2_000
+DEFAULT_ROWS = 1_000_000
 CPUINFO_PATH = Path("/proc/cpuinfo")
 
 
 class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``growth``: of table and indexes from the middle to the end. ``dearer``: a claim at the end over one at first."""
+    """``growth``: of table and indexes, from the middle to the end. ``claim_cost_ratio``: last claim over first."""
 
     rows: int
     purge_interval_s: float
@@ -48,17 +49,31 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     "outbox-retention",
     epilog=examples(
         "prebook lab outbox-retention",
-        "prebook lab outbox-retention --rows 20000 --window 1 --purge-every 0.5",
+        "prebook lab outbox-retention --rows 20000 --retention 1 --purge-interval 0.5",
         "prebook lab outbox-retention --markdown > outbox-retention.md",
     ),
 )
 @click.option("--rows", type=click.IntRange(MIN_ROWS, 100_000_000), default=DEFAULT_ROWS, show_default=True)
-@click.option("--window", "window_s", type=FiniteRange(0.1), default=20.0, show_default=True, help="Seconds.")
-@click.option("--purge-every", "purge_every_s", type=FiniteRange(0.1), default=5.0, show_default=True)
+@click.option(
+    "--retention",
+    "retention_s",
+    type=FiniteRange(0.1),
+    default=20.0,
+    show_default=True,
+    help="Seconds that sent rows are kept.",
+)
+@click.option(
+    "--purge-interval",
+    "purge_interval_s",
+    type=FiniteRange(0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds between purges.",
+)
 @click.option("--markdown", is_flag=True, help="A table to keep.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
 def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, markdown: bool, as_json: bool) -> None:
-    """Stage, claim, mark and purge so many rows as fast as one process can; print what becomes of the table.
+    """Enqueue, claim, mark and purge so many rows as fast as one process can; print what becomes of the table.
 
     Exit status 1 where table and indexes have grown by more than a quarter from the middle to the end, or a claim
     touches more than a tenth more pages at the end than at first.
@@ -75,24 +90,24 @@ def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, 
 
 async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float) -> RetentionReport:
     began = time.monotonic()
-    async with start_testbed() as ground:
-        url = ground.context.envs[SERVICE]["PREBOOK_DATABASE_URL"]
-        looking = await asyncpg.connect(url.replace("+asyncpg", "", 1), server_settings={"search_path": SERVICE})
+    async with start_testbed() as testbed:
+        url = testbed.context.envs[SERVICE]["PREBOOK_DATABASE_URL"]
+        connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), server_settings={"search_path": SERVICE})
         try:
             run = RetentionRun(url, retention_s=retention_s, purge_interval_s=purge_interval_s)
-            outcome = await run.run(rows, looking, lambda look: log_to_stderr(_sample_text(look)))
+            result = await run.run(rows, connection, lambda sample: log_to_stderr(_sample_text(sample)))
         finally:
-            await looking.close()
+            await connection.close()
         return RetentionReport(
             rows=rows,
             purge_interval_s=purge_interval_s,
-            stack=stack_versions(ground.stack),
+            stack=stack_versions(testbed.stack),
             machine=_read_host_info(),
             seconds=round(time.monotonic() - began, 1),
-            growth=round(outcome.growth, 3),
-            claim_cost_ratio=round(outcome.claim_cost_ratio, 3),
-            within_limits=outcome.within_limits,
-            result=outcome,
+            growth=round(result.growth, 3),
+            claim_cost_ratio=round(result.claim_cost_ratio, 3),
+            within_limits=result.within_limits,
+            result=result,
         )
 
 
@@ -120,7 +135,8 @@ COLUMNS = (
 
 
 def _cells(look: TableSample) -> tuple[str, ...]:
-    size, claim = look.size, look.claim_cost
+    size = look.size
+    claim = look.claim_cost
     held = (f"{size.rows:,}", f"{size.table_bytes / MB:.1f}", f"{size.index_bytes / MB:.1f}", f"{size.dead_rows:,}")
     return (f"{look.rows:,}", f"{look.rate_per_s:,.0f}", *held, str(size.vacuums), f"{claim.pages:g}", f"{claim.ms:g}")
 
@@ -131,8 +147,8 @@ def _sample_text(look: TableSample) -> str:
 
 def _caption(report: RetentionReport) -> str:
     grown = f"from the middle to the end, table and indexes grew to {report.growth:g} times (at most {MAX_GROWTH:g})"
-    dearer = f"a claim at the end touches {report.claim_cost_ratio:g} times the pages of the first (at most {MAX_CLAIM_COST_RATIO:g})"
-    return f"{grown}; {dearer}"
+    ratio = f"{report.claim_cost_ratio:g} times the pages of the first (at most {MAX_CLAIM_COST_RATIO:g})"
+    return f"{grown}; a claim at the end touches {ratio}"
 
 
 def _table(report: RetentionReport) -> Table:
@@ -148,7 +164,9 @@ def _table(report: RetentionReport) -> Table:
 def _markdown(report: RetentionReport) -> list[str]:
     machine = "; ".join(f"{name}: {value}" for name, value in (report.machine | report.stack).items())
     rows = [COLUMNS, ("---:",) * len(COLUMNS), *(_cells(look) for look in report.result.samples)]
-    options = f"--rows {report.rows} --window {report.result.retention_s:g} --purge-every {report.purge_interval_s:g}"
+    options = (
+        f"--rows {report.rows} --retention {report.result.retention_s:g} --purge-interval {report.purge_interval_s:g}"
+    )
     return [
         f"`prebook lab outbox-retention {options}`: {report.seconds:g} s. {machine}.",
         "",

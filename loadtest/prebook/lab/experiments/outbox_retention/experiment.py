@@ -6,9 +6,8 @@ what the relay hands over is taken at once, so that the table is used as hard as
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +15,7 @@ from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments.outbox_retention.table_probe import (
     OWNER,
     ClaimCost,
@@ -42,12 +42,16 @@ if TYPE_CHECKING:
 
 SERVICE = OFFER_SETTLED.publisher
 PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
-SAMPLE_COUNT, WRITERS, ROWS_PER_TRANSACTION = 10, 3, 50
-"""Looks at the table, units of work at a time, and messages of one."""
+SAMPLE_COUNT = 10
+WRITERS = 3
+"""Units of work at a time."""
+ROWS_PER_TRANSACTION = 50
 MAX_BACKLOG = 4000
 """Rows that wait for the relay at most: what is measured is a table in use, not a backlog."""
-MAX_GROWTH, MAX_CLAIM_COST_RATIO = 1.25, 1.10
-"""Of table and indexes from the middle to the end, and of a claim from the first look to the last."""
+MAX_GROWTH = 1.25
+"""Of table and indexes, from the middle to the end."""
+MAX_CLAIM_COST_RATIO = 1.10
+"""Pages that a claim touches at the last sample, over those at the first."""
 
 
 class TableSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,23 +84,28 @@ class RetentionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionRun:
-    """``window_s``: so long are sent rows kept. ``purge_every_s``: how often the purge looks."""
+    """``retention_s``: how long sent rows are kept. ``purge_interval_s``: seconds between two purges."""
 
     def __init__(self, url: str, *, retention_s: float, purge_interval_s: float) -> None:
-        self._retention_s, self._purge_interval_s = retention_s, purge_interval_s
+        self._retention_s = retention_s
+        self._purge_interval_s = purge_interval_s
         self._engine = create_engine(SERVICE, url)
         self._outbox = SqlOutbox(self._engine, OWNER)
         self._purger = Purger(self._engine, common_purges(retention_s))
-        self._row_sent, self._purge_lock = asyncio.Event(), asyncio.Lock()
-        self.enqueued = self.sent = self.purged = 0
+        self._row_sent = asyncio.Event()
+        self._purge_lock = asyncio.Lock()
+        self.enqueued = 0
+        self.sent = 0
+        self.purged = 0
 
     async def run(
         self, rows: int, connection: "asyncpg.Connection[asyncpg.Record]", on_sample: Callable[[TableSample], None]
     ) -> RetentionResult:
-        """``looking`` sees the table as the service's role, on a connection of its own."""
-        found, to_be_claimed = list[TableSample](), unit_of_work_factory(self._engine, SqlUnitOfWork)
+        """``connection`` sees the table as the service's role."""
+        found = list[TableSample]()
+        to_be_claimed = unit_of_work_factory(self._engine, SqlUnitOfWork)
         purging = run_forever("purge", lambda: run_every(self._purge_interval_s, self._purge))
-        async with _run_in_background(purging):
+        async with run_in_background(purging):
             for number in range(1, SAMPLE_COUNT + 1):
                 began = time.monotonic()
                 came = await self._run_slice(rows * number // SAMPLE_COUNT)
@@ -119,7 +128,7 @@ class RetentionRun:
         before = self.sent
         relay = Relay(self._outbox, self._send, NullObserver())
         begin = unit_of_work_factory(self._engine, SqlUnitOfWork, relay.hand_off)
-        async with _run_in_background(run_forever("relay", relay.run)):
+        async with run_in_background(run_forever("relay", relay.run)):
             await asyncio.gather(*(self._write_rows(target, begin) for _ in range(WRITERS)))
             while self.sent < self.enqueued or (await self._outbox.read_depth()).waiting:
                 await self._wait_for_progress()
@@ -156,27 +165,16 @@ class RetentionRun:
 
 
 def _outbox_message(number: int) -> OutboxMessage:
-    conversation, now = f"lab-{number:09}", utc_now()
+    conversation_id = f"lab-{number:09}"
     envelope = Envelope(
-        id=message_id(conversation, OFFER_SETTLED.name),
+        id=message_id(conversation_id, OFFER_SETTLED.name),
         kind=MessageKind.EVENT,
         flow=OFFER_SETTLED.name,
-        body=OfferSettled(booking_id=conversation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED),
+        body=OfferSettled(booking_id=conversation_id, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED),
         source=SERVICE,
-        conversation_id=conversation,
-        time=now,
+        conversation_id=conversation_id,
+        time=utc_now(),
         plan=PLAN,
         traceparent=trace.new_traceparent(),
     )
-    return OutboxMessage(envelope, BROKER_ROUTE, conversation)
-
-
-@asynccontextmanager
-async def _run_in_background(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Started over whatever happens to it, as in a service."""
-    task = asyncio.create_task(loop)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    return OutboxMessage(envelope, BROKER_ROUTE, conversation_id)

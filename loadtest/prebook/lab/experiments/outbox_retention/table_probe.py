@@ -59,7 +59,7 @@ async def read_table_size(connection: "asyncpg.Connection[asyncpg.Record]") -> O
 async def measure_claim_cost(
     connection: "asyncpg.Connection[asyncpg.Record]", enqueue: Callable[[int], Awaitable[None]], outbox: SqlOutbox
 ) -> ClaimCost:
-    """``stage`` makes rows; nobody else claims meanwhile. ``outbox``, OWNER's, marks them as sent."""
+    """``enqueue`` makes rows; nobody else claims meanwhile. ``outbox``, OWNER's, marks them as sent."""
     plans = [await _explain_claim(connection, enqueue, outbox) for _ in range(CLAIM_SAMPLES)]
     pages = [float(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) for plan in plans]
     return ClaimCost(pages=median(pages), ms=round(median(plan["Actual Total Time"] for plan in plans), 2))

@@ -30,7 +30,7 @@ from prebook.lab.experiments.testbed import stack_versions, start_testbed
 EXAMPLES = examples(
     "prebook lab poison",
     "prebook lab poison --rounds 7 --rate 100",
-    "prebook lab poison --json | jq '.poisons[] | {poison, tries, ratio}'",
+    "prebook lab poison --json | jq '.poisons[] | {poison, attempts, ratio}'",
 )
 
 
@@ -43,7 +43,7 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``covering``: how surely the lowest and the highest ratio have the median ratio between them."""
+    """``median_confidence``: how surely the lowest and the highest ratio have the median ratio between them."""
 
     load: PoisonLoad
     rounds: int
@@ -87,21 +87,22 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
 
 
 async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
-    began, machine = time.monotonic(), _read_host_info()
-    async with start_testbed() as ground:
-        await ground.declare(queue_topology(""))
-        arms = await run_rounds(ground.context, ground.stack.broker.amqp_url, load, count, log_to_stderr)
+    began = time.monotonic()
+    machine = _read_host_info()
+    async with start_testbed() as testbed:
+        await testbed.declare(queue_topology(""))
+        runs = await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
         return PoisonReport(
             load=load,
             rounds=count,
             median_confidence=round(median_confidence(count), 4),
             max_ratio=MAX_RATIO,
             machine=machine,
-            stack=stack_versions(ground.stack),
+            stack=stack_versions(testbed.stack),
             seconds=round(time.monotonic() - began, 1),
-            as_expected=all(arm.is_as_expected(load) for arm in arms),
-            poisons=poison_summaries(arms),
-            runs=arms,
+            as_expected=all(run.is_as_expected(load) for run in runs),
+            poisons=poison_summaries(runs),
+            runs=runs,
         )
 
 
@@ -124,7 +125,7 @@ def _table(report: PoisonReport) -> Table:
     table = Table(title="One poison message, and the others", caption=caption)
     table.add_column("poison")
     table.add_column("parked as")
-    for name in ("tries", "others' p99, ms", "p99 beside, ms", "ratio", f"at most {MAX_RATIO}"):
+    for name in ("attempts", "others' p99, ms", "control p99, ms", "ratio", f"at most {MAX_RATIO}"):
         table.add_column(name, justify="right")
     for one in report.poisons:
         table.add_row(*_row(one))

@@ -10,10 +10,11 @@ import msgspec
 from sqlalchemy import text
 
 from prebook.flows import OFFER_SETTLED
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.poison.messages import POISON
 from prebook.lab.experiments.poison.model import BACKOFF_S, MAX_ATTEMPTS, PREFETCH, PoisonLoad
-from prebook.lab.experiments.worker import WorkerContext, one_way_channels, run_in_background
+from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
@@ -26,11 +27,11 @@ from prebook.rabbit.publisher import RabbitPublisher
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
-INSERT_HANDLED = text("INSERT INTO taken (run, message) VALUES (:run, :message)")
+INSERT_HANDLED = text("INSERT INTO handled (run, message) VALUES (:run, :message)")
 
 
 class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """``url`` is the broker's. ``notes``: a line for each message that was handled or tried, as soon as it was."""
+    """``amqp_url`` is the broker's. ``progress_path`` gets a line for each message, once it is handled or tried."""
 
     load: PoisonLoad
     run: str
@@ -41,7 +42,7 @@ class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str
 
     def __repr__(self) -> str:
-        return "Part(<not printed: it holds secrets>)"
+        return "PoisonWorkerSpec(<not printed: it holds secrets>)"
 
 
 class PoisonWork(SqlUnitOfWork):
@@ -55,12 +56,10 @@ class PoisonFailure(Exception):
 
 class PoisonConsumer:
     def __init__(self, context: WorkerContext, spec: PoisonWorkerSpec) -> None:
-        self._run_name, self._engine = spec.run, create_engine(SERVICE, context.settings.database_url)
-        self._publisher, watch, policies = (
-            RabbitPublisher(spec.amqp_url, SERVICE),
-            NullObserver(),
-            with_short_retries(context.policies),
-        )
+        self._run_name = spec.run
+        self._engine = create_engine(SERVICE, context.settings.database_url)
+        self._publisher = RabbitPublisher(spec.amqp_url, SERVICE)
+        policies = with_short_retries(context.policies)
         handlers: Handlers[PoisonWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._handle)})
         begin = unit_of_work_factory(self._engine, PoisonWork)
         self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(self._publisher), policies)
@@ -71,13 +70,13 @@ class PoisonConsumer:
             self._receive,
             publisher=self._publisher,
             policies=policies,
-            observer=watch,
+            observer=NullObserver(),
         )
         self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
     async def run(self) -> None:
         """Until it is killed."""
-        async with run_in_background(self._publisher.connection.run, self._consumer.connection.run):
+        async with run_in_background(self._publisher.connection.run(), self._consumer.connection.run()):
             for link in (self._publisher.connection, self._consumer.connection):
                 await link.up.wait()
             self._record_progress(READY)
@@ -110,5 +109,5 @@ def with_short_retries(policies: Policies) -> dict[str, FlowPolicy]:
 
 def run(spec: PoisonWorkerSpec) -> None:
     """It works while all is said, then until all is done, and then until what is parked is found."""
-    within_s = worker.WORKER_TIMEOUT_S + spec.load.duration_s + 2 * spec.load.timeout_s
-    worker.run_worker(SERVICE, spec, lambda ground: PoisonConsumer(ground, spec).run(), timeout_s=within_s)
+    timeout_s = worker.WORKER_TIMEOUT_S + spec.load.duration_s + 2 * spec.load.timeout_s
+    worker.run_worker(SERVICE, spec, lambda context: PoisonConsumer(context, spec).run(), timeout_s=timeout_s)

@@ -1,34 +1,34 @@
 """One queue and its consumer, a process of its own, and what that has noted."""
 
-import multiprocessing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 
-from prebook.devstack.child_process import read_tail
 from prebook.devstack.errors import UserError
 from prebook.devstack.polling import wait_until
-from prebook.lab.experiments.exactly_once.experiment import ExperimentContext
+from prebook.lab.experiments.forked import last_words, start_forked
 from prebook.lab.experiments.poison import consumer
 from prebook.lab.experiments.poison.consumer import READY, SERVICE, PoisonWorkerSpec
 from prebook.lab.experiments.poison.messages import MEASURED, POISON
 from prebook.lab.experiments.poison.model import PoisonLoad
+from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext
 
-CREATE_TABLE = f"CREATE TABLE {SERVICE}.taken (run text, message text)"
+CREATE_TABLE = f"CREATE TABLE {SERVICE}.handled (run text, message text)"
 COUNT_HANDLED = f"""
-    SELECT message, count(*) AS effects FROM {SERVICE}.taken
+    SELECT message, count(*) AS effects FROM {SERVICE}.handled
     WHERE run = $1 AND message LIKE '{MEASURED}-%' GROUP BY message"""  # noqa: S608 - a schema and a name of ours
 START_TIMEOUT_S = 20.0
-RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
 
 
 class ConsumerProcess:
-    """``meant`` is when each message was meant to leave; whoever sends fills it in."""
+    """``scheduled_at_s`` has when each message was to leave; the sender fills it in."""
 
     def __init__(self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, run: str, queue: str) -> None:
-        self.run, self.queue, self.scheduled_at_s = run, queue, dict[str, float]()
+        self.run = run
+        self.queue = queue
+        self.scheduled_at_s = dict[str, float]()
         self._load = load
         file = context.work_dir / f"poison-{run}"
         self._spec = PoisonWorkerSpec(
@@ -37,23 +37,16 @@ class ConsumerProcess:
             queue=queue,
             amqp_url=amqp_url,
             env=context.envs[SERVICE],
-            progress_path=f"{file}.notes",
+            progress_path=f"{file}.progress",
             log_file=f"{file}.log",
         )
 
     @asynccontextmanager
     async def run_consumer(self) -> AsyncIterator[None]:
         """Within, it is ready."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", "prebook.lab.experiments.poison.consumer"])
-        process = context.Process(target=consumer.run, args=(self._spec,), daemon=True)
-        process.start()
-        try:
+        with start_forked(consumer.run, [self._spec], (consumer.__name__,)):
             await self._wait_until(self._is_ready, START_TIMEOUT_S, "the consumer")
             yield
-        finally:
-            process.kill()
-            process.join()
 
     async def wait_until_handled(self) -> None:
         """Returns once all that are measured have had their effect."""
@@ -75,14 +68,16 @@ class ConsumerProcess:
         return sum(what == POISON for what, _ in self._read_progress())
 
     async def wait_until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Once all has been said. Raises Trouble with the consumer's last words."""
+        """Once all has been said. Raises UserError with the consumer's last words."""
         await self._wait_until(condition, self._load.timeout_s, what)
 
     async def _wait_until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
         try:
             await wait_until(condition, timeout_s, subject=f"{self.run}: {what}", remedy=RETRY_HINT)
         except UserError as trouble:
-            raise UserError(f"{trouble.problem}. Last words: {self._log_tail()}", RETRY_HINT) from None
+            raise UserError(
+                f"{trouble.problem}. Last words: {last_words([Path(self._spec.log_file)])}", RETRY_HINT
+            ) from None
 
     async def _is_ready(self) -> bool:
         return any(what == READY for what, _ in self._read_progress())
@@ -92,7 +87,3 @@ class ConsumerProcess:
         path = Path(self._spec.progress_path)
         lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
         return [(what, float(at)) for what, _, at in (line.partition(" ") for line in lines)]
-
-    def _log_tail(self) -> str:
-        log = Path(self._spec.log_file)
-        return (read_tail(log).strip() if log.exists() else "") or "(none)"

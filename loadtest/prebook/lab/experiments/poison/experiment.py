@@ -9,7 +9,7 @@ import asyncpg
 from aio_pika.abc import AbstractQueue
 
 from prebook.devstack.servers import Log
-from prebook.lab.experiments.exactly_once.experiment import ExperimentContext, connect_as_admin
+from prebook.lab.background import run_in_background
 from prebook.lab.experiments.poison.consumer_process import CREATE_TABLE, ConsumerProcess
 from prebook.lab.experiments.poison.messages import POISON, messages
 from prebook.lab.experiments.poison.model import (
@@ -23,6 +23,7 @@ from prebook.lab.experiments.poison.model import (
     percentile,
     queue_of,
 )
+from prebook.lab.experiments.testbed import ExperimentContext, connect_as_admin
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.recoverability import dead_letter
@@ -33,11 +34,11 @@ from prebook.rabbit.publisher import RabbitPublisher
 async def run_rounds(
     context: ExperimentContext, amqp_url: str, load: PoisonLoad, count: int, log: Log
 ) -> list[PoisonRun]:
-    """All kinds and the runs without, shuffled within each round. ``url``: the broker, for its administrator.
+    """All kinds and the runs without, shuffled within each round. ``amqp_url``: the broker, for its administrator.
 
-    Raises Trouble.
+    Raises UserError.
     """
-    arms: list[PoisonRun] = []
+    runs: list[PoisonRun] = []
     async with connect_as_admin(context.database_url) as database, await aio_pika.connect(amqp_url) as broker:
         await database.execute(CREATE_TABLE)
         parked = await (await broker.channel()).get_queue(addresses.PARKING_QUEUE, ensure=False)
@@ -45,8 +46,8 @@ async def run_rounds(
             for at, poison in enumerate(load.shuffled_kinds(number), 1):
                 log(f"round {number} of {count}, run {at}: {poison.replace('_', ' ')}")
                 run = _Run(context, amqp_url, load, poison, number)
-                arms.append(await run.measure(database, parked))
-    return arms
+                runs.append(await run.measure(database, parked))
+    return runs
 
 
 class _Run:
@@ -55,7 +56,10 @@ class _Run:
     def __init__(
         self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, poison: PoisonKind, number: int
     ) -> None:
-        self._load, self._poison, self._amqp_url, self._number = load, poison, amqp_url, number
+        self._load = load
+        self._poison = poison
+        self._amqp_url = amqp_url
+        self._number = number
         self._sides = [
             ConsumerProcess(context, amqp_url, load, f"{number}-{poison}-{side}", queue_of(side)) for side in SIDES
         ]
@@ -63,50 +67,47 @@ class _Run:
             self._sides.reverse()
 
     async def measure(self, database: asyncpg.Connection, parked: AbstractQueue) -> PoisonRun:
-        poisoned, beside = self._sides
-        async with poisoned.run_consumer(), beside.run_consumer():
-            late = await self._publish_load()
+        poisoned, control = self._sides
+        async with poisoned.run_consumer(), control.run_consumer():
+            lags_s = await self._publish_load()
             for side in self._sides:
                 await side.wait_until_handled()
-            fates = await self._read_parked(parked)
+            poison_parked = await self._read_parked(parked)
         effects = [await side.read_effects(database) for side in self._sides]
         return PoisonRun(
             poison=self._poison,
             round=self._number,
             handled=sum(len(counted) for counted in effects),
             doubled=sum(count > 1 for counted in effects for count in counted.values()),
-            parked=fates,
+            parked=poison_parked,
             others=latency_quantiles(poisoned.read_latencies_s()),
-            control=latency_quantiles(beside.read_latencies_s()),
-            lag_p99_ms=round(percentile(late, 0.99) * 1000, 2),
+            control=latency_quantiles(control.read_latencies_s()),
+            lag_p99_ms=round(percentile(lags_s, 0.99) * 1000, 2),
         )
 
     async def _publish_load(self) -> list[float]:
         """Each at its time, however slowly the ones before are confirmed; how late each left."""
-        publisher, late = RabbitPublisher(self._amqp_url, "lab"), list[float]()
-        link = asyncio.create_task(publisher.connection.run())
-        try:
+        publisher = RabbitPublisher(self._amqp_url, "lab")
+        lags_s = list[float]()
+        async with run_in_background(publisher.connection.run()):
             await publisher.connection.up.wait()
             began = time.time() + 0.1
             async with asyncio.TaskGroup() as saying:
                 for meant, side, name, wire in self._schedule(began):
                     await asyncio.sleep(max(0.0, meant - time.time()))
-                    late.append(time.time() - meant)
+                    lags_s.append(time.time() - meant)
                     side.scheduled_at_s[name] = meant
                     saying.create_task(publisher.publish(addresses.REDELIVER, side.queue, wire))
-        finally:
-            link.cancel()
-            await asyncio.wait({link})
-        return late
+        return lags_s
 
     def _schedule(self, began: float) -> Iterator[tuple[float, ConsumerProcess, str, WireMessage]]:
         """The sides take turns. The poison leaves with the message behind it, so that both have the same times."""
         every_s = 1.0 / self._load.rate_per_s
         kinds = (self._poison, PoisonKind.NONE)
         streams = [messages(self._load, kind, side.run) for kind, side in zip(kinds, self._sides, strict=True)]
-        for place in range(self._load.warm_up + self._load.messages):
+        for position in range(self._load.warm_up + self._load.messages):
             for turn, (side, stream) in enumerate(zip(self._sides, streams, strict=True)):
-                meant = began + (place + turn / len(SIDES)) * every_s
+                meant = began + (position + turn / len(SIDES)) * every_s
                 name, wire = next(stream)
                 if name == POISON:
                     yield meant, side, name, wire

@@ -11,7 +11,9 @@ from prebook.lab.experiments.poison.model import EXPECTED_PARKED, PoisonKind, Po
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
 
-WARM_UP, MEASURED, POISON = "early", "other", "poison"
+WARM_UP = "early"
+MEASURED = "other"
+POISON = "poison"
 """How names begin: those of the warm-up, of the messages that are measured, and of the one that is poison."""
 PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 CORRUPTIONS: Mapping[PoisonKind, tuple[Mapping[str, str], bytes]] = {

@@ -13,10 +13,13 @@ from prebook.topology.values import Binding, Exchange, Queue, Topology
 
 SIDES = ("left", "right")
 """Two queues with a consumer each, under the same load at the same time: one gets the poison, the other does not."""
-PREFETCH, MAX_ATTEMPTS, BACKOFF_S = 32, 5, 0.2
-"""``PAUSE_S`` is a rung of the suite's ladder, and short: every attempt falls among the others."""
+PREFETCH = 32
+MAX_ATTEMPTS = 5
+BACKOFF_S = 0.2
+"""A step of the suite's retry ladder, and short: every attempt falls among the others."""
 MAX_RATIO = 1.2
-TIMEOUT_MARGIN_S, MIN_RATE_PER_S = 20.0, 50.0
+TIMEOUT_MARGIN_S = 20.0
+MIN_RATE_PER_S = 50.0
 """A side's consumer that handles fewer a second hangs."""
 
 
@@ -29,7 +32,7 @@ class PoisonKind(StrEnum):
 
 
 class ParkedPoison(msgspec.Struct, frozen=True):
-    """``tries``: how often a handler was given it."""
+    """``attempts``: how often a handler was given it."""
 
     cause: str
     attempts: int
@@ -39,7 +42,7 @@ EXPECTED_PARKED: Mapping[PoisonKind, ParkedPoison] = {
     PoisonKind.MALFORMED: ParkedPoison("bad_json", 0),
     PoisonKind.WRONG_SCHEMA: ParkedPoison("wrong_schema", 0),
     PoisonKind.UNKNOWN_VERSION: ParkedPoison("unknown_type", 0),
-    PoisonKind.ALWAYS_FAILING: ParkedPoison("attempts_used_up", MAX_ATTEMPTS),
+    PoisonKind.ALWAYS_FAILING: ParkedPoison("attempts_exhausted", MAX_ATTEMPTS),
 }
 """What can never succeed is parked at once, what may succeed after as many attempts as configured."""
 
@@ -69,9 +72,9 @@ class PoisonLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     def shuffled_kinds(self, round_number: int) -> list[PoisonKind]:
         """The runs of a round, in an order of its own."""
-        arms = list(PoisonKind)
-        Random(f"{self.seed} {round_number}").shuffle(arms)
-        return arms
+        kinds = list(PoisonKind)
+        Random(f"{self.seed} {round_number}").shuffle(kinds)
+        return kinds
 
 
 class LatencyQuantiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +86,10 @@ class LatencyQuantiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``others``: messages beside the poison; ``beside``: those of the other side meanwhile.
+    """One run. ``others``: messages beside the poison; ``control``: those of the other side meanwhile.
 
-    ``handled`` counts effects of both, each once; ``late_ms`` is the 99th percentile of how late messages left;
-    ``fates`` is what was parked.
+    ``handled`` counts effects of both, each once; ``lag_p99_ms`` is the 99th percentile of how late messages left;
+    ``parked`` is the poison that was parked.
     """
 
     poison: PoisonKind
@@ -103,8 +106,8 @@ class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
         return self.others.p99 / self.control.p99
 
     def is_as_expected(self, load: PoisonLoad) -> bool:
-        fates = [EXPECTED_PARKED[self.poison]] if self.poison in EXPECTED_PARKED else []
-        return (self.handled, self.doubled, self.parked) == (len(SIDES) * load.messages, 0, fates)
+        expected = [EXPECTED_PARKED[self.poison]] if self.poison in EXPECTED_PARKED else []
+        return (self.handled, self.doubled, self.parked) == (len(SIDES) * load.messages, 0, expected)
 
 
 class MedianRange(msgspec.Struct, frozen=True):
@@ -129,12 +132,12 @@ class PoisonSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def poison_summaries(runs: Sequence[PoisonRun]) -> list[PoisonSummary]:
-    return [_poison_summary(poison, [arm for arm in runs if arm.poison is poison]) for poison in PoisonKind]
+    return [_poison_summary(poison, [run for run in runs if run.poison is poison]) for poison in PoisonKind]
 
 
 def latency_quantiles(took_s: Sequence[float]) -> LatencyQuantiles:
-    p50, p99, most = (round(percentile(took_s, share) * 1000, 2) for share in (0.5, 0.99, 1.0))
-    return LatencyQuantiles(p50=p50, p99=p99, max=most)
+    p50, p99, maximum = (round(percentile(took_s, share) * 1000, 2) for share in (0.5, 0.99, 1.0))
+    return LatencyQuantiles(p50=p50, p99=p99, max=maximum)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -162,13 +165,14 @@ def queue_topology(consumer: str) -> Topology:
 
 
 def _poison_summary(poison: PoisonKind, runs: Sequence[PoisonRun]) -> PoisonSummary:
-    fate, ratio = EXPECTED_PARKED.get(poison, ParkedPoison("", 0)), _median_range([arm.ratio for arm in runs])
+    expected = EXPECTED_PARKED.get(poison, ParkedPoison("", 0))
+    ratio = _median_range([run.ratio for run in runs])
     return PoisonSummary(
         poison=poison,
-        attempts=fate.attempts,
-        cause=fate.cause,
-        others_p99_ms=_median_range([arm.others.p99 for arm in runs]),
-        control_p99_ms=_median_range([arm.control.p99 for arm in runs]),
+        attempts=expected.attempts,
+        cause=expected.cause,
+        others_p99_ms=_median_range([run.others.p99 for run in runs]),
+        control_p99_ms=_median_range([run.control.p99 for run in runs]),
         ratio=ratio,
         within_limit=ratio.median <= MAX_RATIO,
     )

@@ -1,0 +1,96 @@
+"""`prebook lab exactly-once`: what is lost or applied twice when producer or consumer crashes."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from prebook.devstack import command_line
+from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, ON_OFF
+from prebook.lab.experiments.exactly_once.experiment import CrashCellResult, run_cells
+from prebook.lab.experiments.testbed import stack_versions, start_testbed
+
+MIN_OPERATIONS = 2
+MAX_OPERATIONS = 500
+DEFAULT_OPERATIONS = 24
+EXAMPLES = examples(
+    "prebook lab exactly-once",
+    "prebook lab exactly-once --operations 100 --seed 3",
+    "prebook lab exactly-once --json | jq '.cells[] | select(.verdict != .expected)'",
+)
+
+
+class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int
+    operations: int
+    """In each cell."""
+    stack: dict[str, str]
+    seconds: float
+    as_expected: bool
+    cells: list[CrashCellResult]
+    schema: str = "prebook.exactly_once/1"
+
+
+@click.command("exactly-once", epilog=EXAMPLES)
+@click.option(
+    "--operations",
+    type=click.IntRange(MIN_OPERATIONS, MAX_OPERATIONS),
+    default=DEFAULT_OPERATIONS,
+    show_default=True,
+    help="In each of the 16 cells.",
+)
+@click.option("--seed", default=7, show_default=True, help="What decides during which operation the crash comes.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
+    """Crash at each of four points, with and without producer dedup and inbox, and count what is lost and doubled.
+
+    Exit status 1 where a crash did not happen, or a verdict is another than the expected one.
+    """
+    report = command_line.run_interruptible(_run_experiment(operations, seed))
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        Console().print(_table(report))
+    sys.exit(0 if report.as_expected else 1)
+
+
+async def _run_experiment(operations: int, seed: int) -> ExactlyOnceReport:
+    began = time.monotonic()
+    async with start_testbed() as testbed:
+        found = await run_cells(testbed.context, CELLS, operations=operations, seed=seed, log=log_to_stderr)
+        return ExactlyOnceReport(
+            seed=seed,
+            operations=operations,
+            stack=stack_versions(testbed.stack),
+            seconds=round(time.monotonic() - began, 1),
+            as_expected=all(finding.verdict == finding.expected for finding in found),
+            cells=found,
+        )
+
+
+def _table(report: ExactlyOnceReport) -> Table:
+    caption = f"{report.operations} operations and one crash in each cell; seed {report.seed}; {report.seconds:g} s"
+    table = Table(title="Exactly once, by crash point", caption=caption)
+    for name in ("crash", "producer dedup", "inbox"):
+        table.add_column(name)
+    for name in ("enqueued", "delivered", "effects", "lost", "doubled"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("reason", ratio=1)
+    for finding in report.cells:
+        table.add_row(*_row(finding))
+    return table
+
+
+def _row(finding: CrashCellResult) -> Sequence[str]:
+    point = finding.crash_point.replace("_", " ")
+    switches = (ON_OFF[finding.producer_dedup], ON_OFF[finding.inbox])
+    counts = (finding.enqueued, finding.delivered, finding.effects, finding.lost, finding.doubled)
+    same = finding.verdict == finding.expected
+    reason = finding.reason if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
+    return (point, *switches, *map(str, counts), str(finding.verdict), reason)
