@@ -29,7 +29,8 @@ class ScenarioProgress:
 
     @property
     def counts(self) -> ProgressCounts:
-        samples, accounts = self.generator.samples, self.poller.reconciliation.accounts
+        samples = self.generator.samples
+        accounts = self.poller.reconciliation.accounts
         return ProgressCounts(
             planned=self.planned,
             offered=self.generator.sent,

@@ -84,7 +84,8 @@ def _message(headers: Mapping[str, str], body: bytes) -> Message:
 
 
 _RIDE = {"pickup_at": "2031-05-01T12:00:00Z", "vehicle_class": "standard", "passengers": 1}
-_PICKUP, _DROPOFF = {"lat": 52.5, "lon": 13.4}, {"lat": 52.59, "lon": 13.4}
+_PICKUP = {"lat": 52.5, "lon": 13.4}
+_DROPOFF = {"lat": 52.59, "lon": 13.4}
 VALID_BODIES: Mapping[str, bytes] = {
     "quote_fare": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "dropoff": _DROPOFF}),
     "find_driver": msgspec.json.encode({**_RIDE, "pickup": _PICKUP}),

@@ -83,7 +83,8 @@ class RideAccount:
 
 def sample_with_outcome(account: RideAccount) -> Sample:
     """The sample with what the other sources know of its ride, as it is kept."""
-    row, answered = account.row, account.answered
+    row = account.row
+    answered = account.answered
     return msgspec.structs.replace(
         account.sample,
         outcome=account.outcome.value,

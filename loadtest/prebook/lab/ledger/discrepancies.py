@@ -92,7 +92,8 @@ def account_discrepancies(accounts: Iterable[RideAccount]) -> Iterator[Discrepan
     for account in accounts:
         for kind, check in CHECKS.items():
             if detail := check(account):
-                key, label = account.sample.key, account.sample.label
+                key = account.sample.key
+                label = account.sample.label
                 yield Discrepancy(kind=kind, label=label, key=key, booking_id=account.booking_id, detail=detail)
 
 

@@ -114,11 +114,10 @@ def spike_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
 
 
 def raised_segments(arrivals: Arrivals, burst: BurstWindow) -> tuple[RateSegment, ...]:
-    duration, rate = arrivals.duration_s, arrivals.rate_per_s
-    begins, ends = (
-        duration * burst.start_fraction,
-        min(duration, duration * (burst.start_fraction + burst.duration_fraction)),
-    )
+    duration = arrivals.duration_s
+    rate = arrivals.rate_per_s
+    begins = duration * burst.start_fraction
+    ends = min(duration, duration * (burst.start_fraction + burst.duration_fraction))
     return (
         RateSegment(0.0, begins, rate),
         RateSegment(begins, ends, rate * burst.factor),
@@ -128,7 +127,8 @@ def raised_segments(arrivals: Arrivals, burst: BurstWindow) -> tuple[RateSegment
 
 def square_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
     """Begins with the lower half; the last stretch is cut where the time is over."""
-    half, rates = arrivals.shape.period_s / 2, (arrivals.rate_per_s, arrivals.rate_per_s * arrivals.shape.factor)
+    half = arrivals.shape.period_s / 2
+    rates = (arrivals.rate_per_s, arrivals.rate_per_s * arrivals.shape.factor)
     turns = range(math.ceil(arrivals.duration_s / half))
     return tuple(RateSegment(n * half, min((n + 1) * half, arrivals.duration_s), rates[n % 2]) for n in turns)
 

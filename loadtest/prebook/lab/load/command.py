@@ -47,7 +47,8 @@ def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) ->
 
 
 def report_text(report: SelfTestReport) -> str:
-    lag, answer = report.lag_ms, report.response_ms
+    lag = report.lag_ms
+    answer = report.response_ms
     return (
         f"{report.arrivals} arrivals, {report.offered_per_s:.0f} a second of {report.planned_per_s:g} planned, "
         f"{report.accepted} answered; {report.cpu_us:.0f} us of processor time each.\n"

@@ -10,10 +10,14 @@ from prebook.contracts.booking import BookingRequest
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import Place, VehicleClass
 
-SOUTH, NORTH, WEST, EAST = 52.42, 52.58, 13.25, 13.55
+SOUTH = 52.42
+NORTH = 52.58
+WEST = 13.25
+EAST = 13.55
 """A box around Berlin, degrees."""
 KM_PER_DEGREE = 111.32
-MIN_RIDE_KM, MAX_RIDE_KM = 1.0, 18.0
+MIN_RIDE_KM = 1.0
+MAX_RIDE_KM = 18.0
 
 QUARTERS_PER_WEEK = 7 * 96
 QUARTER_STRIDE = 271
@@ -68,7 +72,8 @@ def pickup_time(rng: random.Random, seed: int, number: int, week: datetime) -> d
 
 def destination(start: Place, km: float, bearing: float) -> Place:
     """Flat-earth arithmetic: good to a few metres at these distances."""
-    north, east = km * math.cos(bearing), km * math.sin(bearing)
+    north = km * math.cos(bearing)
+    east = km * math.sin(bearing)
     lat = start.lat + north / KM_PER_DEGREE
     lon = start.lon + east / (KM_PER_DEGREE * math.cos(math.radians(start.lat)))
     return Place(lat=round(lat, 5), lon=round(lon, 5))

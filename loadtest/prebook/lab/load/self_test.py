@@ -17,7 +17,8 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.quantiles import LatencySummary, latency_summary
 
-START_DELAY_S, STUB_START_TIMEOUT_S = 0.3, 10.0
+START_DELAY_S = 0.3
+STUB_START_TIMEOUT_S = 10.0
 
 
 class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,8 @@ async def run_self_test(rate_per_s: float, duration_s: float) -> SelfTestReport:
         raise NoArrivals(f"fewer than {len(PLANS)} arrivals in {duration_s:g} s at {rate_per_s:g} a second")
     orders = prepare_requests(offers, run_id="self", scenario="test", seed=7, week=campaign_week(datetime.now(UTC)))
     async with run_stub_server() as url, open_session() as session:
-        generator, origin = Generator(session, url, "test"), ClockOrigin.now().shifted(START_DELAY_S)
+        generator = Generator(session, url, "test")
+        origin = ClockOrigin.now().shifted(START_DELAY_S)
         began = time.process_time()
         seen = await generator.offer(orders, origin)
         cpu_s = time.process_time() - began

@@ -8,7 +8,8 @@ RESPONSE = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-
     len(RESPONSE_BODY),
     RESPONSE_BODY,
 )
-END_OF_HEAD, CONTENT_LENGTH = b"\r\n\r\n", b"content-length:"
+END_OF_HEAD = b"\r\n\r\n"
+CONTENT_LENGTH = b"content-length:"
 
 
 class StubServerProtocol(asyncio.Protocol):

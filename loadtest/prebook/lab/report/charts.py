@@ -9,8 +9,14 @@ from prebook.lab.report.model import PlanResult, ScenarioReport
 from prebook.lab.report.ranking import LATENCY_METRICS
 from prebook.lab.report.scales import LogScale, TimeScale, log_scale
 
-LATENCY_WIDTH, LATENCY_ROW_HEIGHT, LATENCY_PADDING_TOP, AXIS_HEIGHT = 340, 40, 6, 26
-TIMELINE_WIDTH, TIMELINE_ROW_HEIGHT, TIMELINE_LABEL_WIDTH, TIMELINE_HEADER_HEIGHT = 1080, 58, 118, 26
+LATENCY_WIDTH = 340
+LATENCY_ROW_HEIGHT = 40
+LATENCY_PADDING_TOP = 6
+AXIS_HEIGHT = 26
+TIMELINE_WIDTH = 1080
+TIMELINE_ROW_HEIGHT = 58
+TIMELINE_LABEL_WIDTH = 118
+TIMELINE_HEADER_HEIGHT = 26
 
 
 def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
@@ -30,7 +36,9 @@ def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -
 
 
 def latency_row(result: PlanResult, metric: str, top: int, scale: LogScale) -> Markup:
-    label, latency, middle = result.label, LATENCY_METRICS[metric](result), top + 27
+    label = result.label
+    latency = LATENCY_METRICS[metric](result)
+    middle = top + 27
     text = f"{format_ms(latency.p50)}  /  {format_ms(latency.p99)}" if latency.count else "nothing measured"
     marks = latency_marks(latency, middle, scale) if latency.count else ""
     return tag(
@@ -49,7 +57,9 @@ def latency_text(latency: LatencySummary) -> str:
 
 
 def latency_marks(latency: LatencySummary, y: int, scale: LogScale) -> list[Markup]:
-    p50, p90, p99 = scale.position(latency.p50), scale.position(latency.p90), scale.position(latency.p99)
+    p50 = scale.position(latency.p50)
+    p90 = scale.position(latency.p90)
+    p99 = scale.position(latency.p99)
     return [
         tag("line", x1=p50, x2=p99, y1=y, y2=y, class_="whisker"),
         tag("line", x1=p99, x2=p99, y1=y - 5, y2=y + 5, class_="whisker"),
@@ -61,7 +71,8 @@ def latency_marks(latency: LatencySummary, y: int, scale: LogScale) -> list[Mark
 def decade_grid(scale: LogScale, height: int) -> Iterator[Markup]:
     last = len(scale.decades) - 1
     for i, decade in enumerate(scale.decades):
-        x, anchor = scale.position(decade), {0: "start", last: "end"}.get(i, "middle")
+        x = scale.position(decade)
+        anchor = {0: "start", last: "end"}.get(i, "middle")
         yield tag("line", x1=x, x2=x, y1=LATENCY_PADDING_TOP + 18, y2=height - AXIS_HEIGHT + 4, class_="grid")
         yield tag("text", decade_name(decade), x=x, y=height - 6, class_="tick", text_anchor=anchor)
 
@@ -123,7 +134,8 @@ def fault_shade(scenario: ScenarioReport, scale: TimeScale, bottom: int) -> Iter
 def timeline_row(scenario: ScenarioReport, label: str, top: int, max_count: int, scale: TimeScale) -> Markup:
     time = scenario.timeline
     spot = TimelineRow(top + TIMELINE_ROW_HEIGHT - 8, (TIMELINE_ROW_HEIGHT - 16) / max_count, time.bin_s, scale)
-    done, offered = time.answered[label], time.offered[label]
+    done = time.answered[label]
+    offered = time.offered[label]
     return tag(
         "g",
         tag("title", f"{label}: {sum(done)} of {sum(offered)} rides answered"),
@@ -146,7 +158,8 @@ class TimelineRow:
     scale: TimeScale
 
     def bar(self, position: int, count: int) -> Markup:
-        x, end = self.scale.position(position * self.bin_s), self.scale.position((position + 1) * self.bin_s)
+        x = self.scale.position(position * self.bin_s)
+        end = self.scale.position((position + 1) * self.bin_s)
         height = count * self.unit_height
         return tag("rect", x=x + 0.5, y=self.base - height, width=max(end - x - 1, 0.5), height=height, class_="bar")
 

@@ -18,7 +18,8 @@ GIB = 2**30
 
 def page(report: CampaignReport) -> str:
     assets = resources.files("prebook.lab.report") / "assets"
-    verdict, scale = report.verdict, shared_scale(report.scenarios)
+    verdict = report.verdict
+    scale = shared_scale(report.scenarios)
     body = join_markup(
         [
             masthead(report),
@@ -47,7 +48,8 @@ def masthead(report: CampaignReport) -> Markup:
 
 
 def facts(report: CampaignReport) -> Markup:
-    machine, stack = report.machine, report.stack
+    machine = report.machine
+    stack = report.stack
     known = {
         "began": f"{report.started_at:%Y-%m-%d %H:%M} UTC",
         "took": f"{report.duration_s:.0f} s",
@@ -122,10 +124,12 @@ def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: L
 
 
 def circumstances(scenario: ScenarioReport) -> str:
-    arrivals, lag = scenario.arrivals, scenario.generator.lag_ms
+    arrivals = scenario.arrivals
+    lag = scenario.generator.lag_ms
     burst = arrivals.burst
     surge = f", {burst['factor']:g} times that in a burst" if burst else ""
-    broken, window = scenario.fault, scenario.fault_window
+    broken = scenario.fault
+    window = scenario.fault_window
     fault = f" {broken.kind} of {broken.target}: {window.evidence}." if broken and window else ""
     return (
         f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides a second over all plans{surge}, "

@@ -189,7 +189,8 @@ def findings_of(scenario: ScenarioReport) -> Iterator[str]:
 
 
 def ranking_text(ranking: Ranking) -> str:
-    best, slowest = ranking.best, list(ranking.medians)[-1]
+    best = ranking.best
+    slowest = list(ranking.medians)[-1]
     if not ranking.losers:
         return f"{ranking.metric} is a tie of all plans measured (best median {format_ms(best.p50)}, within the spread)"
     rest = (

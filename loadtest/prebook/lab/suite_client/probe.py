@@ -25,7 +25,8 @@ class Prober(ABC):
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[ProbeResults]:
-        seen, over = ProbeResults(), asyncio.Event()
+        seen = ProbeResults()
+        over = asyncio.Event()
         watch = asyncio.create_task(self._probe_loop(seen, over))
         try:
             yield seen
