@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.frame_decoder import PublisherConfirm, ReturnedMessage
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
 

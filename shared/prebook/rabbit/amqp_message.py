@@ -8,6 +8,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
 
 CONTENT_TYPE = "application/json"
 
@@ -20,10 +21,10 @@ def to_amqp(wire: WireMessage, *, user: str, expires_at: datetime | None = None)
         headers=dict(headers),
         content_type=CONTENT_TYPE,
         delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=headers.get("ce-id"),
-        correlation_id=headers.get("ce-subject"),
-        reply_to=headers.get("prebook-reply-to"),
-        type=headers.get("ce-type"),
+        message_id=headers.get(MESSAGE_ID_HEADER),
+        correlation_id=headers.get(CONVERSATION_ID_HEADER),
+        reply_to=headers.get(REPLY_TO_HEADER),
+        type=headers.get(TYPE_HEADER),
         timestamp=utc_now(),
         expiration=_ttl_s(expires_at) if expires_at else None,
         user_id=user,

@@ -12,8 +12,7 @@ from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from prebook.messaging import addresses
-from prebook.messaging.channel import Unreachable
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
 from prebook.rabbit.publisher import RabbitPublisher

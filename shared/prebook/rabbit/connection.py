@@ -43,7 +43,7 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 
 class BrokerConnection(Generic[C]):
-    """Connects, lets ``opened`` set up its channels, and starts over when the connection or a channel is lost.
+    """Connects, lets ``on_connected`` set up the channels, and starts over when the connection or a channel is lost.
 
     We reconnect ourselves, with jitter: the client's own recovery re-declares what it has once seen with old
     arguments, and returns as if nothing had happened to whoever was waiting for a confirm.

@@ -1,4 +1,4 @@
-"""Takes messages off the service's queues, hands them to the door, and settles every one of them."""
+"""Consumes the service's queues, passes each message to the handler, and settles every one of them."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError, MessageProcessError
 
 from prebook.coupling.ports import Publisher
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import Malformed, WireMessage, decode, encode
+from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Malformed, Undeliverable, Unreachable, error_summary
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
@@ -27,14 +27,13 @@ from prebook.rabbit.connection import BrokerConnection, connect
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher, first_failure_headers
 from prebook.rabbit.subscription import Subscription
 
-MessageHandler = Callable[[Envelope], Awaitable[None]]
 log = structlog.get_logger()
 
 
 class RabbitConsumer:
     """``queues`` maps each queue to its prefetch: how many of its messages are worked on at a time.
 
-    What comes from a partition of ``order``'s groups is handled in order.
+    Messages of a partition that ``sequencer`` knows are handled in order.
     """
 
     def __init__(

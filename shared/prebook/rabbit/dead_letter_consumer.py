@@ -1,4 +1,4 @@
-"""Takes everything off one queue, whatever it is, and keeps at it until it is safe: nothing is ever sent back."""
+"""Consumes one queue and retries each message until it is stored: nothing is ever returned to the queue."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ log = structlog.get_logger()
 
 
 class DeadLetterConsumer:
-    """``take`` returns once the parcel is committed; it is acknowledged then, and only then.
+    """Acknowledges a dead letter once ``store`` has returned, which means that it is committed.
 
-    While ``take`` raises, the parcel waits here unacknowledged. Giving it back would count as a failed delivery at
+    While ``store`` raises, the message waits here unacknowledged. Returning it would count as a failed delivery at
     the broker, and the broker drops what failed too often.
     """
 
@@ -38,19 +38,19 @@ class DeadLetterConsumer:
         return [channel]
 
     async def _consume(self, message: AbstractIncomingMessage) -> None:
-        parcel, pause = dead_letter_from_amqp(message), MIN_RETRY_DELAY_S
+        dead_letter, delay_s = dead_letter_from_amqp(message), MIN_RETRY_DELAY_S
         while not message.channel.is_closed:
             try:
-                await self._store(parcel)
+                await self._store(dead_letter)
                 return await self._acknowledge(message)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the parcel must not be lost
-                log.warning("cannot take in", queue=self._queue, error=error_summary(error), again_in_s=pause)
-            await asyncio.sleep(pause)
-            pause = min(MAX_RETRY_DELAY_S, pause * 2)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the message must not be lost
+                log.warning("cannot take in", queue=self._queue, error=error_summary(error), delay_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(MAX_RETRY_DELAY_S, delay_s * 2)
         return None
 
     async def _acknowledge(self, message: AbstractIncomingMessage) -> None:
-        """Where the channel is gone the parcel comes again, and is known by then if it was taken in."""
+        """If the channel is gone the message comes again; a recorded one is then recognised as known."""
         try:
             await message.ack()
         except (AMQPError, MessageProcessError, ConnectionError) as error:

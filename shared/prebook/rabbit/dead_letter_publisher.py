@@ -4,24 +4,24 @@ from datetime import datetime
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import error_summary
-from prebook.messaging.observer import MessagingObserver
-from prebook.messaging.recoverability.dead_letter import (
+from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
+from prebook.messaging.headers import (
     CAUSE_HEADER,
     ERROR_HEADER,
     EXCHANGE_HEADER,
     FIRST_FAILED_AT_HEADER,
+    FLOW_HEADER,
     ROUTING_KEY_HEADER,
     STACK_DIGEST_HEADER,
-    stack_digest,
 )
+from prebook.messaging.observer import MessagingObserver
+from prebook.messaging.recoverability.dead_letter import stack_digest
 
 
 class DeadLetterPublisher:
-    """``address`` is the queue's name, or its group's. Raises Unreachable and Undeliverable."""
+    """``address`` is the name of the queue, or of the partitioned queue. Raises Unreachable and Undeliverable."""
 
     def __init__(self, publisher: Publisher, observer: MessagingObserver) -> None:
         self._publisher, self._observer = publisher, observer
@@ -30,14 +30,14 @@ class DeadLetterPublisher:
         await self._publisher.publish(addresses.delay_queue(delay_s), address, wire)
 
     async def dead_letter(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
-        self._observer.on_dead_lettered(wire.headers.get("prebook-flow", "unknown"), cause)
+        self._observer.on_dead_lettered(wire.headers.get(FLOW_HEADER, "unknown"), cause)
         failed = {ERROR_HEADER: error_summary(error), STACK_DIGEST_HEADER: stack_digest(error)} if error else {}
         await self._publisher.publish(
             addresses.PARKING, address, WireMessage({**wire.headers, CAUSE_HEADER: cause, **failed}, wire.body)
         )
 
     async def dead_letter_blocked(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
-        """As messaging.ordering.Aside has it: a message whose place is lost would be overtaken, so it waits."""
+        """Implements key_sequencer.PublishDeadLetter: a message that cannot be parked stays blocked."""
         try:
             await self.dead_letter(group, encode(envelope), cause, error)
         except Undeliverable as failure:

@@ -73,7 +73,7 @@ class ManagementClient:
     ) -> None:
         """Creates what is missing and changes what may be changed; removes nothing. The same again changes nothing.
 
-        ``passwords`` by service; one that is not given leaves the user's password as it is. ``told`` hears each step.
+        ``passwords`` by service; a user without one keeps its password. ``on_declared`` is called after each step.
         """
         await self._create_vhost(on_declared)
         await self._create_users(topology, passwords, on_declared)

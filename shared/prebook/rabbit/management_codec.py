@@ -19,7 +19,7 @@ BUILTIN_EXCHANGES = ("", "amq.")
 
 @dataclass(frozen=True)
 class ManagementRequest:
-    """One idempotent request; ``text`` says in an operator's words what it declares."""
+    """One idempotent request; ``description`` says in an operator's words what it declares."""
 
     description: str
     path: str

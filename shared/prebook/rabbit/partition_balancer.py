@@ -1,8 +1,8 @@
 """Shares the partitions of message groups out among the replicas of a service.
 
-Every replica waits in the line of every partition, so that one that dies is replaced at once. A broker makes the first
-in line the active one, which after a start or a death may be the same replica everywhere: who is active where another
-is meant to be cedes its place.
+Every replica subscribes to every partition, so that one that dies is replaced at once. The broker makes the first
+subscriber the active one, which after a start or a crash may be the same replica everywhere: a replica that is active
+where another should be releases the partition.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ ReadLiveReplicas = Callable[[], Awaitable[Sequence[str]]]
 
 
 def assigned_replica(partition: str, partitions: Sequence[str], replicas: Sequence[str]) -> str:
-    """Who is meant to be active there: the partitions of a group go round the replicas, both being sorted."""
+    """Return the replica that should serve the partition: the partitions of a queue go round the sorted replicas."""
     first = crc32(partitions[0].encode())
     return replicas[(first + partitions.index(partition)) % len(replicas)]
 
@@ -27,7 +27,7 @@ def assigned_replica(partition: str, partitions: Sequence[str], replicas: Sequen
 def partitions_to_release(
     active: Collection[str], group_by_partition: Mapping[str, str], replica: str, replicas: Sequence[str]
 ) -> list[str]:
-    """Partitions to cede; none where we are not on the roster ourselves."""
+    """Return the active partitions to release; none if ``replica`` itself is not among the live ones."""
     if replica not in replicas:
         return []
     members = {
@@ -42,7 +42,7 @@ def partitions_to_release(
 
 
 class PartitionBalancer:
-    """``me`` is our name on the roster."""
+    """Releases partitions that another live replica should serve. ``replica`` is the name of this one."""
 
     def __init__(
         self,

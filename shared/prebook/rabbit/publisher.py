@@ -8,9 +8,10 @@ from aio_pika.abc import AbstractChannel
 from yarl import URL
 
 from prebook.coupling.ports import Publisher
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.amqp_publisher.frame_encoder import AmqpLimitExceeded, encode_publish
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm
@@ -50,7 +51,11 @@ class RabbitPublisher(Publisher):
         session.publish(
             frames,
             PendingConfirm(
-                exchange, routing_key, message.headers.get("ce-id", ""), loop.time() + CONFIRM_TIMEOUT_S, future
+                exchange,
+                routing_key,
+                message.headers.get(MESSAGE_ID_HEADER, ""),
+                loop.time() + CONFIRM_TIMEOUT_S,
+                future,
             ),
         )
         await future

@@ -9,7 +9,7 @@ from pamqp import commands, frame
 from pamqp.common import FieldTable
 from yarl import URL
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.rabbit.amqp_publisher.frame_decoder import FrameDecoder, PublisherConfirm, ReturnedMessage
 from prebook.rabbit.amqp_publisher.frame_encoder import CHANNEL_NUMBER, HEARTBEAT_FRAME
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
@@ -30,7 +30,7 @@ CAPABILITIES: FieldTable = {
 
 
 class PublisherConnection(asyncio.Protocol):
-    """``await Session.opened(...)``. Not to be used again once ``lost``."""
+    """Open with ``await PublisherConnection.connect(...)``. Not to be used again once ``lost``."""
 
     def __init__(self, heartbeat_s: int) -> None:
         self._loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
 
 CHANNEL_NUMBER = 1
 CONTENT_TYPE, APP_ID = b"application/json", b"prebook"
@@ -35,7 +36,7 @@ class AmqpLimitExceeded(ValueError):
 def encode_publish(
     exchange: str, key: str, wire: WireMessage, *, user: str, now: datetime, expires_at: datetime | None, frame_max: int
 ) -> bytes:
-    """All frames of one basic.publish. ``frame_max`` is the size that the broker agreed to. Raises TooLong."""
+    """Return the frames of one basic.publish, of at most ``frame_max`` bytes each. Raises AmqpLimitExceeded."""
     header = _content_header(wire, user, now, expires_at)
     if len(header) + FRAME_OVERHEAD > frame_max:
         raise AmqpLimitExceeded(f"the headers have {len(header)} bytes; a frame holds {frame_max - FRAME_OVERHEAD}")
@@ -66,20 +67,20 @@ def _body_frames(body: bytes, max_bytes: int) -> Iterator[bytes]:
 
 
 def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: datetime | None) -> bytes:
-    """CloudEvents headers beside the properties that tools look at; the same as ``rabbit.frames`` gives aio-pika."""
+    """CloudEvents headers beside the properties that tools look at; the same as ``rabbit.amqp_message``."""
     told = wire.headers
     flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(told), bytes((PERSISTENT,))]
     for flag, text in (
-        (_CORRELATION_ID, told.get("ce-subject")),
-        (_REPLY_TO, told.get("prebook-reply-to")),
+        (_CORRELATION_ID, told.get(CONVERSATION_ID_HEADER)),
+        (_REPLY_TO, told.get(REPLY_TO_HEADER)),
         (_EXPIRATION, _ttl_ms(now, expires_at)),
-        (_MESSAGE_ID, told.get("ce-id")),
+        (_MESSAGE_ID, told.get(MESSAGE_ID_HEADER)),
     ):
         if text:
             flags |= flag
             parts.append(_short_string(text.encode()))
     parts.append(struct.pack(">Q", int(now.timestamp())))
-    if kind := told.get("ce-type"):
+    if kind := told.get(TYPE_HEADER):
         flags |= _TYPE
         parts.append(_short_string(kind.encode()))
     parts += (_short_string(user.encode()), _short_string(APP_ID))

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from prebook.messaging.channel import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.frame_decoder import PublisherConfirm, ReturnedMessage
 
 NACK_RETRY_AFTER_S = (1.0, 3.0)
