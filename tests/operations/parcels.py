@@ -24,10 +24,10 @@ def headers(number: int = 1, **changes: str) -> dict[str, str]:
         "prebook-attempt": "5",
         "prebook-expires-at": NOW.isoformat(),
         "traceparent": f"00-{number:032x}-{1:016x}-01",
-        "prebook-x-cause": "attempts_used_up",
+        "prebook-x-cause": "attempts_exhausted",
         "prebook-x-error": f"ProgrammingError: no table for 'b{number}'",
         "prebook-x-exchange": "prebook.requests",
-        "prebook-x-key": "quote_fare",
+        "prebook-x-routing-key": "quote_fare",
     }
     return {**said, **{name.replace("_", "-"): value for name, value in changes.items()}}
 
@@ -49,6 +49,6 @@ async def _id(work: OperationsSql, one: DeadLetter) -> int:
     from sqlalchemy import text
 
     found: Any = await work._fetch_scalar(
-        text("SELECT id FROM parked WHERE fingerprint = :fingerprint"), fingerprint=record_of(one, NOW).fingerprint
+        text("SELECT id FROM dead_letter WHERE fingerprint = :fingerprint"), fingerprint=record_of(one, NOW).fingerprint
     )
     return int(found)

@@ -11,9 +11,9 @@ from litestar import Litestar
 from prebook.coupling.ports import Publisher
 from prebook.http.app import create_app
 from prebook.messaging import addresses
-from prebook.messaging.channel import Undeliverable, Unreachable
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters import api as dead_letters_api
 from prebook.operations.dead_letters.record import record_of
@@ -37,7 +37,7 @@ class Receivers(Publisher):
         self.addresses: list[tuple[str, str]] = []
         self.failing: set[str] = set()
         self.lost: set[str] = set()
-        self.cause = "attempts_used_up"
+        self.cause = "attempts_exhausted"
         self.is_down, self.routes = False, True
 
     async def publish(

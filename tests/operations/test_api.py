@@ -30,8 +30,8 @@ async def test_pages_follow_each_other(begin: Begin) -> None:
     async with operator(begin) as client:
         found, after = [], "0"
         while after:
-            page = (await client.get("/v1/parked", params={"limit": 2, "after": after})).json()
-            found += [line["id"] for line in page["lines"]]
+            page = (await client.get("/v1/dead-letters", params={"limit": 2, "after": after})).json()
+            found += [line["id"] for line in page["dead_letters"]]
             after = page["next"]
     assert found == ids[::-1]
 
@@ -49,12 +49,14 @@ async def test_pages_follow_each_other(begin: Begin) -> None:
 )
 async def test_a_bad_parameter_is_named(begin: Begin, query: str, pointer: str) -> None:
     async with operator(begin) as client:
-        response = await client.get(f"/v1/parked?{query}")
+        response = await client.get(f"/v1/dead-letters?{query}")
     assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM)
     assert pointer in [error["pointer"] for error in response.json()["errors"]]
 
 
-@pytest.mark.parametrize("path", ["/v1/parked/1", "/v1/parked/9223372036854775807", "/v1/replays/0123456789ab"])
+@pytest.mark.parametrize(
+    "path", ["/v1/dead-letters/1", "/v1/dead-letters/9223372036854775807", "/v1/replays/0123456789ab"]
+)
 async def test_what_is_not_there_is_not_found(begin: Begin, path: str) -> None:
     async with operator(begin) as client:
         response = await client.get(path)
@@ -69,10 +71,10 @@ WRONG: dict[str, tuple[str, Any, int]] = {
     "a rate of nothing": ("/v1/replays", {"selection": {"where": {}}, "rate_per_s": 0}, 422),
     "nothing fits": ("/v1/replays", {"selection": {"where": {"cause": "none"}}}, 409),
     "no reason": ("/v1/discards", {"reason": "", "selection": {"where": {}}}, 422),
-    "a note about nothing": ("/v1/parked/1/notes", {"text": "t"}, 404),
-    "an edit of nothing": ("/v1/parked/1/versions", {"reason": "r"}, 404),
-    "no base64": ("/v1/parked/1/versions", {"reason": "r", "payload": {"base64": "?"}}, 422),
-    "two payloads": ("/v1/parked/1/versions", {"reason": "r", "payload": {"base64": "", "text": ""}}, 422),
+    "a note about nothing": ("/v1/dead-letters/1/notes", {"text": "t"}, 404),
+    "an edit of nothing": ("/v1/dead-letters/1/versions", {"reason": "r"}, 404),
+    "no base64": ("/v1/dead-letters/1/versions", {"reason": "r", "payload": {"base64": "?"}}, 422),
+    "two payloads": ("/v1/dead-letters/1/versions", {"reason": "r", "payload": {"base64": "", "text": ""}}, 422),
 }
 
 
@@ -82,14 +84,14 @@ async def test_what_makes_no_sense_is_refused_and_leaves_nothing(begin: Begin, e
     async with operator(begin) as client:
         await posted(client, path, body, status)
     async with engine.connect() as connection:
-        for table in ("parked", "replay", "note", "version"):
+        for table in ("dead_letter", "replay", "dead_letter_note", "dead_letter_version"):
             assert (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar() == 0  # noqa: S608
 
 
 async def test_notes_edits_and_bytes(begin: Begin) -> None:
-    (parked_id,) = await taken_in(begin, parcel(body=b"\xff"))
+    (dead_letter_id,) = await taken_in(begin, parcel(body=b"\xff"))
     async with operator(begin) as client:
-        path = f"/v1/parked/{parked_id}"
+        path = f"/v1/dead-letters/{dead_letter_id}"
         await posted(client, f"{path}/notes", {"text": "seen"}, 201)
         payload = {"base64": base64.b64encode(b"\xfe").decode()}
         found = await posted(client, f"{path}/versions", {"reason": "r", "payload": payload}, 201)
@@ -98,13 +100,13 @@ async def test_notes_edits_and_bytes(begin: Begin) -> None:
 
 
 async def test_what_is_discarded_cannot_be_edited_or_replayed_until_it_is_restored(begin: Begin) -> None:
-    (parked_id,) = await taken_in(begin, parcel())
-    only = {"selection": {"ids": [parked_id]}}
+    (dead_letter_id,) = await taken_in(begin, parcel())
+    only = {"selection": {"ids": [dead_letter_id]}}
     async with operator(begin) as client:
-        assert (await posted(client, "/v1/discards", {**only, "reason": "r"}, 200))["ids"] == [parked_id]
-        await posted(client, f"/v1/parked/{parked_id}/versions", {"reason": "r"}, 409)
+        assert (await posted(client, "/v1/discards", {**only, "reason": "r"}, 200))["ids"] == [dead_letter_id]
+        await posted(client, f"/v1/dead-letters/{dead_letter_id}/versions", {"reason": "r"}, 409)
         assert "restore it" in (await posted(client, "/v1/replays", {**only, "force": True}, 409))["detail"]
-        assert (await posted(client, "/v1/restores", only, 200))["ids"] == [parked_id]
+        assert (await posted(client, "/v1/restores", only, 200))["ids"] == [dead_letter_id]
         await posted(client, "/v1/replays", {**only, "force": True}, 202)
 
 
@@ -114,9 +116,9 @@ async def test_a_dry_run_says_what_would_be_sent_and_keeps_nothing(begin: Begin)
     async with operator(begin) as client:
         plan = await posted(client, "/v1/replays", body, 200)
         assert (await client.get("/v1/replays")).json() == {"replays": []}
-        lines = (await client.get("/v1/parked")).json()["lines"]
+        lines = (await client.get("/v1/dead-letters")).json()["dead_letters"]
     assert (plan["state"], plan["messages"], plan["batches"]) == ("dry_run", 4, [1, 2, 1])
-    assert {(refusal["messages"], refusal["reason"].split(";")[0][:12]) for refusal in plan["refused"]} == {
+    assert {(refusal["messages"], refusal["reason"].split(";")[0][:12]) for refusal in plan["ineligible"]} == {
         (1, "it has no us"),
         (1, "no service c"),
     }
@@ -128,8 +130,8 @@ async def test_each_message_is_in_one_live_replay_only(begin: Begin) -> None:
     async with operator(begin) as client:
         await posted(client, "/v1/replays", {"selection": {"ids": ids[:1]}, "force": True}, 202)
         other = await posted(client, "/v1/replays", {"selection": {"ids": ids}, "force": True}, 202)
-    assert (other["messages"], other["refused"][0]["ids"]) == (1, ids[:1])
-    assert "another replay" in other["refused"][0]["reason"]
+    assert (other["messages"], other["ineligible"][0]["ids"]) == (1, ids[:1])
+    assert "another replay" in other["ineligible"][0]["reason"]
 
 
 async def test_what_inboxes_have_forgotten_is_refused_unless_forced_and_then_counted(begin: Begin) -> None:
@@ -138,7 +140,7 @@ async def test_what_inboxes_have_forgotten_is_refused_unless_forced_and_then_cou
     selection = {"selection": {"where": {"queue": QUEUE}}}
     async with operator(begin) as client:
         plan = await posted(client, "/v1/replays", {**selection, "dry_run": True}, 200)
-        assert (plan["messages"], plan["refused"][0]["messages"], plan["beyond_retention"]) == (1, 1, 0)
+        assert (plan["messages"], plan["ineligible"][0]["messages"], plan["beyond_retention"]) == (1, 1, 0)
         begun = await posted(client, "/v1/replays", {**selection, "force": True}, 202)
         await until_over(Receivers(begin).replaying())
         view = (await client.get(f"/v1/replays/{begun['id']}")).json()
@@ -149,7 +151,7 @@ async def test_the_export_has_every_message_whole(begin: Begin) -> None:
     ids = await taken_in(begin, *(parcel(n) for n in range(7)))
     async with operator(begin) as client:
         await posted(client, "/v1/discards", {"selection": {"ids": ids[:2]}, "reason": "r"}, 200)
-        response = await client.get("/v1/parked/export")
+        response = await client.get("/v1/dead-letters/export")
     assert response.headers["content-type"].startswith("application/x-ndjson")
     views = [msgspec.json.decode(line, type=DeadLetterView) for line in response.content.splitlines()]
     assert [view.summary.id for view in views] == ids[::-1]
@@ -159,9 +161,9 @@ async def test_groups_count_what_is_parked_now(begin: Begin) -> None:
     ids = await taken_in(begin, parcel(1), parcel(2), parcel(3, prebook_x_cause="bad_json"))
     async with operator(begin) as client:
         await posted(client, "/v1/discards", {"selection": {"ids": ids[2:]}, "reason": "r"}, 200)
-        parked = (await client.get("/v1/parked/groups")).json()
-        discarded = (await client.get("/v1/parked/groups?in_state=discarded")).json()
+        parked = (await client.get("/v1/dead-letters/groups")).json()
+        discarded = (await client.get("/v1/dead-letters/groups?in_state=discarded")).json()
     ((group,), (other,)) = (parked["groups"], discarded["groups"])
-    assert (group["messages"], group["cause"], group["queue"]) == (2, "attempts_used_up", QUEUE)
+    assert (group["messages"], group["cause"], group["queue"]) == (2, "attempts_exhausted", QUEUE)
     assert group["error"].startswith("ProgrammingError: no table")
     assert (other["messages"], other["cause"]) == (1, "bad_json")

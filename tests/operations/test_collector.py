@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer, dead_letter_from_amqp
 
@@ -20,7 +20,7 @@ class Delivered:
 
     headers: dict[str, Any] = field(default_factory=dict)
     body: bytes = b"{}"
-    routing_key: str = "pricing.facts"
+    routing_key: str = "pricing.events"
     timestamp: datetime | None = None
     channel: Channel = field(default_factory=Channel)
     acknowledged: int = 0
@@ -30,7 +30,7 @@ class Delivered:
 
 
 def collector(take: Any) -> DeadLetterConsumer:
-    return DeadLetterConsumer("amqp://none", "operations", "prebook.parked", 1, take)
+    return DeadLetterConsumer("amqp://none", "operations", "prebook.parking", 1, take)
 
 
 async def test_it_is_acknowledged_once_it_is_safe_and_kept_until_then() -> None:

@@ -66,7 +66,7 @@ OBJECTED = {
     "discarded": replace(GOOD, state=DeadLetterState.DISCARDED),
     "another replay": replace(GOOD, state=DeadLetterState.REPLAYING),
     "resolved": replace(GOOD, state=DeadLetterState.RESOLVED),
-    "no service": replace(GOOD, queue="prebook.parked"),
+    "no service": replace(GOOD, queue="prebook.parking"),
     "message id": replace(GOOD, message_id=""),
     "too large": replace(GOOD, is_complete=False),
     "forgotten": replace(GOOD, occurred_at=OLD),
@@ -120,8 +120,8 @@ def test_how_a_replay_ends() -> None:
 
 ALLOWED = {
     (addresses.REQUESTS, "quote_fare"),
-    (addresses.EVENTS, "asked.quote_fare"),
-    (addresses.EVENTS, "fact.booking_ended"),
+    (addresses.EVENTS, "request.quote_fare"),
+    (addresses.EVENTS, "event.booking_ended"),
     (addresses.REDELIVER, QUEUE),
 }
 
@@ -130,8 +130,8 @@ ALLOWED = {
     ("exchange", "key", "expected"),
     [
         (addresses.REQUESTS, "quote_fare", PublishTarget(addresses.REQUESTS, "quote_fare")),
-        (addresses.EVENTS, "asked.quote_fare", PublishTarget(addresses.EVENTS, "asked.quote_fare")),
-        (addresses.EVENTS, "fact.booking_ended", PublishTarget(addresses.REDELIVER, QUEUE)),
+        (addresses.EVENTS, "request.quote_fare", PublishTarget(addresses.EVENTS, "request.quote_fare")),
+        (addresses.EVENTS, "event.booking_ended", PublishTarget(addresses.REDELIVER, QUEUE)),
         (addresses.REQUESTS, "other", PublishTarget(addresses.REDELIVER, QUEUE)),
         ("", QUEUE, PublishTarget(addresses.REDELIVER, QUEUE)),
         ("", "", PublishTarget(addresses.REDELIVER, QUEUE)),
@@ -145,7 +145,7 @@ def test_back_to_its_first_address_where_that_is_ours_and_reaches_nobody_else(
 
 def test_it_leaves_as_it_was_said_on_its_first_attempt_and_marked() -> None:
     sent = redelivery_message(
-        headers(prebook_x_stack="s", x_death="[]"),
+        headers(prebook_x_stack_digest="s", x_death="[]"),
         b"body",
         replay_id="r1",
         dead_letter_id=7,
@@ -154,9 +154,9 @@ def test_it_leaves_as_it_was_said_on_its_first_attempt_and_marked() -> None:
     assert sent.body == b"body"
     assert {name: value for name, value in sent.headers.items() if name.startswith(("prebook-x", "x-"))} == {
         "prebook-x-exchange": "prebook.requests",
-        "prebook-x-key": "quote_fare",
-        "prebook-x-replay": "r1",
-        "prebook-x-parked": "7",
+        "prebook-x-routing-key": "quote_fare",
+        "prebook-x-replay-id": "r1",
+        "prebook-x-dead-letter-id": "7",
     }
     assert sent.headers["prebook-attempt"] == "1"
     assert "prebook-expires-at" not in sent.headers

@@ -14,7 +14,7 @@ async def test_they_are_told_by_service_and_cause_until_somebody_has_decided(beg
     await gauge.refresh()
     (family,) = registry.collect()
     (sample,) = family.samples
-    assert (sample.labels, sample.value) == ({"service": "pricing", "cause": "attempts_used_up"}, 1)
+    assert (sample.labels, sample.value) == ({"service": "pricing", "cause": "attempts_exhausted"}, 1)
 
     async with begin() as work:
         await work.discard(DeadLetterSelection(ids=tuple(first)), "a test")

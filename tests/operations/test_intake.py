@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.messaging.recoverability import dead_letter
+from prebook.messaging.headers import CAUSE_HEADER, REPLAY_ID_HEADER
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.operations.dead_letters.failure_group import error_template, group_of
 from prebook.operations.dead_letters.record import (
@@ -23,7 +23,7 @@ from tests.operations.parcels import NOW, QUEUE, headers, parcel
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
 ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
 ANY_DEATH = st.builds(XDeath, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
-NAMES = st.sampled_from([*headers(), "prebook-x-replay", "prebook-x-parked", "prebook-x-failed-at"])
+NAMES = st.sampled_from([*headers(), "prebook-x-replay-id", "prebook-x-dead-letter-id", "prebook-x-first-failed-at"])
 ANY_PARCEL = st.builds(
     DeadLetter,
     ANY_TEXT,
@@ -74,13 +74,15 @@ def test_how_it_travelled_is_no_part_of_what_it_says() -> None:
     first = parcel()
     later = {**first.headers, "prebook-attempt": "2", "x-death": "[]", "prebook-x-cause": "other"}
     assert fingerprint(replace(first, headers=later)) == fingerprint(first)
-    for other in (parcel(body=b"{ }"), parcel(queue="pricing.events.quote_fare"), parcel(ce_id="other")):
+    for other in (parcel(body=b"{ }"), parcel(queue="pricing.one_way_requests.quote_fare"), parcel(ce_id="other")):
         assert fingerprint(other) != fingerprint(first)
 
 
 def test_parked_by_its_consumer() -> None:
-    note = record_of(parcel(prebook_x_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1))
-    assert (note.cause, note.error_type, note.attempts) == ("attempts_used_up", "ProgrammingError", 5)
+    note = record_of(
+        parcel(prebook_x_first_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1)
+    )
+    assert (note.cause, note.error_type, note.attempts) == ("attempts_exhausted", "ProgrammingError", 5)
     assert (note.exchange, note.routing_key, note.queue) == ("prebook.requests", "quote_fare", QUEUE)
     assert (note.message_id, note.conversation_id, note.trace_id) == ("b1.quote_fare", "b1", f"{1:032x}")
     assert note.last_failed_at - note.first_failed_at == timedelta(seconds=11)
@@ -119,11 +121,11 @@ def test_whatever_else_the_broker_sets_aside_is_kept() -> None:
     later = (NOW + timedelta(hours=1)).isoformat()
     assert is_expired_request(expired(), NOW)
     kept = [
-        expired(**{"prebook-kind": "answer"}),
+        expired(**{"prebook-kind": "reply"}),
         expired(**{"prebook-expires-at": later}),
         expired(**{"prebook-expires-at": "soon"}),
-        expired(**{dead_letter.CAUSE_HEADER: "attempts_used_up"}),
-        expired(**{dead_letter.REPLAY_ID_HEADER: "r1"}),
+        expired(**{CAUSE_HEADER: "attempts_exhausted"}),
+        expired(**{REPLAY_ID_HEADER: "r1"}),
         replace(expired(), x_deaths=(XDeath(QUEUE, "", "", "delivery_limit", 1, NOW),)),
         replace(expired(), x_deaths=()),
     ]

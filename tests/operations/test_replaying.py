@@ -37,7 +37,9 @@ async def told(client: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
 async def states(client: httpx.AsyncClient) -> list[str]:
     """Of all messages, the first one parked first."""
     every = "&".join(f"in_state={state}" for state in DeadLetterState)
-    return [line["state"] for line in (await client.get(f"/v1/parked?{every}&limit=1000")).json()["lines"]][::-1]
+    return [
+        line["state"] for line in (await client.get(f"/v1/dead-letters?{every}&limit=1000")).json()["dead_letters"]
+    ][::-1]
 
 
 async def test_a_replay_grows_keeps_the_order_and_is_resolved_by_the_inbox(begin: Begin, receivers: Receivers) -> None:
@@ -51,7 +53,7 @@ async def test_a_replay_grows_keeps_the_order_and_is_resolved_by_the_inbox(begin
     assert (view["state"], view["counts"], view["batches"]) == ("done", {"resolved": 40}, [1, 2, 5, 20, 12])
     assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 41)], "as they were said, not as they were parked"
     assert set(receivers.addresses) == {(addresses.REQUESTS, "quote_fare")}
-    assert {wire.headers["prebook-x-replay"] for wire in receivers.heard} == {replay_id}
+    assert {wire.headers["prebook-x-replay-id"] for wire in receivers.heard} == {replay_id}
 
 
 async def test_a_second_replay_has_nothing_to_send(begin: Begin, receivers: Receivers) -> None:
@@ -72,10 +74,10 @@ async def test_it_stops_when_the_same_cause_comes_back(begin: Begin, receivers: 
         await until_over(receivers.replaying())
         view = await told(client, replay_id)
         assert await states(client) == ["resolved", "parked", "resolved", *["parked"] * 7]
-        (failed,) = (await client.get(f"/v1/parked?message_id={headers(2)['ce-id']}")).json()["lines"]
+        (failed,) = (await client.get(f"/v1/dead-letters?message_id={headers(2)['ce-id']}")).json()["dead_letters"]
     assert (view["state"], view["counts"]) == ("stopped", {"resolved": 2, "failed_again": 1, "cancelled": 7})
     assert "same cause" in view["reason"]
-    assert (failed["parkings"], failed["error"]) == (2, "ProgrammingError: again")
+    assert (failed["times_parked"], failed["error"]) == (2, "ProgrammingError: again")
 
 
 @pytest.mark.parametrize("terms", [{"keep_going": True}, {}])
@@ -83,7 +85,7 @@ async def test_it_goes_on_when_told_to_or_when_the_cause_is_another(
     begin: Begin, receivers: Receivers, terms: dict[str, bool]
 ) -> None:
     await taken_in(begin, *(parcel(n) for n in range(1, 6)))
-    receivers.failing, receivers.cause = {headers(1)["ce-id"]}, "attempts_used_up" if terms else "another"
+    receivers.failing, receivers.cause = {headers(1)["ce-id"]}, "attempts_exhausted" if terms else "another"
     async with operator(begin) as client:
         replay_id = await begun(client, **terms)
         await until_over(receivers.replaying())
@@ -100,7 +102,7 @@ async def test_what_stands_behind_a_failure_in_its_conversation_is_held(begin: B
         await until_over(receivers.replaying())
         view = await told(client, replay_id)
         assert await states(client) == ["resolved", "parked", "parked", "resolved"]
-    assert view["counts"] == {"resolved": 2, "failed_again": 1, "held": 1}
+    assert view["counts"] == {"resolved": 2, "failed_again": 1, "blocked": 1}
     assert "b.3" not in receivers.ids
 
 
@@ -197,7 +199,7 @@ async def test_what_the_broker_routes_nowhere_is_refused(begin: Begin, receivers
     async with operator(begin) as client:
         replay_id = await begun(client)
         await until_over(receivers.replaying())
-        assert (await told(client, replay_id))["counts"] == {"refused": 1}
+        assert (await told(client, replay_id))["counts"] == {"unroutable": 1}
         assert await states(client) == ["parked"]
 
 
@@ -214,14 +216,14 @@ async def test_a_snapshot_does_not_grow(begin: Begin, receivers: Receivers) -> N
 async def test_an_edited_version_is_sent_and_failing_once_more_is_noted_at_the_same_message(
     begin: Begin, receivers: Receivers
 ) -> None:
-    (parked_id,) = await taken_in(begin, parcel(body=b"{"))
+    (dead_letter_id,) = await taken_in(begin, parcel(body=b"{"))
     async with operator(begin) as client:
         edit = {"reason": "complete it", "payload": {"text": "{}"}, "headers": {"ce-id": "b1.fixed"}}
-        assert (await client.post(f"/v1/parked/{parked_id}/versions", json=edit)).status_code == 201
+        assert (await client.post(f"/v1/dead-letters/{dead_letter_id}/versions", json=edit)).status_code == 201
         receivers.failing = {"b1.fixed"}
         await begun(client)
         await until_over(receivers.replaying())
-        found = (await client.get(f"/v1/parked/{parked_id}")).json()
+        found = (await client.get(f"/v1/dead-letters/{dead_letter_id}")).json()
         assert await states(client) == ["parked"]
-    assert (found["line"]["parkings"], found["line"]["version"], found["payload"]["text"]) == (2, 1, "{")
+    assert (found["summary"]["times_parked"], found["summary"]["version"], found["payload"]["text"]) == (2, 1, "{")
     assert receivers.heard[0].body == b"{}"

@@ -30,14 +30,14 @@ async def test_a_parking_that_is_handed_over_twice_is_one(begin: Begin) -> None:
 
 
 async def test_the_same_message_parked_once_more_is_one_row_that_counts(begin: Begin) -> None:
-    (parked_id,) = await taken_in(begin, parcel())
+    (dead_letter_id,) = await taken_in(begin, parcel())
     again = replace(parcel(prebook_x_cause="bad_json"), parked_at=NOW.replace(minute=1))
     await taken_in(begin, again, now=NOW.replace(minute=2))
     async with begin() as work:
-        found = await work.find_dead_letter(parked_id)
+        found = await work.find_dead_letter(dead_letter_id)
     assert found is not None
     assert (found.summary.times_parked, found.summary.cause) == (2, "bad_json")
-    assert [p.cause for p in found.failures] == ["attempts_used_up", "bad_json"]
+    assert [p.cause for p in found.failures] == ["attempts_exhausted", "bad_json"]
     assert found.summary.first_failed_at < found.summary.last_failed_at
 
 
@@ -45,7 +45,7 @@ async def test_what_was_discarded_is_seen_again_when_it_fails_again(begin: Begin
     ids = await taken_in(begin, parcel(1), parcel(2))
     async with begin() as work:
         changed = await work.discard(
-            DeadLetterSelection(where=DeadLetterFilter(cause="attempts_used_up")), "not wanted"
+            DeadLetterSelection(where=DeadLetterFilter(cause="attempts_exhausted")), "not wanted"
         )
         assert list(changed.ids) == ids
     later = replace(parcel(1), parked_at=NOW.replace(minute=1))
@@ -57,27 +57,27 @@ async def test_what_was_discarded_is_seen_again_when_it_fails_again(begin: Begin
 
 
 async def test_a_discard_can_be_taken_back(begin: Begin) -> None:
-    (parked_id,) = await taken_in(begin, parcel())
-    only = DeadLetterSelection(ids=(parked_id,))
+    (dead_letter_id,) = await taken_in(begin, parcel())
+    only = DeadLetterSelection(ids=(dead_letter_id,))
     async with begin() as work:
         assert (await work.restore(only)).ids == ()
-        assert (await work.discard(only, "why")).ids == (parked_id,)
+        assert (await work.discard(only, "why")).ids == (dead_letter_id,)
         assert (await work.discard(only, "again")).ids == ()
-        found = await work.find_dead_letter(parked_id)
+        found = await work.find_dead_letter(dead_letter_id)
         assert found is not None
         assert (found.summary.state, found.summary.reason) == (DeadLetterState.DISCARDED, "why")
-        assert (await work.restore(only)).ids == (parked_id,)
-        found = await work.find_dead_letter(parked_id)
+        assert (await work.restore(only)).ids == (dead_letter_id,)
+        found = await work.find_dead_letter(dead_letter_id)
         assert found is not None
         assert (found.summary.state, found.summary.reason) == (DeadLetterState.PARKED, "")
 
 
 async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
-    (parked_id,) = await taken_in(begin, parcel(body=b"\xff\x00"))
+    (dead_letter_id,) = await taken_in(begin, parcel(body=b"\xff\x00"))
     async with begin() as work:
-        assert await work.edit(parked_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
-        assert await work.edit(parked_id, {}, b"[]", "wrong body") == 2
-        found = await work.find_dead_letter(parked_id)
+        assert await work.edit(dead_letter_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
+        assert await work.edit(dead_letter_id, {}, b"[]", "wrong body") == 2
+        found = await work.find_dead_letter(dead_letter_id)
     assert found is not None
     assert (found.payload.base64, found.headers["ce-id"]) == ("/wA=", "b1.quote_fare")
     first, second = found.versions
@@ -89,10 +89,10 @@ async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
 
 async def test_odd_text_and_large_payloads_are_kept(begin: Begin) -> None:
     odd = DeadLetter("q\x00", {"h\x00": "v\x00\ud800", "ce-type": "\u2028" * 3000}, b"\x00" * (1 << 20))
-    (parked_id,) = await taken_in(begin, odd)
+    (dead_letter_id,) = await taken_in(begin, odd)
     async with begin() as work:
         assert await work.add_dead_letter(minimal_record(replace(odd, body=b"other"), NOW, "why"))
-        found = await work.find_dead_letter(parked_id)
+        found = await work.find_dead_letter(dead_letter_id)
     assert found is not None
     assert found.summary.payload_bytes == 1 << 20
     assert not found.payload_truncated
@@ -112,9 +112,9 @@ async def test_filters_and_pages(begin: Begin) -> None:
 
 async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engine: AsyncEngine, figure: Figure) -> None:
     fill = text("""
-        INSERT INTO parked (fingerprint, queue, exchange, key, cause, error_type, error, digest, flow, kind, type,
-            message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload, payload_bytes,
-            headers)
+        INSERT INTO dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error, failure_group,
+            flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at, last_failed_at, payload,
+            payload_bytes, headers)
         SELECT n::text, 'q' || n % 4, 'x', 'k', 'c' || n % 5, 'E', 'E: ' || n, md5((n % 20)::text), 'f', 'request', 't',
             'm' || n, 'b' || n, '', 5, now() - make_interval(secs => n), now(), decode(repeat('ab', 500), 'hex'), 500,
             '{}' FROM generate_series(1, :rows) n""")
@@ -130,20 +130,22 @@ async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engin
 
 
 async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begin: Begin, engine: AsyncEngine) -> None:
-    (parked_id,) = await taken_in(begin, parcel())
+    (dead_letter_id,) = await taken_in(begin, parcel())
     async with begin() as work:
         for replay in ("a", "b"):
             await work._execute(
-                text("INSERT INTO replay (id, refused, keep_going, force) VALUES (:id, '[]', false, false)"), id=replay
+                text("INSERT INTO replay (id, ineligible, keep_going, force) VALUES (:id, '[]', false, false)"),
+                id=replay,
             )
     item = text("""
-        INSERT INTO replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged)
+        INSERT INTO replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
+            beyond_retention)
         VALUES (:replay, :id, 1, 'l', 'q', 'm', 0, false)""")
     async with engine.begin() as connection:
-        await connection.execute(item, {"replay": "a", "id": parked_id})
+        await connection.execute(item, {"replay": "a", "id": dead_letter_id})
     with pytest.raises(IntegrityError, match="replay_item_live"):
         async with engine.begin() as connection:
-            await connection.execute(item, {"replay": "b", "id": parked_id})
+            await connection.execute(item, {"replay": "b", "id": dead_letter_id})
 
 
 def test_examples_differ() -> None:
@@ -161,7 +163,7 @@ async def test_what_a_column_cannot_hold_is_kept_in_the_barest_form(begin: Begin
 
 async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin, engine: AsyncEngine) -> None:
     async with engine.connect() as other:
-        await other.execute(text("LOCK TABLE parked"))
+        await other.execute(text("LOCK TABLE dead_letter"))
         async with begin() as work:
             await work.connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
             with pytest.raises(LockNotAvailableError):

@@ -1,4 +1,4 @@
-"""Assembles operations: what takes parked messages in, what sends them again, and the HTTP for both."""
+"""Assembles operations: the dead-letter consumer, the replay runner, and the HTTP API of both."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from prebook.contracts.replays import InboxRecord
 from prebook.coupling.ports import HttpClient
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.operations.dead_letters import api as dead_letters_api
@@ -34,12 +34,12 @@ PREFETCH, INBOX_TIMEOUT_S = 20, 3.0
 
 
 def handlers(_: ServiceSettings) -> Handlers[OperationsSql]:
-    """None: it takes part in no flow."""
+    """Return no handlers: operations takes part in no flow."""
     return Handlers()
 
 
 def allowed_targets(policies: Policies) -> AllowedTargets:
-    """Where the topology lets operations publish to."""
+    """The (exchange, routing key) pairs that the topology grants to operations."""
     topology = suite_topology(retry_delays_s(policies))
     return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
 
@@ -51,24 +51,24 @@ def routes(context: ServiceContext[Any]) -> Sequence[ControllerRouterHandler]:
 
 
 def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
-    """The collector of the parking, and the loop that moves replays on."""
-    intake = DeadLetterRecorder(context.begin)
-    collector = DeadLetterConsumer(
-        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, intake.record
+    """The consumer of the parking queue, and the loop that advances replays."""
+    recorder = DeadLetterRecorder(context.begin)
+    consumer = DeadLetterConsumer(
+        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, recorder.record
     )
-    ways = ReplayPorts(ports.publisher, inbox_lookup(ports.http), allowed_targets(context.policies))
-    replaying = ReplayRunner(context.begin, ways, uuid4().hex)
+    replay_ports = ReplayPorts(ports.publisher, inbox_lookup(ports.http), allowed_targets(context.policies))
+    runner = ReplayRunner(context.begin, replay_ports, uuid4().hex)
     return ServiceExtensions(
-        loops={"collector": collector.connection.run, "replaying": replaying.run},
-        connections={"broker (collecting)": collector.connection},
+        loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
+        connections={"broker (dead letters)": consumer.connection},
         gauge_refreshers=(DeadLetterGauge(context.begin).refresh,),
     )
 
 
 def inbox_lookup(http: HttpClient) -> InboxLookup:
-    """Asks a service's inbox over HTTP."""
+    """Return a function that asks a service over HTTP whether its inbox holds a message."""
 
-    async def admitted(service: str, message_id: str) -> datetime | None:
+    async def look_up_inbox(service: str, message_id: str) -> datetime | None:
         path = f"/inbox/{quote(message_id, safe='')}"
         response = await http.request("GET", service, path, headers={}, timeout_s=INBOX_TIMEOUT_S)
         if response.status == 404:  # noqa: PLR2004 - HTTP's own number for it
@@ -77,7 +77,7 @@ def inbox_lookup(http: HttpClient) -> InboxLookup:
             raise Unreachable(f"{service} answered {response.status} when asked for {message_id}")
         return msgspec.json.decode(response.body, type=InboxRecord).received_at
 
-    return admitted
+    return look_up_inbox
 
 
 SERVICE = Service(

@@ -22,7 +22,7 @@ from prebook.operations.replays.eligibility import ReplayCandidate
 
 @dataclass(frozen=True, kw_only=True)
 class NewReplay:
-    """``items`` in the order of sending; ``aged``: ids that the receivers' inboxes may have forgotten."""
+    """``items`` in the order of sending; ``beyond_retention``: ids older than the inbox deduplication window."""
 
     id: str
     items: Sequence[ReplayCandidate]
@@ -83,9 +83,9 @@ class UnstorableMessage(Exception):
 
 class DeadLetterWork(UnitOfWork, Protocol):
     async def add_dead_letter(self, record: DeadLetterRecord) -> bool:
-        """Note a parked message; False where this parking of it is known. One of a live replay has failed again.
+        """Record a dead letter; False if this occurrence is known. A message of a live replay has failed again.
 
-        Raises Unstorable.
+        Raises UnstorableMessage.
         """
         ...
 
@@ -134,7 +134,7 @@ class ReplayWork(UnitOfWork, Protocol):
         ...
 
     async def dispatch_next(self, replay_id: str, limit: int) -> int:
-        """Mark the next messages as in flight, in order, one of each lane; how many."""
+        """Mark the next messages as in flight, in order, one of each ordering key; how many."""
         ...
 
     async def list_in_flight(self, replay_id: str) -> Sequence[Redelivery]: ...
@@ -148,7 +148,7 @@ class ReplayWork(UnitOfWork, Protocol):
         ...
 
     async def block_successors(self, replay_id: str) -> None:
-        """Those behind one that failed again, in its lane, stay."""
+        """Block the messages behind one that failed again with the same ordering key."""
         ...
 
     async def stop_replay(self, replay_id: str, outcome: ReplayState, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What operations tells about parked messages, and what it is asked to do with them: its HTTP bodies."""
+"""HTTP bodies of operations about dead letters: summaries, details, and requests to change them."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ HeaderValue = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"^[^\x00]*$"
 
 
 class DeadLetterState(StrEnum):
-    """``resolved``: its receiver's inbox has it. What is discarded stays, and can be restored."""
+    """``resolved``: the receiver's inbox holds it. A discarded message is kept and can be restored."""
 
     PARKED = "parked"
     REPLAYING = "replaying"
@@ -25,14 +25,14 @@ class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     state: DeadLetterState
     failure_group: str
-    """Messages that failed in the same way at the same place are of one group."""
+    """Messages that failed in the same way at the same place share a group."""
     cause: str
     error_type: str
     error: str
     queue: str
-    """Where it could not be handled."""
+    """The queue whose consumer could not handle it."""
     exchange: str
-    """With ``key``: where it was first published to; empty where nothing says so."""
+    """With ``routing_key``: where it was first published; empty if unknown."""
     routing_key: str
     flow: str
     kind: str
@@ -42,12 +42,12 @@ class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     attempts: int
     times_parked: int
-    """How often it has been parked: more than once where it failed again after a replay."""
+    """How often it was parked: more than once if it failed again after a replay."""
     first_failed_at: datetime
     last_failed_at: datetime
     payload_bytes: int
     version: int
-    """0: as it came; else the number of its last edit."""
+    """0: as received; otherwise the number of the latest edit."""
     reason: str
     """Why it was discarded."""
 
@@ -55,11 +55,11 @@ class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: tuple[DeadLetterSummary, ...]
     next: str | None
-    """Hand it back as ``after``; null at the end."""
+    """Pass it as ``after`` to get the next page; null on the last page."""
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exactly one of the two: text where the bytes are UTF-8, else base64."""
+    """Exactly one of the two: text if the bytes are UTF-8, otherwise base64."""
 
     text: str | None = None
     base64: str | None = None
@@ -71,7 +71,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the times that it was parked. ``replay``: the one that it failed in; empty the first time."""
+    """One time the message was parked. ``replay``: id of the replay that it failed in; empty the first time."""
 
     at: datetime
     cause: str
@@ -89,13 +89,13 @@ class DeadLetterVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one message. ``headers`` and ``payload`` are as they came; edits stand beside them."""
+    """Everything about one message. ``headers`` and ``payload`` are as received; ``versions`` has the edits."""
 
     summary: DeadLetterSummary
     headers: dict[str, str]
     payload: Payload
     payload_truncated: bool
-    """It was too large to be kept whole, and can be replayed only once it has been edited."""
+    """The payload was too large to store whole; the message can be replayed only after an edit."""
     versions: tuple[DeadLetterVersion, ...]
     failures: tuple[DeadLetterFailure, ...]
     notes: tuple[Note, ...]
@@ -107,7 +107,7 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     error_type: str
     error: str
-    """Of the message that failed last."""
+    """The error of the message that failed last."""
     type: str
     queue: str
     messages: int
@@ -121,7 +121,7 @@ class FailureGroups(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is given must be equal; nothing given: every message of the state."""
+    """Every given field must be equal. Without fields: every message in the state."""
 
     failure_group: PrintableText | None = None
     cause: PrintableText | None = None
@@ -133,7 +133,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Either of the two: ``ids``, or all that ``where`` fits now. What comes later is not touched."""
+    """Exactly one of the two: ``ids``, or all that match ``where`` now. Later messages are not affected."""
 
     ids: Annotated[tuple[PositiveId, ...], msgspec.Meta(min_length=1, max_length=5000)] | None = None
     where: DeadLetterFilter | None = None
@@ -149,7 +149,7 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ChangedDeadLetters(msgspec.Struct, frozen=True, kw_only=True):
-    """``ids`` that changed their state; those that were selected and are not here were in another state."""
+    """Ids of the messages whose state changed; selected messages in another state are missing here."""
 
     ids: tuple[int, ...]
 
@@ -159,7 +159,7 @@ class NoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class EditRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``headers`` are set over the ones there, null takes one away. Without ``payload`` it stays as it is."""
+    """``headers`` replace those of the same name; null removes one. Without ``payload`` the body stays."""
 
     reason: NonEmptyText
     headers: Annotated[dict[PrintableText, HeaderValue | None], msgspec.Meta(max_length=100)] = {}

@@ -1,4 +1,4 @@
-"""What operations tells about replays of parked messages, and what services tell it: HTTP bodies."""
+"""HTTP bodies about replays of dead letters, and the inbox record that services return."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,24 +10,25 @@ from prebook.contracts.dead_letters import DeadLetterSelection
 
 
 class RedeliveryState(StrEnum):
-    """A message in a replay.
+    """State of one message in a replay.
 
-    ``failed_again``: parked once more. ``held``: one before it in its conversation failed again. ``unconfirmed``: sent,
-    and neither admitted nor parked again for a long time. ``refused``: the broker routes it to no queue.
+    ``failed_again``: parked once more. ``blocked``: an earlier message of its conversation failed again.
+    ``unconfirmed``: sent, and for a long time neither in the receiver's inbox nor parked again. ``unroutable``: the
+    broker routes it to no queue.
     """
 
     REQUESTED = "requested"
     IN_FLIGHT = "in_flight"
     RESOLVED = "resolved"
     FAILED_AGAIN = "failed_again"
-    BLOCKED = "held"
+    BLOCKED = "blocked"
     CANCELLED = "cancelled"
     UNCONFIRMED = "unconfirmed"
-    UNROUTABLE = "refused"
+    UNROUTABLE = "unroutable"
 
 
 class ReplayState(StrEnum):
-    """``draining``: nothing more is sent, what is in flight is waited for. ``stopped``: the same cause came back."""
+    """``draining``: nothing more is sent, and messages in flight are awaited. ``stopped``: the same cause came back."""
 
     DRY_RUN = "dry_run"
     RUNNING = "running"
@@ -41,15 +42,15 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     selection: DeadLetterSelection
     dry_run: bool = False
     rate_per_s: Annotated[float, msgspec.Meta(ge=0.01, le=1000)] | None = None
-    """Messages a second; without it batches of 1, 2, 5, 20, ... each sent when the one before is settled."""
+    """Messages per second; without it, batches of 1, 2, 5, 20, ..., each sent when the previous one is settled."""
     keep_going: bool = False
     """Do not stop when the same cause comes back."""
     force: bool = False
-    """Send also what is older than the receivers' inboxes remember: it may have its effect a second time."""
+    """Also send messages older than the receivers' deduplication window: they may take effect a second time."""
 
 
 class IneligibleMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages of the selection that are not in the replay. ``ids``: the first hundred of them."""
+    """Selected messages that the replay leaves out, by reason. ``ids`` has the first hundred."""
 
     reason: str
     messages: int
@@ -58,7 +59,7 @@ class IneligibleMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    """Empty for a dry run, which is not kept."""
+    """Empty for a dry run, which is not stored."""
     state: ReplayState
     reason: str
     created_at: datetime
@@ -66,11 +67,11 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     counts: dict[RedeliveryState, int]
     duplicates: int
-    """Its receiver had admitted it before: it was not sent, or had no effect."""
+    """Messages that the receiver's inbox already held: not sent, or without effect."""
     beyond_retention: int
-    """Sent by force though too old for the receiver's inbox to know it: each may have had its effect twice."""
+    """Messages sent by force although older than the deduplication window: each may have taken effect twice."""
     batches: tuple[int, ...]
-    """Sizes of the batches to come in a dry run; of those sent else."""
+    """Batch sizes: planned ones in a dry run, sent ones otherwise."""
     ineligible: tuple[IneligibleMessages, ...]
 
 
@@ -81,6 +82,6 @@ class ReplayPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboxRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``GET /inbox/{message_id}`` of every service: when it let the message take effect."""
+    """Body of ``GET /inbox/{message_id}`` of every service: when the message took effect."""
 
     received_at: datetime

@@ -1,4 +1,4 @@
-"""Operations' HTTP: parked messages. Looking changes nothing, here or at the broker."""
+"""HTTP API of operations for dead letters. Reading changes nothing, here or at the broker."""
 
 import base64
 import binascii
@@ -45,37 +45,37 @@ OPEN_STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """Their places in the OpenAPI description."""
+    """OpenAPI responses for these error statuses."""
     return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
 def routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
-    """About parked messages; those about replays are in replays_api."""
+    """Route handlers for dead letters; those for replays are in ``replays.api``."""
     return [*read_routes(context), *write_routes(context)]
 
 
 def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
-    @get("/v1/parked", summary="Parked messages, the newest first, in pages", responses=problem_responses(400))
-    async def parked(
+    @get("/v1/dead-letters", summary="List dead letters, newest first, in pages", responses=problem_responses(400))
+    async def list_dead_letters(
         *,
         in_state: States = None,
-        group: FilterValue = None,
+        failure_group: FilterValue = None,
         cause: FilterValue = None,
         queue: FilterValue = None,
         type: FilterValue = None,  # noqa: A002 - the name of the query parameter
         flow: FilterValue = None,
-        conversation: FilterValue = None,
+        conversation_id: FilterValue = None,
         message_id: FilterValue = None,
         after: After = 0,
         limit: Limit = 100,
     ) -> DeadLetterPage:
         where = DeadLetterFilter(
-            failure_group=group,
+            failure_group=failure_group,
             cause=cause,
             queue=queue,
             type=type,
             flow=flow,
-            conversation_id=conversation,
+            conversation_id=conversation_id,
             message_id=message_id,
         )
         async with context.begin() as work:
@@ -84,63 +84,71 @@ def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerR
             )
 
     @get(
-        "/v1/parked/groups",
-        summary="How many failed in the same way at the same place",
+        "/v1/dead-letters/groups",
+        summary="Count the dead letters that failed in the same way at the same place",
         responses=problem_responses(400),
     )
-    async def groups(in_state: State = DeadLetterState.PARKED) -> FailureGroups:
+    async def list_groups(in_state: State = DeadLetterState.PARKED) -> FailureGroups:
         async with context.begin() as work:
             return await work.list_groups(in_state)
 
-    @get("/v1/parked/export", summary="All about each message, one JSON document a line", media_type=NDJSON)
-    async def export() -> Stream:
+    @get(
+        "/v1/dead-letters/export",
+        summary="Export every dead letter in full, one JSON document per line",
+        media_type=NDJSON,
+    )
+    async def export_dead_letters() -> Stream:
         return Stream(_export(context), media_type=NDJSON)
 
-    @get("/v1/parked/{parked_id:int}", summary="All about one message", responses=problem_responses(400, 404))
-    async def view(parked_id: DeadLetterId) -> DeadLetterView:
+    @get(
+        "/v1/dead-letters/{dead_letter_id:int}",
+        summary="Show one dead letter in full",
+        responses=problem_responses(400, 404),
+    )
+    async def get_dead_letter(dead_letter_id: DeadLetterId) -> DeadLetterView:
         async with context.begin() as work:
-            return await _find_or_404(work, parked_id)
+            return await _find_or_404(work, dead_letter_id)
 
-    return [parked, groups, export, view]
+    return [list_dead_letters, list_groups, export_dead_letters, get_dead_letter]
 
 
 def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
     refusals = problem_responses(400, 404, 409, 413, 422)
 
     @post(
-        "/v1/parked/{parked_id:int}/notes",
+        "/v1/dead-letters/{dead_letter_id:int}/notes",
         dto=StrictBody[NoteRequest],
         return_dto=None,
-        summary="Note",
+        summary="Add a note to a dead letter",
         responses=refusals,
     )
-    async def note(parked_id: DeadLetterId, data: Annotated[NoteRequest, Body()]) -> DeadLetterView:
+    async def add_note(dead_letter_id: DeadLetterId, data: Annotated[NoteRequest, Body()]) -> DeadLetterView:
         async with context.begin() as work:
-            await work.add_note(parked_id, data.text)
-            return await _find_or_404(work, parked_id)
+            await work.add_note(dead_letter_id, data.text)
+            return await _find_or_404(work, dead_letter_id)
 
     @post(
-        "/v1/parked/{parked_id:int}/versions",
+        "/v1/dead-letters/{dead_letter_id:int}/versions",
         dto=StrictBody[EditRequest],
         return_dto=None,
-        summary="Put a new version beside the message as it came; a replay sends the newest",
+        summary="Add an edited version; a replay sends the newest, and the original is kept",
         request_max_body_size=MAX_EDIT_BYTES,
         responses=refusals,
     )
-    async def edit(parked_id: DeadLetterId, data: Annotated[EditRequest, Body()]) -> DeadLetterView:
+    async def edit(dead_letter_id: DeadLetterId, data: Annotated[EditRequest, Body()]) -> DeadLetterView:
         payload = bytes_of(data.payload) if data.payload else None
         async with context.begin() as work:
-            found = await _find_or_404(work, parked_id)
-            if not await work.edit(parked_id, data.headers, payload, data.reason):
+            found = await _find_or_404(work, dead_letter_id)
+            if not await work.edit(dead_letter_id, data.headers, payload, data.reason):
                 raise Problem(409, "not_parked", f"it is {found.summary.state}; only what is parked can be edited")
-            return await _find_or_404(work, parked_id)
+            return await _find_or_404(work, dead_letter_id)
 
     @post(
         "/v1/discards",
         status_code=200,
         dto=StrictBody[DiscardRequest],
         return_dto=None,
-        summary="Set messages aside for good; they stay, and can be restored",
+        summary="Discard dead letters; they are kept and can be restored",
         responses=problem_responses(400, 413, 422),
     )
     async def discard(data: Annotated[DiscardRequest, Body()]) -> ChangedDeadLetters:
@@ -152,14 +160,14 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
         status_code=200,
         dto=StrictBody[RestoreRequest],
         return_dto=None,
-        summary="Take discards back",
+        summary="Restore discarded dead letters",
         responses=problem_responses(400, 413, 422),
     )
     async def restore(data: Annotated[RestoreRequest, Body()]) -> ChangedDeadLetters:
         async with context.begin() as work:
             return await work.restore(check_selection(data.selection))
 
-    return [note, edit, discard, restore]
+    return [add_note, edit, discard, restore]
 
 
 def check_selection(selection: DeadLetterSelection) -> DeadLetterSelection:
@@ -180,26 +188,30 @@ def bytes_of(payload: Payload) -> bytes:
 
 
 def page_of(found: Sequence[DeadLetterSummary], limit: int) -> DeadLetterPage:
-    """One more than asked for tells whether there is a next page."""
-    lines = tuple(found[:limit])
-    return DeadLetterPage(dead_letters=lines, next=str(lines[-1].id) if len(found) > limit else None)
+    """``found`` has one row more than ``limit`` if there is a next page."""
+    summaries = tuple(found[:limit])
+    return DeadLetterPage(dead_letters=summaries, next=str(summaries[-1].id) if len(found) > limit else None)
 
 
 async def _find_or_404(work: OperationsWork, dead_letter_id: int) -> DeadLetterView:
     if found := await work.find_dead_letter(dead_letter_id):
         return found
-    raise Problem(404, "no_such_message", f"there is no parked message {dead_letter_id}; GET /v1/parked lists them")
+    raise Problem(
+        404, "dead_letter_not_found", f"there is no dead letter {dead_letter_id}; GET /v1/dead-letters lists them"
+    )
 
 
 async def _export(context: ServiceContext[OperationsWork]) -> AsyncIterator[bytes]:
-    """Page by page, so that a slow reader holds no transaction."""
+    """Read page by page, so that a slow client holds no transaction open."""
     before = MAX_ID
     while True:
         async with context.begin() as work:
-            lines = await work.list_dead_letters(tuple(DeadLetterState), DeadLetterFilter(), before, EXPORT_PAGE_SIZE)
-            views = [await work.find_dead_letter(line.id) for line in lines]
+            summaries = await work.list_dead_letters(
+                tuple(DeadLetterState), DeadLetterFilter(), before, EXPORT_PAGE_SIZE
+            )
+            views = [await work.find_dead_letter(summary.id) for summary in summaries]
         for found in views:
             yield msgspec.json.encode(found) + b"\n"
-        if len(lines) < EXPORT_PAGE_SIZE:
+        if len(summaries) < EXPORT_PAGE_SIZE:
             return
-        before = lines[-1].id
+        before = summaries[-1].id

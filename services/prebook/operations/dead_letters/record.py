@@ -5,19 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from prebook.messaging.codec import EXPIRES_AT_HEADER
-from prebook.messaging.recoverability.dead_letter import (
+from prebook.messaging.headers import (
+    ATTEMPT_HEADER,
     CAUSE_HEADER,
+    CONVERSATION_ID_HEADER,
     DEAD_LETTER_HEADERS,
     DEAD_LETTER_ID_HEADER,
     ERROR_HEADER,
     EXCHANGE_HEADER,
+    EXPIRES_AT_HEADER,
     FIRST_FAILED_AT_HEADER,
+    FLOW_HEADER,
+    KIND_HEADER,
+    MESSAGE_ID_HEADER,
     REPLAY_ID_HEADER,
     ROUTING_KEY_HEADER,
     STACK_DIGEST_HEADER,
-    DeadLetter,
+    TIME_HEADER,
+    TYPE_HEADER,
 )
+from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters.failure_group import error_type_of, group_of
 from prebook.patterns.trace import trace_id
 
@@ -27,6 +34,7 @@ MAX_ATTEMPTS = 1_000_000
 """More have not been made; whoever says so is mistaken."""
 DEAD_LETTERED_BY_BROKER = "dead_lettered"
 UNKNOWN_CAUSE = "unknown"
+UNREADABLE_CAUSE = "unreadable"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
@@ -71,7 +79,7 @@ def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
     last = _clamp_time(now, dead_letter.parked_at if CAUSE_HEADER in headers else _dead_lettered_at(dead_letter)) or now
     attempts, replay = _attempts(dead_letter, headers), get(REPLAY_ID_HEADER, "")
     digest = group_of(
-        queue=queue, type_=get("ce-type", ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
+        queue=queue, type_=get(TYPE_HEADER, ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
     )
     return DeadLetterRecord(
         fingerprint=fingerprint(dead_letter),
@@ -83,14 +91,14 @@ def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
         error_type=indexable_text(error_type_of(error)),
         error=error,
         failure_group=digest,
-        flow=indexable_text(get("prebook-flow", "")),
-        kind=indexable_text(get("prebook-kind", "")),
-        type=indexable_text(get("ce-type", "")),
-        message_id=indexable_text(get("ce-id", "")),
-        conversation_id=indexable_text(get("ce-subject", "")),
+        flow=indexable_text(get(FLOW_HEADER, "")),
+        kind=indexable_text(get(KIND_HEADER, "")),
+        type=indexable_text(get(TYPE_HEADER, "")),
+        message_id=indexable_text(get(MESSAGE_ID_HEADER, "")),
+        conversation_id=indexable_text(get(CONVERSATION_ID_HEADER, "")),
         trace_id=trace_id(get("traceparent", "")),
         attempts=attempts,
-        occurred_at=_clamp_time(now, _parse_time(get("ce-time", ""))),
+        occurred_at=_clamp_time(now, _parse_time(get(TIME_HEADER, ""))),
         first_failed_at=min(_clamp_time(now, _parse_time(get(FIRST_FAILED_AT_HEADER, ""))) or last, last),
         last_failed_at=last,
         headers=headers,
@@ -113,7 +121,7 @@ def is_expired_request(dead_letter: DeadLetter, now: datetime) -> bool:
         and dead_letter.x_deaths[0].queue == dead_letter.queue
     )
     aside = CAUSE_HEADER in headers or REPLAY_ID_HEADER in headers
-    return by_time and not aside and headers.get("prebook-kind") == "request" and until is not None and until <= now
+    return by_time and not aside and headers.get(KIND_HEADER) == "request" and until is not None and until <= now
 
 
 def minimal_record(dead_letter: DeadLetter, now: datetime, error: str) -> DeadLetterRecord:
@@ -122,9 +130,9 @@ def minimal_record(dead_letter: DeadLetter, now: datetime, error: str) -> DeadLe
         fingerprint=fingerprint(dead_letter),
         occurrence_id="bare",
         queue=indexable_text(ascii(dead_letter.queue)),
-        cause="not_understood",
+        cause=UNREADABLE_CAUSE,
         error=ascii(error)[:300],
-        failure_group=group_of(queue=ascii(dead_letter.queue), type_="", cause="not_understood", error=""),
+        failure_group=group_of(queue=ascii(dead_letter.queue), type_="", cause=UNREADABLE_CAUSE, error=""),
         first_failed_at=now,
         last_failed_at=now,
         headers={ascii(name)[1:-1]: ascii(value)[1:-1] for name, value in dead_letter.headers.items()},
@@ -141,7 +149,7 @@ def fingerprint(dead_letter: DeadLetter) -> str:
 
 def is_transport_header(name: str) -> bool:
     """A header that says how the message travelled, and nothing of what it says."""
-    return name in DEAD_LETTER_HEADERS or name.startswith("x-") or name == "prebook-attempt"
+    return name in DEAD_LETTER_HEADERS or name.startswith("x-") or name == ATTEMPT_HEADER
 
 
 def storable_text(text: str) -> str:
@@ -176,7 +184,7 @@ def _first_target(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[
 
 
 def _attempts(dead_letter: DeadLetter, headers: Mapping[str, str]) -> int:
-    told = (_parse_int(headers.get("prebook-attempt", "")), *(death.count for death in dead_letter.x_deaths))
+    told = (_parse_int(headers.get(ATTEMPT_HEADER, "")), *(death.count for death in dead_letter.x_deaths))
     return min(max(1, *told), MAX_ATTEMPTS)
 
 

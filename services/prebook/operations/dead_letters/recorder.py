@@ -1,13 +1,13 @@
-"""Takes parked messages in, each in one transaction."""
+"""Records dead letters in the database, each in one transaction."""
 
 from datetime import datetime
 
 import structlog
 from prometheus_client import Counter
 
-from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import error_summary
+from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.dead_letters.record import (
@@ -28,7 +28,7 @@ EXPIRED_REQUESTS = Counter(
 
 
 class DeadLetterRecorder:
-    """Raises while the database takes nothing, whatever that raises; never because of what a message looks like."""
+    """Records dead letters of any form. Raises only if the database fails, never because of a message's content."""
 
     def __init__(self, begin: BeginUnitOfWork[OperationsWork]) -> None:
         self._begin = begin
@@ -37,9 +37,9 @@ class DeadLetterRecorder:
         now = utc_now()
         if is_expired_request(dead_letter, now):
             return _count_expired(dead_letter)
-        note = _read_record(dead_letter, now)
+        record = _read_record(dead_letter, now)
         try:
-            await self._store(note)
+            await self._store(record)
         except UnstorableMessage as error:
             await self._store(_log_unreadable(dead_letter, now, error))
         return None
@@ -69,7 +69,7 @@ def _count_expired(dead_letter: DeadLetter) -> None:
 def _read_record(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
     try:
         return record_of(dead_letter, now)
-    except Exception as error:  # noqa: BLE001 - what we fail to read is kept all the same
+    except Exception as error:  # noqa: BLE001 - an unreadable message is recorded as well
         return _log_unreadable(dead_letter, now, error)
 
 

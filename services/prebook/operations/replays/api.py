@@ -1,4 +1,4 @@
-"""Operations' HTTP: replays."""
+"""HTTP API of operations for replays of dead letters."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -32,12 +32,12 @@ from prebook.runtime.service import ServiceContext
 
 MAX_LISTED = 100
 ReplayId = Annotated[str, PathParameter(pattern="^[0-9a-f]{12}$")]
-LOCATION = ResponseHeader(name="Location", description="where its progress is", documentation_only=True, required=False)
+LOCATION = ResponseHeader(name="Location", description="address of the replay", documentation_only=True, required=False)
 
 
 @dataclass(frozen=True)
 class ReplaySnapshot:
-    """What a replay takes of a selection, in order, and what it does not."""
+    """The eligible messages of a selection, in order, and the ineligible ones by reason."""
 
     items: Sequence[ReplayCandidate]
     beyond_retention: frozenset[int]
@@ -45,16 +45,16 @@ class ReplaySnapshot:
 
 
 def snapshot_of(candidates: Sequence[ReplayCandidate], policy: ReplayPolicy) -> ReplaySnapshot:
-    objections: dict[str, list[int]] = defaultdict(list)
+    ids_by_reason: dict[str, list[int]] = defaultdict(list)
     for candidate in candidates:
-        objections[ineligible_reason(candidate, policy)].append(candidate.id)
-    taken = frozenset(objections.pop("", ()))
-    refused = (
-        IneligibleMessages(reason=why, messages=len(ids), ids=tuple(ids[:MAX_LISTED]))
-        for why, ids in objections.items()
+        ids_by_reason[ineligible_reason(candidate, policy)].append(candidate.id)
+    eligible = frozenset(ids_by_reason.pop("", ()))
+    ineligible = (
+        IneligibleMessages(reason=reason, messages=len(ids), ids=tuple(ids[:MAX_LISTED]))
+        for reason, ids in ids_by_reason.items()
     )
-    items = sort_candidates([candidate for candidate in candidates if candidate.id in taken])
-    return ReplaySnapshot(items, frozenset(c.id for c in items if policy.is_beyond_retention(c)), tuple(refused))
+    items = sort_candidates([candidate for candidate in candidates if candidate.id in eligible])
+    return ReplaySnapshot(items, frozenset(c.id for c in items if policy.is_beyond_retention(c)), tuple(ineligible))
 
 
 def routes(
@@ -65,51 +65,51 @@ def routes(
         status_code=202,
         dto=StrictBody[ReplayRequest],
         return_dto=None,
-        summary="Send parked messages again: a fixed set of them, or with dry_run only say what would be sent",
+        summary="Replay a fixed set of dead letters; with dry_run, only show what would be sent",
         response_headers=[LOCATION],
         responses={
             200: ResponseSpec(ReplayView, description="a dry run", generate_examples=False),
             **problem_responses(400, 409, 413, 422),
         },
     )
-    async def begin(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
+    async def create_replay(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
         selection, now = check_selection(data.selection), utc_now()
-        terms = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, queues=queues, force=data.force)
+        policy = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, queues=queues, force=data.force)
         async with context.begin() as work:
-            taken = snapshot_of(await work.lock_candidates(selection), terms)
+            snapshot = snapshot_of(await work.lock_candidates(selection), policy)
             if data.dry_run:
-                return Response(_dry_run_view(taken, data, terms), status_code=200)
-            if not taken.items:
-                raise Problem(409, "nothing_to_replay", _nothing_eligible(taken.ineligible))
+                return Response(_dry_run_view(snapshot, data, policy), status_code=200)
+            if not snapshot.items:
+                raise Problem(409, "nothing_to_replay", _nothing_eligible(snapshot.ineligible))
             replay_id = uuid4().hex[:12]
-            await work.create_replay(_new_replay(replay_id, taken, data))
+            await work.create_replay(_new_replay(replay_id, snapshot, data))
             view = await _find_or_404(work, replay_id)
         return Response(view, status_code=202, headers={"location": f"/v1/replays/{replay_id}"})
 
-    @get("/v1/replays", summary="The newest replays", responses=problem_responses(400))
-    async def replays() -> ReplayPage:
+    @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400))
+    async def list_replays() -> ReplayPage:
         async with context.begin() as work:
             return ReplayPage(replays=tuple(await work.list_replays(MAX_LISTED)))
 
-    @get("/v1/replays/{replay_id:str}", summary="How far a replay is", responses=problem_responses(400, 404))
-    async def progress(replay_id: ReplayId) -> ReplayView:
+    @get("/v1/replays/{replay_id:str}", summary="Show the progress of a replay", responses=problem_responses(400, 404))
+    async def get_replay(replay_id: ReplayId) -> ReplayView:
         async with context.begin() as work:
             return await _find_or_404(work, replay_id)
 
     @delete(
         "/v1/replays/{replay_id:str}",
         status_code=200,
-        summary="Send nothing more; what is in flight is waited for",
+        summary="Cancel a replay; messages in flight are awaited",
         responses=problem_responses(400, 404, 409),
     )
-    async def cancel(replay_id: ReplayId) -> ReplayView:
+    async def cancel_replay(replay_id: ReplayId) -> ReplayView:
         async with context.begin() as work:
             found = await _find_or_404(work, replay_id)
             if not await work.cancel_replay(replay_id):
                 raise Problem(409, "ended", f"this replay has ended: {found.state}; nothing is left to cancel")
             return await _find_or_404(work, replay_id)
 
-    return [begin, replays, progress, cancel]
+    return [create_replay, list_replays, get_replay, cancel_replay]
 
 
 def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -> NewReplay:
@@ -143,10 +143,10 @@ def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayP
 
 def _nothing_eligible(ineligible: Sequence[IneligibleMessages]) -> str:
     reasons = "; ".join(f"{refusal.messages} message(s): {refusal.reason}" for refusal in ineligible)
-    return reasons or "the selection fits no parked message; GET /v1/parked lists them"
+    return reasons or "no dead letter matches the selection; GET /v1/dead-letters lists them"
 
 
 async def _find_or_404(work: OperationsWork, replay_id: str) -> ReplayView:
     if found := await work.find_replay(replay_id):
         return found
-    raise Problem(404, "no_such_replay", f"there is no replay {replay_id}; GET /v1/replays lists them")
+    raise Problem(404, "replay_not_found", f"there is no replay {replay_id}; GET /v1/replays lists them")

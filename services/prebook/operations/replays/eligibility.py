@@ -76,7 +76,7 @@ def ineligible_reason(candidate: ReplayCandidate, policy: ReplayPolicy) -> str:
 
 
 def ordering_key_of(candidate: ReplayCandidate) -> str:
-    """Messages of one lane keep their order; of each lane one is in flight."""
+    """Messages of one ordering key keep their order; of each key one is in flight."""
     return candidate.conversation_id or f"message {candidate.id}"
 
 

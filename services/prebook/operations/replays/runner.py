@@ -14,8 +14,7 @@ import structlog
 
 from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.coupling.ports import Publisher
-from prebook.messaging.channel import Undeliverable, Unreachable
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.replays.eligibility import final_state
 from prebook.operations.replays.redelivery import AllowedTargets, PublishTarget, redelivery_message, redelivery_target
@@ -92,7 +91,7 @@ class ReplayRunner:
             if over is None:
                 return 0
             await work.end_replay(replay.id, over)
-        log.info("replay ended", replay=replay.id, state=over.value)
+        log.info("replay ended", replay_id=replay.id, state=over.value)
         return 1
 
     async def _settle_or_send(self, redelivery: Redelivery, lookups: asyncio.Semaphore) -> DeliveryOutcome | int | None:
@@ -105,8 +104,8 @@ class ReplayRunner:
                 return None if redelivery.is_sent else await self._send(redelivery)
             except Unreachable as error:
                 log.warning(
-                    "replay waits",
-                    replay=redelivery.replay_id,
+                    "replay waiting for receiver",
+                    replay_id=redelivery.replay_id,
                     message_id=redelivery.message_id,
                     error=error_summary(error),
                 )
