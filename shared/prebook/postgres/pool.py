@@ -43,8 +43,8 @@ class Pool(AsyncAdaptedQueuePool):
 
 def command_timeout_of(engine: AsyncEngine) -> CoarseTimeout:
     pool: Any = engine.pool
-    limit: CoarseTimeout = pool.limit
-    return limit
+    timeout: CoarseTimeout = pool.command_timeout
+    return timeout
 
 
 def checkout_idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
