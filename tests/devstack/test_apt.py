@@ -27,7 +27,7 @@ async def test_of_several_installations_one_at_a_time_is_made(tmp_path: Path) ->
 
 async def test_one_that_does_not_end_is_told_with_a_way_out(tmp_path: Path) -> None:
     async with acquire_install_lock(tmp_path):
-        with pytest.raises(UserError, match="another installation") as trouble:
+        with pytest.raises(UserError, match="another installation") as error:
             async with acquire_install_lock(tmp_path, timeout_s=0.05):
                 pass
-    assert "apt-get install" in trouble.value.remedy
+    assert "apt-get install" in error.value.remedy

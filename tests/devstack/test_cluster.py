@@ -49,9 +49,9 @@ async def asking(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.A
         yield control, management
 
 
-async def _parts(control: httpx.AsyncClient) -> Mapping[str, ServerInfo]:
+async def _servers(control: httpx.AsyncClient) -> Mapping[str, ServerInfo]:
     answer = await control.get("/servers")
-    return {part.name: part for part in msgspec.json.decode(answer.content, type=list[ServerInfo])}
+    return {server.name: server for server in msgspec.json.decode(answer.content, type=list[ServerInfo])}
 
 
 class Quorum(msgspec.Struct):
@@ -68,13 +68,13 @@ async def _queue(management: httpx.AsyncClient) -> Quorum:
 
 
 async def _leading(control: httpx.AsyncClient, management: httpx.AsyncClient) -> ServerInfo:
-    """The part whose process is the node that leads the queue, once that tells of itself."""
+    """The server whose process is the node that leads the queue, once that node reports itself."""
     async with asyncio.timeout(30.0):
         while True:
             leader = (await _queue(management)).leader
             nodes = {node["name"]: node for node in (await management.get("/api/nodes")).json()}
             if pid := nodes.get(leader, {}).get("os_pid"):
-                return next(part for part in (await _parts(control)).values() if part.pid == int(pid))
+                return next(server for server in (await _servers(control)).values() if server.pid == int(pid))
             await asyncio.sleep(0.2)
 
 
@@ -87,7 +87,7 @@ async def _is_complete(management: httpx.AsyncClient) -> bool:
 
 
 async def _all_run(control: httpx.AsyncClient) -> bool:
-    return {part.state for part in (await _parts(control)).values()} == {ServerState.RUNNING}
+    return {server.state for server in (await _servers(control)).values()} == {ServerState.RUNNING}
 
 
 @pytest.mark.real
@@ -99,7 +99,7 @@ async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, 
         httpx.AsyncClient(base_url=suite.where.urls["booking"], timeout=30, trust_env=False) as http,
     ):
         riders = Riders(http)
-        assert set(await _parts(control)) == {*NODES, "database"}
+        assert set(await _servers(control)) == {*NODES, "database"}
         assert len((await _queue(management)).members) == 3
         assert every(await books.add_up(await riders.several(QUEUED)), "confirmed")
         async with offered(riders, QUEUED) as stream:
@@ -107,14 +107,14 @@ async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, 
             led = await _leading(control, management)
             killed = await control.post(f"/servers/{led.name}/restart", json={"shutdown": "kill", "down_s": 3.0})
             assert killed.status_code == 200, killed.text
-            assert (await _parts(control))[led.name].state is ServerState.DOWN
+            assert (await _servers(control))[led.name].state is ServerState.DOWN
             await eventually(partial(_all_run, control), 40)
             await eventually(partial(_is_complete, management), 20)
             await _at_least(stream.ids, len(stream.ids) + 5)
         assert stream.refusals == [], "rides are accepted while the node is away"
         assert every(await books.add_up(stream.ids, late=True), "confirmed"), "lost: 0"
         gap = await _longest_gap(connection, stream.ids)
-        assert (await _parts(control))[led.name].restarts == 1
+        assert (await _servers(control))[led.name].restarts == 1
     await connection.close()
     figure(f"{led.name}, which led {QUEUE}, killed: {len(stream.ids)} rides, lost 0, longest gap {gap:.2f} s")
     assert gap < LONGEST_GAP_S
@@ -143,6 +143,6 @@ async def _longest_gap(connection: "asyncpg.Connection[asyncpg.Record]", ids: li
 
 async def test_several_nodes_are_refused_where_they_cannot_be_had() -> None:
     given = {"PREBOOK_AMQP_URL": "amqp://u:p@127.0.0.1:1/v"}
-    with pytest.raises(UserError, match="3 nodes") as trouble:
+    with pytest.raises(UserError, match="3 nodes") as error:
         await choose_broker_provider(StackMode.EXTERNAL, given, 3)
-    assert "--broker-nodes" in trouble.value.remedy
+    assert "--broker-nodes" in error.value.remedy

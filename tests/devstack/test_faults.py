@@ -1,4 +1,4 @@
-"""A whole suite under the control API's levers: rides settle all the same, and nothing is lost or doubled."""
+"""A whole suite under the faults of the control API: rides settle all the same, and nothing is lost or doubled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -44,7 +44,7 @@ WELL_WITHIN_S = 20.0
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    with started({"PREBOOK_FAULT_PROXIES": "1"}, tmp_path_factory.mktemp("linked") / "home") as suite:
+    with started({"PREBOOK_FAULT_PROXIES": "1"}, tmp_path_factory.mktemp("proxied") / "home") as suite:
         yield suite
 
 
@@ -81,38 +81,38 @@ async def _asked(control: httpx.AsyncClient, path: str, body: dict[str, object])
     assert answer.status_code == 200, answer.text
 
 
-async def _links(control: httpx.AsyncClient) -> dict[str, ProxyInfo]:
+async def _proxies(control: httpx.AsyncClient) -> dict[str, ProxyInfo]:
     answer = await control.get("/proxies")
-    return {link.name: link for link in msgspec.json.decode(answer.content, type=list[ProxyInfo])}
+    return {proxy.name: proxy for proxy in msgspec.json.decode(answer.content, type=list[ProxyInfo])}
 
 
 async def _is_whole(control: httpx.AsyncClient, name: str) -> bool:
-    return (await _links(control))[name].state is ProxyState.HEALTHY
+    return (await _proxies(control))[name].state is ProxyState.HEALTHY
 
 
-async def test_the_services_go_by_the_links(riders: Riders, books: Books, control: httpx.AsyncClient) -> None:
+async def test_the_services_go_through_the_proxies(riders: Riders, books: Books, control: httpx.AsyncClient) -> None:
     assert every(await books.add_up(await riders.several(PLANS)), "confirmed")
-    links = await _links(control)
-    assert set(OF_PRICING) <= set(links)
-    assert all(links[name].connections for name in OF_PRICING), links
+    proxies = await _proxies(control)
+    assert set(OF_PRICING) <= set(proxies)
+    assert all(proxies[name].connections for name in OF_PRICING), proxies
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_pricing_survives_what_its_links_do(
+async def test_pricing_survives_what_its_proxies_do(
     riders: Riders, books: Books, control: httpx.AsyncClient, fault: ProxyState
 ) -> None:
     async with offered(riders, PLANS, again=True) as stream:
         for name in OF_PRICING:
             await _asked(control, f"/proxies/{name}/{fault}", {"duration_s": FOR_S, "delay_ms": 200})
-            assert (await _links(control))[name].state is fault
+            assert (await _proxies(control))[name].state is fault
             await eventually(partial(_is_whole, control, name), FOR_S + 5)
     states = await books.add_up(stream.ids, late=True)
     assert set(states.values()) <= {"confirmed", "failed", "expired"}
     await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
 
 
-async def test_links_are_spoiled_each_in_its_own_way(suite: Suite, riders: Riders, books: Books) -> None:
-    """By the campaign's means, all at once, on links of different services."""
+async def test_each_proxy_has_a_fault_of_its_own(suite: Suite, riders: Riders, books: Books) -> None:
+    """By the campaign's means, all at once, on proxies of different services."""
     async with aiohttp.ClientSession() as session:
         reached = fault_access.read_fault_access(session, lab_environment(suite.where))
         windows = await asyncio.gather(*(inject(FAULT_CATALOGUE[name], 1.5, reached) for name in OF_ALL_KINDS))
@@ -120,11 +120,13 @@ async def test_links_are_spoiled_each_in_its_own_way(suite: Suite, riders: Rider
     await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
 
 
-@pytest.mark.parametrize("part", ["database", "broker"])
-async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control: httpx.AsyncClient, part: str) -> None:
+@pytest.mark.parametrize("server", ["database", "broker"])
+async def test_a_server_is_killed_under_load(
+    suite: Suite, riders: Riders, control: httpx.AsyncClient, server: str
+) -> None:
     async with offered(riders, PLANS, again=True) as stream:
-        await _asked(control, f"/servers/{part}/restart", {"shutdown": "kill", "down_s": 1.0})
-        await eventually(partial(_is_back, control, part), 60)
+        await _asked(control, f"/servers/{server}/restart", {"shutdown": "kill", "down_s": 1.0})
+        await eventually(partial(_is_back, control, server), 60)
     async with opened(suite) as books:
         states = await books.add_up(stream.ids, late=True)
         assert set(states.values()) <= {"confirmed", "failed", "expired"}
@@ -133,8 +135,8 @@ async def test_a_part_is_killed_under_load(suite: Suite, riders: Riders, control
 
 async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
     answer = await control.get("/servers")
-    (part,) = [p for p in msgspec.json.decode(answer.content, type=list[ServerInfo]) if p.name == name]
-    return part.state is ServerState.RUNNING and part.restarts == 1
+    (server,) = [p for p in msgspec.json.decode(answer.content, type=list[ServerInfo]) if p.name == name]
+    return server.state is ServerState.RUNNING and server.restarts == 1
 
 
 AHEAD_S = 90.0
@@ -162,9 +164,9 @@ async def _all_well(riders: Riders, books: Books) -> bool:
     return every(await books.add_up([answer.json()["id"] for answer in answers]), "confirmed")
 
 
-async def _skewed(control: httpx.AsyncClient, by_s: float) -> None:
-    await _asked(control, "/processes/pricing/skew", {"skew_s": by_s})
-    await eventually(partial(_runs_with, control, by_s, await _pricing(control)), 30)
+async def _skewed(control: httpx.AsyncClient, skew_s: float) -> None:
+    await _asked(control, "/processes/pricing/skew", {"skew_s": skew_s})
+    await eventually(partial(_runs_with, control, skew_s, await _pricing(control)), 30)
 
 
 async def _pricing(control: httpx.AsyncClient) -> ProcessInfo:

@@ -1,4 +1,4 @@
-"""Which part is chosen, and what is said where none can be."""
+"""Which provider is chosen, and the error where none is available."""
 
 import socket
 from pathlib import Path
@@ -18,19 +18,19 @@ def silent(_: str) -> None:
 
 async def test_without_the_wheel_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.database.embedded.WHEEL_PACKAGE", "no_such_wheel")
-    with pytest.raises(UserError) as trouble:
+    with pytest.raises(UserError) as error:
         await choose_database_provider(StackMode.LOCAL, {})
-    assert "pip install" in trouble.value.remedy
+    assert "pip install" in error.value.remedy
 
 
 async def test_without_any_broker_every_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.broker.installation.COMMON_DIRS", ())
     monkeypatch.setattr("prebook.devstack.containers.shutil.which", lambda *_, **__: None)
     monkeypatch.setattr("prebook.devstack.broker.apt.is_available", lambda: False)
-    with pytest.raises(UserError) as trouble:
+    with pytest.raises(UserError) as error:
         await choose_broker_provider(StackMode.AUTO, {"PATH": ""})
     for way in ("apt-get install", "brew install", "Docker", "PREBOOK_STACK=external"):
-        assert way in trouble.value.remedy
+        assert way in error.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,17 @@ async def test_without_any_broker_every_way_out_is_named(monkeypatch: pytest.Mon
         ({"PREBOOK_DATABASE_URL": "postgresql+asyncpg://u:p@127.0.0.1:1/d"}, "PREBOOK_AMQP_URL"),
     ],
 )
-async def test_external_parts_that_are_not_given_are_named(given: dict[str, str], named: str) -> None:
-    with pytest.raises(UserError) as trouble:
+async def test_external_servers_that_are_not_given_are_named(given: dict[str, str], named: str) -> None:
+    with pytest.raises(UserError) as error:
         async with start_stack(silent, {"PREBOOK_STACK": "external", **given}):
             pass
-    assert named in trouble.value.problem + trouble.value.remedy
+    assert named in error.value.problem + error.value.remedy
 
 
 def test_a_wrong_mode_is_refused_with_the_right_ones() -> None:
-    with pytest.raises(UserError) as trouble:
+    with pytest.raises(UserError) as error:
         read_stack_mode({"PREBOOK_STACK": "cloud"})
-    assert all(name in trouble.value.remedy for name in StackMode)
+    assert all(name in error.value.remedy for name in StackMode)
 
 
 def test_debians_wrapper_is_passed_over_for_the_real_program(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_a_taken_port_is_named_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not is_free(port)
-        with pytest.raises(UserError, match=str(port)) as trouble:
+        with pytest.raises(UserError, match=str(port)) as error:
             claim_ports([port], "choose another")
-        assert trouble.value.remedy == "choose another"
+        assert error.value.remedy == "choose another"
 
 
 def test_free_ports_are_different_and_free() -> None:

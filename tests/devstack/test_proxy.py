@@ -1,4 +1,4 @@
-"""The links' proxy, over real sockets."""
+"""Fault proxies, over real sockets."""
 
 import asyncio
 import contextlib
@@ -42,8 +42,8 @@ class Echo:
         finally:
             writer.close()
 
-    async def called(self, link: FaultProxy) -> Stream:
-        stream = await asyncio.open_connection(*link.addresses[0])
+    async def called(self, proxy: FaultProxy) -> Stream:
+        stream = await asyncio.open_connection(*proxy.addresses[0])
         self.callers.append(stream[1])
         return stream
 
@@ -54,11 +54,11 @@ class Echo:
 
 
 @asynccontextmanager
-async def linked() -> AsyncIterator[tuple[FaultProxy, Echo]]:
+async def echo_proxy() -> AsyncIterator[tuple[FaultProxy, Echo]]:
     echo = Echo()
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    async with open_proxies({"pricing-broker": [server.sockets[0].getsockname()]}) as links:
-        yield links["pricing-broker"], echo
+    async with open_proxies({"pricing-broker": [server.sockets[0].getsockname()]}) as proxies:
+        yield proxies["pricing-broker"], echo
         await echo.end()
     server.close()
 
@@ -93,32 +93,32 @@ async def is_reset(stream: Stream) -> bool:
     return False
 
 
-async def test_an_open_link_passes_everything_on_and_both_ends_too() -> None:
-    async with linked() as (link, echo):
-        reader, writer = await echo.called(link)
+async def test_a_healthy_proxy_passes_everything_on_and_both_ends_too() -> None:
+    async with echo_proxy() as (proxy, echo):
+        reader, writer = await echo.called(proxy)
         body = bytes(range(256)) * 8_192
         writer.write(body)
         writer.write_eof()
         async with asyncio.timeout(20):
             assert await reader.read() == body
         assert bytes(echo.heard) == body
-        await until(lambda: link.info().connections == 0)
+        await until(lambda: proxy.info().connections == 0)
 
 
-async def test_a_link_to_nobody_breaks_off() -> None:
+async def test_a_proxy_to_nobody_breaks_off() -> None:
     (port,) = allocate_ports(1)
     echo = Echo()
-    async with open_proxies({"nobody": [("127.0.0.1", port)]}) as links:
-        assert await is_reset(await echo.called(links["nobody"]))
+    async with open_proxies({"nobody": [("127.0.0.1", port)]}) as proxies:
+        assert await is_reset(await echo.called(proxies["nobody"]))
         await echo.end()
 
 
-async def test_a_slow_link_is_late_each_way_and_no_narrower() -> None:
-    async with linked() as (link, echo):
-        stream = await echo.called(link)
+async def test_a_slow_proxy_is_late_each_way_and_no_narrower() -> None:
+    async with echo_proxy() as (proxy, echo):
+        stream = await echo.called(proxy)
         clock = asyncio.get_running_loop().time
         assert await says(stream, b"quick") == b"quick"
-        await link.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=150.0))
+        await proxy.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=150.0))
         began = clock()
         reader, writer = stream
         for number in range(20):
@@ -129,64 +129,64 @@ async def test_a_slow_link_is_late_each_way_and_no_narrower() -> None:
         assert 0.3 <= clock() - began < 20 * 0.15, "twice the delay, and not once more for each message"
 
 
-async def test_a_cut_link_resets_and_refuses_and_comes_back_by_itself() -> None:
-    async with linked() as (link, echo):
-        stream = await echo.called(link)
+async def test_a_cut_proxy_resets_and_refuses_and_comes_back_by_itself() -> None:
+    async with echo_proxy() as (proxy, echo):
+        stream = await echo.called(proxy)
         await says(stream, b"before")
-        told = await link.inject(ProxyState.CUT, ProxyFault(duration_s=0.5))
-        assert (told.state, told.connections, told.duration_s) == (ProxyState.CUT, 0, 0.5)
+        info = await proxy.inject(ProxyState.CUT, ProxyFault(duration_s=0.5))
+        assert (info.state, info.connections, info.duration_s) == (ProxyState.CUT, 0, 0.5)
         assert await is_reset(stream)
         with pytest.raises(ConnectionRefusedError):
-            await echo.called(link)
-        await until(lambda: link.info().state is ProxyState.HEALTHY)
-        assert await says(await echo.called(link), b"after") == b"after"
+            await echo.called(proxy)
+        await until(lambda: proxy.info().state is ProxyState.HEALTHY)
+        assert await says(await echo.called(proxy), b"after") == b"after"
 
 
 async def test_a_black_hole_swallows_bytes_and_ends_and_resets_afterwards_only_who_lost_something() -> None:
-    async with linked() as (link, echo):
-        speaking, quiet, left = [await echo.called(link) for _ in range(3)]
+    async with echo_proxy() as (proxy, echo):
+        speaking, quiet, left = [await echo.called(proxy) for _ in range(3)]
         for stream in (speaking, quiet, left):
             await says(stream, b"x")
-        await link.inject(ProxyState.BLACK_HOLE, LONG)
+        await proxy.inject(ProxyState.BLACK_HOLE, LONG)
         speaking[1].write(b"unheard")
         echo.streams[2].close()
-        late = await echo.called(link)
+        late = await echo.called(proxy)
         late[1].write(b"unheard too")
         for stream in (speaking, left, late):
             assert await is_silent(stream)
         assert bytes(echo.heard) == b"xxx"
-        assert link.info().connections == 4
-        await link.heal()
+        assert proxy.info().connections == 4
+        await proxy.heal()
         for stream in (speaking, left, late):
             assert await is_reset(stream)
         assert await says(quiet, b"still here") == b"still here"
 
 
 async def test_a_proxy_that_loses_responses_lets_requests_through_and_no_answers() -> None:
-    async with linked() as (link, echo):
-        stream = await echo.called(link)
-        await link.inject(ProxyState.RESPONSE_LOSS, LONG)
+    async with echo_proxy() as (proxy, echo):
+        stream = await echo.called(proxy)
+        await proxy.inject(ProxyState.RESPONSE_LOSS, LONG)
         stream[1].write(b"asked")
         await until(lambda: bytes(echo.heard) == b"asked")
         echo.streams[0].close()
         assert await is_silent(stream)
-        await link.heal()
+        await proxy.heal()
         assert await is_reset(stream)
 
 
 async def test_a_fault_replaces_the_one_before() -> None:
-    async with linked() as (link, echo):
-        await link.inject(ProxyState.CUT, ProxyFault(duration_s=A_WHILE_S))
-        await link.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=1.0))
-        assert await is_silent(await echo.called(link))
-        assert link.info().state is ProxyState.SLOW, "the end of the cut is not the end of what came after it"
+    async with echo_proxy() as (proxy, echo):
+        await proxy.inject(ProxyState.CUT, ProxyFault(duration_s=A_WHILE_S))
+        await proxy.inject(ProxyState.SLOW, ProxyFault(duration_s=60.0, delay_ms=1.0))
+        assert await is_silent(await echo.called(proxy))
+        assert proxy.info().state is ProxyState.SLOW, "the end of the cut is not the end of what came after it"
 
 
-async def test_links_are_spoiled_by_the_control_api() -> None:
+async def test_faults_are_injected_by_the_control_api() -> None:
     (port,) = allocate_ports(1)
     async with (
-        linked() as (link, _),
-        serve_control_api(create_control_app(Supervisor([]), "token", proxies={link.name: link}), "127.0.0.1", port),
+        echo_proxy() as (proxy, _),
+        serve_control_api(create_control_app(Supervisor([]), "token", proxies={proxy.name: proxy}), "127.0.0.1", port),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
     ):
         for state in ProxyState:
@@ -194,8 +194,8 @@ async def test_links_are_spoiled_by_the_control_api() -> None:
                 f"/proxies/pricing-broker/{state}", json={"duration_s": 9.0, "delay_ms": 200}
             ) as answer:
                 assert answer.status == (404 if state is ProxyState.HEALTHY else 200)
-                assert link.info().state is state
+                assert proxy.info().state is state
         async with client.get("/proxies") as answer:
-            host, at = link.addresses[0]
-            told = {"name": "pricing-broker", "state": "response_loss", "connections": 0, "duration_s": None}
-            assert await answer.json() == [{**told, "address": f"{host}:{at}"}]
+            host, at = proxy.addresses[0]
+            info = {"name": "pricing-broker", "state": "response_loss", "connections": 0, "duration_s": None}
+            assert await answer.json() == [{**info, "address": f"{host}:{at}"}]

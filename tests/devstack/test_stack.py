@@ -1,4 +1,4 @@
-"""Real parts: they start, work, keep to the loopback interface, and leave nothing behind."""
+"""A real broker and database: they start, work, keep to the loopback interface, and leave nothing behind."""
 
 import asyncio
 import base64
@@ -48,7 +48,7 @@ async def _works(ready: Stack) -> None:
 
 @needs_rabbitmq
 @pytest.mark.real
-async def test_private_parts_work_listen_on_loopback_only_and_are_gone_afterwards() -> None:
+async def test_local_servers_work_listen_on_loopback_only_and_are_gone_afterwards() -> None:
     async with start_stack(silent, LOCAL) as ready:
         assert ready.mode == "local"
         await _works(ready)
@@ -96,7 +96,7 @@ PROGRAM = textwrap.dedent(
 @needs_rabbitmq
 @pytest.mark.real
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ties children to their parent on Linux only")
-async def test_parts_do_not_outlive_a_killed_owner() -> None:
+async def test_servers_do_not_outlive_a_killed_owner() -> None:
     owner = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, stdout=subprocess.PIPE, env=LOCAL)
     assert owner.stdout
     async with asyncio.timeout(60):
@@ -143,7 +143,7 @@ async def test_a_database_that_cannot_start_says_why_in_its_own_words(
 
 
 @pytest.mark.containers
-async def test_parts_as_containers_work_and_are_removed() -> None:
+async def test_containers_work_and_are_removed() -> None:
     async with start_stack(silent, {**os.environ, "PREBOOK_STACK": "docker"}) as ready:
         assert ready.mode == "docker"
         await _works(ready)

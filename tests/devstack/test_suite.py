@@ -1,4 +1,4 @@
-"""`prebook up` as a person starts it: one suite, real parts, real processes."""
+"""`prebook up` as a person starts it: one suite, real servers, real processes."""
 
 import asyncio
 import json

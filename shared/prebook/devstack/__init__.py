@@ -1,1 +1,1 @@
-"""The broker and the database that a suite runs on: found, started as private parts, and stopped again."""
+"""A suite on one machine, for development, tests and the lab: broker, database, services, supervisor, fault proxies."""

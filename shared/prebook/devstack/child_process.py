@@ -1,4 +1,4 @@
-"""A child process that cannot outlive us, and whose last words can be read."""
+"""A child process that cannot outlive this one, and the end of whose log can be read."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 LOG_TAIL_BYTES = 600
 GROUP_EXIT_TIMEOUT_S = 2.0
-"""Killed processes are gone at once, unless nobody in this container takes note of the end of orphans."""
+"""Killed processes are gone at once, unless nobody in the container reaps orphans."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -28,7 +28,7 @@ class OsUser:
 
 @dataclass(frozen=True)
 class Command:
-    """``log`` takes both output streams; without one they go where ours go. ``account`` None is our own user."""
+    """``log_file`` takes both output streams; without it they are inherited. ``user`` None is the present user."""
 
     args: Sequence[str | Path]
     env: Mapping[str, str]
@@ -44,7 +44,7 @@ class Command:
 
 
 class ChildProcess:
-    """A process in a session of its own, so that Ctrl-C reaches us only and we stop things in order."""
+    """A process in a session of its own, so that Ctrl-C reaches only this one, which stops its children in order."""
 
     def __init__(self, command: Command, process: asyncio.subprocess.Process) -> None:
         self.command = command
@@ -73,7 +73,7 @@ class ChildProcess:
         return False
 
     async def stop(self, grace_period_s: float) -> int:
-        """Ask it to end; force it after the grace. A stopped (SIGSTOP) process is woken so that it can hear."""
+        """Send the stop signal, and SIGKILL after the grace period. A process under SIGSTOP is continued first."""
         self.send_signal(self.command.stop_signal)
         self.send_signal(signal.SIGCONT)
         try:
@@ -107,7 +107,7 @@ class ChildProcess:
 async def spawn(command: Command) -> ChildProcess:
     """Raises OSError where the program cannot be started."""
     sink = command.log_file.open("ab") if command.log_file else None
-    account = command.user
+    user = command.user
     try:
         process = await asyncio.create_subprocess_exec(
             *map(str, command.args),
@@ -117,9 +117,9 @@ async def spawn(command: Command) -> ChildProcess:
             stderr=subprocess.STDOUT if sink else None,
             start_new_session=True,
             preexec_fn=_die_with_parent(command.stop_signal),
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
+            user=user.uid if user else None,
+            group=user.gid if user else None,
+            extra_groups=[] if user else None,
         )
     finally:
         if sink:

@@ -1,4 +1,4 @@
-"""A part as a container: published on the loopback interface only, removed when we end."""
+"""Broker and database as Docker containers: published on the loopback interface only, removed at the end."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ class Container:
         """The host's port for each port of the image. Raises UserError."""
         lines = [f"{name}={value}\n" for name, value in self._spec.secrets.items()]
         settings = write_private_file(self._data_dir / f"{self.name}.env", "".join(lines))
-        published = [part for port in self._spec.ports for part in ("--publish", f"{LOOPBACK}::{port}")]
+        published = [word for port in self._spec.ports for word in ("--publish", f"{LOOPBACK}::{port}")]
         arguments = (
             "--name",
             self.name,
@@ -134,7 +134,7 @@ POSTGRES_ARGS = tuple(
 
 
 class RabbitContainer:
-    """Its process belongs to the engine, so that no pid is known and nothing is done to it."""
+    """A single node. The process belongs to the Docker engine: its pid is unknown, and no fault can be injected."""
 
     processes: Sequence[ServerProcess] = ()
 
@@ -177,7 +177,7 @@ class RabbitContainer:
 
 
 class PostgresContainer:
-    """As RabbitContainer."""
+    """A server without supervised processes, as RabbitContainer."""
 
     processes: Sequence[ServerProcess] = ()
 

@@ -1,4 +1,4 @@
-"""Parts that somebody else runs: looked at, never started or stopped."""
+"""External broker and database: probed, never started or stopped."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ EXPECTED_FORMATS = {
 
 
 def read_setting(name: str, env: Mapping[str, str]) -> str:
-    """From the variable, or from the file that <NAME>_FILE names. Raises UserError."""
+    """Read a variable, or the file that <NAME>_FILE names. Raises UserError."""
     remedy = f"set {name} to {EXPECTED_FORMATS[name]}, or {name}_FILE to a file that holds it"
     try:
         file = env.get(f"{name}_FILE")

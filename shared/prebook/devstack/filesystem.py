@@ -1,4 +1,4 @@
-"""Whom the parts run as, and where they may keep their data."""
+"""The user that broker and database run as, and their data directory with its private files."""
 
 import contextlib
 import fcntl
@@ -37,24 +37,24 @@ def create_data_dir() -> Iterator[Path]:
     for path in base.glob(f"{DATA_DIR_PREFIX}*/{LOCK_FILE}"):
         _remove_if_stale(path)
     path = Path(tempfile.mkdtemp(prefix=DATA_DIR_PREFIX, dir=base))
-    path.chmod(0o711)  # the parts' own folders in it are closed; their account must get through
+    path.chmod(0o711)  # the servers' own folders in it are private; their user must be able to pass
     try:
         with (path / NEW_LOCK_FILE).open("w") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX)
-            (path / NEW_LOCK_FILE).rename(path / LOCK_FILE)  # locked before anybody looks at it
+            (path / NEW_LOCK_FILE).rename(path / LOCK_FILE)  # another run sees the file only once it is locked
             yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _base_dir(owner: OsUser | None) -> Path:
-    """$TMPDIR, unless the parts' account cannot get there."""
+    """$TMPDIR, unless the servers' user cannot reach it."""
     usual = Path(tempfile.gettempdir())
     return next((path for path in (usual, Path("/tmp"), Path("/var/tmp")) if can_reach(path / "x", owner)), usual)  # noqa: S108 - the folders in them get random names
 
 
 def _remove_if_stale(lock_file: Path) -> None:
-    """The kernel gives up a lock with the process that held it."""
+    """Remove the data of a run that was killed: the kernel released its lock."""
     with contextlib.suppress(OSError), lock_file.open() as claim:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(lock_file.parent, ignore_errors=True)
@@ -82,7 +82,7 @@ def write_private_file(path: Path, text: str, owner: OsUser | None = None, mode:
 
 
 def can_reach(path: Path, user: OsUser | None) -> bool:
-    """Whether the account can get to the path; an environment under /root is closed to anybody else."""
+    """Whether a user may enter every parent of the path; /root, for one, is closed to other users."""
     if user is None:
         return True
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time."""
+"""Waiting for a condition, with a deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,10 @@ async def wait_until(
     remedy: str,
     child: ChildProcess | None = None,
 ) -> None:
-    """Ask until it holds. Raises UserError at the deadline, or as soon as the child that makes it hold has ended."""
+    """Check a condition until it is true.
+
+    Raises UserError at the deadline, or as soon as ``child``, the process that should make it true, has ended.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             while not await condition():

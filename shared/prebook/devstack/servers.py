@@ -1,4 +1,4 @@
-"""What a suite runs on, once it is there."""
+"""Broker and database: how to reach them, and the protocols of whatever runs them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Broker:
-    """URLs and credentials of an administrator. ``pid`` is None where the process is not ours to look at.
+    """URLs and credentials of an administrator. ``pid`` is None where the process is not on this machine.
 
     Of several nodes, ``amqp_url``, ``management_url`` and ``pid`` are the first one's.
     """
@@ -43,7 +43,7 @@ class Database:
 
 
 class ServerProcess(Protocol):
-    """A process of ours that is a part, or one of several that are: it may be ended, and started again."""
+    """A broker node or the database as a child process, which may be ended and started again."""
 
     @property
     def child(self) -> ChildProcess | None:
@@ -51,21 +51,21 @@ class ServerProcess(Protocol):
         ...
 
     async def restart(self) -> None:
-        """Started again on the same data, ports and credentials, and ready. Raises UserError."""
+        """Start again on the same data, ports and credentials; ready when this returns. Raises UserError."""
         ...
 
 
 @runtime_checkable
 class SupportsMemoryAlarm(Protocol):
-    """A Member that stops taking messages in when it has too little memory."""
+    """A broker node, which blocks publishers when its memory exceeds a watermark."""
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
-        """``limit`` as RabbitMQ writes it, ``512MB``; None: what is configured. Raises UserError."""
+        """``watermark`` in RabbitMQ's notation, such as ``512MB``; None: the configured one. Raises UserError."""
         ...
 
 
 class BrokerServer(Protocol):
-    """A way to have a broker. ``stop`` may be called after any start, a failed or cancelled one too."""
+    """Runs a broker, or finds an external one. ``stop`` may follow any start, also a failed or cancelled one."""
 
     async def start(self) -> Broker:
         """Raises UserError."""
@@ -75,12 +75,12 @@ class BrokerServer(Protocol):
 
     @property
     def processes(self) -> Sequence[ServerProcess]:
-        """Its processes, where they are ours; the first is the one that ``Broker`` names."""
+        """Child processes, none where it is external or in a container; the first is the one that ``Broker`` names."""
         ...
 
 
 class DatabaseServer(Protocol):
-    """As BrokerPart."""
+    """Runs a database, or finds an external one; as BrokerServer."""
 
     async def start(self) -> Database:
         """Raises UserError."""

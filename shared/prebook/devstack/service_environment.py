@@ -1,4 +1,4 @@
-"""What each process of a local suite is told through its environment."""
+"""Options of a local suite, and the environment variables that each of its processes gets."""
 
 import json
 import os
@@ -21,12 +21,13 @@ from prebook.runtime import paths
 from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
-"""Administrators' access, and the tokens of the supervisor: no service gets these."""
+"""Administrators' access: no service gets it."""
 SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
+"""Secrets of the supervisor: no service gets them."""
 
 
 DEFAULT_PORTS = {"amqp": 5672, "postgresql+asyncpg": 5432}
-"""Of parts that somebody else runs."""
+"""Ports of servers whose URL names none."""
 BROKER_NODE_CHOICES = ("1", "3")
 TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
 Proxies = Mapping[str, FaultProxy]
@@ -34,7 +35,7 @@ NO_PROXIES: Proxies = {}
 
 
 def generate_passwords() -> dict[str, str]:
-    """A password for each service and for who reads the archive, for this run only."""
+    """A random password for each service and for the archive reader, for this run only."""
     return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
 
 
@@ -57,12 +58,12 @@ class SuiteOptions:
     seed: int = 7
     log_level: str = "info"
     fault_proxies: bool = field(default_factory=lambda: os.environ.get("PREBOOK_FAULT_PROXIES", "") in TRUE_VALUES)
-    """Between the services and what they use stand links that the control API can spoil."""
+    """Route broker, database and service connections through fault-injection proxies."""
     replicas: int = 1
-    """Of every service; the first has the port that others know, the further ones consume and relay."""
+    """Instances of every service; callers know the port of the first, the others consume and relay."""
     broker_nodes: int = field(default_factory=lambda: read_broker_nodes(os.environ))
     settings: Mapping[str, str] = field(default_factory=dict)
-    """PREBOOK_* variables that every service is given, over our own environment."""
+    """PREBOOK_* variables for every service; they override this process's own."""
     passwords: Mapping[str, str] = field(default_factory=generate_passwords, repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -84,7 +85,7 @@ class SuiteOptions:
 
 
 def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[HostPort]]:
-    """Where each link leads, by its name; none unless the terms want them."""
+    """Proxy name -> its upstreams; empty without ``options.fault_proxies``."""
     found: dict[str, Sequence[HostPort]] = {}
     for service in PROCESSES if options.fault_proxies else ():
         found[f"{service}-broker"] = [_host_port(url) for url in stack.broker.amqp_urls]
@@ -96,7 +97,7 @@ def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[H
 def process_specs(
     options: SuiteOptions, stack: Stack, log_dir: Path, proxies: Proxies = NO_PROXIES
 ) -> list[ProcessSpec]:
-    """One process for each service, which goes by the links where there are any, and for each further replica."""
+    """A process for each service and each extra replica; their connections go through the proxies, if any."""
     first = {service: (service, options.ports[number]) for number, service in enumerate(PROCESSES)}
     return [
         ProcessSpec(
@@ -111,13 +112,13 @@ def process_specs(
 
 
 def container_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """For the one service of a container: what the container was given, without what is the supervisor's."""
+    """The environment of a container's one service: the container's own, without the supervisor's secrets."""
     given = {k: v for k, v in env.items() if k not in _variable_names(SUPERVISOR_SETTINGS)}
     return {"PREBOOK_COUPLINGS": str(paths.couplings_file())} | given
 
 
 def lab_environment(state: SuiteState) -> dict[str, str]:
-    """What the campaign needs to reach and to break the suite."""
+    """Variables by which the lab reaches the suite and injects faults."""
     return {
         **_url_variables(state.urls),
         **{f"PREBOOK_CONTROL_{service.upper()}": state.control_url for service in state.urls},
@@ -165,7 +166,7 @@ def _url_variables(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_credentials(url: str, user: str, password: str, path: str | None = None) -> str:
-    """The same server for somebody else."""
+    """The URL of the same server with other credentials, and another path if given."""
     parts = urlsplit(url)
     _, _, place = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}", path=path or parts.path))
@@ -177,7 +178,7 @@ def _host_port(url: str) -> HostPort:
 
 
 def _via_proxy(url: str, proxy: FaultProxy | None, index: int = 0) -> str:
-    """The same server, by way of the link; ``number`` of the targets that the link has."""
+    """The URL of the same server through a proxy; ``index`` of the proxy's upstreams."""
     if proxy is None:
         return url
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""What must be there before the services: schemas and roles in the database, and the broker's topology."""
+"""What the services need: schemas and roles in the database, and the broker's topology and users."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ DECLARE_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AdminAccess:
-    """Administrators' access to both parts, and the password that each service is to get for both."""
+    """Administrators' access to broker and database, and each service's password for both."""
 
     database_url: str
     management_url: str
@@ -46,7 +46,7 @@ def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
 
 
 async def set_up(access: AdminAccess, log_dir: Path, log: Log) -> None:
-    """Does nothing twice: what is there stays. Raises UserError."""
+    """Create what is missing; idempotent. Raises UserError."""
     log("schemas, roles and broker topology: setting up")
     async with first_error_task_group() as both:
         both.create_task(_migrate(access, log_dir / "migrations.log"))

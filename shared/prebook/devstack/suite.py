@@ -1,4 +1,4 @@
-"""A whole suite on this machine: parts, set-up, services and their supervisor, and all of it gone at the end."""
+"""A whole suite on this machine: servers, set-up, services and their supervisor, all stopped at the end."""
 
 import asyncio
 import os
@@ -25,45 +25,45 @@ POLL_INTERVAL_S = 0.5
 
 @dataclass(frozen=True)
 class RunningSuite:
-    """A running one."""
+    """A suite whose services are ready."""
 
     state: SuiteState
     supervisor: Supervisor
     servers: Mapping[str, SupervisedServer]
-    """Those that are processes of ours."""
+    """Broker nodes and database, where they are processes of this program."""
 
     async def wait_until_broken(self) -> UserError:
-        """Returns when the suite cannot go on: a part is gone, or a service was given up."""
+        """Return the reason once the suite cannot go on: a server ended, or a service cannot work."""
         while True:
-            if trouble := self._failure():
-                return trouble
+            if failure := self._failure():
+                return failure
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _failure(self) -> UserError | None:
-        for part in self.servers.values():
-            if trouble := part.failure():
-                return trouble
-        if given_up := self.supervisor.find_failed():
-            return UserError(f"{given_up.spec.name} ended: {given_up.log_tail}", f"read {given_up.spec.log_file}")
+        for server in self.servers.values():
+            if failure := server.failure():
+                return failure
+        if failed := self.supervisor.find_failed():
+            return UserError(f"{failed.spec.name} ended: {failed.log_tail}", f"read {failed.spec.log_file}")
         return None
 
 
 @asynccontextmanager
 async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[RunningSuite]:
-    """Every service is ready. Raises UserError; leaves no process and no suite.json behind."""
-    logs = home / "logs"
+    """Start a suite; every service is ready. No process and no suite.json is left behind. Raises UserError."""
+    log_dir = home / "logs"
     with lock_home(home):
-        async with start_stack(log, broker_nodes=options.broker_nodes) as parts, supervise_servers(parts) as ours:
-            await set_up(admin_access(parts, options.passwords), logs, log)
-            async with open_proxies(proxy_upstreams(options, parts)) as ways:
-                supervisor = Supervisor(process_specs(options, parts, logs, ways))
-                control = create_control_app(supervisor, options.control_token, ours, ways)
+        async with start_stack(log, broker_nodes=options.broker_nodes) as stack, supervise_servers(stack) as servers:
+            await set_up(admin_access(stack, options.passwords), log_dir, log)
+            async with open_proxies(proxy_upstreams(options, stack)) as proxies:
+                supervisor = Supervisor(process_specs(options, stack, log_dir, proxies))
+                control_app = create_control_app(supervisor, options.control_token, servers, proxies)
                 log("services: starting")
-                async with supervisor.run(), serve_control_api(control, LOOPBACK, options.control_port):
+                async with supervisor.run(), serve_control_api(control_app, LOOPBACK, options.control_port):
                     await supervisor.wait_until_ready(READY_TIMEOUT_S)
-                    whereabouts = _suite_state(parts, options, logs)
-                    with write_suite_state(home, whereabouts):
-                        yield RunningSuite(whereabouts, supervisor, ours)
+                    state = _suite_state(stack, options, log_dir)
+                    with write_suite_state(home, state):
+                        yield RunningSuite(state, supervisor, servers)
                     log("stopping")
 
 

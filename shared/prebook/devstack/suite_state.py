@@ -1,4 +1,4 @@
-"""Where the running suite is: a file in its home that other commands, and nobody else, can read."""
+"""The state of the running suite: a file in its home that only its user's commands can read."""
 
 import fcntl
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ LOCK_FILE = "lock"
 
 
 class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
-    """It holds the passwords of this run; it is removed when the suite stops."""
+    """URLs and secrets of a running suite; the file is removed when the suite stops."""
 
     owner_pid: int
     mode: str
@@ -30,9 +30,9 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     management_user: str
     management_password: str
     amqp_url: str
-    """An administrator's, as ``database_url``."""
+    """With an administrator's credentials, as ``database_url``."""
     archive_url: str
-    """The broker, for who reads the archive and sends from it again."""
+    """The broker, with the credentials of the archive reader."""
     database_url: str
     callback_secrets: tuple[str, ...]
     broker_pid: int | None
@@ -46,7 +46,7 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """One suite at a time in a home. The kernel gives the claim back even when we are killed. Raises UserError."""
+    """Allow one suite at a time in a home. The kernel releases the lock even after SIGKILL. Raises UserError."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / LOCK_FILE).open("w") as file:
         try:
@@ -60,7 +60,7 @@ def lock_home(home: Path) -> Iterator[None]:
 
 @contextmanager
 def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
-    """The file is there while the block runs."""
+    """Write the state file; it exists while the block runs."""
     path = home / STATE_FILE
     write_private_file(path, msgspec.json.format(msgspec.json.encode(state)).decode())
     try:
@@ -70,7 +70,7 @@ def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
 
 
 def read_suite_state(home: Path) -> SuiteState:
-    """Raises UserError where no suite runs there."""
+    """Read the state of the suite in this home. Raises UserError where none runs."""
     remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of the one that runs"
     path = home / STATE_FILE
     try:

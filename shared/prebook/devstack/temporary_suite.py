@@ -1,4 +1,4 @@
-"""A suite for one program: started in a home of its own, and gone again with the program."""
+"""A suite for one run of the lab, in a home of its own, stopped and removed afterwards."""
 
 import asyncio
 import shutil
@@ -16,20 +16,20 @@ from prebook.devstack.suite_state import SuiteState
 from prebook.flows import PROCESSES
 
 EnvironmentFactory = Callable[[SuiteState], Mapping[str, str]]
-"""What the program is told of the suite, through its environment."""
+"""Makes the environment variables by which the lab reaches the suite."""
 
 
 def allocate_suite_ports() -> tuple[int, ...]:
-    """Of the services and the control API; what has them now, nobody else has."""
+    """Free ports for the services and the control API, allocated to this process."""
     return allocate_ports(len(PROCESSES) + 1)
 
 
 def run_lab(
     description: str, arguments: Sequence[str], options: SuiteOptions, make_environment: EnvironmentFactory
 ) -> int:
-    """The exit status of ``python -m prebook.lab ARGUMENTS`` against a suite of its own. ``what`` is said of it.
+    """Run ``python -m prebook.lab ARGUMENTS`` against a suite of its own and return the exit status.
 
-    The home goes with the suite, unless the program failed: then the logs are worth reading.
+    ``description`` is printed as progress. The suite's home is removed, unless the run failed: then its logs stay.
     """
     home = Path(tempfile.mkdtemp(prefix="prebook-suite-"))
     try:
@@ -37,8 +37,8 @@ def run_lab(
     except command_line.Interrupted:
         shutil.rmtree(home, ignore_errors=True)
         raise
-    except UserError as trouble:
-        raise UserError(trouble.problem, f"{trouble.remedy}; logs: {home / 'logs'}") from trouble
+    except UserError as error:
+        raise UserError(error.problem, f"{error.remedy}; logs: {home / 'logs'}") from error
     if status:
         log_to_stderr(f"the logs of the services are in {home / 'logs'}")
     else:

@@ -19,7 +19,7 @@ PACKAGE = "rabbitmq-server"
 INSTALL_TIMEOUT_S = 600.0
 RETRY_INTERVAL_S = 0.1
 DPKG_LOCK_OPTIONS = ("-o", "DPkg::Lock::Timeout=120")
-"""Seconds for which somebody else's installation is waited for."""
+"""apt waits up to 120 s for another process's installation."""
 INSTALL_REMEDY = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
 POLICY_SCRIPT = Path("/usr/sbin/policy-rc.d")
 DENY_SERVICE_START = "#!/bin/sh\nexit 101\n"
@@ -27,12 +27,12 @@ DENY_SERVICE_START = "#!/bin/sh\nexit 101\n"
 
 
 def is_available() -> bool:
-    """Root, on a system with apt."""
+    """Whether this is root, on a system with apt."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 async def install_rabbitmq(data_dir: Path, log: Log) -> None:
-    """Raises UserError with apt's last words."""
+    """Install Debian's package. Raises UserError with the end of apt's log."""
     log(f"RabbitMQ: not found; installing Debian's package {PACKAGE} (apt-get install, its service is not started)")
     log_file = data_dir / "apt.log"
     async with acquire_install_lock(POLICY_SCRIPT.parent):
@@ -63,16 +63,16 @@ async def _run_apt_get(arguments: tuple[str, ...], log_file: Path) -> None:
 
 @asynccontextmanager
 async def acquire_install_lock(directory: Path, timeout_s: float = INSTALL_TIMEOUT_S) -> AsyncIterator[None]:
-    """Of several of us that find nothing on this machine, the first installs: apt itself turns the others away.
+    """Let one of several processes install at a time: apt itself would refuse the others.
 
-    ``place``: a folder that the kernel's lock is on; nothing is written there. Raises UserError.
+    ``directory`` carries the lock; nothing is written there. Raises UserError.
     """
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        await _wait_for_lock(held, timeout_s)
+        await _wait_for_lock(descriptor, timeout_s)
         yield
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 async def _wait_for_lock(descriptor: int, timeout_s: float) -> None:

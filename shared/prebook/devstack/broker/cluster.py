@@ -1,4 +1,4 @@
-"""RabbitMQ of our own: own names, cookie, ports, port mapper and data, nothing shared with a packaged service."""
+"""RabbitMQ as child processes: names, cookie, ports, epmd and data of its own, none shared with a packaged service."""
 
 import asyncio
 import secrets
@@ -46,26 +46,27 @@ class LocalBroker:
     async def start(self) -> Broker:
         what = "a private node" if self._node_count == 1 else f"{self._node_count} private nodes"
         self._log(f"RabbitMQ: starting {what} of {self._installation.server}")
-        seats = _allocate_node_configs(self._node_count)
+        configs = _allocate_node_configs(self._node_count)
         homes = ["rabbitmq", *(f"rabbitmq-{number}" for number in range(2, self._node_count + 1))]
         self._nodes += [
-            RabbitNode(self._installation, self._data_dir / home, seat) for home, seat in zip(homes, seats, strict=True)
+            RabbitNode(self._installation, self._data_dir / home, config)
+            for home, config in zip(homes, configs, strict=True)
         ]
         first, *others = self._nodes
-        seat = seats[0]
-        await self._start_epmd(first, seat.epmd_port)
+        config = configs[0]
+        await self._start_epmd(first, config.epmd_port)
         child = await first.start()
         if others:
-            await self._join(seat, others)
+            await self._join(config, others)
         return Broker(
             name="RabbitMQ",
             version=first.version,
-            amqp_url=seat.amqp_url,
-            management_url=seat.management_url,
+            amqp_url=config.amqp_url,
+            management_url=config.management_url,
             user=ADMIN_USER,
-            password=seat.password,
+            password=config.password,
             pid=child.pid,
-            other_amqp_urls=[other.amqp_url for other in seats[1:]],
+            other_amqp_urls=[other.amqp_url for other in configs[1:]],
         )
 
     async def _join(self, config: NodeConfig, others: Sequence[RabbitNode]) -> None:
@@ -82,7 +83,7 @@ class LocalBroker:
         )
 
     async def stop(self) -> None:
-        """The nodes before their port mapper."""
+        """Stop the nodes, then epmd, which they are registered with."""
         children = [node.child for node in self._nodes if node.child]
         await asyncio.gather(*(child.stop(STOP_TIMEOUT_S) for child in children))
         if self._epmd:
@@ -90,26 +91,26 @@ class LocalBroker:
 
     async def _start_epmd(self, node: RabbitNode, port: int) -> None:
         """Erlang's own would listen on every interface and stay behind when the node has gone."""
-        self._epmd = mapper = await spawn(
-            node.command(self._installation.epmd, "-port", str(port), "-address", LOOPBACK)
-        )
+        self._epmd = epmd = await spawn(node.command(self._installation.epmd, "-port", str(port), "-address", LOOPBACK))
 
         async def listens() -> bool:
             return not is_free(port)
 
-        await wait_until(listens, EPMD_TIMEOUT_S, subject="Erlang's port mapper", remedy=START_REMEDY, child=mapper)
+        await wait_until(
+            listens, EPMD_TIMEOUT_S, subject="Erlang's port mapper (epmd)", remedy=START_REMEDY, child=epmd
+        )
 
 
 def _allocate_node_configs(node_count: int) -> list[NodeConfig]:
-    mapper, *ports = allocate_ports(1 + 3 * node_count)
-    names = [f"prebook-{mapper}-{number}@localhost" for number in range(1, node_count + 1)]
+    epmd_port, *ports = allocate_ports(1 + 3 * node_count)
+    names = [f"prebook-{epmd_port}-{number}@localhost" for number in range(1, node_count + 1)]
     members = "".join(f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(names, 1))
     cookie = secrets.token_hex(16)
     password = secrets.token_hex(16)
     return [
         NodeConfig(
             name=name,
-            epmd_port=mapper,
+            epmd_port=epmd_port,
             amqp_port=amqp,
             management_port=management,
             distribution_port=distribution,

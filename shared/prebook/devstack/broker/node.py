@@ -19,7 +19,7 @@ RABBITMQCTL_TIMEOUT_S = 20.0
 MEMORY_WATERMARK = "512MB"
 START_REMEDY = (
     "look at the message; `PREBOOK_STACK=docker` takes a container instead, PREBOOK_STACK=external with "
-    "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL takes parts of your own"
+    "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL takes servers of your own"
 )
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
@@ -46,7 +46,7 @@ raft.wal_max_size_bytes = 33554432
 class NodeConfig:
     """What makes one node different from another, and what it shares with those of its cluster (cookie, password).
 
-    ``lines`` are further ones of its configuration, ``emulator`` further arguments of Erlang's.
+    ``extra_conf`` are additional lines of rabbitmq.conf, ``erlang_args`` additional arguments of the Erlang VM.
     """
 
     name: str
@@ -104,26 +104,28 @@ class RabbitNode:
         try:
             status = await run(command, RABBITMQCTL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            raise UserError(f"rabbitmqctl could not set the memory's limit: {error!r}", START_REMEDY) from error
+            raise UserError(f"rabbitmqctl could not set the memory watermark: {error!r}", START_REMEDY) from error
         if status:
             raise UserError(f"rabbitmqctl ended with status {status}: {command.log_tail()}", START_REMEDY)
 
     async def _boot(self) -> ChildProcess:
         self.child = child = await spawn(self.command(self._installation.server))
-        seat = self._config
-        probe = BrokerProbe(seat.management_url, ADMIN_USER, seat.password, amqp_port=seat.amqp_port)
+        config = self._config
+        probe = BrokerProbe(config.management_url, ADMIN_USER, config.password, amqp_port=config.amqp_port)
         await wait_until(probe.is_ready, READY_TIMEOUT_S, subject="RabbitMQ", remedy=START_REMEDY, child=child)
         self.version = probe.version
         return child
 
     def _write_files(self) -> None:
-        seat = self._config
+        config = self._config
         make_private_dir(self._home / "conf.d", self._user)
-        written = RABBITMQ_CONF.format(amqp=seat.amqp_port, management=seat.management_port, password=seat.password)
+        written = RABBITMQ_CONF.format(
+            amqp=config.amqp_port, management=config.management_port, password=config.password
+        )
         files = {
-            "rabbitmq.conf": written + seat.extra_conf,
+            "rabbitmq.conf": written + config.extra_conf,
             "enabled_plugins": "[rabbitmq_management].\n",
-            ".erlang.cookie": seat.cookie,
+            ".erlang.cookie": config.cookie,
         }
         for name, text in files.items():
             write_private_file(self._home / name, text, self._user)

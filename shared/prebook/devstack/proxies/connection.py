@@ -1,4 +1,4 @@
-"""One TCP connection that is passed on, and what its link does to the bytes on the way."""
+"""One proxied TCP connection, and the impairment of the bytes on their way."""
 
 import asyncio
 import socket
@@ -14,13 +14,15 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Direction(Enum):
-    UPSTREAM = "to whom the link leads"
-    DOWNSTREAM = "to who connected"
+    """Upstream is towards the server, downstream towards the client."""
+
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
 
 
 @dataclass(frozen=True)
 class Impairment:
-    """``swallowed`` are the directions that nothing gets through in; no end of a connection either."""
+    """``dropped``: directions in which bytes, and ends of connections, are dropped."""
 
     delay_s: float = 0.0
     dropped: frozenset[Direction] = frozenset()
@@ -32,7 +34,7 @@ class SocketStream:
     writer: asyncio.StreamWriter
 
     def reset(self) -> None:
-        """RST, and whatever was not sent yet is forgotten."""
+        """Close with RST; bytes not sent yet are discarded."""
         raw = self.writer.get_extra_info("socket")
         if raw is not None and not self.writer.transport.is_closing():
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
@@ -40,7 +42,7 @@ class SocketStream:
 
 
 class ProxiedConnection:
-    """``weather`` may change at any time. ``torn``: bytes or an end were swallowed, so that it can only be reset."""
+    """``impairment`` may change at any time. ``corrupted``: bytes or an end were dropped, so it can only be reset."""
 
     def __init__(self, client: SocketStream, impairment: Impairment) -> None:
         self._streams = [client]
@@ -48,15 +50,15 @@ class ProxiedConnection:
         self.corrupted = False
 
     async def run(self, host: str, port: int) -> None:
-        """Until both directions have ended. Raises OSError, or a group of them, where an end breaks off."""
-        near = self._streams[0]
+        """Forward until both directions have ended. Raises OSError, or a group of them, if a side breaks off."""
+        client = self._streams[0]
         if Direction.UPSTREAM in self.impairment.dropped:
             await self._wait_until_reset()
-        far = SocketStream(*await asyncio.open_connection(host, port))
-        self._streams.append(far)
+        upstream = SocketStream(*await asyncio.open_connection(host, port))
+        self._streams.append(upstream)
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._forward(near, far, Direction.UPSTREAM))
-            both.create_task(self._forward(far, near, Direction.DOWNSTREAM))
+            both.create_task(self._forward(client, upstream, Direction.UPSTREAM))
+            both.create_task(self._forward(upstream, client, Direction.DOWNSTREAM))
         for side in self._streams:
             side.writer.close()
 
@@ -65,11 +67,11 @@ class ProxiedConnection:
             side.reset()
 
     async def _forward(self, source: SocketStream, sink: SocketStream, direction: Direction) -> None:
-        """What is read is on its way while more is read: a delay is no limit of the throughput."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS_IN_FLIGHT)
+        """Read on while earlier chunks are delayed, so that a delay does not limit the throughput."""
+        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS_IN_FLIGHT)
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._read(source, under_way, direction))
-            both.create_task(self._write(under_way, sink, direction))
+            both.create_task(self._read(source, in_flight, direction))
+            both.create_task(self._write(in_flight, sink, direction))
 
     async def _read(
         self, source: SocketStream, in_flight: asyncio.Queue[tuple[float, bytes]], direction: Direction
@@ -89,11 +91,11 @@ class ProxiedConnection:
         self, in_flight: asyncio.Queue[tuple[float, bytes]], sink: SocketStream, direction: Direction
     ) -> None:
         loop = asyncio.get_running_loop()
-        back = OPPOSITE[direction]
+        opposite = OPPOSITE[direction]
         while True:
             due, data = await in_flight.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
-            async with self._drop_errors(back):
+            async with self._drop_errors(opposite):
                 if not data:
                     return sink.writer.write_eof()
                 sink.writer.write(data)
@@ -101,7 +103,7 @@ class ProxiedConnection:
 
     @asynccontextmanager
     async def _drop_errors(self, direction: Direction) -> AsyncIterator[None]:
-        """That a side broke off is news, which may be swallowed as well."""
+        """A side that broke off is an event like any bytes: dropped where the direction is."""
         try:
             yield
         except OSError:
@@ -110,7 +112,7 @@ class ProxiedConnection:
             await self._wait_until_reset()
 
     async def _wait_until_reset(self) -> None:
-        """Until it is reset."""
+        """Wait until the connection is reset, which cancels this task."""
         self.corrupted = True
         await asyncio.Event().wait()
 

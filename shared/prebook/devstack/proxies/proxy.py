@@ -1,4 +1,4 @@
-"""A link between a service and what it uses: a TCP proxy of our own, which can be spoiled for a while."""
+"""A TCP proxy between a service and a server or another service, which injects network faults for a while."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ HostPort = tuple[str, int]
 BOTH_DIRECTIONS = frozenset(Direction)
 DOWNSTREAM_ONLY = frozenset({Direction.DOWNSTREAM})
 IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
-    ProxyState.SLOW: lambda wanted: Impairment(delay_s=wanted.delay_ms / 1000),
+    ProxyState.SLOW: lambda fault: Impairment(delay_s=fault.delay_ms / 1000),
     ProxyState.CUT: lambda _: Impairment(),
     ProxyState.BLACK_HOLE: lambda _: Impairment(dropped=BOTH_DIRECTIONS),
     ProxyState.RESPONSE_LOSS: lambda _: Impairment(dropped=DOWNSTREAM_ONLY),
@@ -22,7 +22,7 @@ IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
 
 
 class FaultProxy:
-    """``targets`` are where it leads: one place to connect to for each of them, all spoiled together."""
+    """Listens on one port for each upstream; a fault applies to all of them."""
 
     def __init__(self, name: str, upstreams: Sequence[HostPort]) -> None:
         self.name = name
@@ -42,7 +42,10 @@ class FaultProxy:
         return ProxyInfo(name=self.name, state=self._state, connections=count, address=at, duration_s=duration_s)
 
     async def open(self) -> None:
-        """Where it does not listen yet. Known before it listens: whoever breaks this off leaves nothing behind."""
+        """Listen on each port that is not open yet.
+
+        A server is recorded before it starts, so that ``close`` finds it even if this call is cancelled.
+        """
         for (host, port), target in list(zip(self.addresses, self._upstreams, strict=True))[len(self._servers) :]:
             serve = partial(self._serve, target)
             server = await asyncio.start_server(serve, host, port, reuse_port=True, start_serving=False)
@@ -50,7 +53,7 @@ class FaultProxy:
             await server.start_serving()
 
     async def inject(self, state: ProxyState, fault: ProxyFault) -> ProxyInfo:
-        """In effect when this returns; it replaces what was the matter before, and undoes itself."""
+        """Put the proxy into a state, in place of the present one; it heals itself after the duration."""
         await self._cancel_healing()
         await self.heal()
         self._set_state(state, IMPAIRMENTS[state](fault))
@@ -61,7 +64,7 @@ class FaultProxy:
         return self.info(fault.duration_s)
 
     async def heal(self) -> None:
-        """Whole again. A connection that lost something must not go on as if it had not."""
+        """Forward everything again. Connections that lost bytes are reset: their streams are corrupted."""
         await self.open()
         self._set_state(ProxyState.HEALTHY, Impairment())
         await self._reset([connection for connection in self._connections if connection.corrupted])
@@ -112,7 +115,7 @@ class FaultProxy:
 
 
 def _reserve_port(port: int) -> socket.socket:
-    """A socket that only keeps others off the port: while nobody listens, who connects is refused."""
+    """Bind a socket without listening: other programs cannot take the port, and connecting to it is refused."""
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -122,12 +125,12 @@ def _reserve_port(port: int) -> socket.socket:
 
 @asynccontextmanager
 async def open_proxies(upstreams: Mapping[str, Sequence[HostPort]]) -> AsyncIterator[Mapping[str, FaultProxy]]:
-    """A link for each name."""
-    links = {name: FaultProxy(name, addresses) for name, addresses in upstreams.items()}
+    """Open a proxy for each name, until the block ends."""
+    proxies = {name: FaultProxy(name, addresses) for name, addresses in upstreams.items()}
     try:
-        for link in links.values():
-            await link.open()
-        yield links
+        for proxy in proxies.values():
+            await proxy.open()
+        yield proxies
     finally:
-        for link in links.values():
-            await link.close()
+        for proxy in proxies.values():
+            await proxy.close()

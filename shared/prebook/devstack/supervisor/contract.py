@@ -1,4 +1,4 @@
-"""What the supervisor keeps running, what may be done to it, and what it says about it."""
+"""The control API's bodies and answers, and the description of a process for the supervisor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """``ready_url`` answers 200 once the process can work. Without a ``log`` its output goes where ours goes."""
+    """``ready_url`` answers 200 once the process can work. Without ``log_file`` it inherits the supervisor's output."""
 
     name: str
     args: Sequence[str]
@@ -47,17 +47,17 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int | None
     last_status: int | None
     clock_skew_s: float = 0.0
-    """As last wanted by the control API."""
+    """The clock skew last requested through the control API."""
 
 
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """SIGKILL, and not started again before ``hold_s`` seconds have passed."""
+    """SIGKILL; the process is not started again before ``down_s`` seconds have passed."""
 
     down_s: DownTimeS = 0.0
 
 
 class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For ``for_s`` seconds the process is stopped and woken in turn, like one that gets too little processor time."""
+    """For ``duration_s`` seconds the process is stopped and continued in turn, like one that is short of CPU time."""
 
     duration_s: DurationS
     stopped_s: PhaseS = 0.4
@@ -65,40 +65,40 @@ class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Started again in order, with a clock that is ``by_s`` seconds ahead (behind, below zero); 0 undoes it."""
+    """An orderly restart with a clock that is ``skew_s`` seconds ahead (behind if negative); 0 undoes it."""
 
     skew_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
 
 class ShutdownMode(StrEnum):
-    """SIGKILL, or asked to stop in order."""
+    """SIGKILL, or the server's orderly stop."""
 
     KILL = "kill"
     STOP = "stop"
 
 
 class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part is ended, kept down for ``hold_s`` seconds, and started again on the same data and ports."""
+    """A server is ended, kept down for ``down_s`` seconds, and started again on the same data and ports."""
 
     shutdown: ShutdownMode
     down_s: DownTimeS = 0.0
 
 
 class MemoryAlarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The broker has too little memory for ``for_s`` seconds: whoever publishes is blocked."""
+    """The broker is short of memory for ``duration_s`` seconds: it blocks every publishing connection."""
 
     duration_s: DurationS
 
 
 class ServerState(StrEnum):
-    """``down``: sent away and not ready again yet, or ended by itself."""
+    """``down``: ended by a restart and not ready again yet, or ended by itself."""
 
     RUNNING = "running"
     DOWN = "down"
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``restarts`` counts those that are done. ``alarm``: a memory alarm of ours is on, or being lifted."""
+    """``restarts`` counts completed restarts. ``alarm``: an injected memory alarm is on, or being cleared."""
 
     name: str
     version: str
@@ -109,11 +109,12 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProxyState(StrEnum):
-    """What becomes of the bytes on a link, and of who connects.
+    """What a proxy does to the bytes that pass it, and to new connections.
 
-    ``slow``: late, each way. ``cut``: connections are reset, and refused. ``black_hole``: swallowed both ways, and
-    nobody hears that a connection ended. ``half_open``: what the far end says is swallowed, so that requests have
-    their effect and answers are lost. A connection that lost bytes is reset when the link is whole again.
+    ``slow``: bytes are delayed in both directions. ``cut``: connections are reset, new ones refused. ``black_hole``:
+    bytes, and ends of connections, are dropped in both directions. ``response_loss``: what the upstream sends is
+    dropped, so that requests take effect and responses are lost. A connection that lost bytes is reset when the proxy
+    is healthy again.
     """
 
     HEALTHY = "healthy"
@@ -124,15 +125,17 @@ class ProxyState(StrEnum):
 
 
 class ProxyFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For ``for_s`` seconds. ``delay_ms``, each way, is for a slow link."""
+    """Lasts ``duration_s`` seconds. ``delay_ms``, in each direction, applies to state ``slow`` only."""
 
     duration_s: DurationS
     delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
 
 
 class ProxyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``address``: host and port of the first of its places to connect to. ``for_s``: how long the fault lasts that was
-    just asked for."""
+    """``address``: host and port that the proxy listens on for its first upstream.
+
+    ``duration_s``: duration of the fault that this answer confirms; None in a list.
+    """
 
     name: str
     state: ProxyState
@@ -146,11 +149,11 @@ class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NotRunning(Exception):
-    """There is no process now that this could be done to."""
+    """The target of a fault has no process now."""
 
 
 class FaultEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """What took effect, on which process, and for how long (None: until it is undone)."""
+    """A fault that took effect: on which process, and for how long (None: until it is undone)."""
 
     name: str
     fault: str

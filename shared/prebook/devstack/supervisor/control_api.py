@@ -1,21 +1,21 @@
-"""The supervisor's HTTP API. Faults are injected here, outside of the services, which know nothing of it.
+"""The supervisor's HTTP API. It injects faults from outside of the services, which have no code for them.
 
 | request | effect |
 |---|---|
 | ``GET /processes`` | a list of ProcessInfo |
-| ``POST /processes/{name}/kill`` Kill | SIGKILL; kept down for ``hold_s`` |
-| ``POST /processes/{name}/brownout`` Brownout | stopped and woken in turn for ``for_s`` |
-| ``POST /processes/{name}/skew`` Skew | ended in order, started again with a clock that is ``by_s`` ahead |
+| ``POST /processes/{name}/kill`` Kill | SIGKILL; kept down for ``down_s`` |
+| ``POST /processes/{name}/brownout`` Brownout | stopped and continued in turn for ``duration_s`` |
+| ``POST /processes/{name}/skew`` ClockSkew | orderly restart with a clock that is ``skew_s`` ahead |
 | ``POST /processes/{name}/pause`` | stopped until ``resume`` |
-| ``POST /processes/{name}/resume`` | woken; ends a pause or a brownout |
-| ``GET /parts`` | a list of PartInfo: broker and database, where they are processes of ours |
-| ``POST /parts/{name}/restart`` Restart | SIGKILL or orderly stop; down for ``hold_s``; back with the same data |
-| ``POST /parts/broker/alarm`` Alarm | memory alarm for ``for_s``: whoever publishes is blocked |
-| ``GET /links`` | a list of LinkInfo; none where the suite was not started with links |
-| ``POST /links/{name}/slow`` (or ``cut``, ``black_hole``, ``half_open``) Spoil | see LinkState; for ``for_s`` |
+| ``POST /processes/{name}/resume`` | continued; ends a pause or a brownout |
+| ``GET /servers`` | a list of ServerInfo: broker nodes and database, where the supervisor runs them |
+| ``POST /servers/{name}/restart`` Restart | SIGKILL or orderly stop; down for ``down_s``; back with the same data |
+| ``POST /servers/broker/alarm`` MemoryAlarm | memory alarm for ``duration_s``: publishers are blocked |
+| ``GET /proxies`` | a list of ProxyInfo; empty where the suite was started without fault proxies |
+| ``POST /proxies/{name}/slow`` (or ``cut``, ``black_hole``, ``response_loss``) ProxyFault | see ProxyState |
 
-An answer comes at once, and says what took effect: nothing waits for anything to be back. What is for a time undoes
-itself, also when the suite stops.
+The answer to a fault comes at once and says what took effect; it does not wait for the recovery. Faults with a duration
+undo themselves, also when the suite stops.
 
 Every request needs ``Authorization: Bearer <token>``. Errors are ``application/problem+json``.
 """
@@ -43,7 +43,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlApiError(Exception):
-    """Told to the client as RFC 9457 says."""
+    """An error that the client gets as ``application/problem+json``. Source: RFC 9457."""
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
         super().__init__(detail)
@@ -57,7 +57,7 @@ def create_control_app(
     servers: Mapping[str, SupervisedServer] = NO_SERVERS,
     proxies: Mapping[str, FaultProxy] = NO_PROXIES,
 ) -> web.Application:
-    """For the services, the parts that are processes of ours, and the links. Raises ValueError without a token."""
+    """The application for services, supervised servers and fault proxies. Raises ValueError if the token is empty."""
     if not token:
         raise ValueError("the control API needs a token")
     app = web.Application(middlewares=[_problem_middleware, _require_token(token)], client_max_size=MAX_BODY_BYTES)
@@ -68,28 +68,28 @@ def create_control_app(
 
 
 def _list_handler(targets: FaultTargets) -> Handler:
-    async def told(_: web.Request) -> web.Response:
-        return _json_response([member.info() for member in targets.targets.values()])
+    async def list_targets(_: web.Request) -> web.Response:
+        return _json_response([target.info() for target in targets.targets.values()])
 
-    return told
+    return list_targets
 
 
 def _inject_handler(targets: FaultTargets) -> Handler:
-    async def broken(request: web.Request) -> web.Response:
-        member = targets.targets.get(request.match_info["name"])
-        wanted = targets.faults.get(request.match_info["fault"])
-        if member is None or wanted is None:
+    async def inject(request: web.Request) -> web.Response:
+        target = targets.targets.get(request.match_info["name"])
+        fault = targets.faults.get(request.match_info["fault"])
+        if target is None or fault is None:
             known = f"{targets.name}: {', '.join(targets.targets) or 'none here'}; faults: {', '.join(targets.faults)}"
             raise ControlApiError(HTTPStatus.NOT_FOUND, known)
-        body = msgspec.json.decode(await request.read() or b"{}", type=wanted.body)
-        return _json_response(await wanted.inject(member, body))
+        body = msgspec.json.decode(await request.read() or b"{}", type=fault.body)
+        return _json_response(await fault.inject(target, body))
 
-    return broken
+    return inject
 
 
 @asynccontextmanager
 async def serve_control_api(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Raises UserError where the port is taken."""
+    """Serve the application while the block runs. Raises UserError where the port is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -127,8 +127,8 @@ async def _problem_middleware(request: web.Request, handler: Handler) -> web.Str
         return _problem_response(problem.status, problem.detail)
     except NotRunning as error:
         return _problem_response(HTTPStatus.CONFLICT, str(error))
-    except UserError as trouble:
-        return _problem_response(HTTPStatus.SERVICE_UNAVAILABLE, f"{trouble.problem}; {trouble.remedy}")
+    except UserError as error:
+        return _problem_response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.problem}; {error.remedy}")
     except msgspec.MsgspecError as error:
         return _problem_response(HTTPStatus.BAD_REQUEST, str(error))
     except web.HTTPException as error:

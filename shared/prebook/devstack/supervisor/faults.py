@@ -1,4 +1,4 @@
-"""What can be broken, and how: for each kind of thing, the members that there are and the faults that they take."""
+"""The faults of the control API: for each kind of target, the existing targets and the faults that they take."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,14 +22,17 @@ from prebook.devstack.supervisor.server import SupervisedServer
 
 
 class FaultTarget(Protocol):
-    """Something that tells how it is."""
+    """A process, a server or a fault proxy."""
 
     def info(self) -> msgspec.Struct: ...
 
 
 @dataclass(frozen=True)
 class FaultSpec:
-    """The body it takes, and what it does to one member. Says what took effect; raises NotRunning, UserError."""
+    """``body`` is the request's; ``inject`` applies it to one target and returns what took effect.
+
+    Raises NotRunning, UserError.
+    """
 
     body: type[msgspec.Struct]
     inject: Callable[[Any, Any], Awaitable[msgspec.Struct]]
@@ -37,7 +40,7 @@ class FaultSpec:
 
 @dataclass(frozen=True)
 class FaultTargets:
-    """``name`` is its place in the API, in the plural."""
+    """All targets of a kind. ``name`` is the first segment of their path, in the plural."""
 
     name: str
     targets: Mapping[str, FaultTarget]
@@ -69,7 +72,7 @@ def _raise_alarm(server: SupervisedServer, alarm: MemoryAlarm) -> Awaitable[msgs
 
 
 def _inject(state: ProxyState) -> Callable[[FaultProxy, ProxyFault], Awaitable[msgspec.Struct]]:
-    return lambda link, wanted: link.inject(state, wanted)
+    return lambda proxy, fault: proxy.inject(state, fault)
 
 
 PROCESS_FAULTS: Mapping[str, FaultSpec] = {

@@ -1,4 +1,4 @@
-"""How much memory a process really occupies."""
+"""Resident memory of a process."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_rss_bytes(pid: int) -> int | None:
-    """None where there is no such process. Linux tells by a file, other systems by `ps`."""
+    """Read from /proc on Linux, from `ps` elsewhere. None where there is no such process."""
     return _read_proc(pid) if sys.platform == "linux" else _run_ps(pid)
 
 

@@ -21,7 +21,7 @@ from prebook.runtime.environment import EXIT_BAD_SETTINGS
 MIN_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 5.0
 STABLE_AFTER_S = 10.0
-"""Who ran this long before it ended is not in a crash loop: the pauses begin anew."""
+"""A process that ran at least this long is not in a crash loop: the backoff starts anew."""
 CLOCK_SKEW_VARIABLE = "PREBOOK_CLOCK_SKEW_S"
 GRACE_PERIOD_S = 12.0
 KILL_TIMEOUT_S = 5.0
@@ -75,7 +75,7 @@ class SupervisedProcess:
             await self._stop()
 
     def mark_ready(self) -> None:
-        """Told by whoever asks the process."""
+        """Record that the process answered its readiness probe."""
         self._was_ready = True
         if self._state is ProcessState.STARTING:
             self._state = ProcessState.RUNNING
@@ -176,5 +176,5 @@ class SupervisedProcess:
 
 
 def restart_backoff_s(failures: int) -> float:
-    """Before the next start, after so many ends in a row."""
+    """Seconds before the next start, after ``failures`` early ends in a row; doubles from 0.2 up to 5."""
     return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** max(0, failures - 1))

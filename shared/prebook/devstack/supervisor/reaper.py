@@ -1,4 +1,4 @@
-"""As the first process of a container we inherit every orphan in it, and have to bury it."""
+"""Reaping of orphans: the first process of a container (pid 1) inherits every orphan in it and has to wait for it."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,10 @@ REAP_INTERVAL_S = 5.0
 
 
 async def reap_orphans(own_pids: Callable[[], Collection[int]]) -> None:
-    """Does nothing in an ordinary process. ``ours`` are waited for elsewhere."""
+    """Reap inherited zombies, for ever, as pid 1; return at once in any other process.
+
+    ``own_pids``: children that are waited for elsewhere.
+    """
     while os.getpid() == INIT_PID:
         while (orphan := _find_zombie()) and orphan not in own_pids():
             _reap(orphan)

@@ -1,4 +1,4 @@
-"""A part of ours, broker or database: ended on purpose and brought back, or short of memory for a while."""
+"""A supervised broker node or database: restarted, or short of memory for a while, by the control API."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ ALARM_WATERMARK = "1MB"
 
 
 class SupervisedServer:
-    """Unlike a service it is not started again when it ends by itself: then the suite is broken."""
+    """Unlike a service it is not restarted when it ends by itself: then the suite is broken."""
 
     def __init__(self, name: str, version: str, process: ServerProcess) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class SupervisedServer:
         )
 
     def failure(self) -> UserError | None:
-        """It ended by itself, or did not come back. None while it is away on purpose."""
+        """The error if the server ended by itself or did not come back; None while it runs or is being restarted."""
         if self._running_child() or (self._restart_task and not self._restart_task.done()):
             return None
         if self._restart_task and (failure := self._restart_task.exception()):
@@ -52,7 +52,10 @@ class SupervisedServer:
         return UserError(f"{self.name} ended while the suite was running", "start it again")
 
     async def restart(self, fault: Restart) -> FaultEffect:
-        """Killed, it is gone when this returns; asked to stop, it has heard. Raises NotRunning."""
+        """End the process; it comes back in the background. With SIGKILL it is gone when this returns.
+
+        Raises NotRunning.
+        """
         child = self._require_running()
         self._restart_task = asyncio.create_task(self._restart(child, fault))
         if fault.shutdown is ShutdownMode.KILL:
@@ -62,14 +65,14 @@ class SupervisedServer:
         return FaultEffect(name=self.name, fault="restart", pid=child.pid, duration_s=fault.down_s)
 
     async def raise_alarm(self, duration_s: float) -> FaultEffect:
-        """On when this returns. Raises NotRunning, UserError."""
+        """Raise the broker's memory alarm; it is on when this returns. Raises NotRunning, UserError."""
         child = self._require_running()
-        member = self._process
-        if not isinstance(member, SupportsMemoryAlarm):
+        process = self._process
+        if not isinstance(process, SupportsMemoryAlarm):
             raise NotRunning(f"{self.name} has no memory alarm; the broker has")
         await self._cancel(self._alarm_task)
         raised = asyncio.Event()
-        self._alarm_task = alarm = asyncio.create_task(_run_alarm(member, child, duration_s, raised))
+        self._alarm_task = alarm = asyncio.create_task(_run_alarm(process, child, duration_s, raised))
         waiting = asyncio.create_task(raised.wait())
         await asyncio.wait({alarm, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -78,7 +81,7 @@ class SupervisedServer:
         return FaultEffect(name=self.name, fault="alarm", pid=child.pid, duration_s=duration_s)
 
     async def close(self) -> None:
-        """Nothing is under way, and no alarm is left, when this returns."""
+        """Cancel a restart under way and clear the alarm."""
         for task in (self._alarm_task, self._restart_task):
             await self._cancel(task)
 
@@ -94,10 +97,10 @@ class SupervisedServer:
             await wait_uncancelled(asyncio.gather(task, return_exceptions=True))
 
     def _running_child(self) -> ChildProcess | None:
-        """None while it is away: until it is ready again, if it was sent away."""
+        """The running process; None while it is down, or restarts and is not ready again."""
         child = self._process.child
-        away = self._restart_task is not None and not self._restart_task.done()
-        return child if child and child.status is None and not away else None
+        is_restarting = self._restart_task is not None and not self._restart_task.done()
+        return child if child and child.status is None and not is_restarting else None
 
     def _require_running(self) -> ChildProcess:
         child = self._running_child()
@@ -124,7 +127,7 @@ SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
 async def _run_alarm(
     process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Event
 ) -> None:
-    """However this ends, the limit is afterwards what is configured."""
+    """However this ends, the configured watermark is in force again afterwards."""
     try:
         await process.set_memory_watermark(ALARM_WATERMARK)
         raised.set()
@@ -134,7 +137,7 @@ async def _run_alarm(
 
 
 async def _clear_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> None:
-    """A node that ends in the meantime takes the limit with it."""
+    """Reset the watermark, unless the node ends: it starts again with the configured one."""
     async with asyncio.timeout(CLEAR_ALARM_TIMEOUT_S):
         while child.status is None:
             try:
@@ -147,14 +150,14 @@ async def _clear_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> Non
 
 @asynccontextmanager
 async def supervise_servers(stack: Stack) -> AsyncIterator[Mapping[str, SupervisedServer]]:
-    """Those of the parts that are ours, by name."""
+    """The stack's servers that are processes of this program, by name, until the block ends."""
     versions = {"broker": stack.broker.version, "database": stack.database.version}
-    ours = {
-        name: SupervisedServer(name, versions[name.partition("-")[0]], member)
-        for name, member in stack.processes.items()
+    servers = {
+        name: SupervisedServer(name, versions[name.partition("-")[0]], process)
+        for name, process in stack.processes.items()
     }
     try:
-        yield ours
+        yield servers
     finally:
-        for part in ours.values():
-            await part.close()
+        for server in servers.values():
+            await server.close()

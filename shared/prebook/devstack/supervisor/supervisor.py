@@ -1,4 +1,4 @@
-"""Several processes, kept running side by side."""
+"""Keeps several processes running side by side."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -15,28 +15,28 @@ from prebook.messaging.asyncio_tools import wait_uncancelled
 PROBE_INTERVAL_S = 0.1
 PROBE_TIMEOUT_S = 2.0
 MAX_STARTUP_RESTARTS = 4
-"""Who ended this often before it was ready even once is not merely waiting for something."""
+"""A process that ended this often before it was ready once is in a crash loop, not waiting for something."""
 
 
 class Supervisor:
-    """Use as ``async with supervisor.running()``; every process has ended, unhindered, when that block is left."""
+    """Use as ``async with supervisor.run()``; every process has ended when that block is left."""
 
     def __init__(self, specs: Iterable[ProcessSpec]) -> None:
         self.processes: Mapping[str, SupervisedProcess] = {spec.name: SupervisedProcess(spec) for spec in specs}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        keeping = [asyncio.create_task(process.run()) for process in self.processes.values()]
-        watching = [asyncio.create_task(self._probe_all()), asyncio.create_task(reap_orphans(self._pids))]
+        running = [asyncio.create_task(process.run()) for process in self.processes.values()]
+        helpers = [asyncio.create_task(self._probe_all()), asyncio.create_task(reap_orphans(self._pids))]
         try:
             yield
         finally:
-            for task in (*keeping, *watching):
+            for task in (*running, *helpers):
                 task.cancel()
-            await wait_uncancelled(asyncio.gather(*keeping, *watching, return_exceptions=True))
+            await wait_uncancelled(asyncio.gather(*running, *helpers, return_exceptions=True))
 
     async def wait_until_ready(self, timeout_s: float) -> None:
-        """Wait until every process has said so. Raises UserError with the last words of those that have not."""
+        """Wait until every process is ready. Raises UserError with the ends of the other processes' logs."""
         try:
             async with asyncio.timeout(timeout_s):
                 while waiting := [p for p in self.processes.values() if p.state is not ProcessState.RUNNING]:
@@ -46,11 +46,11 @@ class Supervisor:
             raise _not_ready_error(waiting, f"not ready within {timeout_s:g} s") from None
 
     def find_failed(self) -> SupervisedProcess | None:
-        """A process that can never work, so that it is not started again."""
+        """Return a process with bad settings, which is not started again; None if there is none."""
         return next((process for process in self.processes.values() if process.state is ProcessState.FAILED), None)
 
     async def wait_until_failed(self) -> SupervisedProcess:
-        """Returns once a process was given up."""
+        """Return the first process that failed."""
         while True:
             if process := self.find_failed():
                 return process
@@ -66,7 +66,7 @@ class Supervisor:
 
 
 async def _probe(process: SupervisedProcess, session: aiohttp.ClientSession) -> None:
-    """Only while it starts: a process under load or fault is not asked anything."""
+    """Probe a process while it starts, and no longer: probes would compete with load and faults."""
     while True:
         if process.state is ProcessState.STARTING and await _is_ready(process.spec.ready_url, session):
             process.mark_ready()
