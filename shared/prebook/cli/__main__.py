@@ -1,3 +1,6 @@
+"""``python -m prebook.cli``: the command line where `prebook` is not on the PATH."""
+
 from prebook.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main(prog_name="prebook")

@@ -1,4 +1,4 @@
-"""`prebook doctor`: what `prebook up` needs, and what to do about what is missing."""
+"""`prebook doctor`: whether this machine and the suite on it have what `prebook up` needs."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.containers import is_docker_available
 from prebook.devstack.errors import UserError
+from prebook.devstack.parameters import json_option
 from prebook.devstack.ports import is_free
 from prebook.devstack.providers import (
     BROKER_PROVIDERS,
@@ -24,8 +25,10 @@ from prebook.flows import PROCESSES
 from prebook.runtime import paths
 
 MIN_PYTHON = (3, 11)
-MIN_MEMORY_MB, RECOMMENDED_CORES = 1024, 2
+MIN_MEMORY_MB = 1024
+RECOMMENDED_CORES = 2
 REQUEST_TIMEOUT_S = 3.0
+MAX_REASON_CHARS = 300
 EXAMPLES = examples(
     "prebook doctor",
     "PREBOOK_STACK=docker prebook doctor",
@@ -34,7 +37,7 @@ EXAMPLES = examples(
 
 
 class DoctorFinding(msgspec.Struct, frozen=True):
-    """``ok`` false keeps `prebook up` from working; a note does not."""
+    """``ok`` is false where `prebook up` would not work; ``remedy`` says what to do then."""
 
     subject: str
     ok: bool
@@ -43,9 +46,9 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--json", "as_json", is_flag=True, help="For programs: the findings as a JSON list on stdout.")
+@json_option("Print the findings as one JSON list to stdout.")
 def doctor(*, as_json: bool) -> None:
-    """Look at this machine and at the suite that runs here. Exit status 1 where `prebook up` would not work."""
+    """Check this machine and the suite that runs on it. Exit status 1 where `prebook up` would not work."""
     findings = command_line.run_interruptible(_examine())
     click.echo(msgspec.json.encode(findings).decode() if as_json else "\n".join(map(_finding_text, findings)))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
@@ -72,53 +75,55 @@ def _check_machine() -> list[DoctorFinding]:
             "cores",
             True,
             str(cores),
-            "" if cores >= RECOMMENDED_CORES else f"with {RECOMMENDED_CORES} the figures are worth more",
+            "" if cores >= RECOMMENDED_CORES else f"measurements need {RECOMMENDED_CORES}",
         ),
     ]
 
 
 async def _check_broker() -> DoctorFinding:
     try:
-        rungs = BROKER_PROVIDERS[read_stack_mode()]
+        providers = BROKER_PROVIDERS[read_stack_mode()]
         used = await choose_broker_provider(read_stack_mode(), os.environ)
-    except UserError as trouble:
-        return DoctorFinding("RabbitMQ", False, trouble.problem, trouble.remedy)
-    others = [rung.description for rung in rungs if rung is not used and await rung.is_available(os.environ)]
+    except UserError as error:
+        return DoctorFinding("RabbitMQ", False, error.problem, error.remedy)
+    others = [
+        provider.description
+        for provider in providers
+        if provider is not used and await provider.is_available(os.environ)
+    ]
     also = f" (also possible: {'; '.join(others)})" if others else ""
     return DoctorFinding("RabbitMQ", True, f"{used.description}{also}")
 
 
 async def _check_database() -> DoctorFinding:
     try:
-        return DoctorFinding(
-            "PostgreSQL", True, (await choose_database_provider(read_stack_mode(), os.environ)).description
-        )
-    except UserError as trouble:
-        return DoctorFinding("PostgreSQL", False, trouble.problem, trouble.remedy)
+        provider = await choose_database_provider(read_stack_mode(), os.environ)
+        return DoctorFinding("PostgreSQL", True, provider.description)
+    except UserError as error:
+        return DoctorFinding("PostgreSQL", False, error.problem, error.remedy)
 
 
 async def _check_docker() -> DoctorFinding:
-    answers = await is_docker_available()
-    return DoctorFinding(
-        "Docker", True, "answers" if answers else "does not answer; only PREBOOK_STACK=docker needs it"
-    )
+    available = await is_docker_available()
+    detail = "answers" if available else "does not answer; only PREBOOK_STACK=docker needs it"
+    return DoctorFinding("Docker", True, detail)
 
 
 async def _check_suite() -> list[DoctorFinding]:
     try:
         suite = read_suite_state(paths.home_dir())
-    except UserError as trouble:
-        return [DoctorFinding("suite", True, trouble.problem), _check_ports()]
+    except UserError as error:
+        return [DoctorFinding("suite", True, error.problem), _check_ports()]
     return [await _check_readiness(suite, service) for service in suite.urls]
 
 
 def _check_ports() -> DoctorFinding:
     wanted = range(DEFAULT_PORT_BASE, DEFAULT_PORT_BASE + len(PROCESSES) + 1)
     taken = ", ".join(str(port) for port in wanted if not is_free(port))
-    remedy = f"end the program there, or `prebook up --port-base {DEFAULT_PORT_BASE + 1000}`; `prebook demo` takes free ports"
-    return DoctorFinding(
-        "ports", not taken, f"{taken} taken" if taken else f"{wanted[0]} to {wanted[-1]} are free", remedy
-    )
+    other_ports = f"`prebook up --port-base {DEFAULT_PORT_BASE + 1000}`"
+    remedy = f"end the program there, or {other_ports}; `prebook demo` uses free ports"
+    detail = f"{taken} taken" if taken else f"{wanted[0]} to {wanted[-1]} are free"
+    return DoctorFinding("ports", not taken, detail, remedy)
 
 
 async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
@@ -126,9 +131,9 @@ async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
     url = f"{suite.urls[service]}/readyz"
     try:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            text = "ready" if answer.ok else (await answer.text())[:300]
-            return DoctorFinding(service, answer.ok, f"{suite.urls[service]} {text}", remedy)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            text = "ready" if response.ok else (await response.text())[:MAX_REASON_CHARS]
+            return DoctorFinding(service, response.ok, f"{suite.urls[service]} {text}", remedy)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return DoctorFinding(service, False, f"{url} does not answer: {error}", remedy)
 

@@ -1,4 +1,4 @@
-"""`prebook ledger`: what became of the bookings of the running suite."""
+"""`prebook ledger`: the outcome of every booking of the running suite."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +14,7 @@ from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
+from prebook.devstack.parameters import json_option
 from prebook.devstack.suite_state import read_suite_state
 from prebook.runtime import paths
 
@@ -23,12 +24,12 @@ P = TypeVar("P", LedgerPage, DeliveryPage)
 EXAMPLES = examples(
     "prebook ledger",
     "prebook ledger --prefix calm-",
-    "prebook ledger --json | jq .told",
+    "prebook ledger --json | jq .notified",
 )
 
 
 class LedgerCount(msgspec.Struct, frozen=True):
-    """How many bookings of one plan are in one state."""
+    """Number of bookings of one plan in one state."""
 
     plan: str
     state: str
@@ -36,7 +37,9 @@ class LedgerCount(msgspec.Struct, frozen=True):
 
 
 class LedgerSummary(msgspec.Struct, frozen=True):
-    """``told``: bookings whose rider notification's log knows; ``doubled``: notices that took effect more than once."""
+    """``notified``: bookings whose rider has a notification in notification's log; ``doubled``: notifications that took
+    effect more than once.
+    """
 
     bookings: int
     notified: int
@@ -45,15 +48,15 @@ class LedgerSummary(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--prefix", default="", help="Only bookings whose Idempotency-Key begins so.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@click.option("--prefix", default="", help="Only bookings whose Idempotency-Key begins with this text.")
+@json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
-    """Count the bookings of the running suite by plan and state, and those whose rider has been told."""
-    account = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()).urls, prefix))
+    """Count the bookings of the running suite by plan and state, and those whose rider has been notified."""
+    summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()).urls, prefix))
     if as_json:
-        click.echo(msgspec.json.encode(account))
+        click.echo(msgspec.json.encode(summary))
     else:
-        Console().print(_table(account))
+        Console().print(_table(summary))
 
 
 async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
@@ -61,26 +64,29 @@ async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
     async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session:
         try:
             ledger_pages = _fetch_pages(session, f"{urls['booking']}/v1/ledger", LedgerPage, {"prefix": prefix})
-            lines = [line async for page in ledger_pages for line in page.entries]
-            log_pages = _fetch_pages(session, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
-            told = [line async for page in log_pages for line in page.entries]
+            entries = [entry async for page in ledger_pages for entry in page.entries]
+            delivery_pages = _fetch_pages(session, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
+            deliveries = [entry async for page in delivery_pages for entry in page.entries]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             remedy = "`prebook doctor` tells which service is not ready; try again when it is"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
-    ids = {line.booking_id for line in lines}
-    ours = [line for line in told if line.booking_id in ids]
-    counts = Counter((plan_label(line), str(line.state)) for line in lines)
-    rows = tuple(LedgerCount(name, state, count) for (name, state), count in sorted(counts.items()))
-    doubled = sum(line.times_delivered != 1 for line in ours)
-    return LedgerSummary(len(lines), len({line.booking_id for line in ours}), doubled, rows)
+    booking_ids = {entry.booking_id for entry in entries}
+    ours = [entry for entry in deliveries if entry.booking_id in booking_ids]
+    counts = Counter((plan_label(entry), str(entry.state)) for entry in entries)
+    return LedgerSummary(
+        bookings=len(entries),
+        notified=len({entry.booking_id for entry in ours}),
+        doubled=sum(entry.times_delivered != 1 for entry in ours),
+        rows=tuple(LedgerCount(plan, state, count) for (plan, state), count in sorted(counts.items())),
+    )
 
 
-def plan_label(line: LedgerEntry) -> str:
+def plan_label(entry: LedgerEntry) -> str:
     """The coupling where it is the same in every flow, else each flow's."""
-    couplings = set(line.couplings.values())
+    couplings = set(entry.couplings.values())
     if len(couplings) == 1:
         return str(*couplings)
-    return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(line.couplings.items()))
+    return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(entry.couplings.items()))
 
 
 async def _fetch_pages(
@@ -88,21 +94,23 @@ async def _fetch_pages(
 ) -> AsyncIterator[P]:
     after: str | None = None
     while True:
-        asked = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
-        async with session.get(url, params=asked) as answer:
-            page = msgspec.json.decode(await answer.read(), type=page_type)
+        page_query = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
+        async with session.get(url, params=page_query) as response:
+            page = msgspec.json.decode(await response.read(), type=page_type)
         yield page
         after = page.next
         if after is None:
             return
 
 
-def _table(account: LedgerSummary) -> Table:
-    summary = f"{account.bookings} bookings, {account.notified} riders told, {account.doubled} notices doubled"
-    table = Table(title="Ledger", caption=summary)
+def _table(summary: LedgerSummary) -> Table:
+    caption = (
+        f"{summary.bookings} bookings, {summary.notified} riders notified, {summary.doubled} notifications doubled"
+    )
+    table = Table(title="Ledger", caption=caption)
     table.add_column("plan")
     table.add_column("state")
     table.add_column("bookings", justify="right")
-    for row in account.rows:
+    for row in summary.rows:
         table.add_row(row.plan, row.state, str(row.bookings))
     return table

@@ -9,10 +9,11 @@ from prebook.cli.ledger import ledger
 from prebook.cli.ordering import ordering
 from prebook.cli.outbox import outbox
 from prebook.cli.parking.command import parking
+from prebook.cli.ready import ready
 from prebook.cli.retry import retry
 from prebook.cli.secrets import secrets
 from prebook.cli.serve import serve
-from prebook.cli.setup import ready, setup
+from prebook.cli.setup import setup
 from prebook.cli.topology import topology
 from prebook.cli.up import up
 from prebook.devstack.command_line import UserErrorGroup, examples

@@ -1,4 +1,4 @@
-"""`prebook held`: which conversations wait behind a failure, how long, and what else their partitions did meanwhile."""
+"""`prebook ordering`: ordering keys that wait behind a failed message, and what else their partitions did meanwhile."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,11 +8,11 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from prebook.cli.outbox import connect_database
-from prebook.cli.parking.selection import json_option
+from prebook.cli.suite_access import connect_database
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
+from prebook.devstack.parameters import json_option
 from prebook.flows import SERVICES
 from prebook.messaging.policy import read_policies
 from prebook.postgres.blast_radius import BlastRadius, BlockedKey
@@ -21,94 +21,95 @@ from prebook.runtime.paths import couplings_file
 
 
 class BlockedKeyListing(msgspec.Struct, frozen=True, kw_only=True):
-    """``partitions`` by group."""
+    """``partitions``: message group -> number of its partitions."""
 
     partitions: dict[str, int]
     keys: list[BlockedKey]
 
 
 class KeyRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """``dead_letters``: number of parked messages that the key does not wait for any more."""
+
     group: str
     key: str
     dead_letters: int
-    """Messages that the key waits for no more."""
 
 
 @click.group(
     epilog=examples(
-        "prebook held list                                        which conversations wait, and behind what",
-        "prebook held release notification.events.notify_rider bk_...",
+        "prebook ordering list                                        which ordering keys wait, and behind what",
+        "prebook ordering release notification.events bk_...",
     )
 )
 def ordering() -> None:
-    """What waits so that conversations stay in order."""
+    """Inspect and release ordering keys that wait behind a failed message, so that their messages stay in order."""
 
 
 @ordering.command(
-    "list", epilog=examples("prebook held list", "prebook held list --json | jq '.keys[] | {key, behind}'")
+    "list", epilog=examples("prebook ordering list", "prebook ordering list --json | jq '.keys[] | {key, error}'")
 )
-@json_option
+@json_option()
 def list_(*, as_json: bool) -> None:
-    """The blast radius of each failure: messages behind it, and other keys of its partition that went on."""
-    found = command_line.run_interruptible(_read_blocked_keys())
+    """List blocked keys with their blast radius: waiting messages, and unaffected keys of the same partition."""
+    listing = command_line.run_interruptible(_read_blocked_keys())
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(listing))
     else:
-        Console().print(_table(found))
+        Console().print(_table(listing))
 
 
-@ordering.command(epilog=examples("prebook held release booking.facts bk_..."))
+@ordering.command(epilog=examples("prebook ordering release booking.events bk_..."))
 @click.argument("group")
 @click.argument("key")
-@json_option
+@json_option()
 def release(*, group: str, key: str, as_json: bool) -> None:
-    """Let what waits behind a parked message of this key go on without it.
+    """Let the messages of KEY that wait behind a parked message of message group GROUP go on without it.
 
-    The parked message stays in the parking: discard it there, or what is replayed later comes late.
+    The parked message stays in the parking. Discard it there: a later replay of it would be out of order.
     """
     released = command_line.run_interruptible(_release(group, key))
-    click.echo(
-        msgspec.json.encode(released) if as_json else f"{key} of {group} waits for {released.dead_letters} fewer"
-    )
+    text = f"{key} of {group} waits for {released.dead_letters} fewer"
+    click.echo(msgspec.json.encode(released) if as_json else text)
 
 
 async def _read_blocked_keys() -> BlockedKeyListing:
     groups = dict(_message_groups())
     async with connect_database() as connection:
         keys = [
-            await BlastRadius(connection, service, g.address, g.partitions).list_blocked_keys()
-            for g, service in groups.items()
+            await BlastRadius(connection, service, group.address, group.partitions).list_blocked_keys()
+            for group, service in groups.items()
         ]
     return BlockedKeyListing(
-        partitions={g.address: g.partitions for g in groups}, keys=[one for found in keys for one in found]
+        partitions={group.address: group.partitions for group in groups}, keys=[key for found in keys for key in found]
     )
 
 
 async def _release(group: str, key: str) -> KeyRelease:
-    services = {inbound.address: (service, inbound) for inbound, service in _message_groups()}
-    if group not in services:
-        raise UserError(f"{group} is no message group", f"choose one of {', '.join(services)}")
-    service, inbound = services[group]
+    groups = {queue.address: (service, queue) for queue, service in _message_groups()}
+    if group not in groups:
+        raise UserError(f"{group} is no message group", f"choose one of {', '.join(groups)}")
+    service, queue = groups[group]
     async with connect_database() as connection:
-        parked = await BlastRadius(connection, service, group, inbound.partitions).unblock(key)
-    if not parked:
-        raise UserError(f"{key} of {group} waits for no parked message", "`prebook held list` tells which do")
-    return KeyRelease(group=group, key=key, dead_letters=parked)
+        dead_letters = await BlastRadius(connection, service, group, queue.partitions).unblock(key)
+    if not dead_letters:
+        raise UserError(f"{key} of {group} waits for no parked message", "`prebook ordering list` tells which do")
+    return KeyRelease(group=group, key=key, dead_letters=dead_letters)
 
 
 def _message_groups() -> Iterator[tuple[ConsumedQueue, str]]:
+    """Every message group and the service that consumes it."""
     policies = read_policies(couplings_file())
     for service in SERVICES:
-        yield from ((inbound, service) for inbound in consumed_queues_of(service, policies) if inbound.partitions)
+        yield from ((queue, service) for queue in consumed_queues_of(service, policies) if queue.partitions)
 
 
-def _table(found: BlockedKeyListing) -> Table:
-    table = Table(title=f"{len(found.keys)} keys held, in {len(found.partitions)} groups")
-    for name in ("group", "partition", "key", "first is", "held for", "behind it", "others went on", "why"):
+def _table(listing: BlockedKeyListing) -> Table:
+    table = Table(title=f"{len(listing.keys)} blocked keys, in {len(listing.partitions)} message groups")
+    for name in ("group", "partition", "key", "status", "blocked for", "waiting", "unaffected keys", "error"):
         table.add_column(name, overflow="fold")
     now = datetime.now(UTC)
-    for one in found.keys:
-        waited = f"{(now - one.blocked_since).total_seconds():.1f} s"
-        counts = (waited, str(one.waiting_messages), str(one.unaffected_keys))
-        table.add_row(one.group, str(one.partition), one.key, one.status, *counts, one.error)
+    for key in listing.keys:
+        blocked_for = f"{(now - key.blocked_since).total_seconds():.1f} s"
+        counts = (blocked_for, str(key.waiting_messages), str(key.unaffected_keys))
+        table.add_row(key.group, str(key.partition), key.key, key.status, *counts, key.error)
     return table

@@ -1,4 +1,4 @@
-"""`prebook retry`: what the policies mean in time."""
+"""`prebook retry`: the attempts that a flow's policy comes to, in time."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.topology import load_policies, policies_option
-from prebook.devstack.command_line import UserErrorGroup, examples
+from prebook.devstack.command_line import examples
+from prebook.devstack.parameters import json_option
 from prebook.flows import FLOWS
 from prebook.messaging.policy import FlowPolicy
-from prebook.patterns.retry import ScheduledAttempt
-from prebook.patterns.retry import retry_schedule as attempts_of
+from prebook.patterns.retry import ScheduledAttempt, retry_schedule
 
 EXAMPLES = examples(
     "prebook retry schedule quote_fare",
@@ -20,24 +20,24 @@ EXAMPLES = examples(
 )
 
 
-@click.group(cls=UserErrorGroup)
+@click.group()
 def retry() -> None:
-    """How often, and when, a message is tried."""
+    """Show how often, and when, a message is attempted."""
 
 
 @retry.command(epilog=EXAMPLES)
 @click.argument("flow", type=click.Choice(list(FLOWS)))
 @policies_option
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@json_option()
 def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
-    """When each attempt at a message of FLOW would happen if all of them failed, and when nobody waits any more.
+    """Print when each attempt at a message of FLOW would happen if all of them failed, and when its deadline passes.
 
-    Pauses are spread, so that what failed together does not come back together: each is a range.
+    Delays are randomised, so that messages that failed together are not retried together: each delay is a range.
 
-    An outage of what a service stands on is not counted: its messages wait in hand, and no attempt is used up.
+    Attempts are not used up while the service's database, broker or provider is down: consumption is paused then.
     """
     policy = load_policies(policies_path)[flow]
-    attempts = attempts_of(max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)
+    attempts = retry_schedule(max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)
     if as_json:
         click.echo(msgspec.json.encode({"flow": flow, "deadline_s": policy.deadline_s, "attempts": attempts}))
     else:
@@ -45,10 +45,9 @@ def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
 
 
 def _table(flow: str, policy: FlowPolicy, attempts: tuple[ScheduledAttempt, ...]) -> Table:
-    table = Table(
-        title=f"{flow}: parked after attempt {policy.max_attempts}; answered by silence at {policy.deadline_s:g} s"
-    )
-    for heading in ("attempt", "after a pause of", "at"):
+    limits = f"parked after attempt {policy.max_attempts}; timeout reply at {policy.deadline_s:g} s"
+    table = Table(title=f"{flow}: {limits}")
+    for heading in ("attempt", "after a delay of", "at"):
         table.add_column(heading, justify="right")
     for attempt in attempts:
         table.add_row(str(attempt.number), _range_text(attempt.delay_s), _range_text(attempt.at_s))
@@ -56,5 +55,5 @@ def _table(flow: str, policy: FlowPolicy, attempts: tuple[ScheduledAttempt, ...]
 
 
 def _range_text(seconds: tuple[float, float]) -> str:
-    least, most = seconds
-    return f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
+    low, high = seconds
+    return f"{low:g} s" if low == high else f"{low:g} to {high:g} s"

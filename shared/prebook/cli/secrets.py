@@ -1,67 +1,78 @@
-"""`prebook secrets`: draw every password of a container deployment, once, into files that only their users may read."""
+"""`prebook secrets`: generate every password of a container deployment, once, into files only their users can read."""
 
 import json
 import os
-import secrets as random
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 
 import rich_click as click
 
+from prebook.devstack.command_line import examples
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.topology.access import ACCOUNTS
 
 SECRETS_GID = 10000
 SETUP_UID = 10010
-ARCHIVIST_UID = 10011
+ARCHIVE_READER_UID = 10011
 FIRST_SERVICE_UID = 10001
-"""booking, pricing, ... in the order of the catalogue; the compose file runs each under its own."""
-OWNER_ONLY_MODE, GROUP_READABLE_MODE = 0o400, 0o440
+"""booking's; the other services follow in the order of PROCESSES. The compose file runs each under its own."""
+OWNER_ONLY_MODE = 0o400
+GROUP_READABLE_MODE = 0o440
+FOLDER_MODE = 0o755
+PASSWORD_BYTES = 24
 COMPLETION_FILE = "control_token"
-"""Written when all others are there."""
+"""Written last: where it exists, all other files do."""
 
 
-@click.command(epilog="Example: prebook secrets --into /run/prebook")
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder, kept private.")
-@click.option("--database-host", default="postgres:5432", show_default=True)
-@click.option("--broker-host", default="rabbitmq:5672", show_default=True)
+@click.command(epilog=examples("prebook secrets --output-dir /run/prebook"))
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the files; keep it private.",
+)
+@click.option("--database-host", default="postgres:5432", show_default=True, help="host:port in the database URLs.")
+@click.option("--broker-host", default="rabbitmq:5672", show_default=True, help="host:port in the AMQP URLs.")
 def secrets(output_dir: Path, database_host: str, broker_host: str) -> None:
-    """Draw the passwords of a container deployment, unless they are there already."""
+    """Generate the passwords of a container deployment, unless they exist already."""
     if (output_dir / COMPLETION_FILE).exists():
-        click.echo(f"{output_dir} has its secrets already; delete the volume to draw new ones")
+        click.echo(f"{output_dir} has its secrets already; delete the volume to generate new ones")
         return
     output_dir.mkdir(parents=True, exist_ok=True)
     for path, (text, uid, mode) in generate_secrets(database_host, broker_host).items():
         _write_file(output_dir / path, text, uid, mode)
-    click.echo(f"drew new secrets into {output_dir}")
+    click.echo(f"wrote new secrets to {output_dir}")
 
 
 def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:
     """File -> text, owner and mode."""
-    admin, broker_admin = _generate_password(), _generate_password()
+    database_admin_password = _generate_password()
+    broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}
     files: dict[str, tuple[str, int, int]] = {
-        "postgres_password": (admin, 0, OWNER_ONLY_MODE),
-        "rabbitmq_password": (broker_admin, 0, OWNER_ONLY_MODE),
-        "setup/database_url": (_database_url("postgres", admin, database_host), SETUP_UID, OWNER_ONLY_MODE),
-        "setup/rabbitmq_password": (broker_admin, SETUP_UID, OWNER_ONLY_MODE),
+        "postgres_password": (database_admin_password, 0, OWNER_ONLY_MODE),
+        "rabbitmq_password": (broker_admin_password, 0, OWNER_ONLY_MODE),
+        "setup/database_url": (
+            _database_url("postgres", database_admin_password, database_host),
+            SETUP_UID,
+            OWNER_ONLY_MODE,
+        ),
+        "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
         "callback_secrets": (_generate_password(), 0, GROUP_READABLE_MODE),
         "booking/rider_callback_secrets": (_generate_password(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
-            ARCHIVIST_UID,
+            ARCHIVE_READER_UID,
             OWNER_ONLY_MODE,
         ),
     }
     for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
         password = passwords[service]
-        files[f"{service}/database_url"] = (
-            _database_url(f"prebook_{service}", password, database_host),
-            uid,
-            OWNER_ONLY_MODE,
-        )
+        database_url = _database_url(f"prebook_{service}", password, database_host)
+        files[f"{service}/database_url"] = (database_url, uid, OWNER_ONLY_MODE)
         files[f"{service}/amqp_url"] = (_amqp_url(service, password, broker_host), uid, OWNER_ONLY_MODE)
     return {**files, COMPLETION_FILE: (_generate_password(), 0, GROUP_READABLE_MODE)}
 
@@ -75,12 +86,12 @@ def _amqp_url(account: str, password: str, host: str) -> str:
 
 
 def _generate_password() -> str:
-    return random.token_urlsafe(24)
+    return token_urlsafe(PASSWORD_BYTES)
 
 
 def _write_file(path: Path, text: str, uid: int, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o755)
+    path.parent.chmod(FOLDER_MODE)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""`prebook serve`: one service under its supervisor, as the first process of a container."""
+"""`prebook serve`: one service and its supervisor, as the first process of a container."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from prebook.devstack.supervisor.supervisor import Supervisor
 from prebook.flows import PROCESSES
 from prebook.runtime.environment import EXIT_BAD_SETTINGS
 
+DEFAULT_CONTROL_PORT = 9000
 EXAMPLES = examples(
     "prebook serve booking",
     "prebook serve pricing --control-host 0.0.0.0 --control-port 9000",
@@ -26,7 +27,7 @@ EXAMPLES = examples(
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
-    """``http_port`` is the service's own, asked whether it is ready."""
+    """``http_port`` is the service's own, polled for readiness."""
 
     control_token: Annotated[
         str, msgspec.Meta(min_length=16, description="at least 16 characters that the control API's clients send")
@@ -35,22 +36,28 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("name", type=click.Choice(PROCESSES))
-@click.option("--control-host", default=LOOPBACK, show_default=True, help="Where the control API listens.")
-@click.option("--control-port", type=click.IntRange(1, 65535), default=9000, show_default=True)
+@click.argument("service", type=click.Choice(PROCESSES))
+@click.option("--control-host", default=LOOPBACK, show_default=True, help="Address of the control API.")
+@click.option(
+    "--control-port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_CONTROL_PORT,
+    show_default=True,
+    help="Port of the control API.",
+)
 def serve(*, service: str, control_host: str, control_port: int) -> None:
-    """Run one service, start it again when it ends, and offer the control API.
+    """Run SERVICE, restart it when it ends, and serve the control API.
 
     Settings come from PREBOOK_* variables, or from files that <NAME>_FILE names. The log goes to stdout.
     """
     settings = read_settings(ServeSettings)
-    with contextlib.suppress(Interrupted):  # a container is asked to stop in this way, and did
+    with contextlib.suppress(Interrupted):  # a signal is how a container is stopped: exit status 0
         command_line.run_interruptible(_supervise(service, settings, control_host, control_port))
         sys.exit(EXIT_BAD_SETTINGS)
 
 
 async def _supervise(service: str, settings: ServeSettings, host: str, port: int) -> None:
-    """Returns only when the service says that its settings are wrong."""
+    """Return only when the service ends because its settings are wrong."""
     ready = f"http://{LOOPBACK}:{settings.http_port}/readyz"
     args = (sys.executable, "-m", f"prebook.{service}")
     supervisor = Supervisor([ProcessSpec(service, args, container_environment(os.environ), ready)])

@@ -1,4 +1,4 @@
-"""A command's own PREBOOK_* variables."""
+"""Settings of a command, from PREBOOK_* variables."""
 
 import os
 from typing import TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_settings(settings_type: type[T]) -> T:
-    """Raises Trouble that names every wrong one at once."""
+    """Read PREBOOK_<FIELD>, or the file that PREBOOK_<FIELD>_FILE names. Raises UserError naming every wrong one."""
     try:
         return environment.read(settings_type, os.environ)
     except BadSettings as error:

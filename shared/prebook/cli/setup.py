@@ -1,7 +1,5 @@
-"""`prebook setup`: the deploy job. `prebook ready`: a health check."""
+"""`prebook setup`: the deploy job, which brings database and broker up to date."""
 
-import urllib.error
-import urllib.request
 from typing import Annotated
 
 import msgspec
@@ -15,8 +13,7 @@ from prebook.devstack.setup import AdminAccess, set_up
 from prebook.flows import PROCESSES
 from prebook.runtime import paths
 
-READY_TIMEOUT_S = 3.0
-SETUP_EXAMPLES = examples(
+EXAMPLES = examples(
     "prebook setup",
     "PREBOOK_ROLE_PASSWORDS_FILE=/run/secrets/roles PREBOOK_MANAGEMENT_URL=http://127.0.0.1:15672 ... prebook setup",
 )
@@ -37,22 +34,26 @@ class SetupSettings(msgspec.Struct, frozen=True):
     role_passwords: Annotated[str, msgspec.Meta(description='JSON, service to password: {"booking": "...", ...}')]
 
 
-@click.command(epilog=SETUP_EXAMPLES)
+@click.command(epilog=EXAMPLES)
 def setup() -> None:
-    """Bring the schemas, roles and users and the broker's topology up to date, and end. Again: changes nothing."""
-    given = read_settings(SetupSettings)
+    """Bring schemas, roles, users and the broker's topology up to date, then exit. A second run changes nothing.
+
+    Settings come from PREBOOK_* variables, or from files that <NAME>_FILE names.
+    """
+    settings = read_settings(SetupSettings)
     access = AdminAccess(
-        database_url=given.database_url,
-        management_url=given.management_url,
-        management_user=given.management_user,
-        management_password=given.management_password,
-        passwords=_parse_passwords(given.role_passwords),
+        database_url=settings.database_url,
+        management_url=settings.management_url,
+        management_user=settings.management_user,
+        management_password=settings.management_password,
+        passwords=_parse_passwords(settings.role_passwords),
     )
     command_line.run_interruptible(set_up(access, paths.home_dir() / "logs", log_to_stderr))
     click.echo("set up: schemas, roles, users and topology are up to date")
 
 
 def _parse_passwords(text: str) -> dict[str, str]:
+    """Account -> password. Raises UserError."""
     remedy = f"give an object with a password for each of {', '.join(PROCESSES)}"
     try:
         passwords = msgspec.json.decode(text, type=dict[str, str])
@@ -61,17 +62,3 @@ def _parse_passwords(text: str) -> dict[str, str]:
     if missing := set(PROCESSES) - set(passwords):
         raise UserError(f"PREBOOK_ROLE_PASSWORDS has none for {', '.join(sorted(missing))}", remedy)
     return passwords
-
-
-@click.command(epilog="Example: prebook ready http://127.0.0.1:8080")
-@click.argument("url")
-def ready(url: str) -> None:
-    """Exit status 0 where the service at URL is ready, else 1 with what it lacks."""
-    remedy = "its log says more; `prebook up` starts a suite where none runs"
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=READY_TIMEOUT_S):  # noqa: S310 - the caller's URL
-            click.echo("ready")
-    except urllib.error.HTTPError as error:
-        raise UserError(f"{url} is not ready: {error.read().decode(errors='replace')[:500]}", remedy) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{url} does not answer: {error}", remedy) from error

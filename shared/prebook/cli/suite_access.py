@@ -1,76 +1,58 @@
-"""Which broker the command line speaks to: the one that the environment names, else the running suite's."""
+"""How a command reaches broker, database, archive and services: PREBOOK_* variables first, else the running suite's."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+import asyncpg
 import msgspec
 
 from prebook.cli.settings import read_settings
 from prebook.devstack.errors import UserError
 from prebook.devstack.suite_state import read_suite_state
-from prebook.flows import SERVICES
-from prebook.messaging.channel import Unreachable
+from prebook.flows import OPERATIONS, SERVICES
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.rabbit.management import ManagementClient
 from prebook.replay.receivers import Receiver
-from prebook.runtime import environment, paths
-from prebook.runtime.environment import BadSettings
-from prebook.runtime.paths import home_dir
+from prebook.runtime import paths
 
-HINT = "start the suite with `prebook up`, or set PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD (or _PASSWORD_FILE)"
-
-
-class BrokerNotFound(Exception):
-    """None is named and none is running here; the text says what to do."""
+CONNECT_TIMEOUT_S = 5.0
+STATEMENT_TIMEOUT_S = 15.0
+CLOSE_TIMEOUT_S = 2.0
 
 
-class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """In the environment as PREBOOK_MANAGEMENT_URL and so on; in a suite's stack.json under these names."""
+class BrokerSettings(msgspec.Struct, frozen=True):
+    """PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD, or files of these."""
 
     management_url: str
     management_user: str
     management_password: str
 
 
-def find_broker(variables: Mapping[str, str] = os.environ) -> ManagementClient:
-    """Raises NoBroker."""
-    access = _read_environment(variables) if _is_configured(variables) else _read_suite_state()
-    return ManagementClient(access.management_url, access.management_user, access.management_password)
+class DatabaseSettings(msgspec.Struct, frozen=True):
+    """PREBOOK_DATABASE_URL, or a file of that in PREBOOK_DATABASE_URL_FILE."""
 
-
-def _is_configured(variables: Mapping[str, str]) -> bool:
-    return "PREBOOK_MANAGEMENT_URL" in variables
-
-
-def _read_environment(variables: Mapping[str, str]) -> BrokerAccess:
-    try:
-        return environment.read(BrokerAccess, variables)
-    except BadSettings as error:
-        raise BrokerNotFound(f"{error}; {HINT}") from error
-
-
-def _read_suite_state() -> BrokerAccess:
-    path = home_dir() / "stack.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=BrokerAccess)
-    except FileNotFoundError:
-        raise BrokerNotFound(f"no suite runs here ({path} is not there); {HINT}") from None
-    except (OSError, msgspec.DecodeError) as error:
-        raise BrokerNotFound(f"{path} does not tell of a broker: {error}; {HINT}") from error
+    database_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://admin:password@host/database"
+        ),
+    ]
 
 
 class ArchiveSettings(msgspec.Struct, frozen=True):
     """PREBOOK_ARCHIVE_URL, or a file of that in PREBOOK_ARCHIVE_URL_FILE."""
 
     archive_url: Annotated[
-        str, msgspec.Meta(pattern="^amqps?://", description="amqp://prebook_archivist:password@host:port/vhost")
+        str, msgspec.Meta(pattern="^amqps?://", description="amqp://prebook_archive_reader:password@host:port/vhost")
     ]
 
 
 @dataclass(frozen=True, repr=False)
 class ArchiveAccess:
-    """``urls``: service -> base URL of its HTTP; one that is not there cannot be asked."""
+    """``service_urls``: service -> base URL of its HTTP API; the inbox of a service without one cannot be read."""
 
     archive_url: str
     service_urls: Mapping[str, str]
@@ -79,18 +61,61 @@ class ArchiveAccess:
         return receiver.service in self.service_urls
 
 
+def find_broker() -> ManagementClient:
+    """A client of the broker's management API. Raises UserError where no broker is configured and no suite runs."""
+    if _is_set("PREBOOK_MANAGEMENT_URL"):
+        given = read_settings(BrokerSettings)
+        return ManagementClient(given.management_url, given.management_user, given.management_password)
+    try:
+        suite = read_suite_state(paths.home_dir())
+    except UserError as error:
+        variables = "PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD (or _PASSWORD_FILE)"
+        raise UserError(error.problem, f"{error.remedy}; or name a broker by {variables}") from error
+    return ManagementClient(suite.management_url, suite.management_user, suite.management_password)
+
+
+@asynccontextmanager
+async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """An administrator's connection. Raises UserError."""
+    url = (
+        read_settings(DatabaseSettings).database_url
+        if _is_set("PREBOOK_DATABASE_URL")
+        else read_suite_state(paths.home_dir()).database_url
+    )
+    try:
+        connection = await asyncpg.connect(
+            url.replace("+asyncpg", "", 1), timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CLOSE_TIMEOUT_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise UserError(
+            f"the database does not answer: {error_summary(error)}", "`prebook doctor` tells what is missing"
+        ) from error
+
+
 def find_archive() -> ArchiveAccess:
-    """Raises Trouble where neither is there."""
-    if {"PREBOOK_ARCHIVE_URL", "PREBOOK_ARCHIVE_URL_FILE"} & os.environ.keys():
-        given = {service: os.environ.get(f"PREBOOK_URL_{service.upper()}", "") for service in SERVICES}
+    """Raises UserError where no archive is configured and no suite runs."""
+    if _is_set("PREBOOK_ARCHIVE_URL"):
+        urls = {service: os.environ.get(f"PREBOOK_URL_{service.upper()}", "") for service in SERVICES}
         return ArchiveAccess(
-            read_settings(ArchiveSettings).archive_url, {service: url for service, url in given.items() if url}
+            read_settings(ArchiveSettings).archive_url, {service: url for service, url in urls.items() if url}
         )
     suite = read_suite_state(paths.home_dir())
     return ArchiveAccess(suite.archive_url, suite.urls)
 
 
 def archive_unreadable(error: Unreachable) -> UserError:
-    return UserError(
-        str(error), "`prebook doctor` tells whether the broker answers; `prebook topology diff`, what it lacks"
-    )
+    remedy = "`prebook doctor` tells whether the broker answers; `prebook topology diff`, what it lacks"
+    return UserError(str(error), remedy)
+
+
+def operations_url() -> str:
+    """Base URL of the running suite's operations service. Raises UserError."""
+    return read_suite_state(paths.home_dir()).urls[OPERATIONS]
+
+
+def _is_set(variable: str) -> bool:
+    return bool({variable, f"{variable}_FILE"} & os.environ.keys())

@@ -1,12 +1,13 @@
-"""`prebook up`: the suite on this machine, until Ctrl-C."""
+"""`prebook up`: a suite on this machine, until Ctrl-C."""
 
 import contextlib
 
 import msgspec
 import rich_click as click
 
-from prebook.devstack import command_line, parameters
+from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
+from prebook.devstack.parameters import broker_nodes_option, json_option, seed_option
 from prebook.devstack.ports import claim_ports
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.suite import launch
@@ -15,24 +16,27 @@ from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import paths
 
 DEFAULT_PORT_BASE = 8080
+LOG_LEVELS = ("debug", "info", "warning", "error")
+PUBLIC_FIELDS = ("mode", "broker", "database", "urls", "control_url", "management_url", "owner_pid", "logs")
+"""Fields of SuiteState without a secret: what is printed may end in a log."""
 EXAMPLES = examples(
     "prebook up",
-    "prebook up --port-base 9100 --no-override",
+    "prebook up --port-base 9100 --no-plan-override",
     "PREBOOK_STACK=docker prebook up",
     "prebook up --broker-nodes 3 --fault-proxies",
 )
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--no-override", is_flag=True, help="Bookings may not bring couplings of their own.")
+@click.option("--no-plan-override", is_flag=True, help="Refuse bookings that bring couplings of their own.")
 @click.option(
     "--port-base",
     type=click.IntRange(1024, 65000),
     default=DEFAULT_PORT_BASE,
     show_default=True,
-    help="booking listens here, the other services and the control API on the next ports.",
+    help="Port of booking; the other services and the control API listen on the next ports.",
 )
-@parameters.broker_nodes_option
+@broker_nodes_option
 @click.option(
     "--fault-proxies",
     is_flag=True,
@@ -45,13 +49,11 @@ EXAMPLES = examples(
     default=1,
     show_default=True,
     envvar="PREBOOK_REPLICAS",
-    help="Of every service; callers know the first one, the others consume and relay.",
+    help="Processes per service. Callers use the first one; the others consume and relay.",
 )
-@click.option("--seed", default=7, show_default=True, help="What the simulated fleets draw from.")
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
-@click.option("--json", "as_json", is_flag=True, help="Where everything is, as one JSON line on stdout.")
+@seed_option("Seed of the simulated fleets.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="Of every service.")
+@json_option("Print addresses, versions and paths as one JSON line to stdout.")
 def up(
     *,
     no_plan_override: bool,
@@ -65,12 +67,14 @@ def up(
 ) -> None:
     """Start broker, database and services, and stay until Ctrl-C.
 
-    The data lives as long as this command does. For data that stays, give parts of your own: PREBOOK_STACK=external
-    with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL, or use `docker compose up`.
+    The data is removed when this command ends. To keep it, use a broker and a database of your own
+    (PREBOOK_STACK=external with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL), or `docker compose
+    up`.
     """
-    wanted = range(port_base, port_base + len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES))
+    port_count = len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES)
+    wanted = range(port_base, port_base + port_count)
     ports = claim_ports(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
-    terms = SuiteOptions(
+    options = SuiteOptions(
         ports=ports,
         allow_plan_override=not no_plan_override,
         seed=seed,
@@ -80,20 +84,18 @@ def up(
         replicas=replicas,
     )
     with contextlib.suppress(Interrupted):
-        command_line.run_interruptible(_run_until_interrupted(terms, as_json=as_json))
+        command_line.run_interruptible(_run_until_interrupted(options, as_json=as_json))
 
 
 async def _run_until_interrupted(options: SuiteOptions, *, as_json: bool) -> None:
     async with launch(paths.home_dir(), options, log_to_stderr) as suite:
-        where = suite.state
-        click.echo(msgspec.json.encode(_without_secrets(where)).decode() if as_json else _summary(where))
+        text = msgspec.json.encode(_without_secrets(suite.state)).decode() if as_json else _summary(suite.state)
+        click.echo(text)
         raise await suite.wait_until_broken()
 
 
 def _without_secrets(state: SuiteState) -> dict[str, object]:
-    """Without a secret: it may end in somebody's log."""
-    names = ("mode", "broker", "database", "urls", "control_url", "management_url", "owner_pid", "logs")
-    return {name: getattr(state, name) for name in names}
+    return {name: getattr(state, name) for name in PUBLIC_FIELDS}
 
 
 def _summary(state: SuiteState) -> str:

@@ -1,4 +1,4 @@
-"""`prebook archive`: what has been said, and saying it again to chosen receivers."""
+"""`prebook archive`: the stream of all events, counted, and replayed to chosen receivers."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,15 +9,21 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.archive.replay_runner import run_replay
-from prebook.cli.parking.selection import json_option
-from prebook.cli.suite_access import ArchiveAccess, BrokerNotFound, archive_unreadable, find_archive, find_broker
+from prebook.cli.suite_access import ArchiveAccess, archive_unreadable, find_archive, find_broker
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_warnings_only
 from prebook.devstack.errors import UserError
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.parameters import (
+    FiniteRange,
+    apply_option,
+    force_option,
+    ignore_expiry_option,
+    json_option,
+    rate_option,
+)
 from prebook.flows import SERVICES
 from prebook.messaging import addresses
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.rabbit.archive_reader import read_archive
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable
 from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions
@@ -36,37 +42,38 @@ from prebook.topology.model import suite_topology
 
 TIME_HINT = "write it as 2026-11-24T08:00:00Z"
 AUDIT_FILE = "replays.jsonl"
-"""In the suite's home: who sent what again, and what came of it."""
+"""In the suite's home: who replayed what, and with which result."""
+DEFAULT_RATE_PER_S = 50.0
 REPLAY_EXAMPLES = examples(
-    "prebook archive replay --booking bk_... --to-service pricing        says what it would do",
-    "prebook archive replay --booking bk_... --to-service pricing --go",
-    "prebook archive replay --from 2026-11-24T08:00:00Z --to 2026-11-24T09:00:00Z --to-service matching --go",
-    "prebook archive replay --type prebook.booking_confirmed.v1 --to-queue billing.facts --go",
+    "prebook archive replay --booking bk_... --to-service pricing           prints what it would do",
+    "prebook archive replay --booking bk_... --to-service pricing --apply",
+    "prebook archive replay --from 2026-11-24T08:00:00Z --to 2026-11-24T09:00:00Z --to-service matching --apply",
+    "prebook archive replay --type prebook.booking_confirmed.v1 --to-queue billing.events --apply",
 )
 
 
 @click.group()
 def archive() -> None:
-    """Every event is kept in a stream for some days. Reading takes nothing away."""
+    """Inspect and replay the archive, a stream that keeps every event for some days. Reading removes nothing."""
     log_warnings_only()
 
 
 @archive.command(epilog=examples("prebook archive status", "prebook archive status --json | jq .types"))
-@json_option
+@json_option()
 def status(*, as_json: bool) -> None:
-    """Retention, extent, and how many messages of which type, counted by reading all of it."""
-    told = command_line.run_interruptible(_read_status(find_archive()))
+    """Print retention, extent and the number of messages by type; counts by reading the whole archive."""
+    found = command_line.run_interruptible(_read_status(find_archive()))
     if as_json:
-        click.echo(msgspec.json.encode(told))
+        click.echo(msgspec.json.encode(found))
     else:
-        Console().print(_status_table(told))
+        Console().print(_status_table(found))
 
 
 async def _read_status(access: ArchiveAccess) -> ArchiveStatus:
     retention, tally = await _read_retention(), ArchiveTally()
     try:
-        async for kept in read_archive(access.archive_url):
-            tally.add(kept)
+        async for message in read_archive(access.archive_url):
+            tally.add(message)
     except Unreachable as error:
         raise archive_unreadable(error) from error
     return tally.status(retention)
@@ -76,7 +83,7 @@ async def _read_retention() -> ArchiveRetention:
     try:
         async with find_broker() as broker:
             limits = dict((await broker.read_live_broker()).effective_policies.get(addresses.ARCHIVE_QUEUE, ()))
-    except (BrokerNotFound, BrokerUnreachable, BrokerRefused) as error:
+    except (BrokerUnreachable, BrokerRefused) as error:
         raise UserError(str(error), "`prebook doctor` tells whether the broker answers") from error
     return ArchiveRetention(
         max_age=str(limits.get("max-age", "")),
@@ -96,21 +103,35 @@ def _parse_time(_: click.Context, __: click.Parameter, text: str | None) -> date
 
 
 @archive.command(epilog=REPLAY_EXAMPLES)
-@click.option("--from", "since", metavar="TIME", callback=_parse_time, help="Said then or later.")
-@click.option("--to", "until", metavar="TIME", callback=_parse_time, help="Said before then.")
+@click.option("--from", "since", metavar="TIME", callback=_parse_time, help="Only events at or after this time.")
+@click.option("--to", "until", metavar="TIME", callback=_parse_time, help="Only events before this time.")
 @click.option(
-    "--type", "types", multiple=True, metavar="TYPE", help="Such as prebook.booking_ended.v1; may be repeated."
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    help="Only this message type, such as prebook.booking_ended.v1; repeatable.",
 )
-@click.option("--booking", "bookings", multiple=True, metavar="ID", help="May be repeated.")
-@click.option("--to-service", "services", multiple=True, type=click.Choice(SERVICES), help="What it subscribes to.")
+@click.option("--booking", "bookings", multiple=True, metavar="ID", help="Only this booking; repeatable.")
 @click.option(
-    "--to-queue", "queues", multiple=True, metavar="NAME", help="A queue bound by its name to prebook.redeliver."
+    "--to-service",
+    "services",
+    multiple=True,
+    type=click.Choice(SERVICES),
+    help="Send the events that this service subscribes to to it; repeatable.",
 )
-@click.option("--go", is_flag=True, help="Do it; without this nothing is sent.")
-@click.option("--rate", type=FiniteRange(0.1, 5000), default=50.0, show_default=True, help="Messages a second.")
-@click.option("--revive", is_flag=True, help="Questions whose time is over are asked again, as if it were not.")
-@click.option("--force", is_flag=True, help="Also what is so old that the receiver's inbox may have forgotten it.")
-@json_option
+@click.option(
+    "--to-queue",
+    "queues",
+    multiple=True,
+    metavar="NAME",
+    help="Send to this queue, which must be bound by its name to prebook.redeliver; repeatable.",
+)
+@apply_option("Send the messages; without this option nothing is sent.")
+@rate_option("Messages per second.", value_range=FiniteRange(0.1, 5000), default=DEFAULT_RATE_PER_S)
+@ignore_expiry_option("Send expired requests without their expiry, so that they are handled.")
+@force_option("Also send messages older than the receivers' deduplication window: they may take effect twice.")
+@json_option()
 def replay(
     *,
     since: datetime | None,
@@ -125,13 +146,13 @@ def replay(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Send archived messages again, to the receivers that are named and to nobody else.
+    """Send archived messages again, to the named receivers and to nobody else.
 
-    They keep their ids: a receiver that had one before does nothing, and sends nothing on. A receiver with an empty
-    inbox, such as a new subscriber, takes them as new, and what it then says is new too.
+    A dry run, unless --apply is given. Messages keep their ids: a receiver that has handled one before ignores it, and
+    publishes nothing. A receiver with an empty inbox, such as a new subscriber, handles them as new messages.
     """
     selection = ArchiveSelection(since=since, until=until, types=frozenset(types), booking_ids=frozenset(bookings))
-    terms = ArchiveReplayOptions(
+    options = ArchiveReplayOptions(
         receivers=_receivers(services, queues),
         inbox_dedup_s=INBOX_DEDUP_S,
         apply=apply,
@@ -139,10 +160,11 @@ def replay(
         ignore_expiry=ignore_expiry,
         force=force,
     )
-    report = command_line.run_interruptible(run_replay(ArchiveReplay(selection, terms), find_archive(), _append_audit))
+    running = run_replay(ArchiveReplay(selection, options), find_archive(), _append_audit)
+    report = command_line.run_interruptible(running)
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(_report_lines(report)))
     if report.refusals:
-        raise UserError("not everything was sent", "the report says why; what was sent once may be sent again")
+        raise UserError("not everything was sent", "the report says why; sending again what was sent does no harm")
 
 
 def _receivers(services: tuple[str, ...], queues: tuple[str, ...]) -> list[Receiver]:
@@ -155,7 +177,7 @@ def _receivers(services: tuple[str, ...], queues: tuple[str, ...]) -> list[Recei
 
 
 def _append_audit(report: ArchiveReplayReport) -> None:
-    """A line when it begins and one when it ends."""
+    """One line when the replay begins and one when it ends."""
     path = paths.home_dir() / AUDIT_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -163,24 +185,27 @@ def _append_audit(report: ArchiveReplayReport) -> None:
 
 
 def _report_lines(report: ArchiveReplayReport) -> Iterable[str]:
-    yield f"{report.id} ({report.state}): {report.messages} messages selected, {report.without_receiver} of them for no receiver"
+    selected = f"{report.messages} messages selected, {report.without_receiver} of them without a receiver"
+    yield f"{report.id} ({report.state}): {selected}"
     yield f"to {', '.join(report.receivers)}: {report.sent} of {report.redeliveries} sent"
     if report.duplicates is not None:
-        coming = "would have an effect" if report.state is ArchiveReplayState.DRY_RUN else "had an effect"
-        yield f"known to the receivers before: {report.duplicates}; {coming}: {report.new_effects}; open: {report.unconfirmed}"
+        taken = "would take effect" if report.state is ArchiveReplayState.DRY_RUN else "took effect"
+        counts = f"{taken}: {report.new_effects}; unconfirmed: {report.unconfirmed}"
+        yield f"handled by the receivers before: {report.duplicates}; {counts}"
     yield from (f"refused: {refusal.messages} messages: {refusal.reason}" for refusal in report.refusals)
     if report.state is ArchiveReplayState.DRY_RUN:
-        yield "nothing was sent; add --go"
+        yield "nothing was sent; add --apply"
 
 
 def _status_table(status_view: ArchiveStatus) -> Table:
     kept = status_view.retention
-    extent = f"offsets {status_view.first_offset} to {status_view.last_offset}, said {status_view.first_occurred_at} to {status_view.last_occurred_at}"
     limits = f"kept {kept.max_age} or {kept.max_bytes:,} bytes, in segments of {kept.segment_bytes:,}"
-    table = Table(
-        title=f"{status_view.messages} messages, {status_view.copies} copies, {status_view.payload_bytes:,} bytes of payload",
-        caption=f"{limits}; {extent}",
+    extent = f"offsets {status_view.first_offset} to {status_view.last_offset}"
+    times = f"times {status_view.first_occurred_at} to {status_view.last_occurred_at}"
+    title = (
+        f"{status_view.messages} messages, {status_view.copies} copies, {status_view.payload_bytes:,} bytes of payload"
     )
+    table = Table(title=title, caption=f"{limits}; {extent}, {times}")
     table.add_column("type", overflow="fold")
     table.add_column("messages", justify="right")
     for name, count in status_view.types.items():

@@ -1,1 +1,1 @@
-"""``prebook parking``: dead letters kept by the operations service."""
+"""`prebook parking`: dead letters kept by the operations service."""

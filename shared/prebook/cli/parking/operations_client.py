@@ -1,4 +1,4 @@
-"""The running suite's operations service, as the command line asks it."""
+"""HTTP client of the running suite's operations service."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
@@ -6,18 +6,17 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
+from prebook.cli.suite_access import operations_url
 from prebook.devstack import command_line
 from prebook.devstack.errors import UserError
-from prebook.devstack.suite_state import read_suite_state
-from prebook.flows import OPERATIONS
-from prebook.runtime import paths
 
 REQUEST_TIMEOUT_S = 30.0
+MIN_ERROR_STATUS = 400
 T = TypeVar("T")
 
 
 class _Problem(msgspec.Struct, frozen=True):
-    """What is read of problem+json."""
+    """The members of a problem document that are shown. Source: RFC 9457."""
 
     detail: str
     code: str
@@ -26,43 +25,40 @@ class _Problem(msgspec.Struct, frozen=True):
 def call_operations(
     response_type: type[T], method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None
 ) -> T:
-    """The answer. Raises Trouble with the reason that operations gives."""
+    """Send one request and return its decoded response. Raises UserError with the reason that operations gives."""
     return command_line.run_interruptible(_call(response_type, method, path, body, query or {}))
 
 
 async def stream_operations(path: str) -> AsyncIterator[bytes]:
-    """A long answer, as it comes. Raises Trouble."""
-    url = _url()
+    """The chunks of a long response as they arrive. Raises UserError."""
+    url = operations_url()
     try:
-        async with aiohttp.ClientSession() as session, session.get(url + path) as answer:
-            _raise_for_problem(answer.status, b"" if answer.ok else await answer.read())
-            async for chunk in answer.content.iter_any():
+        async with aiohttp.ClientSession() as session, session.get(url + path) as response:
+            _raise_for_problem(response.status, b"" if response.ok else await response.read())
+            async for chunk in response.content.iter_any():
                 yield chunk
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _unreachable(url, error) from error
 
 
 async def _call(response_type: type[T], method: str, path: str, body: Any, query: Mapping[str, Any]) -> T:
-    url, timeout = _url(), aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-    sent, headers = (msgspec.json.encode(body), {"content-type": "application/json"}) if body else (None, {})
+    url = operations_url()
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+    encoded, headers = (msgspec.json.encode(body), {"content-type": "application/json"}) if body else (None, {})
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, url + path, params=query, data=sent, headers=headers) as answer,
+            session.request(method, url + path, params=query, data=encoded, headers=headers) as response,
         ):
-            text = await answer.read()
-            _raise_for_problem(answer.status, text)
+            text = await response.read()
+            _raise_for_problem(response.status, text)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _unreachable(url, error) from error
     return msgspec.json.decode(text, type=response_type)
 
 
-def _url() -> str:
-    return read_suite_state(paths.home_dir()).urls[OPERATIONS]
-
-
 def _raise_for_problem(status: int, text: bytes) -> None:
-    if status < 400:  # noqa: PLR2004 - HTTP's own boundary between answers and refusals
+    if status < MIN_ERROR_STATUS:
         return
     try:
         problem = msgspec.json.decode(text, type=_Problem)

@@ -1,4 +1,4 @@
-"""`prebook parking replay|status|cancel`."""
+"""`prebook parking replay`, `status` and `cancel`."""
 
 import sys
 import time
@@ -8,28 +8,31 @@ import msgspec
 import rich_click as click
 
 from prebook.cli.parking.operations_client import call_operations
-from prebook.cli.parking.selection import json_option, parse_selection, selection_options
+from prebook.cli.parking.selection import parse_selection, selection_options
 from prebook.contracts.replays import RedeliveryState, ReplayPage, ReplayRequest, ReplayState, ReplayView
 from prebook.devstack.command_line import examples, log_to_stderr
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.parameters import FiniteRange, apply_option, force_option, json_option, rate_option
 
 POLL_INTERVAL_S = 0.5
 
 
 @click.command(
     epilog=examples(
-        "prebook parking replay 17                        says what it would do",
-        "prebook parking replay 17 --go --wait",
-        "prebook parking replay --cause attempts_used_up --go --rate 20",
+        "prebook parking replay 17                           prints what it would send",
+        "prebook parking replay 17 --apply --wait",
+        "prebook parking replay --cause attempts_exhausted --apply --rate 20",
     )
 )
 @selection_options
-@click.option("--go", is_flag=True, help="Do it; without this nothing is sent.")
-@click.option("--rate", type=FiniteRange(0.01, 1000), help="Messages a second; else batches of 1, 2, 5, 20, ...")
-@click.option("--keep-going", is_flag=True, help="Do not stop when the same cause comes back.")
-@click.option("--force", is_flag=True, help="Also what is too old for the receiver's inbox to know whether it had it.")
-@click.option("--wait", is_flag=True, help="Until it has ended; exit status 1 unless every message is resolved.")
-@json_option
+@apply_option("Send the messages; without this option nothing is sent.")
+@rate_option(
+    "Messages per second. [default: batches of 1, 2, 5, 20, ..., each after the one before has settled]",
+    value_range=FiniteRange(0.01, 1000),
+)
+@click.option("--keep-going", is_flag=True, help="Continue when messages fail again for the same cause.")
+@force_option("Also send messages older than the receivers' deduplication window: they may take effect twice.")
+@click.option("--wait", is_flag=True, help="Wait for the end; exit status 1 unless every message is resolved.")
+@json_option()
 def replay(
     *,
     ids: tuple[int, ...],
@@ -40,14 +43,14 @@ def replay(
     force: bool,
     wait: bool,
     as_json: bool,
-    **given: str,
+    **filters: str,
 ) -> None:
-    """Send parked messages again: those that fit now, in the order in which they were said.
+    """Send parked messages again: the selected ones that are eligible now, in the order of their publication.
 
-    A dry run, unless --go is given.
+    A dry run, unless --apply is given.
     """
     request = ReplayRequest(
-        selection=parse_selection(ids, everything, given),
+        selection=parse_selection(ids, everything, filters),
         dry_run=not apply,
         rate_per_s=rate,
         keep_going=keep_going,
@@ -63,9 +66,9 @@ def replay(
 
 @click.command(epilog=examples("prebook parking status", "prebook parking status 9b2f00c1d3e4 --json"))
 @click.argument("replay_id", required=False)
-@json_option
+@json_option()
 def status(*, replay_id: str | None, as_json: bool) -> None:
-    """How far a replay is; without an id, the newest hundred."""
+    """Print the progress of a replay; without an id, of the newest hundred replays."""
     if replay_id:
         return _print(call_operations(ReplayView, "GET", f"/v1/replays/{replay_id}"), as_json)
     page = call_operations(ReplayPage, "GET", "/v1/replays")
@@ -77,9 +80,9 @@ def status(*, replay_id: str | None, as_json: bool) -> None:
 
 @click.command(epilog=examples("prebook parking cancel 9b2f00c1d3e4"))
 @click.argument("replay_id")
-@json_option
+@json_option()
 def cancel(*, replay_id: str, as_json: bool) -> None:
-    """Send nothing more of a replay. What is in flight is waited for."""
+    """Stop a replay. Messages in flight are still waited for."""
     _print(call_operations(ReplayView, "DELETE", f"/v1/replays/{replay_id}"), as_json)
 
 
@@ -87,6 +90,7 @@ COMMANDS = (replay, status, cancel)
 
 
 def _follow(view: ReplayView) -> ReplayView:
+    """Log each change of the counts until the replay has ended, and return its last view."""
     before = ""
     while view.state in {ReplayState.RUNNING, ReplayState.DRAINING}:
         if (now := _counts_text(view)) != before:
@@ -106,18 +110,18 @@ def _view_lines(view: ReplayView) -> Iterable[str]:
     if view.state is ReplayState.DRY_RUN and not view.messages:
         yield "would send nothing"
     elif view.state is ReplayState.DRY_RUN:
-        yield f"would send {view.messages} message(s) in batches of {batches}; nothing was sent, --go sends them"
+        yield f"would send {view.messages} message(s) in batches of {batches}; nothing was sent, --apply sends them"
     else:
         yield f"replay {view.id}: {view.state}{f' ({view.reason})' if view.reason else ''}"
         yield f"  {_counts_text(view)}; batches sent: {batches}"
     if view.duplicates:
-        yield f"  {view.duplicates} had been admitted by the receiver before"
+        yield f"  {view.duplicates} already handled by the receiver before"
     if view.beyond_retention:
-        yield f"  {view.beyond_retention} too old for the receiver's inbox: each may have its effect twice"
+        yield f"  {view.beyond_retention} older than the receiver's deduplication window: each may take effect twice"
     for refusal in view.ineligible:
-        yield f"  not taken, {refusal.messages} message(s): {refusal.reason}"
+        yield f"  not eligible, {refusal.messages} message(s): {refusal.reason}"
 
 
 def _counts_text(view: ReplayView) -> str:
-    told = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in view.counts.items())
-    return f"{view.messages} message(s): {told}" if told else "no message"
+    counts = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in view.counts.items())
+    return f"{view.messages} message(s): {counts}" if counts else "no message"

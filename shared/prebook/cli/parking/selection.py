@@ -1,43 +1,27 @@
-"""Options that say which parked messages are meant."""
-
-from collections.abc import Callable
-from functools import reduce
-from typing import Any, TypeVar
-
-import rich_click as click
+"""Which dead letters a command means: IDS, filters or all of them."""
 
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection
+from prebook.devstack import parameters
+from prebook.devstack.parameters import given_filters, require_one_selection
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
-F = TypeVar("F", bound=Callable[..., Any])
 FILTER_HELP = {
-    "group": "As `prebook parking groups` prints it.",
-    "cause": "Such as attempts_used_up or wrong_schema.",
-    "queue": "Where they failed.",
-    "type": "Type of the message, such as prebook.quote_fare.v1.",
-    "flow": "Flow or announcement.",
-    "conversation": "Id of the booking.",
+    "failure_group": "Failure group, as `prebook parking failure-groups` prints it.",
+    "cause": "Cause, such as attempts_exhausted or wrong_schema.",
+    "queue": "Queue in which the message could not be handled.",
+    "type": "Message type, such as prebook.quote_fare.v1.",
+    "flow": "Flow or event.",
+    "conversation_id": "Id of the booking.",
     "message_id": "Id of the message.",
 }
-
-
-def filter_options(command: F) -> F:
-    """Keyword arguments named as the fields of a Filter, "" where not given."""
-    options = [
-        click.option(f"--{name.replace('_', '-')}", name, default="", help=text) for name, text in FILTER_HELP.items()
-    ]
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
-
-
-def selection_options(command: F) -> F:
-    """IDS or filters or --all: hand them to ``selected``."""
-    with_all = click.option("--all", "everything", is_flag=True, help="All of them.")
-    return click.argument("ids", nargs=-1, type=click.IntRange(min=1))(filter_options(with_all(command)))
+"""By field of DeadLetterFilter."""
+filter_options = parameters.filter_options(FILTER_HELP)
+selection_options = parameters.selection_options(FILTER_HELP, "All dead letters.")
+id_argument = parameters.id_argument("dead_letter_id")
 
 
 def parse_selection(ids: tuple[int, ...], everything: bool, filters: dict[str, str]) -> DeadLetterSelection:
-    """Raises UsageError unless it is said in exactly one way."""
-    narrowed = {name: value for name, value in filters.items() if value}
-    if [bool(ids), everything, bool(narrowed)].count(True) != 1:
-        raise click.UsageError("say which messages: either IDS, or filters such as --group, or --all")
-    return DeadLetterSelection(ids=ids) if ids else DeadLetterSelection(where=DeadLetterFilter(**narrowed))
+    """Raises click.UsageError unless messages are selected in exactly one way."""
+    require_one_selection("messages", ids, everything, filters)
+    if ids:
+        return DeadLetterSelection(ids=ids)
+    return DeadLetterSelection(where=DeadLetterFilter(**given_filters(filters)))

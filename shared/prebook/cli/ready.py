@@ -1,0 +1,27 @@
+"""`prebook ready`: the health check of a container."""
+
+import urllib.error
+import urllib.request
+
+import rich_click as click
+
+from prebook.devstack.command_line import examples
+from prebook.devstack.errors import UserError
+
+REQUEST_TIMEOUT_S = 3.0
+MAX_REASON_CHARS = 500
+REMEDY = "its log says more; `prebook up` starts a suite where none runs"
+
+
+@click.command(epilog=examples("prebook ready http://127.0.0.1:8080"))
+@click.argument("url")
+def ready(url: str) -> None:
+    """Exit with status 0 where the service at URL is ready, else with 1 and what it lacks."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=REQUEST_TIMEOUT_S):  # noqa: S310 - the caller's URL
+            click.echo("ready")
+    except urllib.error.HTTPError as error:
+        reason = error.read().decode(errors="replace")[:MAX_REASON_CHARS]
+        raise UserError(f"{url} is not ready: {reason}", REMEDY) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{url} does not answer: {error}", REMEDY) from error
