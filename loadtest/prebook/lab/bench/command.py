@@ -147,7 +147,7 @@ def _log(line: str) -> None:
 
 
 def _table(rows: Sequence[BenchRow]) -> Table:
-    table = Table(title="Beside the least that does the work", caption="medians of the rounds")
+    table = Table(title="Compared with baselines that do the least possible", caption="medians of the rounds")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in NUMERIC_COLUMNS else "left")
     for each in rows:

@@ -86,13 +86,13 @@ def burst_side(
 def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
     sample = account.sample
     row = account.row
-    offered_s = seconds_since(origin, sample.intended_at) or 0.0
+    offered_s = round(origin.offset_s(sample.intended_at), 3)
     return RideRecord(
         label=sample.label,
         offered_s=offered_s,
         outcome=account.outcome.value,
-        accepted_s=seconds_since(origin, row.accepted_at) if row else None,
-        settled_s=seconds_since(origin, row.settled_at) if row else None,
+        accepted_s=offset_s_or_none(origin, row.accepted_at) if row else None,
+        settled_s=offset_s_or_none(origin, row.settled_at) if row else None,
         refused_s=tuple(round(offered_s + refusal.at_s, 3) for refusal in sample.refusals),
         retries=sample.retries,
         all_with_retry_after=all(refusal.retry_after_s is not None for refusal in sample.refusals),
@@ -110,8 +110,8 @@ def is_accepted_on_first_retry(refusals: Sequence[RefusalSample], *, refused: bo
     return accepted and visits_back == 1
 
 
-def seconds_since(origin: ClockOrigin, moment: datetime | None) -> float | None:
-    return None if moment is None else round((moment - origin.wall).total_seconds(), 3)
+def offset_s_or_none(origin: ClockOrigin, moment: datetime | None) -> float | None:
+    return None if moment is None else round(origin.offset_s(moment), 3)
 
 
 def count_refusals(accounts: Sequence[RideAccount]) -> dict[str, int]:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from prebook.flows import PROCESSES
 from prebook.lab.chaos.evidence import InjectedFault
@@ -63,7 +62,7 @@ class FaultInjector:
         self.injected.append(
             InjectedFault(
                 name=scheduled.name,
-                at_s=seconds_since(origin, window.started_at),
+                at_s=origin.offset_s(window.started_at),
                 took_effect=window.took_effect,
                 duration_s=round((window.ended_at - window.started_at).total_seconds(), 1),
                 evidence=window.evidence,
@@ -80,7 +79,3 @@ async def poll_until_ready(suite: SuiteClient) -> None:
         with suppress(SuiteUnreachable):
             return await suite.check_ready(PROCESSES)
         await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def seconds_since(origin: ClockOrigin, moment: datetime) -> float:
-    return (moment - origin.wall).total_seconds()

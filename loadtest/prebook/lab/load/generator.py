@@ -47,6 +47,10 @@ class ClockOrigin:
     def wall_at(self, offset_s: float) -> datetime:
         return self.wall + timedelta(seconds=offset_s)
 
+    def offset_s(self, moment: datetime) -> float:
+        """Seconds from this instant to ``moment``."""
+        return (moment - self.wall).total_seconds()
+
 
 @dataclass(frozen=True)
 class PreparedRequest:
