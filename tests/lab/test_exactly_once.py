@@ -12,7 +12,8 @@ import pytest
 from prebook.devstack.errors import UserError
 from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, EXPECTED_VERDICTS, CrashCell, CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan
-from prebook.lab.experiments.exactly_once.experiment import ExperimentContext, _run_process
+from prebook.lab.experiments.exactly_once.experiment import _run_process
+from prebook.lab.experiments.testbed import ExperimentContext
 
 OPERATIONS = 4
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "exactly-once")

@@ -24,9 +24,8 @@ from prebook.lab.experiments.poison.model import (
     queue_of,
 )
 from prebook.lab.experiments.testbed import ExperimentContext, connect_as_admin
-from prebook.messaging import addresses
+from prebook.messaging import addresses, headers
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.recoverability import dead_letter
 from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.publisher import RabbitPublisher
 
@@ -120,7 +119,7 @@ class _Run:
 
         async def there() -> bool:
             while message := await parked.get(no_ack=True, fail=False):
-                cause = from_amqp(message).headers.get(dead_letter.CAUSE_HEADER, "")
+                cause = from_amqp(message).headers.get(headers.CAUSE_HEADER, "")
                 found.append(ParkedPoison(cause, self._sides[0].count_attempts()))
             return len(found) >= (self._poison in EXPECTED_PARKED)
 
