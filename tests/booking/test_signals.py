@@ -92,7 +92,7 @@ async def test_the_oldest_question_in_the_brokers_lane_is_its_age(
     begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
     await asked(begin_sql, "b1")
-    await change(engine, "UPDATE outbox SET lane = 'broker', created_at = now() - make_interval(secs => 40)")
+    await change(engine, "UPDATE outbox SET route = 'broker', created_at = now() - make_interval(secs => 40)")
     await asked(begin_sql, "b2")
     assert (await seen(begin_sql)).outbox_age_s == pytest.approx(40.0, abs=5.0)
 
@@ -111,7 +111,7 @@ async def test_however_much_waits_only_so_much_is_looked_at(
     await asked(begin_sql, "b1")
     await change(
         engine,
-        "INSERT INTO awaited (request_id, flow, conversation, wire, due_at) SELECT 'r' || n, 'quote_fare', 'b1', '', "
+        "INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at) SELECT 'r' || n, 'quote_fare', 'b1', '', "
         "now() + make_interval(secs => 20) FROM generate_series(1, :rows) AS n",
         rows=3 * MAX_SCANNED_ROWS,
     )

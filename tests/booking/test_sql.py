@@ -36,7 +36,7 @@ async def test_fifty_requests_with_one_key_make_one_booking(
     assert statuses.keys() <= {last.status_code, 409}
     assert {response.content for response in responses if response.status_code != 409} == {last.content}
     assert all(response.headers["retry-after"] == "1" for response in responses if response.status_code == 409)
-    assert (await counted(engine, "booking"), await counted(engine, "claim")) == (1, 1)
+    assert (await counted(engine, "booking"), await counted(engine, "idempotency_record")) == (1, 1)
 
 
 async def test_the_booking_and_its_question_are_stored_together(
@@ -45,7 +45,7 @@ async def test_the_booking_and_its_question_are_stored_together(
     async with Suite(queued(), begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)
 
-    assert [await counted(engine, table) for table in ("booking", "claim", "outbox", "awaited")] == [1, 1, 1, 1]
+    assert [await counted(engine, table) for table in ("booking", "idempotency_record", "outbox", "pending_reply")] == [1, 1, 1, 1]
 
 
 async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
@@ -53,7 +53,7 @@ async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: Beg
         response = await client.post("/v1/bookings", json=body(pickup_at="2020-01-01T00:00:00Z"), headers=KEY)
 
     assert response.status_code == 422
-    assert [await counted(engine, table) for table in ("booking", "claim", "outbox", "awaited")] == [0, 0, 0, 0]
+    assert [await counted(engine, table) for table in ("booking", "idempotency_record", "outbox", "pending_reply")] == [0, 0, 0, 0]
 
 
 async def test_a_cancellation_and_twenty_more_compensate_once(

@@ -31,7 +31,7 @@ async def test_four_processes_sell_each_window_exactly_once(booking_url: str, en
     made = await asyncio.gather(*(_process(booking_url, f"p{n}") for n in range(PROCESSES)))
     async with engine.connect() as connection:
         by_window = [row.made for row in await connection.execute(BY_WINDOW, {"window_s": WINDOW_S})]
-        taken = (await connection.execute(text("SELECT sum(taken) FROM token_window"))).scalar_one()
+        taken = (await connection.execute(text("SELECT sum(tokens_taken) FROM token_window"))).scalar_one()
 
     assert len(by_window) >= SECONDS - 1
     assert all(by_process > 0 for by_process in made), "all of them had some"

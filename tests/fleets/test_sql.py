@@ -24,7 +24,7 @@ SOON, OVER = RESERVATION_TTL, RESERVATION_TTL + timedelta(seconds=1)
 @pytest.fixture
 async def begin(engine: AsyncEngine) -> BeginUnitOfWork[FleetsSql]:
     async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM hold"))
+        await connection.execute(text("DELETE FROM reservation"))
         await connection.execute(text("DELETE FROM unreadable_reply"))
     return unit_of_work_factory(engine, FleetsSql)
 
@@ -45,7 +45,7 @@ async def test_forty_bookings_share_ten_drivers_without_holding_one_twice(begin:
     drivers = sorted(driver for driver in got if driver is not None)
     assert drivers == DRIVERS
     async with begin() as work:
-        kept = (await work.connection.execute(text("SELECT driver FROM hold"))).scalars()
+        kept = (await work.connection.execute(text("SELECT driver FROM reservation"))).scalars()
         assert sorted(kept) == drivers
 
 

@@ -32,7 +32,7 @@ async def holds(request: pytest.FixtureRequest) -> AsyncIterator[BlockedKeys]:
     engine = create_engine("notification", request.getfixturevalue("url"))
     yield SqlBlockedKeys(engine)
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("DELETE FROM held")
+        await connection.exec_driver_sql("DELETE FROM blocked")
     await engine.dispose()
 
 

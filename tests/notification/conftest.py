@@ -29,7 +29,7 @@ async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine("notification", notification_url)
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM delivery"))
-        await connection.execute(text("DELETE FROM told"))
+        await connection.execute(text("DELETE FROM notified"))
     yield engine
     await engine.dispose()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 PARTITIONS = 4
 KEYS = [f"bk_{number}" for number in range(40)]
 HERE = [key for key in KEYS if partition_of(key, PARTITIONS) == 0]
-NOTE = "INSERT INTO notification.inbox (message_id, flow, conversation) VALUES ($1, 'notify_rider', $2)"
+NOTE = "INSERT INTO notification.inbox (message_id, flow, conversation_id) VALUES ($1, 'notify_rider', $2)"
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,12 @@ FEW, TIMES, BATCH, KEYS = 2_000, 50, 200, 500
 MOST_DEARER = 1.4
 """A level more of an index is a page more for each look; a look at all that waits would be several times as much."""
 STAGE = """
-    INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
+    INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
     SELECT $1 || n, 'request', 'f', 'k' || n % $3, 'broker', '{}', now(), 'k' || n % $3
     FROM generate_series(1, $2) AS n"""
-GONE = STAGE.replace("order_key)", "order_key, state, sent_at)").replace("$3\n    FROM", "$3, 'sent', now()\n    FROM")
+GONE = STAGE.replace("ordering_key)", "ordering_key, state, sent_at)").replace(
+    "$3\n    FROM", "$3, 'sent', now()\n    FROM"
+)
 CLAIM = f"SELECT * FROM claim_outbox('me', {BATCH}, interval '60 s', '{{}}', '{{}}')"  # noqa: S608 - a number
 MINE = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'me'"
 BELIEFS = {

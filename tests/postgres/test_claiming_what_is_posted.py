@@ -14,7 +14,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import relay as relaying
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow
+from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
@@ -134,7 +134,7 @@ async def test_what_is_over_or_is_to_leave_later_holds_nothing_back(engine: Asyn
     outbox = SqlOutbox(engine, OWNER)
     await left(engine, "refused", "sent")
     refused, sent = await outbox.claim(10, lease_s=30, full_routes=[])
-    await outbox.abandon(refused, UNDELIVERABLE, "refused", "nobody takes it")
+    await outbox.abandon(refused, OutboxState.UNDELIVERABLE, "refused", "nobody takes it")
     await outbox.mark_sent([sent.seq])
     assert (await post(engine, "later", after_s=60)).claimed == {}
     assert set((await post(engine, "now")).claimed) == {"now"}

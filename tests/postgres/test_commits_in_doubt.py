@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.asyncio_tools import CoarseTimeout
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import sender
 from prebook.messaging.outbox.relay import Relay

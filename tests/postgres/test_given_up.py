@@ -27,10 +27,10 @@ from tests.messaging.examples import NOW, PLAN
 
 SERVICE = "matching"
 ODD = """
-    INSERT INTO matching.outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key)
-    VALUES ('odd', 'fact', 'offer_settled', 'b1', 'broker', '{"v": 2, "headers": {}}', now(), 'b1')"""
+    INSERT INTO matching.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
+    VALUES ('odd', 'event', 'offer_settled', 'b1', 'broker', '{"v": 2, "headers": {}}', now(), 'b1')"""
 AWAITED = """
-    INSERT INTO matching.awaited (request_id, flow, conversation, wire, due_at)
+    INSERT INTO matching.pending_reply (request_id, flow, conversation_id, message, due_at)
     VALUES ($1, 'ask_fleet', 'b1', $2, now() - interval '1 s')"""
 TOO_LARGE = "x" * (codec.MAX_BODY_BYTES + 1)
 
@@ -123,7 +123,7 @@ async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: s
     await connection.execute(AWAITED, "good", to_column(fact("good").envelope))
     engine = create_engine(SERVICE, role_url(url, SERVICE))
     due = await SqlOutbox(engine, "relay").claim_overdue(10, lease_s=60.0)
-    await connection.execute("DELETE FROM matching.awaited")
+    await connection.execute("DELETE FROM matching.pending_reply")
     await connection.close()
     await engine.dispose()
     assert [said.id for said in due] == ["good"]
@@ -145,7 +145,7 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
         state=state,
         cause="unroutable",
         type="t",
-        kind="fact",
+        kind="event",
         flow="f",
         message_id="m",
         conversation_id="c",
@@ -153,7 +153,7 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
         ordering_key="c",
         failures=12,
         created_at=AT - age,
-        ended_at=AT,
+        abandoned_at=AT,
         expires_at=AT - timedelta(seconds=1) if late else None,
         error="e",
     )
@@ -162,7 +162,7 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
 def test_what_is_sent_again_is_what_was_given_up_is_waited_for_and_is_known_to_inboxes() -> None:
     assert ineligible_reason(row(), TERMS) == ""
     assert "only what was given up" in ineligible_reason(row("sent"), TERMS)
-    assert "--revive" in ineligible_reason(row("expired", late=True), TERMS)
+    assert "--ignore-expiry" in ineligible_reason(row("expired", late=True), TERMS)
     assert "--force" in ineligible_reason(row(age=timedelta(days=8)), TERMS)
     allowed = OutboxReplayPolicy(now=AT, inbox_dedup_s=TERMS.inbox_dedup_s, ignore_expiry=True, force=True)
     assert ineligible_reason(row("expired", age=timedelta(days=8), late=True), allowed) == ""

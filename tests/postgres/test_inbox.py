@@ -69,7 +69,7 @@ async def test_answers_end_what_was_expected_of_them(
     answers = [each.reply_with(each.body, source="notification", at=NOW) for each in asked[:2]]
     assert await admitted(begin, answers) == {each.id for each in answers}
     async with engine.connect() as connection:
-        left = await connection.execute(text("SELECT request_id FROM awaited"))
+        left = await connection.execute(text("SELECT request_id FROM pending_reply"))
         assert [row.request_id for row in left] == [asked[2].id]
 
 
@@ -97,7 +97,7 @@ async def handled(
 async def effects(engine: AsyncEngine, name: str) -> list[str]:
     async with engine.connect() as connection:
         rows = await connection.execute(
-            text("SELECT message_id FROM outbox WHERE conversation LIKE :like ORDER BY message_id"),
+            text("SELECT message_id FROM outbox WHERE conversation_id LIKE :like ORDER BY message_id"),
             {"like": f"{name}%"},
         )
         return [row.message_id for row in rows]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import sender
 from prebook.messaging.outbox.relay import Relay
@@ -31,7 +31,7 @@ from tests.messaging.examples import request
 KEYS, WRITERS, RELAYS, SECONDS, UPKEEP = 6, 12, 3, 5.0, "upkeep"
 FEWEST = 500
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:key))")
-COUNT = text("SELECT count(*) FROM outbox WHERE order_key = :key")
+COUNT = text("SELECT count(*) FROM outbox WHERE ordering_key = :key")
 WAITING = text("SELECT count(*) FROM outbox WHERE state = 'waiting'")
 END = text("""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

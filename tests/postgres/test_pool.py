@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.postgres import engine as engines
 from prebook.postgres.connection import acquire
 from prebook.postgres.engine import MAX_OVERFLOW, POOL_SIZE, create_engine

@@ -29,23 +29,23 @@ SERVICES = {
     "operations": operations.PURGES,
 }
 OUTBOX = """
-    INSERT INTO pricing.outbox (message_id, kind, flow, conversation, lane, wire, not_before, state, sent_at, cause,
-        ended_at)
-    SELECT $1 || n, 'fact', 'f', 'c', 'broker', '{}', now(), $2, CASE $2 WHEN 'sent' THEN now() - $3::interval END, 'c',
+    INSERT INTO pricing.outbox (message_id, kind, flow, conversation_id, route, message, not_before, state, sent_at,
+        cause, abandoned_at)
+    SELECT $1 || n, 'event', 'f', 'c', 'broker', '{}', now(), $2, CASE $2 WHEN 'sent' THEN now() - $3::interval END, 'c',
         now() - $3::interval
     FROM generate_series(1, $4) n"""
 PARKED = """
-    INSERT INTO operations.parked (fingerprint, state, queue, exchange, key, cause, error_type, error, digest, flow,
-        kind, type, message_id, conversation, trace_id, attempts, first_failed_at, last_failed_at, payload,
-        payload_bytes, headers)
+    INSERT INTO operations.dead_letter (fingerprint, state, queue, exchange, routing_key, cause, error_type, error,
+        failure_group, flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at,
+        last_failed_at, payload, payload_bytes, headers)
     VALUES ($1, $2, 'q', 'x', 'k', 'c', 'e', 'e', 'd', 'f', 'k', 't', 'm', 'b', 't', 1, now() - $3::interval,
         now() - $3::interval, '', 0, '{}') RETURNING id"""
 REPLAY = """
-    INSERT INTO operations.replay (id, refused, keep_going, force, state, created_at, ended_at)
+    INSERT INTO operations.replay (id, ineligible, keep_going, force, state, created_at, ended_at)
     VALUES ($1, '[]', false, false, 'done', now() - $2::interval, now() - $2::interval)"""
 ITEM = """
-    INSERT INTO operations.replay_item (replay_id, parked_id, position, lane, queue, message_id, version, aged, state,
-        settled_at)
+    INSERT INTO operations.replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
+        beyond_retention, state, settled_at)
     VALUES ($1, $2, 1, 'l', 'q', 'm', 1, false, 'resolved', now() - $3::interval)"""
 
 
@@ -102,7 +102,7 @@ async def test_of_the_inbox_nothing_goes_that_anybody_relies_on(
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await database.execute("""
-        INSERT INTO booking.inbox (message_id, flow, conversation, received_at)
+        INSERT INTO booking.inbox (message_id, flow, conversation_id, received_at)
         SELECT days || ' days', 'f', 'c', now() - make_interval(days => days) FROM generate_series(6, 9) AS days""")
     assert await purged(url, "booking", common_purges(OUTBOX_DEDUP_S)) == 2
     assert await left(database, "SELECT message_id FROM booking.inbox") == ["6 days", "7 days"]
@@ -116,20 +116,20 @@ async def test_a_share_that_may_still_be_given_back_stays_for_as_long_as_a_ride_
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await database.execute("""
-        INSERT INTO pricing.share (booking_id, state, at)
+        INSERT INTO pricing.discount_grant (booking_id, state, updated_at)
         SELECT state || ' ' || days, state, now() - make_interval(days => days)
-        FROM unnest(ARRAY['taken', 'none_left', 'returned', 'ended']) AS state,
+        FROM unnest(ARRAY['granted', 'none_left', 'returned', 'ended']) AS state,
             unnest(ARRAY[7, 9, 366, 375]) AS days""")
     assert await purged(url, "pricing", pricing.PURGES) == 10
-    kept = await left(database, "SELECT booking_id FROM pricing.share")
-    assert kept == ["ended 7", "none_left 7", "returned 7", "taken 366", "taken 7", "taken 9"]
+    kept = await left(database, "SELECT booking_id FROM pricing.discount_grant")
+    assert kept == ["ended 7", "granted 366", "granted 7", "granted 9", "none_left 7", "returned 7"]
 
 
 async def test_whom_notification_has_told_is_known_longer_than_a_notice_can_come_again(
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     for table, columns, at in (
-        ("told", "booking_id, notice", "told_at"),
+        ("notified", "booking_id, notice", "notified_at"),
         ("delivery", "booking_id, notice, rider_id, text", "delivered_at"),
     ):
         more = ", 'r', 't'" * (table == "delivery")
@@ -138,7 +138,7 @@ async def test_whom_notification_has_told_is_known_longer_than_a_notice_can_come
             SELECT 'b' || days, 'confirmed'{more}, now() - make_interval(days => days)
             FROM unnest(ARRAY[8, 29, 31]) AS days""")  # noqa: S608 - names of ours
     assert await purged(url, "notification", notification.PURGES) == 2
-    assert await left(database, "SELECT booking_id FROM notification.told") == ["b29", "b8"]
+    assert await left(database, "SELECT booking_id FROM notification.notified") == ["b29", "b8"]
     assert await left(database, "SELECT booking_id FROM notification.delivery") == ["b29", "b8"]
     assert notification.RETENTION_S > INBOX_RETENTION_S
 
@@ -147,11 +147,11 @@ async def test_an_answer_to_a_rider_is_repeated_for_as_long_as_messages_are_know
     url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await database.execute("""
-        INSERT INTO booking.claim (key, booking_id, fingerprint, claimed_at)
+        INSERT INTO booking.idempotency_record (key, booking_id, fingerprint, created_at)
         SELECT 'k' || days, 'b' || days, '', now() - make_interval(days => days)
         FROM unnest(ARRAY[6, 7, 9]) AS days""")
     assert await purged(url, "booking", booking.PURGES) == 1
-    assert await left(database, "SELECT key FROM booking.claim") == ["k6", "k7"]
+    assert await left(database, "SELECT key FROM booking.idempotency_record") == ["k6", "k7"]
     assert booking.RETENTION_S >= INBOX_DEDUP_S
 
 
@@ -167,11 +167,11 @@ async def test_resolved_messages_go_with_their_replays_and_what_is_undecided_sta
         ("parked for a year", "parked", ago(days=365), "", ago()),
         ("discarded for a year", "discarded", ago(days=365), "", ago()),
     ):
-        parked_id = await database.fetchval(PARKED, name, state, age)
+        dead_letter_id = await database.fetchval(PARKED, name, state, age)
         if replay:
-            await database.execute(ITEM, replay, parked_id, settled)
+            await database.execute(ITEM, replay, dead_letter_id, settled)
     assert await purged(url, "operations", operations.PURGES) == 2
-    assert "resolved long ago" not in (kept := await left(database, "SELECT fingerprint FROM operations.parked"))
+    assert "resolved long ago" not in (kept := await left(database, "SELECT fingerprint FROM operations.dead_letter"))
     assert len(kept) == 4
     assert await left(database, "SELECT id FROM operations.replay") == ["new"]
     assert operations.RETENTION_S > INBOX_RETENTION_S > INBOX_DEDUP_S > DAY_S

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.outbox.store import UNDELIVERABLE, LeasedRow
+from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
@@ -114,7 +114,7 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
         while not keys.empty():
             key = keys.get_nowait()
             for number in range(EACH):
-                envelope = request(conversation=key, id=f"{key}.{number}")
+                envelope = request(conversation_id=key, id=f"{key}.{number}")
                 async with chance.choice(ways)() as work:
                     await work.record_message(envelope)
                     await work.enqueue([OutboxMessage(envelope, "broker", key)])
@@ -157,7 +157,7 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     (old,) = await slow.claim(10, lease_s=0.0, full_routes=["broker"])
     (new,) = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
     await slow.reschedule(old, "too late to say so", delay_s=60.0, refused=False)
-    await slow.abandon(old, UNDELIVERABLE, "refused", "too late to say so")
+    await slow.abandon(old, OutboxState.UNDELIVERABLE, "refused", "too late to say so")
     await slow.mark_sent([old.seq])
 
     held = await _states(engine, "fenced")
@@ -191,10 +191,12 @@ async def _version(engine: AsyncEngine, seq: int) -> object:
         return looked.scalar_one()
 
 
-async def _states(engine: AsyncEngine, lane: str) -> list[tuple[str, int]]:
+async def _states(engine: AsyncEngine, route: str) -> list[tuple[str, int]]:
     """And how often it failed."""
     async with engine.connect() as connection:
-        looked = await connection.execute(text("SELECT state, failures FROM outbox WHERE lane = :lane"), {"lane": lane})
+        looked = await connection.execute(
+            text("SELECT state, failures FROM outbox WHERE route = :route"), {"route": route}
+        )
         return [(state, failures) for state, failures in looked]
 
 
@@ -231,7 +233,7 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
     """A row that failed is due a moment after it was looked at; thousands of rows lie between it and the next."""
     engine, met = create_engine("notification", url), False
     fill = text("""
-        INSERT INTO outbox (message_id, kind, flow, conversation, lane, wire, not_before, order_key, failures,
+        INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key, failures,
             claimed_by, claimed_until)
         SELECT :id || n, 'request', 'f', :key, 'moment', '{}', now(), :key, :failures,
             CASE WHEN :held AND n = 1 THEN 'another' END, CASE WHEN :held AND n = 1 THEN now() + interval '60 s' END
@@ -240,7 +242,7 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
         UPDATE outbox SET not_before = clock_timestamp() + make_interval(secs => :after_s) WHERE message_id = 'moment1'
         RETURNING not_before""")
     claim = text("""
-        SELECT order_key, seq FROM claim_outbox('moment', 10, interval '30 s', '{broker,fenced,clock}', '{}')""")
+        SELECT ordering_key, seq FROM claim_outbox('moment', 10, interval '30 s', '{broker,fenced,clock}', '{}')""")
     clock = text("SELECT clock_timestamp()")
     async with engine.begin() as connection:
         await connection.execute(fill, {"id": "moment", "key": "k", "failures": 1, "held": False, "many": 1})
@@ -255,6 +257,6 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
             met |= began < due < (await connection.execute(clock)).scalar_one()
         assert len(claimed) in (0, 2), "the first and the one behind it, or neither"
     async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM outbox WHERE lane = 'moment'"))
+        await connection.execute(text("DELETE FROM outbox WHERE route = 'moment'"))
     await closed(engine)
     assert met, "and it did become due while a claim looked"

@@ -29,7 +29,7 @@ async def engine(pricing_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine("pricing", pricing_url)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE campaign SET granted = 0, quota = 0"))
-        await connection.execute(text("DELETE FROM share"))
+        await connection.execute(text("DELETE FROM discount_grant"))
     yield engine
     await engine.dispose()
 

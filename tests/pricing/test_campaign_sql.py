@@ -19,7 +19,7 @@ async def states(engine: AsyncEngine) -> tuple[int, Counter[str]]:
     """What the campaign's counter says, and what the bookings' rows say."""
     async with engine.begin() as connection:
         granted = (await connection.execute(text("SELECT granted FROM campaign"))).scalar_one()
-        rows = (await connection.execute(text("SELECT state FROM share"))).scalars().all()
+        rows = (await connection.execute(text("SELECT state FROM discount_grant"))).scalars().all()
     return granted, Counter(rows)
 
 
@@ -27,14 +27,14 @@ async def test_200_quotes_at_once_over_a_quota_of_50_grant_exactly_50(begin_sql:
     discounts = await at_once(*(has_discount(begin_sql, f"b{n}", quota=50) for n in range(200)))
 
     assert Counter(discounts) == {True: 50, False: 150}
-    assert await states(engine) == (50, {"taken": 50, "none_left": 150})
+    assert await states(engine) == (50, {"granted": 50, "none_left": 150})
 
 
 async def test_the_same_booking_quoted_at_once_has_one_share(begin_sql: Begin, engine: AsyncEngine) -> None:
     discounts = await at_once(*(has_discount(begin_sql, "b1", quota=50) for _ in range(40)))
 
     assert all(discounts)
-    assert await states(engine) == (1, {"taken": 1})
+    assert await states(engine) == (1, {"granted": 1})
 
 
 async def test_quotes_and_endings_at_once_leave_no_share_behind(begin_sql: Begin, engine: AsyncEngine) -> None:
@@ -42,7 +42,7 @@ async def test_quotes_and_endings_at_once_leave_no_share_behind(begin_sql: Begin
     await at_once(*(_quoted_and_ended(begin_sql, f"b{n}") for n in range(60)))
 
     granted, by_state = await states(engine)
-    assert granted == by_state["taken"] == 0
+    assert granted == by_state["granted"] == 0
     assert by_state.total() == 60
 
 
@@ -64,7 +64,7 @@ async def test_where_none_is_left_nobody_waits_for_the_campaigns_row(begin_sql: 
 
 
 async def test_the_table_itself_refuses_to_be_oversold(engine: AsyncEngine) -> None:
-    with pytest.raises(IntegrityError, match="campaign_check"):
+    with pytest.raises(IntegrityError, match="campaign_granted_check"):
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE campaign SET quota = 1, granted = 2"))
 
