@@ -15,6 +15,7 @@ from tests.booking.rides import Line, Suite, body, inline, queued
 
 pytestmark = pytest.mark.real
 KEY = {"idempotency-key": "k1"}
+TABLES = ("booking", "idempotency_record", "outbox", "pending_reply")
 
 
 async def counted(engine: AsyncEngine, table: str) -> int:
@@ -45,7 +46,7 @@ async def test_the_booking_and_its_question_are_stored_together(
     async with Suite(queued(), begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)
 
-    assert [await counted(engine, table) for table in ("booking", "idempotency_record", "outbox", "pending_reply")] == [1, 1, 1, 1]
+    assert [await counted(engine, table) for table in TABLES] == [1, 1, 1, 1]
 
 
 async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
@@ -53,7 +54,7 @@ async def test_a_wrong_request_leaves_no_row(engine: AsyncEngine, begin_sql: Beg
         response = await client.post("/v1/bookings", json=body(pickup_at="2020-01-01T00:00:00Z"), headers=KEY)
 
     assert response.status_code == 422
-    assert [await counted(engine, table) for table in ("booking", "idempotency_record", "outbox", "pending_reply")] == [0, 0, 0, 0]
+    assert [await counted(engine, table) for table in TABLES] == [0, 0, 0, 0]
 
 
 async def test_a_cancellation_and_twenty_more_compensate_once(

@@ -113,7 +113,7 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite.engine.pool, "limit", CoarseTimeout(0.2))
+    monkeypatch.setattr(suite.engine.pool, "command_timeout", CoarseTimeout(0.2))
     monkeypatch.setattr(sender, "UNCERTAIN_FOR_S", 5.0)
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Unreachable, match="no answer from the database"):

@@ -31,8 +31,8 @@ SERVICES = {
 OUTBOX = """
     INSERT INTO pricing.outbox (message_id, kind, flow, conversation_id, route, message, not_before, state, sent_at,
         cause, abandoned_at)
-    SELECT $1 || n, 'event', 'f', 'c', 'broker', '{}', now(), $2, CASE $2 WHEN 'sent' THEN now() - $3::interval END, 'c',
-        now() - $3::interval
+    SELECT $1 || n, 'event', 'f', 'c', 'broker', '{}', now(), $2, CASE $2 WHEN 'sent' THEN now() - $3::interval END,
+        'c', now() - $3::interval
     FROM generate_series(1, $4) n"""
 PARKED = """
     INSERT INTO operations.dead_letter (fingerprint, state, queue, exchange, routing_key, cause, error_type, error,
