@@ -66,7 +66,7 @@ async def test_a_cancellation_and_twenty_more_compensate_once(
 
     assert {(response.status_code, response.json()["state"]) for response in ended} == {(200, "cancelled")}
     async with engine.connect() as connection:
-        facts = (await connection.execute(text("SELECT flow FROM outbox WHERE kind = 'fact' ORDER BY seq"))).scalars()
+        facts = (await connection.execute(text("SELECT flow FROM outbox WHERE kind = 'event' ORDER BY seq"))).scalars()
         assert list(facts) == ["booking_confirmed", "booking_ended"]
 
 

@@ -64,9 +64,9 @@ def put(target: object, name: str, value: object) -> Seed:
 
 def _overtaking(patch: pytest.MonkeyPatch) -> None:
     """Whoever posts claims what it posts, whatever comes before it."""
-    blind = flush.PART_STATEMENTS["posted"].replace("before.seq <> ALL", "false AND before.seq <> ALL")
-    assert blind != flush.PART_STATEMENTS["posted"]
-    patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "posted": blind})
+    blind = flush.PART_STATEMENTS["enqueued"].replace("earlier.seq <> ALL", "false AND earlier.seq <> ALL")
+    assert blind != flush.PART_STATEMENTS["enqueued"]
+    patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "enqueued": blind})
     patch.setattr("prebook.postgres.unit_of_work.flush_statement", flush.flush_statement.__wrapped__)
 
 
@@ -112,23 +112,23 @@ async def _new(_: SqlUnitOfWork, __: Envelope) -> bool:
 
 async def _looked_first(self: SqlUnitOfWork, envelope: Envelope) -> bool:
     known = await self._fetch_scalar(text("SELECT 1 FROM inbox WHERE message_id = :id"), id=envelope.id)
-    await self._execute(RECORD_MESSAGE, id=envelope.id, flow=envelope.flow, conversation=envelope.conversation_id)
+    await self._execute(RECORD_MESSAGE, id=envelope.id, flow=envelope.flow, conversation_id=envelope.conversation_id)
     return not known
 
 
 async def _admitted_apart(self: SqlUnitOfWork, envelope: Envelope) -> bool:
     """In a transaction of its own."""
-    row = {"id": envelope.id, "flow": envelope.flow, "conversation": envelope.conversation_id}
+    row = {"id": envelope.id, "flow": envelope.flow, "conversation_id": envelope.conversation_id}
     async with self.connection.engine.begin() as own:
         return bool((await own.execute(RECORD_MESSAGE, row)).scalar())
 
 
 async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_routes: Collection[str]) -> Any:
     last = getattr(self, "last", 0)
-    after = text("SELECT seq, lane, wire, order_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
+    after = text("SELECT seq, route, message, ordering_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
     rows = await self._fetch_rows(after, last=last, limit=limit)
     vars(self)["last"] = max([last, *(row.seq for row in rows)])
-    return [LeasedRow(r.seq, r.lane, from_column(r.wire), 0, r.order_key, 0) for r in rows]
+    return [LeasedRow(r.seq, r.route, from_column(r.message), 0, r.ordering_key, 0) for r in rows]
 
 
 def _unfenced(patch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,11 @@ DATABASE = (
     Defect(
         "a message may be in two replays",
         test_api.test_each_message_is_in_one_live_replay_only,
-        put(eligibility, "INELIGIBILITY_RULES", eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:]),
+        put(
+            eligibility,
+            "INELIGIBILITY_RULES",
+            eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:],
+        ),
     ),
 )
 BROKER = (
