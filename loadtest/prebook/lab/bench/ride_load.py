@@ -15,6 +15,7 @@ from prebook.lab.load.request_schedule import PlannedRequest
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.quantiles import nearest_rank
+from prebook.messaging.outbox.store import OutboxState
 
 SEED = 7
 SCENARIO = "bench"
@@ -24,7 +25,7 @@ TERMINAL_STATES = "('confirmed', 'rejected', 'expired', 'cancelled', 'failed')"
 PENDING_MESSAGES = " UNION ALL ".join(
     f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - names that stand in our code
     for service in SERVICES
-    for rest in ("outbox WHERE state = 'waiting'", "pending_reply")
+    for rest in (f"outbox WHERE state = '{OutboxState.WAITING}'", "pending_reply")
 )
 SELECT_BUSY = f"""
     SELECT EXISTS ({PENDING_MESSAGES})

@@ -19,6 +19,7 @@ from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
 from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, is_ready, wait_until
 from prebook.messaging import addresses
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.outbox.store import OutboxState
 from prebook.postgres.message_column import to_column
 
 ROWS = 20_000
@@ -33,6 +34,7 @@ DRAIN = Benchmark(
     0.9,
     "ours leases, orders by key with any number of relays, and sends CloudEvents headers",
 )
+SELECT_WAITING = f"SELECT FROM booking.outbox WHERE state = '{OutboxState.WAITING}' LIMIT 1"  # noqa: S608 - a constant
 INSERT_BACKLOG = """
     INSERT INTO booking.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
     SELECT id, 'request', 'quote_fare', key, $4, message, now(), key
@@ -57,9 +59,7 @@ class RelayPair:
         self.run_number += 1
         made = [fare_request_of(f"r{self.run_number}", number) for number in range(self.rows)]
         columns = ([e.id for e in made], [e.conversation_id for e in made], [to_column(e) for e in made])
-        took = await self._time_drain(
-            lambda: self._insert_backlog(columns), "SELECT FROM booking.outbox WHERE state = 'waiting' LIMIT 1"
-        )
+        took = await self._time_drain(lambda: self._insert_backlog(columns), SELECT_WAITING)
         _raise_if_wrong(await drain_and_verify(self.suite_queue, self.rows, _suite_key_and_number))
         await self.database.execute("TRUNCATE booking.outbox")
         return {"rows_s": self.rows / took}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from prebook.messaging.outbox.sender import MAX_CLAIMED_ROWS
+from prebook.messaging.outbox.store import OutboxState
 from prebook.postgres.outbox import SqlOutbox
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SELECT_SIZE = """
 EXPLAIN_CLAIM = f"""
     EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
     SELECT * FROM claim_outbox('{OWNER}', {MAX_CLAIMED_ROWS}, interval '60 s', '{{}}', '{{}}')"""  # noqa: S608 - a number
-SELECT_CLAIMED = f"SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = '{OWNER}'"  # noqa: S608 - a constant
+SELECT_CLAIMED = f"SELECT seq FROM outbox WHERE state = '{OutboxState.WAITING}' AND claimed_by = '{OWNER}'"  # noqa: S608 - constants
 
 
 class OutboxTableSize(msgspec.Struct, frozen=True, kw_only=True):
