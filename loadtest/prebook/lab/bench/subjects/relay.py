@@ -34,7 +34,7 @@ DRAIN = Benchmark(
     0.9,
     "ours leases, orders by key with any number of relays, and sends CloudEvents headers",
 )
-SELECT_WAITING = f"SELECT FROM booking.outbox WHERE state = '{OutboxState.WAITING}' LIMIT 1"  # noqa: S608 - a constant
+SELECT_WAITING = f"SELECT FROM booking.outbox WHERE state = '{OutboxState.WAITING}' LIMIT 1"
 INSERT_BACKLOG = """
     INSERT INTO booking.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
     SELECT id, 'request', 'quote_fare', key, $4, message, now(), key
