@@ -1,0 +1,54 @@
+"""Some riders cancel what they have booked, always the same ones, and the run goes on whatever they are answered."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from prebook.lab.chaos.arrivals import draw_requests
+from prebook.lab.chaos.cancelling_riders import (
+    CANCEL_SHARE,
+    MAX_CANCEL_DELAY_S,
+    MIN_CANCEL_DELAY_S,
+    NO_RESPONSE,
+    CancellingRiders,
+    cancel_delay_s,
+)
+from prebook.lab.load.generator import ClockOrigin, open_session
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.rides import campaign_week
+from tests.lab.stub_suite import StubSuite, serving
+
+
+def test_as_many_as_they_should_be_and_always_the_same() -> None:
+    minds = [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
+    assert minds == [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
+    changed = [after_s for after_s in minds if after_s is not None]
+    assert len(changed) == pytest.approx(CANCEL_SHARE * len(minds), rel=0.3)
+    assert MIN_CANCEL_DELAY_S <= min(changed) <= max(changed) <= MAX_CANCEL_DELAY_S
+
+
+class Cancellable(StubSuite):
+    async def cancel(self, request: web.Request) -> web.Response:
+        if request.match_info["booking_id"].endswith("1"):
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({})
+
+    @property
+    def routes(self) -> Mapping[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        return {**super().routes, ("DELETE", "/v1/bookings/{booking_id}"): self.cancel}
+
+
+async def test_who_changes_their_mind_asks_again_and_an_answer_that_does_not_come_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.CANCEL_SHARE", 1.0)
+    monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.MAX_CANCEL_DELAY_S", 0.2)
+    wanted = draw_requests(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
+    async with serving(Cancellable()) as suite, open_session() as session:
+        riders = CancellingRiders(session, suite.url, "chaos", 7)
+        await riders.offer(wanted, ClockOrigin.now())
+    assert len(riders.samples) == 20
+    assert riders.cancel_statuses == {200: 18, NO_RESPONSE: 2}

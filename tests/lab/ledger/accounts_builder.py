@@ -1,0 +1,56 @@
+"""Samples, rows and deliveries of rides, made by hand for the tests of the pure parts."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
+from prebook.lab.ledger.accounts import RideAccount, build_accounts
+from prebook.lab.load.samples import Sample, idempotency_key
+from tests.lab.stub_suite import line
+
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def sample(
+    ride: int = 0, *, label: str = "one_way", status: int | None = 202, error: str | None = None, when: float = 0.0
+) -> Sample:
+    return Sample(
+        scenario="calm",
+        label=label,
+        ride=ride,
+        key=idempotency_key("run", "calm", label, ride),
+        intended_at=at(when),
+        lag_ms=0.5,
+        status=status,
+        error=error,
+        response_ms=None if status is None else 12.0,
+        booking_id=f"bk_{label}_{ride}" if status in {201, 202} else None,
+    )
+
+
+def row(of: Sample, state: BookingState = BookingState.CONFIRMED, *, settled: float | None = None) -> LedgerEntry:
+    made = line(of.key, f"bk_{of.label}_{of.ride}", state=state, accepted_at=of.intended_at, fare_cents=1000 + of.ride)
+    if settled is None:
+        return made
+    return msgspec.structs.replace(made, settled_at=at(settled), fleet="north", driver=made.booking_id, slot=START)
+
+
+def told(of: LedgerEntry, *, deliveries: int = 1, notice: str | None = None, when: float = 1.0) -> DeliveryEntry:
+    return DeliveryEntry(
+        booking_id=of.booking_id, notice=notice or of.state.value, delivered_at=at(when), times_delivered=deliveries
+    )
+
+
+def answered(ride: int, offered: float, settled: float, state: BookingState = BookingState.CONFIRMED) -> RideAccount:
+    made = sample(ride, when=offered)
+    ended = row(made, state, settled=settled)
+    return build_accounts([made], [ended], [told(ended, when=settled)])[0]
+
+
+def refused(ride: int, offered: float) -> RideAccount:
+    return build_accounts([sample(ride, status=503, when=offered)], [], [])[0]

@@ -1,0 +1,53 @@
+"""The generator: an open loop, honest about when a request was meant to leave."""
+
+from collections.abc import Sequence
+
+from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, open_session, prepare_requests
+from prebook.lab.load.plans import PLANS
+from prebook.lab.load.request_schedule import interleave
+from prebook.lab.load.rides import campaign_week
+from tests.lab.ledger.accounts_builder import START
+from tests.lab.stub_suite import StubSuite, serving
+
+
+def orders_at(*offsets: float) -> Sequence[PreparedRequest]:
+    offers = interleave(offsets, tuple(PLANS), "7")
+    return prepare_requests(offers, run_id="run", scenario="calm", seed=7, week=campaign_week(START))
+
+
+AT_ONCE = (0.0,) * len(PLANS)
+
+
+async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_latency() -> None:
+    orders = orders_at(*(i / 50 for i in range(25)))
+    async with serving(StubSuite(stall_s=1.0)) as suite, open_session() as session:
+        generator = Generator(session, suite.url, "calm")
+        origin = ClockOrigin.now().shifted(0.1)
+        samples = await generator.offer(orders, origin)
+        arrived = max(suite.arrived) - min(suite.arrived)
+    assert len(samples) == 25
+    assert arrived < 0.95, "25 arrivals are planned within 0.48 s; a closed loop would have waited for the answers"
+    assert all((sample.response_ms or 0) >= 1000 for sample in samples)
+
+
+async def test_latency_counts_from_the_intended_moment_not_from_the_sending() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with serving(StubSuite()) as suite, open_session() as session:
+        late = ClockOrigin.now().shifted(-0.7)
+        samples = await Generator(session, suite.url, "calm").offer(orders, late)
+    assert all(sample.lag_ms >= 700 and (sample.response_ms or 0) > sample.lag_ms for sample in samples)
+
+
+async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with serving(StubSuite(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
+        samples = await Generator(session, suite.url, "calm").offer(orders, ClockOrigin.now())
+        assert len(suite.arrived) == len(orders)
+    assert {(sample.error, sample.status) for sample in samples} == {("timeout", None)}
+
+
+async def test_nobody_listening_is_a_failed_ride_and_no_crash() -> None:
+    orders = orders_at(*AT_ONCE)
+    async with open_session() as session:
+        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(orders, ClockOrigin.now())
+    assert {sample.error for sample in samples} == {"connection"}

@@ -1,0 +1,73 @@
+"""The page: one file, nothing from elsewhere, and no value can become markup."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
+from prebook.lab.report import html
+from prebook.lab.report.markup import tag
+from prebook.lab.report.model import CampaignReport
+from prebook.lab.report.verdict import with_verdict
+from prebook.lab.suite_client.settings import StackInfo
+from tests.lab.campaign.campaign_runs import play
+from tests.lab.stub_suite import StubSuite
+
+EVIL = '<script>alert("x")</script>'
+LARGEST = 400_000
+
+
+@pytest.fixture
+async def report() -> CampaignReport:
+    return await play(StubSuite(), "calm", "pricing_down")
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+async def test_the_page_is_whole_small_and_offline(report: CampaignReport) -> None:
+    page = html.page(report)
+    elements = Elements()
+    elements.feed(page)
+    assert not elements.open
+    assert len(page.encode()) < LARGEST
+    assert not elements.seen & {"script", "link", "img", "iframe"}
+    assert not re.search(r"https?:|url\(|@import", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(report: CampaignReport) -> None:
+    page = html.page(report)
+    assert report.verdict is not None
+    assert report.verdict.headline in page
+    for scenario in report.scenarios:
+        assert f'id="{scenario.name}"' in page
+    assert page.count('role="img"') == 4 * len(report.scenarios)
+    assert 'class="fault"' in page
+
+
+async def test_values_cannot_become_markup(report: CampaignReport) -> None:
+    found = Discrepancy(kind=DiscrepancyKind.MISSING_BOOKING, label="one_way", key=EVIL, booking_id=EVIL, detail=EVIL)
+    scenarios = tuple(msgspec.structs.replace(each, discrepancies=(found,)) for each in report.scenarios)
+    stack = StackInfo(EVIL, EVIL, EVIL)
+    page = html.page(with_verdict(msgspec.structs.replace(report, scenarios=scenarios, stack=stack)))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
+
+
+def test_text_and_attributes_are_escaped_and_markup_is_not_escaped_twice() -> None:
+    assert tag("b", tag("i", "<"), title='"') == '<b title="&quot;"><i>&lt;</i></b>'
