@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from prebook.flows import PROCESSES, SERVICES
+from prebook.flows import PROCESSES
 from prebook.runtime import paths
 from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
@@ -29,7 +29,7 @@ STATE = (
         f"""
         INSERT INTO {service}.blocked (group_name, message_id, ordering_key, message, status, due_at, error)
         VALUES ('g', 'm', 'c', '{{}}', 'waiting', now(), 'w')"""  # noqa: S608 - names that stand in our code
-        for service in SERVICES
+        for service in PROCESSES
     ),
     """
     INSERT INTO booking.booking (id, key, rider_id, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon, pickup_at,

@@ -46,7 +46,7 @@ async def _connect(url: str) -> AsyncIterator[AbstractConnection]:
     address = str(URL(url) % {"heartbeat": HEARTBEAT_S})
     try:
         connection = await aio_pika.connect(
-            address, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": "archive reads"}
+            address, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": "archive reader"}
         )
         async with connection:
             yield connection

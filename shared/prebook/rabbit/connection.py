@@ -69,7 +69,7 @@ class BrokerConnection(Generic[C]):
                 await self._connect_once()
             except Exception as error:  # noqa: BLE001 - whatever it was, connecting again is the answer
                 raise_if_cancelled()
-                log.warning("broker link down", link=self._name, error=error_summary(error))
+                log.warning("broker connection lost", connection=self._name, error=error_summary(error))
             await asyncio.sleep(random.uniform(0.1, 0.6))
 
     async def _connect_once(self) -> None:
@@ -82,7 +82,7 @@ class BrokerConnection(Generic[C]):
             for channel in channels:
                 channel.close_callbacks.add(lambda *_: lost.set())
             self.up.set()
-            log.info("broker link up", link=self._name)
+            log.info("broker connection established", connection=self._name)
             await self._wait_until_lost(lost, channels)
         finally:
             self.up.clear()
@@ -107,4 +107,4 @@ async def _close_quietly(connection: ClosableConnection) -> None:
     try:
         await connection.close()
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is being given up anyway
-        log.debug("closing a lost link", error=str(error))
+        log.debug("closing a lost broker connection", error=str(error))

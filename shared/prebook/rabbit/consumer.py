@@ -56,7 +56,7 @@ class RabbitConsumer:
         self.consumer_circuits: Mapping[str, ConsumerCircuit] = {queue: ConsumerCircuit() for queue in queues}
         self._stopping = False
         self.connection = BrokerConnection(
-            url, f"{service} consumes", self._on_connected, connect=connect, is_healthy=self._is_consuming
+            url, f"{service} consumer", self._on_connected, connect=connect, is_healthy=self._is_consuming
         )
 
     async def stop(self, timeout_s: float = 5.0) -> None:
@@ -100,7 +100,7 @@ class RabbitConsumer:
                 await self._settle(queue, message)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
                 # The channel is gone: the message comes again, and the inbox knows whether it had its effect.
-                log.warning("not settled", queue=queue, error=error_summary(error))
+                log.warning("message not settled", queue=queue, error=error_summary(error))
             finally:
                 self._tasks.discard(task)
 
@@ -143,7 +143,9 @@ class RabbitConsumer:
                 failure = await attempt(envelope)
             except Unreachable as error:
                 circuit.record_failure(error)
-                log.warning("held: what we stand on is away", error=error_summary(error), message_id=envelope.id)
+                log.warning(
+                    "message paused: dependency unreachable", error=error_summary(error), message_id=envelope.id
+                )
                 continue
             if failure is None:
                 circuit.record_success()
@@ -188,7 +190,7 @@ class RabbitConsumer:
         try:
             await move
         except (Unreachable, Undeliverable) as failure:
-            log.exception("cannot set aside", queue=queue, error=str(failure))
+            log.exception("retry or dead-letter publish refused", queue=queue, error=str(failure))
             await asyncio.sleep(1.0)
             return await self._require_settleable(queue, message).reject(requeue=True)
         return await self._require_settleable(queue, message).ack()

@@ -28,7 +28,7 @@ class DeadLetterConsumer:
 
     def __init__(self, url: str, service: str, queue: str, prefetch: int, store: StoreDeadLetter) -> None:
         self._queue, self._prefetch, self._store = queue, prefetch, store
-        self.connection = BrokerConnection(url, f"{service} collects", self._on_connected, connect=connect)
+        self.connection = BrokerConnection(url, f"{service} dead-letter consumer", self._on_connected, connect=connect)
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
         channel = await connection.channel(publisher_confirms=False)
@@ -44,7 +44,7 @@ class DeadLetterConsumer:
                 await self._store(dead_letter)
                 return await self._acknowledge(message)
             except Exception as error:  # noqa: BLE001 - whatever it was, the message must not be lost
-                log.warning("cannot take in", queue=self._queue, error=error_summary(error), delay_s=delay_s)
+                log.warning("dead letter not stored", queue=self._queue, error=error_summary(error), retry_in_s=delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(MAX_RETRY_DELAY_S, delay_s * 2)
         return None
@@ -54,7 +54,7 @@ class DeadLetterConsumer:
         try:
             await message.ack()
         except (AMQPError, MessageProcessError, ConnectionError) as error:
-            log.warning("not acknowledged", queue=self._queue, error=error_summary(error))
+            log.warning("dead letter not acknowledged", queue=self._queue, error=error_summary(error))
 
 
 def dead_letter_from_amqp(message: AbstractIncomingMessage) -> DeadLetter:

@@ -41,7 +41,7 @@ class DeadLetterPublisher:
         try:
             await self.dead_letter(group, encode(envelope), cause, error)
         except Undeliverable as failure:
-            raise Unreachable(f"cannot set aside: {failure}") from failure
+            raise Unreachable(f"dead-letter publish refused: {failure}") from failure
 
 
 def first_failure_headers(exchange: str, key: str, at: datetime) -> dict[str, str]:

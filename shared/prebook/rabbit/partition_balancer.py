@@ -62,6 +62,6 @@ class PartitionBalancer:
             for partition in partitions_to_release(
                 active, self._group_by_partition, self._replica, await self._read_live_replicas()
             ):
-                log.info("ceded", partition=partition)
+                log.info("partition released", partition=partition)
                 await self._consumer.release(partition)
         await asyncio.Event().wait()

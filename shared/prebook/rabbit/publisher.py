@@ -27,7 +27,7 @@ class RabbitPublisher(Publisher):
     def __init__(self, url: str, service: str) -> None:
         self._user = URL(url.partition(",")[0]).user or "guest"
         self._publisher_connection: PublisherConnection | None = None
-        self.connection = BrokerConnection(url, f"{service} publishes", self._on_connected, connect=_connect)
+        self.connection = BrokerConnection(url, f"{service} publisher", self._on_connected, connect=_connect)
 
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
