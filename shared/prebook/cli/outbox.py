@@ -36,7 +36,7 @@ from prebook.runtime.retention import INBOX_DEDUP_S
 
 UNRESOLVED_STATES = (OutboxState.EXPIRED, OutboxState.UNDELIVERABLE)
 """States of abandoned rows that no operator has decided about yet."""
-STATES = (OutboxState.WAITING, *UNRESOLVED_STATES, OutboxState.DISCARDED)
+STATES = tuple(state.value for state in (OutboxState.WAITING, *UNRESOLVED_STATES, OutboxState.DISCARDED))
 FILTER_HELP = {
     "cause": "Cause, such as unroutable, too_large, nacked, refused or expired.",
     "type": "Message type, such as prebook.quote_fare.v1.",
