@@ -78,6 +78,6 @@ def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
     assert "prebook/assets/migrations/alembic.ini" in names
     assert "prebook/assets/migrations/versions/booking_0001_baseline.py" in names
     assert "prebook/assets/migrations/ddl/messaging.sql" in names
-    assert "prebook/lab/assets/report.schema.json" in names
+    assert "prebook/lab/report/assets/report.schema.json" in names
     assert not [name for name in names if name.endswith(".pyc")]
     assert "prebook/__init__.py" not in names
