@@ -1,23 +1,52 @@
-"""The command line of the lab: measure a running suite, and break it on purpose."""
+"""The lab's command lines: `prebook load`, and ``python -m prebook.lab``, which measures one suite it is given."""
 
 import rich_click as click
 
-from prebook.lab.burst.command import burst
+from prebook.devstack.command_line import UserErrorGroup, examples
+from prebook.lab.burst.command import burst, burst_steps
 from prebook.lab.campaign.command import campaign
-from prebook.lab.chaos.command import chaos
+from prebook.lab.chaos.command import chaos_run
 from prebook.lab.compare.command import compare
 from prebook.lab.faults.command import fault
 from prebook.lab.load.command import self_test
 
+LOAD_EXAMPLES = examples(
+    "prebook load campaign --help",
+    "prebook load --quick --seed 7                    same as `prebook load campaign --quick --seed 7`",
+    "prebook load --arrivals square --rate 5 --factor 6 --period 8 --report reports/wave",
+    "prebook load --arrivals replay --trace reports/wave/samples.jsonl --report reports/again",
+    "prebook load compare reports/wave reports/again",
+    "prebook load burst --factor 2 --duration 10",
+    "prebook load self-test --rate 2500",
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class DefaultCampaignGroup(click.RichGroup):
+    """A group in which options without a command are the campaign's, but for help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else "-"
+        default = first.startswith("-") and first not in ctx.help_option_names
+        return super().parse_args(ctx, ["campaign", *args] if default else args)
+
+
+@click.group(cls=DefaultCampaignGroup, epilog=LOAD_EXAMPLES)
+def load() -> None:
+    """Load a suite: run the campaign, run a burst with and without back pressure, or compare two runs.
+
+    Options without a command are the campaign's.
+    """
+
+
+@click.group(cls=UserErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Load a running suite over the wire, break it on purpose, and reconcile what became of every ride."""
+    """Load a running suite over the network, break it on purpose, and reconcile the outcome of every ride.
+
+    The suite is the one that PREBOOK_* variables name, else the one that `prebook up` runs.
+    """
 
 
-main.add_command(campaign)
-main.add_command(fault)
-main.add_command(burst)
-main.add_command(compare)
-main.add_command(self_test)
-main.add_command(chaos)
+for command in (campaign, burst, compare, self_test):
+    load.add_command(command)
+for command in (campaign, burst_steps, compare, self_test, chaos_run, fault):
+    main.add_command(command)

@@ -2,23 +2,20 @@
 
 from collections.abc import Callable
 
-import rich_click as click
-
+from prebook.devstack.command_line import EXIT_INTERRUPTED, Interrupted, log_to_stderr
 from prebook.lab.errors import LabError
-
-EXIT_INTERRUPTED = 130
 
 
 def exit_status_of(run: Callable[[], int], interrupt_message: str) -> int:
-    """Return the status of ``run``, 1 after a LabError, or 130 after Ctrl-C.
+    """Return the status of ``run``, 1 after a LabError, or EXIT_INTERRUPTED after a signal.
 
     ``interrupt_message`` says what an interruption costs.
     """
     try:
         return run()
     except LabError as error:
-        click.echo(f"Error: {error}", err=True)
+        log_to_stderr(f"Error: {error}")
         return 1
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted: {interrupt_message}.", err=True)
+    except (Interrupted, KeyboardInterrupt):
+        log_to_stderr(f"Interrupted: {interrupt_message}.")
         return EXIT_INTERRUPTED

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import rich_click as click
@@ -13,6 +13,7 @@ import structlog
 from prebook.devstack.errors import UserError
 
 T = TypeVar("T")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_INTERRUPTED = 130
 """Exit status after a signal: 128 + SIGINT, as shells report it."""
@@ -22,10 +23,14 @@ class Interrupted(Exception):
     """A signal ended the work, and everything the work had started is stopped."""
 
 
-def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` as asyncio.run does; the first SIGINT, SIGTERM or SIGHUP cancels it. Raises Interrupted."""
+def run_interruptible(work: Coroutine[Any, Any, T], loop_factory: LoopFactory | None = None) -> T:
+    """Run ``work`` as asyncio.run does; the first SIGINT, SIGTERM or SIGHUP cancels it.
+
+    ``loop_factory`` makes the event loop, such as uvloop's. Raises Interrupted.
+    """
     try:
-        return asyncio.run(_cancel_on_signal(work))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(_cancel_on_signal(work))
     except asyncio.CancelledError:
         raise Interrupted from None
 

@@ -6,36 +6,39 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from prebook.devstack.child_process import Command, spawn
+from prebook.devstack.service_environment import lab_environment
+from prebook.devstack.suite_state import read_suite_state
+from prebook.flows import PROCESSES
+from prebook.runtime import paths
 
 LAB_MODULE = "prebook.lab"
-BENCH_MODULE = "prebook.lab.bench"
 STOP_TIMEOUT_S = 10.0
-BENCH_STOP_TIMEOUT_S = 20.0
-"""The bench stops a broker, a database and processes of its own."""
-PROGRAM_NAME_VARIABLE = "PREBOOK_PROGRAM_NAME"
-"""The name that the lab's usage texts call it by."""
-NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE_REASON"
-"""Why no suite can be reached. The lab reports it itself, after it has checked its arguments."""
 
 
-async def run_lab_process(
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    module: str = LAB_MODULE,
-    stop_timeout_s: float = STOP_TIMEOUT_S,
-) -> int:
-    """Run ``python -m MODULE ARGUMENTS`` and return its exit status.
+async def run_lab_process(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run ``python -m prebook.lab ARGUMENTS`` and return its exit status.
 
     ``environment``: what it needs to reach the suite, in addition to this process's own variables.
     """
     command = Command(
-        args=(sys.executable, "-m", module, *arguments),
-        env={**os.environ, PROGRAM_NAME_VARIABLE: "prebook load", **environment},
+        args=(sys.executable, "-m", LAB_MODULE, *arguments),
+        env={**os.environ, **environment},
         stop_signal=signal.SIGINT,
     )
     child = await spawn(command)
     try:
         return await child.wait()
     finally:
-        await child.stop(stop_timeout_s)
+        await child.stop(STOP_TIMEOUT_S)
+
+
+def find_lab_environment() -> Mapping[str, str]:
+    """Variables by which the lab reaches a suite: this process's own, which may name one, else also those of the suite
+    that `prebook up` runs here.
+
+    Raises UserError where neither is there.
+    """
+    names = {f"PREBOOK_URL_{process.upper()}{suffix}" for process in PROCESSES for suffix in ("", "_FILE")}
+    if names & os.environ.keys():
+        return os.environ
+    return {**os.environ, **lab_environment(read_suite_state(paths.home_dir()))}

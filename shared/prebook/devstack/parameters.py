@@ -2,17 +2,22 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import rich_click as click
 
 from prebook.devstack.service_environment import BROKER_NODE_CHOICES
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
+
+
+class Decorator(Protocol):
+    """Adds options or arguments to a command."""
+
+    def __call__(self, command: F, /) -> F: ...
 
 
 class FiniteRange(click.FloatRange):
@@ -46,45 +51,43 @@ WRITABLE_FOLDER = WritableFolder()
 DEFAULT_SEED = 7
 
 
-def json_option(help_text: str = "Print one JSON document to stdout.") -> Decorator[F]:
+def json_option(help_text: str = "Print one JSON document to stdout.") -> Decorator:
     return click.option("--json", "as_json", is_flag=True, help=help_text)
 
 
-def seed_option(help_text: str) -> Decorator[F]:
+def seed_option(help_text: str) -> Decorator:
     return click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help=help_text)
 
 
-def rate_option(
-    help_text: str, *, value_range: click.FloatRange = POSITIVE, default: float | None = None
-) -> Decorator[F]:
+def rate_option(help_text: str, *, value_range: click.FloatRange = POSITIVE, default: float | None = None) -> Decorator:
     return click.option("--rate", type=value_range, default=default, show_default=True, help=help_text)
 
 
-def report_option(default: str, help_text: str) -> Decorator[F]:
+def report_option(default: str, help_text: str) -> Decorator:
     """`--report FOLDER`, as parameter ``report_dir``."""
     return click.option(
         "--report", "report_dir", type=WRITABLE_FOLDER, default=Path(default), show_default=True, help=help_text
     )
 
 
-def apply_option(help_text: str) -> Decorator[F]:
+def apply_option(help_text: str) -> Decorator:
     """`--apply`; a command that has it is a dry run without it."""
     return click.option("--apply", is_flag=True, help=help_text)
 
 
-def force_option(help_text: str) -> Decorator[F]:
+def force_option(help_text: str) -> Decorator:
     return click.option("--force", is_flag=True, help=help_text)
 
 
-def ignore_expiry_option(help_text: str) -> Decorator[F]:
+def ignore_expiry_option(help_text: str) -> Decorator:
     return click.option("--ignore-expiry", is_flag=True, help=help_text)
 
 
-def reason_option(help_text: str) -> Decorator[F]:
+def reason_option(help_text: str) -> Decorator:
     return click.option("--reason", required=True, help=help_text)
 
 
-def state_option(states: tuple[str, ...], help_text: str) -> Decorator[F]:
+def state_option(states: tuple[str, ...], help_text: str) -> Decorator:
     """`--state`, repeatable, as parameter ``states``."""
     return click.option("--state", "states", type=click.Choice(states), multiple=True, help=help_text)
 
@@ -99,7 +102,7 @@ broker_nodes_option = click.option(
 )
 
 
-def filter_options(help_texts: Mapping[str, str]) -> Decorator[F]:
+def filter_options(help_texts: Mapping[str, str]) -> Decorator:
     """One option for each key, as a keyword argument of that name; "" where it is not given."""
 
     def decorate(command: F) -> F:
@@ -112,7 +115,7 @@ def filter_options(help_texts: Mapping[str, str]) -> Decorator[F]:
     return decorate
 
 
-def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator[F]:
+def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator:
     """IDS, filters, or `--all`; ``require_one_selection`` checks that exactly one way is used."""
     return combine(
         click.argument("ids", nargs=-1, type=click.IntRange(min=1)),
@@ -121,7 +124,7 @@ def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator
     )
 
 
-def id_argument(name: str) -> Decorator[F]:
+def id_argument(name: str) -> Decorator:
     """One positive number, shown as ID in the usage line."""
     return click.argument(name, metavar="ID", type=click.IntRange(min=1))
 
@@ -137,7 +140,25 @@ def given_filters(filters: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in filters.items() if value}
 
 
-def combine(*options: Decorator[Any]) -> Decorator[F]:
+def arguments_of(ctx: click.Context, *, without: Collection[str] = ()) -> list[str]:
+    """The options of the running command, spelled again for a command that takes the same ones.
+
+    ``without``: names of parameters to leave out. Options without a value are left out too.
+    """
+    arguments: list[str] = []
+    for option in ctx.command.params:
+        value = ctx.params.get(option.name or "")
+        if option.name in without or not isinstance(option, click.Option) or value is None:
+            continue
+        if option.is_flag:
+            arguments += option.opts[:1] if value else []
+        else:
+            values = value if option.multiple else (value,)
+            arguments += [word for each in values for word in (option.opts[0], str(each))]
+    return arguments
+
+
+def combine(*options: Decorator) -> Decorator:
     """One decorator that adds all ``options``, in the order in which help shows them."""
 
     def decorate(command: F) -> F:

@@ -117,9 +117,13 @@ def container_environment(env: Mapping[str, str]) -> dict[str, str]:
     return {"PREBOOK_COUPLINGS": str(paths.couplings_file())} | given
 
 
-def lab_environment(state: SuiteState) -> dict[str, str]:
-    """Variables by which the lab reaches the suite and injects faults."""
+def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[str, str]:
+    """Variables by which the lab reaches the suite and injects faults.
+
+    ``with_database``: also the database URL, an administrator's, for a lab run that reads the tables.
+    """
     return {
+        **({"PREBOOK_DATABASE_URL": state.database_url} if with_database else {}),
         **_url_variables(state.urls),
         **{f"PREBOOK_CONTROL_{service.upper()}": state.control_url for service in state.urls},
         "PREBOOK_CONTROL_TOKEN": state.control_token,

@@ -1,6 +1,5 @@
-"""The bench's command line."""
+"""`prebook bench`: the product's parts compared with baselines that do the least possible."""
 
-import asyncio
 import os
 import sys
 import traceback
@@ -13,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from prebook.contracts.plan import Coupling
+from prebook.devstack.command_line import examples, log_to_stderr, run_interruptible
 from prebook.devstack.errors import UserError
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.parameters import FiniteRange, json_option
 from prebook.lab.bench.options import OPTIONS, BenchOptions
 from prebook.lab.bench.rows import BenchRow, failed_row
 from prebook.lab.bench.subjects import (
@@ -52,6 +52,13 @@ OPT_IN_SUBJECTS = frozenset({"soak"})
 ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
+EXAMPLES = examples(
+    "prebook bench",
+    "prebook bench --only relay --rounds 9",
+    "prebook bench --only ride --plans one_way --rounds 3",
+    "prebook bench --only soak --minutes 10",
+    "prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'",
+)
 COLUMNS = ("benchmark", "ours", "baseline", "unit", "ratio", "spread", "rounds", "goal", "met", "compared with", "note")
 NUMERIC_COLUMNS = ("ours", "baseline", "ratio", "rounds")
 CONSOLE_WIDTH = 170
@@ -66,22 +73,29 @@ def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) ->
     return file
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Of each side, in turns.")
-@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Only this subject; repeatable.")
+@click.command(epilog=EXAMPLES)
 @click.option(
-    "--plans", multiple=True, type=click.Choice(ALL_PLANS), help="Of ride and soak: only this one; repeatable."
+    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Rounds of each side, in turns."
 )
-@click.option("--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Of soak.")
-@click.option("--baseline-checkout", type=FOLDER, help="Of ride: an older checkout, whose suite takes turns with ours.")
+@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Measure only this subject; repeatable.")
+@click.option(
+    "--plans",
+    multiple=True,
+    type=click.Choice(ALL_PLANS),
+    help="Plan of the subjects ride and soak; repeatable. [default: all]",
+)
+@click.option(
+    "--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Duration of the subject soak."
+)
+@click.option("--baseline-checkout", type=FOLDER, help="Older checkout whose suite takes turns with ours, in ride.")
 @click.option(
     "--save-baseline",
     type=FILE,
     callback=_check_writable,
-    help="Of ride: keep our figures (with --baseline-checkout: its) in this file, to compare with.",
+    help="File for the figures of ride (with --baseline-checkout: of that checkout), to compare later runs with.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
-def main(
+@json_option()
+def bench(
     *,
     rounds: int,
     only: Sequence[str],
@@ -91,17 +105,10 @@ def main(
     save_baseline: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the suite's parts beside baselines that do the least possible, in turns, on parts of their own.
+    """Compare relay, channels, calls and whole rides with baselines that do the least possible, in turns.
 
-    \b
-    Examples:
-      prebook bench
-      prebook bench --only relay --rounds 9
-      prebook bench --only ride --plans one_way --rounds 3
-      prebook bench --only soak --minutes 10
-      prebook bench --json | jq '.rows[] | {name, ratio, goal, met}'
-
-    Exit status 1 if a subject could not be measured; a goal that is missed is no failure of the bench.
+    It starts a broker and a database of its own. Run it on a machine that does nothing else. Exit status 1 if a subject
+    could not be measured; a missed goal is no failure of the bench.
     """
     OPTIONS.set(
         BenchOptions(
@@ -111,7 +118,7 @@ def main(
             save_baseline=save_baseline,
         )
     )
-    rows = asyncio.run(_measure_all(only or [name for name in SUBJECTS if name not in OPT_IN_SUBJECTS], rounds))
+    rows = run_interruptible(_measure_all(only or [name for name in SUBJECTS if name not in OPT_IN_SUBJECTS], rounds))
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows}))
     else:
@@ -128,22 +135,18 @@ async def _measure_subject(name: str, rounds: int) -> list[BenchRow]:
     cannot be measured is a row of its name that says why, and costs the others nothing.
     """
     try:
-        async with start_testbed(_log) as testbed:
-            _log(f"{name}: {rounds} rounds of each side, in turns")
+        async with start_testbed(log_to_stderr) as testbed:
+            log_to_stderr(f"{name}: {rounds} rounds of each side, in turns")
             rows = await SUBJECTS[name](testbed, rounds)
     except UserError as trouble:
-        _log(f"{name}: {trouble}")
+        log_to_stderr(f"{name}: {trouble}")
         return [failed_row(name, trouble.problem)]
     except Exception as error:  # noqa: BLE001 - whatever it is, what was measured before is not lost
-        _log("".join(traceback.format_exception(error)))
+        log_to_stderr("".join(traceback.format_exception(error)))
         return [failed_row(name, error_summary(error))]
     for each in rows:
-        _log(f"{each.name}: {_number_text(each.ratio)} x, goal {each.goal}")
+        log_to_stderr(f"{each.name}: {_number_text(each.ratio)} x, goal {each.goal}")
     return rows
-
-
-def _log(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _table(rows: Sequence[BenchRow]) -> Table:

@@ -1,4 +1,4 @@
-"""``python -m prebook.lab burst``: one side against a running suite, then both sides side by side."""
+"""`prebook load burst`: a suite of its own for each side, the measurements of both, and their comparison."""
 
 import asyncio
 import os
@@ -6,13 +6,27 @@ import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import rich_click as click
 import uvloop
 from rich.console import Console
 
-from prebook.devstack.parameters import POSITIVE, WRITABLE_FOLDER, FiniteRange
+from prebook.devstack import temporary_suite
+from prebook.devstack.command_line import examples, log_to_stderr, run_interruptible
+from prebook.devstack.parameters import (
+    POSITIVE,
+    WRITABLE_FOLDER,
+    FiniteRange,
+    arguments_of,
+    combine,
+    json_option,
+    report_option,
+    seed_option,
+)
+from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.temporary_suite import allocate_suite_ports
 from prebook.lab.burst import terminal
 from prebook.lab.burst.judge import build_report
 from prebook.lab.burst.load_runner import LoadRunner
@@ -32,31 +46,88 @@ from prebook.lab.suite_client.settings import read_settings
 
 CONSOLE_WIDTH = 170
 SIDES = ("on", "off")
+"""With back pressure on, and off."""
+BURST_EXAMPLES = examples(
+    "prebook load burst",
+    "prebook load burst --factor 2 --duration 10",
+    "prebook load burst --capacity 40 --report reports/burst",
+    "prebook load burst --back-pressure off --capacity 40",
+    "prebook load burst --json | jq .verdict",
+)
+load_options = combine(
+    click.option(
+        "--capacity",
+        type=POSITIVE,
+        help="Rides the suite settles per second. [default: measured by offering more and more]",
+    ),
+    click.option(
+        "--factor", type=POSITIVE, default=5.0, show_default=True, help="Rate offered, as a multiple of the capacity."
+    ),
+    click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="Seconds of the burst."),
+    seed_option("The same seed offers the same rides at the same times, to both sides."),
+    click.option(
+        "--max-retries", default=2, show_default=True, help="Retries of a rider who is refused with a Retry-After."
+    ),
+    click.option(
+        "--patience",
+        type=FiniteRange(min=0),
+        default=30.0,
+        show_default=True,
+        help="Seconds after which a rider does not accept a Retry-After any more.",
+    ),
+    click.option(
+        "--settle-timeout",
+        type=POSITIVE,
+        default=45.0,
+        show_default=True,
+        help="Seconds that the suite may take to come to rest after the burst.",
+    ),
+)
 
 
-@click.group
-def burst() -> None:
-    """Offer several times the capacity to a running suite, and judge what stayed bounded."""
-
-
-@burst.command
-@click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
-@click.option("--output-dir", type=WRITABLE_FOLDER, required=True, help="Folder for what was measured.")
-@click.option("--capacity", type=POSITIVE, help="Rides settled a second. [default: found, or that of the other side]")
-@click.option("--factor", type=POSITIVE, default=5.0, show_default=True, help="How many times the capacity is offered.")
-@click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="For how many seconds.")
-@click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
-@click.option("--max-retries", default=2, show_default=True, help="How often a refused rider comes back, when told.")
+@click.command(epilog=BURST_EXAMPLES)
+@load_options
 @click.option(
-    "--patience",
-    type=FiniteRange(min=0),
-    default=30.0,
+    "--back-pressure",
+    type=click.Choice([*SIDES, "both"]),
+    default="both",
     show_default=True,
-    help="Seconds that a rider is willing to be told to wait.",
+    help="Sides to run.",
 )
-@click.option(
-    "--settle-timeout", type=POSITIVE, default=45.0, show_default=True, help="Seconds for all to come to rest."
-)
+@report_option("reports/burst", "Folder for report.json, report.html and the measurements of each side.")
+@json_option("Print the report to stdout, progress and tables to stderr.")
+@click.pass_context
+def burst(
+    ctx: click.RichContext, /, *, seed: int, back_pressure: str, report_dir: Path, as_json: bool, **_: Any
+) -> None:
+    """Offer several times the capacity for a minute, with back pressure on and off, and compare both sides.
+
+    Each side runs on a suite of its own. Exit status 1 if, with back pressure on, the age of the oldest message or the
+    memory left its bounds, less than 0.9 of the capacity was settled in time, a ride was refused without a Retry-After,
+    or one was lost; or if, with it off, nothing grew; or if one of these was not measured, which is reported apart.
+    """
+    clear_measurements(report_dir)
+    load_arguments = arguments_of(ctx, without=("back_pressure", "report_dir", "as_json"))
+    for side in SIDES if back_pressure == "both" else (back_pressure,):
+        suite = SuiteOptions(
+            ports=allocate_suite_ports(), seed=seed, log_level="error", settings={"PREBOOK_BACK_PRESSURE": side}
+        )
+        arguments = ["burst", "measure", "--side", side, "--output-dir", str(report_dir), *load_arguments]
+        status = temporary_suite.run_lab(f"a burst with back pressure {side}", arguments, suite, with_database=True)
+        if status:
+            sys.exit(status)
+    sys.exit(judge_measurements(report_dir, as_json=as_json))
+
+
+@click.group("burst")
+def burst_steps() -> None:
+    """The steps of `prebook load burst`: measure a side on the suite that PREBOOK_* variables name, judge the sides."""
+
+
+@burst_steps.command
+@click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
+@click.option("--output-dir", type=WRITABLE_FOLDER, required=True, help="Folder for the measurements.")
+@load_options
 def measure(
     *,
     side: str,
@@ -69,7 +140,7 @@ def measure(
     patience: float,
     settle_timeout: float,
 ) -> None:
-    """Measure one side and write it into the folder."""
+    """Measure one side and write it to the folder."""
     known = capacity or read_capacity(output_dir)
     options = BurstOptions(
         side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience)
@@ -77,20 +148,34 @@ def measure(
     sys.exit(run_guarded(options, seed, settle_timeout, output_dir))
 
 
-@burst.command
+@burst_steps.command
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="The report on stdout; tables on stderr.")
+@json_option("Print the report to stdout, tables to stderr.")
 def judge(*, directory: Path, as_json: bool) -> None:
-    """Set what was measured side by side, and write report.json and report.html into the same folder.
+    """Compare the measurements in DIRECTORY, and write report.json and report.html there.
 
     Exit status 1 if a check failed, or was not measured though it was due.
     """
+    sys.exit(judge_measurements(directory, as_json=as_json))
+
+
+def clear_measurements(directory: Path) -> None:
+    """Remove an earlier run's measurements, which would be judged with the new ones. Raises click.UsageError."""
+    try:
+        for side in SIDES:
+            (directory / f"{side}.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot clear {directory} ({error}); choose another folder with --report") from error
+
+
+def judge_measurements(directory: Path, *, as_json: bool) -> int:
+    """Write and print the report of what was measured in ``directory``; return the exit status."""
     sides = read_sides(directory)
     if not sides:
-        click.echo(
-            f"Error: nothing was measured in {directory}; `prebook load burst --report {directory}` does that", err=True
+        log_to_stderr(
+            f"Error: nothing was measured in {directory}; `prebook load burst --report {directory}` does that"
         )
-        sys.exit(1)
+        return 1
     report = build_report(sides)
     written = msgspec.json.encode(report)
     writer.replace_file(directory / "report.json", msgspec.json.format(written, indent=2) + b"\n")
@@ -101,7 +186,7 @@ def judge(*, directory: Path, as_json: bool) -> None:
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     if as_json:
         sys.stdout.write(written.decode() + "\n")
-    sys.exit(0 if report.verdict.ok else 1)
+    return 0 if report.verdict.ok else 1
 
 
 def read_sides(directory: Path) -> tuple[BurstSide, ...]:
@@ -117,7 +202,7 @@ def read_capacity(output_dir: Path) -> float | None:
 def run_guarded(options: BurstOptions, seed: int, settle_timeout_s: float, output_dir: Path) -> int:
     def run() -> int:
         writer.prepare_folder(output_dir)
-        return uvloop.run(measure_side(options, seed, settle_timeout_s, output_dir))
+        return run_interruptible(measure_side(options, seed, settle_timeout_s, output_dir), uvloop.new_event_loop)
 
     return exit_status_of(run, "nothing was written")
 
@@ -131,14 +216,10 @@ async def measure_side(options: BurstOptions, seed: int, settle_timeout_s: float
             with suppress(*READ_ERRORS):
                 await asyncio.to_thread(lower_priority, (await read_pids(access)).values())
         runner = LoadRunner(access, database_url, f"b{secrets.token_hex(4)}", seed, settle_timeout_s)
-        side, result = await run_side(runner, options, settings.stack, log)
+        side, result = await run_side(runner, options, settings.stack, log_to_stderr)
     writer.replace_file(output_dir / f"{options.back_pressure}.json", msgspec.json.encode(side) + b"\n")
     writer.replace_file(
         output_dir / f"samples-{options.back_pressure}.jsonl",
         encode_samples(map(sample_with_outcome, result.reconciliation.accounts)),
     )
     return 0
-
-
-def log(line: str) -> None:
-    click.echo(line, err=True)

@@ -1,19 +1,30 @@
-"""``python -m prebook.lab campaign``: its options, and the report that it leaves."""
+"""`prebook demo` and `prebook load campaign`: the campaign's options, and the report that it leaves."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import rich_click as click
 import uvloop
 from rich.console import Console
 
-from prebook.devstack.parameters import POSITIVE, WRITABLE_FOLDER
+from prebook.devstack import temporary_suite
+from prebook.devstack.command_line import examples, run_interruptible
+from prebook.devstack.lab_process import find_lab_environment
+from prebook.devstack.parameters import (
+    POSITIVE,
+    arguments_of,
+    combine,
+    json_option,
+    rate_option,
+    report_option,
+    seed_option,
+)
+from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.temporary_suite import allocate_suite_ports
 from prebook.lab.campaign import terminal
 from prebook.lab.campaign.progress import CampaignProgress
 from prebook.lab.campaign.runner import Campaign, CampaignOptions
@@ -31,36 +42,71 @@ from prebook.lab.exit_status import exit_status_of
 from prebook.lab.faults import fault_access
 from prebook.lab.load import traces
 from prebook.lab.load.arrivals import DEFAULT_SHAPE, ArrivalProcess, ArrivalShape
-from prebook.lab.load.generator import MAX_LAG_MS, open_session
+from prebook.lab.load.command import max_lag_option
+from prebook.lab.load.generator import open_session
 from prebook.lab.load.traces import TraceUnreadable
 from prebook.lab.report import writer
 from prebook.lab.report.model import CampaignReport
 from prebook.lab.suite_client.settings import LabSettings, read_settings
 
 CONSOLE_WIDTH = 150
-F = TypeVar("F", bound=Callable[..., Any])
 PROCESS_NAMES = [process.value for process in ArrivalProcess if process is not ArrivalProcess.BURST]
-ARRIVAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+DEMO_EXAMPLES = examples(
+    "prebook demo --quick",
+    "prebook demo --seed 42 --report reports/42",
+    "prebook demo --quick --json > report.json",
+)
+CAMPAIGN_EXAMPLES = examples(
+    "prebook load --quick --seed 7",
+    "prebook load --scenario calm --rate 10 --report reports/calm",
+    "prebook load --arrivals square --rate 5 --factor 6 --period 8 --duration 40",
+    "prebook load --arrivals replay --trace reports/calm/samples.jsonl",
+    "prebook load --quick --json > report.json",
+)
+CAMPAIGN_OPTIONS = (
+    click.option("--quick", is_flag=True, help=f"Run a few scenarios, {QUICK_DURATION_S:.0f} s each: within a minute."),
+    seed_option("The same seed offers the same rides at the same times."),
+    rate_option("Rides offered per second, all plans together.", default=DEFAULT_RATE_PER_S),
+    click.option(
+        "--duration",
+        type=POSITIVE,
+        help=f"Seconds of arrivals of a usual scenario. [default: {DEFAULT_DURATION_S:.0f}]",
+    ),
+    click.option(
+        "--settle-timeout",
+        type=POSITIVE,
+        default=SETTLE_TIMEOUT_S,
+        show_default=True,
+        help="Seconds a scenario may take to come to rest; rides that are still open then count as in flight.",
+    ),
+    click.option(
+        "--scenario",
+        "scenario_names",
+        multiple=True,
+        type=click.Choice(list(SCENARIOS)),
+        help="Run only this scenario; repeatable.",
+    ),
     click.option("--arrivals", type=click.Choice(PROCESS_NAMES), help="Arrivals of your choice instead of scenarios."),
     click.option(
         "--factor",
         type=POSITIVE,
-        help=f"Of the rate: a step's, spike's or wave's top. [default: {DEFAULT_SHAPE.factor:g}]",
+        help=f"Peak rate of a step, spike or wave, as a multiple of --rate. [default: {DEFAULT_SHAPE.factor:g}]",
     ),
     click.option(
-        "--period", type=POSITIVE, help=f"Seconds of one turn of a square wave. [default: {DEFAULT_SHAPE.period_s:g}]"
+        "--period",
+        type=POSITIVE,
+        help=f"Seconds of one period of a square wave. [default: {DEFAULT_SHAPE.period_s:g}]",
     ),
     click.option(
         "--trace",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="What to replay: seconds, one a line, or a samples.jsonl.",
+        help="File of arrivals to replay: seconds, one per line, or a samples.jsonl.",
     ),
+    max_lag_option,
+    report_option("reports/latest", "Folder for report.json, report.html and samples.jsonl."),
+    json_option("Print the report to stdout, progress to stderr."),
 )
-
-
-def with_arrival_options(command: F) -> F:
-    """Add ARRIVAL_OPTIONS to a command, which hands their values to ``scenario_from_options``."""
-    return reduce(lambda made, option: option(made), reversed(ARRIVAL_OPTIONS), command)
+campaign_options = combine(*CAMPAIGN_OPTIONS)
 
 
 def scenario_from_options(
@@ -105,47 +151,7 @@ class CampaignOutput:
         return Console(stderr=self.as_json, width=wide)
 
 
-@click.command
-@click.option("--quick", is_flag=True, help=f"A few scenarios, {QUICK_DURATION_S:.0f} s each: all within a minute.")
-@click.option("--seed", default=7, show_default=True, help="The same seed offers the same rides at the same times.")
-@click.option(
-    "--rate",
-    type=POSITIVE,
-    default=DEFAULT_RATE_PER_S,
-    show_default=True,
-    help="Rides offered a second, all plans together.",
-)
-@click.option(
-    "--duration", type=POSITIVE, help=f"Seconds of arrivals of a usual scenario. [default: {DEFAULT_DURATION_S:.0f}]"
-)
-@click.option(
-    "--settle-timeout",
-    type=POSITIVE,
-    default=SETTLE_TIMEOUT_S,
-    show_default=True,
-    help="Seconds a scenario may take to come to rest; what is still open then is in flight.",
-)
-@click.option(
-    "--scenario", "scenario_names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; repeatable."
-)
-@with_arrival_options
-@click.option(
-    "--max-lag",
-    type=POSITIVE,
-    default=MAX_LAG_MS,
-    show_default=True,
-    help="Milliseconds (p99) that requests may leave late.",
-)
-@click.option(
-    "--report",
-    "report_dir",
-    type=WRITABLE_FOLDER,
-    default=Path("reports/latest"),
-    show_default=True,
-    help="Folder for report.json, report.html and samples.jsonl.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr.")
-def campaign(
+def campaign_settings(
     *,
     quick: bool,
     seed: int,
@@ -157,41 +163,61 @@ def campaign(
     report_dir: Path,
     as_json: bool,
     **chosen_arrivals: Any,
-) -> None:
-    """Offer the same rides to five plans at once, scenario by scenario, and write report.json and report.html.
-
-    Exit status 1 if a ride was lost, an effect duplicated, a ledger left open, a fault without effect, or the generator
-    itself so late that the result is invalid.
-
-    \b
-    Examples:
-      prebook load --quick --seed 7
-      prebook load --scenario calm --rate 10 --report reports/calm
-      prebook load --arrivals square --rate 5 --factor 6 --period 8 --duration 40
-      prebook load --arrivals replay --trace reports/calm/samples.jsonl
-      prebook load --quick --json > report.json
-    """
+) -> tuple[CampaignOptions, CampaignOutput]:
+    """What CAMPAIGN_OPTIONS say, checked. Raises click.UsageError."""
     own = scenario_from_options(scenario_names, **chosen_arrivals)
     scenarios = (own,) if own else select_scenarios(scenario_names, quick=quick)
     duration_s = duration or (own and own.trace_duration_s) or (QUICK_DURATION_S if quick else DEFAULT_DURATION_S)
     options = CampaignOptions(scenarios, seed, rate, duration_s, settle_timeout, max_lag)
-    sys.exit(run_command(options, CampaignOutput(report_dir, as_json)))
+    return options, CampaignOutput(report_dir, as_json)
+
+
+@click.command(epilog=DEMO_EXAMPLES)
+@campaign_options
+@click.pass_context
+def demo(ctx: click.RichContext, /, **given: Any) -> None:
+    """Start a suite, run the campaign through all four couplings, and stop everything.
+
+    Exit status 1 if a ride was lost, an effect duplicated, a ledger left open, a fault without effect, or the suite
+    could not start.
+    """
+    options, _ = campaign_settings(**given)
+    suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
+    sys.exit(temporary_suite.run_lab("running the campaign", ["campaign", *arguments_of(ctx)], suite))
+
+
+@click.command(epilog=CAMPAIGN_EXAMPLES)
+@campaign_options
+def campaign(**given: Any) -> None:
+    """Offer the same rides to five plans at once, scenario by scenario, and write report.json and report.html.
+
+    The suite is the one that `prebook up` runs, unless PREBOOK_* variables name another.
+
+    Exit status 1 if a ride was lost, an effect duplicated, a ledger left open, a fault without effect, or the generator
+    itself so late that the result is invalid.
+    """
+    sys.exit(run_command(*campaign_settings(**given)))
 
 
 def run_command(options: CampaignOptions, output: CampaignOutput) -> int:
+    environment = find_lab_environment()
+
     def run() -> int:
-        settings = read_settings(os.environ)
+        settings = read_settings(environment)
         writer.prepare_folder(output.folder)
-        return uvloop.run(run_campaign(settings, options, output))
+        work = run_campaign(settings, environment, options, output)
+        return run_interruptible(work, uvloop.new_event_loop)
 
     return exit_status_of(run, "no report was written")
 
 
-async def run_campaign(settings: LabSettings, options: CampaignOptions, output: CampaignOutput) -> int:
+async def run_campaign(
+    settings: LabSettings, environment: Mapping[str, str], options: CampaignOptions, output: CampaignOutput
+) -> int:
     progress = CampaignProgress()
     console = output.console
     async with open_session() as session, terminal.show_progress(progress, console):
-        running = Campaign(settings, fault_access.read_fault_access(session, os.environ), options, session, progress)
+        running = Campaign(settings, fault_access.read_fault_access(session, environment), options, session, progress)
         report = await running.run()
     page = writer.write_report(output.folder, report, running.samples)
     print_results(report, page, console, output)

@@ -1,14 +1,27 @@
-"""``python -m prebook.lab chaos``: one run against a running suite."""
+"""`prebook chaos`: a suite of its own, one run of random faults against it, and the judgement."""
 
-import asyncio
 import os
 import sys
+from typing import Any
 
 import msgspec
 import rich_click as click
 from rich.console import Console
 
-from prebook.devstack.parameters import POSITIVE
+from prebook.devstack import temporary_suite
+from prebook.devstack.command_line import examples, run_interruptible
+from prebook.devstack.parameters import (
+    POSITIVE,
+    POSITIVE_COUNT,
+    arguments_of,
+    broker_nodes_option,
+    combine,
+    json_option,
+    rate_option,
+    seed_option,
+)
+from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.temporary_suite import allocate_suite_ports
 from prebook.lab.chaos import terminal
 from prebook.lab.chaos.arrivals import default_rate_per_s
 from prebook.lab.chaos.judge import judge
@@ -19,27 +32,62 @@ from prebook.lab.load.generator import open_session
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
 CONSOLE_WIDTH = 160
-AT_LEAST_1 = click.IntRange(min=1)
-
-
-@click.command
-@click.option("--bookings", type=AT_LEAST_1, default=10_000, show_default=True, help="How many are offered.")
-@click.option("--faults", type=AT_LEAST_1, default=60, show_default=True, help="How many are injected meanwhile.")
-@click.option("--seed", default=7, show_default=True, help="The same seed offers the same and draws the same faults.")
-@click.option("--rate", type=POSITIVE, help="Rides offered a second. [default: 12, or slower for all faults to fit in]")
-@click.option(
-    "--settle-timeout",
-    type=POSITIVE,
-    default=180.0,
-    show_default=True,
-    help="Seconds for all to come to rest afterwards.",
+DEFAULT_BOOKINGS = 10_000
+DEFAULT_FAULTS = 60
+DEFAULT_SETTLE_TIMEOUT_S = 180.0
+EXAMPLES = examples(
+    "prebook chaos --bookings 500 --faults 8",
+    "prebook chaos --bookings 10000 --faults 60 --seed 3",
+    "prebook chaos --broker-nodes 3     # one of the faults then is that the cluster loses its leader",
+    "prebook chaos --bookings 1000 --faults 12 --json | jq .faults",
 )
-@click.option("--json", "as_json", is_flag=True, help="The result on stdout; everything else on stderr.")
-def chaos(*, bookings: int, faults: int, seed: int, rate: float | None, settle_timeout: float, as_json: bool) -> None:
-    """Offer bookings of all plans, mixed, while random faults come, and judge what became of every one of them.
+chaos_options = combine(
+    click.option(
+        "--bookings", type=POSITIVE_COUNT, default=DEFAULT_BOOKINGS, show_default=True, help="Number of bookings."
+    ),
+    click.option(
+        "--faults", type=POSITIVE_COUNT, default=DEFAULT_FAULTS, show_default=True, help="Number of faults injected."
+    ),
+    seed_option("The same seed offers the same bookings and draws the same faults."),
+    rate_option("Rides offered per second. [default: 12, or less where the faults would not fit in]"),
+    click.option(
+        "--settle-timeout",
+        type=POSITIVE,
+        default=DEFAULT_SETTLE_TIMEOUT_S,
+        show_default=True,
+        help="Seconds that the suite may take to come to rest after the load.",
+    ),
+    json_option("Print the result to stdout, everything else to stderr."),
+)
 
-    Exit status 1 if a booking was lost, stuck, doubled or misordered, a fault took no effect, or no message came twice.
+
+@click.command(epilog=EXAMPLES)
+@chaos_options
+@broker_nodes_option
+@click.pass_context
+def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) -> None:
+    """Start a suite, offer bookings of all plans while random faults are injected, and judge every booking's outcome.
+
+    The seed draws the faults, from all that can be injected here. Exit status 1 if a booking was lost, stuck, doubled
+    or misordered, if a fault took no effect, or if no message was delivered twice.
     """
+    suite = SuiteOptions(
+        ports=allocate_suite_ports(),
+        seed=seed,
+        log_level="warning",
+        fault_proxies=True,
+        broker_nodes=int(broker_nodes),
+    )
+    arguments = ["chaos", *arguments_of(ctx, without=("broker_nodes",))]
+    sys.exit(temporary_suite.run_lab("breaking the suite", arguments, suite, with_database=True))
+
+
+@click.command("chaos")
+@chaos_options
+def chaos_run(
+    *, bookings: int, faults: int, seed: int, rate: float | None, settle_timeout: float, as_json: bool
+) -> None:
+    """Do what `prebook chaos` does, on the suite that PREBOOK_* variables name, PREBOOK_DATABASE_URL among them."""
     options = ChaosOptions(bookings, faults, seed, rate or default_rate_per_s(bookings, faults), settle_timeout)
     sys.exit(run_guarded(options, as_json=as_json))
 
@@ -49,7 +97,7 @@ def run_guarded(options: ChaosOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
 
     def run() -> int:
-        return asyncio.run(run_and_judge(options, console, as_json=as_json))
+        return run_interruptible(run_and_judge(options, console, as_json=as_json))
 
     return exit_status_of(run, "nothing was judged")
 

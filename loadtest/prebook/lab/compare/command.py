@@ -1,4 +1,4 @@
-"""``python -m prebook.lab compare A B``."""
+"""`prebook load compare A B`."""
 
 import sys
 from collections.abc import Sequence
@@ -10,44 +10,46 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.devstack.parameters import json_option, seed_option
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
 
 SAMPLES_FILE = "samples.jsonl"
 CONSOLE_WIDTH = 150
 RUN_PATH = click.Path(path_type=Path)
+EXAMPLES = examples(
+    "prebook load compare reports/before reports/after",
+    "prebook load compare reports/burst/samples-on.jsonl reports/burst/samples-off.jsonl --plans",
+)
 
 
 class RunUnreadable(Exception):
     """The text says what is wrong with a run's files."""
 
 
-@click.command
+@click.command(epilog=EXAMPLES)
 @click.argument("a", type=RUN_PATH)
 @click.argument("b", type=RUN_PATH)
-@click.option("--seed", default=7, show_default=True, help="Of the resampling: the same seed, the same intervals.")
-@click.option("--plans", is_flag=True, help="Also plan by plan, where all plans together are shown otherwise.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, plan by plan, as one JSON object.")
+@seed_option("Seed of the resampling: the same seed gives the same intervals.")
+@click.option("--plans", is_flag=True, help="Also show each plan, not only all plans together.")
+@json_option("Print everything, plan by plan, as one JSON object to stdout.")
 def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
-    """Set two runs against each other: medians, p95, p99 and goodput; each difference with an interval of 95 %.
+    """Compare two runs: medians, p95, p99 and goodput, and each difference with its 95 % confidence interval.
 
     A and B are report folders, or samples.jsonl files, such as those of a burst's two sides. Exit status 0 whatever
     differs, 1 where a run cannot be read.
-
-    \b
-    Examples:
-      prebook load compare reports/before reports/after
-      prebook load compare reports/burst/samples-on.jsonl reports/burst/samples-off.jsonl --plans
     """
     try:
-        made = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
-    except RunUnreadable as wrong:
-        click.echo(f"Error: {wrong}", err=True)
+        comparison = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
+    except RunUnreadable as error:
+        log_to_stderr(f"Error: {error}")
         sys.exit(1)
     if as_json:
-        click.echo(msgspec.json.encode(made).decode())
+        click.echo(msgspec.json.encode(comparison).decode())
     else:
-        Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(*comparison_tables(made, plans=plans))
+        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
+        console.print(*comparison_tables(comparison, plans=plans))
 
 
 def read_samples(run: Path) -> Sequence[Sample]:

@@ -1,9 +1,8 @@
-"""``python -m prebook.lab fault``: the catalogue by hand."""
+"""`prebook fault`: the catalogue of faults, and single injections."""
 
-import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -12,7 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.command_line import examples, run_interruptible
+from prebook.devstack.errors import UserError
+from prebook.devstack.lab_process import find_lab_environment
+from prebook.devstack.parameters import FiniteRange, json_option
 from prebook.lab.faults.availability import FaultAvailability, survey_faults
 from prebook.lab.faults.fault_access import FaultAccess, read_fault_access
 from prebook.lab.faults.injection import inject as inject_fault
@@ -20,7 +22,19 @@ from prebook.lab.faults.model import FaultKind, FaultWindow
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
 CONSOLE_WIDTH = 150
-as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+EXAMPLES = examples(
+    "prebook fault list",
+    "prebook fault show broker_kill",
+    "prebook fault inject pause_pricing --for 5",
+)
+LIST_EXAMPLES = examples(
+    "prebook fault list", "prebook fault list --json | jq '.[] | select(.unavailable_reason == \"\").name'"
+)
+SHOW_EXAMPLES = examples("prebook fault show connections_cut", "prebook fault show kill_pricing --json")
+INJECT_EXAMPLES = examples(
+    "prebook fault inject kill_matching --for 3",
+    "prebook fault inject connections_cut --json | jq .evidence",
+)
 
 
 class FaultEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,74 +50,89 @@ class FaultEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Empty where it can be injected here."""
 
 
-@click.group
+@click.group(epilog=EXAMPLES)
 def fault() -> None:
-    """Breaks one thing of a running suite for a time."""
+    """Inject one fault into the running suite for a time, and prove that it took effect."""
 
 
-@fault.command("list")
-@as_json_option
+@fault.command("list", epilog=LIST_EXAMPLES)
+@json_option()
 def list_(*, as_json: bool) -> None:
-    """The catalogue, and what of it can be injected here."""
-    found = asyncio.run(_survey())
+    """List every fault with what to expect of it, and whether it can be injected into the running suite."""
+    found = run_interruptible(_survey())
     if as_json:
         _print_json([fault_entry(each) for each in found])
     else:
         _console().print(fault_table(found))
 
 
-@fault.command
+@fault.command(epilog=SHOW_EXAMPLES)
 @click.argument("name")
-@as_json_option
+@json_option()
 def show(*, name: str, as_json: bool) -> None:
-    """All about one fault."""
-    told = fault_entry(_find_fault(name, asyncio.run(_survey())))
+    """Print everything about the fault NAME."""
+    entry = fault_entry(_find_fault(name, run_interruptible(_survey())))
     if as_json:
-        _print_json(told)
+        _print_json(entry)
     else:
-        for field, value in msgspec.to_builtins(told).items():
+        for field, value in msgspec.to_builtins(entry).items():
             text = ", ".join(value) if isinstance(value, (list, tuple)) else value
             click.echo(f"{field:<18} {text}")
 
 
-@fault.command
+@fault.command(epilog=INJECT_EXAMPLES)
 @click.argument("name")
-@click.option("--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own]")
-@as_json_option
+@click.option(
+    "--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own duration]"
+)
+@json_option()
 def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
-    """Exit status 1 if it had no effect or cannot be injected here."""
-    window = asyncio.run(_inject_by_name(name, duration_s))
+    """Inject the fault NAME, wait, undo it, and print the evidence that it took effect.
+
+    Exit status 1 if it had no effect, or cannot be injected here.
+    """
+    window = run_interruptible(_inject_by_name(name, duration_s))
     if as_json:
         _print_json({"name": name, **msgspec.to_builtins(window)})
     else:
-        lasted = (window.ended_at - window.started_at).total_seconds()
-        click.echo(
-            f"{name}: {'took effect' if window.took_effect else 'NO EFFECT'} in {lasted:.1f} s: {window.evidence}"
-        )
+        lasted_s = (window.ended_at - window.started_at).total_seconds()
+        effect = "took effect" if window.took_effect else "NO EFFECT"
+        click.echo(f"{name}: {effect} in {lasted_s:.1f} s: {window.evidence}")
     sys.exit(0 if window.took_effect else 1)
 
 
 async def _survey() -> Sequence[FaultAvailability]:
+    environment, _ = _find_environment()
     async with aiohttp.ClientSession() as session:
-        return await survey_faults(_read_access(session))
+        return await survey_faults(_read_access(session, environment))
 
 
 async def _inject_by_name(name: str, duration_s: float | None) -> FaultWindow:
+    environment, no_suite_reason = _find_environment()
     async with aiohttp.ClientSession() as session:
-        reached = _read_access(session)
-        chosen = _find_fault(name, await survey_faults(reached))
+        access = _read_access(session, environment)
+        chosen = _find_fault(name, await survey_faults(access))
         if chosen.unavailable_reason:
-            raise click.ClickException(
-                f"{name} cannot be injected here: {chosen.unavailable_reason}; see `prebook fault list`"
-            )
-        return await inject_fault(chosen.fault, duration_s or chosen.fault.default_duration_s, reached)
+            reason = no_suite_reason or chosen.unavailable_reason
+            raise click.ClickException(f"{name} cannot be injected here: {reason}; see `prebook fault list`")
+        return await inject_fault(chosen.fault, duration_s or chosen.fault.default_duration_s, access)
 
 
-def _read_access(session: aiohttp.ClientSession) -> FaultAccess:
+def _find_environment() -> tuple[Mapping[str, str], str]:
+    """Variables by which a suite is reached. Without one, this process's own and the reason: the catalogue can still be
+    read.
+    """
     try:
-        return read_fault_access(session, os.environ)
-    except InvalidEnvironment as wrong:
-        raise click.ClickException(str(wrong)) from None
+        return find_lab_environment(), ""
+    except UserError as error:
+        return os.environ, f"{error.problem}; {error.remedy}"
+
+
+def _read_access(session: aiohttp.ClientSession, environment: Mapping[str, str]) -> FaultAccess:
+    try:
+        return read_fault_access(session, environment)
+    except InvalidEnvironment as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _find_fault(name: str, found: Sequence[FaultAvailability]) -> FaultAvailability:

@@ -1,4 +1,4 @@
-"""``python -m prebook.lab self-test``."""
+"""`prebook load self-test`: how many arrivals the generator drives here, and how late it is."""
 
 import sys
 
@@ -6,41 +6,42 @@ import msgspec
 import rich_click as click
 import uvloop
 
-from prebook.devstack.parameters import POSITIVE
+from prebook.devstack.command_line import examples, run_interruptible
+from prebook.devstack.parameters import POSITIVE, json_option, rate_option
 from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.self_test import NoArrivals, SelfTestReport, run_self_test
 from prebook.lab.quantiles import format_ms
 
-
-@click.command("self-test")
-@click.option("--rate", type=POSITIVE, default=2500.0, show_default=True, help="Arrivals a second.")
-@click.option("--duration", type=POSITIVE, default=5.0, show_default=True, help="Seconds.")
-@click.option(
+DEFAULT_RATE_PER_S = 2500.0
+DEFAULT_DURATION_S = 5.0
+EXAMPLES = examples("prebook load self-test", "prebook load self-test --rate 4000 --duration 10 --json")
+max_lag_option = click.option(
     "--max-lag",
     type=POSITIVE,
     default=MAX_LAG_MS,
     show_default=True,
-    help="Milliseconds that requests may leave late.",
+    help="Milliseconds (p99) by which requests may leave late.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
+
+
+@click.command("self-test", epilog=EXAMPLES)
+@rate_option("Arrivals per second.", default=DEFAULT_RATE_PER_S)
+@click.option("--duration", type=POSITIVE, default=DEFAULT_DURATION_S, show_default=True, help="Seconds of arrivals.")
+@max_lag_option
+@json_option("Print the figures as one JSON object to stdout.")
 def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) -> None:
-    """Drive arrivals at a trivial HTTP server of its own, and say how late the generator itself was.
+    """Offer arrivals to a trivial HTTP server of its own, and print how late the generator itself was.
 
     Exit status 1 if it was later than --max-lag at p99: at this rate, on this machine, its results would be refused.
-
-    \b
-    Examples:
-      prebook load self-test
-      prebook load self-test --rate 4000 --duration 10 --json
     """
     try:
-        made = uvloop.run(run_self_test(rate, duration))
-    except NoArrivals as wrong:
-        raise click.UsageError(f"{wrong}; raise --rate or --duration") from wrong
-    click.echo(msgspec.json.encode(made).decode() if as_json else report_text(made))
-    if made.lag_ms.p99 > max_lag:
+        report = run_interruptible(run_self_test(rate, duration), uvloop.new_event_loop)
+    except NoArrivals as error:
+        raise click.UsageError(f"{error}; raise --rate or --duration") from error
+    click.echo(msgspec.json.encode(report).decode() if as_json else report_text(report))
+    if report.lag_ms.p99 > max_lag:
         click.echo(
-            f"Error: late by {format_ms(made.lag_ms.p99)} at p99, more than {format_ms(max_lag)}; lower --rate",
+            f"Error: late by {format_ms(report.lag_ms.p99)} at p99, more than {format_ms(max_lag)}; lower --rate",
             err=True,
         )
         sys.exit(1)

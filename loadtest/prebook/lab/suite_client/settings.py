@@ -16,8 +16,6 @@ REMEDY = (
     "`prebook load --quick`."
 )
 REQUIRED_SERVICES = ("booking", "notification")
-NO_SUITE_VARIABLE = "PREBOOK_NO_SUITE_REASON"
-"""Set by `prebook load`, to the reason, where it knows of no running suite."""
 
 
 class InvalidEnvironment(LabError):
@@ -44,8 +42,6 @@ class LabSettings:
 
 def read_settings(environ: Mapping[str, str]) -> LabSettings:
     """What breaking needs is read by ``faults.levers``, and may be missing. Raises WrongEnvironment."""
-    if why := environ.get(NO_SUITE_VARIABLE):
-        raise InvalidEnvironment([why])
     reader = EnvironmentReader(environ)
     read = {name: reader.read if name in REQUIRED_SERVICES else reader.read_optional for name in PROCESSES}
     urls = {name: take(f"PREBOOK_URL_{name.upper()}", parse_base_url) for name, take in read.items()}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.devstack.parameters import json_option, seed_option
 from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, ON_OFF
 from prebook.lab.experiments.exactly_once.experiment import CrashCellResult, run_cells
 from prebook.lab.experiments.testbed import stack_versions, start_testbed
@@ -44,8 +45,8 @@ class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
     show_default=True,
     help="In each of the 16 cells.",
 )
-@click.option("--seed", default=7, show_default=True, help="What decides during which operation the crash comes.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@seed_option("Seed that decides during which operation the crash comes.")
+@json_option()
 def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
     """Crash at each of four points, with and without producer dedup and inbox, and count what is lost and doubled.
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.devstack.parameters import json_option, seed_option
 from prebook.lab.experiments.ordering.experiment import OrderingRound, run_rounds
 from prebook.lab.experiments.ordering.strategies import PARTITIONS, OrderingLoad, OrderingStrategy
 from prebook.lab.experiments.testbed import ExperimentTestbed, stack_versions, start_testbed
@@ -60,8 +61,8 @@ class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
     help="Number of messages that fail on the first attempt.",
 )
 @click.option("--rounds", "count", type=click.IntRange(1, 20), default=3, show_default=True)
-@click.option("--seed", default=7, show_default=True, help="What decides which messages fail.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@seed_option("Seed that decides which messages fail.")
+@json_option()
 def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, seed: int, as_json: bool) -> None:
     """Compare competing consumers, message groups and one global group under the same load.
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.parameters import FiniteRange, json_option
 from prebook.lab.experiments.outbox_retention.experiment import (
     MAX_CLAIM_COST_RATIO,
     MAX_GROWTH,
@@ -71,7 +71,7 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     help="Seconds between purges.",
 )
 @click.option("--markdown", is_flag=True, help="A table to keep.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@json_option()
 def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, markdown: bool, as_json: bool) -> None:
     """Enqueue, claim, mark and purge so many rows as fast as one process can; print what becomes of the table.
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
-from prebook.devstack.parameters import FiniteRange
+from prebook.devstack.parameters import FiniteRange, json_option, rate_option, seed_option
 from prebook.lab.experiments.poison.experiment import run_rounds
 from prebook.lab.experiments.poison.model import (
     MAX_RATIO,
@@ -62,12 +62,10 @@ class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--messages", type=click.IntRange(20, 20_000), default=1000, show_default=True, help="On each side of each run."
 )
-@click.option(
-    "--rate", type=FiniteRange(1, 5000), default=100.0, show_default=True, help="Messages a second, on each side."
-)
+@rate_option("Messages per second, on each side.", value_range=FiniteRange(1, 5000), default=100.0)
 @click.option("--rounds", "count", type=click.IntRange(1, 50), default=5, show_default=True)
-@click.option("--seed", default=7, show_default=True, help="What shuffles the runs of each round.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document on stdout.")
+@seed_option("Seed that shuffles the runs of each round.")
+@json_option()
 def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) -> None:
     """Put one poison message of each kind among many, and compare the others' times with those beside it.
 
