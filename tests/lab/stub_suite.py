@@ -96,9 +96,11 @@ class StubSuite:
 
     async def ledger(self, request: web.Request) -> web.Response:
         """Pages of seven at most, so that paging is met."""
-        prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
+        prefix = request.query.get("prefix", "")
+        after = request.query.get("after", "")
         keys = sorted(key for key in self.rows if key.startswith(prefix) and key > after)
-        page, more = keys[:7], len(keys) > 7
+        page = keys[:7]
+        more = len(keys) > 7
         return encoded(LedgerPage(entries=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
 
     async def deliveries(self, request: web.Request) -> web.Response:

@@ -47,13 +47,13 @@ def test_a_slope_and_its_interval() -> None:
 
 
 def test_what_a_burst_suffered() -> None:
-    heard = [
-        {"state": "cancelled", "heard": ["confirmed", "cancelled"]},
-        {"state": "cancelled", "heard": ["cancelled", "confirmed"]},
-        {"state": "rejected", "heard": ["rejected", "rejected"]},
-        {"state": "confirmed", "heard": None},
+    notices = [
+        {"state": "cancelled", "notices": ["confirmed", "cancelled"]},
+        {"state": "cancelled", "notices": ["cancelled", "confirmed"]},
+        {"state": "rejected", "notices": ["rejected", "rejected"]},
+        {"state": "confirmed", "notices": None},
     ]
-    found = judge(heard, 5)
+    found = judge(notices, 5)
     assert (found.lost, found.duplicated, found.misordered, found.violations) == (2, 1, 1, 4)
 
 

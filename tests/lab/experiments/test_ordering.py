@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "order")
-KEYS, PER_KEY, FAILING = 12, 8, 4
+KEYS = 12
+PER_KEY = 8
+FAILING = 4
 pytestmark = pytest.mark.real
 
 

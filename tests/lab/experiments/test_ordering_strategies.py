@@ -105,7 +105,8 @@ def test_order_is_kept_by_groups_alone_and_nothing_is_lost(
     assert is_as_expected(told) is expected
 
 
-GLOBAL_PER_S, RETRY_S = 64.0, 0.28
+GLOBAL_PER_S = 64.0
+RETRY_S = 0.28
 """README's table, and the longest pause before a second attempt."""
 
 

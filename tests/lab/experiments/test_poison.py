@@ -45,7 +45,8 @@ def test_a_consumer_lives_longer_than_its_run_may_take(
     monkeypatch.setattr(worker, "run_worker", lambda *_, timeout_s: lives.append(timeout_s))
     load = PoisonLoad(messages=messages, rate_per_s=rate_per_s, seed=3)
     consumer.run(PoisonWorkerSpec(load=load, run="r", queue="q", amqp_url="", env={}, progress_path="", log_file=""))
-    said_s, done_s = messages / rate_per_s, messages / 100
+    said_s = messages / rate_per_s
+    done_s = messages / 100
     assert load.timeout_s > done_s
     assert lives[0] > said_s + done_s + START_TIMEOUT_S
 
@@ -66,7 +67,8 @@ def test_a_poisoned_side_is_compared_with_the_one_beside_it() -> None:
     ratios = {PoisonKind.ALWAYS_FAILING: [(11.0, 10.0), (60.0, 50.0), (26.0, 20.0)], PoisonKind.NONE: [(5.0, 10.0)] * 3}
     arms = [arm(kind, n, *ratios.get(kind, [(13.0, 10.0)] * 3)[n]) for n in range(3) for kind in PoisonKind]
     found = {one.poison: one for one in poison_summaries(arms)}
-    failing, none = found[PoisonKind.ALWAYS_FAILING], found[PoisonKind.NONE]
+    failing = found[PoisonKind.ALWAYS_FAILING]
+    none = found[PoisonKind.NONE]
     assert (failing.ratio.low, failing.ratio.median, failing.ratio.high) == (1.1, 1.2, 1.3)
     assert failing.within_limit
     assert (none.ratio.median, none.attempts, none.cause) == (0.5, 0, "")

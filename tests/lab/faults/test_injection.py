@@ -54,7 +54,8 @@ class Stand:
         return web.json_response(self.told(path))
 
     async def obey(self, request: web.Request) -> None:
-        what, loop = request.path.rpartition("/")[2], asyncio.get_running_loop()
+        what = request.path.rpartition("/")[2]
+        loop = asyncio.get_running_loop()
         if self.deaf:
             return
         if request.method == "DELETE":

@@ -175,7 +175,8 @@ def test_the_same_driver_at_another_time_is_no_double() -> None:
 
 
 def test_a_refusal_with_a_row_and_a_row_never_offered_are_contradictions() -> None:
-    refusal, stranger = sample(0, status=503), sample(9)
+    refusal = sample(0, status=503)
+    stranger = sample(9)
     rows = [row(each, settled=1.0) for each in (refusal, stranger)]
     books = reconcile([refusal], rows, [told(each) for each in rows])
     assert kinds(books) == [DiscrepancyKind.BOOKED_AFTER_REFUSAL, DiscrepancyKind.UNEXPECTED_BOOKING]

@@ -11,7 +11,9 @@ from prebook.lab.load.samples import encode_samples
 from prebook.lab.load.traces import TraceUnreadable
 from tests.lab.ledger.accounts_builder import sample
 
-RATE, LASTS_S, FACTOR = 20.0, 200.0, 4.0
+RATE = 20.0
+LASTS_S = 200.0
+FACTOR = 4.0
 HIGHER = {
     ArrivalProcess.STEP: lambda at: at >= LASTS_S / 2,
     ArrivalProcess.SPIKE: lambda at: 0.45 * LASTS_S <= at < 0.55 * LASTS_S,
@@ -23,7 +25,8 @@ SHARES = {ArrivalProcess.STEP: 0.5, ArrivalProcess.SPIKE: 0.1, ArrivalProcess.SQ
 @pytest.mark.parametrize("process", HIGHER)
 def test_a_shape_multiplies_the_rate_where_it_is_high_and_nowhere_else(process: ArrivalProcess) -> None:
     times = arrival_offsets(Arrivals(process, RATE, LASTS_S, shape=ArrivalShape(FACTOR, period_s=10.0)), "7")
-    high, share = sum(map(HIGHER[process], times)), SHARES[process]
+    high = sum(map(HIGHER[process], times))
+    share = SHARES[process]
 
     assert high == pytest.approx(RATE * FACTOR * LASTS_S * share, rel=0.08)
     assert len(times) - high == pytest.approx(RATE * LASTS_S * (1 - share), rel=0.08)

@@ -94,7 +94,8 @@ async def test_a_campaign_fills_the_matrix_and_names_what_it_could_not_break() -
     assert not schema_errors(msgspec.json.encode(report))
     assert report.verdict is not None
     assert any(line.startswith("broker_restart: ") for line in report.verdict.not_measured)
-    page, text = html.page(report), printed(report)
+    page = html.page(report)
+    text = printed(report)
     assert f"not measured: {restart.not_measured_reason}" in page.replace("&#x27;", "'")
     assert "what each plan made of each fault" in text
     assert "not measured: broker_restart" in text
@@ -114,7 +115,8 @@ async def test_parked_rides_are_told_apart_only_where_operations_runs() -> None:
 
 def test_the_quick_ones_are_few_and_all_of_them_are_within_their_time() -> None:
     """The time of arrivals alone; rest and start come on top."""
-    quick, full = select_scenarios((), quick=True), select_scenarios((), quick=False)
+    quick = select_scenarios((), quick=True)
+    full = select_scenarios((), quick=False)
     assert full == ALL_SCENARIOS
     assert {each.name for each in quick} >= {"calm", "pricing_down", "matching_paused", "connections_cut"}
     assert sum(each.duration_factor for each in quick) * QUICK_DURATION_S < 30
