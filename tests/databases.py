@@ -44,6 +44,12 @@ class Databases:
         self._sql(f"CREATE DATABASE {name} TEMPLATE {self._template(*services)}")
         return self._url(name)
 
+    def empty(self) -> str:
+        """The administrator's URL of a new database without any schema of ours."""
+        name = f"test_{next(self._numbers)}"
+        self._sql(f"CREATE DATABASE {name}")
+        return self._url(name)
+
     def of(self, service: str) -> str:
         """The same for one service, reached as its role."""
         return role_url(self.migrated(service), service)

@@ -1,6 +1,10 @@
-"""States of the fleets' tables."""
+"""The fleets' tables for SQLAlchemy Core; migrations/ddl/fleets.sql creates them."""
 
 from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, Column, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+
+from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of
 
 
 class ReservationState(StrEnum):
@@ -10,3 +14,28 @@ class ReservationState(StrEnum):
     """The driver is offered to the booking; another booking may reserve the slot after ``expires_at``."""
     BOOKED = "booked"
     """The offer was accepted; the slot stays taken."""
+
+
+METADATA = messaging_tables("fleets")
+RESERVATION = Table(
+    "reservation",
+    METADATA,
+    Column("fleet", Text, nullable=False),
+    Column("driver", Text, nullable=False),
+    Column("slot", TIMESTAMPTZ, nullable=False),
+    Column("booking_id", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=ReservationState.RESERVED.value),
+    Column("reserved_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    Column("expires_at", TIMESTAMPTZ, nullable=False),
+    PrimaryKeyConstraint("fleet", "driver", "slot"),
+    UniqueConstraint("fleet", "booking_id", name="reservation_fleet_booking_id_key"),
+    CheckConstraint(one_of("state", ReservationState), name="reservation_state_check"),
+)
+UNREADABLE_REPLY = Table(
+    "unreadable_reply",
+    METADATA,
+    Column("booking_id", Text, primary_key=True),
+    Column("fleet", Text, primary_key=True),
+    Column("excerpt", Text, nullable=False),
+    Column("received_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+)

@@ -1,11 +1,23 @@
 """Booking's tables for SQLAlchemy Core; migrations/ddl/booking.sql creates them."""
 
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, Table, Text, func
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
-METADATA = MetaData(schema="booking")
-_TIME = TIMESTAMP(timezone=True)
+from prebook.contracts.booking import BookingState
+from prebook.postgres.state_literals import with_states
+from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of, storage
 
+METADATA = messaging_tables("booking")
 BOOKING = Table(
     "booking",
     METADATA,
@@ -16,7 +28,7 @@ BOOKING = Table(
     Column("pickup_lon", Double, nullable=False),
     Column("dropoff_lat", Double, nullable=False),
     Column("dropoff_lon", Double, nullable=False),
-    Column("pickup_at", _TIME, nullable=False),
+    Column("pickup_at", TIMESTAMPTZ, nullable=False),
     Column("vehicle_class", Text, nullable=False),
     Column("passengers", Integer, nullable=False),
     Column("callback_url", Text),
@@ -25,22 +37,51 @@ BOOKING = Table(
     Column("history", JSONB, nullable=False),
     Column("fare_cents", BigInteger),
     Column("currency", Text),
-    Column("quote_valid_until", _TIME),
+    Column("quote_valid_until", TIMESTAMPTZ),
     Column("fleet", Text),
     Column("driver", Text),
     Column("minutes_away", Integer),
     Column("reason", Text),
-    Column("notified_at", _TIME),
-    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("notified_at", TIMESTAMPTZ),
+    Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    CheckConstraint("pickup_lat BETWEEN -90 AND 90", name="booking_pickup_lat_check"),
+    CheckConstraint("pickup_lon BETWEEN -180 AND 180", name="booking_pickup_lon_check"),
+    CheckConstraint("dropoff_lat BETWEEN -90 AND 90", name="booking_dropoff_lat_check"),
+    CheckConstraint("dropoff_lon BETWEEN -180 AND 180", name="booking_dropoff_lon_check"),
+    CheckConstraint("passengers > 0", name="booking_passengers_check"),
+    CheckConstraint(one_of("state", BookingState), name="booking_state_check"),
+    CheckConstraint("fare_cents >= 0", name="booking_fare_cents_check"),
+    CheckConstraint(
+        with_states("state NOT IN ({PRICED}, {MATCHED}, {CONFIRMED}) OR fare_cents IS NOT NULL", BookingState),
+        name="booking_quote_check",
+    ),
+    CheckConstraint(
+        with_states(
+            "state NOT IN ({MATCHED}, {CONFIRMED}) OR (fleet IS NOT NULL AND driver IS NOT NULL)", BookingState
+        ),
+        name="booking_driver_check",
+    ),
+    info=storage(fillfactor=60),
 )
-
 IDEMPOTENCY_RECORD = Table(
     "idempotency_record",
     METADATA,
     Column("key", Text(collation="C"), primary_key=True),
-    Column("booking_id", Text, nullable=False),
+    Column("booking_id", Text, nullable=False, unique=True),
     Column("fingerprint", LargeBinary, nullable=False),
-    Column("created_at", _TIME, nullable=False),
+    Column("created_at", TIMESTAMPTZ, nullable=False),
     Column("status", Integer),
     Column("body", LargeBinary),
+    CheckConstraint("(status IS NULL) = (body IS NULL)", name="idempotency_record_response_check"),
+    Index("idempotency_record_created", "created_at"),
+    info=storage(fillfactor=60),
+)
+TOKEN_WINDOW = Table(
+    "token_window",
+    METADATA,
+    Column("campaign", Text, primary_key=True),
+    Column("started_at", TIMESTAMPTZ, primary_key=True),
+    Column("tokens_taken", Integer, nullable=False),
+    CheckConstraint("tokens_taken > 0", name="token_window_tokens_taken_check"),
+    info=storage(fillfactor=10),
 )
