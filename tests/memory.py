@@ -21,7 +21,7 @@ from prebook.messaging.codec import WireMessage
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.outbox.handoff import Handoff
-from prebook.messaging.outbox.store import LeasedRow
+from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
 
 
@@ -30,7 +30,7 @@ class MemoryOutboxRow:
     seq: int
     message: OutboxMessage
     not_before: datetime
-    state: str = "waiting"
+    state: OutboxState = OutboxState.WAITING
     failures: int = 0
     refusals: int = 0
     claimed: bool = False
@@ -104,7 +104,10 @@ class MemoryUnitOfWork:
 
     def flush(self, handoff: Handoff) -> None:
         """What was waiting already decides, for every one of them, whether it may be claimed."""
-        before, claimed = [row for row in self._tables.outbox.values() if row.state == "waiting"], dict[str, int]()
+        before, claimed = (
+            [row for row in self._tables.outbox.values() if row.state is OutboxState.WAITING],
+            dict[str, int](),
+        )
         for posting in self.enqueued:
             row = MemoryOutboxRow(len(self._tables.outbox), posting, self._clock() + posting.delay)
             if self._tables.outbox.setdefault(posting.envelope.id, row) is row and handoff.owner_of(posting):
@@ -165,15 +168,15 @@ class MemoryDatabase:
         await self._update(seqs)
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
-        waiting = {row.seq for row in self.tables.outbox.values() if row.state == "waiting"}
-        await self._update(waiting.intersection(seqs), state="sent")
+        waiting = {row.seq for row in self.tables.outbox.values() if row.state is OutboxState.WAITING}
+        await self._update(waiting.intersection(seqs), state=OutboxState.SENT)
 
     async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
         later, refusals = self._clock() + timedelta(seconds=delay_s), row.refusals + 1 if refused else 0
         failures = row.failures + 1
         await self._update([row.seq], not_before=later, failures=failures, refusals=refusals, error=error)
 
-    async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
+    async def abandon(self, row: LeasedRow, state: OutboxState, cause: str, error: str) -> None:
         await self._update([row.seq], state=state, cause=cause, failures=row.failures, error=error)
 
     async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
@@ -188,7 +191,7 @@ class MemoryDatabase:
         return [e.request for e in open_]
 
     def _is_due(self, row: MemoryOutboxRow, full_lanes: Collection[str], known: Collection[int], now: datetime) -> bool:
-        waits = row.state == "waiting" and not row.claimed and row.not_before <= now
+        waits = row.state is OutboxState.WAITING and not row.claimed and row.not_before <= now
         held = any(self._blocks(before, known, now) for before in self._earlier_rows(row))
         return waits and row.message.route not in full_lanes and not held
 
@@ -200,7 +203,7 @@ class MemoryDatabase:
     def _blocks(self, row: MemoryOutboxRow, known: Collection[int], now: datetime) -> bool:
         """There is one relay, and what it knows to have under way it puts in line itself."""
         unknown = row.claimed and row.seq not in known
-        return row.state == "waiting" and (unknown or (row.failures > 0 and row.not_before > now))
+        return row.state is OutboxState.WAITING and (unknown or (row.failures > 0 and row.not_before > now))
 
     async def _update(self, seqs: Collection[int], **changes: Any) -> None:
         async with self._lock:

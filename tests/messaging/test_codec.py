@@ -16,7 +16,9 @@ WIRE = encode(request())
 
 
 def test_what_is_encoded_comes_back_whole() -> None:
-    envelope = replace(request(), reply_to="booking", attempt=3, extra={"prebook-x-routing-key": "request.notify_rider"})
+    envelope = replace(
+        request(), reply_to="booking", attempt=3, extra={"prebook-x-routing-key": "request.notify_rider"}
+    )
 
     assert decode(encode(envelope)) == envelope
 

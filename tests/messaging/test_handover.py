@@ -217,7 +217,7 @@ async def test_a_message_that_was_posted_before_is_not_sent_again() -> None:
 
 async def test_what_no_receiver_would_take_is_left_to_a_claim_which_says_so() -> None:
     large, fits = request(id="k1"), request(id="k2")
-    object.__setattr__(large, "spelled", WireMessage({}, bytes(MAX_BODY_BYTES + 1)))
+    object.__setattr__(large, "encoded", WireMessage({}, bytes(MAX_BODY_BYTES + 1)))
     async with running(Looked(), Sent()) as relay:
         with relay.hand_off([OutboxMessage(each, "broker", each.id) for each in (large, fits)]) as handover:
             assert list(handover.offered) == ["k2"]

@@ -1,6 +1,6 @@
 import asyncio
 
-from prebook.messaging.outbox.keyed_queue import KeyedQueue
+from prebook.messaging.outbox.keyed_queue import BatchResult, KeyedQueue
 
 
 async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
@@ -16,7 +16,7 @@ async def test_each_waits_for_the_one_before_it_and_other_keys_do_not() -> None:
         async with other:
             await asyncio.sleep(0)
             assert (other.may_send, gone) == (True, [])
-        first.result = True
+        first.result = BatchResult.SENT
     await waiting
     assert (second.may_send, gone) == (True, ["second"])
 
@@ -52,10 +52,10 @@ async def test_a_place_without_anything_of_its_own_tells_what_it_has_heard() -> 
         first.block()
     lines.new_scan()
     async with empty:
-        empty.result = None
+        empty.result = BatchResult.EMPTY
     late = lines.enqueue("a")
     async with behind:
-        behind.result = None
+        behind.result = BatchResult.EMPTY
     async with late:
         pass
     assert (behind.may_send, late.may_send) == (False, True), "who had looked before, and who looked since"

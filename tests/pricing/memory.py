@@ -2,22 +2,24 @@
 
 from dataclasses import dataclass, field
 
+from prebook.pricing.tables import DiscountState
+
 
 @dataclass
 class MemoryPricing:
     quota: int = 0
-    grants: dict[str, str] = field(default_factory=dict)
-    """Booking id -> taken, none_left, returned or ended."""
+    grants: dict[str, DiscountState] = field(default_factory=dict)
+    """By booking id."""
 
     @property
     def granted(self) -> int:
-        return sum(state == "taken" for state in self.grants.values())
+        return sum(state is DiscountState.GRANTED for state in self.grants.values())
 
     async def grant_discount(self, booking_id: str, quota: int) -> bool:
         self.quota = max(self.quota, quota)
-        fresh = "taken" if self.granted < self.quota else "none_left"
-        return self.grants.setdefault(booking_id, fresh) == "taken"
+        fresh = DiscountState.GRANTED if self.granted < self.quota else DiscountState.NONE_LEFT
+        return self.grants.setdefault(booking_id, fresh) is DiscountState.GRANTED
 
     async def return_discount(self, booking_id: str) -> None:
-        if self.grants.setdefault(booking_id, "ended") == "taken":
-            self.grants[booking_id] = "returned"
+        if self.grants.setdefault(booking_id, DiscountState.ENDED) is DiscountState.GRANTED:
+            self.grants[booking_id] = DiscountState.RETURNED

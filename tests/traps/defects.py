@@ -185,7 +185,7 @@ NO_PARTS = (
     Defect(
         "what is posted is taken for known before it is in line",
         test_handover.test_what_is_posted_while_its_key_is_under_way_waits_in_line,
-        put(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, None, may_send=True)),
+        put(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, predecessor=None, may_send=True)),
     ),
     Defect(
         "messages of one key are sent side by side",

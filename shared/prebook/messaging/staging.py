@@ -43,7 +43,7 @@ class Staging:
         self, context: MessageContext, result: HandlerResult, work: UnitOfWork, reply: Envelope | None = None
     ) -> Sequence[Envelope]:
         """Into the outbox what may wait; requests that may not are returned, to be sent right after the commit."""
-        requests = [(self._request(ask, context), ask.delay_s) for ask in result.requests]
+        requests = [(self._request_envelope(request, context), request.delay_s) for request in result.requests]
         direct = [r for r, after_s in requests if not self._goes_to_outbox(r, after_s)]
         postings = [self._outbox_message(r, after_s) for r, after_s in requests if self._goes_to_outbox(r, after_s)]
         postings += [self._outbox_message(self._event(fact, context)) for fact in result.events]
@@ -65,13 +65,13 @@ class Staging:
         lane = self._channel(envelope).route(envelope)
         return OutboxMessage(envelope, lane, ordering_key(envelope), timedelta(seconds=delay_s))
 
-    def _request(self, ask: Request, context: MessageContext) -> Envelope:
-        patience = timedelta(seconds=self._policies[ask.flow].deadline_s + ask.delay_s)
-        request = Envelope(
-            id=message_id(context.conversation_id, ask.flow, ask.key),
+    def _request_envelope(self, request: Request, context: MessageContext) -> Envelope:
+        patience = timedelta(seconds=self._policies[request.flow].deadline_s + request.delay_s)
+        envelope = Envelope(
+            id=message_id(context.conversation_id, request.flow, request.key),
             kind=MessageKind.REQUEST,
-            flow=ask.flow,
-            body=ask.body,
+            flow=request.flow,
+            body=request.body,
             source=self._service,
             conversation_id=context.conversation_id,
             time=context.now,
@@ -79,7 +79,7 @@ class Staging:
             expires_at=context.now + patience,
             traceparent=trace.child_traceparent(context.traceparent),
         )
-        return self._channel(request).addressed(request)
+        return self._channel(envelope).addressed(envelope)
 
     def _event(self, event: Event, context: MessageContext) -> Envelope:
         name = EVENT_TYPE_BY_BODY[type(event.body)].name

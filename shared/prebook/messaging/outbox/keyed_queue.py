@@ -1,34 +1,48 @@
-"""Who comes after whom under one key: each waits for the one before it, and hears from it whether it may go."""
+"""Per-key FIFO queue for outbox batches: a batch is sent only after every earlier batch with its key.
+
+Ordering rule. The relay scans the outbox and enqueues what it leased. When a batch fails, later batches with the same
+key must not overtake it. Batches leased by a scan that began *before* the failure rest on stale reads and are released;
+a scan that began after it has seen the failed row and may proceed.
+"""
 
 import asyncio
 from collections.abc import Hashable
+from enum import Enum
 from typing import Generic, Self, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
+class BatchResult(Enum):
+    """What became of a batch."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    EMPTY = "empty"
+    """Had no rows of its own: passes on whatever it inherited from its predecessor."""
+
+
 class KeyedQueue(Generic[K]):
-    """Of keys under which somebody stands; others are not known."""
+    """One FIFO queue per key; keys without waiting batches take no memory."""
 
     def __init__(self) -> None:
         self.scan = 0
         self._tail: dict[K, Ticket[K]] = {}
         self._blocked_in_this_scan: set[K] = set()
-        """Since the last look."""
 
     def new_scan(self) -> None:
-        """Somebody looks now who may join. Whoever joins after a look may not have seen what was stopped since it
-        began, and steps back.
-        """
+        """Start a new outbox scan. Tickets issued from now on have seen every failure recorded so far."""
         self.scan += 1
         self._blocked_in_this_scan.clear()
 
     def enqueue(self, key: K) -> "Ticket[K]":
-        """The last place in the key's line."""
-        place = self._tail[key] = Ticket(self, key, self._tail.get(key), may_send=key not in self._blocked_in_this_scan)
-        return place
+        """Append a ticket to the queue of ``key``."""
+        ticket = Ticket(self, key, predecessor=self._tail.get(key), may_send=key not in self._blocked_in_this_scan)
+        self._tail[key] = ticket
+        return ticket
 
     def remove(self, ticket: "Ticket[K]") -> None:
+        """Forget a ticket that has left; a key blocked during the current scan stays blocked until the next one."""
         if ticket.blocked_at_scan == self.scan:
             self._blocked_in_this_scan.add(ticket.key)
         if self._tail.get(ticket.key) is ticket:
@@ -36,9 +50,9 @@ class KeyedQueue(Generic[K]):
 
 
 class Ticket(Generic[K]):
-    """``async with place`` comes to the front. ``go_on``, set before it ends, is what the next one hears.
+    """A batch's position in the queue of its key.
 
-    None: what this one has heard itself, since there was nothing of its own to stop for.
+    ``async with ticket`` waits until all predecessors have left. Set ``result`` before the block ends.
     """
 
     __slots__ = (
@@ -54,48 +68,51 @@ class Ticket(Generic[K]):
         "result",
     )
 
-    def __init__(self, queue: KeyedQueue[K], key: K, predecessor: "Ticket[K] | None", *, may_send: bool) -> None:
-        self.key, self.may_send = key, may_send
-        self.result: bool | None = False
+    def __init__(self, queue: KeyedQueue[K], key: K, *, predecessor: "Ticket[K] | None", may_send: bool) -> None:
+        self.key = key
+        self.may_send = may_send
+        self.result = BatchResult.FAILED
         self.blocked_at_scan: int | None = None
-        """In which look the line was stopped, by this one or one before it; None: it goes on."""
-        self._queue, self._predecessor, self._left = queue, predecessor, False
+        """Scan during which this batch, or one it inherited from, blocked the key; None while the key is open."""
+        self._queue = queue
+        self._predecessor = predecessor
         self._issued_at_scan = queue.scan
         self._inherited_block: int | None = None
         self._successor: asyncio.Future[None] | None = None
-        """Of the next one, where it is waiting."""
+        self._left = False
 
     async def __aenter__(self) -> Self:
-        """``may_go`` tells: not where one before it has stopped the line since this one's look."""
         if self._predecessor is not None:
             try:
                 await self._predecessor.wait_until_left()
             except BaseException:
                 self._leave()
                 raise
-            self._inherited_block, self._predecessor = self._predecessor.blocked_at_scan, None
-            self.may_send = self.may_send and (
-                self._inherited_block is None or self._inherited_block < self._issued_at_scan
-            )
+            self._inherited_block = self._predecessor.blocked_at_scan
+            self._predecessor = None
+            stale = self._inherited_block is not None and self._inherited_block >= self._issued_at_scan
+            self.may_send = self.may_send and not stale
         return self
-
-    def block(self) -> None:
-        """The line, as of the present look: who has looked since then knows of it, and may go."""
-        self.blocked_at_scan = self._queue.scan
 
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
+    def block(self) -> None:
+        """Block the key as of the current scan; only tickets of later scans may send."""
+        self.blocked_at_scan = self._queue.scan
+
     async def wait_until_left(self) -> None:
-        """Until it has left. Only the next one waits for that."""
+        """Return once this ticket has left the queue. Awaited by its direct successor only."""
         if not self._left:
             self._successor = asyncio.get_running_loop().create_future()
             await self._successor
 
     def _leave(self) -> None:
         self._left = True
-        if not self.result and self.blocked_at_scan is None:
-            self.blocked_at_scan = self._inherited_block if self.result is None else self._queue.scan
+        if self.result is BatchResult.EMPTY and self.blocked_at_scan is None:
+            self.blocked_at_scan = self._inherited_block
+        elif self.result is BatchResult.FAILED and self.blocked_at_scan is None:
+            self.blocked_at_scan = self._queue.scan
         if self._successor is not None and not self._successor.done():
             self._successor.set_result(None)
         self._queue.remove(self)

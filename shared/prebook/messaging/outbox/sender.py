@@ -14,7 +14,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.abandonment import abandon_reason
-from prebook.messaging.outbox.keyed_queue import KeyedQueue, Ticket
+from prebook.messaging.outbox.keyed_queue import BatchResult, KeyedQueue, Ticket
 from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
@@ -145,14 +145,14 @@ class Sender:
         clock, untried, failure = asyncio.get_running_loop().time, deque(batch.rows), None
         async with batch.ticket as place:
             if not batch.rows:
-                place.result = None
+                place.result = BatchResult.EMPTY
                 return
             while untried and place.may_send and clock() < batch.send_before:
                 failure = await self._send_row(untried[0], place.key)
                 if failure is not None:
                     break
                 untried.popleft()
-            place.result = not untried
+            place.result = BatchResult.FAILED if untried else BatchResult.SENT
             if untried:
                 place.block()
                 self._drop_leases(batch)  # before anybody can take it again, and find that we have it
