@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 from litestar import Litestar
 
 from prebook.booking.api import routes
@@ -22,9 +23,10 @@ from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import Money, Place, VehicleClass
 from prebook.flows import FLOWS
 from prebook.http.app import create_app
-from prebook.messaging.channel import CouplingTraits, Unreachable
+from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.policy import FlowPolicy
 from prebook.runtime.service import ServiceContext
 from prebook.runtime.settings import ServiceSettings
@@ -155,8 +157,7 @@ class Suite:
         self.database = MemoryDatabase(self.state, self.clock)
         self.begin = begin or self.database.begin
         policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
-        options = {name: settings.get(name, getattr(SETTINGS, name)) for name in SETTINGS.__struct_fields__}
-        self.settings = ServiceSettings(**options)
+        self.settings = msgspec.structs.replace(SETTINGS, **settings)
         self.endpoint: Endpoint[Any] = Endpoint(
             "booking", handlers(self.settings), self.begin, dict.fromkeys(Coupling, line), policies, clock=self.clock
         )

@@ -216,7 +216,7 @@ def test_only_so_many_bookings_are_stored_at_a_time_and_a_repeated_request_is_th
             stack.callback(one.begin_insert(f"k{n}", rider_waits=False))
         shed = one.decide("new", PLAN)
         assert shed is not None
-        assert shed.reason == "entering"
+        assert shed.reason == "concurrent_inserts"
         assert one.decide("held", dict.fromkeys(FLOWS, Coupling.SYNC_API)) is not None, "all come by the same door"
     assert one.decide("later", PLAN) is None
 
@@ -235,13 +235,13 @@ def test_who_was_told_to_come_finds_a_place_at_a_door_that_newcomers_find_full()
 
 
 def test_only_so_many_riders_are_held_at_a_time() -> None:
-    one, plan = control(Clock(), most_held=2), dict.fromkeys(FLOWS, Coupling.SYNC_API)
+    one, plan = control(Clock(), max_waiting_riders=2), dict.fromkeys(FLOWS, Coupling.SYNC_API)
     answered = one.begin_insert("h1", rider_waits=True)
     assert one.decide("k1", plan) is None
     one.begin_insert("h2", rider_waits=True)
     shed = one.decide("k2", plan)
     assert shed is not None
-    assert shed.reason == "held"
+    assert shed.reason == "waiting_riders"
     assert one.decide("k3", PLAN) is None
     answered()
     assert one.decide("k4", plan) is None
@@ -250,7 +250,7 @@ def test_only_so_many_riders_are_held_at_a_time() -> None:
 @pytest.mark.parametrize("most_s", [0.0, 5.0])
 def test_once_the_broker_has_taken_nothing_for_too_long_who_needs_it_is_refused_and_nobody_else(most_s: float) -> None:
     blocked_s: list[float | None] = [None]
-    one = control(Clock(), most_blocked_s=most_s)
+    one = control(Clock(), max_broker_blocked_s=most_s)
     one.watch_broker(lambda: blocked_s[0])
     assert one.decide("before", PLAN) is None
     if most_s:
@@ -270,7 +270,7 @@ def test_who_is_held_stands_in_the_door_as_well() -> None:
     answered = [one.begin_insert(f"h{n}", rider_waits=True) for n in range(MAX_CONCURRENT_INSERTS)]
     shed = one.decide("k1", PLAN)
     assert shed is not None
-    assert shed.reason == "entering"
+    assert shed.reason == "concurrent_inserts"
     for each in answered:
         each()
     assert one.decide("k2", PLAN) is None

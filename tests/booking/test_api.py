@@ -9,7 +9,7 @@ import pytest
 from prebook.booking.use_cases.book import RESPONSE_LEASE
 from prebook.contracts.booking import BookingState
 from prebook.contracts.pricing import FareRefused
-from prebook.messaging.channel import Unreachable
+from prebook.messaging.errors import Unreachable
 from tests.booking.memory import MemoryBooking
 from tests.booking.rides import Suite, body, book, held, inline, keyed, queued
 
@@ -99,7 +99,7 @@ async def test_a_key_whose_first_request_still_runs_has_to_wait() -> None:
 async def test_a_key_whose_answer_is_forgotten_books_nothing_and_is_told_so() -> None:
     suite = Suite(queued())
     await book(suite)
-    suite.database.tables.state.claims.clear()  # as its purge does, after a week
+    suite.database.tables.state.idempotency_records.clear()  # as its purge does, after a week
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_used")
@@ -165,15 +165,15 @@ async def test_the_ledger_pages_by_key() -> None:
         first = (await client.get("/v1/ledger", params={"prefix": "run-", "limit": 2})).json()
         second = (await client.get("/v1/ledger", params={"prefix": "run-", "after": first["next"], "limit": 2})).json()
 
-    assert ([line["key"] for line in first["lines"]], first["next"]) == (["run-1", "run-2"], "run-2")
-    assert ([line["key"] for line in second["lines"]], second["next"]) == (["run-3"], None)
+    assert ([entry["idempotency_key"] for entry in first["entries"]], first["next"]) == (["run-1", "run-2"], "run-2")
+    assert ([entry["idempotency_key"] for entry in second["entries"]], second["next"]) == (["run-3"], None)
 
 
 async def test_a_ledger_line_says_what_became_of_it() -> None:
     suite = Suite(inline())
     made = (await book(suite)).json()
     async with suite.client() as client:
-        (line,) = (await client.get("/v1/ledger")).json()["lines"]
+        (line,) = (await client.get("/v1/ledger")).json()["entries"]
 
     assert (line["booking_id"], line["state"], line["fare_cents"]) == (made["id"], "confirmed", 2100)
     assert (line["fleet"], line["driver"], line["slot"]) == ("ada", "grace", "2030-05-02T08:00:00Z")

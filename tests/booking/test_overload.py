@@ -39,17 +39,17 @@ async def test_back_pressure_can_be_switched_off() -> None:
 
 
 async def test_a_rider_has_a_quota_of_his_own() -> None:
-    suite = Suite(queued(), rider_per_s=0.1, rider_burst=2)
+    suite = Suite(queued(), rider_rate_per_s=0.1, rider_burst=2)
     responses = [await book(suite, key=f"k{n}") for n in range(4)]
     other = await book(suite, key="k9", rider_id="sam")
 
     assert [r.status_code for r in responses] == [202, 202, 429, 429]
-    assert responses[2].json()["code"] == "quota_used_up"
+    assert responses[2].json()["code"] == "rate_limit_exceeded"
     assert int(responses[2].headers["retry-after"]) == 10
     assert other.status_code == 202
 
 
 async def test_a_rider_who_is_held_is_counted_until_the_answer() -> None:
-    suite = Suite(inline(), most_held=1)
+    suite = Suite(inline(), max_waiting_riders=1)
 
     assert [(await book(suite, key=f"k{n}")).status_code for n in range(3)] == [201, 201, 201]

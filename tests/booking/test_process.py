@@ -92,7 +92,7 @@ def test_a_driver_confirms_tells_the_rider_and_tells_the_world() -> None:
             BookingEnding.FAILED,
             "no driver: timeout",
         ),
-        (process.apply_driver_reply(PRICED, MATCHED, LONG_AFTER), BookingEnding.EXPIRED, "quote ran out"),
+        (process.apply_driver_reply(PRICED, MATCHED, LONG_AFTER), BookingEnding.EXPIRED, "quote expired"),
         (process.cancel(BOOKING, NOW), BookingEnding.CANCELLED, "cancelled by the rider"),
         (process.cancel(CONFIRMED, NOW), BookingEnding.CANCELLED, "cancelled by the rider"),
     ],

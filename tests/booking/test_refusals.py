@@ -106,7 +106,7 @@ async def test_a_listed_callback_is_stored() -> None:
     suite = Suite(queued())
     response = await book(suite, callback_url="https://hooks.example.com/told")
 
-    assert suite.bookings[response.json()["id"]].ride.callback_url == "https://hooks.example.com/told"
+    assert suite.bookings[response.json()["id"]].ride.report_url == "https://hooks.example.com/told"
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "prefix=%00", "after=a%20b"])

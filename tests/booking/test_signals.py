@@ -111,8 +111,9 @@ async def test_however_much_waits_only_so_much_is_looked_at(
     await asked(begin_sql, "b1")
     await change(
         engine,
-        "INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at) SELECT 'r' || n, 'quote_fare', 'b1', '', "
-        "now() + make_interval(secs => 20) FROM generate_series(1, :rows) AS n",
+        "INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at) "
+        "SELECT 'r' || n, 'quote_fare', 'b1', '', now() + make_interval(secs => 20) "
+        "FROM generate_series(1, :rows) AS n",
         rows=3 * MAX_SCANNED_ROWS,
     )
 

@@ -137,7 +137,7 @@ async def test_a_riders_own_system_is_told_until_it_has_taken_it(coupling: Coupl
 
     async with (
         target(answer) as url,
-        World(callback_hosts=frozenset({url}), rider_secrets=RIDER_SECRETS) as world,
+        World(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
     ):
         booking = await world.book(everywhere(coupling), callback_url=f"{url}/told")
         await world.wait_until_settled(booking)

@@ -46,14 +46,14 @@ async def test_an_accepting_partner_becomes_an_offer_of_a_driver_in_the_slot() -
     heard = await heard_from(b'{"status": "OK", "eta_s": 301}')
     made = await offered(work, heard=heard)
     assert (made.fleet, made.slot, made.minutes_away) == ("ada", SLOT, 6)
-    assert list(work.holds) == [("ada", made.driver, SLOT)]
+    assert list(work.reservations) == [("ada", made.driver, SLOT)]
 
 
 async def test_a_declining_partner_becomes_a_refusal_and_holds_nobody() -> None:
     work: Any = MemoryFleets()
     outcome = await offer_driver(about("b1"), await heard_from(b'{"status": "NO_CAPACITY"}'), work)
     assert outcome == HandlerResult(FleetDeclined(fleet="ada", reason="NO_CAPACITY"))
-    assert work.holds == {}
+    assert work.reservations == {}
 
 
 async def test_an_unreadable_partner_becomes_a_refusal_and_is_counted() -> None:
@@ -85,7 +85,7 @@ async def test_no_driver_is_held_for_two_bookings_of_one_slot() -> None:
 async def test_a_full_slot_has_no_driver_left() -> None:
     work: Any = MemoryFleets()
     for driver in candidate_drivers(FLEETS["ada"], "b1"):
-        work.holds["ada", driver, SLOT] = await _held_by_somebody(driver)
+        work.reservations["ada", driver, SLOT] = await _held_by_somebody(driver)
     outcome = await offer_driver(about("b1"), YES, work)
     assert outcome == HandlerResult(FleetDeclined(fleet="ada", reason="no driver left in the slot"))
 
@@ -93,7 +93,7 @@ async def test_a_full_slot_has_no_driver_left() -> None:
 async def _held_by_somebody(driver: str) -> Any:
     elsewhere: Any = MemoryFleets()
     await offered(elsewhere, f"for {driver}")
-    return next(iter(elsewhere.holds.values()))
+    return next(iter(elsewhere.reservations.values()))
 
 
 async def test_an_accepted_offer_stays_held_for_ever() -> None:
@@ -101,8 +101,8 @@ async def test_an_accepted_offer_stays_held_for_ever() -> None:
     made = await offered(work)
     for _ in range(2):
         assert await handle_offer_settled(about("b1"), settled(made, OfferVerdict.ACCEPTED), work) == HandlerResult()
-    (held,) = work.holds.values()
-    assert held.booked
+    (held,) = work.reservations.values()
+    assert held.confirmed
     assert not held.is_over(NOW + timedelta(days=1))
 
 
@@ -112,16 +112,16 @@ async def test_any_other_verdict_frees_the_driver_once_and_again(verdict: OfferV
     made = await offered(work)
     for _ in range(2):
         await handle_offer_settled(about("b1"), settled(made, verdict), work)
-        assert work.holds == {}
+        assert work.reservations == {}
 
 
 @pytest.mark.parametrize("verdict", list(OfferVerdict))
 async def test_a_verdict_on_an_unknown_hold_changes_nothing(verdict: OfferVerdict) -> None:
     work: Any = MemoryFleets()
     made = await offered(work)
-    before = dict(work.holds)
+    before = dict(work.reservations)
     await handle_offer_settled(about("b2"), settled(made, verdict, "b2"), work)
-    assert work.holds == before
+    assert work.reservations == before
 
 
 async def test_a_hold_that_nobody_settles_runs_out() -> None:
@@ -135,7 +135,7 @@ async def test_a_hold_that_nobody_settles_runs_out() -> None:
 async def _hold(work: Any, booking_id: str, tried: list[str], later: timedelta) -> str | None:
     now = NOW + later
     hold = Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL)
-    driver: str | None = await work.hold(hold, tried)
+    driver: str | None = await work.reserve(hold, tried)
     return driver
 
 

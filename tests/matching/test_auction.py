@@ -50,7 +50,7 @@ async def test_two_offers_are_enough_and_the_nearer_one_wins() -> None:
     assert verdicts(second) == {"borealis": ACCEPTED, "ada": DECLINED}
     assert third.reply is None
     assert verdicts(third) == {"cargo": OfferVerdict.LATE}
-    assert work.auctions["b1"].late == 1
+    assert work.auctions["b1"].late_offers == 1
 
 
 async def test_equally_near_offers_are_ranked_by_name() -> None:

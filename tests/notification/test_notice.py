@@ -20,7 +20,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 async def log(begin: Begin, since: datetime = LONG_AGO, after: LogPosition = START) -> list[DeliveryEntry]:
     async with begin() as work:
-        return list(await work.deliveries(since, after, 1000))
+        return list(await work.list_deliveries(since, after, 1000))
 
 
 def counts(lines: list[DeliveryEntry]) -> list[tuple[str, str, int]]:
@@ -91,7 +91,7 @@ async def test_a_second_delivery_would_show(begin_sql: Begin, engine: AsyncEngin
     """The count is one of what was done: with the decision out of the way, it says two."""
     await told(begin_sql, "b1")
     async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM told"))
+        await connection.execute(text("DELETE FROM notified"))
     await told(begin_sql, "b1")
 
     assert counts(await log(begin_sql)) == [("b1", "confirmed", 2)]
@@ -110,7 +110,7 @@ async def test_the_clock_is_that_of_the_delivery_and_not_of_the_transaction(begi
         began: Any = (await work.connection.execute(text("SELECT now()"))).scalar_one()
         await work.connection.execute(text("SELECT pg_sleep(0.02)"))
         await work.deliver("b1", Notice.CONFIRMED, RIDER, TEXT)
-        (line,) = await work.deliveries(LONG_AGO, START, 1)
+        (line,) = await work.list_deliveries(LONG_AGO, START, 1)
 
     assert line.delivered_at >= began + timedelta(milliseconds=20)
 

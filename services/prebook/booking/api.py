@@ -57,11 +57,11 @@ def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHan
 
     # Litestar's own answer names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
-    async def methods() -> Response[None]:
+    async def allowed_methods() -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "DELETE, GET, OPTIONS"})
 
     @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problem_responses(404))
-    async def look(booking_id: BookingId) -> BookingView:
+    async def get_booking(booking_id: BookingId) -> BookingView:
         return view_of(await cancelling.find(_check_id(booking_id)))
 
     @delete(
@@ -74,13 +74,13 @@ def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHan
         return view_of(await unbroken.run_shielded(cancelling.cancel(_check_id(booking_id), traceparent_of(request))))
 
     @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problem_responses(400))
-    async def ledger(
+    async def list_ledger(
         prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
     ) -> LedgerPage:
         async with context.begin() as work:
             return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
-    return [book, methods, look, cancel, ledger]
+    return [book, allowed_methods, get_booking, cancel, list_ledger]
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:

@@ -56,13 +56,13 @@ async def handle_notification_reply(
 def callback_sender(send: SendCallback) -> PreTransaction:
     """Tells the rider's own system. Repeated under the same id until it has been taken."""
 
-    async def consult(about: HandlerContext, due: ReportDue) -> ReportDue:
+    async def pre_transaction(about: HandlerContext, due: ReportDue) -> ReportDue:
         told = {"type": "booking.settled.v1", "booking_id": due.booking_id, "outcome": due.outcome}
         body = msgspec.json.encode({**told, "fare": due.fare, "reason": due.reason})
-        await send(due.callback_url, about.message_id, body)
+        await send(due.report_url, about.message_id, body)
         return due
 
-    return consult
+    return pre_transaction
 
 
 async def handle_report_due(_: HandlerContext, __: ReportDue, ___: BookingWork) -> HandlerResult:

@@ -31,7 +31,7 @@ from prebook.flows import (
 MAX_NOTIFY_ATTEMPTS = 8
 MAX_NOTIFY_BACKOFF_S = 16.0
 
-QUOTE_EXPIRED = "quote ran out"
+QUOTE_EXPIRED = "quote expired"
 PICKUP_PASSED = "the time of the pickup has passed"
 
 NOTICE_TEXTS: Mapping[Notice, str] = {
@@ -164,11 +164,11 @@ def _end(booking: Booking, state: BookingState, reason: str, now: datetime) -> B
 
 def _report_events(booking: Booking) -> tuple[Event, ...]:
     """One for each outcome: a booking that is confirmed and then cancelled has two."""
-    if booking.ride.callback_url is None:
+    if booking.ride.report_url is None:
         return ()
     due = ReportDue(
         booking_id=booking.id,
-        callback_url=booking.ride.callback_url,
+        report_url=booking.ride.report_url,
         outcome=booking.state,
         fare=booking.quote.fare if booking.quote else None,
         reason=booking.reason,

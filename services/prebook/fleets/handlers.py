@@ -33,7 +33,7 @@ class PartnerExchange:
 def partner_caller(
     partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], timeout_s: float = PARTNER_TIMEOUT_S
 ) -> Callable[[HandlerContext, AskFleet], Awaitable[PartnerExchange]]:
-    async def consult(_: HandlerContext, ask: AskFleet) -> PartnerExchange:
+    async def pre_transaction(_: HandlerContext, ask: AskFleet) -> PartnerExchange:
         if ask.fleet not in partners:
             return PartnerExchange(ask, PartnerDeclined("no such fleet"))
         translator = TRANSLATORS[ask.fleet]
@@ -44,7 +44,7 @@ def partner_caller(
             return PartnerExchange(ask, PartnerDeclined("no reply in time"))
         return PartnerExchange(ask, translator.read_reply(said))
 
-    return consult
+    return pre_transaction
 
 
 async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:

@@ -58,7 +58,8 @@ async def _lock_auction(context: HandlerContext, work: MatchingWork) -> tuple[Au
     found = await work.lock_auction(context.conversation_id)
     if found is None:
         raise UnknownAuction(
-            f"booking {context.conversation_id} has no auction here: look whether matching's tables were restored or emptied"
+            f"booking {context.conversation_id} has no auction here: "
+            "look whether matching's tables were restored or emptied"
         )
     return found
 

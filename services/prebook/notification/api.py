@@ -40,14 +40,14 @@ def routes(context: ServiceContext[NotificationWork]) -> Sequence[ControllerRout
     @get(
         "/v1/deliveries", summary="One line per notice that reached a rider, in pages", responses=BAD_REQUEST_RESPONSES
     )
-    async def deliveries(since: Since = DEFAULT_SINCE, after: After = "", limit: Limit = 500) -> DeliveryPage:
+    async def list_deliveries(since: Since = DEFAULT_SINCE, after: After = "", limit: Limit = 500) -> DeliveryPage:
         begin_at, behind = _parse_since(since), decode_cursor(after)
         async with context.begin() as work:
             # One more than asked for tells whether there is a next page.
             found = await work.list_deliveries(begin_at, behind, limit + 1)
         return _page(found, limit)
 
-    return [deliveries]
+    return [list_deliveries]
 
 
 def _page(found: Sequence[DeliveryEntry], limit: int) -> DeliveryPage:

@@ -34,7 +34,7 @@ class ReportDue(Message, frozen=True, kw_only=True):
     """A booking has settled, and the rider's own system asked to be told."""
 
     booking_id: str
-    callback_url: str
+    report_url: str
     outcome: str
     fare: Money | None
     reason: str | None

@@ -39,7 +39,7 @@ class Ride:
     pickup_at: datetime
     vehicle_class: VehicleClass
     passengers: int
-    callback_url: str | None = None
+    report_url: str | None = None
     """Where the rider's own system wants to be told how it ends."""
 
 

@@ -38,7 +38,7 @@ def immutable_values(booking: Booking) -> dict[str, Any]:
         "pickup_at": ride.pickup_at,
         "vehicle_class": ride.vehicle_class.value,
         "passengers": ride.passengers,
-        "callback_url": ride.callback_url,
+        "callback_url": ride.report_url,
         "plan": _json(booking.plan),
     }
 
@@ -90,7 +90,7 @@ def _ride(row: Any) -> Ride:
         pickup_at=row.pickup_at,
         vehicle_class=VehicleClass(row.vehicle_class),
         passengers=row.passengers,
-        callback_url=row.callback_url,
+        report_url=row.callback_url,
     )
 
 

@@ -24,7 +24,8 @@ from prebook.contracts.plan import Plan
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem, retry_later_problem
 from prebook.messaging.asyncio_tools import ShieldedTasks
-from prebook.messaging.channel import Channel, Unreachable
+from prebook.messaging.channel import Channel
+from prebook.messaging.errors import Unreachable
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
@@ -36,7 +37,7 @@ RESPONSE_LEASE = timedelta(seconds=10)
 """How long the first request may take before another one of the same key answers in its place."""
 
 MAX_RECENT_KEYS = 20_000
-RATE_LIMITED, OVERLOADED = "quota_used_up", "overloaded"
+RATE_LIMITED, OVERLOADED = "rate_limit_exceeded", "overloaded"
 LOOKUP_LIMITED_CODES = frozenset({RATE_LIMITED, OVERLOADED})
 MAX_LOOKUPS_PER_S = 5.0
 """How many keys are looked up while much is refused, beside those that this process has let in itself."""
@@ -150,12 +151,12 @@ class BookRide:
             key=booking.key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
         )
 
-        async def open_it(work: BookingWork) -> HandlerResult:
+        async def apply(work: BookingWork) -> HandlerResult:
             await work.create(booking, claim)
             await self._campaign_tokens.take(work, booking.key)
             return HandlerResult(requests=transition.requests, events=transition.events)
 
-        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), open_it)
+        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), apply)
         metrics.count_decision(metrics.ADMITTED)
         self._recent_keys.add(booking.key)
         try:
@@ -197,7 +198,7 @@ def _new_booking(key: str, request: BookingRequest, plan: Plan, now: datetime) -
         pickup_at=request.pickup_at,
         vehicle_class=request.vehicle_class,
         passengers=request.passengers,
-        callback_url=request.callback_url,
+        report_url=request.callback_url,
     )
     return Booking(
         id=_sortable_id(now),

@@ -18,7 +18,7 @@ class CancelBooking:
         """The booking, cancelled now or before. Raises Problem where there is none, or it is over otherwise."""
         booking, now = await self.find(booking_id), self._endpoint.clock()
 
-        async def cancel_it(work: BookingWork) -> HandlerResult:
+        async def apply(work: BookingWork) -> HandlerResult:
             held = await work.lock(booking_id)
             if held is None or held.booking.state is BookingState.CANCELLED:
                 return HandlerResult()
@@ -28,7 +28,7 @@ class CancelBooking:
             await work.save(step.booking)
             return HandlerResult(requests=step.requests, events=step.events)
 
-        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), cancel_it)
+        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), apply)
         return await self.find(booking_id)
 
     async def find(self, booking_id: str) -> Booking:
