@@ -47,7 +47,7 @@ async def test_a_defect_is_caught_on_a_database(
     defect: Defect, monkeypatch: pytest.MonkeyPatch, begin: Begin, operations_url: str, receivers: Receivers
 ) -> None:
     # Checks that bring a database of their own are given this one, whose schema is operations'.
-    monkeypatch.setattr("tests.postgres.test_relays.engine_for", lambda _, url: create_engine("operations", url))
+    monkeypatch.setattr("tests.postgres.test_relays.create_engine", lambda _, url: create_engine("operations", url))
     engine = create_engine("operations", operations_url)
     await caught(defect, monkeypatch, begin=begin, engine=engine, url=operations_url, receivers=receivers)
     await engine.dispose()

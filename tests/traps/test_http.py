@@ -150,7 +150,7 @@ async def test_a_wait_for_a_connection_of_ours_is_not_the_silence_of_who_is_call
         caller = ServiceClient({"provider": url})
         first = asyncio.create_task(asked(caller))
         await reached.wait()
-        with pytest.raises(Unreachable, match="connections to provider are taken") as failure:
+        with pytest.raises(Unreachable, match="connections to provider stayed taken") as failure:
             await asked(caller, timeout_s=0.1)
         hold.set()
         assert await first == 200

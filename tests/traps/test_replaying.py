@@ -21,12 +21,16 @@ async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations:
     """arobson/rabbot#103: sent again through the default exchange, a message lost its address, and then itself."""
     message_id = "made-up.trap-05"
     await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": message_id}, b'{"pickup": 1}'))
-    first = await _line(operations, message_id, parkings=1)
+    first = await _line(operations, message_id, times_parked=1)
     replay = await _replayed(operations, {"ids": [first["id"]]})
 
-    again = await _line(operations, message_id, parkings=2)
-    assert (again["exchange"], again["key"], again["queue"]) == (first["exchange"], first["key"], first["queue"])
-    assert (again["exchange"], again["key"]) == (addresses.REQUESTS, "quote_fare")
+    again = await _line(operations, message_id, times_parked=2)
+    assert (again["exchange"], again["routing_key"], again["queue"]) == (
+        first["exchange"],
+        first["routing_key"],
+        first["queue"],
+    )
+    assert (again["exchange"], again["routing_key"]) == (addresses.REQUESTS, "quote_fare")
     assert again["id"] == first["id"], "it is the same message, back, and not another one"
 
     async def over() -> bool:
@@ -41,7 +45,7 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
     await taken_in(begin, *(parcel(n) for n in range(1, 6)))
     async with operator(begin) as client:
         (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
-        replay = await _replayed(client, {"where": {"group": group["group"]}})
+        replay = await _replayed(client, {"where": {"failure_group": group["failure_group"]}})
         moving = receivers.replaying()
         await moving.run_once()
         await taken_in(begin, *(parcel(n) for n in range(6, 10)))
@@ -50,7 +54,9 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
         (left,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
     assert (view["messages"], view["counts"]) == (5, {"resolved": 5})
     assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
-    assert (left["group"], left["messages"]) == (group["group"], 4), "they wait for a replay of their own"
+    assert (left["failure_group"], left["messages"]) == (group["failure_group"], 4), (
+        "they wait for a replay of their own"
+    )
 
 
 async def test_trap_07_discarding_a_group_hides_no_later_failure(begin: Begin) -> None:
@@ -58,12 +64,12 @@ async def test_trap_07_discarding_a_group_hides_no_later_failure(begin: Begin) -
     await taken_in(begin, parcel(1), parcel(2))
     async with operator(begin) as client:
         (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
-        body = {"selection": {"where": {"group": group["group"]}}, "reason": "old"}
+        body = {"selection": {"where": {"failure_group": group["failure_group"]}}, "reason": "old"}
         assert len((await client.post("/v1/discards", json=body)).json()["ids"]) == 2
         assert (await client.get("/v1/dead-letters/groups")).json()["groups"] == []
         await taken_in(begin, parcel(3))
         (now,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
-    assert (now["group"], now["messages"]) == (group["group"], 1)
+    assert (now["failure_group"], now["messages"]) == (group["failure_group"], 1)
 
 
 async def test_trap_15_a_replay_is_cancelled_by_its_id(begin: Begin, receivers: Receivers) -> None:
@@ -89,14 +95,14 @@ async def _replayed(client: httpx.AsyncClient, selection: dict[str, Any]) -> str
     return str(begun.json()["id"])
 
 
-async def _line(operations: httpx.AsyncClient, message_id: str, *, parkings: int) -> dict[str, Any]:
+async def _line(operations: httpx.AsyncClient, message_id: str, *, times_parked: int) -> dict[str, Any]:
     """The message, once it lies there and has been set aside so often."""
     found: list[dict[str, Any]] = []
 
     async def there() -> bool:
         query = {"message_id": message_id, "in_state": "parked"}
         found[:] = (await operations.get("/v1/dead-letters", params=query)).json()["dead_letters"]
-        return [line["times_parked"] for line in found] == [parkings]
+        return [line["times_parked"] for line in found] == [times_parked]
 
     await eventually(there, 20)
     return found[0]
