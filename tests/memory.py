@@ -130,7 +130,7 @@ def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
 
 
 class MemoryDatabase:
-    """One service's database. Also its Outbox and Expectations. ``taking``: the relay's."""
+    """One service's database. Also its Outbox and PendingReplies. ``hand_off``: the relay's."""
 
     owner = "the relay"
 

@@ -25,7 +25,7 @@ class Poison(PermanentFailure):
 
 @dataclass
 class MemoryBlockedKeys(BlockedKeys):
-    """Implements messaging.holds.Holds. Every pause is over at once, or never: ``patient`` decides."""
+    """Implements BlockedKeys. Every pause is over at once, or never: ``patient`` decides."""
 
     rows: list[tuple[str, Envelope, BlockStatus]] = field(default_factory=list)
     patient: bool = False

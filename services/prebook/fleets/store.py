@@ -10,7 +10,7 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """For whom a driver is wanted. Unless booked by ``until``, the next one may take the driver."""
+    """For whom a driver is wanted. Unless booked by ``expires_at``, the next one may take the driver."""
 
     fleet: str
     slot: datetime

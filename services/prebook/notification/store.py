@@ -16,7 +16,7 @@ class NotificationWork(UnitOfWork, Protocol):
     ) -> bool:
         """Tell the rider, which is to log it; False where this notice was delivered before, and nothing is done.
 
-        Notices that it ``overtakes`` count as delivered from now on.
+        Notices that it ``supersedes`` count as delivered from now on.
         """
         ...
 

@@ -24,7 +24,7 @@ class HandlerContext:
     plan: Plan
     now: datetime
     request_key: str = ""
-    """The key under which the question was asked (see Ask.key); tells answers of one flow apart."""
+    """The key under which the question was asked (see Request.key); tells answers of one flow apart."""
     occurred_at: datetime | None = None
     """When it was said, by the clock of who said it; None: at ``now``."""
 
@@ -48,8 +48,8 @@ PreTransaction = Callable[[HandlerContext, Any], Awaitable[Any]]
 class HandlerSpec(Generic[U]):
     """A handler and, where it must ask the outside world first, how.
 
-    ``consult`` runs before the transaction, may be repeated, and must be idempotent on the far side under
-    ``Context.message_id``; what it returns is handed to ``handle`` in place of the body.
+    ``pre_transaction`` runs before the transaction, may be repeated, and must be idempotent on the far side under
+    ``HandlerContext.message_id``; what it returns is handed to ``handle`` in place of the body.
     """
 
     handle: HandlerFunction[U]

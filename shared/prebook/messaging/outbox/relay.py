@@ -26,7 +26,7 @@ MIN_POLL_INTERVAL_S = 0.02
 
 
 class Relay:
-    """Runs until cancelled. What its process posts is handed to it (``taking``); ``wake`` tells it of the rest."""
+    """Runs until cancelled. What its process posts is handed to it (``hand_off``); ``wake`` tells it of the rest."""
 
     def __init__(
         self, outbox: Outbox, send: SendRow, observer: MessagingObserver, *, max_refusals: int = MAX_REFUSALS

@@ -56,7 +56,7 @@ R = TypeVar("R", LeasedRow, OutboxMessage)
 
 @dataclass(slots=True)
 class Batch:
-    """Rows of one key that were taken together. ``begin_by``, of the loop's clock: sending one later could outlast its
+    """Rows of one key that were taken together. ``send_before``, of the loop's clock: sending one later could outlast its
     lease. Without rows, a place is only held, and left in its turn.
     """
 

@@ -53,7 +53,7 @@ class Outbox(Protocol):
         """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
 
         None whose order key has an earlier row waiting for another try, or under way: with another relay, or with us
-        without being ``known``.
+        without being ``tracked``.
         """
         ...
 
@@ -62,7 +62,7 @@ class Outbox(Protocol):
         ...
 
     async def release_untracked(self, tracked: Collection[int]) -> None:
-        """Rows that we hold without knowing are due again; ``but`` are known.
+        """Rows that we hold without knowing are due again; those in ``tracked`` are known.
 
         The answer to a claim or a commit was lost, or what became of a row could not be noted.
         """

@@ -17,7 +17,7 @@ class BlockStatus(StrEnum):
 
 @dataclass(frozen=True)
 class KeyStatus:
-    """How a message finds its key. ``own``: it has been put down itself; ``last``: what was put down last."""
+    """How a message finds its key. ``message_status``: it has been put down itself; ``last_status``: what was put down last."""
 
     message_status: BlockStatus | None = None
     last_status: BlockStatus | None = None
