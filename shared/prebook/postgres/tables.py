@@ -3,7 +3,7 @@
 tests/postgres/test_schema.py compares these declarations with a migrated database.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -32,12 +32,12 @@ ZERO = text("0")
 EMPTY = text("''")
 
 
-def storage(**parameters: float) -> Mapping[str, Any]:
+def storage(**parameters: float) -> dict[str, Any]:
     """Return the ``Table.info`` that records the table's storage parameters."""
     return {"storage": parameters}
 
 
-def one_of(column: str, states: Collection[StrEnum]) -> str:
+def one_of(column: str, states: Iterable[StrEnum]) -> str:
     """Return the SQL condition that the column has one of the states."""
     values = ", ".join(f"'{state.value}'" for state in states)
     return f"{column} IN ({values})"
