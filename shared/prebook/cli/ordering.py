@@ -38,7 +38,7 @@ class KeyRelease(msgspec.Struct, frozen=True, kw_only=True):
 @click.group(
     epilog=examples(
         "prebook ordering list                                        which ordering keys wait, and behind what",
-        "prebook ordering release notification.events bk_...",
+        "prebook ordering release notification.requests.notify_rider bk_...",
     )
 )
 def ordering() -> None:

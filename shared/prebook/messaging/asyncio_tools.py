@@ -66,7 +66,8 @@ TIMEOUT_CHECK_INTERVAL_S = 0.5
 
 
 class CoarseTimeout:
-    """``with timeout():`` raises TimeoutError in a task that has been in it for ``timeout_s`` or up to half a second more.
+    """``with timeout():`` raises TimeoutError in a task that has been in it for ``timeout_s``, or up to half a second
+    more.
 
     Whoever else cancels the task meanwhile is not mistaken for the limit.
     """

@@ -56,8 +56,9 @@ R = TypeVar("R", LeasedRow, OutboxMessage)
 
 @dataclass(slots=True)
 class Batch:
-    """Rows of one key that were taken together. ``send_before``, of the loop's clock: sending one later could outlast its
-    lease. Without rows, a place is only held, and left in its turn.
+    """Rows of one key that were enqueued together; without rows, a ticket that is only waited for and left.
+
+    ``send_before``: time of the loop's clock; a row that is sent later could outlast its lease.
     """
 
     ticket: Ticket[QueueKey]

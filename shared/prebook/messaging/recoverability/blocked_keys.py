@@ -17,7 +17,7 @@ class BlockStatus(StrEnum):
 
 @dataclass(frozen=True)
 class KeyStatus:
-    """How a message finds its key. ``message_status``: it has been put down itself; ``last_status``: what was put down last."""
+    """Status of a message and of the last one blocked under its key; None where there is none."""
 
     message_status: BlockStatus | None = None
     last_status: BlockStatus | None = None
