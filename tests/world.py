@@ -1,59 +1,41 @@
-"""All services in one process: real code and real HTTP stack, over a database, a broker and a network in memory."""
+"""The suite's services in one process, in memory, and what a rider does with them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import msgspec
-from litestar import Litestar
 
 from prebook.booking.app import SERVICE as BOOKING
 from prebook.contracts.booking import BookingView
 from prebook.contracts.plan import Coupling, Plan
-from prebook.coupling.channels import Transports, build_channels
-from prebook.coupling.inbound import InboundGateway
-from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.fleets.app import SERVICE as FLEETS
-from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, EVENT_TYPES, FLOWS, SERVICES
-from prebook.http.app import create_app
-from prebook.http.inbound import inbound_routes
+from prebook.flows import FLOWS, SERVICES
 from prebook.matching.app import SERVICE as MATCHING
-from prebook.messaging import addresses
-from prebook.messaging.codec import decode, encode
-from prebook.messaging.deadlines import Deadlines, ReplyPoller
-from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.envelope import Envelope
 from prebook.messaging.observer import NullObserver
-from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.recoverability.decision import decide
 from prebook.notification.app import SERVICE as NOTIFICATION
-from prebook.patterns.retry import Retry
 from prebook.pricing.app import SERVICE as PRICING
-from prebook.rabbit.consumed_queues import prefetch_by_queue
-from prebook.runtime.service import Service, ServiceContext
+from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
+from prebook.testing.world import World
 from tests.booking.memory import MemoryBooking
 from tests.fleets.memory import MemoryFleets
 from tests.matching.memory import MemoryMatching
-from tests.memory import MemoryBroker, MemoryDatabase, MemoryHttp
 from tests.notification.memory import MemoryNotification
 from tests.pricing.memory import MemoryPricing
 
-STATES: Mapping[str, Callable[[], Any]] = {
-    "booking": MemoryBooking,
-    "pricing": MemoryPricing,
-    "matching": MemoryMatching,
-    "notification": MemoryNotification,
-    "fleets": MemoryFleets,
-}
-SERVICE_DEFINITIONS: Mapping[str, Service[Any]] = {
-    s.name: s for s in (BOOKING, PRICING, MATCHING, NOTIFICATION, FLEETS)
+MEMBERS: Mapping[str, tuple[Service[Any], Callable[[], Any]]] = {
+    "booking": (BOOKING, MemoryBooking),
+    "pricing": (PRICING, MemoryPricing),
+    "matching": (MATCHING, MemoryMatching),
+    "notification": (NOTIFICATION, MemoryNotification),
+    "fleets": (FLEETS, MemoryFleets),
 }
 SECRETS = ("a secret of tests",)
 
@@ -68,36 +50,12 @@ def policies(**changes: Any) -> dict[str, FlowPolicy]:
     return {name: FlowPolicy(coupling=Coupling.ONE_WAY, **changes) for name in FLOWS}
 
 
-def bindings() -> dict[tuple[str, str], set[str]]:
-    """What the topology declares, as far as a broker of dictionaries needs it."""
-    bound: dict[tuple[str, str], set[str]] = {}
-    for flow in ALL_FLOWS:
-        asked, requests = (
-            name(flow.provider, flow.name) for name in (addresses.one_way_request_queue, addresses.request_queue)
-        )
-        bound[addresses.REQUESTS, flow.name] = {_first_partition(requests, flow.partitions)}
-        bound[addresses.EVENTS, addresses.request_routing_key(flow.name)] = {_first_partition(asked, flow.partitions)}
-        bound[addresses.EVENTS, addresses.reply_routing_key(flow.name)] = {addresses.one_way_reply_queue(flow.caller)}
-        bound[addresses.REPLIES, flow.caller] = {addresses.reply_queue(flow.caller)}
-    for told in EVENT_TYPES:
-        queues = {
-            _first_partition(addresses.event_queue(name), EVENT_PARTITIONS.get(name, 0)) for name in told.subscribers
-        }
-        bound[addresses.EVENTS, addresses.event_routing_key(told.name)] = queues | {"archive"}
-    return bound
-
-
-def _first_partition(address: str, partitions: int) -> str:
-    """One partition is as good as several where each queue has one consumer that takes one at a time."""
-    return addresses.partition_queue(address, 0) if partitions else address
-
-
 @dataclass
 class CountingObserver(NullObserver):
-    """Counts what the suite reports, by service and event."""
+    """Counts duplicates and lists the flows of handled messages."""
 
     duplicates: int = 0
-    handled_flows: list[str] = field(default_factory=list)
+    handled_flows: list[str] = dataclass_field(default_factory=list)
 
     def on_duplicate(self, envelope: Any) -> None:
         del envelope
@@ -108,90 +66,18 @@ class CountingObserver(NullObserver):
         self.handled_flows.append(envelope.flow)
 
 
-class World:
-    """``down`` is the set of services that neither answer, nor consume, nor relay."""
+class SuiteWorld(World):
+    """All services of the suite, with a rider's view of them."""
 
     def __init__(self, *, copies: int = 1, deadline_s: float = 20.0, **setting: Any) -> None:
-        self.down: set[str] = set()
-        self.broker, self.observer = MemoryBroker(bindings(), copies), CountingObserver()
-        self.db = {name: MemoryDatabase(STATES[name]()) for name in SERVICES}
-        self.policies, self.settings = policies(deadline_s=deadline_s), settings(**setting)
-        self.waiters = {name: ReplyWaiters() for name in SERVICES}
-        apps: dict[str, Litestar] = {}
-        self.http = MemoryHttp(apps, self.down)
-        self.endpoints: dict[str, Endpoint[Any]] = {}
-        self.relays: dict[str, Relay] = {}
-        self._jobs: list[Callable[[], Any]] = []
-        for name in SERVICES:
-            apps[name] = self._assemble(name)
-        self.http.connect()
-
-    def _assemble(self, name: str) -> Litestar:
-        service, waiters, database = SERVICE_DEFINITIONS[name], self.waiters[name], self.db[name]
-        routes = build_channels(Transports(self.http, self.broker, self.policies, waiters, SECRETS))
-        endpoint: Endpoint[Any] = Endpoint(
-            name,
-            service.handlers(self.settings),
-            database.begin,
-            routes,
-            self.policies,
+        self.observer = CountingObserver()
+        super().__init__(
+            MEMBERS,
+            settings=settings(**setting),
+            policies=policies(deadline_s=deadline_s),
             observer=self.observer,
+            copies=copies,
         )
-        way_in = InboundGateway(endpoint, waiters)
-
-        async def send(row: Any) -> None:
-            await self._wait_until_up(name)
-            await way_in.dispatch(row)
-
-        self.endpoints[name], self.relays[name] = endpoint, Relay(database, send, self.observer)
-        database.hand_off = self.relays[name].hand_off
-        self._jobs += [
-            self.relays[name].run,
-            Deadlines(database, endpoint).run,
-            ReplyPoller(database, endpoint, routes).run,
-            *(lambda q=queue: self._consume(name, q, way_in) for queue in prefetch_by_queue(name, self.policies)),
-        ]
-        running = ServiceContext(endpoint, database.begin, self.settings, self.policies)
-        own = service.api(running) if service.api else []
-        return create_app(
-            name,
-            [*own, *inbound_routes(name, way_in, self.policies, SECRETS)],
-            missing_dependencies=_report_ready,
-            refresh_gauges=_do_nothing,
-            lifespan=_no_lifespan,
-        )
-
-    async def _wait_until_up(self, name: str) -> None:
-        while name in self.down:
-            await asyncio.sleep(0.005)
-
-    async def _consume(self, name: str, queue: str, way_in: InboundGateway) -> None:
-        waiting = self.broker.queues[queue]
-        while True:
-            await self._wait_until_up(name)
-            if waiting:
-                await self._consume_one(queue, decode(waiting.popleft()), way_in)
-            else:
-                await self.broker.wait_for_message(queue)
-
-    async def _consume_one(self, queue: str, envelope: Envelope, way_in: InboundGateway) -> None:
-        """Failures are decided as the real consumer does, without its pauses."""
-        try:
-            await way_in.receive(envelope)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            decision = decide(envelope, error, self.policies)
-            kept = self.broker.queues[queue] if isinstance(decision, Retry) else self.broker.queues["parked"]
-            kept.append(encode(envelope.next_attempt()))
-
-    async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(job()) for job in self._jobs]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.http.close()
 
     async def post_booking(self, plan: Plan, *, key: str = "", **changes: Any) -> httpx.Response:
         """POST /v1/bookings as a rider would."""
@@ -235,7 +121,7 @@ class World:
             await asyncio.sleep(0.002)
 
     def _stored(self, booking_id: str) -> object:
-        return self.db["booking"].tables.state.bookings.get(booking_id)
+        return self.databases["booking"].tables.state.bookings.get(booking_id)
 
 
 def ride(**changes: Any) -> dict[str, Any]:
@@ -255,16 +141,3 @@ def ride(**changes: Any) -> dict[str, Any]:
 
 def _view(body: bytes) -> BookingView:
     return msgspec.json.decode(body, type=BookingView)
-
-
-async def _report_ready() -> Mapping[str, str]:
-    return {}
-
-
-async def _do_nothing() -> None:
-    return None
-
-
-@asynccontextmanager
-async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
-    yield

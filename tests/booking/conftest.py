@@ -9,9 +9,9 @@ from prebook.booking.store import BookingWork
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import unit_of_work_factory
+from prebook.testing.memory import MemoryDatabase
 from tests.booking.memory import MemoryBooking
 from tests.databases import Databases
-from tests.memory import MemoryDatabase
 
 
 @pytest.fixture(scope="session")

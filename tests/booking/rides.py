@@ -12,8 +12,11 @@ import msgspec
 from litestar import Litestar
 
 from prebook.booking.api import routes
-from prebook.booking.app import handlers
+from prebook.booking.app import SERVICE
 from prebook.booking.domain.booking import Booking, Ride
+from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
+from prebook.booking.load_shedding.shedder import LoadShedder
+from prebook.booking.use_cases.book import BookRide
 from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.message import Message
@@ -24,14 +27,13 @@ from prebook.contracts.ride import Money, Place, VehicleClass
 from prebook.flows import FLOWS
 from prebook.http.app import create_app
 from prebook.messaging.channel import CouplingTraits
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.policy import FlowPolicy
-from prebook.runtime.service import ServiceContext
 from prebook.runtime.settings import ServiceSettings
+from prebook.testing.context import make_context
+from prebook.testing.memory import MemoryDatabase
 from tests.booking.memory import MemoryBooking
-from tests.memory import MemoryDatabase
 
 NOW = datetime(2030, 5, 1, 12, 0, tzinfo=UTC)
 PICKUP, DROPOFF = Place(lat=52.52, lon=13.40), Place(lat=52.45, lon=13.30)
@@ -158,10 +160,19 @@ class Suite:
         self.begin = begin or self.database.begin
         policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
         self.settings = msgspec.structs.replace(SETTINGS, **settings)
-        self.endpoint: Endpoint[Any] = Endpoint(
-            "booking", handlers(self.settings), self.begin, dict.fromkeys(Coupling, line), policies, clock=self.clock
+        self.context = make_context(
+            "booking",
+            self.begin,
+            self.settings,
+            handlers=SERVICE.handlers(self.settings),
+            channels=dict.fromkeys(Coupling, line),
+            policies=policies,
+            clock=self.clock,
         )
-        self.running = ServiceContext(self.endpoint, self.begin, self.settings, policies)
+        self.gateway = self.context.gateway
+        self.shedder = LoadShedder(self.settings, policies, self.context.channels, lambda: None)
+        limiter = RiderRateLimiter(per_s=self.settings.rider_rate_per_s, burst=self.settings.rider_burst)
+        self.book_ride = BookRide(self.context, self.shedder, limiter)
 
     @property
     def bookings(self) -> dict[str, Booking]:
@@ -180,7 +191,11 @@ class Suite:
 
     def app(self) -> Litestar:
         return create_app(
-            "booking", routes(self.running), missing_dependencies=_nothing, refresh_gauges=_no_gauge, lifespan=_no_loops
+            "booking",
+            routes(self.context, self.book_ride),
+            missing_dependencies=_nothing,
+            refresh_gauges=_no_gauge,
+            lifespan=_no_loops,
         )
 
 

@@ -4,7 +4,7 @@ import heapq
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -36,10 +36,12 @@ class Clock:
         return self.now
 
 
-def control(clock: Clock, **settings: object) -> LoadShedder:
+def control(
+    clock: Clock, broker_blocked_s: Callable[[], float | None] = lambda: None, **settings: object
+) -> LoadShedder:
     lines = {**dict.fromkeys(Coupling, queued()), Coupling.SYNC_API: inline()}
     changed = msgspec.structs.replace(SETTINGS, **settings)
-    return LoadShedder(changed, POLICIES, lines, clock=clock, draw=random.Random(7).uniform)
+    return LoadShedder(changed, POLICIES, lines, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
 
 
 @dataclass
@@ -250,8 +252,7 @@ def test_only_so_many_riders_are_held_at_a_time() -> None:
 @pytest.mark.parametrize("most_s", [0.0, 5.0])
 def test_once_the_broker_has_taken_nothing_for_too_long_who_needs_it_is_refused_and_nobody_else(most_s: float) -> None:
     blocked_s: list[float | None] = [None]
-    one = control(Clock(), max_broker_blocked_s=most_s)
-    one.watch_broker(lambda: blocked_s[0])
+    one = control(Clock(), lambda: blocked_s[0], max_broker_blocked_s=most_s)
     assert one.decide("before", PLAN) is None
     if most_s:
         blocked_s[0] = most_s - 0.1

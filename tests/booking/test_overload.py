@@ -1,6 +1,5 @@
 """Refusals under load over HTTP: what a rider is told, and that nothing is left behind."""
 
-from prebook.booking.load_shedding.shedder import build_load_shedder
 from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
 from tests.booking.rides import Suite, book, inline, queued
@@ -10,7 +9,7 @@ FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): 500
 
 def full(**settings: object) -> Suite:
     suite = Suite(queued(), **settings)
-    suite.running.singleton(build_load_shedder).update(FULL)
+    suite.shedder.update(FULL)
     return suite
 
 
@@ -27,7 +26,7 @@ async def test_an_overload_is_refused_with_a_time_and_leaves_no_row() -> None:
 async def test_what_was_accepted_before_is_answered_again_in_an_overload() -> None:
     suite = Suite(queued())
     first = await book(suite)
-    suite.running.singleton(build_load_shedder).update(FULL)
+    suite.shedder.update(FULL)
     again, other = await book(suite), await book(suite, key="k2")
 
     assert (again.status_code, again.content) == (202, first.content)

@@ -8,21 +8,23 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
+from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
 from prebook.booking.load_shedding.shedder import FLOWS_UNTIL_SETTLED
 from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import IdempotencyRecord, LoadSignals
+from prebook.booking.use_cases.book import CreateBooking, create_booking
 from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Channels
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
-from prebook.messaging.handlers import HandlerResult, Handlers
+from prebook.messaging.gateway import create_gateway
+from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
-from prebook.messaging.unit_of_work import BeginUnitOfWork
-from tests.booking.rides import BOOKING, QUOTED, queued
+from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitsOfWork
+from tests.booking.rides import BOOKING, QUOTED, SETTINGS, queued
 
 pytestmark = pytest.mark.real
 LINES: Channels = dict.fromkeys(Coupling, queued())
@@ -36,13 +38,10 @@ async def asked(begin: BeginUnitOfWork[BookingSql], name: str, coupling: Couplin
     booking = replace(
         BOOKING, id=name, key=name, plan=plan, history=(StateChange(state=BookingState.REQUESTED, at=now),)
     )
-    endpoint: Endpoint[BookingSql] = Endpoint("booking", Handlers(), begin, LINES, POLICIES)
-
-    async def open_it(work: BookingSql) -> HandlerResult:
-        await work.create(booking, IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now))
-        return HandlerResult(requests=process.start(booking).requests)
-
-    await endpoint.execute_command(MessageContext(name, plan, "", now), open_it)
+    handlers = Handlers(on_command={CreateBooking: HandlerSpec(create_booking(CampaignTokens(SETTINGS)))})
+    gateway = create_gateway("booking", handlers, UnitsOfWork.of_one(begin), LINES, POLICIES)
+    record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now)
+    await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, "", now))
 
 
 async def answered(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) -> None:

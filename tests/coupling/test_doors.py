@@ -17,7 +17,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
 from tests.conditions import eventually
 from tests.messaging.examples import request
-from tests.world import SECRETS, World
+from tests.world import SECRETS, SuiteWorld
 
 ASYNC = dict.fromkeys(FLOWS, Coupling.ASYNC_API)
 
@@ -26,13 +26,13 @@ def asked(**changes: Any) -> Envelope:
     return request(expires_at=utc_now() + timedelta(seconds=30), **changes)
 
 
-async def posted(world: World, path: str, envelope: Envelope, service: str = "notification") -> httpx.Response:
+async def posted(world: SuiteWorld, path: str, envelope: Envelope, service: str = "notification") -> httpx.Response:
     wire = encode(envelope)
     return await world.http.client(service).post(path, content=wire.body, headers=wire.headers)
 
 
 async def test_a_held_call_is_answered_in_the_response() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         response = await posted(world, "/flows/notify_rider", asked())
 
     answer = decode(WireMessage(response.headers, response.content))
@@ -41,7 +41,7 @@ async def test_a_held_call_is_answered_in_the_response() -> None:
 
 
 async def test_a_repeated_call_gets_the_stored_answer_and_has_no_second_effect() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         first, again = [await posted(world, "/flows/notify_rider", asked()) for _ in range(2)]
 
     assert first.content == again.content
@@ -49,7 +49,7 @@ async def test_a_repeated_call_gets_the_stored_answer_and_has_no_second_effect()
 
 
 async def test_an_accepted_operation_is_answered_at_its_location() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         envelope = asked(plan=ASYNC)
         accepted = await posted(world, "/flows/notify_rider/operations", envelope)
         client = world.http.client("notification")
@@ -70,7 +70,7 @@ async def test_an_accepted_operation_is_answered_at_its_location() -> None:
     ("path", "expected"), [("/flows/quote_fare", 404), ("/flows/nonsense", 404), ("/operations/a%20b", 404)]
 )
 async def test_a_door_that_is_not_there(path: str, expected: int) -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         client = world.http.client("notification")
         response = await (client.get(path) if path.startswith("/operations") else posted(world, path, asked()))
 
@@ -79,7 +79,7 @@ async def test_a_door_that_is_not_there(path: str, expected: int) -> None:
 
 
 async def test_a_malformed_request_is_refused_and_leaves_nothing() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         wire = encode(asked())
         response = await world.http.client("notification").post(
             "/flows/notify_rider", content=b"{}", headers=wire.headers
@@ -87,7 +87,7 @@ async def test_a_malformed_request_is_refused_and_leaves_nothing() -> None:
 
     assert response.status_code == 422
     assert response.json()["code"] == "wrong_schema"
-    assert not world.db["notification"].tables.inbox
+    assert not world.databases["notification"].tables.inbox
 
 
 def called_back(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple[dict[str, str], bytes]:
@@ -100,7 +100,7 @@ def called_back(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple
 async def test_a_forged_callback_is_refused_and_leaves_nothing(tamper: str) -> None:
     answer = asked().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
     headers, body = called_back(answer, ("stolen",) if tamper == "another secret" else SECRETS)
-    async with World() as world:
+    async with SuiteWorld() as world:
         response = await world.http.client("booking").post(
             "/callbacks/notify_rider",
             content=body + b" " if tamper == "altered" else body,
@@ -108,11 +108,11 @@ async def test_a_forged_callback_is_refused_and_leaves_nothing(tamper: str) -> N
         )
 
     assert response.status_code == 401
-    assert not world.db["booking"].tables.inbox
+    assert not world.databases["booking"].tables.inbox
 
 
 async def test_a_callback_delivered_twice_has_one_effect() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.http.copies = 2
         booking = await world.book(ASYNC)
         ride = await world.wait_until_settled(booking)

@@ -12,7 +12,7 @@ from prebook.flows import FLOWS
 from prebook.patterns.signature import verify
 from tests.conditions import becomes
 from tests.listener import target
-from tests.world import World
+from tests.world import SuiteWorld
 
 RIDER_SECRETS = ("for riders' systems",)
 
@@ -26,9 +26,9 @@ every_coupling = pytest.mark.parametrize("coupling", Coupling)
 
 @every_coupling
 async def test_only_inline_answers_settle_before_the_rider_has_the_response(coupling: Coupling) -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         response = await world.post_booking(everywhere(coupling))
-        traits = world.endpoints["booking"].channels[coupling].traits
+        traits = world.services["booking"].channels[coupling].traits
 
     assert response.status_code == (201 if traits.replies_inline else 202)
     assert response.json()["settled"] is traits.replies_inline
@@ -37,10 +37,10 @@ async def test_only_inline_answers_settle_before_the_rider_has_the_response(coup
 @every_coupling
 async def test_a_provider_that_is_away_and_comes_back(coupling: Coupling) -> None:
     """Direct calls fail the ride; everything with an outbox waits and goes on."""
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.down.add("pricing")
         booking = await world.book(everywhere(coupling))
-        traits = world.endpoints["booking"].channels[coupling].traits
+        traits = world.services["booking"].channels[coupling].traits
         meanwhile = await world.fetch_view(booking)
         world.down.clear()
         after = await world.wait_until_settled(booking)
@@ -53,11 +53,11 @@ async def test_a_provider_that_is_away_and_comes_back(coupling: Coupling) -> Non
 
 @every_coupling
 async def test_what_is_delivered_three_times_has_one_effect(coupling: Coupling) -> None:
-    async with World(copies=3) as world:
+    async with SuiteWorld(copies=3) as world:
         world.http.copies = 3
         booking = await world.book(everywhere(coupling))
         ride = await world.wait_until_settled(booking)
-        deliveries = world.db["notification"].tables.state
+        deliveries = world.databases["notification"].tables.state
 
     assert world.observer.duplicates > 0
     assert [change.state for change in ride.history].count(BookingState.CONFIRMED) == 1
@@ -66,7 +66,7 @@ async def test_what_is_delivered_three_times_has_one_effect(coupling: Coupling) 
 
 @every_coupling
 async def test_what_is_never_answered_is_settled_by_its_deadline(coupling: Coupling) -> None:
-    async with World(deadline_s=0.4) as world:
+    async with SuiteWorld(deadline_s=0.4) as world:
         booking = await world.book(everywhere(coupling))
         await world.wait_until_settled(booking)
         world.down.add("pricing")
@@ -79,10 +79,10 @@ async def test_what_is_never_answered_is_settled_by_its_deadline(coupling: Coupl
 
 @every_coupling
 async def test_a_broker_that_is_away_stops_only_who_needs_it(coupling: Coupling) -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.broker.is_down = True
         booking = await world.book(everywhere(coupling))
-        traits = world.endpoints["booking"].channels[coupling].traits
+        traits = world.services["booking"].channels[coupling].traits
         if not traits.needs_broker_up:
             ride = await world.wait_until_settled(booking)
         else:
@@ -95,7 +95,7 @@ async def test_a_broker_that_is_away_stops_only_who_needs_it(coupling: Coupling)
 
 @every_coupling
 async def test_a_ride_that_is_too_far_is_rejected(coupling: Coupling) -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         booking = await world.book(everywhere(coupling), dropoff={"lat": 48.1, "lon": 11.6})
         ride = await world.wait_until_settled(booking)
 
@@ -104,7 +104,7 @@ async def test_a_ride_that_is_too_far_is_rejected(coupling: Coupling) -> None:
 
 
 async def test_lost_callbacks_are_made_up_for_by_asking() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.http.lose_callbacks = True
         booking = await world.book(everywhere(Coupling.ASYNC_API))
         ride = await world.wait_until_settled(booking, timeout_s=20.0)
@@ -114,7 +114,7 @@ async def test_lost_callbacks_are_made_up_for_by_asking() -> None:
 
 
 async def test_a_further_subscriber_hears_without_the_sender_knowing() -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.broker.bind("prebook.events", "request.quote_fare", "auditor.hears")
         world.broker.bind("prebook.events", "reply.quote_fare", "auditor.hears")
         booking = await world.book(everywhere(Coupling.ONE_WAY))
@@ -137,7 +137,7 @@ async def test_a_riders_own_system_is_told_until_it_has_taken_it(coupling: Coupl
 
     async with (
         target(answer) as url,
-        World(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
+        SuiteWorld(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
     ):
         booking = await world.book(everywhere(coupling), callback_url=f"{url}/told")
         await world.wait_until_settled(booking)

@@ -12,7 +12,7 @@ import pytest
 from prebook.contracts.booking import BookingState, BookingView
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
-from tests.world import World
+from tests.world import SuiteWorld
 
 HISTORY = [BookingState.REQUESTED, BookingState.PRICED, BookingState.MATCHED, BookingState.CONFIRMED]
 FARE_CENTS = 1981
@@ -25,13 +25,13 @@ def plans(first: Iterable[Coupling]) -> list[Plan]:
     return [dict(zip(FLOWS, (*first, *others), strict=True)) for others in rest]
 
 
-async def ridden(world: World, plan: Plan) -> BookingView:
+async def ridden(world: SuiteWorld, plan: Plan) -> BookingView:
     return await world.wait_until_settled(await world.book(plan), timeout_s=20.0)
 
 
 @pytest.mark.parametrize("first", list(product(Coupling, repeat=2)), ids="-".join)
 async def test_the_ride_ends_the_same(first: tuple[Coupling, Coupling]) -> None:
-    async with World() as world:
+    async with SuiteWorld() as world:
         rides = await asyncio.gather(*(ridden(world, plan) for plan in plans(first)))
 
     assert len(rides) == len({tuple(ride.couplings.values()) for ride in rides}) == 16

@@ -8,11 +8,12 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, NOTIFY_RIDER
 from prebook.messaging.clock import utc_now
-from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.testing.memory import MemoryDatabase
 from tests.booking.rides import queued
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 from tests.messaging.expiring import Expiries
 
@@ -32,8 +33,9 @@ async def test_what_has_expired_is_dropped_at_the_door(left_s: int, *, handled: 
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, consult)})
     lines = dict.fromkeys(Coupling, queued())
-    endpoint: Endpoint[Any] = Endpoint("notification", handlers, database.begin, lines, POLICIES, observer=watch)
-    await endpoint.receive(request(id="m1", expires_at=utc_now() + timedelta(seconds=left_s)))
+    units = UnitsOfWork.of_one(database.begin)
+    gateway: MessagingGateway[Any] = create_gateway("notification", handlers, units, lines, POLICIES, observer=watch)
+    await gateway.process(request(id="m1", expires_at=utc_now() + timedelta(seconds=left_s)))
 
     assert (bool(asked), bool(database.tables.inbox)) == (handled, handled)
     assert watch.expirations == ([] if handled else [("m1", "inbound")])

@@ -17,8 +17,8 @@ from prebook.messaging.outbox.sender import MAX_IN_FLIGHT
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
+from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 
 
@@ -63,9 +63,9 @@ class Sent:
 @asynccontextmanager
 async def running(database: Looked, send: Sent) -> AsyncIterator[Relay]:
     """Until it has looked once, and let go of what it did not know: from then on it rests."""
-    relay = Relay(database, send, NullObserver())
+    relay = Relay(database, NullObserver())
     database.hand_off = relay.hand_off
-    task = asyncio.create_task(run_forever("relay", relay.run))
+    task = asyncio.create_task(run_forever("relay", lambda: relay.run(send)))
     await becomes(lambda: database.claims == 1)
     try:
         yield relay

@@ -17,8 +17,8 @@ from prebook.messaging.outbox.sender import MAX_IN_FLIGHT
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
+from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 from tests.messaging.expiring import Expiries
 
@@ -40,8 +40,8 @@ async def running(
     most_refusals: int = 3,
     watch: MessagingObserver | None = None,
 ) -> AsyncIterator[Relay]:
-    relay = Relay(database, send, watch or NullObserver(), max_refusals=most_refusals)
-    task = asyncio.create_task(run_forever("relay", relay.run))
+    relay = Relay(database, watch or NullObserver(), max_refusals=most_refusals)
+    task = asyncio.create_task(run_forever("relay", lambda: relay.run(send)))
     try:
         yield relay
     finally:

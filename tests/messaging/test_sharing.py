@@ -12,8 +12,8 @@ import pytest
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.transaction_batcher import TransactionBatcher
+from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 from tests.world import policies
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.notification.sql import NotificationSql
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import unit_of_work_factory
+from prebook.testing.memory import MemoryDatabase
 from tests.databases import Databases
-from tests.memory import MemoryDatabase
 from tests.notification.memory import MemoryNotification
 
 

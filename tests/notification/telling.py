@@ -13,11 +13,10 @@ from prebook.contracts.booking import DeliveryEntry, DeliveryPage
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider
 from prebook.http.app import create_app
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.handlers import HandlerContext
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
-from prebook.runtime.service import ServiceContext
+from prebook.testing.context import make_context
 from tests.notification.conftest import Begin
 from tests.world import settings
 
@@ -40,9 +39,7 @@ async def told(
 @asynccontextmanager
 async def reader(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service's HTTP."""
-    endpoint: Endpoint[Any] = Endpoint("notification", SERVICE.handlers(settings()), begin, {}, {})
-    assert SERVICE.api is not None
-    routes = SERVICE.api(ServiceContext(endpoint, begin, settings(), {}))
+    routes = SERVICE.edge(make_context("notification", begin, settings())).routes
     app: Any = create_app(
         "notification", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares

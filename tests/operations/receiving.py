@@ -12,14 +12,13 @@ from prebook.coupling.ports import Publisher
 from prebook.http.app import create_app
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters import api as dead_letters_api
 from prebook.operations.dead_letters.record import record_of
 from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
-from prebook.runtime.service import ServiceContext
+from prebook.testing.context import make_context
 from tests.operations.parcels import QUEUE, Begin
 from tests.world import settings
 
@@ -90,20 +89,13 @@ async def until_over(replaying: ReplayRunner, steps: int = 100) -> None:
 @asynccontextmanager
 async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """A client of operations' HTTP."""
-    endpoint: Endpoint[Any] = Endpoint("operations", _none(), begin, {}, {})
-    running = ServiceContext(endpoint, begin, settings(), {})
+    running = make_context("operations", begin, settings())
     routes = [*dead_letters_api.routes(running), *replays_api.routes(running, queues={QUEUE}, inbox_dedup_s=WEEK_S)]
     app: Any = create_app(
         "operations", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
         yield client
-
-
-def _none() -> Any:
-    from prebook.messaging.handlers import Handlers
-
-    return Handlers()
 
 
 async def _nothing_missing() -> Mapping[str, str]:

@@ -171,9 +171,9 @@ async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
         sent.append(row.envelope.id)
 
     outbox, another = Counting(engine, OWNER), SqlOutbox(engine, "another")
-    relay = Relay(outbox, send, NullObserver())
+    relay = Relay(outbox, NullObserver())
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(relay.run())
+        running = group.create_task(relay.run(send))
         await becomes(lambda: relay._accepts_handoffs)
         await left(engine, "first")
         (first,) = await another.claim(10, lease_s=30, full_routes=[])
@@ -199,9 +199,9 @@ async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(en
     )
     outbox = SqlOutbox(engine, "alive")
     await outbox.release_orphaned()
-    relay = Relay(outbox, send, NullObserver())
+    relay = Relay(outbox, NullObserver())
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(relay.run())
+        running = group.create_task(relay.run(send))
         await eventually(lambda: _is_sent(engine), within_s=5)
         running.cancel()
     await listening.close()

@@ -46,7 +46,7 @@ class Suite:
 
     def __init__(self, engine: AsyncEngine, upkeep: AsyncEngine, keeper: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.engine, self.keeper, self.sent = engine, keeper, list[str]()
-        self.relay = Relay(SqlOutbox(upkeep, "relay"), self._send, NullObserver())
+        self.relay = Relay(SqlOutbox(upkeep, "relay"), NullObserver())
         self.begin: BeginUnitOfWork[SqlUnitOfWork] = unit_of_work_factory(engine, SqlUnitOfWork, self.relay.hand_off)
         self.works: list[SqlUnitOfWork] = []
 
@@ -70,7 +70,7 @@ async def suite(databases: Databases) -> AsyncIterator[Suite]:
     await keeper.execute(SLOW)
     engine, upkeep = create_engine("notification", url), create_engine("notification", url)
     suite = Suite(engine, upkeep, keeper)
-    async with _running(suite.relay):
+    async with _running(suite):
         yield suite
     await engine.dispose()
     await upkeep.dispose()
@@ -78,9 +78,9 @@ async def suite(databases: Databases) -> AsyncIterator[Suite]:
 
 
 @asynccontextmanager
-async def _running(relay: Relay) -> AsyncIterator[None]:
-    task = asyncio.create_task(run_forever("relay", relay.run))
-    await becomes(lambda: relay._accepts_handoffs)
+async def _running(suite: Suite) -> AsyncIterator[None]:
+    task = asyncio.create_task(run_forever("relay", lambda: suite.relay.run(suite._send)))
+    await becomes(lambda: suite.relay._accepts_handoffs)
     try:
         yield
     finally:

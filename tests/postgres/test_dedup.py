@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,20 +16,21 @@ from prebook.flows import OFFER_SETTLED
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import decode
-from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.staging import MessageContext
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.patterns import trace
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.retention import common_purges
+from prebook.testing.memory import MemoryBroker
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, role_url
-from tests.memory import MemoryBroker
 from tests.messaging.examples import PLAN
 from tests.world import policies
 
@@ -41,6 +43,18 @@ def url(databases: Databases) -> str:
     return databases.migrated(PRODUCER, RECEIVER)
 
 
+@dataclass(frozen=True)
+class Perform:
+    """Command: tell that an operation was performed."""
+
+    operation: str
+
+
+async def perform(_: HandlerContext, command: Perform, __: SqlUnitOfWork) -> HandlerResult:
+    event = OfferSettled(booking_id=command.operation, fleet="ada", driver="d", verdict=OfferVerdict.ACCEPTED)
+    return HandlerResult(events=(OFFER_SETTLED.new_event(event),))
+
+
 class Both:
     """A producer and a receiver on real tables, and what goes over the wire between them."""
 
@@ -50,21 +64,18 @@ class Both:
         self.effects: list[str] = []
         channels = {Coupling.ONE_WAY: OneWay(self.wire)}
         begin = {name: unit_of_work_factory(engine, SqlUnitOfWork) for name, engine in self._engines.items()}
-        speaks: Handlers[SqlUnitOfWork] = Handlers()
+        speaks: Handlers[SqlUnitOfWork] = Handlers(on_command={Perform: HandlerSpec(perform)})
         hears: Handlers[SqlUnitOfWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._settled)})
-        self._producer = Endpoint(PRODUCER, speaks, begin[PRODUCER], channels, policies())
-        self.receiver = Endpoint(RECEIVER, hears, begin[RECEIVER], channels, policies())
+        units = {name: UnitsOfWork.of_one(begin) for name, begin in begin.items()}
+        self.producer = create_gateway(PRODUCER, speaks, units[PRODUCER], channels, policies())
+        self.receiver = create_gateway(RECEIVER, hears, units[RECEIVER], channels, policies())
         self.outbox = SqlOutbox(self._engines[PRODUCER], "relay")
-        self.relay = Relay(self.outbox, lambda row: self._producer.dispatch(row.envelope), NullObserver())
+        self.relay = Relay(self.outbox, NullObserver())
 
     async def perform(self, operation: str) -> None:
         """The same operation, whoever repeats it and why: its message has the same id."""
-        told = OfferSettled(booking_id=operation, fleet="ada", driver="d", verdict=OfferVerdict.ACCEPTED)
-
-        async def step(_: SqlUnitOfWork) -> HandlerResult:
-            return HandlerResult(events=(OFFER_SETTLED.new_event(told),))
-
-        await self._producer.execute_command(MessageContext(operation, PLAN, trace.new_traceparent(), utc_now()), step)
+        context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
+        await self.producer.execute(Perform(operation), context)
         self.relay.wake()
 
     async def purge(self, window_s: float) -> int:
@@ -82,7 +93,7 @@ class Both:
         """How many messages came, all handed to the receiver."""
         queue = self.wire.queues[QUEUE]
         for wire in list(queue):
-            await self.receiver.receive(decode(wire))
+            await self.receiver.process(decode(wire))
         return len(queue)
 
     async def _settled(self, context: HandlerContext, _: Any, __: SqlUnitOfWork) -> HandlerResult:
@@ -97,7 +108,7 @@ class Both:
 @asynccontextmanager
 async def both(url: str) -> AsyncIterator[Both]:
     running = Both(url)
-    task = asyncio.create_task(running.relay.run())
+    task = asyncio.create_task(running.relay.run(running.producer.dispatch))
     try:
         yield running
     finally:

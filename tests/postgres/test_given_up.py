@@ -63,7 +63,7 @@ async def relaying(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
 
     engine = create_engine(SERVICE, role_url(url, SERVICE))
     outbox = SqlOutbox(engine, "relay")
-    task = asyncio.create_task(Relay(outbox, send, NullObserver()).run())
+    task = asyncio.create_task(Relay(outbox, NullObserver()).run(send))
     try:
         yield outbox
     finally:

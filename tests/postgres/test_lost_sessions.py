@@ -34,7 +34,7 @@ async def listening(url: str, beside: str) -> AsyncIterator[RelayNotifier]:
         raise AssertionError(f"nothing is to be sent, and {row.seq} was")
 
     engine = create_engine("pricing", beside)
-    yield RelayNotifier("pricing", url, OWNER, Relay(SqlOutbox(engine, OWNER), send, NullObserver()))
+    yield RelayNotifier("pricing", url, OWNER, Relay(SqlOutbox(engine, OWNER), NullObserver()))
     await engine.dispose()
 
 

@@ -59,8 +59,8 @@ async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Rel
     listening = await asyncpg.connect(
         url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": name}
     )
-    relay = Relay(SqlOutbox(engine, name), received, NullObserver())
-    task = asyncio.create_task(run_forever("relay", relay.run))
+    relay = Relay(SqlOutbox(engine, name), NullObserver())
+    task = asyncio.create_task(run_forever("relay", lambda: relay.run(received)))
     await becomes(lambda: relay._accepts_handoffs)
     yield relay
     task.cancel()

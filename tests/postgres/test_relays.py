@@ -72,8 +72,8 @@ async def relaying(
     dsn = url.replace("postgresql+asyncpg://", "postgresql://")
     session = await asyncpg.connect(dsn, server_settings={"application_name": owner})
     outbox = SqlOutbox(engine, owner)
-    relay = Relay(outbox, send, NullObserver())
-    tasks = [asyncio.create_task(relay.run()), asyncio.create_task(releasing(outbox))]
+    relay = Relay(outbox, NullObserver())
+    tasks = [asyncio.create_task(relay.run(send)), asyncio.create_task(releasing(outbox))]
     try:
         yield relay
     finally:

@@ -26,7 +26,8 @@ async def test_the_session_of_a_relay_outlives_it_and_so_does_what_it_publishes_
             ended.append(name)
 
     part: Any = SimpleNamespace(stop=done, close=done, dispose=done, loops={})
-    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, extensions=part, partition_loops={})
+    process: Any = SimpleNamespace(consumer=part, http=part, engines=part, partition_loops={})
+    process.assembled = SimpleNamespace(edge=part)
     tasks = {name: asyncio.create_task(runs(name)) for name in LOOPS}
     await asyncio.sleep(0)
     await ServiceProcess._stop(process, tasks)

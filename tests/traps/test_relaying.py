@@ -18,8 +18,8 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
 from prebook.runtime.retention import common_purges
+from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes, eventually
-from tests.memory import MemoryDatabase
 from tests.messaging.examples import request
 from tests.messaging.test_relay import running, staged, states, woken_until_all
 from tests.operations.parcels import Begin
@@ -139,7 +139,7 @@ async def test_trap_16_what_failed_is_sent_again_by_somebody(begin: Begin, engin
 @asynccontextmanager
 async def _relaying(outbox: SqlOutbox, send: Callable[[LeasedRow], Awaitable[None]]) -> AsyncIterator[None]:
     """As a process runs it; what is refused for good is refused once."""
-    task = asyncio.create_task(Relay(outbox, send, NullObserver(), max_refusals=1).run())
+    task = asyncio.create_task(Relay(outbox, NullObserver(), max_refusals=1).run(send))
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ from tests.conditions import becomes, eventually
 from tests.integration.broker import Broker
 from tests.integration.suite import POLICIES, Suite
 from tests.traps.place import ATTEMPTS, Handler, Place, named
-from tests.world import World, policies
+from tests.world import SuiteWorld, policies
 
 
 @pytest.mark.real
@@ -98,7 +98,7 @@ async def test_trap_12_two_retry_layers_do_not_multiply() -> None:
     A driver is looked for by a message, and the fleets are called within: they are away.
     """
     plan = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY) | {"ask_fleet": Coupling.SYNC_API}
-    async with World() as world:
+    async with SuiteWorld() as world:
         world.down.add("fleets")
         view = await world.wait_until_settled(await world.book(plan))
         calls = [call for call in world.http.calls if call.startswith("POST fleets")]

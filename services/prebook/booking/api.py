@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
-from prebook.booking.use_cases.cancel import CancelBooking
+from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
@@ -36,8 +36,9 @@ RETRY_AFTER = ResponseHeader(
 )
 
 
-def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHandler]:
-    prebooking, cancelling, unbroken = BookRide(context), CancelBooking(context), ShieldedTasks()
+def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequence[ControllerRouterHandler]:
+    """The riders' API."""
+    shielded = ShieldedTasks()
 
     @post(
         "/v1/bookings",
@@ -53,7 +54,7 @@ def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHan
         },
     )
     async def book(request: AnyRequest, data: BookingBody, key: IdempotencyKey) -> Response[BookingView]:
-        return _http_response(await prebooking.book(key, data, traceparent_of(request)))
+        return _http_response(await book_ride.book(key, data, traceparent_of(request)))
 
     # Litestar's own answer names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
@@ -62,7 +63,7 @@ def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHan
 
     @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problem_responses(404))
     async def get_booking(booking_id: BookingId) -> BookingView:
-        return view_of(await cancelling.find(_check_id(booking_id)))
+        return view_of(await find_booking(context, _check_id(booking_id)))
 
     @delete(
         "/v1/bookings/{booking_id:str}",
@@ -71,13 +72,15 @@ def routes(context: ServiceContext[BookingWork]) -> Sequence[ControllerRouterHan
         responses=problem_responses(404, 409),
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
-        return view_of(await unbroken.run_shielded(cancelling.cancel(_check_id(booking_id), traceparent_of(request))))
+        return view_of(
+            await shielded.run_shielded(cancel_ride(context, _check_id(booking_id), traceparent_of(request)))
+        )
 
     @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problem_responses(400))
     async def list_ledger(
         prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
     ) -> LedgerPage:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
     return [book, allowed_methods, get_booking, cancel, list_ledger]

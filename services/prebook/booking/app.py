@@ -1,4 +1,4 @@
-"""Assembles booking: which handler takes what."""
+"""Booking's composition: its handler table, API and background loops."""
 
 from typing import Any
 
@@ -10,19 +10,29 @@ from prebook.booking.handlers import (
     handle_notification_reply,
     handle_report_due,
 )
-from prebook.booking.load_shedding.sampler import build_sampler
+from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
+from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
+from prebook.booking.load_shedding.sampler import load_sampler
+from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.retention import PURGES
 from prebook.booking.sql.work import BookingSql
+from prebook.booking.use_cases.book import BookRide, CreateBooking, create_booking
+from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
-from prebook.runtime.service import OutboundPorts, Service, ServiceContext, ServiceExtensions
+from prebook.runtime.service import Service, ServiceContext, ServiceEdge
 from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
+    """Everything booking reacts to, in one table."""
     callbacks = RiderCallbacks(settings.rider_callback_hosts, settings.rider_callback_secrets)
     return Handlers(
+        on_command={
+            CreateBooking: HandlerSpec(create_booking(CampaignTokens(settings))),
+            CancelBooking: HandlerSpec(cancel_booking),
+        },
         on_reply={
             QUOTE_FARE: HandlerSpec(handle_fare_reply),
             FIND_DRIVER: HandlerSpec(handle_driver_reply),
@@ -32,10 +42,19 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
     )
 
 
-def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
-    return ServiceExtensions(loops={"load_sampler": build_sampler(context, ports)})
+def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
+    """The use case, with the rate limit that the settings give each rider."""
+    settings = context.settings
+    return BookRide(context, shedder, RiderRateLimiter(per_s=settings.rider_rate_per_s, burst=settings.rider_burst))
 
 
-SERVICE = Service(
-    name="booking", handlers=handlers, unit_of_work=BookingSql, api=routes, extensions=extensions, purges=PURGES
-)
+def edge(context: ServiceContext[Any]) -> ServiceEdge:
+    """The riders' API behind load shedding, and the loop that samples the load."""
+    shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
+    return ServiceEdge(
+        routes=routes(context, book_ride(context, shedder)),
+        loops={"load_sampler": load_sampler(shedder, context.units.background)},
+    )
+
+
+SERVICE = Service(name="booking", handlers=handlers, unit_of_work=BookingSql, edge=edge, purges=PURGES)

@@ -42,7 +42,7 @@ def routes(context: ServiceContext[NotificationWork]) -> Sequence[ControllerRout
     )
     async def list_deliveries(since: Since = DEFAULT_SINCE, after: After = "", limit: Limit = 500) -> DeliveryPage:
         begin_at, behind = _parse_since(since), decode_cursor(after)
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             # One more than asked for tells whether there is a next page.
             found = await work.list_deliveries(begin_at, behind, limit + 1)
         return _page(found, limit)

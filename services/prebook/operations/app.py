@@ -1,13 +1,11 @@
 """Assembles operations: the dead-letter consumer, the replay runner, and the HTTP API of both."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
-from litestar.types import ControllerRouterHandler
 
 from prebook.contracts.replays import InboxRecord
 from prebook.coupling.ports import HttpClient
@@ -26,7 +24,7 @@ from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
 from prebook.runtime.retention import INBOX_DEDUP_S
-from prebook.runtime.service import OutboundPorts, Service, ServiceContext, ServiceExtensions
+from prebook.runtime.service import Service, ServiceContext, ServiceEdge
 from prebook.runtime.settings import ServiceSettings
 from prebook.topology.model import suite_topology
 
@@ -44,24 +42,23 @@ def allowed_targets(policies: Policies) -> AllowedTargets:
     return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
 
 
-def routes(context: ServiceContext[Any]) -> Sequence[ControllerRouterHandler]:
-    queues = {key for exchange, key in allowed_targets(context.policies) if exchange == addresses.REDELIVER}
-    replays = replays_api.routes(context, queues=queues, inbox_dedup_s=INBOX_DEDUP_S)
-    return [*dead_letters_api.routes(context), *replays]
-
-
-def extensions(context: ServiceContext[Any], ports: OutboundPorts) -> ServiceExtensions:
-    """The consumer of the parking queue, and the loop that advances replays."""
-    recorder = DeadLetterRecorder(context.begin)
+def edge(context: ServiceContext[Any]) -> ServiceEdge:
+    """The API, the consumer of the parking queue, and the loop that advances replays."""
+    targets = allowed_targets(context.policies)
+    queues = {key for exchange, key in targets if exchange == addresses.REDELIVER}
+    begin = context.units.messages
     consumer = DeadLetterConsumer(
-        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, recorder.record
+        context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, DeadLetterRecorder(begin).record
     )
-    replay_ports = ReplayPorts(ports.publisher, inbox_lookup(ports.http), allowed_targets(context.policies))
-    runner = ReplayRunner(context.begin, replay_ports, uuid4().hex)
-    return ServiceExtensions(
+    runner = ReplayRunner(begin, ReplayPorts(context.publisher, inbox_lookup(context.http), targets), uuid4().hex)
+    return ServiceEdge(
+        routes=[
+            *dead_letters_api.routes(context),
+            *replays_api.routes(context, queues=queues, inbox_dedup_s=INBOX_DEDUP_S),
+        ],
         loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
-        connections={"broker (dead letters)": consumer.connection},
-        gauge_refreshers=(DeadLetterGauge(context.begin).refresh,),
+        connections={"broker (dead letters)": consumer.connection.up},
+        gauge_refreshers=(DeadLetterGauge(begin).refresh,),
     )
 
 
@@ -80,6 +77,4 @@ def inbox_lookup(http: HttpClient) -> InboxLookup:
     return look_up_inbox
 
 
-SERVICE = Service(
-    name=OPERATIONS, handlers=handlers, unit_of_work=OperationsSql, api=routes, extensions=extensions, purges=PURGES
-)
+SERVICE = Service(name=OPERATIONS, handlers=handlers, unit_of_work=OperationsSql, edge=edge, purges=PURGES)

@@ -1,82 +1,84 @@
-"""The provider's side: the ways in, one door. Transports call these; none of them decides anything else."""
+"""Inbound gateway: what the HTTP routes and the consumer call when a message arrives; nothing else is decided here."""
 
 import asyncio
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from prebook.coupling.reply_waiters import ReplyWaiters
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import Malformed, ReplyTimeout
-from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
+from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.staging import ordering_key
-from prebook.messaging.unit_of_work import OutboxMessage, UnitOfWork
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitOfWork
 
-AnyEndpoint = Endpoint[Any]
+
+class MessageProcessor(Protocol):
+    """What gives a message its effect, with all that follows inline; the messaging gateway."""
+
+    async def process(self, envelope: Envelope) -> Envelope | None: ...
 
 
 class InboundGateway:
-    """Every way into one service."""
+    """Every way into one service: the calls of its inbound adapters."""
 
-    def __init__(self, endpoint: AnyEndpoint, waiters: ReplyWaiters) -> None:
-        self.endpoint, self._waiters = endpoint, waiters
-        self._running: set[asyncio.Task[Envelope | None]] = set()
+    def __init__(self, processor: MessageProcessor, begin: BeginUnitOfWork[UnitOfWork], waiters: ReplyWaiters) -> None:
+        self._processor = processor
+        self._begin = begin
+        self._waiters = waiters
+        self._tasks: set[asyncio.Task[Envelope | None]] = set()
 
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
-        """A held call. A repeated one is answered from the inbox, or joins the one that is under way.
+        """Handle a request and wait for its reply, at most ``timeout_s``.
 
-        Raises ReplyTimeout, and what the handler raises.
+        A repeated request gets the stored reply, or waits for the one being handled. Raises ReplyTimeout, and
+        whatever the handler raises.
         """
         with self._waiters.register(reply_id(request.id)) as waiting:
-            task = self._start_receive(request)
+            task = self._start(request)
             either: set[asyncio.Future[Any]] = {task, waiting}
             await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and task.done():
-                if answer := task.result():
-                    return answer
+                if reply := task.result():
+                    return reply
                 await asyncio.wait({waiting}, timeout=timeout_s)
             if waiting.done():
                 return waiting.result()
-            raise ReplyTimeout(f"{request.flow} has no answer after {timeout_s:g} s")
+            raise ReplyTimeout(f"{request.flow} has no reply after {timeout_s:g} s")
 
     async def accept(self, request: Envelope) -> None:
-        """Take a request on: once this returns, it will be handled, also after a crash."""
-
-        async def stage(work: UnitOfWork) -> None:
+        """Store a request in the outbox's local route: once this returns it will be handled, also after a crash."""
+        async with self._begin() as work:
             await work.enqueue([OutboxMessage(request, LOCAL_ROUTE, ordering_key(request))])
 
-        await self.endpoint.run_in_transaction(stage)
+    async def receive(self, envelope: Envelope) -> None:
+        """Handle a message from the broker, or a callback. Raises whatever the handler raises."""
+        await self._processor.process(envelope)
 
     async def find_reply(self, request_id: str) -> Envelope | None:
-        return await self.endpoint.find_reply(request_id)
+        """The stored reply to an earlier request, if there is one."""
+        async with self._begin() as work:
+            return await work.find_reply(request_id)
 
-    async def receive(self, envelope: Envelope) -> None:
-        """A message from the broker, or a callback."""
-        await self.endpoint.receive(envelope)
+    async def find_received_at(self, message_id: str) -> datetime | None:
+        """When the message had its effect here; None if it had none within the deduplication window."""
+        async with self._begin() as work:
+            return await work.find_received_at(message_id)
 
-    async def dispatch(self, row: LeasedRow) -> None:
-        """The relay's way: out by its coupling, or in where it is our own to handle."""
-        if row.route == LOCAL_ROUTE:
-            await self.endpoint.receive(row.envelope)
-        else:
-            await self.endpoint.dispatch(row.envelope)
-
-    def _start_receive(self, request: Envelope) -> asyncio.Task[Envelope | None]:
-        """On its own, so that a caller who hangs up does not undo half of it."""
-        task = asyncio.create_task(self.endpoint.receive(request))
-        self._running.add(task)
+    def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
+        """A task of its own: a caller who hangs up must not undo half of the effect."""
+        task = asyncio.create_task(self._processor.process(request))
+        self._tasks.add(task)
         task.add_done_callback(self._discard_task)
         return task
 
     def _discard_task(self, task: asyncio.Task[Envelope | None]) -> None:
-        self._running.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # told to the watch already; read here so that it is not reported as never retrieved
+            task.exception()  # reported to the observer already; retrieved, so that asyncio does not log it again
 
 
 def require_kind(kind: MessageKind, flow: str, envelope: Envelope) -> Envelope:
-    """Raises Malformed where the message is not what this door is for."""
+    """Raises Malformed if the message is of another kind or flow than the adapter takes."""
     if envelope.kind is not kind or envelope.flow != flow:
-        raise Malformed(
-            "unexpected_type", f"this door takes the {kind} of {flow}, not the {envelope.kind} of {envelope.flow}"
-        )
+        raise Malformed("unexpected_type", f"expected the {kind} of {flow}, got the {envelope.kind} of {envelope.flow}")
     return envelope

@@ -62,7 +62,7 @@ def inbound_routes(
 
     @get("/inbox/{message_id:str}", include_in_schema=False)
     async def inbox(message_id: FromPath[str]) -> InboxRecord:
-        if not (received_at := await gateway.endpoint.find_received_at(message_id)):
+        if not (received_at := await gateway.find_received_at(message_id)):
             raise Problem(
                 404, "message_not_found", "the inbox holds no message with this id; older ones may have been purged"
             )

@@ -1,11 +1,12 @@
-"""Durable deadlines: what is never answered is answered by silence, in every coupling, also after a restart."""
+"""Durable deadlines: a request without a reply gets a synthetic one, in every coupling, also after a restart."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
+from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
 
@@ -31,14 +32,36 @@ class PollingChannel(Protocol):
     async def poll(self, request: Envelope) -> Envelope | None: ...
 
 
-class Deadlines:
-    """Feeds ``Unavailable`` to requests whose time is up, under the id that the real answer would have."""
+class MessageProcessor(Protocol):
+    """What feeds synthetic and polled replies into the service; the messaging gateway."""
 
-    def __init__(self, pending_replies: PendingReplies, endpoint: Endpoint[Any]) -> None:
-        self._pending_replies, self._endpoint = pending_replies, endpoint
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def makes_requests(self) -> bool: ...
+
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+
+    async def process(self, envelope: Envelope) -> Envelope | None: ...
+
+
+def timeout_reply(request: Envelope, reason: str, *, source: str, at: datetime) -> Envelope:
+    """Synthetic reply in place of one that did not come; it has the id of the real one, so only the first counts."""
+    return request.reply_with(Unavailable(reason=reason), source=source, at=at)
+
+
+class Deadlines:
+    """Replies with ``Unavailable`` to requests whose deadline has passed, also after a restart."""
+
+    def __init__(self, pending_replies: PendingReplies, processor: MessageProcessor) -> None:
+        self._pending_replies = pending_replies
+        self._processor = processor
 
     async def run(self) -> None:
-        await _block_unless_requesting(self._endpoint)
+        """Scan for overdue requests until cancelled."""
+        await _block_unless_requesting(self._processor)
         while True:
             overdue = await self._pending_replies.claim_overdue(MAX_BATCH_SIZE, lease_s=LEASE_S)
             await _settle_each(overdue, self._time_out)
@@ -46,21 +69,25 @@ class Deadlines:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
     async def _time_out(self, request: Envelope) -> None:
-        await self._endpoint.receive(self._endpoint.timeout_reply(request, "deadline"))
+        source, now = self._processor.service, self._processor.clock()
+        await self._processor.process(timeout_reply(request, "deadline", source=source, at=now))
 
 
 class ReplyPoller:
-    """Asks after answers that did not come by themselves."""
+    """Polls providers for replies whose callback did not come."""
 
-    def __init__(self, pending_replies: PendingReplies, endpoint: Endpoint[Any], channels: Channels) -> None:
-        self._pending_replies, self._endpoint, self._channels = pending_replies, endpoint, channels
+    def __init__(self, pending_replies: PendingReplies, processor: MessageProcessor, channels: Channels) -> None:
+        self._pending_replies = pending_replies
+        self._processor = processor
+        self._channels = channels
 
     async def run(self) -> None:
-        await _block_unless_requesting(self._endpoint)
+        """Poll until cancelled."""
+        await _block_unless_requesting(self._processor)
         while True:
-            open_requests = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)
-            await _settle_each(open_requests, self._poll)
-            if len(open_requests) < MAX_BATCH_SIZE:
+            pollable = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)
+            await _settle_each(pollable, self._poll)
+            if len(pollable) < MAX_BATCH_SIZE:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
     async def _poll(self, request: Envelope) -> None:
@@ -68,19 +95,19 @@ class ReplyPoller:
         if not isinstance(channel, PollingChannel):
             return
         try:
-            answer = await channel.poll(request)
+            reply = await channel.poll(request)
         except (Unreachable, Undeliverable):
             return
-        if answer is not None:
-            await self._endpoint.receive(answer)
+        if reply is not None:
+            await self._processor.process(reply)
 
 
-async def _block_unless_requesting(endpoint: Endpoint[Any]) -> None:
-    """Who takes no answers waits for none: there is nothing to look for, ever."""
-    if not endpoint.makes_requests:
+async def _block_unless_requesting(processor: MessageProcessor) -> None:
+    """A service that makes no requests awaits no replies: wait until cancelled."""
+    if not processor.makes_requests:
         await asyncio.Event().wait()
 
 
 async def _settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:
-    """One that fails is told to the endpoint's watch and comes again when its lease ends."""
+    """Settle all at once. A failure has been reported to the observer; the request comes again when its lease ends."""
     await asyncio.gather(*(settle(request) for request in requests), return_exceptions=True)

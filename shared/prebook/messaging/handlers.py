@@ -55,11 +55,17 @@ class HandlerSpec(Generic[U]):
     handle: HandlerFunction[U]
     pre_transaction: PreTransaction | None = None
 
+    async def prepare(self, context: HandlerContext, body: Any) -> Any:
+        """Run ``pre_transaction``, if there is one; returns what ``handle`` gets in place of the body."""
+        return await self.pre_transaction(context, body) if self.pre_transaction else body
+
 
 @dataclass(frozen=True)
 class Handlers(Generic[U]):
-    """A service's one handler table: requests it serves, answers it resumes on, facts it hears."""
+    """A service's one handler table: commands of its users, requests it provides, replies and events it reacts to."""
 
+    on_command: Mapping[type, HandlerSpec[U]] = field(default_factory=dict)
+    """By the type of the command, a value of the service's own that no message carries."""
     on_request: Mapping[Flow[Any, Any], HandlerSpec[U]] = field(default_factory=dict)
     on_reply: Mapping[Flow[Any, Any], HandlerSpec[U]] = field(default_factory=dict)
     on_event: Mapping[EventType[Any], HandlerSpec[U]] = field(default_factory=dict)

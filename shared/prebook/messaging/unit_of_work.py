@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from prebook.messaging.envelope import Envelope
 
@@ -77,3 +77,19 @@ class UnitOfWork(Protocol):
 W_co = TypeVar("W_co", bound=UnitOfWork, covariant=True)
 BeginUnitOfWork = Callable[[], AbstractAsyncContextManager[W_co]]
 """Opens a unit of work; leaving it without an exception commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsOfWork(Generic[W_co]):
+    """Ways to open a unit of work, by who waits for it, so that no kind of work takes the connections of another."""
+
+    messages: BeginUnitOfWork[W_co]
+    commands: BeginUnitOfWork[W_co]
+    """For commands and queries of the service's users."""
+    background: BeginUnitOfWork[W_co]
+    """For loops that must not wait behind either."""
+
+    @classmethod
+    def of_one(cls, begin: BeginUnitOfWork[W_co]) -> "UnitsOfWork[W_co]":
+        """The same way for all kinds of work."""
+        return cls(begin, begin, begin)

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
@@ -13,19 +12,14 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
-from prebook.coupling.channels import Transports, build_channels
-from prebook.coupling.inbound import InboundGateway
-from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
-from prebook.http.inbound import inbound_routes
 from prebook.messaging.clock import WALL_CLOCK
-from prebook.messaging.deadlines import Deadlines, ReplyPoller
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.errors import error_summary
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
 from prebook.messaging.throttle import throttled
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
@@ -35,13 +29,14 @@ from prebook.rabbit.consumed_queues import prefetch_by_queue
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
+from prebook.runtime.assembly import ServicePorts, assemble
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
 from prebook.runtime.gauges import ProcessGauges, provider_circuit_states
 from prebook.runtime.loops import cancel_and_wait, run_every, run_forever
 from prebook.runtime.partitioned_queues import PartitionedQueues
 from prebook.runtime.retention import common_purges
-from prebook.runtime.service import OutboundPorts, Service, ServiceContext, ServiceExtensions
+from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings, read_settings
 from prebook.runtime.telemetry import Metrics, Telemetry
 
@@ -55,42 +50,41 @@ LOOP_LAG_INTERVAL_S = 0.5
 
 
 class ServiceProcess(Generic[W]):
-    """All parts of one service, connected to each other."""
+    """One service over RabbitMQ, PostgreSQL and HTTP, with its lifecycle."""
 
     def __init__(self, service: Service[W], settings: ServiceSettings, policies: Policies) -> None:
         name = service.name
-        self.service, self.settings, self.metrics = service, settings, Metrics()
+        self.metrics = Metrics()
         observer = Telemetry(self.metrics)
-        reply_waiters = ReplyWaiters()
-        handlers = service.handlers(settings)
-        self.engines = engines = create_engines(name, settings.database_url)
+        self.engines = create_engines(name, settings.database_url)
         self.http = ServiceClient(
             settings.urls, before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc()
         )
         self.publisher = RabbitPublisher(settings.amqp_url, name)
-        channels = build_channels(
-            Transports(self.http, self.publisher, policies, reply_waiters, settings.callback_secrets)
-        )
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
-        self.outbox = SqlOutbox(engines.background, owner)
-        self.relay = Relay(self.outbox, lambda row: gateway.dispatch(row), observer)  # noqa: PLW0108 - created below
-        self.wakeup = RelayNotifier(name, settings.database_url, owner, self.relay)
-        begin, begin_command, begin_background = (
-            unit_of_work_factory(engine, service.unit_of_work, self.wakeup.hand_off) for engine in engines
+        self.outbox = SqlOutbox(self.engines.background, owner)
+        relay = Relay(self.outbox, observer)
+        self.notifier = RelayNotifier(name, settings.database_url, owner, relay)
+        units = UnitsOfWork(
+            *(unit_of_work_factory(engine, service.unit_of_work, self.notifier.hand_off) for engine in self.engines)
         )
-        endpoint = Endpoint(name, handlers, begin, channels, policies, observer=observer, begin_command=begin_command)
-        gateway = InboundGateway(endpoint, reply_waiters)
-        self.deadlines = Deadlines(self.outbox, endpoint)
-        self.poller = ReplyPoller(self.outbox, endpoint, channels)
-        self.partitioned_queues = PartitionedQueues(
-            name, engines.messaging, throttled(gateway.receive, policies), self.publisher, policies
+        ports = ServicePorts(
+            http=self.http,
+            publisher=self.publisher,
+            units=units,
+            relay=relay,
+            pending_replies=self.outbox,
+            broker_blocked_s=lambda: self.publisher.blocked_s,
         )
+        self.assembled = assemble(service, settings, policies, ports, observer)
+        receive = throttled(self.assembled.inbound.receive, policies)
+        self.partitioned_queues = PartitionedQueues(name, self.engines.messaging, receive, self.publisher, policies)
         sequencer = self.partitioned_queues.create_sequencer(observer)
         self.consumer = RabbitConsumer(
             settings.amqp_url,
             name,
             prefetch_by_queue(name, policies),
-            throttled(gateway.receive, policies),
+            receive,
             publisher=self.publisher,
             policies=policies,
             observer=observer,
@@ -98,32 +92,29 @@ class ServiceProcess(Generic[W]):
         )
         self.partition_loops = self.partitioned_queues.loops(sequencer, self.consumer, owner)
         purge_rules = (*common_purges(settings.outbox_dedup_s), *self.partitioned_queues.purges, *service.purges)
-        self.purger = Purger(engines.background, purge_rules)
+        self.purger = Purger(self.engines.background, purge_rules)
         self.gauges = ProcessGauges(
             self.metrics,
             self.outbox,
-            engines.messaging,
+            self.engines.messaging,
             self.consumer.consumer_circuits,
-            provider_circuit_states(name, channels),
+            provider_circuit_states(name, self.assembled.channels),
         )
-        context = ServiceContext(endpoint, begin, settings, policies, begin_background)
-        api_context = replace(context, begin=begin_command)
-        ports = OutboundPorts(self.publisher, self.http, lambda: self.publisher.blocked_s)
-        self.extensions = service.extensions(context, ports) if service.extensions else ServiceExtensions()
         self.app = create_app(
             name,
-            [*service.routes(api_context), *inbound_routes(name, gateway, policies, settings.callback_secrets)],
+            self.assembled.routes,
             missing_dependencies=self.missing_dependencies,
             refresh_gauges=self._refresh_gauges,
             lifespan=self._lifespan,
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:
+        """What the service cannot work without and does not have, with the reason."""
         connections = {
             "broker (publishing)": self.publisher.connection.up,
             "broker (consuming)": self.consumer.connection.up,
+            **self.assembled.edge.connections,
         }
-        connections |= {name: connection.up for name, connection in self.extensions.connections.items()}
         missing = {name: "no connection yet, or lost" for name, up in connections.items() if not up.is_set()}
         try:
             await self.engines.check()
@@ -133,7 +124,7 @@ class ServiceProcess(Generic[W]):
 
     async def _refresh_gauges(self) -> None:
         await self.partitioned_queues.refresh_gauges(self.metrics)
-        for read in (self.gauges.refresh, *self.extensions.gauge_refreshers):
+        for read in (self.gauges.refresh, *self.assembled.edge.gauge_refreshers):
             await read()
 
     @asynccontextmanager
@@ -141,15 +132,13 @@ class ServiceProcess(Generic[W]):
         loops = {
             "publisher": self.publisher.connection.run,
             "consumer": self.consumer.connection.run,
-            "wakeup": self.wakeup.run,
-            "relay": self.relay.run,
+            "wakeup": self.notifier.run,
             "lease_release": lambda: run_every(RELEASE_INTERVAL_S, self.outbox.release_orphaned),
-            "deadlines": self.deadlines.run,
-            "poller": self.poller.run,
             "purge": lambda: run_every(PURGE_INTERVAL_S, self.purger.purge_due),
             "loop_lag": self._measure_loop_lag,
             **self.partition_loops,
-            **self.extensions.loops,
+            **self.assembled.loops,
+            **self.assembled.edge.loops,
         }
         tasks = {name: asyncio.create_task(run_forever(name, run)) for name, run in loops.items()}
         freeze_long_lived_objects()
@@ -162,7 +151,7 @@ class ServiceProcess(Generic[W]):
         """Stop consuming, finish the work under way, publish the rows of the outbox, then close broker and database."""
         await self.consumer.stop()
         for names in (
-            (*self.extensions.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
+            (*self.assembled.edge.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
             ("relay", "lease_release", "purge", "loop_lag"),
             ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):

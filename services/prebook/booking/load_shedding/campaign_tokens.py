@@ -6,12 +6,10 @@ and goes back with it where that fails; windows are those of the database's cloc
 
 import random
 import time
-from typing import Any
 
 from prebook.booking.store import BookingWork
 from prebook.http.problems import Problem, retry_later_problem
 from prebook.patterns.waiting_room import WaitingRoom
-from prebook.runtime.service import ServiceContext
 from prebook.runtime.settings import ServiceSettings
 
 WINDOW_FULL = "campaign_window_full"
@@ -40,8 +38,3 @@ class CampaignTokens:
             f"campaign {self._campaign} takes {self._tokens_per_window} bookings in {self._window_s:g} s, and has them"
         )
         return retry_later_problem(503, WINDOW_FULL, said, wait_s + random.uniform(0.0, 1.0))
-
-
-def build_campaign_tokens(context: ServiceContext[Any]) -> CampaignTokens:
-    """For ``Running.one``."""
-    return CampaignTokens(context.settings)

@@ -4,10 +4,7 @@ A rider is who the body names: nothing here proves it. So there is no quota unle
 something in front vouches for riders; else anybody could use up somebody else's. Each replica counts for itself.
 """
 
-from typing import Any
-
 from prebook.patterns.bucket import TokenBucket
-from prebook.runtime.service import ServiceContext
 
 MAX_TRACKED_RIDERS = 10_000
 """Remembered at a time; about 300 bytes each. A bucket that is full again is forgotten first."""
@@ -37,8 +34,3 @@ class RiderRateLimiter:
             if len(self._buckets) <= MAX_TRACKED_RIDERS and not bucket.is_full(now):
                 return
             del self._buckets[rider]
-
-
-def build_rate_limiter(context: ServiceContext[Any]) -> RiderRateLimiter:
-    """For ``Running.one``."""
-    return RiderRateLimiter(per_s=context.settings.rider_rate_per_s, burst=context.settings.rider_burst)

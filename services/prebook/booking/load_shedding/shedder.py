@@ -8,7 +8,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from prebook.booking.store import FlowCoupling, LoadSignals
 from prebook.contracts.plan import Coupling, Plan
@@ -17,7 +16,6 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.policy import Policies
 from prebook.patterns.admission_control import ACCEPTING, Hysteresis, QueueLoad
 from prebook.patterns.waiting_room import WaitingRoom
-from prebook.runtime.service import ServiceContext
 from prebook.runtime.settings import ServiceSettings
 
 FLOWS_UNTIL_SETTLED = (QUOTE_FARE.name, FIND_DRIVER.name)
@@ -68,12 +66,18 @@ class LoadShedder:
         settings: ServiceSettings,
         policies: Policies,
         channels: Channels,
+        broker_blocked_s: Callable[[], float | None],
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._settings, self._policies, self._channels = settings, policies, channels
-        self._clock, self._draw, self._enabled = clock, draw, settings.back_pressure == "on"
+        """``broker_blocked_s``: for how many seconds the broker has accepted nothing; asked each time, not sampled."""
+        self._settings = settings
+        self._policies = policies
+        self._channels = channels
+        self._clock = clock
+        self._draw = draw
+        self._enabled = settings.back_pressure == "on"
         self._loads: dict[str, QueueLoad] = {}
         self._hysteresis: dict[str, Hysteresis] = defaultdict(lambda: ACCEPTING)
         self._waiting_room = WaitingRoom()
@@ -81,11 +85,7 @@ class LoadShedder:
         self._admitted: Counter[str] = Counter()
         self._sampled_at, self._waiting_riders = clock(), 0
         self._inserting: Counter[str] = Counter()
-        self._broker_blocked_s: Callable[[], float | None] = lambda: None
-
-    def watch_broker(self, blocked_s: Callable[[], float | None]) -> None:
-        """``blocked_s``: for how long the broker has taken nothing; None: it takes. Asked each time, not sampled."""
-        self._broker_blocked_s = blocked_s
+        self._broker_blocked_s = broker_blocked_s
 
     @property
     def loads(self) -> Mapping[str, QueueLoad]:
@@ -205,8 +205,3 @@ class LoadShedder:
 
     def _shed_decision(self, reason: str, wait_s: float) -> ShedDecision:
         return ShedDecision(reason, wait_s + self._draw(0.0, max(1.0, wait_s * JITTER)))
-
-
-def build_load_shedder(context: ServiceContext[Any]) -> LoadShedder:
-    """For ``Running.one``."""
-    return LoadShedder(context.settings, context.policies, context.endpoint.channels)

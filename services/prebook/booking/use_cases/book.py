@@ -1,19 +1,20 @@
-"""A rider's request, served once per key however often it comes."""
+"""Use case: a rider books a ride; each Idempotency-Key is served once, however often it comes."""
 
 import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking, Ride
-from prebook.booking.load_shedding.campaign_tokens import build_campaign_tokens
-from prebook.booking.load_shedding.rate_limiter import build_rate_limiter
+from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
+from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
 from prebook.booking.load_shedding.recent_keys import RecentKeys
-from prebook.booking.load_shedding.shedder import build_load_shedder
+from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.process import BookingTransition
 from prebook.booking.retention import RETENTION_S
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
@@ -26,7 +27,7 @@ from prebook.http.problems import Problem, retry_later_problem
 from prebook.messaging.asyncio_tools import ShieldedTasks
 from prebook.messaging.channel import Channel
 from prebook.messaging.errors import Unreachable
-from prebook.messaging.handlers import HandlerResult
+from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerResult
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
 from prebook.patterns.bucket import TokenBucket
@@ -43,34 +44,63 @@ MAX_LOOKUPS_PER_S = 5.0
 """How many keys are looked up while much is refused, beside those that this process has let in itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class CreateBooking:
+    """Command: store a new booking under its Idempotency-Key and send its first requests."""
+
+    transition: BookingTransition
+    record: IdempotencyRecord
+
+
+def create_booking(tokens: CampaignTokens) -> HandlerFunction[BookingWork]:
+    """Handler of CreateBooking. It raises Problem if the campaign window has no token left."""
+
+    async def handle(_: HandlerContext, command: CreateBooking, work: BookingWork) -> HandlerResult:
+        await work.create(command.transition.booking, command.record)
+        await tokens.take(work, command.record.key)
+        return HandlerResult(requests=command.transition.requests, events=command.transition.events)
+
+    return handle
+
+
 class BookRide:
-    def __init__(self, context: ServiceContext[BookingWork]) -> None:
-        self._endpoint, self._begin = context.endpoint, context.begin
-        self._settings, self._default_plan = context.settings, default_plan(context.policies)
-        self._load_shedder = context.singleton(build_load_shedder)
-        self._rate_limiter, self._campaign_tokens = (
-            context.singleton(build_rate_limiter),
-            context.singleton(build_campaign_tokens),
-        )
-        self._recent_keys, self._shielded = RecentKeys(MAX_RECENT_KEYS), ShieldedTasks()
+    """Checks a request, refuses it or creates the booking, and repeats the stored response of an earlier request."""
+
+    def __init__(
+        self, context: ServiceContext[BookingWork], load_shedder: LoadShedder, rate_limiter: RiderRateLimiter
+    ) -> None:
+        self._gateway = context.gateway
+        self._begin = context.units.commands
+        self._channels_by_coupling = context.channels
+        self._clock = context.clock
+        self._settings = context.settings
+        self._default_plan = default_plan(context.policies)
+        self._load_shedder = load_shedder
+        self._rate_limiter = rate_limiter
+        self._recent_keys = RecentKeys(MAX_RECENT_KEYS)
+        self._shielded = ShieldedTasks()
         self._lookups = TokenBucket.full(per_s=MAX_LOOKUPS_PER_S, burst=MAX_LOOKUPS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
-        """Raises Problem. Whatever is begun is also ended where the rider has hung up."""
-        now, plan = self._endpoint.clock(), {**self._default_plan, **(request.couplings or {})}
-        step = process.start(_new_booking(key, request, plan, now))
-        refused = self._check_admission(request, step, now)
+        """The response to a request with this Idempotency-Key. Raises Problem if the request is refused.
+
+        What is begun is finished also if the rider has hung up.
+        """
+        now = self._clock()
+        plan = {**self._default_plan, **(request.couplings or {})}
+        transition = process.start(_new_booking(key, request, plan, now))
+        refused = self._check_admission(request, transition, now)
         if refused is not None:
             metrics.count_decision(refused.code)
             if refused.code in LOOKUP_LIMITED_CODES and not self._may_look_up(key):
                 raise refused
-            # What was answered before is answered again, whatever has changed since: the clock, the provider.
+            # A stored response is repeated whatever has changed since: the clock, the load, the provider.
             return await self._shielded.run_shielded(
                 self._repeat_response(key, fingerprint_of(request), otherwise=refused)
             )
         fingerprint = fingerprint_of(request)
-        answered = self._load_shedder.begin_insert(key, rider_waits=self._rider_waits(step))
-        return await self._shielded.run_shielded(self._serve(step, fingerprint, traceparent, now, answered))
+        end_insert = self._load_shedder.begin_insert(key, rider_waits=self._rider_waits(transition))
+        return await self._shielded.run_shielded(self._serve(transition, fingerprint, traceparent, now, end_insert))
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
         override, hosts = self._settings.allow_plan_override, self._settings.rider_callback_hosts
@@ -119,7 +149,9 @@ class BookRide:
         return None
 
     def _channels(self, transition: BookingTransition) -> list[tuple[Channel, str]]:
-        return [(self._endpoint.channels[transition.booking.plan[ask.flow]], ask.flow) for ask in transition.requests]
+        return [
+            (self._channels_by_coupling[transition.booking.plan[ask.flow]], ask.flow) for ask in transition.requests
+        ]
 
     def _rider_waits(self, transition: BookingTransition) -> bool:
         """The rider is held until answers are in."""
@@ -136,7 +168,7 @@ class BookRide:
         try:
             return await self._create(transition, fingerprint, traceparent, now)
         except DuplicateKey:
-            # Claim and booking commit together: where the claim is not there, it has been purged.
+            # Record and booking commit together: if there is no record, it has been purged.
             return await self._repeat_response(transition.booking.key, fingerprint, otherwise=_key_used())
         finally:
             end_insert()
@@ -144,40 +176,36 @@ class BookRide:
     async def _create(
         self, transition: BookingTransition, fingerprint: bytes, traceparent: str, now: datetime
     ) -> StoredResponse:
-        """Where no answer can be in when this returns, the response is known before anything is stored."""
+        """If no reply can be in when this returns, the response is known before anything is stored."""
         booking = transition.booking
         response = None if self._rider_waits(transition) else response_of(booking)
-        claim = IdempotencyRecord(
+        record = IdempotencyRecord(
             key=booking.key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
         )
-
-        async def apply(work: BookingWork) -> HandlerResult:
-            await work.create(booking, claim)
-            await self._campaign_tokens.take(work, booking.key)
-            return HandlerResult(requests=transition.requests, events=transition.events)
-
-        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), apply)
+        await self._gateway.execute(
+            CreateBooking(transition, record), MessageContext(booking.id, booking.plan, traceparent, now)
+        )
         metrics.count_decision(metrics.ADMITTED)
         self._recent_keys.add(booking.key)
         try:
-            return response or await self._respond(claim)
+            return response or await self._respond(record)
         except Unreachable:
-            # It is taken in, and 503 would say that it is not. Its outcome is found where the response says.
+            # The booking is stored: 503 would deny that. Its outcome is at the Location of this response.
             return response_of(booking)
 
     async def _repeat_response(self, key: str, fingerprint: bytes, *, otherwise: Problem) -> StoredResponse:
         async with self._begin() as work:
-            claim = await work.find_idempotency_record(key)
-        if claim is None:
+            record = await work.find_idempotency_record(key)
+        if record is None:
             raise otherwise
-        if claim.fingerprint != fingerprint:
+        if record.fingerprint != fingerprint:
             raise Problem(422, "idempotency_key_reused", "this key came with another body; take a new key for it")
-        if claim.response is None and self._endpoint.clock() < claim.created_at + RESPONSE_LEASE:
+        if record.response is None and self._clock() < record.created_at + RESPONSE_LEASE:
             raise _in_progress()
-        return claim.response or await self._respond(claim)
+        return record.response or await self._respond(record)
 
     async def _respond(self, record: IdempotencyRecord) -> StoredResponse:
-        """From the booking as it is now, unless somebody else has answered meanwhile."""
+        """Respond with the booking as it is now, unless another request has stored a response meanwhile."""
         async with self._begin() as work:
             booking = await work.find(record.booking_id)
             if booking is None:

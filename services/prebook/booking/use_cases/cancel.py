@@ -1,40 +1,49 @@
-"""A rider's change of mind."""
+"""Use case: a rider cancels a booking."""
+
+from dataclasses import dataclass
 
 from prebook.booking import process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.store import BookingWork
 from prebook.contracts.booking import BookingState
 from prebook.http.problems import Problem
-from prebook.messaging.handlers import HandlerResult
+from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.staging import MessageContext
 from prebook.runtime.service import ServiceContext
 
 
+@dataclass(frozen=True, slots=True)
 class CancelBooking:
-    def __init__(self, context: ServiceContext[BookingWork]) -> None:
-        self._endpoint, self._begin = context.endpoint, context.begin
+    """Command: cancel a booking unless it is over; cancelling twice is no error."""
 
-    async def cancel(self, booking_id: str, traceparent: str) -> Booking:
-        """The booking, cancelled now or before. Raises Problem where there is none, or it is over otherwise."""
-        booking, now = await self.find(booking_id), self._endpoint.clock()
+    booking_id: str
 
-        async def apply(work: BookingWork) -> HandlerResult:
-            held = await work.lock(booking_id)
-            if held is None or held.booking.state is BookingState.CANCELLED:
-                return HandlerResult()
-            if held.booking.is_over:
-                raise Problem(409, "booking_over", f"it is {held.booking.state} already; there is nothing to cancel")
-            step = process.cancel(held.booking, now)
-            await work.save(step.booking)
-            return HandlerResult(requests=step.requests, events=step.events)
 
-        await self._endpoint.execute_command(MessageContext(booking.id, booking.plan, traceparent, now), apply)
-        return await self.find(booking_id)
+async def cancel_booking(context: HandlerContext, command: CancelBooking, work: BookingWork) -> HandlerResult:
+    """Raises Problem if the booking is over in another way."""
+    locked = await work.lock(command.booking_id)
+    if locked is None or locked.booking.state is BookingState.CANCELLED:
+        return HandlerResult()
+    if locked.booking.is_over:
+        raise Problem(409, "booking_over", f"it is {locked.booking.state} already; there is nothing to cancel")
+    transition = process.cancel(locked.booking, context.now)
+    await work.save(transition.booking)
+    return HandlerResult(requests=transition.requests, events=transition.events)
 
-    async def find(self, booking_id: str) -> Booking:
-        """Raises Problem where there is none."""
-        async with self._begin() as work:
-            booking = await work.find(booking_id)
-        if booking is None:
-            raise Problem(404, "no_such_booking", "look at the id in the Location of the response to POST /v1/bookings")
-        return booking
+
+async def find_booking(context: ServiceContext[BookingWork], booking_id: str) -> Booking:
+    """Raises Problem if there is no such booking."""
+    async with context.units.commands() as work:
+        booking = await work.find(booking_id)
+    if booking is None:
+        raise Problem(404, "no_such_booking", "look at the id in the Location of the response to POST /v1/bookings")
+    return booking
+
+
+async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, traceparent: str) -> Booking:
+    """Cancel the booking; returns it as it is afterwards. Raises Problem if there is none, or if it is over."""
+    booking = await find_booking(context, booking_id)
+    await context.gateway.execute(
+        CancelBooking(booking_id), MessageContext(booking.id, booking.plan, traceparent, context.clock())
+    )
+    return await find_booking(context, booking_id)

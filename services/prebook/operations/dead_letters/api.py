@@ -78,7 +78,7 @@ def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerR
             conversation_id=conversation_id,
             message_id=message_id,
         )
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return page_of(
                 await work.list_dead_letters(in_state or OPEN_STATES, where, after or MAX_ID, limit + 1), limit
             )
@@ -89,7 +89,7 @@ def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerR
         responses=problem_responses(400),
     )
     async def list_groups(in_state: State = DeadLetterState.PARKED) -> FailureGroups:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return await work.list_groups(in_state)
 
     @get(
@@ -106,7 +106,7 @@ def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerR
         responses=problem_responses(400, 404),
     )
     async def get_dead_letter(dead_letter_id: DeadLetterId) -> DeadLetterView:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return await _find_or_404(work, dead_letter_id)
 
     return [list_dead_letters, list_groups, export_dead_letters, get_dead_letter]
@@ -123,7 +123,7 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
         responses=refusals,
     )
     async def add_note(dead_letter_id: DeadLetterId, data: Annotated[NoteRequest, Body()]) -> DeadLetterView:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             await work.add_note(dead_letter_id, data.text)
             return await _find_or_404(work, dead_letter_id)
 
@@ -137,7 +137,7 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
     )
     async def edit(dead_letter_id: DeadLetterId, data: Annotated[EditRequest, Body()]) -> DeadLetterView:
         payload = bytes_of(data.payload) if data.payload else None
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             found = await _find_or_404(work, dead_letter_id)
             if not await work.edit(dead_letter_id, data.headers, payload, data.reason):
                 raise Problem(409, "not_parked", f"it is {found.summary.state}; only what is parked can be edited")
@@ -152,7 +152,7 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
         responses=problem_responses(400, 413, 422),
     )
     async def discard(data: Annotated[DiscardRequest, Body()]) -> ChangedDeadLetters:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return await work.discard(check_selection(data.selection), data.reason)
 
     @post(
@@ -164,7 +164,7 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
         responses=problem_responses(400, 413, 422),
     )
     async def restore(data: Annotated[RestoreRequest, Body()]) -> ChangedDeadLetters:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return await work.restore(check_selection(data.selection))
 
     return [add_note, edit, discard, restore]
@@ -205,7 +205,7 @@ async def _export(context: ServiceContext[OperationsWork]) -> AsyncIterator[byte
     """Read page by page, so that a slow client holds no transaction open."""
     before = MAX_ID
     while True:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             summaries = await work.list_dead_letters(
                 tuple(DeadLetterState), DeadLetterFilter(), before, EXPORT_PAGE_SIZE
             )

@@ -75,7 +75,7 @@ def routes(
     async def create_replay(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
         selection, now = check_selection(data.selection), utc_now()
         policy = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, queues=queues, force=data.force)
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             snapshot = snapshot_of(await work.lock_candidates(selection), policy)
             if data.dry_run:
                 return Response(_dry_run_view(snapshot, data, policy), status_code=200)
@@ -88,12 +88,12 @@ def routes(
 
     @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400))
     async def list_replays() -> ReplayPage:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return ReplayPage(replays=tuple(await work.list_replays(MAX_LISTED)))
 
     @get("/v1/replays/{replay_id:str}", summary="Show the progress of a replay", responses=problem_responses(400, 404))
     async def get_replay(replay_id: ReplayId) -> ReplayView:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             return await _find_or_404(work, replay_id)
 
     @delete(
@@ -103,7 +103,7 @@ def routes(
         responses=problem_responses(400, 404, 409),
     )
     async def cancel_replay(replay_id: ReplayId) -> ReplayView:
-        async with context.begin() as work:
+        async with context.units.commands() as work:
             found = await _find_or_404(work, replay_id)
             if not await work.cancel_replay(replay_id):
                 raise Problem(409, "ended", f"this replay has ended: {found.state}; nothing is left to cancel")

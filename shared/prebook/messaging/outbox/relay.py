@@ -28,17 +28,13 @@ MIN_POLL_INTERVAL_S = 0.02
 class Relay:
     """Runs until cancelled. What its process posts is handed to it (``hand_off``); ``wake`` tells it of the rest."""
 
-    def __init__(
-        self, outbox: Outbox, send: SendRow, observer: MessagingObserver, *, max_refusals: int = MAX_REFUSALS
-    ) -> None:
+    def __init__(self, outbox: Outbox, observer: MessagingObserver, *, max_refusals: int = MAX_REFUSALS) -> None:
         self._outbox = outbox
-        self._wake_event, self._last_claim_full, self._accepts_handoffs, self._poll_delay_s = (
-            asyncio.Event(),
-            False,
-            False,
-            POLL_INTERVAL_S,
-        )
-        self._sender = Sender(outbox, send, observer, max_refusals, wake=self._wake_event.set)
+        self._wake_event = asyncio.Event()
+        self._last_claim_full = False
+        self._accepts_handoffs = False
+        self._poll_delay_s = POLL_INTERVAL_S
+        self._sender = Sender(outbox, observer, max_refusals, wake=self._wake_event.set)
 
     @property
     def is_behind(self) -> bool:
@@ -73,7 +69,13 @@ class Relay:
                 self._poll_delay_s = MIN_POLL_INTERVAL_S
                 self.wake()
 
-    async def run(self) -> None:
+    async def run(self, dispatch: SendRow) -> None:
+        """Send outbox rows by ``dispatch`` until cancelled.
+
+        ``dispatch`` comes here and not with the constructor, since what it calls may itself write to the outbox, by
+        units of work that hand off to this relay.
+        """
+        self._sender.dispatch = dispatch
         try:
             while True:
                 await self._scan_once()

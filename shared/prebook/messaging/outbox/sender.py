@@ -75,17 +75,19 @@ class Sender:
     """``wake`` is called when there may be something to claim again: a lane has room, or rows were put back."""
 
     def __init__(
-        self, outbox: Outbox, send: SendRow, observer: MessagingObserver, max_refusals: int, *, wake: Callable[[], None]
+        self, outbox: Outbox, observer: MessagingObserver, max_refusals: int, *, wake: Callable[[], None]
     ) -> None:
-        self._outbox, self._send, self._observer, self._max_refusals = outbox, send, observer, max_refusals
+        self.dispatch: SendRow | None = None
+        """Sends one row; set by the relay before the first batch is started."""
+        self._outbox = outbox
+        self._observer = observer
+        self._max_refusals = max_refusals
         self._wake = wake
         self._in_flight: Counter[str] = Counter()
         self.leases = Leases()
-        self._sent_marker, self.queue, self._timeout = (
-            SentMarker(outbox.mark_sent, self.leases),
-            KeyedQueue[QueueKey](),
-            CoarseTimeout(SEND_TIMEOUT_S),
-        )
+        self.queue = KeyedQueue[QueueKey]()
+        self._sent_marker = SentMarker(outbox.mark_sent, self.leases)
+        self._timeout = CoarseTimeout(SEND_TIMEOUT_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._uncertain_until = self._next_resync_at = 0.0
 
@@ -179,9 +181,10 @@ class Sender:
             )
             self._observer.on_expired(row.envelope, "outbox")
             return None
+        assert self.dispatch is not None  # noqa: S101 - batches are started by a running relay only
         try:
             with self._timeout():
-                await self._send(row)
+                await self.dispatch(row)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
             return await self._handle_failure(row, failure)
         self._sent_marker.add(row.seq, key)

@@ -13,31 +13,36 @@ from litestar import Litestar
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.booking.api import routes
-from prebook.booking.app import handlers
+from prebook.booking.app import SERVICE, book_ride
+from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.sql.work import BookingSql
-from prebook.coupling.channels import Transports, build_channels
-from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.booking.use_cases.book import BookRide
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
 from prebook.lab.bench.components.http_endpoint import no_gauges, nothing_missing
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.outbox.handoff import Handoff
-from prebook.messaging.outbox.relay import LEASE_S
-from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.messaging.outbox.relay import LEASE_S, Relay
+from prebook.messaging.unit_of_work import OutboxMessage, UnitsOfWork
 from prebook.postgres.engine import POOL_SIZE, create_engine
+from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import unit_of_work_factory
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
-from prebook.runtime.service import ServiceContext
+from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.telemetry import Metrics, Telemetry
 
 
 @dataclass(frozen=True)
 class BookingAssembly:
-    running: ServiceContext[Any]
+    assembled: AssembledService[Any]
     engine: AsyncEngine
     http: ServiceClient
+
+    def book_ride(self) -> BookRide:
+        """The use case without its HTTP route."""
+        context = self.assembled.context
+        shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
+        return book_ride(context, shedder)
 
     @asynccontextmanager
     async def close_after(self) -> AsyncIterator[None]:
@@ -54,12 +59,15 @@ def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> Bookin
     engine = create_engine("booking", given.database_url, pool_size=pool)
     http = ServiceClient(given.urls)
     publisher = RabbitPublisher(given.amqp_url, "bench")
-    ways = build_channels(Transports(http, publisher, policies, ReplyWaiters(), given.callback_secrets))
-    begin = unit_of_work_factory(engine, BookingSql, _hand_off_unclaimed)
-    endpoint = Endpoint(
-        "booking", handlers(given), begin, ways, policies, observer=Telemetry(Metrics(CollectorRegistry()))
+    observer = Telemetry(Metrics(CollectorRegistry()))
+    ports = ServicePorts(
+        http=http,
+        publisher=publisher,
+        units=UnitsOfWork.of_one(unit_of_work_factory(engine, BookingSql, _hand_off_unclaimed)),
+        relay=Relay(SqlOutbox(engine, "bench"), observer),
+        pending_replies=SqlOutbox(engine, "bench"),
     )
-    return BookingAssembly(ServiceContext(endpoint, begin, given, policies), engine, http)
+    return BookingAssembly(assemble(SERVICE, given, policies, ports, observer), engine, http)
 
 
 def build_api(env: Mapping[str, str]) -> Litestar:
@@ -70,7 +78,7 @@ def build_api(env: Mapping[str, str]) -> Litestar:
         async with service.close_after():
             yield
 
-    own = routes(service.running)
+    own = service.assembled.edge.routes
     return create_app("booking", own, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan)
 
 

@@ -21,9 +21,10 @@ from prebook.flows import QUOTE_FARE
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
 from prebook.http.inbound import inbound_routes
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
 from prebook.runtime.telemetry import Metrics, Telemetry
@@ -68,10 +69,11 @@ def build_app() -> Litestar:
     publisher = RabbitPublisher(given.amqp_url, "bench")
     routes = build_channels(Transports(ServiceClient(given.urls), publisher, policies, waiters, [CALLBACK_SECRET]))
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
-    endpoint = Endpoint("pricing", handlers, begin, routes, policies, observer=watch)
+    units = UnitsOfWork.of_one(begin)
+    gateway = create_gateway("pricing", handlers, units, routes, policies, observer=watch)
     return create_app(
         "pricing",
-        inbound_routes("pricing", InboundGateway(endpoint, waiters), policies, [CALLBACK_SECRET]),
+        inbound_routes("pricing", InboundGateway(gateway, units.messages, waiters), policies, [CALLBACK_SECRET]),
         missing_dependencies=nothing_missing,
         refresh_gauges=no_gauges,
         lifespan=no_loops,

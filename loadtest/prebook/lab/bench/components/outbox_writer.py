@@ -13,10 +13,10 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.http.client import ServiceClient
 from prebook.lab.bench.baselines.outbox_writer import commit_at_rate
 from prebook.lab.bench.messages import fare_request
-from prebook.messaging.endpoint import Endpoint
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.messaging.unit_of_work import OutboxMessage, UnitsOfWork
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.relay_notifier import RelayNotifier
@@ -39,14 +39,14 @@ async def commit_and_relay() -> None:
     owner = f"prebook-{SERVICE} relay {run_id}"
     watch = Telemetry(Metrics(CollectorRegistry()))
     outbox = SqlOutbox(engines.background, owner)
-    relay = Relay(outbox, lambda row: endpoint.dispatch(row.envelope), watch)
+    relay = Relay(outbox, watch)
     wakeup = RelayNotifier(SERVICE, given.database_url, owner, relay)
     begin = unit_of_work_factory(engines.messaging, SqlUnitOfWork, wakeup.hand_off)
     ways = build_channels(
         Transports(ServiceClient(given.urls), publisher, policies, ReplyWaiters(), given.callback_secrets)
     )
     handlers: Handlers[SqlUnitOfWork] = Handlers()
-    endpoint = Endpoint(SERVICE, handlers, begin, ways, policies, observer=watch)
+    gateway = create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), ways, policies, observer=watch)
 
     async def commit(number: int) -> None:
         made = fare_request(f"{run_id}.{number}.quote_fare", conversation_id=f"{run_id}-{number}")
@@ -56,7 +56,10 @@ async def commit_and_relay() -> None:
     async def has_unsent() -> bool:
         return bool((await outbox.read_depth()).waiting)
 
-    loops = [asyncio.create_task(run()) for run in (publisher.connection.run, wakeup.run, relay.run)]
+    loops = [
+        asyncio.create_task(run())
+        for run in (publisher.connection.run, wakeup.run, lambda: relay.run(gateway.dispatch))
+    ]
     await publisher.connection.up.wait()
     freeze_long_lived_objects()
     await commit_at_rate(commit, has_unsent)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 
-from prebook.booking.use_cases.book import BookRide
 from prebook.contracts.booking import BookingRequest
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports
@@ -97,7 +96,7 @@ async def open_use_cases(
 ) -> AsyncIterator[Mapping[str, RoundRunner]]:
     env = {**testbed.envs["booking"], **BACK_PRESSURE_OFF}
     service: BookingAssembly = await run_there(construct(lambda: assemble_booking(env, pool=CONCURRENCY)))
-    prebooking = BookRide(service.running)
+    prebooking = await run_there(construct(service.book_ride))
     stack = AsyncExitStack()
     await run_there(stack.enter_async_context(service.close_after()))
     idle: asyncio.Queue[baseline.AcceptBooking] = await run_there(

@@ -13,10 +13,11 @@ from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging import addresses
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
@@ -60,7 +61,9 @@ class ExactlyOnceConsumer:
         self._publisher = RabbitPublisher(context.settings.amqp_url, SERVICE)
         begin = unit_of_work_factory(self._engine, WORK_BY_INBOX[crash_plan.cell.inbox])
         handlers: Handlers[ConsumerWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(apply_offer_settled)})
-        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(self._publisher), context.policies)
+        self._gateway = create_gateway(
+            SERVICE, handlers, UnitsOfWork.of_one(begin), one_way_channels(self._publisher), context.policies
+        )
         self._consumer = RabbitConsumer(
             context.settings.amqp_url,
             SERVICE,
@@ -80,7 +83,7 @@ class ExactlyOnceConsumer:
     async def _receive(self, envelope: Envelope) -> None:
         operation = envelope.conversation_id
         self._crash_plan.record_progress(operation)
-        await self._endpoint.receive(envelope)
+        await self._gateway.process(envelope)
         self._crash_plan.crash_if_planned(CrashPoint.BEFORE_ACK, operation)
         if operation == self._crash_plan.cell.sentinel_operation:
             self._sentinel_handled.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,12 +20,13 @@ from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWork
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.endpoint import Endpoint
-from prebook.messaging.handlers import HandlerResult, Handlers
+from prebook.messaging.gateway import MessagingGateway, create_gateway
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.staging import MessageContext
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.patterns import trace
 from prebook.postgres.connection import PooledConnection
 from prebook.postgres.engine import create_engine
@@ -93,6 +95,17 @@ class WaitableOutbox(SqlOutbox):
             self._row_marked.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class PerformOperation:
+    """Command: write the operation's effect and its event, whose id is ``key``; empty: derived from the operation."""
+
+    key: str
+
+
+async def perform_operation(_: HandlerContext, command: PerformOperation, work: ProducerWork) -> HandlerResult:
+    return await work.perform(command.key)
+
+
 class ExactlyOnceProducer:
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
         self._context = context
@@ -103,13 +116,16 @@ class ExactlyOnceProducer:
         self._publisher = RabbitPublisher(context.settings.amqp_url, SERVICE)
         self._outbox = WaitableOutbox(self._engine, owner)
         self._channels = one_way_channels(CrashingPublisher(self._publisher, crash_plan))
-        self._relay = Relay(self._outbox, lambda row: self._endpoint("").dispatch(row.envelope), NullObserver())
+        self._relay = Relay(self._outbox, NullObserver())
         self._wakeup = RelayNotifier(SERVICE, url, owner, self._relay)
 
     async def run(self) -> None:
         acknowledged = set(self._crash_plan.read_progress())
         async with run_in_background(
-            self._publisher.connection.run(), self._wakeup.run(), self._release_leases(), self._relay.run()
+            self._publisher.connection.run(),
+            self._wakeup.run(),
+            self._release_leases(),
+            self._relay.run(self._gateway("").dispatch),
         ):
             await self._publisher.connection.up.wait()
             for operation in self._crash_plan.operations:
@@ -123,17 +139,17 @@ class ExactlyOnceProducer:
         """Returns once the message is handed over and marked: every crash leaves this one operation unacknowledged."""
         key = "" if self._crash_plan.cell.dedup else uuid4().hex
         thread = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
-        await self._endpoint(operation).execute_command(thread, lambda work: work.perform(key))
+        await self._gateway(operation).execute(PerformOperation(key), thread)
         await self._outbox.wait_until_empty()
 
-    def _endpoint(self, operation: str) -> Endpoint[ProducerWork]:
+    def _gateway(self, operation: str) -> MessagingGateway[ProducerWork]:
         begin = unit_of_work_factory(
             self._engine,
             lambda connection: ProducerWork(connection, self._crash_plan, operation),
             self._wakeup.hand_off,
         )
-        handlers: Handlers[ProducerWork] = Handlers()
-        return Endpoint(SERVICE, handlers, begin, self._channels, self._context.policies)
+        handlers: Handlers[ProducerWork] = Handlers(on_command={PerformOperation: HandlerSpec(perform_operation)})
+        return create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), self._channels, self._context.policies)
 
     async def _release_leases(self) -> None:
         """As a service does it: what the crashed process had claimed need not wait for its lease."""

@@ -15,11 +15,12 @@ from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
 from prebook.lab.experiments.ordering.strategies import OrderingLoad, OrderingStrategy
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
 from prebook.postgres.replicas import read_live_replicas
@@ -75,7 +76,9 @@ class OrderingConsumer:
             on_event={OFFER_SETTLED: HandlerSpec(self._apply, self._simulate_work)}
         )
         begin = unit_of_work_factory(self._engine, OrderingWork)
-        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(publisher), context.policies)
+        self._gateway = create_gateway(
+            SERVICE, handlers, UnitsOfWork.of_one(begin), one_way_channels(publisher), context.policies
+        )
         self._sequencer = KeySequencer(
             inbound.group_by_partition,
             SqlBlockedKeys(self._engine),
@@ -128,7 +131,7 @@ class OrderingConsumer:
         self._progress_file.write(f"{envelope.id}\n")
         if envelope.attempt == 1 and f"{told.booking_id} {told.driver}" in self._failing:
             await self._fail(told)
-        await self._endpoint.receive(envelope)
+        await self._gateway.process(envelope)
 
     async def _fail(self, event: OfferSettled) -> None:
         async with self._engine.begin() as connection:

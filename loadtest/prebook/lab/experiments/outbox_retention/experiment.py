@@ -126,9 +126,9 @@ class RetentionRun:
     async def _run_slice(self, target: int) -> int:
         """Rows that were staged and sent, until there are so many of them."""
         before = self.sent
-        relay = Relay(self._outbox, self._send, NullObserver())
+        relay = Relay(self._outbox, NullObserver())
         begin = unit_of_work_factory(self._engine, SqlUnitOfWork, relay.hand_off)
-        async with run_in_background(run_forever("relay", relay.run)):
+        async with run_in_background(run_forever("relay", lambda: relay.run(self._send))):
             await asyncio.gather(*(self._write_rows(target, begin) for _ in range(WRITERS)))
             while self.sent < self.enqueued or (await self._outbox.read_depth()).waiting:
                 await self._wait_for_progress()

@@ -15,11 +15,12 @@ from prebook.lab.experiments import worker
 from prebook.lab.experiments.poison.messages import POISON
 from prebook.lab.experiments.poison.model import BACKOFF_S, MAX_ATTEMPTS, PREFETCH, PoisonLoad
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
-from prebook.messaging.endpoint import Endpoint
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.policy import FlowPolicy, Policies
+from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
@@ -62,7 +63,9 @@ class PoisonConsumer:
         policies = with_short_retries(context.policies)
         handlers: Handlers[PoisonWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._handle)})
         begin = unit_of_work_factory(self._engine, PoisonWork)
-        self._endpoint = Endpoint(SERVICE, handlers, begin, one_way_channels(self._publisher), policies)
+        self._gateway = create_gateway(
+            SERVICE, handlers, UnitsOfWork.of_one(begin), one_way_channels(self._publisher), policies
+        )
         self._consumer = RabbitConsumer(
             spec.amqp_url,
             SERVICE,
@@ -86,7 +89,7 @@ class PoisonConsumer:
         """Noted when its effect is committed; poison when it is tried."""
         if envelope.conversation_id == POISON:
             self._record_progress(POISON)
-        await self._endpoint.receive(envelope)
+        await self._gateway.process(envelope)
         self._record_progress(envelope.conversation_id)
 
     def _record_progress(self, what: str) -> None:

@@ -1,0 +1,170 @@
+"""Outbound side of a service: runs commands, sends messages, and completes inline exchanges.
+
+Source: EIP, Messaging Gateway.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from prebook.messaging.channel import Channels
+from prebook.messaging.clock import utc_now
+from prebook.messaging.deadlines import timeout_reply
+from prebook.messaging.endpoint import Endpoint, Handled
+from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.handlers import HandlerContext, Handlers
+from prebook.messaging.observer import MessagingObserver, NullObserver
+from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
+from prebook.messaging.policy import Policies
+from prebook.messaging.staging import MessageContext, Staging
+from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork, UnitsOfWork
+
+U = TypeVar("U", bound=UnitOfWork)
+
+
+class MessagingGateway(Generic[U]):
+    """Everything that leaves a service passes here: commands of its users, outbox rows, and inline requests.
+
+    An inline exchange (``sync_api``) is a request whose reply is the return value of the channel. Replies enter
+    through the endpoint like any other message; the requests that follow from them go back onto the worklist.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        handlers: Handlers[U],
+        begin: BeginUnitOfWork[U],
+        *,
+        endpoint: Endpoint[U],
+        staging: Staging,
+        channels: Channels,
+        observer: MessagingObserver | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``begin`` opens the units of work of commands, apart from those of received messages."""
+        self.service = service
+        self.clock = clock
+        self.makes_requests = bool(handlers.on_reply)
+        """Whether the service sends requests, and so has replies to wait for."""
+        self._commands = handlers.on_command
+        self._begin = begin
+        self._endpoint = endpoint
+        self._staging = staging
+        self._channels = channels
+        self._observer = observer or NullObserver()
+
+    async def execute(self, command: Any, context: MessageContext) -> None:
+        """Run a command's handler in one transaction. Returns once all inline replies are in.
+
+        Raises whatever the handler raises; then nothing has been committed.
+        """
+        spec = self._commands[type(command)]
+        handler_context = HandlerContext(context.conversation_id, message_id="", plan=context.plan, now=context.now)
+        body = await spec.prepare(handler_context, command)
+        async with self._begin() as work:
+            requests = await self._staging.stage(context, await spec.handle(handler_context, body, work), work)
+        await self._complete(requests)
+
+    async def process(self, envelope: Envelope) -> Envelope | None:
+        """Receive a message with all that follows inline from it.
+
+        Returns the reply to a request, if it is known. Raises whatever the handler raises.
+        """
+        handled = await self._endpoint.receive(envelope)
+        await self._finish(handled)
+        await self._complete(handled.requests)
+        return handled.reply
+
+    async def dispatch(self, row: LeasedRow) -> None:
+        """Send an outbox row; a row of the local route is handled by this service itself.
+
+        Raises Unreachable (retry later) or Undeliverable (never).
+        """
+        envelope = row.envelope
+        if row.route == LOCAL_ROUTE:
+            await self.process(envelope)
+            return
+        channel = self._channels[envelope.coupling]
+        if channel.traits.replies_inline and envelope.kind is MessageKind.REQUEST:
+            await self._complete([envelope])
+            return
+        began = time.perf_counter()
+        if envelope.kind is MessageKind.REPLY:
+            await channel.reply(envelope)
+        else:
+            await channel.send(envelope)
+        self._observer.on_sent(envelope, time.perf_counter() - began)
+
+    async def _finish(self, handled: Handled) -> None:
+        """Hand over a reply that does not leave through the outbox."""
+        if handled.reply is not None and not handled.duplicate:
+            channel = self._channels[handled.reply.coupling]
+            if not channel.traits.uses_outbox:
+                await channel.reply(handled.reply)
+
+    async def _complete(self, requests: Sequence[Envelope]) -> None:
+        """Work off inline requests and those that follow from their replies, whichever reply comes first."""
+        pending = {asyncio.create_task(self._exchange(request)) for request in requests}
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                follow_ups = [request for task in done for request in task.result()]
+                pending |= {asyncio.create_task(self._exchange(request)) for request in follow_ups}
+        finally:
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _exchange(self, request: Envelope) -> Sequence[Envelope]:
+        """Send one inline request and receive its reply; returns the requests that follow from it."""
+        reply = await self._request(request)
+        if reply is None:
+            return ()
+        try:
+            handled = await self._endpoint.receive(reply)
+        except Exception as error:  # noqa: BLE001 - reported by the endpoint; the request's deadline replies instead
+            self._observer.on_send_failed(reply, error)
+            return ()
+        await self._finish(handled)
+        return handled.requests
+
+    async def _request(self, request: Envelope) -> Envelope | None:
+        """The reply, or the synthetic one that says why there is none."""
+        began = time.perf_counter()
+        try:
+            reply = await self._channels[request.coupling].send(request)
+        except (Unreachable, Undeliverable) as failure:
+            self._observer.on_send_failed(request, failure)
+            reason = failure.reason if isinstance(failure, Unreachable) else "refused"
+            return timeout_reply(request, reason, source=self.service, at=self.clock())
+        self._observer.on_sent(request, time.perf_counter() - began)
+        return reply
+
+
+def create_gateway(
+    service: str,
+    handlers: Handlers[U],
+    units: UnitsOfWork[U],
+    channels: Channels,
+    policies: Policies,
+    *,
+    observer: MessagingObserver | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> MessagingGateway[U]:
+    """The messaging core of a service: its handler table between its channels and its database."""
+    staging = Staging(service, channels, policies)
+    endpoint = Endpoint(service, handlers, units.messages, staging, policies, observer=observer, clock=clock)
+    return MessagingGateway(
+        service,
+        handlers,
+        units.commands,
+        endpoint=endpoint,
+        staging=staging,
+        channels=channels,
+        observer=observer,
+        clock=clock,
+    )

@@ -1,0 +1,96 @@
+"""Composition of one service over ports: the same for production (``runtime.serve``) and for tests (``testing``)."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from litestar.types import ControllerRouterHandler
+
+from prebook.coupling.channels import Transports, build_channels
+from prebook.coupling.inbound import InboundGateway
+from prebook.coupling.ports import HttpClient, Publisher
+from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.http.inbound import inbound_routes
+from prebook.messaging.channel import Channels
+from prebook.messaging.clock import utc_now
+from prebook.messaging.deadlines import Deadlines, PendingReplies, ReplyPoller
+from prebook.messaging.gateway import MessagingGateway, create_gateway
+from prebook.messaging.observer import MessagingObserver
+from prebook.messaging.outbox.relay import Relay
+from prebook.messaging.policy import Policies
+from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
+from prebook.runtime.service import Service, ServiceContext, ServiceEdge
+from prebook.runtime.settings import ServiceSettings
+
+U = TypeVar("U", bound=UnitOfWork)
+
+
+@dataclass(frozen=True)
+class ServicePorts(Generic[U]):
+    """The adapters that a service is assembled over."""
+
+    http: HttpClient
+    publisher: Publisher
+    units: UnitsOfWork[U]
+    """Their commits hand off to ``relay``."""
+    relay: Relay
+    pending_replies: PendingReplies
+    broker_blocked_s: Callable[[], float | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class AssembledService(Generic[U]):
+    """A service whose parts are connected; nothing runs yet."""
+
+    gateway: MessagingGateway[U]
+    inbound: InboundGateway
+    channels: Channels
+    waiters: ReplyWaiters
+    context: ServiceContext[U]
+    edge: ServiceEdge
+    routes: Sequence[ControllerRouterHandler]
+    """Of the service's own API and of its inbound HTTP adapters."""
+    loops: Mapping[str, Callable[[], Awaitable[Any]]]
+    """Background work common to all services, by name."""
+
+
+def assemble(
+    service: Service[U],
+    settings: ServiceSettings,
+    policies: Policies,
+    ports: ServicePorts[U],
+    observer: MessagingObserver,
+    *,
+    channels: Channels | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> AssembledService[U]:
+    """Connect a service's handlers and edge to its ports.
+
+    ``channels``: in place of the four couplings' adapters over ``ports``, for tests of a service on its own.
+    """
+    waiters = ReplyWaiters()
+    secrets = settings.callback_secrets
+    if channels is None:
+        channels = build_channels(Transports(ports.http, ports.publisher, policies, waiters, secrets))
+    handlers = service.handlers(settings)
+    gateway = create_gateway(service.name, handlers, ports.units, channels, policies, observer=observer, clock=clock)
+    inbound = InboundGateway(gateway, ports.units.messages, waiters)
+    context = ServiceContext(
+        gateway, ports.units, settings, policies, channels, ports.publisher, ports.http, ports.broker_blocked_s
+    )
+    edge = service.edge(context)
+    return AssembledService(
+        gateway=gateway,
+        inbound=inbound,
+        channels=channels,
+        waiters=waiters,
+        context=context,
+        edge=edge,
+        routes=[*edge.routes, *inbound_routes(service.name, inbound, policies, secrets)],
+        loops={
+            "relay": lambda: ports.relay.run(gateway.dispatch),
+            "deadlines": Deadlines(ports.pending_replies, gateway).run,
+            "poller": ReplyPoller(ports.pending_replies, gateway, channels).run,
+        },
+    )
