@@ -86,7 +86,7 @@ async def test_what_goes_nowhere_is_named_and_once_it_goes_somewhere_it_is_sent_
     assert await given_up(suite, booking_id) == []
     assert await counted(suite, "undeliverable", "unroutable") == 0
     refused = await said(suite, "resend", "booking", str(row["id"]), "--apply")
-    assert [r["reason"] for r in refused["refused"]] == ["it is sent: only what was given up is sent again"]
+    assert [r["reason"] for r in refused["refused"]] == ["it is sent: only abandoned rows are sent again"]
 
 
 async def test_what_is_left_for_good_is_not_counted_as_open_and_can_be_taken_back(

@@ -161,7 +161,7 @@ def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), la
 
 def test_what_is_sent_again_is_what_was_given_up_is_waited_for_and_is_known_to_inboxes() -> None:
     assert ineligible_reason(row(), TERMS) == ""
-    assert "only what was given up" in ineligible_reason(row("sent"), TERMS)
+    assert "only abandoned rows" in ineligible_reason(row("sent"), TERMS)
     assert "--ignore-expiry" in ineligible_reason(row("expired", late=True), TERMS)
     assert "--force" in ineligible_reason(row(age=timedelta(days=8)), TERMS)
     allowed = OutboxReplayPolicy(now=AT, inbox_dedup_s=TERMS.inbox_dedup_s, ignore_expiry=True, force=True)

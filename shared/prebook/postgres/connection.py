@@ -1,6 +1,6 @@
-"""A connection out of the engine's pool as its driver has it: statements are SQLAlchemy's, running them is asyncpg's.
+"""A pooled connection whose statements SQLAlchemy compiles and asyncpg runs.
 
-Per statement SQLAlchemy's asynchronous layer costs more than the statement itself (decision 0014). A transaction begins
+SQLAlchemy's asynchronous layer costs more per statement than the statement itself (decision 0014). A transaction begins
 with the first statement that needs one.
 """
 
@@ -32,13 +32,13 @@ SUSPECT_CONNECTION_ERRORS = (
     asyncpg.PostgresConnectionError,
     OSError,
 )
-"""After these a connection may be at its end before the client hears of it: it is asked before others have it."""
+"""After these errors the connection may be dead although the client has not noticed: it is rolled back or closed."""
 NO_PARAMETERS: Mapping[str, Any] = {}
 T = TypeVar("T")
 
 
 class ResultRow(asyncpg.Record):
-    """Columns by name, too. ``**row`` and ``dict(row)`` work as with a mapping."""
+    """A record whose columns are attributes, too. ``**row`` and ``dict(row)`` work as with a mapping."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -48,7 +48,7 @@ class ResultRow(asyncpg.Record):
 
 
 class ResultRows(list[ResultRow]):
-    """What a statement returned, already here."""
+    """The rows of a statement, already fetched."""
 
     def first(self) -> ResultRow | None:
         return self[0] if self else None
@@ -71,14 +71,16 @@ class ResultRows(list[ResultRow]):
 
 
 class CommitRolledBack(Exception):
-    """What was to be committed had failed before, unseen, and has been rolled back."""
+    """The transaction was rolled back at COMMIT, because one of its statements had failed unnoticed."""
 
 
 class PooledConnection:
-    """One unit's use of a connection."""
+    """A connection for the duration of one unit of work."""
 
     def __init__(self, engine: AsyncEngine, driver: "asyncpg.Connection[Any]") -> None:
-        self.engine, self._driver, self._interrupted = engine, driver, False
+        self.engine = engine
+        self._driver = driver
+        self._interrupted = False
         self._command_timeout = command_timeout_of(engine)
 
     @property
@@ -87,11 +89,11 @@ class PooledConnection:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is left to undo."""
+        """Whether there is nothing to roll back."""
         return not (self._interrupted or self._driver.is_closed() or self._driver.is_in_transaction())
 
     async def execute(self, statement: ClauseElement, values: Mapping[str, Any] = NO_PARAMETERS) -> ResultRows:
-        """In the transaction, which begins here if it has not yet."""
+        """Run the statement in the transaction, which begins here if it has not begun yet."""
         if not self._driver.is_in_transaction():
             await self._await_server(self._driver.execute("BEGIN"))
         return await self.execute_without_begin(statement, values)
@@ -99,31 +101,36 @@ class PooledConnection:
     async def execute_without_begin(
         self, statement: ClauseElement, values: Mapping[str, Any] = NO_PARAMETERS
     ) -> ResultRows:
-        """In the transaction if there is one; else one of its own, two round trips cheaper. For reads, and for writes
-        with which nothing else is to be undone.
+        """Run the statement in the transaction, if one has begun; otherwise on its own, which saves two round trips.
+
+        For reads, and for writes that need not be rolled back with others.
         """
         sql, names, given = compile_statement(statement)
         args = [values[name] if name in values else given[name] for name in names]
         return ResultRows(await self._await_server(self._driver.fetch(sql, *args, record_class=ResultRow)))
 
     async def commit(self) -> None:
-        """Raises Undone."""
+        """Commit the transaction, if one has begun.
+
+        Raises:
+            CommitRolledBack: the server rolled it back instead.
+        """
         if not self._driver.is_in_transaction():
             return
         if await self._await_server(self._driver.execute("COMMIT")) != "COMMIT":
             raise CommitRolledBack("a statement of this transaction had failed; look for its error before this one")
 
     async def _await_server(self, reply: Awaitable[T]) -> T:
-        """The driver's own limit is not for all that it asks the server for a statement's sake."""
+        """Limit the wait. The driver's own timeout does not cover all of its requests for one statement."""
         with enforce_timeout(self._command_timeout):
             return await reply
 
     def mark_interrupted(self) -> None:
-        """A statement may still be under way: it is seen to be over before anybody else has the connection."""
+        """Note that a statement may still be running: ``acquire`` ends it before the connection is reused."""
         self._interrupted = True
 
     async def rollback(self) -> None:
-        """Where the server does not say within a while that it is done, the connection is given up."""
+        """Roll back; terminate the connection if the server does not confirm within ROLLBACK_TIMEOUT_S."""
         if self._driver.is_closed() or self.is_idle:
             return
         try:
@@ -135,7 +142,7 @@ class PooledConnection:
 
 @contextmanager
 def enforce_timeout(timeout: CoarseTimeout) -> Iterator[None]:
-    """A server that says nothing more is Unreachable: whoever waits for it holds up others."""
+    """Raise Unreachable if the server does not reply in time, so that its caller does not block others."""
     try:
         with timeout():
             yield
@@ -145,45 +152,46 @@ def enforce_timeout(timeout: CoarseTimeout) -> Iterator[None]:
 
 @lru_cache(COMPILED_CACHE_SIZE)
 def compile_statement(statement: ClauseElement) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
-    """SQL, what $1, $2, ... are called, and the values that the statement brings along."""
-    made: Any = statement.compile(dialect=DIALECT)
-    return made.string, tuple(made.positiontup), dict(made.params)
+    """Return the SQL, the parameter names of $1, $2, ..., and the values that the statement has itself."""
+    compiled: Any = statement.compile(dialect=DIALECT)
+    return compiled.string, tuple(compiled.positiontup), dict(compiled.params)
 
 
 @asynccontextmanager
 async def acquire(engine: AsyncEngine) -> AsyncIterator[PooledConnection]:
-    """What is open at the end is rolled back. Whatever keeps us from a connection is Unreachable: down, starting, full,
-    refusing us, or our pool used up.
+    """Yield a pooled connection. A transaction that is open at the end is rolled back.
+
+    Raises:
+        Unreachable: there is no connection: the server is down, starting, full or refuses, or the pool is exhausted.
     """
     try:
         pooled = await _checkout_live(engine)
     except Exception as error:
         raise Unreachable(f"no connection to the database: {error_summary(error)}") from error
     driver: Any = pooled.driver_connection
-    ours = PooledConnection(engine, driver)
+    connection = PooledConnection(engine, driver)
     try:
-        yield ours
+        yield connection
     except (asyncio.CancelledError, *SUSPECT_CONNECTION_ERRORS):
-        ours.mark_interrupted()
+        connection.mark_interrupted()
         raise
     finally:
-        if ours.is_idle and _has_capacity(
-            engine
-        ):  # then nothing waits: no greenlet is needed, and nobody breaks it off
+        # Closing an idle connection does no I/O: it needs no greenlet and cannot be cancelled halfway.
+        if connection.is_idle and _has_capacity(engine):
             pooled.close()
         else:
-            await asyncio.shield(_check_in(ours, pooled))
+            await asyncio.shield(_check_in(connection, pooled))
 
 
 def _has_capacity(engine: AsyncEngine) -> bool:
-    """A connection that is given back is kept; one beyond the pool's size would be closed, which takes a while."""
+    """Return whether the pool keeps a returned connection. One beyond its size is closed, which does I/O."""
     pool: Any = engine.pool
-    room: bool = pool.overflow() <= 0
-    return room
+    has_capacity: bool = pool.overflow() <= 0
+    return has_capacity
 
 
 async def _checkout_live(engine: AsyncEngine) -> PoolProxiedConnection:
-    """Whose end the client has heard of while it lay in the pool is replaced: it would fail whoever has it next."""
+    """Check out a connection; one that was closed while it was in the pool is replaced."""
     while True:
         pooled = checkout_idle(engine) or await checkout(engine)
         driver: Any = pooled.driver_connection

@@ -1,4 +1,4 @@
-"""The engines of a service process, and what their connections are like."""
+"""Database engines of a service process, and the settings of their connections."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,41 +11,48 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from prebook.postgres.connection import NO_PARAMETERS, acquire
 from prebook.postgres.pool import Pool
 
-POOL_SIZE, MAX_OVERFLOW = 8, 0
-"""A busy connection costs the server about 5 MB; more of them make two cores no faster. One beyond the pool would be
-closed when it is given back, and a new one has its types looked up and its statements planned first."""
-EDGE_POOL_SIZE, BACKGROUND_POOL_SIZE = 4, 2
-"""Who waits for a connection behind a crowd of requests can neither answer them, nor see that they are too many."""
-CHECKOUT_TIMEOUT_S, CHECK_TIMEOUT_S, CLOSE_TIMEOUT_S = 5, 2, 2
+POOL_SIZE = 8
+"""A busy connection costs the server about 5 MB, and more of them make two cores no faster."""
+MAX_OVERFLOW = 0
+"""A connection beyond the pool is closed after use, and a new one has to look up types and plan statements first."""
+EDGE_POOL_SIZE = 4
+"""Its own pool: riders' requests must not take the connections that handle the messages of earlier requests."""
+BACKGROUND_POOL_SIZE = 2
+"""Its own pool: the load sampler must be able to measure an overload while requests wait for connections."""
+CHECKOUT_TIMEOUT_S = 5
+CHECK_TIMEOUT_S = 2
+CLOSE_TIMEOUT_S = 2
 PLANNER_SETTINGS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
-"""Every statement of a service goes by an index, whatever its values are: planned once for each connection, and not
-each time. What is planned while a table is small must still be right when it is not, so no plan reads a whole table
-that has an index for it."""
+"""Every statement is planned once for each connection and uses an index, whatever its values: a plan that is made while
+a table is small must still be right when the table has grown."""
 ASYNCHRONOUS_COMMIT = {"synchronous_commit": "off"}
-"""Of leases, and notes of what was done: one that is lost with the database is taken, or done, again. So they need not
-wait for a disk. What they are about was committed for good before."""
-
-
+"""For lease and bookkeeping statements. They skip the WAL flush: after a crash the lease is re-acquired or the row
+re-sent. The messages themselves were committed durably before."""
 READINESS_CHECK = text("SELECT 1 FROM outbox LIMIT 1")
 
 
 class Engines(NamedTuple):
-    """A service's connections, apart by who may not wait for whom. They are opened when they are needed."""
+    """A service's engines, one for each kind of work that must not wait for another. Connections open on demand."""
 
     messaging: AsyncEngine
-    """Messages, and calls of other services."""
+    """Handling of messages and of other services' calls."""
     edge: AsyncEngine
-    """What people ask for. However many come at a time, what they asked for before goes on."""
+    """Riders' requests."""
     background: AsyncEngine
-    """Relay, deadlines, readiness, and the look at what waits."""
+    """Relay, deadlines, readiness and load signals."""
 
     async def check(self) -> None:
-        """Raises whatever keeps us from the service's tables, or TimeoutError."""
+        """Read a table of the service.
+
+        Raises:
+            Unreachable: no connection.
+            TimeoutError: no reply within CHECK_TIMEOUT_S.
+        """
         async with asyncio.timeout(CHECK_TIMEOUT_S), acquire(self.background) as connection:
             await connection.execute_without_begin(READINESS_CHECK)
 
     async def dispose(self) -> None:
-        """A connection that no longer answers is not waited for."""
+        """Close all connections, waiting at most CLOSE_TIMEOUT_S for each engine."""
         for engine in self:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -68,7 +75,7 @@ def create_engine(
     max_overflow: int = MAX_OVERFLOW,
     extra_settings: Mapping[str, str] = NO_PARAMETERS,
 ) -> AsyncEngine:
-    """Connections see the service's schema only, and give up rather than hold locks for ever."""
+    """Return an engine whose connections see the service's schema only and have timeouts for statements and locks."""
     settings = {
         "application_name": f"prebook-{service}",
         "search_path": service,
@@ -84,9 +91,9 @@ def create_engine(
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=CHECKOUT_TIMEOUT_S,
-        pool_use_lifo=True,  # where few are needed they are the same few, whose plans are at hand; see Pool.idle, too
-        hide_parameters=True,  # they are riders' data, and errors are logged
-        pool_reset_on_return=None,  # whoever leaves a transaction open ends it before giving back
-        pool_pre_ping=False,  # a dead connection is an error like any other: the message or request comes again
+        pool_use_lifo=True,  # a few connections do most of the work and keep their plans; checkout_idle relies on it
+        hide_parameters=True,  # parameters are riders' data, and errors are logged
+        pool_reset_on_return=None,  # acquire ends an open transaction before it returns the connection
+        pool_pre_ping=False,  # a dead connection is an ordinary error: the message or request is retried
         connect_args={"server_settings": settings, "timeout": 5},
     )

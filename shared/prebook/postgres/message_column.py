@@ -1,4 +1,4 @@
-"""Envelopes as column values: headers and body in one JSON document, readable with psql."""
+"""Envelopes in a column: headers and body in one JSON document, readable with psql."""
 
 import msgspec
 
@@ -23,19 +23,19 @@ def to_column(envelope: Envelope) -> str:
 
 
 def from_column(text: str) -> Envelope:
-    """Raises Malformed where another version has written what this one does not know."""
+    """Decode a stored message. Raises Malformed if another version has written it in an unknown form."""
     return decode_stored(_decode_column(text))
 
 
 def sendable_from_column(text: str) -> Envelope:
-    """Raises Malformed for what is too large to be taken by anybody, too."""
+    """Decode a message that is to be sent as it is. Raises Malformed also if no receiver accepts its size."""
     wire = _decode_column(text)
     check_size(wire)
     return decode_verbatim(wire)
 
 
 def without_expiry(text: str) -> str:
-    """The same message, without an end to its time."""
+    """Return the same message without its expiry."""
     row = _DECODER.decode(text)
     return _ENCODER.encode(
         _StoredMessage({k: v for k, v in row.headers.items() if k != EXPIRES_AT_HEADER}, row.body)

@@ -1,4 +1,4 @@
-"""The rows that an outbox has given up, as an administrator sees them, and their way back."""
+"""Administration of a service's outbox: list, resend and discard rows that the relay has abandoned."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ class IneligibleRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutboxReplayPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """``remembered_s``: so long do the receivers' inboxes know what they had."""
+    """``inbox_dedup_s``: how long the receivers' inboxes deduplicate messages."""
 
     now: datetime
     inbox_dedup_s: float
@@ -81,25 +81,25 @@ class OutboxReplayPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ineligible_reason(row: OutboxRow, policy: OutboxReplayPolicy) -> str:
-    """Why this row is not sent again; empty where it may be."""
+    """Return why the row may not be sent again; empty if it may."""
     if row.state not in ABANDONED_STATES:
-        return f"it is {row.state}: only what was given up is sent again"
+        return f"it is {row.state}: only abandoned rows are sent again"
     if row.expires_at is not None and row.expires_at <= policy.now and not policy.ignore_expiry:
-        return "nobody waits for it any more; --ignore-expiry sends it all the same, without an end to its time"
+        return "it has expired; --ignore-expiry sends it without its expiry"
     if row.created_at < policy.now - timedelta(seconds=policy.inbox_dedup_s) and not policy.force:
-        return "it is so old that a receiver's inbox may have forgotten it; --force sends it all the same"
+        return "it is older than the receivers' deduplication window; --force sends it nevertheless"
     return ""
 
 
 class OutboxAdmin:
-    """One service's outbox, over an administrator's connection."""
+    """One service's outbox, on an administrator's connection."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> None:
-        """``service`` becomes part of statements: one of PROCESSES, and nothing that somebody has typed."""
+        """``service`` becomes part of SQL statements: it must be one of PROCESSES, never user input."""
         self._connection, self._service = connection, service
 
     async def list_rows(self, states: Collection[str], where: dict[str, str], limit: int | None) -> list[OutboxRow]:
-        """The oldest first."""
+        """Return the rows in these states that match ``where``, the oldest first."""
         conditions = [FILTERS[name].format(f"${number}") for number, name in enumerate(where, 3)]
         narrowed = "".join(f" AND {condition}" for condition in conditions)
         found = await self._connection.fetch(
@@ -126,7 +126,7 @@ class OutboxAdmin:
         )
 
     async def resend(self, rows: Sequence[OutboxRow], *, ignore_expiry: bool) -> list[int]:
-        """Due at once: same id, order key and headers, in their old places. Those that were still there."""
+        """Make the rows due at once, without changing id, ordering key, headers or position; return their ids."""
         async with self._connection.transaction():
             again = [row.id for row in rows if await self._requeue(row, ignore_expiry=ignore_expiry)]
             await self._connection.execute(f"NOTIFY {notify_channel(self._service)}")

@@ -1,5 +1,5 @@
-"""SQLAlchemy's pool, and three things more: it counts waits in vain, gives out what lies in it without a greenlet, and
-has the limit of whoever waits for an answer on one of its connections.
+"""SQLAlchemy's pool, extended: it counts its timeouts, checks out idle connections without a greenlet, and has the
+timeout of the statements on its connections.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from prebook.messaging.asyncio_tools import CoarseTimeout
 
 COMMAND_TIMEOUT_S = 17.0
-"""The server ends a statement after 15 s: from one that says nothing for longer, nothing is to be heard."""
+"""The server ends a statement after 15 s (statement_timeout); after 17 s without a reply the server is gone."""
 
 
 class Pool(AsyncAdaptedQueuePool):
     timeouts = 0
-    """How often somebody waited for a connection in vain: the sign of a pool that is too small, or leaks."""
+    """Number of checkouts that timed out: a sign of a pool that is too small, or leaks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -30,8 +30,9 @@ class Pool(AsyncAdaptedQueuePool):
             raise
 
     def checkout_idle(self) -> PoolProxiedConnection | None:
-        """An open connection that nobody has. None where one has to be opened, replaced or waited for: that needs a
-        greenlet, as nothing here does.
+        """Return an open connection that is not in use.
+
+        None if one has to be opened, replaced or waited for, which needs a greenlet; this method does not.
         """
         if not self.checkedin():
             return None
@@ -52,7 +53,13 @@ def checkout_idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
 
 
 async def checkout(engine: AsyncEngine) -> PoolProxiedConnection:
-    """The first of an engine is asked for more than the driver limits, while all others wait. Raises TimeoutError."""
+    """Check out a connection.
+
+    The first connection of an engine runs queries that the driver does not limit, and all others wait for it.
+
+    Raises:
+        TimeoutError: no connection within the command timeout.
+    """
     with command_timeout_of(engine)():
         return await engine.raw_connection()
 

@@ -1,8 +1,8 @@
-"""Tell the relays of a service what is committed: that of this process at once, others when it cannot keep up.
+"""Wake the relays of a service after a commit: the relay of this process at once, others when it cannot keep up.
 
-What a process commits its own relay takes. Others are called by NOTIFY when there is more than that one takes, on a
-connection of its own: a NOTIFY in every commit would serialise the commits of the whole database, and have all relays
-claim the same rows. It is a hint: the relay polls anyway.
+The relay of a process takes the rows that the process commits. If there are more rows than it takes, the others are
+woken by NOTIFY on a separate connection: a NOTIFY in every commit would serialise the commits of the whole database and
+make all relays claim the same rows. NOTIFY is a hint: relays poll anyway.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.unit_of_work import OutboxMessage
 
-COALESCE_INTERVAL_S, LIVENESS_CHECK_INTERVAL_S, LIVENESS_TIMEOUT_S = 0.05, 5.0, 5.0
+COALESCE_INTERVAL_S = 0.05
+LIVENESS_CHECK_INTERVAL_S = 5.0
+LIVENESS_TIMEOUT_S = 5.0
 
 
 def notify_channel(service: str) -> str:
@@ -24,28 +26,30 @@ def notify_channel(service: str) -> str:
 
 
 class RelayNotifier:
-    """``taking`` around what a process commits; ``run`` keeps the LISTEN connection."""
+    """``hand_off`` wraps each commit of the process; ``run`` keeps the LISTEN connection."""
 
     def __init__(self, service: str, database_url: str, owner: str, relay: Relay) -> None:
-        """``owner`` names the session, by which others see that we live."""
-        self._owner, self._relay = owner, relay
+        """``owner`` names the database session, by which other relays see that this one is alive."""
+        self._owner = owner
+        self._relay = relay
         self._channel = notify_channel(service)
         self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        self._rows_left, self._own_pid = asyncio.Event(), 0
+        self._rows_left = asyncio.Event()
+        self._own_pid = 0
 
     @contextmanager
     def hand_off(self, messages: Sequence[OutboxMessage]) -> Iterator[Handoff]:
-        """As the relay does it; what it does not take, others may be called for."""
-        with self._relay.hand_off(messages) as handover:
-            yield handover
-        if handover.has_unclaimed:
+        """Hand the messages to this process's relay; wake the others for rows that it does not take."""
+        with self._relay.hand_off(messages) as handoff:
+            yield handoff
+        if handoff.has_unclaimed:
             self._rows_left.set()
 
     async def run(self) -> None:
-        """Ends or raises once the session is gone, said or unsaid: the others would take our rows for a dead one's."""
-        named = {"application_name": self._owner}
+        """Return or raise once the session has ended or no longer replies: other relays would take over its rows."""
+        settings = {"application_name": self._owner}
         connection = await asyncpg.connect(
-            self._dsn, timeout=5, command_timeout=LIVENESS_TIMEOUT_S, server_settings=named
+            self._dsn, timeout=5, command_timeout=LIVENESS_TIMEOUT_S, server_settings=settings
         )
         try:
             self._own_pid = connection.get_server_pid()
@@ -58,12 +62,12 @@ class RelayNotifier:
                         await self._rows_left.wait()
                     await asyncio.sleep(COALESCE_INTERVAL_S)
                 self._rows_left.clear()
-                said = f"NOTIFY {self._channel}" if self._relay.is_behind else "SELECT 1"
-                await connection.execute(said)
+                statement = f"NOTIFY {self._channel}" if self._relay.is_behind else "SELECT 1"
+                await connection.execute(statement)
         finally:
             await connection.close(timeout=1)
 
     def _on_notification(self, _connection: Any, pid: int, *_channel_and_payload: Any) -> None:
-        """What is left of our own commits has woken us already."""
+        """Ignore the notifications of this process, whose relay is awake already."""
         if pid != self._own_pid:
             self._relay.wake()

@@ -1,4 +1,4 @@
-"""Which replicas of a service are alive: the server knows, for a session ends with its process."""
+"""Live replicas of a service, by their database sessions: a session ends with its process."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ LIVE_REPLICAS = text(
 
 
 async def read_live_replicas(engine: AsyncEngine, prefix: str) -> Sequence[str]:
-    """Names of sessions that begin so, sorted. Raises Unreachable."""
+    """Return the sorted names of sessions that begin with ``prefix``. Raises Unreachable."""
     with translate_errors(), enforce_timeout(command_timeout_of(engine)):
         async with open_connection(engine) as connection:
             return sorted((await connection.execute(LIVE_REPLICAS, {"prefix": prefix})).scalars())

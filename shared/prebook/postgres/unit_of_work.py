@@ -1,4 +1,4 @@
-"""The unit of work on PostgreSQL: one transaction, few round trips."""
+"""Unit of work on PostgreSQL: one transaction, few round trips."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
@@ -31,25 +31,26 @@ from prebook.postgres.pool import command_timeout_of
 CONNECTION_LOST_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 ExecuteStatement = Callable[[TextClause, Mapping[str, Any]], Awaitable[ResultRows]]
 OpenHandoff = Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]]
-"""Who takes what was posted, around the statement that writes it and its commit."""
+"""Opens the handoff of new rows to the relay, around the statement that writes them and its commit."""
 
 
 class SqlUnitOfWork:
-    """UnitOfWork on an open transaction. A service's adapter adds its own state to it.
+    """UnitOfWork on one connection. A service's subclass adds its own tables.
 
-    Reads and claims happen at once; what is only written is gathered and written by ``leave``.
+    Reads, and inserts into the inbox, run at once; other writes are collected and written by ``flush``.
     """
 
     def __init__(self, connection: PooledConnection) -> None:
         self.connection = connection
-        self._pending, self._guards = PendingWrites(), list[GuardInsert]()
+        self._pending = PendingWrites()
+        self._guards: list[GuardInsert] = []
 
     def guard_with(self, guard: GuardInsert) -> None:
-        """In one statement with what is left, or before whatever else this unit writes (see ``GuardInsert``)."""
+        """Insert the guard in the statement of ``flush``, or before any other write (see ``GuardInsert``)."""
         self._guards.append(guard)
 
     async def flush_guard(self) -> None:
-        """Now, for something else is to be written before the end. Raises what the opening says."""
+        """Insert the guard now, before another write. Raises the guard's error if it inserts nothing."""
         while self._guards:
             await self._write((), self._guards.pop(), self.connection.execute, Handoff())
 
@@ -96,15 +97,16 @@ class SqlUnitOfWork:
 
     @property
     def enqueued(self) -> Sequence[OutboxMessage]:
-        """What ``leave`` will write into the outbox."""
+        """Messages that ``flush`` will write into the outbox."""
         return self._pending.enqueued
 
     async def flush(self, handoff: Handoff | None = None) -> None:
-        """Write what was gathered; the last thing before the commit. Raises what the opening says."""
+        """Write everything collected, right before the commit. Raises the guard's error if it inserts nothing."""
         handoff = handoff or Handoff()
-        parts, opening = self._pending.parts, self._guards.pop() if self._guards else None
-        if parts or opening:
-            await self._write(parts, opening, self.connection.execute_without_begin, handoff)
+        parts = self._pending.parts
+        guard = self._guards.pop() if self._guards else None
+        if parts or guard:
+            await self._write(parts, guard, self.connection.execute_without_begin, handoff)
         self._pending = PendingWrites()
 
     async def _write(
@@ -127,7 +129,7 @@ class SqlUnitOfWork:
 
 @contextmanager
 def translate_errors(connection: PooledConnection | None = None) -> Iterator[None]:
-    """A database that goes away in the middle is Unreachable: worth another try."""
+    """Raise Unreachable, which is retried, if the connection is lost."""
     try:
         yield
     except asyncpg.DataError:
@@ -146,7 +148,11 @@ def translate_errors(connection: PooledConnection | None = None) -> Iterator[Non
 
 @asynccontextmanager
 async def open_connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Whatever keeps us from a connection is Unreachable: down, starting, full, refusing us, or our pool used up."""
+    """Yield a SQLAlchemy connection.
+
+    Raises:
+        Unreachable: there is no connection: the server is down, starting, full or refuses, or the pool is exhausted.
+    """
     try:
         connection = await engine.connect()
     except (DBAPIError, PoolTimeout, OSError) as error:
@@ -167,7 +173,10 @@ def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
 def unit_of_work_factory(
     engine: AsyncEngine, make_work: Callable[[PooledConnection], W], open_handoff: OpenHandoff = _no_handoff
 ) -> BeginUnitOfWork[W]:
-    """Each unit of work is one transaction of its own connection. ``taking``: the relay's of this process."""
+    """Return a factory of units of work, each one transaction on its own connection.
+
+    ``open_handoff`` is the one of this process's relay.
+    """
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
@@ -175,11 +184,9 @@ def unit_of_work_factory(
             with translate_errors(connection):
                 unit = make_work(connection)
                 yield unit
-                with (
-                    open_handoff(unit.enqueued) as handover,
-                    enforce_timeout(command_timeout_of(engine)),
-                ):  # both together: others wait behind
-                    await unit.flush(handover)
+                # One timeout for flush and commit: later messages of the same keys wait for both.
+                with open_handoff(unit.enqueued) as handoff, enforce_timeout(command_timeout_of(engine)):
+                    await unit.flush(handoff)
                     await connection.commit()
 
     return begin
