@@ -15,19 +15,21 @@ from prebook.operations.replays.eligibility import (
     INELIGIBILITY_RULES,
     ITEM_TRANSITIONS,
     LIVE_STATES,
+    POLICY_TEXTS,
     ReplayCandidate,
-    ReplayPolicy,
+    explain_ineligible,
     final_state,
-    ineligible_reason,
     ordering_key_of,
     sort_candidates,
 )
 from prebook.operations.replays.redelivery import PublishTarget, edited_headers, redelivery_message, redelivery_target
 from prebook.operations.replays.throttle import MAX_IN_FLIGHT, ReplayProgress, batch_size, batch_sizes, due_count
+from prebook.replay.eligibility import ReplayPolicy
 from tests.operations.parcels import NOW, QUEUE, headers
 
 WEEK_S = 7 * 24 * 3600.0
-TERMS = ReplayPolicy(now=NOW, inbox_dedup_s=WEEK_S, queues={QUEUE})
+TERMS = ReplayPolicy(now=NOW, inbox_dedup_s=WEEK_S)
+QUEUES = {QUEUE}
 GOOD = ReplayCandidate(
     id=1, state=DeadLetterState.PARKED, queue=QUEUE, message_id="m1", conversation_id="b1", occurred_at=NOW, version=0
 )
@@ -69,28 +71,30 @@ OBJECTED = {
     "no service": replace(GOOD, queue="prebook.parking"),
     "message id": replace(GOOD, message_id=""),
     "too large": replace(GOOD, is_complete=False),
-    "forgotten": replace(GOOD, occurred_at=OLD),
+    "deduplication window": replace(GOOD, occurred_at=OLD),
 }
 
 
 @pytest.mark.parametrize("word", OBJECTED)
 def test_each_objection_says_what_to_do(word: str) -> None:
-    assert word in ineligible_reason(OBJECTED[word], TERMS)
+    assert word in explain_ineligible(OBJECTED[word], QUEUES, TERMS)
 
 
 def test_what_is_fit_is_taken_and_every_objection_is_tried() -> None:
-    assert ineligible_reason(GOOD, TERMS) == ""
-    assert len(OBJECTED) == len(INELIGIBILITY_RULES)
+    assert explain_ineligible(GOOD, QUEUES, TERMS) == ""
+    assert len(OBJECTED) == len(INELIGIBILITY_RULES) + len(POLICY_TEXTS)
 
 
 def test_force_overrules_age_alone() -> None:
     forced = replace(TERMS, force=True)
-    assert [word for word, c in OBJECTED.items() if not ineligible_reason(c, forced)] == ["forgotten"]
-    assert forced.is_beyond_retention(OBJECTED["forgotten"])
+    assert [word for word, c in OBJECTED.items() if not explain_ineligible(c, QUEUES, forced)] == [
+        "deduplication window"
+    ]
+    assert forced.is_outside_inbox_window(OBJECTED["deduplication window"].occurred_at)
 
 
 def test_an_id_that_was_cut_is_no_id() -> None:
-    assert ineligible_reason(replace(GOOD, message_id="m" * 201), TERMS)
+    assert explain_ineligible(replace(GOOD, message_id="m" * 201), QUEUES, TERMS)
 
 
 @given(st.permutations(range(5)))

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -19,7 +18,7 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.engine import create_engine
 from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
-from prebook.postgres.outbox_admin import OutboxAdmin, OutboxReplayPolicy, OutboxRow, ineligible_reason
+from prebook.postgres.outbox_admin import OutboxAdmin
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import becomes, eventually
 from tests.databases import Databases, dsn, role_url
@@ -132,38 +131,3 @@ async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: s
 async def _nothing(outbox: SqlOutbox) -> bool:
     depth = await outbox.read_depth()
     return not depth.waiting and not depth.abandoned
-
-
-AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-TERMS = OutboxReplayPolicy(now=AT, inbox_dedup_s=7 * 24 * 3600.0)
-
-
-def row(state: str = "undeliverable", *, age: timedelta = timedelta(hours=1), late: bool = False) -> OutboxRow:
-    return OutboxRow(
-        service=SERVICE,
-        id=1,
-        state=state,
-        cause="unroutable",
-        type="t",
-        kind="event",
-        flow="f",
-        message_id="m",
-        conversation_id="c",
-        route="broker",
-        ordering_key="c",
-        failures=12,
-        created_at=AT - age,
-        abandoned_at=AT,
-        expires_at=AT - timedelta(seconds=1) if late else None,
-        error="e",
-    )
-
-
-def test_what_is_sent_again_is_what_was_given_up_is_waited_for_and_is_known_to_inboxes() -> None:
-    assert ineligible_reason(row(), TERMS) == ""
-    assert "only abandoned rows" in ineligible_reason(row("sent"), TERMS)
-    assert "--ignore-expiry" in ineligible_reason(row("expired", late=True), TERMS)
-    assert "--force" in ineligible_reason(row(age=timedelta(days=8)), TERMS)
-    allowed = OutboxReplayPolicy(now=AT, inbox_dedup_s=TERMS.inbox_dedup_s, ignore_expiry=True, force=True)
-    assert ineligible_reason(row("expired", age=timedelta(days=8), late=True), allowed) == ""
-    assert ineligible_reason(row("waiting"), allowed) != ""

@@ -1,4 +1,4 @@
-"""The same riders and books as in the other tests with real parts."""
+"""Fixtures of the integration tests, for the tests here that run a real suite."""
 
 from tests.integration.conftest import books, riders
 

@@ -1,4 +1,4 @@
-"""Archived messages."""
+"""Archived messages for tests."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,11 @@ from prebook.replay.archived_message import ArchivedMessage
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def kept(number: int = 0, *, booking: str = "b1", minutes: float = 0.0, **headers: str) -> ArchivedMessage:
-    """A fact said so many minutes after noon; ``headers`` with _ for - over its own."""
+def archived_event(number: int = 0, *, booking: str = "b1", minutes: float = 0.0, **headers: str) -> ArchivedMessage:
+    """Return the event ``booking_ended`` with its event time ``minutes`` after noon and ``number`` as its offset.
+
+    ``headers``, written with _ for -, are added or replace those of the event.
+    """
     envelope = Envelope(
         id=f"{booking}.booking_ended.{number}",
         kind=MessageKind.EVENT,
@@ -27,10 +30,14 @@ def kept(number: int = 0, *, booking: str = "b1", minutes: float = 0.0, **header
         plan=dict.fromkeys(FLOWS, Coupling.ONE_WAY),
     )
     wire = encode(envelope)
-    said = {**wire.headers, "x-stream-offset": str(number), **{n.replace("_", "-"): v for n, v in headers.items()}}
-    return ArchivedMessage(number, addresses.event_routing_key("booking_ended"), WireMessage(said, wire.body))
+    changes = {name.replace("_", "-"): value for name, value in headers.items()}
+    archived_headers = {**wire.headers, "x-stream-offset": str(number), **changes}
+    return ArchivedMessage(
+        number, addresses.event_routing_key("booking_ended"), WireMessage(archived_headers, wire.body)
+    )
 
 
-def without(message: ArchivedMessage, name: str) -> ArchivedMessage:
+def without_header(message: ArchivedMessage, name: str) -> ArchivedMessage:
+    """Return ``message`` without the header ``name``."""
     headers = {known: value for known, value in message.headers.items() if known != name}
     return replace(message, wire=WireMessage(headers, message.wire.body))

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import rich_click as click
 
-from prebook.cli.archive.command import archive
+from prebook.cli.archive import archive
 from prebook.cli.doctor import doctor
 from prebook.cli.ledger import ledger
 from prebook.cli.ordering import ordering

@@ -23,15 +23,9 @@ from prebook.devstack.parameters import (
     state_option,
 )
 from prebook.flows import PROCESSES
-from prebook.messaging.outbox.store import OutboxState
-from prebook.postgres.outbox_admin import (
-    IneligibleRow,
-    MessageContent,
-    OutboxAdmin,
-    OutboxReplayPolicy,
-    OutboxRow,
-    ineligible_reason,
-)
+from prebook.messaging.outbox.store import ABANDONED_STATES, OutboxState
+from prebook.postgres.outbox_admin import IneligibleRow, MessageContent, OutboxAdmin, OutboxRow
+from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
 from prebook.runtime.retention import INBOX_DEDUP_S
 
 UNRESOLVED_STATES = (OutboxState.EXPIRED, OutboxState.UNDELIVERABLE)
@@ -45,6 +39,12 @@ FILTER_HELP = {
     "message_id": "Id of the message.",
 }
 """By key of outbox_admin.FILTERS."""
+REFUSAL_TEXTS = {
+    IneligibleReason.EXPIRED: "it has expired; --ignore-expiry sends it without its expiry",
+    IneligibleReason.OUTSIDE_INBOX_WINDOW: (
+        "it is older than the receivers' deduplication window; --force sends it, and it may take effect twice"
+    ),
+}
 AGE_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 service_argument = click.argument("service", type=click.Choice(PROCESSES))
@@ -148,9 +148,7 @@ def resend(
     expired request has gone on without its reply, and a late reply changes nothing there.
     """
     require_one_selection("rows", ids, everything, filters)
-    policy = OutboxReplayPolicy(
-        now=datetime.now(UTC), inbox_dedup_s=INBOX_DEDUP_S, ignore_expiry=ignore_expiry, force=force
-    )
+    policy = ReplayPolicy(now=datetime.now(UTC), inbox_dedup_s=INBOX_DEDUP_S, ignore_expiry=ignore_expiry, force=force)
     _print_report(command_line.run_interruptible(_resend(service, ids, filters, policy, apply=apply)), as_json)
 
 
@@ -169,6 +167,14 @@ def discard(
     """
     require_one_selection("rows", ids, everything, filters)
     _print_report(command_line.run_interruptible(_discard(service, ids, filters, reason, apply=apply)), as_json)
+
+
+def refusal_text(row: OutboxRow, policy: ReplayPolicy) -> str:
+    """Return why ``row`` is not sent again, with the remedy; empty if the row is eligible."""
+    if row.state not in ABANDONED_STATES:
+        return f"it is {row.state}: only abandoned rows are sent again"
+    reason = ineligible_reason(policy, occurred_at=row.created_at, expires_at=row.expires_at)
+    return REFUSAL_TEXTS[reason] if reason else ""
 
 
 async def _read_rows(
@@ -190,12 +196,12 @@ async def _read_view(service: str, row_id: int) -> OutboxRowView:
 
 
 async def _resend(
-    service: str, ids: tuple[int, ...], filters: dict[str, str], policy: OutboxReplayPolicy, *, apply: bool
+    service: str, ids: tuple[int, ...], filters: dict[str, str], policy: ReplayPolicy, *, apply: bool
 ) -> OutboxChangeReport:
     async with connect_database() as connection:
         store = OutboxAdmin(connection, service)
         rows = await _read_selected_rows(store, ids, filters)
-        reasons = {row.id: ineligible_reason(row, policy) for row in rows}
+        reasons = {row.id: refusal_text(row, policy) for row in rows}
         eligible = [row for row in rows if not reasons[row.id]]
         changed = (
             await store.resend(eligible, ignore_expiry=policy.ignore_expiry) if apply else [row.id for row in eligible]

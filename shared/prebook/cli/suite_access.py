@@ -15,7 +15,6 @@ from prebook.devstack.suite_state import read_suite_state
 from prebook.flows import OPERATIONS, SERVICES
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.rabbit.management import ManagementClient
-from prebook.replay.receivers import Receiver
 from prebook.runtime import paths
 
 CONNECT_TIMEOUT_S = 5.0
@@ -56,9 +55,6 @@ class ArchiveAccess:
 
     archive_url: str
     service_urls: Mapping[str, str]
-
-    def can_ask(self, receiver: Receiver) -> bool:
-        return receiver.service in self.service_urls
 
 
 def find_broker() -> ManagementClient:

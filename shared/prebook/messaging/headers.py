@@ -52,3 +52,10 @@ DEAD_LETTER_HEADERS = frozenset(
     }
 )
 """All that dead-lettering and replay add to a message."""
+
+
+def is_delivery_header(name: str) -> bool:
+    """Return whether a header describes a delivery of the message (by the broker, dead-lettering or a replay) and not
+    the message.
+    """
+    return name in DEAD_LETTER_HEADERS or name.startswith("x-")

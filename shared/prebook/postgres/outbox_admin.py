@@ -1,7 +1,7 @@
 """Administration of a service's outbox: list, resend and discard rows that the relay has abandoned."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -69,26 +69,6 @@ class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
 class IneligibleRow(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     reason: str
-
-
-class OutboxReplayPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """``inbox_dedup_s``: how long the receivers' inboxes deduplicate messages."""
-
-    now: datetime
-    inbox_dedup_s: float
-    ignore_expiry: bool = False
-    force: bool = False
-
-
-def ineligible_reason(row: OutboxRow, policy: OutboxReplayPolicy) -> str:
-    """Return why the row may not be sent again; empty if it may."""
-    if row.state not in ABANDONED_STATES:
-        return f"it is {row.state}: only abandoned rows are sent again"
-    if row.expires_at is not None and row.expires_at <= policy.now and not policy.ignore_expiry:
-        return "it has expired; --ignore-expiry sends it without its expiry"
-    if row.created_at < policy.now - timedelta(seconds=policy.inbox_dedup_s) and not policy.force:
-        return "it is older than the receivers' deduplication window; --force sends it nevertheless"
-    return ""
 
 
 class OutboxAdmin:

@@ -1,1 +1,1 @@
-"""The archive of events: what lies in it, what of it is wanted again, and by whom. No I/O."""
+"""Replay: eligibility, the archive of messages, its receivers, and the replay from it. I/O goes through ports."""

@@ -1,44 +1,50 @@
-"""One replay from the archive and its progress."""
+"""One replay from the archive: the selected messages, the redeliveries planned from them, and the progress."""
 
-import getpass
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from prebook.replay.archive_report import ArchiveReplayRefusal, ArchiveReplayReport, ArchiveReplayState, ReplayEffects
 from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
-from prebook.replay.archived_message import ArchivedMessage, unreadable_reason
-from prebook.replay.receivers import ArchiveRedelivery, Receiver, marked_as_replay
+from prebook.replay.archived_message import ArchivedMessage, decoding_error
+from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
+from prebook.replay.receivers import ArchiveRedelivery, Receiver
+from prebook.replay.redelivery import marked_as_replay
 
 MAX_REDELIVERIES = 100_000
 """Redeliveries that one replay may hold in memory."""
-OUTSIDE_INBOX_WINDOW = "older than the receiver's inbox deduplication window; --force replays it anyway"
 
 
 class SelectionTooLarge(Exception):
-    """The selection has more redeliveries than one replay may hold."""
+    """The selection has more than MAX_REDELIVERIES redeliveries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveReplayOptions:
-    """How to replay. ``inbox_dedup_s`` is the deduplication window of the receivers' inboxes."""
+    """How to replay.
+
+    ``policy``: eligibility; its ``now`` is the time of the request. ``apply``: send; otherwise a dry run.
+    ``rate_per_s``: redeliveries per second. ``requested_by``: account named in the audit line.
+    """
 
     receivers: Sequence[Receiver]
-    inbox_dedup_s: float
+    policy: ReplayPolicy
     apply: bool
     rate_per_s: float
-    ignore_expiry: bool = False
-    force: bool = False
+    requested_by: str = ""
 
 
 @dataclass
 class ArchiveReplay:
+    """State of one replay from the archive; ``archive_runner.run_archive_replay`` advances it.
+
+    ``refusals``: number of refused messages by reason.
+    """
+
     selection: ArchiveSelection
     options: ArchiveReplayOptions
     id: str = field(default_factory=lambda: f"archive-{token_hex(6)}")
-    requested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     state: ArchiveReplayState = ArchiveReplayState.DRY_RUN
     messages: int = 0
     without_receiver: int = 0
@@ -49,40 +55,37 @@ class ArchiveReplay:
     _is_original: OriginalFilter = field(default_factory=OriginalFilter)
 
     def consider(self, message: ArchivedMessage) -> None:
-        """Add the message if it is selected. Call in the order of the archive. Raises SelectionTooLarge."""
+        """Plan the redeliveries of ``message`` if it is selected. Call in the order of the archive.
+
+        Raises SelectionTooLarge.
+        """
         if not (self.selection.matches(message) and self._is_original(message)):
             return
         self.messages += 1
         subscribers = [receiver for receiver in self.options.receivers if receiver.subscribes_to(message)]
-        self.without_receiver += not subscribers
-        wire = marked_as_replay(message, self.id, ignore_expiry=self.options.ignore_expiry)
+        if not subscribers:
+            self.without_receiver += 1
+            return
+        wire = marked_as_replay(message.wire, self.id, ignore_expiry=self.options.policy.ignore_expiry)
         self.redeliveries += [ArchiveRedelivery(receiver, message, wire) for receiver in subscribers]
-        if subscribers and (reason := unreadable_reason(message) or self._age_refusal(message, subscribers)):
+        if reason := self._refusal(message, subscribers):
             self.refusals[reason] += 1
         if len(self.redeliveries) > MAX_REDELIVERIES:
-            raise SelectionTooLarge(f"more than {MAX_REDELIVERIES} messages are selected")
-
-    def _age_refusal(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
-        """Return why the message is too old to replay; empty if not, or if no receiver is a service with an inbox."""
-        oldest = self.requested_at - timedelta(seconds=self.options.inbox_dedup_s)
-        outside_window = message.occurred_at is None or message.occurred_at < oldest
-        return (
-            OUTSIDE_INBOX_WINDOW
-            if outside_window and not self.options.force and any(r.service for r in subscribers)
-            else ""
-        )
+            raise SelectionTooLarge(f"more than {MAX_REDELIVERIES} redeliveries are selected")
 
     def report(self) -> ArchiveReplayReport:
+        """Return the result so far."""
         effects = self.effects
+        policy = self.options.policy
         return ArchiveReplayReport(
             id=self.id,
-            requested_at=self.requested_at,
-            requested_by=getpass.getuser(),
+            requested_at=policy.now,
+            requested_by=self.options.requested_by,
             state=self.state,
             selection=self.selection.as_options(),
             rate_per_s=self.options.rate_per_s,
-            ignore_expiry=self.options.ignore_expiry,
-            force=self.options.force,
+            ignore_expiry=policy.ignore_expiry,
+            force=policy.force,
             receivers=tuple(receiver.queue for receiver in self.options.receivers),
             messages=self.messages,
             without_receiver=self.without_receiver,
@@ -95,3 +98,21 @@ class ArchiveReplay:
                 ArchiveReplayRefusal(reason=reason, messages=n) for reason, n in sorted(self.refusals.items())
             ),
         )
+
+    def _refusal(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
+        """Return why ``message`` may not be sent; empty if it may.
+
+        An expired request is sent with its expiry: its receiver then counts and drops it like the original. A queue of
+        no service has no inbox whose deduplication window is known.
+        """
+        error = decoding_error(message)
+        reason = ineligible_reason(
+            self.options.policy,
+            occurred_at=message.occurred_at,
+            expires_at=None,
+            is_readable=not error,
+            has_inbox=any(receiver.service for receiver in subscribers),
+        )
+        if reason is IneligibleReason.UNREADABLE:
+            return error
+        return reason.value if reason else ""

@@ -1,4 +1,4 @@
-"""Reports about the archive and about each replay from it: counts, result, audit line."""
+"""Reports: the archive's contents, and the result of each replay from it, printed and kept as an audit line."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ T = TypeVar("T", int, datetime)
 
 
 class ArchiveRetention(msgspec.Struct, frozen=True, kw_only=True):
-    """Retention as the broker applies it. It removes whole segments, so the stream may hold more."""
+    """Limits that the broker applies. The broker removes whole segments, so the stream may hold more."""
 
     max_age: str
     max_bytes: int
@@ -40,15 +40,19 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveTally:
-    """Counts archived messages for an ArchiveStatus."""
+    """Counters over archived messages, from which an ArchiveStatus is made."""
 
     def __init__(self) -> None:
-        self._is_original, self.copies, self.payload_bytes = OriginalFilter(), 0, 0
-        self.types, self.routing_keys = Counter[str](), Counter[str]()
+        self._is_original = OriginalFilter()
+        self.copies = 0
+        self.payload_bytes = 0
+        self.types: Counter[str] = Counter()
+        self.routing_keys: Counter[str] = Counter()
         self.offsets: tuple[int, ...] = ()
         self.times: tuple[datetime, ...] = ()
 
     def add(self, message: ArchivedMessage) -> None:
+        """Count ``message``."""
         self.payload_bytes += len(message.wire.body)
         self.offsets = _min_max(self.offsets, message.offset)
         if not self._is_original(message):
@@ -60,6 +64,7 @@ class ArchiveTally:
             self.times = _min_max(self.times, message.occurred_at)
 
     def status(self, retention: ArchiveRetention) -> ArchiveStatus:
+        """Return the counts so far, beside the archive's ``retention``."""
         return ArchiveStatus(
             retention=retention,
             messages=self.types.total(),
@@ -75,30 +80,40 @@ class ArchiveTally:
 
 
 class ArchiveReplayState(StrEnum):
-    """``refused``: nothing was sent; the refusals have the reasons. ``interrupted``: by Ctrl-C or a broker outage."""
+    """State of a replay from the archive."""
 
     DRY_RUN = "dry_run"
+    """Nothing is sent; the report has what would be sent."""
     RUNNING = "running"
     REFUSED = "refused"
+    """Nothing was sent, because a selected message is ineligible; the refusals have the reasons."""
     DONE = "done"
     INTERRUPTED = "interrupted"
+    """Ended before the last message, by Ctrl-C or a broker outage."""
 
 
 class ReplayEffects(msgspec.Struct, frozen=True):
-    """Redeliveries that the receivers held before, that they hold since the replay, and that they do not hold yet."""
+    """Redeliveries, counted by what the receivers' inboxes hold."""
 
     duplicates: int
+    """Held before the replay: no effect."""
     new: int
+    """Held since the replay, or, in a dry run, not held yet."""
     unconfirmed: int
+    """Sent and not held yet."""
 
 
 class ArchiveReplayRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages that were not sent, by reason: a value of IneligibleReason, ``cause: text`` of a decoding error, or the
+    error that ended the replay.
+    """
+
     reason: str
     messages: int
 
 
 class ArchiveReplayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One replay, printed and appended to the audit log. A redelivery is one message to one receiver."""
+    """Result of one replay from the archive. A redelivery is one message to one receiver."""
 
     id: str
     requested_at: datetime
@@ -108,19 +123,19 @@ class ArchiveReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     selection: dict[str, str]
     rate_per_s: float
     ignore_expiry: bool
-    """Requests were sent without their expiry."""
+    """Whether requests were sent without their expiry."""
     force: bool
-    """Messages older than the inbox deduplication window were sent too: each may have taken effect twice."""
+    """Whether messages older than the inbox deduplication window were sent: each may have taken effect twice."""
     receivers: tuple[str, ...]
-    """Queues."""
+    """Names of the queues."""
     messages: int
-    """Selected, each once."""
+    """Number of selected messages, each counted once."""
     without_receiver: int
-    """Of those, how many no chosen receiver subscribes to."""
+    """Number of selected messages that no chosen receiver subscribes to."""
     redeliveries: int
     sent: int
     duplicates: int | None
-    """Redeliveries that the receiver's inbox already held: no effect. None: no inbox could be asked."""
+    """Redeliveries that the receiver's inbox already held: no effect. None if no inbox could be read."""
     new_effects: int | None
     """Redeliveries new to the receiver's inbox: held since the replay, or, in a dry run, not held yet."""
     unconfirmed: int | None

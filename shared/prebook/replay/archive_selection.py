@@ -8,7 +8,10 @@ from prebook.replay.archived_message import ArchivedMessage
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSelection:
-    """Criteria that must all hold; an empty one selects everything. ``since`` is inclusive, ``until`` exclusive."""
+    """Criteria that must all hold; without criteria every message is selected.
+
+    ``since`` (inclusive) and ``until`` (exclusive) bound the event time.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -16,6 +19,7 @@ class ArchiveSelection:
     booking_ids: frozenset[str] = field(default_factory=frozenset)
 
     def matches(self, message: ArchivedMessage) -> bool:
+        """Return whether ``message`` meets every criterion."""
         return (
             self._in_window(message.occurred_at)
             and (not self.types or message.type in self.types)
@@ -23,7 +27,7 @@ class ArchiveSelection:
         )
 
     def as_options(self) -> dict[str, str]:
-        """Return the given criteria as options of the command line."""
+        """Return the given criteria by their names on the command line."""
         options = {
             "from": self.since.isoformat() if self.since else "",
             "to": self.until.isoformat() if self.until else "",
@@ -33,19 +37,20 @@ class ArchiveSelection:
         return {name: text for name, text in options.items() if text}
 
     def _in_window(self, at: datetime | None) -> bool:
-        """A message without a time is in no window."""
+        """Return whether ``at`` is in the time window; a message without a time is in no bounded window."""
         if at is None:
             return self.since is None and self.until is None
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
 class OriginalFilter:
-    """Passes the first copy of each message: relays may send one twice, and replays send it again."""
+    """Predicate for the first copy of each message: a relay may publish a message twice, and replays send copies."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def __call__(self, message: ArchivedMessage) -> bool:
+        """Return whether ``message`` is no replay and its id has not been seen before; remember the id."""
         if message.is_replayed or message.id in self._seen:
             return False
         self._seen.add(message.id)

@@ -1,4 +1,4 @@
-"""One message of the archive."""
+"""A message of the archive, a stream that keeps every event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ class ArchivedMessage:
 
     @property
     def headers(self) -> Mapping[str, str]:
+        """Headers as published, with those that the broker added."""
         return self.wire.headers
 
     @property
@@ -34,10 +35,12 @@ class ArchivedMessage:
 
     @property
     def type(self) -> str:
+        """The message type, such as ``prebook.booking_ended.v1``; empty if the header is missing."""
         return self.headers.get(TYPE_HEADER, "")
 
     @property
     def conversation_id(self) -> str:
+        """The booking id; empty if the header is missing."""
         return self.headers.get(CONVERSATION_ID_HEADER, "")
 
     @property
@@ -55,8 +58,8 @@ class ArchivedMessage:
         return REPLAY_ID_HEADER in self.headers
 
 
-def unreadable_reason(message: ArchivedMessage) -> str:
-    """Return why this version of the software cannot decode the message; empty if it can."""
+def decoding_error(message: ArchivedMessage) -> str:
+    """Return why this version of the software cannot decode the message, as ``cause: text``; empty if it can."""
     try:
         decode(message.wire)
     except Malformed as error:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.headers import EXPIRES_AT_HEADER, REPLAY_ID_HEADER
 from prebook.replay.archived_message import ArchivedMessage
 from prebook.topology.values import Topology
 
@@ -17,25 +16,32 @@ class NotSubscribed(Exception):
 
 @dataclass(frozen=True)
 class Receiver:
-    """A queue. ``service`` is empty if no service owns it. ``routing_keys``: None subscribes to all."""
+    """A queue that gets replayed messages.
+
+    ``service``: owner of the queue; empty if the queue belongs to no service of the suite.
+    ``routing_keys``: keys that the queue subscribes to; None for all.
+    """
 
     queue: str
     service: str = ""
     routing_keys: frozenset[str] | None = None
 
     def subscribes_to(self, message: ArchivedMessage) -> bool:
+        """Return whether the queue subscribes to the routing key of ``message``."""
         return self.routing_keys is None or message.routing_key in self.routing_keys
 
 
 @dataclass(frozen=True)
 class ArchiveRedelivery:
+    """One archived message to one receiver. ``wire``: the message as it is sent."""
+
     receiver: Receiver
     message: ArchivedMessage
     wire: WireMessage
 
 
 def event_receivers(names: Collection[str], topology: Topology) -> list[Receiver]:
-    """Return the queues through which these services receive events, each with its bound routing keys.
+    """Return the queues through which the named services receive events, each with its bound routing keys.
 
     Raises NotSubscribed.
     """
@@ -48,17 +54,6 @@ def event_receivers(names: Collection[str], topology: Topology) -> list[Receiver
             f"{', '.join(missing)} subscribes to no events; these services do: {', '.join(sorted(subscribed))}"
         )
     return [receiver for name in sorted(set(names)) for receiver in subscribed[name]]
-
-
-def marked_as_replay(message: ArchivedMessage, replay_id: str, *, ignore_expiry: bool = False) -> WireMessage:
-    """Return the message marked as a replay, with its id and time. ``ignore_expiry`` removes its expiry."""
-    headers = {
-        name: value
-        for name, value in message.headers.items()
-        if not (name.startswith("x-") or name == REPLAY_ID_HEADER)
-    }
-    kept = {name: value for name, value in headers.items() if not (ignore_expiry and name == EXPIRES_AT_HEADER)}
-    return WireMessage({**kept, REPLAY_ID_HEADER: replay_id}, message.wire.body)
 
 
 def _bound_routing_keys(queue: str, topology: Topology) -> frozenset[str]:

@@ -9,7 +9,6 @@ from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CAUSE_HEADER,
     CONVERSATION_ID_HEADER,
-    DEAD_LETTER_HEADERS,
     DEAD_LETTER_ID_HEADER,
     ERROR_HEADER,
     EXCHANGE_HEADER,
@@ -23,6 +22,7 @@ from prebook.messaging.headers import (
     STACK_DIGEST_HEADER,
     TIME_HEADER,
     TYPE_HEADER,
+    is_delivery_header,
 )
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters.failure_group import error_type_of, group_of
@@ -142,14 +142,13 @@ def minimal_record(dead_letter: DeadLetter, now: datetime, error: str) -> DeadLe
 
 
 def fingerprint(dead_letter: DeadLetter) -> str:
-    """Of what was said, and where it failed. What is noted on the way does not count."""
-    said = sorted((name, value) for name, value in dead_letter.headers.items() if not is_transport_header(name))
-    return _hash(dead_letter.queue, repr(said), hashlib.sha256(dead_letter.body).hexdigest())
-
-
-def is_transport_header(name: str) -> bool:
-    """A header that says how the message travelled, and nothing of what it says."""
-    return name in DEAD_LETTER_HEADERS or name.startswith("x-") or name == ATTEMPT_HEADER
+    """Return the identity of one message at one queue. Headers that describe a delivery are not part of it."""
+    headers = sorted(
+        (name, value)
+        for name, value in dead_letter.headers.items()
+        if not is_delivery_header(name) and name != ATTEMPT_HEADER
+    )
+    return _hash(dead_letter.queue, repr(headers), hashlib.sha256(dead_letter.body).hexdigest())
 
 
 def storable_text(text: str) -> str:

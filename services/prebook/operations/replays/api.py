@@ -25,9 +25,10 @@ from prebook.http.bodies import StrictBody
 from prebook.http.problems import Problem
 from prebook.messaging.clock import utc_now
 from prebook.operations.dead_letters.api import check_selection, problem_responses
-from prebook.operations.replays.eligibility import ReplayCandidate, ReplayPolicy, ineligible_reason, sort_candidates
+from prebook.operations.replays.eligibility import ReplayCandidate, explain_ineligible, sort_candidates
 from prebook.operations.replays.throttle import batch_sizes
 from prebook.operations.store import NewReplay, OperationsWork
+from prebook.replay.eligibility import ReplayPolicy
 from prebook.runtime.service import ServiceContext
 
 MAX_LISTED = 100
@@ -44,17 +45,19 @@ class ReplaySnapshot:
     ineligible: tuple[IneligibleMessages, ...]
 
 
-def snapshot_of(candidates: Sequence[ReplayCandidate], policy: ReplayPolicy) -> ReplaySnapshot:
+def snapshot_of(candidates: Sequence[ReplayCandidate], queues: Collection[str], policy: ReplayPolicy) -> ReplaySnapshot:
     ids_by_reason: dict[str, list[int]] = defaultdict(list)
     for candidate in candidates:
-        ids_by_reason[ineligible_reason(candidate, policy)].append(candidate.id)
+        ids_by_reason[explain_ineligible(candidate, queues, policy)].append(candidate.id)
     eligible = frozenset(ids_by_reason.pop("", ()))
     ineligible = (
         IneligibleMessages(reason=reason, messages=len(ids), ids=tuple(ids[:MAX_LISTED]))
         for reason, ids in ids_by_reason.items()
     )
     items = sort_candidates([candidate for candidate in candidates if candidate.id in eligible])
-    return ReplaySnapshot(items, frozenset(c.id for c in items if policy.is_beyond_retention(c)), tuple(ineligible))
+    return ReplaySnapshot(
+        items, frozenset(c.id for c in items if policy.is_outside_inbox_window(c.occurred_at)), tuple(ineligible)
+    )
 
 
 def routes(
@@ -74,9 +77,9 @@ def routes(
     )
     async def create_replay(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
         selection, now = check_selection(data.selection), utc_now()
-        policy = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, queues=queues, force=data.force)
+        policy = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, force=data.force)
         async with context.units.commands() as work:
-            snapshot = snapshot_of(await work.lock_candidates(selection), policy)
+            snapshot = snapshot_of(await work.lock_candidates(selection), queues, policy)
             if data.dry_run:
                 return Response(_dry_run_view(snapshot, data, policy), status_code=200)
             if not snapshot.items:

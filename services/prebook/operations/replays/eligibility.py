@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prebook.contracts.dead_letters import DeadLetterState
 from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.messaging.codec import SAFE_ID
+from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
 
 ITEM_TRANSITIONS: dict[RedeliveryState, frozenset[RedeliveryState]] = {
     RedeliveryState.REQUESTED: frozenset(
@@ -41,38 +42,33 @@ class ReplayCandidate:
     """Nothing of its payload was cut off."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplayPolicy:
-    now: datetime
-    inbox_dedup_s: float
-    """So long do the receivers' inboxes remember what they admitted."""
-    queues: Collection[str]
-    """Those that services consume."""
-    force: bool = False
-
-    def is_beyond_retention(self, candidate: ReplayCandidate) -> bool:
-        return candidate.occurred_at < self.now - timedelta(seconds=self.inbox_dedup_s)
-
-
-IneligibilityRule = tuple[Callable[[ReplayCandidate, ReplayPolicy], bool], str]
+IneligibilityRule = tuple[Callable[[ReplayCandidate, Collection[str]], bool], str]
 INELIGIBILITY_RULES: tuple[IneligibilityRule, ...] = (
     (lambda c, _: c.state is DeadLetterState.DISCARDED, "it is discarded; restore it first"),
     (lambda c, _: c.state is DeadLetterState.REPLAYING, "another replay has it; cancel that one, or wait for its end"),
     (lambda c, _: c.state is DeadLetterState.RESOLVED, "it is resolved already"),
-    (lambda c, t: c.queue not in t.queues, "no service consumes the queue that it failed at"),
+    (lambda c, queues: c.queue not in queues, "no service consumes the queue that it failed at"),
     (lambda c, _: not SAFE_ID.match(c.message_id), "it has no usable message id (header ce-id); edit it first"),
-    (lambda c, _: not c.is_complete and not c.version, "its payload was too large to be kept whole; edit it first"),
-    (
-        lambda c, t: t.is_beyond_retention(c) and not t.force,
-        "the receiver's inbox may have forgotten it; force sends it all the same",
-    ),
+    (lambda c, _: not c.is_complete and not c.version, "its payload was too large to be stored whole; edit it first"),
 )
-"""The first that holds is why a message is not taken."""
+"""Rules on the state of a dead letter: a predicate over the candidate and the consumed queues, and text with remedy."""
+POLICY_TEXTS = {
+    IneligibleReason.OUTSIDE_INBOX_WINDOW: (
+        "it is older than the receiver's inbox deduplication window; force sends it, and it may take effect twice"
+    ),
+}
 
 
-def ineligible_reason(candidate: ReplayCandidate, policy: ReplayPolicy) -> str:
-    """Empty where there is none."""
-    return next((reason for holds, reason in INELIGIBILITY_RULES if holds(candidate, policy)), "")
+def explain_ineligible(candidate: ReplayCandidate, queues: Collection[str], policy: ReplayPolicy) -> str:
+    """Return the first reason against replaying a dead letter, with the remedy; empty if it is eligible.
+
+    ``queues``: the queues that services consume. Expiry does not matter, because a redelivery has none.
+    """
+    for holds, text in INELIGIBILITY_RULES:
+        if holds(candidate, queues):
+            return text
+    reason = ineligible_reason(policy, occurred_at=candidate.occurred_at)
+    return POLICY_TEXTS[reason] if reason else ""
 
 
 def ordering_key_of(candidate: ReplayCandidate) -> str:

@@ -9,11 +9,9 @@ from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     DEAD_LETTER_ID_HEADER,
     EXCHANGE_HEADER,
-    EXPIRES_AT_HEADER,
-    REPLAY_ID_HEADER,
     ROUTING_KEY_HEADER,
 )
-from prebook.operations.dead_letters.record import is_transport_header
+from prebook.replay.redelivery import marked_as_replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,10 @@ def redelivery_target(exchange: str, routing_key: str, queue: str, allowed: Allo
 def redelivery_message(
     headers: Mapping[str, str], body: bytes, *, replay_id: str, dead_letter_id: int, origin: PublishTarget
 ) -> WireMessage:
-    """Return the same message, marked as a replay, with its attempt reset to 1 and without an expiry."""
-    kept = {
-        name: value for name, value in headers.items() if not is_transport_header(name) and name != EXPIRES_AT_HEADER
-    }
+    """Return the message of a redelivery: marked as a replay, with its attempt reset to 1 and without an expiry."""
     target = {EXCHANGE_HEADER: origin.exchange, ROUTING_KEY_HEADER: origin.routing_key} if origin.exchange else {}
-    marks = {
-        REPLAY_ID_HEADER: replay_id,
-        DEAD_LETTER_ID_HEADER: str(dead_letter_id),
-        ATTEMPT_HEADER: "1",
-    }
-    return WireMessage({**kept, **target, **marks}, body)
+    extra = {**target, DEAD_LETTER_ID_HEADER: str(dead_letter_id), ATTEMPT_HEADER: "1"}
+    return marked_as_replay(WireMessage(headers, body), replay_id, ignore_expiry=True, extra=extra)
 
 
 def edited_headers(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

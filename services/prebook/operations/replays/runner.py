@@ -6,9 +6,8 @@ is not there: a copy on the way has no second effect.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -20,6 +19,7 @@ from prebook.operations.replays.eligibility import final_state
 from prebook.operations.replays.redelivery import AllowedTargets, PublishTarget, redelivery_message, redelivery_target
 from prebook.operations.replays.throttle import ReplayProgress, due_count
 from prebook.operations.store import DeliveryOutcome, LeasedReplay, OperationsWork, Redelivery
+from prebook.replay.ports import InboxLookup
 
 LEASE_S = 10.0
 MAX_CONCURRENT_LOOKUPS = 16
@@ -28,9 +28,6 @@ IDLE_INTERVAL_S, MIN_PAUSE_S, MAX_PAUSE_S = 0.5, 0.05, 1.0
 CONFIRMATION_TIMEOUT_S = 900.0
 """Longer than any retry, and long enough to bring a receiver back."""
 log = structlog.get_logger()
-
-InboxLookup = Callable[[str, str], Awaitable[datetime | None]]
-"""(service, message id) -> when its inbox admitted it; None: it has not. Raises Unreachable."""
 
 
 @dataclass(frozen=True)

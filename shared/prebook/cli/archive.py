@@ -1,14 +1,15 @@
-"""`prebook archive`: the stream of all events, counted, and replayed to chosen receivers."""
+"""`prebook archive`: contents of the stream that keeps every event, and its replay to chosen receivers."""
 
+import getpass
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from prebook.cli.archive.replay_runner import run_replay
 from prebook.cli.suite_access import ArchiveAccess, archive_unreadable, find_archive, find_broker
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_warnings_only
@@ -22,11 +23,13 @@ from prebook.devstack.parameters import (
     rate_option,
 )
 from prebook.flows import SERVICES
+from prebook.http.client import ServiceClient
+from prebook.http.inbox_client import inbox_lookup
 from prebook.messaging import addresses
 from prebook.messaging.errors import Unreachable
-from prebook.rabbit.archive_reader import read_archive
+from prebook.rabbit.archive_reader import open_publisher, read_archive
 from prebook.rabbit.management import BrokerRefused, BrokerUnreachable
-from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions
+from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions, SelectionTooLarge
 from prebook.replay.archive_report import (
     ArchiveReplayReport,
     ArchiveReplayState,
@@ -34,7 +37,9 @@ from prebook.replay.archive_report import (
     ArchiveStatus,
     ArchiveTally,
 )
+from prebook.replay.archive_runner import ArchiveReplayPorts, run_archive_replay
 from prebook.replay.archive_selection import ArchiveSelection
+from prebook.replay.eligibility import IneligibleReason, ReplayPolicy
 from prebook.replay.receivers import NotSubscribed, Receiver, event_receivers
 from prebook.runtime import paths
 from prebook.runtime.retention import INBOX_DEDUP_S
@@ -42,8 +47,15 @@ from prebook.topology.model import suite_topology
 
 TIME_HINT = "write it as 2026-11-24T08:00:00Z"
 AUDIT_FILE = "replays.jsonl"
-"""In the suite's home: who replayed what, and with which result."""
+"""Audit log in the suite's home directory: one line when a replay begins and one when it ends."""
 DEFAULT_RATE_PER_S = 50.0
+INBOX_TIMEOUT_S = 5.0
+REFUSAL_TEXTS: dict[str, str] = {
+    IneligibleReason.OUTSIDE_INBOX_WINDOW: (
+        "older than the receiver's inbox deduplication window; --force sends them, and they may take effect twice"
+    ),
+}
+"""Text and remedy by reason; other reasons are texts already."""
 REPLAY_EXAMPLES = examples(
     "prebook archive replay --booking bk_... --to-service pricing           prints what it would do",
     "prebook archive replay --booking bk_... --to-service pricing --apply",
@@ -62,15 +74,17 @@ def archive() -> None:
 @json_option()
 def status(*, as_json: bool) -> None:
     """Print retention, extent and the number of messages by type; counts by reading the whole archive."""
-    found = command_line.run_interruptible(_read_status(find_archive()))
+    archive_status = command_line.run_interruptible(_read_status(find_archive()))
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(archive_status))
     else:
-        Console().print(_status_table(found))
+        Console().print(_status_table(archive_status))
 
 
 async def _read_status(access: ArchiveAccess) -> ArchiveStatus:
-    retention, tally = await _read_retention(), ArchiveTally()
+    """Raises UserError if broker or archive cannot be read."""
+    retention = await _read_retention()
+    tally = ArchiveTally()
     try:
         async for message in read_archive(access.archive_url):
             tally.add(message)
@@ -84,7 +98,7 @@ async def _read_retention() -> ArchiveRetention:
         async with find_broker() as broker:
             limits = dict((await broker.read_live_broker()).effective_policies.get(addresses.ARCHIVE_QUEUE, ()))
     except (BrokerUnreachable, BrokerRefused) as error:
-        raise UserError(str(error), "`prebook doctor` tells whether the broker answers") from error
+        raise UserError(str(error), "`prebook doctor` shows whether the broker answers") from error
     return ArchiveRetention(
         max_age=str(limits.get("max-age", "")),
         max_bytes=int(limits.get("max-length-bytes", 0)),
@@ -96,9 +110,9 @@ def _parse_time(_: click.Context, __: click.Parameter, text: str | None) -> date
     try:
         at = datetime.fromisoformat(text) if text else None
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no time; {TIME_HINT}") from None
+        raise click.BadParameter(f"{text!r} is not a time; {TIME_HINT}") from None
     if at is not None and at.tzinfo is None:
-        raise click.BadParameter(f"{text!r} has no zone; {TIME_HINT}")
+        raise click.BadParameter(f"{text!r} has no time zone; {TIME_HINT}")
     return at
 
 
@@ -146,30 +160,51 @@ def replay(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Send archived messages again, to the named receivers and to nobody else.
+    """Send archived messages again, to the named receivers only.
 
     A dry run, unless --apply is given. Messages keep their ids: a receiver that has handled one before ignores it, and
     publishes nothing. A receiver with an empty inbox, such as a new subscriber, handles them as new messages.
     """
     selection = ArchiveSelection(since=since, until=until, types=frozenset(types), booking_ids=frozenset(bookings))
+    policy = ReplayPolicy(now=datetime.now(UTC), inbox_dedup_s=INBOX_DEDUP_S, ignore_expiry=ignore_expiry, force=force)
     options = ArchiveReplayOptions(
         receivers=_receivers(services, queues),
-        inbox_dedup_s=INBOX_DEDUP_S,
+        policy=policy,
         apply=apply,
         rate_per_s=rate,
-        ignore_expiry=ignore_expiry,
-        force=force,
+        requested_by=getpass.getuser(),
     )
-    running = run_replay(ArchiveReplay(selection, options), find_archive(), _append_audit)
-    report = command_line.run_interruptible(running)
+    report = command_line.run_interruptible(_run(ArchiveReplay(selection, options), find_archive()))
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(_report_lines(report)))
     if report.refusals:
-        raise UserError("not everything was sent", "the report says why; sending again what was sent does no harm")
+        raise UserError("not every message was sent", "see the refusals in the report; sending twice does no harm")
+
+
+async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveReplayReport:
+    """Raises UserError if the archive cannot be read or too much is selected."""
+    http = ServiceClient(access.service_urls)
+    ports = ArchiveReplayPorts(
+        read_archive=partial(read_archive, access.archive_url),
+        open_publisher=partial(open_publisher, access.archive_url),
+        look_up_inbox=inbox_lookup(http, INBOX_TIMEOUT_S),
+        services=access.service_urls.keys(),
+        write_audit=_append_audit,
+        log_progress=command_line.log_to_stderr,
+    )
+    try:
+        return await run_archive_replay(archive_replay, ports)
+    except Unreachable as error:
+        raise archive_unreadable(error) from error
+    except SelectionTooLarge as error:
+        raise UserError(str(error), "narrow the selection by --from, --to, --type or --booking") from error
+    finally:
+        await http.close()
 
 
 def _receivers(services: tuple[str, ...], queues: tuple[str, ...]) -> list[Receiver]:
+    """Raises click.UsageError without a receiver, or for a service that subscribes to no events."""
     if not services and not queues:
-        raise click.UsageError("say who gets them: --to-service NAME or --to-queue NAME")
+        raise click.UsageError("no receiver is given: add --to-service NAME or --to-queue NAME")
     try:
         return [*event_receivers(services, suite_topology(())), *map(Receiver, queues)]
     except NotSubscribed as error:
@@ -177,7 +212,6 @@ def _receivers(services: tuple[str, ...], queues: tuple[str, ...]) -> list[Recei
 
 
 def _append_audit(report: ArchiveReplayReport) -> None:
-    """One line when the replay begins and one when it ends."""
     path = paths.home_dir() / AUDIT_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -189,25 +223,24 @@ def _report_lines(report: ArchiveReplayReport) -> Iterable[str]:
     yield f"{report.id} ({report.state}): {selected}"
     yield f"to {', '.join(report.receivers)}: {report.sent} of {report.redeliveries} sent"
     if report.duplicates is not None:
-        taken = "would take effect" if report.state is ArchiveReplayState.DRY_RUN else "took effect"
-        counts = f"{taken}: {report.new_effects}; unconfirmed: {report.unconfirmed}"
+        label = "would take effect" if report.state is ArchiveReplayState.DRY_RUN else "took effect"
+        counts = f"{label}: {report.new_effects}; unconfirmed: {report.unconfirmed}"
         yield f"handled by the receivers before: {report.duplicates}; {counts}"
-    yield from (f"refused: {refusal.messages} messages: {refusal.reason}" for refusal in report.refusals)
+    for refusal in report.refusals:
+        yield f"refused: {refusal.messages} messages: {REFUSAL_TEXTS.get(refusal.reason, refusal.reason)}"
     if report.state is ArchiveReplayState.DRY_RUN:
         yield "nothing was sent; add --apply"
 
 
-def _status_table(status_view: ArchiveStatus) -> Table:
-    kept = status_view.retention
-    limits = f"kept {kept.max_age} or {kept.max_bytes:,} bytes, in segments of {kept.segment_bytes:,}"
-    extent = f"offsets {status_view.first_offset} to {status_view.last_offset}"
-    times = f"times {status_view.first_occurred_at} to {status_view.last_occurred_at}"
-    title = (
-        f"{status_view.messages} messages, {status_view.copies} copies, {status_view.payload_bytes:,} bytes of payload"
-    )
+def _status_table(found: ArchiveStatus) -> Table:
+    retention = found.retention
+    limits = f"kept {retention.max_age} or {retention.max_bytes:,} bytes, in segments of {retention.segment_bytes:,}"
+    extent = f"offsets {found.first_offset} to {found.last_offset}"
+    times = f"times {found.first_occurred_at} to {found.last_occurred_at}"
+    title = f"{found.messages} messages, {found.copies} copies, {found.payload_bytes:,} bytes of payload"
     table = Table(title=title, caption=f"{limits}; {extent}, {times}")
     table.add_column("type", overflow="fold")
     table.add_column("messages", justify="right")
-    for name, count in status_view.types.items():
+    for name, count in found.types.items():
         table.add_row(name, str(count))
     return table

@@ -1,1 +1,0 @@
-"""``prebook archive``: the stream of all messages, and its replay."""
