@@ -23,7 +23,7 @@ from prebook.lab.bench.subjects.ride_figures import (
 from prebook.lab.bench.suite import start_suite
 from prebook.lab.bench.testbed import BenchTestbed
 
-BASELINE_FILE = Path(__file__).parents[5] / "deploy" / "results" / "ride-baseline.json"
+BASELINE_FILE = Path(__file__).parents[5] / "docs" / "results" / "ride-baseline.json"
 OURS = "ours"
 BASELINE_SIDE = "baseline"
 WARMUP_PER_S = 10.0
