@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer (with venv), git and make. Everything else goes into .venv, from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-containers check schema lock clean
+.PHONY: help install demo up test test-containers check docs schema lock clean
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
@@ -43,6 +43,9 @@ check: $(VENV)/.dev ## Style, format, types, import rules
 
 schema: $(VENV)/.dev ## Write docs/reference/schema.sql from a migrated database
 	@$(BIN)/python -m tests.postgres.schema_reference
+
+docs: $(VENV)/.dev ## docs/reference, from the settings in the code
+	@$(BIN)/python -m tests.architecture.settings_reference
 
 lock: ## New lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt

@@ -30,9 +30,12 @@ class ServeSettings(msgspec.Struct, frozen=True):
     """``http_port`` is the service's own, polled for readiness."""
 
     control_token: Annotated[
-        str, msgspec.Meta(min_length=16, description="at least 16 characters that the control API's clients send")
+        str,
+        msgspec.Meta(min_length=16, description="bearer token of the control API's clients, at least 16 characters"),
     ]
-    http_port: Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")] = 8000
+    http_port: Annotated[
+        int, msgspec.Meta(ge=1, le=65535, description="TCP port of the service, polled for readiness, 1 to 65535")
+    ] = 8000
 
 
 @click.command(epilog=EXAMPLES)

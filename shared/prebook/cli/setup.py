@@ -25,13 +25,28 @@ class SetupSettings(msgspec.Struct, frozen=True):
     database_url: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://admin:password@host:port/database"
+            pattern=r"^postgresql\+asyncpg://",
+            description="database URL with the right to create schemas and roles",
+            examples=["postgresql+asyncpg://admin:password@host:port/database"],
         ),
     ]
-    management_url: Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:15672")]
+    management_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern="^https?://",
+            description="base URL of the broker's management API",
+            examples=["http://host:15672"],
+        ),
+    ]
     management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
     management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
-    role_passwords: Annotated[str, msgspec.Meta(description='JSON, service to password: {"booking": "...", ...}')]
+    role_passwords: Annotated[
+        str,
+        msgspec.Meta(
+            description="JSON object with the password of each service's role and broker user",
+            examples=['{"booking": "...", "pricing": "...", ...}'],
+        ),
+    ]
 
 
 @click.command(epilog=EXAMPLES)

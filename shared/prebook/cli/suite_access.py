@@ -25,9 +25,11 @@ CLOSE_TIMEOUT_S = 2.0
 class BrokerSettings(msgspec.Struct, frozen=True):
     """PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD, or files of these."""
 
-    management_url: str
-    management_user: str
-    management_password: str
+    management_url: Annotated[
+        str, msgspec.Meta(description="base URL of the broker's management API", examples=["http://host:15672"])
+    ]
+    management_user: Annotated[str, msgspec.Meta(description="an administrator of the broker")]
+    management_password: Annotated[str, msgspec.Meta(description="the administrator's password")]
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True):
@@ -36,7 +38,9 @@ class DatabaseSettings(msgspec.Struct, frozen=True):
     database_url: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://admin:password@host/database"
+            pattern=r"^postgresql\+asyncpg://",
+            description="database URL with administrator's rights",
+            examples=["postgresql+asyncpg://admin:password@host:port/database"],
         ),
     ]
 
@@ -45,7 +49,12 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
     """PREBOOK_ARCHIVE_URL, or a file of that in PREBOOK_ARCHIVE_URL_FILE."""
 
     archive_url: Annotated[
-        str, msgspec.Meta(pattern="^amqps?://", description="amqp://prebook_archive_reader:password@host:port/vhost")
+        str,
+        msgspec.Meta(
+            pattern="^amqps?://",
+            description="broker URL with the user that may read the archive",
+            examples=["amqp://prebook_archive_reader:password@host:port/vhost"],
+        ),
     ]
 
 

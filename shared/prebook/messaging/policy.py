@@ -19,17 +19,51 @@ DEFAULT_MAX_BATCH_SIZE = 16
 
 
 class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See the comments in deploy/couplings.toml for what each one does."""
+    """One flow's table in couplings.toml. A field's description is its meaning in docs/reference/settings.md."""
 
-    coupling: Coupling
-    deadline_s: Seconds = 30.0
-    timeout_s: Seconds = 2.0
-    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
-    backoff_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1, max_length=8)] = (0.2, 1.0, 5.0)
-    prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
-    rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
-    max_batch_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_MAX_BATCH_SIZE
-    on_poison: OnPoison = OnPoison.CONTINUE
+    coupling: Annotated[Coupling, msgspec.Meta(description="coupling of the flow in the default plan")]
+    deadline_s: Annotated[
+        Seconds, msgspec.Meta(description="seconds after which the caller goes on without a reply, in every coupling")
+    ] = 30.0
+    timeout_s: Annotated[
+        Seconds, msgspec.Meta(description="total seconds of one synchronous call, retries included")
+    ] = 2.0
+    max_attempts: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=50, description="attempts at a message, the first included, before it is parked"),
+    ] = 5
+    backoff_s: Annotated[
+        tuple[Seconds, ...],
+        msgspec.Meta(
+            min_length=1,
+            max_length=8,
+            description="seconds before the second, third, ... attempt, each up to 1.4 times as long; the last repeats",
+        ),
+    ] = (0.2, 1.0, 5.0)
+    prefetch: Annotated[
+        int, msgspec.Meta(ge=1, le=1000, description="messages that one consumer handles at a time")
+    ] = 32
+    rate_per_s: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None,
+        msgspec.Meta(
+            description="requests that one consumer starts per second, for a slow target; the backlog stays queued"
+        ),
+    ] = None
+    max_batch_size: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=100,
+            description="messages that share one transaction, each of another conversation; 1: one transaction each",
+        ),
+    ] = DEFAULT_MAX_BATCH_SIZE
+    on_poison: Annotated[
+        OnPoison,
+        msgspec.Meta(
+            description="in a message group, what happens to later messages of a parked message's conversation: "
+            "continue handles them, block makes them wait, park parks them behind it"
+        ),
+    ] = OnPoison.CONTINUE
 
 
 Policies = Mapping[str, FlowPolicy]

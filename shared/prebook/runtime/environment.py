@@ -52,6 +52,8 @@ def _split_list(text: str, field_type: Any) -> Any:
 
 
 def _expected_value(field_type: Any) -> str:
+    """Return the field's description and, if it has one, an example of its format."""
     info = msgspec.inspect.type_info(field_type)
     extra = getattr(info, "extra_json_schema", None) or {}
-    return str(extra.get("description", "see README, Settings"))
+    description = str(extra.get("description", "see docs/reference/settings.md"))
+    return ", such as ".join([description, *map(str, extra.get("examples", ())[:1])])

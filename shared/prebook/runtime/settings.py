@@ -15,71 +15,102 @@ from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 DatabaseUrl = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^postgresql\+asyncpg://", description="postgresql+asyncpg://role:password@host:port/database"
+        pattern=r"^postgresql\+asyncpg://", examples=["postgresql+asyncpg://role:password@host:port/database"]
     ),
 ]
-AmqpUrl = Annotated[
-    str,
-    msgspec.Meta(
-        pattern="^amqps?://", description="amqp://user:password@host:port/vhost; several nodes separated by commas"
-    ),
-]
-HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", description="http://host:port")]
+AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
+HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE)."""
+    """Each field is an environment variable: ``http_port`` is PREBOOK_HTTP_PORT (or PREBOOK_HTTP_PORT_FILE).
 
-    database_url: DatabaseUrl
-    amqp_url: AmqpUrl
+    A field's description is its meaning in docs/reference/settings.md and in the error about a wrong value; its example
+    is the expected format.
+    """
+
+    database_url: Annotated[DatabaseUrl, msgspec.Meta(description="database URL with the service's own role")]
+    amqp_url: Annotated[
+        AmqpUrl, msgspec.Meta(description="broker URL with the service's own user; several nodes separated by commas")
+    ]
     callback_secrets: Annotated[
         tuple[str, ...],
-        msgspec.Meta(min_length=1, description="comma-separated signing secrets of callbacks, the newest first"),
+        msgspec.Meta(
+            min_length=1,
+            description="comma-separated secrets that sign callbacks between services, the newest first",
+            examples=["newest,previous"],
+        ),
     ]
-    url_booking: HttpUrl
-    url_pricing: HttpUrl
-    url_matching: HttpUrl
-    url_notification: HttpUrl
-    url_fleets: HttpUrl
-    couplings: Annotated[str, msgspec.Meta(description="path of couplings.toml")]
-    http_host: str = "127.0.0.1"
-    http_port: Port = 8000
-    allow_plan_override: Annotated[bool, msgspec.Meta(description="true or false")] = False
+    url_booking: Annotated[HttpUrl, msgspec.Meta(description="base URL of booking")]
+    url_pricing: Annotated[HttpUrl, msgspec.Meta(description="base URL of pricing")]
+    url_matching: Annotated[HttpUrl, msgspec.Meta(description="base URL of matching")]
+    url_notification: Annotated[HttpUrl, msgspec.Meta(description="base URL of notification")]
+    url_fleets: Annotated[HttpUrl, msgspec.Meta(description="base URL of fleets")]
+    couplings: Annotated[
+        str,
+        msgspec.Meta(
+            description="path of the file with the default plan and the policy of every flow",
+            examples=["deploy/couplings.toml"],
+        ),
+    ]
+    http_host: Annotated[str, msgspec.Meta(description="address on which the service listens")] = "127.0.0.1"
+    http_port: Annotated[Port, msgspec.Meta(description="TCP port on which the service listens, 1 to 65535")] = 8000
+    allow_plan_override: Annotated[
+        bool, msgspec.Meta(description="true or false: whether a booking may bring its own couplings")
+    ] = False
     rider_callback_hosts: Annotated[
-        frozenset[str], msgspec.Meta(description="comma-separated hosts that may receive riders' callbacks")
+        frozenset[str],
+        msgspec.Meta(
+            description="comma-separated hosts that riders' callbacks may be sent to", examples=["hooks.example.com"]
+        ),
     ] = frozenset()
     rider_callback_secrets: Annotated[
         tuple[str, ...],
-        msgspec.Meta(description="comma-separated secrets that sign riders' callbacks, the newest first"),
+        msgspec.Meta(
+            description="comma-separated secrets that sign riders' callbacks, the newest first; "
+            "required with rider_callback_hosts",
+            examples=["newest,previous"],
+        ),
     ] = ()
-    campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="how many discounts the campaign may grant")] = (
+    campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="number of discounts the campaign may grant")] = (
         1_000_000
     )
-    campaign: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,40}$", description="name of the campaign")] = "launch"
+    campaign: Annotated[
+        str,
+        msgspec.Meta(
+            pattern="^[a-z0-9_-]{1,40}$",
+            description="name of the campaign whose tokens booking takes",
+            examples=["launch"],
+        ),
+    ] = "launch"
     campaign_tokens: Annotated[
-        int, msgspec.Meta(ge=0, description="how many bookings the campaign accepts in each window; 0: any number")
+        int,
+        msgspec.Meta(ge=0, description="bookings the campaign accepts in each window, over all replicas; 0: no limit"),
     ] = 0
     campaign_window_s: Annotated[
         float, msgspec.Meta(ge=1, le=86_400, description="length of a campaign window in seconds")
     ] = 60.0
     back_pressure: Annotated[
-        Literal["on", "off"], msgspec.Meta(description="on or off: whether bookings are refused under load")
+        Literal["on", "off"],
+        msgspec.Meta(description="on or off: whether booking refuses rides that it could not settle in time"),
     ] = "on"
     max_pending_requests: Annotated[
-        int, msgspec.Meta(ge=1, description="how many requests of one flow and coupling may wait for their replies")
+        int,
+        msgspec.Meta(ge=1, description="unanswered requests of one flow and coupling above which bookings are refused"),
     ] = 500
     max_waiting_riders: Annotated[
-        int, msgspec.Meta(ge=1, description="how many riders may wait for a synchronous booking at a time")
+        int, msgspec.Meta(ge=1, description="riders that may wait for a synchronous booking at a time")
     ] = 64
-    max_outbox_rows: Annotated[int, msgspec.Meta(ge=1, description="how many rows may wait in booking's outbox")] = (
-        5_000
-    )
+    max_outbox_rows: Annotated[
+        int, msgspec.Meta(ge=1, description="rows waiting in booking's outbox above which bookings are refused")
+    ] = 5_000
     max_outbox_age_s: Annotated[
-        float, msgspec.Meta(gt=0, description="how many seconds a request may wait in the outbox to be published")
+        float,
+        msgspec.Meta(gt=0, description="seconds that booking's oldest request may wait in the outbox to be published"),
     ] = 15.0
     max_broker_blocked_s: Annotated[
         float,
@@ -89,7 +120,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
     rider_rate_per_s: Annotated[
-        float, msgspec.Meta(ge=0, description="bookings per second that one rider may request; 0: no limit")
+        float,
+        msgspec.Meta(
+            ge=0,
+            description="bookings per second that one rider may request; 0: no limit. "
+            "Set it only where something in front of booking authenticates riders",
+        ),
     ] = 0.0
     rider_burst: Annotated[int, msgspec.Meta(ge=1, description="bookings that one rider may request at once")] = 10
     seed: Annotated[int, msgspec.Meta(description="seed of the simulated fleets, a whole number")] = 7
@@ -104,9 +140,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="seconds, up to a week, in which a repeated operation enqueues no new message",
         ),
     ] = OUTBOX_DEDUP_S
-    log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug to error")] = (
-        "info"
-    )
+    log_level: Annotated[
+        str, msgspec.Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    ] = "info"
 
     @property
     def urls(self) -> Mapping[str, str]:
