@@ -1,9 +1,9 @@
 """`prebook doctor`: whether this machine and the suite on it have what `prebook up` needs."""
 
+import asyncio
 import os
 import sys
 
-import aiohttp
 import msgspec
 import rich_click as click
 
@@ -22,6 +22,7 @@ from prebook.devstack.providers import (
 )
 from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.flows import PROCESSES
+from prebook.http.client import TRANSPORT_ERRORS, create_http_client
 from prebook.runtime import paths
 
 MIN_PYTHON = (3, 11)
@@ -130,11 +131,11 @@ async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
     remedy = f"read {suite.logs}/{service}.log"
     url = f"{suite.urls[service]}/readyz"
     try:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
-            text = "ready" if response.ok else (await response.text())[:MAX_REASON_CHARS]
-            return DoctorFinding(service, response.ok, f"{suite.urls[service]} {text}", remedy)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S), create_http_client() as client:
+            response = await client.get(url)
+        text = "ready" if response.is_success else response.text[:MAX_REASON_CHARS]
+        return DoctorFinding(service, response.is_success, f"{suite.urls[service]} {text}", remedy)
+    except (*TRANSPORT_ERRORS, TimeoutError, OSError) as error:
         return DoctorFinding(service, False, f"{url} does not answer: {error}", remedy)
 
 

@@ -1,10 +1,11 @@
 """`prebook ledger`: the outcome of every booking of the running suite."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
-import aiohttp
+import httpx
 import msgspec
 import rich_click as click
 from rich.console import Console
@@ -16,6 +17,7 @@ from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option
 from prebook.devstack.suite_state import read_suite_state
+from prebook.http.client import TRANSPORT_ERRORS, create_http_client
 from prebook.runtime import paths
 
 PAGE_SIZE = 1000
@@ -60,14 +62,13 @@ def ledger(*, prefix: str, as_json: bool) -> None:
 
 
 async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session:
+    async with create_http_client() as client:
         try:
-            ledger_pages = _fetch_pages(session, f"{urls['booking']}/v1/ledger", LedgerPage, {"prefix": prefix})
+            ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", LedgerPage, {"prefix": prefix})
             entries = [entry async for page in ledger_pages for entry in page.entries]
-            delivery_pages = _fetch_pages(session, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
+            delivery_pages = _fetch_pages(client, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (*TRANSPORT_ERRORS, TimeoutError, OSError) as error:
             remedy = "`prebook doctor` tells which service is not ready; try again when it is"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
     booking_ids = {entry.booking_id for entry in entries}
@@ -90,13 +91,14 @@ def plan_label(entry: LedgerEntry) -> str:
 
 
 async def _fetch_pages(
-    session: aiohttp.ClientSession, url: str, page_type: type[P], query: Mapping[str, str]
+    client: httpx.AsyncClient, url: str, page_type: type[P], query: Mapping[str, str]
 ) -> AsyncIterator[P]:
     after: str | None = None
     while True:
         page_query = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
-        async with session.get(url, params=page_query) as response:
-            page = msgspec.json.decode(await response.read(), type=page_type)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            response = await client.get(url, params=page_query)
+        page = msgspec.json.decode(response.raise_for_status().content, type=page_type)
         yield page
         after = page.next
         if after is None:

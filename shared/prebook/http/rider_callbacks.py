@@ -3,16 +3,17 @@
 Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for the signature.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from prebook.http.callback_targets import is_allowed_target
+from prebook.http.client import TRANSPORT_ERRORS, create_http_client
 from prebook.messaging.clock import unix_s
 from prebook.messaging.errors import PermanentFailure, error_summary
 from prebook.patterns.signature import sign
@@ -85,7 +86,7 @@ class RiderCallbacks:
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
         try:
             status = await self._post(url, headers, body)
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except (TimeoutError, *TRANSPORT_ERRORS) as error:
             raise CallbackFailed(error_summary(error)) from error
         if status == GONE_STATUS:
             raise TargetGone("the target is gone (410)")
@@ -93,13 +94,12 @@ class RiderCallbacks:
             raise CallbackFailed(f"the target answered {status}")
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
-        """The response's body is not read, redirects are not followed, proxies are not asked."""
+        """The status of the response, whose body is not read. Redirects are not followed, proxies are not used."""
         # Plain http is allowed only to hosts that are listed with it, which is how a demo names its own machine.
         resolver = PublicAddressResolver() if url.startswith("https://") else ThreadedResolver()
-        connector = aiohttp.TCPConnector(resolver=resolver, limit=1)
-        timeout = aiohttp.ClientTimeout(total=CALLBACK_TIMEOUT_S)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            asyncio.timeout(CALLBACK_TIMEOUT_S),
+            create_http_client(resolver=resolver) as client,
+            client.stream("POST", url, content=body, headers=headers) as response,
         ):
-            return response.status
+            return response.status_code
