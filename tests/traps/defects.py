@@ -93,7 +93,7 @@ def _by_id_alone(self: UnconfirmedMessages, told: ReturnedMessage) -> None:
 
 async def _acknowledged_first(self: RabbitConsumer, _: str, message: Any) -> None:
     await message.ack()
-    await self._handler(decode(from_amqp(message)))
+    await self._recovery.try_handle(decode(from_amqp(message)))
 
 
 async def _never_settled(self: RabbitConsumer, *_: Any) -> None:
@@ -102,7 +102,7 @@ async def _never_settled(self: RabbitConsumer, *_: Any) -> None:
 
 async def _pausing_in_hand(self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception) -> None:
     await asyncio.sleep(0.3)
-    await self._try_handle(envelope)
+    await self._recovery.try_handle(envelope)
     await message.ack()
 
 

@@ -1,10 +1,9 @@
-"""Consumes the service's queues, passes each message to the handler, and settles every one of them."""
+"""Consumer of a service's queues: passes each message to the handler and settles every one of them."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -19,21 +18,24 @@ from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
-from prebook.messaging.recoverability.decision import decide
+from prebook.messaging.recoverability.dead_letter import first_failure_headers
+from prebook.messaging.recoverability.decision import FailureRecovery
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
-from prebook.patterns.retry import Retry
 from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.connection import BrokerConnection, connect
-from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher, first_failure_headers
+from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
 
+REQUEUE_DELAY_S = 1.0
+"""Pause before a message goes back to its queue, whose head it then is again at once."""
 log = structlog.get_logger()
 
 
 class RabbitConsumer:
-    """``queues`` maps each queue to its prefetch: how many of its messages are worked on at a time.
+    """Consumer of all queues of one service, on one connection with a channel for each queue.
 
-    Messages of a partition that ``sequencer`` knows are handled in order.
+    A message is acknowledged after its effect, its retry or its dead letter is durable. A failing message of a
+    partition of ``sequencer`` blocks its key; any other failing message goes to a delay queue.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class RabbitConsumer:
         observer: MessagingObserver,
         sequencer: KeySequencer | None = None,
     ) -> None:
-        self._queues, self._handler, self._policies, self._observer = queues, handler, policies, observer
-        self._sequencer, self._dead_letter_publisher = sequencer, DeadLetterPublisher(publisher, observer)
+        """``queues``: queue name -> prefetch, the number of its messages that are in hand at a time."""
+        self._queues = queues
+        self._recovery = FailureRecovery(handler, policies, observer)
+        self._sequencer = sequencer
+        self._dead_letter_publisher = DeadLetterPublisher(publisher, observer)
         self._group_by_partition = sequencer.groups if sequencer else {}
         self._subscriptions: dict[str, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,24 +65,24 @@ class RabbitConsumer:
         )
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Take nothing more, and let what is under way end."""
+        """Cancel the subscriptions, then wait up to ``timeout_s`` seconds until the messages in hand are settled."""
         self._stopping = True
         with contextlib.suppress(AMQPError, ConnectionError, RuntimeError, TimeoutError):
             async with asyncio.timeout(timeout_s):
-                for held in self._subscriptions.values():
-                    await held.cancel()
+                for subscription in self._subscriptions.values():
+                    await subscription.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
     def collect_active(self) -> list[str]:
-        """Queues from which something has come since this was last asked."""
-        active = [name for name, held in self._subscriptions.items() if held.active]
+        """Return the queues that delivered a message since the previous call."""
+        active = [name for name, subscription in self._subscriptions.items() if subscription.active]
         for name in active:
             self._subscriptions[name].active = False
         return active
 
     async def release(self, partition: str) -> None:
-        """Let another replica be the active one there, if there is one."""
+        """Let another replica become the active consumer of the partition, if there is one."""
         await self._subscriptions[partition].release()
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
@@ -85,26 +90,26 @@ class RabbitConsumer:
             name: Subscription(connection, name, prefetch, self._message_callback(name))
             for name, prefetch in self._queues.items()
         }
-        channels = {name: await held.open() for name, held in self._subscriptions.items()}
+        channels = {name: await subscription.open() for name, subscription in self._subscriptions.items()}
         return [channel for name, channel in channels.items() if name not in self._group_by_partition]
 
     def _is_consuming(self) -> bool:
-        return self._stopping or all(held.is_alive for held in self._subscriptions.values())
+        return self._stopping or all(subscription.is_alive for subscription in self._subscriptions.values())
 
     def _message_callback(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
-        async def take(message: AbstractIncomingMessage) -> None:
+        async def on_message(message: AbstractIncomingMessage) -> None:
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - a coroutine that runs has a task
             self._tasks.add(task)
             try:
                 await self._settle(queue, message)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
-                # The channel is gone: the message comes again, and the inbox knows whether it had its effect.
+                # The channel is closed: the broker redelivers the message, and the inbox recognises an applied one.
                 log.warning("message not settled", queue=queue, error=error_summary(error))
             finally:
                 self._tasks.discard(task)
 
-        return take
+        return on_message
 
     async def _settle(self, queue: str, message: AbstractIncomingMessage) -> None:
         wire = from_amqp(message)
@@ -114,7 +119,7 @@ class RabbitConsumer:
             return await self._dead_letter(queue, message, wire, error.cause, error)
         if self._sequencer and queue in self._group_by_partition:
             return await self._handle_in_order(self._sequencer, queue, message, envelope)
-        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._try_handle)
+        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._recovery.try_handle)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         return await message.ack()
@@ -122,21 +127,22 @@ class RabbitConsumer:
     async def _handle_in_order(
         self, sequencer: KeySequencer, queue: str, message: AbstractIncomingMessage, envelope: Envelope
     ) -> None:
-        """Acknowledged once it is handled, put down or parked. Its turn is asked for before anything is awaited."""
-        group, marked = (
-            self._group_by_partition[queue],
-            replace(envelope, extra={**_first_failure_headers(message), **envelope.extra}),
-        )
+        """Acknowledge the message once it is handled, blocked or parked.
+
+        The turn is requested before anything else is awaited, so that turns follow the order of delivery.
+        """
+        group = self._group_by_partition[queue]
+        traceable = replace(envelope, extra={**_first_failure_headers(message), **envelope.extra})
         async with sequencer.wait_turn(group, envelope.conversation_id):
             await self._handle_through_circuit(
-                self.consumer_circuits[queue], marked, lambda said: sequencer.process_or_stay(group, said)
+                self.consumer_circuits[queue], traceable, lambda each: sequencer.process_or_stay(group, each)
             )
         await self._require_settleable(queue, message).ack()
 
     async def _handle_through_circuit(
         self, circuit: ConsumerCircuit, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
     ) -> Exception | None:
-        """What the handler raised, where that is the message's own trouble; an outage is waited for with it in hand."""
+        """Return the handler's error, or None. An outage of a dependency is waited out with the message in hand."""
         while True:
             await circuit.wait_until_closed()
             try:
@@ -153,52 +159,44 @@ class RabbitConsumer:
                 circuit.record_failure(failure)
             return failure
 
-    async def _try_handle(self, envelope: Envelope) -> Exception | None:
-        try:
-            await self._handler(envelope)
-        except Unreachable:
-            raise
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; every message is settled
-            return error
-        return None
-
     async def _recover(
         self, queue: str, message: AbstractIncomingMessage, envelope: Envelope, error: Exception
     ) -> None:
-        decision = decide(envelope, error, self._policies)
-        if isinstance(decision, Retry):
-            wire = _with_failure_headers(encode(envelope.next_attempt()), message)
-            self._observer.on_retried(envelope, decision.delay_s)
-            await self._move_and_ack(queue, message, self._dead_letter_publisher.delay(queue, wire, decision.delay_s))
-        else:
-            await self._dead_letter(queue, message, encode(envelope), decision.cause, error)
+        async def retry(next_attempt: Envelope, delay_s: float) -> None:
+            wire = _with_failure_headers(encode(next_attempt), message)
+            try:
+                await self._dead_letter_publisher.delay(queue, wire, delay_s)
+            except (Unreachable, Undeliverable) as failure:
+                log.exception("retry not published", queue=queue, error=str(failure))
+                return await self._return_to_queue(queue, message)
+            return await self._require_settleable(queue, message).ack()
+
+        async def dead_letter(cause: str, error: Exception) -> None:
+            await self._dead_letter(queue, message, encode(envelope), cause, error)
+
+        await self._recovery.recover(envelope, error, retry=retry, dead_letter=dead_letter)
 
     async def _dead_letter(
         self, queue: str, message: AbstractIncomingMessage, wire: WireMessage, cause: str, error: Exception
     ) -> None:
         address = self._group_by_partition.get(queue, queue)
-        await self._move_and_ack(
-            queue,
-            message,
-            self._dead_letter_publisher.dead_letter(address, _with_failure_headers(wire, message), cause, error),
-        )
-
-    async def _move_and_ack(
-        self, queue: str, message: AbstractIncomingMessage, move: Coroutine[Any, Any, None]
-    ) -> None:
-        """Confirmed there first, then acked here. Where it cannot go there it goes back, and the broker counts that."""
+        traceable = _with_failure_headers(wire, message)
         try:
-            await move
+            await self._dead_letter_publisher.dead_letter(address, traceable, cause, error)
         except (Unreachable, Undeliverable) as failure:
-            log.exception("retry or dead-letter publish refused", queue=queue, error=str(failure))
-            await asyncio.sleep(1.0)
-            return await self._require_settleable(queue, message).reject(requeue=True)
+            log.exception("dead letter not published", queue=queue, error=str(failure))
+            return await self._return_to_queue(queue, message)
         return await self._require_settleable(queue, message).ack()
 
+    async def _return_to_queue(self, queue: str, message: AbstractIncomingMessage) -> None:
+        """Requeue a message that has no other durable place; the broker counts it against its delivery limit."""
+        await asyncio.sleep(REQUEUE_DELAY_S)
+        await self._require_settleable(queue, message).reject(requeue=True)
+
     def _require_settleable(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
-        """Raises ConnectionError where it is another's by now, or comes again."""
+        """Return the message. Raises ConnectionError where the broker has given it to another consumer or will."""
         if not self._subscriptions[queue].can_settle(message):
-            raise ConnectionError("the channel that it came by is closed")
+            raise ConnectionError("the channel that delivered the message is closed")
         return message
 
 

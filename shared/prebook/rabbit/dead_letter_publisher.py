@@ -1,49 +1,41 @@
-"""Out of the way of others: to a delay and back to where it came from, or to the parking with its cause."""
-
-from datetime import datetime
+"""Publisher of failed messages: to a delay queue, which returns them, or to the parking with their cause."""
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
-from prebook.messaging.headers import (
-    CAUSE_HEADER,
-    ERROR_HEADER,
-    EXCHANGE_HEADER,
-    FIRST_FAILED_AT_HEADER,
-    FLOW_HEADER,
-    ROUTING_KEY_HEADER,
-    STACK_DIGEST_HEADER,
-)
+from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.headers import FLOW_HEADER
 from prebook.messaging.observer import MessagingObserver
-from prebook.messaging.recoverability.dead_letter import stack_digest
+from prebook.messaging.recoverability.dead_letter import failure_headers
 
 
 class DeadLetterPublisher:
-    """``address`` is the name of the queue, or of the partitioned queue. Raises Unreachable and Undeliverable."""
+    """Publisher of retries and dead letters. Every method raises Unreachable or Undeliverable.
+
+    ``address`` is the name of the consumed queue, or of the partitioned queue that the consumed partition belongs to.
+    """
 
     def __init__(self, publisher: Publisher, observer: MessagingObserver) -> None:
-        self._publisher, self._observer = publisher, observer
+        self._publisher = publisher
+        self._observer = observer
 
     async def delay(self, address: str, wire: WireMessage, delay_s: float) -> None:
+        """Deliver the message to ``address`` again after ``delay_s`` seconds, which must be a declared delay."""
         await self._publisher.publish(addresses.delay_queue(delay_s), address, wire)
 
     async def dead_letter(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
+        """Park the message with its cause and, where a handler raised one, its error."""
         self._observer.on_dead_lettered(wire.headers.get(FLOW_HEADER, "unknown"), cause)
-        failed = {ERROR_HEADER: error_summary(error), STACK_DIGEST_HEADER: stack_digest(error)} if error else {}
-        await self._publisher.publish(
-            addresses.PARKING, address, WireMessage({**wire.headers, CAUSE_HEADER: cause, **failed}, wire.body)
-        )
+        parked = WireMessage({**wire.headers, **failure_headers(cause, error)}, wire.body)
+        await self._publisher.publish(addresses.PARKING, address, parked)
 
     async def dead_letter_blocked(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
-        """Implements key_sequencer.PublishDeadLetter: a message that cannot be parked stays blocked."""
+        """Implement key_sequencer.PublishDeadLetter: a message that cannot be parked stays blocked.
+
+        Raises Unreachable for an undeliverable dead letter too: the sequencer tries again later.
+        """
         try:
             await self.dead_letter(group, encode(envelope), cause, error)
         except Undeliverable as failure:
             raise Unreachable(f"dead-letter publish refused: {failure}") from failure
-
-
-def first_failure_headers(exchange: str, key: str, at: datetime) -> dict[str, str]:
-    """Where it was first published to, so that a replay can send it there again, and when it first failed."""
-    return {EXCHANGE_HEADER: exchange, ROUTING_KEY_HEADER: key, FIRST_FAILED_AT_HEADER: at.isoformat()}

@@ -1,4 +1,7 @@
-"""What a message carries when it is set aside and when it is sent again, and what the parking hands on."""
+"""Dead letters: the headers that a failed message gets, and the message as the parking delivers it.
+
+Source: EIP, Dead Letter Channel.
+"""
 
 import hashlib
 import traceback
@@ -6,10 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from prebook.messaging.errors import error_summary
+from prebook.messaging.headers import (
+    CAUSE_HEADER,
+    ERROR_HEADER,
+    EXCHANGE_HEADER,
+    FIRST_FAILED_AT_HEADER,
+    ROUTING_KEY_HEADER,
+    STACK_DIGEST_HEADER,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class XDeath:
-    """What the broker notes when it dead-letters by itself: a consumer that crashed too often, say."""
+    """One entry of the ``x-death`` header, which the broker adds when it dead-letters a message by itself.
+
+    It does so, for example, with a message whose consumer crashed more often than the queue's delivery limit allows.
+    Source: RabbitMQ, "Dead Letter Exchanges".
+    """
 
     queue: str
     exchange: str
@@ -21,20 +38,32 @@ class XDeath:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message as it lies in the parking: whatever it is, it can be told."""
+    """A message as the parking queue delivers it. Any message fits, however malformed."""
 
     queue: str
-    """Where it could not be handled."""
+    """Address of the queue whose consumer could not handle the message."""
     headers: Mapping[str, str]
     body: bytes
     x_deaths: tuple[XDeath, ...] = ()
-    """The newest first."""
+    """Newest first."""
     parked_at: datetime | None = None
-    """Seconds are all that the broker's format holds."""
+    """Time of parking, in whole seconds: AMQP timestamps have no fraction."""
+
+
+def first_failure_headers(exchange: str, routing_key: str, at: datetime) -> dict[str, str]:
+    """Return the headers that record the original address, for a replay, and the time of the first failure."""
+    return {EXCHANGE_HEADER: exchange, ROUTING_KEY_HEADER: routing_key, FIRST_FAILED_AT_HEADER: at.isoformat()}
+
+
+def failure_headers(cause: str, error: Exception | None) -> dict[str, str]:
+    """Return the headers that record why a message is dead-lettered. ``cause`` is a stable word."""
+    if error is None:
+        return {CAUSE_HEADER: cause}
+    return {CAUSE_HEADER: cause, ERROR_HEADER: error_summary(error), STACK_DIGEST_HEADER: stack_digest(error)}
 
 
 def stack_digest(error: BaseException) -> str:
-    """The same for errors of one type that came the same way through our own code, whatever their text."""
+    """Return 12 hex digits, equal for errors of one type raised along one path through our code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/prebook/" in frame.filename]
-    way = "\n".join(f"{frame.filename.rpartition('/prebook/')[2]}:{frame.name}:{frame.lineno}" for frame in frames)
-    return hashlib.sha256(f"{type(error).__qualname__}\n{way}".encode()).hexdigest()[:12]
+    path = "\n".join(f"{frame.filename.rpartition('/prebook/')[2]}:{frame.name}:{frame.lineno}" for frame in frames)
+    return hashlib.sha256(f"{type(error).__qualname__}\n{path}".encode()).hexdigest()[:12]

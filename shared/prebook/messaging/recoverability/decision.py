@@ -1,16 +1,68 @@
-"""What to do with a message that could not be handled: retry later, or park. Carried out by the consumer."""
+"""The one decision about a message whose handling failed, whichever mechanism retries it.
+
+The delay queues of ``rabbit.consumer`` and the blocked keys of ``key_sequencer`` try a message through ``try_handle``
+and have each failure decided by ``recover``. They differ only in how a retry and a dead-lettering are carried out.
+Source: NServiceBus, "Recoverability".
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import PermanentFailure
+from prebook.messaging.errors import PermanentFailure, Unreachable
+from prebook.messaging.handlers import MessageHandler
+from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.patterns.retry import Park, RetryDecision, retry_decision
 
+T = TypeVar("T")
+ScheduleRetry = Callable[[Envelope, float], Awaitable[T]]
+"""Schedules a retry: the message as of its next attempt, and the delay in seconds."""
+DeadLetterMessage = Callable[[str, Exception], Awaitable[T]]
+"""Dead-letters the message in hand: cause (a stable word) and error."""
+
 
 def decide(envelope: Envelope, error: Exception, policies: Policies) -> RetryDecision:
+    """Return whether the message is retried, and after how long, or parked, and with which cause."""
     if isinstance(error, PermanentFailure):
         return Park(error.cause)
-    # A fact belongs to no flow: it is tried as often as the first flow of the catalogue.
+    # An event belongs to no flow, so the first flow of the catalogue sets its number of attempts.
     policy = policies.get(envelope.flow) or next(iter(policies.values()))
     return retry_decision(
         envelope.attempt, message_id=envelope.id, max_attempts=policy.max_attempts, backoff_s=policy.backoff_s
     )
+
+
+class FailureRecovery:
+    """Tries messages with one handler and decides about those that fail."""
+
+    def __init__(self, handler: MessageHandler, policies: Policies, observer: MessagingObserver) -> None:
+        self._handler = handler
+        self._policies = policies
+        self._observer = observer
+
+    async def try_handle(self, envelope: Envelope) -> Exception | None:
+        """Handle the message and return the error to recover from, or None.
+
+        Raises Unreachable: a dependency is down, which is no fault of the message and costs it no attempt.
+        """
+        try:
+            await self._handler(envelope)
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything, and every message is settled
+            return error
+        return None
+
+    async def recover(
+        self, envelope: Envelope, error: Exception, *, retry: ScheduleRetry[T], dead_letter: DeadLetterMessage[T]
+    ) -> T:
+        """Decide about a failed message and return the result of the callback that carries the decision out.
+
+        Raises what the callback raises.
+        """
+        decision = decide(envelope, error, self._policies)
+        if isinstance(decision, Park):
+            return await dead_letter(decision.cause, error)
+        self._observer.on_retried(envelope, decision.delay_s)
+        return await retry(envelope.next_attempt(), decision.delay_s)

@@ -20,9 +20,8 @@ from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus
-from prebook.messaging.recoverability.decision import decide
+from prebook.messaging.recoverability.decision import FailureRecovery
 from prebook.patterns.message_groups import OnPoison
-from prebook.patterns.retry import Park
 
 BEHIND_PARKED = "behind_parked"
 """Cause of what is parked only because one before it is."""
@@ -51,10 +50,13 @@ class KeySequencer:
     ) -> None:
         """``groups``: partition -> the group that it belongs to."""
         self.groups = groups
-        self._blocked_keys, self._handler, self._dead_letter = blocked_keys, handler, dead_letter
-        self._policies, self._observer = policies, observer
+        self._blocked_keys = blocked_keys
+        self._recovery = FailureRecovery(handler, policies, observer)
+        self._dead_letter = dead_letter
+        self._policies = policies
         self._last_turn: dict[tuple[str, str], asyncio.Event] = {}
-        self._wake_event, self._scan_times = asyncio.Event(), list[float]()
+        self._wake_event = asyncio.Event()
+        self._scan_times = list[float]()
 
     @asynccontextmanager
     async def wait_turn(self, group: str, key: str) -> AsyncIterator[None]:
@@ -91,7 +93,7 @@ class KeySequencer:
         if place.last_status and not place.message_status:
             await self._block_behind(group, envelope, place.last_status)
             return None
-        error = await self._try_handle(envelope)
+        error = await self._recovery.try_handle(envelope)
         if error:
             await self._handle_failure(group, envelope, error)
         elif place.message_status:
@@ -117,30 +119,24 @@ class KeySequencer:
         async with self._blocked_keys.try_lock(group, key) as alone:
             while alone and (first := await self._blocked_keys.find_next_due(group, key)):
                 tried = True
-                error = await self._try_handle(first)
+                error = await self._recovery.try_handle(first)
                 if error is None:
                     await self._blocked_keys.unblock(group, first)
                 elif await self._handle_failure(group, first, error):
                     break
         return tried
 
-    async def _try_handle(self, envelope: Envelope) -> Exception | None:
-        try:
-            await self._handler(envelope)
-        except Unreachable:
-            raise
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            return error
-        return None
-
     async def _handle_failure(self, group: str, envelope: Envelope, error: Exception) -> bool:
-        """Whether its key is kept."""
-        decision = decide(envelope, error, self._policies)
-        if isinstance(decision, Park):
-            return await self._park(group, envelope, decision.cause, error)
-        self._observer.on_retried(envelope, decision.delay_s)
-        await self._block(group, envelope.next_attempt(), decision.delay_s, error_summary(error))
-        return True
+        """Return whether the key stays blocked."""
+
+        async def retry(next_attempt: Envelope, delay_s: float) -> bool:
+            await self._block(group, next_attempt, delay_s, error_summary(error))
+            return True
+
+        async def dead_letter(cause: str, error: Exception) -> bool:
+            return await self._park(group, envelope, cause, error)
+
+        return await self._recovery.recover(envelope, error, retry=retry, dead_letter=dead_letter)
 
     async def _park(self, group: str, envelope: Envelope, cause: str, error: Exception) -> bool:
         await self._dead_letter(group, envelope, cause, error)
