@@ -1,4 +1,4 @@
-"""One supervised connection to the broker. It is lost and comes back; nobody else needs to notice more than that."""
+"""Supervised connection to the broker: opened again, on the next node, whenever it fails or is lost."""
 
 import asyncio
 import random
@@ -16,37 +16,40 @@ from prebook.messaging.asyncio_tools import raise_if_cancelled
 from prebook.messaging.errors import error_summary
 
 HEARTBEAT_S = 10
-"""A peer that went away without a word is noticed after three of them; the default would take three minutes."""
+"""Interval, negotiated with the broker. A silent peer is detected after three; aiormq's default of 60 s takes 183 s."""
 CONNECT_TIMEOUT_S = 5.0
 HEALTH_CHECK_INTERVAL_S = 2.0
 log = structlog.get_logger()
 
 
 class ClosableConnection(Protocol):
-    """Whatever can be lost and closed."""
+    """A connection that reports its loss."""
 
     @property
-    def close_callbacks(self) -> Any: ...
+    def close_callbacks(self) -> Any:
+        """Set of functions that are called once the connection is closed, for whatever reason."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connection."""
 
 
 C = TypeVar("C", bound=ClosableConnection)
 Connect = Callable[[str, str], Awaitable[C]]
-"""Opens a connection to a URL under a name. Raises what it likes: it is tried again."""
+"""Opens a connection to a URL under a name. Any exception means that it is tried again."""
 OnConnected = Callable[[C], Awaitable[Sequence[AbstractChannel]]]
 IsHealthy = Callable[[], bool]
 
 
 async def connect(url: str, name: str) -> AbstractConnection:
+    """Open an aio-pika connection that does not reconnect by itself. ``name`` is what the management UI lists."""
     return await aio_pika.connect(url, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": name})
 
 
 class BrokerConnection(Generic[C]):
     """Connects, lets ``on_connected`` set up the channels, and starts over when the connection or a channel is lost.
 
-    We reconnect ourselves, with jitter: the client's own recovery re-declares what it has once seen with old
-    arguments, and returns as if nothing had happened to whoever was waiting for a confirm.
+    aio-pika's own recovery is not used: it declares queues again with the arguments of their first declaration, waits
+    a fixed 5 s without jitter, and resumes a caller that waits for a confirm as if nothing had been lost.
     """
 
     def __init__(
@@ -58,18 +61,28 @@ class BrokerConnection(Generic[C]):
         connect: Connect[C],
         is_healthy: IsHealthy = lambda: True,
     ) -> None:
-        """``url`` may be several after commas, of the nodes of one broker: each connection is to the next of them."""
+        """Prepare a connection; ``run`` opens it.
+
+        ``url``: one URL, or those of a cluster's nodes with commas between them; each attempt takes the next node.
+        ``on_connected``: sets up a new connection and returns the channels whose loss is the loss of the connection.
+        ``is_healthy``: asked every ``HEALTH_CHECK_INTERVAL_S`` seconds; False means that the connection is lost.
+        """
         self._urls = cycle(shuffle_nodes(url))
-        self._name, self._connect, self._on_connected, self._is_healthy = name, connect, on_connected, is_healthy
+        self._name = name
+        self._connect = connect
+        self._on_connected = on_connected
+        self._is_healthy = is_healthy
         self.up = asyncio.Event()
+        """Set while the connection is usable."""
 
     async def run(self) -> None:
+        """Keep the connection up until cancelled."""
         while True:
             try:
                 await self._connect_once()
-            except Exception as error:  # noqa: BLE001 - whatever it was, connecting again is the answer
+            except Exception as error:  # noqa: BLE001 - whatever failed, the remedy is to connect again
                 raise_if_cancelled()
-                log.warning("broker connection lost", connection=self._name, error=error_summary(error))
+                log.warning("broker connection failed", connection=self._name, error=error_summary(error))
             await asyncio.sleep(random.uniform(0.1, 0.6))
 
     async def _connect_once(self) -> None:
@@ -84,12 +97,13 @@ class BrokerConnection(Generic[C]):
             self.up.set()
             log.info("broker connection established", connection=self._name)
             await self._wait_until_lost(lost, channels)
+            log.warning("broker connection lost", connection=self._name)
         finally:
             self.up.clear()
             await asyncio.wait({asyncio.ensure_future(_close_quietly(connection))}, timeout=2)
 
     async def _wait_until_lost(self, lost: asyncio.Event, channels: Sequence[AbstractChannel]) -> None:
-        while not lost.is_set() and self._is_healthy() and not any(c.is_closed for c in channels):
+        while not lost.is_set() and self._is_healthy() and not any(channel.is_closed for channel in channels):
             try:
                 async with asyncio.timeout(HEALTH_CHECK_INTERVAL_S):
                     await lost.wait()
@@ -98,7 +112,7 @@ class BrokerConnection(Generic[C]):
 
 
 def shuffle_nodes(url: str) -> list[str]:
-    """The nodes, in any order, so that not everybody begins with the same one."""
+    """Return the URLs of the nodes, with our heartbeat, in random order: replicas spread over the nodes."""
     nodes = re.split(r",\s*(?=amqps?://)", url.strip())
     return [str(URL(node) % {"heartbeat": HEARTBEAT_S}) for node in random.sample(nodes, len(nodes))]
 
@@ -106,5 +120,5 @@ def shuffle_nodes(url: str) -> list[str]:
 async def _close_quietly(connection: ClosableConnection) -> None:
     try:
         await connection.close()
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is being given up anyway
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the connection is abandoned anyway
         log.debug("closing a lost broker connection", error=str(error))
