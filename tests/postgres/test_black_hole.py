@@ -20,7 +20,7 @@ from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.retention import common_purges
 from tests.databases import Databases
 from tests.messaging.examples import request
-from tests.messaging.holding import GROUP
+from tests.messaging.sequenced_receiver import GROUP
 from tests.postgres.holes import through_hole
 
 

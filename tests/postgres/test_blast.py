@@ -11,7 +11,7 @@ from prebook.postgres.blast_radius import BlastRadius
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
 from tests.databases import Databases
-from tests.messaging.holding import GROUP, said
+from tests.messaging.sequenced_receiver import GROUP, said
 
 pytestmark = pytest.mark.real
 PARTITIONS = 4

@@ -9,8 +9,8 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import ALL_FLOWS, FLOWS, SERVICES
 from prebook.messaging import addresses
 from prebook.messaging.policy import read_policies, retry_delays_s
-from prebook.rabbit.consumed_queues import prefetch_by_queue
 from prebook.topology.archive import archive_topology
+from prebook.topology.consumed_queues import prefetch_by_queue
 from prebook.topology.model import COUPLING_TOPOLOGIES, plan_topology, suite_topology
 from prebook.topology.retry_and_dead_letter import exact_match
 from prebook.topology.values import ANY_ROUTING_KEY, Binding, Topology

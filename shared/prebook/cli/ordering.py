@@ -16,8 +16,8 @@ from prebook.devstack.parameters import json_option
 from prebook.flows import SERVICES
 from prebook.messaging.policy import read_policies
 from prebook.postgres.blast_radius import BlastRadius, BlockedKey
-from prebook.rabbit.consumed_queues import ConsumedQueue, consumed_queues_of
 from prebook.runtime.paths import couplings_file
+from prebook.topology.consumed_queues import ConsumedQueue, consumed_queues_of
 
 
 class BlockedKeyListing(msgspec.Struct, frozen=True, kw_only=True):

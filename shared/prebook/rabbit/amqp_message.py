@@ -1,44 +1,22 @@
-"""Wire messages as AMQP messages and back: CloudEvents headers beside the AMQP properties that tools look at."""
+"""Messages that RabbitMQ delivers, as wire messages. Publishing has an encoder of its own in ``amqp_publisher``."""
 
-from datetime import datetime
 from typing import Any
 
-from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
-from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
-
-CONTENT_TYPE = "application/json"
-
-
-def to_amqp(wire: WireMessage, *, user: str, expires_at: datetime | None = None) -> Message:
-    """Persistent always: a dead-lettered copy keeps the mode of its original."""
-    headers = wire.headers
-    return Message(
-        wire.body,
-        headers=dict(headers),
-        content_type=CONTENT_TYPE,
-        delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=headers.get(MESSAGE_ID_HEADER),
-        correlation_id=headers.get(CONVERSATION_ID_HEADER),
-        reply_to=headers.get(REPLY_TO_HEADER),
-        type=headers.get(TYPE_HEADER),
-        timestamp=utc_now(),
-        expiration=_ttl_s(expires_at) if expires_at else None,
-        user_id=user,
-        app_id="prebook",
-    )
 
 
 def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
-    return WireMessage({name: _text(value) for name, value in message.headers.items()}, message.body)
+    """Return the headers, as text, and the body of a delivered message."""
+    return WireMessage({name: field_text(value) for name, value in message.headers.items()}, message.body)
 
 
-def _ttl_s(expires_at: datetime) -> float:
-    return max(0.001, (expires_at - utc_now()).total_seconds())
+def field_text(value: Any) -> str:
+    """Return the value of an AMQP field table as text; an empty one for no value.
 
-
-def _text(value: Any) -> str:
+    Bytes are decoded as UTF-8; what is not UTF-8 is replaced, since any client may publish it.
+    """
+    if value is None:
+        return ""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, MessageProcessError
 
 from prebook.messaging.errors import error_summary
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
-from prebook.rabbit.amqp_message import from_amqp
+from prebook.rabbit.amqp_message import field_text, from_amqp
 from prebook.rabbit.connection import BrokerConnection, connect
 
 StoreDeadLetter = Callable[[DeadLetter], Awaitable[None]]
@@ -72,17 +72,13 @@ def _x_deaths(header: Any) -> Iterator[XDeath]:
 def _x_death(entry: Mapping[str, Any]) -> XDeath:
     keys, count = entry.get("routing-keys"), entry.get("count")
     return XDeath(
-        queue=_text(entry.get("queue")),
-        exchange=_text(entry.get("exchange")),
-        routing_key=_text(keys[0]) if isinstance(keys, list) and keys else "",
-        reason=_text(entry.get("reason")),
+        queue=field_text(entry.get("queue")),
+        exchange=field_text(entry.get("exchange")),
+        routing_key=field_text(keys[0]) if isinstance(keys, list) and keys else "",
+        reason=field_text(entry.get("reason")),
         count=count if isinstance(count, int) else 1,
         at=_as_utc(entry.get("time")),
     )
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
 def _as_utc(at: Any) -> datetime | None:

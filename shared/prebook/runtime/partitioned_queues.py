@@ -12,12 +12,12 @@ from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.postgres.blocked_keys import PURGE_PARKED, SqlBlockedKeys
 from prebook.postgres.purge import PurgeRule
 from prebook.postgres.replicas import read_live_replicas
-from prebook.rabbit.consumed_queues import group_by_partition
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.partition_balancer import PartitionBalancer
 from prebook.runtime.retention import INBOX_DEDUP_S
 from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.topology.consumed_queues import group_by_partition
 
 
 class PartitionedQueues:

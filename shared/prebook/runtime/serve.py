@@ -25,7 +25,6 @@ from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
 from prebook.postgres.relay_notifier import RelayNotifier
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
-from prebook.rabbit.consumed_queues import prefetch_by_queue
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
@@ -39,6 +38,7 @@ from prebook.runtime.retention import common_purges
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings, read_settings
 from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.topology.consumed_queues import prefetch_by_queue
 
 W = TypeVar("W", bound=SqlUnitOfWork)
 log = structlog.get_logger()

@@ -24,11 +24,11 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.decision import decide
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.patterns.retry import Retry
-from prebook.rabbit.consumed_queues import prefetch_by_queue
 from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
 from prebook.testing.memory import MemoryBroker, MemoryDatabase, MemoryHttp
+from prebook.topology.consumed_queues import prefetch_by_queue
 
 POLL_INTERVAL_S = 0.005
 

@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 
 from prebook.devstack.errors import UserError
 from prebook.lab.bench import stub_service
+from prebook.lab.bench.aio_pika_message import to_aio_pika
 from prebook.lab.bench.baselines import consumer, relay
 from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, open_channel
@@ -22,7 +23,6 @@ from prebook.lab.process_tree import read_cpu_time_s
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import request_id_of
-from prebook.rabbit.amqp_message import to_amqp
 
 REPLY_TIMEOUT_S = 120.0
 CONCURRENCY = 400
@@ -144,7 +144,7 @@ async def open_suite_requestor(
     side = Requestor(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
         routing_key="quote_fare",
-        build_message=lambda name: to_amqp(encode(fare_request(name, conversation_id=name)), user=user),
+        build_message=lambda name: to_aio_pika(encode(fare_request(name, conversation_id=name)), user=user),
         request_id_of=lambda message: request_id_of(str(message.message_id)),
         process=process,
     )

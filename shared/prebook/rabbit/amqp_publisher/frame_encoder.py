@@ -67,20 +67,20 @@ def _body_frames(body: bytes, max_bytes: int) -> Iterator[bytes]:
 
 
 def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: datetime | None) -> bytes:
-    """CloudEvents headers beside the properties that tools look at; the same as ``rabbit.amqp_message``."""
-    told = wire.headers
-    flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(told), bytes((PERSISTENT,))]
+    """Return the payload of the header frame: the properties that tools look at, and all CloudEvents headers."""
+    headers = wire.headers
+    flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(headers), bytes((PERSISTENT,))]
     for flag, text in (
-        (_CORRELATION_ID, told.get(CONVERSATION_ID_HEADER)),
-        (_REPLY_TO, told.get(REPLY_TO_HEADER)),
+        (_CORRELATION_ID, headers.get(CONVERSATION_ID_HEADER)),
+        (_REPLY_TO, headers.get(REPLY_TO_HEADER)),
         (_EXPIRATION, _ttl_ms(now, expires_at)),
-        (_MESSAGE_ID, told.get(MESSAGE_ID_HEADER)),
+        (_MESSAGE_ID, headers.get(MESSAGE_ID_HEADER)),
     ):
         if text:
             flags |= flag
             parts.append(_short_string(text.encode()))
     parts.append(struct.pack(">Q", int(now.timestamp())))
-    if kind := told.get(TYPE_HEADER):
+    if kind := headers.get(TYPE_HEADER):
         flags |= _TYPE
         parts.append(_short_string(kind.encode()))
     parts += (_short_string(user.encode()), _short_string(APP_ID))

@@ -10,7 +10,7 @@ import msgspec
 
 from prebook.messaging import addresses
 from prebook.patterns.message_groups import partition_of
-from prebook.rabbit.consumed_queues import ConsumedQueue
+from prebook.topology.consumed_queues import ConsumedQueue
 from prebook.topology.partitions import partitioned_topology
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 

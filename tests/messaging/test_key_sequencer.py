@@ -13,7 +13,7 @@ from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
 from tests.conditions import eventually
 from tests.databases import Databases
-from tests.messaging.holding import GROUP, MemoryBlockedKeys, Poison, Receiver, said
+from tests.messaging.sequenced_receiver import GROUP, MemoryBlockedKeys, Poison, Receiver, said
 
 FLAKY = RuntimeError("not this time")
 ALWAYS = 99

@@ -7,8 +7,8 @@ from pamqp import commands, frame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
+from prebook.lab.bench.aio_pika_message import to_aio_pika
 from prebook.messaging.codec import WireMessage
-from prebook.rabbit.amqp_message import to_amqp
 from prebook.rabbit.amqp_publisher.frame_encoder import AmqpLimitExceeded, encode_publish
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_the_method_is_mandatory_and_goes_to_the_exchange_by_the_key() -> None:
 def test_the_properties_are_those_that_aio_pika_would_send(headers: dict[str, str]) -> None:
     ours = frames(WireMessage(headers, b"{}"))[1]
     assert isinstance(ours, ContentHeader)
-    theirs = to_amqp(WireMessage(headers, b"{}"), user="u").properties
+    theirs = to_aio_pika(WireMessage(headers, b"{}"), user="u").properties
     for name in (*commands.Basic.Properties.attributes(),):
         if name != "timestamp":
             assert (getattr(ours.properties, name) or None) == (getattr(theirs, name) or None), name
