@@ -1,6 +1,7 @@
-"""A small suite of our own to point the campaign at: booking, notification, pricing's health, and a supervisor.
+"""A stub suite for the lab's tests: booking, notification, pricing's health endpoints, and a supervisor.
 
-It settles every booking at once or after a delay, can be told to stall, and can be told to lose or double things.
+It settles every booking at once or after a delay, and can be configured to stall, to lose rows and notifications, and
+to duplicate notifications.
 """
 
 import asyncio
@@ -19,99 +20,101 @@ from prebook.contracts.plan import Coupling
 from prebook.lab.suite_client.settings import LabSettings, StackInfo
 
 Rows = list[LedgerEntry]
-TOKEN = "stand-in"
+TOKEN = "stub"
 
 
-def nobody(_key: str) -> bool:
+def never(_key: str) -> bool:
     return False
 
 
 @dataclass
 class StubSuite:
+    """State and HTTP handlers of the stub; the callables get an idempotency key and select the affected bookings."""
+
     settle_after_s: float = 0.02
     stall_s: float = 0.0
-    """How long each response is held back."""
-    lose_row: Callable[[str], bool] = nobody
-    leave_untold: Callable[[str], bool] = nobody
-    tell_twice: Callable[[str], bool] = nobody
-    one_driver: Callable[[str], bool] = nobody
-    never_settle: Callable[[str], bool] = nobody
-    deaf: bool = False
-    """The supervisor says yes and does nothing."""
+    """Seconds by which each response to a booking request is delayed."""
+    lose_row: Callable[[str], bool] = never
+    skip_notification: Callable[[str], bool] = never
+    notify_twice: Callable[[str], bool] = never
+    share_driver: Callable[[str], bool] = never
+    never_settle: Callable[[str], bool] = never
+    ignore_commands: bool = False
+    """Whether the supervisor accepts commands and ignores them."""
     url: str = ""
     arrived: list[float] = field(default_factory=list)
     rows: dict[str, LedgerEntry] = field(default_factory=dict)
-    told: list[DeliveryEntry] = field(default_factory=list)
-    numbers: Counter[str] = field(default_factory=Counter)
+    delivered: list[DeliveryEntry] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
     pid: int = 100
-    back: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: set[asyncio.Task[None]] = field(default_factory=set)
+    pricing_up: asyncio.Event = field(default_factory=asyncio.Event)
+    settling: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.back.set()
+        self.pricing_up.set()
 
     @property
     def environ(self) -> dict[str, str]:
         urls = {f"PREBOOK_URL_{name}": self.url for name in ("BOOKING", "NOTIFICATION", "PRICING")}
-        stack = '{"mode": "stand-in", "broker": "none", "database": "none"}'
+        stack = '{"mode": "stub", "broker": "none", "database": "none"}'
         control = {"PREBOOK_CONTROL_PRICING": self.url, "PREBOOK_CONTROL_TOKEN": TOKEN}
         return {**urls, **control, "PREBOOK_STACK_INFO": stack}
 
     @property
     def settings(self) -> LabSettings:
         urls = dict.fromkeys(("booking", "notification", "pricing"), self.url)
-        return LabSettings(urls, StackInfo("stand-in", "none", "none"))
+        return LabSettings(urls, StackInfo("stub", "none", "none"))
 
     async def book(self, request: web.Request) -> web.Response:
         self.arrived.append(asyncio.get_running_loop().time())
-        wanted = msgspec.json.decode(await request.read(), type=BookingRequest)
+        booking = msgspec.json.decode(await request.read(), type=BookingRequest)
         key = request.headers["Idempotency-Key"]
-        plan = wanted.couplings or {}
-        if not self.back.is_set() and plan["quote_fare"] is Coupling.SYNC_API:
+        plan = booking.couplings or {}
+        if not self.pricing_up.is_set() and plan["quote_fare"] is Coupling.SYNC_API:
             return web.json_response({"code": "pricing_unavailable"}, status=503, headers={"Retry-After": "1"})
-        row = self.open(key, wanted, plan)
+        row = self.open(key, booking, plan)
         await asyncio.sleep(self.stall_s)
         return web.json_response({"id": row.booking_id}, status=202)
 
-    def open(self, key: str, wanted: BookingRequest, plan: dict[str, Coupling]) -> LedgerEntry:
-        self.numbers["booking"] += 1
-        row = line(key, f"bk_{self.numbers['booking']:05d}", couplings=plan, slot=wanted.pickup_at)
+    def open(self, key: str, booking: BookingRequest, plan: dict[str, Coupling]) -> LedgerEntry:
+        self.counters["booking"] += 1
+        row = line(key, f"bk_{self.counters['booking']:05d}", couplings=plan, slot=booking.pickup_at)
         if not self.lose_row(key):
             self.rows[key] = row
-            task = asyncio.create_task(self.settle(row, wanted))
-            self.waiting.add(task)
-            task.add_done_callback(self.waiting.discard)
+            task = asyncio.create_task(self.settle(row, booking))
+            self.settling.add(task)
+            task.add_done_callback(self.settling.discard)
         return row
 
-    async def settle(self, row: LedgerEntry, wanted: BookingRequest) -> None:
-        await self.back.wait()
+    async def settle(self, row: LedgerEntry, booking: BookingRequest) -> None:
+        await self.pricing_up.wait()
         await asyncio.sleep(self.settle_after_s)
         if self.never_settle(row.idempotency_key):
             return
         self.rows[row.idempotency_key] = confirmed(
-            row, driver="d0" if self.one_driver(row.idempotency_key) else f"d-{row.booking_id}"
+            row, driver="d0" if self.share_driver(row.idempotency_key) else f"d-{row.booking_id}"
         )
-        times = 0 if self.leave_untold(row.idempotency_key) else 2 if self.tell_twice(row.idempotency_key) else 1
-        self.told += [delivery(row.booking_id, deliveries=times)] if times else []
+        times = 0 if self.skip_notification(row.idempotency_key) else 2 if self.notify_twice(row.idempotency_key) else 1
+        self.delivered += [delivery(row.booking_id, deliveries=times)] if times else []
 
     async def ledger(self, request: web.Request) -> web.Response:
-        """Pages of seven at most, so that paging is met."""
+        """Return pages of at most seven rows, so that tests exercise paging."""
         prefix = request.query.get("prefix", "")
         after = request.query.get("after", "")
         keys = sorted(key for key in self.rows if key.startswith(prefix) and key > after)
         page = keys[:7]
         more = len(keys) > 7
-        return encoded(LedgerPage(entries=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
+        return json_response(LedgerPage(entries=tuple(self.rows[key] for key in page), next=page[-1] if more else None))
 
     async def deliveries(self, request: web.Request) -> web.Response:
         since = datetime.fromisoformat(request.query["since"])
         start = int(request.query.get("after", 0))
-        lines = [told for told in self.told if told.delivered_at >= since]
-        page = tuple(lines[start : start + 50])
-        return encoded(DeliveryPage(entries=page, next=str(start + 50) if len(lines) > start + 50 else None))
+        entries = [entry for entry in self.delivered if entry.delivered_at >= since]
+        page = tuple(entries[start : start + 50])
+        return json_response(DeliveryPage(entries=page, next=str(start + 50) if len(entries) > start + 50 else None))
 
     async def healthy(self, request: web.Request) -> web.Response:
-        if not self.back.is_set() and request.transport is not None:
+        if not self.pricing_up.is_set() and request.transport is not None:
             request.transport.abort()
         return web.Response()
 
@@ -120,21 +123,21 @@ class StubSuite:
         return web.json_response([process_info("pricing", self.pid)])
 
     async def kill(self, request: web.Request) -> web.Response:
-        if not self.deaf:
-            self.back.clear()
+        if not self.ignore_commands:
+            self.pricing_up.clear()
             down_s = (await request.json())["down_s"]
             asyncio.get_running_loop().call_later(down_s, self.restart)
         return web.json_response({"pid": self.pid})
 
     async def brownout(self, request: web.Request) -> web.Response:
-        if not self.deaf:
-            self.back.clear()
-            asyncio.get_running_loop().call_later((await request.json())["duration_s"], self.back.set)
+        if not self.ignore_commands:
+            self.pricing_up.clear()
+            asyncio.get_running_loop().call_later((await request.json())["duration_s"], self.pricing_up.set)
         return web.json_response({"pid": self.pid})
 
     def restart(self) -> None:
         self.pid += 1
-        self.back.set()
+        self.pricing_up.set()
 
     @property
     def routes(self) -> Mapping[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
@@ -152,56 +155,56 @@ class StubSuite:
 
 @dataclass
 class BusySuite(StubSuite):
-    """Refuses everybody so many times."""
+    """A stub that refuses each rider's first ``refusals`` requests."""
 
     refusals: int = 1
     seen: dict[str, list[float]] = field(default_factory=dict)
 
     async def book(self, request: web.Request) -> web.Response:
-        visits = self.seen.setdefault(request.headers["Idempotency-Key"], [])
+        attempts = self.seen.setdefault(request.headers["Idempotency-Key"], [])
         response = await super().book(request)
-        visits.append(self.arrived[-1])
-        if len(visits) <= self.refusals:
+        attempts.append(self.arrived[-1])
+        if len(attempts) <= self.refusals:
             return web.json_response({"code": "overloaded"}, status=503, headers={"Retry-After": "1"})
         return response
 
 
 def process_info(name: str, pid: int) -> dict[str, Any]:
-    """A running process, as the supervisor's control API lists it."""
+    """Return a running process as the supervisor's control API lists it."""
     unknown = dict.fromkeys(("started_at", "rss_bytes", "last_status"))
     return {"name": name, "state": "running", "pid": pid, "restarts": 0, **unknown}
 
 
 def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
-    """A booking that has just been requested."""
-    blank: dict[str, Any] = {
+    """Return the ledger row of a booking that has just been requested, with ``changes``."""
+    defaults: dict[str, Any] = {
         "state": BookingState.REQUESTED,
         "accepted_at": datetime.now(UTC),
         "couplings": {},
         **dict.fromkeys(("settled_at", "fare_cents", "fleet", "driver", "slot", "reason")),
     }
-    return LedgerEntry(**{"idempotency_key": key, "booking_id": booking_id, **blank, **changes})
+    return LedgerEntry(**{"idempotency_key": key, "booking_id": booking_id, **defaults, **changes})
 
 
 def confirmed(row: LedgerEntry, *, driver: str, slot: datetime | None = None) -> LedgerEntry:
     ride = row.idempotency_key.rsplit("-", 1)[-1]
-    at = slot or (row.slot or datetime.now(UTC)).replace(minute=0)
-    fields: dict[str, Any] = {"fare_cents": 1000 + int(ride), "fleet": "north", "driver": driver, "slot": at}
+    pickup_slot = slot or (row.slot or datetime.now(UTC)).replace(minute=0)
+    fields: dict[str, Any] = {"fare_cents": 1000 + int(ride), "fleet": "north", "driver": driver, "slot": pickup_slot}
     return msgspec.structs.replace(row, state=BookingState.CONFIRMED, settled_at=datetime.now(UTC), **fields)
 
 
 def delivery(booking_id: str, *, notice: str = "confirmed", deliveries: int = 1) -> DeliveryEntry:
-    now = datetime.now(UTC) + timedelta(milliseconds=1)
-    return DeliveryEntry(booking_id=booking_id, notice=notice, delivered_at=now, times_delivered=deliveries)
+    delivered_at = datetime.now(UTC) + timedelta(milliseconds=1)
+    return DeliveryEntry(booking_id=booking_id, notice=notice, delivered_at=delivered_at, times_delivered=deliveries)
 
 
-def encoded(page: msgspec.Struct) -> web.Response:
+def json_response(page: msgspec.Struct) -> web.Response:
     return web.Response(body=msgspec.json.encode(page), content_type="application/json")
 
 
 @asynccontextmanager
-async def serving(suite: StubSuite) -> AsyncIterator[StubSuite]:
-    """Serves the stand-in on a free port of 127.0.0.1 while the body runs."""
+async def serve_stub(suite: StubSuite) -> AsyncIterator[StubSuite]:
+    """Serve the stub on a free port of 127.0.0.1 while the block runs."""
     app = web.Application()
     for (method, path), handler in suite.routes.items():
         app.router.add_route(method, path, handler)
@@ -213,6 +216,6 @@ async def serving(suite: StubSuite) -> AsyncIterator[StubSuite]:
     try:
         yield suite
     finally:
-        for task in suite.waiting:
+        for task in suite.settling:
             task.cancel()
         await runner.cleanup()

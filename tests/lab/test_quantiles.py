@@ -1,4 +1,4 @@
-"""Quantiles are values that were measured, at the nearest rank."""
+"""Quantiles are measured values at the nearest rank."""
 
 import math
 
@@ -13,18 +13,18 @@ values = st.lists(st.floats(0.0, 1e6), min_size=1, max_size=200).map(sorted)
 
 @given(values, st.integers(1, 100))
 def test_a_quantile_is_the_smallest_value_that_covers_its_share(ordered: list[float], percent: int) -> None:
-    found = nearest_rank(ordered, percent)
-    assert 100 * sum(value <= found for value in ordered) >= percent * len(ordered)
-    assert 100 * sum(value < found for value in ordered) < percent * len(ordered)
+    quantile = nearest_rank(ordered, percent)
+    assert 100 * sum(value <= quantile for value in ordered) >= percent * len(ordered)
+    assert 100 * sum(value < quantile for value in ordered) < percent * len(ordered)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 50.0), (90, 90.0), (99, 99.0), (100, 100.0)])
-def test_of_the_numbers_to_a_hundred_they_are_the_percent(percent: int, expected: float) -> None:
+def test_quantiles_of_1_to_100_equal_their_percentage(percent: int, expected: float) -> None:
     assert nearest_rank([float(i) for i in range(1, 101)], percent) == expected
 
 
 @given(values)
-def test_the_interval_holds_the_median(ordered: list[float]) -> None:
+def test_the_interval_contains_the_median(ordered: list[float]) -> None:
     low, high = median_interval(ordered)
     assert low <= nearest_rank(ordered, 50) <= high
 
@@ -35,12 +35,12 @@ def test_the_interval_narrows_with_more_values() -> None:
 
 
 @pytest.mark.parametrize("count", [8, 20, 38, 100, 400])
-def test_the_interval_covers_the_true_median_as_often_as_it_says(count: int) -> None:
-    """Between ranks l and u lies the median whenever l <= X < u of X ~ Binomial(n, 1/2): computed, not sampled."""
+def test_the_interval_covers_the_true_median_with_at_least_its_nominal_probability(count: int) -> None:
+    """The median lies between ranks l and u whenever l <= X < u for X ~ Binomial(n, 1/2): computed, not sampled."""
     low, high = median_interval([float(rank) for rank in range(1, count + 1)])
-    covered = sum(math.comb(count, below) for below in range(int(low), int(high))) / 2**count
-    assert 0.83 <= covered <= 0.96
+    coverage = sum(math.comb(count, below) for below in range(int(low), int(high))) / 2**count
+    assert 0.83 <= coverage <= 0.96
 
 
-def test_nothing_measured_counts_nothing() -> None:
+def test_a_summary_of_no_values_has_count_zero() -> None:
     assert latency_summary([]).count == 0

@@ -1,1 +1,1 @@
-"""The campaign: offers rides to a running suite over the wire, breaks it on purpose, and settles the accounts."""
+"""The lab: load a running suite over the network, inject faults, and reconcile the outcome of every ride."""

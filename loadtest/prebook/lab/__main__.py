@@ -1,4 +1,4 @@
-"""``python -m prebook.lab``."""
+"""Entry point of ``python -m prebook.lab``."""
 
 from prebook.lab.cli import main
 

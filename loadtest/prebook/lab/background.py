@@ -1,4 +1,4 @@
-"""Work that runs beside a block of code."""
+"""Coroutines that run in the background of a block of code."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -7,9 +7,9 @@ from typing import Any
 
 
 @asynccontextmanager
-async def run_in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run ``work`` as tasks while the block runs; cancel the tasks at its end, the last one first."""
-    tasks = [asyncio.create_task(each) for each in work]
+async def run_in_background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``coroutines`` as tasks while the block runs; cancel the tasks at its end, in reverse order."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The lab's command lines: `prebook load`, and ``python -m prebook.lab``, which measures one suite it is given."""
+"""The lab's command lines: `prebook load`, and ``python -m prebook.lab``, which runs against one suite."""
 
 import rich_click as click
 
@@ -22,19 +22,20 @@ LOAD_EXAMPLES = examples(
 
 
 class DefaultCampaignGroup(click.RichGroup):
-    """A group in which options without a command are the campaign's, but for help."""
+    """A command group that runs `campaign` when the first argument is an option other than `--help`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse ``args``, with `campaign` inserted where no command is named; return the remaining arguments."""
         first = args[0] if args else "-"
-        default = first.startswith("-") and first not in ctx.help_option_names
-        return super().parse_args(ctx, ["campaign", *args] if default else args)
+        is_campaign = first.startswith("-") and first not in ctx.help_option_names
+        return super().parse_args(ctx, ["campaign", *args] if is_campaign else args)
 
 
 @click.group(cls=DefaultCampaignGroup, epilog=LOAD_EXAMPLES)
 def load() -> None:
     """Load a suite: run the campaign, run a burst with and without back pressure, or compare two runs.
 
-    Options without a command are the campaign's.
+    Options given without a command are passed to `campaign`.
     """
 
 
@@ -42,7 +43,7 @@ def load() -> None:
 def main() -> None:
     """Load a running suite over the network, break it on purpose, and reconcile the outcome of every ride.
 
-    The suite is the one that PREBOOK_* variables name, else the one that `prebook up` runs.
+    The suite is the one that the PREBOOK_* variables name, or else the one that `prebook up` started.
     """
 
 

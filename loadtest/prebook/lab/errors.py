@@ -1,5 +1,5 @@
-"""Errors that the person at the terminal can act on."""
+"""Base class of the errors that a user of the lab can act on."""
 
 
 class LabError(Exception):
-    """The text names the problem and the remedy; it is shown without a traceback."""
+    """An error whose text names the problem and the remedy; commands print it without a traceback."""

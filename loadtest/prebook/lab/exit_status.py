@@ -7,9 +7,9 @@ from prebook.lab.errors import LabError
 
 
 def exit_status_of(run: Callable[[], int], interrupt_message: str) -> int:
-    """Return the status of ``run``, 1 after a LabError, or EXIT_INTERRUPTED after a signal.
+    """Return the status that ``run`` returns, 1 after a LabError, or EXIT_INTERRUPTED after a signal.
 
-    ``interrupt_message`` says what an interruption costs.
+    ``interrupt_message`` names what an interruption loses; it is printed to stderr after a signal.
     """
     try:
         return run()

@@ -1,4 +1,4 @@
-"""Exact quantiles of what was measured: no buckets, no interpolation."""
+"""Exact quantiles of measured values, without buckets or interpolation."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 Z_83_PERCENT = 1.386
-"""For intervals of 83 %: two of them overlap about as often as a test at the 5 % level finds no difference. Overlapping
-intervals of 95 % would call far more a tie."""
+"""Standard normal quantile of a two-sided 83 % interval.
+
+Two 83 % intervals overlap about as often as a test at the 5 % level finds no difference; 95 % intervals would overlap,
+and declare a tie, far more often. Source: Goldstein and Healy, The Graphical Presentation
+of a Collection of Means, 1995.
+"""
 MS_PER_S = 1000.0
 ONE_DECIMAL_BELOW_MS = 10.0
 
 
 class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds. All are 0.0 where ``count`` is 0: nothing was measured then."""
+    """Quantiles of a latency in milliseconds. All are 0.0 if ``count`` is 0, because nothing was measured."""
 
     count: int = 0
     p50: float = 0.0
@@ -21,25 +25,33 @@ class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
     p99: float = 0.0
     max: float = 0.0
     p50_low: float = 0.0
-    """With ``p50_high``: an 83 % confidence interval of the median, from order statistics alone."""
+    """Lower end of an 83 % confidence interval of the median, from order statistics; ``p50_high`` is the upper end."""
     p50_high: float = 0.0
 
 
 def nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that at least ``percent`` % of all do not exceed. ``ordered`` is rising and not empty."""
-    rank = -(-percent * len(ordered) // 100)  # whole numbers only: 0.99 has no exact float
+    """Return the smallest value that at least ``percent`` % of the values do not exceed.
+
+    ``ordered`` is ascending and not empty. Source: nearest-rank method.
+    """
+    rank = -(-percent * len(ordered) // 100)  # integers only: 0.99 has no exact float
     return ordered[max(0, rank - 1)]
 
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
-    """Ranks n/2 -+ z*sqrt(n)/2, cut to what there is: for few values the interval is all of them."""
-    reach = Z_83_PERCENT * math.sqrt(len(ordered)) / 2
-    low = math.floor(len(ordered) / 2 - reach)
-    high = math.ceil(len(ordered) / 2 + reach)
+    """Return an 83 % confidence interval of the median: the values at the ranks n/2 -+ z*sqrt(n)/2.
+
+    The ranks are clipped to 1..n, so the interval of few values spans all of them. ``ordered`` is ascending and not
+    empty. Source: Conover, Practical Nonparametric Statistics, confidence interval for a quantile.
+    """
+    half_width = Z_83_PERCENT * math.sqrt(len(ordered)) / 2
+    low = math.floor(len(ordered) / 2 - half_width)
+    high = math.ceil(len(ordered) / 2 + half_width)
     return ordered[max(0, low - 1)], ordered[min(len(ordered), high + 1) - 1]
 
 
 def latency_summary(values: Iterable[float]) -> LatencySummary:
+    """Return the quantiles of latencies in milliseconds, in any order, rounded to microseconds."""
     ordered = sorted(values)
     if not ordered:
         return LatencySummary()
@@ -56,7 +68,7 @@ def latency_summary(values: Iterable[float]) -> LatencySummary:
 
 
 def format_ms(value: float) -> str:
-    """Return milliseconds in at most eight characters, as seconds from 1,000 ms on."""
+    """Format a duration in milliseconds in at most eight characters; from 1,000 ms on, in seconds."""
     if value >= MS_PER_S:
         return f"{value / MS_PER_S:.2f} s"
     return f"{value:.1f} ms" if value < ONE_DECIMAL_BELOW_MS else f"{value:.0f} ms"

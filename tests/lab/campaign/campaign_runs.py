@@ -11,7 +11,7 @@ from prebook.lab.campaign.scenarios import SCENARIOS
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
 from prebook.lab.report.model import CampaignReport
-from tests.lab.stub_suite import StubSuite, serving
+from tests.lab.stub_suite import StubSuite, serve_stub
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +31,7 @@ async def start_program(suite: StubSuite, folder: Path, *arguments: str) -> asyn
 
 async def play(suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> CampaignReport:
     terms = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
-    async with serving(suite), open_session() as session:
+    async with serve_stub(suite), open_session() as session:
         return await Campaign(
             suite.settings, fault_access.read_fault_access(session, suite.environ), terms, session, CampaignProgress()
         ).run()

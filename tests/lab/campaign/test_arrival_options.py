@@ -12,7 +12,7 @@ from prebook.lab.report.model import CampaignReport
 from tests.lab.campaign.campaign_runs import run_program
 from tests.lab.ledger.accounts_builder import sample
 from tests.lab.report.schema import schema_errors
-from tests.lab.stub_suite import StubSuite, serving
+from tests.lab.stub_suite import StubSuite, serve_stub
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.lab.stub_suite import StubSuite, serving
 async def test_arrivals_of_ones_own_are_played_and_named(
     arguments: tuple[str, ...], process: str, tmp_path: Path
 ) -> None:
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, out, err = await run_program(suite, tmp_path, *arguments, "--max-lag", "5000", "--json")
     assert status == 0, err
     assert schema_errors(out.encode()) == []
@@ -37,7 +37,7 @@ async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> 
     earlier = tmp_path / "samples.jsonl"
     earlier.write_bytes(encode_samples(sample(n, when=5.0 + n / 50) for n in range(20)))
     arguments = ("--arrivals", "replay", "--trace", str(earlier), "--max-lag", "5000")
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, _, err = await run_program(suite, tmp_path / "again", *arguments)
     assert status == 0, err
     kept = (tmp_path / "again" / "samples.jsonl").read_bytes().splitlines()
@@ -47,7 +47,7 @@ async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> 
 async def test_a_generator_that_was_late_refuses_its_result(tmp_path: Path) -> None:
     """No request leaves to the microsecond."""
     arguments = ("--arrivals", "constant", "--rate", "30", "--duration", "0.5", "--max-lag", "0.000001")
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, out, _ = await run_program(suite, tmp_path, *arguments)
     assert status == 1
     assert "the result is invalid" in " ".join(out.replace("\u2502", " ").split())

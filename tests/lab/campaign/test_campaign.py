@@ -32,9 +32,9 @@ def pair(key: str) -> bool:
     ("planted", "counted", "which"),
     [
         ("lose_row", "lost", of_one_way),
-        ("leave_untold", "lost", of_one_way),
-        ("tell_twice", "duplicated", of_one_way),
-        ("one_driver", "duplicated", pair),
+        ("skip_notification", "lost", of_one_way),
+        ("notify_twice", "duplicated", of_one_way),
+        ("share_driver", "duplicated", pair),
         ("never_settle", "in_flight", of_one_way),
     ],
 )
@@ -65,7 +65,7 @@ async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
 @pytest.mark.parametrize("name", ["pricing_down", "pricing_slow"])
 async def test_a_fault_that_did_not_take_effect_makes_the_run_red(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.faults.processes.RESTART_TIMEOUT_S", 0.5)
-    report = await play(StubSuite(deaf=True), name)
+    report = await play(StubSuite(ignore_commands=True), name)
     assert report.verdict is not None
     assert not report.verdict.ok
     assert any("did not take effect" in line for line in report.verdict.problems)

@@ -8,13 +8,13 @@ from prebook.lab.campaign.scenarios import SCENARIOS
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
 from tests.lab.report.schema import schema_errors
-from tests.lab.stub_suite import BusySuite, serving
+from tests.lab.stub_suite import BusySuite, serve_stub
 
 
 async def test_who_was_refused_and_got_in_is_counted_and_latencies_are_not_compared() -> None:
     suite = BusySuite(refusals=1)
     terms = CampaignOptions((SCENARIOS["overload"],), 7, 10.0, 2.0, 5.0, max_lag_ms=5000.0)
-    async with serving(suite), open_session() as session:
+    async with serve_stub(suite), open_session() as session:
         campaign = Campaign(
             suite.settings, fault_access.read_fault_access(session, suite.environ), terms, session, CampaignProgress()
         )

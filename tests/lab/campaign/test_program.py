@@ -9,7 +9,7 @@ import msgspec
 from prebook.lab.report.model import CampaignReport
 from tests.lab.campaign.campaign_runs import of_one_way, run_program, start_program
 from tests.lab.report.schema import schema_errors
-from tests.lab.stub_suite import StubSuite, serving
+from tests.lab.stub_suite import StubSuite, serve_stub
 
 
 def names_in(folder: Path) -> list[str]:
@@ -20,7 +20,7 @@ CALM = ("--settle-timeout", "1", "--scenario", "calm", "--duration", "1", "--rat
 
 
 async def test_the_program_writes_the_report_and_leaves_with_0(tmp_path: Path) -> None:
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, out, err = await run_program(suite, tmp_path / "new", *CALM, "--json")
     assert (status, schema_errors(out.encode())) == (0, []), err
     assert names_in(tmp_path / "new") == ["report.html", "report.json", "samples.jsonl"]
@@ -31,7 +31,7 @@ async def test_the_program_writes_the_report_and_leaves_with_0(tmp_path: Path) -
 
 
 async def test_the_program_leaves_with_1_and_says_which_booking_is_lost(tmp_path: Path) -> None:
-    async with serving(StubSuite(lose_row=of_one_way)) as suite:
+    async with serve_stub(StubSuite(lose_row=of_one_way)) as suite:
         status, out, _ = await run_program(suite, tmp_path, *CALM)
     assert status == 1
     assert "1 lost (bk_" in out.replace("\n", " ")
@@ -40,21 +40,21 @@ async def test_the_program_leaves_with_1_and_says_which_booking_is_lost(tmp_path
 async def test_a_suite_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> None:
     status, _, err = await run_program(StubSuite(url="http://127.0.0.1:9"), tmp_path, *CALM)
     assert status == 1
-    assert "booking does not answer" in err
+    assert "booking does not respond" in err
     assert "prebook doctor" in err
     assert not names_in(tmp_path)
 
 
 async def test_a_folder_that_cannot_be_written_is_said_before_anything_is_offered(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, _, err = await run_program(suite, tmp_path / "file" / "report", *CALM)
     assert (status, suite.arrived) == (2, [])
     assert "--report" in err
 
 
 async def test_an_interrupt_leaves_no_half_written_report(tmp_path: Path) -> None:
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         program = await start_program(suite, tmp_path, "--scenario", "calm", "--duration", "30")
         async with asyncio.timeout(20):
             while not suite.arrived:
@@ -67,7 +67,7 @@ async def test_an_interrupt_leaves_no_half_written_report(tmp_path: Path) -> Non
 
 
 async def test_a_campaign_too_short_for_a_ride_is_red_and_not_a_success(tmp_path: Path) -> None:
-    async with serving(StubSuite()) as suite:
+    async with serve_stub(StubSuite()) as suite:
         status, out, _ = await run_program(suite, tmp_path, "--scenario", "calm", "--duration", "0.1", "--rate", "1")
     assert status == 1
     assert "no ride was offered" in out

@@ -18,7 +18,7 @@ from prebook.lab.chaos.cancelling_riders import (
 from prebook.lab.load.generator import ClockOrigin, open_session
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.rides import campaign_week
-from tests.lab.stub_suite import StubSuite, serving
+from tests.lab.stub_suite import StubSuite, serve_stub
 
 
 def test_as_many_as_they_should_be_and_always_the_same() -> None:
@@ -47,7 +47,7 @@ async def test_who_changes_their_mind_asks_again_and_an_answer_that_does_not_com
     monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.CANCEL_SHARE", 1.0)
     monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.MAX_CANCEL_DELAY_S", 0.2)
     wanted = draw_requests(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
-    async with serving(Cancellable()) as suite, open_session() as session:
+    async with serve_stub(Cancellable()) as suite, open_session() as session:
         riders = CancellingRiders(session, suite.url, "chaos", 7)
         await riders.offer(wanted, ClockOrigin.now())
     assert len(riders.samples) == 20

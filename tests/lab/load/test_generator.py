@@ -7,7 +7,7 @@ from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
 from tests.lab.ledger.accounts_builder import START
-from tests.lab.stub_suite import StubSuite, serving
+from tests.lab.stub_suite import StubSuite, serve_stub
 
 
 def orders_at(*offsets: float) -> Sequence[PreparedRequest]:
@@ -20,7 +20,7 @@ AT_ONCE = (0.0,) * len(PLANS)
 
 async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_latency() -> None:
     orders = orders_at(*(i / 50 for i in range(25)))
-    async with serving(StubSuite(stall_s=1.0)) as suite, open_session() as session:
+    async with serve_stub(StubSuite(stall_s=1.0)) as suite, open_session() as session:
         generator = Generator(session, suite.url, "calm")
         origin = ClockOrigin.now().shifted(0.1)
         samples = await generator.offer(orders, origin)
@@ -32,7 +32,7 @@ async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_la
 
 async def test_latency_counts_from_the_intended_moment_not_from_the_sending() -> None:
     orders = orders_at(*AT_ONCE)
-    async with serving(StubSuite()) as suite, open_session() as session:
+    async with serve_stub(StubSuite()) as suite, open_session() as session:
         late = ClockOrigin.now().shifted(-0.7)
         samples = await Generator(session, suite.url, "calm").offer(orders, late)
     assert all(sample.lag_ms >= 700 and (sample.response_ms or 0) > sample.lag_ms for sample in samples)
@@ -40,7 +40,7 @@ async def test_latency_counts_from_the_intended_moment_not_from_the_sending() ->
 
 async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -> None:
     orders = orders_at(*AT_ONCE)
-    async with serving(StubSuite(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
+    async with serve_stub(StubSuite(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
         samples = await Generator(session, suite.url, "calm").offer(orders, ClockOrigin.now())
         assert len(suite.arrived) == len(orders)
     assert {(sample.error, sample.status) for sample in samples} == {("timeout", None)}

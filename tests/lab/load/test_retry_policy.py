@@ -11,7 +11,7 @@ from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy, parse_re
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import RefusalSample, Sample
 from tests.lab.ledger.accounts_builder import START
-from tests.lab.stub_suite import BusySuite, serving
+from tests.lab.stub_suite import BusySuite, serve_stub
 
 BODY = b'{"code": "overloaded", "detail": "more than can be settled in time (held); try again after 3 s"}'
 
@@ -61,7 +61,7 @@ async def offered(suite: BusySuite, returns: RiderRetryPolicy) -> list[Sample]:
         seed=7,
         week=campaign_week(START),
     )
-    async with serving(suite), open_session() as session:
+    async with serve_stub(suite), open_session() as session:
         return list(await Generator(session, suite.url, "calm", returns).offer(orders, ClockOrigin.now()))
 
 

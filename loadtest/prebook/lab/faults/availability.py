@@ -122,7 +122,7 @@ def unavailable_reason(fault: Fault, capabilities: SuiteCapabilities) -> str:
 
 def _no_process(fault: Fault, capabilities: SuiteCapabilities) -> str:
     wanted = fault.kind in PROCESS_KINDS and fault.target not in capabilities.processes
-    return capabilities.control_problem or (f"the supervisor knows no process {fault.target}" if wanted else "")
+    return capabilities.control_problem or (f"the supervisor has no process {fault.target}" if wanted else "")
 
 
 def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
@@ -133,7 +133,7 @@ def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
 def _no_proxy(fault: Fault, capabilities: SuiteCapabilities) -> str:
     if capabilities.control_problem or fault.target in capabilities.proxies:
         return ""
-    return f"the supervisor knows no fault proxy {fault.target}" if capabilities.proxies else NO_PROXIES
+    return f"the supervisor has no fault proxy {fault.target}" if capabilities.proxies else NO_PROXIES
 
 
 def _no_operations(_: Fault, capabilities: SuiteCapabilities) -> str:

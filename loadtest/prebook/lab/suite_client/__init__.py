@@ -1,1 +1,1 @@
-"""HTTP clients of a running suite: services, supervisor, broker management."""
+"""Clients of a running suite: services, supervisor, broker management API, database."""

@@ -1,4 +1,7 @@
-"""The broker's management API, as far as breaking and looking need it. RabbitMQ 3.10 to 4.x."""
+"""Client of the RabbitMQ management API, for fault injection and observation. Tested with RabbitMQ 3.10 to 4.x.
+
+The lab does not use ``prebook.rabbit.management``: it reaches a suite over the wire and imports none of its code.
+"""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -14,12 +17,15 @@ TIMEOUT = aiohttp.ClientTimeout(total=8.0)
 
 
 class BrokerManagementError(Exception):
-    """The management API did not answer, or would not do it; the text says which and why."""
+    """The management API did not respond, or refused a request; the text names the request and the reason."""
 
 
 @dataclass(frozen=True)
 class BrokerManagement:
-    """One broker, seen by an administrator. ``url`` as in ``http://127.0.0.1:15672``; methods raise BrokerRefused."""
+    """The management API of one broker, with an administrator's credentials.
+
+    ``url`` is the base URL, such as ``http://127.0.0.1:15672``. All methods raise BrokerManagementError.
+    """
 
     session: aiohttp.ClientSession
     url: str
@@ -27,19 +33,26 @@ class BrokerManagement:
     password: str = field(repr=False)
 
     async def get(self, *path: str, allowed_statuses: tuple[int, ...] = ()) -> Any:
-        """The answer's JSON. ``path``: its parts, not yet escaped, as in ``get("queues", vhost)``. ``fine``: statuses
-        that are no refusal here."""
+        """Return the decoded JSON of a resource.
+
+        ``path`` is given as unescaped segments, as in ``get("queues", vhost)``. A status in ``allowed_statuses`` does
+        not raise.
+
+        Raises:
+            BrokerManagementError: no response, an error status, or a body that is not JSON.
+        """
         body = await self._call("GET", path, allowed_statuses=allowed_statuses)
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError as wrong:
-            raise BrokerManagementError(f"what answers at {self.url} is no management API: {wrong}") from wrong
+        except msgspec.DecodeError as error:
+            raise BrokerManagementError(f"the server at {self.url} is not a management API: {error}") from error
 
     async def put(self, *path: str, body: Mapping[str, Any]) -> None:
+        """Create or replace a resource with the JSON ``body``. Raises BrokerManagementError."""
         await self._call("PUT", path, json=body)
 
     async def delete(self, *path: str, reason: str = "") -> None:
-        """What is not there is as good as deleted."""
+        """Delete a resource if it exists; the broker logs ``reason``. Raises BrokerManagementError."""
         await self._call("DELETE", path, allowed_statuses=(404,), headers={"X-Reason": reason} if reason else {})
 
     async def _call(
@@ -51,19 +64,19 @@ class BrokerManagement:
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
     ) -> bytes:
-        url = "/".join([f"{self.url}/api", *(quote(part, safe="") for part in path)])
-        told = {**self._authorization, **(headers or {})}
-        call = self.session.request(method, URL(url, encoded=True), headers=told, json=json, timeout=TIMEOUT)
+        url = "/".join([f"{self.url}/api", *(quote(segment, safe="") for segment in path)])
+        all_headers = {**self._authorization, **(headers or {})}
+        request = self.session.request(method, URL(url, encoded=True), headers=all_headers, json=json, timeout=TIMEOUT)
         try:
-            async with call as response:
+            async with request as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise BrokerManagementError(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
+            raise BrokerManagementError(f"{method} {url} failed: {str(error) or 'timed out'}") from error
         if not response.ok and response.status not in allowed_statuses:
-            raise BrokerManagementError(f"{method} {url} answered {response.status}: {body[:200]!r}")
+            raise BrokerManagementError(f"{method} {url} returned {response.status}: {body[:200]!r}")
         return body
 
     @property
     def _authorization(self) -> dict[str, str]:
-        pair = b64encode(f"{self.user}:{self.password}".encode()).decode()
-        return {"Authorization": f"Basic {pair}"}
+        credentials = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {credentials}"}

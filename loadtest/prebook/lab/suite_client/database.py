@@ -18,17 +18,23 @@ DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interfa
 
 
 class DatabaseUnreadable(LabError):
-    """The database could not be reached, or a query failed."""
+    """The suite's database could not be reached, or a query failed."""
 
 
 @asynccontextmanager
 async def connect(database_url: str) -> "AsyncIterator[Connection]":
-    """Open a connection; ``database_url`` is an administrator's. Raises DatabaseUnreadable."""
+    """Open a connection for the block and close it afterwards.
+
+    ``database_url`` holds an administrator's credentials; a SQLAlchemy driver suffix is removed.
+
+    Raises:
+        DatabaseUnreadable: no connection within CONNECT_TIMEOUT_S.
+    """
     dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
     except DATABASE_ERRORS as error:
-        raise DatabaseUnreadable(f"the database cannot be asked ({error}); look at its log") from error
+        raise DatabaseUnreadable(f"the database cannot be reached ({error}); see its log") from error
     try:
         yield connection
     finally:

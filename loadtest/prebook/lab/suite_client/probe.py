@@ -1,4 +1,4 @@
-"""An eye on a service from outside while it is being broken: what the supervisor says is not proof enough."""
+"""Probes that measure from outside whether a fault takes effect: a 200 from the supervisor alone is no proof."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -15,26 +15,29 @@ PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
 
 @dataclass
 class ProbeResults:
+    """Number of probes so far, number of failed ones, and the longest duration in seconds."""
+
     count: int = 0
     failures: int = 0
     slowest_s: float = 0.0
 
 
 class Prober(ABC):
-    """Asks the same thing again and again, over new connections."""
+    """A repeated check of one endpoint, each time stop a new connection."""
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[ProbeResults]:
-        seen = ProbeResults()
-        over = asyncio.Event()
-        watch = asyncio.create_task(self._probe_loop(seen, over))
+        """Probe every PROBE_INTERVAL_S while the block runs; yield results that are updated after each probe."""
+        results = ProbeResults()
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._probe_loop(results, stop))
         try:
-            yield seen
+            yield results
         finally:
-            # Not by cancelling alone: a cancellation that meets a connection attempt as it fails can be lost in it.
-            over.set()
-            watch.cancel()
-            await asyncio.wait({watch}, timeout=2 * PROBE_TIMEOUT_S)
+            # The event backs up the cancellation, which asyncio can lose while a connection attempt fails.
+            stop.set()
+            task.cancel()
+            await asyncio.wait({task}, timeout=2 * PROBE_TIMEOUT_S)
 
     async def _probe_loop(self, results: ProbeResults, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -43,21 +46,24 @@ class Prober(ABC):
 
     async def _probe_once(self, results: ProbeResults) -> None:
         clock = asyncio.get_running_loop().time
-        began = clock()
+        started_at = clock()
         try:
             await self._attempt()
         except (aiohttp.ClientError, OSError, EOFError, TimeoutError):
             results.failures += 1
         results.count += 1
-        results.slowest_s = max(results.slowest_s, clock() - began)
+        results.slowest_s = max(results.slowest_s, clock() - started_at)
 
     @abstractmethod
     async def _attempt(self) -> None:
-        """Returns once it is answered. Raises ClientError, OSError, EOFError, or TimeoutError after PATIENCE_S."""
+        """Return once the endpoint has responded.
+
+        Raises ClientError, OSError, EOFError, or after PROBE_TIMEOUT_S TimeoutError.
+        """
 
 
 class HttpProbe(Prober):
-    """Asks a service for its ``/livez``."""
+    """A GET of a service's ``/livez``."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
         self._session = session
@@ -69,7 +75,7 @@ class HttpProbe(Prober):
 
 
 class TcpProbe(Prober):
-    """Connects to ``address`` (``host:port``), says ``hello`` as clients there do, and waits for the first byte."""
+    """A connection to ``address`` (``host:port``) that sends ``hello``, the protocol's opening, and reads one byte."""
 
     def __init__(self, address: str, hello: bytes) -> None:
         self._host, _, self._port = address.rpartition(":")

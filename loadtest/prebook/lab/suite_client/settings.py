@@ -1,4 +1,4 @@
-"""Where the suite is, from the environment; everything missing or wrong is named at once."""
+"""Addresses of the suite, from PREBOOK_* variables; one error names every missing or invalid one."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -12,21 +12,23 @@ from prebook.flows import PROCESSES
 from prebook.lab.errors import LabError
 
 REMEDY = (
-    "Let a suite be started for it: `prebook demo`. Or run it against the suite that `prebook up` has started: "
-    "`prebook load --quick`."
+    "Run `prebook demo`, which starts a suite of its own; "
+    "or start a suite with `prebook up`, then run `prebook load --quick`."
 )
 REQUIRED_SERVICES = ("booking", "notification")
 
 
 class InvalidEnvironment(LabError):
-    """Text for the person who started the campaign, one line for each variable."""
+    """Missing or invalid environment variables; the text has one line for each, and the remedy."""
 
     def __init__(self, problems: Collection[str]) -> None:
-        super().__init__("\n".join(["the campaign cannot start:", *(f"  - {line}" for line in problems), REMEDY]))
+        super().__init__(
+            "\n".join(["PREBOOK_* variables are missing or invalid:", *(f"  - {line}" for line in problems), REMEDY])
+        )
 
 
 class StackInfo(msgspec.Struct, frozen=True):
-    """What the suite runs on, as the report tells it."""
+    """Broker, database and mode (such as ``local``) of the suite, as the report shows them."""
 
     mode: str
     broker: str
@@ -35,16 +37,22 @@ class StackInfo(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class LabSettings:
+    """Addresses of a running suite, and the stack that it runs on."""
+
     urls: Mapping[str, str]
-    """Process -> base URL of its HTTP API, no slash at its end; of all that are known."""
+    """Process -> base URL of its HTTP API, without a trailing slash; unknown processes are absent."""
     stack: StackInfo
 
 
 def read_settings(environ: Mapping[str, str]) -> LabSettings:
-    """What breaking needs is read by ``faults.levers``, and may be missing. Raises WrongEnvironment."""
+    """Read the addresses that every run needs. Fault injection reads its own variables in ``faults.fault_access``.
+
+    Raises:
+        InvalidEnvironment: a required variable is missing, or any is invalid; the text names all of them.
+    """
     reader = EnvironmentReader(environ)
-    read = {name: reader.read if name in REQUIRED_SERVICES else reader.read_optional for name in PROCESSES}
-    urls = {name: take(f"PREBOOK_URL_{name.upper()}", parse_base_url) for name, take in read.items()}
+    read_url = {name: reader.read if name in REQUIRED_SERVICES else reader.read_optional for name in PROCESSES}
+    urls = {name: read(f"PREBOOK_URL_{name.upper()}", parse_base_url) for name, read in read_url.items()}
     stack = reader.read("PREBOOK_STACK_INFO", parse_stack_info)
     settings = LabSettings({name: url for name, url in urls.items() if url}, stack)
     if reader.problems:
@@ -53,26 +61,30 @@ def read_settings(environ: Mapping[str, str]) -> LabSettings:
 
 
 class EnvironmentReader:
-    """Takes variables by name, or the file that <NAME>_FILE names, and keeps what was wrong."""
+    """Reader of single environment variables that collects problems instead of raising.
+
+    A variable ``NAME`` is read from the file that ``NAME_FILE`` names, if that is set. Unlike
+    ``prebook.runtime.environment``, which reads all settings of a service at once, it reads names built at run time.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.problems: list[str] = []
 
     def read(self, name: str, parse: Callable[[str], Any]) -> Any:
-        """The parsed value; None where it was wrong, and then there is a problem more."""
+        """Return the parsed value, or None after a new entry in ``problems`` if the variable is missing or invalid."""
         try:
             return parse(self._raw_value(name))
         except KeyError:
             self.problems.append(f"{name} is not set; {EXPECTED_VALUES[parse]}")
-        except (ValueError, OSError) as wrong:
-            self.problems.append(f"{name}: {wrong}; {EXPECTED_VALUES[parse]}")
+        except (ValueError, OSError) as error:
+            self.problems.append(f"{name}: {error}; {EXPECTED_VALUES[parse]}")
         return None
 
     def read_optional(self, name: str, parse: Callable[[str], Any]) -> Any:
-        """The same, and None without a problem where it is not set or empty."""
-        given = self._environ.get(name) or self._environ.get(f"{name}_FILE")
-        return self.read(name, parse) if given else None
+        """Return the parsed value; None if the variable is unset or empty, or, with a new problem, if it is invalid."""
+        is_set = self._environ.get(name) or self._environ.get(f"{name}_FILE")
+        return self.read(name, parse) if is_set else None
 
     def _raw_value(self, name: str) -> str:
         path = self._environ.get(f"{name}_FILE")
@@ -80,19 +92,22 @@ class EnvironmentReader:
 
 
 def parse_base_url(raw: str) -> str:
+    """Return an HTTP or HTTPS base URL without its trailing slash. Raises ValueError."""
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{raw!r} is no HTTP address")
+        raise ValueError(f"{raw!r} is not an HTTP address")
     return raw.rstrip("/")
 
 
 def parse_non_empty(raw: str) -> str:
+    """Return the text without surrounding white space. Raises ValueError if nothing is left."""
     if not raw.strip():
         raise ValueError("is empty")
     return raw.strip()
 
 
 def parse_stack_info(raw: str) -> StackInfo:
+    """Decode the JSON that the launcher of the suite passes on. Raises msgspec.DecodeError, a ValueError."""
     return msgspec.json.decode(raw, type=StackInfo)
 
 

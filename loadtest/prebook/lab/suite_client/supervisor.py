@@ -1,4 +1,4 @@
-"""The supervisor's control API: which processes there are, and orders to break one."""
+"""Client of the supervisor's control API: list processes, servers and fault proxies, and send fault commands."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -12,69 +12,72 @@ CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
 class SupervisorError(Exception):
-    """The supervisor did not do what it was asked to; the text says what it answered."""
+    """The supervisor did not carry out a request; the text holds its response."""
 
 
 InfoT = TypeVar("InfoT", ProcessInfo, ServerInfo, ProxyInfo)
 
 
 class SupervisorClient:
+    """Control API of one supervisor, at ``base_url`` without a trailing slash. All methods raise SupervisorError."""
+
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str) -> None:
         self._session = session
         self._base_url = base_url
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def read_pid(self, name: str) -> int | None:
-        """Of the running process; None while there is none."""
+        """Return the process id of the process ``name``, or None while it is not running."""
         return next((process.pid for process in await self.list_processes() if process.name == name), None)
 
     async def list_processes(self) -> Sequence[ProcessInfo]:
-        """Those that it keeps running."""
+        """Return the processes that the supervisor keeps running."""
         return await self._get_list("/processes", ProcessInfo)
 
     async def list_servers(self) -> Sequence[ServerInfo]:
-        """Broker and database where the supervisor runs them itself; none where they are somebody else's."""
+        """Return the broker and the database if the supervisor runs them itself; external servers are not listed."""
         return await self._get_list("/servers", ServerInfo)
 
     async def read_server(self, name: str) -> ServerInfo:
+        """Return the server ``name``. Raises SupervisorError, also if the supervisor does not run it."""
         return _find_named(name, await self.list_servers(), "server")
 
     async def list_proxies(self) -> Sequence[ProxyInfo]:
-        """Empty where the suite runs without fault proxies."""
+        """Return the fault proxies; empty if the suite runs without them."""
         return await self._get_list("/proxies", ProxyInfo)
 
     async def read_proxy(self, name: str) -> ProxyInfo:
+        """Return the fault proxy ``name``. Raises SupervisorError, also if there is no such proxy."""
         return _find_named(name, await self.list_proxies(), "fault proxy")
 
     async def send_command(self, path: str, body: Mapping[str, float | str]) -> None:
-        """``path`` as in ``/processes/pricing/kill``."""
+        """POST ``body`` to a command path such as ``/processes/pricing/kill``."""
         await self._call("POST", path, body)
 
-    async def _get_list(self, path: str, kind: type[InfoT]) -> list[InfoT]:
+    async def _get_list(self, path: str, info_type: type[InfoT]) -> list[InfoT]:
         body = await self._call("GET", path, None)
         try:
-            return msgspec.json.decode(body, type=list[kind])  # type: ignore[valid-type]
-        except msgspec.DecodeError as wrong:
-            raise SupervisorError(f"the supervisor's answer to {path} cannot be read: {wrong}") from wrong
+            return msgspec.json.decode(body, type=list[info_type])  # type: ignore[valid-type]
+        except msgspec.DecodeError as error:
+            raise SupervisorError(f"the supervisor's response to {path} cannot be read: {error}") from error
 
     async def _call(self, method: str, path: str, body: Any) -> bytes:
         url = self._base_url + path
-        call = self._session.request(method, url, json=body, headers=self._headers, timeout=CONTROL_TIMEOUT)
+        request = self._session.request(method, url, json=body, headers=self._headers, timeout=CONTROL_TIMEOUT)
         try:
-            async with call as response:
-                answer = await response.read()
+            async with request as response:
+                response_body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SupervisorError(f"{method} {url} failed: {str(error) or 'no answer in time'}") from error
+            raise SupervisorError(f"{method} {url} failed: {str(error) or 'timed out'}") from error
         if not response.ok:
-            raise SupervisorError(f"{method} {url} answered {response.status}: {answer[:200]!r}")
-        return answer
+            raise SupervisorError(f"{method} {url} returned {response.status}: {response_body[:200]!r}")
+        return response_body
 
 
-def _find_named(name: str, resources: Sequence[InfoT], what: str) -> InfoT:
-    """Raises SupervisorError where there is none."""
-    for each in resources:
-        if each.name == name:
-            return each
-    raise SupervisorError(
-        f"the supervisor knows no {what} {name}; it knows {', '.join(e.name for e in resources) or 'none'}"
-    )
+def _find_named(name: str, resources: Sequence[InfoT], kind: str) -> InfoT:
+    """Return the resource ``name``. Raises SupervisorError if there is none."""
+    for resource in resources:
+        if resource.name == name:
+            return resource
+    known = ", ".join(resource.name for resource in resources) or "none"
+    raise SupervisorError(f"the supervisor has no {kind} {name}; it has {known}")
