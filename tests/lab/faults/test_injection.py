@@ -1,4 +1,4 @@
-"""Injections against a stand-in of supervisor and management API: what counts as proof, and that all is undone."""
+"""Injections against a stub of supervisor and management API: evidence of effect, undoing, bounded time."""
 
 import asyncio
 import subprocess
@@ -19,16 +19,16 @@ from prebook.lab.suite_client.broker_management import BrokerManagement
 from prebook.lab.suite_client.settings import InvalidEnvironment
 from tests.lab.stub_suite import process_info
 
-VHOST_URL = "amqp://admin:hush@127.0.0.1:1/prebook"
+VHOST_URL = "amqp://admin:secret-word@127.0.0.1:1/prebook"
 
 
 @dataclass
-class Stand:
-    """Plays supervisor, management API and service. ``deaf``: says yes to everything and does nothing."""
+class StubControl:
+    """Supervisor, management API and service in one; with ``ignore_commands`` it accepts commands and ignores them."""
 
-    deaf: bool = False
+    ignore_commands: bool = False
     url: str = ""
-    ordered: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=lambda: ["a:1 -> b:2", "c:3 -> b:2"])
     server: dict[str, Any] = field(
         default_factory=lambda: {
@@ -43,161 +43,163 @@ class Stand:
     proxy: dict[str, Any] = field(
         default_factory=lambda: {"name": "http-pricing", "state": "healthy", "connections": 2}
     )
-    still: asyncio.Event = field(default_factory=asyncio.Event)
+    paused: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         path = request.path
         if request.method != "GET":
-            self.ordered.append(path)
-            await self.obey(request)
+            self.commands.append(path)
+            await self.execute(request)
             return web.json_response({})
-        return web.json_response(self.told(path))
+        return web.json_response(self.page(path))
 
-    async def obey(self, request: web.Request) -> None:
-        what = request.path.rpartition("/")[2]
+    async def execute(self, request: web.Request) -> None:
+        target = request.path.rpartition("/")[2]
         loop = asyncio.get_running_loop()
-        if self.deaf:
+        if self.ignore_commands:
             return
         if request.method == "DELETE":
-            self.connections.remove(what)
-        elif what == "restart":
+            self.connections.remove(target)
+        elif target == "restart":
             self.server |= {"pid": self.server["pid"] + 1, "restarts": self.server["restarts"] + 1}
-        elif what == "pause":
-            self.still.set()
-        elif what == "resume":
-            self.still.clear()
-        elif what == "cut":
+        elif target == "pause":
+            self.paused.set()
+        elif target == "resume":
+            self.paused.clear()
+        elif target == "cut":
             self.proxy["state"] = "cut"
             loop.call_later((await request.json())["duration_s"], self.proxy.update, {"state": "healthy"})
 
-    def told(self, path: str) -> Any:
+    def page(self, path: str) -> Any:
         listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
         pages: dict[str, Any] = {
             "/processes": [process_info("pricing", 100)],
             "/servers": [self.server],
             "/proxies": [{**self.proxy, "address": self.url.removeprefix("http://")}],
             "/api/nodes": [{"name": "one"}],
-            "/api/vhosts/prebook/connections": [*listed, {"name": "our own", "user": "admin"}],
+            "/api/vhosts/prebook/connections": [*listed, {"name": "lab", "user": "admin"}],
         }
         return pages[path]
 
     async def live(self, request: web.Request) -> web.Response:
         if self.proxy["state"] == "cut" and request.transport:
             request.transport.abort()
-        while self.still.is_set():
+        while self.paused.is_set():
             await asyncio.sleep(0.02)
         return web.Response()
 
-    async def answered(self, _: web.Request) -> web.Response:
+    async def respond_at_once(self, _: web.Request) -> web.Response:
         return web.Response()
 
 
 @asynccontextmanager
-async def standing(stand: Stand) -> AsyncIterator[FaultAccess]:
+async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
     app = web.Application()
-    app.router.add_get("/livez", stand.live)
-    app.router.add_route("*", "/{any:.*}", stand.answer)
+    app.router.add_get("/livez", control.live)
+    app.router.add_route("*", "/{any:.*}", control.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    stand.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    control.url = "http://{}:{}".format(*runner.addresses[0][:2])
     try:
         async with aiohttp.ClientSession() as session:
-            management = BrokerManagement(session, stand.url, "admin", "hush")
-            yield FaultAccess(session, {"pricing": stand.url}, {"pricing": stand.url}, "token", management, VHOST_URL)
+            management = BrokerManagement(session, control.url, "admin", "secret-word")
+            yield FaultAccess(
+                session, {"pricing": control.url}, {"pricing": control.url}, "token", management, VHOST_URL
+            )
     finally:
         await runner.cleanup()
 
 
-SHOWN = {
+EVIDENCE = {
     "connections_cut": "2 connections closed",
-    "broker_kill": "pid 7 ended (kill), pid 8 in its place",
-    "link_cut_http_pricing": "got no answer",
+    "broker_kill": "pid 7 ended (kill), replaced by pid 8",
+    "link_cut_http_pricing": "probes failed",
     "pause_pricing": "slowest of",
 }
 
 
-@pytest.mark.parametrize(("name", "shown"), SHOWN.items(), ids=SHOWN)
-async def test_a_fault_that_took_effect_shows_how_that_is_known(name: str, shown: str) -> None:
-    async with standing(Stand()) as reached:
-        window = await inject(FAULT_CATALOGUE[name], 0.7, reached)
+@pytest.mark.parametrize(("name", "expected"), EVIDENCE.items(), ids=EVIDENCE)
+async def test_a_fault_that_took_effect_has_evidence(name: str, expected: str) -> None:
+    async with serve_stub(StubControl()) as access:
+        window = await inject(FAULT_CATALOGUE[name], 0.7, access)
     assert window.took_effect, window.evidence
-    assert shown in window.evidence
+    assert expected in window.evidence
 
 
-@pytest.mark.parametrize("name", SHOWN)
-async def test_a_fault_that_was_only_promised_took_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", EVIDENCE)
+async def test_a_command_that_the_supervisor_ignores_has_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.faults.servers.RESTART_TIMEOUT_S", 0.1)
-    async with standing(Stand(deaf=True)) as reached:
-        window = await inject(FAULT_CATALOGUE[name], 0.3, reached)
+    async with serve_stub(StubControl(ignore_commands=True)) as access:
+        window = await inject(FAULT_CATALOGUE[name], 0.3, access)
     assert not window.took_effect
     assert window.evidence
 
 
-async def test_a_link_that_is_only_called_cut_took_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stand, "live", Stand.answered)
-    async with standing(Stand()) as reached:
-        window = await inject(FAULT_CATALOGUE["link_cut_http_pricing"], 0.5, reached)
+async def test_a_link_that_still_responds_while_reported_as_cut_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StubControl, "live", StubControl.respond_at_once)
+    async with serve_stub(StubControl()) as access:
+        window = await inject(FAULT_CATALOGUE["link_cut_http_pricing"], 0.5, access)
     assert not window.took_effect
-    assert "0 got no answer" in window.evidence
+    assert ": 0 of" in window.evidence
 
 
-async def test_our_own_connections_are_not_cut() -> None:
-    stand = Stand()
-    async with standing(stand) as reached:
-        await inject(FAULT_CATALOGUE["connections_cut"], 0.1, reached)
-    assert not any("our own" in path for path in stand.ordered)
+async def test_connections_of_the_lab_are_not_closed() -> None:
+    control = StubControl()
+    async with serve_stub(control) as access:
+        await inject(FAULT_CATALOGUE["connections_cut"], 0.1, access)
+    assert not any(path.endswith("/lab") for path in control.commands)
 
 
-async def test_what_stands_still_is_woken_when_the_injection_is_given_up() -> None:
-    stand = Stand()
-    async with standing(stand) as reached:
-        injecting = asyncio.create_task(inject(FAULT_CATALOGUE["pause_pricing"], 30.0, reached))
-        await asyncio.wait_for(stand.still.wait(), 3)
+async def test_a_paused_process_is_resumed_when_the_injection_is_cancelled() -> None:
+    control = StubControl()
+    async with serve_stub(control) as access:
+        injecting = asyncio.create_task(inject(FAULT_CATALOGUE["pause_pricing"], 30.0, access))
+        await asyncio.wait_for(control.paused.wait(), 3)
         injecting.cancel()
         await asyncio.wait({injecting})
-    assert stand.ordered[-1] == "/processes/pricing/resume"
-    assert not stand.still.is_set()
+    assert control.commands[-1] == "/processes/pricing/resume"
+    assert not control.paused.is_set()
 
 
 async def test_an_injection_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.faults.injection.UNDO_TIMEOUT_S", 0.2)
-    async with standing(Stand(deaf=True)) as reached, asyncio.timeout(5):
-        window = await inject(FAULT_CATALOGUE["broker_kill"], 0.1, reached)
+    async with serve_stub(StubControl(ignore_commands=True)) as access, asyncio.timeout(5):
+        window = await inject(FAULT_CATALOGUE["broker_kill"], 0.1, access)
     assert not window.took_effect
 
 
 @pytest.mark.parametrize("name", sorted(FAULT_CATALOGUE))
-async def test_no_fault_raises_where_there_is_nothing_to_break(name: str) -> None:
+async def test_no_injection_raises_without_a_suite(name: str) -> None:
     async with aiohttp.ClientSession() as session:
         window = await inject(FAULT_CATALOGUE[name], 0.1, fault_access.read_fault_access(session, {}))
     assert not window.took_effect
     assert window.evidence
 
 
-async def test_without_an_environment_nothing_is_available_and_each_fault_says_why() -> None:
+async def test_without_an_environment_every_fault_is_unavailable_with_a_reason() -> None:
     async with aiohttp.ClientSession() as session:
-        found = await survey_faults(fault_access.read_fault_access(session, {}))
-    assert [each.fault.name for each in found] == list(FAULT_CATALOGUE)
-    assert all(each.unavailable_reason for each in found)
-    assert found[0].unavailable_reason == NO_CONTROL
+        entries = await survey_faults(fault_access.read_fault_access(session, {}))
+    assert [each.fault.name for each in entries] == list(FAULT_CATALOGUE)
+    assert all(each.unavailable_reason for each in entries)
+    assert entries[0].unavailable_reason == NO_CONTROL
 
 
-async def test_what_the_supervisor_tells_decides_what_is_available() -> None:
-    async with standing(Stand()) as reached:
-        here = {each.fault.name for each in await survey_faults(reached) if not each.unavailable_reason}
-    assert here >= {"kill_pricing", "pause_pricing", "connections_cut", "broker_kill", "link_cut_http_pricing"}
-    assert not here & {"kill_booking", "database_kill", "link_cut_http_booking", "leader_lost", "poison"}
+async def test_availability_follows_the_resources_that_the_supervisor_lists() -> None:
+    async with serve_stub(StubControl()) as access:
+        available = {each.fault.name for each in await survey_faults(access) if not each.unavailable_reason}
+    assert available >= {"kill_pricing", "pause_pricing", "connections_cut", "broker_kill", "link_cut_http_pricing"}
+    assert not available & {"kill_booking", "database_kill", "link_cut_http_booking", "leader_lost", "poison"}
 
 
-async def test_a_wrong_address_is_named_and_no_secret_is_shown() -> None:
-    given = {"PREBOOK_MANAGEMENT_URL": "http://127.0.0.1:9", "PREBOOK_MANAGEMENT_PASSWORD": "hush"}
+async def test_an_invalid_address_is_named_and_no_secret_is_shown() -> None:
+    environ = {"PREBOOK_MANAGEMENT_URL": "http://127.0.0.1:9", "PREBOOK_MANAGEMENT_PASSWORD": "secret-word"}
     async with aiohttp.ClientSession() as session:
-        assert "hush" not in repr(
-            fault_access.read_fault_access(session, {**given, "PREBOOK_AMQP_URL": "amqp://a:hush@h"})
+        assert "secret-word" not in repr(
+            fault_access.read_fault_access(session, {**environ, "PREBOOK_AMQP_URL": "amqp://a:secret-word@h"})
         )
         with pytest.raises(InvalidEnvironment, match="PREBOOK_CONTROL_PRICING"):
-            fault_access.read_fault_access(session, {**given, "PREBOOK_CONTROL_PRICING": "not a URL"})
+            fault_access.read_fault_access(session, {**environ, "PREBOOK_CONTROL_PRICING": "not a URL"})
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -211,7 +213,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_by_hand_the_catalogue_is_listed_and_one_is_shown() -> None:
+def test_the_command_lists_the_catalogue_and_shows_one_fault() -> None:
     listed = msgspec.json.decode(run("list", "--json").stdout)
     assert [line["name"] for line in listed] == list(FAULT_CATALOGUE)
     shown = run("show", "broker_kill")
@@ -220,7 +222,7 @@ def test_by_hand_the_catalogue_is_listed_and_one_is_shown() -> None:
 
 
 @pytest.mark.parametrize("name", ["kill_pricing", "no_such_fault"])
-def test_by_hand_what_cannot_be_injected_ends_with_status_1_and_a_hint(name: str) -> None:
+def test_the_command_exits_with_status_1_and_a_hint_if_a_fault_cannot_be_injected(name: str) -> None:
     done = run("inject", name)
     assert done.returncode == 1
     assert "prebook fault list" in done.stderr

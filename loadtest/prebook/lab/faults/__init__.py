@@ -1,6 +1,7 @@
-"""What is broken on purpose: a catalogue of described values, and for each the proof that it took effect.
+"""Fault injection: a catalogue of faults, their availability in a suite, and injection with evidence of effect.
 
-``available`` tells what the running suite can be given, ``inject`` breaks one thing for a time and undoes it.
+``survey_faults`` returns the availability of each fault in the running suite. ``inject`` causes one fault for a time,
+undoes it, and returns the evidence that it took effect.
 """
 
 from prebook.lab.faults.availability import FaultAvailability, list_available_faults, survey_faults

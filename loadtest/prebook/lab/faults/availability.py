@@ -1,4 +1,4 @@
-"""Which faults this suite can be given, and for the others why not."""
+"""Availability of each fault in the running suite, with the reason for those that cannot be injected."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +19,11 @@ Resources = Sequence[ProcessInfo] | Sequence[ServerInfo] | Sequence[ProxyInfo]
 
 @dataclass(frozen=True)
 class SuiteCapabilities:
-    """Names of what there is. Empty texts: it is there; else why it is not. ``nodes``: of the broker."""
+    """What a suite offers for fault injection.
+
+    ``processes``, ``servers`` and ``proxies`` are names known to supervisors. A ``..._problem`` says why an access does
+    not exist, and is empty if it does.
+    """
 
     processes: frozenset[str] = frozenset()
     servers: frozenset[str] = frozenset()
@@ -31,7 +35,7 @@ class SuiteCapabilities:
 
 
 async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
-    """One round of questions, all at once. Who does not answer has nothing."""
+    """Query supervisors and broker concurrently. A supervisor that does not respond contributes no names."""
     processes, servers, proxies, (nodes, management_problem), amqp_problem = await asyncio.gather(
         _read_process_names(fault_access),
         _read_names(fault_access, "", SupervisorClient.list_servers),
@@ -51,15 +55,17 @@ async def read_capabilities(fault_access: FaultAccess) -> SuiteCapabilities:
 
 
 async def _read_process_names(fault_access: FaultAccess) -> frozenset[str]:
-    """Each is asked for at its own supervisor: one that does not answer takes its own process along, no other."""
-    told = await asyncio.gather(
+    """Query each process at its own supervisor, so that an unresponsive supervisor hides only its own process."""
+    names_by_supervisor = await asyncio.gather(
         *(
             _read_names(fault_access, service, SupervisorClient.list_processes)
             for service in fault_access.supervisor_urls
         )
     )
     return frozenset(
-        service for service, known in zip(fault_access.supervisor_urls, told, strict=True) if service in known
+        service
+        for service, names in zip(fault_access.supervisor_urls, names_by_supervisor, strict=True)
+        if service in names
     )
 
 
@@ -67,7 +73,7 @@ async def _read_names(
     fault_access: FaultAccess, service: str, list_resources: Callable[[SupervisorClient], Awaitable[Resources]]
 ) -> frozenset[str]:
     try:
-        return frozenset(each.name for each in await list_resources(fault_access.supervisor(service)))
+        return frozenset(resource.name for resource in await list_resources(fault_access.supervisor(service)))
     except SupervisorError:
         return frozenset()
 
@@ -75,18 +81,18 @@ async def _read_names(
 async def _count_nodes(fault_access: FaultAccess) -> tuple[int, str]:
     try:
         return len(await fault_access.broker.get("nodes")), ""
-    except BrokerManagementError as refused:
-        return 0, str(refused)
+    except BrokerManagementError as error:
+        return 0, str(error)
 
 
 async def _check_amqp(fault_access: FaultAccess) -> str:
     if not fault_access.amqp_url:
-        return "the broker's address is not known: PREBOOK_AMQP_URL is not set"
+        return "the broker's address is unknown; set PREBOOK_AMQP_URL"
     try:
         async with open_admin_channel(fault_access):
             return ""
-    except Exception as error:  # noqa: BLE001 - whatever keeps us from the broker is the reason
-        return f"the broker does not take us as an administrator: {str(error) or type(error).__name__}"
+    except Exception as error:  # noqa: BLE001 - any error is the reason to report
+        return f"the broker refuses an administrator's connection: {str(error) or type(error).__name__}"
 
 
 NO_PROXIES = "the suite runs without fault proxies; start it with `prebook up --fault-proxies`"
@@ -94,40 +100,42 @@ ONE_NODE = "the broker has one node"
 PROCESS_KINDS = frozenset(
     {FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT, FaultKind.CLOCK_SKEW, FaultKind.QUEUE_FULL}
 )
-"""Kinds whose target is a process; the others name a server, or a fault proxy."""
+"""Kinds whose target is a process; the target of every other kind is a server or a fault proxy."""
 
 
 @dataclass(frozen=True)
 class FaultAvailability:
+    """A fault, and whether it can be injected into the running suite."""
+
     fault: Fault
     unavailable_reason: str
-    """Empty where it can be injected here."""
+    """Reason why the fault cannot be injected; empty if it can."""
 
 
 async def survey_faults(fault_access: FaultAccess) -> Sequence[FaultAvailability]:
-    """The whole catalogue, in its order."""
+    """Return the availability of every fault, in the order of the catalogue."""
     capabilities = await read_capabilities(fault_access)
     return [FaultAvailability(fault, unavailable_reason(fault, capabilities)) for fault in FAULT_CATALOGUE.values()]
 
 
 async def list_available_faults(fault_access: FaultAccess) -> Sequence[Fault]:
-    """Those that can be injected here."""
-    return [each.fault for each in await survey_faults(fault_access) if not each.unavailable_reason]
+    """Return the faults that can be injected into the running suite."""
+    return [entry.fault for entry in await survey_faults(fault_access) if not entry.unavailable_reason]
 
 
 def unavailable_reason(fault: Fault, capabilities: SuiteCapabilities) -> str:
-    """Why it cannot be injected; empty where it can. Pure."""
+    """Return why ``fault`` cannot be injected, joined by semicolons; empty if it can. Does no I/O."""
     return "; ".join(reason for need in Need if need in fault.needs and (reason := REASONS[need](fault, capabilities)))
 
 
 def _no_process(fault: Fault, capabilities: SuiteCapabilities) -> str:
-    wanted = fault.kind in PROCESS_KINDS and fault.target not in capabilities.processes
-    return capabilities.control_problem or (f"the supervisor has no process {fault.target}" if wanted else "")
+    is_missing = fault.kind in PROCESS_KINDS and fault.target not in capabilities.processes
+    return capabilities.control_problem or (f"the supervisor has no process {fault.target}" if is_missing else "")
 
 
 def _no_server(fault: Fault, capabilities: SuiteCapabilities) -> str:
-    here = capabilities.control_problem or fault.target in capabilities.servers
-    return "" if here else f"the supervisor did not start the {fault.target} itself"
+    is_not_the_reason = capabilities.control_problem or fault.target in capabilities.servers
+    return "" if is_not_the_reason else f"the supervisor did not start the {fault.target} itself"
 
 
 def _no_proxy(fault: Fault, capabilities: SuiteCapabilities) -> str:
@@ -153,4 +161,4 @@ REASONS: Mapping[Need, Callable[[Fault, SuiteCapabilities], str]] = {
     Need.PROXIES: _no_proxy,
     Need.CLUSTER: _no_cluster,
 }
-"""For each need: why this suite does not have it for this fault, or nothing."""
+"""Need -> function that returns why the suite does not meet it for a fault, or an empty text."""

@@ -1,4 +1,4 @@
-"""The broker by AMQP, as its administrator: where the suite publishes to, and a channel of our own."""
+"""AMQP channel to the suite's broker with an administrator's rights, and the bindings that services publish to."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ ANY_KEY = "#"
 
 @dataclass(frozen=True, order=True)
 class QueueBinding:
-    """What is published to ``exchange`` with ``key`` comes to ``queue``, and perhaps to others."""
+    """A route: ``exchange`` delivers messages with ``routing_key`` to ``queue``, and possibly to other queues."""
 
     exchange: str
     routing_key: str
@@ -28,46 +28,57 @@ class QueueBinding:
 
     @property
     def service(self) -> str:
-        """Queues are named after who takes from them."""
+        """Service that consumes from the queue: the first segment of the queue's name."""
         return self.queue.partition(".")[0]
 
 
 @asynccontextmanager
 async def open_admin_channel(fault_access: FaultAccess) -> AsyncIterator[AbstractChannel]:
-    """A channel with confirms on a connection of its own. Raises NoEffect where the broker is not known."""
+    """Open a channel with publisher confirms, on a connection of its own, for the block.
+
+    Raises:
+        NoEffect: the broker's address is unknown.
+        TimeoutError: no connection within CONNECT_TIMEOUT_S.
+    """
     if not fault_access.amqp_url:
-        raise NoEffect("the broker's address is not known: PREBOOK_AMQP_URL is not set")
+        raise NoEffect("the broker's address is unknown; set PREBOOK_AMQP_URL")
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         connection = await aio_pika.connect(fault_access.amqp_url, client_properties={"connection_name": "prebook lab"})
         channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
     try:
         yield channel
     finally:
-        # A connection that the broker blocks, or that is cut, may not close in time; it goes with us then.
+        # A blocked or cut connection may not close in time; the end of this process closes it.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.close()
 
 
 async def read_bindings(fault_access: FaultAccess) -> tuple[QueueBinding, ...]:
-    """Everything that a service may publish to for others, as the broker's bindings tell it."""
+    """Return the broker's bindings through which services send messages to each other. Raises BrokerManagementError."""
     bindings, exchanges = await asyncio.gather(
         fault_access.broker.get("bindings", fault_access.vhost),
         fault_access.broker.get("exchanges", fault_access.vhost),
     )
-    topics = {each["name"] for each in exchanges if each["type"] == "topic"}
+    topics = {exchange["name"] for exchange in exchanges if exchange["type"] == "topic"}
     return publishable_bindings(bindings, topics)
 
 
 def publishable_bindings(bindings: Iterable[Mapping[str, Any]], topics: Iterable[str]) -> tuple[QueueBinding, ...]:
-    """Without what catches everything, and what only brings a queue's own messages back to it. Pure."""
-    found = (QueueBinding(each["source"], each["routing_key"], each["destination"]) for each in bindings)
-    known = set(topics) - {""}
-    return tuple(sorted(a for a in found if a.exchange in known and a.routing_key not in {ANY_KEY, a.queue}))
+    """Return bindings of named topic exchanges, without catch-all bindings and those for redelivery to one queue."""
+    routes = (QueueBinding(binding["source"], binding["routing_key"], binding["destination"]) for binding in bindings)
+    named_topics = set(topics) - {""}
+    return tuple(
+        sorted(
+            route
+            for route in routes
+            if route.exchange in named_topics and route.routing_key not in {ANY_KEY, route.queue}
+        )
+    )
 
 
 def unshared_bindings(bindings: Iterable[QueueBinding]) -> tuple[QueueBinding, ...]:
-    """Those whose messages come to no other queue. Pure."""
-    known = tuple(bindings)
-    count = Counter((each.exchange, each.routing_key) for each in known)
-    return tuple(each for each in known if count[each.exchange, each.routing_key] == 1)
+    """Return the bindings whose messages are routed to no other queue."""
+    routes = tuple(bindings)
+    queue_count = Counter((route.exchange, route.routing_key) for route in routes)
+    return tuple(route for route in routes if queue_count[route.exchange, route.routing_key] == 1)

@@ -1,4 +1,4 @@
-"""A broker of several nodes loses the one that leads a queue."""
+"""Leader-loss fault: kill the broker node that leads most quorum queues of a cluster."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -15,20 +15,24 @@ ELECTION_TIMEOUT_S = 30.0
 
 
 async def kill_leader(_: Fault, duration_s: float, fault_access: FaultAccess) -> str:
-    """The node that leads most queues is killed; over when it is back and all that it led have other leaders."""
+    """Kill the node that leads most queues, for ``duration_s`` seconds; wait for its restart and for new leaders.
+
+    Returns the evidence: the node, the number of its queues, and their new leaders. Raises NoEffect.
+    """
     leaders = await _read_leaders(fault_access)
     node = busiest_leader(leaders)
     server = await _find_server(node, fault_access)
-    led = {queue for queue, leader in leaders.items() if leader == node}
+    led_queues = {queue for queue, leader in leaders.items() if leader == node}
     await servers.restart_server(fault_access.supervisor(), server, "kill", duration_s)
-    after = await _wait_for_new_leaders(led, node, fault_access)
-    new = ", ".join(sorted({after[queue] for queue in led}))
-    return f"{server} ({node}) killed while it led {len(led)} queues; they are led by {new} now"
+    leaders_after = await _wait_for_new_leaders(led_queues, node, fault_access)
+    new_leaders = ", ".join(sorted({leaders_after[queue] for queue in led_queues}))
+    return f"{server} ({node}) killed while it led {len(led_queues)} queues; their leader is now {new_leaders}"
 
 
 def busiest_leader(leaders: Mapping[str, str]) -> str:
+    """Return the node that leads most queues; ``leaders`` maps queue to node. Raises NoEffect if it is empty."""
     if not leaders:
-        raise NoEffect("the broker tells of no queue with a leader")
+        raise NoEffect("the broker lists no quorum queue with a leader")
     return Counter(leaders.values()).most_common(1)[0][0]
 
 
@@ -36,17 +40,19 @@ async def _wait_for_new_leaders(queues: Collection[str], node: str, fault_access
     """Return the leaders of all queues, once each of ``queues`` is led by another node than ``node``."""
 
     async def read_new_leaders() -> Mapping[str, str] | None:
-        now = await _read_leaders_or_none(fault_access)
-        return now if all(now.get(queue, node) != node for queue in queues) else None
+        leaders = await _read_leaders_if_available(fault_access)
+        return leaders if all(leaders.get(queue, node) != node for queue in queues) else None
 
     try:
         return await poll_until(read_new_leaders, interval_s=POLL_INTERVAL_S, timeout_s=ELECTION_TIMEOUT_S)
     except TimeoutError:
-        raise NoEffect(f"{node} still leads what it led, {ELECTION_TIMEOUT_S:.0f} s after it was killed") from None
+        raise NoEffect(
+            f"{node} still leads some of its queues {ELECTION_TIMEOUT_S:.0f} s after it was killed"
+        ) from None
 
 
-async def _read_leaders_or_none(fault_access: FaultAccess) -> Mapping[str, str]:
-    """Empty while the node that tells us is away itself."""
+async def _read_leaders_if_available(fault_access: FaultAccess) -> Mapping[str, str]:
+    """Return queue -> leader, empty while the node that serves the management API is down."""
     try:
         return await _read_leaders(fault_access)
     except BrokerManagementError:
@@ -61,8 +67,9 @@ async def _read_leaders(fault_access: FaultAccess) -> dict[str, str]:
 async def _find_server(node: str, fault_access: FaultAccess) -> str:
     """Return the name of the server whose process is this node."""
     nodes = await fault_access.broker.get("nodes")
-    pid = next((int(each["os_pid"]) for each in nodes if each["name"] == node and each.get("os_pid")), None)
+    pids = (int(entry["os_pid"]) for entry in nodes if entry["name"] == node and entry.get("os_pid"))
+    pid = next(pids, None)
     for server in await fault_access.supervisor().list_servers():
         if pid is not None and server.pid == pid:
             return server.name
-    raise NoEffect(f"no server of the supervisor is the node {node} (pid {pid})")
+    raise NoEffect(f"the supervisor runs no server with the pid of node {node} ({pid})")

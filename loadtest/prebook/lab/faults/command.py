@@ -38,7 +38,7 @@ INJECT_EXAMPLES = examples(
 
 
 class FaultEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault as programs read it."""
+    """JSON form of a fault and its availability, as `prebook fault --json` prints it."""
 
     name: str
     kind: FaultKind
@@ -47,30 +47,30 @@ class FaultEntry(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...]
     default_duration_s: float
     unavailable_reason: str
-    """Empty where it can be injected here."""
+    """Reason why the fault cannot be injected; empty if it can."""
 
 
 @click.group(epilog=EXAMPLES)
 def fault() -> None:
-    """Inject one fault into the running suite for a time, and prove that it took effect."""
+    """Inject one fault into the running suite for a time, and verify that it took effect."""
 
 
 @fault.command("list", epilog=LIST_EXAMPLES)
 @json_option()
 def list_(*, as_json: bool) -> None:
-    """List every fault with what to expect of it, and whether it can be injected into the running suite."""
-    found = run_interruptible(_survey())
+    """List every fault with its expected effect and whether it can be injected into the running suite."""
+    availabilities = run_interruptible(_survey())
     if as_json:
-        _print_json([fault_entry(each) for each in found])
+        _print_json([fault_entry(availability) for availability in availabilities])
     else:
-        _console().print(fault_table(found))
+        _console().print(fault_table(availabilities))
 
 
 @fault.command(epilog=SHOW_EXAMPLES)
 @click.argument("name")
 @json_option()
 def show(*, name: str, as_json: bool) -> None:
-    """Print everything about the fault NAME."""
+    """Print all details of the fault NAME."""
     entry = fault_entry(_find_fault(name, run_interruptible(_survey())))
     if as_json:
         _print_json(entry)
@@ -83,13 +83,13 @@ def show(*, name: str, as_json: bool) -> None:
 @fault.command(epilog=INJECT_EXAMPLES)
 @click.argument("name")
 @click.option(
-    "--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Seconds. [default: the fault's own duration]"
+    "--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Duration in seconds. [default: the fault's own]"
 )
 @json_option()
 def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
     """Inject the fault NAME, wait, undo it, and print the evidence that it took effect.
 
-    Exit status 1 if it had no effect, or cannot be injected here.
+    Exit status 1 if the fault had no effect or cannot be injected into this suite.
     """
     window = run_interruptible(_inject_by_name(name, duration_s))
     if as_json:
@@ -114,13 +114,14 @@ async def _inject_by_name(name: str, duration_s: float | None) -> FaultWindow:
         chosen = _find_fault(name, await survey_faults(access))
         if chosen.unavailable_reason:
             reason = no_suite_reason or chosen.unavailable_reason
-            raise click.ClickException(f"{name} cannot be injected here: {reason}; see `prebook fault list`")
+            raise click.ClickException(f"{name} cannot be injected into this suite: {reason}; see `prebook fault list`")
         return await inject_fault(chosen.fault, duration_s or chosen.fault.default_duration_s, access)
 
 
 def _find_environment() -> tuple[Mapping[str, str], str]:
-    """Variables by which a suite is reached. Without one, this process's own and the reason: the catalogue can still be
-    read.
+    """Return the variables that address a suite, and an empty text.
+
+    Without a suite, return this process's variables and the reason: the catalogue is readable all the same.
     """
     try:
         return find_lab_environment(), ""
@@ -135,35 +136,38 @@ def _read_access(session: aiohttp.ClientSession, environment: Mapping[str, str])
         raise click.ClickException(str(error)) from None
 
 
-def _find_fault(name: str, found: Sequence[FaultAvailability]) -> FaultAvailability:
-    for each in found:
-        if each.fault.name == name:
-            return each
-    raise click.ClickException(f"there is no fault {name!r}; `prebook fault list` shows all")
+def _find_fault(name: str, availabilities: Sequence[FaultAvailability]) -> FaultAvailability:
+    for availability in availabilities:
+        if availability.fault.name == name:
+            return availability
+    raise click.ClickException(f"there is no fault {name!r}; `prebook fault list` lists all")
 
 
 def fault_entry(availability: FaultAvailability) -> FaultEntry:
-    about = availability.fault
+    """Return the JSON form of a fault and its availability."""
+    entry = availability.fault
     return FaultEntry(
-        name=about.name,
-        kind=about.kind,
-        target=about.target,
-        expectation=about.expectation,
-        needs=tuple(sorted(about.needs)),
-        default_duration_s=about.default_duration_s,
+        name=entry.name,
+        kind=entry.kind,
+        target=entry.target,
+        expectation=entry.expectation,
+        needs=tuple(sorted(entry.needs)),
+        default_duration_s=entry.default_duration_s,
         unavailable_reason=availability.unavailable_reason,
     )
 
 
-def fault_table(found: Sequence[FaultAvailability]) -> Table:
-    here = sum(not each.unavailable_reason for each in found)
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=f"{here} of {len(found)} can be injected here")
-    shown.add_column("fault", no_wrap=True)
-    shown.add_column("what to expect")
-    shown.add_column("here", max_width=40)
-    for each in found:
-        shown.add_row(each.fault.name, each.fault.expectation, each.unavailable_reason or "yes")
-    return shown
+def fault_table(availabilities: Sequence[FaultAvailability]) -> Table:
+    """Return a table of all faults with their expected effect and availability."""
+    available = sum(not entry.unavailable_reason for entry in availabilities)
+    caption = f"{available} of {len(availabilities)} can be injected into this suite"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption)
+    table.add_column("fault", no_wrap=True)
+    table.add_column("expected effect")
+    table.add_column("available", max_width=40)
+    for entry in availabilities:
+        table.add_row(entry.fault.name, entry.fault.expectation, entry.unavailable_reason or "yes")
+    return table
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""Every message is delivered twice, as at-least-once delivery allows at any time."""
+"""Duplication fault: deliver every message twice, as at-least-once delivery permits at any time."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,22 +12,25 @@ from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, NoEffect
 
 COPY_HEADER = "x-prebook-lab-copy"
-"""Header of a copy, which is not copied again. Services hand on no header that they do not know."""
+"""Header that marks a copy, so that copies are not copied. Services do not forward headers unknown to them."""
 DRAIN_TIMEOUT_S = 5.0
 
 
 @dataclass
 class MessageCopier:
+    """Consumer that publishes a copy of every message it gets, and counts the copies."""
+
     channel: AbstractChannel
     copied: int = 0
     failed: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def republish(self, message: AbstractIncomingMessage) -> None:
+        """Publish a copy of ``message`` to the same exchange and routing key, unless it is a copy itself."""
         if COPY_HEADER in message.headers:
             return
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        assert task is not None  # noqa: S101 - a running coroutine has a task
         self.tasks.add(task)
         try:
             exchange = await self.channel.get_exchange(message.exchange or "", ensure=False)
@@ -40,8 +43,12 @@ class MessageCopier:
 
 
 async def duplicate_everything(_: Fault, duration_s: float, fault_access: FaultAccess) -> str:
-    """A queue of our own hears all that is published for services. What it hears last is still copied."""
-    exchanges = {each.exchange for each in await read_bindings(fault_access)}
+    """Copy every message that is published for services during ``duration_s`` seconds.
+
+    A queue bound to all of their exchanges receives the originals; copies of the last ones are completed.
+    Returns the evidence: the number of copies. Raises NoEffect if there was none.
+    """
+    exchanges = {binding.exchange for binding in await read_bindings(fault_access)}
     async with open_admin_channel(fault_access) as channel:
         queue = await channel.declare_queue(exclusive=True)
         copier = MessageCopier(channel)
@@ -54,13 +61,13 @@ async def duplicate_everything(_: Fault, duration_s: float, fault_access: FaultA
         if copier.tasks:
             await asyncio.wait(copier.tasks, timeout=DRAIN_TIMEOUT_S)
     if not copier.copied:
-        raise NoEffect("no message passed while everything was to be doubled; offer rides meanwhile")
-    failed = f", {copier.failed} could not be" if copier.failed else ""
+        raise NoEffect("no message was published during the fault; offer rides meanwhile")
+    failed = f"; {copier.failed} copies could not be published" if copier.failed else ""
     return f"{copier.copied} messages delivered a second time to {', '.join(sorted(exchanges))}{failed}"
 
 
 def copy_of(message: AbstractIncomingMessage) -> Message:
-    """The same properties and headers, without the user, whom the broker would compare with ours."""
+    """Return a copy with all properties except ``user_id``, which the broker would compare with the lab's user."""
     return Message(
         message.body,
         headers={**message.headers, COPY_HEADER: "1"},

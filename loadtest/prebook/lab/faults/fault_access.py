@@ -1,4 +1,4 @@
-"""What breaking needs, from the environment. What is not there is no error: some faults are not available then."""
+"""Access to supervisors and broker for fault injection. Missing variables only make some faults unavailable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorErro
 
 @dataclass(frozen=True)
 class FaultAccess:
+    """Addresses and credentials by which faults are injected and observed."""
+
     session: aiohttp.ClientSession
     urls: Mapping[str, str]
     """Service -> base URL of its HTTP API."""
@@ -23,42 +25,47 @@ class FaultAccess:
     control_token: str = field(repr=False)
     management: BrokerManagement | None = None
     amqp_url: str = field(default="", repr=False)
-    """The broker, as an administrator, with the suite's virtual host; empty where it is not known."""
+    """Broker URL with an administrator's credentials and the suite's virtual host; empty if unknown."""
 
     def supervisor(self, service: str = "") -> SupervisorClient:
-        """Of the supervisor that owns this process, or of any. Raises ControlRefused where there is none."""
+        """Return a client of the supervisor that owns ``service``, or of any. Raises SupervisorError."""
         url = self.supervisor_urls.get(service) if service else next(iter(self.supervisor_urls.values()), None)
         if url is None:
             raise SupervisorError(f"no supervisor of {service or 'this suite'} is known; set PREBOOK_CONTROL_<SERVICE>")
         return SupervisorClient(self.session, url, self.control_token)
 
     def http_probe(self, service: str) -> HttpProbe:
+        """Return a probe of the service's health endpoint."""
         return HttpProbe(self.session, self.urls[service])
 
     @property
     def broker(self) -> BrokerManagement:
-        """Raises BrokerRefused where it is not known."""
+        """Client of the broker's management API. Raises BrokerManagementError if its address is unknown."""
         if self.management is None:
-            raise BrokerManagementError("the broker's management API is not known: PREBOOK_MANAGEMENT_URL is not set")
+            raise BrokerManagementError("the broker's management API is unknown; set PREBOOK_MANAGEMENT_URL")
         return self.management
 
     @property
     def vhost(self) -> str:
+        """Virtual host of the suite, unescaped."""
         return unquote(urlsplit(self.amqp_url).path[1:]) or "/"
 
 
 def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> FaultAccess:
-    """Reads ``PREBOOK_URL_<SERVICE>``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
-    ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``; each may be missing.
+    """Read the addresses and credentials for fault injection; every variable is optional.
 
-    Raises WrongEnvironment where one is wrong.
+    The variables are ``PREBOOK_URL_<SERVICE>``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
+    ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``.
+
+    Raises:
+        InvalidEnvironment: a variable has an invalid value; the text names all of them.
     """
     reader = EnvironmentReader(environ)
     url = reader.read_optional("PREBOOK_MANAGEMENT_URL", parse_base_url)
     user, password = (
         reader.read_optional(f"PREBOOK_MANAGEMENT_{name}", parse_non_empty) for name in ("USER", "PASSWORD")
     )
-    found = FaultAccess(
+    access = FaultAccess(
         session,
         urls=_read_per_service(reader, "PREBOOK_URL_"),
         supervisor_urls=_read_per_service(reader, "PREBOOK_CONTROL_"),
@@ -68,9 +75,9 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
     )
     if reader.problems:
         raise InvalidEnvironment(reader.problems)
-    return found
+    return access
 
 
 def _read_per_service(reader: EnvironmentReader, prefix: str) -> dict[str, str]:
-    given = {service: reader.read_optional(f"{prefix}{service.upper()}", parse_base_url) for service in PROCESSES}
-    return {service: url for service, url in given.items() if url}
+    urls = {service: reader.read_optional(f"{prefix}{service.upper()}", parse_base_url) for service in PROCESSES}
+    return {service: url for service, url in urls.items() if url}

@@ -1,4 +1,4 @@
-"""Carrying a fault out: broken, proven, undone, within a bounded time."""
+"""Injection of one fault: cause it, verify its effect, undo it, within a bounded time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,9 +20,12 @@ from prebook.lab.faults.fault_access import FaultAccess
 from prebook.lab.faults.model import Fault, FaultKind, FaultWindow, close_window
 
 UNDO_TIMEOUT_S = 90.0
-"""How much longer than the fault itself its injection may take: undoing it, and seeing that."""
+"""Seconds that an injection may take beyond the fault's duration, to undo the fault and to verify that."""
 Injection = Callable[[Fault, float, FaultAccess], Awaitable[str]]
-"""Returns the evidence; raises whatever kept the fault from taking effect."""
+"""Function that injects a fault for a number of seconds, undoes it, and returns the evidence of its effect.
+
+Raises NoEffect, or any error that kept the fault from taking effect.
+"""
 
 INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.KILL: processes.kill,
@@ -45,14 +48,14 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
 
 
 async def inject(fault: Fault, duration_s: float, fault_access: FaultAccess) -> FaultWindow:
-    """Breaks the target for ``for_s`` seconds and returns when it is over and undone.
+    """Inject ``fault`` for ``duration_s`` seconds; return its window once it is undone.
 
-    Never raises for a fault that failed: then the window says that it took no effect, and why.
+    A failed injection does not raise: its window has ``took_effect`` False and the reason as evidence.
     """
     started_at = datetime.now(UTC)
     try:
         async with asyncio.timeout(duration_s + UNDO_TIMEOUT_S):
             evidence = await INJECTIONS[fault.kind](fault, duration_s, fault_access)
-    except Exception as failed:  # noqa: BLE001 - whatever went wrong is the evidence; a fault must not end a campaign
-        return close_window(started_at, took_effect=False, evidence=str(failed) or type(failed).__name__)
+    except Exception as error:  # noqa: BLE001 - any error is the evidence; a failed fault must not end a campaign
+        return close_window(started_at, took_effect=False, evidence=str(error) or type(error).__name__)
     return close_window(started_at, took_effect=True, evidence=evidence)

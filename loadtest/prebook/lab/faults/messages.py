@@ -1,4 +1,7 @@
-"""Messages that we say ourselves, as any program could that knows the suite's AsyncAPI document."""
+"""Messages that faults publish, built from the suite's AsyncAPI document alone.
+
+Header names are spelled out rather than imported: a foreign program would write them the same way.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +14,13 @@ from aio_pika import DeliveryMode, Message
 from prebook.flows import FLOWS, NOTIFY_RIDER
 
 NUL = "\x00"
-"""Fine in JSON, and no text to PostgreSQL: whoever writes it down fails each time, and not for good reason."""
+"""Valid in JSON and not in PostgreSQL text: storing it fails at every attempt, which no schema check foresees."""
 VALID_NOTICE = {"rider_id": "nobody", "notice": "confirmed", "text": "poison that got through"}
 
 
 @dataclass(frozen=True)
 class PoisonSpec:
-    """A message that cannot be handled. ``retried``: nothing about it says so before somebody tries."""
+    """A message that cannot be handled; ``retried`` if only handling it reveals that."""
 
     cause: str
     body: bytes
@@ -31,30 +34,31 @@ POISONS: tuple[PoisonSpec, ...] = (
     PoisonSpec("unknown_type", msgspec.json.encode(VALID_NOTICE), type="prebook.notify_rider.v99"),
     PoisonSpec("attempts_exhausted", msgspec.json.encode({**VALID_NOTICE, "text": NUL}), retried=True),
 )
-"""Malformed, of a wrong schema, of an unknown version, and always failing, by the cause that they are parked with."""
+"""Malformed JSON, invalid schema, unknown version and permanent failure, each with its dead-letter cause."""
 
 
 def poison_message(poison: PoisonSpec, message_id: str) -> Message:
+    """Return a ``notify_rider`` request that cannot be handled."""
     return _message(message_headers(NOTIFY_RIDER.name, poison.type, message_id), poison.body)
 
 
 def malformed_message(message_id: str) -> Message:
-    """Malformed to whoever gets it."""
+    """Return a message with a body that no consumer can decode."""
     return _message(message_headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", message_id), b"{")
 
 
 def expired_request(routing_key: str) -> Message:
-    """A request that nobody waits for any more: valid, and given up without an effect. ``key`` ends with its flow."""
+    """Return a valid request that expired a day ago, for the flow that ``routing_key`` ends with; it has no effect."""
     flow = routing_key.rpartition(".")[2]
     past = datetime.now(UTC) - timedelta(days=1)
-    told = message_headers(flow, MESSAGE_TYPES[flow], f"filler-{uuid4().hex}") | {
+    headers = message_headers(flow, MESSAGE_TYPES[flow], f"filler-{uuid4().hex}") | {
         "prebook-expires-at": past.isoformat()
     }
-    return _message(told, VALID_BODIES[flow])
+    return _message(headers, VALID_BODIES[flow])
 
 
 def message_headers(flow: str, message_type: str, message_id: str) -> dict[str, str]:
-    """CloudEvents in binary mode, and the suite's own."""
+    """Return headers of a request: CloudEvents in binary mode and the suite's own. Source: CloudEvents AMQP binding."""
     return {
         "ce-specversion": "1.0",
         "ce-id": message_id,

@@ -1,4 +1,4 @@
-"""What can be broken, as values: a fault, what it needs, and the window in which it was there."""
+"""Values of fault injection: a fault, its needs, its place in a scenario, and the window of its effect."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import msgspec
 
 
 class FaultKind(StrEnum):
-    """How a fault is carried out; the target says on what."""
+    """Kinds of faults: the method of injection, applied to a fault's target."""
 
     KILL = "kill"
     PAUSE = "pause"
@@ -29,40 +29,40 @@ class FaultKind(StrEnum):
 
 
 class Need(StrEnum):
-    """What a fault is carried out with. Not every suite has all of it."""
+    """Means that an injection needs; a suite may lack some of them."""
 
     CONTROL = "control"
-    """A supervisor that owns the process of the target."""
+    """A supervisor that owns the target's process."""
     MANAGEMENT = "management"
-    """The broker's management API, as an administrator."""
+    """The broker's management API with an administrator's credentials."""
     AMQP = "amqp"
-    """The broker itself, as an administrator."""
+    """An AMQP connection with an administrator's credentials."""
     OPERATIONS = "operations"
-    """The service that takes in parked messages."""
+    """The service that keeps dead letters."""
     SERVERS = "servers"
-    """A supervisor that runs the target itself: broker or database."""
+    """A supervisor that runs the target, broker or database, itself."""
     PROXIES = "proxies"
-    """A supervisor whose proxy the target goes through."""
+    """A supervisor that runs the target, a fault proxy."""
     CLUSTER = "cluster"
-    """A broker of several nodes."""
+    """A broker with several nodes."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the catalogue. ``target``: the name of a service, a server (broker, database) or a fault proxy."""
+    """One entry of the catalogue; ``target`` names a service, a server (broker, database) or a fault proxy."""
 
     name: str
     kind: FaultKind
     target: str
     expectation: str
-    """Who waits, what is refused, and what is not lost: one sentence for a person; nothing is computed from it."""
+    """Expected effect on rides: one sentence for readers of reports; nothing is computed from it."""
     needs: frozenset[Need]
     default_duration_s: float = 5.0
 
 
 @dataclass(frozen=True)
 class TimedFault:
-    """A fault with its place in a scenario, in fractions of the arrivals' duration: it lies within any length."""
+    """A fault with its start and duration in a scenario, as fractions of the duration of arrivals."""
 
     fault: Fault
     start_fraction: float
@@ -70,15 +70,17 @@ class TimedFault:
 
     @property
     def kind(self) -> FaultKind:
+        """Kind of the fault."""
         return self.fault.kind
 
     @property
     def target(self) -> str:
+        """Target of the fault."""
         return self.fault.target
 
 
 class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """When the fault was there, and how we know."""
+    """Start and end of a fault in UTC, whether it took effect, and the evidence for that."""
 
     started_at: datetime
     ended_at: datetime
@@ -87,9 +89,10 @@ class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoEffect(Exception):
-    """Everybody obeyed, but what should have been broken was seen alive and well."""
+    """An injection was carried out, or could not be, without the intended effect; the text says what was observed."""
 
 
 def close_window(started_at: datetime, *, took_effect: bool, evidence: str) -> FaultWindow:
+    """Return the window of a fault that ends now."""
     ended_at = datetime.now(UTC)
     return FaultWindow(started_at=started_at, ended_at=ended_at, took_effect=took_effect, evidence=evidence)

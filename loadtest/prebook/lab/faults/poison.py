@@ -1,4 +1,4 @@
-"""Messages that cannot be handled, among those that can."""
+"""Poison fault: publish messages that cannot be handled among regular ones."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,38 +13,47 @@ from prebook.lab.faults.messages import POISONS, PoisonSpec, poison_message
 from prebook.lab.faults.model import Fault, NoEffect
 
 PARKING_TIMEOUT_S = 60.0
-"""Longer than all pauses between the attempts at the one that is tried."""
+"""Longer than the sum of all retry delays of the poison message that is retried."""
 
 
 async def publish_poison(_: Fault, duration_s: float, fault_access: FaultAccess) -> str:
-    """Over when each is parked, and no sooner than its time; they are discarded then, which can be taken back."""
+    """Publish every kind of poison; return once all are parked and ``duration_s`` seconds have passed.
+
+    The dead letters are discarded; an operator can restore them. Returns the evidence: cause and attempts of each.
+    Raises NoEffect if one is not parked, or for another cause.
+    """
     target = _notification_binding(await read_bindings(fault_access))
     run = uuid4().hex[:8]
-    ids = {f"poison-{run}-{each.cause}": each for each in POISONS}
+    poison_by_id = {f"poison-{run}-{poison.cause}": poison for poison in POISONS}
     async with open_admin_channel(fault_access) as channel:
         exchange = await channel.get_exchange(target.exchange, ensure=False)
-        for message_id, each in ids.items():
-            await exchange.publish(poison_message(each, message_id), target.routing_key)
-    lines, _pause = await asyncio.gather(
-        parked_messages.wait_until_parked(fault_access, ids.keys(), duration_s + PARKING_TIMEOUT_S),
+        for message_id, poison in poison_by_id.items():
+            await exchange.publish(poison_message(poison, message_id), target.routing_key)
+    dead_letters, _ = await asyncio.gather(
+        parked_messages.wait_until_parked(fault_access, poison_by_id.keys(), duration_s + PARKING_TIMEOUT_S),
         asyncio.sleep(duration_s),
     )
-    await parked_messages.discard(fault_access, lines)
-    return evidence_text(lines, tuple(ids.values()))
+    await parked_messages.discard(fault_access, dead_letters)
+    return evidence_text(dead_letters, tuple(poison_by_id.values()))
 
 
-def evidence_text(lines: Sequence[DeadLetterSummary], sent: Sequence[PoisonSpec]) -> str:
-    """Raises NoEffect where one was parked for something else, or tried otherwise than it should be. Pure."""
-    for line, each in zip(lines, sent, strict=True):
-        if line.cause != each.cause or (line.attempts > 1) != each.retried:
+def evidence_text(dead_letters: Sequence[DeadLetterSummary], published: Sequence[PoisonSpec]) -> str:
+    """Return causes and attempts of the dead letters.
+
+    Raises:
+        NoEffect: a dead letter has another cause than the poison, or retries differ from ``PoisonSpec.retried``.
+    """
+    for dead_letter, poison in zip(dead_letters, published, strict=True):
+        if dead_letter.cause != poison.cause or (dead_letter.attempts > 1) != poison.retried:
             raise NoEffect(
-                f"what should be parked with {each.cause} was parked with {line.cause} after {line.attempts} attempts"
+                f"the {poison.cause} message was dead-lettered as {dead_letter.cause} "
+                f"after {dead_letter.attempts} attempts"
             )
-    return "parked: " + ", ".join(f"{line.cause} after {line.attempts} attempts" for line in lines)
+    return "dead-lettered: " + ", ".join(f"{each.cause} after {each.attempts} attempts" for each in dead_letters)
 
 
 def _notification_binding(bindings: Sequence[QueueBinding]) -> QueueBinding:
-    for each in unshared_bindings(bindings):
-        if each.routing_key == NOTIFY_RIDER.name:
-            return each
+    for binding in unshared_bindings(bindings):
+        if binding.routing_key == NOTIFY_RIDER.name:
+            return binding
     raise NoEffect(f"the broker has no queue for {NOTIFY_RIDER.name}")

@@ -1,4 +1,4 @@
-"""A service's queues are full: it does not take from them, and they are let hold next to nothing."""
+"""Full-queue fault: stop a service and limit its queues, so that the broker rejects every further message."""
 
 import asyncio
 import re
@@ -20,31 +20,35 @@ POLICY_NAME = "prebook-lab-queue-full"
 MAX_QUEUE_LENGTH = 1
 PROBE_INTERVAL_S = 0.25
 MAX_FILLERS = 400
-"""Whoever takes them in hand without working on them takes no more than its prefetch."""
+"""Upper bound of messages that fill one queue: a stopped consumer still receives as many as its prefetch."""
 
 
 @dataclass
 class PublishProbe:
-    """What the broker said to ours."""
+    """Publisher that counts how many of its messages the broker confirmed and refused."""
 
     results: Counter[str] = field(default_factory=Counter)
 
     async def publish(self, channel: AbstractChannel, binding: QueueBinding) -> str:
-        """Straight into the queue: the archive of all events need not hear of it."""
+        """Publish an expired request directly to the queue, past the archive; return ``confirmed`` or ``refused``."""
         try:
             await channel.default_exchange.publish(expired_request(binding.routing_key), binding.queue)
-            word = "confirmed"
+            result = "confirmed"
         except DeliveryError:
-            word = "refused"
-        self.results[word] += 1
-        return word
+            result = "refused"
+        self.results[result] += 1
+        return result
 
 
 async def fill_queues(fault: Fault, duration_s: float, fault_access: FaultAccess) -> str:
-    """An operator's policy is merged with the queue's own, which stays as it is."""
+    """Limit the request queues of a stopped service to MAX_QUEUE_LENGTH messages for ``duration_s`` seconds.
+
+    The limit is an operator policy, which RabbitMQ merges with the queues' own policies.
+    Returns the evidence: the number of refused publishes. Raises NoEffect if the broker confirmed as many or more.
+    """
     targets = request_bindings(fault.target, await read_bindings(fault_access))
     if not targets:
-        raise NoEffect(f"the broker has no queue that {fault.target} takes requests from")
+        raise NoEffect(f"the broker has no request queue of {fault.target}")
     async with (
         open_admin_channel(fault_access) as channel,
         suspend(fault_access.supervisor(fault.target), fault.target),
@@ -54,32 +58,33 @@ async def fill_queues(fault: Fault, duration_s: float, fault_access: FaultAccess
             refused = await _keep_full(channel, targets, duration_s)
         finally:
             await fault_access.broker.delete("operator-policies", fault_access.vhost, POLICY_NAME)
-    return f"{refused} of our publishes to {', '.join(each.queue for each in targets)} refused by the broker"
+    return f"the broker refused {refused} messages to {', '.join(target.queue for target in targets)}"
 
 
 async def _keep_full(channel: AbstractChannel, targets: Sequence[QueueBinding], duration_s: float) -> int:
     clock = asyncio.get_running_loop().time
-    probes = PublishProbe()
-    over = clock() + duration_s
+    probe = PublishProbe()
+    end = clock() + duration_s
     for target in targets:
         await _fill(channel, target)
-    while clock() < over:
-        await probes.publish(channel, targets[probes.results.total() % len(targets)])
+    while clock() < end:
+        await probe.publish(channel, targets[probe.results.total() % len(targets)])
         await asyncio.sleep(PROBE_INTERVAL_S)
-    if probes.results["refused"] <= probes.results["confirmed"]:
-        raise NoEffect(f"the queues were not full: what the broker said to our publishes was {dict(probes.results)}")
-    return probes.results["refused"]
+    if probe.results["refused"] <= probe.results["confirmed"]:
+        raise NoEffect(f"the queues were not full; results of test messages: {dict(probe.results)}")
+    return probe.results["refused"]
 
 
 async def _fill(channel: AbstractChannel, target: QueueBinding) -> None:
-    filling = PublishProbe()
-    while await filling.publish(channel, target) != "refused":
-        if filling.results.total() > MAX_FILLERS:
-            raise NoEffect(f"{target.queue} took {MAX_FILLERS} messages although it may hold {MAX_QUEUE_LENGTH}")
+    probe = PublishProbe()
+    while await probe.publish(channel, target) != "refused":
+        if probe.results.total() > MAX_FILLERS:
+            raise NoEffect(f"{target.queue} accepted {MAX_FILLERS} messages despite its limit of {MAX_QUEUE_LENGTH}")
 
 
 async def limit_length(fault_access: FaultAccess, targets: Iterable[QueueBinding]) -> None:
-    names = "|".join(re.escape(each.queue) for each in targets)
+    """Limit the targets' queues by an operator policy. Raises BrokerManagementError."""
+    names = "|".join(re.escape(target.queue) for target in targets)
     policy = {
         "pattern": f"^({names})$",
         "definition": {"max-length": MAX_QUEUE_LENGTH},
@@ -90,6 +95,10 @@ async def limit_length(fault_access: FaultAccess, targets: Iterable[QueueBinding
 
 
 def request_bindings(service: str, bindings: Iterable[QueueBinding]) -> tuple[QueueBinding, ...]:
-    """Where the flows that it provides come in by the broker. Pure."""
+    """Return the bindings through which the flows that ``service`` provides reach it."""
     flows = {flow.name for flow in ALL_FLOWS if flow.provider == service}
-    return tuple(each for each in bindings if each.service == service and each.routing_key.rpartition(".")[2] in flows)
+    return tuple(
+        binding
+        for binding in bindings
+        if binding.service == service and binding.routing_key.rpartition(".")[2] in flows
+    )
