@@ -78,7 +78,7 @@ class StubSuite:
 
     def open(self, key: str, booking: BookingRequest, plan: dict[str, Coupling]) -> LedgerEntry:
         self.counters["booking"] += 1
-        row = line(key, f"bk_{self.counters['booking']:05d}", couplings=plan, slot=booking.pickup_at)
+        row = requested_row(key, f"bk_{self.counters['booking']:05d}", couplings=plan, slot=booking.pickup_at)
         if not self.lose_row(key):
             self.rows[key] = row
             task = asyncio.create_task(self.settle(row, booking))
@@ -91,7 +91,7 @@ class StubSuite:
         await asyncio.sleep(self.settle_after_s)
         if self.never_settle(row.idempotency_key):
             return
-        self.rows[row.idempotency_key] = confirmed(
+        self.rows[row.idempotency_key] = confirmed_row(
             row, driver="d0" if self.share_driver(row.idempotency_key) else f"d-{row.booking_id}"
         )
         times = 0 if self.skip_notification(row.idempotency_key) else 2 if self.notify_twice(row.idempotency_key) else 1
@@ -158,10 +158,10 @@ class BusySuite(StubSuite):
     """A stub that refuses each rider's first ``refusals`` requests."""
 
     refusals: int = 1
-    seen: dict[str, list[float]] = field(default_factory=dict)
+    attempts_by_key: dict[str, list[float]] = field(default_factory=dict)
 
     async def book(self, request: web.Request) -> web.Response:
-        attempts = self.seen.setdefault(request.headers["Idempotency-Key"], [])
+        attempts = self.attempts_by_key.setdefault(request.headers["Idempotency-Key"], [])
         response = await super().book(request)
         attempts.append(self.arrived[-1])
         if len(attempts) <= self.refusals:
@@ -175,7 +175,7 @@ def process_info(name: str, pid: int) -> dict[str, Any]:
     return {"name": name, "state": "running", "pid": pid, "restarts": 0, **unknown}
 
 
-def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
+def requested_row(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
     """Return the ledger row of a booking that has just been requested, with ``changes``."""
     defaults: dict[str, Any] = {
         "state": BookingState.REQUESTED,
@@ -186,7 +186,7 @@ def line(key: str, booking_id: str, **changes: Any) -> LedgerEntry:
     return LedgerEntry(**{"idempotency_key": key, "booking_id": booking_id, **defaults, **changes})
 
 
-def confirmed(row: LedgerEntry, *, driver: str, slot: datetime | None = None) -> LedgerEntry:
+def confirmed_row(row: LedgerEntry, *, driver: str, slot: datetime | None = None) -> LedgerEntry:
     ride = row.idempotency_key.rsplit("-", 1)[-1]
     pickup_slot = slot or (row.slot or datetime.now(UTC)).replace(minute=0)
     fields: dict[str, Any] = {"fare_cents": 1000 + int(ride), "fleet": "north", "driver": driver, "slot": pickup_slot}

@@ -12,7 +12,7 @@ from prebook.lab.chaos.database import DatabaseState, DriverAssignment
 from prebook.lab.chaos.evidence import Evidence, InjectedFault
 from prebook.lab.ledger.reconciliation import reconcile
 from prebook.lab.load.samples import Sample
-from tests.lab.ledger.accounts_builder import START, row, sample, told
+from tests.lab.ledger.accounts_builder import START, delivery_of, row, sample
 
 CONFIRMED = ("requested", "priced", "matched", "confirmed")
 FAULT = InjectedFault(
@@ -67,7 +67,7 @@ def sound(bookings: int = 3) -> Sources:
         notices=dict.fromkeys(ids, ("confirmed",)),
         ordered_messages=4 * bookings,
     )
-    return Sources(samples, rows, [told(each, when=n + 1.0) for n, each in enumerate(rows)], tables)
+    return Sources(samples, rows, [delivery_of(each, when=n + 1.0) for n, each in enumerate(rows)], tables)
 
 
 def with_row(sources: Sources, number: int, **changes: Any) -> Sources:
@@ -82,7 +82,7 @@ def rejected(sources: Sources, number: int) -> Sources:
     ended = with_row(sources, number, state=BookingState.REJECTED, driver=None, fleet=None, slot=None)
     tables = sources.tables
     return ended.but(
-        deliveries=[told(each) for each in ended.rows],
+        deliveries=[delivery_of(each) for each in ended.rows],
         tables=replace(
             tables,
             histories={**tables.histories, booking: ("requested", "priced", "rejected")},

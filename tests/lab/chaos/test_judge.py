@@ -10,7 +10,7 @@ from prebook.contracts.booking import BookingState
 from prebook.lab.chaos.database import DriverAssignment, MessageTrace
 from prebook.lab.chaos.judge import ChaosResult, ChaosVerdict, judge, worst_gap_s
 from tests.lab.chaos.evidence_builder import CONFIRMED, FAULT, Sources, parked, rejected, sound, with_row
-from tests.lab.ledger.accounts_builder import answered, at, refused, row, sample, told
+from tests.lab.ledger.accounts_builder import answered, at, delivery_of, refused, row, sample
 
 ONE = "bk_one_way_0"
 TWO = "bk_one_way_1"
@@ -146,7 +146,9 @@ def test_a_fare_that_no_other_plan_got_is_a_contradiction() -> None:
     slots = [*run.tables.assigned, DriverAssignment(ended.booking_id, ended.driver or "", "later")]
     tables = replace(run.tables, assigned=slots, reserved=slots, granted_count=2, granted_rows=2)
     tables = replace(tables, discounts={ONE: "granted", ended.booking_id: "granted"})
-    both = run.but(samples=[*run.samples, twin], rows=[*run.rows, dearer], deliveries=[*run.deliveries, told(ended)])
+    both = run.but(
+        samples=[*run.samples, twin], rows=[*run.rows, dearer], deliveries=[*run.deliveries, delivery_of(ended)]
+    )
     assert any("contradictory" in line for line in judge(both.but(tables=tables).evidence).problems)
 
 

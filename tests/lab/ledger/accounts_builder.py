@@ -1,4 +1,4 @@
-"""Samples, rows and deliveries of rides, made by hand for the tests of the pure parts."""
+"""Builders of samples, ledger rows, deliveries and accounts for tests that need no suite."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ import msgspec
 from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
 from prebook.lab.ledger.accounts import RideAccount, build_accounts
 from prebook.lab.load.samples import Sample, idempotency_key
-from tests.lab.stub_suite import line
+from tests.lab.stub_suite import requested_row
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -33,23 +33,36 @@ def sample(
     )
 
 
-def row(of: Sample, state: BookingState = BookingState.CONFIRMED, *, settled: float | None = None) -> LedgerEntry:
-    made = line(of.key, f"bk_{of.label}_{of.ride}", state=state, accepted_at=of.intended_at, fare_cents=1000 + of.ride)
+def row(
+    ride_sample: Sample, state: BookingState = BookingState.CONFIRMED, *, settled: float | None = None
+) -> LedgerEntry:
+    entry = requested_row(
+        ride_sample.key,
+        f"bk_{ride_sample.label}_{ride_sample.ride}",
+        state=state,
+        accepted_at=ride_sample.intended_at,
+        fare_cents=1000 + ride_sample.ride,
+    )
     if settled is None:
-        return made
-    return msgspec.structs.replace(made, settled_at=at(settled), fleet="north", driver=made.booking_id, slot=START)
+        return entry
+    return msgspec.structs.replace(entry, settled_at=at(settled), fleet="north", driver=entry.booking_id, slot=START)
 
 
-def told(of: LedgerEntry, *, deliveries: int = 1, notice: str | None = None, when: float = 1.0) -> DeliveryEntry:
+def delivery_of(
+    entry: LedgerEntry, *, deliveries: int = 1, notice: str | None = None, when: float = 1.0
+) -> DeliveryEntry:
     return DeliveryEntry(
-        booking_id=of.booking_id, notice=notice or of.state.value, delivered_at=at(when), times_delivered=deliveries
+        booking_id=entry.booking_id,
+        notice=notice or entry.state.value,
+        delivered_at=at(when),
+        times_delivered=deliveries,
     )
 
 
 def answered(ride: int, offered: float, settled: float, state: BookingState = BookingState.CONFIRMED) -> RideAccount:
-    made = sample(ride, when=offered)
-    ended = row(made, state, settled=settled)
-    return build_accounts([made], [ended], [told(ended, when=settled)])[0]
+    ride_sample = sample(ride, when=offered)
+    settled_row = row(ride_sample, state, settled=settled)
+    return build_accounts([ride_sample], [settled_row], [delivery_of(settled_row, when=settled)])[0]
 
 
 def refused(ride: int, offered: float) -> RideAccount:

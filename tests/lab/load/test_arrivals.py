@@ -1,4 +1,4 @@
-"""Arrivals: decided beforehand, the same for a seed, as many as the rate says, more in a burst."""
+"""Arrivals and rides: determined by the seed, with the configured rate, and a higher one in a burst."""
 
 import statistics
 from collections import Counter
@@ -36,7 +36,7 @@ some_arrivals = st.builds(
 
 
 @given(some_arrivals, st.text(max_size=5))
-def test_arrivals_rise_lie_within_the_duration_and_repeat_with_the_seed(arrivals: Arrivals, seed: str) -> None:
+def test_arrivals_ascend_within_the_duration_and_repeat_with_the_seed(arrivals: Arrivals, seed: str) -> None:
     times = arrival_offsets(arrivals, seed)
     assert all(0.0 <= time <= arrivals.duration_s for time in times)
     assert all(earlier <= later for earlier, later in pairwise(times))
@@ -64,50 +64,50 @@ def test_a_burst_multiplies_the_rate_within_its_window_only() -> None:
     assert len(times) - inside == pytest.approx(80 * 20, rel=0.1)
 
 
-def test_another_seed_gives_other_times() -> None:
+def test_another_seed_gives_other_arrival_times() -> None:
     arrivals = Arrivals(ArrivalProcess.POISSON, 20.0, 5.0)
     assert arrival_offsets(arrivals, "7") != arrival_offsets(arrivals, "8")
 
 
 @given(st.integers(0, 200), st.text(max_size=5))
-def test_every_plan_is_offered_every_ride_once(arrivals: int, seed: str) -> None:
-    offers = interleave([float(i) for i in range(arrivals)], LABELS, seed)
+def test_every_ride_is_requested_once_under_every_plan(arrivals: int, seed: str) -> None:
+    planned = interleave([float(i) for i in range(arrivals)], LABELS, seed)
     rides = arrivals // len(LABELS)
-    assert Counter((offer.ride, offer.label) for offer in offers) == Counter(
+    assert Counter((request.ride, request.label) for request in planned) == Counter(
         (number, label) for number in range(rides) for label in LABELS
     )
 
 
-def test_no_plan_always_goes_first() -> None:
-    offers = interleave([float(i) for i in range(500)], LABELS, "7")
-    assert {offer.label for offer in offers[:: len(LABELS)]} == set(LABELS)
+def test_no_plan_always_comes_first() -> None:
+    planned = interleave([float(i) for i in range(500)], LABELS, "7")
+    assert {request.label for request in planned[:: len(LABELS)]} == set(LABELS)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 5_000))
 def test_rides_are_bookable_and_depend_on_seed_and_number_alone(seed: int, number: int) -> None:
-    wanted = nth_ride(seed, number, WEEK)
-    assert wanted == nth_ride(seed, number, WEEK)
-    assert SOUTH <= wanted.pickup.lat <= NORTH
-    assert WEST <= wanted.pickup.lon <= EAST
-    assert wanted.pickup != wanted.dropoff
-    assert 1 <= wanted.passengers <= SEATS[wanted.vehicle_class]
-    assert WEEK <= wanted.pickup_at < WEEK + timedelta(days=7)
+    ride = nth_ride(seed, number, WEEK)
+    assert ride == nth_ride(seed, number, WEEK)
+    assert SOUTH <= ride.pickup.lat <= NORTH
+    assert WEST <= ride.pickup.lon <= EAST
+    assert ride.pickup != ride.dropoff
+    assert 1 <= ride.passengers <= SEATS[ride.vehicle_class]
+    assert WEEK <= ride.pickup_at < WEEK + timedelta(days=7)
 
 
-def test_rides_share_no_quarter_before_the_week_is_full() -> None:
+def test_no_two_rides_share_a_quarter_of_an_hour_until_all_are_used() -> None:
     quarters = {int((nth_ride(7, n, WEEK).pickup_at - WEEK) / timedelta(minutes=15)) for n in range(QUARTERS_PER_WEEK)}
     assert len(quarters) == QUARTERS_PER_WEEK
 
 
-def test_plans_ask_for_the_same_ride() -> None:
-    wanted = nth_ride(7, 3, WEEK)
-    asked = [booking_request(wanted, plan) for plan in PLANS.values()]
-    assert len({(each.pickup.lat, each.pickup_at, each.rider_id, each.passengers) for each in asked}) == 1
-    assert len({tuple(sorted((each.couplings or {}).items())) for each in asked}) == len(PLANS)
+def test_all_plans_request_the_same_ride() -> None:
+    ride = nth_ride(7, 3, WEEK)
+    requests = [booking_request(ride, plan) for plan in PLANS.values()]
+    assert len({(item.pickup.lat, item.pickup_at, item.rider_id, item.passengers) for item in requests}) == 1
+    assert len({tuple(sorted((item.couplings or {}).items())) for item in requests}) == len(PLANS)
 
 
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001  bounds are naive
-def test_the_week_begins_on_a_monday_a_week_ahead_at_least(now: datetime) -> None:
+def test_the_week_begins_on_a_monday_at_least_a_week_ahead(now: datetime) -> None:
     week = campaign_week(now)
     assert (week.weekday(), week.hour, week.minute) == (0, 0, 0)
     assert timedelta(days=7) <= week - now <= timedelta(days=15)

@@ -1,4 +1,4 @@
-"""The generator: an open loop, honest about when a request was meant to leave."""
+"""The load generator is an open loop and measures latency from the intended time."""
 
 from collections.abc import Sequence
 
@@ -10,44 +10,46 @@ from tests.lab.ledger.accounts_builder import START
 from tests.lab.stub_suite import StubSuite, serve_stub
 
 
-def orders_at(*offsets: float) -> Sequence[PreparedRequest]:
-    offers = interleave(offsets, tuple(PLANS), "7")
-    return prepare_requests(offers, run_id="run", scenario="calm", seed=7, week=campaign_week(START))
+def requests_at(*offsets: float) -> Sequence[PreparedRequest]:
+    planned = interleave(offsets, tuple(PLANS), "7")
+    return prepare_requests(planned, run_id="run", scenario="calm", seed=7, week=campaign_week(START))
 
 
 AT_ONCE = (0.0,) * len(PLANS)
 
 
-async def test_a_suite_that_stalls_slows_no_arrival_and_its_stall_is_in_every_latency() -> None:
-    orders = orders_at(*(i / 50 for i in range(25)))
+async def test_a_stalled_suite_delays_no_arrival_and_adds_its_stall_to_every_latency() -> None:
+    requests = requests_at(*(i / 50 for i in range(25)))
     async with serve_stub(StubSuite(stall_s=1.0)) as suite, open_session() as session:
         generator = Generator(session, suite.url, "calm")
         origin = ClockOrigin.now().shifted(0.1)
-        samples = await generator.offer(orders, origin)
-        arrived = max(suite.arrived) - min(suite.arrived)
+        samples = await generator.offer(requests, origin)
+        arrival_span_s = max(suite.arrived) - min(suite.arrived)
     assert len(samples) == 25
-    assert arrived < 0.95, "25 arrivals are planned within 0.48 s; a closed loop would have waited for the answers"
+    assert arrival_span_s < 0.95, (
+        "25 arrivals are planned within 0.48 s; a closed loop would have waited for the responses"
+    )
     assert all((sample.response_ms or 0) >= 1000 for sample in samples)
 
 
-async def test_latency_counts_from_the_intended_moment_not_from_the_sending() -> None:
-    orders = orders_at(*AT_ONCE)
+async def test_latency_counts_from_the_intended_time_and_not_from_the_sending() -> None:
+    requests = requests_at(*AT_ONCE)
     async with serve_stub(StubSuite()) as suite, open_session() as session:
-        late = ClockOrigin.now().shifted(-0.7)
-        samples = await Generator(session, suite.url, "calm").offer(orders, late)
+        late_origin = ClockOrigin.now().shifted(-0.7)
+        samples = await Generator(session, suite.url, "calm").offer(requests, late_origin)
     assert all(sample.lag_ms >= 700 and (sample.response_ms or 0) > sample.lag_ms for sample in samples)
 
 
-async def test_a_request_that_takes_too_long_is_a_timeout_and_made_once_only() -> None:
-    orders = orders_at(*AT_ONCE)
+async def test_a_request_that_times_out_is_sent_only_once() -> None:
+    requests = requests_at(*AT_ONCE)
     async with serve_stub(StubSuite(stall_s=5.0)) as suite, open_session(timeout_s=0.3) as session:
-        samples = await Generator(session, suite.url, "calm").offer(orders, ClockOrigin.now())
-        assert len(suite.arrived) == len(orders)
+        samples = await Generator(session, suite.url, "calm").offer(requests, ClockOrigin.now())
+        assert len(suite.arrived) == len(requests)
     assert {(sample.error, sample.status) for sample in samples} == {("timeout", None)}
 
 
-async def test_nobody_listening_is_a_failed_ride_and_no_crash() -> None:
-    orders = orders_at(*AT_ONCE)
+async def test_a_refused_connection_is_a_failed_request_and_no_crash() -> None:
+    requests = requests_at(*AT_ONCE)
     async with open_session() as session:
-        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(orders, ClockOrigin.now())
+        samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(requests, ClockOrigin.now())
     assert {sample.error for sample in samples} == {"connection"}

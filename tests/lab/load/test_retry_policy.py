@@ -1,4 +1,4 @@
-"""Riders who are refused: who comes back, when, and what is kept of it."""
+"""Retries of refused riders: whether, when, and how they are recorded."""
 
 import pytest
 
@@ -16,32 +16,34 @@ from tests.lab.stub_suite import BusySuite, serve_stub
 BODY = b'{"code": "overloaded", "detail": "more than can be settled in time (held); try again after 3 s"}'
 
 
-def refused(at_s: float = 0.1, told_s: float | None = 1.0) -> RefusalSample:
-    return RefusalSample(status=503, at_s=at_s, retry_after_s=told_s, reason="overloaded")
+def refusal(at_s: float = 0.1, retry_after_s: float | None = 1.0) -> RefusalSample:
+    return RefusalSample(status=503, at_s=at_s, retry_after_s=retry_after_s, reason="overloaded")
 
 
 @pytest.mark.parametrize(
-    ("status", "refusals", "pause_s"),
+    ("status", "refusals", "delay_s"),
     [
-        (503, [refused()], 1.0),
-        (429, [refused(told_s=4.0)], 4.0),
-        (503, [refused(), refused(at_s=2.0)], 1.0),
-        (503, [refused(), refused(), refused()], None),
-        (503, [refused(told_s=None)], None),
-        (503, [refused(at_s=8.0, told_s=3.0)], None),
-        (202, [refused()], None),
-        (None, [refused()], None),
+        (503, [refusal()], 1.0),
+        (429, [refusal(retry_after_s=4.0)], 4.0),
+        (503, [refusal(), refusal(at_s=2.0)], 1.0),
+        (503, [refusal(), refusal(), refusal()], None),
+        (503, [refusal(retry_after_s=None)], None),
+        (503, [refusal(at_s=8.0, retry_after_s=3.0)], None),
+        (202, [refusal()], None),
+        (None, [refusal()], None),
     ],
 )
-def test_who_comes_back_and_when(status: int | None, refusals: list[RefusalSample], pause_s: float | None) -> None:
-    assert RiderRetryPolicy(max_retries=2, patience_s=10.0).delay_s(status, refusals) == pause_s
+def test_the_delay_until_the_next_attempt(
+    status: int | None, refusals: list[RefusalSample], delay_s: float | None
+) -> None:
+    assert RiderRetryPolicy(max_retries=2, patience_s=10.0).delay_s(status, refusals) == delay_s
 
 
-def test_nobody_comes_back_unless_it_is_wanted() -> None:
-    assert NO_RETRIES.delay_s(503, [refused(told_s=0.0)]) is None
+def test_without_retries_nobody_retries() -> None:
+    assert NO_RETRIES.delay_s(503, [refusal(retry_after_s=0.0)]) is None
 
 
-def test_a_refusal_names_what_was_full_and_a_silent_one_is_known_as_such() -> None:
+def test_a_refusal_records_its_reason_and_a_missing_retry_after() -> None:
     assert parse_refusal(503, 0.2, "3", BODY).reason == "overloaded: held"
     assert parse_refusal(429, 0.2, "7", b'{"code": "rate_limit_exceeded"}').reason == "rate_limit_exceeded"
     assert (
@@ -53,8 +55,8 @@ def test_a_refusal_names_what_was_full_and_a_silent_one_is_known_as_such() -> No
     )
 
 
-async def offered(suite: BusySuite, returns: RiderRetryPolicy) -> list[Sample]:
-    orders = prepare_requests(
+async def offer_rides(suite: BusySuite, retries: RiderRetryPolicy) -> list[Sample]:
+    requests = prepare_requests(
         interleave((0.0,) * len(PLANS), tuple(PLANS), "7"),
         run_id="run",
         scenario="calm",
@@ -62,22 +64,22 @@ async def offered(suite: BusySuite, returns: RiderRetryPolicy) -> list[Sample]:
         week=campaign_week(START),
     )
     async with serve_stub(suite), open_session() as session:
-        return list(await Generator(session, suite.url, "calm", returns).offer(orders, ClockOrigin.now()))
+        return list(await Generator(session, suite.url, "calm", retries).offer(requests, ClockOrigin.now()))
 
 
-async def test_a_refused_rider_comes_back_with_the_same_key_not_before_the_told_time() -> None:
+async def test_a_refused_rider_retries_with_the_same_key_after_retry_after() -> None:
     suite = BusySuite(refusals=1)
-    samples = await offered(suite, RiderRetryPolicy(max_retries=2, patience_s=30.0))
+    samples = await offer_rides(suite, RiderRetryPolicy(max_retries=2, patience_s=30.0))
 
-    assert [len(visits) for visits in suite.seen.values()] == [2] * len(PLANS)
-    assert all(visits[1] - visits[0] >= 1.0 for visits in suite.seen.values())
+    assert [len(attempts) for attempts in suite.attempts_by_key.values()] == [2] * len(PLANS)
+    assert all(attempts[1] - attempts[0] >= 1.0 for attempts in suite.attempts_by_key.values())
     assert {(sample.status, sample.retries, len(sample.refusals)) for sample in samples} == {(202, 1, 1)}
-    assert all((sample.response_ms or 0) >= 1000 for sample in samples), "from the first intended moment"
+    assert all((sample.response_ms or 0) >= 1000 for sample in samples), "latency counts from the first attempt"
 
 
-async def test_who_is_refused_each_time_goes_away_in_the_end() -> None:
+async def test_a_rider_who_is_always_refused_stops_after_the_last_retry() -> None:
     suite = BusySuite(refusals=9)
-    samples = await offered(suite, RiderRetryPolicy(max_retries=1, patience_s=30.0))
+    samples = await offer_rides(suite, RiderRetryPolicy(max_retries=1, patience_s=30.0))
 
     assert {(sample.status, sample.retries, len(sample.refusals)) for sample in samples} == {(503, 1, 2)}
     line = retries_line(reconcile(samples, [], []).accounts)

@@ -29,7 +29,7 @@ async def publish_poison(_: Fault, duration_s: float, fault_access: FaultAccess)
         exchange = await channel.get_exchange(target.exchange, ensure=False)
         for message_id, poison in poison_by_id.items():
             await exchange.publish(poison_message(poison, message_id), target.routing_key)
-    dead_letters, _ = await asyncio.gather(
+    dead_letters, _slept = await asyncio.gather(
         parked_messages.wait_until_parked(fault_access, poison_by_id.keys(), duration_s + PARKING_TIMEOUT_S),
         asyncio.sleep(duration_s),
     )

@@ -32,7 +32,7 @@ async def kill(fault: Fault, duration_s: float, fault_access: FaultAccess) -> st
         new_pid = await wait_for_new_pid(control, fault.target, old_pid, duration_s + RESTART_TIMEOUT_S)
     if not results.failures:
         raise NoEffect(f"{fault.target} responded to all {results.count} probes while it should have been down")
-    return f"pid {old_pid} killed, replaced by pid {new_pid}; {results.failures} of {results.count} probes failed meanwhile"
+    return f"pid {old_pid} killed, replaced by pid {new_pid}; {results.failures} of {results.count} probes failed"
 
 
 async def wait_for_new_pid(control: SupervisorClient, target: str, before: int | None, timeout_s: float) -> int:

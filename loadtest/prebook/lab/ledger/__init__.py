@@ -1,1 +1,1 @@
-"""The ledger: offered rides reconciled with what the suite says became of them."""
+"""The ledger: offered rides reconciled with the outcomes that the suite reports."""

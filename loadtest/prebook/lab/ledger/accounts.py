@@ -1,4 +1,4 @@
-"""One ride under one plan, as three sources that know nothing of each other tell it."""
+"""Account of one ride under one plan, from three independent sources: generator, booking, notification."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ ItemsByKey = Mapping[str, Sequence[T]]
 
 
 class RideOutcome(StrEnum):
-    """What became of a ride; the classes of the ledger."""
+    """Outcome of a ride; each is one class of the ledger."""
 
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
@@ -34,55 +34,61 @@ OUTCOME_OF_STATE: Mapping[BookingState, RideOutcome] = {
     BookingState.MATCHED: RideOutcome.IN_FLIGHT,
     BookingState.CONFIRMED: RideOutcome.CONFIRMED,
     BookingState.REJECTED: RideOutcome.REJECTED,
-    BookingState.CANCELLED: RideOutcome.REJECTED,  # a campaign cancels nothing; its rider has no ride either
+    BookingState.CANCELLED: RideOutcome.REJECTED,  # campaigns cancel nothing; others end without a ride
     BookingState.EXPIRED: RideOutcome.EXPIRED,
     BookingState.FAILED: RideOutcome.FAILED,
 }
 ANSWERED_OUTCOMES = frozenset({RideOutcome.CONFIRMED, RideOutcome.REJECTED})
-"""The business answered: a driver, or a reasoned no. Every other end is the system's."""
+"""Outcomes that the business decided: a driver, or a reasoned rejection. All others are the system's failures."""
 
 
 @dataclass(frozen=True)
 class RideAccount:
+    """One ride: the generator's sample, booking's rows, notification's deliveries, and the resulting outcome."""
+
     sample: Sample
     rows: Sequence[LedgerEntry]
-    """Booking's rows under the request's key: none or one, where all is well."""
+    """Booking's rows with the request's idempotency key; more than one is a discrepancy."""
     deliveries: Sequence[DeliveryEntry]
-    """What notification's log says of the booking: one line once it is settled, where all is well."""
+    """Entries of notification's delivery log for the booking; one is expected once the booking is settled."""
     outcome: RideOutcome
 
     @property
     def row(self) -> LedgerEntry | None:
+        """First of booking's rows, or None."""
         return self.rows[0] if self.rows else None
 
     @property
     def booking_id(self) -> str | None:
+        """Booking id from booking's row, or else from its response to the rider."""
         return self.row.booking_id if self.row else self.sample.booking_id
 
     @property
     def settled(self) -> bool:
+        """Whether booking has a row in a final state."""
         return self.row is not None and self.row.state in SETTLED_STATES
 
     @property
     def answered(self) -> bool:
+        """Whether the business decided: the ride is confirmed or rejected."""
         return self.outcome in ANSWERED_OUTCOMES
 
     @property
     def notified_at(self) -> datetime | None:
-        """When the rider was told how the booking ended; a notice of another ending does not count."""
+        """Delivery time of the notification about the booking's final state; notices of other states do not count."""
         state = self.row.state.value if self.row else None
-        return next((line.delivered_at for line in self.deliveries if line.notice == state), None)
+        return next((entry.delivered_at for entry in self.deliveries if entry.notice == state), None)
 
     @property
     def at_rest(self) -> bool:
-        """Nothing more is to be expected: refused for good, or settled and the rider told."""
+        """Whether nothing more will happen: refused or failed without a row, or settled and notified."""
         if self.row is None:
             return not self.sample.accepted
         return self.settled and self.notified_at is not None
 
 
 def sample_with_outcome(account: RideAccount) -> Sample:
-    """The sample with what the other sources know of its ride, as it is kept."""
+    """Return the sample completed with outcome and latencies, as samples.jsonl stores it."""
     row = account.row
     answered = account.answered
     return msgspec.structs.replace(
@@ -94,16 +100,21 @@ def sample_with_outcome(account: RideAccount) -> Sample:
 
 
 def elapsed_ms(sample: Sample, moment: datetime | None) -> float | None:
+    """Return milliseconds from the request's intended time to ``moment``, or None if there is no moment."""
     return None if moment is None else round((moment - sample.intended_at).total_seconds() * 1e3, 3)
 
 
 def outcome_of(sample: Sample, row: LedgerEntry | None, dead_lettered: Collection[str]) -> RideOutcome:
-    """The row decides wherever there is one. A promise without a row is a failure (and counted as lost beside it)."""
+    """Return the outcome of a ride; booking's row takes precedence over the response to the rider.
+
+    A booking in flight whose id is in ``dead_lettered`` is dead-lettered. A ride accepted without a row is failed, and
+    also counted as lost.
+    """
     if row is None:
         return RideOutcome.REFUSED if sample.refused else RideOutcome.FAILED
-    settled = OUTCOME_OF_STATE[row.state]
+    outcome = OUTCOME_OF_STATE[row.state]
     return (
-        RideOutcome.DEAD_LETTERED if settled is RideOutcome.IN_FLIGHT and row.booking_id in dead_lettered else settled
+        RideOutcome.DEAD_LETTERED if outcome is RideOutcome.IN_FLIGHT and row.booking_id in dead_lettered else outcome
     )
 
 
@@ -113,8 +124,9 @@ def build_accounts(
     deliveries: Iterable[DeliveryEntry],
     dead_lettered: Collection[str] = frozenset(),
 ) -> tuple[RideAccount, ...]:
+    """Return one account per sample, in the samples' order. ``dead_lettered`` holds booking ids."""
     by_key = group_by(rows, lambda row: row.idempotency_key)
-    by_booking = group_by(deliveries, lambda line: line.booking_id)
+    by_booking = group_by(deliveries, lambda entry: entry.booking_id)
     return tuple(build_account(sample, by_key.get(sample.key, ()), by_booking, dead_lettered) for sample in samples)
 
 
@@ -124,12 +136,14 @@ def build_account(
     deliveries_by_booking: ItemsByKey[DeliveryEntry],
     dead_lettered: Collection[str],
 ) -> RideAccount:
+    """Return the account of one sample from booking's rows with its key and all deliveries."""
     row = rows[0] if rows else None
     notices = deliveries_by_booking.get(row.booking_id, ()) if row else ()
     return RideAccount(sample, rows, notices, outcome_of(sample, row, dead_lettered))
 
 
 def group_by(items: Iterable[T], key: Callable[[T], str]) -> ItemsByKey[T]:
+    """Return the items by key, each group in the given order."""
     groups: dict[str, list[T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)

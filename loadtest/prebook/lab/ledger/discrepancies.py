@@ -1,4 +1,4 @@
-"""Where the three sources disagree, each named with the booking it is about."""
+"""Discrepancies between generator, booking and notification, each with the booking concerned."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,6 +12,8 @@ from prebook.lab.load.plans import PLANS
 
 
 class DiscrepancyKind(StrEnum):
+    """Kinds of disagreement between the three sources of a ride's account."""
+
     MISSING_BOOKING = "missing_booking"
     NOT_NOTIFIED = "not_notified"
     DUPLICATE_BOOKING = "duplicate_booking"
@@ -28,6 +30,8 @@ DUPLICATED_KINDS = frozenset(
 
 
 class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
+    """One disagreement: its kind, the plan's label, the idempotency key, the booking if known, and a sentence."""
+
     kind: DiscrepancyKind
     label: str
     key: str
@@ -36,37 +40,44 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def missing_booking(account: RideAccount) -> str | None:
+    """Return the detail if a request was accepted and booking has no row for it."""
     if account.sample.accepted and account.row is None:
-        return f"answered {account.sample.status}, but booking has no row under its key"
+        return f"accepted with status {account.sample.status}, but booking has no row with its key"
     return None
 
 
 def not_notified(account: RideAccount) -> str | None:
+    """Return the detail if the booking is settled and its rider was not notified of that state."""
     if account.row and account.settled and account.notified_at is None:
-        return f"settled as {account.row.state}, but notification never told the rider"
+        return f"settled as {account.row.state}, but the rider was never notified of it"
     return None
 
 
 def duplicate_booking(account: RideAccount) -> str | None:
+    """Return the detail if one idempotency key has several bookings."""
     if len(account.rows) > 1:
         ids = ", ".join(row.booking_id for row in account.rows)
-        return f"{len(account.rows)} bookings under one key: {ids}"
+        return f"{len(account.rows)} bookings with one key: {ids}"
     return None
 
 
 def duplicate_notification(account: RideAccount) -> str | None:
-    """Once; who was told that the ride is confirmed, and then cancels it, is told of that, too."""
-    told = [f"{line.notice} x{line.times_delivered}" for line in account.deliveries]
+    """Return the detail if the rider was notified more than once.
+
+    A rider who cancels a confirmed ride may be notified twice: of the confirmation and of the cancellation.
+    """
+    notices = [f"{entry.notice} x{entry.times_delivered}" for entry in account.deliveries]
     cancelled = account.row is not None and account.row.state is BookingState.CANCELLED
-    before = sum(line.notice == BookingState.CONFIRMED for line in account.deliveries) if cancelled else 0
-    if sum(line.times_delivered for line in account.deliveries) > 1 + before:
-        return f"the rider was told {', '.join(told)}"
+    confirmations = sum(entry.notice == BookingState.CONFIRMED for entry in account.deliveries) if cancelled else 0
+    if sum(entry.times_delivered for entry in account.deliveries) > 1 + confirmations:
+        return f"the rider was notified of {', '.join(notices)}"
     return None
 
 
 def booked_after_refusal(account: RideAccount) -> str | None:
+    """Return the detail if a refused request has a booking all the same."""
     if account.sample.refused and account.row:
-        return f"answered {account.sample.status}, yet booking has a row in state {account.row.state}"
+        return f"refused with status {account.sample.status}, yet booking has a row in state {account.row.state}"
     return None
 
 
@@ -82,13 +93,14 @@ CHECKS: Mapping[DiscrepancyKind, Callable[[RideAccount], str | None]] = {
 def find_discrepancies(
     accounts: Sequence[RideAccount], rows: Sequence[LedgerEntry], earlier_rows: Sequence[LedgerEntry] = ()
 ) -> Iterator[Discrepancy]:
-    """``earlier``: rows of the scenarios before, whose drivers cannot be given away again."""
+    """Yield all discrepancies. ``earlier_rows``, of previous scenarios, hold drivers who must not be booked again."""
     yield from account_discrepancies(accounts)
     yield from unexpected_bookings(accounts, rows)
     yield from double_booked_drivers(rows, earlier_rows)
 
 
 def account_discrepancies(accounts: Iterable[RideAccount]) -> Iterator[Discrepancy]:
+    """Yield the discrepancies within single accounts."""
     for account in accounts:
         for kind, check in CHECKS.items():
             if detail := check(account):
@@ -98,37 +110,45 @@ def account_discrepancies(accounts: Iterable[RideAccount]) -> Iterator[Discrepan
 
 
 def unexpected_bookings(accounts: Iterable[RideAccount], rows: Iterable[LedgerEntry]) -> Iterator[Discrepancy]:
+    """Yield bookings whose key belongs to no offered ride."""
     offered = {account.sample.key for account in accounts}
     for row in rows:
         if row.idempotency_key not in offered:
             yield discrepancy_of(
-                row, DiscrepancyKind.UNEXPECTED_BOOKING, "booking has a row under a key that the generator never sent"
+                row, DiscrepancyKind.UNEXPECTED_BOOKING, "booking has a row with a key that the generator never sent"
             )
 
 
 def double_booked_drivers(rows: Iterable[LedgerEntry], earlier_rows: Iterable[LedgerEntry]) -> Iterator[Discrepancy]:
-    known = {row.booking_id for row in earlier_rows}
-    for slot, holders in group_by(filter(has_driver, (*earlier_rows, *rows)), assignment).items():
-        for row in holders[1:]:
-            if row.booking_id not in known:
+    """Yield bookings among ``rows`` whose driver and slot an earlier booking already has."""
+    earlier_ids = {row.booking_id for row in earlier_rows}
+    for assigned, bookings in group_by(filter(has_driver, (*earlier_rows, *rows)), assignment).items():
+        for row in bookings[1:]:
+            if row.booking_id not in earlier_ids:
                 yield discrepancy_of(
-                    row, DiscrepancyKind.DRIVER_DOUBLE_BOOKED, f"{slot} was already given to {holders[0].booking_id}"
+                    row,
+                    DiscrepancyKind.DRIVER_DOUBLE_BOOKED,
+                    f"{assigned} was already assigned to {bookings[0].booking_id}",
                 )
 
 
 def has_driver(row: LedgerEntry) -> bool:
+    """Return whether the booking is confirmed with a driver."""
     return row.state is BookingState.CONFIRMED and row.driver is not None
 
 
 def assignment(row: LedgerEntry) -> str:
+    """Return the text that identifies a driver in a slot."""
     return f"driver {row.driver} of {row.fleet} at {slot_text(row.slot)}"
 
 
 def slot_text(slot: datetime | None) -> str:
+    """Return the slot in ISO 8601, or ``no slot``."""
     return "no slot" if slot is None else slot.isoformat()
 
 
 def discrepancy_of(row: LedgerEntry, kind: DiscrepancyKind, detail: str) -> Discrepancy:
+    """Return the discrepancy of a ledger row without an account."""
     return Discrepancy(
         kind=kind,
         label=plan_label_of(row.idempotency_key),
@@ -139,5 +159,5 @@ def discrepancy_of(row: LedgerEntry, kind: DiscrepancyKind, detail: str) -> Disc
 
 
 def plan_label_of(key: str) -> str:
-    """The plan that a key of ours belongs to: ``<run>-<scenario>-<label>-<ride>``."""
+    """Return the plan's label in a key of the form ``<run>-<scenario>-<label>-<ride>``, or an empty text."""
     return next((label for label in PLANS if f"-{label}-" in key), "")

@@ -1,4 +1,4 @@
-"""The three sources of one scenario, read again and again until nothing more is to come."""
+"""Poller that reads the three sources of one scenario until all rides are settled."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,11 +14,13 @@ from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, rea
 
 POLL_INTERVAL_S = 0.5
 MAX_CLOCK_SKEW_S = 5.0
-"""How far notification's clock may lag behind ours."""
+"""Seconds by which notification's clock may lag behind the lab's."""
 
 
 @dataclass
 class LedgerPoller:
+    """Reads booking's ledger and notification's deliveries and reconciles them with the generator's samples."""
+
     suite: SuiteClient
     run_id: str
     scenario: str
@@ -26,37 +28,42 @@ class LedgerPoller:
     origin: ClockOrigin
     earlier_rows: Sequence[LedgerEntry]
     dead_lettered: frozenset[str] | None = None
-    """Bookings of which operations holds a message; None as long as it has not told."""
+    """Ids of bookings with a dead letter in operations; None until they have been read."""
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     offering_done: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when no more rides arrive: from then on ``wait_until_settled`` polls."""
+    """Set when the last ride has been offered; ends ``poll_while_offering``."""
 
     async def poll(self) -> Reconciliation:
+        """Read all sources once and return the reconciliation. Raises SuiteUnreachable."""
         rows = await self.suite.read_ledger(key_prefix(self.run_id, self.scenario))
         deliveries = await self.suite.read_deliveries(self.origin.wall_at(-MAX_CLOCK_SKEW_S))
-        parked = self.dead_lettered or frozenset()
+        dead_lettered = self.dead_lettered or frozenset()
         self.reconciliation = reconcile(
-            self.generator.samples, rows, deliveries, dead_lettered=parked, earlier_rows=self.earlier_rows
+            self.generator.samples, rows, deliveries, dead_lettered=dead_lettered, earlier_rows=self.earlier_rows
         )
         return self.reconciliation
 
     async def poll_while_offering(self, interval_s: float) -> None:
+        """Poll every ``interval_s`` seconds until ``offering_done`` is set."""
         while not self.offering_done.is_set():
             await asyncio.sleep(interval_s)
-            with suppress(SuiteUnreachable):  # a suite under a fault may be slow to tell; the last look decides
+            with suppress(SuiteUnreachable):  # expected during a fault; the final poll decides
                 await self.poll()
 
     async def wait_until_settled(self, timeout_s: float) -> float:
-        """Looks until all is at rest or the deadline is over; returns the seconds it took. The last look may raise."""
+        """Poll until all rides are at rest, for at most ``timeout_s`` seconds, and then once more with dead letters.
+
+        Returns the seconds until rest or the time limit. Raises SuiteUnreachable if the final poll fails.
+        """
         clock = asyncio.get_running_loop().time
         started_at = clock()
         with suppress(TimeoutError):
             await poll_until(self._poll_at_rest, interval_s=POLL_INTERVAL_S, timeout_s=timeout_s)
-        took_s = clock() - started_at
-        with suppress(SuiteUnreachable):  # not everywhere operations runs
+        elapsed_s = clock() - started_at
+        with suppress(SuiteUnreachable):  # operations does not run in every suite
             self.dead_lettered = await read_parked_booking_ids(self.suite)
         await self.poll()
-        return took_s
+        return elapsed_s
 
     async def _poll_at_rest(self) -> Reconciliation | None:
         with suppress(SuiteUnreachable):

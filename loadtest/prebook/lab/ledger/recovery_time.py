@@ -1,4 +1,4 @@
-"""How long after a fault a plan is back, and when its rides were completed."""
+"""Recovery time of a plan after a fault, and answered rides over time."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -7,67 +7,71 @@ from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.accounts import RideAccount
 
 MIN_NORMAL_S = 1.0
+"""Seconds to settle that always count as normal."""
 NORMAL_FACTOR = 2.0
+"""Multiple of the slowest time to settle before the fault that still counts as normal."""
 
 
 def time_to_settle_s(account: RideAccount) -> float:
-    """From the intended moment to the booking's outcome; only for accounts that were answered."""
+    """Return seconds from the request's intended time to the booking's settlement, for an answered account."""
     return (settled_at(account) - account.sample.intended_at).total_seconds()
 
 
 def settled_at(account: RideAccount) -> datetime:
-    """Where booking has no outcome: the moment it was offered."""
+    """Return when the booking was settled, or when the ride was offered if the booking is not settled."""
     moment = account.row.settled_at if account.row else None
     return moment or account.sample.intended_at
 
 
 def recovery_s(accounts: Sequence[RideAccount], window: FaultWindow | None) -> float | None:
-    """Seconds from the end of the fault until the plan's completions are back.
+    """Return the seconds from the end of a fault until the plan settles rides as before, or None if not measurable.
 
-    A ride that was open when the fault began, or offered later, is disturbed if the business never answered it
-    (refused, failed, expired, parked), or only after more than a second and twice the plan's slowest outcome of those
-    that were in by then. A ride answered late is over when it was settled, an unanswered one counts at the moment it
-    was offered. The plan is back when the last disturbed ride is over: backlog drained, and newcomers treated as
-    before. 0.0 where that was no later than the fault's end.
+    Only rides that were open when the fault began or were offered later are considered. Such a ride is disturbed if it
+    was not answered (refused, failed, expired, dead-lettered), or if it took longer than ``normal_limit_s`` of rides
+    settled before the fault. The disturbance of an answered ride ends when it is settled; that of an unanswered ride
+    counts at the time it was offered. The plan has recovered when the last disturbance ends: the backlog is drained and
+    new rides settle as before. The result is 0.0 if that is no later than the end of the fault.
 
-    None where it cannot be measured: no fault, a ride still in flight, or no ride answered that was offered after the
-    last unanswered one, so that nobody saw the plan come back.
+    Recovery is not measurable without a fault, with a ride in flight, or if no answered ride was offered after the last
+    unanswered one, because then the recovery itself was not observed.
     """
     if window is None or any(not account.at_rest for account in accounts):
         return None
-    since = [account for account in accounts if settled_at(account) >= window.started_at]
-    if not recovery_observed(since):
+    affected = [account for account in accounts if settled_at(account) >= window.started_at]
+    if not recovery_observed(affected):
         return None
-    usual = normal_limit_s(account for account in accounts if settled_at(account) < window.started_at)
-    over = [moment for account in since if (moment := disturbance_end(account, usual))]
-    return round(max([0.0, *((moment - window.ended_at).total_seconds() for moment in over)]), 3)
+    limit_s = normal_limit_s(account for account in accounts if settled_at(account) < window.started_at)
+    disturbance_ends = [moment for account in affected if (moment := disturbance_end(account, limit_s))]
+    return round(max([0.0, *((moment - window.ended_at).total_seconds() for moment in disturbance_ends)]), 3)
 
 
 def normal_limit_s(accounts: Iterable[RideAccount]) -> float:
+    """Return the limit of a normal time to settle: NORMAL_FACTOR times the slowest account, at least MIN_NORMAL_S."""
     slowest = max((time_to_settle_s(account) for account in accounts if account.answered), default=0.0)
     return max(MIN_NORMAL_S, NORMAL_FACTOR * slowest)
 
 
 def disturbance_end(account: RideAccount, limit_s: float) -> datetime | None:
-    """When this ride's disturbance was over; None where it was not disturbed."""
+    """Return when the ride's disturbance ended, or None if it was answered within ``limit_s`` seconds."""
     if not account.answered:
         return account.sample.intended_at
     return settled_at(account) if time_to_settle_s(account) > limit_s else None
 
 
 def recovery_observed(accounts: Sequence[RideAccount]) -> bool:
+    """Return whether an answered ride was offered after the last unanswered one."""
     unanswered = [account.sample.intended_at for account in accounts if not account.answered]
     answered = [account.sample.intended_at for account in accounts if account.answered]
     return bool(answered) and (not unanswered or max(answered) > max(unanswered))
 
 
 def answered_per_bin(accounts: Iterable[RideAccount], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:
-    """How many rides the business answered in each bin of time from ``start`` on."""
+    """Return the number of rides answered in each of ``bins`` intervals of ``bin_s`` seconds from ``start`` on."""
     return histogram((settled_at(account) for account in accounts if account.answered), start, bin_s, bins)
 
 
 def histogram(moments: Iterable[datetime], start: datetime, bin_s: float, bins: int) -> tuple[int, ...]:
-    """What lies outside the first and last bin is counted in them: nothing disappears from the picture."""
+    """Return the number of moments per bin; moments outside count in the first or last bin, so that none is lost."""
     counts = [0] * bins
     for moment in moments:
         position = int((moment - start) / timedelta(seconds=bin_s))

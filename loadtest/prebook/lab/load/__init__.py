@@ -1,1 +1,1 @@
-"""Who asks for rides: which rides, when, in which plans, and what the riders saw."""
+"""Load generation: rides, arrival times, plans, requests, and one sample per rider."""

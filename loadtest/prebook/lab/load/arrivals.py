@@ -1,7 +1,7 @@
-"""When rides arrive: seeded, decided before the run, and blind to how the suite is doing (an open model).
+"""Arrival times of rides: seeded, fixed before the run, independent of the suite's behaviour (open workload model).
 
-A process gives arrivals at unit rate; an intensity that changes over time stretches them to seconds. So a burst is
-the same process in a narrower time, and a constant process can have one too.
+A process generates arrivals at unit rate; a piecewise constant intensity maps them to seconds. A burst is therefore the
+same process at a higher intensity, for constant and Poisson arrivals alike. Source: time change of a Poisson process.
 """
 
 import math
@@ -13,22 +13,24 @@ from itertools import count, takewhile
 
 
 class ArrivalProcess(StrEnum):
+    """Arrival processes. All except ``constant`` and ``replay`` are Poisson processes."""
+
     CONSTANT = "constant"
     POISSON = "poisson"
     BURST = "burst"
     STEP = "step"
-    """From the middle on ``factor`` times the rate."""
+    """``factor`` times the rate in the second half."""
     SPIKE = "spike"
-    """``factor`` times the rate for a tenth of the time, in the middle."""
+    """``factor`` times the rate for a tenth of the duration, in the middle."""
     SQUARE = "square"
-    """The rate and ``factor`` times the rate in turn, each for half a period."""
+    """Alternately the rate and ``factor`` times the rate, each for half a period."""
     REPLAY = "replay"
-    """When others arrived once: a recorded trace, as it was."""
+    """The arrival times of a recorded trace."""
 
 
 @dataclass(frozen=True)
 class BurstWindow:
-    """A window in which arrivals come ``factor`` times as often. Both times are fractions of the duration."""
+    """A window with ``factor`` times the rate; start and duration are fractions of the whole duration."""
 
     start_fraction: float
     duration_fraction: float
@@ -37,12 +39,12 @@ class BurstWindow:
 
 @dataclass(frozen=True)
 class ArrivalShape:
-    """What a process needs beside its rate."""
+    """Parameters of a process besides its rate: factor, period in seconds, recorded trace."""
 
     factor: float = 4.0
     period_s: float = 10.0
     trace: tuple[float, ...] = ()
-    """Seconds from the start, rising."""
+    """Arrival times in ascending seconds from the start."""
 
 
 DEFAULT_SHAPE = ArrivalShape()
@@ -50,9 +52,11 @@ DEFAULT_SHAPE = ArrivalShape()
 
 @dataclass(frozen=True)
 class Arrivals:
+    """An arrival process with its rate, duration in seconds, burst and shape."""
+
     process: ArrivalProcess
     rate_per_s: float
-    """Outside the burst, and of the lower part of a step, spike or square wave. A replay has its own."""
+    """Base rate: outside the burst, and in the lower part of a step, spike or square wave. A replay ignores it."""
     duration_s: float
     burst: BurstWindow | None = None
     shape: ArrivalShape = DEFAULT_SHAPE
@@ -60,7 +64,7 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class RateSegment:
-    """A time of even intensity, in seconds from the start."""
+    """An interval of constant intensity, in seconds from the start."""
 
     start_s: float
     end_s: float
@@ -68,15 +72,17 @@ class RateSegment:
 
     @property
     def expected_arrivals(self) -> float:
-        """Arrivals expected in it."""
+        """Expected number of arrivals in the segment."""
         return (self.end_s - self.start_s) * self.rate_per_s
 
 
 def even_arrivals(_: random.Random) -> Iterator[float]:
+    """Yield arrivals at equal distances and unit rate, without end."""
     return map(float, count())
 
 
 def poisson_arrivals(rng: random.Random) -> Iterator[float]:
+    """Yield arrivals of a Poisson process at unit rate, without end."""
     now = 0.0
     while True:
         now += rng.expovariate(1.0)
@@ -94,43 +100,48 @@ UNIT_ARRIVALS: dict[ArrivalProcess, Callable[[random.Random], Iterator[float]]] 
 
 
 def constant_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    """Return one segment at the base rate."""
     return (RateSegment(0.0, arrivals.duration_s, arrivals.rate_per_s),)
 
 
 def burst_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    """Return the segments of a constant rate with the burst, if there is one."""
     return constant_segments(arrivals) if arrivals.burst is None else raised_segments(arrivals, arrivals.burst)
 
 
 def step_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    """Return the segments of a rate raised in the second half."""
     return raised_segments(
         arrivals, BurstWindow(start_fraction=0.5, duration_fraction=0.5, factor=arrivals.shape.factor)
     )
 
 
 def spike_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
+    """Return the segments of a rate raised for a tenth of the duration in the middle."""
     return raised_segments(
         arrivals, BurstWindow(start_fraction=0.45, duration_fraction=0.1, factor=arrivals.shape.factor)
     )
 
 
 def raised_segments(arrivals: Arrivals, burst: BurstWindow) -> tuple[RateSegment, ...]:
+    """Return the segments before, in and after a window with a raised rate."""
     duration = arrivals.duration_s
     rate = arrivals.rate_per_s
-    begins = duration * burst.start_fraction
-    ends = min(duration, duration * (burst.start_fraction + burst.duration_fraction))
+    start_s = duration * burst.start_fraction
+    end_s = min(duration, duration * (burst.start_fraction + burst.duration_fraction))
     return (
-        RateSegment(0.0, begins, rate),
-        RateSegment(begins, ends, rate * burst.factor),
-        RateSegment(ends, duration, rate),
+        RateSegment(0.0, start_s, rate),
+        RateSegment(start_s, end_s, rate * burst.factor),
+        RateSegment(end_s, duration, rate),
     )
 
 
 def square_segments(arrivals: Arrivals) -> tuple[RateSegment, ...]:
-    """Begins with the lower half; the last stretch is cut where the time is over."""
-    half = arrivals.shape.period_s / 2
+    """Return the segments of a square wave that starts with the lower rate; the last segment ends with the duration."""
+    half_s = arrivals.shape.period_s / 2
     rates = (arrivals.rate_per_s, arrivals.rate_per_s * arrivals.shape.factor)
-    turns = range(math.ceil(arrivals.duration_s / half))
-    return tuple(RateSegment(n * half, min((n + 1) * half, arrivals.duration_s), rates[n % 2]) for n in turns)
+    halves = range(math.ceil(arrivals.duration_s / half_s))
+    return tuple(RateSegment(n * half_s, min((n + 1) * half_s, arrivals.duration_s), rates[n % 2]) for n in halves)
 
 
 SEGMENTS: dict[ArrivalProcess, Callable[[Arrivals], tuple[RateSegment, ...]]] = {
@@ -144,19 +155,19 @@ SEGMENTS: dict[ArrivalProcess, Callable[[Arrivals], tuple[RateSegment, ...]]] = 
 
 
 def arrival_offsets(arrivals: Arrivals, seed: str) -> tuple[float, ...]:
-    """Seconds from the start at which rides arrive, rising, all below the duration. The same seed, the same times."""
+    """Return arrival times in ascending seconds from the start, all below the duration. A seed fixes the times."""
     if arrivals.process is ArrivalProcess.REPLAY:
-        return tuple(takewhile(lambda at: at < arrivals.duration_s, arrivals.shape.trace))
-    parts = SEGMENTS[arrivals.process](arrivals)
-    expected = sum(part.expected_arrivals for part in parts)
-    unit = UNIT_ARRIVALS[arrivals.process](random.Random(f"arrivals:{seed}"))
-    return tuple(arrival_time_s(mass, parts) for mass in takewhile(lambda mass: mass < expected, unit))
+        return tuple(takewhile(lambda at_s: at_s < arrivals.duration_s, arrivals.shape.trace))
+    segments = SEGMENTS[arrivals.process](arrivals)
+    expected = sum(segment.expected_arrivals for segment in segments)
+    unit_arrivals = UNIT_ARRIVALS[arrivals.process](random.Random(f"arrivals:{seed}"))
+    return tuple(arrival_time_s(mass, segments) for mass in takewhile(lambda mass: mass < expected, unit_arrivals))
 
 
 def arrival_time_s(mass: float, segments: tuple[RateSegment, ...]) -> float:
-    """The moment by which ``mass`` arrivals are expected: the inverse of the cumulated intensity."""
-    for part in segments:
-        if mass < part.expected_arrivals:
-            return part.start_s + mass / part.rate_per_s
-        mass -= part.expected_arrivals
+    """Return the time in seconds by which ``mass`` arrivals are expected: the inverse of the cumulated intensity."""
+    for segment in segments:
+        if mass < segment.expected_arrivals:
+            return segment.start_s + mass / segment.rate_per_s
+        mass -= segment.expected_arrivals
     return segments[-1].end_s

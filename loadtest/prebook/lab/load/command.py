@@ -1,4 +1,4 @@
-"""`prebook load self-test`: how many arrivals the generator drives here, and how late it is."""
+"""`prebook load self-test`: measure the rate and the lag of the load generator on this machine."""
 
 import sys
 
@@ -20,19 +20,21 @@ max_lag_option = click.option(
     type=POSITIVE,
     default=MAX_LAG_MS,
     show_default=True,
-    help="Milliseconds (p99) by which requests may leave late.",
+    help="Largest p99 lag in milliseconds at which a result is valid. Lag is how late requests leave.",
 )
 
 
 @click.command("self-test", epilog=EXAMPLES)
 @rate_option("Arrivals per second.", default=DEFAULT_RATE_PER_S)
-@click.option("--duration", type=POSITIVE, default=DEFAULT_DURATION_S, show_default=True, help="Seconds of arrivals.")
+@click.option(
+    "--duration", type=POSITIVE, default=DEFAULT_DURATION_S, show_default=True, help="Duration of arrivals in seconds."
+)
 @max_lag_option
 @json_option("Print the figures as one JSON object to stdout.")
 def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) -> None:
-    """Offer arrivals to a trivial HTTP server of its own, and print how late the generator itself was.
+    """Send requests to a trivial local HTTP server and print how late the load generator itself is.
 
-    Exit status 1 if it was later than --max-lag at p99: at this rate, on this machine, its results would be refused.
+    Exit status 1 if the p99 lag exceeds --max-lag: at this rate, results from this machine would be invalid.
     """
     try:
         report = run_interruptible(run_self_test(rate, duration), uvloop.new_event_loop)
@@ -41,18 +43,20 @@ def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) ->
     click.echo(msgspec.json.encode(report).decode() if as_json else report_text(report))
     if report.lag_ms.p99 > max_lag:
         click.echo(
-            f"Error: late by {format_ms(report.lag_ms.p99)} at p99, more than {format_ms(max_lag)}; lower --rate",
+            f"Error: the p99 lag is {format_ms(report.lag_ms.p99)}, more than {format_ms(max_lag)}; lower --rate",
             err=True,
         )
         sys.exit(1)
 
 
 def report_text(report: SelfTestReport) -> str:
+    """Return the figures as two lines for the terminal."""
     lag = report.lag_ms
-    answer = report.response_ms
+    response = report.response_ms
     return (
-        f"{report.arrivals} arrivals, {report.offered_per_s:.0f} a second of {report.planned_per_s:g} planned, "
-        f"{report.accepted} answered; {report.cpu_us:.0f} us of processor time each.\n"
-        f"Requests left late by {format_ms(lag.p50)} (p50), {format_ms(lag.p99)} (p99), {format_ms(lag.max)} (max); "
-        f"answered after {format_ms(answer.p50)} (p50), {format_ms(answer.p99)} (p99), {format_ms(answer.max)} (max)."
+        f"{report.arrivals} arrivals at {report.offered_per_s:.0f} per second ({report.planned_per_s:g} planned), "
+        f"{report.accepted} accepted; {report.cpu_us:.0f} us of CPU time each.\n"
+        f"Lag of requests: {format_ms(lag.p50)} (p50), {format_ms(lag.p99)} (p99), {format_ms(lag.max)} (max); "
+        f"response time: {format_ms(response.p50)} (p50), {format_ms(response.p99)} (p99), "
+        f"{format_ms(response.max)} (max)."
     )

@@ -1,4 +1,4 @@
-"""Makes each request at its intended time, whatever became of the ones before (an open loop)."""
+"""Open-loop load generator: sends each request at its intended time, regardless of earlier responses."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,43 +18,47 @@ from prebook.lab.load.samples import RefusalSample, Sample
 
 REQUEST_TIMEOUT_S = 10.0
 MAX_LAG_MS = 250.0
-"""Default limit of the lag at p99; later than that, the result is the generator's and is invalid."""
+"""Default limit of the p99 lag; beyond it the generator, not the suite, determines the result, which is invalid."""
 
 
 class BookingReference(msgspec.Struct, frozen=True):
-    """What the generator needs of a booking's body."""
+    """The part of a booking response that the generator reads."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class ClockOrigin:
-    """The same instant on two clocks: latencies are taken from the monotonic one, reconciliation from the wall."""
+    """One instant on two clocks: latencies use the monotonic clock, reconciliation uses the wall clock."""
 
     monotonic: float
     wall: datetime
 
     @classmethod
     def now(cls) -> "ClockOrigin":
+        """Return the current instant."""
         return cls(asyncio.get_running_loop().time(), datetime.now(UTC))
 
     def shifted(self, by_s: float) -> "ClockOrigin":
+        """Return the instant ``by_s`` seconds later."""
         return ClockOrigin(self.monotonic + by_s, self.wall_at(by_s))
 
     async def wait_until(self, offset_s: float) -> None:
+        """Sleep until ``offset_s`` seconds after this instant."""
         await asyncio.sleep(max(0.0, self.monotonic + offset_s - asyncio.get_running_loop().time()))
 
     def wall_at(self, offset_s: float) -> datetime:
+        """Return the wall-clock time ``offset_s`` seconds after this instant."""
         return self.wall + timedelta(seconds=offset_s)
 
     def offset_s(self, moment: datetime) -> float:
-        """Seconds from this instant to ``moment``."""
+        """Return seconds from this instant to ``moment``."""
         return (moment - self.wall).total_seconds()
 
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A request made ready beforehand, so that the moment of sending costs as little as possible."""
+    """A request with its body encoded in advance, so that sending it costs little CPU time."""
 
     planned: PlannedRequest
     key: str
@@ -63,17 +67,19 @@ class PreparedRequest:
 
 @dataclass(frozen=True)
 class BookingResponse:
+    """Response to a booking request: a status, or the kind of a transport error."""
+
     status: int | None = None
     error: str | None = None
     booking_id: str | None = None
     body: bytes = b""
-    """Of a refusal."""
+    """Body of a response that did not accept the booking."""
     retry_after: str | None = None
 
 
 @dataclass(frozen=True)
 class RequestResult:
-    """How the last of a rider's visits ended, from the intended moment of the first."""
+    """Result of a rider's last attempt; ``took_s`` counts from the intended time of the first attempt."""
 
     response: BookingResponse
     took_s: float
@@ -83,19 +89,20 @@ class RequestResult:
 def prepare_requests(
     planned: Sequence[PlannedRequest], *, run_id: str, scenario: str, seed: int, week: datetime
 ) -> tuple[PreparedRequest, ...]:
+    """Return encoded requests with their idempotency keys; the rides follow from ``seed`` and ``week``."""
     encode = msgspec.json.Encoder().encode
     return tuple(
         PreparedRequest(
-            offer,
-            samples.idempotency_key(run_id, scenario, offer.label, offer.ride),
-            encode(booking_request(nth_ride(seed, offer.ride, week), PLANS[offer.label])),
+            request,
+            samples.idempotency_key(run_id, scenario, request.label, request.ride),
+            encode(booking_request(nth_ride(seed, request.ride, week), PLANS[request.label])),
         )
-        for offer in planned
+        for request in planned
     )
 
 
 def open_session(timeout_s: float = REQUEST_TIMEOUT_S) -> aiohttp.ClientSession:
-    """No limit on connections: a generator that waits for a free one would be a closed loop."""
+    """Open an HTTP session without a connection limit: waiting for a free connection would make a closed loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
@@ -103,7 +110,7 @@ def open_session(timeout_s: float = REQUEST_TIMEOUT_S) -> aiohttp.ClientSession:
 
 
 class Generator:
-    """Offers the orders of one scenario and keeps a sample of each, in the order of their completion."""
+    """Sends the requests of one scenario and keeps a sample of each, in order of completion."""
 
     def __init__(
         self, session: aiohttp.ClientSession, booking_url: str, scenario: str, retries: RiderRetryPolicy = NO_RETRIES
@@ -115,37 +122,37 @@ class Generator:
         self.sent = 0
         self.samples: list[Sample] = []
 
-    async def offer(self, orders: Sequence[PreparedRequest], origin: ClockOrigin) -> Sequence[Sample]:
-        """Returns when the last request is answered or has timed out."""
+    async def offer(self, requests: Sequence[PreparedRequest], origin: ClockOrigin) -> Sequence[Sample]:
+        """Send all requests at their times after ``origin``; return the samples once every rider is done."""
         with pause_gc():
-            async with asyncio.TaskGroup() as requests:
-                for order in orders:
-                    await origin.wait_until(order.planned.at_s)
+            async with asyncio.TaskGroup() as tasks:
+                for request in requests:
+                    await origin.wait_until(request.planned.at_s)
                     self.sent += 1
-                    requests.create_task(self._send(order, origin))
+                    tasks.create_task(self._send(request, origin))
         return self.samples
 
     async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
         lag_s = self._elapsed_s(request, origin)
-        visited = await self._send_with_retries(request, origin)
-        self.samples.append(self._build_sample(request, origin, visited, lag_s))
+        result = await self._send_with_retries(request, origin)
+        self.samples.append(self._build_sample(request, origin, result, lag_s))
 
     def _elapsed_s(self, request: PreparedRequest, origin: ClockOrigin) -> float:
-        """Seconds from the intended moment."""
+        """Return seconds since the intended time of the request."""
         return asyncio.get_running_loop().time() - origin.monotonic - request.planned.at_s
 
     async def _send_with_retries(self, request: PreparedRequest, origin: ClockOrigin) -> RequestResult:
-        """Until the rider is taken in, fails, or goes away for good."""
+        """Send the request until it is accepted, fails, or the rider stops retrying."""
         refusals: list[RefusalSample] = []
         while True:
-            reply = await self._post(request)
+            response = await self._post(request)
             took_s = self._elapsed_s(request, origin)
-            if reply.status in samples.REFUSED_STATUSES:
-                refusals.append(parse_refusal(reply.status, took_s, reply.retry_after, reply.body))
-            pause_s = self._retries.delay_s(reply.status, refusals)
-            if pause_s is None:
-                return RequestResult(reply, took_s, tuple(refusals))
-            await asyncio.sleep(pause_s)
+            if response.status in samples.REFUSED_STATUSES:
+                refusals.append(parse_refusal(response.status, took_s, response.retry_after, response.body))
+            delay_s = self._retries.delay_s(response.status, refusals)
+            if delay_s is None:
+                return RequestResult(response, took_s, tuple(refusals))
+            await asyncio.sleep(delay_s)
 
     async def _post(self, request: PreparedRequest) -> BookingResponse:
         headers = {"Idempotency-Key": request.key, "Content-Type": "application/json"}
@@ -160,7 +167,7 @@ class Generator:
     def _build_sample(
         self, request: PreparedRequest, origin: ClockOrigin, result: RequestResult, lag_s: float
     ) -> Sample:
-        reply = result.response
+        response = result.response
         return Sample(
             scenario=self._scenario,
             label=request.planned.label,
@@ -168,15 +175,16 @@ class Generator:
             key=request.key,
             intended_at=origin.wall_at(request.planned.at_s),
             lag_ms=lag_s * 1e3,
-            status=reply.status,
-            error=reply.error,
-            response_ms=None if reply.status is None else result.took_s * 1e3,
-            booking_id=reply.booking_id,
+            status=response.status,
+            error=response.error,
+            response_ms=None if response.status is None else result.took_s * 1e3,
+            booking_id=response.booking_id,
             refusals=result.refusals,
         )
 
 
 def parse_response(status: int, body: bytes, retry_after: str | None = None) -> BookingResponse:
+    """Return the response; an accepted booking without a readable id has the error ``unreadable``."""
     if status not in samples.ACCEPTED_STATUSES:
         return BookingResponse(status=status, body=body, retry_after=retry_after)
     try:

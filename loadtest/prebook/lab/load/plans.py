@@ -1,4 +1,4 @@
-"""The plans that compete: the four pure ones, and one that gives every flow the coupling said to suit it."""
+"""Plans under comparison: one coupling for all flows, four times, and a mixed plan with a coupling per flow."""
 
 from collections.abc import Mapping
 
@@ -14,6 +14,7 @@ MIXED: Mapping[str, Coupling] = {
 
 
 def uniform_plan(coupling: Coupling) -> dict[str, Coupling]:
+    """Return the plan that uses one coupling for every flow."""
     return dict.fromkeys(FLOWS, coupling)
 
 

@@ -1,4 +1,4 @@
-"""Who is offered what, when: every ride goes to every plan, in one interleaved stream of arrivals."""
+"""Schedule of requests: every ride is requested under every plan, in one interleaved stream of arrivals."""
 
 import random
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """One booking request to be made ``at_s`` seconds after the start."""
+    """A booking request of one ride under one plan, due ``at_s`` seconds after the start."""
 
     at_s: float
     ride: int
@@ -15,15 +15,15 @@ class PlannedRequest:
 
 
 def interleave(offsets: Sequence[float], labels: Sequence[str], seed: str) -> tuple[PlannedRequest, ...]:
-    """Each run of ``len(labels)`` arrivals is one ride, offered to each plan once, in a drawn order.
+    """Assign arrivals to rides and plans: ``len(labels)`` arrivals are one ride, once per plan in random order.
 
-    So the plans meet the same rides, at the same rate, in the same minute, and none always comes first. Arrivals at
-    the end that would not make a whole run are left out: every plan is offered equally many.
+    All plans thus get the same rides at the same rate in the same minute, and no plan always comes first. Arrivals of
+    an incomplete ride at the end are dropped, so that every plan gets equally many requests.
     """
     rng = random.Random(f"offers:{seed}")
-    whole = len(offsets) // len(labels)
-    order = [label for _ in range(whole) for label in rng.sample(labels, len(labels))]
+    ride_count = len(offsets) // len(labels)
+    plan_order = [label for _ in range(ride_count) for label in rng.sample(labels, len(labels))]
     return tuple(
         PlannedRequest(at_s, position // len(labels), label)
-        for position, (at_s, label) in enumerate(zip(offsets, order, strict=False))
+        for position, (at_s, label) in enumerate(zip(offsets, plan_order, strict=False))
     )

@@ -1,4 +1,4 @@
-"""Whether a rider who was refused comes back, and when: at the time that was told, so many times, for so long."""
+"""Retries of refused riders: after the time in ``Retry-After``, a limited number of times, within their patience."""
 
 import re
 from collections.abc import Sequence
@@ -9,20 +9,23 @@ import msgspec
 from prebook.lab.load.samples import REFUSED_STATUSES, RefusalSample
 
 LIMIT_PATTERN = re.compile(r"\(([a-z_]+)\);")
-"""What booking names in an overload: the load that is at its limit."""
+"""Matches the name of the load signal at its limit, as booking writes it into the detail of an overload problem."""
 
 
 @dataclass(frozen=True)
 class RiderRetryPolicy:
-    """Pure: what has been heard decides."""
+    """Rule by which a refused rider retries. It does no I/O: only the refusals so far decide."""
 
     max_retries: int
-    """Visits after the first one."""
+    """Number of attempts after the first one."""
     patience_s: float
-    """From the intended moment: who is told a later time than that goes away for good."""
+    """Seconds after the intended time of the first attempt beyond which the rider does not retry."""
 
     def delay_s(self, status: int | None, refusals: Sequence[RefusalSample]) -> float | None:
-        """Until the next visit; None where there is none: not refused, told nothing, out of visits or of patience."""
+        """Return the seconds until the next attempt, or None if the rider stops.
+
+        A rider stops when not refused, without ``Retry-After``, and when attempts or patience are exhausted.
+        """
         if status not in REFUSED_STATUSES or len(refusals) > self.max_retries:
             return None
         last = refusals[-1]
@@ -35,22 +38,28 @@ NO_RETRIES = RiderRetryPolicy(max_retries=0, patience_s=0.0)
 
 
 class ProblemBody(msgspec.Struct, frozen=True):
-    """What is read of a problem document."""
+    """Fields read from a problem document. Source: RFC 9457."""
 
     code: str = "no_code"
     detail: str = ""
 
 
 def parse_refusal(status: int | None, at_s: float, retry_after: str | None, body: bytes) -> RefusalSample:
-    """``retry_after``: whole seconds; a date is taken for nothing said, since booking promises seconds."""
-    told = float(retry_after) if retry_after and retry_after.isdecimal() else None
-    return RefusalSample(status=status or 0, at_s=round(at_s, 4), retry_after_s=told, reason=refusal_reason(body))
+    """Return the sample of a refusal ``at_s`` seconds after the intended time.
+
+    ``retry_after`` counts only in whole seconds, as booking promises; an HTTP date is treated as missing.
+    """
+    retry_after_s = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    return RefusalSample(
+        status=status or 0, at_s=round(at_s, 4), retry_after_s=retry_after_s, reason=refusal_reason(body)
+    )
 
 
 def refusal_reason(body: bytes) -> str:
+    """Return the problem's code, followed by the load signal at its limit if the detail names one."""
     try:
         problem = msgspec.json.decode(body, type=ProblemBody)
     except msgspec.DecodeError:
         return "no_problem_document"
-    full = LIMIT_PATTERN.search(problem.detail)
-    return f"{problem.code}: {full[1]}" if full else problem.code
+    limit = LIMIT_PATTERN.search(problem.detail)
+    return f"{problem.code}: {limit[1]}" if limit else problem.code

@@ -1,4 +1,4 @@
-"""Which rides are wanted: the n-th ride of a seed is the same ride whoever is asked for it."""
+"""Rides to request, determined by a seed: the n-th ride of a seed is the same under every plan."""
 
 import math
 import random
@@ -14,15 +14,15 @@ SOUTH = 52.42
 NORTH = 52.58
 WEST = 13.25
 EAST = 13.55
-"""A box around Berlin, degrees."""
+"""Bounding box around Berlin, in degrees."""
 KM_PER_DEGREE = 111.32
 MIN_RIDE_KM = 1.0
 MAX_RIDE_KM = 18.0
 
 QUARTERS_PER_WEEK = 7 * 96
 QUARTER_STRIDE = 271
-"""Prime to the quarters of a week: as many rides as there are quarters pass before two share one, so that a shortage
-of drivers does not decide a comparison of couplings."""
+"""Coprime to QUARTERS_PER_WEEK: no two rides share a quarter of an hour until all are used, so that a shortage of
+drivers does not decide a comparison of couplings."""
 MIN_NOTICE_DAYS = 7
 
 SEATS: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 4, VehicleClass.COMFORT: 4, VehicleClass.XL: 6}
@@ -31,6 +31,8 @@ CLASS_WEIGHTS: Mapping[VehicleClass, int] = {VehicleClass.STANDARD: 6, VehicleCl
 
 @dataclass(frozen=True)
 class RideSpec:
+    """A ride to request: rider, route, pickup time in UTC, vehicle class and passengers."""
+
     number: int
     rider_id: str
     pickup: Place
@@ -42,13 +44,14 @@ class RideSpec:
 
 
 def campaign_week(now: datetime) -> datetime:
-    """The first Monday, 00:00 UTC, that is at least a week ahead: a run in the same week asks for the same times."""
+    """Return the first Monday, 00:00 UTC, at least MIN_NOTICE_DAYS ahead: runs in one week request the same times."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    ahead = midnight + timedelta(days=MIN_NOTICE_DAYS + 1)
-    return ahead + timedelta(days=-ahead.weekday() % 7)
+    earliest = midnight + timedelta(days=MIN_NOTICE_DAYS + 1)
+    return earliest + timedelta(days=-earliest.weekday() % 7)
 
 
 def nth_ride(seed: int, number: int, week: datetime) -> RideSpec:
+    """Return ride ``number`` of ``seed``, with a pickup in the week that starts at ``week``."""
     rng = random.Random(f"ride:{seed}:{number}")
     pickup = Place(lat=round(rng.uniform(SOUTH, NORTH), 5), lon=round(rng.uniform(WEST, EAST), 5))
     distance_km = rng.uniform(MIN_RIDE_KM, MAX_RIDE_KM)
@@ -66,12 +69,16 @@ def nth_ride(seed: int, number: int, week: datetime) -> RideSpec:
 
 
 def pickup_time(rng: random.Random, seed: int, number: int, week: datetime) -> datetime:
+    """Return a random minute in the quarter of an hour that belongs to ride ``number``."""
     quarter = (number * QUARTER_STRIDE + seed) % QUARTERS_PER_WEEK
     return week + timedelta(minutes=15 * quarter + rng.randrange(15))
 
 
 def destination(start: Place, km: float, bearing: float) -> Place:
-    """Flat-earth arithmetic: good to a few metres at these distances."""
+    """Return the place ``km`` kilometres from ``start`` at ``bearing`` radians, by the flat-earth approximation.
+
+    The error is a few metres at these distances.
+    """
     north = km * math.cos(bearing)
     east = km * math.sin(bearing)
     lat = start.lat + north / KM_PER_DEGREE
@@ -80,6 +87,7 @@ def destination(start: Place, km: float, bearing: float) -> Place:
 
 
 def booking_request(ride: RideSpec, plan: Mapping[str, Coupling]) -> BookingRequest:
+    """Return the request body for ``ride`` under ``plan``."""
     return BookingRequest(
         rider_id=ride.rider_id,
         pickup=ride.pickup,

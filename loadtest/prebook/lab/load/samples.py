@@ -1,4 +1,4 @@
-"""What the generator saw of each request: raw, kept beside the report, one JSON object a line."""
+"""Raw results of single requests, stored beside the report as one JSON object per line."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,71 +10,79 @@ REFUSED_STATUSES = frozenset({429, 503})
 
 
 class RefusalSample(msgspec.Struct, frozen=True, kw_only=True):
-    """A 429 or 503."""
+    """A response with status 429 or 503."""
 
     status: int
     at_s: float
-    """When it was heard, in seconds from the intended moment."""
+    """Time of the response, in seconds from the intended time of the first attempt."""
     retry_after_s: float | None
-    """What the rider was told; null where nothing was said, which is no way to refuse."""
+    """Value of Retry-After; null if it was missing, which violates the API's contract."""
     reason: str
-    """Its problem's code, and what was full where that is said."""
+    """Code of the problem document, followed by the load signal at its limit if named."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One rider's request, with the same key at every visit. Exactly one of ``status`` and ``error``, both of the last
-    visit, is null, unless a 2xx body was unreadable."""
+    """One rider's request, with the same idempotency key at every attempt.
+
+    ``status`` and ``error`` belong to the last attempt; exactly one of them is null, unless a 2xx body was unreadable.
+    """
 
     scenario: str
     label: str
     ride: int
     key: str
-    """The Idempotency-Key: what the three sources are matched by."""
+    """Idempotency-Key, by which the three sources of the ledger are matched."""
     intended_at: datetime
     lag_ms: float
-    """How much later than intended the request left: the generator's own fault, included in ``response_ms``."""
+    """Delay of sending after the intended time, caused by the generator; included in ``response_ms``."""
     status: int | None
     error: str | None
-    """``timeout``, ``connection`` or ``unreadable``."""
+    """``timeout``, ``connection`` or ``unreadable``; null for any readable response."""
     response_ms: float | None
-    """From the intended moment until the whole response had arrived; null where none did."""
+    """Time from the intended time to the complete response, refusals included; null without a response."""
     booking_id: str | None
     refusals: tuple[RefusalSample, ...] = ()
-    """Of all visits, the last one included where it was refused too."""
+    """Refusals of all attempts, including the last one."""
 
     outcome: str | None = None
-    """What became of the ride, by all sources; null where only the request is known."""
+    """Outcome of the ride by all three sources; null until it is reconciled."""
     settled_ms: float | None = None
+    """Time from the intended time to the decision; null if the ride was not answered."""
     notified_ms: float | None = None
-    """From the intended moment until the business had answered, and until the rider knew; null where neither did."""
+    """Time from the intended time to the rider's notification; null if the ride was not answered or not notified."""
 
     @property
     def retries(self) -> int:
-        """How often the rider came again."""
+        """Number of attempts after the first one."""
         return max(0, len(self.refusals) - self.refused)
 
     @property
     def accepted(self) -> bool:
+        """Whether the last attempt was accepted with 201 or 202."""
         return self.status in ACCEPTED_STATUSES
 
     @property
     def refused(self) -> bool:
+        """Whether the last attempt was refused with 429 or 503."""
         return self.status in REFUSED_STATUSES
 
     @property
     def error_kind(self) -> str | None:
-        """What the report counts under ``errors``: the transport's error, or the status of a refusal."""
+        """Key under which the report counts the failure: a transport error or ``http_<status>``; None if accepted."""
         return self.error or (None if self.accepted else f"http_{self.status}")
 
 
 def key_prefix(run_id: str, scenario: str) -> str:
+    """Return the prefix of all idempotency keys of a scenario."""
     return f"{run_id}-{scenario}-"
 
 
 def idempotency_key(run_id: str, scenario: str, label: str, ride: int) -> str:
+    """Return the idempotency key of a ride under the plan ``label``."""
     return f"{key_prefix(run_id, scenario)}{label}-{ride:05d}"
 
 
 def encode_samples(samples: Iterable[Sample]) -> bytes:
+    """Return the samples as JSON lines."""
     encoder = msgspec.json.Encoder()
     return b"".join(encoder.encode(sample) + b"\n" for sample in samples)

@@ -1,4 +1,4 @@
-"""How many arrivals this generator drives, and how late it is itself: against the least that answers at all."""
+"""Self-test of the load generator: rate and lag against a minimal HTTP server."""
 
 import asyncio
 import sys
@@ -22,47 +22,54 @@ STUB_START_TIMEOUT_S = 10.0
 
 
 class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a self-test."""
+
     arrivals: int
     planned_per_s: float
     offered_per_s: float
-    """From the first to the last request that left."""
+    """Rate between the first and the last request sent."""
     accepted: int
     cpu_us: float
-    """Processor time of this process for each arrival, microseconds."""
+    """CPU time of the generator's process per arrival, in microseconds."""
     lag_ms: LatencySummary
-    """How much later than intended requests left."""
+    """Delay of sending after the intended time."""
     response_ms: LatencySummary
-    """From the intended moment to the answer."""
+    """Time from the intended time to the response."""
 
 
 class NoArrivals(Exception):
-    """Not one ride for all plans arrives in that time."""
+    """Rate and duration are too small for one ride under every plan."""
 
 
 async def run_self_test(rate_per_s: float, duration_s: float) -> SelfTestReport:
-    """Raises NothingToDrive, and TimeoutError where the answerer does not start."""
-    offers = interleave(
+    """Send constant arrivals to a stub server and return the figures.
+
+    Raises:
+        NoArrivals: rate and duration are too small.
+        TimeoutError: the stub server does not start within STUB_START_TIMEOUT_S.
+    """
+    planned = interleave(
         arrival_offsets(Arrivals(ArrivalProcess.CONSTANT, rate_per_s, duration_s), "self"), tuple(PLANS), "self"
     )
-    if not offers:
-        raise NoArrivals(f"fewer than {len(PLANS)} arrivals in {duration_s:g} s at {rate_per_s:g} a second")
-    orders = prepare_requests(offers, run_id="self", scenario="test", seed=7, week=campaign_week(datetime.now(UTC)))
+    if not planned:
+        raise NoArrivals(f"fewer than {len(PLANS)} arrivals in {duration_s:g} s at {rate_per_s:g} per second")
+    requests = prepare_requests(planned, run_id="self", scenario="test", seed=7, week=campaign_week(datetime.now(UTC)))
     async with run_stub_server() as url, open_session() as session:
         generator = Generator(session, url, "test")
         origin = ClockOrigin.now().shifted(START_DELAY_S)
-        began = time.process_time()
-        seen = await generator.offer(orders, origin)
-        cpu_s = time.process_time() - began
-    return self_test_report(seen, rate_per_s, cpu_s)
+        cpu_started_s = time.process_time()
+        samples = await generator.offer(requests, origin)
+        cpu_s = time.process_time() - cpu_started_s
+    return self_test_report(samples, rate_per_s, cpu_s)
 
 
 def self_test_report(samples: Sequence[Sample], rate_per_s: float, cpu_s: float) -> SelfTestReport:
-    """``seen`` is not empty."""
-    left = sorted(sample.intended_at.timestamp() + sample.lag_ms / 1e3 for sample in samples)
+    """Return the figures of ``samples``, which is not empty; ``cpu_s`` is the CPU time of all of them."""
+    sent_at = sorted(sample.intended_at.timestamp() + sample.lag_ms / 1e3 for sample in samples)
     return SelfTestReport(
         arrivals=len(samples),
         planned_per_s=rate_per_s,
-        offered_per_s=round((len(left) - 1) / max(left[-1] - left[0], 1e-9), 1),
+        offered_per_s=round((len(sent_at) - 1) / max(sent_at[-1] - sent_at[0], 1e-9), 1),
         accepted=sum(sample.accepted for sample in samples),
         cpu_us=round(cpu_s / len(samples) * 1e6, 1),
         lag_ms=latency_summary(sample.lag_ms for sample in samples),
@@ -72,7 +79,7 @@ def self_test_report(samples: Sequence[Sample], rate_per_s: float, cpu_s: float)
 
 @asynccontextmanager
 async def run_stub_server() -> AsyncIterator[str]:
-    """The base URL of an answerer in a process of its own, which is gone again afterwards."""
+    """Run a stub server in a process of its own while the block runs; yield its base URL."""
     command = (sys.executable, "-m", "prebook.lab.load.stub_server")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:

@@ -1,4 +1,4 @@
-"""The least that answers a booking over HTTP: what is left of a measurement with it is the generator itself."""
+"""Minimal HTTP server that accepts every booking request, so that a measurement shows the generator alone."""
 
 import asyncio
 from contextlib import suppress
@@ -13,16 +13,18 @@ CONTENT_LENGTH = b"content-length:"
 
 
 class StubServerProtocol(asyncio.Protocol):
-    """One answer for each request with a body of a stated length; no more of HTTP is understood."""
+    """Sends one fixed response per request. It understands Content-Length and nothing else of HTTP."""
 
     def __init__(self) -> None:
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport for responses."""
         self._transport = transport if isinstance(transport, asyncio.Transport) else None
 
     def data_received(self, data: bytes) -> None:
+        """Respond to every request that is now complete."""
         self._received += data
         while (size := request_size(self._received)) and self._transport:
             self._received = self._received[size:]
@@ -30,7 +32,7 @@ class StubServerProtocol(asyncio.Protocol):
 
 
 def request_size(received: bytes) -> int:
-    """Bytes of the first request; 0 as long as it is not there as a whole."""
+    """Return the size of the first request in bytes, or 0 while it is incomplete."""
     head, found, _ = received.partition(END_OF_HEAD)
     if not found:
         return 0
@@ -40,9 +42,9 @@ def request_size(received: bytes) -> int:
 
 
 async def serve() -> None:
-    """Prints its port, and serves until it is ended."""
+    """Listen on a free port, print it, and serve until the process is terminated."""
     server = await asyncio.get_running_loop().create_server(StubServerProtocol, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  whoever started it reads this line
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  the starting process reads this line
     await server.serve_forever()
 
 

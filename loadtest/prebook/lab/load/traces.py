@@ -1,4 +1,4 @@
-"""When rides arrived once: read from a file of somebody's, or from the raw samples of an earlier run."""
+"""Recorded arrival times, read from a file of numbers or from the samples of an earlier run."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,20 @@ import msgspec
 
 
 class TraceUnreadable(Exception):
-    """The text says what is wrong with the file, and what it should hold."""
+    """A trace file is missing or invalid; the text names the problem and the expected format."""
 
 
 class TracedRequest(msgspec.Struct, frozen=True):
-    """What is needed of a sample."""
+    """The field of a sample that a trace needs."""
 
     intended_at: datetime
 
 
 def read_trace(path: Path) -> tuple[float, ...]:
-    """Offsets in seconds, rising, the first at 0. A line is a number of seconds, or a sample as ``samples.jsonl`` has
-    them. Raises TraceUnreadable."""
+    """Return arrival times in ascending seconds, starting at 0.
+
+    Each line is a number of seconds or a sample in the format of ``samples.jsonl``. Raises TraceUnreadable.
+    """
     try:
         lines = [line for line in path.read_text().splitlines() if line.strip()]
         return offsets_from_first(sorted(map(parse_time_s, lines)))
@@ -32,13 +34,14 @@ def read_trace(path: Path) -> tuple[float, ...]:
 
 
 def parse_time_s(line: str) -> float:
+    """Return the time of a line in seconds. Raises ValueError or msgspec.DecodeError."""
     return (
         msgspec.json.decode(line, type=TracedRequest).intended_at.timestamp() if line.startswith("{") else float(line)
     )
 
 
 def offsets_from_first(moments: Sequence[float]) -> tuple[float, ...]:
-    """Raises ValueError where there is none, or one is no number."""
+    """Return seconds relative to the first moment. Raises ValueError if there is none or one is not finite."""
     if not moments:
         raise ValueError("it is empty")
     if not all(map(math.isfinite, moments)):
