@@ -1,28 +1,34 @@
-"""When a message that is refused again and again is given up: a decision, carried out by the relay."""
+"""Abandonment: the decision when a message that receivers keep refusing leaves the outbox unsent."""
 
 from dataclasses import dataclass
 
 from prebook.messaging.errors import Undeliverable, Unreachable
 
 NACKED = "nacked"
+"""``Unreachable.reason`` of a message that the broker refused with a negative acknowledgement."""
 MAX_REFUSALS = 12
-"""What is refused for good is tried so often, within about a quarter of a minute, before it is given up: a broker that
-starts takes connections before it has its queues back, and calls everything unroutable meanwhile."""
+"""Consecutive permanent refusals before a message is abandoned: about a quarter of a minute of attempts. A starting
+broker accepts connections before its queues are back and reports every message as unroutable meanwhile."""
 MAX_NACKS = 600
-"""A full queue passes by itself. For about a quarter of an hour of nothing but refusals it is waited for."""
+"""Consecutive negative acknowledgements before a message is abandoned: about a quarter of an hour. A full queue, the
+usual reason, drains by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonReason:
-    """Somebody was there and said no. An outage is none, however long it lasts."""
+    """Refusal by a receiver that was reachable. An outage is no refusal, however long it lasts."""
 
     cause: str
+    """Stable word for the refusal, stored with the abandoned row."""
     max_in_a_row: int
-    """So many in a row, and the message is given up."""
+    """Number of consecutive refusals after which the message is abandoned."""
 
 
 def abandon_reason(failure: Exception, max_refusals: int = MAX_REFUSALS) -> AbandonReason | None:
-    """None where the failure is no refusal."""
+    """Return why a failed message may be abandoned; None if the failure is no refusal.
+
+    ``max_refusals``: limit for permanent refusals (``Undeliverable``); negative acknowledgements have ``MAX_NACKS``.
+    """
     if isinstance(failure, Undeliverable):
         return AbandonReason(failure.cause, max_refusals)
     if isinstance(failure, Unreachable) and failure.reason == NACKED:

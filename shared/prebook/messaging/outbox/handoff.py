@@ -1,8 +1,8 @@
-"""From a commit straight to the relay of its process: what a transaction posts is claimed by the statement that writes
-it, and need not be looked for and read back.
+"""Handoff: a transaction leases its new outbox rows to the relay of its own process in the statement that writes them.
 
-Order per key holds, since whoever posts joins the key's line in the relay before its rows can be seen, and claims them
-only where none comes before them but those that stood in that line by then.
+The relay sends handed-off rows right after the commit, without scanning for them or reading them back. Order per key
+holds: the transaction enqueues a ticket for the key before its rows become visible, and leases them only if every
+earlier row of the key was in that queue already (``Handoff.tracked``).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,33 +14,39 @@ from prebook.messaging.unit_of_work import OutboxMessage
 
 @dataclass
 class Handoff:
-    """What one transaction may claim, for whom and for how long; then, what it has claimed."""
+    """Rows that one transaction may lease to a relay, and the rows that it has leased."""
 
     owner: str = ""
+    """Relay that gets the lease (``Outbox.owner``)."""
     lease: timedelta = timedelta()
+    """Duration of the lease."""
     due_count: int = 0
-    """How many messages are posted that may leave at once."""
+    """Number of enqueued messages that are due at once."""
     offered: Mapping[str, OutboxMessage] = field(default_factory=dict)
-    """Those that may be claimed, by message id."""
+    """Messages that may be leased, by message id."""
     tracked: Collection[int] = ()
-    """Rows that may come before them."""
+    """Sequence numbers of earlier rows that the relay holds; only these may precede a leased row of the same key."""
     claimed: Mapping[str, int] = field(default_factory=dict)
-    """Message id -> row."""
+    """Message id to sequence number of each leased row; set by the statement that writes the rows."""
     nothing_written: bool = False
-    """Nothing was written, for sure."""
+    """The transaction certainly wrote no row; False while the outcome of the commit is unknown."""
 
     @property
     def has_unclaimed(self) -> bool:
-        """Something is to be found by whoever claims."""
+        """Return whether due rows were written without a lease, so that a scan must claim them."""
         return len(self.claimed) < self.due_count
 
     def owner_of(self, message: OutboxMessage) -> str | None:
+        """Return the owner that a message's row is leased to on insert; None for a row without a lease."""
         return self.owner if self.offered.get(message.envelope.id) is message else None
 
 
 def claimable(messages: Sequence[OutboxMessage]) -> Sequence[OutboxMessage]:
-    """Each message once, and only where it may leave at once: the outbox takes the first of an id and no other."""
-    firsts: dict[str, OutboxMessage] = {}
-    for posting in messages:
-        firsts.setdefault(posting.envelope.id, posting)
-    return [posting for posting in firsts.values() if not posting.delay]
+    """Return the messages that are due at once, each message id once.
+
+    The outbox stores the first message of an id and ignores the others.
+    """
+    first_by_id: dict[str, OutboxMessage] = {}
+    for message in messages:
+        first_by_id.setdefault(message.envelope.id, message)
+    return [message for message in first_by_id.values() if not message.delay]

@@ -3,6 +3,8 @@
 Ordering rule. The relay scans the outbox and enqueues what it leased. When a batch fails, later batches with the same
 key must not overtake it. Batches leased by a scan that began *before* the failure rest on stale reads and are released;
 a scan that began after it has seen the failed row and may proceed.
+
+Source: EIP, Resequencer (kin: it keeps an order that exists, rather than restoring one).
 """
 
 import asyncio
@@ -27,6 +29,7 @@ class KeyedQueue(Generic[K]):
 
     def __init__(self) -> None:
         self.scan = 0
+        """Number of the current outbox scan."""
         self._tail: dict[K, Ticket[K]] = {}
         self._blocked_in_this_scan: set[K] = set()
 
@@ -71,7 +74,9 @@ class Ticket(Generic[K]):
     def __init__(self, queue: KeyedQueue[K], key: K, *, predecessor: "Ticket[K] | None", may_send: bool) -> None:
         self.key = key
         self.may_send = may_send
+        """Whether the batch may send its rows; final once ``async with`` has been entered."""
         self.result = BatchResult.FAILED
+        """Result of the batch; a batch that ends without setting it has failed."""
         self.blocked_at_scan: int | None = None
         """Scan during which this batch, or one it inherited from, blocked the key; None while the key is open."""
         self._queue = queue

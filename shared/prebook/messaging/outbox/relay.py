@@ -1,6 +1,9 @@
-"""Message relay: sends what the outbox holds, as soon as it is committed, many rows at a time, in order per key.
+"""Message relay: publishes outbox rows as soon as they are committed, many at a time, in order per key.
 
-At least once: a crash between handing over and marking sends again, and the receiver's inbox absorbs it.
+Delivery is at least once: after a crash between sending and marking, the row is sent again, and the receiver's inbox
+discards the duplicate. States, transitions and invariants: docs/architecture/outbox-and-relay.md.
+
+Source: Transactional Outbox, Message Relay.
 """
 
 import asyncio
@@ -19,16 +22,22 @@ from prebook.messaging.outbox.store import LeasedRow, Outbox
 from prebook.messaging.unit_of_work import OutboxMessage
 
 LEASE_S = 30.0
+"""Seconds for which a claimed or handed-off row belongs to this relay."""
 POLL_INTERVAL_S = 0.5
-"""The safety net: a wake-up can be lost, a row cannot."""
+"""Seconds between scans without a wake-up. A wake-up can be lost; polling finds the row all the same."""
 MIN_POLL_INTERVAL_S = 0.02
-"""What another relay has under way, and we stand behind, is mostly marked by then; then twice as long, and so on."""
+"""Seconds until the first scan after rows were written behind rows of another relay, which has usually marked its own
+by then. The interval doubles with every scan, up to ``POLL_INTERVAL_S``."""
 
 
 class Relay:
-    """Runs until cancelled. What its process posts is handed to it (``hand_off``); ``wake`` tells it of the rest."""
+    """Sends the outbox rows of one service until cancelled.
+
+    Rows of its own process are handed to it (``hand_off``); ``wake`` announces rows that others have written.
+    """
 
     def __init__(self, outbox: Outbox, observer: MessagingObserver, *, max_refusals: int = MAX_REFUSALS) -> None:
+        """``max_refusals``: consecutive permanent refusals after which a row is abandoned."""
         self._outbox = outbox
         self._wake_event = asyncio.Event()
         self._last_claim_full = False
@@ -38,42 +47,46 @@ class Relay:
 
     @property
     def is_behind(self) -> bool:
-        """There was more to send than one claim, or one lane, takes: another relay of the service could help."""
+        """Return whether more rows are due than one claim or one route takes, so that another relay would help."""
         return self._last_claim_full or bool(self._sender.full_routes)
 
     def wake(self) -> None:
+        """Start the next scan now instead of after the poll interval."""
         self._wake_event.set()
 
     @contextmanager
     def hand_off(self, messages: Sequence[OutboxMessage]) -> Iterator[Handoff]:
-        """Around the statement that writes them and its commit, with whatever gives their keys an order locked. What
-        was claimed leaves at the end, and not at all where that raises: then it may have been committed, or not.
+        """Wrap the statement that writes ``messages`` and its commit; afterwards send the rows it has leased.
+
+        Enter with the lock held that orders the messages of a key. If the block raises, no row is sent from here: the
+        commit may have happened or not, and a scan finds the rows if it has.
         """
         due = claimable(messages)
-        offered = {posting.envelope.id: posting for posting in due if self._can_hand_off(posting)}
-        groups, begin_by = group_by_key(list(offered.values())), self._send_before()
-        places = {key: self._sender.queue.enqueue(key) for key in groups}
-        known = self._sender.leases.seqs_of(groups)
-        handover = Handoff(self._outbox.owner, timedelta(seconds=LEASE_S), len(due), offered, known)
+        offered = {message.envelope.id: message for message in due if self._can_hand_off(message)}
+        messages_by_key = group_by_key(list(offered.values()))
+        send_before = self._send_before()
+        tickets = {key: self._sender.queue.enqueue(key) for key in messages_by_key}
+        tracked = self._sender.leases.seqs_of(messages_by_key)
+        handoff = Handoff(self._outbox.owner, timedelta(seconds=LEASE_S), len(due), offered, tracked)
         try:
-            yield handover
+            yield handoff
         except BaseException:
-            handover.claimed = {}  # for all that is known
-            if places and not handover.nothing_written:
+            handoff.claimed = {}  # the outcome of the commit is unknown
+            if tickets and not handoff.nothing_written:
                 self._sender.mark_uncertain()
             raise
         finally:
-            for key, group in groups.items():
-                self._sender.start_batch(Batch(places[key], _leased_rows(group, handover), begin_by))
-            if handover.has_unclaimed and not handover.nothing_written:
+            for key, group in messages_by_key.items():
+                self._sender.start_batch(Batch(tickets[key], _leased_rows(group, handoff), send_before))
+            if handoff.has_unclaimed and not handoff.nothing_written:
                 self._poll_delay_s = MIN_POLL_INTERVAL_S
                 self.wake()
 
     async def run(self, dispatch: SendRow) -> None:
         """Send outbox rows by ``dispatch`` until cancelled.
 
-        ``dispatch`` comes here and not with the constructor, since what it calls may itself write to the outbox, by
-        units of work that hand off to this relay.
+        ``dispatch`` is an argument of ``run`` and not of the constructor, because its callees may write to the outbox
+        by units of work that hand off to this relay. Raises whatever the database raises.
         """
         self._sender.dispatch = dispatch
         try:
@@ -85,40 +98,46 @@ class Relay:
             await self._sender.drain()
 
     async def _scan_once(self) -> None:
-        await asyncio.sleep(0)  # what was taken just now looks first whether it may go; then we look again
+        await asyncio.sleep(0)  # batches of the previous claim check their tickets before a new scan starts
         self._wake_event.clear()
-        full, holdings = self._sender.full_routes, self._sender.leases
-        self._sender.queue.new_scan()  # before anything is waited for: what stops meanwhile may be spared below
-        if (
-            self._sender.resync_due() or not self._accepts_handoffs
-        ):  # they hold back all behind them, and must come first again
-            await self._outbox.release_untracked(holdings.seqs)
+        full_routes = self._sender.full_routes
+        leases = self._sender.leases
+        # The scan starts before the first await: a key blocked during the claim may rest on stale reads.
+        self._sender.queue.new_scan()
+        if self._sender.resync_due() or not self._accepts_handoffs:
+            # Untracked leases block every later row of their keys, so they end before new rows are claimed.
+            await self._outbox.release_untracked(leases.seqs)
         self._accepts_handoffs = True
-        begin_by = self._send_before()
-        claimed = await self._outbox.claim(MAX_CLAIMED_ROWS, lease_s=LEASE_S, full_routes=full, tracked=holdings.seqs)
-        self._sender.enqueue(claimed, begin_by)
-        self._last_claim_full = len(claimed) == MAX_CLAIMED_ROWS
+        send_before = self._send_before()
+        rows = await self._outbox.claim(MAX_CLAIMED_ROWS, lease_s=LEASE_S, full_routes=full_routes, tracked=leases.seqs)
+        self._sender.enqueue(rows, send_before)
+        self._last_claim_full = len(rows) == MAX_CLAIMED_ROWS
         if not self._last_claim_full:
             await self._wait_for_wake()
 
     async def _wait_for_wake(self) -> None:
-        rest_s, self._poll_delay_s = self._poll_delay_s, min(POLL_INTERVAL_S, 2 * self._poll_delay_s)
+        delay_s = self._poll_delay_s
+        self._poll_delay_s = min(POLL_INTERVAL_S, 2 * self._poll_delay_s)
         try:
-            async with asyncio.timeout(rest_s * random.uniform(0.8, 1.2)):
+            async with asyncio.timeout(delay_s * random.uniform(0.8, 1.2)):
                 await self._wake_event.wait()
         except TimeoutError:
             return
 
     def _send_before(self) -> float:
-        """Of a lease that begins after this."""
+        """Loop time until which rows leased from now on may be sent, so that no send outlasts its lease."""
         return asyncio.get_running_loop().time() + LEASE_S - SEND_TIMEOUT_S - TIMEOUT_CHECK_INTERVAL_S
 
     def _can_hand_off(self, message: OutboxMessage) -> bool:
-        fits = len(encode(message.envelope).body) <= MAX_BODY_BYTES
-        return self._accepts_handoffs and self._sender.has_capacity(message.route) and fits
+        is_small_enough = len(encode(message.envelope).body) <= MAX_BODY_BYTES
+        return self._accepts_handoffs and self._sender.has_capacity(message.route) and is_small_enough
 
 
 def _leased_rows(messages: Sequence[OutboxMessage], handoff: Handoff) -> Sequence[LeasedRow]:
-    """In the order in which they were posted; none that was there before."""
-    seqs = ((posting, handoff.claimed.get(posting.envelope.id)) for posting in messages)
-    return [LeasedRow(seq, row.route, row.envelope, 0, row.ordering_key) for row, seq in seqs if seq is not None]
+    """Rows that the transaction wrote and leased, in the order of ``messages``."""
+    with_seqs = ((message, handoff.claimed.get(message.envelope.id)) for message in messages)
+    return [
+        LeasedRow(seq, message.route, message.envelope, 0, message.ordering_key)
+        for message, seq in with_seqs
+        if seq is not None
+    ]

@@ -1,4 +1,7 @@
-"""What a relay has taken, on its way out: in order per key, each row until it is noted what became of it."""
+"""Sender: sends leased rows in order per key, and records the outcome of each row in the outbox.
+
+States, transitions and invariants: docs/architecture/outbox-and-relay.md.
+"""
 
 import asyncio
 import random
@@ -21,62 +24,69 @@ from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.patterns.retry import exponential_backoff_s
 
-WRITE_RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0)
-
-
-async def retry_write(write: Callable[[], Awaitable[None]]) -> None:
-    """Tried again for a while, well within the lease: while the database cuts connections or starts again, what is not
-    noted would wait for the end of the lease, and be sent a second time. Raises what the last try raised.
-    """
-    for pause_s in WRITE_RETRY_DELAYS_S:
-        try:
-            await write()
-        except Exception:  # noqa: BLE001 - whatever it was, the last failure is the caller's
-            await asyncio.sleep(pause_s)
-        else:
-            return
-    await write()
-
-
 MAX_CLAIMED_ROWS = 200
+"""Rows that one claim leases at most."""
 MAX_IN_FLIGHT = 1_000
-"""Rows of one lane that are claimed, and in flight, at most. What one transaction posts is taken whole."""
+"""Rows of one route in flight at most, apart from the rows of one transaction, which are handed off as a whole."""
 REFILL_BELOW = MAX_IN_FLIGHT - MAX_CLAIMED_ROWS
-"""No more than so many are in flight when the next are taken: few at a time would cost as much as many."""
-UNCERTAIN_FOR_S, RESYNC_INTERVAL_S = 20.0, 0.5
-"""Longer than a statement may take; and seldom, for it looks at all that waits."""
+"""Rows in flight up to which a route takes more: a claim of few rows costs as much as a claim of many."""
+UNCERTAIN_FOR_S = 20.0
+"""Seconds for which unknown leases may appear after a failure: longer than any statement may take."""
+RESYNC_INTERVAL_S = 0.5
+"""Seconds between two releases of untracked leases, whose statement reads all waiting rows."""
 SEND_TIMEOUT_S = 15.0
-"""Shorter than the lease, longer than a hung broker leader needs to be replaced."""
+"""Seconds that sending one row may take: shorter than the lease, longer than the failover of a hung queue leader."""
 DRAIN_TIMEOUT_S = 5.0
+"""Seconds that a stopping relay waits for batches in flight, and again for marks."""
+WRITE_RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each repetition of a failed write to the outbox; the sum stays well below the lease."""
 
 SendRow = Callable[[LeasedRow], Awaitable[None]]
 QUEUE_KEY: Callable[[LeasedRow | OutboxMessage], QueueKey] = attrgetter("route", "ordering_key")
 R = TypeVar("R", LeasedRow, OutboxMessage)
 
 
+async def retry_write(write: Callable[[], Awaitable[None]]) -> None:
+    """Write the outcome of a row, and repeat a failed write after ``WRITE_RETRY_DELAYS_S``.
+
+    An outcome that is not recorded keeps the row leased until the lease ends, and the row is sent a second time.
+    Raises what the last attempt raised.
+    """
+    for delay_s in WRITE_RETRY_DELAYS_S:
+        try:
+            await write()
+        except Exception:  # noqa: BLE001 - the last failure, whatever it is, reaches the caller
+            await asyncio.sleep(delay_s)
+        else:
+            return
+    await write()
+
+
 @dataclass(slots=True)
 class Batch:
-    """Rows of one key that were enqueued together; without rows, a ticket that is only waited for and left.
+    """Rows of one key that were enqueued together.
 
-    ``send_before``: time of the loop's clock; a row that is sent later could outlast its lease.
+    A batch without rows holds a place in the queue only: its transaction leased none.
     """
 
     ticket: Ticket[QueueKey]
     rows: Sequence[LeasedRow]
     send_before: float
+    """Loop time; sending a row later than this could outlast its lease."""
     leased_seqs: Sequence[int] = field(init=False)
-    """Of its rows, by number: those that are its own still."""
+    """Sequence numbers of the rows whose leases this batch still has to end."""
 
     def __post_init__(self) -> None:
         self.leased_seqs = [row.seq for row in self.rows]
 
 
 class Sender:
-    """``wake`` is called when there may be something to claim again: a lane has room, or rows were put back."""
+    """Sends batches concurrently across keys and strictly in order within a key."""
 
     def __init__(
         self, outbox: Outbox, observer: MessagingObserver, max_refusals: int, *, wake: Callable[[], None]
     ) -> None:
+        """``wake`` is called when rows may be claimable again: a route has capacity, or rows were released."""
         self.dispatch: SendRow | None = None
         """Sends one row; set by the relay before the first batch is started."""
         self._outbox = outbox
@@ -85,19 +95,25 @@ class Sender:
         self._wake = wake
         self._in_flight: Counter[str] = Counter()
         self.leases = Leases()
+        """Rows that this relay owns."""
         self.queue = KeyedQueue[QueueKey]()
+        """Batches that wait for earlier batches of their key."""
         self._sent_marker = SentMarker(outbox.mark_sent, self.leases)
         self._timeout = CoarseTimeout(SEND_TIMEOUT_S)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._uncertain_until = self._next_resync_at = 0.0
+        self._uncertain_until = 0.0
+        self._next_resync_at = 0.0
 
     def mark_uncertain(self) -> None:
-        """Rows may be ours that we do not know, or may become so while a statement or a commit is still under way."""
+        """Expect untracked leases of this relay for the next ``UNCERTAIN_FOR_S`` seconds.
+
+        A claim or commit whose result was lost may have leased rows, or may still do so.
+        """
         self._next_resync_at = asyncio.get_running_loop().time()
         self._uncertain_until = self._next_resync_at + UNCERTAIN_FOR_S
 
     def resync_due(self) -> bool:
-        """Whether what we do not know is to be let go now: in doubt, and not at every turn."""
+        """Return whether untracked leases are to be released in this scan, at most every ``RESYNC_INTERVAL_S``."""
         now = asyncio.get_running_loop().time()
         if not self._next_resync_at <= now < self._uncertain_until:
             return False
@@ -106,19 +122,24 @@ class Sender:
 
     @property
     def full_routes(self) -> Collection[str]:
-        return [lane for lane, rows in self._in_flight.items() if rows > REFILL_BELOW]
+        """Routes with too many rows in flight to take more."""
+        return [route for route, rows in self._in_flight.items() if rows > REFILL_BELOW]
 
     def has_capacity(self, route: str) -> bool:
+        """Return whether the route takes more rows."""
         return self._in_flight[route] <= REFILL_BELOW
 
     def enqueue(self, rows: Sequence[LeasedRow], send_before: float) -> None:
-        """What stands in line already, and was claimed again, is ours for longer."""
-        for key, group in group_by_key(
-            [row for row in rows if not self.leases.contains(QUEUE_KEY(row), row.seq)]
-        ).items():
+        """Start one batch per key; rows that are tracked already are skipped, since a claim only renewed their lease.
+
+        ``send_before``: loop time until which the rows may be sent.
+        """
+        untracked = [row for row in rows if not self.leases.contains(QUEUE_KEY(row), row.seq)]
+        for key, group in group_by_key(untracked).items():
             self.start_batch(Batch(self.queue.enqueue(key), group, send_before))
 
     def start_batch(self, batch: Batch) -> None:
+        """Track the leases of a batch and send its rows in a task of their own. Returns at once."""
         key = batch.ticket.key
         self._in_flight[key[0]] += len(batch.rows)
         self.leases.add(key, batch.leased_seqs)
@@ -129,37 +150,41 @@ class Sender:
     async def _send_batch(self, batch: Batch) -> None:
         try:
             await self._send_in_order(batch)
-        except BaseException as error:  # whatever it is: not even the failure could be noted
-            self.mark_uncertain()  # first, for what tells of it may fail as well
+        except BaseException as error:  # the outcome of a row could not be recorded
+            self.mark_uncertain()  # first, since the observer could raise as well
             if not isinstance(error, Exception):
                 raise
             if batch.rows:
                 self._observer.on_send_failed(batch.rows[0].envelope, error)
         finally:
             self._drop_leases(batch)
-            lane = batch.ticket.key[0]
-            before, after = self._in_flight[lane], self._in_flight[lane] - len(batch.rows)
-            self._in_flight[lane] = after
+            route = batch.ticket.key[0]
+            before = self._in_flight[route]
+            after = before - len(batch.rows)
+            self._in_flight[route] = after
             if before > REFILL_BELOW >= after:
                 self._wake()
 
     async def _send_in_order(self, batch: Batch) -> None:
-        """One after the other, behind those of earlier claims; what comes after one that waits is put back."""
-        clock, untried, failure = asyncio.get_running_loop().time, deque(batch.rows), None
-        async with batch.ticket as place:
+        """Send the rows one by one after all earlier batches of the key; a failure releases the rows after it."""
+        clock = asyncio.get_running_loop().time
+        unsent = deque(batch.rows)
+        failure = None
+        async with batch.ticket as ticket:
             if not batch.rows:
-                place.result = BatchResult.EMPTY
+                ticket.result = BatchResult.EMPTY
                 return
-            while untried and place.may_send and clock() < batch.send_before:
-                failure = await self._send_row(untried[0], place.key)
+            while unsent and ticket.may_send and clock() < batch.send_before:
+                failure = await self._send_row(unsent[0], ticket.key)
                 if failure is not None:
                     break
-                untried.popleft()
-            place.result = BatchResult.FAILED if untried else BatchResult.SENT
-            if untried:
-                place.block()
-                self._drop_leases(batch)  # before anybody can take it again, and find that we have it
-                await self._release_unsent(untried, failure)
+                unsent.popleft()
+            ticket.result = BatchResult.FAILED if unsent else BatchResult.SENT
+            if unsent:
+                ticket.block()
+                # The leases end before the rows are due again: a claim that still found them tracked would skip them.
+                self._drop_leases(batch)
+                await self._release_unsent(unsent, failure)
 
     async def _release_unsent(self, unsent: deque[LeasedRow], failure: Exception | None) -> None:
         if failure is not None:
@@ -169,15 +194,20 @@ class Sender:
             self._wake()
 
     def _drop_leases(self, batch: Batch) -> None:
-        """Once: another group may have them by the time that this one ends. What was sent is the marks' to release."""
+        """End the leases of a batch once: a second time, the same rows may be leased to another batch.
+
+        The sent marker ends the leases of rows that were sent.
+        """
         self.leases.remove(batch.ticket.key, [seq for seq in batch.leased_seqs if seq not in self._sent_marker])
         batch.leased_seqs = ()
 
     async def _send_row(self, row: LeasedRow, key: QueueKey) -> Exception | None:
-        """None where it has left, by one way or another, so that the next of its key may go."""
+        """Send or abandon a row. Returns None if the next row of the key may follow, otherwise the failure."""
         if row.envelope.is_expired(utc_now()):
             await retry_write(
-                lambda: self._outbox.abandon(row, OutboxState.EXPIRED, "expired", "nobody waits for it any more")
+                lambda: self._outbox.abandon(
+                    row, OutboxState.EXPIRED, "expired", "the message expired before it was sent"
+                )
             )
             self._observer.on_expired(row.envelope, "outbox")
             return None
@@ -185,49 +215,51 @@ class Sender:
         try:
             with self._timeout():
                 await self.dispatch(row)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the row waits and is tried again
+        except Exception as failure:  # noqa: BLE001 - any failure reschedules the row
             return await self._handle_failure(row, failure)
         self._sent_marker.add(row.seq, key)
         return None
 
     async def _handle_failure(self, row: LeasedRow, failure: Exception) -> Exception | None:
-        """None where it is given up: it holds back nobody."""
+        """Abandon a row that was refused too often. Returns None if it was, otherwise the failure."""
         self._observer.on_send_failed(row.envelope, failure)
-        refused = abandon_reason(failure, self._max_refusals)
-        if refused is None or row.refusals + 1 < refused.max_in_a_row:
+        reason = abandon_reason(failure, self._max_refusals)
+        if reason is None or row.refusals + 1 < reason.max_in_a_row:
             return failure
-        tried = replace(row, failures=row.failures + 1)
+        failed = replace(row, failures=row.failures + 1)
         await retry_write(
-            lambda: self._outbox.abandon(tried, OutboxState.UNDELIVERABLE, refused.cause, error_summary(failure))
+            lambda: self._outbox.abandon(failed, OutboxState.UNDELIVERABLE, reason.cause, error_summary(failure))
         )
         return None
 
     async def _reschedule(self, row: LeasedRow, failure: Exception) -> None:
-        error, pause_s, refused = (
-            error_summary(failure),
-            _retry_delay_s(row, failure),
-            abandon_reason(failure, self._max_refusals),
-        )
-        await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=pause_s, refused=refused is not None))
+        error = error_summary(failure)
+        delay_s = _retry_delay_s(row, failure)
+        refused = abandon_reason(failure, self._max_refusals) is not None
+        await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused))
 
     async def drain(self) -> None:
-        """Let what is under way end, so that a graceful stop sends nothing twice."""
+        """Wait for batches in flight and mark what was sent, so that a graceful stop sends no row twice.
+
+        Gives up after ``DRAIN_TIMEOUT_S`` each; then another relay sends the rows again, and receivers discard the
+        duplicates.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT_S)
         if self._sent_marker.unmarked:
-            with suppress(TimeoutError):  # then they are sent again by another relay, and absorbed
+            with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_TIMEOUT_S):
                     await self._sent_marker.flush()
 
 
 def _retry_delay_s(row: LeasedRow, failure: Exception) -> float:
-    asked = failure.retry_after_s if isinstance(failure, Unreachable) else None
-    return asked or exponential_backoff_s(row.failures + 1) * random.uniform(0.5, 1.0)
+    requested_s = failure.retry_after_s if isinstance(failure, Unreachable) else None
+    return requested_s or exponential_backoff_s(row.failures + 1) * random.uniform(0.5, 1.0)
 
 
 def group_by_key(rows: Sequence[R]) -> dict[QueueKey, list[R]]:
-    """Each in its order."""
-    found: dict[QueueKey, list[R]] = defaultdict(list)
+    """Return the rows by queue key, in their given order."""
+    groups: dict[QueueKey, list[R]] = defaultdict(list)
     for row in rows:
-        found[QUEUE_KEY(row)].append(row)
-    return found
+        groups[QUEUE_KEY(row)].append(row)
+    return groups

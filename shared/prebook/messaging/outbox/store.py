@@ -1,4 +1,4 @@
-"""The relay's port to the outbox: what is due, and what became of it."""
+"""Port of the relay to the outbox: claim due rows and record their outcome."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,78 +12,96 @@ LOCAL_ROUTE = "local"
 
 
 class OutboxState(StrEnum):
-    """State of a row in the outbox."""
+    """State of a row in the outbox; SQL uses the same values."""
 
     WAITING = "waiting"
+    """Not sent yet; leased, due, or due later."""
     SENT = "sent"
+    """Confirmed by the receiver; kept for the retention period."""
     EXPIRED = "expired"
-    """Abandoned: nobody waits for it any more."""
+    """Abandoned: the message expired before it could be sent."""
     UNDELIVERABLE = "undeliverable"
-    """Abandoned: nobody takes it."""
+    """Abandoned: the receiver refused the message too often."""
     DISCARDED = "discarded"
-    """Abandoned, and an operator has decided not to send it."""
+    """Abandoned, and an operator decided not to send it."""
 
 
 ABANDONED_STATES = (OutboxState.EXPIRED, OutboxState.UNDELIVERABLE, OutboxState.DISCARDED)
+"""Terminal states of rows that were not sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeasedRow:
-    """A row that this relay holds until its lease ends."""
+    """Outbox row that this relay owns until the lease ends."""
 
     seq: int
+    """Sequence number of the row; rows of one queue key are sent in ascending order."""
     route: str
+    """Route that the message leaves by (``Channel.route``)."""
     envelope: Envelope
     failures: int
-    """How often sending it has failed before."""
+    """Number of failed attempts to send the row."""
     ordering_key: str
+    """Key whose rows on one route are sent in order."""
     refusals: int = 0
-    """How often in a row it has been refused, while somebody was there to refuse it."""
+    """Number of consecutive refusals by a reachable receiver."""
 
 
 class Outbox(Protocol):
+    """Outbox of one service, as one relay sees it. Every method raises whatever the database raises.
+
+    Source: Transactional Outbox, Polling Publisher.
+    """
+
     @property
     def owner(self) -> str:
-        """By which it is told whose a row is."""
+        """Identifier of the relay in its leases; unique per process."""
         ...
 
     async def claim(
         self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int]
     ) -> Sequence[LeasedRow]:
-        """Rows that are due, oldest first, none of a full lane, held for ``lease_s``.
+        """Lease up to ``limit`` due rows for ``lease_s`` seconds, oldest first, and return them.
 
-        None whose order key has an earlier row waiting for another try, or under way: with another relay, or with us
-        without being ``tracked``.
+        Rows of ``full_routes`` are left out. So are rows whose ordering key has an earlier row that waits for a retry,
+        is leased to another relay, or is leased to this relay without being ``tracked`` (sequence numbers).
         """
         ...
 
     async def release(self, seqs: Sequence[int]) -> None:
-        """Rows that were claimed and not tried are due again."""
+        """End the lease of rows that were claimed and not attempted, so that they are due again."""
         ...
 
     async def release_untracked(self, tracked: Collection[int]) -> None:
-        """Rows that we hold without knowing are due again; those in ``tracked`` are known.
+        """End the lease of all rows of this relay except those in ``tracked``, so that they are due again.
 
-        The answer to a claim or a commit was lost, or what became of a row could not be noted.
+        Needed after the result of a claim or a commit was lost, or the outcome of a row could not be recorded.
         """
         ...
 
-    async def mark_sent(self, seqs: Collection[int]) -> None: ...
+    async def mark_sent(self, seqs: Collection[int]) -> None:
+        """Set the rows to ``SENT`` and end their leases."""
+        ...
 
     async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
-        """It stays in the outbox and is due again after the pause."""
+        """Record a failed attempt; the row is due again after ``delay_s`` seconds.
+
+        ``refused``: a reachable receiver refused the message, so that its consecutive refusals grow by one.
+        """
         ...
 
     async def abandon(self, row: LeasedRow, state: OutboxState, cause: str, error: str) -> None:
-        """``state`` is EXPIRED or UNDELIVERABLE; the row stays, to be seen and sent again on purpose."""
+        """Set the row to ``EXPIRED`` or ``UNDELIVERABLE``. Operators can inspect it and send it again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxDepth:
-    """How much waits in an outbox, and for how long."""
+    """Number of rows in an outbox and the age of the oldest."""
 
     waiting: int
+    """Rows that are not sent yet."""
     oldest_s: float
+    """Seconds since the oldest waiting row became due; 0 without waiting rows."""
     abandoned: Mapping[tuple[str, str], int]
-    """(state, cause) -> rows."""
+    """Number of abandoned rows by (state, cause)."""
