@@ -1,7 +1,7 @@
 """Message groups on the broker: one queue for each partition, with one active consumer, behind an exchange of its own.
 
 The exchange matches the hash slot that each message carries. It is RabbitMQ's headers exchange: the consistent-hash
-plugin must be enabled first, and gives keys to other queues after a restart (docs/decisions/0011).
+plugin must be enabled first, and gives keys to other queues after a restart (docs/decisions/0011-message-groups.md).
 """
 
 from prebook.messaging import addresses
