@@ -1,4 +1,4 @@
-"""What the README tells people to type is typed. Blocks that begin with three backticks and `sh test` are run."""
+"""Runs the shell blocks of README and guide that begin with three backticks and `sh test`."""
 
 import re
 import subprocess
@@ -11,18 +11,19 @@ from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
 
 pytestmark = pytest.mark.real
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "guide.md")
 ADDRESS = "127.0.0.1:8080"
 BLOCK = re.compile(r"^```sh test\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROMISED = re.compile(r"\((\d{3})\)")
 
 
 def blocks() -> list[str]:
-    return BLOCK.findall(README.read_text())
+    return [block for page in PAGES for block in BLOCK.findall(page.read_text())]
 
 
 def test_there_are_blocks_to_run_and_they_speak_to_the_default_address() -> None:
-    assert len(blocks()) >= 2
+    assert len(blocks()) >= 3
     assert all(ADDRESS in block for block in blocks())
 
 
