@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer (with venv), git and make. Everything else goes into .venv, from hashed lock files.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-containers check docs schema lock clean
+.PHONY: help install demo up test test-fast test-all test-containers check docs schema lock clean
 MAKEFLAGS += --no-print-directory
 
 ARGS ?=
@@ -28,8 +28,15 @@ demo: $(VENV)/.run ## A whole campaign on a suite of its own, which is stopped a
 up: $(VENV)/.run ## The suite, until Ctrl-C
 	@$(BIN)/prebook up $(ARGS)
 
-test: $(VENV)/.dev ## All tests that need no Docker engine
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers" $(ARGS)
+test: $(VENV)/.dev ## The tests that need no Docker engine, without the long runs
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long" $(ARGS)
+
+test-fast: $(VENV)/.dev ## Pure tests, conformance and architecture: no server, under 90 s
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database" \
+		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
+
+test-all: test ## make test, then the long runs: chaos, burst, cluster
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)
 
 test-containers: $(VENV)/.dev ## The tests with real parts, with PostgreSQL and RabbitMQ as containers
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)

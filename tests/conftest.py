@@ -50,6 +50,9 @@ ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In one process, what needs no parts first. In several, what takes longest, so that all are done at once."""
+    for item in items:
+        if "databases" in getattr(item, "fixturenames", ()):
+            item.add_marker("database")
     several = "PYTEST_XDIST_WORKER" in os.environ
     items.sort(key=_round_of_several if several else _round)
     if strays := {item.path.name for item in items if _of_the_suite(item) and group(item.nodeid) != SUITE}:

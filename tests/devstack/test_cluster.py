@@ -91,6 +91,7 @@ async def _all_run(control: httpx.AsyncClient) -> bool:
 
 
 @pytest.mark.real
+@pytest.mark.long
 async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, figure: Figure) -> None:
     connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
     books = Books(connection)

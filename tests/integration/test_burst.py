@@ -11,7 +11,7 @@ from prebook.lab.burst.model import BurstSide
 from prebook.lab.load.samples import Sample
 from tests.integration.suite import PREBOOK, ran
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(280)]
 CAPACITY, FACTOR, LASTS_S, SEED, WITHIN_S = 8, 2, 4, 7, 240.0
 FILES = {"on.json", "off.json", "samples-on.jsonl", "samples-off.jsonl", "report.json", "report.html"}
 

@@ -9,7 +9,7 @@ import pytest
 from prebook.lab.chaos.judge import ChaosResult
 from tests.integration.suite import PREBOOK, ran
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(240)]
 BOOKINGS, FAULTS, SEED, RATE = 500, 8, 7, 10
 WITHIN_S = 200.0
 """It takes a minute and a half; a machine that is also busy with something else may take longer."""
