@@ -28,5 +28,5 @@ def test_nothing_is_lost_stuck_doubled_or_misordered_while_random_faults_come(tm
     assert 0 < result.worst_gap_s < 60
     assert len(result.faults) == FAULTS
     assert all(fault.took_effect for fault in result.faults)
-    assert "faults, drawn from seed 7" in done.stderr
+    assert "faults drawn with seed 7" in done.stderr
     assert "passed" in done.stderr

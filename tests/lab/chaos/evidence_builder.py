@@ -1,4 +1,4 @@
-"""A whole and sound chaos run of a few bookings, made by hand: what every defect of the tests is planted into."""
+"""Evidence of a flawless chaos run of a few bookings, into which the tests plant one defect each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,85 +21,86 @@ FAULT = InjectedFault(
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What each source says; a test changes one of them and nothing else."""
+class RunRecords:
+    """Records of each source of evidence; a test changes one of them and nothing else."""
 
     samples: Sequence[Sample]
     rows: Sequence[LedgerEntry]
     deliveries: Sequence[DeliveryEntry]
-    tables: DatabaseState
-    parked: Sequence[DeadLetterSummary] = ()
+    database: DatabaseState
+    dead_letters: Sequence[DeadLetterSummary] = ()
     wire_duplicates: int = 3
     faults: Sequence[InjectedFault] = (FAULT,)
-    poisoned: bool = False
+    poison_sent: bool = False
 
-    def but(self, **changes: Any) -> "Sources":
+    def with_changes(self, **changes: Any) -> "RunRecords":
         return replace(self, **changes)
 
-    def tables_but(self, **changes: Any) -> "Sources":
-        return replace(self, tables=replace(self.tables, **changes))
+    def with_database_changes(self, **changes: Any) -> "RunRecords":
+        return replace(self, database=replace(self.database, **changes))
 
     @property
     def evidence(self) -> Evidence:
         return Evidence(
             reconciliation=reconcile(self.samples, self.rows, self.deliveries),
-            database=self.tables,
-            dead_letters=self.parked,
+            database=self.database,
+            dead_letters=self.dead_letters,
             wire_duplicates=self.wire_duplicates,
             faults=self.faults,
-            poison_sent=self.poisoned,
+            poison_sent=self.poison_sent,
         )
 
 
-def sound(bookings: int = 3) -> Sources:
-    """Every booking confirmed a second after it was offered, one second apart."""
+def flawless_run(bookings: int = 3) -> RunRecords:
+    """Offer one booking per second; each is confirmed one second after its offer."""
     samples = [sample(n, when=float(n)) for n in range(bookings)]
-    rows = [row(each, settled=n + 1.0) for n, each in enumerate(samples)]
-    slots = [DriverAssignment(each.booking_id, each.driver or "", START.isoformat()) for each in rows]
-    ids = [each.booking_id for each in rows]
-    tables = DatabaseState(
+    rows = [row(offered, settled=n + 1.0) for n, offered in enumerate(samples)]
+    assignments = [DriverAssignment(entry.booking_id, entry.driver or "", START.isoformat()) for entry in rows]
+    ids = [entry.booking_id for entry in rows]
+    database = DatabaseState(
         histories=dict.fromkeys(ids, CONFIRMED),
         discounts=dict.fromkeys(ids, "granted"),
         granted_count=bookings,
         granted_rows=bookings,
-        assigned=slots,
-        reserved=slots,
+        assigned=assignments,
+        reserved=assignments,
         notices=dict.fromkeys(ids, ("confirmed",)),
         ordered_messages=4 * bookings,
     )
-    return Sources(samples, rows, [delivery_of(each, when=n + 1.0) for n, each in enumerate(rows)], tables)
+    deliveries = [delivery_of(entry, when=n + 1.0) for n, entry in enumerate(rows)]
+    return RunRecords(samples, rows, deliveries, database)
 
 
-def with_row(sources: Sources, number: int, **changes: Any) -> Sources:
-    rows = list(sources.rows)
-    rows[number] = msgspec.structs.replace(rows[number], **changes)
-    return sources.but(rows=rows)
+def with_row(records: RunRecords, index: int, **changes: Any) -> RunRecords:
+    rows = list(records.rows)
+    rows[index] = msgspec.structs.replace(rows[index], **changes)
+    return records.with_changes(rows=rows)
 
 
-def rejected(sources: Sources, number: int) -> Sources:
-    """One booking without a ride, its share given back and its rider told so."""
-    booking = sources.rows[number].booking_id
-    ended = with_row(sources, number, state=BookingState.REJECTED, driver=None, fleet=None, slot=None)
-    tables = sources.tables
-    return ended.but(
-        deliveries=[delivery_of(each) for each in ended.rows],
-        tables=replace(
-            tables,
-            histories={**tables.histories, booking: ("requested", "priced", "rejected")},
-            discounts={**tables.discounts, booking: "returned"},
-            granted_count=tables.granted_count - 1,
-            granted_rows=tables.granted_rows - 1,
-            assigned=[slot for slot in tables.assigned if slot.booking_id != booking],
-            reserved=[slot for slot in tables.reserved if slot.booking_id != booking],
-            notices={**tables.notices, booking: ("rejected",)},
+def with_rejection(records: RunRecords, index: int) -> RunRecords:
+    """Reject one booking: its discount is returned, its driver released and its rider notified."""
+    booking = records.rows[index].booking_id
+    rejected = with_row(records, index, state=BookingState.REJECTED, driver=None, fleet=None, slot=None)
+    database = records.database
+    return rejected.with_changes(
+        deliveries=[delivery_of(entry) for entry in rejected.rows],
+        database=replace(
+            database,
+            histories={**database.histories, booking: ("requested", "priced", "rejected")},
+            discounts={**database.discounts, booking: "returned"},
+            granted_count=database.granted_count - 1,
+            granted_rows=database.granted_rows - 1,
+            assigned=[slot for slot in database.assigned if slot.booking_id != booking],
+            reserved=[slot for slot in database.reserved if slot.booking_id != booking],
+            notices={**database.notices, booking: ("rejected",)},
         ),
     )
 
 
-def parked(conversation_id: str, **changes: Any) -> DeadLetterSummary:
+def dead_letter(conversation_id: str, **changes: Any) -> DeadLetterSummary:
     texts = ("failure_group", "error_type", "error", "exchange", "routing_key", "flow", "kind", "type", "message_id")
     numbers = ("id", "attempts", "times_parked", "payload_bytes", "version")
-    line: dict[str, Any] = {
+    fields: dict[str, Any] = {
         **dict.fromkeys((*texts, "trace_id", "reason"), ""),
         **dict.fromkeys(numbers, 1),
         "state": DeadLetterState.PARKED,
@@ -109,4 +110,4 @@ def parked(conversation_id: str, **changes: Any) -> DeadLetterSummary:
         "first_failed_at": START,
         "last_failed_at": START,
     }
-    return DeadLetterSummary(**{**line, **changes})
+    return DeadLetterSummary(**{**fields, **changes})

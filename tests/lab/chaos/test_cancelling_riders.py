@@ -1,4 +1,4 @@
-"""Some riders cancel what they have booked, always the same ones, and the run goes on whatever they are answered."""
+"""Cancelling riders: the draw is reproducible, and a cancellation without a response does not stop the run."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -21,15 +21,15 @@ from prebook.lab.load.rides import campaign_week
 from tests.lab.stub_suite import StubSuite, serve_stub
 
 
-def test_as_many_as_they_should_be_and_always_the_same() -> None:
-    minds = [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
-    assert minds == [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
-    changed = [after_s for after_s in minds if after_s is not None]
-    assert len(changed) == pytest.approx(CANCEL_SHARE * len(minds), rel=0.3)
-    assert MIN_CANCEL_DELAY_S <= min(changed) <= max(changed) <= MAX_CANCEL_DELAY_S
+def test_the_configured_share_of_riders_cancels_and_the_draw_is_reproducible() -> None:
+    draws = [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
+    assert draws == [cancel_delay_s(7, ride, label) for ride in range(400) for label in PLANS]
+    delays_s = [delay_s for delay_s in draws if delay_s is not None]
+    assert len(delays_s) == pytest.approx(CANCEL_SHARE * len(draws), rel=0.3)
+    assert MIN_CANCEL_DELAY_S <= min(delays_s) <= max(delays_s) <= MAX_CANCEL_DELAY_S
 
 
-class Cancellable(StubSuite):
+class CancellableSuite(StubSuite):
     async def cancel(self, request: web.Request) -> web.Response:
         if request.match_info["booking_id"].endswith("1"):
             assert request.transport is not None
@@ -41,14 +41,14 @@ class Cancellable(StubSuite):
         return {**super().routes, ("DELETE", "/v1/bookings/{booking_id}"): self.cancel}
 
 
-async def test_who_changes_their_mind_asks_again_and_an_answer_that_does_not_come_is_counted(
+async def test_cancellations_are_counted_by_status_and_aborted_ones_as_no_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.CANCEL_SHARE", 1.0)
     monkeypatch.setattr("prebook.lab.chaos.cancelling_riders.MAX_CANCEL_DELAY_S", 0.2)
-    wanted = draw_requests(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
-    async with serve_stub(Cancellable()) as suite, open_session() as session:
+    requests = draw_requests(20, 0.2, 7, run="x", week=campaign_week(datetime.now(UTC)))
+    async with serve_stub(CancellableSuite()) as suite, open_session() as session:
         riders = CancellingRiders(session, suite.url, "chaos", 7)
-        await riders.offer(wanted, ClockOrigin.now())
+        await riders.offer(requests, ClockOrigin.now())
     assert len(riders.samples) == 20
     assert riders.cancel_statuses == {200: 18, NO_RESPONSE: 2}

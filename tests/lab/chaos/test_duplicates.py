@@ -1,4 +1,4 @@
-"""Duplicates are added up over the restarts of the services that counted them."""
+"""The duplicate counter sums over flows and over restarts of the services."""
 
 import aiohttp
 
@@ -14,12 +14,12 @@ prebook_messages_handled_total{coupling="one_way",flow="quote_fare",kind="reques
 """
 
 
-def test_all_flows_of_a_page_are_added_and_nothing_else() -> None:
+def test_the_duplicates_of_all_flows_of_a_page_are_summed() -> None:
     assert duplicates_in(PAGE) == 5.0
     assert duplicates_in("") == 0.0
 
 
-async def test_what_was_counted_before_a_restart_is_kept_and_what_was_there_before_is_not_ours() -> None:
+async def test_counts_survive_a_restart_and_the_first_count_is_the_baseline() -> None:
     async with aiohttp.ClientSession() as session:
         duplicates = DuplicateCounter(session, {})
         for count in (2.0, 5.0, 1.0, 1.0, 4.0):

@@ -1,1 +1,1 @@
-"""Random faults from the whole catalogue under load, and a judgement of what became of every booking."""
+"""Chaos run: random faults from the catalogue under load, then a verdict on the outcome of every booking."""

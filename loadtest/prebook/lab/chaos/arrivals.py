@@ -1,4 +1,4 @@
-"""Exactly so many bookings, at random times: a Poisson process of which the count is known."""
+"""Arrival times of a fixed number of bookings: a Poisson process conditioned on its count."""
 
 import random
 from datetime import datetime
@@ -9,18 +9,22 @@ from prebook.lab.load.request_schedule import interleave
 
 SCENARIO = "chaos"
 MAX_PER_S = 12.0
-"""Rides a second: two cores that also restart processes and a broker can follow that."""
+"""Maximum default rate in rides per second: two cores keep up with it while they restart processes and a broker."""
 MIN_PHASE_S = 8.0
-"""A fault and the pause after it want at least so long."""
+"""Minimum time for a fault and the pause after it."""
 
 
 def default_rate_per_s(bookings: int, faults: int) -> float:
-    """As quick as the suite can follow, and slow enough for all the faults to come while rides are offered."""
+    """Return the rate in rides per second: MAX_PER_S, or less so that all faults fit in while rides are offered."""
     return min(MAX_PER_S, bookings / (max(faults, 1) * MIN_PHASE_S))
 
 
 def arrival_times(bookings: int, duration_s: float, seed: int) -> tuple[float, ...]:
-    """Where a Poisson process is known to have so many arrivals, they are uniform draws in order."""
+    """Return ``bookings`` sorted arrival times in seconds within ``duration_s``.
+
+    Given the count of a Poisson process, its arrival times are sorted uniform draws. Source: Ross, Introduction to
+    Probability Models, conditional distribution of the arrival times.
+    """
     rng = random.Random(f"chaos arrivals:{seed}")
     return tuple(sorted(rng.uniform(0.0, duration_s) for _ in range(bookings)))
 
@@ -28,8 +32,11 @@ def arrival_times(bookings: int, duration_s: float, seed: int) -> tuple[float, .
 def draw_requests(
     bookings: int, duration_s: float, seed: int, *, run: str, week: datetime
 ) -> tuple[PreparedRequest, ...]:
-    """``bookings`` requests; each ride goes to every plan, the last one to as many as are left."""
-    at = arrival_times(bookings, duration_s, seed)
-    whole = at + (duration_s,) * (-bookings % len(PLANS))
-    offers = interleave(whole, tuple(PLANS), f"chaos:{seed}")[:bookings]
-    return prepare_requests(offers, run_id=run, scenario=SCENARIO, seed=seed, week=week)
+    """Prepare ``bookings`` requests within ``duration_s`` seconds.
+
+    Every ride is requested under each plan; the last ride only under as many plans as ``bookings`` leaves.
+    """
+    times = arrival_times(bookings, duration_s, seed)
+    padded_times = times + (duration_s,) * (-bookings % len(PLANS))
+    planned = interleave(padded_times, tuple(PLANS), f"chaos:{seed}")[:bookings]
+    return prepare_requests(planned, run_id=run, scenario=SCENARIO, seed=seed, week=week)

@@ -1,6 +1,6 @@
-"""Riders who change their mind: some bookings are cancelled soon after they were taken in.
+"""Load generator whose riders cancel some bookings soon after they were accepted.
 
-So a booking has two things to tell its rider, one after the other, and gives back what it has been granted.
+A cancelled booking sends its rider two notices, whose order can be checked, and returns its discount and driver.
 """
 
 import asyncio
@@ -13,20 +13,24 @@ from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 from prebook.lab.load.samples import Sample
 
 CANCEL_SHARE = 0.06
+"""Probability that a rider cancels."""
 MIN_CANCEL_DELAY_S = 0.1
 MAX_CANCEL_DELAY_S = 6.0
 NO_RESPONSE = 0
-"""Counted in the place of a status."""
+"""Status under which a cancellation without a response is counted."""
 
 
 def cancel_delay_s(seed: int, ride: int, label: str) -> float | None:
-    """After how many seconds; None where the rider stays with it. The same ride under another plan is another rider."""
+    """Return the seconds between acceptance and cancellation, or None if the rider keeps the booking.
+
+    ``label``: plan of the booking. The draw depends on seed, ride and plan only.
+    """
     rng = random.Random(f"fickle:{seed}:{ride}:{label}")
     return rng.uniform(MIN_CANCEL_DELAY_S, MAX_CANCEL_DELAY_S) if rng.random() < CANCEL_SHARE else None
 
 
 class CancellingRiders(Generator):
-    """``cancel_statuses`` counts the responses to their second request by status."""
+    """Generator that cancels some accepted bookings. ``cancel_statuses`` counts the cancellations by HTTP status."""
 
     def __init__(self, session: aiohttp.ClientSession, booking_url: str, scenario: str, seed: int) -> None:
         super().__init__(session, booking_url, scenario)
@@ -35,10 +39,10 @@ class CancellingRiders(Generator):
 
     async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
         await super()._send(request, origin)
-        sample = self.samples[-1]  # ours: nothing else has run since it was added
-        after_s = cancel_delay_s(self._seed, sample.ride, sample.label)
-        if after_s is not None and sample.booking_id:
-            await asyncio.sleep(after_s)
+        sample = self.samples[-1]  # the sample of this request: no other task has run since it was appended
+        delay_s = cancel_delay_s(self._seed, sample.ride, sample.label)
+        if delay_s is not None and sample.booking_id:
+            await asyncio.sleep(delay_s)
             self.cancel_statuses[await self._cancel(sample)] += 1
 
     async def _cancel(self, sample: Sample) -> int:

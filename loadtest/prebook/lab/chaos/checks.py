@@ -1,4 +1,4 @@
-"""What a chaos run has to have kept, one check each: a booking at a time, or all of them together. Pure."""
+"""Invariants of a chaos run, one check each, over single bookings or over all of them. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,19 +14,24 @@ from prebook.lab.ledger.accounts import RideAccount
 
 
 class ViolationKind(StrEnum):
+    """Kind of a violated invariant. The first four values are fields of the printed result."""
+
     LOST = "lost"
     STUCK = "stuck"
     DOUBLED = "doubled"
     MISORDERED = "misordered"
     CONTRADICTORY = "contradictory"
-    """Two sources tell what cannot both be."""
+    """Two sources contradict each other."""
 
 
 class Violation(NamedTuple):
+    """A violated invariant."""
+
     kind: ViolationKind
     subject: str
-    """Its id, or the key where there is no id."""
+    """Booking id, the idempotency key if there is no booking, or the name of a shared resource."""
     detail: str
+    """Expectation and observation, for the report."""
 
 
 TRANSITIONS: Mapping[str, frozenset[str]] = {
@@ -35,50 +40,55 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     BookingState.MATCHED: frozenset({BookingState.CONFIRMED, BookingState.EXPIRED, BookingState.CANCELLED}),
     BookingState.CONFIRMED: frozenset({BookingState.CANCELLED}),
 }
-"""The turns that a booking's life may take; whatever is not here is its end."""
+"""Permitted transitions of a booking's state; a state that is no key is terminal."""
 
 
 def find_violations(evidence: Evidence) -> Iterator[Violation]:
+    """Yield the violations that all checks find in ``evidence``."""
     for check in CHECKS:
         yield from check(evidence)
 
 
 def check_sources(evidence: Evidence) -> Iterator[Violation]:
-    for item in evidence.reconciliation.discrepancies:
-        yield Violation(violation_kind(item.kind), item.booking_id or item.key, item.detail)
+    """Load generator, booking and notification agree about every ride."""
+    for discrepancy in evidence.reconciliation.discrepancies:
+        subject = discrepancy.booking_id or discrepancy.key
+        yield Violation(violation_kind(discrepancy.kind), subject, discrepancy.detail)
 
 
 def violation_kind(kind: discrepancies.DiscrepancyKind) -> ViolationKind:
+    """Return the kind of violation that a discrepancy between two sources amounts to."""
     if kind in discrepancies.LOST_KINDS:
         return ViolationKind.LOST
     return ViolationKind.DOUBLED if kind in discrepancies.DUPLICATED_KINDS else ViolationKind.CONTRADICTORY
 
 
 def check_settled(evidence: Evidence) -> Iterator[Violation]:
+    """Every accepted booking is settled."""
     for row in ledger_rows(evidence):
         if row.state not in SETTLED_STATES:
             yield Violation(ViolationKind.STUCK, row.booking_id, f"still {row.state} when the deadline was over")
 
 
 def check_pending(evidence: Evidence) -> Iterator[Violation]:
-    """A booking that is settled, and of which a message is still to leave or an answer to come."""
-    waiting = {trace.booking_id: trace for trace in evidence.database.pending}
+    """No settled booking has an unsent message or an outstanding reply."""
+    pending = {trace.booking_id: trace for trace in evidence.database.pending}
     for row in ledger_rows(evidence):
-        trace = waiting.get(row.booking_id)
+        trace = pending.get(row.booking_id)
         if trace and row.state in SETTLED_STATES:
-            yield Violation(
-                ViolationKind.STUCK, row.booking_id, f"{trace.service} still has {trace.message_id} in hand"
-            )
+            detail = f"{trace.message_id} of {trace.service} is still unsent or without a reply"
+            yield Violation(ViolationKind.STUCK, row.booking_id, detail)
 
 
 def check_abandoned(evidence: Evidence) -> Iterator[Violation]:
+    """No relay has abandoned a message of the run's bookings."""
     for trace in evidence.database.abandoned:
-        detail = f"{trace.service} will never send {trace.message_id}: {trace.error or 'it does not say why'}"
+        detail = f"{trace.service} will never send {trace.message_id}: {trace.error or 'no error is recorded'}"
         yield Violation(ViolationKind.LOST, trace.booking_id, detail)
 
 
 def check_charges(evidence: Evidence) -> Iterator[Violation]:
-    """A confirmed ride was decided upon, and holds its share if it got one; no other ride holds one."""
+    """Every confirmed booking has its discount decided, and no other settled booking keeps a discount."""
     discounts = evidence.database.discounts
     for row in ledger_rows(evidence):
         discount = discounts.get(row.booking_id)
@@ -86,22 +96,23 @@ def check_charges(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(
                 ViolationKind.LOST,
                 row.booking_id,
-                f"confirmed, but its share of the campaign is {discount or 'nowhere'}",
+                f"confirmed, but the state of its discount is {discount or 'unknown'}",
             )
         if row.state in SETTLED_STATES - {BookingState.CONFIRMED} and discount == "granted":
-            yield Violation(ViolationKind.DOUBLED, row.booking_id, f"{row.state}, and still charged to the campaign")
+            yield Violation(ViolationKind.DOUBLED, row.booking_id, f"{row.state}, but its discount is still granted")
 
 
 def check_campaign_counter(evidence: Evidence) -> Iterator[Violation]:
+    """The campaign's counter equals the number of granted discounts."""
     counted = evidence.database.granted_count
     rows = evidence.database.granted_rows
     if counted != rows:
-        breach = ViolationKind.DOUBLED if counted > rows else ViolationKind.LOST
-        yield Violation(breach, "campaign", f"pricing's counter says {counted} shares are out, its rows say {rows}")
+        kind = ViolationKind.DOUBLED if counted > rows else ViolationKind.LOST
+        yield Violation(kind, "campaign", f"pricing counts {counted} granted discounts and has {rows} rows of them")
 
 
 def check_fares(evidence: Evidence) -> Iterator[Violation]:
-    """One ride has one fare under every plan, or two: with the discount and without."""
+    """One ride has the same fare under every plan, apart from the discount."""
     prices: dict[tuple[int, str], LedgerEntry] = {}
     for account in evidence.reconciliation.accounts:
         row = account.row
@@ -110,35 +121,38 @@ def check_fares(evidence: Evidence) -> Iterator[Violation]:
         discount = evidence.database.discounts.get(row.booking_id, "")
         first = prices.setdefault((account.sample.ride, discount), row)
         if first.fare_cents != row.fare_cents:
-            detail = f"{row.fare_cents} cents, and {first.booking_id} costs {first.fare_cents} for the same ride"
+            detail = f"{row.fare_cents} cents, but {first.booking_id} costs {first.fare_cents} cents for the same ride"
             yield Violation(ViolationKind.CONTRADICTORY, row.booking_id, detail)
 
 
 def check_assignments(evidence: Evidence) -> Iterator[Violation]:
-    """Who is confirmed has its driver by matching's rows and by the fleets'; nobody else has one; none twice."""
+    """Matching and fleets keep the driver of every confirmed booking, no other driver, and no slot twice."""
     confirmed = {row.booking_id: row.driver for row in ledger_rows(evidence) if row.state is BookingState.CONFIRMED}
-    for owner, slots in (("matching", evidence.database.assigned), ("fleets", evidence.database.reserved)):
-        yield from assignment_violations(owner, slots, confirmed)
+    for service, slots in (("matching", evidence.database.assigned), ("fleets", evidence.database.reserved)):
+        yield from assignment_violations(service, slots, confirmed)
 
 
 def assignment_violations(
-    owner: str, assignments: Sequence[DriverAssignment], confirmed: Mapping[str, str | None]
+    service: str, assignments: Sequence[DriverAssignment], confirmed: Mapping[str, str | None]
 ) -> Iterator[Violation]:
+    """Compare the assignments that ``service`` keeps with ``confirmed``, the driver of each confirmed booking."""
     drivers = {slot.booking_id: slot.driver for slot in assignments}
     for booking, driver in confirmed.items():
         if drivers.get(booking) != driver:
-            detail = f"confirmed with driver {driver}; {owner} has {drivers.get(booking, 'none')} for it"
+            detail = f"confirmed with driver {driver}; {service} keeps driver {drivers.get(booking, 'none')}"
             yield Violation(ViolationKind.LOST, booking, detail)
     for slot in assignments:
         if slot.booking_id not in confirmed:
-            detail = f"{owner} keeps driver {slot.driver} at {slot.slot} for it, and there is no ride"
+            detail = f"not confirmed, but {service} keeps driver {slot.driver} at {slot.slot}"
             yield Violation(ViolationKind.LOST, slot.booking_id, detail)
-    for (driver, at), times in Counter((slot.driver, slot.slot) for slot in assignments).items():
-        if times > 1:
-            yield Violation(ViolationKind.DOUBLED, f"driver {driver}", f"{owner} has given {at} away {times} times")
+    for (driver, starts_at), count in Counter((slot.driver, slot.slot) for slot in assignments).items():
+        if count > 1:
+            detail = f"{service} has assigned the slot at {starts_at} {count} times"
+            yield Violation(ViolationKind.DOUBLED, f"driver {driver}", detail)
 
 
 def check_history_order(evidence: Evidence) -> Iterator[Violation]:
+    """Every booking took its states by permitted transitions."""
     for booking, states in evidence.database.histories.items():
         for before, after in pairwise(states):
             if after not in TRANSITIONS.get(before, ()):
@@ -146,27 +160,28 @@ def check_history_order(evidence: Evidence) -> Iterator[Violation]:
 
 
 def check_notice_order(evidence: Evidence) -> Iterator[Violation]:
-    """Notices reach the rider in the order in which the booking took the states that they tell of."""
+    """Notices reach the rider in the order in which the booking took the announced states."""
     for booking, notices in evidence.database.notices.items():
-        known = [state for state in evidence.database.histories.get(booking, ()) if state in notices]
-        if dict.fromkeys(notices) != dict.fromkeys(known) or list(dict.fromkeys(notices)) != known:
-            yield Violation(
-                ViolationKind.MISORDERED, booking, f"told {', '.join(notices)}, and it was {', '.join(known)}"
-            )
+        states = [state for state in evidence.database.histories.get(booking, ()) if state in notices]
+        if dict.fromkeys(notices) != dict.fromkeys(states) or list(dict.fromkeys(notices)) != states:
+            detail = f"notices {', '.join(notices)}, but states {', '.join(states)}"
+            yield Violation(ViolationKind.MISORDERED, booking, detail)
 
 
 def check_send_order(evidence: Evidence) -> Iterator[Violation]:
+    """Every relay sent the messages of one ordering key and route in the order of their insertion."""
     for trace in evidence.database.overtaken:
-        detail = f"{trace.service} sent {trace.message_id} before one that was to leave earlier"
+        detail = f"{trace.service} sent {trace.message_id} before an earlier message of its ordering key"
         yield Violation(ViolationKind.MISORDERED, trace.booking_id, detail)
 
 
 def ledger_rows(evidence: Evidence) -> Iterable[LedgerEntry]:
-    """Booking's, of every ride that has one."""
+    """Return booking's ledger entry of every ride that has one."""
     return (account.row for account in evidence.reconciliation.accounts if account.row)
 
 
 def settled_ids(accounts: Iterable[RideAccount]) -> frozenset[str]:
+    """Return the booking ids of the settled rides."""
     return frozenset(account.row.booking_id for account in accounts if account.row and account.settled)
 
 

@@ -1,4 +1,4 @@
-"""`prebook chaos`: a suite of its own, one run of random faults against it, and the judgement."""
+"""`prebook chaos`: start a temporary suite, inject random faults under load, judge every booking."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ DEFAULT_SETTLE_TIMEOUT_S = 180.0
 EXAMPLES = examples(
     "prebook chaos --bookings 500 --faults 8",
     "prebook chaos --bookings 10000 --faults 60 --seed 3",
-    "prebook chaos --broker-nodes 3     # one of the faults then is that the cluster loses its leader",
+    "prebook chaos --broker-nodes 3     # adds the fault that a queue's leader is killed",
     "prebook chaos --bookings 1000 --faults 12 --json | jq .faults",
 )
 chaos_options = combine(
@@ -49,13 +49,13 @@ chaos_options = combine(
         "--faults", type=POSITIVE_COUNT, default=DEFAULT_FAULTS, show_default=True, help="Number of faults injected."
     ),
     seed_option("The same seed offers the same bookings and draws the same faults."),
-    rate_option("Rides offered per second. [default: 12, or less where the faults would not fit in]"),
+    rate_option("Rides offered per second. [default: 12, or less so that all faults fit in]"),
     click.option(
         "--settle-timeout",
         type=POSITIVE,
         default=DEFAULT_SETTLE_TIMEOUT_S,
         show_default=True,
-        help="Seconds that the suite may take to come to rest after the load.",
+        help="Seconds that the suite may take after the load until every booking is settled.",
     ),
     json_option("Print the result to stdout, everything else to stderr."),
 )
@@ -66,10 +66,10 @@ chaos_options = combine(
 @broker_nodes_option
 @click.pass_context
 def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) -> None:
-    """Start a suite, offer bookings of all plans while random faults are injected, and judge every booking's outcome.
+    """Start a suite, offer bookings under all plans while random faults are injected, and judge every booking.
 
-    The seed draws the faults, from all that can be injected here. Exit status 1 if a booking was lost, stuck, doubled
-    or misordered, if a fault took no effect, or if no message was delivered twice.
+    The seed draws the faults from those that can be injected on this machine. Exit status 1 if a booking was lost,
+    stuck, doubled or misordered, if a fault took no effect, or if no message was delivered twice.
     """
     suite = SuiteOptions(
         ports=allocate_suite_ports(),
@@ -87,25 +87,31 @@ def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) 
 def chaos_run(
     *, bookings: int, faults: int, seed: int, rate: float | None, settle_timeout: float, as_json: bool
 ) -> None:
-    """Do what `prebook chaos` does, on the suite that PREBOOK_* variables name, PREBOOK_DATABASE_URL among them."""
+    """Run `prebook chaos` against the suite named by the PREBOOK_* variables, including PREBOOK_DATABASE_URL."""
     options = ChaosOptions(bookings, faults, seed, rate or default_rate_per_s(bookings, faults), settle_timeout)
     sys.exit(run_guarded(options, as_json=as_json))
 
 
 def run_guarded(options: ChaosOptions, *, as_json: bool) -> int:
+    """Run and judge; return the exit status, also after a LabError or an interruption."""
     stream = sys.stderr if as_json else sys.stdout
     console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
 
     def run() -> int:
         return run_interruptible(run_and_judge(options, console, as_json=as_json))
 
-    return exit_status_of(run, "nothing was judged")
+    return exit_status_of(run, "the run has no verdict")
 
 
 async def run_and_judge(options: ChaosOptions, console: Console, *, as_json: bool) -> int:
+    """Run, print schedule, progress and verdict on ``console``, and return 0 if the run passed, else 1.
+
+    Raises:
+        LabError: The environment names no suite, or the suite or its database cannot be read.
+    """
     database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
     if not database_url:
-        raise InvalidEnvironment(["PREBOOK_DATABASE_URL is not set; expected the database as its administrator"])
+        raise InvalidEnvironment(["PREBOOK_DATABASE_URL is not set; expected the database URL of an administrator"])
     async with open_session() as session:
         run = ChaosRun(options, fault_access.read_fault_access(session, os.environ), database_url)
         console.print(terminal.schedule_table(await run.prepare(), options.seed))

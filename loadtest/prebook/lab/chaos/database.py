@@ -1,6 +1,8 @@
-"""What the services' tables say when all is at rest, read over the database's wire and through no service.
+"""State of the run's bookings in the services' private tables, for the judge of a chaos run.
 
-A service that reports on itself would be believed; its rows are looked at instead.
+Database judge: this module holds SQL on private tables of every service, so a migration may break it. The lab reads all
+else over the wire. The exception exists because a service that miscounts would also misreport: the judge compares what
+services report with the rows that they wrote. tests/architecture lists the modules that may do so.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,15 +30,15 @@ SELECT_RESERVED = (
     "SELECT booking_id, driver, slot FROM fleets.reservation WHERE booking_id = ANY($1) AND state = 'booked'"
 )
 SELECT_NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY id"
-# What waits in hand, and for what somebody still waits.
+# Messages still to be sent, and requests whose reply is still awaited.
 SELECT_PENDING = """
     SELECT conversation_id, message_id FROM {0}.outbox WHERE conversation_id = ANY($1) AND state = 'waiting'
     UNION ALL SELECT conversation_id, request_id FROM {0}.pending_reply WHERE conversation_id = ANY($1)"""
 SELECT_ABANDONED = """
     SELECT conversation_id, message_id, coalesce(last_error, '') AS error FROM {0}.outbox
     WHERE conversation_id = ANY($1) AND state NOT IN ('waiting', 'sent', 'expired')"""
-# One conversation's messages on one route leave in the order in which they were staged. Those that were staged to leave
-# later (a second telling) are no part of it.
+# Messages of one ordering key on one route are sent in the order of their insertion (seq). Rows that were
+# inserted with a later not_before are excluded: rows inserted after them may be due earlier.
 SELECT_SEND_ORDER = """
     SELECT conversation_id, message_id, sent_at < max(sent_at) OVER (
         PARTITION BY route, ordering_key ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS overtaken
@@ -46,13 +48,15 @@ SELECT_SEND_ORDER = """
 
 
 class DriverAssignment(NamedTuple):
+    """A driver's slot that a service's rows give to a booking. ``slot``: ISO 8601 start of the slot."""
+
     booking_id: str
     driver: str
     slot: str
 
 
 class MessageTrace(NamedTuple):
-    """A message in a service's outbox. ``error`` is empty where nothing is to be said."""
+    """A message or pending request in the tables of ``service``. ``error``: last send error, empty if none."""
 
     service: str
     booking_id: str
@@ -62,39 +66,51 @@ class MessageTrace(NamedTuple):
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """Of the run's bookings only, but for the two counts of the campaign."""
+    """Rows of the run's bookings, and two totals of the discount campaign over all bookings."""
 
     histories: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Booking -> the states that it took, in order."""
+    """States of each booking id, oldest first."""
     discounts: Mapping[str, str] = field(default_factory=dict)
-    """Booking -> state of its discount grant."""
+    """State of the discount grant of each booking id."""
     granted_count: int = 0
+    """Discounts granted according to the counter of the campaign."""
     granted_rows: int = 0
-    """Shares that pricing's counter says are out, and that its rows say are."""
+    """Discounts granted according to the grant rows."""
     assigned: Sequence[DriverAssignment] = ()
+    """Drivers' slots in the rows of matching."""
     reserved: Sequence[DriverAssignment] = ()
-    """Drivers' slots by matching's rows, and by the fleets'."""
+    """Drivers' slots in the rows of fleets."""
     notices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Booking -> notices in the order in which they reached the rider."""
+    """Notices of each booking id in the order of their delivery to the rider."""
     pending: Sequence[MessageTrace] = ()
+    """Messages still to be sent, and requests whose reply is still awaited."""
     abandoned: Sequence[MessageTrace] = ()
+    """Messages that the relay will never send."""
     overtaken: Sequence[MessageTrace] = ()
+    """Messages sent before an earlier message of the same ordering key and route."""
     ordered_messages: int = 0
-    """Messages of which the order of leaving was looked at."""
+    """Number of sent messages whose order was checked."""
 
 
 async def read_state(database_url: str, bookings: Collection[str]) -> DatabaseState:
-    """Raises DatabaseUnreadable."""
-    ids = list(bookings)
+    """Return the state of ``bookings`` (ids). ``database_url`` is an administrator's.
+
+    Raises:
+        DatabaseUnreadable: The database cannot be reached, or a query failed.
+    """
     async with connect(database_url) as connection:
         try:
-            return await _read_state(connection, ids)
+            return await _read_state(connection, list(bookings))
         except DATABASE_ERRORS as error:
             raise DatabaseUnreadable(f"the tables cannot be read ({error})") from error
 
 
 async def is_at_rest(database_url: str, bookings: Collection[str]) -> bool:
-    """Nothing of these bookings waits in any outbox, and nobody waits for an answer. Raises DatabaseUnreadable."""
+    """Return whether no outbox holds an unsent message of ``bookings`` and no service awaits a reply for them.
+
+    Raises:
+        DatabaseUnreadable: The database cannot be reached.
+    """
     async with connect(database_url) as connection:
         for service in SERVICES:
             if await connection.fetchrow(f"{SELECT_PENDING.format(service)} LIMIT 1", list(bookings)):
@@ -104,7 +120,7 @@ async def is_at_rest(database_url: str, bookings: Collection[str]) -> bool:
 
 async def _read_state(connection: "Connection", ids: list[str]) -> DatabaseState:
     campaign = await connection.fetchrow(SELECT_CAMPAIGN)
-    order = await _fetch_from_services(connection, SELECT_SEND_ORDER, ids)
+    sent = await _fetch_from_services(connection, SELECT_SEND_ORDER, ids)
     notices: dict[str, list[str]] = {}
     for row in await connection.fetch(SELECT_NOTICES, ids):
         notices.setdefault(row["booking_id"], []).append(row["notice"])
@@ -118,13 +134,13 @@ async def _read_state(connection: "Connection", ids: list[str]) -> DatabaseState
         notices=notices,
         pending=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_PENDING, ids)],
         abandoned=[_trace(*found) for found in await _fetch_from_services(connection, SELECT_ABANDONED, ids)],
-        overtaken=[_trace(service, row) for service, row in order if row["overtaken"]],
-        ordered_messages=len(order),
+        overtaken=[_trace(service, row) for service, row in sent if row["overtaken"]],
+        ordered_messages=len(sent),
     )
 
 
 async def _fetch_from_services(connection: "Connection", query: str, ids: list[str]) -> list[tuple[str, Any]]:
-    """(service, row) of every service that takes part in flows."""
+    """Run ``query`` on the schema of every service that takes part in flows; return pairs of service and row."""
     return [(service, row) for service in SERVICES for row in await connection.fetch(query.format(service), ids)]
 
 

@@ -1,7 +1,7 @@
-"""How many messages came again: what every service counts of them, added up over restarts.
+"""Number of duplicate messages, summed over all services and their restarts.
 
-A process that is killed begins to count at 0 again, so what it had counted is remembered; what it counted after the
-last look is not known. The sum is therefore at most too small.
+A restarted process counts from 0 again, so the last count of its predecessor is added. Counts between the last poll and
+a restart are lost: the sum is a lower bound.
 """
 
 import asyncio
@@ -18,13 +18,17 @@ DUPLICATE_LINE = re.compile(r"^prebook_messages_duplicate_total(?:\{[^}]*\})? ([
 
 
 def duplicates_in(page: str) -> float:
-    """Over all flows, couplings and kinds of a /metrics page."""
+    """Return the duplicates on a /metrics page, summed over flows, couplings and message kinds."""
     return sum(map(float, DUPLICATE_LINE.findall(page)))
 
 
 @dataclass
 class DuplicateCounter:
-    """By service: ``last_counts`` were read last, ``earlier_counts`` are those of its earlier processes."""
+    """Polls the duplicate counters of services. ``urls``: base URL of each service.
+
+    Per service, ``first_counts`` and ``last_counts`` are the first and the latest poll, ``earlier_counts`` the sum over
+    its processes before the present one.
+    """
 
     session: aiohttp.ClientSession
     urls: Mapping[str, str]
@@ -34,13 +38,15 @@ class DuplicateCounter:
 
     @property
     def total(self) -> int:
+        """Duplicates of all services since the first poll."""
         return round(sum(self.count_of(service) for service in self.last_counts))
 
     def count_of(self, service: str) -> float:
+        """Return the duplicates of ``service`` since the first poll."""
         return self.earlier_counts.get(service, 0.0) + self.last_counts[service] - self.first_counts[service]
 
     def record(self, service: str, count: float) -> None:
-        """What was there at the first look is not ours."""
+        """Add a poll of ``service``. The first count is a baseline: its messages precede the run."""
         last = self.last_counts.get(service)
         self.first_counts.setdefault(service, count)
         if last is not None and count < last:
@@ -48,15 +54,17 @@ class DuplicateCounter:
         self.last_counts[service] = count
 
     async def run(self) -> None:
+        """Poll every POLL_INTERVAL_S seconds until cancelled."""
         while True:
             await self.poll()
             await asyncio.sleep(POLL_INTERVAL_S)
 
     async def poll(self) -> None:
+        """Read the counters of all services once; a service that cannot be read keeps its last count."""
         await asyncio.gather(*(self._poll(service, url) for service, url in self.urls.items()))
 
     async def _poll(self, service: str, url: str) -> None:
-        with suppress(aiohttp.ClientError, TimeoutError):  # a service under a fault may not answer
+        with suppress(aiohttp.ClientError, TimeoutError):  # a service under a fault may be unreachable
             async with self.session.get(f"{url}/metrics", timeout=METRICS_TIMEOUT) as response:
                 if response.ok:
                     self.record(service, duplicates_in(await response.text()))

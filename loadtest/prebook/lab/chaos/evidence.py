@@ -1,4 +1,4 @@
-"""Everything that a chaos run is judged by, gathered when all is at rest, each from a source of its own."""
+"""Evidence for the verdict of a chaos run, gathered after the load has settled, each item from its own source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,10 @@ from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 
 
 class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault that was injected. ``at_s``: seconds from the start of the arrivals."""
+    """A fault as it was injected.
+
+    ``at_s``: seconds from the start of the arrivals. ``evidence``: the observation that shows its effect, as text.
+    """
 
     name: str
     at_s: float
@@ -22,12 +25,16 @@ class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Evidence:
+    """Input of the judge: what the load generator, the services, their tables and the fault injector recorded."""
+
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
-    """The generator's samples, booking's ledger and notification's deliveries, side by side."""
+    """Samples of the load generator, ledger of booking and deliveries of notification, joined per booking."""
     database: DatabaseState = field(default_factory=DatabaseState)
+    """Rows of the run's bookings in the services' tables."""
     dead_letters: Sequence[DeadLetterSummary] = ()
-    """What operations holds and nobody has resolved or discarded."""
+    """Dead letters that operations keeps in parking, neither resolved nor discarded."""
     wire_duplicates: int = 0
+    """Messages that services received more than once."""
     faults: Sequence[InjectedFault] = ()
     poison_sent: bool = False
-    """Messages that can never work were sent on purpose: those are parked, and that is right."""
+    """Whether poison messages were injected. Dead letters without a booking are then expected."""

@@ -1,4 +1,4 @@
-"""Carries drawn faults out, and keeps what became of each."""
+"""Injector of the scheduled faults, with a record of the effect of each."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,15 @@ from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 READY_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.3
 SINGLE_PROCESS_KINDS = frozenset({FaultKind.KILL, FaultKind.PAUSE, FaultKind.BROWNOUT})
-"""Kinds that touch one process only, so that two of them may be on at once."""
+"""Kinds that touch one process only, so that two of them may be active at once."""
 DUPLICATE_KIND = "duplicate_everything"
+"""Kind that makes the broker deliver every message twice: the surest source of duplicates."""
 POISON_KIND = "poison"
-"""Kinds: the surest source of messages that come again, and what is parked and rightly so."""
+"""Kind that sends unprocessable messages, which have to be dead-lettered."""
 
 
 def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
+    """Return ``faults`` as choices of the schedule."""
     return tuple(
         FaultChoice(fault.name, fault.kind, fault.target, fault.default_duration_s, fault.kind in SINGLE_PROCESS_KINDS)
         for fault in faults
@@ -30,7 +32,7 @@ def fault_choices(faults: Sequence[Fault]) -> tuple[FaultChoice, ...]:
 
 @dataclass
 class FaultInjector:
-    """``active``: the faults that are on, for whoever watches."""
+    """Injects faults of a schedule. ``injected``: those that have ended; ``active``: names of those in progress."""
 
     fault_access: FaultAccess
     faults: Mapping[str, Fault]
@@ -40,22 +42,22 @@ class FaultInjector:
     active: set[str] = field(default_factory=set)
 
     async def inject_group(self, group: Sequence[ScheduledFault], origin: ClockOrigin) -> None:
-        """Returns when all of them are over. ``origin``: the start of the arrivals, from which times are told."""
-        async with asyncio.TaskGroup() as together:
-            for planned in group:
-                together.create_task(self._inject_one(planned, planned.at_s - group[0].at_s, origin))
+        """Inject overlapping faults; return when all have ended. ``origin``: the start of the arrivals."""
+        async with asyncio.TaskGroup() as injections:
+            for scheduled in group:
+                injections.create_task(self._inject_one(scheduled, scheduled.at_s - group[0].at_s, origin))
 
     async def wait_until_ready(self) -> None:
-        """What is broken was whole before: otherwise nobody could tell that the fault took effect.
+        """Wait until all processes are ready, at most READY_TIMEOUT_S: an effect shows only on a process that worked.
 
-        A process that does not say in time that it is ready is told of by the fault that finds it so.
+        A process that is still not ready then is reported by the fault that is injected into it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await poll_until_ready(self.suite)
 
-    async def _inject_one(self, scheduled: ScheduledFault, after_s: float, origin: ClockOrigin) -> None:
-        await asyncio.sleep(after_s)
+    async def _inject_one(self, scheduled: ScheduledFault, delay_s: float, origin: ClockOrigin) -> None:
+        await asyncio.sleep(delay_s)
         self.active.add(scheduled.name)
         window = await inject(self.faults[scheduled.name], scheduled.duration_s, self.fault_access)
         self.active.discard(scheduled.name)
@@ -71,10 +73,12 @@ class FaultInjector:
 
     @property
     def has_sent_poison(self) -> bool:
+        """Whether a poison fault has been injected."""
         return any(self.faults[fault.name].kind == POISON_KIND for fault in self.injected)
 
 
 async def poll_until_ready(suite: SuiteClient) -> None:
+    """Return once every process of the suite reports that it is ready; poll every POLL_INTERVAL_S seconds."""
     while True:
         with suppress(SuiteUnreachable):
             return await suite.check_ready(PROCESSES)

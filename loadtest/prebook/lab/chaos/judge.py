@@ -1,4 +1,4 @@
-"""The judgement of a chaos run, from the evidence and from nothing else. Pure."""
+"""Verdict on a chaos run, computed from its evidence alone. Pure."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -16,74 +16,87 @@ from prebook.lab.ledger.accounts import RideAccount
 from prebook.lab.ledger.recovery_time import settled_at
 
 MAX_NAMED = 3
+"""Maximum number of bookings named in a note."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 COUNTED_KINDS = (ViolationKind.LOST, ViolationKind.STUCK, ViolationKind.DOUBLED, ViolationKind.MISORDERED)
 
 
 class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
+    """An injected fault in the printed result. ``at_s``: seconds from the start of the arrivals."""
+
     name: str
     at_s: float
     took_effect: bool
 
 
 class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``--json`` prints; the format is a contract. The first four after ``bookings`` count bookings."""
+    """Result of a chaos run as ``--json`` prints it. The format is a contract."""
 
     bookings: int
-    """Offered."""
+    """Bookings offered."""
     lost: int
+    """Bookings of which a record, a message or a right was lost."""
     stuck: int
+    """Bookings that were still in progress when the run ended."""
     doubled: int
+    """Bookings that took effect twice."""
     misordered: int
+    """Bookings whose states, notices or messages came out of order."""
     wire_duplicates: int
-    """Messages that came again and had no effect."""
+    """Messages that services received more than once and ignored."""
     worst_gap_s: float
-    """The longest time without any ride settled, while one was due."""
+    """Longest time without a settled ride while at least one was due, in seconds."""
     faults: tuple[FaultResult, ...]
 
 
 @dataclass(frozen=True)
 class ChaosVerdict:
+    """Result of a run with the findings behind it."""
+
     result: ChaosResult
     violations: tuple[Violation, ...]
     problems: tuple[str, ...]
-    """Why the run failed; empty where it passed."""
+    """Reasons why the run failed; empty if it passed."""
     notes: tuple[str, ...]
-    """What is worth knowing and no failure."""
+    """Observations that are no failure."""
 
     @property
     def ok(self) -> bool:
+        """Whether the run passed."""
         return not self.problems
 
 
 def judge(evidence: Evidence) -> ChaosVerdict:
-    findings = tuple(find_violations(evidence))
-    counts = {breach: len({item.subject for item in findings if item.kind is breach}) for breach in ViolationKind}
+    """Return the verdict on the run that left ``evidence``."""
+    violations = tuple(find_violations(evidence))
+    subjects = {kind: {found.subject for found in violations if found.kind is kind} for kind in ViolationKind}
     result = ChaosResult(
         bookings=len(evidence.reconciliation.accounts),
         wire_duplicates=evidence.wire_duplicates,
         worst_gap_s=round(worst_gap_s(evidence.reconciliation.accounts), 2),
         faults=tuple(map(fault_result, evidence.faults)),
-        **{breach.value: counts[breach] for breach in COUNTED_KINDS},
+        **{kind.value: len(subjects[kind]) for kind in COUNTED_KINDS},
     )
-    problems = (*violation_problems(findings), *vacuity_problems(evidence), *dead_letter_problems(evidence))
-    return ChaosVerdict(result, findings, problems, tuple(dead_letter_notes(evidence)))
+    problems = (*violation_problems(violations), *vacuity_problems(evidence), *dead_letter_problems(evidence))
+    return ChaosVerdict(result, violations, problems, tuple(dead_letter_notes(evidence)))
 
 
 def fault_result(fault: InjectedFault) -> FaultResult:
+    """Return ``fault`` as the printed result names it."""
     return FaultResult(name=fault.name, at_s=round(fault.at_s, 1), took_effect=fault.took_effect)
 
 
 def violation_problems(violations: Sequence[Violation]) -> Iterator[str]:
-    for breach in ViolationKind:
-        mine = {item.subject: item.detail for item in violations if item.kind is breach}
-        if mine:
-            booking, detail = next(iter(mine.items()))
-            yield f"{len(mine)} {breach}, such as {booking}: {detail}"
+    """Yield one line for each kind of ``violations``: the number of bookings and the first one as an example."""
+    for kind in ViolationKind:
+        details = {violation.subject: violation.detail for violation in violations if violation.kind is kind}
+        if details:
+            subject, detail = next(iter(details.items()))
+            yield f"{len(details)} {kind}, such as {subject}: {detail}"
 
 
 def vacuity_problems(evidence: Evidence) -> Iterator[str]:
-    """What makes a run prove nothing: nobody booked, nothing broke, nothing came twice, no order was seen."""
+    """Yield the reasons why the run proves nothing: no booking, no effective fault, no duplicate, no ordering."""
     if not evidence.reconciliation.rows:
         yield "no booking was accepted: nothing was proven"
     if not evidence.faults:
@@ -92,65 +105,72 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
         if not fault.took_effect:
             yield f"{fault.name} at {fault.at_s:.1f} s took no effect ({fault.evidence})"
     if evidence.wire_duplicates <= 0:
-        yield "no message came a second time, so that nothing was proven about duplicates"
+        yield "no message was delivered twice: nothing was proven about duplicates"
     if not evidence.database.ordered_messages:
-        yield "no message was found of which the order of leaving could be seen"
+        yield "no sent message with an ordering key was found: nothing was proven about order"
 
 
 def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
-    ours = booking_ids(evidence)
+    """Yield the dead letters that cannot be explained: of an unsettled booking, or of no booking without poison."""
+    offered = booking_ids(evidence)
     settled = settled_ids(evidence.reconciliation.accounts)
-    for line in evidence.dead_letters:
-        if line.conversation_id in ours - settled:
-            yield f"{dead_letter_text(line)} is parked, and its booking {line.conversation_id} is not settled"
-        if line.conversation_id not in ours and not evidence.poison_sent:
-            yield f"{dead_letter_text(line)} is parked, it belongs to no booking of the run, and no poison was sent"
+    for letter in evidence.dead_letters:
+        if letter.conversation_id in offered - settled:
+            yield f"{dead_letter_text(letter)} is parked, and its booking {letter.conversation_id} is not settled"
+        if letter.conversation_id not in offered and not evidence.poison_sent:
+            yield f"{dead_letter_text(letter)} is parked, it belongs to no booking of the run, and no poison was sent"
 
 
 def dead_letter_notes(evidence: Evidence) -> Iterator[str]:
-    ours = booking_ids(evidence)
+    """Yield the dead letters that are no failure: poison, and messages whose booking settled nevertheless."""
+    offered = booking_ids(evidence)
     settled = settled_ids(evidence.reconciliation.accounts)
-    strays = [line for line in evidence.dead_letters if line.conversation_id not in ours]
-    if strays and evidence.poison_sent:
-        yield f"{len(strays)} poison message(s) parked, as they should be"
-    late = [
-        (dead_letter_text(line), line.conversation_id)
-        for line in evidence.dead_letters
-        if line.conversation_id in settled
+    poison = [letter for letter in evidence.dead_letters if letter.conversation_id not in offered]
+    if poison and evidence.poison_sent:
+        yield f"{len(poison)} poison message(s) parked, as expected"
+    harmless = [
+        (dead_letter_text(letter), letter.conversation_id)
+        for letter in evidence.dead_letters
+        if letter.conversation_id in settled
     ]
-    for what, times in Counter(what for what, _ in late).items():
-        bookings = dict.fromkeys(booking for named, booking in late if named == what)
-        some = f"{', '.join(list(bookings)[:MAX_NAMED])}{', ...' if len(bookings) > MAX_NAMED else ''}"
-        yield f"{times} x {what} parked; the {len(bookings)} booking(s) settled all the same: {some}"
+    for text, count in Counter(text for text, _ in harmless).items():
+        bookings = dict.fromkeys(booking for letter_text, booking in harmless if letter_text == text)
+        named = f"{', '.join(list(bookings)[:MAX_NAMED])}{', ...' if len(bookings) > MAX_NAMED else ''}"
+        yield f"{count} x {text} parked; the {len(bookings)} booking(s) settled nevertheless: {named}"
 
 
 def booking_ids(evidence: Evidence) -> frozenset[str]:
+    """Return the ids of the run's bookings in booking's ledger."""
     return frozenset(row.booking_id for row in evidence.reconciliation.rows)
 
 
-def dead_letter_text(line: DeadLetterSummary) -> str:
-    return f"{line.type or 'a message'} on {line.queue} ({line.cause})"
+def dead_letter_text(letter: DeadLetterSummary) -> str:
+    """Return message type, queue and cause of ``letter`` in one phrase."""
+    return f"{letter.type or 'a message'} on {letter.queue} ({letter.cause})"
 
 
 def known_at(account: RideAccount) -> datetime:
-    """When it was settled. Booking says so by its own clock, which a fault may set wrong; no rider knows earlier."""
+    """Return when the ride was settled: booking's time of settlement or the notification's, whichever is earlier.
+
+    A fault may shift booking's clock forward; a rider cannot be notified of an outcome before it exists.
+    """
     return min(settled_at(account), account.notified_at or settled_at(account))
 
 
 def worst_gap_s(accounts: Sequence[RideAccount]) -> float:
-    """The longest time in which a ride was due and none was settled.
+    """Return the longest time in seconds in which at least one ride was due and none was settled.
 
-    A ride is due from the moment at which it was meant to be offered until it is settled; one that booking never took
-    in is due at its moment only, so that a time in which nothing at all was accepted counts up to the next outcome.
+    A ride is due from its intended time of offer until it is settled. A ride that was never accepted is due at its
+    intended time only: a period in which nothing was accepted counts from the first such ride to the next outcome.
     """
     rides = sorted((account.sample.intended_at, known_at(account)) for account in accounts if account.settled)
-    begun = [begin for begin, _ in rides]
+    starts = [start for start, _ in rides]
     open_until = list(accumulate((end for _, end in rides), max))
     offered = sorted(account.sample.intended_at for account in accounts)
     gaps = [0.0]
-    for before, moment in pairwise([BEFORE_ALL, *sorted({end for _, end in rides})]):
-        known = bisect_right(begun, before)
-        is_due = known > 0 and open_until[known - 1] > before
-        due = before if is_due else offered[min(bisect_right(offered, before), len(offered) - 1)]
-        gaps.append((moment - due).total_seconds())
+    for previous, outcome in pairwise([BEFORE_ALL, *sorted({end for _, end in rides})]):
+        started = bisect_right(starts, previous)
+        is_due = started > 0 and open_until[started - 1] > previous
+        due_since = previous if is_due else offered[min(bisect_right(offered, previous), len(offered) - 1)]
+        gaps.append((outcome - due_since).total_seconds())
     return max(gaps)

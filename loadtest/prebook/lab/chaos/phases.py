@@ -1,7 +1,7 @@
-"""Rides and faults in step: each fault has its turn, and with it the rides that are to arrive until the next one.
+"""Phases of a chaos run: one group of overlapping faults each, with the requests due until the next group.
 
-A fault that takes longer than planned puts off the turns after it, rides and all. So every fault meets rides, however
-slow the machine is. Within a turn rides arrive at their times, whatever becomes of those before: the loop stays open.
+A fault that takes longer than scheduled delays the following phases together with their requests. Every fault therefore
+meets load, however slow the machine is. Within a phase requests are sent at their times (an open loop).
 """
 
 import asyncio
@@ -15,13 +15,15 @@ from prebook.lab.chaos.schedule import ScheduledFault, overlap_groups
 from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 
 PAUSE_S = 1.0
-"""At least so long between one fault's end and the next turn."""
+"""Minimum time between the end of a fault and the next phase."""
 
 
 @dataclass(frozen=True)
 class ChaosPhase:
+    """A group of overlapping faults, and the requests that are sent until the next group."""
+
     starts_s: float
-    """From the start, if none before it is late."""
+    """Seconds from the start of the arrivals, if no earlier phase is late."""
     faults: Sequence[ScheduledFault]
     requests: Sequence[PreparedRequest]
 
@@ -29,33 +31,36 @@ class ChaosPhase:
 def split_into_phases(
     schedule: Sequence[ScheduledFault], requests: Sequence[PreparedRequest]
 ) -> tuple[ChaosPhase, ...]:
-    """Every request is in one phase; the first phase begins at the start. ``requests`` are by their time."""
-    found = overlap_groups(schedule)
-    begins = [0.0, *(group[0].at_s for group in found[1:])]
+    """Assign each of ``requests``, sorted by time, to the phase in which it is due; the first phase starts at 0 s."""
+    groups = overlap_groups(schedule)
+    starts = [0.0, *(group[0].at_s for group in groups[1:])]
     cuts = [
         0,
-        *(bisect_left(requests, at_s, key=lambda order: order.planned.at_s) for at_s in begins[1:]),
+        *(bisect_left(requests, at_s, key=lambda request: request.planned.at_s) for at_s in starts[1:]),
         len(requests),
     ]
     return tuple(
         ChaosPhase(at_s, group, requests[first:last])
-        for at_s, group, (first, last) in zip(begins, found, pairwise(cuts), strict=True)
+        for at_s, group, (first, last) in zip(starts, groups, pairwise(cuts), strict=True)
     )
 
 
 async def run_phases(
     phases: Sequence[ChaosPhase], generator: Generator, injector: FaultInjector, origin: ClockOrigin
 ) -> None:
-    """Returns when the last fault is over and the last request is answered or has timed out."""
+    """Send the requests and inject the faults of all phases.
+
+    Return when the last fault has ended and the last request has its response or has timed out.
+    """
     clock = asyncio.get_running_loop().time
-    behind_s = 0.0
-    async with asyncio.TaskGroup() as offering:
-        for turn in phases:
-            await origin.shifted(behind_s).wait_until(turn.starts_s)
+    delay_s = 0.0
+    async with asyncio.TaskGroup() as load:
+        for phase in phases:
+            await origin.shifted(delay_s).wait_until(phase.starts_s)
             await injector.wait_until_ready()
-            behind_s = max(behind_s, clock() - origin.monotonic - turn.starts_s)
-            now = origin.shifted(behind_s)
-            offering.create_task(generator.offer(turn.requests, now))
-            await now.wait_until(turn.faults[0].at_s)
-            await injector.inject_group(turn.faults, origin)
+            delay_s = max(delay_s, clock() - origin.monotonic - phase.starts_s)
+            delayed_origin = origin.shifted(delay_s)
+            load.create_task(generator.offer(phase.requests, delayed_origin))
+            await delayed_origin.wait_until(phase.faults[0].at_s)
+            await injector.inject_group(phase.faults, origin)
             await asyncio.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-"""One chaos run: bookings are offered, faults come, all comes to rest, and the evidence is gathered."""
+"""One chaos run: offer bookings, inject faults, wait until the suite has settled, gather the evidence."""
 
 import asyncio
 import secrets
@@ -29,11 +29,16 @@ START_DELAY_S = 0.5
 POLL_INTERVAL_S = 5.0
 SETTLE_POLL_INTERVAL_S = 2.0
 MAX_CLOCK_SKEW_S = 300.0
-"""How far a service's clock may be off: a fault may set it."""
+"""Maximum deviation of a service's clock, which a fault may shift."""
 
 
 @dataclass(frozen=True)
 class ChaosOptions:
+    """Size and seed of a chaos run.
+
+    ``settle_timeout_s``: seconds that the suite may take after the load until every booking has an outcome.
+    """
+
     bookings: int
     faults: int
     seed: int
@@ -42,6 +47,7 @@ class ChaosOptions:
 
     @property
     def duration_s(self) -> float:
+        """Planned seconds from the first arrival to the last."""
         return self.bookings / self.rate_per_s
 
 
@@ -51,7 +57,10 @@ class NoFaultAvailable(LabError):
 
 @dataclass
 class ChaosRun:
-    """One run against a running suite. What it holds may be watched while it goes."""
+    """One run against a running suite. Its fields may be read during the run, to show the progress.
+
+    ``database_url``: the suite's database as its administrator. ``name``: prefix of the run's idempotency keys.
+    """
 
     options: ChaosOptions
     fault_access: FaultAccess
@@ -73,7 +82,12 @@ class ChaosRun:
         self.injector = FaultInjector(self.fault_access, {}, (), self.suite)
 
     async def prepare(self) -> Sequence[ScheduledFault]:
-        """Draws the schedule. Raises SuiteUnreachable, or NoFaultAvailable where no fault can be injected here."""
+        """Draw the fault schedule from the seed and return it.
+
+        Raises:
+            SuiteUnreachable: A process of the suite is not ready.
+            NoFaultAvailable: No fault can be injected into this suite.
+        """
         await self.suite.check_ready(PROCESSES)
         faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
         if not faults:
@@ -86,22 +100,27 @@ class ChaosRun:
         return self.schedule
 
     async def run(self) -> Evidence:
-        """Raises SuiteUnreachable or DatabaseUnreadable where the suite cannot be read at the end."""
+        """Send the load, inject the scheduled faults and return the evidence.
+
+        Raises:
+            SuiteUnreachable: The services cannot be read after the load.
+            DatabaseUnreadable: The database cannot be read after the load.
+        """
         options = self.options
         week = campaign_week(datetime.now(UTC))
-        wanted = draw_requests(options.bookings, options.duration_s, options.seed, run=self.name, week=week)
+        requests = draw_requests(options.bookings, options.duration_s, options.seed, run=self.name, week=week)
         await self.duplicates.poll()
         origin = ClockOrigin.now().shifted(START_DELAY_S)
-        watching = [asyncio.create_task(self.duplicates.run()), asyncio.create_task(self._poll_ledger(origin))]
+        pollers = [asyncio.create_task(self.duplicates.run()), asyncio.create_task(self._poll_ledger(origin))]
         try:
-            await run_phases(split_into_phases(self.schedule, wanted), self.generator, self.injector, origin)
+            await run_phases(split_into_phases(self.schedule, requests), self.generator, self.injector, origin)
             self.settling = True
             await self._wait_until_settled(origin)
             return await self._gather_evidence(origin)
         finally:
-            for task in watching:
+            for task in pollers:
                 task.cancel()
-            await asyncio.wait(watching)
+            await asyncio.wait(pollers)
 
     async def _reconcile(self, origin: ClockOrigin) -> Reconciliation:
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
@@ -112,7 +131,7 @@ class ChaosRun:
     async def _poll_ledger(self, origin: ClockOrigin) -> None:
         while not self.settling:
             await asyncio.sleep(POLL_INTERVAL_S)
-            with suppress(SuiteUnreachable):  # a suite under a fault may be slow to tell; the last look decides
+            with suppress(SuiteUnreachable):  # a suite under a fault may time out; only the last read counts
                 await self._reconcile(origin)
 
     async def _wait_until_settled(self, origin: ClockOrigin) -> None:
@@ -127,7 +146,7 @@ class ChaosRun:
             await asyncio.sleep(SETTLE_POLL_INTERVAL_S)
 
     async def _is_at_rest(self, origin: ClockOrigin) -> bool:
-        """Every ride has an outcome, its rider knows, and no message of it is on its way."""
+        """Return whether every booking is settled and notified, and none of its messages or replies is outstanding."""
         with suppress(SuiteUnreachable, DatabaseUnreadable):
             if not (await self._reconcile(origin)).pending:
                 return await database.is_at_rest(self.database_url, self._booking_ids())
@@ -138,8 +157,8 @@ class ChaosRun:
         dead_letters = await read_parked_messages(self.suite)
         deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
-        stuck = {line.conversation_id for line in dead_letters}
-        self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=stuck)
+        dead_lettered = {dead_letter.conversation_id for dead_letter in dead_letters}
+        self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=dead_lettered)
         return Evidence(
             reconciliation=self.reconciliation,
             database=await database.read_state(self.database_url, self._booking_ids()),

@@ -1,34 +1,38 @@
-"""Which fault comes when: drawn from the seed before anything is offered, so that a run can be had again. Pure."""
+"""Fault schedule of a chaos run, drawn from the seed before the load starts, so that a run can be repeated. Pure."""
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 MIN_DURATION_SHARE = 0.6
+"""Minimum duration of a fault, as a share of its default duration. The default duration is the maximum."""
 MAX_PHASE_SHARE = 0.6
-"""A fault lasts from this part of its usual time up to all of it, and no longer than this part of its turn. That is
-short against the flows' deadlines, so that rides survive it and are not merely failed."""
+"""Maximum duration of a fault, as a share of its phase. Short against the deadlines of the flows, so that rides survive
+a fault instead of expiring."""
 MIN_DELAY_SHARE = 0.2
-"""Of its turn: what a fault waits at least, so that the one before it can be got over."""
+"""Minimum delay before a fault, as a share of its phase: time to recover from the previous fault."""
 OVERLAP_SHARE = 0.5
-"""Of the faults that may come beside another one, how many do."""
+"""Probability that a fault overlaps the previous one, if both may overlap."""
 
 
 @dataclass(frozen=True)
 class FaultChoice:
-    """A fault that can be drawn. ``target``: what it breaks; two faults of one target never overlap."""
+    """A fault that can be drawn. ``target``: the process or server it breaks; faults of one target never overlap."""
 
     name: str
     kind: str
     target: str
     default_duration_s: float = 5.0
     may_overlap: bool = False
-    """It may come while another one is on: what it breaks is one service's alone."""
+    """Whether another fault may be active at the same time. True for faults that touch one service only."""
 
 
 @dataclass(frozen=True)
 class ScheduledFault:
-    """``at_s``: seconds from the start of the arrivals. ``overlaps``: comes while the one before it is on."""
+    """A drawn fault.
+
+    ``at_s``: seconds from the start of the arrivals. ``overlaps``: whether the previous fault is active at its start.
+    """
 
     name: str
     at_s: float
@@ -39,66 +43,81 @@ class ScheduledFault:
 def draw_schedule(
     choices: Sequence[FaultChoice], count: int, seed: int, duration_s: float, always: str = ""
 ) -> tuple[ScheduledFault, ...]:
-    """``count`` faults over ``duration_s``. Every kind comes once before any comes twice, and so do a kind's targets;
-    the kind ``always`` is among them however few there are. Raises ValueError where there is nothing to draw from."""
+    """Draw ``count`` faults over ``duration_s`` seconds.
+
+    Every kind is drawn once before any kind is drawn twice; the same holds for the targets of a kind. The kind
+    ``always`` is drawn however small ``count`` is.
+
+    Raises:
+        ValueError: ``choices`` is empty.
+    """
     if not choices:
         raise ValueError("there is no fault to draw from")
     rng = random.Random(f"chaos:{seed}")
-    turn_s = duration_s / max(count, 1)
-    plan: list[ScheduledFault] = []
-    picked = list(draw_choices(choices, count, always, rng))
-    for position, choice in enumerate(picked):
-        before = picked[position - 1] if position else None
-        beside = is_overlapping(choice, before, plan, rng)
-        plan.append(scheduled_fault(choice, position, turn_s, plan[-1] if beside else None, rng))
-    return tuple(plan)
+    phase_s = duration_s / max(count, 1)
+    schedule: list[ScheduledFault] = []
+    drawn = list(draw_choices(choices, count, always, rng))
+    for position, choice in enumerate(drawn):
+        previous = drawn[position - 1] if position else None
+        overlapped = schedule[-1] if is_overlapping(choice, previous, schedule, rng) else None
+        schedule.append(scheduled_fault(choice, position, phase_s, overlapped, rng))
+    return tuple(schedule)
 
 
 def draw_choices(choices: Sequence[FaultChoice], count: int, always: str, rng: random.Random) -> Iterator[FaultChoice]:
-    """Whole rounds of all kinds, each in a drawn order; a round that is not whole has ``always`` in it."""
+    """Draw ``count`` faults in rounds of all kinds, each in random order; a partial round includes ``always``."""
     decks = {
         kind: cycle_shuffled([choice for choice in choices if choice.kind == kind], rng) for kind in kinds(choices)
     }
     for drawn_before in range(0, count, len(decks)):
-        left = count - drawn_before
-        a_round = sorted(rng.sample(list(decks), len(decks)), key=lambda kind: kind != always)[:left]
-        for kind in rng.sample(a_round, len(a_round)):
+        remaining = count - drawn_before
+        round_kinds = sorted(rng.sample(list(decks), len(decks)), key=lambda kind: kind != always)[:remaining]
+        for kind in rng.sample(round_kinds, len(round_kinds)):
             yield next(decks[kind])
 
 
 def kinds(choices: Sequence[FaultChoice]) -> tuple[str, ...]:
+    """Return the distinct kinds of ``choices`` in their order."""
     return tuple(dict.fromkeys(choice.kind for choice in choices))
 
 
 def cycle_shuffled(deck: Sequence[FaultChoice], rng: random.Random) -> Iterator[FaultChoice]:
-    """All of them in a drawn order, and again without end."""
+    """Yield all of ``deck`` in random order, repeatedly without end."""
     while True:
         yield from rng.sample(deck, len(deck))
 
 
 def is_overlapping(
-    choice: FaultChoice, before: FaultChoice | None, schedule: Sequence[ScheduledFault], rng: random.Random
+    choice: FaultChoice, previous: FaultChoice | None, schedule: Sequence[ScheduledFault], rng: random.Random
 ) -> bool:
-    if before is None or schedule[-1].overlaps:
+    """Draw whether ``choice`` overlaps ``previous``, the last fault of ``schedule``; at most two faults overlap."""
+    if previous is None or schedule[-1].overlaps or not (choice.may_overlap and previous.may_overlap):
         return False
-    return choice.may_overlap and before.may_overlap and choice.target != before.target and rng.random() < OVERLAP_SHARE
+    return choice.target != previous.target and rng.random() < OVERLAP_SHARE
 
 
 def scheduled_fault(
     choice: FaultChoice, position: int, phase_s: float, overlapped: ScheduledFault | None, rng: random.Random
 ) -> ScheduledFault:
-    for_s = round(min(rng.uniform(MIN_DURATION_SHARE, 1.0) * choice.default_duration_s, MAX_PHASE_SHARE * phase_s), 1)
+    """Draw start and duration of ``choice``, in seconds.
+
+    ``position``: index of its phase. ``overlapped``: the fault in whose middle it starts; None: it starts in its phase.
+    """
+    longest_s = rng.uniform(MIN_DURATION_SHARE, 1.0) * choice.default_duration_s
+    duration_s = round(min(longest_s, MAX_PHASE_SHARE * phase_s), 1)
     if overlapped:
-        return ScheduledFault(choice.name, round(overlapped.at_s + overlapped.duration_s / 2, 1), for_s, overlaps=True)
-    return ScheduledFault(choice.name, round(phase_s * (position + MIN_DELAY_SHARE + rng.uniform(0.0, 0.2)), 1), for_s)
+        at_s = round(overlapped.at_s + overlapped.duration_s / 2, 1)
+        return ScheduledFault(choice.name, at_s, duration_s, overlaps=True)
+    at_s = round(phase_s * (position + MIN_DELAY_SHARE + rng.uniform(0.0, 0.2)), 1)
+    return ScheduledFault(choice.name, at_s, duration_s)
 
 
 def overlap_groups(schedule: Sequence[ScheduledFault]) -> tuple[tuple[ScheduledFault, ...], ...]:
-    """What overlaps together, and everything else alone, in order."""
-    found: list[list[ScheduledFault]] = []
-    for planned in schedule:
-        if planned.overlaps and found:
-            found[-1].append(planned)
+    """Return the faults in order, overlapping ones in one group and every other one in its own group."""
+    groups: list[list[ScheduledFault]] = []
+    for scheduled in schedule:
+        if scheduled.overlaps and groups:
+            groups[-1].append(scheduled)
         else:
-            found.append([planned])
-    return tuple(map(tuple, found))
+            groups.append([scheduled])
+    return tuple(map(tuple, groups))

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees of a chaos run: the schedule, how far it is, and the judgement."""
+"""Terminal output of a chaos run: fault schedule, progress and verdict."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from prebook.lab.chaos.schedule import ScheduledFault
 REFRESH_INTERVAL_S = 0.5
 PLAIN_INTERVAL_S = 10.0
 MAX_NAMED = 10
-"""Findings that are printed one by one."""
+"""Maximum number of violations that are printed one by one."""
 
 
 def show_progress(run: ChaosRun, console: Console) -> AbstractAsyncContextManager[None]:
-    """Shows progress while the body runs."""
+    """Return a context manager that shows the progress of ``run`` while its body runs."""
     return run_in_background(show_live(run, console) if console.is_terminal else print_progress(run, console))
 
 
 async def show_live(run: ChaosRun, console: Console) -> None:
+    """Redraw one line of progress every REFRESH_INTERVAL_S seconds until cancelled."""
     with Live(console=console, auto_refresh=False) as screen:
         while True:
             screen.update(Text(progress_text(run)), refresh=True)
@@ -36,41 +37,46 @@ async def show_live(run: ChaosRun, console: Console) -> None:
 
 
 async def print_progress(run: ChaosRun, console: Console) -> None:
+    """Print a line of progress every PLAIN_INTERVAL_S seconds until cancelled."""
     while True:
         await asyncio.sleep(PLAIN_INTERVAL_S)
         console.print(progress_text(run), highlight=False, soft_wrap=True)
 
 
 def progress_text(run: ChaosRun) -> str:
+    """Return counts of rides, faults and duplicates so far, and the active faults, in one line."""
     accounts = run.reconciliation.accounts
-    broken = run.injector
-    what = ", ".join(sorted(broken.active)) or ("coming to rest" if run.settling else "nothing broken")
+    injector = run.injector
+    phase = ", ".join(sorted(injector.active)) or ("waiting for open bookings" if run.settling else "no active fault")
     return (
         f"offered {run.generator.sent}/{run.options.bookings}, "
         f"accepted {sum(sample.accepted for sample in run.generator.samples)}, "
-        f"settled {sum(account.settled for account in accounts)}, waiting {run.reconciliation.pending}, "
-        f"faults {len(broken.injected)}/{len(run.schedule)}, came again {run.duplicates.total}; {what}"
+        f"settled {sum(account.settled for account in accounts)}, pending {run.reconciliation.pending}, "
+        f"faults {len(injector.injected)}/{len(run.schedule)}, duplicates {run.duplicates.total}; {phase}"
     )
 
 
 def schedule_table(schedule: Sequence[ScheduledFault], seed: int) -> Table:
-    table = Table(title=f"faults, drawn from seed {seed}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for head in ("at", "for", "fault"):
+    """Return start, duration and name of the scheduled faults."""
+    table = Table(title=f"faults drawn with seed {seed}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for head in ("start", "duration", "fault"):
         table.add_column(head, justify="left" if head == "fault" else "right", no_wrap=True)
-    for planned in schedule:
-        name = f"{planned.name} (beside the one before)" if planned.overlaps else planned.name
-        table.add_row(f"{planned.at_s:.1f} s", f"{planned.duration_s:.1f} s", name)
+    for scheduled in schedule:
+        name = f"{scheduled.name} (overlaps the previous fault)" if scheduled.overlaps else scheduled.name
+        table.add_row(f"{scheduled.at_s:.1f} s", f"{scheduled.duration_s:.1f} s", name)
     return table
 
 
 def verdict_view(verdict: ChaosVerdict, evidence: Evidence) -> Group:
+    """Return the injected faults, the outcomes of the bookings and the violations, to be printed."""
     return Group(fault_table(evidence), outcome_table(verdict, evidence), violations_text(verdict))
 
 
 def fault_table(evidence: Evidence) -> Table:
-    table = Table(title="what was broken", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for head in ("at", "lasted", "fault", "effect", "evidence"):
-        table.add_column(head, justify="right" if head in {"at", "lasted"} else "left")
+    """Return the injected faults with their effect and its evidence."""
+    table = Table(title="injected faults", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for head in ("start", "duration", "fault", "effect", "evidence"):
+        table.add_column(head, justify="right" if head in {"start", "duration"} else "left")
     for fault in evidence.faults:
         effect = Text("yes", style="green") if fault.took_effect else Text("NONE", style="bold red")
         table.add_row(f"{fault.at_s:.1f} s", f"{fault.duration_s:.1f} s", fault.name, effect, fault.evidence)
@@ -78,34 +84,41 @@ def fault_table(evidence: Evidence) -> Table:
 
 
 def outcome_table(verdict: ChaosVerdict, evidence: Evidence) -> Table:
+    """Return the number of bookings by outcome and by violation."""
     result = verdict.result
     accounts = evidence.reconciliation.accounts
-    table = Table(title="what became of the bookings", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    fates = {
+    table = Table(title="outcomes of the bookings", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    outcomes = {
         "offered": result.bookings,
         "accepted": len(evidence.reconciliation.rows),
         "settled": sum(account.settled for account in accounts),
         "confirmed": sum(account.outcome == "confirmed" for account in accounts),
         "cancelled": sum(row.state is BookingState.CANCELLED for row in evidence.reconciliation.rows),
     }
-    judged = {"lost": result.lost, "stuck": result.stuck, "doubled": result.doubled, "misordered": result.misordered}
-    heads = (*fates, *judged, "came again", "worst gap", "parked")
+    violations = {
+        "lost": result.lost,
+        "stuck": result.stuck,
+        "doubled": result.doubled,
+        "misordered": result.misordered,
+    }
+    heads = (*outcomes, *violations, "duplicates", "worst gap", "parked")
     for head in heads:
         table.add_column(head, justify="right")
-    red = [Text(str(count), style="bold red" if count else "green") for count in judged.values()]
-    beside = (str(result.wire_duplicates), f"{result.worst_gap_s:.1f} s", str(len(evidence.dead_letters)))
-    table.add_row(*map(str, fates.values()), *red, *beside)
+    violation_cells = [Text(str(count), style="bold red" if count else "green") for count in violations.values()]
+    other_cells = (str(result.wire_duplicates), f"{result.worst_gap_s:.1f} s", str(len(evidence.dead_letters)))
+    table.add_row(*map(str, outcomes.values()), *violation_cells, *other_cells)
     return table
 
 
 def violations_text(verdict: ChaosVerdict) -> Text:
+    """Return pass or fail with problems, the first violations and notes."""
     text = Text("passed\n" if verdict.ok else "FAILED\n", style="bold green" if verdict.ok else "bold red")
-    for line in verdict.problems:
-        text.append(f"! {line}\n", style="not bold red")
-    for finding in verdict.violations[:MAX_NAMED]:
-        text.append(f"  {finding.kind}: {finding.subject}: {finding.detail}\n", style="not bold")
+    for problem in verdict.problems:
+        text.append(f"! {problem}\n", style="not bold red")
+    for violation in verdict.violations[:MAX_NAMED]:
+        text.append(f"  {violation.kind}: {violation.subject}: {violation.detail}\n", style="not bold")
     if len(verdict.violations) > MAX_NAMED:
         text.append(f"  and {len(verdict.violations) - MAX_NAMED} more\n", style="not bold")
-    for line in verdict.notes:
-        text.append(f"  {line}\n", style="not bold dim")
+    for note in verdict.notes:
+        text.append(f"  {note}\n", style="not bold dim")
     return text
