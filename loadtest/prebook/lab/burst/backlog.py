@@ -1,7 +1,9 @@
-"""Backlog of a suite and its age, read from the database: outboxes, and pending requests.
+"""Backlog of a suite and its age: unsent messages in the outboxes, and requests whose reply is awaited.
 
-A request stays in ``pending_reply`` until its reply is in, wherever it lies meanwhile: its age is that of the oldest
-message in outbox, queue or hand.
+Database judge: this module holds SQL on private tables of every service (outbox, pending_reply), so a migration may
+break it. Age is not reported by the services, and the queues of the broker do not know it. A request stays in
+pending_reply until its reply is stored, whether its message is in an outbox, in a queue or with a consumer; the age of
+the oldest pending request therefore bounds the age of the messages in all three places.
 """
 
 from dataclasses import dataclass
@@ -21,8 +23,8 @@ SELECT_OUTBOX = """
         coalesce((array_agg(route || CASE WHEN failures > 0 THEN ', tried ' || failures ELSE '' END ORDER BY seq)
             FILTER (WHERE not_before <= now() OR failures > 0))[1], '') AS route
     FROM {0}.outbox WHERE state = 'waiting'"""
-# The oldest of each flow is the one that is due first. A call that needed no message has no row in the outbox: it is
-# over within a time-out, and is not looked at here.
+# The oldest request of a flow is the one that is due first. A synchronous call has no outbox row and is omitted: the
+# caller's timeout bounds its age.
 SELECT_PENDING_REPLIES = """
     SELECT (SELECT count(*) FROM {0}.pending_reply) AS rows,
         coalesce(max(extract(epoch FROM now() - created_at)), 0) AS age, '' AS route
@@ -40,20 +42,27 @@ QUERY_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Backlog:
-    outbox_rows: int
-    outbox_oldest_s: float
-    oldest_outbox: str
-    """Service and route of the oldest."""
-    pending_requests: int
-    pending_oldest_s: float
+    """Unsent messages and pending requests of all services at one moment."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.outbox_rows or self.pending_requests)
+    outbox_rows: int
+    """Unsent messages, including those scheduled for later."""
+    outbox_oldest_s: float
+    """Age of the oldest unsent message that is due, in seconds; 0 if there is none."""
+    oldest_outbox: str
+    """Service and route of the oldest unsent message; empty if there is none."""
+    pending_requests: int
+    """Requests whose reply is awaited."""
+    pending_oldest_s: float
+    """Age of the oldest pending request, in seconds; 0 if there is none."""
 
 
 async def read_backlog(connection: "Connection") -> Backlog:
-    """Raises asyncpg's errors, or TimeoutError."""
+    """Read the backlog of all services in one statement.
+
+    Raises:
+        asyncpg.PostgresError, asyncpg.InterfaceError: The query or the connection failed.
+        TimeoutError: The query took longer than QUERY_TIMEOUT_S seconds.
+    """
     rows = await connection.fetch(STATEMENT, timeout=QUERY_TIMEOUT_S)
     outbox, pending = ([row for row in rows if row["source"] == source] for source in ("outbox", "pending"))
     oldest = max(outbox, key=lambda row: row["age"])

@@ -1,4 +1,8 @@
-"""Direct access to a suite's database, as its administrator."""
+"""Connections to the database of a suite, as its administrator.
+
+Used by database judges only: the modules that read the services' private tables, chaos/database.py and
+burst/backlog.py. The rest of the lab reads a suite over the wire. tests/architecture keeps the list of exceptions.
+"""
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
