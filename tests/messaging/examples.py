@@ -1,4 +1,4 @@
-"""Envelopes to test with."""
+"""Example envelopes and an observer of expired messages, for tests."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +7,7 @@ from prebook.contracts.notification import Notice, NotifyRider
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
+from prebook.messaging.observer import NullObserver
 from prebook.patterns import trace
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -14,7 +15,8 @@ PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 
 
 def request(conversation_id: str = "b1", **changes: Any) -> Envelope:
-    given: dict[str, Any] = {
+    """A valid one-way request of ``notify_rider``, with ``changes`` to its fields."""
+    fields: dict[str, Any] = {
         "id": message_id(conversation_id, "notify_rider", "confirmed"),
         "kind": MessageKind.REQUEST,
         "flow": "notify_rider",
@@ -26,4 +28,14 @@ def request(conversation_id: str = "b1", **changes: Any) -> Envelope:
         "expires_at": NOW + timedelta(days=3650),
         "traceparent": trace.new_traceparent(),
     }
-    return Envelope(**{**given, **changes})
+    return Envelope(**{**fields, **changes})
+
+
+class ExpiryRecorder(NullObserver):
+    """Records the id and stage of every expired message."""
+
+    def __init__(self) -> None:
+        self.expirations: list[tuple[str, str]] = []
+
+    def on_expired(self, envelope: Envelope, stage: str) -> None:
+        self.expirations.append((envelope.id, stage))

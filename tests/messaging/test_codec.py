@@ -15,7 +15,7 @@ from tests.messaging.examples import NOW, request
 WIRE = encode(request())
 
 
-def test_what_is_encoded_comes_back_whole() -> None:
+def test_an_envelope_survives_encoding_and_decoding() -> None:
     envelope = replace(
         request(), reply_to="booking", attempt=3, extra={"prebook-x-routing-key": "request.notify_rider"}
     )
@@ -23,14 +23,14 @@ def test_what_is_encoded_comes_back_whole() -> None:
     assert decode(encode(envelope)) == envelope
 
 
-def test_an_answer_and_a_missing_answer_come_back_whole() -> None:
-    answer = request().reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)
+def test_a_synthetic_reply_survives_encoding_and_decoding() -> None:
+    reply = request().reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)
 
-    assert decode(encode(answer)) == answer
-    assert answer.id == "b1.notify_rider.confirmed.reply"
+    assert decode(encode(reply)) == reply
+    assert reply.id == "b1.notify_rider.confirmed.reply"
 
 
-def test_it_speaks_cloud_events() -> None:
+def test_headers_follow_cloud_events() -> None:
     headers = WIRE.headers
 
     assert headers["ce-specversion"] == "1.0"
@@ -58,7 +58,7 @@ def test_it_speaks_cloud_events() -> None:
         ({"prebook-expires-at": "never"}, "bad_header"),
     ],
 )
-def test_a_wrong_header_is_malformed_and_says_how(headers: dict[str, str], cause: str) -> None:
+def test_an_invalid_header_is_malformed_with_its_cause(headers: dict[str, str], cause: str) -> None:
     with pytest.raises(Malformed) as failure:
         decode(WireMessage({**WIRE.headers, **headers}, WIRE.body))
 
@@ -78,7 +78,7 @@ def test_a_wrong_header_is_malformed_and_says_how(headers: dict[str, str], cause
         (b" " * (MAX_BODY_BYTES + 1), "too_large"),
     ],
 )
-def test_a_wrong_body_is_malformed_and_says_how(body: bytes, cause: str) -> None:
+def test_an_invalid_body_is_malformed_with_its_cause(body: bytes, cause: str) -> None:
     with pytest.raises(Malformed) as failure:
         decode(WireMessage(WIRE.headers, body))
 
@@ -86,7 +86,7 @@ def test_a_wrong_body_is_malformed_and_says_how(body: bytes, cause: str) -> None
 
 
 @given(st.dictionaries(st.sampled_from(sorted(WIRE.headers)), st.text(max_size=40)), st.binary(max_size=200))
-def test_nothing_that_arrives_raises_anything_else(headers: dict[str, str], body: bytes) -> None:
+def test_decoding_raises_nothing_but_malformed(headers: dict[str, str], body: bytes) -> None:
     for wire in (
         WireMessage({**WIRE.headers, **headers}, WIRE.body),
         WireMessage(WIRE.headers, body),
@@ -97,9 +97,11 @@ def test_nothing_that_arrives_raises_anything_else(headers: dict[str, str], body
 
 
 @pytest.mark.parametrize("key", ["", "ada", "confirmed.2"])
-def test_the_key_of_a_question_is_the_key_of_its_answer(key: str) -> None:
-    asked: Any = replace(request(), id=message_id("b1", "notify_rider", key))
+def test_a_reply_has_the_request_key_of_its_request(key: str) -> None:
+    request_with_key: Any = replace(request(), id=message_id("b1", "notify_rider", key))
 
-    assert request_key(asked) == key
-    assert request_key(asked.reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
-    assert asked.kind is MessageKind.REQUEST
+    assert request_key(request_with_key) == key
+    assert (
+        request_key(request_with_key.reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
+    )
+    assert request_with_key.kind is MessageKind.REQUEST

@@ -37,7 +37,7 @@ from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, Unconfirme
 from prebook.rabbit.consumer import RabbitConsumer
 from tests.coupling import test_doors, test_every_coupling, test_sync_api
 from tests.http import test_callbacks
-from tests.messaging import test_handover, test_relay
+from tests.messaging.outbox import test_handoff, test_relay
 from tests.operations import test_api, test_replaying
 from tests.postgres import test_claiming_what_is_posted, test_relays
 from tests.traps import test_broker_client, test_database, test_relaying, test_retrying
@@ -184,7 +184,7 @@ NO_PARTS = (
     ),
     Defect(
         "what is posted is taken for known before it is in line",
-        test_handover.test_what_is_posted_while_its_key_is_under_way_waits_in_line,
+        test_handoff.test_a_message_waits_for_the_earlier_one_of_its_key,
         put(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, predecessor=None, may_send=True)),
     ),
     Defect(
@@ -204,7 +204,7 @@ NO_PARTS = (
     ),
     Defect(
         "what nobody waits for is sent",
-        test_relay.test_what_nobody_waits_for_is_not_sent,
+        test_relay.test_an_expired_row_is_not_sent,
         put(Envelope, "is_expired", _unexpired),
     ),
     Defect(

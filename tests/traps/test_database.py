@@ -16,8 +16,8 @@ from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, open_connection, unit_of_work_factory
 from tests.conditions import becomes
 from tests.messaging.examples import request
-from tests.messaging.test_handover import Looked
-from tests.messaging.test_relay import running, staged, states
+from tests.messaging.outbox.test_handoff import CountingDatabase
+from tests.messaging.outbox.test_relay import enqueue, running, states
 from tests.operations.parcels import Begin
 from tests.traps.place import named
 
@@ -62,14 +62,14 @@ async def test_what_is_undone_is_not_known(engine: AsyncEngine) -> None:
 
 async def test_a_lost_wake_up_is_made_up_for_by_the_poll() -> None:
     """Pitfall 2.3.9: a notification is a hint."""
-    database, seen = Looked(), list[str]()
+    database, seen = CountingDatabase(), list[str]()
 
     async def send(row: LeasedRow) -> None:
         seen.append(row.envelope.id)
 
     async with running(database, send):
         await becomes(lambda: database.claims == 1)
-        await staged(database, "nobody woke us")
+        await enqueue(database, "nobody woke us")
         await becomes(lambda: set(states(database).values()) == {"sent"})
     assert seen == ["nobody woke us"]
 

@@ -21,7 +21,7 @@ from prebook.runtime.retention import common_purges
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes, eventually
 from tests.messaging.examples import request
-from tests.messaging.test_relay import running, staged, states, woken_until_all
+from tests.messaging.outbox.test_relay import enqueue, running, states, wake_until_all
 from tests.operations.parcels import Begin
 
 DAY_S = 24 * 3600.0
@@ -43,7 +43,7 @@ async def test_trap_08_deliveries_side_by_side_keep_each_keys_order() -> None:
 
     for number in range(20):
         for key in ("a", "b", "c", "d"):
-            await staged(database, f"{key}.{number}", key=key)
+            await enqueue(database, f"{key}.{number}", key=key)
     async with running(database, send):
         await becomes(lambda: set(states(database).values()) == {"sent"})
     assert dict(seen) == {key: list(range(20)) for key in ("a", "b", "c", "d")}
@@ -92,7 +92,7 @@ async def test_trap_10_a_backlog_leaves_without_a_pause_for_each_message() -> No
     async def send(row: LeasedRow) -> None:
         await asyncio.sleep(0)
 
-    await staged(database, *(f"m{n}" for n in range(backlog)))
+    await enqueue(database, *(f"m{n}" for n in range(backlog)))
     async with running(database, send):
         await becomes(lambda: set(states(database).values()) == {"sent"}, within_s=POLL_INTERVAL_S * backlog / 10)
     assert database.looks <= backlog // MAX_CLAIMED_ROWS + 3, (
@@ -112,11 +112,11 @@ async def test_trap_14_a_failure_holds_its_own_group_and_no_other() -> None:
 
     for number in range(1, 4):
         for key in ("a", "b", "c"):
-            await staged(database, f"{key}.{number}", key=key)
+            await enqueue(database, f"{key}.{number}", key=key)
     async with running(database, send) as relay:
         await becomes(lambda: sorted(seen) == [f"{key}.{n}" for key in "bc" for n in range(1, 4)])
         away[0] = False
-        await woken_until_all(relay, database, "sent")
+        await wake_until_all(relay, database, "sent")
     assert seen[6:] == ["a.1", "a.2", "a.3"]
 
 

@@ -1,4 +1,4 @@
-"""A limit of time that many short tasks share."""
+"""CoarseTimeout: one timer for the timeouts of many short tasks."""
 
 import asyncio
 
@@ -10,20 +10,22 @@ from tests.conditions import becomes
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio_tools, "TIMEOUT_CHECK_INTERVAL_S", 0.01)
 
 
-async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() -> None:
-    one, never = CoarseTimeout(0.05), asyncio.Event()
+async def test_slow_work_times_out_and_quick_work_does_not() -> None:
+    timeout = CoarseTimeout(0.05)
+    never = asyncio.Event()
 
     async def work(done: asyncio.Event) -> str:
-        with one():
+        with timeout():
             await done.wait()
         return "done"
 
     done = asyncio.Event()
-    slow, quick = asyncio.create_task(work(never)), asyncio.create_task(work(done))
+    slow = asyncio.create_task(work(never))
+    quick = asyncio.create_task(work(done))
     await asyncio.sleep(0)
     done.set()
 
@@ -33,21 +35,21 @@ async def test_what_takes_too_long_is_ended_and_what_does_not_is_left_alone() ->
     assert slow.cancelling() == 0
 
 
-async def test_a_task_that_was_too_late_may_go_on_and_be_in_it_again() -> None:
-    one = CoarseTimeout(0.03)
+async def test_a_task_can_use_the_timeout_again_after_it_timed_out() -> None:
+    timeout = CoarseTimeout(0.03)
     for _ in range(3):
-        with pytest.raises(TimeoutError), one():
+        with pytest.raises(TimeoutError), timeout():
             await asyncio.Event().wait()
-    with one():
+    with timeout():
         await asyncio.sleep(0)
 
 
-async def test_what_it_raises_itself_is_what_is_heard() -> None:
+async def test_an_error_inside_the_timeout_is_raised_unchanged() -> None:
     with pytest.raises(KeyError), CoarseTimeout(1.0)():
         raise KeyError
 
 
-async def test_a_cancellation_from_elsewhere_is_one() -> None:
+async def test_a_cancellation_is_not_turned_into_a_timeout() -> None:
     async def work() -> None:
         with CoarseTimeout(5.0)():
             await asyncio.Event().wait()
@@ -59,25 +61,26 @@ async def test_a_cancellation_from_elsewhere_is_one() -> None:
         await task
 
 
-async def test_a_cancellation_that_comes_with_the_limit_is_not_taken_for_it() -> None:
-    one, inside = CoarseTimeout(0.02), asyncio.Event()
+async def test_a_cancellation_at_the_moment_of_the_timeout_stays_a_cancellation() -> None:
+    timeout = CoarseTimeout(0.02)
+    inside = asyncio.Event()
 
     async def work() -> None:
-        with one():
+        with timeout():
             inside.set()
             try:
                 await asyncio.Event().wait()
             finally:
-                asyncio.current_task().cancel()  # type: ignore[union-attr]  # as somebody else does in that moment
+                asyncio.current_task().cancel()  # type: ignore[union-attr]  # as another task would at this moment
 
     task = asyncio.create_task(work())
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def test_it_stops_looking_once_nobody_is_in_it() -> None:
-    one = CoarseTimeout(5.0)
-    with one():
+async def test_the_timer_stops_when_the_timeout_is_unused() -> None:
+    timeout = CoarseTimeout(5.0)
+    with timeout():
         await asyncio.sleep(0)
 
-    await becomes(lambda: one._timer is None)
+    await becomes(lambda: timeout._timer is None)

@@ -1,0 +1,44 @@
+"""Endpoint: an expired request causes no work downstream, neither a handler call nor an inbox row."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS, NOTIFY_RIDER
+from prebook.messaging.clock import utc_now
+from prebook.messaging.gateway import MessagingGateway, create_gateway
+from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.testing.memory import MemoryDatabase
+from tests.booking.rides import queued
+from tests.messaging.examples import ExpiryRecorder, request
+
+POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY) for flow in FLOWS}
+
+
+@pytest.mark.parametrize(("remaining_s", "handled"), [(60, True), (0, False), (-60, False)])
+async def test_an_expired_request_is_dropped_before_the_handler(remaining_s: int, *, handled: bool) -> None:
+    database = MemoryDatabase(None)
+    recorder = ExpiryRecorder()
+    prepared = list[str]()
+
+    async def prepare(context: HandlerContext, body: Any) -> Any:
+        prepared.append(context.message_id)
+        return body
+
+    async def handle(_: HandlerContext, __: Any, ___: Any) -> HandlerResult:
+        return HandlerResult()
+
+    handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, prepare)})
+    channels = dict.fromkeys(Coupling, queued())
+    units = UnitsOfWork.of_one(database.begin)
+    gateway: MessagingGateway[Any] = create_gateway(
+        "notification", handlers, units, channels, POLICIES, observer=recorder
+    )
+    await gateway.process(request(id="m1", expires_at=utc_now() + timedelta(seconds=remaining_s)))
+
+    assert (bool(prepared), bool(database.tables.inbox)) == (handled, handled)
+    assert recorder.expirations == ([] if handled else [("m1", "inbound")])
