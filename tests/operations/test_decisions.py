@@ -11,18 +11,24 @@ from hypothesis import strategies as st
 from prebook.contracts.dead_letters import DeadLetterState
 from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.messaging import addresses
+from prebook.operations.dead_letters.record import edited_headers
 from prebook.operations.replays.eligibility import (
     INELIGIBILITY_RULES,
-    ITEM_TRANSITIONS,
-    LIVE_STATES,
     POLICY_TEXTS,
     ReplayCandidate,
     explain_ineligible,
-    final_state,
     ordering_key_of,
     sort_candidates,
 )
-from prebook.operations.replays.redelivery import PublishTarget, edited_headers, redelivery_message, redelivery_target
+from prebook.operations.replays.redelivery import (
+    LIVE_STATES,
+    REDELIVERY_TRANSITIONS,
+    PublishTarget,
+    Redelivery,
+    redelivery_message,
+    redelivery_target,
+)
+from prebook.operations.replays.store import LeasedReplay
 from prebook.operations.replays.throttle import MAX_IN_FLIGHT, ReplayProgress, batch_size, batch_sizes, due_count
 from prebook.replay.eligibility import ReplayPolicy
 from tests.operations.parcels import NOW, QUEUE, headers
@@ -112,14 +118,30 @@ def test_lanes_are_conversations() -> None:
 
 
 def test_every_state_of_a_message_is_reached_and_only_live_ones_go_on() -> None:
-    assert set().union(*ITEM_TRANSITIONS.values()) | {RedeliveryState.REQUESTED} == set(RedeliveryState)
+    assert set().union(*REDELIVERY_TRANSITIONS.values()) | {RedeliveryState.REQUESTED} == set(RedeliveryState)
     assert frozenset({RedeliveryState.REQUESTED, RedeliveryState.IN_FLIGHT}) == LIVE_STATES
 
 
-def test_how_a_replay_ends() -> None:
-    assert final_state(live=1, outcome=ReplayState.CANCELLED) is None
-    assert final_state(live=0, outcome=None) is ReplayState.DONE
-    assert final_state(live=0, outcome=ReplayState.STOPPED) is ReplayState.STOPPED
+def leased_replay(*, live: int, outcome: ReplayState | None) -> LeasedReplay:
+    return LeasedReplay(
+        id="r1",
+        state=ReplayState.RUNNING,
+        outcome=outcome,
+        rate_per_s=None,
+        keep_going=False,
+        batches=1,
+        running_s=1.0,
+        requested=0,
+        in_flight=live,
+        sent=1,
+        same_cause_failures=0,
+    )
+
+
+def test_a_replay_ends_once_no_redelivery_is_live() -> None:
+    assert leased_replay(live=1, outcome=ReplayState.CANCELLED).final_state() is None
+    assert leased_replay(live=0, outcome=None).final_state() is ReplayState.DONE
+    assert leased_replay(live=0, outcome=ReplayState.STOPPED).final_state() is ReplayState.STOPPED
 
 
 ALLOWED = {
@@ -148,13 +170,18 @@ def test_back_to_its_first_address_where_that_is_ours_and_reaches_nobody_else(
 
 
 def test_it_leaves_as_it_was_said_on_its_first_attempt_and_marked() -> None:
-    sent = redelivery_message(
-        headers(prebook_x_stack_digest="s", x_death="[]"),
-        b"body",
+    redelivery = Redelivery(
         replay_id="r1",
         dead_letter_id=7,
-        origin=PublishTarget("prebook.requests", "quote_fare"),
+        queue=QUEUE,
+        exchange="prebook.requests",
+        routing_key="quote_fare",
+        message_id="b1.quote_fare",
+        headers=headers(prebook_x_stack_digest="s", x_death="[]"),
+        payload=b"body",
+        is_sent=False,
     )
+    sent = redelivery_message(redelivery)
     assert sent.body == b"body"
     assert {name: value for name, value in sent.headers.items() if name.startswith(("prebook-x", "x-"))} == {
         "prebook-x-exchange": "prebook.requests",

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from prebook.contracts.dead_letters import DeadLetterSelection
-from prebook.operations.metrics import DeadLetterGauge
+from prebook.operations.dead_letters.metrics import DeadLetterGauge
 from tests.operations.parcels import Begin, parcel, taken_in
 
 

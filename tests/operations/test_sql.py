@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters.record import minimal_record, record_of
-from prebook.operations.store import UnstorableMessage
+from prebook.operations.dead_letters.store import UnstorableMessage
 from tests.conftest import Figure
 from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
 

@@ -22,8 +22,8 @@ from prebook.messaging.outbox.sender import Sender
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.operations.replays import eligibility
+from prebook.operations.replays.redelivery import DeliveryOutcome, Redelivery
 from prebook.operations.replays.runner import ReplayRunner
-from prebook.operations.store import DeliveryOutcome, Redelivery
 from prebook.patterns.budget import RetryBudget
 from prebook.postgres import flush
 from prebook.postgres import outbox as outboxes
@@ -142,11 +142,11 @@ def _each_its_own_key(row: LeasedRow | OutboxMessage) -> tuple[str, str]:
     return row.route, row.envelope.id
 
 
-async def _resolved_when_sent(self: ReplayRunner, flight: Redelivery) -> DeliveryOutcome:
+async def _resolved_when_sent(self: ReplayRunner, redelivery: Redelivery) -> DeliveryOutcome:
     await self._ports.publisher.publish(
-        flight.exchange, flight.routing_key, WireMessage(flight.headers, flight.payload)
+        redelivery.exchange, redelivery.routing_key, WireMessage(redelivery.headers, redelivery.payload)
     )
-    return DeliveryOutcome(flight.dead_letter_id, RedeliveryState.RESOLVED)
+    return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.RESOLVED)
 
 
 async def _never(*_: object) -> None:

@@ -16,7 +16,7 @@ from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
-from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails, traceparent_of
+from prebook.http.problems import Problem, problem_responses, traceparent_of
 from prebook.messaging.asyncio_tools import ShieldedTasks
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import ServiceContext
@@ -84,11 +84,6 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
             return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
     return [book, allowed_methods, get_booking, cancel, list_ledger]
-
-
-def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """Their places in the OpenAPI description."""
-    return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
 
 
 async def check_headers(request: AnyRequest) -> None:

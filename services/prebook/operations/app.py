@@ -9,8 +9,8 @@ from prebook.messaging import addresses
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.operations.dead_letters import api as dead_letters_api
+from prebook.operations.dead_letters.metrics import DeadLetterGauge
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
-from prebook.operations.metrics import DeadLetterGauge
 from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.redelivery import AllowedTargets
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
@@ -32,13 +32,13 @@ def handlers(_: ServiceSettings) -> Handlers[OperationsSql]:
 
 
 def allowed_targets(policies: Policies) -> AllowedTargets:
-    """The (exchange, routing key) pairs that the topology grants to operations."""
+    """Return the (exchange, routing key) pairs that the topology grants to operations."""
     topology = suite_topology(retry_delays_s(policies))
     return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
 
 
 def edge(context: ServiceContext[Any]) -> ServiceEdge:
-    """The API, the consumer of the parking queue, and the loop that advances replays."""
+    """Return the API, the consumer of the parking queue, and the loop that advances replays."""
     targets = allowed_targets(context.policies)
     queues = {key for exchange, key in targets if exchange == addresses.REDELIVER}
     begin = context.units.messages

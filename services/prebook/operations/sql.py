@@ -1,8 +1,8 @@
-"""Dead letters and replays on PostgreSQL."""
+"""Unit of work of operations on PostgreSQL."""
 
 from prebook.operations.dead_letters.sql import DeadLetterSql
 from prebook.operations.replays.sql import ReplaySql
 
 
 class OperationsSql(DeadLetterSql, ReplaySql):
-    """Dead letters and replays in one transaction."""
+    """Unit of work on dead letters and replays."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
 from prebook.messaging.errors import Unreachable
@@ -16,6 +17,7 @@ from prebook.patterns import trace
 
 MEDIA_TYPE = "application/problem+json"
 _TRACEPARENT_KEY = "prebook_traceparent"
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -57,6 +59,18 @@ class Problem(Exception):
         self.status, self.code, self.detail = status, code, detail
         self.title = title or code.replace("_", " ").capitalize()
         self.headers, self.errors = dict(headers or {}), tuple(errors)
+
+
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Return the responses with these error statuses for an OpenAPI description."""
+    return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
+
+
+def found_or_404(found: T | None, code: str, detail: str) -> T:
+    """Return ``found``. Raises Problem with status 404 if it is None."""
+    if found is None:
+        raise Problem(HTTPStatus.NOT_FOUND, code, detail)
+    return found
 
 
 def retry_later_problem(status: int, code: str, reason: str, wait_s: float) -> Problem:

@@ -123,6 +123,10 @@ class SqlUnitOfWork:
     async def _execute(self, statement: TextClause, **values: Any) -> None:
         await self.connection.execute(statement, values)
 
+    async def _fetch_rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        """Return the rows, which are mappings by column name as well."""
+        return await self.connection.execute(statement, values)
+
     async def _fetch_scalar(self, statement: TextClause, **values: Any) -> Any:
         return (await self.connection.execute(statement, values)).scalar()
 

@@ -1,1 +1,1 @@
-"""Dead letters: record, list, edit, discard."""
+"""Dead letters: record, failure groups, storage, metrics and API."""

@@ -1,4 +1,4 @@
-"""HTTP API of operations for dead letters. Reading changes nothing, here or at the broker."""
+"""HTTP API for dead letters. Reading changes nothing, here or at the broker."""
 
 import base64
 import binascii
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 from litestar import get, post
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
@@ -28,33 +27,31 @@ from prebook.contracts.dead_letters import (
     RestoreRequest,
 )
 from prebook.http.bodies import StrictBody
-from prebook.http.problems import MEDIA_TYPE, Problem, ProblemDetails
-from prebook.operations.store import OperationsWork
+from prebook.http.problems import Problem, found_or_404, problem_responses
+from prebook.operations.dead_letters.store import DeadLetterWork
 from prebook.runtime.service import ServiceContext
 
 MAX_ID = 2**63 - 1
 NDJSON = "application/x-ndjson"
-EXPORT_PAGE_SIZE, MAX_EDIT_BYTES = 500, 512 * 1024
+EXPORT_PAGE_SIZE = 500
+MAX_EDIT_BYTES = 512 * 1024
 FilterValue = Annotated[str | None, QueryParameter(min_length=1, max_length=255, pattern="^[ -~]+$")]
-States = Annotated[list[DeadLetterState] | None, QueryParameter(description="several: repeat it", max_items=4)]
+States = Annotated[list[DeadLetterState] | None, QueryParameter(description="repeat for several states", max_items=4)]
 State = Annotated[DeadLetterState, QueryParameter()]
-After = Annotated[int, QueryParameter(ge=0, le=MAX_ID, description="`next` of the page before")]
+After = Annotated[int, QueryParameter(ge=0, le=MAX_ID, description="`next` of the previous page")]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 DeadLetterId = Annotated[int, PathParameter(ge=1, le=MAX_ID)]
 OPEN_STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 
 
-def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """OpenAPI responses for these error statuses."""
-    return {status: ResponseSpec(ProblemDetails, media_type=MEDIA_TYPE, generate_examples=False) for status in statuses}
-
-
-def routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
-    """Route handlers for dead letters; those for replays are in ``replays.api``."""
+def routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers for dead letters."""
     return [*read_routes(context), *write_routes(context)]
 
 
-def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
+def read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers that change nothing."""
+
     @get("/v1/dead-letters", summary="List dead letters, newest first, in pages", responses=problem_responses(400))
     async def list_dead_letters(
         *,
@@ -107,12 +104,13 @@ def read_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerR
     )
     async def get_dead_letter(dead_letter_id: DeadLetterId) -> DeadLetterView:
         async with context.units.commands() as work:
-            return await _find_or_404(work, dead_letter_id)
+            return await _find(work, dead_letter_id)
 
     return [list_dead_letters, list_groups, export_dead_letters, get_dead_letter]
 
 
-def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[ControllerRouterHandler]:
+def write_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers that change dead letters."""
     refusals = problem_responses(400, 404, 409, 413, 422)
 
     @post(
@@ -125,7 +123,7 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
     async def add_note(dead_letter_id: DeadLetterId, data: Annotated[NoteRequest, Body()]) -> DeadLetterView:
         async with context.units.commands() as work:
             await work.add_note(dead_letter_id, data.text)
-            return await _find_or_404(work, dead_letter_id)
+            return await _find(work, dead_letter_id)
 
     @post(
         "/v1/dead-letters/{dead_letter_id:int}/versions",
@@ -138,10 +136,10 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
     async def edit(dead_letter_id: DeadLetterId, data: Annotated[EditRequest, Body()]) -> DeadLetterView:
         payload = bytes_of(data.payload) if data.payload else None
         async with context.units.commands() as work:
-            found = await _find_or_404(work, dead_letter_id)
+            found = await _find(work, dead_letter_id)
             if not await work.edit(dead_letter_id, data.headers, payload, data.reason):
-                raise Problem(409, "not_parked", f"it is {found.summary.state}; only what is parked can be edited")
-            return await _find_or_404(work, dead_letter_id)
+                raise Problem(409, "not_parked", f"it is {found.summary.state}; only parked ones can be edited")
+            return await _find(work, dead_letter_id)
 
     @post(
         "/v1/discards",
@@ -171,12 +169,14 @@ def write_routes(context: ServiceContext[OperationsWork]) -> Sequence[Controller
 
 
 def check_selection(selection: DeadLetterSelection) -> DeadLetterSelection:
+    """Return ``selection``. Raises Problem unless it has either ids or a filter."""
     if (selection.ids is None) == (selection.where is None):
-        raise Problem(422, "invalid_body", "selection: give either ids or where; an empty where is all of them")
+        raise Problem(422, "invalid_body", "selection: give either ids or where; an empty where selects all")
     return selection
 
 
 def bytes_of(payload: Payload) -> bytes:
+    """Return the bytes of ``payload``. Raises Problem if it has both forms, none, or invalid base64."""
     if (payload.text is None) == (payload.base64 is None):
         raise Problem(422, "invalid_body", "payload: give either text or base64")
     try:
@@ -188,21 +188,20 @@ def bytes_of(payload: Payload) -> bytes:
 
 
 def page_of(found: Sequence[DeadLetterSummary], limit: int) -> DeadLetterPage:
-    """``found`` has one row more than ``limit`` if there is a next page."""
+    """Return a page of ``limit`` dead letters; ``found`` has one more if there is a next page."""
     summaries = tuple(found[:limit])
     return DeadLetterPage(dead_letters=summaries, next=str(summaries[-1].id) if len(found) > limit else None)
 
 
-async def _find_or_404(work: OperationsWork, dead_letter_id: int) -> DeadLetterView:
-    if found := await work.find_dead_letter(dead_letter_id):
-        return found
-    raise Problem(
-        404, "dead_letter_not_found", f"there is no dead letter {dead_letter_id}; GET /v1/dead-letters lists them"
-    )
+async def _find(work: DeadLetterWork, dead_letter_id: int) -> DeadLetterView:
+    """Raises Problem if there is no dead letter with this id."""
+    found = await work.find_dead_letter(dead_letter_id)
+    detail = f"there is no dead letter {dead_letter_id}; GET /v1/dead-letters lists them"
+    return found_or_404(found, "dead_letter_not_found", detail)
 
 
-async def _export(context: ServiceContext[OperationsWork]) -> AsyncIterator[bytes]:
-    """Read page by page, so that a slow client holds no transaction open."""
+async def _export(context: ServiceContext[DeadLetterWork]) -> AsyncIterator[bytes]:
+    """Yield every dead letter as a line of JSON; each page is read in its own transaction, however slow the client."""
     before = MAX_ID
     while True:
         async with context.units.commands() as work:

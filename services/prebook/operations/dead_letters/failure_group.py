@@ -1,4 +1,4 @@
-"""Which messages failed in the same way."""
+"""Failure groups: dead letters that failed in the same way at the same place."""
 
 import hashlib
 import re
@@ -8,21 +8,21 @@ _VARIABLE_PARTS = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}
 
 
 def group_of(*, queue: str, type_: str, cause: str, error: str, stack: str = "") -> str:
-    """The same for the same cause, of the same message type, at the same queue.
+    """Return the id of the failure group, which has one queue, message type, cause and place of failure.
 
-    Where the place in the program is known that decides; else the error's text without what varies from one message
-    to the next.
+    The place is ``stack``, the digest of the stack trace. Without one it is the text of the error, with the parts
+    replaced that vary from message to message.
     """
-    how = stack or error_template(error)
-    return hashlib.sha256(f"{queue}\n{type_}\n{cause}\n{how}".encode()).hexdigest()[:GROUP_ID_CHARS]
+    place = stack or error_template(error)
+    return hashlib.sha256(f"{queue}\n{type_}\n{cause}\n{place}".encode()).hexdigest()[:GROUP_ID_CHARS]
 
 
 def error_template(error: str) -> str:
-    """``no ride 'b17' after 3 s`` and ``no ride 'b18' after 4 s`` have one shape."""
+    """Return ``error`` with quoted texts and numbers replaced: ``no ride 'b17' in 3 s`` -> ``no ride * in * s``."""
     return _VARIABLE_PARTS.sub("*", error)
 
 
 def error_type_of(error: str) -> str:
-    """``Malformed: the body ...`` -> ``Malformed``."""
+    """Return the exception's name: ``Malformed: the body ...`` -> ``Malformed``; empty if there is none."""
     name, colon, _ = error.partition(":")
     return name if colon and name.isidentifier() else ""

@@ -1,4 +1,4 @@
-"""What is noted of a parked message, whatever it looks like."""
+"""Record of a dead letter: what operations stores of a message, whatever its form."""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,23 +29,27 @@ from prebook.operations.dead_letters.failure_group import error_type_of, group_o
 from prebook.patterns.trace import trace_id
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
-"""Bytes of a payload; no message of ours may have more than a sixtieth of that."""
+"""Stored bytes of a payload: far more than the codec lets a message of the suite have."""
 MAX_ATTEMPTS = 1_000_000
-"""More have not been made; whoever says so is mistaken."""
+"""Larger attempt numbers can only come from a wrong header."""
 DEAD_LETTERED_BY_BROKER = "dead_lettered"
 UNKNOWN_CAUSE = "unknown"
 UNREADABLE_CAUSE = "unreadable"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+"""Lower limit of stored times: a header may hold a year that the database cannot."""
+MAX_BIGINT_DIGITS = 18
+MAX_INDEXED_CHARS = 201
+"""One more than an id may have, so that a cut id is never a usable one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterRecord:
-    """One parked message, and how it came to be here this time."""
+    """One dead letter, with the occurrence that parked it."""
 
     fingerprint: str
-    """The same message at the same queue, and no other."""
+    """Identity of one message at one queue."""
     occurrence_id: str
-    """The same parking of it, and no other: the broker may hand that over more than once."""
+    """Identity of one parking of the message, which the broker may deliver more than once."""
     queue: str
     exchange: str = ""
     routing_key: str = ""
@@ -66,31 +70,36 @@ class DeadLetterRecord:
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: bytes = b""
     payload_bytes: int = 0
+    """Size of the whole payload; ``payload`` may be cut to MAX_PAYLOAD_BYTES."""
     replay_id: str = ""
+    """With ``dead_letter_id``: the redelivery that failed again, according to the message's headers."""
     dead_letter_id: int = 0
-    """With ``replay_id``: which message of which replay this says it is."""
 
 
 def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
+    """Return the record of a dead letter that was read at ``now``."""
     headers = {storable_text(name): storable_text(value) for name, value in dead_letter.headers.items()}
     get = headers.get
-    queue, (cause, error) = indexable_text(dead_letter.queue), _cause_and_error(dead_letter, headers)
-    exchange, key = _first_target(dead_letter, headers)
-    last = _clamp_time(now, dead_letter.parked_at if CAUSE_HEADER in headers else _dead_lettered_at(dead_letter)) or now
-    attempts, replay = _attempts(dead_letter, headers), get(REPLAY_ID_HEADER, "")
-    digest = group_of(
-        queue=queue, type_=get(TYPE_HEADER, ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
-    )
+    queue = indexable_text(dead_letter.queue)
+    cause, error = _cause_and_error(dead_letter, headers)
+    exchange, routing_key = _first_target(dead_letter, headers)
+    parked_at = dead_letter.parked_at if CAUSE_HEADER in headers else _dead_lettered_at(dead_letter)
+    last_failed_at = _clamp_time(now, parked_at) or now
+    first_failed_at = _clamp_time(now, _parse_time(get(FIRST_FAILED_AT_HEADER, ""))) or last_failed_at
+    attempts = _attempts(dead_letter, headers)
+    replay_id = get(REPLAY_ID_HEADER, "")
     return DeadLetterRecord(
         fingerprint=fingerprint(dead_letter),
-        occurrence_id=_hash(cause, str(attempts), last.isoformat(timespec="seconds"), replay),
+        occurrence_id=_hash(cause, str(attempts), last_failed_at.isoformat(timespec="seconds"), replay_id),
         queue=queue,
         exchange=exchange,
-        routing_key=key,
+        routing_key=routing_key,
         cause=indexable_text(cause),
         error_type=indexable_text(error_type_of(error)),
         error=error,
-        failure_group=digest,
+        failure_group=group_of(
+            queue=queue, type_=get(TYPE_HEADER, ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
+        ),
         flow=indexable_text(get(FLOW_HEADER, "")),
         kind=indexable_text(get(KIND_HEADER, "")),
         type=indexable_text(get(TYPE_HEADER, "")),
@@ -99,33 +108,39 @@ def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
         trace_id=trace_id(get("traceparent", "")),
         attempts=attempts,
         occurred_at=_clamp_time(now, _parse_time(get(TIME_HEADER, ""))),
-        first_failed_at=min(_clamp_time(now, _parse_time(get(FIRST_FAILED_AT_HEADER, ""))) or last, last),
-        last_failed_at=last,
+        first_failed_at=min(first_failed_at, last_failed_at),
+        last_failed_at=last_failed_at,
         headers=headers,
         payload=dead_letter.body[:MAX_PAYLOAD_BYTES],
         payload_bytes=len(dead_letter.body),
-        replay_id=replay,
+        replay_id=replay_id,
         dead_letter_id=_parse_int(get(DEAD_LETTER_ID_HEADER, "")),
     )
 
 
 def is_expired_request(dead_letter: DeadLetter, now: datetime) -> bool:
-    """A question whose time was up in its queue: its caller has gone on, and nothing is to be decided.
+    """Return whether the broker dead-lettered a request because its deadline passed in the queue.
 
-    What a replay has sent is told to the replay all the same.
+    Its caller has gone on without a reply, so there is nothing for an operator to decide. A request that was parked by
+    its consumer or sent by a replay is kept nevertheless.
     """
-    headers, until = dead_letter.headers, _parse_time(dead_letter.headers.get(EXPIRES_AT_HEADER, ""))
-    by_time = (
+    headers = dead_letter.headers
+    expires_at = _parse_time(headers.get(EXPIRES_AT_HEADER, ""))
+    has_expired_in_queue = (
         bool(dead_letter.x_deaths)
         and dead_letter.x_deaths[0].reason == "expired"
         and dead_letter.x_deaths[0].queue == dead_letter.queue
     )
-    aside = CAUSE_HEADER in headers or REPLAY_ID_HEADER in headers
-    return by_time and not aside and headers.get(KIND_HEADER) == "request" and until is not None and until <= now
+    is_kept = CAUSE_HEADER in headers or REPLAY_ID_HEADER in headers
+    is_request = headers.get(KIND_HEADER) == "request"
+    return has_expired_in_queue and not is_kept and is_request and expires_at is not None and expires_at <= now
 
 
 def minimal_record(dead_letter: DeadLetter, now: datetime, error: str) -> DeadLetterRecord:
-    """As little as can be told; for a message that could not be noted in any other way."""
+    """Return a record in ASCII only, for a dead letter whose full record cannot be made or stored.
+
+    ``error``: why not.
+    """
     return DeadLetterRecord(
         fingerprint=fingerprint(dead_letter),
         occurrence_id="bare",
@@ -151,30 +166,35 @@ def fingerprint(dead_letter: DeadLetter) -> str:
     return _hash(dead_letter.queue, repr(headers), hashlib.sha256(dead_letter.body).hexdigest())
 
 
+def edited_headers(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return ``headers`` with ``changes`` applied; a None value removes the header."""
+    return {name: value for name, value in {**headers, **changes}.items() if value is not None}
+
+
 def storable_text(text: str) -> str:
-    """What a column of text can hold."""
+    """Return ``text`` without the characters that a PostgreSQL text column cannot hold."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def indexable_text(text: str) -> str:
-    """For a column that is searched by: one more character than an id may have tells that there were too many."""
-    return text.replace("\x00", "?").encode("ascii", "replace").decode()[:201]
+    """Return ``text`` as at most MAX_INDEXED_CHARS characters of ASCII, for an indexed column."""
+    return text.replace("\x00", "?").encode("ascii", "replace").decode()[:MAX_INDEXED_CHARS]
 
 
 def _cause_and_error(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[str, str]:
     if CAUSE_HEADER in headers:
         return headers[CAUSE_HEADER], headers.get(ERROR_HEADER, "")
     if not dead_letter.x_deaths:
-        return UNKNOWN_CAUSE, "it came here without a cause"
+        return UNKNOWN_CAUSE, "the message has no cause header and no x-death"
     death = dead_letter.x_deaths[0]
     return (
         DEAD_LETTERED_BY_BROKER,
-        f"the broker set it aside: {storable_text(death.reason)}, at {storable_text(death.queue)}",
+        f"the broker dead-lettered it in {storable_text(death.queue)}: {storable_text(death.reason)}",
     )
 
 
 def _first_target(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[str, str]:
-    """The first address that anything tells of."""
+    """Return exchange and routing key of the first publication, from our headers or the oldest x-death."""
     if headers.get(EXCHANGE_HEADER):
         return headers[EXCHANGE_HEADER], headers.get(ROUTING_KEY_HEADER, "")
     if dead_letter.x_deaths:
@@ -183,8 +203,8 @@ def _first_target(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[
 
 
 def _attempts(dead_letter: DeadLetter, headers: Mapping[str, str]) -> int:
-    told = (_parse_int(headers.get(ATTEMPT_HEADER, "")), *(death.count for death in dead_letter.x_deaths))
-    return min(max(1, *told), MAX_ATTEMPTS)
+    counts = (_parse_int(headers.get(ATTEMPT_HEADER, "")), *(death.count for death in dead_letter.x_deaths))
+    return min(max(1, *counts), MAX_ATTEMPTS)
 
 
 def _dead_lettered_at(dead_letter: DeadLetter) -> datetime | None:
@@ -204,8 +224,8 @@ def _parse_time(text: str) -> datetime | None:
 
 
 def _parse_int(text: str) -> int:
-    """0 where it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # noqa: PLR2004 - what a bigint holds
+    """Return the number, or 0 if ``text`` is not a number or may not fit a bigint."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_BIGINT_DIGITS else 0
 
 
 def _hash(*parts: str) -> str:

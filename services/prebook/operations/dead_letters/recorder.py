@@ -1,4 +1,4 @@
-"""Records dead letters in the database, each in one transaction."""
+"""Recorder of dead letters: each is stored in a transaction of its own."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from prebook.operations.dead_letters.record import (
     minimal_record,
     record_of,
 )
-from prebook.operations.store import OperationsWork, UnstorableMessage
+from prebook.operations.dead_letters.store import DeadLetterWork, UnstorableMessage
 
 log = structlog.get_logger()
 EXPIRED_REQUESTS = Counter(
@@ -28,12 +28,16 @@ EXPIRED_REQUESTS = Counter(
 
 
 class DeadLetterRecorder:
-    """Records dead letters of any form. Raises only if the database fails, never because of a message's content."""
+    """Recorder of dead letters of any form."""
 
-    def __init__(self, begin: BeginUnitOfWork[OperationsWork]) -> None:
+    def __init__(self, begin: BeginUnitOfWork[DeadLetterWork]) -> None:
         self._begin = begin
 
     async def record(self, dead_letter: DeadLetter) -> None:
+        """Store ``dead_letter``, or count it if it is a request that expired in its queue.
+
+        Raises only if the database fails, never because of the message's content.
+        """
         now = utc_now()
         if is_expired_request(dead_letter, now):
             return _count_expired(dead_letter)
@@ -41,7 +45,7 @@ class DeadLetterRecorder:
         try:
             await self._store(record)
         except UnstorableMessage as error:
-            await self._store(_log_unreadable(dead_letter, now, error))
+            await self._store(_minimal_record(dead_letter, now, error))
         return None
 
     async def _store(self, record: DeadLetterRecord) -> None:
@@ -69,10 +73,10 @@ def _count_expired(dead_letter: DeadLetter) -> None:
 def _read_record(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
     try:
         return record_of(dead_letter, now)
-    except Exception as error:  # noqa: BLE001 - an unreadable message is recorded as well
-        return _log_unreadable(dead_letter, now, error)
+    except Exception as error:  # noqa: BLE001 - an unreadable message is recorded too
+        return _minimal_record(dead_letter, now, error)
 
 
-def _log_unreadable(dead_letter: DeadLetter, now: datetime, error: Exception) -> DeadLetterRecord:
+def _minimal_record(dead_letter: DeadLetter, now: datetime, error: Exception) -> DeadLetterRecord:
     log.error("dead letter unreadable", queue=dead_letter.queue, error=error_summary(error))
     return minimal_record(dead_letter, now, error_summary(error))

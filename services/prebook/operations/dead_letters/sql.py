@@ -1,4 +1,4 @@
-"""Dead letters on PostgreSQL."""
+"""Storage of the dead letters in PostgreSQL."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,8 @@ from prebook.contracts.dead_letters import (
 )
 from prebook.contracts.replays import RedeliveryState
 from prebook.messaging.errors import error_summary
-from prebook.operations.dead_letters.record import DeadLetterRecord
-from prebook.operations.replays.redelivery import edited_headers
-from prebook.operations.store import UnstorableMessage
+from prebook.operations.dead_letters.record import DeadLetterRecord, edited_headers
+from prebook.operations.dead_letters.store import UnstorableMessage
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
@@ -130,25 +129,38 @@ FILTERS = {
 """Condition for each field of DeadLetterFilter."""
 
 
-def filter_values(where: DeadLetterFilter) -> dict[str, str]:
-    return {name: value for name in FILTERS if (value := getattr(where, name)) is not None}
+def selection_sql(where: DeadLetterFilter | None, state: str) -> str:
+    """Return the condition for selected dead letters: those in ``state``, an SQL expression, that match ``where``.
+
+    Without ``where``: those with the ids ``:ids``, whatever their state.
+    """
+    return "d.id = ANY (CAST(:ids AS bigint[]))" if where is None else f"d.state = {state}{_filter_sql(where)}"
 
 
-def select_page(where: DeadLetterFilter) -> TextClause:
+def selection_values(selection: DeadLetterSelection) -> dict[str, Any]:
+    """Return the values that ``selection_sql`` refers to."""
+    return {"ids": list(selection.ids or ())} if selection.where is None else _filter_values(selection.where)
+
+
+def _select_page(where: DeadLetterFilter) -> TextClause:
     return text(f"""
         SELECT {COLUMNS} FROM dead_letter d
-        WHERE d.state = ANY (CAST(:states AS text[])) AND d.id < :before {_filter_sql(where)}
+        WHERE d.state = ANY (CAST(:states AS text[])) AND d.id < :before{_filter_sql(where)}
         ORDER BY d.id DESC LIMIT :limit""")  # noqa: S608 - constants
 
 
-def change_selected(where: DeadLetterFilter | None, change: str) -> TextClause:
-    """Return ``change`` with the CTE ``chosen``: the selected messages, locked in the order of their ids."""
-    chosen = "d.id = ANY (CAST(:ids AS bigint[]))" if where is None else f"d.state = :state {_filter_sql(where)}"
+def _change_selected(where: DeadLetterFilter | None, change: str) -> TextClause:
+    """Return ``change`` with the CTE ``chosen``: the selected dead letters, locked in the order of their ids."""
+    chosen = selection_sql(where, ":state")
     return text(f"WITH chosen AS (SELECT d.id FROM dead_letter d WHERE {chosen} ORDER BY d.id FOR UPDATE) {change}")  # noqa: S608
 
 
+def _filter_values(where: DeadLetterFilter) -> dict[str, str]:
+    return {name: value for name in FILTERS if (value := getattr(where, name)) is not None}
+
+
 def _filter_sql(where: DeadLetterFilter) -> str:
-    return "".join(f" AND {FILTERS[name]}" for name in filter_values(where))
+    return "".join(f" AND {FILTERS[name]}" for name in _filter_values(where))
 
 
 class DeadLetterSql(SqlUnitOfWork):
@@ -179,7 +191,7 @@ class DeadLetterSql(SqlUnitOfWork):
         self, states: Sequence[DeadLetterState], where: DeadLetterFilter, before: int, limit: int
     ) -> Sequence[DeadLetterSummary]:
         values = {"states": [state.value for state in states], "before": before, "limit": limit}
-        rows = await self._fetch_rows(select_page(where), **values, **filter_values(where))
+        rows = await self._fetch_rows(_select_page(where), **values, **_filter_values(where))
         return [_summary(row) for row in rows]
 
     async def list_groups(self, state: DeadLetterState) -> FailureGroups:
@@ -187,20 +199,23 @@ class DeadLetterSql(SqlUnitOfWork):
         return FailureGroups(groups=groups, messages=sum(group.messages for group in groups))
 
     async def find_dead_letter(self, dead_letter_id: int) -> DeadLetterView | None:
-        found = await self._fetch_rows(FIND_DEAD_LETTER, id=dead_letter_id)
-        if not found:
+        rows = await self._fetch_rows(FIND_DEAD_LETTER, id=dead_letter_id)
+        if not rows:
             return None
-        row = dict(found[0])
-        headers, payload = _decode_headers(row.pop("headers")), row.pop("payload")
+        row = dict(rows[0])
+        headers = dict(row.pop("headers"))
+        payload = row.pop("payload")
         return DeadLetterView(
             summary=_summary(row),
             headers=headers,
             payload=payload_of(payload),
             payload_truncated=len(payload) < row["payload_bytes"],
-            versions=tuple(_version(v) for v in await self._fetch_rows(LIST_VERSIONS, id=dead_letter_id)),
-            failures=tuple(DeadLetterFailure(**p) for p in await self._fetch_rows(LIST_OCCURRENCES, id=dead_letter_id)),
-            notes=tuple(Note(**n) for n in await self._fetch_rows(LIST_NOTES, id=dead_letter_id)),
-            replays=tuple(r["replay_id"] for r in await self._fetch_rows(LIST_REPLAY_IDS, id=dead_letter_id)),
+            versions=tuple(_version(row) for row in await self._fetch_rows(LIST_VERSIONS, id=dead_letter_id)),
+            failures=tuple(
+                DeadLetterFailure(**row) for row in await self._fetch_rows(LIST_OCCURRENCES, id=dead_letter_id)
+            ),
+            notes=tuple(Note(**row) for row in await self._fetch_rows(LIST_NOTES, id=dead_letter_id)),
+            replays=tuple(row["replay_id"] for row in await self._fetch_rows(LIST_REPLAY_IDS, id=dead_letter_id)),
         )
 
     async def add_note(self, dead_letter_id: int, text: str) -> bool:
@@ -209,13 +224,13 @@ class DeadLetterSql(SqlUnitOfWork):
     async def edit(
         self, dead_letter_id: int, headers: Mapping[str, str | None], payload: bytes | None, reason: str
     ) -> int:
-        found = await self._fetch_rows(LOCK_CURRENT_VERSION, id=dead_letter_id)
-        if not found:
+        rows = await self._fetch_rows(LOCK_CURRENT_VERSION, id=dead_letter_id)
+        if not rows:
             return 0
-        current = found[0]
+        current = rows[0]
         number = current["version"] + 1
         new = {
-            "headers": _json(edited_headers(_decode_headers(current["headers"]), headers)),
+            "headers": _json(edited_headers(current["headers"], headers)),
             "payload": current["payload"] if payload is None else payload,
         }
         await self._execute(ADD_VERSION, id=dead_letter_id, number=number, reason=reason, **new)
@@ -230,14 +245,9 @@ class DeadLetterSql(SqlUnitOfWork):
     async def _change_state(
         self, selection: DeadLetterSelection, state: DeadLetterState, change: str, **values: Any
     ) -> ChangedDeadLetters:
-        where = selection.where
-        chosen = {"state": state.value, **filter_values(where)} if where else {"ids": list(selection.ids or ())}
-        rows = await self._fetch_rows(change_selected(where, change), **chosen, **values)
+        statement = _change_selected(selection.where, change)
+        rows = await self._fetch_rows(statement, state=state.value, **selection_values(selection), **values)
         return ChangedDeadLetters(ids=tuple(sorted(row["id"] for row in rows)))
-
-    async def _fetch_rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
-        """Return the rows, which are mappings by column name as well."""
-        return await self.connection.execute(statement, values)
 
 
 def _is_data_error(error: Exception) -> bool:
@@ -246,6 +256,7 @@ def _is_data_error(error: Exception) -> bool:
 
 
 def payload_of(body: bytes) -> Payload:
+    """Return ``body`` as text if it is UTF-8, otherwise as base64."""
     try:
         return Payload(text=body.decode())
     except UnicodeDecodeError:
@@ -257,15 +268,8 @@ def _summary(row: Mapping[Any, Any]) -> DeadLetterSummary:
 
 
 def _version(row: Mapping[Any, Any]) -> DeadLetterVersion:
-    return DeadLetterVersion(
-        **{**row, "headers": _decode_headers(row["headers"]), "payload": payload_of(row["payload"])}
-    )
+    return DeadLetterVersion(**{**row, "payload": payload_of(row["payload"])})
 
 
 def _json(headers: Mapping[str, str]) -> str:
     return msgspec.json.encode(headers).decode()
-
-
-def _decode_headers(column: Any) -> dict[str, str]:
-    """A jsonb column is text or decoded, depending on how the statement was built."""
-    return msgspec.json.decode(column, type=dict[str, str]) if isinstance(column, str) else dict(column)

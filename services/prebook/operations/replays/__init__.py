@@ -1,1 +1,1 @@
-"""Replays of dead letters: eligibility, pacing, redelivery."""
+"""Replays of dead letters: eligibility, redeliveries, throttle, runner, storage and API."""

@@ -1,8 +1,6 @@
-"""HTTP API of operations for replays of dead letters."""
+"""HTTP API for replays of dead letters."""
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import uuid4
 
@@ -22,46 +20,22 @@ from prebook.contracts.replays import (
     ReplayView,
 )
 from prebook.http.bodies import StrictBody
-from prebook.http.problems import Problem
+from prebook.http.problems import Problem, found_or_404, problem_responses
 from prebook.messaging.clock import utc_now
-from prebook.operations.dead_letters.api import check_selection, problem_responses
-from prebook.operations.replays.eligibility import ReplayCandidate, explain_ineligible, sort_candidates
+from prebook.operations.dead_letters.api import check_selection
+from prebook.operations.replays.eligibility import ReplaySnapshot, snapshot_of
+from prebook.operations.replays.store import NewReplay, ReplayWork
 from prebook.operations.replays.throttle import batch_sizes
-from prebook.operations.store import NewReplay, OperationsWork
 from prebook.replay.eligibility import ReplayPolicy
 from prebook.runtime.service import ServiceContext
 
 MAX_LISTED = 100
 ReplayId = Annotated[str, PathParameter(pattern="^[0-9a-f]{12}$")]
-LOCATION = ResponseHeader(name="Location", description="address of the replay", documentation_only=True, required=False)
-
-
-@dataclass(frozen=True)
-class ReplaySnapshot:
-    """The eligible messages of a selection, in order, and the ineligible ones by reason."""
-
-    items: Sequence[ReplayCandidate]
-    beyond_retention: frozenset[int]
-    ineligible: tuple[IneligibleMessages, ...]
-
-
-def snapshot_of(candidates: Sequence[ReplayCandidate], queues: Collection[str], policy: ReplayPolicy) -> ReplaySnapshot:
-    ids_by_reason: dict[str, list[int]] = defaultdict(list)
-    for candidate in candidates:
-        ids_by_reason[explain_ineligible(candidate, queues, policy)].append(candidate.id)
-    eligible = frozenset(ids_by_reason.pop("", ()))
-    ineligible = (
-        IneligibleMessages(reason=reason, messages=len(ids), ids=tuple(ids[:MAX_LISTED]))
-        for reason, ids in ids_by_reason.items()
-    )
-    items = sort_candidates([candidate for candidate in candidates if candidate.id in eligible])
-    return ReplaySnapshot(
-        items, frozenset(c.id for c in items if policy.is_outside_inbox_window(c.occurred_at)), tuple(ineligible)
-    )
+LOCATION = ResponseHeader(name="Location", description="URL of the replay", documentation_only=True, required=False)
 
 
 def routes(
-    context: ServiceContext[OperationsWork], *, queues: Collection[str], inbox_dedup_s: float
+    context: ServiceContext[ReplayWork], *, queues: Collection[str], inbox_dedup_s: float
 ) -> Sequence[ControllerRouterHandler]:
     @post(
         "/v1/replays",
@@ -76,17 +50,17 @@ def routes(
         },
     )
     async def create_replay(data: Annotated[ReplayRequest, Body()]) -> Response[ReplayView]:
-        selection, now = check_selection(data.selection), utc_now()
-        policy = ReplayPolicy(now=now, inbox_dedup_s=inbox_dedup_s, force=data.force)
+        selection = check_selection(data.selection)
+        policy = ReplayPolicy(now=utc_now(), inbox_dedup_s=inbox_dedup_s, force=data.force)
         async with context.units.commands() as work:
             snapshot = snapshot_of(await work.lock_candidates(selection), queues, policy)
             if data.dry_run:
                 return Response(_dry_run_view(snapshot, data, policy), status_code=200)
-            if not snapshot.items:
+            if not snapshot.candidates:
                 raise Problem(409, "nothing_to_replay", _nothing_eligible(snapshot.ineligible))
             replay_id = uuid4().hex[:12]
             await work.create_replay(_new_replay(replay_id, snapshot, data))
-            view = await _find_or_404(work, replay_id)
+            view = await _find(work, replay_id)
         return Response(view, status_code=202, headers={"location": f"/v1/replays/{replay_id}"})
 
     @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400))
@@ -97,7 +71,7 @@ def routes(
     @get("/v1/replays/{replay_id:str}", summary="Show the progress of a replay", responses=problem_responses(400, 404))
     async def get_replay(replay_id: ReplayId) -> ReplayView:
         async with context.units.commands() as work:
-            return await _find_or_404(work, replay_id)
+            return await _find(work, replay_id)
 
     @delete(
         "/v1/replays/{replay_id:str}",
@@ -107,10 +81,10 @@ def routes(
     )
     async def cancel_replay(replay_id: ReplayId) -> ReplayView:
         async with context.units.commands() as work:
-            found = await _find_or_404(work, replay_id)
+            found = await _find(work, replay_id)
             if not await work.cancel_replay(replay_id):
                 raise Problem(409, "ended", f"this replay has ended: {found.state}; nothing is left to cancel")
-            return await _find_or_404(work, replay_id)
+            return await _find(work, replay_id)
 
     return [create_replay, list_replays, get_replay, cancel_replay]
 
@@ -118,7 +92,7 @@ def routes(
 def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -> NewReplay:
     return NewReplay(
         id=replay_id,
-        items=snapshot.items,
+        candidates=snapshot.candidates,
         beyond_retention=snapshot.beyond_retention,
         ineligible=msgspec.json.encode(snapshot.ineligible),
         rate_per_s=data.rate_per_s,
@@ -128,7 +102,7 @@ def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -
 
 
 def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayPolicy) -> ReplayView:
-    count = len(snapshot.items)
+    count = len(snapshot.candidates)
     return ReplayView(
         id="",
         state=ReplayState.DRY_RUN,
@@ -145,11 +119,11 @@ def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayP
 
 
 def _nothing_eligible(ineligible: Sequence[IneligibleMessages]) -> str:
-    reasons = "; ".join(f"{refusal.messages} message(s): {refusal.reason}" for refusal in ineligible)
+    reasons = "; ".join(f"{group.messages} message(s): {group.reason}" for group in ineligible)
     return reasons or "no dead letter matches the selection; GET /v1/dead-letters lists them"
 
 
-async def _find_or_404(work: OperationsWork, replay_id: str) -> ReplayView:
-    if found := await work.find_replay(replay_id):
-        return found
-    raise Problem(404, "replay_not_found", f"there is no replay {replay_id}; GET /v1/replays lists them")
+async def _find(work: ReplayWork, replay_id: str) -> ReplayView:
+    """Raises Problem if there is no replay with this id."""
+    found = await work.find_replay(replay_id)
+    return found_or_404(found, "replay_not_found", f"there is no replay {replay_id}; GET /v1/replays lists them")

@@ -1,34 +1,26 @@
-"""Which messages a replay may take, in which order, and how it ends."""
+"""Eligibility of dead letters for a replay, and their order in it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from prebook.contracts.dead_letters import DeadLetterState
-from prebook.contracts.replays import RedeliveryState, ReplayState
+from prebook.contracts.replays import IneligibleMessages
 from prebook.messaging.codec import SAFE_ID
 from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
 
-ITEM_TRANSITIONS: dict[RedeliveryState, frozenset[RedeliveryState]] = {
-    RedeliveryState.REQUESTED: frozenset(
-        {RedeliveryState.IN_FLIGHT, RedeliveryState.BLOCKED, RedeliveryState.CANCELLED}
-    ),
-    RedeliveryState.IN_FLIGHT: frozenset(
-        {
-            RedeliveryState.RESOLVED,
-            RedeliveryState.FAILED_AGAIN,
-            RedeliveryState.UNCONFIRMED,
-            RedeliveryState.UNROUTABLE,
-        }
-    ),
-}
-"""What may come after; every other state is the end."""
-LIVE_STATES = frozenset(ITEM_TRANSITIONS)
+MAX_LISTED_IDS = 100
+"""Ids of ineligible messages that a replay lists by reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayCandidate:
-    """What must be known of a parked message to send it again."""
+    """A selected dead letter, before its eligibility is known.
+
+    ``message_id`` and ``conversation_id`` are those of the newest version. ``occurred_at``: event time, or the time of
+    the first failure if the event time is unknown. ``is_complete``: the payload was stored whole.
+    """
 
     id: int
     state: DeadLetterState
@@ -36,10 +28,20 @@ class ReplayCandidate:
     message_id: str
     conversation_id: str
     occurred_at: datetime
-    """When it was said; where that is unknown, when it failed first."""
     version: int
     is_complete: bool = True
-    """Nothing of its payload was cut off."""
+
+
+@dataclass(frozen=True)
+class ReplaySnapshot:
+    """The eligible dead letters of a selection, in the order of sending, and the ineligible ones by reason.
+
+    ``beyond_retention``: ids of eligible dead letters older than the receivers' inbox deduplication window.
+    """
+
+    candidates: Sequence[ReplayCandidate]
+    beyond_retention: frozenset[int]
+    ineligible: tuple[IneligibleMessages, ...]
 
 
 IneligibilityRule = tuple[Callable[[ReplayCandidate, Collection[str]], bool], str]
@@ -51,36 +53,50 @@ INELIGIBILITY_RULES: tuple[IneligibilityRule, ...] = (
     (lambda c, _: not SAFE_ID.match(c.message_id), "it has no usable message id (header ce-id); edit it first"),
     (lambda c, _: not c.is_complete and not c.version, "its payload was too large to be stored whole; edit it first"),
 )
-"""Rules on the state of a dead letter: a predicate over the candidate and the consumed queues, and text with remedy."""
+"""Predicate over a dead letter and the consumed queues, and the refusal with its remedy. The first match counts."""
 POLICY_TEXTS = {
     IneligibleReason.OUTSIDE_INBOX_WINDOW: (
         "it is older than the receiver's inbox deduplication window; force sends it, and it may take effect twice"
     ),
 }
+"""Refusals, with their remedies, that follow from the policy which all replays share."""
 
 
 def explain_ineligible(candidate: ReplayCandidate, queues: Collection[str], policy: ReplayPolicy) -> str:
     """Return the first reason against replaying a dead letter, with the remedy; empty if it is eligible.
 
-    ``queues``: the queues that services consume. Expiry does not matter, because a redelivery has none.
+    ``queues``: the queues that services consume. Expiry does not matter, because a redelivery has none; nor does a
+    decoding error, because an edit or a new version of the receiver may have removed it.
     """
-    for holds, text in INELIGIBILITY_RULES:
-        if holds(candidate, queues):
+    for applies, text in INELIGIBILITY_RULES:
+        if applies(candidate, queues):
             return text
     reason = ineligible_reason(policy, occurred_at=candidate.occurred_at)
     return POLICY_TEXTS[reason] if reason else ""
 
 
+def snapshot_of(candidates: Sequence[ReplayCandidate], queues: Collection[str], policy: ReplayPolicy) -> ReplaySnapshot:
+    """Divide ``candidates`` into eligible and ineligible ones."""
+    ids_by_reason: dict[str, list[int]] = defaultdict(list)
+    for candidate in candidates:
+        ids_by_reason[explain_ineligible(candidate, queues, policy)].append(candidate.id)
+    eligible_ids = frozenset(ids_by_reason.pop("", ()))
+    eligible = sort_candidates([candidate for candidate in candidates if candidate.id in eligible_ids])
+    return ReplaySnapshot(
+        candidates=eligible,
+        beyond_retention=frozenset(c.id for c in eligible if policy.is_outside_inbox_window(c.occurred_at)),
+        ineligible=tuple(
+            IneligibleMessages(reason=reason, messages=len(ids), ids=tuple(ids[:MAX_LISTED_IDS]))
+            for reason, ids in ids_by_reason.items()
+        ),
+    )
+
+
 def ordering_key_of(candidate: ReplayCandidate) -> str:
-    """Messages of one ordering key keep their order; of each key one is in flight."""
+    """Return the key within which a replay keeps the order and has one message in flight."""
     return candidate.conversation_id or f"message {candidate.id}"
 
 
 def sort_candidates(candidates: Sequence[ReplayCandidate]) -> list[ReplayCandidate]:
-    """As they were said."""
-    return sorted(candidates, key=lambda c: (c.occurred_at, c.id))
-
-
-def final_state(*, live: int, outcome: ReplayState | None) -> ReplayState | None:
-    """None while something may still happen. ``outcome``: how it was told to end before its time."""
-    return None if live else outcome or ReplayState.DONE
+    """Return the candidates in the order of their event times."""
+    return sorted(candidates, key=lambda candidate: (candidate.occurred_at, candidate.id))

@@ -1,27 +1,71 @@
-"""The message that a replay sends for a dead letter, and its target."""
+"""A redelivery, which is one dead letter in one replay: its states, its target and the message that is sent."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from prebook.contracts.replays import RedeliveryState
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.headers import (
-    ATTEMPT_HEADER,
-    DEAD_LETTER_ID_HEADER,
-    EXCHANGE_HEADER,
-    ROUTING_KEY_HEADER,
-)
+from prebook.messaging.headers import ATTEMPT_HEADER, DEAD_LETTER_ID_HEADER, EXCHANGE_HEADER, ROUTING_KEY_HEADER
 from prebook.replay.redelivery import marked_as_replay
+
+REDELIVERY_TRANSITIONS: dict[RedeliveryState, frozenset[RedeliveryState]] = {
+    RedeliveryState.REQUESTED: frozenset(
+        {RedeliveryState.IN_FLIGHT, RedeliveryState.BLOCKED, RedeliveryState.CANCELLED}
+    ),
+    RedeliveryState.IN_FLIGHT: frozenset(
+        {
+            RedeliveryState.RESOLVED,
+            RedeliveryState.FAILED_AGAIN,
+            RedeliveryState.UNCONFIRMED,
+            RedeliveryState.UNROUTABLE,
+        }
+    ),
+}
+"""Successors of each live state; the other states are final."""
+LIVE_STATES = frozenset(REDELIVERY_TRANSITIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redelivery:
+    """A redelivery in flight.
+
+    ``queue``: queue in which the message failed. ``exchange`` and ``routing_key``: its first target, empty if unknown.
+    ``is_sent``: whether the broker has confirmed it.
+    """
+
+    replay_id: str
+    dead_letter_id: int
+    queue: str
+    exchange: str
+    routing_key: str
+    message_id: str
+    headers: Mapping[str, str]
+    payload: bytes
+    is_sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """End of a redelivery: resolved by the receiver's inbox at ``received_at``, or refused by the broker."""
+
+    dead_letter_id: int
+    state: RedeliveryState
+    received_at: datetime | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishTarget:
+    """Where a message is published."""
+
     exchange: str
     routing_key: str
 
 
 AllowedTargets = Collection[tuple[str, str]]
-"""(exchange, routing key) pairs that operations may publish to. Every queue of a service is one, with REDELIVER."""
+"""(exchange, routing key) pairs that operations may publish to. They include REDELIVER with each queue of a service."""
 
 
 def redelivery_target(exchange: str, routing_key: str, queue: str, allowed: AllowedTargets) -> PublishTarget:
@@ -35,15 +79,16 @@ def redelivery_target(exchange: str, routing_key: str, queue: str, allowed: Allo
     return PublishTarget(addresses.REDELIVER, queue)
 
 
-def redelivery_message(
-    headers: Mapping[str, str], body: bytes, *, replay_id: str, dead_letter_id: int, origin: PublishTarget
-) -> WireMessage:
-    """Return the message of a redelivery: marked as a replay, with its attempt reset to 1 and without an expiry."""
-    target = {EXCHANGE_HEADER: origin.exchange, ROUTING_KEY_HEADER: origin.routing_key} if origin.exchange else {}
-    extra = {**target, DEAD_LETTER_ID_HEADER: str(dead_letter_id), ATTEMPT_HEADER: "1"}
-    return marked_as_replay(WireMessage(headers, body), replay_id, ignore_expiry=True, extra=extra)
+def redelivery_message(redelivery: Redelivery) -> WireMessage:
+    """Return the message to send: marked as a replay, with its attempt reset to 1 and without an expiry.
 
-
-def edited_headers(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return ``headers`` with ``changes`` applied; a None value removes the header."""
-    return {name: value for name, value in {**headers, **changes}.items() if value is not None}
+    The marks let operations assign the message to its dead letter if it fails again.
+    """
+    first_target = {EXCHANGE_HEADER: redelivery.exchange, ROUTING_KEY_HEADER: redelivery.routing_key}
+    extra = {
+        **(first_target if redelivery.exchange else {}),
+        DEAD_LETTER_ID_HEADER: str(redelivery.dead_letter_id),
+        ATTEMPT_HEADER: "1",
+    }
+    message = WireMessage(redelivery.headers, redelivery.payload)
+    return marked_as_replay(message, redelivery.replay_id, ignore_expiry=True, extra=extra)

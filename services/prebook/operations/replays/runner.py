@@ -1,8 +1,8 @@
-"""Moves replays on: sends what is due, asks the receivers' inboxes, and ends what is over.
+"""Runner of the replays: sends the messages that are due, looks them up in the receivers' inboxes, ends the replays.
 
-All of a replay is in its rows. A process that is killed leaves a lease that runs out; whoever comes next goes on from
-the rows. What was marked as in flight and perhaps sent is looked for at its receiver first, and sent again where it
-is not there: a copy on the way has no second effect.
+The whole state of a replay is in the database. After a crash the lease runs out, and another process goes on from the
+rows: a redelivery that was in flight is looked up in its receiver's inbox first and sent again if it is not there. A
+second copy of a message that is still on its way has no second effect.
 """
 
 import asyncio
@@ -15,60 +15,79 @@ from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.coupling.ports import Publisher
 from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
 from prebook.messaging.unit_of_work import BeginUnitOfWork
-from prebook.operations.replays.eligibility import final_state
-from prebook.operations.replays.redelivery import AllowedTargets, PublishTarget, redelivery_message, redelivery_target
+from prebook.operations.replays.redelivery import (
+    AllowedTargets,
+    DeliveryOutcome,
+    Redelivery,
+    redelivery_message,
+    redelivery_target,
+)
+from prebook.operations.replays.store import LeasedReplay, ReplayWork
 from prebook.operations.replays.throttle import ReplayProgress, due_count
-from prebook.operations.store import DeliveryOutcome, LeasedReplay, OperationsWork, Redelivery
 from prebook.replay.ports import InboxLookup
 
 LEASE_S = 10.0
 MAX_CONCURRENT_LOOKUPS = 16
-"""Messages of a replay whose receivers are asked at a time."""
-IDLE_INTERVAL_S, MIN_PAUSE_S, MAX_PAUSE_S = 0.5, 0.05, 1.0
+"""Inbox lookups of one replay at a time."""
+IDLE_INTERVAL_S = 0.5
+MIN_PAUSE_S = 0.05
+MAX_PAUSE_S = 1.0
+PAUSE_GROWTH = 1.5
 CONFIRMATION_TIMEOUT_S = 900.0
-"""Longer than any retry, and long enough to bring a receiver back."""
+"""Longer than the retry ladder, and long enough to bring a receiver back."""
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class ReplayPorts:
+    """Adapters of the runner."""
+
     publisher: Publisher
     look_up_inbox: InboxLookup
     allowed_targets: AllowedTargets
 
 
 class ReplayRunner:
-    def __init__(self, begin: BeginUnitOfWork[OperationsWork], ports: ReplayPorts, leased_by: str) -> None:
-        self._begin, self._ports, self._leased_by = begin, ports, leased_by
+    """Advances the replays that no other process has leased. ``leased_by`` names this process."""
+
+    def __init__(self, begin: BeginUnitOfWork[ReplayWork], ports: ReplayPorts, leased_by: str) -> None:
+        self._begin = begin
+        self._ports = ports
+        self._leased_by = leased_by
 
     async def run(self) -> None:
+        """Advance replays until cancelled; the pause grows while nothing moves."""
         pause = IDLE_INTERVAL_S
         while True:
             moved = await self.run_once()
-            pause = IDLE_INTERVAL_S if moved is None else MIN_PAUSE_S if moved else min(MAX_PAUSE_S, pause * 1.5)
+            if moved is None:
+                pause = IDLE_INTERVAL_S
+            else:
+                pause = MIN_PAUSE_S if moved else min(MAX_PAUSE_S, pause * PAUSE_GROWTH)
             await asyncio.sleep(pause)
 
     async def run_once(self) -> int | None:
-        """How many messages were sent or settled; None where no replay is under way."""
+        """Return how many redeliveries were sent or settled and replays ended; None if no replay is running."""
         async with self._begin() as work:
-            claimed = await work.claim_replays(self._leased_by, LEASE_S)
-        moved = await asyncio.gather(*(self._advance(replay) for replay in claimed))
+            leased = await work.claim_replays(self._leased_by, LEASE_S)
+        moved = await asyncio.gather(*(self._advance(replay) for replay in leased))
         return sum(moved) if moved else None
 
     async def _advance(self, replay: LeasedReplay) -> int:
-        flights, limit = await self._dispatch(replay), asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
-        looked = await asyncio.gather(*(self._settle_or_send(flight, limit) for flight in flights))
-        landings = [found for found in looked if isinstance(found, DeliveryOutcome)]
-        sent = [found for found in looked if isinstance(found, int)]
+        redeliveries = await self._dispatch(replay)
+        lookups = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
+        results = await asyncio.gather(*(self._settle_or_send(redelivery, lookups) for redelivery in redeliveries))
+        outcomes = [result for result in results if isinstance(result, DeliveryOutcome)]
+        sent_ids = [result for result in results if isinstance(result, int)]
         async with self._begin() as work:
-            await work.mark_sent(replay.id, sent)
-            await work.settle(replay.id, landings)
+            await work.mark_sent(replay.id, sent_ids)
+            await work.settle(replay.id, outcomes)
             await work.mark_unconfirmed(replay.id, CONFIRMATION_TIMEOUT_S)
             await work.block_successors(replay.id)
-        return len(landings) + len(sent) + await self._end_if_done(replay)
+        return len(outcomes) + len(sent_ids) + await self._end_if_done(replay)
 
     async def _dispatch(self, replay: LeasedReplay) -> Sequence[Redelivery]:
-        """All that is in flight, with those that may leave now."""
+        """Dispatch the redeliveries that are due, and return all that are in flight."""
         progress = ReplayProgress(replay.batches, replay.in_flight, replay.sent, replay.running_s)
         async with self._begin() as work:
             if replay.state is ReplayState.RUNNING and (size := due_count(progress, replay.rate_per_s)):
@@ -76,28 +95,27 @@ class ReplayRunner:
             return await work.list_in_flight(replay.id)
 
     async def _end_if_done(self, replay: LeasedReplay) -> int:
-        """1 where it has ended, or will send nothing more."""
+        """Return 1 if the replay has ended or stopped sending, otherwise 0."""
         async with self._begin() as work:
             if replay.same_cause_failures and not replay.keep_going and replay.state is ReplayState.RUNNING:
-                await work.stop_replay(
-                    replay.id, ReplayState.STOPPED, "the same cause came back; look at what failed again"
-                )
+                reason = "messages failed again for the same cause; inspect those that failed again"
+                await work.stop_replay(replay.id, ReplayState.STOPPED, reason)
                 return 1
-            # Counted before this step: an end is seen at the next one, which looks at nothing but that.
-            over = final_state(live=replay.requested + replay.in_flight, outcome=replay.outcome)
-            if over is None:
+            # The counts are from before this step, so the end is found one step late, without another query.
+            final_state = replay.final_state()
+            if final_state is None:
                 return 0
-            await work.end_replay(replay.id, over)
-        log.info("replay ended", replay_id=replay.id, state=over.value)
+            await work.end_replay(replay.id, final_state)
+        log.info("replay ended", replay_id=replay.id, state=final_state.value)
         return 1
 
     async def _settle_or_send(self, redelivery: Redelivery, lookups: asyncio.Semaphore) -> DeliveryOutcome | int | None:
-        """A landing, the id of what has been sent just now, or None where nothing is known yet."""
+        """Return the outcome, or the dead letter's id if the message was sent now, or None if nothing is known yet."""
         async with lookups:
             try:
                 service = redelivery.queue.partition(".")[0]
-                if admitted_at := await self._ports.look_up_inbox(service, redelivery.message_id):
-                    return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.RESOLVED, admitted_at)
+                if received_at := await self._ports.look_up_inbox(service, redelivery.message_id):
+                    return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.RESOLVED, received_at)
                 return None if redelivery.is_sent else await self._send(redelivery)
             except Unreachable as error:
                 log.warning(
@@ -109,18 +127,12 @@ class ReplayRunner:
                 return None
 
     async def _send(self, redelivery: Redelivery) -> DeliveryOutcome | int:
-        address = redelivery_target(
+        """Publish the message; return the dead letter's id, or the outcome if the broker refuses it for good."""
+        target = redelivery_target(
             redelivery.exchange, redelivery.routing_key, redelivery.queue, self._ports.allowed_targets
         )
-        wire = redelivery_message(
-            redelivery.headers,
-            redelivery.payload,
-            replay_id=redelivery.replay_id,
-            dead_letter_id=redelivery.dead_letter_id,
-            origin=PublishTarget(redelivery.exchange, redelivery.routing_key),
-        )
         try:
-            await self._ports.publisher.publish(address.exchange, address.routing_key, wire)
+            await self._ports.publisher.publish(target.exchange, target.routing_key, redelivery_message(redelivery))
         except Undeliverable as error:
             return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.UNROUTABLE, error=error_summary(error))
         return redelivery.dead_letter_id

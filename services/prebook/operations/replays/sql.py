@@ -1,7 +1,7 @@
-"""Replays on PostgreSQL.
+"""Storage of the replays in PostgreSQL.
 
-Every change of an item names the state that it changes from: two processes that run one replay, because the first one
-was slow and its lease ended, cannot undo each other's work.
+Every change of a redelivery names the state that it changes from. Two processes that run one replay, because the first
+was slow and its lease ended, therefore cannot undo each other's work.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ from sqlalchemy import TextClause, text
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
 from prebook.contracts.replays import IneligibleMessages, RedeliveryState, ReplayState, ReplayView
 from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER
-from prebook.operations.dead_letters.sql import FILTERS, filter_values
+from prebook.operations.dead_letters.sql import selection_sql, selection_values
 from prebook.operations.replays.eligibility import ReplayCandidate, ordering_key_of
-from prebook.operations.store import DeliveryOutcome, LeasedReplay, NewReplay, Redelivery
+from prebook.operations.replays.redelivery import DeliveryOutcome, Redelivery
+from prebook.operations.replays.store import LeasedReplay, NewReplay
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
@@ -67,8 +68,8 @@ CLAIM_REPLAYS = _statement("""
             count(*) FILTER (WHERE state = {IN_FLIGHT}) AS in_flight,
             count(dispatched_at) AS sent, count(*) FILTER (WHERE same_cause) AS same_cause_failures
         FROM replay_item WHERE replay_id = mine.id) i""")
-# New rows have no statistics yet, and a join of this table with itself may be planned as if it were empty. So the
-# predecessor is looked up by its primary key, and the chosen rows by their physical positions.
+# The planner has no statistics for new rows and may join the table with itself as if it were empty. The statement
+# therefore finds each predecessor by its primary key, and the chosen rows by their physical positions.
 DISPATCH_NEXT = _statement("""
     WITH due AS MATERIALIZED (
         SELECT next.ctid FROM replay_item next
@@ -131,9 +132,7 @@ STOP_REPLAY = _statement("""
 END_REPLAY = text("UPDATE replay SET state = :state, ended_at = now() WHERE id = :id AND ended_at IS NULL")
 
 
-def select_candidates(where: DeadLetterFilter | None) -> TextClause:
-    filters = "".join(f" AND {FILTERS[name]}" for name in filter_values(where)) if where else ""
-    chosen = "d.id = ANY (CAST(:ids AS bigint[]))" if where is None else f"d.state = {{PARKED}} {filters}"
+def _select_candidates(where: DeadLetterFilter | None) -> TextClause:
     return _statement(f"""
         SELECT d.id, d.state, d.queue, d.version, coalesce(d.occurred_at, d.first_failed_at) AS occurred_at,
             CASE WHEN d.version = 0 THEN d.message_id ELSE coalesce(v.headers ->> '{MESSAGE_ID_HEADER}', '') END
@@ -142,35 +141,33 @@ def select_candidates(where: DeadLetterFilter | None) -> TextClause:
                 ELSE coalesce(v.headers ->> '{CONVERSATION_ID_HEADER}', '') END AS conversation_id,
             octet_length(d.payload) = d.payload_bytes AS is_complete
         FROM dead_letter d LEFT JOIN dead_letter_version v ON v.dead_letter_id = d.id AND v.number = d.version
-        WHERE {chosen} ORDER BY d.id FOR UPDATE OF d""")  # noqa: S608 - constants
+        WHERE {selection_sql(where, "{PARKED}")} ORDER BY d.id FOR UPDATE OF d""")  # noqa: S608 - constants
 
 
 class ReplaySql(SqlUnitOfWork):
     """Implement ReplayWork."""
 
     async def lock_candidates(self, selection: DeadLetterSelection) -> Sequence[ReplayCandidate]:
-        where = selection.where
-        chosen = filter_values(where) if where else {"ids": list(selection.ids or ())}
-        rows = await self._fetch_rows(select_candidates(where), **chosen)
+        rows = await self._fetch_rows(_select_candidates(selection.where), **selection_values(selection))
         return [ReplayCandidate(**{**row, "state": DeadLetterState(row["state"])}) for row in rows]
 
     async def create_replay(self, new: NewReplay) -> None:
-        policy = {"rate_per_s": new.rate_per_s, "keep_going": new.keep_going, "force": new.force}
-        await self._execute(CREATE_REPLAY, id=new.id, ineligible=new.ineligible.decode(), **policy)
+        options = {"rate_per_s": new.rate_per_s, "keep_going": new.keep_going, "force": new.force}
+        await self._execute(CREATE_REPLAY, id=new.id, ineligible=new.ineligible.decode(), **options)
         await self._execute(
             CREATE_ITEMS,
             id=new.id,
-            dead_letter_ids=[c.id for c in new.items],
-            ordering_keys=[ordering_key_of(c) for c in new.items],
-            queues=[c.queue for c in new.items],
-            message_ids=[c.message_id for c in new.items],
-            versions=[c.version for c in new.items],
-            beyond_retention=[c.id in new.beyond_retention for c in new.items],
+            dead_letter_ids=[c.id for c in new.candidates],
+            ordering_keys=[ordering_key_of(c) for c in new.candidates],
+            queues=[c.queue for c in new.candidates],
+            message_ids=[c.message_id for c in new.candidates],
+            versions=[c.version for c in new.candidates],
+            beyond_retention=[c.id in new.beyond_retention for c in new.candidates],
         )
 
     async def find_replay(self, replay_id: str) -> ReplayView | None:
-        found = await self._fetch_rows(FIND_REPLAY, id=replay_id)
-        return _view(found[0]) if found else None
+        rows = await self._fetch_rows(FIND_REPLAY, id=replay_id)
+        return _view(rows[0]) if rows else None
 
     async def list_replays(self, limit: int) -> Sequence[ReplayView]:
         return [_view(row) for row in await self._fetch_rows(LIST_REPLAYS, limit=limit)]
@@ -193,7 +190,7 @@ class ReplaySql(SqlUnitOfWork):
 
     async def list_in_flight(self, replay_id: str) -> Sequence[Redelivery]:
         rows = await self._fetch_rows(LIST_IN_FLIGHT, id=replay_id)
-        return [Redelivery(**{**row, "headers": _decode_json(row["headers"], dict[str, str])}) for row in rows]
+        return [Redelivery(**row) for row in rows]
 
     async def mark_sent(self, replay_id: str, dead_letter_ids: Sequence[int]) -> None:
         await self._execute(MARK_SENT, id=replay_id, dead_letter_ids=list(dead_letter_ids))
@@ -220,13 +217,9 @@ class ReplaySql(SqlUnitOfWork):
     async def end_replay(self, replay_id: str, state: ReplayState) -> None:
         await self._execute(END_REPLAY, id=replay_id, state=state.value)
 
-    async def _fetch_rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
-        """Return the rows, which are mappings by column name as well."""
-        return await self.connection.execute(statement, values)
-
 
 def _view(row: Mapping[Any, Any]) -> ReplayView:
-    counts: dict[str, int] = _decode_json(row["counts"], dict[str, int])
+    counts = row["counts"]
     return ReplayView(
         **{
             **row,
@@ -234,7 +227,7 @@ def _view(row: Mapping[Any, Any]) -> ReplayView:
             "counts": {state: counts[state] for state in RedeliveryState if state in counts},
             "messages": sum(counts.values()),
             "batches": tuple(row["batches"]),
-            "ineligible": _decode_json(row["ineligible"], tuple[IneligibleMessages, ...]),
+            "ineligible": msgspec.convert(row["ineligible"], tuple[IneligibleMessages, ...]),
         }
     )
 
@@ -242,8 +235,3 @@ def _view(row: Mapping[Any, Any]) -> ReplayView:
 def _leased_replay(row: Mapping[Any, Any]) -> LeasedReplay:
     outcome = ReplayState(row["outcome"]) if row["outcome"] else None
     return LeasedReplay(**{**row, "state": ReplayState(row["state"]), "outcome": outcome})
-
-
-def _decode_json(column: Any, kind: Any) -> Any:
-    """A jsonb column is text or decoded, depending on how the statement was built."""
-    return msgspec.json.decode(column, type=kind) if isinstance(column, str) else msgspec.convert(column, kind)
