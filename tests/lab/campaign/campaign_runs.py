@@ -1,4 +1,4 @@
-"""Campaigns against a stub suite: in this process, and as a program."""
+"""Run campaigns against a stub suite, in this process or as a program."""
 
 import asyncio
 import os
@@ -29,13 +29,13 @@ async def start_program(suite: StubSuite, folder: Path, *arguments: str) -> asyn
     return await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT, stdout=pipe, stderr=pipe)
 
 
-async def play(suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> CampaignReport:
-    terms = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
+async def run_campaign(suite: StubSuite, *names: str, settle_s: float = 3.0, duration_s: float = 1.0) -> CampaignReport:
+    options = CampaignOptions([SCENARIOS[name] for name in names], 7, 40.0, duration_s, settle_s)
     async with serve_stub(suite), open_session() as session:
         return await Campaign(
-            suite.settings, fault_access.read_fault_access(session, suite.environ), terms, session, CampaignProgress()
+            suite.settings, fault_access.read_fault_access(session, suite.environ), options, session, CampaignProgress()
         ).run()
 
 
-def of_one_way(key: str) -> bool:
+def is_third_one_way_ride(key: str) -> bool:
     return "-one_way-" in key and key.endswith("00002")

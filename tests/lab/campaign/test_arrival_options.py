@@ -1,4 +1,4 @@
-"""Arrivals chosen on the command line, a replayed run, and a generator that was late."""
+"""Custom arrivals on the command line, a replayed run, and a generator that lags."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.lab.stub_suite import StubSuite, serve_stub
         (("--arrivals", "step", "--rate", "15", "--duration", "1"), "step"),
     ],
 )
-async def test_arrivals_of_ones_own_are_played_and_named(
+async def test_custom_arrivals_run_and_are_named_in_the_report(
     arguments: tuple[str, ...], process: str, tmp_path: Path
 ) -> None:
     async with serve_stub(StubSuite()) as suite:
@@ -33,19 +33,19 @@ async def test_arrivals_of_ones_own_are_played_and_named(
     assert (scenario.name, scenario.arrivals.process) == (process, process)
 
 
-async def test_an_earlier_run_is_replayed_at_its_own_moments(tmp_path: Path) -> None:
+async def test_an_earlier_run_is_replayed_at_its_arrival_times(tmp_path: Path) -> None:
     earlier = tmp_path / "samples.jsonl"
     earlier.write_bytes(encode_samples(sample(n, when=5.0 + n / 50) for n in range(20)))
     arguments = ("--arrivals", "replay", "--trace", str(earlier), "--max-lag", "5000")
     async with serve_stub(StubSuite()) as suite:
         status, _, err = await run_program(suite, tmp_path / "again", *arguments)
     assert status == 0, err
-    kept = (tmp_path / "again" / "samples.jsonl").read_bytes().splitlines()
-    assert len(kept) == 20
+    replayed = (tmp_path / "again" / "samples.jsonl").read_bytes().splitlines()
+    assert len(replayed) == 20
 
 
-async def test_a_generator_that_was_late_refuses_its_result(tmp_path: Path) -> None:
-    """No request leaves to the microsecond."""
+async def test_a_lagging_generator_makes_the_result_invalid(tmp_path: Path) -> None:
+    """No request is sent exactly on time, so a limit of a nanosecond is always exceeded."""
     arguments = ("--arrivals", "constant", "--rate", "30", "--duration", "0.5", "--max-lag", "0.000001")
     async with serve_stub(StubSuite()) as suite:
         status, out, _ = await run_program(suite, tmp_path, *arguments)
@@ -56,24 +56,24 @@ async def test_a_generator_that_was_late_refuses_its_result(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "arguments", [("--arrivals", "replay"), ("--trace", "somewhere"), ("--arrivals", "replay", "--trace", "nowhere")]
 )
-def test_a_trace_that_is_not_to_be_had_is_a_mistake_of_usage(arguments: tuple[str, ...]) -> None:
+def test_a_missing_trace_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, ["campaign", *arguments])
 
     assert done.exit_code == 2
     assert "replay" in done.output
 
 
-def test_arrivals_of_ones_own_are_for_no_scenario_of_the_catalogue() -> None:
-    chosen = ("--arrivals", "constant", "--scenario", "calm", "--scenario", "overload")
-    done = CliRunner().invoke(main, ["campaign", *chosen])
+def test_custom_arrivals_and_a_scenario_exclude_each_other() -> None:
+    arguments = ("--arrivals", "constant", "--scenario", "calm", "--scenario", "overload")
+    done = CliRunner().invoke(main, ["campaign", *arguments])
 
     assert done.exit_code == 2
-    said = " ".join(done.output.replace("\u2502", " ").split())
-    assert "leave out --scenario calm and overload or --arrivals constant" in said
+    output = " ".join(done.output.replace("\u2502", " ").split())
+    assert "leave out --scenario calm and overload or --arrivals constant" in output
 
 
 @pytest.mark.parametrize("shape", [("--factor", "6"), ("--period", "8")])
-def test_a_shape_without_arrivals_is_a_mistake_of_usage(shape: tuple[str, ...]) -> None:
+def test_a_shape_without_arrivals_is_a_usage_error(shape: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, ["campaign", *shape])
 
     assert done.exit_code == 2

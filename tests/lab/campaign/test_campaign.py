@@ -1,4 +1,4 @@
-"""Whole campaigns against the stand-in: planted losses, doubles and faults, and what the report says of them."""
+"""Whole campaigns against the stub suite: the report finds planted losses, duplicates and faults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.lab.campaign.campaign_runs import of_one_way, play
+from tests.lab.campaign.campaign_runs import is_third_one_way_ride, run_campaign
 from tests.lab.report.schema import schema_errors
 from tests.lab.stub_suite import StubSuite
 
 
-async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:
-    report = await play(StubSuite(), "calm")
+async def test_without_faults_the_ledger_closes_and_outcomes_are_equal() -> None:
+    report = await run_campaign(StubSuite(), "calm")
     calm = report.scenarios[0]
     assert report.verdict is not None
     assert report.verdict.ok
@@ -24,38 +24,38 @@ async def test_a_sound_suite_balances_and_comes_to_equal_outcomes() -> None:
     assert not schema_errors(msgspec.json.encode(report))
 
 
-def pair(key: str) -> bool:
+def is_ride_of_two_plans(key: str) -> bool:
     return key.endswith("00002") and ("-one_way-" in key or "-mixed-" in key)
 
 
 @pytest.mark.parametrize(
-    ("planted", "counted", "which"),
+    ("planted", "counted", "affects"),
     [
-        ("lose_row", "lost", of_one_way),
-        ("skip_notification", "lost", of_one_way),
-        ("notify_twice", "duplicated", of_one_way),
-        ("share_driver", "duplicated", pair),
-        ("never_settle", "in_flight", of_one_way),
+        ("lose_row", "lost", is_third_one_way_ride),
+        ("skip_notification", "lost", is_third_one_way_ride),
+        ("notify_twice", "duplicated", is_third_one_way_ride),
+        ("share_driver", "duplicated", is_ride_of_two_plans),
+        ("never_settle", "in_flight", is_third_one_way_ride),
     ],
 )
-async def test_what_was_planted_is_found_and_makes_the_run_red(
-    planted: str, counted: str, which: Callable[[str], bool]
+async def test_a_planted_defect_is_found_and_fails_the_campaign(
+    planted: str, counted: str, affects: Callable[[str], bool]
 ) -> None:
-    mishap: dict[str, Any] = {planted: which}
-    report = await play(StubSuite(**mishap), "calm", settle_s=1.0)
+    defect: dict[str, Any] = {planted: affects}
+    report = await run_campaign(StubSuite(**defect), "calm", settle_s=1.0)
     assert report.verdict is not None
     assert not report.verdict.ok
     assert report.scenarios[0].totals[counted] == 1
     assert not schema_errors(msgspec.json.encode(report))
 
 
-async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
-    report = await play(StubSuite(), "pricing_down", duration_s=2.0)
+async def test_a_killed_service_is_observed_and_affects_only_synchronous_plans() -> None:
+    report = await run_campaign(StubSuite(), "pricing_down", duration_s=2.0)
     down = report.scenarios[0]
     assert report.verdict is not None
     assert report.verdict.ok
     assert down.fault_window is not None
-    assert "pid 100 killed, pid 101" in down.fault_window.evidence
+    assert "pid 100 killed, replaced by pid 101" in down.fault_window.evidence
     ledgers = {result.label: result.ledger for result in down.results}
     assert ledgers["sync_api"].refused > 0
     assert ledgers["one_way"].unanswered == ledgers["request_reply"].unanswered == 0
@@ -63,9 +63,9 @@ async def test_a_kill_is_seen_from_outside_and_splits_the_plans() -> None:
 
 
 @pytest.mark.parametrize("name", ["pricing_down", "pricing_slow"])
-async def test_a_fault_that_did_not_take_effect_makes_the_run_red(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_without_effect_fails_the_campaign(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.faults.processes.RESTART_TIMEOUT_S", 0.5)
-    report = await play(StubSuite(ignore_commands=True), name)
+    report = await run_campaign(StubSuite(ignore_commands=True), name)
     assert report.verdict is not None
     assert not report.verdict.ok
-    assert any("did not take effect" in line for line in report.verdict.problems)
+    assert any("had no effect" in line for line in report.verdict.problems)

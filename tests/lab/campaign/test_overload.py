@@ -1,4 +1,4 @@
-"""A campaign's overload: riders who are refused come back, and the report says how many of them got in."""
+"""Overload scenario: refused riders retry, and the report counts how many of them were accepted."""
 
 import msgspec
 
@@ -11,12 +11,12 @@ from tests.lab.report.schema import schema_errors
 from tests.lab.stub_suite import BusySuite, serve_stub
 
 
-async def test_who_was_refused_and_got_in_is_counted_and_latencies_are_not_compared() -> None:
+async def test_accepted_retries_are_counted_and_latencies_are_not_compared() -> None:
     suite = BusySuite(refusals=1)
-    terms = CampaignOptions((SCENARIOS["overload"],), 7, 10.0, 2.0, 5.0, max_lag_ms=5000.0)
+    options = CampaignOptions((SCENARIOS["overload"],), 7, 10.0, 2.0, 5.0, max_lag_ms=5000.0)
     async with serve_stub(suite), open_session() as session:
         campaign = Campaign(
-            suite.settings, fault_access.read_fault_access(session, suite.environ), terms, session, CampaignProgress()
+            suite.settings, fault_access.read_fault_access(session, suite.environ), options, session, CampaignProgress()
         )
         report = await campaign.run()
 
@@ -26,9 +26,9 @@ async def test_who_was_refused_and_got_in_is_counted_and_latencies_are_not_compa
     assert overload.retries is not None
     assert overload.totals["offered"] == overload.retries.riders == overload.retries.accepted_on_first_retry > 0
     assert not overload.is_baseline
-    said = [finding.text for finding in report.verdict.findings]
-    assert any(f"of {overload.retries.riders} riders who were refused" in text for text in said)
-    assert not any("time to accept" in text for text in said)
+    findings = [finding.text for finding in report.verdict.findings]
+    assert any(f"of {overload.retries.riders} refused riders" in text for text in findings)
+    assert not any("time to accept" in text for text in findings)
     assert schema_errors(msgspec.json.encode(report)) == []
     assert {sample.outcome for sample in campaign.samples} == {"confirmed"}
     assert all((sample.settled_ms or 0) > 0 for sample in campaign.samples)

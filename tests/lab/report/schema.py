@@ -1,4 +1,4 @@
-"""The report's format, checked against the schema that is shipped with it."""
+"""Validation of a report against the shipped JSON schema."""
 
 from importlib import resources
 

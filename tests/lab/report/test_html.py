@@ -1,4 +1,4 @@
-"""The page: one file, nothing from elsewhere, and no value can become markup."""
+"""The HTML report: one offline file, in which no value can become markup."""
 
 import re
 from html.parser import HTMLParser
@@ -12,16 +12,16 @@ from prebook.lab.report.markup import tag
 from prebook.lab.report.model import CampaignReport
 from prebook.lab.report.verdict import with_verdict
 from prebook.lab.suite_client.settings import StackInfo
-from tests.lab.campaign.campaign_runs import play
+from tests.lab.campaign.campaign_runs import run_campaign
 from tests.lab.stub_suite import StubSuite
 
-EVIL = '<script>alert("x")</script>'
-LARGEST = 400_000
+SCRIPT = '<script>alert("x")</script>'
+MAX_BYTES = 400_000
 
 
 @pytest.fixture
 async def report() -> CampaignReport:
-    return await play(StubSuite(), "calm", "pricing_down")
+    return await run_campaign(StubSuite(), "calm", "pricing_down")
 
 
 class Elements(HTMLParser):
@@ -39,18 +39,18 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-async def test_the_page_is_whole_small_and_offline(report: CampaignReport) -> None:
+async def test_the_page_is_well_formed_small_and_offline(report: CampaignReport) -> None:
     page = html.page(report)
     elements = Elements()
     elements.feed(page)
     assert not elements.open
-    assert len(page.encode()) < LARGEST
+    assert len(page.encode()) < MAX_BYTES
     assert not elements.seen & {"script", "link", "img", "iframe"}
     assert not re.search(r"https?:|url\(|@import", page)
     assert "prefers-color-scheme: dark" in page
 
 
-async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(report: CampaignReport) -> None:
+async def test_the_page_contains_the_verdict_and_every_plan_and_scenario(report: CampaignReport) -> None:
     page = html.page(report)
     assert report.verdict is not None
     assert report.verdict.headline in page
@@ -61,9 +61,11 @@ async def test_the_page_says_the_verdict_and_shows_every_plan_and_scenario(repor
 
 
 async def test_values_cannot_become_markup(report: CampaignReport) -> None:
-    found = Discrepancy(kind=DiscrepancyKind.MISSING_BOOKING, label="one_way", key=EVIL, booking_id=EVIL, detail=EVIL)
-    scenarios = tuple(msgspec.structs.replace(each, discrepancies=(found,)) for each in report.scenarios)
-    stack = StackInfo(EVIL, EVIL, EVIL)
+    discrepancy = Discrepancy(
+        kind=DiscrepancyKind.MISSING_BOOKING, label="one_way", key=SCRIPT, booking_id=SCRIPT, detail=SCRIPT
+    )
+    scenarios = tuple(msgspec.structs.replace(item, discrepancies=(discrepancy,)) for item in report.scenarios)
+    stack = StackInfo(SCRIPT, SCRIPT, SCRIPT)
     page = html.page(with_verdict(msgspec.structs.replace(report, scenarios=scenarios, stack=stack)))
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6

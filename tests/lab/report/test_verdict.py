@@ -1,4 +1,4 @@
-"""The verdict follows the numbers: change them, and it says something else."""
+"""The verdict follows from the numbers alone."""
 
 import itertools
 
@@ -17,51 +17,51 @@ from prebook.lab.report.model import (
 )
 from prebook.lab.report.ranking import is_tied, ranking_of
 from prebook.lab.report.verdict import verdict
-from tests.lab.report.results import OFFERED, around, result, scenario
+from tests.lab.report.results import OFFERED, latency_around, result, scenario
 
 
 @given(st.permutations(list(PLANS)))
-def test_whoever_is_quickest_is_named_whatever_its_name(order: list[str]) -> None:
-    calm = scenario(*(result(label, 20.0 * (place + 1)) for place, label in enumerate(order)))
-    said = [finding.text for finding in verdict([calm]).findings]
-    assert any(text.startswith(f"{order[0]} has the best time to outcome") for text in said)
-    assert any(f"slowest is {order[-1]}" in text for text in said)
+def test_the_plan_with_the_lowest_median_is_named_best(order: list[str]) -> None:
+    calm = scenario(*(result(label, 20.0 * (position + 1)) for position, label in enumerate(order)))
+    findings = [finding.text for finding in verdict([calm]).findings]
+    assert any(text.startswith(f"{order[0]} has the best time to outcome") for text in findings)
+    assert any(f"slowest is {order[-1]}" in text for text in findings)
 
 
 def test_a_difference_within_the_spread_is_a_tie() -> None:
     calm = scenario(result("sync_api", 20.0), result("one_way", 20.01), result("mixed", 50.0))
-    said = [finding.text for finding in verdict([calm]).findings]
-    assert any("time to outcome is a tie of sync_api and one_way" in text for text in said)
+    findings = [finding.text for finding in verdict([calm]).findings]
+    assert any("time to outcome: tie of sync_api and one_way" in text for text in findings)
 
 
 @given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=50), st.lists(st.floats(0.1, 1e4), min_size=1, max_size=50))
-def test_ties_do_not_depend_on_the_order(one: list[float], other: list[float]) -> None:
-    assert is_tied(latency_summary(one), latency_summary(other)) == is_tied(
-        latency_summary(other), latency_summary(one)
+def test_a_tie_is_symmetric(first: list[float], second: list[float]) -> None:
+    assert is_tied(latency_summary(first), latency_summary(second)) == is_tied(
+        latency_summary(second), latency_summary(first)
     )
 
 
 @given(st.dictionaries(st.sampled_from(list(PLANS)), st.floats(0.5, 1e4), min_size=1))
-def test_a_contest_has_a_winner_with_the_least_median(medians: dict[str, float]) -> None:
-    of = ranking_of("time to outcome", [result(label, value) for label, value in medians.items()])
-    assert of is not None
-    assert of.best.p50 == min(latency.p50 for latency in of.medians.values())
-    assert set(of.winners) | set(of.losers) == set(medians)
+def test_a_ranking_has_a_winner_with_the_lowest_median(medians: dict[str, float]) -> None:
+    ranking = ranking_of("time to outcome", [result(label, value) for label, value in medians.items()])
+    assert ranking is not None
+    assert ranking.best.p50 == min(latency.p50 for latency in ranking.medians.values())
+    assert set(ranking.winners) | set(ranking.losers) == set(medians)
 
 
-def test_shortfalls_and_recoveries_under_a_fault_are_told() -> None:
+def test_findings_name_shortfalls_and_recovery_times() -> None:
     short = Ledger(offered=OFFERED, confirmed=30, refused=7, failed=3)
-    down = scenario(result("sync_api", ledger=short), result("one_way", back=2.5), fault=True)
-    judged = verdict([down])
-    said = "\n".join(finding.text for finding in judged.findings)
-    assert "sync_api answered 30 of 40 rides (7 refused, 3 failed)" in said
-    assert "one_way answered every ride offered" in said
-    assert "one_way 2.5 s" in said
-    assert [line for line in judged.not_measured if "sync_api" in line]
-    assert judged.ok
+    down = scenario(result("sync_api", ledger=short), result("one_way", recovery_s=2.5), fault=True)
+    outcome = verdict([down])
+    findings = "\n".join(finding.text for finding in outcome.findings)
+    assert "sync_api answered 30 of 40 rides (7 refused, 3 failed)" in findings
+    assert "one_way answered every offered ride" in findings
+    assert "one_way 2.5 s" in findings
+    assert [line for line in outcome.not_measured if "sync_api" in line]
+    assert outcome.ok
 
 
-def test_trade_offs_name_what_was_won_and_what_it_cost() -> None:
+def test_trade_offs_name_advantages_and_costs() -> None:
     short = Ledger(offered=OFFERED, confirmed=30, refused=10)
     calm = scenario(result("sync_api", 20.0), result("one_way", 60.0))
     down = scenario(result("sync_api", ledger=short), result("one_way"), fault=True)
@@ -72,35 +72,35 @@ def test_trade_offs_name_what_was_won_and_what_it_cost() -> None:
     assert any("answered every ride in pricing_down" in line for line in one_way.wins)
 
 
-def planted(kind: DiscrepancyKind) -> ScenarioReport:
-    found = Discrepancy(kind=kind, label="one_way", key="k", booking_id="bk_planted", detail="planted")
-    return msgspec.structs.replace(scenario(result("one_way")), discrepancies=(found,))
+def with_discrepancy(kind: DiscrepancyKind) -> ScenarioReport:
+    discrepancy = Discrepancy(kind=kind, label="one_way", key="k", booking_id="bk_planted", detail="planted")
+    return msgspec.structs.replace(scenario(result("one_way")), discrepancies=(discrepancy,))
 
 
 @pytest.mark.parametrize("kind", list(DiscrepancyKind))
-def test_every_discrepancy_makes_the_run_red_and_is_named(kind: DiscrepancyKind) -> None:
-    judged = verdict([planted(kind)])
-    assert not judged.ok
-    assert "bk_planted" in judged.problems[0]
-    assert "does not close" in judged.headline
+def test_every_discrepancy_fails_the_verdict_and_is_named(kind: DiscrepancyKind) -> None:
+    outcome = verdict([with_discrepancy(kind)])
+    assert not outcome.ok
+    assert "bk_planted" in outcome.problems[0]
+    assert "does not close" in outcome.headline
 
 
-def test_an_open_ledger_and_a_fault_without_effect_make_the_run_red() -> None:
-    waiting = result("one_way", ledger=Ledger(offered=2, confirmed=1, in_flight=1))
-    judged = verdict([scenario(waiting), scenario(result("one_way"), fault=True, took_effect=False)])
-    assert len(judged.problems) == 2
-    assert not judged.ok
+def test_an_open_ledger_and_a_fault_without_effect_fail_the_verdict() -> None:
+    open_ledger = result("one_way", ledger=Ledger(offered=2, confirmed=1, in_flight=1))
+    outcome = verdict([scenario(open_ledger), scenario(result("one_way"), fault=True, took_effect=False)])
+    assert len(outcome.problems) == 2
+    assert not outcome.ok
 
 
-def test_what_limits_the_numbers_is_a_warning_and_not_red() -> None:
-    lagged = GeneratorLag(lag_ms=around(80), lagged=True)
+def test_limits_of_validity_are_warnings_and_do_not_fail_the_verdict() -> None:
+    lagged = GeneratorLag(lag_ms=latency_around(80), lagged=True)
     calm = msgspec.structs.replace(scenario(result("one_way")), generator=lagged, outcome_hashes_equal=False)
-    judged = verdict([msgspec.structs.replace(calm, settle_s=9.0)])
-    assert judged.ok
-    assert len(judged.warnings) == 3
+    outcome = verdict([msgspec.structs.replace(calm, settle_s=9.0)])
+    assert outcome.ok
+    assert len(outcome.warnings) == 3
 
 
-def test_times_are_short_to_read() -> None:
-    shown = [format_ms(value) for value in (0.42, 9.96, 12.4, 1234.5, 12350.0)]
-    assert shown == ["0.4 ms", "10.0 ms", "12 ms", "1.23 s", "12.35 s"]
-    assert all(len(one) <= 8 for one in itertools.chain(shown))
+def test_times_have_at_most_eight_characters() -> None:
+    texts = [format_ms(value) for value in (0.42, 9.96, 12.4, 1234.5, 12350.0)]
+    assert texts == ["0.4 ms", "10.0 ms", "12 ms", "1.23 s", "12.35 s"]
+    assert all(len(text) <= 8 for text in itertools.chain(texts))

@@ -1,1 +1,1 @@
-"""The campaign: one scenario after the other, in every plan, under open-loop load."""
+"""The campaign: scenarios run one after another under every plan, with open-loop load."""

@@ -1,4 +1,4 @@
-"""`prebook demo` and `prebook load campaign`: the campaign's options, and the report that it leaves."""
+"""`prebook demo` and `prebook load campaign`: options of the campaign, its run, and its report."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -64,20 +64,22 @@ CAMPAIGN_EXAMPLES = examples(
     "prebook load --quick --json > report.json",
 )
 CAMPAIGN_OPTIONS = (
-    click.option("--quick", is_flag=True, help=f"Run a few scenarios, {QUICK_DURATION_S:.0f} s each: within a minute."),
-    seed_option("The same seed offers the same rides at the same times."),
-    rate_option("Rides offered per second, all plans together.", default=DEFAULT_RATE_PER_S),
+    click.option(
+        "--quick", is_flag=True, help=f"Run a few scenarios of about {QUICK_DURATION_S:.0f} s each, in about a minute."
+    ),
+    seed_option("Seed of rides and arrival times; equal seeds offer equal rides at equal times."),
+    rate_option("Ride requests per second, the sum over all plans.", default=DEFAULT_RATE_PER_S),
     click.option(
         "--duration",
         type=POSITIVE,
-        help=f"Seconds of arrivals of a usual scenario. [default: {DEFAULT_DURATION_S:.0f}]",
+        help=f"Duration of arrivals in a standard scenario, in seconds. [default: {DEFAULT_DURATION_S:.0f}]",
     ),
     click.option(
         "--settle-timeout",
         type=POSITIVE,
         default=SETTLE_TIMEOUT_S,
         show_default=True,
-        help="Seconds a scenario may take to come to rest; rides that are still open then count as in flight.",
+        help="Seconds to wait for open rides after a scenario; rides that are open then count as in flight.",
     ),
     click.option(
         "--scenario",
@@ -86,25 +88,27 @@ CAMPAIGN_OPTIONS = (
         type=click.Choice(list(SCENARIOS)),
         help="Run only this scenario; repeatable.",
     ),
-    click.option("--arrivals", type=click.Choice(PROCESS_NAMES), help="Arrivals of your choice instead of scenarios."),
+    click.option(
+        "--arrivals", type=click.Choice(PROCESS_NAMES), help="Run one custom scenario with this arrival process."
+    ),
     click.option(
         "--factor",
         type=POSITIVE,
-        help=f"Peak rate of a step, spike or wave, as a multiple of --rate. [default: {DEFAULT_SHAPE.factor:g}]",
+        help=f"Peak rate of a step, spike or square wave, as a multiple of --rate. [default: {DEFAULT_SHAPE.factor:g}]",
     ),
     click.option(
         "--period",
         type=POSITIVE,
-        help=f"Seconds of one period of a square wave. [default: {DEFAULT_SHAPE.period_s:g}]",
+        help=f"Period of a square wave, in seconds. [default: {DEFAULT_SHAPE.period_s:g}]",
     ),
     click.option(
         "--trace",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="File of arrivals to replay: seconds, one per line, or a samples.jsonl.",
+        help="File of arrivals to replay: one number of seconds per line, or a samples.jsonl.",
     ),
     max_lag_option,
     report_option("reports/latest", "Folder for report.json, report.html and samples.jsonl."),
-    json_option("Print the report to stdout, progress to stderr."),
+    json_option("Print the report as JSON to stdout, and progress to stderr."),
 )
 campaign_options = combine(*CAMPAIGN_OPTIONS)
 
@@ -112,26 +116,28 @@ campaign_options = combine(*CAMPAIGN_OPTIONS)
 def scenario_from_options(
     names: Sequence[str], *, arrivals: str | None, factor: float | None, period: float | None, trace: Path | None
 ) -> Scenario | None:
-    """Return None where no arrivals were chosen. ``names`` are the chosen scenarios.
+    """Return the custom scenario that the options describe, or None if ``arrivals`` is None.
+
+    ``names`` are the values of --scenario.
 
     Raises:
-        click.UsageError: The options do not fit together, or the trace cannot be read.
+        click.UsageError: the options exclude each other, or the trace cannot be read.
     """
-    replayed = arrivals == ArrivalProcess.REPLAY
-    if replayed is not (trace is not None):
-        raise click.UsageError("--arrivals replay and --trace FILE go together")
+    is_replay = arrivals == ArrivalProcess.REPLAY
+    if is_replay is not (trace is not None):
+        raise click.UsageError("--arrivals replay and --trace FILE require each other")
     if arrivals is None:
         if factor or period:
-            raise click.UsageError("--factor and --period are of arrivals of your own: choose them with --arrivals")
+            raise click.UsageError("--factor and --period shape custom arrivals; choose them with --arrivals")
         return None
     if names:
         raise click.UsageError(
-            f"a scenario has arrivals of its own: leave out --scenario {' and '.join(names)} or --arrivals {arrivals}"
+            f"a scenario defines its own arrivals; leave out --scenario {' and '.join(names)} or --arrivals {arrivals}"
         )
     try:
         recorded = traces.read_trace(trace) if trace else ()
-    except TraceUnreadable as wrong:
-        raise click.UsageError(str(wrong)) from wrong
+    except TraceUnreadable as error:
+        raise click.UsageError(str(error)) from error
     return custom_scenario(
         ArrivalProcess(arrivals),
         ArrivalShape(factor or DEFAULT_SHAPE.factor, period or DEFAULT_SHAPE.period_s, recorded),
@@ -140,15 +146,17 @@ def scenario_from_options(
 
 @dataclass(frozen=True)
 class CampaignOutput:
+    """Destination of the report: a folder, and JSON on stdout if ``as_json``."""
+
     folder: Path
     as_json: bool
 
     @property
     def console(self) -> Console:
-        """Progress and tables go to stderr where stdout carries the JSON."""
+        """Console for progress and tables: stderr if stdout carries the JSON."""
         stream = sys.stderr if self.as_json else sys.stdout
-        wide = None if stream.isatty() else CONSOLE_WIDTH
-        return Console(stderr=self.as_json, width=wide)
+        width = None if stream.isatty() else CONSOLE_WIDTH
+        return Console(stderr=self.as_json, width=width)
 
 
 def campaign_settings(
@@ -162,12 +170,12 @@ def campaign_settings(
     max_lag: float,
     report_dir: Path,
     as_json: bool,
-    **chosen_arrivals: Any,
+    **arrival_options: Any,
 ) -> tuple[CampaignOptions, CampaignOutput]:
-    """What CAMPAIGN_OPTIONS say, checked. Raises click.UsageError."""
-    own = scenario_from_options(scenario_names, **chosen_arrivals)
-    scenarios = (own,) if own else select_scenarios(scenario_names, quick=quick)
-    duration_s = duration or (own and own.trace_duration_s) or (QUICK_DURATION_S if quick else DEFAULT_DURATION_S)
+    """Convert the values of CAMPAIGN_OPTIONS. Raises click.UsageError if they exclude each other."""
+    custom = scenario_from_options(scenario_names, **arrival_options)
+    scenarios = (custom,) if custom else select_scenarios(scenario_names, quick=quick)
+    duration_s = duration or (custom and custom.trace_duration_s) or (QUICK_DURATION_S if quick else DEFAULT_DURATION_S)
     options = CampaignOptions(scenarios, seed, rate, duration_s, settle_timeout, max_lag)
     return options, CampaignOutput(report_dir, as_json)
 
@@ -175,38 +183,38 @@ def campaign_settings(
 @click.command(epilog=DEMO_EXAMPLES)
 @campaign_options
 @click.pass_context
-def demo(ctx: click.RichContext, /, **given: Any) -> None:
+def demo(ctx: click.RichContext, /, **values: Any) -> None:
     """Start a suite, run the campaign through all four couplings, and stop everything.
 
-    Exit status 1 if a ride was lost, an effect duplicated, a ledger left open, a fault without effect, or the suite
-    could not start.
+    Exit status 1 if a ride was lost, an effect was duplicated, a ledger does not close, a fault had no effect, or the
+    suite could not start.
     """
-    options, _ = campaign_settings(**given)
+    options, _ = campaign_settings(**values)
     suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
     sys.exit(temporary_suite.run_lab("running the campaign", ["campaign", *arguments_of(ctx)], suite))
 
 
 @click.command(epilog=CAMPAIGN_EXAMPLES)
 @campaign_options
-def campaign(**given: Any) -> None:
-    """Offer the same rides to five plans at once, scenario by scenario, and write report.json and report.html.
+def campaign(**values: Any) -> None:
+    """Request the same rides under five plans, scenario by scenario, and write report.json and report.html.
 
-    The suite is the one that `prebook up` runs, unless PREBOOK_* variables name another.
+    The suite is the one that `prebook up` started, unless PREBOOK_* variables name another.
 
-    Exit status 1 if a ride was lost, an effect duplicated, a ledger left open, a fault without effect, or the generator
-    itself so late that the result is invalid.
+    Exit status 1 if a ride was lost, an effect was duplicated, a ledger does not close, a fault had no effect, or the
+    load generator lagged so far that the result is invalid.
     """
-    sys.exit(run_command(*campaign_settings(**given)))
+    sys.exit(run_command(*campaign_settings(**values)))
 
 
 def run_command(options: CampaignOptions, output: CampaignOutput) -> int:
+    """Run the campaign against the suite that the environment names; return the exit status."""
     environment = find_lab_environment()
 
     def run() -> int:
         settings = read_settings(environment)
         writer.prepare_folder(output.folder)
-        work = run_campaign(settings, environment, options, output)
-        return run_interruptible(work, uvloop.new_event_loop)
+        return run_interruptible(run_campaign(settings, environment, options, output), uvloop.new_event_loop)
 
     return exit_status_of(run, "no report was written")
 
@@ -214,17 +222,19 @@ def run_command(options: CampaignOptions, output: CampaignOutput) -> int:
 async def run_campaign(
     settings: LabSettings, environment: Mapping[str, str], options: CampaignOptions, output: CampaignOutput
 ) -> int:
+    """Run the campaign, write its report and print the results; return 0 if the verdict is good, else 1."""
     progress = CampaignProgress()
     console = output.console
     async with open_session() as session, terminal.show_progress(progress, console):
-        running = Campaign(settings, fault_access.read_fault_access(session, environment), options, session, progress)
-        report = await running.run()
-    page = writer.write_report(output.folder, report, running.samples)
+        active = Campaign(settings, fault_access.read_fault_access(session, environment), options, session, progress)
+        report = await active.run()
+    page = writer.write_report(output.folder, report, active.samples)
     print_results(report, page, console, output)
     return 0 if report.verdict and report.verdict.ok else 1
 
 
 def print_results(report: CampaignReport, page: Path, console: Console, output: CampaignOutput) -> None:
+    """Print the tables and the path of the HTML report, and the JSON to stdout if requested."""
     console.print(terminal.results(report))
     console.print(f"{report.duration_s:.0f} s. Report: {page}", soft_wrap=True, highlight=False)
     if output.as_json:

@@ -1,4 +1,4 @@
-"""How far a campaign is: read by whoever shows it, changed by whoever plays it."""
+"""Progress of a campaign: written by the runner, read by the terminal."""
 
 from dataclasses import dataclass, field
 
@@ -9,6 +9,8 @@ from prebook.lab.load.generator import Generator
 
 @dataclass(frozen=True)
 class ProgressCounts:
+    """Numbers of rides of one scenario: planned, and those that reached each stage. ``pending`` are not at rest."""
+
     planned: int = 0
     offered: int = 0
     responses: int = 0
@@ -20,7 +22,7 @@ class ProgressCounts:
 
 @dataclass
 class ScenarioProgress:
-    """One scenario being played."""
+    """Progress of one scenario."""
 
     scenario: Scenario
     planned: int
@@ -29,6 +31,7 @@ class ScenarioProgress:
 
     @property
     def counts(self) -> ProgressCounts:
+        """Current numbers, from the samples so far and the last reconciliation."""
         samples = self.generator.samples
         accounts = self.poller.reconciliation.accounts
         return ProgressCounts(
@@ -44,9 +47,12 @@ class ScenarioProgress:
 
 @dataclass
 class CampaignProgress:
+    """Progress of all scenarios started so far, and the state of the current fault."""
+
     stages: list[ScenarioProgress] = field(default_factory=list)
     fault_text: str = ""
 
     def begin_scenario(self, scenario: Scenario, planned: int, generator: Generator, poller: LedgerPoller) -> None:
+        """Start a new scenario with ``planned`` requests."""
         self.fault_text = ""
         self.stages.append(ScenarioProgress(scenario, planned, generator, poller))

@@ -1,4 +1,4 @@
-"""Plays scenarios against a running suite, one after another, each to its rest, and reports."""
+"""Runner of a campaign: scenarios one after another, each until all of its rides are at rest."""
 
 import asyncio
 import secrets
@@ -31,18 +31,18 @@ from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 from prebook.lab.suite_client.settings import LabSettings
 
 START_DELAY_S = 0.3
-"""Between the last preparation and the first arrival."""
+"""Seconds between the preparation of requests and the first arrival."""
 READY_TIMEOUT_S = 30.0
 READY_INTERVAL_S = 0.5
 REQUIRED_SERVICES = frozenset(SERVICES)
-"""Who is to be ready before a scenario, where it is known; operations takes no part in rides."""
+"""Services that must be ready before a scenario, if their address is known; operations takes no part in rides."""
 POLL_INTERVAL_S = 2.0
-"""How often the ledgers are read while rides still arrive: seldom, for reading them costs the suite."""
+"""Interval of reading the ledgers while rides arrive; long, because reading them loads the suite."""
 
 
 @dataclass(frozen=True)
 class CampaignOptions:
-    """What a campaign plays."""
+    """Scenarios of a campaign, seed, rate over all plans, and time limits."""
 
     scenarios: Sequence[Scenario]
     seed: int
@@ -54,6 +54,8 @@ class CampaignOptions:
 
 @dataclass
 class Campaign:
+    """One campaign against a running suite; it collects samples and ledger rows of all scenarios."""
+
     settings: LabSettings
     fault_access: FaultAccess
     options: CampaignOptions
@@ -64,13 +66,19 @@ class Campaign:
     rows: list[LedgerEntry] = field(default_factory=list)
 
     async def run(self) -> CampaignReport:
-        """Raises SuiteUnreachable where the suite is not there, or its ledgers cannot be read at the end."""
+        """Run all scenarios that the suite supports and return the report with its verdict.
+
+        Raises:
+            SuiteUnreachable: the suite is not ready, a ledger cannot be read, or no scenario is supported.
+        """
         suite = SuiteClient(self.session, self.settings.urls)
         await suite.check_ready(REQUIRED_SERVICES)
         unavailable = await self._unavailable_scenarios()
         available = [scenario for scenario in self.options.scenarios if scenario.name not in unavailable]
         if not available:
-            raise SuiteUnreachable(f"none of the chosen scenarios can be played here: {reasons_text(unavailable)}")
+            raise SuiteUnreachable(
+                f"none of the chosen scenarios can run against this suite: {reasons_text(unavailable)}"
+            )
         started_at = datetime.now(UTC)
         reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in available]
         return with_verdict(
@@ -87,13 +95,13 @@ class Campaign:
         )
 
     async def _unavailable_scenarios(self) -> Mapping[str, str]:
-        """Scenario -> why its fault cannot be injected into this suite."""
-        lacking = {each.fault.name: each.unavailable_reason for each in await survey_faults(self.fault_access)}
-        faulty = [(scenario.name, scenario.fault.fault.name) for scenario in self.options.scenarios if scenario.fault]
-        return {name: lacking[fault] for name, fault in faulty if lacking[fault]}
+        """Return scenario -> reason why its fault cannot be injected into this suite."""
+        reasons = {entry.fault.name: entry.unavailable_reason for entry in await survey_faults(self.fault_access)}
+        faults = [(scenario.name, scenario.fault.fault.name) for scenario in self.options.scenarios if scenario.fault]
+        return {name: reasons[fault] for name, fault in faults if reasons[fault]}
 
     def _matrix_rows(self, reports: Sequence[ScenarioReport], unavailable: Mapping[str, str]) -> Iterator[MatrixRow]:
-        played = {report.name: report for report in reports}
+        report_by_scenario = {report.name: report for report in reports}
         for scenario in self.options.scenarios:
             if scenario.name in unavailable and scenario.fault:
                 yield MatrixRow(
@@ -102,22 +110,22 @@ class Campaign:
                     not_measured_reason=unavailable[scenario.name],
                 )
             elif scenario.fault:
-                yield matrix_row(played[scenario.name])
+                yield matrix_row(report_by_scenario[scenario.name])
 
     async def _run_scenario(self, scenario: Scenario, suite: SuiteClient) -> ScenarioRun:
         await wait_until_ready(suite)
         arrivals = scenario.arrivals(self.options.rate_per_s, self.options.duration_s)
-        orders = self._prepare_requests(scenario, arrivals)
+        requests = self._prepare_requests(scenario, arrivals)
         generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         poller = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
-        self.progress.begin_scenario(scenario, len(orders), generator, poller)
-        async with asyncio.TaskGroup() as together:
-            fault = together.create_task(self._inject_fault(scenario, arrivals, origin))
-            looking = together.create_task(poller.poll_while_offering(POLL_INTERVAL_S))
-            await generator.offer(orders, origin)
+        self.progress.begin_scenario(scenario, len(requests), generator, poller)
+        async with asyncio.TaskGroup() as tasks:
+            fault = tasks.create_task(self._inject_fault(scenario, arrivals, origin))
+            polling = tasks.create_task(poller.poll_while_offering(POLL_INTERVAL_S))
+            await generator.offer(requests, origin)
             poller.offering_done.set()
-            looking.cancel()
+            polling.cancel()
         settle_s = await poller.wait_until_settled(self.options.settle_timeout_s)
         self.samples.extend(map(sample_with_outcome, poller.reconciliation.accounts))
         self.rows.extend(poller.reconciliation.rows)
@@ -134,9 +142,9 @@ class Campaign:
 
     def _prepare_requests(self, scenario: Scenario, arrivals: Arrivals) -> tuple[PreparedRequest, ...]:
         seed = f"{self.options.seed}:{scenario.name}"
-        offers = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
+        planned = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
         week = campaign_week(datetime.now(UTC))
-        return prepare_requests(offers, run_id=self.run_id, scenario=scenario.name, seed=self.options.seed, week=week)
+        return prepare_requests(planned, run_id=self.run_id, scenario=scenario.name, seed=self.options.seed, week=week)
 
     async def _inject_fault(self, scenario: Scenario, arrivals: Arrivals, origin: ClockOrigin) -> FaultWindow | None:
         fault = scenario.fault
@@ -145,12 +153,16 @@ class Campaign:
         await origin.wait_until(fault.start_fraction * arrivals.duration_s)
         self.progress.fault_text = f"{fault.target}: {fault.kind}"
         window = await inject(fault.fault, fault.duration_fraction * arrivals.duration_s, self.fault_access)
-        self.progress.fault_text = f"{fault.target}: {'over' if window.took_effect else 'NO EFFECT'}"
+        self.progress.fault_text = f"{fault.target}: {'ended' if window.took_effect else 'NO EFFECT'}"
         return window
 
 
 async def wait_until_ready(suite: SuiteClient) -> None:
-    """Wait until every service has recovered from the last fault. Raises SuiteUnreachable at the deadline."""
+    """Wait until every service is ready again after the last fault.
+
+    Raises:
+        SuiteUnreachable: a service is not ready after READY_TIMEOUT_S.
+    """
 
     async def check_ready() -> bool | None:
         with suppress(SuiteUnreachable):
@@ -165,4 +177,5 @@ async def wait_until_ready(suite: SuiteClient) -> None:
 
 
 def reasons_text(unavailable: Mapping[str, str]) -> str:
+    """Return the reasons of all unavailable scenarios, joined by semicolons."""
     return "; ".join(f"{scenario}: {reason}" for scenario, reason in unavailable.items())

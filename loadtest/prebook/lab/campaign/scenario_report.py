@@ -1,4 +1,4 @@
-"""From the accounts of one scenario to its part of the report. Pure."""
+"""Section of the report for one scenario, computed from its accounts without I/O."""
 
 import hashlib
 from collections import Counter
@@ -30,15 +30,16 @@ from prebook.lab.report.model import (
 )
 
 LAG_WARNING_MS = 50.0
-"""Lag at p99 from which on the report carries a warning."""
+"""p99 lag above which the report carries a warning."""
 MAX_BINS = 60
-"""Bins of the timeline, at most; none is narrower than MIN_BIN_S."""
+"""Largest number of bins in a timeline."""
 MIN_BIN_S = 0.5
+"""Smallest width of a bin in seconds."""
 
 
 @dataclass(frozen=True)
 class ScenarioRun:
-    """A scenario that has been played, as the campaign hands it over."""
+    """Raw result of a scenario: its accounts, fault window, and time to rest."""
 
     scenario: Scenario
     arrivals: Arrivals
@@ -51,6 +52,7 @@ class ScenarioRun:
 
 
 def scenario_report(run: ScenarioRun) -> ScenarioReport:
+    """Return the report of one scenario."""
     results = tuple(plan_result(label, run.reconciliation, run.fault_window) for label in PLANS)
     return ScenarioReport(
         name=run.scenario.name,
@@ -70,22 +72,23 @@ def scenario_report(run: ScenarioRun) -> ScenarioReport:
 
 
 def plan_result(label: str, reconciliation: Reconciliation, fault_window: FaultWindow | None) -> PlanResult:
-    mine = reconciliation.accounts_of(label)
+    """Return the figures of the plan ``label`` in one scenario."""
+    accounts = reconciliation.accounts_of(label)
     return PlanResult(
         label=label,
         plan=PLANS[label],
         ledger=reconciliation.ledger_of(label),
-        latency_ms=latencies(mine),
-        recovery_s=recovery_s(mine, fault_window),
-        errors=errors(mine),
-        accepted=sum(account.row is not None for account in mine),
-        settled=sum(account.settled for account in mine),
-        outcome_hash=outcome_hash(mine),
+        latency_ms=latencies(accounts),
+        recovery_s=recovery_s(accounts, fault_window),
+        errors=errors(accounts),
+        accepted=sum(account.row is not None for account in accounts),
+        settled=sum(account.settled for account in accounts),
+        outcome_hash=outcome_hash(accounts),
     )
 
 
 def matrix_row(scenario: ScenarioReport) -> MatrixRow:
-    """Of a scenario with a fault that was played."""
+    """Return the row of the failure matrix for a scenario with a fault."""
     window = scenario.fault_window
     return MatrixRow(
         scenario=scenario.name,
@@ -96,6 +99,7 @@ def matrix_row(scenario: ScenarioReport) -> MatrixRow:
 
 
 def matrix_cell(result: PlanResult) -> MatrixCell:
+    """Return the cell of the failure matrix for one plan."""
     ledger = result.ledger
     return MatrixCell(
         label=result.label,
@@ -110,35 +114,41 @@ def matrix_cell(result: PlanResult) -> MatrixCell:
 
 
 def latencies(accounts: Sequence[RideAccount]) -> RideLatencies:
+    """Return the three latencies: acceptance of all accepted rides, settlement and notification of answered ones."""
     answered = [account for account in accounts if account.answered]
     return RideLatencies(
         accepted=latency_summary(account.sample.response_ms or 0.0 for account in accounts if account.sample.accepted),
         settled=latency_summary(time_to_settle_s(account) * 1e3 for account in answered),
         notified=latency_summary(
-            (told_at - account.sample.intended_at).total_seconds() * 1e3
+            (notified_at - account.sample.intended_at).total_seconds() * 1e3
             for account in answered
-            if (told_at := account.notified_at)
+            if (notified_at := account.notified_at)
         ),
     )
 
 
 def errors(accounts: Sequence[RideAccount]) -> Mapping[str, int]:
-    met = Counter(trouble for account in accounts if (trouble := account.sample.error_kind))
-    return {"timeout": met.pop("timeout", 0), **dict(sorted(met.items()))}
+    """Return error kind -> count; ``timeout`` is always present and comes first."""
+    counts = Counter(kind for account in accounts if (kind := account.sample.error_kind))
+    return {"timeout": counts.pop("timeout", 0), **dict(sorted(counts.items()))}
 
 
 def outcome_hash(accounts: Sequence[RideAccount]) -> str:
-    """Rides without a row stand in it with their fate, so that a refusal is not taken for agreement."""
-    ends = sorted(
+    """Return SHA-256 over ride, final state and fare of all rides, sorted by ride.
+
+    A ride without a booking contributes its outcome, so that a refusal does not count as agreement between plans.
+    """
+    outcomes = sorted(
         (account.sample.ride, account.row.state.value, account.row.fare_cents)
         if account.row
         else (account.sample.ride, account.outcome.value, None)
         for account in accounts
     )
-    return hashlib.sha256(msgspec.json.encode(ends)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(outcomes)).hexdigest()
 
 
 def generator_lag(accounts: Sequence[RideAccount], max_lag_ms: float) -> GeneratorLag:
+    """Return the lag of the load generator, judged by LAG_WARNING_MS and ``max_lag_ms``."""
     lag = latency_summary(account.sample.lag_ms for account in accounts)
     return GeneratorLag(
         lag_ms=lag, lagged=lag.p99 > LAG_WARNING_MS, invalid=lag.p99 > max_lag_ms, max_lag_ms=max_lag_ms
@@ -146,40 +156,46 @@ def generator_lag(accounts: Sequence[RideAccount], max_lag_ms: float) -> Generat
 
 
 def retries_line(accounts: Sequence[RideAccount]) -> RetriesLine | None:
-    """None where nobody came back."""
-    back = [account.sample for account in accounts if account.sample.retries]
-    if not back:
+    """Return how many riders retried and were accepted, or None if no rider retried."""
+    retried = [account.sample for account in accounts if account.sample.retries]
+    if not retried:
         return None
     return RetriesLine(
-        riders=len(back),
-        accepted_on_first_retry=sum(sample.accepted and sample.retries == 1 for sample in back),
-        accepted_on_any_retry=sum(sample.accepted for sample in back),
+        riders=len(retried),
+        accepted_on_first_retry=sum(sample.accepted and sample.retries == 1 for sample in retried),
+        accepted_on_any_retry=sum(sample.accepted for sample in retried),
     )
 
 
 def timeline(run: ScenarioRun) -> Timeline:
+    """Return offered and answered rides per plan over time, until the last settled ride."""
     span_s = max(run.arrivals.duration_s, last_settled_s(run))
     bin_s = max(MIN_BIN_S, span_s / MAX_BINS)
     bins = int(span_s / bin_s) + 1
-    groups = {label: run.reconciliation.accounts_of(label) for label in PLANS}
+    accounts_by_plan = {label: run.reconciliation.accounts_of(label) for label in PLANS}
     return Timeline(
         started_at=run.started_at,
         bin_s=round(bin_s, 3),
         offered={
-            label: histogram((account.sample.intended_at for account in mine), run.started_at, bin_s, bins)
-            for label, mine in groups.items()
+            label: histogram((account.sample.intended_at for account in accounts), run.started_at, bin_s, bins)
+            for label, accounts in accounts_by_plan.items()
         },
-        answered={label: answered_per_bin(mine, run.started_at, bin_s, bins) for label, mine in groups.items()},
+        answered={
+            label: answered_per_bin(accounts, run.started_at, bin_s, bins)
+            for label, accounts in accounts_by_plan.items()
+        },
     )
 
 
 def last_settled_s(run: ScenarioRun) -> float:
+    """Return when the last ride was settled, in seconds from the start of the scenario."""
     return max(
         ((settled_at(account) - run.started_at).total_seconds() for account in run.reconciliation.accounts), default=0.0
     )
 
 
 def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
+    """Return the arrivals as the report describes them."""
     burst = arrivals.burst
     return ArrivalsLine(
         process=arrivals.process.value,
@@ -196,6 +212,7 @@ def arrivals_line(arrivals: Arrivals) -> ArrivalsLine:
 
 
 def fault_line(fault: TimedFault | None, arrivals: Arrivals) -> FaultLine | None:
+    """Return the planned fault with its times in seconds, or None without a fault."""
     if fault is None:
         return None
     return FaultLine(

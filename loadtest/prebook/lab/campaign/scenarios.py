@@ -1,4 +1,4 @@
-"""What a campaign plays: arrivals, a fault or none, and what there is to see."""
+"""Scenarios of a campaign: arrivals, an optional fault, and the expected effect."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,42 +11,45 @@ from prebook.lab.load.retry_policy import NO_RETRIES, RiderRetryPolicy
 QUICK_DURATION_S = 6.0
 DEFAULT_DURATION_S = 25.0
 DEFAULT_RATE_PER_S = 10.0
-"""Offered rides a second, all plans together: about half of what two cores can do, the burst included, so that what is
-compared is the couplings and not how full the machine is."""
+"""Ride requests per second over all plans: about half of the capacity of two cores, bursts included, so that the
+campaign compares couplings and not the saturation of the machine."""
 REPLAY_MARGIN_S = 0.001
-"""The last arrival of a trace lies within its duration."""
+"""Seconds added to a trace's duration, so that its last arrival lies within it."""
 SETTLE_TIMEOUT_S = 45.0
-"""How long a scenario may take to come to rest: longer than the flows' durable deadlines, which end what hangs."""
+"""Seconds to wait for open rides: longer than the flows' durable deadlines, which settle every stuck ride."""
 
 
 @dataclass(frozen=True)
 class Scenario:
+    """One scenario of a campaign."""
+
     name: str
     process: ArrivalProcess
     expectation: str
-    """One sentence for the terminal and the report; nothing is computed from it."""
+    """Expected effect in one sentence, for the terminal and the report; nothing is computed from it."""
     burst: BurstWindow | None = None
     fault: TimedFault | None = None
     quick: bool = False
-    """Also played where there is little time."""
+    """Whether a quick campaign includes the scenario."""
     duration_factor: float = 1.0
-    """Of its arrivals, in those of a usual scenario: a plan's return can only be seen while rides are offered."""
+    """Duration of arrivals relative to a standard scenario; long enough to observe recovery while rides arrive."""
     shape: ArrivalShape = DEFAULT_SHAPE
     retries: RiderRetryPolicy = NO_RETRIES
 
     @property
     def trace_duration_s(self) -> float | None:
-        """Of a replay: as long as it is. None: as long as any other."""
+        """Duration of a replayed trace in seconds; None for any other process."""
         return self.shape.trace[-1] + REPLAY_MARGIN_S if self.shape.trace else None
 
     def arrivals(self, rate_per_s: float, duration_s: float) -> Arrivals:
+        """Return the arrivals at a base rate, for the duration in seconds of a standard scenario."""
         return Arrivals(self.process, rate_per_s, duration_s * self.duration_factor, self.burst, self.shape)
 
 
 def fault_scenario(
     name: str, fault: str, expectation: str, *, duration_fraction: float, duration_factor: float, quick: bool = False
 ) -> Scenario:
-    """A scenario of the failure matrix: the fault comes once a few rides are in, and goes while more are offered."""
+    """Return a scenario of the failure matrix; its fault starts after a fifth of the arrivals, ends before the last."""
     return Scenario(
         name,
         ArrivalProcess.POISSON,
@@ -61,22 +64,22 @@ DEFAULT_RETRIES = RiderRetryPolicy(max_retries=3, patience_s=30.0)
 
 
 def custom_scenario(process: ArrivalProcess, shape: ArrivalShape) -> Scenario:
-    """Arrivals of somebody's choice, with nothing broken; whoever is refused comes back when told."""
-    return Scenario(process.value, process, f"Rides arrive as chosen: {process}.", shape=shape, retries=DEFAULT_RETRIES)
+    """Return a scenario with chosen arrivals and no fault, in which refused riders retry after ``Retry-After``."""
+    return Scenario(process.value, process, f"Custom arrivals: {process}.", shape=shape, retries=DEFAULT_RETRIES)
 
 
 ALL_SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "calm",
         ArrivalProcess.BURST,
-        "Nothing is broken: every plan comes to the same outcomes, and they differ only in who waits for how long.",
+        "No fault: all plans reach the same outcomes and differ only in latency.",
         burst=BurstWindow(start_fraction=0.5, duration_fraction=0.2, factor=2.0),
         quick=True,
     ),
     Scenario(
         "overload",
         ArrivalProcess.BURST,
-        "Four times the rides for ten seconds: where that is too much, who is refused is told when to come back.",
+        "Four times the rate for ten seconds: beyond capacity, riders are refused with a Retry-After and retry.",
         burst=BurstWindow(start_fraction=0.1, duration_fraction=0.84, factor=4.0),
         duration_factor=0.48,
         retries=DEFAULT_RETRIES,
@@ -84,7 +87,7 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "pricing_down",
         "kill_pricing",
-        "Pricing is killed and comes back: who needs it at once fails, who can wait settles everything afterwards.",
+        "Pricing is killed and restarted: synchronous plans refuse or fail rides, asynchronous ones settle all later.",
         duration_fraction=0.3,
         duration_factor=1.5,
         quick=True,
@@ -92,14 +95,14 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "pricing_slow",
         "brownout_pricing",
-        "Pricing gets little of the processor: who waits for it inherits its pace, who does not only finishes later.",
+        "Pricing gets a fifth of its CPU time: synchronous plans slow down with it, asynchronous ones settle later.",
         duration_fraction=0.4,
         duration_factor=0.7,
     ),
     fault_scenario(
         "matching_paused",
         "pause_matching",
-        "Matching stands still with its connections open: who calls it waits for a time-out, who sends to it does not.",
+        "Matching is stopped with its connections open: HTTP callers wait for a timeout, senders of messages do not.",
         duration_fraction=0.3,
         duration_factor=0.7,
         quick=True,
@@ -107,7 +110,7 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "connections_cut",
         "connections_cut",
-        "All connections to the broker are closed: who uses it sends again, and what came twice has no second effect.",
+        "All connections to the broker are closed: messages are sent again, and duplicates have no effect.",
         duration_fraction=0.2,
         duration_factor=0.6,
         quick=True,
@@ -115,28 +118,28 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "broker_restart",
         "broker_restart",
-        "The broker stops and starts again: outboxes keep what it cannot take, calls by HTTP go on without it.",
+        "The broker restarts: outboxes keep its messages meanwhile, HTTP calls continue.",
         duration_fraction=0.1,
         duration_factor=1.3,
     ),
     fault_scenario(
         "memory_alarm",
         "memory_alarm",
-        "The broker is short of memory and takes nothing in: consumers go on, outboxes grow, calls by HTTP go on.",
+        "The broker raises a memory alarm and blocks publishers: outboxes grow, consumers and HTTP calls continue.",
         duration_fraction=0.3,
         duration_factor=0.6,
     ),
     fault_scenario(
         "duplicates",
         "duplicate_everything",
-        "Every message of the broker comes twice: each has one effect, and the second costs a look into the inbox.",
+        "Every broker message is delivered twice: it takes effect once, and the inbox discards the second.",
         duration_fraction=0.4,
         duration_factor=0.6,
     ),
     fault_scenario(
         "database_restart",
         "database_restart",
-        "The database stops and starts again: no plan takes rides meanwhile, and what was committed goes on then.",
+        "The database restarts: no plan accepts rides meanwhile, and committed work continues afterwards.",
         duration_fraction=0.1,
         duration_factor=0.9,
     ),
@@ -145,5 +148,7 @@ SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in ALL
 
 
 def select_scenarios(names: Collection[str], *, quick: bool) -> tuple[Scenario, ...]:
-    """Those named; where none is, all of them, or the quick ones."""
-    return tuple(each for each in ALL_SCENARIOS if (each.name in names if names else each.quick or not quick))
+    """Return the named scenarios; without names all of them, or the quick ones if ``quick``."""
+    return tuple(
+        scenario for scenario in ALL_SCENARIOS if (scenario.name in names if names else scenario.quick or not quick)
+    )

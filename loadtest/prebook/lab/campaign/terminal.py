@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: a live table, plain lines where there is no terminal, and the results."""
+"""Terminal output of a campaign: a live table, or plain lines without a terminal, and the results."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,16 +21,17 @@ from prebook.lab.report.model import CampaignReport, CampaignVerdict, ScenarioRe
 
 REFRESH_INTERVAL_S = 0.25
 PLAIN_INTERVAL_S = 5.0
-MATRIX_LEGEND = "accepted / settled / answered of offered; lost / duplicated, back to normal after"
-COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "dead_lettered": "parked", "in_flight": "in flight"}
+MATRIX_LEGEND = "accepted / settled / answered of offered; lost / duplicated, recovery time"
+COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "dead_lettered": "dead-lettered", "in_flight": "in flight"}
 
 
 def show_progress(progress: CampaignProgress, console: Console) -> AbstractAsyncContextManager[None]:
-    """Shows progress while the body runs."""
+    """Show progress while the block runs."""
     return run_in_background(show_live(progress, console) if console.is_terminal else print_plain(progress, console))
 
 
 async def show_live(progress: CampaignProgress, console: Console) -> None:
+    """Refresh a live table until cancelled."""
     with Live(console=console, auto_refresh=False) as screen:
         try:
             while True:
@@ -41,6 +42,7 @@ async def show_live(progress: CampaignProgress, console: Console) -> None:
 
 
 async def print_plain(progress: CampaignProgress, console: Console) -> None:
+    """Print a line about the current scenario every PLAIN_INTERVAL_S seconds until cancelled."""
     while True:
         await asyncio.sleep(PLAIN_INTERVAL_S)
         if progress.stages:
@@ -48,44 +50,49 @@ async def print_plain(progress: CampaignProgress, console: Console) -> None:
 
 
 def progress_line(stage: ScenarioProgress, fault: str) -> str:
-    now = stage.counts
-    broken = f", {fault}" if fault else ""
+    """Return the progress of one scenario as one line."""
+    counts = stage.counts
+    fault_part = f", {fault}" if fault else ""
     return (
-        f"{stage.scenario.name}: offered {now.offered}/{now.planned}, accepted {now.accepted}, "
-        f"settled {now.settled}, waiting {now.pending}{broken}"
+        f"{stage.scenario.name}: offered {counts.offered}/{counts.planned}, accepted {counts.accepted}, "
+        f"settled {counts.settled}, pending {counts.pending}{fault_part}"
     )
 
 
 def progress_table(progress: CampaignProgress) -> Table:
+    """Return a table of all scenarios started so far."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in ("scenario", "", "offered", "accepted", "settled", "waiting", "fault"):
-        table.add_column(head, justify="right" if head in {"offered", "accepted", "settled", "waiting"} else "left")
+    for head in ("scenario", "", "offered", "accepted", "settled", "pending", "fault"):
+        table.add_column(head, justify="right" if head in {"offered", "accepted", "settled", "pending"} else "left")
     for stage in progress.stages:
-        now = stage.counts
+        counts = stage.counts
         fault = progress.fault_text if stage is progress.stages[-1] else ""
-        bar = ProgressBar(total=max(now.planned, 1), completed=now.at_rest, width=24)
-        cells = map(str, (f"{now.offered}/{now.planned}", now.accepted, now.settled, now.pending, fault))
+        bar = ProgressBar(total=max(counts.planned, 1), completed=counts.at_rest, width=24)
+        cells = map(str, (f"{counts.offered}/{counts.planned}", counts.accepted, counts.settled, counts.pending, fault))
         table.add_row(stage.scenario.name, bar, *cells)
     return table
 
 
 def results(report: CampaignReport) -> Group:
+    """Return all tables of the report, the failure matrix and the verdict."""
     tables = [table for scenario in report.scenarios for table in (ledger_table(scenario), times_table(scenario))]
     grid = [matrix_table(report.matrix)] if report.matrix else []
     return Group(*tables, *grid, *([verdict_panel(report.verdict)] if report.verdict else []))
 
 
 def ledger_table(scenario: ScenarioReport) -> Table:
+    """Return the ledger of each plan in a scenario."""
     title = Text.assemble((scenario.name, "bold"), "  ", (scenario.expectation, "dim"))
     table = plan_table(title, [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)])
     for result in scenario.results:
         ledger = result.ledger
-        beside = [violation_text(getattr(ledger, name)) for name in LEDGER_VIOLATIONS]
-        table.add_row(result.label, *(str(getattr(ledger, name)) for name in LEDGER_CLASSES), *beside)
+        violations = [violation_text(getattr(ledger, name)) for name in LEDGER_VIOLATIONS]
+        table.add_row(result.label, *(str(getattr(ledger, name)) for name in LEDGER_CLASSES), *violations)
     return table
 
 
 def times_table(scenario: ScenarioReport) -> Table:
+    """Return latencies and recovery time of each plan in a scenario."""
     table = plan_table(None, ["accept p50 / p99", "outcome p50 / p99", "rider knows p50 / p99", "recovery"])
     for result in scenario.results:
         latency = result.latency_ms
@@ -95,20 +102,21 @@ def times_table(scenario: ScenarioReport) -> Table:
 
 
 def matrix_table(rows: Sequence[MatrixRow]) -> Table:
-    """A line for each fault, a column for each plan, two lines in each cell."""
-    title = Text.assemble(("what each plan made of each fault", "bold"), "  ", (MATRIX_LEGEND, "dim"))
+    """Return the failure matrix: a row per fault and a column per plan, with two lines in each cell."""
+    title = Text.assemble(("failure matrix", "bold"), "  ", (MATRIX_LEGEND, "dim"))
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     labels = plan_labels(rows)
     for head in ("fault", *labels):
         table.add_column(head, justify="left" if head == "fault" else "right")
     for row in measured_rows(rows):
-        lasted = f"{row.fault}, {row.duration_s:.1f} s" if row.duration_s is not None else row.fault
-        table.add_row(f"{row.scenario}\n{lasted}", *map(matrix_cell, row.cells))
+        fault = f"{row.fault}, {row.duration_s:.1f} s" if row.duration_s is not None else row.fault
+        table.add_row(f"{row.scenario}\n{fault}", *map(matrix_cell, row.cells))
     return table
 
 
 def matrix_cell(cell: MatrixCell) -> Text:
-    back = "-" if cell.recovery_s is None else f"{cell.recovery_s:.1f} s"
+    """Return the two lines of a cell; MATRIX_LEGEND explains them."""
+    recovery = "-" if cell.recovery_s is None else f"{cell.recovery_s:.1f} s"
     return Text.assemble(
         f"{cell.accepted} / {cell.settled} / ",
         (str(cell.answered), "green" if cell.all_answered else "yellow"),
@@ -116,11 +124,12 @@ def matrix_cell(cell: MatrixCell) -> Text:
         violation_text(cell.lost),
         " / ",
         violation_text(cell.duplicated),
-        f", {back}",
+        f", {recovery}",
     )
 
 
 def plan_table(title: Text | None, heads: list[str]) -> Table:
+    """Return an empty table with a column for the plan and one for each head."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("plan", no_wrap=True, min_width=13)
     for head in heads:
@@ -129,14 +138,17 @@ def plan_table(title: Text | None, heads: list[str]) -> Table:
 
 
 def violation_text(count: int) -> Text:
+    """Return a count that should be 0: green if it is, else red."""
     return Text(str(count), style="bold red" if count else "green")
 
 
 def p50_p99(latency: LatencySummary) -> str:
+    """Return median and p99, or a dash if nothing was measured."""
     return f"{format_ms(latency.p50)} / {format_ms(latency.p99)}" if latency.count else "-"
 
 
 def verdict_panel(verdict: CampaignVerdict) -> Panel:
+    """Return the verdict with problems, warnings, findings and trade-offs."""
     text = Text(verdict.headline + "\n", style="bold")
     for line in (*verdict.problems, *(f"warning: {line}" for line in verdict.warnings)):
         text.append(f"! {line}\n", style="not bold red" if line in verdict.problems else "not bold yellow")
@@ -144,18 +156,21 @@ def verdict_panel(verdict: CampaignVerdict) -> Panel:
         text.append(f"{finding.scenario}: {finding.text}\n", style="not bold")
     for line in verdict.not_measured:
         text.append(f"not measured: {line}\n", style="not bold dim")
-    text.append("\nWhere each plan won, and what it cost\n")
+    text.append("\nAdvantages and costs of each plan\n")
     for line in trade_off_lines(verdict):
         text.append(f"{line}\n", style="not bold")
     return Panel(text, title="verdict", border_style=border_style(verdict))
 
 
 def border_style(verdict: CampaignVerdict) -> str:
+    """Return the colour of the verdict."""
     return "green" if verdict.ok else "red"
 
 
 def trade_off_lines(verdict: CampaignVerdict) -> list[str]:
+    """Return one line for each plan."""
     return [
-        f"{each.label}: won {'; '.join(each.wins) or 'nothing'}. Cost: {'; '.join(each.costs) or 'nothing measured'}."
-        for each in verdict.trade_offs
+        f"{trade_off.label}: advantages: {'; '.join(trade_off.wins) or 'none'}. "
+        f"Costs: {'; '.join(trade_off.costs) or 'none measured'}."
+        for trade_off in verdict.trade_offs
     ]

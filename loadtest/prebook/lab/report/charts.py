@@ -1,4 +1,4 @@
-"""The report's two kinds of chart, as SVG that takes its colours from the page."""
+"""Latency and timeline charts of the report, as SVG styled by the page's CSS."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TIMELINE_HEADER_HEIGHT = 26
 
 
 def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
-    """A row for each plan: dot at the median, band to p90, whisker to p99, on a logarithmic axis."""
+    """Return a chart with one row per plan: dot at the median, band to p90, whisker to p99, on a logarithmic axis."""
     height = LATENCY_PADDING_TOP + LATENCY_ROW_HEIGHT * len(results) + AXIS_HEIGHT
     tops = range(LATENCY_PADDING_TOP, height - AXIS_HEIGHT, LATENCY_ROW_HEIGHT)
     rows = [latency_row(result, metric, top, scale) for result, top in zip(results, tops, strict=True)]
@@ -36,10 +36,11 @@ def latency_chart(metric: str, results: Sequence[PlanResult], scale: LogScale) -
 
 
 def latency_row(result: PlanResult, metric: str, top: int, scale: LogScale) -> Markup:
+    """Return the row of one plan, starting at ``top`` pixels."""
     label = result.label
     latency = LATENCY_METRICS[metric](result)
     middle = top + 27
-    text = f"{format_ms(latency.p50)}  /  {format_ms(latency.p99)}" if latency.count else "nothing measured"
+    text = f"{format_ms(latency.p50)}  /  {format_ms(latency.p99)}" if latency.count else "not measured"
     marks = latency_marks(latency, middle, scale) if latency.count else ""
     return tag(
         "g",
@@ -53,10 +54,12 @@ def latency_row(result: PlanResult, metric: str, top: int, scale: LogScale) -> M
 
 
 def latency_text(latency: LatencySummary) -> str:
+    """Return the three quantiles as text."""
     return f"p50 {format_ms(latency.p50)}, p90 {format_ms(latency.p90)}, p99 {format_ms(latency.p99)}"
 
 
 def latency_marks(latency: LatencySummary, y: int, scale: LogScale) -> list[Markup]:
+    """Return whisker, band and dot at height ``y``."""
     p50 = scale.position(latency.p50)
     p90 = scale.position(latency.p90)
     p99 = scale.position(latency.p99)
@@ -69,6 +72,7 @@ def latency_marks(latency: LatencySummary, y: int, scale: LogScale) -> list[Mark
 
 
 def decade_grid(scale: LogScale, height: int) -> Iterator[Markup]:
+    """Yield a grid line and a label for each power of ten."""
     last = len(scale.decades) - 1
     for i, decade in enumerate(scale.decades):
         x = scale.position(decade)
@@ -78,29 +82,36 @@ def decade_grid(scale: LogScale, height: int) -> Iterator[Markup]:
 
 
 def decade_name(milliseconds: float) -> str:
+    """Return the label of a power of ten."""
     return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"  # noqa: PLR2004  unit
 
 
 def shared_scale(scenarios: Sequence[ScenarioReport]) -> LogScale:
-    """One axis for all latency charts of a report, so that any two may be compared by eye."""
-    found = [of(result) for scenario in scenarios for result in scenario.results for of in LATENCY_METRICS.values()]
-    return log_scale((value for each in found for value in (each.p50, each.p99)), 4.0, LATENCY_WIDTH - 4.0)
+    """Return one axis for all latency charts of a report, so that they are comparable by eye."""
+    latencies = [
+        latency_of(result)
+        for scenario in scenarios
+        for result in scenario.results
+        for latency_of in LATENCY_METRICS.values()
+    ]
+    values = (value for latency in latencies for value in (latency.p50, latency.p99))
+    return log_scale(values, 4.0, LATENCY_WIDTH - 4.0)
 
 
 def timeline_chart(scenario: ScenarioReport) -> Markup:
-    """A lane for each plan: bars are rides answered, the line is rides offered, the shade is the fault."""
+    """Return a chart with a row per plan: bars are answered rides, the line offered rides, the shade the fault."""
     time = scenario.timeline
     labels = [result.label for result in scenario.results]
-    bins = len(next(iter(time.answered.values())))
-    scale = TimeScale(bins * time.bin_s, TIMELINE_LABEL_WIDTH, TIMELINE_WIDTH - 8)
+    bin_count = len(next(iter(time.answered.values())))
+    scale = TimeScale(bin_count * time.bin_s, TIMELINE_LABEL_WIDTH, TIMELINE_WIDTH - 8)
     bottom = TIMELINE_HEADER_HEIGHT + TIMELINE_ROW_HEIGHT * len(labels)
-    most = max(max(*time.answered[label], *time.offered[label], 1) for label in labels)
+    max_count = max(max(*time.answered[label], *time.offered[label], 1) for label in labels)
     return tag(
         "svg",
         tag("title", f"{scenario.name}: rides offered and answered over time, by plan"),
         fault_shade(scenario, scale, bottom),
         [
-            timeline_row(scenario, label, TIMELINE_HEADER_HEIGHT + TIMELINE_ROW_HEIGHT * i, most, scale)
+            timeline_row(scenario, label, TIMELINE_HEADER_HEIGHT + TIMELINE_ROW_HEIGHT * i, max_count, scale)
             for i, label in enumerate(labels)
         ],
         [
@@ -114,6 +125,7 @@ def timeline_chart(scenario: ScenarioReport) -> Markup:
 
 
 def fault_shade(scenario: ScenarioReport, scale: TimeScale, bottom: int) -> Iterator[Markup]:
+    """Yield the shaded window of the fault and its label; nothing without a fault."""
     if scenario.fault_window is None or scenario.fault is None:
         return
     start = scenario.timeline.started_at
@@ -132,25 +144,26 @@ def fault_shade(scenario: ScenarioReport, scale: TimeScale, bottom: int) -> Iter
 
 
 def timeline_row(scenario: ScenarioReport, label: str, top: int, max_count: int, scale: TimeScale) -> Markup:
+    """Return the row of one plan; ``max_count`` rides fill its height."""
     time = scenario.timeline
-    spot = TimelineRow(top + TIMELINE_ROW_HEIGHT - 8, (TIMELINE_ROW_HEIGHT - 16) / max_count, time.bin_s, scale)
-    done = time.answered[label]
+    row = TimelineRow(top + TIMELINE_ROW_HEIGHT - 8, (TIMELINE_ROW_HEIGHT - 16) / max_count, time.bin_s, scale)
+    answered = time.answered[label]
     offered = time.offered[label]
     return tag(
         "g",
-        tag("title", f"{label}: {sum(done)} of {sum(offered)} rides answered"),
-        tag("text", label, x=0, y=spot.base - 12, class_="name"),
-        tag("text", f"{sum(done)} of {sum(offered)}", x=0, y=spot.base + 2, class_="tick"),
-        tag("line", x1=scale.left, x2=scale.right, y1=spot.base, y2=spot.base, class_="track"),
-        [spot.bar(position, count) for position, count in enumerate(done) if count],
-        tag("path", d=spot.offered_path(offered), class_="offered"),
+        tag("title", f"{label}: {sum(answered)} of {sum(offered)} rides answered"),
+        tag("text", label, x=0, y=row.base - 12, class_="name"),
+        tag("text", f"{sum(answered)} of {sum(offered)}", x=0, y=row.base + 2, class_="tick"),
+        tag("line", x1=scale.left, x2=scale.right, y1=row.base, y2=row.base, class_="track"),
+        [row.bar(position, count) for position, count in enumerate(answered) if count],
+        tag("path", d=row.offered_path(offered), class_="offered"),
         class_=f"plan {label}",
     )
 
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """Where the counts of one plan are drawn: up from ``base``, ``unit`` for each ride."""
+    """Geometry of one plan's row: counts rise from ``base``, ``unit_height`` pixels per ride."""
 
     base: int
     unit_height: float
@@ -158,12 +171,14 @@ class TimelineRow:
     scale: TimeScale
 
     def bar(self, position: int, count: int) -> Markup:
+        """Return the bar of the bin at index ``position``."""
         x = self.scale.position(position * self.bin_s)
         end = self.scale.position((position + 1) * self.bin_s)
         height = count * self.unit_height
         return tag("rect", x=x + 0.5, y=self.base - height, width=max(end - x - 1, 0.5), height=height, class_="bar")
 
     def offered_path(self, counts: Sequence[int]) -> str:
+        """Return the SVG path of a step line through the counts of all bins."""
         ends = (self.scale.position((position + 1) * self.bin_s) for position in range(len(counts)))
         points = (
             f"V{self.base - count * self.unit_height:.1f}H{end:.1f}" for count, end in zip(counts, ends, strict=True)

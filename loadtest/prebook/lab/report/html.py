@@ -1,4 +1,4 @@
-"""The report as one offline page: verdict first, then what it rests on."""
+"""The report as one offline HTML page: the verdict first, then the evidence for it."""
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -17,6 +17,7 @@ GIB = 2**30
 
 
 def page(report: CampaignReport) -> str:
+    """Return the whole page."""
     assets = resources.files("prebook.lab.report") / "assets"
     verdict = report.verdict
     scale = shared_scale(report.scenarios)
@@ -38,6 +39,7 @@ def page(report: CampaignReport) -> str:
 
 
 def masthead(report: CampaignReport) -> Markup:
+    """Return the header with badge, headline and facts of the run."""
     verdict = report.verdict
     ok = verdict is not None and verdict.ok
     badge = tag(
@@ -48,35 +50,38 @@ def masthead(report: CampaignReport) -> Markup:
 
 
 def facts(report: CampaignReport) -> Markup:
+    """Return the list of facts about the run, its stack and machine."""
     machine = report.machine
     stack = report.stack
-    known = {
-        "began": f"{report.started_at:%Y-%m-%d %H:%M} UTC",
-        "took": f"{report.duration_s:.0f} s",
+    values = {
+        "started": f"{report.started_at:%Y-%m-%d %H:%M} UTC",
+        "duration": f"{report.duration_s:.0f} s",
         "seed": str(report.seed),
         "run": report.run_id,
         "stack": f"{stack.mode}: {stack.broker}, {stack.database}",
         "machine": f"{machine.cores} cores, {machine.memory_bytes / GIB:.1f} GiB, Python {machine.python}",
     }
-    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in known.items()], class_="facts")
+    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items()], class_="facts")
 
 
 def summary(verdict: CampaignVerdict) -> Markup:
+    """Return problems, warnings, trade-offs of all plans, and unmeasured items."""
     return tag(
         "section",
         callout("bad", "Problems", verdict.problems),
-        callout("warn", "How far the numbers carry", verdict.warnings),
-        tag("h2", "Where each coupling won, and what it cost"),
+        callout("warn", "Warnings", verdict.warnings),
+        tag("h2", "Advantages and costs of each plan"),
         tag("div", map(trade_off_card, verdict.trade_offs), class_="cards"),
-        callout("quiet", "Could not be measured", verdict.not_measured),
+        callout("quiet", "Not measured", verdict.not_measured),
     )
 
 
 def failure_matrix(report: CampaignReport) -> Markup:
+    """Return the section with the failure matrix and its findings."""
     findings = scenario_findings(report.verdict, ALL_FAULTS)
     return tag(
         "section",
-        tag("h2", "What each coupling made of each fault"),
+        tag("h2", "Failure matrix: every plan under every fault"),
         tag("ul", [tag("li", text) for text in findings], class_="findings"),
         tag("div", matrix_table(report.matrix), class_="scroll"),
         id="matrix",
@@ -84,31 +89,36 @@ def failure_matrix(report: CampaignReport) -> Markup:
 
 
 def callout(kind: str, title: str, lines: Sequence[str]) -> Markup:
+    """Return a highlighted list, or nothing without lines; ``kind`` is its CSS class."""
     if not lines:
         return Markup()
     return tag("div", tag("h3", title), tag("ul", [tag("li", line) for line in lines]), class_=f"callout {kind}")
 
 
 def trade_off_card(trade_off: PlanTradeOff) -> Markup:
+    """Return the card with advantages and costs of one plan."""
     return tag(
         "article",
         tag("h3", trade_off.label),
-        points("won", trade_off.wins, "nothing in this run"),
-        points("cost", trade_off.costs, "nothing that was measured"),
+        points("won", "advantages", trade_off.wins, "none in this run"),
+        points("cost", "costs", trade_off.costs, "none measured"),
         class_=f"card plan {trade_off.label}",
     )
 
 
-def points(kind: str, lines: Sequence[str], otherwise: str) -> Markup:
-    items = [tag("li", line) for line in lines] or [tag("li", otherwise, class_="none")]
-    return tag("div", tag("h4", kind), tag("ul", items), class_=kind)
+def points(kind: str, title: str, lines: Sequence[str], placeholder: str) -> Markup:
+    """Return a titled list, or ``placeholder`` without lines; ``kind`` is its CSS class."""
+    items = [tag("li", line) for line in lines] or [tag("li", placeholder, class_="none")]
+    return tag("div", tag("h4", title), tag("ul", items), class_=kind)
 
 
 def scenario_findings(verdict: CampaignVerdict | None, scenario: str) -> list[str]:
+    """Return the findings about the scenario of that name."""
     return [finding.text for finding in verdict.findings if finding.scenario == scenario] if verdict else []
 
 
 def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: LogScale) -> Markup:
+    """Return the section of one scenario."""
     return tag(
         "section",
         tag("h2", scenario.name),
@@ -124,47 +134,52 @@ def scenario_section(scenario: ScenarioReport, findings: Sequence[str], scale: L
 
 
 def circumstances(scenario: ScenarioReport) -> str:
+    """Return a line about arrivals, fault and lag of the load generator."""
     arrivals = scenario.arrivals
     lag = scenario.generator.lag_ms
     burst = arrivals.burst
-    surge = f", {burst['factor']:g} times that in a burst" if burst else ""
-    broken = scenario.fault
+    burst_part = f", {burst['factor']:g} times that in a burst" if burst else ""
+    fault = scenario.fault
     window = scenario.fault_window
-    fault = f" {broken.kind} of {broken.target}: {window.evidence}." if broken and window else ""
+    fault_part = f" Fault {fault.kind} of {fault.target}: {window.evidence}." if fault and window else ""
     return (
-        f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides a second over all plans{surge}, "
-        f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s after the last answer.{fault} "
-        f"Requests left {format_ms(lag.p99)} late at p99."
+        f"{arrivals.process} arrivals, {arrivals.rate_per_s:g} rides per second over all plans{burst_part}, "
+        f"for {arrivals.duration_s:g} s; at rest {scenario.settle_s:.1f} s after the last response.{fault_part} "
+        f"p99 lag of the load generator: {format_ms(lag.p99)}."
     )
 
 
 def latency_panel(metric: str, results: Sequence[PlanResult], scale: LogScale) -> Markup:
+    """Return a captioned latency chart."""
     return tag("figure", tag("figcaption", metric, tag("span", " p50 / p99")), latency_chart(metric, results, scale))
 
 
 def timeline_caption() -> Markup:
-    legend = tag("span", " bars: answered; line: offered; shade: the fault")
+    """Return the caption and legend of a timeline."""
+    legend = tag("span", " bars: answered; line: offered; shade: fault")
     return tag("figcaption", "rides answered over time", legend)
 
 
 DEFINITIONS: Mapping[str, str] = {
-    "latency": "runs from the moment a ride was meant to be offered, not from when the request left. Logarithmic axis, "
-    "the same in every panel: dot at the median, band to p90, whisker to p99.",
-    "time to accept": "until the whole response of 201 or 202 had arrived.",
-    "time to outcome, until the rider knows": "until booking recorded the outcome, and notification the delivery, of "
-    "rides that the business answered (confirmed or rejected). A quick failure is no quick outcome.",
-    "tie": "the 83 % intervals of two medians overlap: about what a test at the 5 % level calls no difference.",
-    "lost": "accepted with no row behind it, or settled with nobody told.",
-    "duplicated": "two bookings under one key, a rider told again, or a driver given away twice in one slot.",
-    "recovery": "from the end of the fault until the last disturbed ride was over: backlog drained, newcomers treated "
-    "as before. Disturbed is a ride, open when the fault began or offered later, that was never answered, or only "
-    "after more than a second and twice the plan's slowest outcome that was in by then.",
-    "accepted, settled, answered": "taken in by booking; of those, at an end; of those, confirmed or rejected. A plan "
-    "that refuses at once accepts less, one that waits settles later.",
-    "dead-lettered": "only where the suite says which bookings have a parked message; in flight otherwise.",
+    "latency": "counts from the time at which a ride was meant to be offered, not from the time the request was "
+    "sent. All panels share one logarithmic axis: dot at the median, band to p90, whisker to p99.",
+    "time to accept": "until the complete response 201 or 202 has arrived.",
+    "time to outcome, until the rider knows": "until booking has recorded the outcome, and notification the "
+    "delivery, of answered rides (confirmed or rejected). A fast failure is not a fast outcome.",
+    "tie": "the 83 % confidence intervals of two medians overlap, roughly as when a test at the 5 % level finds "
+    "no difference.",
+    "lost": "accepted without a booking, or settled without a notification of the rider.",
+    "duplicated": "two bookings with one idempotency key, a rider notified twice, or a driver booked twice in a slot.",
+    "recovery": "from the end of the fault until the last disturbed ride is settled: the backlog is drained and new "
+    "rides settle as before. A ride that was open when the fault began, or was offered later, is disturbed if it was "
+    "never answered, or took longer than one second and twice the plan's slowest ride before the fault.",
+    "accepted, settled, answered": "stored by booking; of those, in a final state; of those, confirmed or "
+    "rejected. A plan that refuses at once accepts fewer rides; a plan that waits settles them later.",
+    "dead-lettered": "an open booking with a parked message; it counts as in flight if operations does not run.",
 }
 
 
 def definitions() -> Markup:
+    """Return the footer with the definitions of all terms."""
     lines = [tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in DEFINITIONS.items()]
-    return tag("footer", tag("h2", "What the words mean"), tag("dl", lines))
+    return tag("footer", tag("h2", "Definitions"), tag("dl", lines))

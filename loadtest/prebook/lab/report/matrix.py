@@ -1,4 +1,4 @@
-"""The failure matrix: what each plan made of each fault. Pure, over the accounts and the scenarios of the report."""
+"""The failure matrix: counts of each plan under each fault. Values only, no I/O."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,11 @@ import msgspec
 
 
 class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
-    """One plan under one fault. Of the rides ``offered``, ``accepted`` were taken in by booking, ``settled`` of those
-    came to an end, and ``answered`` of those to one that the business gave (confirmed or rejected)."""
+    """One plan under one fault.
+
+    Of the rides ``offered``, booking stored those ``accepted``; of those, ``settled`` reached a final state; of those,
+    ``answered`` are confirmed or rejected.
+    """
 
     label: str
     offered: int
@@ -17,16 +20,16 @@ class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     duplicated: int
     recovery_s: float | None
-    """From the end of the fault until the plan was back to normal; null where that could not be seen."""
+    """Seconds from the end of the fault until the plan settled rides as before; null if not measurable."""
 
     @property
     def all_answered(self) -> bool:
-        """The fault cost no rider an answer."""
+        """Whether every offered ride was answered."""
         return self.answered == self.offered
 
 
 class MatrixRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault. Without cells it was not measured, and ``not_measured_reason`` says why; otherwise that is empty."""
+    """One fault. If it was not measured, there are no cells and ``not_measured_reason`` is not empty."""
 
     scenario: str
     fault: str
@@ -36,16 +39,17 @@ class MatrixRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measured_rows(rows: Sequence[MatrixRow]) -> Sequence[MatrixRow]:
+    """Return the rows of faults that were measured."""
     return [row for row in rows if row.cells]
 
 
 def plan_labels(rows: Sequence[MatrixRow]) -> Sequence[str]:
-    """In their order; the same in every row that was measured."""
+    """Return the plans in report order; every measured row has the same ones."""
     return list(dict.fromkeys(cell.label for row in rows for cell in row.cells))
 
 
 def cells_by_plan(rows: Sequence[MatrixRow]) -> Mapping[str, Sequence[tuple[MatrixRow, MatrixCell]]]:
-    """Plan -> its cells, each with the row that it is in."""
+    """Return plan -> its cells, each with its row."""
     return {
         label: [(row, cell) for row in rows for cell in row.cells if cell.label == label] for label in plan_labels(rows)
     }

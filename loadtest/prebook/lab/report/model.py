@@ -1,4 +1,4 @@
-"""The report. Its format is a contract (``assets/report.schema.json``); its numbers come from the accounts alone."""
+"""The campaign report ``prebook.report/1``. Its format is a contract, see ``assets/report.schema.json``."""
 
 import os
 import platform
@@ -18,12 +18,14 @@ from prebook.lab.suite_client.settings import StackInfo
 
 
 class ScenarioFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A conclusion about one scenario, or about the failure matrix, as a sentence."""
+
     scenario: str
     text: str
 
 
 class PlanTradeOff(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one plan won in this run, and what it cost."""
+    """Advantages and costs of one plan in this run."""
 
     label: str
     wins: tuple[str, ...]
@@ -31,13 +33,15 @@ class PlanTradeOff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CampaignVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Conclusions from all numbers of the report."""
+
     ok: bool
-    """False where anything was lost, duplicated or left open, or a fault did not take effect: exit status 1."""
+    """False if a ride was lost, duplicated or left open, or a fault had no effect; the exit status is then 1."""
     headline: str
     problems: tuple[str, ...]
-    """Why it is not ok."""
+    """Reasons why ``ok`` is false."""
     warnings: tuple[str, ...]
-    """What limits how far the numbers carry."""
+    """Limits of the validity of the numbers."""
     findings: tuple[ScenarioFinding, ...]
     trade_offs: tuple[PlanTradeOff, ...]
     not_measured: tuple[str, ...]
@@ -47,6 +51,8 @@ REPORT_SCHEMA = "prebook.report/1"
 
 
 class MachineInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine of the load generator."""
+
     cores: int
     memory_bytes: int
     python: str
@@ -54,6 +60,7 @@ class MachineInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_machine() -> MachineInfo:
+    """Return the machine on which this process runs."""
     return MachineInfo(
         cores=os.cpu_count() or 0,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -63,6 +70,8 @@ def read_machine() -> MachineInfo:
 
 
 class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Arrivals of a scenario; the burst's times are fractions of the duration."""
+
     process: str
     rate_per_s: float
     duration_s: float
@@ -70,8 +79,10 @@ class ArrivalsLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Planned fault of a scenario, in seconds from the first arrival."""
+
     name: str = ""
-    """In the catalogue of faults."""
+    """Name in the catalogue of faults."""
     kind: str
     target: str
     start_s: float
@@ -79,8 +90,11 @@ class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RideLatencies(msgspec.Struct, frozen=True, kw_only=True):
-    """From the intended moment. ``accepted``: until a 201 or 202 had arrived. ``settled`` and ``notified``: until the
-    booking settled and its rider was told, of rides that the business answered: a quick failure is no quick outcome."""
+    """Latencies in milliseconds from the intended time of a request.
+
+    ``accepted`` ends with the response 201 or 202; ``settled`` and ``notified`` end when the booking is settled and its
+    rider is notified. The last two cover answered rides only: a fast failure is no fast outcome.
+    """
 
     accepted: LatencySummary
     settled: LatencySummary
@@ -96,37 +110,37 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: RideLatencies
     recovery_s: float | None
     errors: Mapping[str, int]
-    """What the generator met: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
+    """Failed requests by kind: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
     accepted: int = 0
-    """Rides that booking took in, whoever was told so."""
+    """Rides that booking stored, whether or not the rider got the response."""
     settled: int = 0
-    """Of those, the ones that came to an end."""
+    """Accepted rides in a final state."""
     outcome_hash: str
-    """SHA-256 over the sorted (ride, final state, fare in cents): equal where two plans came to the same end."""
+    """SHA-256 over the sorted (ride, final state, fare in cents); equal if two plans reached the same outcomes."""
 
 
 class GeneratorLag(msgspec.Struct, frozen=True, kw_only=True):
-    """How late requests left; beyond 50 ms at p99 the generator, not the suite, is part of what was measured."""
+    """Lag of the load generator; with a p99 above 50 ms its own delay distorts the latencies."""
 
     lag_ms: LatencySummary
     lagged: bool
     invalid: bool = False
-    """It was later than ``max_lag_ms`` at p99: the figures are the generator's, and are not to be used."""
+    """Whether the p99 lag exceeds ``max_lag_ms``, which makes the figures unusable."""
     max_lag_ms: float = 0.0
 
 
 class RetriesLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Riders who were refused, waited as long as they were told, and came again."""
+    """Refused riders who retried after the time in ``Retry-After``."""
 
     riders: int
     accepted_on_first_retry: int
-    """Who got in at their first return."""
+    """Riders accepted on their first retry."""
     accepted_on_any_retry: int
-    """Or at a later one."""
+    """Riders accepted on the first or a later retry."""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """Rides offered and answered per bin, from ``started_at`` on."""
+    """Offered and answered rides per plan and bin of ``bin_s`` seconds, from ``started_at`` on."""
 
     started_at: datetime
     bin_s: float
@@ -135,6 +149,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Results of all plans in one scenario."""
+
     name: str
     expectation: str
     fault: FaultLine | None
@@ -143,23 +159,23 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     fault_window: FaultWindow | None
     generator: GeneratorLag
     settle_s: float
-    """From the last answer to a request until every ride was at rest, or the deadline was over."""
+    """Seconds from the last response until every ride was at rest, or until the time limit."""
     outcome_hashes_equal: bool
     discrepancies: tuple[Discrepancy, ...]
     timeline: Timeline
     retries: RetriesLine | None = None
-    """Where somebody came back."""
+    """None if no rider retried."""
     dead_letters_known: bool = False
-    """Operations has told which rides have a parked message; else those are in flight."""
+    """Whether operations listed the parked messages; if not, dead-lettered rides count as in flight."""
 
     @property
     def is_baseline(self) -> bool:
-        """Nothing was broken, and nobody had to come back: its latencies are those of the couplings."""
+        """Whether there was no fault and no retry, so that the latencies are those of the couplings."""
         return self.fault is None and self.retries is None
 
     @property
     def totals(self) -> Counter[str]:
-        """The ledgers of all plans, added up."""
+        """Sum of the ledgers of all plans, by field."""
         total: Counter[str] = Counter()
         for result in self.results:
             total.update(msgspec.structs.asdict(result.ledger))
@@ -167,9 +183,11 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Report of a whole campaign."""
+
     schema: str = REPORT_SCHEMA
     run_id: str
-    """What every Idempotency-Key of the campaign begins with."""
+    """Prefix of every Idempotency-Key of the campaign."""
     seed: int
     started_at: datetime
     duration_s: float
@@ -177,5 +195,5 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     machine: MachineInfo
     scenarios: tuple[ScenarioReport, ...]
     matrix: tuple[MatrixRow, ...] = ()
-    """A row for each fault that was to be measured, whether it could be or not."""
+    """One row for each chosen fault, including those that could not be measured."""
     verdict: CampaignVerdict | None = None

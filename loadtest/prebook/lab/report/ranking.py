@@ -1,4 +1,4 @@
-"""Who was best at what, and when a difference is none. Pure, over the report's numbers."""
+"""Ranking of plans by latency, with ties if a difference is within the spread. Values only, no I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,41 +15,45 @@ LATENCY_METRICS: Mapping[str, Callable[[PlanResult], LatencySummary]] = {
 
 @dataclass(frozen=True)
 class Ranking:
-    """One metric of one scenario. ``winners`` holds all whose median cannot be told from the best one."""
+    """Ranking by one metric in one scenario; ``winners`` are all plans whose median ties with the best one."""
 
     metric: str
     medians: Mapping[str, LatencySummary]
-    """Label -> latency, quickest median first; plans with nothing measured are left out."""
+    """Label -> latency, lowest median first; plans without measurements are omitted."""
     winners: tuple[str, ...]
 
     @property
     def best(self) -> LatencySummary:
+        """Latency of the plan with the lowest median."""
         return next(iter(self.medians.values()))
 
     @property
     def losers(self) -> tuple[str, ...]:
+        """Measured plans that are not winners."""
         return tuple(label for label in self.medians if label not in self.winners)
 
 
-def is_tied(one: LatencySummary, other: LatencySummary) -> bool:
-    """The intervals of the two medians overlap: the difference is within the spread."""
-    return one.p50_low <= other.p50_high and other.p50_low <= one.p50_high
+def is_tied(first: LatencySummary, second: LatencySummary) -> bool:
+    """Return whether the confidence intervals of two medians overlap."""
+    return first.p50_low <= second.p50_high and second.p50_low <= first.p50_high
 
 
 def ranking_of(metric: str, results: Sequence[PlanResult]) -> Ranking | None:
-    """None where nobody has been measured."""
+    """Return the ranking by ``metric``, or None if no plan has measurements."""
     measured = {result.label: LATENCY_METRICS[metric](result) for result in results}
     ranked = sorted((item for item in measured.items() if item[1].count), key=lambda item: item[1].p50)
     if not ranked:
         return None
     medians = dict(ranked)
     best = ranked[0][1]
-    return Ranking(metric, medians, tuple(label for label, mine in medians.items() if is_tied(best, mine)))
+    return Ranking(metric, medians, tuple(label for label, latency in medians.items() if is_tied(best, latency)))
 
 
 def rankings(results: Sequence[PlanResult]) -> tuple[Ranking, ...]:
-    return tuple(found for metric in LATENCY_METRICS if (found := ranking_of(metric, results)))
+    """Return the rankings by all metrics that have measurements."""
+    return tuple(ranking for metric in LATENCY_METRICS if (ranking := ranking_of(metric, results)))
 
 
 def join_words(words: Sequence[str]) -> str:
+    """Return a list of words as text: ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,4 +1,4 @@
-"""The report's tables."""
+"""Tables of the HTML report."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,22 +8,27 @@ from prebook.lab.report.markup import Markup, tag
 from prebook.lab.report.matrix import MatrixRow, plan_labels
 from prebook.lab.report.model import PlanResult
 
-MATRIX_CAPTION = "Failure matrix: rides that the business answered, of those offered while each fault came and went"
+MATRIX_CAPTION = "Failure matrix: answered rides of all rides offered before, during and after each fault"
 COLUMN_NAMES = {"dead_lettered": "dead-lettered", "in_flight": "in flight"}
 
 
 def ledger_table(results: Sequence[PlanResult]) -> Markup:
-    words = [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)]
-    heads = ["plan", *words, "recovery", "requests that failed"]
+    """Return the ledger of each plan, with recovery time and failed requests."""
+    column_names = [COLUMN_NAMES.get(name, name) for name in (*LEDGER_CLASSES, *LEDGER_VIOLATIONS)]
+    heads = ["plan", *column_names, "recovery", "failed requests"]
     return tag(
         "table",
-        tag("caption", "Ledger: every ride offered is in exactly one class; lost and duplicated are counted beside"),
+        tag(
+            "caption",
+            "Ledger: every offered ride is in exactly one class; lost and duplicated rides are counted separately",
+        ),
         tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
         tag("tbody", [tag("tr", ledger_cells(result), class_=f"plan {result.label}") for result in results]),
     )
 
 
 def ledger_cells(result: PlanResult) -> Iterator[Markup]:
+    """Yield the cells of one plan's row."""
     yield tag("th", result.label, scope="row")
     for name in LEDGER_CLASSES:
         count = getattr(result.ledger, name)
@@ -36,7 +41,7 @@ def ledger_cells(result: PlanResult) -> Iterator[Markup]:
 
 
 def matrix_table(rows: Sequence[MatrixRow]) -> Markup:
-    """A line for each fault; what could not be measured says why across all plans."""
+    """Return the failure matrix; the row of an unmeasured fault states the reason."""
     labels = plan_labels(rows)
     heads = [tag("th", "fault", scope="col"), *(tag("th", label, scope="col") for label in labels)]
     return tag(
@@ -49,29 +54,31 @@ def matrix_table(rows: Sequence[MatrixRow]) -> Markup:
 
 
 def matrix_cells(row: MatrixRow, plans: int) -> Iterator[Markup]:
-    lasted = "" if row.duration_s is None else f", {row.duration_s:.1f} s"
+    """Yield the cells of one fault's row."""
+    duration = "" if row.duration_s is None else f", {row.duration_s:.1f} s"
     name = tag("a", row.scenario, href=f"#{row.scenario}") if row.cells else row.scenario
-    yield tag("th", name, tag("small", f"{row.fault}{lasted}"), scope="row")
+    yield tag("th", name, tag("small", f"{row.fault}{duration}"), scope="row")
     if not row.cells:
         yield tag("td", f"not measured: {row.not_measured_reason}", colspan=max(plans, 1), class_="nil")
     for cell in row.cells:
-        back = "not seen back" if cell.recovery_s is None else f"back after {cell.recovery_s:.1f} s"
-        amiss = f"{cell.lost} lost, {cell.duplicated} duplicated"
+        recovery = "recovery not measured" if cell.recovery_s is None else f"recovered after {cell.recovery_s:.1f} s"
+        violations = f"{cell.lost} lost, {cell.duplicated} duplicated"
         yield tag(
             "td",
             tag("strong", f"{cell.answered} of {cell.offered}"),
             tag("small", f"{cell.accepted} accepted, {cell.settled} settled"),
-            tag("small", amiss, class_="bad" if cell.lost or cell.duplicated else "good"),
-            tag("small", back),
+            tag("small", violations, class_="bad" if cell.lost or cell.duplicated else "good"),
+            tag("small", recovery),
             class_="whole" if cell.all_answered else "short",
         )
 
 
 def discrepancy_table(discrepancies: Sequence[Discrepancy]) -> Markup:
-    heads = ("kind", "plan", "booking", "key", "what")
+    """Return all discrepancies between the three sources."""
+    heads = ("kind", "plan", "booking", "key", "detail")
     return tag(
         "table",
-        tag("caption", "Where the sources disagree"),
+        tag("caption", "Discrepancies between generator, booking and notification"),
         tag("thead", tag("tr", [tag("th", head, scope="col") for head in heads])),
         tag("tbody", [tag("tr", discrepancy_cells(item)) for item in discrepancies]),
         class_="discrepancies",
@@ -79,4 +86,5 @@ def discrepancy_table(discrepancies: Sequence[Discrepancy]) -> Markup:
 
 
 def discrepancy_cells(item: Discrepancy) -> list[Markup]:
+    """Return the cells of one discrepancy's row."""
     return [tag("td", text) for text in (item.kind.value, item.label, item.booking_id or "-", item.key, item.detail)]

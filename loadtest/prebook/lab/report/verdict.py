@@ -1,4 +1,4 @@
-"""Plain words from the report's numbers and from nothing else: no plan is praised or blamed by name beforehand."""
+"""Verdict in plain words, derived from the report's numbers alone: no plan is named or ranked in advance."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,28 +19,30 @@ from prebook.lab.report.ranking import Ranking, join_words, rankings
 
 
 def matrix_findings(matrix: Sequence[MatrixRow]) -> Iterator[str]:
-    """One sentence for each plan of the failure matrix."""
+    """Yield one sentence about each plan of the failure matrix."""
     for label, cells in cells_by_plan(matrix).items():
-        short = [(row.scenario, cell) for row, cell in cells if not cell.all_answered]
+        incomplete = [(row.scenario, cell) for row, cell in cells if not cell.all_answered]
         offered = sum(cell.offered for _, cell in cells)
-        missed = sum(cell.offered - cell.answered for _, cell in short)
-        what = (
-            f"left {missed} of {offered} rides unanswered, under {join_words([name for name, _ in short])}"
-            if short
-            else f"answered all {offered} rides, whatever was broken"
+        missed = sum(cell.offered - cell.answered for _, cell in incomplete)
+        result = (
+            f"left {missed} of {offered} rides unanswered, in {join_words([name for name, _ in incomplete])}"
+            if incomplete
+            else f"answered all {offered} rides under every fault"
         )
-        yield f"{label} {what}{slowest_recovery(cells)}"
+        yield f"{label} {result}{slowest_recovery(cells)}"
 
 
 def slowest_recovery(cells: Sequence[tuple[MatrixRow, MatrixCell]]) -> str:
-    back = [(cell.recovery_s, row.scenario) for row, cell in cells if cell.recovery_s is not None]
-    if not back:
+    """Return the part of a sentence about the slowest recovery, or an empty text."""
+    recoveries = [(cell.recovery_s, row.scenario) for row, cell in cells if cell.recovery_s is not None]
+    if not recoveries:
         return ""
-    seconds, scenario = max(back)
-    return f"; it was back {seconds:.1f} s after the end of a fault at the latest ({scenario})"
+    seconds, scenario = max(recoveries)
+    return f"; its slowest recovery took {seconds:.1f} s after the end of the fault ({scenario})"
 
 
 def trade_offs(scenarios: Sequence[ScenarioReport]) -> tuple[PlanTradeOff, ...]:
+    """Return advantages and costs of every plan."""
     labels = [result.label for result in scenarios[0].results] if scenarios else []
     return tuple(
         PlanTradeOff(label=label, wins=tuple(wins(label, scenarios)), costs=tuple(costs(label, scenarios)))
@@ -49,58 +51,67 @@ def trade_offs(scenarios: Sequence[ScenarioReport]) -> tuple[PlanTradeOff, ...]:
 
 
 def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    """Yield the advantages of one plan: best latencies, and scenarios in which it answered every ride."""
     for scenario in baseline_scenarios(scenarios):
-        for of in rankings(scenario.results):
-            if label in of.winners and of.losers:
-                place = "best" if len(of.winners) == 1 else "tied for the best"
-                yield f"{place} {of.metric} in {scenario.name}: {format_ms(of.medians[label].p50)}"
-    whole = [each.name for each in scenarios if has_unanswered(each) and not unanswered_count(label, each)]
-    if whole:
-        yield f"answered every ride in {join_words(whole)}, where others did not"
+        for ranking in rankings(scenario.results):
+            if label in ranking.winners and ranking.losers:
+                place = "best" if len(ranking.winners) == 1 else "tied for best"
+                yield f"{place} {ranking.metric} in {scenario.name}: {format_ms(ranking.medians[label].p50)}"
+    complete = [item.name for item in scenarios if has_unanswered(item) and not unanswered_count(label, item)]
+    if complete:
+        yield f"answered every ride in {join_words(complete)}, unlike other plans"
 
 
 def costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    """Yield the costs of one plan: higher latencies and unanswered rides."""
     for scenario in baseline_scenarios(scenarios):
-        for of in rankings(scenario.results):
-            if label in of.losers:
-                factor = of.medians[label].p50 / max(of.best.p50, 0.001)
-                yield f"{factor:.1f} times the best {of.metric} in {scenario.name} ({format_ms(of.medians[label].p50)})"
+        for ranking in rankings(scenario.results):
+            if label in ranking.losers:
+                factor = ranking.medians[label].p50 / max(ranking.best.p50, 0.001)
+                median = format_ms(ranking.medians[label].p50)
+                yield f"{factor:.1f} times the best {ranking.metric} in {scenario.name} ({median})"
     for scenario in scenarios:
         if count := unanswered_count(label, scenario):
             yield f"{count} of {result_of(label, scenario).ledger.offered} rides unanswered in {scenario.name}"
 
 
 def baseline_scenarios(scenarios: Sequence[ScenarioReport]) -> Iterator[ScenarioReport]:
+    """Return the scenarios whose latencies are compared."""
     return (scenario for scenario in scenarios if scenario.is_baseline)
 
 
 def has_unanswered(scenario: ScenarioReport) -> bool:
+    """Return whether any plan left a ride unanswered."""
     return any(result.ledger.unanswered for result in scenario.results)
 
 
 def unanswered_count(label: str, scenario: ScenarioReport) -> int:
+    """Return how many rides a plan left unanswered."""
     return result_of(label, scenario).ledger.unanswered
 
 
 def result_of(label: str, scenario: ScenarioReport) -> PlanResult:
+    """Return the result of one plan."""
     return next(result for result in scenario.results if result.label == label)
 
 
 MAX_NAMED_DISCREPANCIES = 5
-"""Discrepancies that a problem names one by one; the report lists all."""
+"""Largest number of discrepancies that a problem names one by one; the report lists all."""
 
 ALL_FAULTS = "all faults"
-"""What stands in the place of a scenario's name where a finding is about the failure matrix."""
+"""Scenario name of findings about the failure matrix."""
 
 MAX_SETTLE_S = 2.0
-"""A suite without a fault that is at rest within this time after its last answer has kept up."""
+"""Seconds after the last response within which a suite without a fault must be at rest; later means overload."""
 
 
 def with_verdict(report: CampaignReport) -> CampaignReport:
+    """Return the report with its verdict."""
     return msgspec.structs.replace(report, verdict=verdict(report.scenarios, report.matrix))
 
 
 def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = ()) -> CampaignVerdict:
+    """Return the verdict on all scenarios and the failure matrix."""
     problems = tuple(line for scenario in scenarios for line in problems_of(scenario))
     return CampaignVerdict(
         ok=not problems,
@@ -125,6 +136,7 @@ def verdict(scenarios: Sequence[ScenarioReport], matrix: Sequence[MatrixRow] = (
 
 
 def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> str:
+    """Return one sentence about the whole campaign."""
     offered = sum(scenario.totals["offered"] for scenario in scenarios)
     if problems:
         return f"The ledger of {offered:,} rides does not close: {len(problems)} problem(s)."
@@ -133,66 +145,70 @@ def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> st
 
 
 def problems_of(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the problems of a scenario, each of which makes the campaign fail."""
     name = scenario.name
     lost = [item for item in scenario.discrepancies if item.kind in LOST_KINDS]
     duplicated = [item for item in scenario.discrepancies if item.kind in DUPLICATED_KINDS]
     other = [item for item in scenario.discrepancies if item.kind not in LOST_KINDS | DUPLICATED_KINDS]
-    for what, found in (("lost", lost), ("duplicated", duplicated), ("contradictory", other)):
-        if found:
-            some = "; ".join(
-                f"{item.booking_id or item.key}: {item.detail}" for item in found[:MAX_NAMED_DISCREPANCIES]
+    for kind, items in (("lost", lost), ("duplicated", duplicated), ("inconsistent", other)):
+        if items:
+            named = "; ".join(
+                f"{item.booking_id or item.key}: {item.detail}" for item in items[:MAX_NAMED_DISCREPANCIES]
             )
-            more = f"; and {len(found) - MAX_NAMED_DISCREPANCIES} more" if len(found) > MAX_NAMED_DISCREPANCIES else ""
-            yield f"{name}: {len(found)} {what} ({some}{more})"
+            more = f"; and {len(items) - MAX_NAMED_DISCREPANCIES} more" if len(items) > MAX_NAMED_DISCREPANCIES else ""
+            yield f"{name}: {len(items)} {kind} ({named}{more})"
     if not scenario.totals["offered"]:
-        yield f"{name}: no ride was offered; give a higher --rate or a longer --duration"
+        yield f"{name}: no ride was offered; raise --rate or --duration"
     for result in scenario.results:
         if not result.ledger.closes:
-            yield f"{name}: the ledger of {result.label} is open, {result.ledger.in_flight} ride(s) still in flight"
+            yield f"{name}: the ledger of {result.label} does not close, {result.ledger.in_flight} ride(s) in flight"
     lag = scenario.generator
     if lag.invalid and scenario.fault is None:
         yield (
-            f"{name}: the result is invalid, for the generator itself was late: p99 {format_ms(lag.lag_ms.p99)}, "
-            f"and no more than {format_ms(lag.max_lag_ms)} is allowed; "
-            "give a lower --rate, or run it where the processors are free"
+            f"{name}: the result is invalid because the load generator lagged: p99 {format_ms(lag.lag_ms.p99)}, "
+            f"the limit is {format_ms(lag.max_lag_ms)}; lower --rate, or use a machine with idle CPUs"
         )
     if scenario.fault_window and not scenario.fault_window.took_effect:
-        yield f"{name}: the fault did not take effect ({scenario.fault_window.evidence})"
+        yield f"{name}: the fault had no effect ({scenario.fault_window.evidence})"
 
 
 def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the limits of the validity of a scenario's numbers."""
     lag = scenario.generator.lag_ms
     if scenario.generator.lagged:
-        yield f"{scenario.name}: the generator lagged, p99 {format_ms(lag.p99)}; its own delay is part of every latency"
+        yield f"{scenario.name}: the load generator lagged by {format_ms(lag.p99)} at p99, a part of every latency"
     if scenario.is_baseline and scenario.settle_s > MAX_SETTLE_S:
         yield (
-            f"{scenario.name}: rides were still open {scenario.settle_s:.1f} s after the last answer to a request: "
-            "the suite did not keep up, and latencies show its queues; give a lower --rate"
+            f"{scenario.name}: rides were open until {scenario.settle_s:.1f} s after the last response: "
+            "the suite was overloaded, and latencies show its queues; lower --rate"
         )
     if scenario.is_baseline and not scenario.outcome_hashes_equal:
-        yield f"{scenario.name}: the plans did not come to the same outcomes, so their latencies are of unlike rides"
-    if parked := scenario.totals["dead_lettered"]:
-        yield f"{scenario.name}: {parked} ride(s) have a parked message; `prebook parking list` shows why"
+        yield f"{scenario.name}: the plans reached different outcomes, so their latencies cover different rides"
+    if dead_lettered := scenario.totals["dead_lettered"]:
+        yield f"{scenario.name}: {dead_lettered} ride(s) dead-lettered; `prebook parking list` shows the causes"
 
 
 def findings_of(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the conclusions from a scenario."""
     if scenario.is_baseline:
         yield from map(ranking_text, rankings(scenario.results))
     yield from answered_findings(scenario.results)
-    if back := scenario.retries:
+    if retries := scenario.retries:
+        accepted_later = retries.accepted_on_any_retry - retries.accepted_on_first_retry
         yield (
-            f"of {back.riders} riders who were refused and came back when told, {back.accepted_on_first_retry} got in "
-            f"at once and {back.accepted_on_any_retry - back.accepted_on_first_retry} later"
+            f"of {retries.riders} refused riders who retried after Retry-After, {retries.accepted_on_first_retry} were "
+            f"accepted on the first retry and {accepted_later} on a later one"
         )
     if scenario.fault is not None:
         yield from recovery_findings(scenario.results)
 
 
 def ranking_text(ranking: Ranking) -> str:
+    """Return one sentence about a ranking."""
     best = ranking.best
     slowest = list(ranking.medians)[-1]
     if not ranking.losers:
-        return f"{ranking.metric} is a tie of all plans measured (best median {format_ms(best.p50)}, within the spread)"
+        return f"{ranking.metric}: tie of all measured plans (best median {format_ms(best.p50)})"
     rest = (
         f"; slowest is {slowest} with {format_ms(ranking.medians[slowest].p50)}"
         if slowest not in ranking.winners
@@ -200,20 +216,18 @@ def ranking_text(ranking: Ranking) -> str:
     )
     if len(ranking.winners) > 1:
         winners = join_words(ranking.winners)
-        return f"{ranking.metric} is a tie of {winners} (best median {format_ms(best.p50)}, within the spread){rest}"
+        return f"{ranking.metric}: tie of {winners} (best median {format_ms(best.p50)}){rest}"
     spread = f"{format_ms(best.p50_low)} to {format_ms(best.p50_high)}"
-    return f"{ranking.winners[0]} has the best {ranking.metric}: median {format_ms(best.p50)} (interval {spread}){rest}"
+    median = f"median {format_ms(best.p50)}, 83 % interval {spread}"
+    return f"{ranking.winners[0]} has the best {ranking.metric} ({median}){rest}"
 
 
 def answered_findings(results: Sequence[PlanResult]) -> Iterator[str]:
-    """Who answered every ride offered, and who did not."""
-    whole = [result.label for result in results if not result.ledger.unanswered]
-    if whole:
-        yield (
-            f"{join_words(whole)} answered every ride offered"
-            if len(whole) < len(results)
-            else ("every plan answered every ride offered")
-        )
+    """Yield which plans answered every offered ride, and the shortfall of the others."""
+    complete = [result.label for result in results if not result.ledger.unanswered]
+    if complete:
+        plans = join_words(complete) if len(complete) < len(results) else "every plan"
+        yield f"{plans} answered every offered ride"
     for result in results:
         ledger = result.ledger
         if ledger.unanswered:
@@ -221,6 +235,7 @@ def answered_findings(results: Sequence[PlanResult]) -> Iterator[str]:
 
 
 def shortfall(result: PlanResult) -> str:
+    """Return the classes of unanswered rides with their counts."""
     ledger = result.ledger
     classes = {
         "refused": ledger.refused,
@@ -233,20 +248,23 @@ def shortfall(result: PlanResult) -> str:
 
 
 def recovery_findings(results: Sequence[PlanResult]) -> Iterator[str]:
-    back = sorted((result.recovery_s, result.label) for result in results if result.recovery_s is not None)
-    if back:
-        times = ", ".join(f"{label} {seconds:.1f} s" for seconds, label in back)
-        yield f"back to normal after the end of the fault: {times}"
+    """Yield the recovery times of all plans that have one, shortest first."""
+    recoveries = sorted((result.recovery_s, result.label) for result in results if result.recovery_s is not None)
+    if recoveries:
+        times = ", ".join(f"{label} {seconds:.1f} s" for seconds, label in recoveries)
+        yield f"recovery after the end of the fault: {times}"
 
 
 def not_measured(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the recoveries that could not be measured."""
     if scenario.fault is None:
         return
     for result in scenario.results:
         if result.recovery_s is None:
-            yield f"{scenario.name}: recovery of {result.label} (no ride was seen that was answered as before)"
+            yield f"{scenario.name}: recovery of {result.label} (no answered ride after the last unanswered one)"
 
 
 def dead_letters_unknown(scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+    """Yield a sentence if operations did not list the parked messages of every scenario."""
     if not all(scenario.dead_letters_known for scenario in scenarios):
-        yield "which rides have a parked message (operations does not run here, or did not answer): they are in flight"
+        yield "dead-lettered rides (operations does not run in this suite or did not respond); they count as in flight"

@@ -1,4 +1,4 @@
-"""Where a report is put: each file whole or not at all, ``report.json`` last."""
+"""Writer of report files: each is replaced atomically, ``report.json`` last."""
 
 import os
 import tempfile
@@ -13,11 +13,11 @@ from prebook.lab.report.model import CampaignReport
 
 
 class ReportFolderUnusable(LabError):
-    """The folder cannot be written to; says so before anything is offered."""
+    """The report folder is not writable; raised before any ride is offered."""
 
 
 def prepare_folder(folder: Path) -> None:
-    """Raises ReportFolderUnusable."""
+    """Create the folder if necessary and check that it is writable. Raises ReportFolderUnusable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -27,7 +27,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_report(folder: Path, report: CampaignReport, samples: list[Sample]) -> Path:
-    """Returns the path of ``report.html``. Files of an earlier run under these names are replaced."""
+    """Write report and samples; return the path of ``report.html``. Files of an earlier run are replaced."""
     files = {
         "samples.jsonl": encode_samples(samples),
         "report.html": html.page(report).encode(),
@@ -39,6 +39,7 @@ def write_report(folder: Path, report: CampaignReport, samples: list[Sample]) ->
 
 
 def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file atomically."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(content)
