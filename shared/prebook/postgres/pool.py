@@ -1,5 +1,11 @@
 """SQLAlchemy's pool, extended: it counts its timeouts, checks out idle connections without a greenlet, and has the
 timeout of the statements on its connections.
+
+``checkout_idle`` reads two private attributes of SQLAlchemy's pool, ``_pool`` and ``_invalidate_time``, because no
+public one tells whether the next connection is open, and a checkout that opens one fails without a greenlet. The
+public alternative is a checkout with a greenlet for each transaction.
+``tests/architecture/test_private_attributes.py`` fails when the pinned version of SQLAlchemy changes, so that its
+source is read again.
 """
 
 from typing import Any
@@ -15,6 +21,8 @@ COMMAND_TIMEOUT_S = 17.0
 
 
 class Pool(AsyncAdaptedQueuePool):
+    """Pool of the connections of one engine."""
+
     timeouts = 0
     """Number of checkouts that timed out: a sign of a pool that is too small, or leaks."""
 
@@ -22,9 +30,10 @@ class Pool(AsyncAdaptedQueuePool):
         super().__init__(*args, **kwargs)
         self.command_timeout = CoarseTimeout(COMMAND_TIMEOUT_S)
 
-    def _do_get(self) -> Any:
+    def connect(self) -> PoolProxiedConnection:
+        """Check a connection out. Raises sqlalchemy.exc.TimeoutError, and counts it."""
         try:
-            return super()._do_get()
+            return super().connect()
         except PoolTimeout:
             self.timeouts += 1
             raise
