@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from prebook.cli.secrets import GROUP_READABLE_MODE, SECRETS_GID, generate_secrets
 from prebook.devstack.containers import POSTGRES_IMAGE, RABBITMQ_IMAGE
 from prebook.flows import FLOWS, PROCESSES
+from prebook.runtime.settings import ServiceSettings
 from tests.containers.composing import FILE, ROOT
 
 COMPOSED = yaml.safe_load(FILE.read_text())
@@ -20,10 +22,8 @@ USUAL = {name for name, container in CONTAINERS.items() if "profiles" not in con
 OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNTED_AT = "/run/prebook/"
-NOT_FOR_CONTAINERS = {
-    f"PREBOOK_{name}" for name in ("STACK", "DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "COUPLINGS", "HOME")
-}
-"""They say where things are, which there the file itself says."""
+NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CAMPAIGN", "PREBOOK_CLOCK_SKEW_S"}
+"""Fixed in the image, the name of the one campaign (here the variable holds options of the load test), and for tests."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)
 
@@ -96,14 +96,14 @@ def test_each_is_pointed_to_files_that_it_may_read(name: str) -> None:
 
 
 def test_what_can_be_set_reaches_the_containers() -> None:
-    told = re.findall(r"^\| (`PREBOOK_.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    settable = {f"PREBOOK_COUPLING_{flow.upper()}" for flow in FLOWS} | {
-        name for cell in told for name in re.findall(r"`(PREBOOK_[A-Z_]+)`", cell)
+    fields = msgspec.structs.fields(ServiceSettings)
+    settable = {f"PREBOOK_{field.name.upper()}" for field in fields} | {
+        f"PREBOOK_COUPLING_{flow.upper()}" for flow in FLOWS
     }
     assert settable > NOT_FOR_CONTAINERS
     priced = {"PREBOOK_CAMPAIGN_QUOTA"}
-    assert settable - NOT_FOR_CONTAINERS - priced <= CONTAINERS["booking"]["environment"].keys()
-    assert priced <= CONTAINERS["pricing"]["environment"].keys()
+    assert settable - NOT_FOR_CONTAINERS - priced <= _settings_of("booking")
+    assert priced <= _settings_of("pricing")
 
 
 def test_the_images_are_those_that_the_local_suite_takes() -> None:
@@ -117,6 +117,11 @@ def test_the_image_gets_what_the_wheel_is_built_from_and_nothing_else() -> None:
     let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
     assert {source for line in copied for source in line.split()} <= {*let_in, *_below(let_in)}
+
+
+def _settings_of(container: str) -> set[str]:
+    """Names of the settings that the container is given, directly or by a file."""
+    return {name.removesuffix("_FILE") for name in CONTAINERS[container]["environment"]}
 
 
 def _below(folders: list[str]) -> set[str]:
