@@ -8,7 +8,7 @@ from prebook.operations.sql import OperationsSql
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.databases import Databases
-from tests.operations.parcels import Begin
+from tests.operations.examples import Begin
 
 TABLES = "replay_item, replay, dead_letter_note, dead_letter_version, occurrence, dead_letter"
 

@@ -8,8 +8,8 @@ import pytest
 from tests.integration.conftest import books, broker, control, operations, riders
 from tests.integration.suite import Suite
 from tests.operations.conftest import begin, engine, operations_url
-from tests.operations.parcels import Begin
-from tests.operations.receiving import Receivers
+from tests.operations.examples import Begin
+from tests.operations.receivers import Receivers
 from tests.traps.place import Place, placed
 
 __all__ = ["begin", "books", "broker", "control", "engine", "operations", "operations_url", "riders"]

@@ -38,7 +38,7 @@ from prebook.rabbit.consumer import RabbitConsumer
 from tests.coupling import test_doors, test_every_coupling, test_sync_api
 from tests.http import test_callbacks
 from tests.messaging.outbox import test_handoff, test_relay
-from tests.operations import test_api, test_replaying
+from tests.operations import test_api, test_replay_runner
 from tests.postgres import test_claiming_what_is_posted, test_relays
 from tests.traps import test_broker_client, test_database, test_relaying, test_retrying
 
@@ -275,13 +275,13 @@ DATABASE = (
         _lost_for_good,
     ),
     Defect(
-        "a replay takes for resolved what it has sent",
-        test_replaying.test_what_is_never_heard_of_is_unconfirmed_and_can_be_replayed,
+        "a replay takes a sent message for a resolved one",
+        test_replay_runner.test_a_redelivery_without_an_outcome_is_unconfirmed_and_can_be_replayed,
         put(ReplayRunner, "_send", _resolved_when_sent),
     ),
     Defect(
-        "a replay sends a conversation side by side",
-        test_replaying.test_one_of_a_conversation_is_in_flight_at_a_time,
+        "a replay sends the messages of a conversation in parallel",
+        test_replay_runner.test_one_message_of_a_conversation_is_in_flight_at_a_time,
         lambda patch: patch.setattr(ORDERING_KEY_OF, lambda candidate: f"message {candidate.id}"),
     ),
     Defect(

@@ -18,7 +18,7 @@ from tests.conditions import becomes
 from tests.messaging.examples import request
 from tests.messaging.outbox.test_handoff import CountingDatabase
 from tests.messaging.outbox.test_relay import enqueue, running, states
-from tests.operations.parcels import Begin
+from tests.operations.examples import Begin
 from tests.traps.place import named
 
 

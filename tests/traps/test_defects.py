@@ -8,8 +8,8 @@ import pytest
 
 from prebook.postgres.engine import create_engine
 from tests.integration.broker import Broker
-from tests.operations.parcels import Begin
-from tests.operations.receiving import Receivers
+from tests.operations.examples import Begin
+from tests.operations.receivers import Receivers
 from tests.traps.defects import BROKER, DATABASE, DEFECTS, NO_PARTS, Defect
 from tests.traps.place import Place
 

@@ -22,7 +22,7 @@ from prebook.testing.memory import MemoryDatabase
 from tests.conditions import becomes, eventually
 from tests.messaging.examples import request
 from tests.messaging.outbox.test_relay import enqueue, running, states, wake_until_all
-from tests.operations.parcels import Begin
+from tests.operations.examples import Begin
 
 DAY_S = 24 * 3600.0
 

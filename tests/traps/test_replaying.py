@@ -10,8 +10,8 @@ from prebook.messaging.codec import WireMessage
 from tests.conditions import eventually
 from tests.integration.broker import Broker
 from tests.integration.test_messages import GOOD
-from tests.operations.parcels import Begin, headers, parcel, taken_in
-from tests.operations.receiving import Receivers, operator, until_over
+from tests.operations.examples import Begin, dead_letter, headers, record_dead_letters
+from tests.operations.receivers import Receivers, operations_client, run_until_ended
 
 CAUSE = "attempts_exhausted"
 
@@ -42,18 +42,18 @@ async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations:
 
 async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Begin, receivers: Receivers) -> None:
     """Particular/ServiceControl#660: what came into the group meanwhile was sent with it."""
-    await taken_in(begin, *(parcel(n) for n in range(1, 6)))
-    async with operator(begin) as client:
+    await record_dead_letters(begin, *(dead_letter(n) for n in range(1, 6)))
+    async with operations_client(begin) as client:
         (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
         replay = await _replayed(client, {"where": {"failure_group": group["failure_group"]}})
-        moving = receivers.replaying()
+        moving = receivers.make_runner()
         await moving.run_once()
-        await taken_in(begin, *(parcel(n) for n in range(6, 10)))
-        await until_over(moving)
+        await record_dead_letters(begin, *(dead_letter(n) for n in range(6, 10)))
+        await run_until_ended(moving)
         view = (await client.get(f"/v1/replays/{replay}")).json()
         (left,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
     assert (view["messages"], view["counts"]) == (5, {"resolved": 5})
-    assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
+    assert receivers.published_ids == [headers(n)["ce-id"] for n in range(1, 6)]
     assert (left["failure_group"], left["messages"]) == (group["failure_group"], 4), (
         "they wait for a replay of their own"
     )
@@ -61,31 +61,31 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
 
 async def test_trap_07_discarding_a_group_hides_no_later_failure(begin: Begin) -> None:
     """Particular/ServicePulse#240: after a group was archived, new failures of the same cause did not show."""
-    await taken_in(begin, parcel(1), parcel(2))
-    async with operator(begin) as client:
+    await record_dead_letters(begin, dead_letter(1), dead_letter(2))
+    async with operations_client(begin) as client:
         (group,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
         body = {"selection": {"where": {"failure_group": group["failure_group"]}}, "reason": "old"}
         assert len((await client.post("/v1/discards", json=body)).json()["ids"]) == 2
         assert (await client.get("/v1/dead-letters/groups")).json()["groups"] == []
-        await taken_in(begin, parcel(3))
+        await record_dead_letters(begin, dead_letter(3))
         (now,) = (await client.get("/v1/dead-letters/groups")).json()["groups"]
     assert (now["failure_group"], now["messages"]) == (group["failure_group"], 1)
 
 
 async def test_trap_15_a_replay_is_cancelled_by_its_id(begin: Begin, receivers: Receivers) -> None:
     """floci-io/floci#3058: of two replays with one name, the wrong one was cancelled."""
-    await taken_in(begin, *(parcel(n) for n in range(1, 6)))
-    async with operator(begin) as client:
+    await record_dead_letters(begin, *(dead_letter(n) for n in range(1, 6)))
+    async with operations_client(begin) as client:
         first = await _replayed(client, {"where": {"cause": CAUSE}})
-        await taken_in(begin, *(parcel(n) for n in range(6, 11)))
+        await record_dead_letters(begin, *(dead_letter(n) for n in range(6, 11)))
         second = await _replayed(client, {"where": {"cause": CAUSE}})
         assert first != second, "asked for in the same words"
         assert (await client.delete(f"/v1/replays/{second}")).status_code == 200
-        await until_over(receivers.replaying())
+        await run_until_ended(receivers.make_runner())
         views = {name: (await client.get(f"/v1/replays/{name}")).json() for name in (first, second)}
     assert (views[first]["state"], views[first]["counts"]) == ("done", {"resolved": 5})
     assert (views[second]["state"], views[second]["counts"]) == ("cancelled", {"cancelled": 5})
-    assert receivers.ids == [headers(n)["ce-id"] for n in range(1, 6)]
+    assert receivers.published_ids == [headers(n)["ce-id"] for n in range(1, 6)]
 
 
 async def _replayed(client: httpx.AsyncClient, selection: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""Parked messages as they come off the broker."""
+"""Dead letters as the broker delivers them, and their recording in a database."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+from sqlalchemy import text
 
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.messaging.unit_of_work import BeginUnitOfWork as BeginOf
@@ -11,10 +12,12 @@ from prebook.operations.sql import OperationsSql
 Begin = BeginOf[OperationsSql]
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 QUEUE = "pricing.requests.quote_fare"
+ID_OF = text("SELECT id FROM dead_letter WHERE fingerprint = :fingerprint")
 
 
 def headers(number: int = 1, **changes: str) -> dict[str, str]:
-    said = {
+    """Return the headers of a parked request; ``changes``, written with _ for -, are added or replace them."""
+    original = {
         "ce-id": f"b{number}.quote_fare",
         "ce-type": "prebook.quote_fare.v1",
         "ce-subject": f"b{number}",
@@ -29,26 +32,22 @@ def headers(number: int = 1, **changes: str) -> dict[str, str]:
         "prebook-x-exchange": "prebook.requests",
         "prebook-x-routing-key": "quote_fare",
     }
-    return {**said, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    return {**original, **{name.replace("_", "-"): value for name, value in changes.items()}}
 
 
-def parcel(number: int = 1, *, body: bytes = b"{}", queue: str = QUEUE, **changes: str) -> DeadLetter:
+def dead_letter(number: int = 1, *, body: bytes = b"{}", queue: str = QUEUE, **changes: str) -> DeadLetter:
+    """Return a dead letter whose headers are those of ``headers(number, **changes)``."""
     return DeadLetter(queue, headers(number, **changes), body, parked_at=NOW)
 
 
-async def taken_in(begin: Begin, *parcels: DeadLetter, now: datetime = NOW) -> list[int]:
-    """Their ids, in the order given."""
+async def record_dead_letters(begin: Begin, *dead_letters: DeadLetter, now: datetime = NOW) -> list[int]:
+    """Record the dead letters and return their ids, in the order given."""
     async with begin() as work:
-        for one in parcels:
-            await work.add_dead_letter(record_of(one, now))
+        for each in dead_letters:
+            await work.add_dead_letter(record_of(each, now))
     async with begin() as work:
-        return [await _id(work, one) for one in parcels]
+        return [await _find_id(work, each) for each in dead_letters]
 
 
-async def _id(work: OperationsSql, one: DeadLetter) -> int:
-    from sqlalchemy import text
-
-    found: Any = await work._fetch_scalar(
-        text("SELECT id FROM dead_letter WHERE fingerprint = :fingerprint"), fingerprint=record_of(one, NOW).fingerprint
-    )
-    return int(found)
+async def _find_id(work: OperationsSql, letter: DeadLetter) -> int:
+    return int(await work._fetch_scalar(ID_OF, fingerprint=record_of(letter, NOW).fingerprint))

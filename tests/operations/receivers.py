@@ -1,4 +1,4 @@
-"""Receivers of replayed messages, and operations' HTTP, without sockets."""
+"""Receivers of replayed messages in memory, and a client of operations' API without sockets."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from prebook.operations.dead_letters.record import record_of
 from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
 from prebook.testing.context import make_context
-from tests.operations.parcels import QUEUE, Begin
+from tests.operations.examples import QUEUE, Begin
 from tests.world import settings
 
 ALLOWED = {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}
@@ -27,70 +27,74 @@ WEEK_S = 7 * 24 * 3600.0
 
 
 class Receivers(Publisher):
-    """All services, their queues and their inboxes. ``failing`` ids are parked again, ``lost`` ones never heard of."""
+    """All services with their queues and inboxes.
+
+    Messages with ``failing_ids`` are parked again for ``cause``; those with ``lost_ids`` get no outcome.
+    """
 
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self.inbox: dict[str, datetime] = {}
-        self.heard: list[WireMessage] = []
-        self.addresses: list[tuple[str, str]] = []
-        self.failing: set[str] = set()
-        self.lost: set[str] = set()
+        self.published: list[WireMessage] = []
+        self.targets: list[tuple[str, str]] = []
+        self.failing_ids: set[str] = set()
+        self.lost_ids: set[str] = set()
         self.cause = "attempts_exhausted"
-        self.is_down, self.routes = False, True
+        self.is_down = False
+        self.is_routable = True
 
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
         if self.is_down:
             raise Unreachable("the broker is down")
-        if not self.routes:
+        if not self.is_routable:
             raise Undeliverable("no queue")
-        self.heard.append(message)
-        self.addresses.append((exchange, routing_key))
-        if message.headers["ce-id"] not in self.lost:
+        self.published.append(message)
+        self.targets.append((exchange, routing_key))
+        if message.headers["ce-id"] not in self.lost_ids:
             await self.handle(message)
 
     async def handle(self, wire: WireMessage) -> None:
-        """Park it or let it have its one effect."""
-        if wire.headers["ce-id"] not in self.failing:
+        """Park the message, or record it in the inbox."""
+        if wire.headers["ce-id"] not in self.failing_ids:
             self.inbox.setdefault(wire.headers["ce-id"], datetime.now(UTC))
             return
-        why = {
+        failure = {
             "prebook-x-cause": self.cause,
             "prebook-x-error": "ProgrammingError: again",
             "prebook-attempt": "5",
         }
         async with self._begin() as work:
             await work.add_dead_letter(
-                record_of(DeadLetter(QUEUE, {**wire.headers, **why}, wire.body), datetime.now(UTC))
+                record_of(DeadLetter(QUEUE, {**wire.headers, **failure}, wire.body), datetime.now(UTC))
             )
 
-    async def admitted(self, service: str, message_id: str) -> datetime | None:
+    async def look_up_inbox(self, service: str, message_id: str) -> datetime | None:
         assert service == "pricing"
         return self.inbox.get(message_id)
 
     @property
-    def ids(self) -> list[str]:
-        return [wire.headers["ce-id"] for wire in self.heard]
+    def published_ids(self) -> list[str]:
+        return [wire.headers["ce-id"] for wire in self.published]
 
-    def replaying(self, holder: str = "me") -> ReplayRunner:
-        return ReplayRunner(self._begin, ReplayPorts(self, self.admitted, ALLOWED), holder)
+    def make_runner(self, leased_by: str = "me") -> ReplayRunner:
+        return ReplayRunner(self._begin, ReplayPorts(self, self.look_up_inbox, ALLOWED), leased_by)
 
 
-async def until_over(replaying: ReplayRunner, steps: int = 100) -> None:
-    """Until no replay is under way."""
+async def run_until_ended(runner: ReplayRunner, steps: int = 100) -> None:
+    """Advance the replays until none is running."""
     for _ in range(steps):
-        if await replaying.run_once() is None:
+        if await runner.run_once() is None:
             return
-    raise AssertionError(f"not over after {steps} steps")
+    raise AssertionError(f"a replay is still running after {steps} steps")
 
 
 @asynccontextmanager
-async def operator(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of operations' HTTP."""
-    running = make_context("operations", begin, settings())
-    routes = [*dead_letters_api.routes(running), *replays_api.routes(running, queues={QUEUE}, inbox_dedup_s=WEEK_S)]
+async def operations_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of operations' API."""
+    context = make_context("operations", begin, settings())
+    routes = [*dead_letters_api.routes(context), *replays_api.routes(context, queues={QUEUE}, inbox_dedup_s=WEEK_S)]
     app: Any = create_app(
         "operations", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
     )  # httpx wants wider types of scope and events than Litestar declares

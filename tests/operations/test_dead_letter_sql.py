@@ -1,4 +1,4 @@
-"""Parked messages on a real PostgreSQL."""
+"""Storage of dead letters in a real PostgreSQL."""
 
 import time
 from dataclasses import replace
@@ -14,50 +14,51 @@ from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.dead_letters.record import minimal_record, record_of
 from prebook.operations.dead_letters.store import UnstorableMessage
 from tests.conftest import Figure
-from tests.operations.parcels import NOW, QUEUE, Begin, headers, parcel, taken_in
+from tests.operations.examples import NOW, QUEUE, Begin, dead_letter, headers, record_dead_letters
 
-ROWS, WITHIN_S = 10_000, 1.0
+ROWS = 10_000
+GROUPING_TIMEOUT_S = 1.0
 STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 FIRST = 2**63 - 1
 
 
-async def test_a_parking_that_is_handed_over_twice_is_one(begin: Begin) -> None:
+async def test_an_occurrence_that_is_delivered_twice_is_recorded_once(begin: Begin) -> None:
     async with begin() as work:
-        told = [await work.add_dead_letter(record_of(parcel(), NOW)) for _ in range(3)]
-        (line,) = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
-    assert told == [True, False, False]
-    assert (line.times_parked, line.state) == (1, DeadLetterState.PARKED)
+        added = [await work.add_dead_letter(record_of(dead_letter(), NOW)) for _ in range(3)]
+        (summary,) = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
+    assert added == [True, False, False]
+    assert (summary.times_parked, summary.state) == (1, DeadLetterState.PARKED)
 
 
-async def test_the_same_message_parked_once_more_is_one_row_that_counts(begin: Begin) -> None:
-    (dead_letter_id,) = await taken_in(begin, parcel())
-    again = replace(parcel(prebook_x_cause="bad_json"), parked_at=NOW.replace(minute=1))
-    await taken_in(begin, again, now=NOW.replace(minute=2))
+async def test_a_message_parked_again_is_one_dead_letter_with_two_occurrences(begin: Begin) -> None:
+    (dead_letter_id,) = await record_dead_letters(begin, dead_letter())
+    again = replace(dead_letter(prebook_x_cause="bad_json"), parked_at=NOW.replace(minute=1))
+    await record_dead_letters(begin, again, now=NOW.replace(minute=2))
     async with begin() as work:
         found = await work.find_dead_letter(dead_letter_id)
     assert found is not None
     assert (found.summary.times_parked, found.summary.cause) == (2, "bad_json")
-    assert [p.cause for p in found.failures] == ["attempts_exhausted", "bad_json"]
+    assert [failure.cause for failure in found.failures] == ["attempts_exhausted", "bad_json"]
     assert found.summary.first_failed_at < found.summary.last_failed_at
 
 
-async def test_what_was_discarded_is_seen_again_when_it_fails_again(begin: Begin) -> None:
-    ids = await taken_in(begin, parcel(1), parcel(2))
+async def test_a_discarded_message_that_fails_again_is_parked_again(begin: Begin) -> None:
+    ids = await record_dead_letters(begin, dead_letter(1), dead_letter(2))
     async with begin() as work:
         changed = await work.discard(
             DeadLetterSelection(where=DeadLetterFilter(cause="attempts_exhausted")), "not wanted"
         )
         assert list(changed.ids) == ids
-    later = replace(parcel(1), parked_at=NOW.replace(minute=1))
-    await taken_in(begin, later, now=NOW.replace(minute=2))
-    (new,) = await taken_in(begin, parcel(3))
+    later = replace(dead_letter(1), parked_at=NOW.replace(minute=1))
+    await record_dead_letters(begin, later, now=NOW.replace(minute=2))
+    (new,) = await record_dead_letters(begin, dead_letter(3))
     async with begin() as work:
-        lines = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
-    assert [line.id for line in lines] == [new, ids[0]], "the discard holds for what was there then"
+        summaries = await work.list_dead_letters(STATES, DeadLetterFilter(), FIRST, 10)
+    assert [summary.id for summary in summaries] == [new, ids[0]], "a discard does not affect later messages"
 
 
-async def test_a_discard_can_be_taken_back(begin: Begin) -> None:
-    (dead_letter_id,) = await taken_in(begin, parcel())
+async def test_a_discarded_message_can_be_restored(begin: Begin) -> None:
+    (dead_letter_id,) = await record_dead_letters(begin, dead_letter())
     only = DeadLetterSelection(ids=(dead_letter_id,))
     async with begin() as work:
         assert (await work.restore(only)).ids == ()
@@ -72,8 +73,8 @@ async def test_a_discard_can_be_taken_back(begin: Begin) -> None:
         assert (found.summary.state, found.summary.reason) == (DeadLetterState.PARKED, "")
 
 
-async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
-    (dead_letter_id,) = await taken_in(begin, parcel(body=b"\xff\x00"))
+async def test_an_edit_is_stored_beside_the_original(begin: Begin) -> None:
+    (dead_letter_id,) = await record_dead_letters(begin, dead_letter(body=b"\xff\x00"))
     async with begin() as work:
         assert await work.edit(dead_letter_id, {"ce-id": "other", "traceparent": None}, b"{}", "wrong id") == 1
         assert await work.edit(dead_letter_id, {}, b"[]", "wrong body") == 2
@@ -87,9 +88,9 @@ async def test_an_edit_stands_beside_what_came(begin: Begin) -> None:
     assert found.summary.version == 2
 
 
-async def test_odd_text_and_large_payloads_are_kept(begin: Begin) -> None:
+async def test_unusual_text_and_large_payloads_are_stored(begin: Begin) -> None:
     odd = DeadLetter("q\x00", {"h\x00": "v\x00\ud800", "ce-type": "\u2028" * 3000}, b"\x00" * (1 << 20))
-    (dead_letter_id,) = await taken_in(begin, odd)
+    (dead_letter_id,) = await record_dead_letters(begin, odd)
     async with begin() as work:
         assert await work.add_dead_letter(minimal_record(replace(odd, body=b"other"), NOW, "why"))
         found = await work.find_dead_letter(dead_letter_id)
@@ -98,16 +99,20 @@ async def test_odd_text_and_large_payloads_are_kept(begin: Begin) -> None:
     assert not found.payload_truncated
 
 
-async def test_filters_and_pages(begin: Begin) -> None:
-    ids = await taken_in(begin, *(parcel(n, prebook_x_cause="even" if n % 2 == 0 else "odd") for n in range(1, 8)))
+async def test_dead_letters_are_listed_by_filter_and_page(begin: Begin) -> None:
+    ids = await record_dead_letters(
+        begin, *(dead_letter(n, prebook_x_cause="even" if n % 2 == 0 else "odd") for n in range(1, 8))
+    )
     async with begin() as work:
         first = await work.list_dead_letters(STATES, DeadLetterFilter(cause="odd"), FIRST, 2)
         rest = await work.list_dead_letters(STATES, DeadLetterFilter(cause="odd"), first[-1].id, 10)
         one = await work.list_dead_letters(
             STATES, DeadLetterFilter(conversation_id="b3", queue=QUEUE, type="prebook.quote_fare.v1"), FIRST, 9
         )
-    assert [line.id for line in (*first, *rest)] == [i for i, n in zip(ids, range(1, 8), strict=True) if n % 2][::-1]
-    assert [line.message_id for line in one] == ["b3.quote_fare"]
+    assert [summary.id for summary in (*first, *rest)] == [i for i, n in zip(ids, range(1, 8), strict=True) if n % 2][
+        ::-1
+    ]
+    assert [summary.message_id for summary in one] == ["b3.quote_fare"]
 
 
 async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engine: AsyncEngine, figure: Figure) -> None:
@@ -120,17 +125,17 @@ async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engin
             '{}' FROM generate_series(1, :rows) n""")
     async with engine.begin() as connection:
         await connection.execute(fill, {"rows": ROWS})
-    began = time.monotonic()
+    started_at = time.monotonic()
     async with begin() as work:
         found = await work.list_groups(DeadLetterState.PARKED)
-    took = time.monotonic() - began
-    figure(f"{ROWS} parked messages in {len(found.groups)} groups within {took * 1000:.0f} ms")
+    took_s = time.monotonic() - started_at
+    figure(f"{ROWS} parked messages in {len(found.groups)} groups within {took_s * 1000:.0f} ms")
     assert (len(found.groups), found.messages) == (20, ROWS)
-    assert took < WITHIN_S
+    assert took_s < GROUPING_TIMEOUT_S
 
 
-async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begin: Begin, engine: AsyncEngine) -> None:
-    (dead_letter_id,) = await taken_in(begin, parcel())
+async def test_an_index_keeps_a_message_out_of_a_second_live_replay(begin: Begin, engine: AsyncEngine) -> None:
+    (dead_letter_id,) = await record_dead_letters(begin, dead_letter())
     async with begin() as work:
         for replay in ("a", "b"):
             await work._execute(
@@ -148,24 +153,24 @@ async def test_the_table_itself_keeps_a_message_out_of_a_second_live_replay(begi
             await connection.execute(item, {"replay": "b", "id": dead_letter_id})
 
 
-def test_examples_differ() -> None:
+def test_examples_have_different_ids() -> None:
     assert headers(1)["ce-id"] != headers(2)["ce-id"]
 
 
-async def test_what_a_column_cannot_hold_is_kept_in_the_barest_form(begin: Begin) -> None:
-    """Should we ever note what the database cannot hold, the message is kept, and the database's trouble is not."""
-    note = record_of(parcel(), NOW)
+async def test_a_record_that_the_database_cannot_store_is_reported_as_unstorable(begin: Begin) -> None:
+    """The recorder then stores a minimal record instead; other errors of the database are retried."""
+    record = record_of(dead_letter(), NOW)
     for wrong in ({"error": "\x00"}, {"attempts": 10**12}):
         with pytest.raises(UnstorableMessage):
             async with begin() as work:
-                await work.add_dead_letter(replace(note, **wrong))
+                await work.add_dead_letter(replace(record, **wrong))
 
 
-async def test_the_databases_own_trouble_is_no_fault_of_the_message(begin: Begin, engine: AsyncEngine) -> None:
+async def test_an_error_of_the_database_itself_is_not_blamed_on_the_message(begin: Begin, engine: AsyncEngine) -> None:
     async with engine.connect() as other:
         await other.execute(text("LOCK TABLE dead_letter"))
         async with begin() as work:
             await work.connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
             with pytest.raises(LockNotAvailableError):
-                await work.add_dead_letter(record_of(parcel(), NOW))
+                await work.add_dead_letter(record_of(dead_letter(), NOW))
             await work.connection.rollback()

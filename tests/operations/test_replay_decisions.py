@@ -1,4 +1,4 @@
-"""How fast, in which order, where to, and which messages at all."""
+"""Decisions of a replay: eligibility, order, throttle, states, target and message."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,37 +31,37 @@ from prebook.operations.replays.redelivery import (
 from prebook.operations.replays.store import LeasedReplay
 from prebook.operations.replays.throttle import MAX_IN_FLIGHT, ReplayProgress, batch_size, batch_sizes, due_count
 from prebook.replay.eligibility import ReplayPolicy
-from tests.operations.parcels import NOW, QUEUE, headers
+from tests.operations.examples import NOW, QUEUE, headers
 
 WEEK_S = 7 * 24 * 3600.0
-TERMS = ReplayPolicy(now=NOW, inbox_dedup_s=WEEK_S)
+POLICY = ReplayPolicy(now=NOW, inbox_dedup_s=WEEK_S)
 QUEUES = {QUEUE}
-GOOD = ReplayCandidate(
+ELIGIBLE = ReplayCandidate(
     id=1, state=DeadLetterState.PARKED, queue=QUEUE, message_id="m1", conversation_id="b1", occurred_at=NOW, version=0
 )
 OLD = NOW - timedelta(seconds=WEEK_S + 1)
 
 
-def test_batches_grow() -> None:
+def test_batch_sizes_grow() -> None:
     assert list(batch_sizes(30, None)) == [1, 2, 5, 20, 2]
     assert list(batch_sizes(3, 1.5)) == [1, 1, 1]
 
 
 @given(st.integers(0, 20_000), st.none() | st.floats(0.01, 1000))
-def test_batches_add_up_and_never_flood(messages: int, rate: float | None) -> None:
+def test_batches_contain_every_message_and_respect_the_limit(messages: int, rate: float | None) -> None:
     sizes = list(batch_sizes(messages, rate))
     assert sum(sizes) == messages
     assert all(0 < size <= max(MAX_IN_FLIGHT, rate or 0) for size in sizes)
 
 
 @given(st.integers(0, 20), st.integers(1, 200))
-def test_a_batch_waits_for_the_one_before(batches: int, in_flight: int) -> None:
+def test_a_batch_waits_until_the_previous_one_is_settled(batches: int, in_flight: int) -> None:
     assert due_count(ReplayProgress(batches, in_flight, 0, 1.0), None) == 0
     assert due_count(ReplayProgress(batches, 0, 0, 1.0), None) == batch_size(batches)
 
 
 @given(st.floats(0.01, 1000), st.lists(st.floats(0.001, 60), min_size=1, max_size=30))
-def test_a_rate_is_not_exceeded_however_irregular_the_steps(rate: float, gaps: list[float]) -> None:
+def test_a_rate_is_kept_at_irregular_steps(rate: float, gaps: list[float]) -> None:
     sent = 0
     for now in accumulate(gaps):
         size = due_count(ReplayProgress(0, 0, sent, now), rate)
@@ -70,54 +70,54 @@ def test_a_rate_is_not_exceeded_however_irregular_the_steps(rate: float, gaps: l
         assert sent <= now * rate + 1
 
 
-OBJECTED = {
-    "discarded": replace(GOOD, state=DeadLetterState.DISCARDED),
-    "another replay": replace(GOOD, state=DeadLetterState.REPLAYING),
-    "resolved": replace(GOOD, state=DeadLetterState.RESOLVED),
-    "no service": replace(GOOD, queue="prebook.parking"),
-    "message id": replace(GOOD, message_id=""),
-    "too large": replace(GOOD, is_complete=False),
-    "deduplication window": replace(GOOD, occurred_at=OLD),
+INELIGIBLE = {
+    "discarded": replace(ELIGIBLE, state=DeadLetterState.DISCARDED),
+    "another replay": replace(ELIGIBLE, state=DeadLetterState.REPLAYING),
+    "resolved": replace(ELIGIBLE, state=DeadLetterState.RESOLVED),
+    "no service": replace(ELIGIBLE, queue="prebook.parking"),
+    "message id": replace(ELIGIBLE, message_id=""),
+    "too large": replace(ELIGIBLE, is_complete=False),
+    "deduplication window": replace(ELIGIBLE, occurred_at=OLD),
 }
 
 
-@pytest.mark.parametrize("word", OBJECTED)
-def test_each_objection_says_what_to_do(word: str) -> None:
-    assert word in explain_ineligible(OBJECTED[word], QUEUES, TERMS)
+@pytest.mark.parametrize("word", INELIGIBLE)
+def test_each_refusal_states_its_reason(word: str) -> None:
+    assert word in explain_ineligible(INELIGIBLE[word], QUEUES, POLICY)
 
 
-def test_what_is_fit_is_taken_and_every_objection_is_tried() -> None:
-    assert explain_ineligible(GOOD, QUEUES, TERMS) == ""
-    assert len(OBJECTED) == len(INELIGIBILITY_RULES) + len(POLICY_TEXTS)
+def test_an_eligible_message_has_no_refusal_and_every_rule_is_tested() -> None:
+    assert explain_ineligible(ELIGIBLE, QUEUES, POLICY) == ""
+    assert len(INELIGIBLE) == len(INELIGIBILITY_RULES) + len(POLICY_TEXTS)
 
 
-def test_force_overrules_age_alone() -> None:
-    forced = replace(TERMS, force=True)
-    assert [word for word, c in OBJECTED.items() if not explain_ineligible(c, QUEUES, forced)] == [
+def test_force_overrides_only_the_inbox_window() -> None:
+    forced = replace(POLICY, force=True)
+    assert [word for word, c in INELIGIBLE.items() if not explain_ineligible(c, QUEUES, forced)] == [
         "deduplication window"
     ]
-    assert forced.is_outside_inbox_window(OBJECTED["deduplication window"].occurred_at)
+    assert forced.is_outside_inbox_window(INELIGIBLE["deduplication window"].occurred_at)
 
 
-def test_an_id_that_was_cut_is_no_id() -> None:
-    assert explain_ineligible(replace(GOOD, message_id="m" * 201), QUEUES, TERMS)
+def test_a_truncated_message_id_is_not_usable() -> None:
+    assert explain_ineligible(replace(ELIGIBLE, message_id="m" * 201), QUEUES, POLICY)
 
 
 @given(st.permutations(range(5)))
-def test_messages_are_sent_as_they_were_said(order: list[int]) -> None:
-    said = [replace(GOOD, id=n + 1, occurred_at=NOW + timedelta(seconds=order[n] // 2)) for n in range(5)]
-    times = [(c.occurred_at, c.id) for c in sort_candidates(said)]
+def test_messages_are_sent_in_the_order_of_their_event_times(order: list[int]) -> None:
+    candidates = [replace(ELIGIBLE, id=n + 1, occurred_at=NOW + timedelta(seconds=order[n] // 2)) for n in range(5)]
+    times = [(c.occurred_at, c.id) for c in sort_candidates(candidates)]
     assert times == sorted(times)
 
 
-def test_lanes_are_conversations() -> None:
-    assert ordering_key_of(GOOD) == ordering_key_of(replace(GOOD, id=2, queue="other"))
-    assert ordering_key_of(replace(GOOD, conversation_id="")) != ordering_key_of(
-        replace(GOOD, id=2, conversation_id="")
+def test_the_ordering_key_is_the_conversation() -> None:
+    assert ordering_key_of(ELIGIBLE) == ordering_key_of(replace(ELIGIBLE, id=2, queue="other"))
+    assert ordering_key_of(replace(ELIGIBLE, conversation_id="")) != ordering_key_of(
+        replace(ELIGIBLE, id=2, conversation_id="")
     )
 
 
-def test_every_state_of_a_message_is_reached_and_only_live_ones_go_on() -> None:
+def test_every_redelivery_state_is_reachable_and_only_live_ones_have_successors() -> None:
     assert set().union(*REDELIVERY_TRANSITIONS.values()) | {RedeliveryState.REQUESTED} == set(RedeliveryState)
     assert frozenset({RedeliveryState.REQUESTED, RedeliveryState.IN_FLIGHT}) == LIVE_STATES
 
@@ -163,13 +163,13 @@ ALLOWED = {
         ("", "", PublishTarget(addresses.REDELIVER, QUEUE)),
     ],
 )
-def test_back_to_its_first_address_where_that_is_ours_and_reaches_nobody_else(
+def test_a_message_goes_to_its_first_target_if_allowed_and_an_event_to_the_failed_queue_only(
     exchange: str, key: str, expected: PublishTarget
 ) -> None:
     assert redelivery_target(exchange, key, QUEUE, ALLOWED) == expected
 
 
-def test_it_leaves_as_it_was_said_on_its_first_attempt_and_marked() -> None:
+def test_a_redelivery_is_the_original_message_at_attempt_one_with_the_replays_marks() -> None:
     redelivery = Redelivery(
         replay_id="r1",
         dead_letter_id=7,
@@ -194,5 +194,5 @@ def test_it_leaves_as_it_was_said_on_its_first_attempt_and_marked() -> None:
     assert sent.headers["ce-id"] == headers()["ce-id"]
 
 
-def test_an_edit_sets_and_takes_away() -> None:
+def test_an_edit_sets_and_removes_headers() -> None:
     assert edited_headers({"a": "1", "b": "2"}, {"a": None, "c": "3"}) == {"b": "2", "c": "3"}

@@ -1,0 +1,152 @@
+"""Records of dead letters: any message can be recorded, and failures are grouped."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prebook.messaging.headers import CAUSE_HEADER, REPLAY_ID_HEADER
+from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
+from prebook.operations.dead_letters.failure_group import error_template, group_of
+from prebook.operations.dead_letters.record import (
+    MAX_ATTEMPTS,
+    fingerprint,
+    is_expired_request,
+    minimal_record,
+    record_of,
+)
+from prebook.operations.dead_letters.recorder import EXPIRED_REQUESTS, DeadLetterRecorder
+from tests.operations.examples import NOW, QUEUE, dead_letter, headers
+
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
+ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
+ANY_X_DEATH = st.builds(XDeath, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
+NAMES = st.sampled_from([*headers(), "prebook-x-replay-id", "prebook-x-dead-letter-id", "prebook-x-first-failed-at"])
+ANY_DEAD_LETTER = st.builds(
+    DeadLetter,
+    ANY_TEXT,
+    st.dictionaries(NAMES | ANY_TEXT, ANY_TEXT, max_size=8),
+    st.binary(max_size=50),
+    st.lists(ANY_X_DEATH, max_size=3).map(tuple),
+    ANY_TIME,
+)
+
+
+@given(ANY_DEAD_LETTER)
+def test_any_dead_letter_has_a_record_of_storable_text(letter: DeadLetter) -> None:
+    assert is_expired_request(letter, NOW) in {True, False}
+    for record in (record_of(letter, NOW), minimal_record(letter, NOW, "why\x00")):
+        indexed = (
+            record.queue,
+            record.cause,
+            record.error_type,
+            record.type,
+            record.flow,
+            record.message_id,
+            record.conversation_id,
+        )
+        assert all(text.isascii() and len(text) <= 201 for text in indexed)
+        texts = [
+            record.queue,
+            record.exchange,
+            record.routing_key,
+            record.cause,
+            record.error,
+            *record.headers,
+            *record.headers.values(),
+        ]
+        assert not [text for text in texts if "\x00" in text]
+        assert [text.encode() for text in texts]
+        assert record.first_failed_at <= record.last_failed_at <= NOW
+        assert record.payload == letter.body
+        assert 1 <= record.attempts <= MAX_ATTEMPTS
+
+
+@given(ANY_DEAD_LETTER)
+def test_two_deliveries_of_one_occurrence_have_the_same_identity(letter: DeadLetter) -> None:
+    first = record_of(letter, NOW)
+    second = record_of(letter, NOW)
+    assert (first.fingerprint, first.occurrence_id) == (second.fingerprint, second.occurrence_id)
+
+
+def test_delivery_headers_do_not_change_the_fingerprint() -> None:
+    first = dead_letter()
+    later = {**first.headers, "prebook-attempt": "2", "x-death": "[]", "prebook-x-cause": "other"}
+    assert fingerprint(replace(first, headers=later)) == fingerprint(first)
+    for other in (
+        dead_letter(body=b"{ }"),
+        dead_letter(queue="pricing.one_way_requests.quote_fare"),
+        dead_letter(ce_id="other"),
+    ):
+        assert fingerprint(other) != fingerprint(first)
+
+
+def test_a_message_parked_by_its_consumer_is_recorded_from_its_headers() -> None:
+    record = record_of(
+        dead_letter(prebook_x_first_failed_at=(NOW - timedelta(seconds=11)).isoformat()), NOW + timedelta(seconds=1)
+    )
+    assert (record.cause, record.error_type, record.attempts) == ("attempts_exhausted", "ProgrammingError", 5)
+    assert (record.exchange, record.routing_key, record.queue) == ("prebook.requests", "quote_fare", QUEUE)
+    assert (record.message_id, record.conversation_id, record.trace_id) == ("b1.quote_fare", "b1", f"{1:032x}")
+    assert record.last_failed_at - record.first_failed_at == timedelta(seconds=11)
+
+
+def test_a_message_dead_lettered_by_the_broker_is_recorded_from_its_x_deaths() -> None:
+    original = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
+    died_at = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
+    crash = XDeath(QUEUE, "prebook.redeliver", QUEUE, "delivery_limit", 1, died_at)
+    first = XDeath("prebook.delay.200", "prebook.requests", "quote_fare", "expired", 2, died_at - timedelta(seconds=3))
+    record = record_of(DeadLetter(QUEUE, original, b"{}", (crash, first), NOW), NOW)
+    assert record.cause == "dead_lettered"
+    assert "delivery_limit" in record.error
+    assert (record.exchange, record.routing_key) == ("prebook.requests", "quote_fare")
+    assert record.last_failed_at == died_at
+
+
+def expired(**changes: str) -> DeadLetter:
+    """Return a request that expired in its queue, as the broker dead-letters it."""
+    original = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
+    expiry = {"prebook-kind": "request", "prebook-expires-at": "2020-01-01T00:00:00+00:00"}
+    death = XDeath(QUEUE, "prebook.requests", "quote_fare", "expired", 1, NOW)
+    return DeadLetter(QUEUE, {**original, **expiry, **changes}, b"{}", (death,), NOW)
+
+
+async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded() -> None:
+    def begin() -> Any:
+        raise AssertionError("no transaction may begin")
+
+    before = EXPIRED_REQUESTS.labels(QUEUE)._value.get()
+    await DeadLetterRecorder(begin).record(expired())
+    assert EXPIRED_REQUESTS.labels(QUEUE)._value.get() == before + 1
+
+
+def test_every_other_message_that_the_broker_dead_letters_is_recorded() -> None:
+    later = (NOW + timedelta(hours=1)).isoformat()
+    assert is_expired_request(expired(), NOW)
+    recorded = [
+        expired(**{"prebook-kind": "reply"}),
+        expired(**{"prebook-expires-at": later}),
+        expired(**{"prebook-expires-at": "soon"}),
+        expired(**{CAUSE_HEADER: "attempts_exhausted"}),
+        expired(**{REPLAY_ID_HEADER: "r1"}),
+        replace(expired(), x_deaths=(XDeath(QUEUE, "", "", "delivery_limit", 1, NOW),)),
+        replace(expired(), x_deaths=()),
+    ]
+    assert [is_expired_request(letter, NOW) for letter in recorded] == [False] * len(recorded)
+
+
+def test_a_failure_group_is_one_cause_at_one_place_whatever_varies_in_the_text() -> None:
+    def group(**changes: str) -> str:
+        return group_of(**{"queue": QUEUE, "type_": "t", "cause": "c", "error": "E: no 'b1' in 3 s", **changes})
+
+    assert group() == group(error="E: no 'b2' in 44 s")
+    assert group(stack="abc") == group(stack="abc", error="E: something else")
+    others = [group(queue="q"), group(type_="u"), group(cause="d"), group(error="F: no 'b1' in 3 s"), group(stack="x")]
+    assert len({group(), *others}) == 6
+
+
+@given(st.text(max_size=60), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_numbers_in_the_error_do_not_separate_groups(text: str, one: int, other: int) -> None:
+    assert error_template(f"{text} {one} s") == error_template(f"{text} {other} s")
