@@ -61,7 +61,7 @@ def test_it_is_said_what_to_give_instead() -> None:
 
 def test_a_self_test_without_an_arrival_is_refused() -> None:
     said = refused(lab, "self-test", "--rate", "0.1", "--duration", "0.1")
-    assert "fewer than 5 arrivals in 0.1 s at 0.1 a second; raise --rate or --duration" in said
+    assert "fewer than 5 arrivals in 0.1 s at 0.1 per second; raise --rate or --duration" in said
 
 
 REPORTING = [(prebook, "demo"), (prebook, "load", "burst"), (lab, "campaign")]
