@@ -1,1 +1,1 @@
-"""Envelopes in, envelopes out, exactly one effect each. Knows no transport and no database."""
+"""Messaging core: receives and sends envelopes, each with exactly one effect. Knows no transport and no database."""

@@ -1,70 +1,79 @@
-"""Names on the broker, in one place: exchanges, routing keys and queues, as an operator reads them."""
+"""Names of exchanges, routing keys, queues and users on the broker, as an operator sees them."""
 
 REQUESTS = "prebook.requests"
-"""Commands; routing key = flow."""
+"""Exchange of request_reply requests; the routing key is the flow."""
 REPLIES = "prebook.replies"
-"""Answers to commands; routing key = calling service."""
+"""Exchange of request_reply replies; the routing key is the calling service."""
 EVENTS = "prebook.events"
-"""What is asked, answered and told to whom it may concern."""
+"""Topic exchange of one_way requests and replies, and of events."""
 REDELIVER = "prebook.redeliver"
-"""Back from a delay; routing key = queue."""
+"""Exchange that returns messages from the delay queues; the routing key is the queue."""
 PARKING = "prebook.parking"
-"""Set aside; routing key = the queue it comes from."""
+"""Exchange of dead letters; the routing key is the queue whose consumer failed."""
 PARKING_QUEUE = "prebook.parking"
+"""Queue of dead letters, read by operations."""
 ARCHIVE_QUEUE = "prebook.replay"
-"""A stream of every event: a fact that nobody subscribes to yet still has somewhere to go."""
+"""Stream of all archived messages; also the destination of events without a subscriber, which would else be lost."""
 ARCHIVE_READER = "archive_reader"
-"""No service: the account that reads the archive, and hands to a queue of its choice what lies in there."""
+"""Broker account that reads the archive and publishes its messages to a chosen queue. Not a service."""
 VHOST = "prebook"
 
 
 def request_routing_key(flow: str) -> str:
+    """Routing key of a one_way request."""
     return f"request.{flow}"
 
 
 def reply_routing_key(flow: str) -> str:
+    """Routing key of a one_way reply."""
     return f"reply.{flow}"
 
 
 def event_routing_key(event: str) -> str:
+    """Routing key of an event."""
     return f"event.{event}"
 
 
 def delay_queue(seconds: float) -> str:
-    """Exchange and queue of one rung of the delay ladder: ``prebook.delay.200`` for 0.2 s."""
+    """Exchange and queue of one rung of the retry ladder: ``prebook.delay.200`` for 0.2 ``seconds``."""
     return f"prebook.delay.{round(seconds * 1000)}"
 
 
 def request_queue(provider: str, flow: str) -> str:
+    """Queue of a provider's request_reply requests of one flow."""
     return f"{provider}.requests.{flow}"
 
 
 def one_way_request_queue(provider: str, flow: str) -> str:
+    """Queue of a provider's one_way requests of one flow."""
     return f"{provider}.one_way_requests.{flow}"
 
 
 def reply_queue(caller: str) -> str:
+    """Queue of a caller's request_reply replies."""
     return f"{caller}.replies"
 
 
 def one_way_reply_queue(caller: str) -> str:
+    """Queue of a caller's one_way replies."""
     return f"{caller}.one_way_replies"
 
 
 def event_queue(subscriber: str) -> str:
+    """Queue of the events that a service subscribes to."""
     return f"{subscriber}.events"
 
 
 def partition_queue(group: str, number: int) -> str:
-    """One queue of a message group. The group has the name that its queue would have, and is an exchange."""
+    """Queue of partition ``number`` of a message group; ``group``: name of the group's exchange."""
     return f"{group}.{number}"
 
 
 def unpartitioned(group: str) -> str:
-    """Takes what has no slot, so that nothing is lost for want of a header."""
+    """Queue of the messages of a group that carry no hash slot, so that a missing header loses no message."""
     return f"{group}.unpartitioned"
 
 
 def broker_user(service: str) -> str:
-    """The service's own user at the broker."""
+    """Name of the broker user of a service."""
     return f"prebook_{service}"

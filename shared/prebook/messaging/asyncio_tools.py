@@ -1,4 +1,4 @@
-"""Helpers for tasks: cancellation that is not lost, work that outlives it, task groups and coarse timeouts."""
+"""Task helpers: reliable cancellation, shielded tasks, a task group with plain errors, and coarse timeouts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 
 def raise_if_cancelled() -> None:
-    """Raise ``CancelledError`` where this task was cancelled and a client under it has kept that to itself.
+    """Raise ``CancelledError`` if this task was cancelled and a client library has swallowed the cancellation.
 
-    ``asyncio.wait_for`` of Python 3.11, which our clients wait with, raises what its work ended with when that comes
-    in the same turn as a cancellation, and the cancellation is gone (python/cpython#86296). A loop that goes on after
-    any error has to ask, or it goes on for ever.
+    ``asyncio.wait_for`` of Python 3.11, which the broker and database clients use, drops a cancellation that arrives in
+    the same turn of the loop as the result (python/cpython#86296). A loop that continues after any error must call
+    this, or it never ends.
     """
     task = asyncio.current_task()
     if task and task.cancelling():
@@ -23,13 +23,16 @@ T = TypeVar("T")
 
 
 class ShieldedTasks:
-    """Keeps hold of its tasks: the loop alone would let them be collected half done."""
+    """Runs work that a cancelled caller must not interrupt.
+
+    It keeps references to its tasks: the event loop has weak ones only, and a task could be garbage-collected.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run_shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Its result. Cancelling the caller does not cancel the work."""
+        """Run ``work`` and return its result. Cancelling the caller does not cancel the work. Raises what it raises."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -37,9 +40,9 @@ class ShieldedTasks:
 
 
 async def wait_uncancelled(future: asyncio.Future[T]) -> T:
-    """Wait for the end of a future even when cancelled: a second Ctrl-C must not leave anything running.
+    """Wait for a future even when cancelled (a second Ctrl-C must not leave anything running); return its result.
 
-    Raises CancelledError afterwards where the caller was cancelled meanwhile.
+    Raises ``CancelledError`` afterwards if the caller was cancelled meanwhile, otherwise what the future raises.
     """
     cancelled = False
     while not future.done():
@@ -63,13 +66,15 @@ async def first_error_task_group() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 TIMEOUT_CHECK_INTERVAL_S = 0.5
+"""Seconds between two checks of a ``CoarseTimeout``; a timeout is late by at most this."""
 
 
 class CoarseTimeout:
-    """``with timeout():`` raises TimeoutError in a task that has been in it for ``timeout_s``, or up to half a second
-    more.
+    """Timeout shared by many short tasks: one timer checks all of them every ``TIMEOUT_CHECK_INTERVAL_S``.
 
-    Whoever else cancels the task meanwhile is not mistaken for the limit.
+    ``with timeout():`` raises ``TimeoutError`` in a task that stays inside for ``timeout_s`` seconds, or up to one
+    check interval longer. Cancellation of the task from elsewhere stays ``CancelledError``. A timer per task
+    (``asyncio.timeout``) would cost more than sending a small message.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -81,31 +86,36 @@ class CoarseTimeout:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
-            raise RuntimeError("a limit is for the work of a task")
+            raise RuntimeError("a timeout needs a running task; call it inside a coroutine run by a task")
         if self._timer is None:
             self._timer = loop.call_later(TIMEOUT_CHECK_INTERVAL_S, self._check_all, loop)
         return _Scope(self, task, loop.time() + self.timeout_s)
 
     def add(self, scope: "_Scope") -> None:
+        """Start to check a scope; called when the ``with`` block is entered."""
         self._scopes[scope] = None
 
     def remove(self, scope: "_Scope") -> None:
+        """Stop to check a scope; called when the ``with`` block is left."""
         del self._scopes[scope]
 
     def _check_all(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(TIMEOUT_CHECK_INTERVAL_S, self._check_all, loop) if self._scopes else None
-        for within in self._scopes:
-            within.cancel_if_due(loop.time())
+        for scope in self._scopes:
+            scope.cancel_if_due(loop.time())
 
 
 class _Scope:
-    """One stay of one task. ``due``, of the loop's clock: then it is too late."""
+    """One ``with`` block of one task. ``deadline``: loop time at which the task is cancelled."""
 
     __slots__ = ("_deadline", "_prior_cancellations", "_task", "_timed_out", "_timeout")
 
     def __init__(self, timeout: CoarseTimeout, task: "asyncio.Task[Any]", deadline: float) -> None:
-        self._timeout, self._task, self._deadline = timeout, task, deadline
-        self._prior_cancellations, self._timed_out = task.cancelling(), False
+        self._timeout = timeout
+        self._task = task
+        self._deadline = deadline
+        self._prior_cancellations = task.cancelling()
+        self._timed_out = False
 
     def cancel_if_due(self, now: float) -> None:
         if now >= self._deadline and not self._timed_out:

@@ -1,4 +1,7 @@
-"""The caller's port to a coupling, and what a caller can rely on."""
+"""Port of the caller to a coupling, and the traits that a caller can rely on.
+
+Source: EIP, Channel Adapter.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,44 +13,51 @@ from prebook.messaging.envelope import Envelope
 
 @dataclass(frozen=True, slots=True)
 class CouplingTraits:
-    """What a coupling promises. Tests, drawings and the report read these, never the class."""
+    """Promises of a coupling. Tests, diagrams and the report read these values, never the class."""
 
     replies_inline: bool
-    """The answer is there when ``send`` returns."""
+    """``send`` returns the reply."""
     needs_provider_up: bool
-    """A request leaves only while its provider is there to take it."""
+    """A request can be sent only while its provider is up."""
     needs_broker_up: bool
+    """Messages can be sent only while the broker is up."""
     uses_outbox: bool
-    """Requests and answers are written in the business transaction and sent by the relay."""
+    """Requests and replies are written to the outbox in the business transaction and sent by the relay."""
     polls: bool = False
-    """An answer that does not come by itself is asked after."""
+    """The caller polls for a reply that does not arrive."""
 
 
 class Channel(Protocol):
-    """One coupling, both ways."""
+    """One coupling, in both directions: requests of the caller and replies of the provider."""
 
     @property
-    def traits(self) -> CouplingTraits: ...
+    def traits(self) -> CouplingTraits:
+        """Promises of the coupling."""
+        ...
 
     def route(self, envelope: Envelope) -> str:
-        """What it queues behind in the outbox; one lane's trouble does not hold another's."""
+        """Outbox route of a message. A route that is down or slow does not delay other routes."""
         ...
 
     def addressed(self, request: Envelope) -> Envelope:
-        """The request with the address that its answer returns to."""
+        """Return the request with the address that its reply goes to. Source: EIP, Return Address."""
         ...
 
     async def send(self, envelope: Envelope) -> Envelope | None:
-        """Hand a request (or a fact) over; the answer if it is already there. Raises Unreachable, Undeliverable."""
+        """Send a request or an event. Returns the reply if the coupling replies inline, otherwise None.
+
+        Raises Unreachable (retry later), Undeliverable (never).
+        """
         ...
 
     async def reply(self, reply: Envelope) -> None:
-        """Take an answer to where its request said. Raises Unreachable, Undeliverable."""
+        """Send a reply to its return address. Raises Unreachable (retry later), Undeliverable (never)."""
         ...
 
     def retry_after_s(self, provider: str) -> float | None:
-        """Seconds until it makes sense to ask this provider again, where that is known; None: now."""
+        """Seconds until a request to ``provider`` may succeed again; None if the channel knows no reason to wait."""
         ...
 
 
 Channels = Mapping[Coupling, Channel]
+"""One channel per coupling."""

@@ -1,6 +1,7 @@
-"""The wall clock of a process: what it stamps messages with and judges deadlines, validity and signatures by.
+"""Wall clock of a process: timestamps of messages, deadlines, validity periods and signatures.
 
-Waiting, leases and pauses go by the monotonic clock or the database's, which nobody sets wrong in one process alone.
+Delays and leases use the monotonic clock or the database's clock instead, so that the wall clock of one process set
+wrongly does not change them.
 """
 
 import time
@@ -8,18 +9,21 @@ from datetime import UTC, datetime, timedelta
 
 
 class WallClock:
-    """May run ahead of the machine's (or behind, below zero) by ``skew_s`` seconds, as in a machine set wrongly."""
+    """Clock that runs ``skew_s`` seconds ahead of the machine's (behind it if negative), to test clock skew."""
 
     def __init__(self, skew_s: float = 0.0) -> None:
         self.skew_s = skew_s
 
     def utc_now(self) -> datetime:
+        """Current time in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.skew_s)
 
     def unix_s(self) -> float:
+        """Current time in seconds since the Unix epoch."""
         return time.time() + self.skew_s
 
 
 WALL_CLOCK = WallClock()
-"""This process's. Set once, when the process starts (PREBOOK_CLOCK_SKEW_S)."""
-utc_now, unix_s = WALL_CLOCK.utc_now, WALL_CLOCK.unix_s
+"""Clock of this process. Its skew is set once, when the process starts (PREBOOK_CLOCK_SKEW_S)."""
+utc_now = WALL_CLOCK.utc_now
+unix_s = WALL_CLOCK.unix_s

@@ -1,6 +1,6 @@
-"""Envelopes to wire messages and back: CloudEvents 1.0 in binary mode, JSON bodies.
+"""Codec between envelopes and wire messages: CloudEvents 1.0 in binary mode with JSON bodies.
 
-One spelling for AMQP and HTTP: lower-case headers beside an unwrapped body.
+AMQP and HTTP carry the same encoding: lower-case headers beside the unwrapped body.
 Source: CloudEvents 1.0, "binary content mode".
 """
 
@@ -38,20 +38,21 @@ from prebook.messaging.plan_header import decode_plan, encode_plan
 from prebook.patterns.message_groups import hash_slot
 
 MAX_BODY_BYTES = 128 * 1024
-"""Bytes. What is larger belongs behind a claim check, not into a message."""
+"""Size limit of a message body, in bytes. A larger payload needs a claim check (Source: EIP, Claim Check)."""
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
+"""Form of message and conversation ids, safe in URLs, headers and logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:
-    """What a transport carries: text headers and an opaque body."""
+    """Message as a transport carries it: text headers and an opaque body."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 def ce_type(body: type[Message]) -> str:
-    """``FareQuoted`` -> ``prebook.fare_quoted.v1``."""
+    """CloudEvents type of a body: ``FareQuoted`` has ``prebook.fare_quoted.v1``."""
     return f"prebook.{re.sub(r'(?<!^)(?=[A-Z])', '_', body.__name__).lower()}.v1"
 
 
@@ -62,13 +63,15 @@ def _body_types() -> dict[str, type[Message]]:
 
 def _expected_body_types() -> dict[tuple[MessageKind, str], frozenset[type[Message]]]:
     requests = {(MessageKind.REQUEST, f.name): frozenset({f.request_type}) for f in ALL_FLOWS}
-    answers = {(MessageKind.REPLY, f.name): frozenset(f.possible_reply_types) for f in ALL_FLOWS}
-    facts = {(MessageKind.EVENT, a.name): frozenset({a.body_type}) for a in EVENT_TYPES}
-    return {**requests, **answers, **facts}
+    replies = {(MessageKind.REPLY, f.name): frozenset(f.possible_reply_types) for f in ALL_FLOWS}
+    events = {(MessageKind.EVENT, a.name): frozenset({a.body_type}) for a in EVENT_TYPES}
+    return {**requests, **replies, **events}
 
 
 BODY_TYPES = _body_types()
+"""Body class by CloudEvents type."""
 EXPECTED_BODY_TYPES = _expected_body_types()
+"""Body classes that a message may have, by message kind and flow (or event name)."""
 _TYPES: dict[type[Message], str] = {body: name for name, body in BODY_TYPES.items()}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(body) for name, body in BODY_TYPES.items()
@@ -77,7 +80,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(envelope: Envelope) -> WireMessage:
-    """Once for each envelope, however many need it: the outbox, who sends it, and who asks whether it fits."""
+    """Encode an envelope. The result is cached in it: the outbox, the channel and the size check share one encoding."""
     if envelope.encoded is None:
         object.__setattr__(envelope, "encoded", _encode(envelope))
     return cast("WireMessage", envelope.encoded)
@@ -104,23 +107,28 @@ def _encode(envelope: Envelope) -> WireMessage:
 
 
 def decode(message: WireMessage) -> Envelope:
-    """Raises Malformed; a message of an unknown version or flow is malformed to us."""
+    """Decode a received message.
+
+    Raises Malformed: wrong headers or body, unknown version or flow, or larger than ``MAX_BODY_BYTES``.
+    """
     check_size(message)
     return decode_stored(message)
 
 
 def check_size(message: WireMessage) -> None:
-    """Raises Malformed where no receiver would take it."""
+    """Raise Malformed if the body is larger than ``MAX_BODY_BYTES``, which every receiver refuses."""
     if len(message.body) > MAX_BODY_BYTES:
         raise Malformed("too_large", f"the body has {len(message.body)} bytes; {MAX_BODY_BYTES} are allowed")
 
 
 def decode_stored(message: WireMessage) -> Envelope:
-    """The same for what is our own and lies with us: it need not fit a transport."""
+    """Decode a message from this service's own database, of any size. Raises Malformed."""
     headers = message.headers
-    kind, flow, body = _kind(headers), _require(headers, FLOW_HEADER), _body(message)
+    kind = _kind(headers)
+    flow = _require(headers, FLOW_HEADER)
+    body = _body(message)
     if type(body) not in EXPECTED_BODY_TYPES.get((kind, flow), frozenset()):
-        raise Malformed("unexpected_type", f"{type(body).__name__} is no {kind.value} of {flow!r}")
+        raise Malformed("unexpected_type", f"{type(body).__name__} is not a {kind.value} of {flow!r}")
     return Envelope(
         id=_require_safe_id(headers, MESSAGE_ID_HEADER),
         kind=kind,
@@ -139,7 +147,7 @@ def decode_stored(message: WireMessage) -> Envelope:
 
 
 def decode_verbatim(message: WireMessage) -> Envelope:
-    """The same, to be sent as it is: it is not spelled anew."""
+    """Decode a stored message that is to be sent again unchanged: ``encode`` returns ``message``. Raises Malformed."""
     envelope = decode_stored(message)
     object.__setattr__(envelope, "encoded", message)
     return envelope
@@ -153,8 +161,8 @@ def _plan(headers: Mapping[str, str]) -> Plan:
 
 
 def _optional_headers(envelope: Envelope) -> dict[str, str]:
-    expires = envelope.expires_at.isoformat() if envelope.expires_at else ""
-    pairs = {REPLY_TO_HEADER: envelope.reply_to, EXPIRES_AT_HEADER: expires, "traceparent": envelope.traceparent}
+    expires_at = envelope.expires_at.isoformat() if envelope.expires_at else ""
+    pairs = {REPLY_TO_HEADER: envelope.reply_to, EXPIRES_AT_HEADER: expires_at, "traceparent": envelope.traceparent}
     return {name: value for name, value in pairs.items() if value}
 
 
@@ -176,21 +184,21 @@ def _kind(headers: Mapping[str, str]) -> MessageKind:
     try:
         return MessageKind(_require(headers, KIND_HEADER))
     except ValueError:
-        raise Malformed("bad_header", f"{KIND_HEADER} is request, reply or event") from None
+        raise Malformed("bad_header", f"header {KIND_HEADER} must be request, reply or event") from None
 
 
 def _time(headers: Mapping[str, str], name: str) -> datetime:
     try:
-        at = datetime.fromisoformat(_require(headers, name))
+        time = datetime.fromisoformat(_require(headers, name))
     except ValueError:
-        raise Malformed("bad_header", f"header {name} is no RFC 3339 time") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        raise Malformed("bad_header", f"header {name} must be an RFC 3339 time") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _attempt(headers: Mapping[str, str]) -> int:
     text = headers.get(ATTEMPT_HEADER, "1")
-    if not (text.isascii() and text.isdigit() and len(text) < 6):  # noqa: PLR2004 - a bound on digits, not a number of ours
-        raise Malformed("bad_header", f"{ATTEMPT_HEADER} is a small positive number")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):  # noqa: PLR2004 - bounds the digits that int() parses
+        raise Malformed("bad_header", f"header {ATTEMPT_HEADER} must be a positive number below 100000")
     return max(1, int(text))
 
 
@@ -198,7 +206,7 @@ def _body(message: WireMessage) -> Message:
     name = _require(message.headers, TYPE_HEADER)
     decoder = _DECODERS.get(name)
     if decoder is None:
-        raise Malformed("unknown_type", f"{name} is no message type of this version")
+        raise Malformed("unknown_type", f"{name} is not a message type of this version")
     try:
         return cast("Message", decoder.decode(message.body))
     except msgspec.DecodeError as error:

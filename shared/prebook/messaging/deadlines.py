@@ -11,40 +11,55 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
 
 SCAN_INTERVAL_S = 0.5
+"""Seconds between two scans when few requests are due."""
 LEASE_S = 10.0
+"""Seconds after which an overdue request that was claimed and not settled may be claimed again."""
 MAX_BATCH_SIZE = 32
+"""Requests per scan."""
 
 
 class PendingReplies(Protocol):
+    """Port to the requests whose replies are awaited. Raises whatever the database raises."""
+
     async def claim_overdue(self, limit: int, *, lease_s: float) -> Sequence[Envelope]:
-        """Requests whose deadline has passed unanswered."""
+        """Lease up to ``limit`` requests whose deadline has passed without a reply, for ``lease_s`` seconds."""
         ...
 
     async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
-        """Requests to ask after now; each comes again after ``poll_interval_s``, doubled every time."""
+        """Claim up to ``limit`` requests to poll; each is due again after ``poll_interval_s``, doubled every time."""
         ...
 
 
 @runtime_checkable
 class PollingChannel(Protocol):
-    """A channel whose answers can be asked for."""
+    """Channel that can poll for replies."""
 
-    async def poll(self, request: Envelope) -> Envelope | None: ...
+    async def poll(self, request: Envelope) -> Envelope | None:
+        """Return the reply, or None if there is none yet. Raises Unreachable, Undeliverable."""
+        ...
 
 
 class MessageProcessor(Protocol):
-    """What feeds synthetic and polled replies into the service; the messaging gateway."""
+    """Feeds synthetic and polled replies into the service; implemented by ``MessagingGateway``."""
 
     @property
-    def service(self) -> str: ...
+    def service(self) -> str:
+        """Name of the service."""
+        ...
 
     @property
-    def makes_requests(self) -> bool: ...
+    def makes_requests(self) -> bool:
+        """Whether the service sends requests."""
+        ...
 
     @property
-    def clock(self) -> Callable[[], datetime]: ...
+    def clock(self) -> Callable[[], datetime]:
+        """Wall clock of the service, in UTC."""
+        ...
 
-    async def process(self, envelope: Envelope) -> Envelope | None: ...
+    async def process(self, envelope: Envelope) -> Envelope | None:
+        """Receive a message with all that follows inline from it. Raises whatever the handler raises."""
+        ...
 
 
 def timeout_reply(request: Envelope, reason: str, *, source: str, at: datetime) -> Envelope:
@@ -69,7 +84,8 @@ class Deadlines:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
     async def _time_out(self, request: Envelope) -> None:
-        source, now = self._processor.service, self._processor.clock()
+        source = self._processor.service
+        now = self._processor.clock()
         await self._processor.process(timeout_reply(request, "deadline", source=source, at=now))
 
 

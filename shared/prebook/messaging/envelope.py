@@ -1,4 +1,4 @@
-"""A message on its way."""
+"""Envelope: a message with its headers and delivery metadata. Source: EIP, Envelope Wrapper."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,8 @@ _REPLY_SUFFIX = ".reply"
 
 
 class MessageKind(StrEnum):
+    """Kind of a message. Source: EIP, Command Message, Document Message (reply), Event Message."""
+
     REQUEST = "request"
     REPLY = "reply"
     EVENT = "event"
@@ -20,73 +22,80 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:
-    """One message with what it needs to travel, be told apart, be answered and be followed."""
+    """One message with what identifies, routes, expires and traces it."""
 
     id: str
-    """Dedup key. Derived from what asked for it, so the same thing asked twice is one message."""
+    """Deduplication key, derived from the conversation and the request: a repeated request has the same id."""
     kind: MessageKind
     flow: str
-    """Name of the flow, or of the announcement where ``kind`` is a fact."""
+    """Name of the flow, or of the event type if ``kind`` is EVENT."""
     body: Message
     source: str
-    """The service that said it."""
+    """Service that sent the message."""
     conversation_id: str
-    """Correlation id: the booking that all these messages are about."""
+    """Correlation id of all messages of one ride: the booking id. Source: EIP, Correlation Identifier."""
     time: datetime
+    """When the message was created, in UTC (CloudEvents ``time``)."""
     plan: Plan
+    """Coupling of every flow of this conversation."""
     reply_to: str = ""
-    """Where the answer goes; stamped by the caller's channel, read by the same coupling on the other side."""
+    """Address of the reply, set by the caller's channel and read by the provider's. Source: EIP, Return Address."""
     expires_at: datetime | None = None
-    """After this nobody waits for it any more: the caller has gone on without an answer."""
+    """When the caller stops waiting, in UTC; later the message is dropped. Source: EIP, Message Expiration."""
     attempt: int = 1
+    """Number of the delivery attempt, from 1."""
     traceparent: str = ""
+    """Trace context. Source: W3C Trace Context."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """Headers that we carry along without reading them."""
+    """Extension headers, carried along unread."""
     encoded: Any = field(init=False, default=None, compare=False, repr=False)
-    """The codec's: as it is on its way, once somebody has asked. A copy with anything changed has none."""
+    """Wire form, cached by the codec. ``replace`` makes a copy without it."""
 
     @property
     def coupling(self) -> Coupling:
-        """How it travels. A fact is one-way by nature, whatever the plan says about questions."""
+        """Coupling of the message. Events are one-way in every plan."""
         return Coupling.ONE_WAY if self.kind is MessageKind.EVENT else self.plan[self.flow]
 
     def reply_with(self, body: Message, *, source: str, at: datetime) -> Self:
-        """The answer to this request. Its id is derived, so only the first of two answers takes effect.
+        """Return the reply to this request, sent by ``source`` at the time ``at``.
 
-        What is noted of the request's own way is no part of it.
+        Its id is derived from the request's, so that only the first of several replies takes effect. Attempt and
+        extension headers of the request are not copied.
         """
         return replace(
             self, kind=MessageKind.REPLY, id=reply_id(self.id), body=body, source=source, time=at, attempt=1, extra={}
         )
 
     def with_reply_to(self, address: str) -> Self:
+        """Return a copy with this return address."""
         return replace(self, reply_to=address)
 
     def next_attempt(self) -> Self:
-        """The same message, on its next attempt."""
+        """Return a copy for the next delivery attempt."""
         return replace(self, attempt=self.attempt + 1)
 
     def is_expired(self, now: datetime) -> bool:
+        """Return whether the message has expired at ``now``."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 def reply_id(request_id: str) -> str:
-    """The id that an answer to this request has, whoever gives it."""
+    """Return the id of the reply to a request, the synthetic one included."""
     return f"{request_id}{_REPLY_SUFFIX}"
 
 
 def request_id_of(reply_id: str) -> str:
-    """The id of the request that this is the reply to; see ``reply_id``."""
+    """Return the id of the request that a reply belongs to; the inverse of ``reply_id``."""
     return reply_id.removesuffix(_REPLY_SUFFIX)
 
 
 def message_id(conversation_id: str, name: str, key: str = "") -> str:
-    """The id of a request or fact: the same thing said twice in one conversation has the same id."""
+    """Return the id of a request or event: one id per conversation, flow or event ``name``, and ``key``."""
     return ".".join(part for part in (conversation_id, name, key) if part)
 
 
 def request_key(envelope: Envelope) -> str:
-    """The key that ``message_id`` was given for this message, or for the request that it answers."""
-    own = request_id_of(envelope.id) if envelope.kind is MessageKind.REPLY else envelope.id
+    """Return the ``key`` that a message id was made with; for a reply, that of its request."""
+    request_id = request_id_of(envelope.id) if envelope.kind is MessageKind.REPLY else envelope.id
     prefix = f"{envelope.conversation_id}.{envelope.flow}."
-    return own.removeprefix(prefix) if own.startswith(prefix) else ""
+    return request_id.removeprefix(prefix) if request_id.startswith(prefix) else ""

@@ -1,4 +1,4 @@
-"""Errors of the messaging core, and what each means for the message in hand.
+"""Errors of the messaging core, and the consequence of each for the message.
 
 ::
 
@@ -9,63 +9,73 @@
     +-- Unreachable        not handed over now: retry later
     +-- Undeliverable      can never be handed over as it is
     +-- ReplyTimeout       the caller stopped waiting; the request goes on
-    +-- InvalidPolicies    couplings.toml does not hold what it must
+    +-- InvalidPolicies    couplings.toml is missing or invalid
 
-Whatever else a handler raises is retried and, after the last attempt, dead-lettered.
+Any other error of a handler is retried and, after the last attempt, dead-lettered.
 """
 
 
 class PermanentFailure(Exception):
-    """Handling this message again cannot end differently. ``cause`` is the stable word it is parked with."""
+    """Handling the message again cannot succeed. ``cause``: stable word stored with the dead letter."""
 
     cause = "permanent"
 
 
 class Malformed(PermanentFailure):
-    """It can never be understood, however often it comes. ``cause`` is a stable word; the text says what is wrong."""
+    """The message cannot be decoded."""
 
     def __init__(self, cause: str, text: str) -> None:
+        """``cause``: stable word such as ``bad_header``; ``text``: what is wrong, for people."""
         super().__init__(text)
         self.cause = cause
 
 
 class NoHandler(PermanentFailure):
-    """A message reached a service that has no handler for it: the topology and the handler table disagree."""
+    """The service has no handler for the message: the topology and the handler table disagree."""
 
     cause = "no_handler"
 
 
 class Unreachable(Exception):
-    """It could not be handed over now; later it may. ``reason`` is a word of ``Unavailable.reason``.
-
-    A broker that says no to a message, instead of nothing, is the reason ``nacked``.
-    """
+    """The message could not be handed over now; a later attempt may succeed."""
 
     def __init__(self, text: str, *, reason: str = "unreachable", retry_after_s: float | None = None) -> None:
+        """``reason``: word of ``Unavailable.reason``, or ``nacked`` for a negative acknowledgement of the broker.
+
+        ``retry_after_s``: seconds after which the receiver asked to retry; None if it did not say.
+        """
         super().__init__(text)
         self.reason = reason
         self.retry_after_s = retry_after_s
 
 
 class Undeliverable(Exception):
-    """It can never be handed over as it is. ``cause`` is a stable word: ``unroutable``, ``too_large``, ``refused``."""
+    """The message can never be handed over as it is."""
 
     def __init__(self, text: str, *, cause: str = "refused") -> None:
+        """``cause``: stable word: ``unroutable``, ``too_large`` or ``refused``."""
         super().__init__(text)
         self.cause = cause
 
 
 class ReplyTimeout(Exception):
-    """The caller's patience ended first. The request goes on; its answer is stored for whoever asks again."""
+    """The caller's timeout ended before the reply arrived.
+
+    The request goes on; its reply is stored and returned when the request is repeated.
+    """
 
 
 class InvalidPolicies(Exception):
-    """The file does not say what it must; the text names the file and the place."""
+    """couplings.toml is missing or invalid; the text names the file and the place."""
 
 
 MAX_SUMMARY_CHARS = 300
+"""Length of an error summary at most, in characters."""
 
 
 def error_summary(error: BaseException) -> str:
-    """Type and first line. What follows the first line of a database error may be a row, and a row may be a rider."""
+    """Return type and first line of an error.
+
+    The further lines of a database error may quote a row, and with it a rider's personal data.
+    """
     return f"{type(error).__name__}: {error}".split("\n", 1)[0][:MAX_SUMMARY_CHARS]

@@ -1,4 +1,7 @@
-"""What a handler is told and what it returns. Messages out are returned, never published by a handler."""
+"""Handlers: their context, their result and the handler table of a service.
+
+A handler returns the messages to send and never publishes any itself.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,22 +19,24 @@ U = TypeVar("U", bound=UnitOfWork)
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """What a handler may know about the message beside its body."""
+    """Metadata of the message that a handler gets beside the body."""
 
     conversation_id: str
     """The booking id."""
     message_id: str
+    """Empty for a command."""
     plan: Plan
     now: datetime
+    """Time of handling, by the service's clock, in UTC."""
     request_key: str = ""
-    """The key under which the question was asked (see Request.key); tells answers of one flow apart."""
+    """``Request.key`` of the request, or of the request behind the reply; distinguishes replies of one flow."""
     occurred_at: datetime | None = None
-    """When it was said, by the clock of who said it; None: at ``now``."""
+    """When the message was created, by the sender's clock; None for a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerResult:
-    """What a step leads to: an answer now, questions to others, facts told; any of them, or nothing yet."""
+    """Messages that follow from a handled message: a reply, requests and events, each optional."""
 
     reply: Message | None = None
     requests: tuple[Request, ...] = ()
@@ -39,40 +44,43 @@ class HandlerResult:
 
 
 MessageHandler = Callable[[Envelope], Awaitable[object]]
-"""Handles one received message; what it returns is ignored."""
+"""Handles one received message; the return value is ignored."""
 HandlerFunction = Callable[[HandlerContext, Any, U], Awaitable[HandlerResult]]
+"""Handles a body inside the unit of work."""
 PreTransaction = Callable[[HandlerContext, Any], Awaitable[Any]]
+"""Calls an external system before the transaction; returns what the handler gets in place of the body."""
 
 
 @dataclass(frozen=True)
 class HandlerSpec(Generic[U]):
-    """A handler and, where it must ask the outside world first, how.
+    """A handler and, if it needs an external system, the call before its transaction.
 
-    ``pre_transaction`` runs before the transaction, may be repeated, and must be idempotent on the far side under
-    ``HandlerContext.message_id``; what it returns is handed to ``handle`` in place of the body.
+    ``pre_transaction`` may be repeated; the external system must deduplicate it by ``HandlerContext.message_id``. Its
+    result replaces the body that ``handle`` gets.
     """
 
     handle: HandlerFunction[U]
     pre_transaction: PreTransaction | None = None
 
     async def prepare(self, context: HandlerContext, body: Any) -> Any:
-        """Run ``pre_transaction``, if there is one; returns what ``handle`` gets in place of the body."""
+        """Run ``pre_transaction``, if there is one, and return the body for ``handle``. Raises what it raises."""
         return await self.pre_transaction(context, body) if self.pre_transaction else body
 
 
 @dataclass(frozen=True)
 class Handlers(Generic[U]):
-    """A service's one handler table: commands of its users, requests it provides, replies and events it reacts to."""
+    """Handler table of a service: commands of its users, requests it provides, replies and events it reacts to."""
 
     on_command: Mapping[type, HandlerSpec[U]] = field(default_factory=dict)
-    """By the type of the command, a value of the service's own that no message carries."""
+    """By type of the command: a value of the service that no message carries."""
     on_request: Mapping[Flow[Any, Any], HandlerSpec[U]] = field(default_factory=dict)
     on_reply: Mapping[Flow[Any, Any], HandlerSpec[U]] = field(default_factory=dict)
     on_event: Mapping[EventType[Any], HandlerSpec[U]] = field(default_factory=dict)
 
     def table(self) -> dict[tuple[MessageKind, str], HandlerSpec[U]]:
+        """Return the message handlers by message kind and name of the flow or event type."""
         return {
-            **{(MessageKind.REQUEST, flow.name): step for flow, step in self.on_request.items()},
-            **{(MessageKind.REPLY, flow.name): step for flow, step in self.on_reply.items()},
-            **{(MessageKind.EVENT, told.name): step for told, step in self.on_event.items()},
+            **{(MessageKind.REQUEST, flow.name): spec for flow, spec in self.on_request.items()},
+            **{(MessageKind.REPLY, flow.name): spec for flow, spec in self.on_reply.items()},
+            **{(MessageKind.EVENT, event_type.name): spec for event_type, spec in self.on_event.items()},
         }

@@ -1,7 +1,7 @@
 """Names of the message headers, the same over AMQP and HTTP.
 
-``ce-*`` are the attributes of CloudEvents 1.0 in binary content mode, ``prebook-*`` are ours. Headers that start with
-``prebook-x-`` are carried along by the codec without being read.
+``ce-*`` are the attributes of CloudEvents 1.0 in binary content mode, ``prebook-*`` are specific to Prebook. The codec
+carries headers that start with ``prebook-x-`` along unread.
 """
 
 SPEC_VERSION_HEADER = "ce-specversion"
@@ -51,7 +51,7 @@ DEAD_LETTER_HEADERS = frozenset(
         DEAD_LETTER_ID_HEADER,
     }
 )
-"""All that dead-lettering and replay add to a message."""
+"""Headers that dead-lettering and replay add to a message."""
 
 
 def is_delivery_header(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the messaging core tells whoever watches it."""
+"""Observer of the messaging core: the port behind metrics and logs."""
 
 from typing import Protocol
 
@@ -6,35 +6,35 @@ from prebook.messaging.envelope import Envelope
 
 
 class MessagingObserver(Protocol):
-    """Told of every turn in a message's life. Must not raise and must not wait."""
+    """Gets a call at every stage of a message. Implementations must neither raise nor block."""
 
     def on_sent(self, envelope: Envelope, seconds: float) -> None:
-        """Handed over: confirmed by the broker, or taken by the other side's HTTP door."""
+        """The message was handed over within ``seconds``: confirmed by the broker, or accepted over HTTP."""
 
     def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
-        """Not handed over this time."""
+        """One attempt to hand the message over has failed."""
 
     def on_handled(self, envelope: Envelope, seconds: float) -> None:
-        """Had its effect, committed."""
+        """The effect of the message is committed; handling took ``seconds``."""
 
     def on_handling_failed(self, envelope: Envelope, error: Exception) -> None:
-        """Handling raised; nothing was committed."""
+        """The handler raised ``error``; nothing was committed."""
 
     def on_duplicate(self, envelope: Envelope) -> None:
-        """Has had its effect before; nothing was done."""
+        """The inbox had recorded the message before; nothing was done."""
 
     def on_expired(self, envelope: Envelope, stage: str) -> None:
-        """Nobody waits for it any more; nothing was done. ``stage``: ``outbox`` (unsent) or ``inbound`` (unhandled)."""
+        """The message expired and was dropped. ``stage``: ``outbox`` (unsent) or ``inbound`` (unhandled)."""
 
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
-        """Will be delivered again after a pause."""
+        """The message will be delivered again after ``delay_s`` seconds."""
 
     def on_dead_lettered(self, flow: str, cause: str) -> None:
-        """Set aside with its cause."""
+        """The message was dead-lettered with this ``cause``."""
 
 
 class NullObserver:
-    """Nobody watches."""
+    """Observer that ignores every call."""
 
     def on_sent(self, envelope: Envelope, seconds: float) -> None: ...
     def on_send_failed(self, envelope: Envelope, error: Exception) -> None: ...

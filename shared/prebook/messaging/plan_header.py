@@ -1,4 +1,4 @@
-"""A plan as one header: ``quote_fare=sync_api,find_driver=one_way``, in the catalogue's order."""
+"""Header form of a plan: ``quote_fare=sync_api,find_driver=one_way``, in the order of the flow catalogue."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,15 +9,16 @@ from prebook.flows import FLOWS
 
 _COUPLINGS_IN_ORDER: Callable[[Plan], tuple[Coupling, ...]] = itemgetter(*FLOWS)
 MAX_CACHED_PLANS = 1024
-"""A suite has few plans, and each of them in thousands of messages."""
+"""Plans in each cache: a suite has few plans, each in thousands of messages."""
 
 
 def encode_plan(plan: Plan) -> str:
+    """Return the header value of a plan. Raises KeyError if the plan lacks a flow."""
     return _encode(_COUPLINGS_IN_ORDER(plan))
 
 
 def decode_plan(text: str) -> dict[str, Coupling]:
-    """Raises ValueError where a flow is missing or a coupling is unknown."""
+    """Return the plan of a header value. Raises ValueError if a flow is missing or a coupling is unknown."""
     return dict(_decode(text))
 
 

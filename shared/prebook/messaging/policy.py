@@ -1,4 +1,4 @@
-"""What stands beside a coupling: deadlines, attempts, pauses, concurrency. Read from couplings.toml, checked whole."""
+"""Policies of flows: coupling, deadline, timeout, attempts, backoff and concurrency, read from couplings.toml."""
 
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from prebook.patterns.retry import jittered_delays_s
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 DEFAULT_MAX_BATCH_SIZE = 16
-"""Messages that one transaction has at most."""
+"""Messages that share one transaction at most."""
 
 
 class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +67,7 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 Policies = Mapping[str, FlowPolicy]
+"""Policy by flow name."""
 
 
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,7 +75,7 @@ class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
-    """Raises InvalidPolicies."""
+    """Read the policies of all flows from a couplings.toml. Raises InvalidPolicies, with file and place."""
     try:
         flows = msgspec.convert(tomllib.loads(path.read_text()), _PolicyFile).flows
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -87,11 +88,12 @@ def read_policies(path: Path) -> dict[str, FlowPolicy]:
 
 
 def default_plan(policies: Policies) -> dict[str, Coupling]:
+    """Return the plan of a booking that chooses no couplings of its own."""
     return {name: policies[name].coupling for name in FLOWS}
 
 
 def retry_delays_s(policies: Policies) -> frozenset[float]:
-    """Every pause that a message of any flow may be given: the rungs of the delay ladder."""
+    """Return all retry delays of all flows, in seconds: the rungs of the retry ladder, one delay queue each."""
     return frozenset(
-        rung for policy in policies.values() for pause in policy.backoff_s for rung in jittered_delays_s(pause)
+        delay_s for policy in policies.values() for base_s in policy.backoff_s for delay_s in jittered_delays_s(base_s)
     )

@@ -1,4 +1,4 @@
-"""From what a step returned to envelopes in the outbox, answers expected, and requests to send at once."""
+"""Staging: turns a handler result into outbox messages, pending replies and inline requests, in one unit of work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,46 +14,57 @@ from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWo
 from prebook.patterns import trace
 
 FIRST_POLL_DELAY = timedelta(seconds=1)
-"""How long a callback may take before the caller asks after its answer."""
+"""Time that a callback may take before the caller polls for the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageContext:
-    """What every message of one step has in common."""
+    """Fields that all messages of one handler result share."""
 
     conversation_id: str
     plan: Plan
     traceparent: str
+    """Trace context of the message that was handled."""
     now: datetime
+    """Creation time of the messages, in UTC."""
 
 
 def ordering_key(envelope: Envelope) -> str:
-    """The conversation, or the message alone where its flow knows no order."""
+    """Return the key that orders a message in the outbox: its conversation, or its own id if its flow is unordered."""
     flow = FLOWS.get(envelope.flow)
     return envelope.id if flow is not None and not flow.ordered else envelope.conversation_id
 
 
 class Staging:
-    """Addresses and stages the messages of one step, inside its unit of work."""
+    """Addresses the messages of one handler result and enqueues them inside its unit of work."""
 
     def __init__(self, service: str, channels: Channels, policies: Policies) -> None:
-        self._service, self._channels, self._policies = service, channels, policies
+        self._service = service
+        self._channels = channels
+        self._policies = policies
 
     async def stage(
         self, context: MessageContext, result: HandlerResult, work: UnitOfWork, reply: Envelope | None = None
     ) -> Sequence[Envelope]:
-        """Into the outbox what may wait; requests that may not are returned, to be sent right after the commit."""
+        """Enqueue the messages of ``result`` (and ``reply``), and record the replies that its requests wait for.
+
+        Returns the requests of inline couplings, to be sent right after the commit. Raises what the database raises.
+        """
         requests = [(self._request_envelope(request, context), request.delay_s) for request in result.requests]
-        direct = [r for r, after_s in requests if not self._goes_to_outbox(r, after_s)]
-        postings = [self._outbox_message(r, after_s) for r, after_s in requests if self._goes_to_outbox(r, after_s)]
-        postings += [self._outbox_message(self._event(fact, context)) for fact in result.events]
+        inline = [request for request, delay_s in requests if not self._goes_to_outbox(request, delay_s)]
+        messages = [
+            self._outbox_message(request, delay_s)
+            for request, delay_s in requests
+            if self._goes_to_outbox(request, delay_s)
+        ]
+        messages += [self._outbox_message(self._event(event, context)) for event in result.events]
         if reply is not None and self._channel(reply).traits.uses_outbox:
-            postings.append(self._outbox_message(reply))
+            messages.append(self._outbox_message(reply))
         if requests:
-            await work.await_replies([self._pending_reply(r, after_s) for r, after_s in requests])
-        if postings:
-            await work.enqueue(postings)
-        return direct
+            await work.await_replies([self._pending_reply(request, delay_s) for request, delay_s in requests])
+        if messages:
+            await work.enqueue(messages)
+        return inline
 
     def _channel(self, envelope: Envelope) -> Channel:
         return self._channels[envelope.coupling]
@@ -62,11 +73,11 @@ class Staging:
         return delay_s > 0 or self._channel(request).traits.uses_outbox
 
     def _outbox_message(self, envelope: Envelope, delay_s: float = 0.0) -> OutboxMessage:
-        lane = self._channel(envelope).route(envelope)
-        return OutboxMessage(envelope, lane, ordering_key(envelope), timedelta(seconds=delay_s))
+        route = self._channel(envelope).route(envelope)
+        return OutboxMessage(envelope, route, ordering_key(envelope), timedelta(seconds=delay_s))
 
     def _request_envelope(self, request: Request, context: MessageContext) -> Envelope:
-        patience = timedelta(seconds=self._policies[request.flow].deadline_s + request.delay_s)
+        lifetime = timedelta(seconds=self._policies[request.flow].deadline_s + request.delay_s)
         envelope = Envelope(
             id=message_id(context.conversation_id, request.flow, request.key),
             kind=MessageKind.REQUEST,
@@ -76,7 +87,7 @@ class Staging:
             conversation_id=context.conversation_id,
             time=context.now,
             plan=context.plan,
-            expires_at=context.now + patience,
+            expires_at=context.now + lifetime,
             traceparent=trace.child_traceparent(context.traceparent),
         )
         return self._channel(envelope).addressed(envelope)
@@ -96,8 +107,6 @@ class Staging:
         )
 
     def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:
-        due = request.expires_at or request.time
-        polls = self._channel(request).traits.polls
-        return PendingReply(
-            request, due, request.time + FIRST_POLL_DELAY + timedelta(seconds=delay_s) if polls else None
-        )
+        due_at = request.expires_at or request.time
+        poll_at = request.time + FIRST_POLL_DELAY + timedelta(seconds=delay_s)
+        return PendingReply(request, due_at, poll_at if self._channel(request).traits.polls else None)

@@ -1,7 +1,9 @@
-"""Holds a consumer to the rate that its target bears; what comes faster stays in the queue.
+"""Throttle: limits the rate at which a consumer starts requests of a flow; the backlog stays in the queue.
 
-A message that waits for its turn is in hand, so the prefetch bounds how many do. One that has expired waits for
-nothing: the door drops it. Each replica has the rate for itself.
+A waiting message is unacknowledged, so the prefetch bounds how many wait. An expired message does not wait, because the
+endpoint drops it. Each replica has the full rate.
+
+Source: Apache Camel, Throttler.
 """
 
 import asyncio

@@ -1,9 +1,11 @@
-"""Transactions that several messages share: what waits while one commits goes into the next together.
+"""Transaction batcher: several messages share one transaction, so that the cost of a commit is shared under load.
 
-A message that finds none under way begins one at once. Otherwise it waits for that to end, or until a whole transaction
-of messages waits with it, or for as long as one usually takes: so the more there is to do, the more share each round
-trip. Where one of them fails all are undone, and each is tried on its own: a poison message costs those it was with a
-second try and nothing else.
+A message starts a transaction at once if none is running. Otherwise it waits until the running one ends, a full batch
+is waiting, or ``MAX_WAIT_S`` have passed; the higher the load, the larger the batches. If a handler of a batch raises,
+the transaction is rolled back and each message is retried in one of its own, so that a poison message costs the others
+one retry. States, transitions and invariants: docs/architecture/inbox-and-transaction-batching.md.
+
+Source: group commit; EIP, Idempotent Receiver (``UnitOfWork.record_messages``).
 """
 
 import asyncio
@@ -20,19 +22,20 @@ from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
 from prebook.patterns.batch_selection import BatchCandidate, select_batch
 
 MAX_CONCURRENT_TRANSACTIONS = 4
-"""Transactions."""
+"""Transactions that run at the same time at most."""
 MAX_WAIT_S = 0.02
-"""One that takes longer waits for somebody's lock, or the database is slow; others need not wait with it."""
+"""Seconds that a message waits for running transactions. A longer one waits for a lock or a slow database, and later
+messages start another."""
 U = TypeVar("U", bound=UnitOfWork)
 T = TypeVar("T")
 MessageEffect = Callable[[U, bool], Awaitable[T]]
-"""Given the unit of work, and whether the message is new to it."""
+"""Effect of a message, given the unit of work and whether the inbox had not recorded the message before."""
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, eq=False)
 class PendingMessage(Generic[U]):
-    """A message that waits for its transaction, and who waits for what comes of it."""
+    """A message that waits for its transaction, and the future of its result."""
 
     envelope: Envelope
     effect: MessageEffect[U, Any]
@@ -40,44 +43,52 @@ class PendingMessage(Generic[U]):
     result: asyncio.Future[Any]
 
     def set_result(self, result: Any) -> None:
+        """Complete the future, unless its caller was cancelled."""
         if not self.result.done():
             self.result.set_result(result)
 
     def set_error(self, error: BaseException) -> None:
+        """Fail the future, unless its caller was cancelled."""
         if not self.result.done():
             self.result.set_exception(error)
 
     def isolated(self) -> "PendingMessage[U]":
+        """Return a copy that shares its transaction with no other message."""
         return PendingMessage(self.envelope, self.effect, BatchCandidate(self.candidate.key, 1), self.result)
 
 
 class TransactionBatcher(Generic[U]):
-    """Admits each message, gives it its effect, and commits: one transaction for as many as may share it."""
+    """Records messages in the inbox, runs their effects and commits, several messages in one transaction."""
 
     def __init__(
         self, begin: BeginUnitOfWork[U], policies: Policies, *, max_concurrent: int = MAX_CONCURRENT_TRANSACTIONS
     ) -> None:
-        self._begin, self._policies, self._max_concurrent = begin, policies, max_concurrent
+        self._begin = begin
+        self._policies = policies
+        self._max_concurrent = max_concurrent
         self._waiting: list[PendingMessage[U]] = []
         self._busy_keys: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._start_scheduled = self._late_start_scheduled = False
 
     async def run(self, envelope: Envelope, effect: MessageEffect[U, T]) -> T:
-        """What ``effect`` returned, once that is committed. Raises what it raises; then it left nothing behind."""
-        passenger = BatchCandidate(envelope.conversation_id, self._max_batch_size(envelope))
-        case = PendingMessage(envelope, effect, passenger, asyncio.get_running_loop().create_future())
-        self._waiting.append(case)
-        if self._running and len(self._waiting) < passenger.max_batch_size:
+        """Run ``effect`` in a transaction and return its result once that is committed.
+
+        Raises what ``effect``, the inbox or the commit raises; then the effect has been rolled back.
+        """
+        candidate = BatchCandidate(envelope.conversation_id, self._max_batch_size(envelope))
+        message = PendingMessage(envelope, effect, candidate, asyncio.get_running_loop().create_future())
+        self._waiting.append(message)
+        if self._running and len(self._waiting) < candidate.max_batch_size:
             self._schedule_late_start()
         elif not self._start_scheduled:
             self._start_scheduled = True
             asyncio.get_running_loop().call_soon(self._start_now)
-        result: T = await case.result
+        result: T = await message.result
         return result
 
     def _max_batch_size(self, envelope: Envelope) -> int:
-        """What has failed before goes alone: it would most likely cost others a try again."""
+        """A message on a retry gets a transaction of its own, because it would probably fail its batch again."""
         if envelope.attempt > 1:
             return 1
         policy = self._policies.get(envelope.flow)
@@ -93,13 +104,13 @@ class TransactionBatcher(Generic[U]):
         self._start_commit()
 
     def _start_now(self) -> None:
-        """Not in ``run``: what comes in the same turn of the loop goes with it."""
+        """Start a transaction in the next turn of the loop, with all messages that arrived in this one."""
         self._start_scheduled = False
         self._start_commit()
 
     def _start_commit(self) -> None:
-        if len(self._running) < self._max_concurrent and (cases := self._next_batch()):
-            task = asyncio.create_task(self._commit(cases))
+        if len(self._running) < self._max_concurrent and (batch := self._next_batch()):
+            task = asyncio.create_task(self._commit(batch))
             self._running.add(task)
             task.add_done_callback(self._on_commit_done)
         if self._waiting and self._running:
@@ -110,39 +121,39 @@ class TransactionBatcher(Generic[U]):
         self._start_commit()
 
     def _next_batch(self) -> list[PendingMessage[U]]:
-        """Who has stopped waiting is left out: nothing of it has begun.
+        """Remove the next batch from the waiting messages; cancelled messages are dropped.
 
-        In the order of their keys, as in every replica: who want the same locks wait for each other in no circle.
+        The batch is sorted by key: every replica takes row locks in the same order, so that none can deadlock.
         """
-        self._waiting = [case for case in self._waiting if not case.result.done()]
-        places = select_batch([case.candidate for case in self._waiting], self._busy_keys)
-        cases = sorted((self._waiting[place] for place in places), key=lambda case: case.candidate.key)
-        for place in reversed(places):
-            del self._waiting[place]
-        self._busy_keys.update(case.candidate.key for case in cases)
-        return cases
+        self._waiting = [message for message in self._waiting if not message.result.done()]
+        indexes = select_batch([message.candidate for message in self._waiting], self._busy_keys)
+        batch = sorted((self._waiting[index] for index in indexes), key=lambda message: message.candidate.key)
+        for index in reversed(indexes):
+            del self._waiting[index]
+        self._busy_keys.update(message.candidate.key for message in batch)
+        return batch
 
     async def _commit(self, batch: Sequence[PendingMessage[U]]) -> None:
         try:
             results = await self._apply_effects(batch)
         except Unreachable as error:
             self._fail(batch, error)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything, and whose fault it was is not known
+        except Exception as error:  # noqa: BLE001 - any handler of the batch may have raised anything
             self._retry_one_by_one(batch, error)
         except asyncio.CancelledError:
-            for case in batch:
-                case.result.cancel()
+            for message in batch:
+                message.result.cancel()
             raise
         else:
-            for case, result in zip(batch, results, strict=True):
-                case.set_result(result)
+            for message, result in zip(batch, results, strict=True):
+                message.set_result(result)
         finally:
-            self._busy_keys.difference_update(case.candidate.key for case in batch)
+            self._busy_keys.difference_update(message.candidate.key for message in batch)
 
     async def _apply_effects(self, batch: Sequence[PendingMessage[U]]) -> list[Any]:
         async with self._begin() as work:
-            new = await work.record_messages([case.envelope for case in batch])
-            return [await case.effect(work, case.envelope.id in new) for case in batch]
+            new_ids = await work.record_messages([message.envelope for message in batch])
+            return [await message.effect(work, message.envelope.id in new_ids) for message in batch]
 
     def _retry_one_by_one(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
         if len(batch) == 1:
@@ -150,9 +161,9 @@ class TransactionBatcher(Generic[U]):
         log.warning(
             "shared transaction rolled back, retrying one by one", messages=len(batch), error=error_summary(error)
         )
-        self._waiting[:0] = [case.isolated() for case in batch]
+        self._waiting[:0] = [message.isolated() for message in batch]
         return None
 
     def _fail(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
-        for case in batch:
-            case.set_error(error)
+        for message in batch:
+            message.set_error(error)

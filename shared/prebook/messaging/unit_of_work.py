@@ -1,4 +1,7 @@
-"""The port to a service's database: state, inbox, outbox and expected answers commit together or not at all."""
+"""Port to the database of a service: state, inbox, outbox and pending replies commit together.
+
+Source: Unit of Work (Fowler); EIP, Transactional Client and Idempotent Receiver; Transactional Outbox.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,66 +14,71 @@ from prebook.messaging.envelope import Envelope
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """An envelope for the outbox: which lane it leaves by, and how long after the commit at the earliest.
-
-    A span and no moment: the outbox goes by one clock, and a service whose own is wrong must not wait for that.
-    """
+    """Envelope to write to the outbox, with its route, ordering key and delay."""
 
     envelope: Envelope
     route: str
+    """Route that the message leaves by (``Channel.route``)."""
     ordering_key: str
-    """Rows of one lane with the same key leave in the order in which they were committed, where whoever posts them
-    holds from the start what orders them: a lock on what they are about, or its being new.
+    """Rows of one route with the same key are sent in the order of their commits, provided that each transaction locks
+    the state behind the key (or creates it) before it enqueues.
     """
     delay: timedelta = timedelta()
+    """Time from the insert, by the database's clock, until the message is due. An absolute time would depend on the
+    clock of the service."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingReply:
-    """A request that somebody here waits for: until when, and whether to ask after it meanwhile."""
+    """Request whose reply this service awaits."""
 
     request: Envelope
     due_at: datetime
+    """When a synthetic reply takes the place of the missing one."""
     poll_at: datetime | None = None
+    """When to poll for the reply for the first time; None: never."""
 
 
 class UnitOfWork(Protocol):
-    """One transaction. Whatever raises inside undoes all of it."""
+    """One transaction. An exception inside rolls it back. Every method raises whatever the database raises."""
 
     async def record_message(self, envelope: Envelope) -> bool:
-        """Note the envelope in the inbox, and an answer as arrived; False if it has already had its effect."""
+        """Record a message in the inbox, and end the pending reply that it settles.
+
+        Returns False if the message was recorded before and has had its effect.
+        """
         ...
 
     async def record_messages(self, envelopes: Sequence[Envelope]) -> Collection[str]:
-        """The same for several, of different conversations: the ids of those that are new."""
+        """Record messages of different conversations in the inbox; returns the ids of those that are new."""
         ...
 
     async def find_received_at(self, message_id: str) -> datetime | None:
-        """When a message was admitted; None where it was not, or so long ago that it is forgotten."""
+        """When a message was recorded in the inbox; None if it was not, or before the deduplication window."""
         ...
 
     async def record_request(self, request: Envelope) -> None:
-        """Remember this request as unanswered, so that a later step can answer it."""
+        """Record a request as pending, so that a later handler can reply to it."""
         ...
 
     async def find_pending_request(self, flow: str, conversation_id: str) -> Envelope | None:
-        """The request of this flow that the conversation still owes an answer to."""
+        """Return the pending request of this flow in the conversation, if there is one."""
         ...
 
     async def record_reply(self, reply: Envelope) -> None:
-        """Store the answer beside its request, for whoever asks again."""
+        """Store a reply under its request, so that a repeated request gets it again."""
         ...
 
     async def find_reply(self, request_id: str) -> Envelope | None:
-        """The stored answer to a request, if it has one."""
+        """Return the stored reply to a request, if there is one."""
         ...
 
     async def enqueue(self, messages: Sequence[OutboxMessage]) -> None:
-        """Into the outbox. A message id that is already there is the same message and is not staged again."""
+        """Write messages to the outbox; a message whose id is already there is ignored."""
         ...
 
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
-        """Note who must be answered by when. Ends when the answer is admitted."""
+        """Record requests as awaiting replies, until a reply (synthetic or not) is recorded in the inbox."""
         ...
 
 
@@ -81,15 +89,19 @@ BeginUnitOfWork = Callable[[], AbstractAsyncContextManager[W_co]]
 
 @dataclass(frozen=True, slots=True)
 class UnitsOfWork(Generic[W_co]):
-    """Ways to open a unit of work, by who waits for it, so that no kind of work takes the connections of another."""
+    """Factories of units of work, one per kind of work, so that none exhausts the connections of another.
+
+    Source: Release It!, Bulkheads.
+    """
 
     messages: BeginUnitOfWork[W_co]
+    """For received messages."""
     commands: BeginUnitOfWork[W_co]
-    """For commands and queries of the service's users."""
+    """For commands and queries of users of the service."""
     background: BeginUnitOfWork[W_co]
-    """For loops that must not wait behind either."""
+    """For background loops, which must wait for neither."""
 
     @classmethod
     def of_one(cls, begin: BeginUnitOfWork[W_co]) -> "UnitsOfWork[W_co]":
-        """The same way for all kinds of work."""
+        """Use one factory for all kinds of work."""
         return cls(begin, begin, begin)
