@@ -13,6 +13,8 @@ SECTIONS = ("Decision", "Context", "Alternatives", "Consequences", "Files")
 MAX_DECISION_LINES = 40
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PAGE = re.compile(r"docs/[a-z_-]+/[a-z0-9_-]+\.(?:md|sql|json|svg)")
+CODE = ("services", "shared", "loadtest", "migrations", "deploy", "tests")
 FILE = re.compile(r"`([\w./-]+/[\w./-]*)`")
 
 
@@ -47,6 +49,13 @@ def test_a_decision_names_files_that_exist(page: Path) -> None:
 def test_the_index_of_decisions_is_complete() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
+
+
+def test_code_names_pages_that_exist() -> None:
+    """Comments and docstrings refer to pages by their path from the root."""
+    files = [path for root in CODE for path in (ROOT / root).rglob("*") if path.suffix in {".py", ".sql", ".toml"}]
+    found = {page for path in files for page in PAGE.findall(path.read_text())}
+    assert [page for page in sorted(found) if not (ROOT / page).exists()] == []
 
 
 def _exists(page: Path, link: str) -> bool:
