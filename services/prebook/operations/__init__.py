@@ -1,1 +1,1 @@
-"""Operations: takes parked messages in, tells about them, and sends them again."""
+"""Operations: keeps dead letters for operators, and replays them."""

@@ -8,9 +8,9 @@ from prebook.postgres.state_literals import with_states
 from prebook.runtime.retention import DAY_S
 
 RETENTION_S = 30 * DAY_S
-"""Longer than the week for which a receiver may get a resolved message again and park it once more; operators also
-read the results of their replays."""
-# A replay resolved the message; the replay's item has the time.
+"""Longer than the week within which a receiver may get a resolved message again and park it; operators also read the
+results of their replays."""
+# A replay resolved the message, so the settled redelivery has the time.
 DELETE_RESOLVED = text(
     with_states(
         """

@@ -25,9 +25,9 @@ from prebook.postgres.state_literals import with_states
 from prebook.postgres.tables import EMPTY, NOW, TIMESTAMPTZ, ZERO, messaging_tables, one_of
 
 EARLY_ENDS = (ReplayState.STOPPED, ReplayState.CANCELLED)
-"""Values of ``replay.outcome``: how a replay was told to end before all of its messages were sent."""
+"""Values of ``replay.outcome``: end state of a replay that stops before all of its messages are sent."""
 STORED_REPLAY_STATES = tuple(state for state in ReplayState if state is not ReplayState.DRY_RUN)
-"""A dry run is answered and not stored."""
+"""States of stored replays; a dry run is only reported."""
 FALSE = text("false")
 NO_BATCHES = text("'{}'")
 LONG_AGO = text("'-infinity'")

@@ -76,8 +76,8 @@ class OutboxChangeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(
     epilog=examples(
-        "prebook outbox list                                        what was abandoned, where, and why",
-        "prebook outbox show booking 17                             everything about one row",
+        "prebook outbox list                                        abandoned rows with their causes",
+        "prebook outbox show booking 17                             one row in full",
         "prebook outbox resend booking --cause unroutable           prints what it would send",
         "prebook outbox resend booking --cause unroutable --apply",
     )
@@ -191,7 +191,7 @@ async def _read_view(service: str, row_id: int) -> OutboxRowView:
         rows = await store.find_rows([row_id])
         content = await store.read_content(row_id)
     if not rows or content is None:
-        raise UserError(f"{service}'s outbox has no row {row_id}", "`prebook outbox list` tells which there are")
+        raise UserError(f"{service}'s outbox has no row {row_id}", "`prebook outbox list` lists the rows")
     return OutboxRowView(row=rows[0], content=content)
 
 
@@ -230,17 +230,14 @@ async def _read_selected_rows(store: OutboxAdmin, ids: tuple[int, ...], filters:
     rows = await store.find_rows(ids)
     if missing := sorted(set(ids) - {row.id for row in rows}):
         listed = ", ".join(map(str, missing))
-        raise UserError(f"there is no row {listed} in this outbox", "`prebook outbox list` tells which there are")
+        raise UserError(f"there is no row {listed} in this outbox", "`prebook outbox list` lists the rows")
     return rows
 
 
 def _refusals(rows: list[OutboxRow], changed: list[int], reasons: dict[int, str]) -> list[IneligibleRow]:
     """``reasons`` by row id; a row without one was changed by somebody else meanwhile."""
     unchanged = sorted({row.id for row in rows} - set(changed))
-    return [
-        IneligibleRow(id=row_id, reason=reasons.get(row_id) or "it is not abandoned, or not any more")
-        for row_id in unchanged
-    ]
+    return [IneligibleRow(id=row_id, reason=reasons.get(row_id) or "it is not abandoned now") for row_id in unchanged]
 
 
 def _print_report(report: OutboxChangeReport, as_json: bool) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 RECENT_WINDOW_S = 300
+"""A key that had a message handled within this time is not affected by the blocked ones."""
 BLOCKED_KEYS = """
     SELECT DISTINCT ON (ordering_key) ordering_key, status, error, message_id,
         message::json -> 'headers' ->> '{flow_header}' AS flow,
@@ -53,7 +54,10 @@ class BlastRadius:
     def __init__(
         self, connection: "asyncpg.Connection[asyncpg.Record]", service: str, group: str, partitions: int
     ) -> None:
-        self._connection, self._service, self._group, self._partitions = connection, service, group, partitions
+        self._connection = connection
+        self._service = service
+        self._group = group
+        self._partitions = partitions
 
     async def list_blocked_keys(self) -> list[BlockedKey]:
         """Return the blocked keys, the longest blocked first."""

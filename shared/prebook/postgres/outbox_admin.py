@@ -41,7 +41,7 @@ DISCARD = with_states(
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the outbox. ``failures``: failed attempts to send it; ``abandoned_at``: when the relay gave it up."""
+    """A row of the outbox. ``failures``: failed attempts to send it; ``abandoned_at``: when the relay abandoned it."""
 
     service: str
     id: int
@@ -62,11 +62,15 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageContent(msgspec.Struct, frozen=True, kw_only=True):
+    """Headers and body of the message in a row."""
+
     headers: dict[str, str]
     body: str
 
 
 class IneligibleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that a command leaves as it is, and the reason with its remedy."""
+
     id: int
     reason: str
 
@@ -76,7 +80,8 @@ class OutboxAdmin:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> None:
         """``service`` becomes part of SQL statements: it must be one of PROCESSES, never user input."""
-        self._connection, self._service = connection, service
+        self._connection = connection
+        self._service = service
 
     async def list_rows(self, states: Collection[str], where: dict[str, str], limit: int | None) -> list[OutboxRow]:
         """Return the rows in these states that match ``where``, the oldest first."""
@@ -91,10 +96,12 @@ class OutboxAdmin:
         return [self._outbox_row(row) for row in found]
 
     async def find_rows(self, ids: Sequence[int]) -> list[OutboxRow]:
+        """Return the rows with these ids that exist."""
         query = f"SELECT {COLUMNS} FROM {self._service}.outbox WHERE seq = ANY($1) ORDER BY seq"  # noqa: S608 - see above
         return [self._outbox_row(row) for row in await self._connection.fetch(query, list(ids))]
 
     async def read_content(self, row_id: int) -> MessageContent | None:
+        """Return the message of a row; None if there is no row with this id."""
         query = (
             f"SELECT message::json ->> 'headers', message::json ->> 'body' FROM {self._service}.outbox WHERE seq = $1"  # noqa: S608
         )
@@ -113,6 +120,7 @@ class OutboxAdmin:
         return again
 
     async def discard(self, rows: Sequence[OutboxRow], reason: str) -> list[int]:
+        """Discard the rows that are still abandoned; return their ids. ``reason`` is kept with each row."""
         ids = [row.id for row in rows]
         return [r["seq"] for r in await self._connection.fetch(DISCARD.format(self._service), ids, reason)]
 

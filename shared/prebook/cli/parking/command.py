@@ -27,8 +27,8 @@ from prebook.devstack.parameters import given_filters, json_option, state_option
 STATES = tuple(state.value for state in DeadLetterState)
 MAX_SHOWN_CHARS = 2000
 PARKING_EXAMPLES = examples(
-    "prebook parking failure-groups                             what fails, where, how often",
-    "prebook parking show 17                                    everything about one message",
+    "prebook parking failure-groups                             failures by cause and place",
+    "prebook parking show 17                                    one message in full",
     "prebook parking replay --failure-group 3f1c9a0b7d42        prints what it would send",
     "prebook parking replay --failure-group 3f1c9a0b7d42 --apply --wait",
 )
@@ -59,7 +59,7 @@ def list_(*, states: tuple[str, ...], limit: int, after: str, as_json: bool, **f
         return click.echo(msgspec.json.encode(page))
     Console().print(_dead_letter_table(page.dead_letters))
     if page.next:
-        click.echo(f"there are more: --after {page.next}")
+        click.echo(f"more messages: --after {page.next}")
     return None
 
 
@@ -96,7 +96,7 @@ def failure_groups(*, state: str, as_json: bool) -> None:
 @id_argument
 @json_option()
 def show(*, dead_letter_id: int, as_json: bool) -> None:
-    """Print everything about one message: cause, headers, payload, versions, notes and each failure."""
+    """Print one message in full: cause, headers, payload, versions, notes and each failure."""
     view = call_operations(DeadLetterView, "GET", f"/v1/dead-letters/{dead_letter_id}")
     click.echo(msgspec.json.encode(view) if as_json else "\n".join(_view_lines(view)))
 
@@ -117,7 +117,7 @@ for command in (*changes.COMMANDS, *replays.COMMANDS):
 
 
 def _repeatable_query(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
-    """A query in which a name may occur several times."""
+    """Return a query in which a name may occur several times."""
     query: dict[str, list[str]] = {}
     for name, value in pairs:
         query.setdefault(name, []).append(str(value))

@@ -30,7 +30,7 @@ def call_operations(
 
 
 async def stream_operations(path: str) -> AsyncIterator[bytes]:
-    """The chunks of a long response as they arrive. Raises UserError."""
+    """Yield the chunks of a long response as they arrive. Raises UserError."""
     url = operations_url()
     try:
         async with aiohttp.ClientSession() as session, session.get(url + path) as response:
@@ -64,10 +64,10 @@ def _raise_for_problem(status: int, text: bytes) -> None:
         problem = msgspec.json.decode(text, type=_Problem)
     except msgspec.DecodeError:
         problem = _Problem(f"operations answered {status}", "unknown")
-    raise UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` tell what is there")
+    raise UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` show the present state")
 
 
 def _unreachable(url: str, error: Exception) -> UserError:
     return UserError(
-        f"operations ({url}) does not answer: {error}", "`prebook doctor` tells which service is not ready"
+        f"operations ({url}) does not answer: {error}", "`prebook doctor` shows which service is not ready"
     )

@@ -75,7 +75,7 @@ def status(*, replay_id: str | None, as_json: bool) -> None:
     lines = (
         f"{r.id}  {r.state:<9}  {r.created_at.isoformat(timespec='seconds')}  {_counts_text(r)}" for r in page.replays
     )
-    return click.echo(msgspec.json.encode(page) if as_json else "\n".join(lines) or "there was no replay yet")
+    return click.echo(msgspec.json.encode(page) if as_json else "\n".join(lines) or "no replays yet")
 
 
 @click.command(epilog=examples("prebook parking cancel 9b2f00c1d3e4"))
@@ -91,11 +91,11 @@ COMMANDS = (replay, status, cancel)
 
 def _follow(view: ReplayView) -> ReplayView:
     """Log each change of the counts until the replay has ended, and return its last view."""
-    before = ""
+    logged = ""
     while view.state in {ReplayState.RUNNING, ReplayState.DRAINING}:
-        if (now := _counts_text(view)) != before:
-            log_to_stderr(f"{view.id}: {now}")
-            before = now
+        if (counts := _counts_text(view)) != logged:
+            log_to_stderr(f"{view.id}: {counts}")
+            logged = counts
         time.sleep(POLL_INTERVAL_S)
         view = call_operations(ReplayView, "GET", f"/v1/replays/{view.id}")
     return view
@@ -115,11 +115,11 @@ def _view_lines(view: ReplayView) -> Iterable[str]:
         yield f"replay {view.id}: {view.state}{f' ({view.reason})' if view.reason else ''}"
         yield f"  {_counts_text(view)}; batches sent: {batches}"
     if view.duplicates:
-        yield f"  {view.duplicates} already handled by the receiver before"
+        yield f"  {view.duplicates} were handled by the receiver before"
     if view.beyond_retention:
         yield f"  {view.beyond_retention} older than the receiver's deduplication window: each may take effect twice"
-    for refusal in view.ineligible:
-        yield f"  not eligible, {refusal.messages} message(s): {refusal.reason}"
+    for group in view.ineligible:
+        yield f"  not eligible, {group.messages} message(s): {group.reason}"
 
 
 def _counts_text(view: ReplayView) -> str:

@@ -1,4 +1,4 @@
-"""Which dead letters a command means: IDS, filters or all of them."""
+"""Selection of dead letters on the command line: IDS, filters or --all."""
 
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection
 from prebook.devstack import parameters
@@ -20,7 +20,7 @@ id_argument = parameters.id_argument("dead_letter_id")
 
 
 def parse_selection(ids: tuple[int, ...], everything: bool, filters: dict[str, str]) -> DeadLetterSelection:
-    """Raises click.UsageError unless messages are selected in exactly one way."""
+    """Return the selection. Raises click.UsageError unless messages are selected in exactly one way."""
     require_one_selection("messages", ids, everything, filters)
     if ids:
         return DeadLetterSelection(ids=ids)
