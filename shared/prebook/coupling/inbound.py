@@ -2,27 +2,24 @@
 
 import asyncio
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import Malformed, ReplyTimeout
+from prebook.messaging.gateway import MessagingGateway
 from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.staging import ordering_key
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitOfWork
 
 
-class MessageProcessor(Protocol):
-    """What gives a message its effect, with all that follows inline; the messaging gateway."""
-
-    async def process(self, envelope: Envelope) -> Envelope | None: ...
-
-
 class InboundGateway:
     """Every way into one service: the calls of its inbound adapters."""
 
-    def __init__(self, processor: MessageProcessor, begin: BeginUnitOfWork[UnitOfWork], waiters: ReplyWaiters) -> None:
-        self._processor = processor
+    def __init__(
+        self, gateway: MessagingGateway[Any], begin: BeginUnitOfWork[UnitOfWork], waiters: ReplyWaiters
+    ) -> None:
+        self._gateway = gateway
         self._begin = begin
         self._waiters = waiters
         self._tasks: set[asyncio.Task[Envelope | None]] = set()
@@ -52,7 +49,7 @@ class InboundGateway:
 
     async def receive(self, envelope: Envelope) -> None:
         """Handle a message from the broker, or a callback. Raises whatever the handler raises."""
-        await self._processor.process(envelope)
+        await self._gateway.process(envelope)
 
     async def find_reply(self, request_id: str) -> Envelope | None:
         """The stored reply to an earlier request, if there is one."""
@@ -66,7 +63,7 @@ class InboundGateway:
 
     def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
         """A task of its own: a caller who hangs up must not undo half of the effect."""
-        task = asyncio.create_task(self._processor.process(request))
+        task = asyncio.create_task(self._gateway.process(request))
         self._tasks.add(task)
         task.add_done_callback(self._discard_task)
         return task

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from prebook.contracts.booking import DeliveryEntry, LedgerEntry
-from prebook.contracts.ride import BookingState
+from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
 from prebook.lab.ledger.accounts import RideAccount, build_accounts
 from prebook.lab.load.samples import Sample, idempotency_key
 from tests.lab.stub_suite import requested_row

@@ -1,4 +1,4 @@
-"""Common parts of all worker processes: a service's settings, the one-way channel, and a time limit."""
+"""What the worker processes of all experiments have in common: a service's settings, one channel, and a time limit."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ from prebook.runtime import logging
 from prebook.runtime.settings import ServiceSettings, read_settings
 
 WORKER_TIMEOUT_S = 40.0
-"""Default time limit of a worker process; a worker that exceeds its limit hangs."""
+"""For everything that a process does, unless it is known to take longer; what takes longer still hangs."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """Service name, settings and policies of a worker process."""
+    """What a party stands on."""
 
     service: str
     settings: ServiceSettings
@@ -30,22 +30,17 @@ class WorkerContext:
 
 
 def one_way_channels(publisher: Publisher) -> Channels:
-    """Return the channels of a worker, which publishes events only."""
+    """Facts are one-way by nature, and the parties speak in facts only."""
     return {Coupling.ONE_WAY: OneWay(publisher)}
 
 
 class WorkerSpec(Protocol):
-    """Arguments of every worker process: the environment of the service it acts as, and a file for its output."""
+    """``env`` is that of the service that it is; ``log`` a file for its output."""
 
     @property
-    def env(self) -> Mapping[str, str]:
-        """Environment variables of the service."""
-        ...
-
+    def env(self) -> Mapping[str, str]: ...
     @property
-    def log_file(self) -> str:
-        """Path of the file for stdout and stderr."""
-        ...
+    def log_file(self) -> str: ...
 
 
 def run_worker(
@@ -55,10 +50,10 @@ def run_worker(
     *,
     timeout_s: float = WORKER_TIMEOUT_S,
 ) -> None:
-    """Run ``work`` in this process, with output to the log file. Raises TimeoutError after ``timeout_s`` seconds."""
-    with Path(spec.log_file).open("ab") as log:
+    """What a process does, from its start to its end in peace or at its crash point."""
+    with Path(spec.log_file).open("ab") as sink:
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(log.fileno(), stream.fileno())
+            os.dup2(sink.fileno(), stream.fileno())
     settings, policies = read_settings(spec.env)
     logging.configure(service, "warning")
     asyncio.run(_run_with_timeout(work(WorkerContext(service, settings, policies)), timeout_s))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from prebook.contracts.booking import SETTLED_STATES, BookingState, Driver, StateChange
 from prebook.contracts.plan import Plan
-from prebook.contracts.ride import SETTLED_STATES, BookingState, Driver, Money, Place, StateChange, VehicleClass
+from prebook.contracts.ride import Money, Place, VehicleClass
 
 _ENDS_EARLY = frozenset({BookingState.REJECTED, BookingState.EXPIRED, BookingState.FAILED, BookingState.CANCELLED})
 

@@ -1,4 +1,4 @@
-"""Consumer of the exactly-once experiment: each handled message inserts one row, and the rows are counted."""
+"""The consumer: an operation's effect is one row, and the rows are counted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,23 +25,21 @@ from prebook.rabbit.publisher import RabbitPublisher
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 QUEUES = {addresses.event_queue(SERVICE): 1}
-"""Prefetch of 1: messages are handled in delivery order, redelivered ones included, so the sentinel comes last."""
+"""One at a time: what is told last is then handled last, a message that comes again included."""
 INSERT_EFFECT = text("INSERT INTO effect (operation) VALUES (:operation)")
 
 
 class ConsumerWork(SqlUnitOfWork):
-    """Unit of work with the inbox."""
+    """Inbox on."""
 
     async def insert_effect(self, operation: str) -> None:
-        """Insert the effect of an operation."""
         await self._execute(INSERT_EFFECT, operation=operation)
 
 
 class ConsumerWorkWithoutInbox(ConsumerWork):
-    """Unit of work without the inbox: every message counts as new."""
+    """Inbox off: whatever comes is new."""
 
     async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
-        """Return True for every message."""
         return True
 
 
@@ -49,13 +47,12 @@ WORK_BY_INBOX: Mapping[bool, type[ConsumerWork]] = {True: ConsumerWork, False: C
 
 
 async def apply_offer_settled(context: HandlerContext, _: Any, work: ConsumerWork) -> HandlerResult:
-    """Handle an event: insert its effect."""
     await work.insert_effect(context.conversation_id)
     return HandlerResult()
 
 
 class ExactlyOnceConsumer:
-    """Consumes until the sentinel message is handled; crashes between an effect and its acknowledgement if planned."""
+    """Ends when the closing message has had its effect. Ends the process between an effect and its acknowledgement."""
 
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
         self._crash_plan = crash_plan
@@ -78,7 +75,6 @@ class ExactlyOnceConsumer:
         )
 
     async def run(self) -> None:
-        """Consume until the sentinel message is handled."""
         async with run_in_background(self._publisher.connection.run(), self._consumer.connection.run()):
             await self._sentinel_handled.wait()
             await self._consumer.stop()
@@ -94,5 +90,4 @@ class ExactlyOnceConsumer:
 
 
 def run(spec: CrashWorkerSpec) -> None:
-    """Entry point of the consumer process."""
     worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceConsumer(context, spec.crash_plan).run())

@@ -1,4 +1,4 @@
-"""Runner of all cells: one process crashes and is restarted, then the effects are counted."""
+"""Every cell, run: one process crashes at its point and is started again, and then the effects are counted."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from prebook.lab.experiments.exactly_once.crash_matrix import (
     effect_tally,
 )
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
-from prebook.lab.experiments.forked import log_tails, run_forked
+from prebook.lab.experiments.forked import last_words, run_forked
 from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
 from prebook.messaging.asyncio_tools import first_error_task_group
 
@@ -33,7 +33,7 @@ CRASHING_SERVICE: Mapping[CrashPoint, str] = {
     CrashPoint.BEFORE_MARK: producer.SERVICE,
     CrashPoint.BEFORE_ACK: consumer.SERVICE,
 }
-"""Crash point -> service whose process crashes."""
+"""Who crashes where."""
 CREATE_TABLES = (
     f"CREATE TABLE {producer.SERVICE}.performed (id text PRIMARY KEY, operation text NOT NULL)",
     f"CREATE TABLE {consumer.SERVICE}.effect (operation text NOT NULL)",
@@ -46,10 +46,9 @@ COUNT_EFFECTS = f"""
 
 
 class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of one cell.
+    """One cell. ``lost`` and ``doubled`` count operations; ``enqueued`` and ``delivered`` messages.
 
-    ``lost`` and ``doubled`` count operations, ``enqueued`` and ``delivered`` messages, ``performed`` and ``effects``
-    the rows that producer and consumer inserted.
+    ``performed`` and ``effects`` count rows of state, the producer's and the consumer's.
     """
 
     crash_point: CrashPoint
@@ -57,9 +56,9 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     inbox: bool
     operations: int
     crashed_service: str
-    """Service whose process crashed."""
+    """Which process, by its service's name."""
     crashed_operation: str
-    """Operation during which the process crashed."""
+    """During which operation."""
     exit_status: int
     performed: int
     enqueued: int
@@ -75,19 +74,15 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
 async def run_cells(
     context: ExperimentContext, cells: Sequence[CrashCell], *, operations: int, seed: int, log: Log
 ) -> list[CrashCellResult]:
-    """Run all cells one after another.
-
-    Raises:
-        UserError: a crash did not happen, or a process exited with an unexpected status.
-    """
+    """Raises Trouble where a crash did not happen, or a process ended otherwise than it was to."""
     async with connect_as_admin(context.database_url) as database:
         for table in CREATE_TABLES:
             await database.execute(table)
-        results = []
+        found = []
         for number, cell in enumerate(cells, 1):
             log(f"{number}/{len(cells)} {cell.name}")
-            results.append(await _run_cell(context, database, cell, operations, seed))
-        return results
+            found.append(await _run_cell(context, database, cell, operations, seed))
+        return found
 
 
 async def _run_cell(
@@ -98,7 +93,7 @@ async def _run_cell(
     await _run_both_workers(context, cell, operations, crash_at)
     effects = {row["operation"]: row["effects"] for row in await database.fetch(COUNT_EFFECTS, operations)}
     delivered = _crash_plan(context, consumer.SERVICE, cell, operations).read_progress()
-    tally = effect_tally(operations, effects)
+    counted = effect_tally(operations, effects)
     expected = EXPECTED_VERDICTS[cell]
     return CrashCellResult(
         crash_point=cell.crash_point,
@@ -112,9 +107,9 @@ async def _run_cell(
         enqueued=await database.fetchval(COUNT_ENQUEUED, operations),
         delivered=sum(operation in operations for operation in delivered),
         effects=sum(effects.values()),
-        lost=tally.lost,
-        doubled=tally.doubled,
-        verdict=tally.verdict,
+        lost=counted.lost,
+        doubled=counted.doubled,
+        verdict=counted.verdict,
         expected=expected.verdict,
         reason=expected.reason,
     )
@@ -123,15 +118,15 @@ async def _run_cell(
 async def _run_both_workers(
     context: ExperimentContext, cell: CrashCell, operations: tuple[str, ...], crash_at: str
 ) -> None:
-    async with first_error_task_group() as tasks:
+    async with first_error_task_group() as both:
         for service in WORKERS:
-            tasks.create_task(_run_worker(context, service, cell, operations, crash_at))
+            both.create_task(_run_worker(context, service, cell, operations, crash_at))
 
 
 async def _run_worker(
     context: ExperimentContext, service: str, cell: CrashCell, operations: tuple[str, ...], crash_at: str
 ) -> None:
-    """Run the worker to its crash, if it is the one that crashes, and then to its regular end."""
+    """Once to its crash, if it is the one to crash, and once to its end."""
     if CRASHING_SERVICE[cell.crash_point] == service:
         await _run_process(
             context,
@@ -163,7 +158,13 @@ async def _run_process(
 
 
 def _unexpected_exit(crash_plan: CrashPlan, service: str, status: int | None, log: Path) -> UserError:
-    actual = "did not exit in time" if status is None else f"exited with status {status}"
-    expected = f"{CRASH_EXIT_STATUS}, the status of its crash at {crash_plan.crash_at}," if crash_plan.crash_at else "0"
-    problem = f"{crash_plan.cell.name}: the process of {service} {actual}; {expected} was expected"
-    return UserError(f"{problem}. Its log ends: {log_tails([log])}", RETRY_HINT)
+    came = "did not end in time" if status is None else f"ended with status {status}"
+    meant = (
+        f"the crash at {crash_plan.crash_at} was to end it with {CRASH_EXIT_STATUS}"
+        if crash_plan.crash_at
+        else "0 was expected"
+    )
+    return UserError(
+        f"{crash_plan.cell.name}: the process of {service} {came}; {meant}. Its last words: {last_words([log])}",
+        RETRY_HINT,
+    )

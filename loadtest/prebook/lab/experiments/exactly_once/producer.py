@@ -1,4 +1,4 @@
-"""Producer of the exactly-once experiment: performs operations for a caller who repeats unacknowledged ones."""
+"""The producer: performs operations for a caller who repeats what he has no acknowledgement of."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,11 +9,12 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.contracts.events import OfferSettled, OfferVerdict
+from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import Publisher
-from prebook.flows import OFFER_SETTLED
+from prebook.flows import FLOWS, OFFER_SETTLED
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
-from prebook.lab.experiments.events import PLAN, offer_settled
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
@@ -36,13 +37,13 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime.loops import run_every
 
 SERVICE = OFFER_SETTLED.publisher
-
+PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 INSERT_PERFORMED = text("INSERT INTO performed (id, operation) VALUES (:id, :operation) ON CONFLICT (id) DO NOTHING")
 RELEASE_INTERVAL_S = 0.2
 
 
 class ProducerWork(SqlUnitOfWork):
-    """Unit of work for state and message of one operation; crashes right before the commit if planned."""
+    """State and message of one operation, in one transaction. Ends the process right before the commit."""
 
     def __init__(self, connection: PooledConnection, crash_plan: CrashPlan, operation: str) -> None:
         super().__init__(connection)
@@ -50,18 +51,17 @@ class ProducerWork(SqlUnitOfWork):
         self._operation = operation
 
     async def perform(self, key: str) -> HandlerResult:
-        """Insert the operation's row and return its event, whose message id depends on ``key``."""
         await self._execute(INSERT_PERFORMED, id=f"{self._operation}.{key}", operation=self._operation)
-        return HandlerResult(events=(OFFER_SETTLED.new_event(offer_settled(self._operation), key=key),))
+        told = OfferSettled(booking_id=self._operation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED)
+        return HandlerResult(events=(OFFER_SETTLED.new_event(told, key=key),))
 
     async def flush(self, handoff: Handoff | None = None) -> None:
-        """Flush the pending writes, then crash if planned."""
         await super().flush(handoff)
         self._crash_plan.crash_if_planned(CrashPoint.BEFORE_COMMIT, self._operation)
 
 
 class CrashingPublisher(Publisher):
-    """Publisher that crashes, if planned, before publishing, or after the confirm and before the row is marked."""
+    """Publishes. Ends the process right before that, or once the broker has confirmed and the outbox does not know."""
 
     def __init__(self, publisher: Publisher, crash_plan: CrashPlan) -> None:
         self._publisher = publisher
@@ -70,7 +70,6 @@ class CrashingPublisher(Publisher):
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
-        """Publish a message, with planned crashes before and after."""
         operation = message.headers["ce-subject"]
         self._crash_plan.crash_if_planned(CrashPoint.BEFORE_PUBLISH, operation)
         await self._publisher.publish(exchange, routing_key, message, expires_at=expires_at)
@@ -78,19 +77,18 @@ class CrashingPublisher(Publisher):
 
 
 class WaitableOutbox(SqlOutbox):
-    """Outbox that can be awaited until it is empty."""
+    """Lets the producer wait for its rows."""
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         super().__init__(engine, owner)
         self._row_marked = asyncio.Event()
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
-        """Mark rows as sent and wake ``wait_until_empty``."""
         await super().mark_sent(seqs)
         self._row_marked.set()
 
     async def wait_until_empty(self) -> None:
-        """Return once no row waits to be sent."""
+        """Returns once no row waits."""
         self._row_marked.clear()
         while (await self.read_depth()).waiting:
             await self._row_marked.wait()
@@ -99,19 +97,16 @@ class WaitableOutbox(SqlOutbox):
 
 @dataclass(frozen=True, slots=True)
 class PerformOperation:
-    """Command to perform an operation; its message id is derived from ``key``, or from the operation if it is empty."""
+    """Command: write the operation's effect and its event, whose id is ``key``; empty: derived from the operation."""
 
     key: str
 
 
 async def perform_operation(_: HandlerContext, command: PerformOperation, work: ProducerWork) -> HandlerResult:
-    """Handle the command."""
     return await work.perform(command.key)
 
 
 class ExactlyOnceProducer:
-    """Performs all operations of a crash plan, each until its message is sent and marked."""
-
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
         self._context = context
         self._crash_plan = crash_plan
@@ -125,7 +120,6 @@ class ExactlyOnceProducer:
         self._wakeup = RelayNotifier(SERVICE, url, owner, self._relay)
 
     async def run(self) -> None:
-        """Perform all operations that are not acknowledged yet, and then the sentinel operation."""
         acknowledged = set(self._crash_plan.read_progress())
         async with run_in_background(
             self._publisher.connection.run(),
@@ -142,10 +136,10 @@ class ExactlyOnceProducer:
         await self._engine.dispose()
 
     async def _perform(self, operation: str) -> None:
-        """Perform one operation until its message is marked as sent: a crash leaves at most this one unacknowledged."""
+        """Returns once the message is handed over and marked: every crash leaves this one operation unacknowledged."""
         key = "" if self._crash_plan.cell.dedup else uuid4().hex
-        context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
-        await self._gateway(operation).execute(PerformOperation(key), context)
+        thread = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
+        await self._gateway(operation).execute(PerformOperation(key), thread)
         await self._outbox.wait_until_empty()
 
     def _gateway(self, operation: str) -> MessagingGateway[ProducerWork]:
@@ -158,10 +152,9 @@ class ExactlyOnceProducer:
         return create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), self._channels, self._context.policies)
 
     async def _release_leases(self) -> None:
-        """Release rows that the crashed process had leased, as every service does, instead of waiting for expiry."""
+        """As a service does it: what the crashed process had claimed need not wait for its lease."""
         await run_every(RELEASE_INTERVAL_S, self._outbox.release_orphaned)
 
 
 def run(spec: CrashWorkerSpec) -> None:
-    """Entry point of the producer process."""
     worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceProducer(context, spec.crash_plan).run())
