@@ -1,1 +1,1 @@
-"""Two runs beside each other: what differs, by how much, and how sure that is."""
+"""Comparison of two runs: differences of their latencies and goodput, with confidence intervals."""

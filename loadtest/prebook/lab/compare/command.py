@@ -1,4 +1,4 @@
-"""`prebook load compare A B`."""
+"""`prebook load compare A B`: table or JSON of the differences between two runs."""
 
 import sys
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ EXAMPLES = examples(
 
 
 class RunUnreadable(Exception):
-    """The text says what is wrong with a run's files."""
+    """A run's samples cannot be read. The text names the file and the remedy."""
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("a", type=RUN_PATH)
 @click.argument("b", type=RUN_PATH)
 @seed_option("Seed of the resampling: the same seed gives the same intervals.")
-@click.option("--plans", is_flag=True, help="Also show each plan, not only all plans together.")
-@json_option("Print everything, plan by plan, as one JSON object to stdout.")
+@click.option("--plans", is_flag=True, help="Show each plan in addition to all plans together.")
+@json_option("Print all differences, including each plan's, as one JSON object to stdout.")
 def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
-    """Compare two runs: medians, p95, p99 and goodput, and each difference with its 95 % confidence interval.
+    """Compare two runs: median, p95, p99 and goodput, with the 95 % confidence interval of each difference.
 
-    A and B are report folders, or samples.jsonl files, such as those of a burst's two sides. Exit status 0 whatever
-    differs, 1 where a run cannot be read.
+    A and B are report folders or samples.jsonl files, such as the two sides of a burst. Exit status 1 if a run cannot
+    be read, otherwise 0, whatever the differences.
     """
     try:
         comparison = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
@@ -53,7 +53,11 @@ def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
 
 
 def read_samples(run: Path) -> Sequence[Sample]:
-    """Raises RunUnreadable."""
+    """Return the samples of ``run``, a report folder or a samples.jsonl file.
+
+    Raises:
+        RunUnreadable: The file is missing, holds other data, or is empty.
+    """
     path = run / SAMPLES_FILE if run.is_dir() else run
     try:
         samples = [msgspec.json.decode(line, type=Sample) for line in path.read_bytes().splitlines()]
@@ -62,33 +66,36 @@ def read_samples(run: Path) -> Sequence[Sample]:
             f"{path} holds no samples ({error}); give the folder of a report, or its {SAMPLES_FILE}"
         ) from error
     if not samples:
-        raise RunUnreadable(f"{path} is empty: nothing was offered in that run; give another one")
+        raise RunUnreadable(f"{path} is empty: the run offered no rides; give another run")
     return samples
 
 
 def comparison_tables(comparison: Comparison, *, plans: bool) -> list[Table | str]:
-    shown_lines = [line for line in comparison.lines if plans or line.label == ALL_PLANS]
-    scenarios = dict.fromkeys(line.scenario for line in shown_lines)
-    found: list[Table | str] = [
-        scenario_table(comparison, name, [x for x in shown_lines if x.scenario == name]) for name in scenarios
+    """Return one table per common scenario and a line for scenarios of one run only. ``plans``: include each plan."""
+    lines = [line for line in comparison.lines if plans or line.label == ALL_PLANS]
+    scenarios = dict.fromkeys(line.scenario for line in lines)
+    parts: list[Table | str] = [
+        scenario_table(comparison, name, [line for line in lines if line.scenario == name]) for name in scenarios
     ]
     for run, only in ((comparison.a, comparison.only_in_a), (comparison.b, comparison.only_in_b)):
         if only:
-            found.append(f"only in {run}: {', '.join(only)}")
-    return found or ["the runs have no scenario in common"]
+            parts.append(f"only in {run}: {', '.join(only)}")
+    return parts or ["the runs have no scenario in common"]
 
 
 def scenario_table(comparison: Comparison, scenario: str, lines: Sequence[ComparisonLine]) -> Table:
+    """Return the table of one scenario with a row per line."""
     title = f"{scenario}: a is {comparison.a}, b is {comparison.b}"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for head in ("plan", "", "", "a", "b", "b - a", "95 % interval", "in words"):
-        drawn.add_column(head, justify="right" if head in {"a", "b", "b - a", "95 % interval"} else "left")
-    for each in lines:
-        drawn.add_row(each.label, each.metric, each.statistic, *figure_cells(each), each.summary)
-    return drawn
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for heading in ("plan", "metric", "statistic", "a", "b", "b - a", "95 % interval", "summary"):
+        table.add_column(heading, justify="right" if heading in {"a", "b", "b - a", "95 % interval"} else "left")
+    for line in lines:
+        table.add_row(line.label, line.metric, line.statistic, *figure_cells(line), line.summary)
+    return table
 
 
 def figure_cells(line: ComparisonLine) -> tuple[str, ...]:
+    """Return the cells for both values, their difference and its interval."""
     goodput = line.metric == GOODPUT
 
     def signed(value: float) -> str:
