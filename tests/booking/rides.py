@@ -17,13 +17,12 @@ from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
 from prebook.booking.load_shedding.shedder import LoadShedder
 from prebook.booking.use_cases.book import BookRide
-from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareQuoted
-from prebook.contracts.ride import Money, Place, VehicleClass
+from prebook.contracts.ride import BookingState, Money, Place, StateChange, VehicleClass
 from prebook.flows import FLOWS
 from prebook.http.app import create_app
 from prebook.messaging.channel import CouplingTraits

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from prebook.booking import process
 from prebook.booking.domain.booking import TRANSITIONS, Booking
 from prebook.booking.process import BookingTransition
-from prebook.contracts.booking import SETTLED_STATES, BookingState
 from prebook.contracts.events import BookingEnded
 from prebook.contracts.matching import DriverMatched, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused
+from prebook.contracts.ride import SETTLED_STATES, BookingState
 from tests.booking.rides import BOOKING, MATCHED, NOW, QUOTED
 
 News = tuple[str, Message | None]

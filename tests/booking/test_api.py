@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from prebook.booking.use_cases.book import RESPONSE_LEASE
-from prebook.contracts.booking import BookingState
 from prebook.contracts.pricing import FareRefused
+from prebook.contracts.ride import BookingState
 from prebook.messaging.errors import Unreachable
 from tests.booking.memory import MemoryBooking
 from tests.booking.rides import Suite, body, book, held, inline, keyed, queued

@@ -9,12 +9,12 @@ import pytest
 from prebook.booking import process
 from prebook.booking.domain.booking import IllegalTransition
 from prebook.booking.process import BookingTransition
-from prebook.contracts.booking import BookingState
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding
 from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Message, Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareRefused, QuoteFare
+from prebook.contracts.ride import BookingState
 from prebook.flows import Request
 from tests.booking.rides import BOOKING, MATCHED, NOW, QUOTED
 

@@ -14,8 +14,8 @@ from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import IdempotencyRecord, LoadSignals
 from prebook.booking.use_cases.book import CreateBooking, create_booking
-from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.plan import Coupling, Plan
+from prebook.contracts.ride import BookingState, StateChange
 from prebook.flows import FLOWS
 from prebook.messaging.channel import Channels
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id

@@ -9,9 +9,9 @@ from prebook.booking import process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.handlers import UnknownBooking, handle_driver_reply, handle_fare_reply, handle_notification_reply
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
-from prebook.contracts.booking import BookingState
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, RiderNotified
+from prebook.contracts.ride import BookingState
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.rides import BOOKING, MATCHED, NOW, PLAN, QUOTED

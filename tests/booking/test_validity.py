@@ -13,12 +13,11 @@ from prebook.booking.handlers import handle_driver_reply, handle_fare_reply
 from prebook.booking.process import PICKUP_PASSED, QUOTE_EXPIRED
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import IdempotencyRecord, StaleDecision
-from prebook.contracts.booking import BookingState, StateChange
 from prebook.contracts.events import BookingEnded
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.notification import NotifyRider
 from prebook.contracts.pricing import FareQuoted
-from prebook.contracts.ride import Money
+from prebook.contracts.ride import BookingState, Money, StateChange
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from tests.booking.rides import BOOKING, MATCHED, NOW, PLAN, QUOTED

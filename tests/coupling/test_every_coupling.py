@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from prebook.contracts.booking import BookingState
 from prebook.contracts.plan import Coupling, Plan
+from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
 from prebook.patterns.signature import verify
 from tests.conditions import becomes

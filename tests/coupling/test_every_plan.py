@@ -9,8 +9,9 @@ from itertools import product
 
 import pytest
 
-from prebook.contracts.booking import BookingState, BookingView
+from prebook.contracts.booking import BookingView
 from prebook.contracts.plan import Coupling, Plan
+from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
 from tests.world import SuiteWorld
 

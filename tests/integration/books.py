@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prebook.contracts.booking import SETTLED_STATES
+from prebook.contracts.ride import SETTLED_STATES
 from prebook.flows import PROCESSES, SERVICES
 from tests.conditions import eventually
 

@@ -33,7 +33,7 @@ def test_a_burst_is_measured_second_by_second_with_back_pressure_and_without(tmp
     failed = {(check.side, check.name) for check in made.verdict.checks if check.ok is False}
     held = all(check.ok for check in made.verdict.checks if check.due)
     assert (done.returncode == 0) == made.verdict.ok == held
-    assert not {name for _, name in failed} & {"rides lost", "rides doubled", "riders refused without Retry-After"}, (
+    assert not {name for _, name in failed} & {"rides lost", "rides duplicated", "rides refused without Retry-After"}, (
         done
     )
     on, off = made.sides

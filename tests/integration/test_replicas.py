@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from prebook.contracts.booking import BookingState
 from prebook.contracts.plan import Coupling, Plan
+from prebook.contracts.ride import BookingState
 from prebook.flows import SERVICES
 from tests.conditions import eventually
 from tests.integration.books import Books

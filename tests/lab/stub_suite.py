@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from prebook.contracts.booking import BookingRequest, BookingState, DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
+from prebook.contracts.booking import BookingRequest, DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import BookingState
 from prebook.lab.suite_client.settings import LabSettings, StackInfo
 
 Rows = list[LedgerEntry]

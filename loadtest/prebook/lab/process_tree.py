@@ -20,17 +20,18 @@ USER_TIME_FIELD = 11
 SYSTEM_TIME_FIELD = 12
 CHILDREN_USER_TIME_FIELD = 13
 CHILDREN_SYSTEM_TIME_FIELD = 14
-"""Fields of /proc/PID/stat after the name, from 0."""
+"""Indexes of the fields of /proc/PID/stat after the name, counted from 0."""
 
 
 class ProcessStat(NamedTuple):
-    """A process at one moment. Times are in clock ticks of 10 ms."""
+    """Parent and CPU time of a process at one moment. Times are in clock ticks of 10 ms."""
 
     parent: int
+    """Process id of the parent."""
     own_ticks: int
     """User and system time of the process itself."""
     ended_children_ticks: int
-    """The same of children that have ended."""
+    """User and system time of children that have ended and were waited for."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,20 @@ class ProcessTree:
     """All processes of the machine at one moment."""
 
     stats: Mapping[int, ProcessStat]
+    """Status of each process id."""
     children: Mapping[int, Sequence[int]]
+    """Children of each process id."""
 
     def with_descendants(self, pid: int) -> list[int]:
-        """The process and all below it; empty where it has ended."""
+        """Return the process and all its descendants; empty if it has ended."""
         if pid not in self.stats:
             return []
-        below = (found for child in self.children.get(pid, ()) for found in self.with_descendants(child))
-        return [pid, *below]
+        descendants = (found for child in self.children.get(pid, ()) for found in self.with_descendants(child))
+        return [pid, *descendants]
 
 
 def read_process_tree() -> ProcessTree:
-    """Read all processes once. A process that ends meanwhile is left out."""
+    """Read all processes once, without those that end during the reading."""
     stats: dict[int, ProcessStat] = {}
     children: dict[int, list[int]] = defaultdict(list)
     for entry in PROC.iterdir():
@@ -60,39 +63,58 @@ def read_process_tree() -> ProcessTree:
 
 
 def read_cpu_ms(roots: Mapping[str, int]) -> dict[str, float]:
-    """Name -> milliseconds of CPU time since the process started, descendants included. Whole ticks of 10 ms."""
+    """Return the CPU time in ms since the start of each process, descendants included, in whole ticks of 10 ms.
+
+    ``roots``: process id by name. A process that has ended counts 0.
+    """
     tree = read_process_tree()
     return {name: _cpu_ticks(tree, pid) / TICKS_PER_S * MS_PER_S for name, pid in roots.items()}
 
 
 def read_cpu_time_s(pid: int) -> float:
-    """Seconds of CPU time of one process without its descendants. Raises OSError where it has ended."""
+    """Return the CPU time in seconds of one process, without its descendants.
+
+    Raises:
+        OSError: The process has ended.
+    """
     return _read_stat(pid).own_ticks / TICKS_PER_S
 
 
 def read_private_bytes(roots: Mapping[str, int]) -> dict[str, int]:
-    """Name -> bytes of anonymous resident memory, descendants included: the memory in which a leak would show."""
+    """Return the bytes of anonymous resident memory of each process, descendants included.
+
+    Leaks show in anonymous memory; mapped files and shared buffers do not disturb it. ``roots``: process id by name. A
+    process that has ended counts 0.
+    """
     tree = read_process_tree()
     return {
-        name: sum(_read_anonymous_kib(each) for each in tree.with_descendants(pid)) * BYTES_PER_KIB
+        name: sum(_read_anonymous_kib(member) for member in tree.with_descendants(pid)) * BYTES_PER_KIB
         for name, pid in roots.items()
     }
 
 
 def read_pss_mb(roots: Mapping[str, int]) -> dict[str, float]:
-    """Name -> megabytes of proportional set size, descendants included; without processes that cannot be read."""
+    """Return the proportional set size in megabytes of each process, descendants included.
+
+    Shared pages are divided among the processes that share them. ``roots``: process id by name. The result has no
+    processes that have ended or cannot be read.
+    """
     tree = read_process_tree()
-    found = {name: sum(map(_read_pss_kib, tree.with_descendants(pid))) for name, pid in roots.items()}
-    return {name: round(kib / KIB_PER_MB, 1) for name, kib in found.items() if kib}
+    sizes_kib = {name: sum(map(_read_pss_kib, tree.with_descendants(pid))) for name, pid in roots.items()}
+    return {name: round(kib / KIB_PER_MB, 1) for name, kib in sizes_kib.items() if kib}
 
 
 def read_resident_mb(pid: int) -> float:
-    """Megabytes of resident memory of one process, shared pages included. Raises OSError where it has ended."""
+    """Return the resident memory in megabytes of one process, shared pages included, descendants excluded.
+
+    Raises:
+        OSError: The process has ended.
+    """
     return _kib_in((PROC / str(pid) / "status").read_text(), "VmRSS:") / KIB_PER_MB
 
 
 def _cpu_ticks(tree: ProcessTree, pid: int) -> int:
-    stats = [tree.stats[each] for each in tree.with_descendants(pid)]
+    stats = [tree.stats[member] for member in tree.with_descendants(pid)]
     return sum(stat.own_ticks + stat.ended_children_ticks for stat in stats)
 
 
@@ -104,7 +126,7 @@ def _read_stat_or_none(pid: int) -> ProcessStat | None:
 
 
 def _read_stat(pid: int) -> ProcessStat:
-    # The name, in parentheses, may contain anything; the text after the last parenthesis does not.
+    # The name, in parentheses, may contain spaces and parentheses; the fields after the last parenthesis may not.
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return ProcessStat(
         parent=int(fields[PARENT_FIELD]),
@@ -114,7 +136,7 @@ def _read_stat(pid: int) -> ProcessStat:
 
 
 def _read_anonymous_kib(pid: int) -> int:
-    """0 where the process has ended, or has no memory of its own."""
+    """Return 0 if the process has ended or has no user memory, as kernel threads."""
     try:
         return _kib_in((PROC / str(pid) / "status").read_text(), "RssAnon:")
     except OSError:
@@ -122,7 +144,7 @@ def _read_anonymous_kib(pid: int) -> int:
 
 
 def _read_pss_kib(pid: int) -> int:
-    """0 where the process has ended, or belongs to another user."""
+    """Return 0 if the process has ended or belongs to another user."""
     try:
         return _kib_in((PROC / str(pid) / "smaps_rollup").read_text(), "Pss:")
     except OSError:
@@ -130,5 +152,5 @@ def _read_pss_kib(pid: int) -> int:
 
 
 def _kib_in(text: str, label: str) -> int:
-    """The number on the line that begins with ``label``; 0 where there is none."""
+    """Return the number on the line that begins with ``label``; 0 if there is no such line."""
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(label)), 0)

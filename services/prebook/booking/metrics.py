@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge
 
 from prebook.booking.domain.booking import Booking
 from prebook.booking.store import LoadSignals
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.patterns.admission_control import QueueLoad
 
 ADMITTED = "admitted"

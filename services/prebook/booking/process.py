@@ -11,12 +11,12 @@ from datetime import datetime
 from msgspec import structs
 
 from prebook.booking.domain.booking import Booking, Quote
-from prebook.contracts.booking import BookingState, Driver
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, ReportDue
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.pricing import FareQuoted, FareRefused, FareReply, QuoteFare
+from prebook.contracts.ride import BookingState, Driver
 from prebook.flows import (
     BOOKING_CONFIRMED,
     BOOKING_ENDED,

@@ -1,29 +1,12 @@
 """Booking's rider-facing HTTP bodies and what its ledger tells about each booking."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
 from prebook.contracts.plan import Coupling
-from prebook.contracts.ride import Money, Passengers, Place, VehicleClass
-
-
-class BookingState(StrEnum):
-    REQUESTED = "requested"
-    PRICED = "priced"
-    MATCHED = "matched"
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-SETTLED_STATES = frozenset(
-    {BookingState.CONFIRMED, BookingState.REJECTED, BookingState.EXPIRED, BookingState.CANCELLED, BookingState.FAILED}
-)
+from prebook.contracts.ride import BookingState, Driver, Money, Passengers, Place, StateChange, VehicleClass
 
 RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+(?![\s\S])")]
 
@@ -41,19 +24,6 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Told when the booking settles: a signed POST, at least once. Only to allowed hosts."""
     couplings: dict[str, Coupling] | None = None
     """Flow name -> coupling, over the suite's default plan; only where the suite allows it."""
-
-
-class StateChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a booking's history."""
-
-    state: BookingState
-    at: datetime
-
-
-class Driver(msgspec.Struct, frozen=True, kw_only=True):
-    fleet: str
-    id: str
-    minutes_away: int
 
 
 class BookingView(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
-"""Words of the ride that several messages share."""
+"""Vocabulary of a ride, shared by messages and HTTP bodies."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -29,3 +30,37 @@ class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     cents: Cents
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?![\s\S])")] = "EUR"
+
+
+class BookingState(StrEnum):
+    """State of a booking; docs and SQL use the same values."""
+
+    REQUESTED = "requested"
+    PRICED = "priced"
+    MATCHED = "matched"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+SETTLED_STATES = frozenset(
+    {BookingState.CONFIRMED, BookingState.REJECTED, BookingState.EXPIRED, BookingState.CANCELLED, BookingState.FAILED}
+)
+"""States in which the outcome of the booking request is known."""
+
+
+class StateChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a booking's history."""
+
+    state: BookingState
+    at: datetime
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True):
+    """Driver that a fleet has offered for a booking."""
+
+    fleet: str
+    id: str
+    minutes_away: int

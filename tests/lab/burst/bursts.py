@@ -1,4 +1,4 @@
-"""Sides of a burst, made by hand."""
+"""Builders of burst measurements for tests that need no suite."""
 
 from collections.abc import Container, Mapping
 
@@ -9,48 +9,50 @@ from prebook.lab.report.model import read_machine
 from prebook.lab.suite_client.settings import StackInfo
 from tests.lab.ledger.accounts_builder import START
 
-LASTS_S = 20
+DURATION_S = 20
 SERVICES_MB = dict.fromkeys(("pricing", "matching", "notification", "fleets", "operations"), 20.0)
 MEMORY_MB = {"broker": 120.0, "database": 200.0, "booking": 80.0, **SERVICES_MB}
 
 
-def second(
-    at_s: float, *, oldest_s: float = 2.0, waiting: int = 40, unseen: Container[str] = (), **memory_mb: float
+def snapshot(
+    at_s: float, *, oldest_s: float = 2.0, backlog: int = 40, unread: Container[str] = (), **memory_mb: float
 ) -> SuiteSnapshot:
-    """``unseen``: processes whose memory was not looked at; ``memory_mb``: of those that have not what is usual."""
-    used = {**MEMORY_MB, **memory_mb}
+    """Return a snapshot. ``unread``: processes without a memory reading; ``memory_mb``: deviations from MEMORY_MB."""
+    readings = {**MEMORY_MB, **memory_mb}
     return SuiteSnapshot(
         at_s=at_s,
-        outbox_rows=waiting // 2,
+        outbox_rows=backlog // 2,
         outbox_oldest_s=oldest_s / 2,
-        pending_requests=waiting,
+        pending_requests=backlog,
         pending_oldest_s=oldest_s,
-        queued=waiting // 4,
-        longest_queue="pricing.requests.quote_fare" if waiting else "",
-        memory_mb={name: megabytes for name, megabytes in used.items() if name not in unseen},
-        pressure={"quote_fare_by_request_reply": waiting / 50},
+        queued=backlog // 4,
+        longest_queue="pricing.requests.quote_fare" if backlog else "",
+        memory_mb={name: megabytes for name, megabytes in readings.items() if name not in unread},
+        pressure={"quote_fare_by_request_reply": backlog / 50},
         unsent=0,
     )
 
 
-def ride(at_s: float, *, took_s: float = 1.0, fate: str = "confirmed", label: str = "one_way") -> RideRecord:
-    return RideRecord(label=label, offered_s=at_s, outcome=fate, accepted_s=at_s, settled_s=at_s + took_s)
+def ride(at_s: float, *, took_s: float = 1.0, outcome: str = "confirmed", label: str = "one_way") -> RideRecord:
+    return RideRecord(label=label, offered_s=at_s, outcome=outcome, accepted_s=at_s, settled_s=at_s + took_s)
 
 
-def refused(at_s: float, *, explicit: bool = True, came_in: bool | None = None) -> RideRecord:
+def refused_ride(
+    at_s: float, *, with_retry_after: bool = True, accepted_on_first_retry: bool | None = None
+) -> RideRecord:
     return RideRecord(
         label="sync_api",
         offered_s=at_s,
         outcome="refused",
         refused_s=(at_s,),
         retries=0,
-        all_with_retry_after=explicit,
-        accepted_on_first_retry=came_in,
+        all_with_retry_after=with_retry_after,
+        accepted_on_first_retry=accepted_on_first_retry,
     )
 
 
-def held(**changes: object) -> BurstSide:
-    """Back pressure on: ten rides a second, of which nine and a half come to something, all in time."""
+def bounded_side(**changes: object) -> BurstSide:
+    """Return a side with back pressure on that passes: 9.5 rides per second settle in time, the others are refused."""
     rides = [ride(n / 10, label=("one_way", "sync_api")[n % 2]) for n in range(190)]
     side = BurstSide(
         back_pressure="on",
@@ -58,14 +60,14 @@ def held(**changes: object) -> BurstSide:
         capacity_per_s=10.0,
         levels=(LoadLevel(offered_per_s=12.0, settled_per_s=10.0, duration_s=8.0),),
         factor=5.0,
-        duration_s=float(LASTS_S),
+        duration_s=float(DURATION_S),
         started_at=START,
-        stack=StackInfo("stand-in", "none", "none"),
+        stack=StackInfo("stub", "none", "none"),
         machine=read_machine(),
         lag_p99_ms=3.0,
         lag_max_ms=9.0,
-        snapshots=tuple(second(float(n)) for n in range(LASTS_S + 5)),
-        rides=(*rides, *(refused(n / 10) for n in range(200))),
+        snapshots=tuple(snapshot(float(n)) for n in range(DURATION_S + 5)),
+        rides=(*rides, *(refused_ride(n / 10) for n in range(200))),
         refusals={"503 overloaded: held": 200},
         lost=0,
         duplicated=0,
@@ -75,14 +77,14 @@ def held(**changes: object) -> BurstSide:
     return msgspec.structs.replace(side, **changes)
 
 
-def flooded() -> BurstSide:
-    """The same with back pressure off: everything is taken in, and waits."""
+def overloaded_side() -> BurstSide:
+    """Return a side with back pressure off whose backlog grows: every ride is accepted."""
     rides = tuple(ride(n / 50, took_s=n / 25, label=("one_way", "sync_api")[n % 2]) for n in range(1000))
-    seconds = tuple(second(float(n), oldest_s=0.9 * n, waiting=40 * n) for n in range(LASTS_S + 1))
-    return held(back_pressure="off", rides=rides, refusals={}, snapshots=seconds)
+    snapshots = tuple(snapshot(float(n), oldest_s=0.9 * n, backlog=40 * n) for n in range(DURATION_S + 1))
+    return bounded_side(back_pressure="off", rides=rides, refusals={}, snapshots=snapshots)
 
 
-def beside(side: BurstSide, memory_mb: Mapping[str, float]) -> BurstSide:
-    """With so much memory in other processes as well, or instead."""
-    seconds = (msgspec.structs.replace(each, memory_mb={**each.memory_mb, **memory_mb}) for each in side.snapshots)
-    return msgspec.structs.replace(side, snapshots=tuple(seconds))
+def with_memory(side: BurstSide, memory_mb: Mapping[str, float]) -> BurstSide:
+    """Add or replace memory readings in every snapshot of ``side``."""
+    snapshots = (msgspec.structs.replace(taken, memory_mb={**taken.memory_mb, **memory_mb}) for taken in side.snapshots)
+    return msgspec.structs.replace(side, snapshots=tuple(snapshots))

@@ -1,9 +1,9 @@
-"""Metrics of the services, as a burst reads them."""
+"""Metrics of the services as the burst monitor reads them."""
 
 from prebook.lab.burst.monitor import PRESSURE_LINE, UNSENT_LINE, unsent_total
 
 
-def test_what_services_say_of_themselves_is_read_from_their_metrics() -> None:
+def test_pressure_and_refused_publishes_are_read_from_metrics_pages() -> None:
     page = (
         'prebook_load_ratio{load="waiting_riders"} 0.25\n'
         'prebook_messages_send_failed_total{coupling="one_way",flow="notify_rider",kind="request"} 3.0\n'
@@ -12,6 +12,6 @@ def test_what_services_say_of_themselves_is_read_from_their_metrics() -> None:
     pages = dict.fromkeys(("booking", "pricing", "matching", "notification", "fleets"), page)
 
     assert PRESSURE_LINE.findall(page) == [("waiting_riders", "0.25")]
-    assert UNSENT_LINE.findall(page) == ["3.0"], "calls that failed are no publishes"
+    assert UNSENT_LINE.findall(page) == ["3.0"], "failed calls are no publishes"
     assert unsent_total(pages) == 15
     assert unsent_total({"booking": page}) is None

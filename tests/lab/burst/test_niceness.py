@@ -1,4 +1,4 @@
-"""The suite gives way to the generator, so that rides are offered on time."""
+"""The suite runs at a lower priority than the load generator."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1
 
 @pytest.fixture
 def parent() -> Iterator[int]:
-    """A process in a session of its own, with a child."""
+    """Start a process in its own session, with a child."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -25,7 +25,7 @@ def parent() -> Iterator[int]:
         process.communicate(b"\n")
 
 
-def test_a_process_its_child_and_its_session_give_way(parent: int) -> None:
+def test_a_process_its_child_and_its_session_get_a_lower_priority(parent: int) -> None:
     lower_priority([parent])
 
     (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -35,12 +35,12 @@ def test_a_process_its_child_and_its_session_give_way(parent: int) -> None:
         assert session.read_text().split()[-1] == str(NICENESS)
 
 
-def test_who_is_gone_is_passed_over() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    lower_priority([gone.pid])
+def test_a_process_that_has_ended_is_skipped() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    lower_priority([ended.pid])
 
 
-def test_process_ids_of_another_machine_mean_nothing_here() -> None:
+def test_process_ids_of_another_machine_are_not_local() -> None:
     assert is_local(["http://127.0.0.1:8700", "http://127.0.0.1:8701"])
     assert not is_local(["http://127.0.0.1:8700", "http://booking:8700"])

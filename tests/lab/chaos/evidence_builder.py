@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
+from prebook.contracts.booking import DeliveryEntry, LedgerEntry
 from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
+from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.database import DatabaseState, DriverAssignment
 from prebook.lab.chaos.evidence import Evidence, InjectedFault
 from prebook.lab.ledger.reconciliation import reconcile

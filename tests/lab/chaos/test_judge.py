@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.database import DriverAssignment, MessageTrace
 from prebook.lab.chaos.judge import ChaosResult, ChaosVerdict, judge, worst_gap_s
 from tests.lab.chaos.evidence_builder import (

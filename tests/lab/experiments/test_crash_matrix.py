@@ -1,4 +1,4 @@
-"""What is concluded from the counts, and what is expected."""
+"""Verdicts from counts, and the expected verdict of each cell."""
 
 import pytest
 
@@ -24,22 +24,22 @@ OPERATIONS = ("a", "b", "c")
         ({"z": 5}, 3, 0, CrashVerdict.LOST),
     ],
 )
-def test_an_operation_has_one_effect_or_is_counted(
+def test_operations_without_exactly_one_effect_are_counted(
     effects: dict[str, int], lost: int, doubled: int, verdict: CrashVerdict
 ) -> None:
-    counted = effect_tally(OPERATIONS, effects)
-    assert (counted.lost, counted.doubled, counted.verdict) == (lost, doubled, verdict)
+    tally = effect_tally(OPERATIONS, effects)
+    assert (tally.lost, tally.doubled, tally.verdict) == (lost, doubled, verdict)
 
 
-def test_there_are_sixteen_cells_and_each_is_expected_to_come_to_something() -> None:
+def test_each_of_sixteen_cells_has_an_expected_verdict_with_a_reason() -> None:
     assert len(CELLS) == 16
     assert set(EXPECTED_VERDICTS) == set(CELLS)
     assert all(expectation.reason.endswith(".") for expectation in EXPECTED_VERDICTS.values())
 
 
-def test_only_with_both_on_every_crash_point_is_exact() -> None:
+def test_every_crash_point_is_exact_only_with_deduplication_and_inbox() -> None:
     exact = {
-        switches: {cell.crash_point for cell in CELLS if (cell.dedup, cell.inbox) == switches and _exact(cell)}
+        switches: {cell.crash_point for cell in CELLS if (cell.dedup, cell.inbox) == switches and _is_exact(cell)}
         for switches in ((True, True), (True, False), (False, True), (False, False))
     }
     assert exact[True, True] == set(CrashPoint)
@@ -51,5 +51,5 @@ def test_no_two_cells_share_an_operation() -> None:
     assert len(ids) == len(set(ids)) == 64
 
 
-def _exact(cell: CrashCell) -> bool:
+def _is_exact(cell: CrashCell) -> bool:
     return EXPECTED_VERDICTS[cell].verdict is CrashVerdict.EXACT

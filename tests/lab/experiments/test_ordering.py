@@ -1,4 +1,4 @@
-"""The comparison as a user runs it, small."""
+"""The ordering experiment as a program, with a small load."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     sizes = ("--keys", str(KEYS), "--per-key", str(PER_KEY), "--failing", str(FAILING), "--rounds", "1")
-    ran = subprocess.run(
+    completed = subprocess.run(
         (*LAB, "--json", *sizes),
         env={name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"},
         cwd=tmp_path_factory.mktemp("lab"),
@@ -27,25 +27,25 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=170,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    told: dict[str, Any] = json.loads(ran.stdout)
-    return told
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    report: dict[str, Any] = json.loads(completed.stdout)
+    return report
 
 
-def test_competing_consumers_break_the_order_and_groups_keep_it(report: dict[str, Any]) -> None:
-    violations = {one["name"]: one["violations"] for one in report["strategies"]}
+def test_competing_consumers_violate_the_order_and_groups_keep_it(report: dict[str, Any]) -> None:
+    violations = {each["name"]: each["violations"] for each in report["strategies"]}
     assert violations.pop("competing_consumers") > 0
     assert violations == {"message_groups": 0, "one_global_group": 0}
 
 
-def test_a_failure_and_the_end_of_a_consumer_took_effect_everywhere_and_cost_nothing(report: dict[str, Any]) -> None:
-    for one in report["rounds"]:
-        assert one["failed"] == FAILING
-        assert one["deliveries"] >= KEYS * PER_KEY + FAILING, "each of them was handled once more"
-        assert one["killed_after"] < KEYS * PER_KEY, "the consumer was killed on the way"
-        assert (one["lost"], one["doubled"]) == (0, 0)
+def test_failures_and_a_killed_consumer_lose_and_double_nothing(report: dict[str, Any]) -> None:
+    for result in report["rounds"]:
+        assert result["failed"] == FAILING
+        assert result["deliveries"] >= KEYS * PER_KEY + FAILING, "each failed message is delivered once more"
+        assert result["killed_after"] < KEYS * PER_KEY, "the consumer is killed during the run"
+        assert (result["lost"], result["doubled"]) == (0, 0)
 
 
-def test_a_failure_stops_the_world_only_where_everything_is_one_group(report: dict[str, Any]) -> None:
-    still = {one["name"]: one["stalled_keys"] for one in report["strategies"]}
-    assert still["message_groups"] < still["one_global_group"]
+def test_a_failure_stalls_more_keys_in_one_global_group(report: dict[str, Any]) -> None:
+    stalled_keys = {each["name"]: each["stalled_keys"] for each in report["strategies"]}
+    assert stalled_keys["message_groups"] < stalled_keys["one_global_group"]

@@ -1,4 +1,4 @@
-"""What is concluded from the effects, and when the comparison is called as expected."""
+"""Counts of order violations, time limits, and the expected result of the ordering experiment."""
 
 import asyncio
 
@@ -23,12 +23,12 @@ LOAD = OrderingLoad(keys=2, per_key=3, consumers=2, failing=1, seed=1)
 A, B = LOAD.key_names()
 
 
-def effects(*told: tuple[str, int]) -> list[AppliedMessage]:
-    return [AppliedMessage(key, place, float(number)) for number, (key, place) in enumerate(told)]
+def effects_in_order(*messages: tuple[str, int]) -> list[AppliedMessage]:
+    return [AppliedMessage(key, position, float(number)) for number, (key, position) in enumerate(messages)]
 
 
 @pytest.mark.parametrize(
-    ("told", "violations", "lost", "doubled"),
+    ("messages", "violations", "lost", "doubled"),
     [
         (((A, 0), (B, 0), (A, 1), (A, 2), (B, 1), (B, 2)), 0, 0, 0),
         (((A, 1), (A, 0), (A, 2), (B, 0), (B, 1), (B, 2)), 1, 0, 0),
@@ -37,17 +37,17 @@ def effects(*told: tuple[str, int]) -> list[AppliedMessage]:
         (((A, 0), (A, 1), (A, 1), (A, 2), (B, 0), (B, 1), (B, 2)), 0, 0, 1),
     ],
 )
-def test_violations_losses_and_doubles_are_counted(
-    told: tuple[tuple[str, int], ...], violations: int, lost: int, doubled: int
+def test_violations_lost_and_doubled_messages_are_counted(
+    messages: tuple[tuple[str, int], ...], violations: int, lost: int, doubled: int
 ) -> None:
-    counts = ordering_counts(LOAD, effects(*told))
+    counts = ordering_counts(LOAD, effects_in_order(*messages))
     assert (counts.violations, counts.lost, counts.doubled) == (violations, lost, doubled)
 
 
-def test_the_blast_radius_is_the_other_keys_that_stood_still() -> None:
-    still = effects((A, 0), (B, 0), (A, 1), (B, 1), (A, 2), (B, 2))
-    assert mean_stalled_keys(LOAD, still, {(A, 2): 2.5}) == 0.0, "b went on meanwhile"
-    held = [
+def test_the_blast_radius_counts_other_keys_without_progress() -> None:
+    alternating = effects_in_order((A, 0), (B, 0), (A, 1), (B, 1), (A, 2), (B, 2))
+    assert mean_stalled_keys(LOAD, alternating, {(A, 2): 2.5}) == 0.0, "the other key makes progress meanwhile"
+    stalled = [
         AppliedMessage(A, 0, 0),
         AppliedMessage(B, 0, 0),
         AppliedMessage(A, 1, 5),
@@ -55,11 +55,11 @@ def test_the_blast_radius_is_the_other_keys_that_stood_still() -> None:
         AppliedMessage(B, 2, 7),
         AppliedMessage(A, 2, 8),
     ]
-    assert mean_stalled_keys(LOAD, held, {(A, 1): 1.0}) == 1.0
-    assert mean_stalled_keys(LOAD, [*held[:2], AppliedMessage(B, 1, 3), *held[2:]], {(A, 1): 1.0}) == 0.0
+    assert mean_stalled_keys(LOAD, stalled, {(A, 1): 1.0}) == 1.0
+    assert mean_stalled_keys(LOAD, [*stalled[:2], AppliedMessage(B, 1, 3), *stalled[2:]], {(A, 1): 1.0}) == 0.0
 
 
-def test_all_keys_share_the_global_group_and_the_one_queue() -> None:
+def test_all_keys_are_neighbours_in_the_global_group_and_in_one_queue() -> None:
     load = OrderingLoad(keys=12, per_key=2, consumers=2, failing=1, seed=1)
     failed = [(load.key_names()[0], 0)]
     assert OrderingStrategy.GLOBAL_GROUP.ordering_key(A) == OrderingStrategy.GLOBAL_GROUP.ordering_key(B) == GLOBAL_KEY
@@ -71,11 +71,11 @@ def test_all_keys_share_the_global_group_and_the_one_queue() -> None:
     assert mean_partition_neighbours(load, failed, OrderingStrategy.MESSAGE_GROUPS) < 11
 
 
-def test_the_messages_that_fail_are_drawn_from_the_seed_and_have_something_after_them() -> None:
+def test_failing_messages_follow_from_the_seed_and_are_never_the_last_of_a_key() -> None:
     load = OrderingLoad(keys=5, per_key=4, consumers=2, failing=6, seed=3)
     assert load.failing_messages() == load.failing_messages()
     assert len(load.failing_messages()) == 6
-    assert not [one for one in load.failing_messages() if one.endswith(" 3")]
+    assert not [message for message in load.failing_messages() if message.endswith(" 3")]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_the_messages_that_fail_are_drawn_from_the_seed_and_have_something_after
         (OrderingStrategy.GLOBAL_GROUP, 0, 1, False),
     ],
 )
-def test_order_is_kept_by_groups_alone_and_nothing_is_lost(
+def test_the_expected_result_is_order_in_groups_alone_and_no_loss(
     name: OrderingStrategy, violations: int, lost: int, expected: bool
 ) -> None:
-    told = StrategySummary(
+    summary = StrategySummary(
         name=name,
         violations=violations,
         lost=lost,
@@ -102,32 +102,32 @@ def test_order_is_kept_by_groups_alone_and_nothing_is_lost(
         stalled_keys=0,
         partition_neighbours=0,
     )
-    assert is_as_expected(told) is expected
+    assert is_as_expected(summary) is expected
 
 
 GLOBAL_PER_S = 64.0
 RETRY_S = 0.28
-"""README's table, and the longest pause before a second attempt."""
+"""Rate of the global group in README's table, and the longest delay before a second attempt."""
 
 
-def load(messages: int, failing: int) -> OrderingLoad:
+def load_of(messages: int, failing: int) -> OrderingLoad:
     return OrderingLoad(keys=messages // 20, per_key=20, consumers=3, failing=failing, seed=7)
 
 
 @pytest.mark.parametrize(("messages", "failing"), [(800, 12), (2_000, 1_000), (MAX_MESSAGES, 1_000)])
-def test_the_time_that_a_run_may_take_grows_with_its_load(messages: int, failing: int) -> None:
-    plausible_s = messages / GLOBAL_PER_S + failing * RETRY_S
-    assert 3 * plausible_s < load(messages, failing).timeout_s < 10 * plausible_s
+def test_the_time_limit_of_a_run_grows_with_its_load(messages: int, failing: int) -> None:
+    expected_s = messages / GLOBAL_PER_S + failing * RETRY_S
+    assert 3 * expected_s < load_of(messages, failing).timeout_s < 10 * expected_s
 
 
-def test_a_consumer_lives_longer_than_its_run_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    lives: list[float] = []
-    monkeypatch.setattr(worker, "run_worker", lambda *_, timeout_s: lives.append(timeout_s))
-    whole = load(MAX_MESSAGES, 12)
+def test_the_time_limit_of_a_consumer_exceeds_that_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    time_limits: list[float] = []
+    monkeypatch.setattr(worker, "run_worker", lambda *_, timeout_s: time_limits.append(timeout_s))
+    largest_load = load_of(MAX_MESSAGES, 12)
     consumer.run(
         OrderingWorkerSpec(
             strategy=OrderingStrategy.GLOBAL_GROUP,
-            load=whole,
+            load=largest_load,
             run="r",
             consumer_number=0,
             amqp_url="",
@@ -136,16 +136,18 @@ def test_a_consumer_lives_longer_than_its_run_may_take(monkeypatch: pytest.Monke
             log_file="",
         )
     )
-    assert lives[0] > 2 * whole.timeout_s, "it is waited for twice: until one is killed, and until all is done"
+    assert time_limits[0] > 2 * largest_load.timeout_s, (
+        "two waits: until one consumer is killed, and until all messages are handled"
+    )
 
 
-async def test_a_party_that_hangs_is_ended_when_its_time_is_over() -> None:
+async def test_a_hanging_worker_is_ended_at_its_time_limit() -> None:
     with pytest.raises(TimeoutError):
         await worker._run_with_timeout(asyncio.sleep(60), 0.01)
 
 
 @pytest.mark.parametrize(("keys", "per_key"), [(1000, 1000), (1000, 21), (21, 1000)])
-def test_more_messages_than_can_be_waited_for_are_refused(
+def test_more_than_the_maximum_number_of_messages_is_a_usage_error(
     keys: int, per_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "start_testbed", lambda: pytest.fail("started"))

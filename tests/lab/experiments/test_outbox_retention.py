@@ -1,4 +1,4 @@
-"""The long use of an outbox, in short: what is sent is forgotten meanwhile, and a claim costs what it cost at first."""
+"""The outbox-retention experiment, shortened: sent rows are purged and claims stay cheap."""
 
 import json
 import os
@@ -20,42 +20,44 @@ from prebook.lab.experiments.outbox_retention.table_probe import ClaimCost, Outb
 
 ROWS = 20_000
 LAB = (sys.executable, "-m", "prebook.cli", "lab", "outbox-retention")
-SHORT = ("--rows", str(ROWS), "--retention", "0.5", "--purge-interval", "0.25", "--json")
+SMALL_RUN = ("--rows", str(ROWS), "--retention", "0.5", "--purge-interval", "0.25", "--json")
 
 
 @pytest.mark.real
-def test_what_is_sent_is_forgotten_and_a_claim_does_not_get_dearer(tmp_path: Path) -> None:
+def test_sent_rows_are_purged_and_claims_do_not_get_more_expensive(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PREBOOK_STACK"}
-    ran = subprocess.run(
-        [*LAB, *SHORT], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    completed = subprocess.run(
+        [*LAB, *SMALL_RUN], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
     )
-    assert ran.returncode in {0, 1}, ran.stderr
-    told: dict[str, Any] = json.loads(ran.stdout)
-    looks = told["result"]["samples"]
-    assert len(looks) == SAMPLE_COUNT
-    assert [look["rows"] for look in looks] == sorted(look["rows"] for look in looks)
-    assert looks[-1]["rows"] >= ROWS
-    assert told["result"]["purged"] + looks[-1]["size"]["rows"] >= ROWS, "every row was staged, and is purged or there"
-    assert told["result"]["purged"] > 0
-    # A claim that looked at all that was ever sent would touch several times the pages.
-    assert told["claim_cost_ratio"] < 1.5
-    assert (ran.returncode == 0) is told["within_limits"], "the status says whether a run of this length holds"
+    assert completed.returncode in {0, 1}, completed.stderr
+    report: dict[str, Any] = json.loads(completed.stdout)
+    samples = report["result"]["samples"]
+    assert len(samples) == SAMPLE_COUNT
+    assert [sample["rows"] for sample in samples] == sorted(sample["rows"] for sample in samples)
+    assert samples[-1]["rows"] >= ROWS
+    assert report["result"]["purged"] + samples[-1]["size"]["rows"] >= ROWS, "every row is either purged or still there"
+    assert report["result"]["purged"] > 0
+    # A claim that scanned all rows ever sent would touch several times the pages.
+    assert report["claim_cost_ratio"] < 1.5
+    assert (completed.returncode == 0) is report["within_limits"], "the exit status reports the limits"
 
 
-def look(pages: float, megabytes: int) -> TableSample:
+def sample(pages: float, megabytes: int) -> TableSample:
     size = OutboxTableSize(rows=1, table_bytes=megabytes * 1_000_000, index_bytes=0, dead_rows=0, vacuums=1)
     return TableSample(rows=1, rate_per_s=1, size=size, claim_cost=ClaimCost(pages=pages, ms=1.0))
 
 
-def outcome(*looks: TableSample) -> RetentionResult:
-    return RetentionResult(retention_s=1.0, purged=1, samples=list(looks))
+def outcome(*samples: TableSample) -> RetentionResult:
+    return RetentionResult(retention_s=1.0, purged=1, samples=list(samples))
 
 
-def test_growth_is_judged_from_the_middle_on_since_a_window_must_fill_first() -> None:
-    assert outcome(look(100, 10), look(100, 200), look(100, 200), look(100, 200)).within_limits
-    assert not outcome(look(100, 10), look(100, 20), look(100, 30), look(100, int(20 * MAX_GROWTH) + 1)).within_limits
+def test_growth_is_measured_from_the_middle_when_the_retention_window_is_full() -> None:
+    assert outcome(sample(100, 10), sample(100, 200), sample(100, 200), sample(100, 200)).within_limits
+    assert not outcome(
+        sample(100, 10), sample(100, 20), sample(100, 30), sample(100, int(20 * MAX_GROWTH) + 1)
+    ).within_limits
 
 
-def test_a_dearer_claim_is_told() -> None:
-    assert outcome(look(100, 10), look(100 * MAX_CLAIM_COST_RATIO, 10)).within_limits
-    assert not outcome(look(100, 10), look(100 * MAX_CLAIM_COST_RATIO + 1, 10)).within_limits
+def test_a_more_expensive_claim_exceeds_the_limits() -> None:
+    assert outcome(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO, 10)).within_limits
+    assert not outcome(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO + 1, 10)).within_limits

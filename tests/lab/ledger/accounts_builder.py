@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from prebook.contracts.booking import BookingState, DeliveryEntry, LedgerEntry
+from prebook.contracts.booking import DeliveryEntry, LedgerEntry
+from prebook.contracts.ride import BookingState
 from prebook.lab.ledger.accounts import RideAccount, build_accounts
 from prebook.lab.load.samples import Sample, idempotency_key
 from tests.lab.stub_suite import requested_row

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.contracts.booking import SETTLED_STATES, BookingState
+from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.ledger.accounts import RideOutcome
 from prebook.lab.ledger.discrepancies import DiscrepancyKind
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.lab.faults import FaultWindow
 from prebook.lab.ledger.accounts import RideAccount, build_accounts
 from prebook.lab.ledger.recovery_time import answered_per_bin, recovery_s

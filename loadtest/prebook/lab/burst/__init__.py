@@ -1,1 +1,1 @@
-"""Several times the capacity for a minute, with back pressure on and off: what stays bounded, and who is told what."""
+"""Burst comparison: several times the capacity for a minute, once with back pressure on and once with it off."""

@@ -1,4 +1,4 @@
-"""`prebook load burst`: a suite of its own for each side, the measurements of both, and their comparison."""
+"""`prebook load burst`: measure each side on a temporary suite, then compare the measurements."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ from prebook.lab.suite_client.settings import read_settings
 
 CONSOLE_WIDTH = 170
 SIDES = ("on", "off")
-"""With back pressure on, and off."""
+"""Settings of back pressure that are compared."""
 BURST_EXAMPLES = examples(
     "prebook load burst",
     "prebook load burst --factor 2 --duration 10",
@@ -58,29 +58,32 @@ load_options = combine(
     click.option(
         "--capacity",
         type=POSITIVE,
-        help="Rides the suite settles per second. [default: measured by offering more and more]",
+        help="Rides the suite settles per second. [default: measured with rising load]",
     ),
     click.option(
         "--factor", type=POSITIVE, default=5.0, show_default=True, help="Rate offered, as a multiple of the capacity."
     ),
     click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="Seconds of the burst."),
-    seed_option("The same seed offers the same rides at the same times, to both sides."),
+    seed_option("The same seed offers the same rides at the same times; both sides use it."),
     click.option(
-        "--max-retries", default=2, show_default=True, help="Retries of a rider who is refused with a Retry-After."
+        "--max-retries",
+        default=2,
+        show_default=True,
+        help="Maximum number of retries of a rider refused with a Retry-After.",
     ),
     click.option(
         "--patience",
         type=FiniteRange(min=0),
         default=30.0,
         show_default=True,
-        help="Seconds after which a rider does not accept a Retry-After any more.",
+        help="Seconds after the first attempt beyond which a refused rider does not retry.",
     ),
     click.option(
         "--settle-timeout",
         type=POSITIVE,
         default=45.0,
         show_default=True,
-        help="Seconds that the suite may take to come to rest after the burst.",
+        help="Seconds that the suite may take after the burst until its backlog is empty.",
     ),
 )
 
@@ -102,9 +105,10 @@ def burst(
 ) -> None:
     """Offer several times the capacity for a minute, with back pressure on and off, and compare both sides.
 
-    Each side runs on a suite of its own. Exit status 1 if, with back pressure on, the age of the oldest message or the
-    memory left its bounds, less than 0.9 of the capacity was settled in time, a ride was refused without a Retry-After,
-    or one was lost; or if, with it off, nothing grew; or if one of these was not measured, which is reported apart.
+    Each side runs on its own temporary suite. Exit status 1 if, with back pressure on, the age of the oldest message or
+    the memory exceeded its limit, less than 0.9 of the capacity was settled in time, a ride was refused without a
+    Retry-After, or a ride was lost; if, with back pressure off, the backlog did not grow; or if one of these checks
+    could not be measured, which is reported separately.
     """
     clear_measurements(report_dir)
     load_arguments = arguments_of(ctx, without=("back_pressure", "report_dir", "as_json"))
@@ -121,7 +125,7 @@ def burst(
 
 @click.group("burst")
 def burst_steps() -> None:
-    """The steps of `prebook load burst`: measure a side on the suite that PREBOOK_* variables name, judge the sides."""
+    """Steps of `prebook load burst`: measure a side on the suite named by the PREBOOK_* variables; compare both."""
 
 
 @burst_steps.command
@@ -140,11 +144,9 @@ def measure(
     patience: float,
     settle_timeout: float,
 ) -> None:
-    """Measure one side and write it to the folder."""
-    known = capacity or read_capacity(output_dir)
-    options = BurstOptions(
-        side, known, factor, duration, RiderRetryPolicy(max_retries=max_retries, patience_s=patience)
-    )
+    """Measure one side and write the measurements to the output folder."""
+    retries = RiderRetryPolicy(max_retries=max_retries, patience_s=patience)
+    options = BurstOptions(side, capacity or read_capacity(output_dir), factor, duration, retries)
     sys.exit(run_guarded(options, seed, settle_timeout, output_dir))
 
 
@@ -152,15 +154,19 @@ def measure(
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @json_option("Print the report to stdout, tables to stderr.")
 def judge(*, directory: Path, as_json: bool) -> None:
-    """Compare the measurements in DIRECTORY, and write report.json and report.html there.
+    """Compare the measurements in DIRECTORY and write report.json and report.html there.
 
-    Exit status 1 if a check failed, or was not measured though it was due.
+    Exit status 1 if a check failed, or was due but not measured.
     """
     sys.exit(judge_measurements(directory, as_json=as_json))
 
 
 def clear_measurements(directory: Path) -> None:
-    """Remove an earlier run's measurements, which would be judged with the new ones. Raises click.UsageError."""
+    """Remove the measurements of an earlier run, which would be compared with the new ones.
+
+    Raises:
+        click.UsageError: A file cannot be removed.
+    """
     try:
         for side in SIDES:
             (directory / f"{side}.json").unlink(missing_ok=True)
@@ -169,12 +175,10 @@ def clear_measurements(directory: Path) -> None:
 
 
 def judge_measurements(directory: Path, *, as_json: bool) -> int:
-    """Write and print the report of what was measured in ``directory``; return the exit status."""
+    """Write and print the report on the measurements in ``directory``; return the exit status."""
     sides = read_sides(directory)
     if not sides:
-        log_to_stderr(
-            f"Error: nothing was measured in {directory}; `prebook load burst --report {directory}` does that"
-        )
+        log_to_stderr(f"Error: no measurements in {directory}; run `prebook load burst --report {directory}` first")
         return 1
     report = build_report(sides)
     written = msgspec.json.encode(report)
@@ -190,24 +194,36 @@ def judge_measurements(directory: Path, *, as_json: bool) -> int:
 
 
 def read_sides(directory: Path) -> tuple[BurstSide, ...]:
+    """Return the measurements in ``directory``, with back pressure on first.
+
+    Raises:
+        msgspec.ValidationError: A file is not a measurement of a side.
+    """
     files = [path for side in SIDES if (path := directory / f"{side}.json").exists()]
     return tuple(msgspec.json.decode(path.read_bytes(), type=BurstSide) for path in files)
 
 
 def read_capacity(output_dir: Path) -> float | None:
-    """The capacity that the other side was measured with: both are offered the same."""
+    """Return the capacity used for the other side, so that both sides get the same load; None if not yet measured."""
     return next((side.capacity_per_s for side in read_sides(output_dir)), None)
 
 
 def run_guarded(options: BurstOptions, seed: int, settle_timeout_s: float, output_dir: Path) -> int:
+    """Measure a side; return the exit status, also after a LabError or an interruption."""
+
     def run() -> int:
         writer.prepare_folder(output_dir)
         return run_interruptible(measure_side(options, seed, settle_timeout_s, output_dir), uvloop.new_event_loop)
 
-    return exit_status_of(run, "nothing was written")
+    return exit_status_of(run, "no measurements were written")
 
 
 async def measure_side(options: BurstOptions, seed: int, settle_timeout_s: float, output_dir: Path) -> int:
+    """Measure a side on the suite of the environment, write measurements and samples, and return 0.
+
+    Raises:
+        LabError: The environment names no suite, or the suite cannot be read.
+    """
     settings = read_settings(os.environ)
     async with open_session() as session:
         database_url = os.environ.get("PREBOOK_DATABASE_URL", "")

@@ -1,4 +1,4 @@
-"""Whether back pressure did what it is for, check by check. Pure."""
+"""Verdict on a burst comparison: checks of each side against its bounds. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -12,41 +12,45 @@ from prebook.lab.burst.model import BurstSide
 from prebook.lab.load.generator import MAX_LAG_MS
 
 MAX_OLDEST_AGE_S = 25.0
-"""With back pressure on no message grows older: two thirds of a question's deadline of 30 s, at which booking shuts its
-door, and a quarter more for what is let in until it is noticed."""
+"""Maximum age of a message with back pressure on. Booking refuses at two thirds of a request's deadline of 30 s; a
+quarter more allows for rides that it accepts until it measures that age."""
 MAX_MEMORY_MB: Mapping[str, float] = {"broker": 384, "database": 512, **dict.fromkeys(PROCESSES, 192)}
-"""As much as docker-compose.yml gives each of them."""
+"""Memory limit of each process, as in docker-compose.yml."""
 MAX_TOTAL_MEMORY_MB = 1024
-"""All of them together."""
+"""Memory limit of all processes together."""
 MIN_GOODPUT_SHARE = 0.9
+"""Minimum goodput with back pressure on, as a share of the capacity."""
 MIN_RETRY_SUCCESS_SHARE = 0.5
-"""Of those who come back at the time that they were told, more than half get in at once."""
+"""Minimum share of riders who are accepted on the first retry after the Retry-After."""
 MIN_GROWTH = 0.1
-"""Seconds older each second, or questions more each second as a share of what is offered: that is growth."""
+"""Minimum slope that counts as growth: seconds of age per second, or pending requests per offered ride."""
 MIN_COVERAGE = 0.9
-"""Less than this share of the burst's seconds, and a bound is not measured: age rises by no more than a second each
-second, so what six of sixty hide is six seconds at most; and a process that ended is not seen again."""
+"""Minimum share of the burst's seconds with a reading, below which a bound is not measured. Age grows by at most one
+second per second, so 6 unread of 60 seconds hide at most 6 s; a process that ended is not read again."""
 MIN_SLOPE_COVERAGE = 0.3
-"""The same for what grows: a line needs no more points than that, and a flooded database may need 2 s for each look,
-and be waited for in vain now and then.
-"""
+"""The same share for a slope, which needs fewer points: an overloaded database may take 2 s for a reading."""
 NOT_MEASURED = "not measured"
 
 
 class BurstCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of one side, as text for the report."""
+
     side: str
+    """``on`` or ``off``."""
     name: str
     value: str
     limit: str
     ok: bool | None
-    """None: it was not measured."""
+    """Whether the check passed; null if it was not measured."""
     due: bool = True
-    """False: it cannot be known yet, and that is no fault."""
+    """Whether the value can be known already; false for losses while the backlog is not empty."""
 
 
 class BurstVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of all checks."""
+
     ok: bool
-    """Every check that is due was measured, and passed."""
+    """Whether every check that is due was measured and passed."""
     headline: str
     failed: int = 0
     not_measured: int = 0
@@ -54,7 +58,7 @@ class BurstVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BurstReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Both sides, or one of them."""
+    """Report of a burst comparison, with one side or both."""
 
     schema: str = "prebook.burst-report/1"
     seed: int
@@ -67,49 +71,58 @@ class BurstReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_report(sides: tuple[BurstSide, ...]) -> BurstReport:
-    """``sides`` is not empty."""
-    found = tuple(map(figures, sides))
-    checks = tuple(check for side, seen in zip(sides, found, strict=True) for check in CHECKS[side.back_pressure](seen))
+    """Return figures and verdict of ``sides``, of which there is at least one."""
+    side_figures = tuple(map(figures, sides))
+    checks = tuple(check for measured in side_figures for check in CHECKS[measured.back_pressure](measured))
     return BurstReport(
         seed=sides[0].seed,
         capacity_per_s=sides[0].capacity_per_s,
         factor=sides[0].factor,
         duration_s=sides[0].duration_s,
-        figures=found,
+        figures=side_figures,
         verdict=verdict(checks),
         sides=sides,
     )
 
 
 def verdict(checks: tuple[BurstCheck, ...]) -> BurstVerdict:
+    """Return the verdict that ``checks`` amount to."""
     failed = [check for check in checks if check.ok is False]
-    unseen = [check for check in checks if check.ok is None and check.due]
+    not_measured = [check for check in checks if check.ok is None and check.due]
     return BurstVerdict(
-        ok=not failed and not unseen,
-        headline=headline(checks, failed, unseen),
+        ok=not failed and not not_measured,
+        headline=headline(checks, failed, not_measured),
         failed=len(failed),
-        not_measured=len(unseen),
+        not_measured=len(not_measured),
         checks=checks,
     )
 
 
 def headline(checks: Sequence[BurstCheck], failed: Sequence[BurstCheck], not_measured: Sequence[BurstCheck]) -> str:
-    early = [check for check in checks if not check.due]
-    of = len(checks) - len(early)
-    wrong = [f"back pressure {check.side}: {check.name} is {check.value}" for check in failed]
-    said = [f"{len(wrong)} of {of} checks failed: {'; '.join(wrong)}."] if wrong else []
-    said += [f"{len(not_measured)} of {of} checks not measured: {text_by_side(not_measured)}."] if not_measured else []
-    said = said or [f"All {of} checks passed."]
-    return " ".join([*said, f"Not due yet: {text_by_side(early)}."] if early else said)
+    """Return the verdict in one sentence per kind of result: failed, not measured, not due yet."""
+    not_due = [check for check in checks if not check.due]
+    due = len(checks) - len(not_due)
+    failures = [f"back pressure {check.side}: {check.name} is {check.value}" for check in failed]
+    sentences = []
+    if failures:
+        sentences.append(f"{len(failures)} of {due} checks failed: {'; '.join(failures)}.")
+    if not_measured:
+        sentences.append(f"{len(not_measured)} of {due} checks not measured: {text_by_side(not_measured)}.")
+    if not sentences:
+        sentences.append(f"All {due} checks passed.")
+    if not_due:
+        sentences.append(f"Not due yet: {text_by_side(not_due)}.")
+    return " ".join(sentences)
 
 
 def text_by_side(checks: Iterable[BurstCheck]) -> str:
+    """Return the names of ``checks``, grouped by side."""
     sides = groupby(checks, key=lambda check: check.side)
-    return "; ".join(f"back pressure {side}: {', '.join(check.name for check in of)}" for side, of in sides)
+    return "; ".join(f"back pressure {side}: {', '.join(check.name for check in group)}" for side, group in sides)
 
 
 def checks_with_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
-    """With back pressure on: what must stay within its bounds."""
+    """Yield the checks with back pressure on: age, memory, goodput and refusals stay within their bounds."""
     yield generator_lag_check(measured)
     yield at_most_check(
         measured,
@@ -120,60 +133,70 @@ def checks_with_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
         coverage=measured.backlog_coverage,
     )
     for process in expected_and_seen(measured.memory_mb):
-        used = measured.memory_mb.get(process)
-        looks = measured.memory_coverage.get(process, 0.0)
-        yield at_most_check(measured, f"memory of {process}", used, max_memory_mb(process), " MB", coverage=looks)
-    whole = measured.memory_total_mb
-    looks = measured.memory_total_coverage
-    yield at_most_check(measured, "memory of the whole suite", whole, MAX_TOTAL_MEMORY_MB, " MB", coverage=looks)
-    yield at_least_check(measured, "goodput, of capacity", measured.goodput_share, MIN_GOODPUT_SHARE)
-    yield zero_check(measured, "rides turned away without a word", measured.request_errors)
-    yield zero_check(measured, "riders refused without Retry-After", measured.refusals_without_retry_after)
+        peak_mb = measured.memory_mb.get(process)
+        coverage = measured.memory_coverage.get(process, 0.0)
+        yield at_most_check(measured, f"memory of {process}", peak_mb, max_memory_mb(process), " MB", coverage=coverage)
+    yield at_most_check(
+        measured,
+        "memory of the whole suite",
+        measured.memory_total_mb,
+        MAX_TOTAL_MEMORY_MB,
+        " MB",
+        coverage=measured.memory_total_coverage,
+    )
+    yield at_least_check(measured, "goodput as a share of the capacity", measured.goodput_share, MIN_GOODPUT_SHARE)
+    yield zero_check(measured, "rides without a response", measured.request_errors)
+    yield zero_check(measured, "rides refused without Retry-After", measured.refusals_without_retry_after)
     yield zero_check(measured, "rides lost", measured.lost)
-    yield zero_check(measured, "rides doubled", measured.duplicated)
+    yield zero_check(measured, "rides duplicated", measured.duplicated)
     yield zero_check(measured, "rides still in flight", measured.in_flight)
     if measured.retried:
         yield at_least_check(
             measured,
-            "got in when told to come back",
+            "share of riders accepted on the first retry",
             measured.accepted_on_first_retry / measured.retried,
             MIN_RETRY_SUCCESS_SHARE,
         )
 
 
 def max_memory_mb(process: str) -> float:
-    """That of ``broker`` for ``broker-2``."""
+    """Return the memory limit of ``process``; replicas and nodes such as ``broker-2`` have the limit of ``broker``."""
     return MAX_MEMORY_MB.get(process.partition("-")[0], MAX_MEMORY_MB["booking"])
 
 
 def checks_without_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
-    """With it off: that the same burst is more than the suite can hold, else nothing has been shown."""
+    """Yield the checks with back pressure off: the same burst overloads the suite, otherwise the comparison is void."""
     yield generator_lag_check(measured)
-    per_s = measured.backlog_slope
-    age = measured.oldest_age_slope
-    looks = measured.backlog_coverage
+    coverage = measured.backlog_coverage
+    min_backlog_slope = MIN_GROWTH * measured.offered_per_s
     yield at_least_check(
-        measured, "growth of the backlog", per_s, MIN_GROWTH * measured.offered_per_s, "/s", coverage=looks
+        measured, "growth of the backlog", measured.backlog_slope, min_backlog_slope, "/s", coverage=coverage
     )
-    yield at_least_check(measured, "growth of the oldest message's age, s each second", age, MIN_GROWTH, coverage=looks)
+    yield at_least_check(
+        measured,
+        "growth of the oldest message's age, s per s",
+        measured.oldest_age_slope,
+        MIN_GROWTH,
+        coverage=coverage,
+    )
     yield lost_check(measured)
-    yield zero_check(measured, "rides doubled", measured.duplicated)
+    yield zero_check(measured, "rides duplicated", measured.duplicated)
 
 
 def lost_check(measured: BurstFigures) -> BurstCheck:
-    """What a flood has not told yet is no loss, if it was seen to be busy still."""
+    """Return the check for lost rides; it is not due while the suite is known to have a backlog."""
     if measured.at_rest:
         return zero_check(measured, "rides lost", measured.lost)
-    why = "it did not come to rest" if measured.busy_at_end else "not measured: whether it came to rest was not seen"
+    reason = "the backlog is not empty" if measured.busy_at_end else "not measured: the backlog at the end is unknown"
     return BurstCheck(
-        side=measured.back_pressure, name="rides lost", value=why, limit="0", ok=None, due=not measured.busy_at_end
+        side=measured.back_pressure, name="rides lost", value=reason, limit="0", ok=None, due=not measured.busy_at_end
     )
 
 
 def generator_lag_check(measured: BurstFigures) -> BurstCheck:
-    """A generator that is late offers something else than was said, and the result is refused."""
+    """Return the check that the load generator was punctual; a late one offers another load than intended."""
     lag_ms = measured.lag_p99_ms if measured.offered_per_s else None
-    return at_most_check(measured, "lateness of the generator itself, p99", lag_ms, MAX_LAG_MS, " ms")
+    return at_most_check(measured, "lag of the load generator, p99", lag_ms, MAX_LAG_MS, " ms")
 
 
 CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}
@@ -182,7 +205,10 @@ CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}
 def at_most_check(
     measured: BurstFigures, name: str, value: float | None, limit: float, unit: str, *, coverage: float = 1.0
 ) -> BurstCheck:
-    """``coverage``: share of the burst's seconds in which it was seen. One second above the limit is enough to fail."""
+    """Return the check that a maximum is within ``limit``.
+
+    ``coverage``: share of the burst's seconds with a reading. A reading above the limit fails whatever the coverage.
+    """
     ok = None if value is None or (value <= limit and coverage < MIN_COVERAGE) else value <= limit
     return check_of(measured, name, ok, value_text(value, unit), f"at most {limit:g}{unit}", coverage=coverage)
 
@@ -190,6 +216,7 @@ def at_most_check(
 def at_least_check(
     measured: BurstFigures, name: str, value: float | None, limit: float, unit: str = "", *, coverage: float = 1.0
 ) -> BurstCheck:
+    """Return the check that a value reaches ``limit``. ``coverage``: share of the burst's seconds with a reading."""
     ok = None if value is None or coverage < MIN_SLOPE_COVERAGE else value >= limit
     return check_of(
         measured, name, ok, value_text(value, unit), f"at least {round(limit, 2):g}{unit}", coverage=coverage
@@ -199,14 +226,17 @@ def at_least_check(
 def check_of(
     measured: BurstFigures, name: str, ok: bool | None, value: str, limit: str, *, coverage: float
 ) -> BurstCheck:
-    partly = ok is None and value != NOT_MEASURED
-    text = f"{NOT_MEASURED}: {value}, but seen in {coverage:.0%} of the seconds only" if partly else value
+    """Return a check; a value whose coverage was too low for a result is shown with the coverage."""
+    low_coverage = ok is None and value != NOT_MEASURED
+    text = f"{NOT_MEASURED}: {value}, but read in only {coverage:.0%} of the seconds" if low_coverage else value
     return BurstCheck(side=measured.back_pressure, name=name, value=text, limit=limit, ok=ok)
 
 
 def zero_check(measured: BurstFigures, name: str, count: int) -> BurstCheck:
+    """Return the check that ``count`` is 0."""
     return BurstCheck(side=measured.back_pressure, name=name, value=str(count), limit="0", ok=count == 0)
 
 
 def value_text(value: float | None, unit: str) -> str:
+    """Return ``value`` with its unit, with two decimals below 10."""
     return NOT_MEASURED if value is None else f"{value:.2f}{unit}" if value < 10 else f"{value:.0f}{unit}"  # noqa: PLR2004

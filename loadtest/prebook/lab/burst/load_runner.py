@@ -1,4 +1,4 @@
-"""Offer rides of all plans to a running suite and wait until it is at rest: a capacity level, or the burst itself."""
+"""Load run against a running suite: offer rides under all plans, wait until the backlog is empty, reconcile."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,27 +21,35 @@ from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable
 
 START_DELAY_S = 0.5
 CLOCK_SLACK_S = 5.0
+"""Allowance for the clock of notification when deliveries since the start are read."""
 MAX_READS = 4
 READ_RETRY_INTERVAL_S = 5.0
 EMPTY_SNAPSHOTS = 2
+"""Number of consecutive snapshots without backlog after which the suite is at rest."""
 POLL_INTERVAL_S = 0.5
-"""So many looks in a row must find nothing that waits."""
 
 
 @dataclass(frozen=True)
 class LoadResult:
+    """Samples, reconciliation and snapshots of a load run. ``origin``: instant of the first intended arrival."""
+
     origin: ClockOrigin
     samples: Sequence[Sample]
     reconciliation: Reconciliation
     monitor: SuiteMonitor
     settle_s: float
+    """Seconds waited after the last ride was offered."""
     at_rest: bool
-    """Nothing waited any more when the books were read."""
+    """Whether the backlog was empty before the reconciliation."""
 
 
 @dataclass(frozen=True)
 class LoadRunner:
-    """A running suite, and what looks into it. ``run`` begins every Idempotency-Key."""
+    """Runs loads against one suite.
+
+    ``database_url``: an administrator's URL, or empty. ``run``: prefix of every idempotency key. ``settle_timeout_s``:
+    seconds that the suite may take after the load until its backlog is empty.
+    """
 
     fault_access: FaultAccess
     database_url: str = field(repr=False)
@@ -50,31 +58,39 @@ class LoadRunner:
     settle_timeout_s: float
 
     async def run_load(self, name: str, arrivals: Arrivals, retries: RiderRetryPolicy = NO_RETRIES) -> LoadResult:
-        """``name``: of this part of the run. Raises SuiteUnreachable where the suite cannot be read at the end."""
+        """Offer ``arrivals`` under all plans and return the result. ``name``: scenario name in the idempotency keys.
+
+        Raises:
+            SuiteUnreachable: The suite is not ready, or its services cannot be read after the load.
+        """
         suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
         await suite.check_ready(PROCESSES)
         seed = f"{self.seed}:{name}"
-        offers = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
-        orders = prepare_requests(
-            offers, run_id=self.run, scenario=name, seed=self.seed, week=campaign_week(datetime.now(UTC))
+        planned = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
+        requests = prepare_requests(
+            planned, run_id=self.run, scenario=name, seed=self.seed, week=campaign_week(datetime.now(UTC))
         )
         generator = Generator(self.fault_access.session, self.fault_access.urls["booking"], name, retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         monitor = SuiteMonitor(self.fault_access, self.database_url, origin)
-        watching = asyncio.create_task(monitor.run())
+        monitoring = asyncio.create_task(monitor.run())
         try:
-            await generator.offer(orders, origin)
+            await generator.offer(requests, origin)
             settle_s, at_rest = await wait_until_at_rest(monitor, self.settle_timeout_s)
         finally:
             monitor.stopped.set()
-            await asyncio.wait({watching})
-        books = await self._reconcile_with_retry(suite, name, generator.samples, origin)
-        return LoadResult(origin, generator.samples, books, monitor, settle_s, at_rest)
+            await asyncio.wait({monitoring})
+        reconciliation = await self._reconcile_with_retry(suite, name, generator.samples, origin)
+        return LoadResult(origin, generator.samples, reconciliation, monitor, settle_s, at_rest)
 
     async def _reconcile_with_retry(
         self, suite: SuiteClient, name: str, samples: Sequence[Sample], origin: ClockOrigin
     ) -> Reconciliation:
-        """A flooded suite may need a while to tell. Raises SuiteUnreachable."""
+        """Reconcile with up to MAX_READS attempts: an overloaded suite may time out at first.
+
+        Raises:
+            SuiteUnreachable: Every attempt failed.
+        """
         for _ in range(MAX_READS - 1):
             with suppress(SuiteUnreachable):
                 return await self._reconcile(suite, name, samples, origin)
@@ -89,18 +105,23 @@ class LoadRunner:
 
 
 async def wait_until_at_rest(monitor: SuiteMonitor, timeout_s: float) -> tuple[float, bool]:
-    """Returns when nothing waits any more, or the deadline is over; the seconds it took, and which of both it was."""
+    """Wait until EMPTY_SNAPSHOTS consecutive snapshots of ``monitor`` are without backlog, at most ``timeout_s``.
+
+    Return the seconds waited and whether the backlog is empty.
+    """
     clock = asyncio.get_running_loop().time
-    began = clock()
+    started = clock()
     first = len(monitor.snapshots)
-    while clock() - began < timeout_s:
+    while clock() - started < timeout_s:
         await asyncio.sleep(POLL_INTERVAL_S)
-        last = monitor.snapshots[first:][-EMPTY_SNAPSHOTS:]
-        if len(last) == EMPTY_SNAPSHOTS and all(is_quiet(s.outbox_rows, s.pending_requests, s.queued) for s in last):
-            return clock() - began, True
-    return clock() - began, False
+        latest = monitor.snapshots[first:][-EMPTY_SNAPSHOTS:]
+        if len(latest) == EMPTY_SNAPSHOTS and all(
+            is_quiet(snapshot.outbox_rows, snapshot.pending_requests, snapshot.queued) for snapshot in latest
+        ):
+            return clock() - started, True
+    return clock() - started, False
 
 
-def is_quiet(*waiting: int | None) -> bool:
-    """What cannot be seen is not known to rest."""
-    return all(count == 0 for count in waiting)
+def is_quiet(*counts: int | None) -> bool:
+    """Return whether all counts are 0; an unknown count (None) is not."""
+    return all(count == 0 for count in counts)

@@ -1,4 +1,4 @@
-"""What a suite needed of memory, from what was seen of it second by second. Megabytes."""
+"""Memory of a suite during a burst, from its snapshots, in megabytes. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,45 +7,50 @@ from prebook.lab.burst.model import MEMORY_INTERVAL_S, SNAPSHOT_INTERVAL_S, Suit
 from prebook.lab.burst.series import covered_seconds
 
 EXPECTED_PROCESSES = ("broker", "database", *PROCESSES)
-"""Without all of these, memory is not that of a suite."""
+"""Processes of a suite. Its total memory is unknown while one of them has no reading."""
 
 
 def expected_and_seen(seen: Iterable[str]) -> tuple[str, ...]:
-    """What is to be watched, and then what else was seen: replicas, and further nodes of the broker."""
+    """Return EXPECTED_PROCESSES and then the other names in ``seen``: replicas and further nodes of the broker."""
     return (*EXPECTED_PROCESSES, *sorted(set(seen).difference(EXPECTED_PROCESSES)))
 
 
 def processes_in(snapshots: Iterable[SuiteSnapshot]) -> tuple[str, ...]:
-    return expected_and_seen(name for second in snapshots for name in second.memory_mb)
+    """Return EXPECTED_PROCESSES and the other processes with a reading."""
+    return expected_and_seen(name for snapshot in snapshots for name in snapshot.memory_mb)
 
 
 def peak_mb(snapshots: Iterable[SuiteSnapshot]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for second in snapshots:
-        for name, used in second.memory_mb.items():
-            found[name] = max(used, found.get(name, 0.0))
-    return found
+    """Return the maximum memory of each process with a reading."""
+    peaks: dict[str, float] = {}
+    for snapshot in snapshots:
+        for name, megabytes in snapshot.memory_mb.items():
+            peaks[name] = max(megabytes, peaks.get(name, 0.0))
+    return peaks
 
 
 def total_mb(snapshots: Sequence[SuiteSnapshot]) -> Sequence[tuple[float, float]]:
-    """Moment and all processes together, from the second on in which each was seen; none where one never was.
+    """Return pairs of time in seconds and memory of all processes, from the first time at which all have a reading.
 
-    What is not looked at in a second is as it was last seen.
+    A process without a reading in a snapshot counts with its previous one. Empty if a process never has a reading.
     """
     names = set(processes_in(snapshots))
     latest: dict[str, float] = {}
     totals = []
-    for second in snapshots:
-        latest |= second.memory_mb
+    for snapshot in snapshots:
+        latest |= snapshot.memory_mb
         if latest.keys() == names:
-            totals.append((second.at_s, sum(latest.values())))
+            totals.append((snapshot.at_s, sum(latest.values())))
     return totals
 
 
 def observed_seconds(snapshots: Sequence[SuiteSnapshot], duration_s: float) -> Mapping[str, frozenset[int]]:
-    """Process -> the whole seconds of the burst that its memory was looked at in."""
-    looks = {name: [s.at_s for s in snapshots if name in s.memory_mb] for name in processes_in(snapshots)}
+    """Return the whole seconds of the burst that the memory readings of each process cover."""
+    read_at = {
+        name: [snapshot.at_s for snapshot in snapshots if name in snapshot.memory_mb]
+        for name in processes_in(snapshots)
+    }
     return {
-        name: covered_seconds(at, duration_s, MEMORY_INTERVAL_S.get(name, SNAPSHOT_INTERVAL_S))
-        for name, at in looks.items()
+        name: covered_seconds(times, duration_s, MEMORY_INTERVAL_S.get(name, SNAPSHOT_INTERVAL_S))
+        for name, times in read_at.items()
     }

@@ -1,4 +1,4 @@
-"""What is measured of one side of a burst: a value for each second, and one for each ride."""
+"""Measurements of one side of a burst comparison: one snapshot per second and one record per ride."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,60 +11,69 @@ from prebook.lab.suite_client.settings import StackInfo
 SCHEMA = "prebook.burst/1"
 SNAPSHOT_INTERVAL_S = 1.0
 MEMORY_INTERVAL_S: Mapping[str, float] = {"database": 5.0}
-"""How long its memory is not looked at again: 70 processes that share 128 MB of buffers take 70 ms of a core."""
+"""Seconds between memory readings of processes that are read less often than every snapshot. The database is 70
+processes that share 128 MB of buffers; one reading takes 70 ms of a core."""
 
 
 class SuiteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The suite as seen from outside at one moment. What could not be looked at is null, or missing in a mapping."""
+    """Backlog, queues and memory of the suite at one moment. A value that could not be read is null or missing."""
 
     at_s: float
-    """From the first intended arrival."""
+    """Seconds from the first intended arrival."""
     outbox_rows: int | None = None
+    """Unsent messages in the outboxes of all services."""
     outbox_oldest_s: float | None = None
-    """Of all services: messages that have not left, and the age of the oldest that may leave."""
+    """Age of the oldest unsent message that is due, in seconds."""
     oldest_outbox: str = ""
-    """The outbox and route of that one."""
+    """Service and route of the oldest unsent message."""
     pending_requests: int | None = None
+    """Requests whose reply is awaited, whether they are in an outbox, in a queue or with a provider."""
     pending_oldest_s: float | None = None
-    """Questions without an answer, wherever they lie: outbox, queue or a provider's hands."""
+    """Age of the oldest pending request, in seconds."""
     queued: int | None = None
-    """Messages in the broker's queues, not counting those in hand, the archive and parking."""
+    """Messages ready in the broker's queues, without unacknowledged ones, the archive and parking."""
     longest_queue: str = ""
+    """Name of the queue with the most messages."""
     memory_mb: Mapping[str, float] = {}
-    """Process -> its memory with all of its children's, shared pages divided among those who share them. What is dear
-    to look at is looked at more seldom, and missing in between."""
+    """Proportional set size of each process with its descendants, in megabytes. A process that is read less often
+    (MEMORY_INTERVAL_S) is missing in between."""
     pressure: Mapping[str, float] = {}
-    """Load -> its share of the limit, as booking's admission control sees it."""
+    """Each load that booking's admission control measures, as a share of its limit."""
     unsent: int | None = None
-    """Publishes that the broker did not take, so far, all services together."""
+    """Publishes that the broker refused so far, summed over all services."""
 
     @property
     def oldest_age_s(self) -> float | None:
-        """Age of the oldest message in an outbox, a queue or in hand."""
+        """Age in seconds of the oldest message in an outbox, in a queue or with a consumer; None if unknown."""
         known = [age for age in (self.outbox_oldest_s, self.pending_oldest_s) if age is not None]
         return max(known, default=None)
 
 
 class RideRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One ride of the burst. Seconds from the first intended arrival."""
+    """One ride of the burst. Times are seconds from the first intended arrival."""
 
     label: str
+    """Plan of the ride."""
     offered_s: float
+    """Intended time of the first request."""
     outcome: str
+    """Value of a RideOutcome."""
     accepted_s: float | None = None
-    """When booking took it in."""
+    """Acceptance by booking; null if never accepted."""
     settled_s: float | None = None
+    """Settlement by booking; null if not settled."""
     refused_s: tuple[float, ...] = ()
-    """When each 429 or 503 was heard."""
+    """Receipt of each response with status 429 or 503."""
     retries: int = 0
+    """Requests after the first one."""
     all_with_retry_after: bool = True
-    """Every refusal carried a Retry-After."""
+    """Whether every refusal carried a Retry-After header."""
     accepted_on_first_retry: bool | None = None
-    """Whether who was refused and came back at the told time got in at that visit; null for who never came back."""
+    """Whether the first retry, sent after the Retry-After, was accepted; null without a retry."""
 
 
 class LoadLevel(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of the ladder that finds the capacity."""
+    """One constant rate of the capacity search, with the rate of settled rides that it led to."""
 
     offered_per_s: float
     settled_per_s: float
@@ -72,28 +81,36 @@ class LoadLevel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BurstSide(msgspec.Struct, frozen=True, kw_only=True):
-    """One burst, raw: everything that is said about it is computed from this."""
+    """Raw measurements of one burst, from which the report computes all figures."""
 
     schema: str = SCHEMA
     back_pressure: str
+    """``on`` or ``off``."""
     seed: int
     capacity_per_s: float
     levels: tuple[LoadLevel, ...]
-    """Empty where the capacity was given."""
+    """Levels of the capacity search; empty if the capacity was given."""
     factor: float
+    """Offered rate as a multiple of the capacity."""
     duration_s: float
     started_at: datetime
     stack: StackInfo
     machine: MachineInfo
     lag_p99_ms: float
+    """99th percentile of the delay between intended and actual send time."""
     lag_max_ms: float
+    """Maximum of the same delay."""
     snapshots: tuple[SuiteSnapshot, ...]
     rides: tuple[RideRecord, ...]
     refusals: Mapping[str, int]
-    """``status reason`` -> how often it was said."""
+    """Number of refusals by ``status reason``."""
     lost: int
+    """Discrepancies between the sources in which a ride or a notice is missing."""
     duplicated: int
+    """Discrepancies in which a ride or a notice took effect twice."""
     in_flight: int
+    """Rides without an outcome at the end."""
     settle_s: float
+    """Seconds waited after the last ride was offered."""
     at_rest: bool = True
-    """Nothing waited any more when the books were read; else what was not told yet is no loss."""
+    """Whether no message or reply was outstanding at the end. If not, a missing notice may still come."""

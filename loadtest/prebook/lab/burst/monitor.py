@@ -1,4 +1,4 @@
-"""Looks at the whole suite once a second: database, broker, memory, and what services say of themselves."""
+"""Monitor that takes a snapshot of the suite once a second: database, broker, memory and metrics of the services."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ METRICS_TIMEOUT = aiohttp.ClientTimeout(total=0.8)
 QUEUE_TIMEOUT_S = 0.8
 FINAL_TIMEOUT_S = 10.0
 INTERNAL_QUEUE_PREFIX = "prebook."
-"""Begins the names of queues that hold what is set aside on purpose: delays, parking, the archive."""
+"""Name prefix of the queues for delays, parking and the archive, whose messages are no backlog."""
 PRESSURE_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
 UNSENT_LINE = re.compile(
     r'^prebook_messages_send_failed_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE
@@ -39,13 +39,16 @@ READ_ERRORS = (
     *(aiohttp.ClientError, OSError, TimeoutError, AMQPException, NoEffect),
     *(asyncpg.PostgresError, asyncpg.InterfaceError, SupervisorError, BrokerManagementError, DatabaseUnreadable),
 )
-"""A suite under load may be slow to show itself: what was not seen is null in that second."""
+"""Errors after which a value is null in a snapshot: a suite under load may be slow to respond."""
 T = TypeVar("T")
 
 
 @dataclass
 class SuiteMonitor:
-    """``database_url`` is an administrator's; empty where it is not known, and then nothing is seen of the tables."""
+    """Takes a snapshot every SNAPSHOT_INTERVAL_S seconds from ``origin`` on.
+
+    ``database_url``: an administrator's URL; if empty, snapshots have no backlog.
+    """
 
     fault_access: FaultAccess
     database_url: str = field(repr=False)
@@ -60,19 +63,22 @@ class SuiteMonitor:
     _next_memory_read_s: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Until ``stopped`` is set. Not to be cancelled: an abandoned request to the broker closes its channel."""
+        """Take snapshots until ``stopped`` is set.
+
+        Do not cancel it instead: an abandoned request closes the broker channel.
+        """
         async with AsyncExitStack() as stack:
             await self._open(stack)
-            number = 0
+            index = 0
             while not self.stopped.is_set():
-                await self.origin.wait_until(number * SNAPSHOT_INTERVAL_S)
+                await self.origin.wait_until(index * SNAPSHOT_INTERVAL_S)
                 self.snapshots.append(await self._take_snapshot())
-                number = max(number + 1, math.ceil(self._now() / SNAPSHOT_INTERVAL_S))
+                index = max(index + 1, math.ceil(self._now() / SNAPSHOT_INTERVAL_S))
             if self._depths_task:
                 await asyncio.wait({self._depths_task}, timeout=FINAL_TIMEOUT_S)
 
     def _now(self) -> float:
-        """Seconds from the first intended arrival."""
+        """Return the seconds since the first intended arrival."""
         return asyncio.get_running_loop().time() - self.origin.monotonic
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -87,7 +93,7 @@ class SuiteMonitor:
 
     async def _take_snapshot(self) -> SuiteSnapshot:
         at_s = self._now()
-        waits, depths, metrics, used = await asyncio.gather(
+        backlog_now, depths, metrics, memory_mb = await asyncio.gather(
             read_or_none(self._read_backlog),
             read_or_none(self._read_depths),
             read_or_none(self._fetch_metrics),
@@ -96,22 +102,22 @@ class SuiteMonitor:
         pages = metrics or {}
         return SuiteSnapshot(
             at_s=round(at_s, 2),
-            outbox_rows=waits.outbox_rows if waits else None,
-            outbox_oldest_s=round(waits.outbox_oldest_s, 2) if waits else None,
-            oldest_outbox=waits.oldest_outbox if waits else "",
-            pending_requests=waits.pending_requests if waits else None,
-            pending_oldest_s=round(waits.pending_oldest_s, 2) if waits else None,
+            outbox_rows=backlog_now.outbox_rows if backlog_now else None,
+            outbox_oldest_s=round(backlog_now.outbox_oldest_s, 2) if backlog_now else None,
+            oldest_outbox=backlog_now.oldest_outbox if backlog_now else "",
+            pending_requests=backlog_now.pending_requests if backlog_now else None,
+            pending_oldest_s=round(backlog_now.pending_oldest_s, 2) if backlog_now else None,
             queued=sum(depths.values()) if depths is not None else None,
             longest_queue=max(depths, key=lambda name: depths[name]) if depths and any(depths.values()) else "",
-            memory_mb=used,
+            memory_mb=memory_mb,
             pressure={name: float(share) for name, share in PRESSURE_LINE.findall(pages.get("booking", ""))},
             unsent=unsent_total(pages),
         )
 
     def _due_processes(self, at_s: float) -> dict[str, int]:
-        """Processes whose memory is to be looked at now."""
+        """Return the processes whose memory is read in the snapshot at ``at_s``, and schedule their next reading."""
         due = {name: pid for name, pid in self._roots.items() if at_s >= self._next_memory_read_s.get(name, -math.inf)}
-        # Half a second less: a look that comes a little early is the one that is meant.
+        # Half an interval less, so that a snapshot that comes slightly early still reads the memory.
         self._next_memory_read_s |= {
             name: at_s + MEMORY_INTERVAL_S[name] - SNAPSHOT_INTERVAL_S / 2 for name in due if name in MEMORY_INTERVAL_S
         }
@@ -121,19 +127,22 @@ class SuiteMonitor:
         return await backlog.read_backlog(self._database) if self._database else None
 
     async def _read_depths(self) -> dict[str, int] | None:
-        """None while the broker has not answered; it is not asked again before it has."""
+        """Return the messages in each queue, or None while a reply of the broker is outstanding.
+
+        While it is outstanding no second request is sent, which would only wait behind the first on the same channel.
+        """
         if self._channel is None:
             return None
         self._depths_task = self._depths_task or asyncio.create_task(self._read_queue_lengths(self._channel))
         done, _ = await asyncio.wait({self._depths_task}, timeout=QUEUE_TIMEOUT_S)
         if not done:
             return None
-        asked = self._depths_task
+        finished = self._depths_task
         self._depths_task = None
-        return asked.result()
+        return finished.result()
 
     async def _read_queue_lengths(self, channel: AbstractChannel) -> dict[str, int]:
-        """Exact, by passive declarations: the management API's counters lag by seconds."""
+        """Return exact lengths by passive declarations; the counters of the management API lag by seconds."""
         declared = [await channel.declare_queue(name, passive=True) for name in self._queues]
         return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}
 
@@ -149,6 +158,7 @@ class SuiteMonitor:
 
 
 async def read_or_none(read: Callable[[], Awaitable[T]]) -> T | None:
+    """Return the result of ``read``, or None after one of READ_ERRORS."""
     try:
         return await read()
     except READ_ERRORS:
@@ -156,22 +166,38 @@ async def read_or_none(read: Callable[[], Awaitable[T]]) -> T | None:
 
 
 def unsent_total(pages: Mapping[str, str]) -> int | None:
-    """None where a page is missing: the sum of the others would seem to fall."""
+    """Return the refused publishes on the /metrics pages of all services; None if a page is missing.
+
+    A sum without one service would look like a decrease of the counter.
+    """
     if len(pages) < len(SERVICES):
         return None
     return round(sum(float(value) for page in pages.values() for value in UNSENT_LINE.findall(page)))
 
 
 async def read_pids(fault_access: FaultAccess) -> dict[str, int]:
-    """Process ids, where a supervisor on this machine tells them."""
-    control = fault_access.supervisor()
-    known = {each.name: each.pid for each in await control.list_processes()}
-    known |= {each.name: each.pid for each in await control.list_servers()}
-    return {name: pid for name, pid in known.items() if pid}
+    """Return the process id of each process and server that the supervisor runs.
+
+    Raises:
+        SupervisorError: There is no supervisor, or it cannot be reached.
+    """
+    supervisor = fault_access.supervisor()
+    pids = {process.name: process.pid for process in await supervisor.list_processes()}
+    pids |= {server.name: server.pid for server in await supervisor.list_servers()}
+    return {name: pid for name, pid in pids.items() if pid}
 
 
 async def list_queues(fault_access: FaultAccess) -> tuple[str, ...]:
-    listed = await fault_access.broker.get("queues", fault_access.vhost)
+    """Return the names of the shared queues of the suite, without internal ones.
+
+    Raises:
+        BrokerManagementError: The management API cannot be reached or refuses.
+    """
+    queues = await fault_access.broker.get("queues", fault_access.vhost)
     return tuple(
-        sorted(q["name"] for q in listed if not q["name"].startswith(INTERNAL_QUEUE_PREFIX) and not q["exclusive"])
+        sorted(
+            queue["name"]
+            for queue in queues
+            if not queue["name"].startswith(INTERNAL_QUEUE_PREFIX) and not queue["exclusive"]
+        )
     )

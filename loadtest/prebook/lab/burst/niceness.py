@@ -1,7 +1,7 @@
-"""The generator goes first, as if it had processors of its own: offering on time must not wait for who is flooded.
+"""Niceness of the suite's processes, lowered so that an overloaded suite does not delay the load generator.
 
-Linux keeps a niceness for each thread, handed on to new threads and processes; where it schedules by session
-(autogroup), that only counts within one, and the session has a niceness of its own. Source: sched(7).
+Linux keeps a niceness per thread, which new threads and processes inherit. With autogroup scheduling the niceness
+counts within a session only, and the session has a niceness of its own. Source: sched(7).
 """
 
 import os
@@ -15,19 +15,25 @@ from prebook.lab.process_tree import PROC, read_process_tree
 
 LOOPBACK = "127.0.0.1"
 NICENESS = 10
-"""For all of the suite, so that its processes keep their shares among each other."""
+"""Niceness of all processes of the suite: one value, so that their shares relative to each other do not change."""
 MAX_ATTEMPTS = 20
 RETRY_INTERVAL_S = 0.11
-"""Who is no administrator may change one session every tenth of a second."""
+"""An unprivileged process may change one session's niceness every 0.1 s."""
 
 
 def is_local(supervisors: Iterable[str]) -> bool:
-    """Whether the process ids that they tell mean something here. ``supervisors``: the URLs of their control APIs."""
+    """Return whether all supervisors run on this machine, so that their process ids are valid here.
+
+    ``supervisors``: URLs of their control APIs.
+    """
     return all(URL(url).host == LOOPBACK for url in supervisors)
 
 
 def lower_priority(roots: Iterable[int]) -> None:
-    """The processes and all below them. What cannot be told, being gone or somebody else's, stays as it is. Blocks."""
+    """Set NICENESS for the processes ``roots`` and their descendants; blocks for up to some seconds.
+
+    Processes that have ended or belong to another user are skipped.
+    """
     tree = read_process_tree()
     for pid in (pid for root in roots for pid in tree.with_descendants(root)):
         for thread in read_thread_ids(pid):
@@ -39,6 +45,7 @@ def lower_priority(roots: Iterable[int]) -> None:
 
 
 def lower_session_priority(pid: int) -> None:
+    """Set NICENESS for the autogroup of the session leader ``pid``; retry while the kernel limits the rate."""
     for _ in range(MAX_ATTEMPTS):
         try:
             (PROC / str(pid) / "autogroup").write_text(str(NICENESS))
@@ -51,6 +58,7 @@ def lower_session_priority(pid: int) -> None:
 
 
 def read_thread_ids(pid: int) -> list[int]:
+    """Return the thread ids of a process; empty if it has ended."""
     try:
         return [int(entry.name) for entry in (PROC / str(pid) / "task").iterdir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""One side of the comparison: find the capacity or take it, then offer a multiple of it, and keep what was seen."""
+"""One side of a burst comparison: find the capacity unless given, offer a multiple of it, record the measurements."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,11 +21,14 @@ from prebook.lab.suite_client.settings import StackInfo
 
 @dataclass(frozen=True)
 class BurstOptions:
+    """Size of a burst, and the retry policy of its riders."""
+
     back_pressure: str
-    """As the suite was started: ``on`` or ``off``."""
+    """``on`` or ``off``, as the suite was started."""
     capacity_per_s: float | None
-    """None: it is to be found."""
+    """Rides that the suite settles per second; None to search for it."""
     factor: float
+    """Offered rate as a multiple of the capacity."""
     duration_s: float
     retries: RiderRetryPolicy
 
@@ -33,18 +36,24 @@ class BurstOptions:
 async def run_side(
     runner: LoadRunner, options: BurstOptions, stack: StackInfo, log: Callable[[str], None]
 ) -> tuple[BurstSide, LoadResult]:
-    """Raises SuiteUnreachable where the suite cannot be read at the end."""
+    """Run the burst and return its measurements and the result of the load run.
+
+    ``log``: called with a line of text per step.
+
+    Raises:
+        SuiteUnreachable: The suite is not ready, or its services cannot be read after a load.
+    """
     levels = await run_levels(runner, log) if options.capacity_per_s is None else ()
-    known = options.capacity_per_s or capacity(levels)
-    rate = known * options.factor
-    log(f"burst: {rate:.0f} rides/s for {options.duration_s:.0f} s, back pressure {options.back_pressure}")
-    began_at = datetime.now(UTC)
-    offered = await runner.run_load(
-        "burst", Arrivals(ArrivalProcess.POISSON, rate, options.duration_s), options.retries
+    capacity_per_s = options.capacity_per_s or capacity(levels)
+    rate_per_s = capacity_per_s * options.factor
+    log(f"burst: {rate_per_s:.0f} rides/s for {options.duration_s:.0f} s, back pressure {options.back_pressure}")
+    started_at = datetime.now(UTC)
+    arrivals = Arrivals(ArrivalProcess.POISSON, rate_per_s, options.duration_s)
+    result = await runner.run_load("burst", arrivals, options.retries)
+    side = burst_side(
+        runner, options, result, capacity_per_s=capacity_per_s, levels=levels, stack=stack, started_at=started_at
     )
-    return burst_side(
-        runner, options, offered, capacity_per_s=known, levels=levels, stack=stack, started_at=began_at
-    ), offered
+    return side, result
 
 
 def burst_side(
@@ -57,8 +66,9 @@ def burst_side(
     stack: StackInfo,
     started_at: datetime,
 ) -> BurstSide:
+    """Return the measurements of a burst as they are written to a file."""
     accounts = result.reconciliation.accounts
-    found = [item.kind for item in result.reconciliation.discrepancies]
+    discrepancy_kinds = [discrepancy.kind for discrepancy in result.reconciliation.discrepancies]
     lag = latency_summary(account.sample.lag_ms for account in accounts)
     return BurstSide(
         back_pressure=options.back_pressure,
@@ -75,8 +85,8 @@ def burst_side(
         snapshots=tuple(result.monitor.snapshots),
         rides=tuple(ride_record(account, result.origin) for account in accounts),
         refusals=count_refusals(accounts),
-        lost=sum(kind in discrepancies.LOST_KINDS for kind in found),
-        duplicated=sum(kind in discrepancies.DUPLICATED_KINDS for kind in found),
+        lost=sum(kind in discrepancies.LOST_KINDS for kind in discrepancy_kinds),
+        duplicated=sum(kind in discrepancies.DUPLICATED_KINDS for kind in discrepancy_kinds),
         in_flight=sum(account.outcome is RideOutcome.IN_FLIGHT for account in accounts),
         settle_s=round(result.settle_s, 2),
         at_rest=result.at_rest,
@@ -84,6 +94,7 @@ def burst_side(
 
 
 def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
+    """Return the record of a ride with times relative to ``origin``."""
     sample = account.sample
     row = account.row
     offered_s = round(origin.offset_s(sample.intended_at), 3)
@@ -103,18 +114,23 @@ def ride_record(account: RideAccount, origin: ClockOrigin) -> RideRecord:
 
 
 def is_accepted_on_first_retry(refusals: Sequence[RefusalSample], *, refused: bool, accepted: bool) -> bool | None:
-    """Whether who came back when told got in at that visit; None where nobody came back a first time."""
-    visits_back = len(refusals) - refused
-    if not visits_back:
+    """Return whether the first retry was accepted; None if the rider did not retry.
+
+    ``refused``: whether the last response was a refusal, after which the rider gave up.
+    """
+    retries = len(refusals) - refused
+    if not retries:
         return None
-    return accepted and visits_back == 1
+    return accepted and retries == 1
 
 
 def offset_s_or_none(origin: ClockOrigin, moment: datetime | None) -> float | None:
+    """Return the seconds from ``origin`` to ``moment``, in milliseconds precision, or None."""
     return None if moment is None else round(origin.offset_s(moment), 3)
 
 
 def count_refusals(accounts: Sequence[RideAccount]) -> dict[str, int]:
+    """Return the number of refusals by status and reason, most frequent first."""
     counted = Counter(
         f"{refusal.status} {refusal.reason}" for account in accounts for refusal in account.sample.refusals
     )

@@ -1,4 +1,4 @@
-"""Both sides in one table, as rows of text: for the terminal and for the page."""
+"""Tables of a burst comparison as rows of text, for the terminal and for the page. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -9,72 +9,76 @@ from prebook.lab.burst.model import BurstSide, SuiteSnapshot
 from prebook.lab.burst.series import known_values
 
 MIN_SHOWN_PRESSURE = 0.5
-"""Share of a limit above which a load is worth a word."""
+"""Share of a limit from which a load is shown."""
 FigureFormatter = Callable[[BurstFigures], str]
 
 ROWS: Sequence[tuple[str, FigureFormatter]] = (
     ("offered, rides/s", lambda f: f"{f.offered_per_s:.1f}"),
     ("settled in time, rides/s", lambda f: f"{f.goodput_per_s:.1f}"),
-    ("  of the capacity", lambda f: f"{f.goodput_share:.0%}"),
+    ("  as a share of the capacity", lambda f: f"{f.goodput_share:.0%}"),
     (f"late outcomes (after {OUTCOME_DEADLINE_S:.0f} s)", lambda f: str(f.late)),
-    ("taken in, and failed or expired", lambda f: str(f.expired)),
-    ("turned away with 429 or 503", lambda f: str(f.refused)),
-    ("turned away without a word", lambda f: str(f.request_errors)),
-    ("refusals said", lambda f: str(f.refusals)),
-    ("came back when told", lambda f: str(f.retried)),
-    ("  and got in at once", lambda f: share_text(f.accepted_on_first_retry, f.retried)),
-    ("  or at a later visit", lambda f: share_text(f.accepted_on_any_retry, f.retried)),
-    ("oldest message, worst", lambda f: optional_text(f.oldest_age_s, " s")),
-    ("oldest message, at the end", lambda f: optional_text(f.oldest_age_at_end_s, " s")),
-    ("  growing each second by", lambda f: optional_text(f.oldest_age_slope, " s", 2)),
-    ("backlog at the end, questions", lambda f: optional_text(f.backlog_at_end, "", 0)),
-    ("  growing each second by", lambda f: optional_text(f.backlog_slope, "")),
-    ("seconds in which age and backlog were seen", lambda f: f"{f.backlog_coverage:.0%}"),
-    ("lost / doubled / in flight", lambda f: f"{f.lost} / {f.duplicated} / {f.in_flight}"),
-    ("memory of the whole suite, most", lambda f: optional_text(f.memory_total_mb, " MB", 0)),
-    ("memory of the whole suite, grown by", lambda f: optional_text(f.memory_growth_mb, " MB", 0)),
+    ("accepted, then failed or expired", lambda f: str(f.expired)),
+    ("rides refused with 429 or 503", lambda f: str(f.refused)),
+    ("rides without a response", lambda f: str(f.request_errors)),
+    ("refusals, retries included", lambda f: str(f.refusals)),
+    ("riders who retried after Retry-After", lambda f: str(f.retried)),
+    ("  accepted on the first retry", lambda f: share_text(f.accepted_on_first_retry, f.retried)),
+    ("  accepted on any retry", lambda f: share_text(f.accepted_on_any_retry, f.retried)),
+    ("age of the oldest message, maximum", lambda f: optional_text(f.oldest_age_s, " s")),
+    ("age of the oldest message, at the end", lambda f: optional_text(f.oldest_age_at_end_s, " s")),
+    ("  growth per second", lambda f: optional_text(f.oldest_age_slope, " s", 2)),
+    ("pending requests at the end", lambda f: optional_text(f.backlog_at_end, "", 0)),
+    ("  growth per second", lambda f: optional_text(f.backlog_slope, "")),
+    ("seconds with a reading of age and backlog", lambda f: f"{f.backlog_coverage:.0%}"),
+    ("lost / duplicated / in flight", lambda f: f"{f.lost} / {f.duplicated} / {f.in_flight}"),
+    ("memory of the whole suite, peak", lambda f: optional_text(f.memory_total_mb, " MB", 0)),
+    ("memory of the whole suite, growth", lambda f: optional_text(f.memory_growth_mb, " MB", 0)),
 )
-"""Before those of each process's memory."""
+"""Rows before the memory of each process: label, and text of a side's figure."""
 
 FLOW_CONTROL: Mapping[str, str] = {
-    "sync_api": "its caller waits and holds a connection: as many rides at once as callers may be held, and a circuit "
-    "that opens; nothing lies anywhere",
-    "async_api": "202 says yes before the work is done: the provider's inbox takes all that comes; what bounds it is "
-    "only what the caller still waits for",
-    "one_way": "none: the sender knows no receiver and hears of no backlog; the broker's queue is the buffer, and "
-    "its length limit the first brake",
-    "request_reply": "questions without an answer are known to who asked, each with a deadline: the caller can stop; "
-    "between them the queue takes what comes",
-    "mixed": "that of each flow's own coupling; its riders wait for the synchronous quote",
+    "sync_api": "the caller waits on an open connection: the limit of waiting callers and the circuit breaker bound "
+    "concurrency; nothing is buffered",
+    "async_api": "202 accepts before the work is done: the provider's inbox buffers everything; only the caller's "
+    "limit of pending requests bounds it",
+    "one_way": "none: the sender knows no receiver and no backlog; the broker's queue buffers, and its length limit is "
+    "the first bound",
+    "request_reply": "the caller knows its pending requests, each with a deadline, and can stop; the queue between "
+    "caller and provider buffers",
+    "mixed": "as the coupling of each flow; riders wait for the synchronous quote",
 }
-"""What flow control a coupling has of itself, before anything of ours: from how it works, not from this run."""
+"""Flow control inherent in the coupling of each plan, without admission control; not measured by the run."""
 
 
 def optional_text(value: float | None, unit: str, digits: int = 1) -> str:
+    """Return ``value`` with ``digits`` decimals and its unit, or NOT_MEASURED."""
     return NOT_MEASURED if value is None else f"{value:.{digits}f}{unit}"
 
 
 def share_text(part: int, whole: int) -> str:
+    """Return ``part`` with its percentage of ``whole``, or a dash if ``whole`` is 0."""
     return f"{part} ({part / whole:.0%})" if whole else "-"
 
 
 def side_rows(report: BurstReport) -> list[tuple[str, ...]]:
-    """Name, then a cell for each side."""
+    """Return rows of a label and one cell per side."""
     rows = (*ROWS, *map(memory_row, process_names(report)))
-    return [(name, *(shown(each) for each in report.figures)) for name, shown in rows]
+    return [(label, *(text_of(figures) for figures in report.figures)) for label, text_of in rows]
 
 
 def process_names(report: BurstReport) -> tuple[str, ...]:
-    """The processes that were watched on either side, or were to be."""
-    return expected_and_seen(name for each in report.figures for name in each.memory_mb)
+    """Return the processes of a suite, and further ones with a memory reading on either side."""
+    return expected_and_seen(name for figures in report.figures for name in figures.memory_mb)
 
 
 def memory_row(process: str) -> tuple[str, FigureFormatter]:
-    return f"  memory of {process}, most", lambda f: optional_text(f.memory_mb.get(process), " MB", 0)
+    """Return label and formatter of the peak memory of ``process``."""
+    return f"  memory of {process}, peak", lambda f: optional_text(f.memory_mb.get(process), " MB", 0)
 
 
 def headings(report: BurstReport) -> tuple[str, ...]:
-    return ("", *(f"back pressure {each.back_pressure}" for each in report.figures))
+    """Return the headings of the table of figures: one column per side."""
+    return ("", *(f"back pressure {figures.back_pressure}" for figures in report.figures))
 
 
 PLAN_HEADINGS = (
@@ -84,65 +88,72 @@ PLAN_HEADINGS = (
     "expired",
     "refused",
     "outcome p50 / p99",
-    "flow control by nature",
+    "inherent flow control",
 )
+LINK_HEADINGS = ("back pressure", "link")
 
 
 def plan_rows(report: BurstReport) -> list[tuple[str, ...]]:
-    """A line for each plan, with the sides' values in the cells in the order of the sides."""
+    """Return one row per plan, with the values of the sides separated by | in each cell."""
     labels = [plan.label for plan in report.figures[0].plans]
     return [plan_row(label, report.figures) for label in sorted(labels, key=list(FLOW_CONTROL).index)]
 
 
 def plan_row(label: str, sides: Sequence[BurstFigures]) -> tuple[str, ...]:
-    mine = [next(plan for plan in side.plans if plan.label == label) for side in sides]
-    cells = (
-        [f"{plan.in_time_per_s:.1f}" for plan in mine],
-        [str(plan.late) for plan in mine],
-        [str(plan.expired) for plan in mine],
-        [str(plan.refused) for plan in mine],
-        [f"{plan.outcome_ms.p50 / 1e3:.1f} / {plan.outcome_ms.p99 / 1e3:.1f} s" for plan in mine],
+    """Return the row of the plan ``label``, a cell per figure."""
+    plans = [next(plan for plan in side.plans if plan.label == label) for side in sides]
+    values_by_cell = (
+        [f"{plan.in_time_per_s:.1f}" for plan in plans],
+        [str(plan.late) for plan in plans],
+        [str(plan.expired) for plan in plans],
+        [str(plan.refused) for plan in plans],
+        [f"{plan.outcome_ms.p50 / 1e3:.1f} / {plan.outcome_ms.p99 / 1e3:.1f} s" for plan in plans],
     )
-    return (label, *(" | ".join(each) for each in cells), FLOW_CONTROL[label])
+    return (label, *(" | ".join(values) for values in values_by_cell), FLOW_CONTROL[label])
 
 
 def link_rows(report: BurstReport) -> list[tuple[str, str]]:
-    """Which links of the chain acted, from the queue to the rider: side, and what was seen of each link."""
+    """Return one row per side and link of the back pressure chain, from the queue to the rider."""
     return [(side.back_pressure, text) for side in report.sides for text in flow_control_chain(side)]
 
 
 def flow_control_chain(side: BurstSide) -> Iterator[str]:
-    seconds = side.snapshots
-    yield f"queues: {queues_text(seconds)}"
-    unsent = known_values(seconds, lambda each: each.unsent)
-    yield f"relays: {int(unsent[-1] - unsent[0]) if unsent else 'unknown how many'} publishes that were not taken"
-    yield f"outboxes: {outboxes_text(seconds)}"
-    yield f"admission control, loads by their limit: {pressure_text(seconds)}"
-    yield f"riders: {', '.join(f'{count} x {said}' for said, count in side.refusals.items()) or 'nobody was refused'}"
+    """Yield the observed effect of back pressure at each link: queues, relays, outboxes, admission control, riders."""
+    snapshots = side.snapshots
+    yield f"queues: {queues_text(snapshots)}"
+    unsent = known_values(snapshots, lambda snapshot: snapshot.unsent)
+    yield f"relays, publishes refused by the broker: {int(unsent[-1] - unsent[0]) if unsent else NOT_MEASURED}"
+    yield f"outboxes: {outboxes_text(snapshots)}"
+    yield f"admission control, loads as a share of their limits: {pressure_text(snapshots)}"
+    yield f"riders: {', '.join(f'{count} x {refusal}' for refusal, count in side.refusals.items()) or 'none refused'}"
 
 
 def queues_text(snapshots: Sequence[SuiteSnapshot]) -> str:
-    seen = [second for second in snapshots if second.queued is not None]
-    if not seen:
+    """Return the maximum number of queued messages and the longest queue at that time."""
+    known = [snapshot for snapshot in snapshots if snapshot.queued is not None]
+    if not known:
         return NOT_MEASURED
-    fullest = max(seen, key=lambda each: each.queued or 0)
-    return f"{fullest.queued} messages at most, most of them in {fullest.longest_queue or 'none'}"
+    fullest = max(known, key=lambda snapshot: snapshot.queued or 0)
+    return f"at most {fullest.queued} messages, longest queue {fullest.longest_queue or 'none'}"
 
 
 def outboxes_text(snapshots: Sequence[SuiteSnapshot]) -> str:
-    rows = known_values(snapshots, lambda each: each.outbox_rows)
-    oldest = known_values(snapshots, lambda each: each.outbox_oldest_s)
-    return f"{max(rows):.0f} rows at most, the oldest {max(oldest):.1f} s" if rows and oldest else NOT_MEASURED
+    """Return the maximum number of unsent messages and the maximum age of the oldest."""
+    rows = known_values(snapshots, lambda snapshot: snapshot.outbox_rows)
+    ages_s = known_values(snapshots, lambda snapshot: snapshot.outbox_oldest_s)
+    return f"at most {max(rows):.0f} unsent messages, oldest {max(ages_s):.1f} s" if rows and ages_s else NOT_MEASURED
 
 
 def pressure_text(snapshots: Sequence[SuiteSnapshot]) -> str:
-    loads = {name for second in snapshots for name in second.pressure}
-    most = {name: max(second.pressure.get(name, 0.0) for second in snapshots) for name in sorted(loads)}
-    felt = ", ".join(f"{name} {share:.0%}" for name, share in most.items() if share >= MIN_SHOWN_PRESSURE)
-    return felt or ("none above a half" if loads else NOT_MEASURED)
+    """Return the loads of admission control whose maximum reached MIN_SHOWN_PRESSURE of the limit."""
+    loads = {name for snapshot in snapshots for name in snapshot.pressure}
+    peaks = {name: max(snapshot.pressure.get(name, 0.0) for snapshot in snapshots) for name in sorted(loads)}
+    high = ", ".join(f"{name} {share:.0%}" for name, share in peaks.items() if share >= MIN_SHOWN_PRESSURE)
+    return high or (f"all below {MIN_SHOWN_PRESSURE:.0%}" if loads else NOT_MEASURED)
 
 
 def check_mark(check: BurstCheck) -> str:
+    """Return the result of ``check`` in a word or two."""
     if not check.due:
         return "not due yet"
     return {True: "ok", False: "FAILED", None: NOT_MEASURED}[check.ok]

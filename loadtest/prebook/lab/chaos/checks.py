@@ -6,7 +6,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
-from prebook.contracts.booking import SETTLED_STATES, BookingState, LedgerEntry
+from prebook.contracts.booking import LedgerEntry
+from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.ledger import discrepancies

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.lab.background import run_in_background
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.judge import ChaosVerdict

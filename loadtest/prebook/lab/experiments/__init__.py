@@ -1,1 +1,1 @@
-"""Experiments that crash real processes on purpose and count what came of it."""
+"""Experiments that crash or disturb real processes and count lost, duplicated and reordered effects."""

@@ -1,7 +1,7 @@
-"""Processes that are forked from a server which has imported everything and holds no connection.
+"""Worker processes forked from a server process that has imported all modules and holds no connection.
 
-Each is a process of its own, with connections of its own, which the kernel closes when it crashes. Starting an
-interpreter for each would be most of the experiment's time.
+Each worker opens its own connections, which the kernel closes when it crashes. Starting an interpreter per worker would
+take most of an experiment's time.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ PROCESS_TIMEOUT_S = 60.0
 def start_forked(
     run_worker: Callable[[SpecT], object], specs: Iterable[SpecT], preloaded_modules: Sequence[str]
 ) -> Iterator[list[ForkServerProcess]]:
-    """Start ``run_worker`` in a process for each of ``specs``, and kill those that still run after the block.
+    """Start ``run_worker`` in one process per spec; kill the processes that still run after the block.
 
-    ``preloaded_modules`` are imported once, in the server; anything else is imported in each process.
+    ``preloaded_modules`` are imported once, in the fork server; each process imports all other modules itself.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preloaded_modules])
@@ -44,7 +44,7 @@ def start_forked(
 async def run_forked(
     run_worker: Callable[[SpecT], object], spec: SpecT, preloaded_modules: Sequence[str]
 ) -> int | None:
-    """Return the exit status of one process, negative for a signal; None where it did not end in time."""
+    """Run one process; return its exit status, negative for a signal, or None after PROCESS_TIMEOUT_S."""
     with start_forked(run_worker, [spec], preloaded_modules) as (process,):
         try:
             async with asyncio.timeout(PROCESS_TIMEOUT_S):
@@ -54,16 +54,16 @@ async def run_forked(
     return process.exitcode
 
 
-def last_words(log_files: Iterable[Path]) -> str:
-    """Return the ends of the logs that exist, for an error message."""
+def log_tails(log_files: Iterable[Path]) -> str:
+    """Return the last lines of the existing log files, for an error message."""
     return " / ".join(read_tail(log).strip() for log in log_files if log.exists()) or "(none)"
 
 
 async def _wait_for_exit(process: ForkServerProcess) -> None:
     loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    loop.add_reader(process.sentinel, gone.set)
+    exited = asyncio.Event()
+    loop.add_reader(process.sentinel, exited.set)
     try:
-        await gone.wait()
+        await exited.wait()
     finally:
         loop.remove_reader(process.sentinel)

@@ -1,4 +1,4 @@
-"""The testbed of an experiment: a broker and a database set up as for the suite, with no service running on them."""
+"""The testbed of an experiment: broker and database set up as for the suite, without running services."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,13 +18,13 @@ from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, Manageme
 from prebook.topology.values import Topology
 
 UNUSED_PORTS = (1024,) * (len(PROCESSES) + 1)
-"""The service environments name ports; no experiment listens on them or calls them."""
-RETRY_HINT = "nothing can be concluded from this run: try again while the machine has less to do"
+"""Ports in the service environments; no experiment listens on them or calls them."""
+RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """A broker and a database that hold nothing else, and the environment of each service on them."""
+    """Empty database, environment of each service, and working directory of an experiment."""
 
     database_url: str
     envs: Mapping[str, Mapping[str, str]]
@@ -33,7 +33,7 @@ class ExperimentContext:
 
 @dataclass(frozen=True)
 class ExperimentTestbed:
-    """Worker processes of an experiment act as services, by name, with their database roles and broker users."""
+    """Broker and database of an experiment. Worker processes use the database roles and broker users of services."""
 
     stack: Stack
     context: ExperimentContext
@@ -45,14 +45,18 @@ class ExperimentTestbed:
             async with ManagementClient(broker.management_url, broker.user, broker.password) as management:
                 await management.declare(topology, {})
         except (BrokerUnreachable, BrokerRefused) as error:
-            raise UserError(str(error), "try again while the machine has less to do") from error
+            raise UserError(str(error), "try again while the machine is less busy") from error
 
 
 @asynccontextmanager
 async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
-    """Start broker and database, and set them up. Raises UserError."""
+    """Start broker and database, declare topology and schema, and stop both after the block.
+
+    Raises:
+        UserError: startup failed, or PREBOOK_STACK names servers that the lab does not own.
+    """
     if read_stack_mode() is StackMode.EXTERNAL:
-        raise UserError("the lab does not crash processes on somebody's broker and database", "unset PREBOOK_STACK")
+        raise UserError("the lab runs experiments only on a broker and database of its own", "unset PREBOOK_STACK")
     async with prepare_stack(log_to_stderr, SuiteOptions(ports=UNUSED_PORTS), "lab") as prepared:
         stack = prepared.stack
         context = ExperimentContext(stack.database.url, prepared.service_environments, prepared.directory)
@@ -61,6 +65,7 @@ async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
 
 @asynccontextmanager
 async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open an administrator's connection for the block."""
     connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
     try:
         yield connection
@@ -69,5 +74,5 @@ async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connectio
 
 
 def stack_versions(stack: Stack) -> dict[str, str]:
-    """Who runs the servers, and their names and versions, for a report."""
+    """Return mode, broker version and database version, for a report."""
     return {"mode": stack.mode, "broker": stack.broker_description, "database": stack.database_description}

@@ -1,4 +1,4 @@
-"""What the worker processes of all experiments have in common: a service's settings, one channel, and a time limit."""
+"""Common parts of all worker processes: a service's settings, the one-way channel, and a time limit."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ from prebook.runtime import logging
 from prebook.runtime.settings import ServiceSettings, read_settings
 
 WORKER_TIMEOUT_S = 40.0
-"""For everything that a process does, unless it is known to take longer; what takes longer still hangs."""
+"""Default time limit of a worker process; a worker that exceeds its limit hangs."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a party stands on."""
+    """Service name, settings and policies of a worker process."""
 
     service: str
     settings: ServiceSettings
@@ -30,17 +30,22 @@ class WorkerContext:
 
 
 def one_way_channels(publisher: Publisher) -> Channels:
-    """Facts are one-way by nature, and the parties speak in facts only."""
+    """Return the channels of a worker, which publishes events only."""
     return {Coupling.ONE_WAY: OneWay(publisher)}
 
 
 class WorkerSpec(Protocol):
-    """``env`` is that of the service that it is; ``log`` a file for its output."""
+    """Arguments of every worker process: the environment of the service it acts as, and a file for its output."""
 
     @property
-    def env(self) -> Mapping[str, str]: ...
+    def env(self) -> Mapping[str, str]:
+        """Environment variables of the service."""
+        ...
+
     @property
-    def log_file(self) -> str: ...
+    def log_file(self) -> str:
+        """Path of the file for stdout and stderr."""
+        ...
 
 
 def run_worker(
@@ -50,10 +55,10 @@ def run_worker(
     *,
     timeout_s: float = WORKER_TIMEOUT_S,
 ) -> None:
-    """What a process does, from its start to its end in peace or at its crash point."""
-    with Path(spec.log_file).open("ab") as sink:
+    """Run ``work`` in this process, with output to the log file. Raises TimeoutError after ``timeout_s`` seconds."""
+    with Path(spec.log_file).open("ab") as log:
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(sink.fileno(), stream.fileno())
+            os.dup2(log.fileno(), stream.fileno())
     settings, policies = read_settings(spec.env)
     logging.configure(service, "warning")
     asyncio.run(_run_with_timeout(work(WorkerContext(service, settings, policies)), timeout_s))

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
-from prebook.contracts.booking import SETTLED_STATES, BookingState, DeliveryEntry, LedgerEntry
+from prebook.contracts.booking import DeliveryEntry, LedgerEntry
+from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.load.samples import Sample
 
 T = TypeVar("T")

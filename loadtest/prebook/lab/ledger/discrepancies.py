@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
-from prebook.contracts.booking import BookingState, LedgerEntry
+from prebook.contracts.booking import LedgerEntry
+from prebook.contracts.ride import BookingState
 from prebook.lab.ledger.accounts import RideAccount, group_by
 from prebook.lab.load.plans import PLANS
 

@@ -1,1 +1,1 @@
-"""The report: its numbers, what they mean in plain words, and how they are shown."""
+"""The campaign report: its model, its verdict in plain words, and its HTML form."""

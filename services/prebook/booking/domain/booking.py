@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from prebook.contracts.booking import SETTLED_STATES, BookingState, Driver, StateChange
 from prebook.contracts.plan import Plan
-from prebook.contracts.ride import Money, Place, VehicleClass
+from prebook.contracts.ride import SETTLED_STATES, BookingState, Driver, Money, Place, StateChange, VehicleClass
 
 _ENDS_EARLY = frozenset({BookingState.REJECTED, BookingState.EXPIRED, BookingState.FAILED, BookingState.CANCELLED})
 

@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 
 from prebook.booking.domain.booking import Booking, Quote, Ride
-from prebook.contracts.booking import Driver, StateChange
 from prebook.contracts.plan import Coupling
-from prebook.contracts.ride import Money, Place, VehicleClass
+from prebook.contracts.ride import Driver, Money, Place, StateChange, VehicleClass
 
 MUTABLE_COLUMNS = (
     "state",

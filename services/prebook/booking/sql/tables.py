@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.postgres.state_literals import with_states
 from prebook.postgres.tables import NOW, TIMESTAMPTZ, messaging_tables, one_of, storage
 

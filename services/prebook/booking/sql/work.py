@@ -16,7 +16,7 @@ from prebook.booking.store import (
     StaleDecision,
     StoredResponse,
 )
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.coupling.ports import BROKER_ROUTE
 from prebook.postgres.flush import GuardInsert
 from prebook.postgres.unit_of_work import SqlUnitOfWork

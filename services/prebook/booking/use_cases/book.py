@@ -20,8 +20,9 @@ from prebook.booking.retention import RETENTION_S
 from prebook.booking.store import BookingWork, DuplicateKey, IdempotencyRecord, StoredResponse
 from prebook.booking.use_cases.validation import validate
 from prebook.booking.views import response_of
-from prebook.contracts.booking import BookingRequest, BookingState, StateChange
+from prebook.contracts.booking import BookingRequest
 from prebook.contracts.plan import Plan
+from prebook.contracts.ride import BookingState, StateChange
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem, retry_later_problem
 from prebook.messaging.asyncio_tools import ShieldedTasks

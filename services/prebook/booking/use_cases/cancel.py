@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prebook.booking import process
 from prebook.booking.domain.booking import Booking
 from prebook.booking.store import BookingWork
-from prebook.contracts.booking import BookingState
+from prebook.contracts.ride import BookingState
 from prebook.http.problems import Problem
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.staging import MessageContext

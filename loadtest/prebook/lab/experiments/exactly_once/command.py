@@ -1,4 +1,4 @@
-"""`prebook lab exactly-once`: what is lost or applied twice when producer or consumer crashes."""
+"""`prebook lab exactly-once`: lost and duplicated effects when a producer or consumer crashes."""
 
 import sys
 import time
@@ -27,9 +27,11 @@ EXAMPLES = examples(
 
 
 class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of the experiment, as --json prints it."""
+
     seed: int
     operations: int
-    """In each cell."""
+    """Number of operations in each cell."""
     stack: dict[str, str]
     seconds: float
     as_expected: bool
@@ -43,14 +45,14 @@ class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
     type=click.IntRange(MIN_OPERATIONS, MAX_OPERATIONS),
     default=DEFAULT_OPERATIONS,
     show_default=True,
-    help="In each of the 16 cells.",
+    help="Number of operations in each of the 16 cells.",
 )
-@seed_option("Seed that decides during which operation the crash comes.")
+@seed_option("Seed that selects the operation during which the process crashes.")
 @json_option()
 def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
-    """Crash at each of four points, with and without producer dedup and inbox, and count what is lost and doubled.
+    """Crash at each of four points, with and without deduplication and inbox, and count lost and doubled effects.
 
-    Exit status 1 where a crash did not happen, or a verdict is another than the expected one.
+    Exit status 1 if a crash did not happen or a verdict differs from the expected one.
     """
     report = command_line.run_interruptible(_run_experiment(operations, seed))
     if as_json:
@@ -61,16 +63,16 @@ def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
 
 
 async def _run_experiment(operations: int, seed: int) -> ExactlyOnceReport:
-    began = time.monotonic()
+    started_at = time.monotonic()
     async with start_testbed() as testbed:
-        found = await run_cells(testbed.context, CELLS, operations=operations, seed=seed, log=log_to_stderr)
+        results = await run_cells(testbed.context, CELLS, operations=operations, seed=seed, log=log_to_stderr)
         return ExactlyOnceReport(
             seed=seed,
             operations=operations,
             stack=stack_versions(testbed.stack),
-            seconds=round(time.monotonic() - began, 1),
-            as_expected=all(finding.verdict == finding.expected for finding in found),
-            cells=found,
+            seconds=round(time.monotonic() - started_at, 1),
+            as_expected=all(result.verdict == result.expected for result in results),
+            cells=results,
         )
 
 
@@ -83,15 +85,15 @@ def _table(report: ExactlyOnceReport) -> Table:
         table.add_column(name, justify="right")
     table.add_column("verdict")
     table.add_column("reason", ratio=1)
-    for finding in report.cells:
-        table.add_row(*_row(finding))
+    for cell in report.cells:
+        table.add_row(*_row(cell))
     return table
 
 
-def _row(finding: CrashCellResult) -> Sequence[str]:
-    point = finding.crash_point.replace("_", " ")
-    switches = (ON_OFF[finding.producer_dedup], ON_OFF[finding.inbox])
-    counts = (finding.enqueued, finding.delivered, finding.effects, finding.lost, finding.doubled)
-    same = finding.verdict == finding.expected
-    reason = finding.reason if same else f"NOT AS EXPECTED ({finding.expected}): report this, with the seed"
-    return (point, *switches, *map(str, counts), str(finding.verdict), reason)
+def _row(result: CrashCellResult) -> Sequence[str]:
+    point = result.crash_point.replace("_", " ")
+    switches = (ON_OFF[result.producer_dedup], ON_OFF[result.inbox])
+    counts = (result.enqueued, result.delivered, result.effects, result.lost, result.doubled)
+    as_expected = result.verdict == result.expected
+    reason = result.reason if as_expected else f"NOT AS EXPECTED ({result.expected}): report this, with the seed"
+    return (point, *switches, *map(str, counts), str(result.verdict), reason)

@@ -1,4 +1,4 @@
-"""The consumer: an operation's effect is one row, and the rows are counted."""
+"""Consumer of the exactly-once experiment: each handled message inserts one row, and the rows are counted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,21 +25,23 @@ from prebook.rabbit.publisher import RabbitPublisher
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 QUEUES = {addresses.event_queue(SERVICE): 1}
-"""One at a time: what is told last is then handled last, a message that comes again included."""
+"""Prefetch of 1: messages are handled in delivery order, redelivered ones included, so the sentinel comes last."""
 INSERT_EFFECT = text("INSERT INTO effect (operation) VALUES (:operation)")
 
 
 class ConsumerWork(SqlUnitOfWork):
-    """Inbox on."""
+    """Unit of work with the inbox."""
 
     async def insert_effect(self, operation: str) -> None:
+        """Insert the effect of an operation."""
         await self._execute(INSERT_EFFECT, operation=operation)
 
 
 class ConsumerWorkWithoutInbox(ConsumerWork):
-    """Inbox off: whatever comes is new."""
+    """Unit of work without the inbox: every message counts as new."""
 
     async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
+        """Return True for every message."""
         return True
 
 
@@ -47,12 +49,13 @@ WORK_BY_INBOX: Mapping[bool, type[ConsumerWork]] = {True: ConsumerWork, False: C
 
 
 async def apply_offer_settled(context: HandlerContext, _: Any, work: ConsumerWork) -> HandlerResult:
+    """Handle an event: insert its effect."""
     await work.insert_effect(context.conversation_id)
     return HandlerResult()
 
 
 class ExactlyOnceConsumer:
-    """Ends when the closing message has had its effect. Ends the process between an effect and its acknowledgement."""
+    """Consumes until the sentinel message is handled; crashes between an effect and its acknowledgement if planned."""
 
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
         self._crash_plan = crash_plan
@@ -75,6 +78,7 @@ class ExactlyOnceConsumer:
         )
 
     async def run(self) -> None:
+        """Consume until the sentinel message is handled."""
         async with run_in_background(self._publisher.connection.run(), self._consumer.connection.run()):
             await self._sentinel_handled.wait()
             await self._consumer.stop()
@@ -90,4 +94,5 @@ class ExactlyOnceConsumer:
 
 
 def run(spec: CrashWorkerSpec) -> None:
+    """Entry point of the consumer process."""
     worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceConsumer(context, spec.crash_plan).run())

@@ -1,4 +1,4 @@
-"""What is varied, and what is concluded from the counts. No I/O."""
+"""Cells of the exactly-once experiment and their expected verdicts. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import msgspec
 
 
 class CrashPoint(StrEnum):
-    """Where a process ends without another word. The first three are the producer's, the last is the consumer's."""
+    """Points at which a process exits abruptly: the first three in the producer, the last in the consumer."""
 
     BEFORE_COMMIT = "before_commit"
     BEFORE_PUBLISH = "after_commit_before_publish"
@@ -18,7 +18,10 @@ class CrashPoint(StrEnum):
 
 
 class CrashCell(msgspec.Struct, frozen=True, order=True):
-    """One case. ``dedup``: an operation that is repeated keeps its message id. ``inbox``: the consumer admits once."""
+    """One combination of crash point and switches.
+
+    With ``dedup``, a repeated operation keeps its message id. With ``inbox``, the consumer drops known message ids.
+    """
 
     crash_point: CrashPoint
     dedup: bool
@@ -26,15 +29,16 @@ class CrashCell(msgspec.Struct, frozen=True, order=True):
 
     @property
     def name(self) -> str:
+        """Name that is unique among cells."""
         return f"{self.crash_point}-{ON_OFF[self.dedup]}-{ON_OFF[self.inbox]}"
 
     def operation_ids(self, count: int) -> tuple[str, ...]:
-        """Ids that no other cell has."""
+        """Return ids of ``count`` operations; no other cell uses them."""
         return tuple(f"{self.name}-{number:03}" for number in range(count))
 
     @property
     def sentinel_operation(self) -> str:
-        """Told after all others: where it has come, nothing is on its way any more."""
+        """Operation after all others: once its message is handled, no other message is in transit."""
         return f"{self.name}-closing"
 
 
@@ -43,6 +47,8 @@ CELLS = tuple(CrashCell(*case) for case in product(CrashPoint, (True, False), (T
 
 
 class CrashVerdict(StrEnum):
+    """Verdict on the effects of a cell's operations."""
+
     EXACT = "exact"
     DOUBLED = "doubled"
     LOST = "lost"
@@ -50,33 +56,34 @@ class CrashVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class EffectTally:
-    """How many operations had no effect, and how many had more than one."""
+    """Numbers of operations without an effect and with more than one."""
 
     lost: int
     doubled: int
 
     @property
     def verdict(self) -> CrashVerdict:
-        """The worse one where it is both; the counts say so."""
+        """``lost`` takes precedence over ``doubled``."""
         return CrashVerdict.LOST if self.lost else CrashVerdict.DOUBLED if self.doubled else CrashVerdict.EXACT
 
 
 def effect_tally(operations: Sequence[str], effects: Mapping[str, int]) -> EffectTally:
+    """Count lost and doubled operations; ``effects`` maps an operation to its number of effects."""
     counts = [effects.get(operation, 0) for operation in operations]
     return EffectTally(lost=counts.count(0), doubled=sum(count > 1 for count in counts))
 
 
 @dataclass(frozen=True)
 class ExpectedVerdict:
-    """``reason`` is one sentence for the reader of the table."""
+    """Expected verdict of a cell, and the reason in one sentence."""
 
     verdict: CrashVerdict
     reason: str
 
 
 ROLLED_BACK = (
-    "The crash undid state and message together, so the caller's repeat was the first of its kind, and no duplicate "
-    "arose that dedup or inbox would have had to stop."
+    "The crash rolled back state and message together, so the caller's retry was the first execution and neither "
+    "deduplication nor inbox was needed."
 )
 
 EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
@@ -86,49 +93,50 @@ EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
     CrashCell(CrashPoint.BEFORE_COMMIT, False, False): ExpectedVerdict(CrashVerdict.EXACT, ROLLED_BACK),
     CrashCell(CrashPoint.BEFORE_PUBLISH, True, True): ExpectedVerdict(
         CrashVerdict.EXACT,
-        "The outbox kept the message over the crash, and the caller's repeat had the same message id and was not "
-        "staged again.",
+        "The outbox kept the message across the crash; the caller's retry had the same message id and was not enqueued "
+        "again.",
     ),
     CrashCell(CrashPoint.BEFORE_PUBLISH, True, False): ExpectedVerdict(
         CrashVerdict.EXACT,
-        "The repeat had the same message id and was not staged again, so the inbox had nothing to stop here.",
+        "The retry had the same message id and was not enqueued again, so the inbox was not needed.",
     ),
     CrashCell(CrashPoint.BEFORE_PUBLISH, False, True): ExpectedVerdict(
         CrashVerdict.DOUBLED,
-        "The repeat was staged under an id of its own, and an inbox cannot tell two ids to be one operation.",
+        "The retry was enqueued with a new message id, and an inbox does not recognise one operation under two ids.",
     ),
     CrashCell(CrashPoint.BEFORE_PUBLISH, False, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED, "The repeat was staged under an id of its own, and the consumer takes whatever comes."
+        CrashVerdict.DOUBLED,
+        "The retry was enqueued with a new message id, and without an inbox both messages took effect.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, True, True): ExpectedVerdict(
         CrashVerdict.EXACT,
-        "The relay sent the unmarked row again and the inbox knew it; the caller's repeat was not staged again.",
+        "The relay sent the unmarked row again and the inbox dropped it; the caller's retry was not enqueued again.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, True, False): ExpectedVerdict(
         CrashVerdict.DOUBLED,
-        "The relay sent the unmarked row again, and without an inbox the second delivery had an effect too.",
+        "The relay sent the unmarked row again, and without an inbox the second delivery took effect too.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, False, True): ExpectedVerdict(
         CrashVerdict.DOUBLED,
-        "The inbox stopped the row that was sent again, but not the caller's repeat under an id of its own.",
+        "The inbox dropped the row that was sent again, but not the caller's retry with a new message id.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, False, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED, "The row was sent again and the repeat was staged anew, and each delivery had an effect."
+        CrashVerdict.DOUBLED, "The row was sent again, the retry was enqueued too, and every delivery took effect."
     ),
     CrashCell(CrashPoint.BEFORE_ACK, True, True): ExpectedVerdict(
-        CrashVerdict.EXACT, "The broker delivered the unacknowledged message again, and the inbox knew it."
+        CrashVerdict.EXACT, "The broker redelivered the unacknowledged message, and the inbox dropped it."
     ),
     CrashCell(CrashPoint.BEFORE_ACK, True, False): ExpectedVerdict(
         CrashVerdict.DOUBLED,
-        "The broker delivered the unacknowledged message again, and the producer's dedup does not help its consumer.",
+        "The broker redelivered the unacknowledged message, which the producer's deduplication cannot prevent.",
     ),
     CrashCell(CrashPoint.BEFORE_ACK, False, True): ExpectedVerdict(
         CrashVerdict.EXACT,
-        "The broker delivered the same message again and the inbox knew it; the producer had no reason to repeat "
-        "anything, so its dedup was not needed here.",
+        "The broker redelivered the message and the inbox dropped it; the producer repeated nothing, so its "
+        "deduplication was not needed.",
     ),
     CrashCell(CrashPoint.BEFORE_ACK, False, False): ExpectedVerdict(
         CrashVerdict.DOUBLED,
-        "The broker delivered the unacknowledged message again, and nothing knew that it had had its effect.",
+        "The broker redelivered the unacknowledged message, and without an inbox it took effect twice.",
     ),
 }

@@ -1,4 +1,4 @@
-"""What a process of an experiment is told beside a service's own settings."""
+"""Crash plan and arguments of a worker process of the exactly-once experiment."""
 
 import os
 from collections.abc import Mapping
@@ -9,34 +9,36 @@ import msgspec
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashCell, CrashPoint
 
 CRASH_EXIT_STATUS = 86
-"""Exit status at a crash point; no shell, signal or interpreter uses it."""
+"""Exit status at a crash point; shells, signals and the interpreter do not use it."""
 
 
 class CrashPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """``crash_at`` is the operation whose crash point ends the process; None where it is to live."""
+    """Operations of a worker, and the operation ``crash_at`` during which it crashes; None for no crash."""
 
     cell: CrashCell
     operations: tuple[str, ...]
     crash_at: str | None
     progress_path: str
-    """A file with an operation a line: those that the producer has acknowledged, or that the consumer was delivered."""
+    """File with one operation per line: acknowledged ones of the producer, or delivered ones of the consumer."""
 
     def crash_if_planned(self, point: CrashPoint, operation: str) -> None:
-        """Ends this process where it is the place to: no clean-up, no farewell to broker and database."""
+        """Exit this process without any clean-up if the plan names this point and operation."""
         if (self.cell.crash_point, self.crash_at) == (point, operation):
             os._exit(CRASH_EXIT_STATUS)
 
     def record_progress(self, operation: str) -> None:
+        """Append an operation to the progress file."""
         with Path(self.progress_path).open("a") as file:
             file.write(f"{operation}\n")
 
     def read_progress(self) -> list[str]:
+        """Return the operations in the progress file."""
         path = Path(self.progress_path)
         return path.read_text().splitlines() if path.exists() else []
 
 
 class CrashWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One process: its crash plan, the settings of the service that it is, and where its output goes."""
+    """Arguments of one worker process: crash plan, environment of its service, and log file."""
 
     crash_plan: CrashPlan
     env: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Every cell, run: one process crashes at its point and is started again, and then the effects are counted."""
+"""Runner of all cells: one process crashes and is restarted, then the effects are counted."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from prebook.lab.experiments.exactly_once.crash_matrix import (
     effect_tally,
 )
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
-from prebook.lab.experiments.forked import last_words, run_forked
+from prebook.lab.experiments.forked import log_tails, run_forked
 from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
 from prebook.messaging.asyncio_tools import first_error_task_group
 
@@ -33,7 +33,7 @@ CRASHING_SERVICE: Mapping[CrashPoint, str] = {
     CrashPoint.BEFORE_MARK: producer.SERVICE,
     CrashPoint.BEFORE_ACK: consumer.SERVICE,
 }
-"""Who crashes where."""
+"""Crash point -> service whose process crashes."""
 CREATE_TABLES = (
     f"CREATE TABLE {producer.SERVICE}.performed (id text PRIMARY KEY, operation text NOT NULL)",
     f"CREATE TABLE {consumer.SERVICE}.effect (operation text NOT NULL)",
@@ -46,9 +46,10 @@ COUNT_EFFECTS = f"""
 
 
 class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell. ``lost`` and ``doubled`` count operations; ``enqueued`` and ``delivered`` messages.
+    """Result of one cell.
 
-    ``performed`` and ``effects`` count rows of state, the producer's and the consumer's.
+    ``lost`` and ``doubled`` count operations, ``enqueued`` and ``delivered`` messages, ``performed`` and ``effects``
+    the rows that producer and consumer inserted.
     """
 
     crash_point: CrashPoint
@@ -56,9 +57,9 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     inbox: bool
     operations: int
     crashed_service: str
-    """Which process, by its service's name."""
+    """Service whose process crashed."""
     crashed_operation: str
-    """During which operation."""
+    """Operation during which the process crashed."""
     exit_status: int
     performed: int
     enqueued: int
@@ -74,15 +75,19 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
 async def run_cells(
     context: ExperimentContext, cells: Sequence[CrashCell], *, operations: int, seed: int, log: Log
 ) -> list[CrashCellResult]:
-    """Raises Trouble where a crash did not happen, or a process ended otherwise than it was to."""
+    """Run all cells one after another.
+
+    Raises:
+        UserError: a crash did not happen, or a process exited with an unexpected status.
+    """
     async with connect_as_admin(context.database_url) as database:
         for table in CREATE_TABLES:
             await database.execute(table)
-        found = []
+        results = []
         for number, cell in enumerate(cells, 1):
             log(f"{number}/{len(cells)} {cell.name}")
-            found.append(await _run_cell(context, database, cell, operations, seed))
-        return found
+            results.append(await _run_cell(context, database, cell, operations, seed))
+        return results
 
 
 async def _run_cell(
@@ -93,7 +98,7 @@ async def _run_cell(
     await _run_both_workers(context, cell, operations, crash_at)
     effects = {row["operation"]: row["effects"] for row in await database.fetch(COUNT_EFFECTS, operations)}
     delivered = _crash_plan(context, consumer.SERVICE, cell, operations).read_progress()
-    counted = effect_tally(operations, effects)
+    tally = effect_tally(operations, effects)
     expected = EXPECTED_VERDICTS[cell]
     return CrashCellResult(
         crash_point=cell.crash_point,
@@ -107,9 +112,9 @@ async def _run_cell(
         enqueued=await database.fetchval(COUNT_ENQUEUED, operations),
         delivered=sum(operation in operations for operation in delivered),
         effects=sum(effects.values()),
-        lost=counted.lost,
-        doubled=counted.doubled,
-        verdict=counted.verdict,
+        lost=tally.lost,
+        doubled=tally.doubled,
+        verdict=tally.verdict,
         expected=expected.verdict,
         reason=expected.reason,
     )
@@ -118,15 +123,15 @@ async def _run_cell(
 async def _run_both_workers(
     context: ExperimentContext, cell: CrashCell, operations: tuple[str, ...], crash_at: str
 ) -> None:
-    async with first_error_task_group() as both:
+    async with first_error_task_group() as tasks:
         for service in WORKERS:
-            both.create_task(_run_worker(context, service, cell, operations, crash_at))
+            tasks.create_task(_run_worker(context, service, cell, operations, crash_at))
 
 
 async def _run_worker(
     context: ExperimentContext, service: str, cell: CrashCell, operations: tuple[str, ...], crash_at: str
 ) -> None:
-    """Once to its crash, if it is the one to crash, and once to its end."""
+    """Run the worker to its crash, if it is the one that crashes, and then to its regular end."""
     if CRASHING_SERVICE[cell.crash_point] == service:
         await _run_process(
             context,
@@ -158,13 +163,7 @@ async def _run_process(
 
 
 def _unexpected_exit(crash_plan: CrashPlan, service: str, status: int | None, log: Path) -> UserError:
-    came = "did not end in time" if status is None else f"ended with status {status}"
-    meant = (
-        f"the crash at {crash_plan.crash_at} was to end it with {CRASH_EXIT_STATUS}"
-        if crash_plan.crash_at
-        else "0 was expected"
-    )
-    return UserError(
-        f"{crash_plan.cell.name}: the process of {service} {came}; {meant}. Its last words: {last_words([log])}",
-        RETRY_HINT,
-    )
+    actual = "did not exit in time" if status is None else f"exited with status {status}"
+    expected = f"{CRASH_EXIT_STATUS}, the status of its crash at {crash_plan.crash_at}," if crash_plan.crash_at else "0"
+    problem = f"{crash_plan.cell.name}: the process of {service} {actual}; {expected} was expected"
+    return UserError(f"{problem}. Its log ends: {log_tails([log])}", RETRY_HINT)

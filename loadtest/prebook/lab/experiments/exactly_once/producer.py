@@ -1,4 +1,4 @@
-"""The producer: performs operations for a caller who repeats what he has no acknowledgement of."""
+"""Producer of the exactly-once experiment: performs operations for a caller who repeats unacknowledged ones."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,12 +9,11 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import Publisher
-from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.flows import OFFER_SETTLED
 from prebook.lab.background import run_in_background
 from prebook.lab.experiments import worker
+from prebook.lab.experiments.events import PLAN, offer_settled
 from prebook.lab.experiments.exactly_once.crash_matrix import CrashPoint
 from prebook.lab.experiments.exactly_once.crash_plan import CrashPlan, CrashWorkerSpec
 from prebook.lab.experiments.worker import WorkerContext, one_way_channels
@@ -37,13 +36,13 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime.loops import run_every
 
 SERVICE = OFFER_SETTLED.publisher
-PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
+
 INSERT_PERFORMED = text("INSERT INTO performed (id, operation) VALUES (:id, :operation) ON CONFLICT (id) DO NOTHING")
 RELEASE_INTERVAL_S = 0.2
 
 
 class ProducerWork(SqlUnitOfWork):
-    """State and message of one operation, in one transaction. Ends the process right before the commit."""
+    """Unit of work for state and message of one operation; crashes right before the commit if planned."""
 
     def __init__(self, connection: PooledConnection, crash_plan: CrashPlan, operation: str) -> None:
         super().__init__(connection)
@@ -51,17 +50,18 @@ class ProducerWork(SqlUnitOfWork):
         self._operation = operation
 
     async def perform(self, key: str) -> HandlerResult:
+        """Insert the operation's row and return its event, whose message id depends on ``key``."""
         await self._execute(INSERT_PERFORMED, id=f"{self._operation}.{key}", operation=self._operation)
-        told = OfferSettled(booking_id=self._operation, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED)
-        return HandlerResult(events=(OFFER_SETTLED.new_event(told, key=key),))
+        return HandlerResult(events=(OFFER_SETTLED.new_event(offer_settled(self._operation), key=key),))
 
     async def flush(self, handoff: Handoff | None = None) -> None:
+        """Flush the pending writes, then crash if planned."""
         await super().flush(handoff)
         self._crash_plan.crash_if_planned(CrashPoint.BEFORE_COMMIT, self._operation)
 
 
 class CrashingPublisher(Publisher):
-    """Publishes. Ends the process right before that, or once the broker has confirmed and the outbox does not know."""
+    """Publisher that crashes, if planned, before publishing, or after the confirm and before the row is marked."""
 
     def __init__(self, publisher: Publisher, crash_plan: CrashPlan) -> None:
         self._publisher = publisher
@@ -70,6 +70,7 @@ class CrashingPublisher(Publisher):
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
+        """Publish a message, with planned crashes before and after."""
         operation = message.headers["ce-subject"]
         self._crash_plan.crash_if_planned(CrashPoint.BEFORE_PUBLISH, operation)
         await self._publisher.publish(exchange, routing_key, message, expires_at=expires_at)
@@ -77,18 +78,19 @@ class CrashingPublisher(Publisher):
 
 
 class WaitableOutbox(SqlOutbox):
-    """Lets the producer wait for its rows."""
+    """Outbox that can be awaited until it is empty."""
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         super().__init__(engine, owner)
         self._row_marked = asyncio.Event()
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
+        """Mark rows as sent and wake ``wait_until_empty``."""
         await super().mark_sent(seqs)
         self._row_marked.set()
 
     async def wait_until_empty(self) -> None:
-        """Returns once no row waits."""
+        """Return once no row waits to be sent."""
         self._row_marked.clear()
         while (await self.read_depth()).waiting:
             await self._row_marked.wait()
@@ -97,16 +99,19 @@ class WaitableOutbox(SqlOutbox):
 
 @dataclass(frozen=True, slots=True)
 class PerformOperation:
-    """Command: write the operation's effect and its event, whose id is ``key``; empty: derived from the operation."""
+    """Command to perform an operation; its message id is derived from ``key``, or from the operation if it is empty."""
 
     key: str
 
 
 async def perform_operation(_: HandlerContext, command: PerformOperation, work: ProducerWork) -> HandlerResult:
+    """Handle the command."""
     return await work.perform(command.key)
 
 
 class ExactlyOnceProducer:
+    """Performs all operations of a crash plan, each until its message is sent and marked."""
+
     def __init__(self, context: WorkerContext, crash_plan: CrashPlan) -> None:
         self._context = context
         self._crash_plan = crash_plan
@@ -120,6 +125,7 @@ class ExactlyOnceProducer:
         self._wakeup = RelayNotifier(SERVICE, url, owner, self._relay)
 
     async def run(self) -> None:
+        """Perform all operations that are not acknowledged yet, and then the sentinel operation."""
         acknowledged = set(self._crash_plan.read_progress())
         async with run_in_background(
             self._publisher.connection.run(),
@@ -136,10 +142,10 @@ class ExactlyOnceProducer:
         await self._engine.dispose()
 
     async def _perform(self, operation: str) -> None:
-        """Returns once the message is handed over and marked: every crash leaves this one operation unacknowledged."""
+        """Perform one operation until its message is marked as sent: a crash leaves at most this one unacknowledged."""
         key = "" if self._crash_plan.cell.dedup else uuid4().hex
-        thread = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
-        await self._gateway(operation).execute(PerformOperation(key), thread)
+        context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
+        await self._gateway(operation).execute(PerformOperation(key), context)
         await self._outbox.wait_until_empty()
 
     def _gateway(self, operation: str) -> MessagingGateway[ProducerWork]:
@@ -152,9 +158,10 @@ class ExactlyOnceProducer:
         return create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), self._channels, self._context.policies)
 
     async def _release_leases(self) -> None:
-        """As a service does it: what the crashed process had claimed need not wait for its lease."""
+        """Release rows that the crashed process had leased, as every service does, instead of waiting for expiry."""
         await run_every(RELEASE_INTERVAL_S, self._outbox.release_orphaned)
 
 
 def run(spec: CrashWorkerSpec) -> None:
+    """Entry point of the producer process."""
     worker.run_worker(SERVICE, spec, lambda context: ExactlyOnceProducer(context, spec.crash_plan).run())

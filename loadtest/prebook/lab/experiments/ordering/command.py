@@ -1,4 +1,4 @@
-"""`prebook lab order`: what keeping order costs, and what not keeping it comes to."""
+"""`prebook lab order`: throughput and order violations of three consumer arrangements."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ EXAMPLES = examples(
 
 
 class StrategySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Medians of the rounds; ``violations``, ``lost`` and ``doubled`` of all of them together."""
+    """Medians over all rounds; ``violations``, ``lost`` and ``doubled`` are sums."""
 
     name: OrderingStrategy
     violations: int
@@ -39,6 +39,8 @@ class StrategySummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of the experiment, as --json prints it."""
+
     load: OrderingLoad
     partitions: int
     stack: dict[str, str]
@@ -50,9 +52,13 @@ class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("order", epilog=EXAMPLES)
-@click.option("--keys", type=click.IntRange(2, 1000), default=40, show_default=True)
-@click.option("--per-key", type=click.IntRange(2, 1000), default=20, show_default=True, help="Messages of each key.")
-@click.option("--consumers", type=click.IntRange(2, 8), default=3, show_default=True, help="One of them is killed.")
+@click.option("--keys", type=click.IntRange(2, 1000), default=40, show_default=True, help="Number of ordering keys.")
+@click.option(
+    "--per-key", type=click.IntRange(2, 1000), default=20, show_default=True, help="Number of messages per key."
+)
+@click.option(
+    "--consumers", type=click.IntRange(2, 8), default=3, show_default=True, help="Number of consumers; one is killed."
+)
 @click.option(
     "--failing",
     type=click.IntRange(1, 1000),
@@ -60,18 +66,24 @@ class OrderingReport(msgspec.Struct, frozen=True, kw_only=True):
     show_default=True,
     help="Number of messages that fail on the first attempt.",
 )
-@click.option("--rounds", "count", type=click.IntRange(1, 20), default=3, show_default=True)
-@seed_option("Seed that decides which messages fail.")
+@click.option(
+    "--rounds",
+    "count",
+    type=click.IntRange(1, 20),
+    default=3,
+    show_default=True,
+    help="Number of rounds; each runs every arrangement once.",
+)
+@seed_option("Seed that selects the messages that fail.")
 @json_option()
 def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, seed: int, as_json: bool) -> None:
     """Compare competing consumers, message groups and one global group under the same load.
 
-    Some messages fail the first time, and one consumer is killed on the way. Exit status 1 where message groups or the
-    global group had a violation of order, competing consumers had none, or anything was lost or doubled.
+    Some messages fail on the first attempt, and one consumer is killed during the run. Exit status 1 if message groups
+    or the global group violated the order, competing consumers did not, or an effect was lost or doubled.
 
-    A round takes some 20 s for each 1,000 messages, most of them in one global group, which also stands still for a
-    moment with each message that fails: a minute for all as usual, 20 for three rounds of 20,000 messages, the most
-    there may be.
+    A round takes about 20 s per 1,000 messages, mostly in the global group, which also pauses for each failing message:
+    one minute by default, 20 minutes for the maximum of three rounds of 20,000 messages.
     """
     _require_bounded_size(keys, per_key)
     load = OrderingLoad(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
@@ -84,27 +96,27 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
 
 
 def _require_bounded_size(keys: int, per_key: int) -> None:
-    """Raises click.UsageError."""
+    """Raise click.UsageError if the load exceeds MAX_MESSAGES."""
     if keys * per_key > MAX_MESSAGES:
         raise click.UsageError(
             f"{keys:,} keys of {per_key:,} messages are {keys * per_key:,} messages, more than {MAX_MESSAGES:,}, "
-            "with which a round takes 7 minutes; lower --keys or --per-key"
+            "which take 7 minutes per round; lower --keys or --per-key"
         )
 
 
 async def _run_experiment(load: OrderingLoad, count: int) -> OrderingReport:
-    began = time.monotonic()
+    started_at = time.monotonic()
     async with start_testbed() as testbed:
-        found = await _run_rounds(testbed, load, count)
-        compared = [_summary(strategy, found) for strategy in OrderingStrategy]
+        rounds = await _run_rounds(testbed, load, count)
+        summaries = [_summary(strategy, rounds) for strategy in OrderingStrategy]
         return OrderingReport(
             load=load,
             partitions=PARTITIONS,
             stack=stack_versions(testbed.stack),
-            seconds=round(time.monotonic() - began, 1),
-            as_expected=all(is_as_expected(one) for one in compared),
-            strategies=compared,
-            rounds=found,
+            seconds=round(time.monotonic() - started_at, 1),
+            as_expected=all(is_as_expected(summary) for summary in summaries),
+            strategies=summaries,
+            rounds=rounds,
         )
 
 
@@ -115,33 +127,35 @@ async def _run_rounds(testbed: ExperimentTestbed, load: OrderingLoad, count: int
 
 
 def is_as_expected(summary: StrategySummary) -> bool:
-    orderly = (
+    """Return whether competing consumers violated the order, groups did not, and nothing was lost or doubled."""
+    order_as_expected = (
         summary.violations > 0 if summary.name is OrderingStrategy.COMPETING_CONSUMERS else summary.violations == 0
     )
-    return orderly and not summary.lost and not summary.doubled
+    return order_as_expected and not summary.lost and not summary.doubled
 
 
-def _summary(strategy: OrderingStrategy, found: Sequence[OrderingRound]) -> StrategySummary:
-    own = [one for one in found if one.strategy is strategy]
+def _summary(strategy: OrderingStrategy, rounds: Sequence[OrderingRound]) -> StrategySummary:
+    own_rounds = [each for each in rounds if each.strategy is strategy]
     return StrategySummary(
         name=strategy,
-        violations=sum(one.violations for one in own),
-        lost=sum(one.lost for one in own),
-        doubled=sum(one.doubled for one in own),
-        messages_per_s=median(one.messages_per_s for one in own),
-        deliveries=median(one.deliveries for one in own),
-        stalled_keys=median(one.stalled_keys for one in own),
-        partition_neighbours=median(one.partition_neighbours for one in own),
+        violations=sum(each.violations for each in own_rounds),
+        lost=sum(each.lost for each in own_rounds),
+        doubled=sum(each.doubled for each in own_rounds),
+        messages_per_s=median(each.messages_per_s for each in own_rounds),
+        deliveries=median(each.deliveries for each in own_rounds),
+        stalled_keys=median(each.stalled_keys for each in own_rounds),
+        partition_neighbours=median(each.partition_neighbours for each in own_rounds),
     )
 
 
 def _table(report: OrderingReport) -> Table:
     load = report.load
     caption = (
-        f"{load.messages} messages of {load.keys} keys, {load.consumers} consumers of which one is killed, "
-        f"{load.failing} messages fail at first; {report.partitions} partitions; seed {load.seed}; {report.seconds:g} s"
+        f"{load.messages} messages with {load.keys} keys, {load.consumers} consumers, one of them killed, "
+        f"{load.failing} messages fail on the first attempt; {report.partitions} partitions; "
+        f"seed {load.seed}; {report.seconds:g} s"
     )
-    table = Table(title="Order, by strategy: medians of the rounds", caption=caption)
+    table = Table(title="Message order by consumer arrangement: medians of all rounds", caption=caption)
     table.add_column("strategy")
     for name in (
         "order violations",
@@ -153,20 +167,21 @@ def _table(report: OrderingReport) -> Table:
         "stalled keys",
     ):
         table.add_column(name, justify="right")
-    for one in report.strategies:
-        table.add_row(*_row(one))
+    for summary in report.strategies:
+        table.add_row(*_row(summary))
     return table
 
 
-def _row(one: StrategySummary) -> Sequence[str]:
+def _row(summary: StrategySummary) -> Sequence[str]:
     counts = (
-        one.violations,
-        one.messages_per_s,
-        one.deliveries,
-        one.lost,
-        one.doubled,
-        one.partition_neighbours,
-        one.stalled_keys,
+        summary.violations,
+        summary.messages_per_s,
+        summary.deliveries,
+        summary.lost,
+        summary.doubled,
+        summary.partition_neighbours,
+        summary.stalled_keys,
     )
-    mark = "" if is_as_expected(one) else " NOT AS EXPECTED"
-    return (f"{one.name.replace('_', ' ')}{mark}", *(f"{count:g}" for count in counts))
+    mark = "" if is_as_expected(summary) else " NOT AS EXPECTED"
+    name = summary.name.replace("_", " ")
+    return (f"{name}{mark}", *(f"{count:g}" for count in counts))

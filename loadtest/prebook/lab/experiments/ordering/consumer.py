@@ -1,4 +1,4 @@
-"""One consumer of an experiment on order: the suite's own consumer, with an effect that is written down."""
+"""Consumer process of the ordering experiment: the suite's consumer with an effect that is one database row."""
 
 import asyncio
 import random
@@ -34,13 +34,13 @@ from prebook.runtime.loops import run_forever
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
 BALANCE_INTERVAL_S = 0.25
-"""Often, since a run takes seconds."""
+"""Shorter than in a service, because a run takes seconds."""
 INSERT_APPLIED = text("INSERT INTO applied (run, key, position) VALUES (:run, :key, :position)")
 INSERT_FAILED = text("INSERT INTO failed (run, key, position) VALUES (:run, :key, :position)")
 
 
 class OrderingWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One process: which consumer of which run. ``url`` is the broker's."""
+    """Arguments of one consumer process: its number and the run it belongs to."""
 
     strategy: OrderingStrategy
     load: OrderingLoad
@@ -56,15 +56,20 @@ class OrderingWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderingWork(SqlUnitOfWork):
+    """Unit of work that stores the effect of a message."""
+
     async def insert_applied(self, run: str, key: str, position: int) -> None:
+        """Insert the effect of one message."""
         await self._execute(INSERT_APPLIED, run=run, key=key, position=position)
 
 
 class FirstAttemptFailure(Exception):
-    """As the experiment wants it."""
+    """Intended failure of a message on its first attempt."""
 
 
 class OrderingConsumer:
+    """The suite's consumer, arranged by a strategy, with intended failures."""
+
     def __init__(self, context: WorkerContext, spec: OrderingWorkerSpec) -> None:
         self._spec = spec
         self._failing = spec.load.failing_messages()
@@ -106,8 +111,8 @@ class OrderingConsumer:
         self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
     async def run(self) -> None:
-        """Until it is killed."""
-        listed = await asyncpg.connect(
+        """Consume until the process is killed."""
+        registration = await asyncpg.connect(
             self._database_url.replace("postgresql+asyncpg://", "postgresql://", 1),
             server_settings={"application_name": self._name},
         )
@@ -120,17 +125,17 @@ class OrderingConsumer:
             await self._consumer.connection.up.wait()
             self._progress_file.write(f"{READY}\n")
             await asyncio.Event().wait()
-        await listed.close()
+        await registration.close()
 
     async def _read_live_replicas(self) -> Sequence[str]:
         return await read_live_replicas(self._engine, f"lab-{self._spec.run}-")
 
     async def _receive(self, envelope: Envelope) -> None:
-        told = envelope.body
-        assert isinstance(told, OfferSettled)  # noqa: S101 - the experiment says nothing else
+        event = envelope.body
+        assert isinstance(event, OfferSettled)  # noqa: S101 - the only event of the experiment
         self._progress_file.write(f"{envelope.id}\n")
-        if envelope.attempt == 1 and f"{told.booking_id} {told.driver}" in self._failing:
-            await self._fail(told)
+        if envelope.attempt == 1 and f"{event.booking_id} {event.driver}" in self._failing:
+            await self._fail(event)
         await self._gateway.process(envelope)
 
     async def _fail(self, event: OfferSettled) -> None:
@@ -138,10 +143,10 @@ class OrderingConsumer:
             await connection.execute(
                 INSERT_FAILED, {"run": self._spec.run, "key": event.booking_id, "position": int(event.driver)}
             )
-        raise FirstAttemptFailure("so that there is something to try again")
+        raise FirstAttemptFailure("intended failure of the first attempt")
 
     async def _simulate_work(self, _: HandlerContext, event: OfferSettled) -> OfferSettled:
-        """Some call to the outside, that takes its time."""
+        """Sleep for a random time, as a call to another service would take."""
         await asyncio.sleep(random.uniform(0.0, self._spec.load.work_ms / 1000))
         return event
 
@@ -151,6 +156,6 @@ class OrderingConsumer:
 
 
 def run(spec: OrderingWorkerSpec) -> None:
-    """It works until the consumer to be killed is, and then until all is done."""
+    """Entry point of a consumer process. Its time limit covers the wait for the kill and the wait for all effects."""
     timeout_s = worker.WORKER_TIMEOUT_S + 2 * spec.load.timeout_s
     worker.run_worker(SERVICE, spec, lambda context: OrderingConsumer(context, spec).run(), timeout_s=timeout_s)

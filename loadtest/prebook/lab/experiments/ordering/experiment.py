@@ -1,4 +1,4 @@
-"""The same load on each strategy: some messages fail at first, one consumer is killed, and order is counted."""
+"""Runner of the ordering experiment: the same load, failures and kill for each strategy."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ import msgspec
 from prebook.devstack.errors import UserError
 from prebook.devstack.polling import wait_until
 from prebook.devstack.servers import Log
-from prebook.lab.experiments.forked import last_words, start_forked
+from prebook.lab.experiments.forked import log_tails, start_forked
 from prebook.lab.experiments.ordering import consumer
 from prebook.lab.experiments.ordering.consumer import READY, SERVICE, OrderingWorkerSpec
 from prebook.lab.experiments.ordering.publisher import publish_load
@@ -38,10 +38,11 @@ Condition = Callable[[], Awaitable[bool]]
 
 
 class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
-    """``deliveries`` counts what reached a handler; ``killed_after`` how many effects there were then.
+    """Result of one strategy in one round.
 
-    ``stalled_keys`` is the mean of other keys that did nothing while one waited for its retry,
-    ``partition_neighbours`` that of the other keys of its partition.
+    ``deliveries`` counts messages that reached a handler, ``killed_after`` the effects at the time of the kill.
+    ``stalled_keys`` is the mean number of other keys without progress while a failed message waited for its retry;
+    ``partition_neighbours`` is the mean number of other keys in the partition of a failed message.
     """
 
     strategy: OrderingStrategy
@@ -62,19 +63,20 @@ class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
 async def run_rounds(
     context: ExperimentContext, amqp_url: str, load: OrderingLoad, count: int, log: Log
 ) -> list[OrderingRound]:
-    """The strategies in turn, ``count`` times. ``amqp_url``: the broker, for somebody who may read and write all of it.
+    """Run every strategy once per round. ``amqp_url`` holds an administrator's credentials.
 
-    Raises UserError.
+    Raises:
+        UserError: a consumer did not start, or not all effects appeared in time.
     """
-    found = []
+    rounds = []
     async with connect_as_admin(context.database_url) as database:
         for table in CREATE_TABLES:
             await database.execute(table)
         for number in range(1, count + 1):
             for strategy in OrderingStrategy:
                 log(f"round {number} of {count}: {strategy.replace('_', ' ')}")
-                found.append(await _Run(context, amqp_url, load, strategy, number).measure(database))
-    return found
+                rounds.append(await _Run(context, amqp_url, load, strategy, number).measure(database))
+    return rounds
 
 
 class _Run:
@@ -102,7 +104,7 @@ class _Run:
         return await self._read_result(database, publishing.result(), killed_after)
 
     def _worker_spec(self, number: int) -> OrderingWorkerSpec:
-        file = self._file_stems[number]
+        file_stem = self._file_stems[number]
         return OrderingWorkerSpec(
             strategy=self._strategy,
             load=self._load,
@@ -110,8 +112,8 @@ class _Run:
             consumer_number=number,
             amqp_url=self._amqp_url,
             env=self._context.envs[SERVICE],
-            progress_path=f"{file}.progress",
-            log_file=f"{file}.log",
+            progress_path=f"{file_stem}.progress",
+            log_file=f"{file_stem}.log",
         )
 
     async def _are_ready(self) -> bool:
@@ -121,25 +123,25 @@ class _Run:
         path = Path(f"{self._file_stems[number]}.progress")
         return path.read_text().splitlines() if path.exists() else []
 
-    async def _wait_for_effects(self, database: asyncpg.Connection, wanted: int) -> int:
+    async def _wait_for_effects(self, database: asyncpg.Connection, target: int) -> int:
         count = 0
 
         async def reached() -> bool:
             nonlocal count
             count = await database.fetchval(COUNT_APPLIED, self._name)
-            return bool(count >= wanted)
+            return bool(count >= target)
 
-        await self._wait_until(reached, self._load.timeout_s, f"the effect of {wanted} messages")
+        await self._wait_until(reached, self._load.timeout_s, f"the effects of {target} messages")
         return count
 
-    async def _wait_until(self, condition: Condition, timeout_s: float, what: str) -> None:
+    async def _wait_until(self, condition: Condition, timeout_s: float, subject: str) -> None:
         try:
-            await wait_until(condition, timeout_s, subject=f"{self._name}: {what}", remedy=RETRY_HINT)
-        except UserError as trouble:
-            words = last_words(Path(f"{file}.log") for file in self._file_stems)
-            raise UserError(f"{trouble.problem}. Last words: {words}", RETRY_HINT) from None
+            await wait_until(condition, timeout_s, subject=f"{self._name}: {subject}", remedy=RETRY_HINT)
+        except UserError as error:
+            log_tail = log_tails(Path(f"{file}.log") for file in self._file_stems)
+            raise UserError(f"{error.problem}. The logs end: {log_tail}", RETRY_HINT) from None
 
-    async def _read_result(self, database: asyncpg.Connection, began: float, killed_after: int) -> OrderingRound:
+    async def _read_result(self, database: asyncpg.Connection, started_at: float, killed_after: int) -> OrderingRound:
         rows = await database.fetch(SELECT_APPLIED, self._name)
         effects = [AppliedMessage(row["key"], row["position"], row["at"].timestamp()) for row in rows]
         failed = {
@@ -147,7 +149,7 @@ class _Run:
             for row in await database.fetch(SELECT_FAILED, self._name)
         }
         counts = ordering_counts(self._load, effects)
-        seconds = effects[-1].applied_at_s - began
+        seconds = effects[-1].applied_at_s - started_at
         return OrderingRound(
             strategy=self._strategy,
             round=self._number,

@@ -1,4 +1,4 @@
-"""What is compared, and what is concluded from the effects in the order in which they happened. No I/O."""
+"""Strategies and load of the ordering experiment, and counts of order violations. No I/O."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,29 +18,33 @@ PARTITIONS = 6
 PREFETCH = 24
 TIMEOUT_MARGIN_S = 60.0
 MIN_RATE_PER_S = 16.0
-"""A quarter of what one global group did on two busy cores (README)."""
+"""A quarter of the measured rate of one global group on two busy cores (README)."""
 FAILURE_ALLOWANCE_S = 1.0
-"""The global group handles nothing while one of its messages waits for its retry."""
+"""Extra time per failing message: the global group handles nothing while one waits for its retry."""
 GLOBAL_KEY = "everything"
-"""The one key of the global group."""
+"""The only ordering key of the global group."""
 
 
 class OrderingStrategy(StrEnum):
+    """Consumer arrangements under comparison. Sources: EIP, Competing Consumers; JMS, message groups."""
+
     COMPETING_CONSUMERS = "competing_consumers"
-    """One queue, any consumer takes the next message, a failed one comes back after its pause."""
+    """One queue; any consumer takes the next message, and a failed one returns after its retry delay."""
     MESSAGE_GROUPS = "message_groups"
     GLOBAL_GROUP = "one_global_group"
-    """Every message has the same key."""
+    """One message group for all messages."""
 
     @property
     def inbound(self) -> ConsumedQueue:
+        """Queue from which the consumers receive."""
         return ConsumedQueue(f"lab.{self}", PREFETCH, 0 if self is OrderingStrategy.COMPETING_CONSUMERS else PARTITIONS)
 
     def ordering_key(self, key: str) -> str:
+        """Return the ordering key of messages with ``key``."""
         return GLOBAL_KEY if self is OrderingStrategy.GLOBAL_GROUP else key
 
     def topology(self, consumer: str) -> Topology:
-        """What it needs beside the suite's own topology; it is published to under its name, as a replay is."""
+        """Return queues and bindings in addition to the suite's; the redelivery exchange routes to them by name."""
         address = self.inbound.address
         partitions = self.inbound.partitions
         queue = Topology(queues=frozenset({Queue(address, consumer=consumer)}))
@@ -51,7 +55,7 @@ class OrderingStrategy(StrEnum):
 
 
 class OrderingLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """``failing``: how many messages fail the first time. Each is handled in up to ``work_ms``."""
+    """Messages of a run; ``failing`` of them fail on the first attempt, and each takes up to ``work_ms`` to handle."""
 
     keys: int
     per_key: int
@@ -62,28 +66,32 @@ class OrderingLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def messages(self) -> int:
+        """Total number of messages."""
         return self.keys * self.per_key
 
     @property
     def timeout_s(self) -> float:
-        """In which any strategy is through with it, unless it hangs."""
+        """Seconds within which every strategy finishes unless it hangs."""
         return TIMEOUT_MARGIN_S + self.messages / MIN_RATE_PER_S + self.failing * FAILURE_ALLOWANCE_S
 
     def key_names(self) -> list[str]:
+        """Return all keys."""
         return [f"key-{number:03}" for number in range(self.keys)]
 
     def message_sequence(self) -> list[tuple[str, int]]:
-        """(key, position) of each message as they are said: the keys take turns."""
+        """Return (key, position) of each message in publishing order: the keys take turns."""
         return [(key, position) for position in range(self.per_key) for key in self.key_names()]
 
     def failing_messages(self) -> frozenset[str]:
-        """``key position`` of those that fail at first; never the last of a key, so that something comes after it."""
-        could = [f"{key} {position}" for key, position in self.message_sequence() if position + 1 < self.per_key]
-        return frozenset(Random(self.seed).sample(could, min(self.failing, len(could))))
+        """Return ``key position`` of each message that fails; never the last of a key, so that another one follows."""
+        candidates = [f"{key} {position}" for key, position in self.message_sequence() if position + 1 < self.per_key]
+        return frozenset(Random(self.seed).sample(candidates, min(self.failing, len(candidates))))
 
 
 @dataclass(frozen=True)
 class AppliedMessage:
+    """Effect of a message, with its time in Unix seconds."""
+
     key: str
     position: int
     applied_at_s: float
@@ -91,14 +99,16 @@ class AppliedMessage:
 
 @dataclass(frozen=True)
 class OrderingCounts:
+    """Counts over all effects of a run."""
+
     violations: int
-    """Effects that came after one that was said later, within a key."""
+    """Effects that follow the effect of a later message with the same key."""
     lost: int
     doubled: int
 
 
 def ordering_counts(load: OrderingLoad, effects: Sequence[AppliedMessage]) -> OrderingCounts:
-    """``effects`` in the order in which they happened."""
+    """Count violations, lost and doubled messages; ``effects`` are in order of their commits."""
     latest: dict[str, int] = defaultdict(lambda: -1)
     times: dict[tuple[str, int], int] = defaultdict(int)
     violations = 0
@@ -113,12 +123,13 @@ def ordering_counts(load: OrderingLoad, effects: Sequence[AppliedMessage]) -> Or
 def mean_stalled_keys(
     load: OrderingLoad, effects: Iterable[AppliedMessage], failed: Mapping[tuple[str, int], float]
 ) -> float:
-    """The blast radius: other keys with work to do of which nothing happened between a failure and its repair; mean."""
+    """Return the mean blast radius: other keys with pending messages and no effect between a failure and its retry."""
     times: dict[str, dict[int, float]] = {key: {} for key in load.key_names()}
     for effect in effects:
         times[effect.key].setdefault(effect.position, effect.applied_at_s)
     radii = [
-        _stalled_keys(times, key, began, times[key].get(position, began)) for (key, position), began in failed.items()
+        _stalled_keys(times, key, failed_at_s, times[key].get(position, failed_at_s))
+        for (key, position), failed_at_s in failed.items()
     ]
     return sum(radii) / len(radii) if radii else 0.0
 
@@ -126,15 +137,20 @@ def mean_stalled_keys(
 def mean_partition_neighbours(
     load: OrderingLoad, failed: Iterable[tuple[str, int]], strategy: OrderingStrategy
 ) -> float:
-    """Other keys in the partition of a key that failed; mean."""
+    """Return the mean number of other keys in the partition of a failed message."""
     partitions = strategy.inbound.partitions or 1
-    where = {key: partition_of(strategy.ordering_key(key), partitions) for key in load.key_names()}
-    counts = [sum(where[key] == where[other] for other in where) - 1 for key, _ in failed]
+    partition_by_key = {key: partition_of(strategy.ordering_key(key), partitions) for key in load.key_names()}
+    counts = [
+        sum(partition_by_key[key] == partition_by_key[other] for other in partition_by_key) - 1 for key, _ in failed
+    ]
     return sum(counts) / len(counts) if counts else 0.0
 
 
-def _stalled_keys(times: Mapping[str, Mapping[int, float]], failed: str, began: float, ended: float) -> int:
+def _stalled_keys(
+    times: Mapping[str, Mapping[int, float]], failed: str, failed_at_s: float, retried_at_s: float
+) -> int:
     others = (list(moments.values()) for key, moments in times.items() if key != failed)
     return sum(
-        max(moments, default=0.0) > ended and not any(began < at < ended for at in moments) for moments in others
+        max(moments, default=0.0) > retried_at_s and not any(failed_at_s < at_s < retried_at_s for at_s in moments)
+        for moments in others
     )

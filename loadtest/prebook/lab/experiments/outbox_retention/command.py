@@ -1,9 +1,7 @@
-"""`prebook lab outbox-retention`: an outbox in use for a long time, measured as it goes."""
+"""`prebook lab outbox-retention`: size and claim cost of an outbox over many rows."""
 
-import os
 import sys
 import time
-from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -14,6 +12,7 @@ from rich.table import Table
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, json_option
+from prebook.lab.experiments.host import HostInfo, read_host_info
 from prebook.lab.experiments.outbox_retention.experiment import (
     MAX_CLAIM_COST_RATIO,
     MAX_GROWTH,
@@ -27,16 +26,15 @@ from prebook.lab.experiments.testbed import stack_versions, start_testbed
 MB = 1_000_000
 MIN_ROWS = 2_000
 DEFAULT_ROWS = 1_000_000
-CPUINFO_PATH = Path("/proc/cpuinfo")
 
 
 class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``growth``: of table and indexes, from the middle to the end. ``claim_cost_ratio``: last claim over first."""
+    """Result of the experiment, as --json prints it; RetentionResult defines ``growth`` and ``claim_cost_ratio``."""
 
     rows: int
     purge_interval_s: float
     stack: dict[str, str]
-    machine: dict[str, str]
+    machine: HostInfo
     seconds: float
     growth: float
     claim_cost_ratio: float
@@ -53,14 +51,20 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
         "prebook lab outbox-retention --markdown > outbox-retention.md",
     ),
 )
-@click.option("--rows", type=click.IntRange(MIN_ROWS, 100_000_000), default=DEFAULT_ROWS, show_default=True)
+@click.option(
+    "--rows",
+    type=click.IntRange(MIN_ROWS, 100_000_000),
+    default=DEFAULT_ROWS,
+    show_default=True,
+    help="Number of rows.",
+)
 @click.option(
     "--retention",
     "retention_s",
     type=FiniteRange(0.1),
     default=20.0,
     show_default=True,
-    help="Seconds that sent rows are kept.",
+    help="Retention period of sent rows, in seconds.",
 )
 @click.option(
     "--purge-interval",
@@ -68,15 +72,15 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     type=FiniteRange(0.1),
     default=5.0,
     show_default=True,
-    help="Seconds between purges.",
+    help="Interval between purges, in seconds.",
 )
-@click.option("--markdown", is_flag=True, help="A table to keep.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @json_option()
 def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, markdown: bool, as_json: bool) -> None:
-    """Enqueue, claim, mark and purge so many rows as fast as one process can; print what becomes of the table.
+    """Enqueue, claim, mark and purge outbox rows as fast as one process can; print size and claim cost over time.
 
-    Exit status 1 where table and indexes have grown by more than a quarter from the middle to the end, or a claim
-    touches more than a tenth more pages at the end than at first.
+    Exit status 1 if table and indexes grew by more than a quarter from the middle to the end, or if a claim touches
+    over a tenth more pages at the end than at the start.
     """
     report = command_line.run_interruptible(_run_experiment(rows, retention_s, purge_interval_s))
     if as_json:
@@ -89,7 +93,7 @@ def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, 
 
 
 async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float) -> RetentionReport:
-    began = time.monotonic()
+    started_at = time.monotonic()
     async with start_testbed() as testbed:
         url = testbed.context.envs[SERVICE]["PREBOOK_DATABASE_URL"]
         connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), server_settings={"search_path": SERVICE})
@@ -102,23 +106,13 @@ async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float
             rows=rows,
             purge_interval_s=purge_interval_s,
             stack=stack_versions(testbed.stack),
-            machine=_read_host_info(),
-            seconds=round(time.monotonic() - began, 1),
+            machine=read_host_info(),
+            seconds=round(time.monotonic() - started_at, 1),
             growth=round(result.growth, 3),
             claim_cost_ratio=round(result.claim_cost_ratio, 3),
             within_limits=result.within_limits,
             result=result,
         )
-
-
-def _read_host_info() -> dict[str, str]:
-    models = [line.partition(":")[2].strip() for line in _read_cpuinfo() if line.startswith("model name")]
-    load = f"{os.getloadavg()[2]:.1f}"
-    return {"cores": str(os.cpu_count()), "model": next(iter(models), "unknown"), "load over 15 minutes": load}
-
-
-def _read_cpuinfo() -> list[str]:
-    return CPUINFO_PATH.read_text().splitlines() if CPUINFO_PATH.exists() else []
 
 
 COLUMNS = (
@@ -134,47 +128,68 @@ COLUMNS = (
 )
 
 
-def _cells(look: TableSample) -> tuple[str, ...]:
-    size = look.size
-    claim = look.claim_cost
-    held = (f"{size.rows:,}", f"{size.table_bytes / MB:.1f}", f"{size.index_bytes / MB:.1f}", f"{size.dead_rows:,}")
-    return (f"{look.rows:,}", f"{look.rate_per_s:,.0f}", *held, str(size.vacuums), f"{claim.pages:g}", f"{claim.ms:g}")
+def _cells(sample: TableSample) -> tuple[str, ...]:
+    size = sample.size
+    claim = sample.claim_cost
+    size_cells = (
+        f"{size.rows:,}",
+        f"{size.table_bytes / MB:.1f}",
+        f"{size.index_bytes / MB:.1f}",
+        f"{size.dead_rows:,}",
+    )
+    return (
+        f"{sample.rows:,}",
+        f"{sample.rate_per_s:,.0f}",
+        *size_cells,
+        str(size.vacuums),
+        f"{claim.pages:g}",
+        f"{claim.ms:g}",
+    )
 
 
-def _sample_text(look: TableSample) -> str:
-    return ", ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, _cells(look), strict=True))
+def _sample_text(sample: TableSample) -> str:
+    return ", ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, _cells(sample), strict=True))
 
 
 def _caption(report: RetentionReport) -> str:
-    grown = f"from the middle to the end, table and indexes grew to {report.growth:g} times (at most {MAX_GROWTH:g})"
-    ratio = f"{report.claim_cost_ratio:g} times the pages of the first (at most {MAX_CLAIM_COST_RATIO:g})"
-    return f"{grown}; a claim at the end touches {ratio}"
+    growth = (
+        f"from the middle to the end, table and indexes grew by a factor of {report.growth:g} (limit {MAX_GROWTH:g})"
+    )
+    ratio = f"{report.claim_cost_ratio:g} times the pages of the first claim (limit {MAX_CLAIM_COST_RATIO:g})"
+    return f"{growth}; the last claim touches {ratio}"
 
 
 def _table(report: RetentionReport) -> Table:
-    title = f"An outbox over {report.rows:,} rows, sent ones kept for {report.result.retention_s:g} s"
+    title = f"Outbox over {report.rows:,} rows, retention of sent rows {report.result.retention_s:g} s"
     table = Table(title=title, caption=_caption(report))
     for name in COLUMNS:
         table.add_column(name, justify="right")
-    for look in report.result.samples:
-        table.add_row(*_cells(look))
+    for sample in report.result.samples:
+        table.add_row(*_cells(sample))
     return table
 
 
 def _markdown(report: RetentionReport) -> list[str]:
-    machine = "; ".join(f"{name}: {value}" for name, value in (report.machine | report.stack).items())
-    rows = [COLUMNS, ("---:",) * len(COLUMNS), *(_cells(look) for look in report.result.samples)]
+    machine = report.machine
+    facts = {
+        "cores": machine.cores,
+        "model": machine.cpu_model,
+        "load over 15 minutes": f"{machine.load_average_15min:.1f}",
+        **report.stack,
+    }
+    facts_text = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    rows = [COLUMNS, ("---:",) * len(COLUMNS), *(_cells(sample) for sample in report.result.samples)]
     options = (
         f"--rows {report.rows} --retention {report.result.retention_s:g} --purge-interval {report.purge_interval_s:g}"
     )
     return [
-        f"`prebook lab outbox-retention {options}`: {report.seconds:g} s. {machine}.",
+        f"`prebook lab outbox-retention {options}`: {report.seconds:g} s. {facts_text}.",
         "",
         *(f"| {' | '.join(cells)} |" for cells in rows),
         "",
-        f"{report.result.purged:,} rows were purged meanwhile; {_caption(report)}: {_verdict_text(report)}.",
+        f"{report.result.purged:,} rows were purged; {_caption(report)}: {_verdict_text(report)}.",
     ]
 
 
 def _verdict_text(report: RetentionReport) -> str:
-    return "it holds" if report.within_limits else "IT DOES NOT HOLD"
+    return "within the limits" if report.within_limits else "LIMITS EXCEEDED"

@@ -1,7 +1,7 @@
-"""Does an outbox stay small and quick while rows come, are sent and are forgotten for a long time?
+"""Runner of the outbox-retention experiment: is an outbox small and fast while rows are enqueued, sent and purged?
 
-The real parts do it: a unit of work stages, the relay claims and marks, the purge forgets. Only the wire is missing:
-what the relay hands over is taken at once, so that the table is used as hard as one process can.
+The unit of work, relay and purge are the real ones. Only the broker is missing: every row counts as sent at once, so
+that the table is the bottleneck.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.plan import Coupling
 from prebook.coupling.ports import BROKER_ROUTE
-from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.flows import OFFER_SETTLED
 from prebook.lab.background import run_in_background
+from prebook.lab.experiments.events import offer_settled, offer_settled_envelope
 from prebook.lab.experiments.outbox_retention.table_probe import (
     OWNER,
     ClaimCost,
@@ -23,8 +22,7 @@ from prebook.lab.experiments.outbox_retention.table_probe import (
     measure_claim_cost,
     read_table_size,
 )
-from prebook.messaging.clock import utc_now
-from prebook.messaging.envelope import Envelope, MessageKind, message_id
+from prebook.messaging.envelope import message_id
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
@@ -41,21 +39,21 @@ if TYPE_CHECKING:
     import asyncpg
 
 SERVICE = OFFER_SETTLED.publisher
-PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
+
 SAMPLE_COUNT = 10
 WRITERS = 3
-"""Units of work at a time."""
+"""Number of concurrent units of work."""
 ROWS_PER_TRANSACTION = 50
 MAX_BACKLOG = 4000
-"""Rows that wait for the relay at most: what is measured is a table in use, not a backlog."""
+"""Largest number of waiting rows, so that the experiment measures a table in use and not a backlog."""
 MAX_GROWTH = 1.25
-"""Of table and indexes, from the middle to the end."""
+"""Limit of the growth of table and indexes from the middle to the end."""
 MAX_CLAIM_COST_RATIO = 1.10
-"""Pages that a claim touches at the last sample, over those at the first."""
+"""Limit of the pages that the last claim touches relative to the first."""
 
 
 class TableSample(msgspec.Struct, frozen=True, kw_only=True):
-    """The table after so many rows, at rest. ``rate_per_s``: since the look before."""
+    """The table after ``rows`` sent rows, without activity; ``rate_per_s`` is the rate since the previous sample."""
 
     rows: int
     rate_per_s: float
@@ -64,27 +62,30 @@ class TableSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples of a run, and the number of purged rows."""
+
     retention_s: float
     purged: int
     samples: list[TableSample]
 
     @property
     def growth(self) -> float:
-        """Table and indexes at the end, over those in the middle."""
+        """Size of table and indexes at the end relative to the middle, when the retention window is full."""
         return self.samples[-1].size.total_bytes / self.samples[len(self.samples) // 2 - 1].size.total_bytes
 
     @property
     def claim_cost_ratio(self) -> float:
-        """Pages that a claim touches at the end, over those at the first look."""
+        """Pages that the last claim touches relative to the first."""
         return self.samples[-1].claim_cost.pages / self.samples[0].claim_cost.pages
 
     @property
     def within_limits(self) -> bool:
+        """Whether growth and claim cost are within their limits."""
         return self.growth <= MAX_GROWTH and self.claim_cost_ratio <= MAX_CLAIM_COST_RATIO
 
 
 class RetentionRun:
-    """``retention_s``: how long sent rows are kept. ``purge_interval_s``: seconds between two purges."""
+    """One run: sent rows are kept for ``retention_s`` seconds and purged every ``purge_interval_s`` seconds."""
 
     def __init__(self, url: str, *, retention_s: float, purge_interval_s: float) -> None:
         self._retention_s = retention_s
@@ -101,38 +102,38 @@ class RetentionRun:
     async def run(
         self, rows: int, connection: "asyncpg.Connection[asyncpg.Record]", on_sample: Callable[[TableSample], None]
     ) -> RetentionResult:
-        """``connection`` sees the table as the service's role."""
-        found = list[TableSample]()
-        to_be_claimed = unit_of_work_factory(self._engine, SqlUnitOfWork)
+        """Send at least ``rows`` rows; call ``on_sample`` with each sample. ``connection`` has the service's role."""
+        samples = list[TableSample]()
+        without_handoff = unit_of_work_factory(self._engine, SqlUnitOfWork)
         purging = run_forever("purge", lambda: run_every(self._purge_interval_s, self._purge))
         async with run_in_background(purging):
             for number in range(1, SAMPLE_COUNT + 1):
-                began = time.monotonic()
-                came = await self._run_slice(rows * number // SAMPLE_COUNT)
-                rate = came / (time.monotonic() - began)
-                async with self._purge_lock:  # a turn is counted at its end: what it has deleted by now is not
+                started_at = time.monotonic()
+                sent = await self._run_slice(rows * number // SAMPLE_COUNT)
+                rate = sent / (time.monotonic() - started_at)
+                async with self._purge_lock:  # a running purge has deleted rows that it has not counted yet
                     claim = await measure_claim_cost(
-                        connection, lambda count: self._enqueue(count, to_be_claimed), self._outbox
+                        connection, lambda count: self._enqueue(count, without_handoff), self._outbox
                     )
                     self.sent = self.enqueued
-                    look = TableSample(
+                    sample = TableSample(
                         rows=self.sent, rate_per_s=round(rate), size=await read_table_size(connection), claim_cost=claim
                     )
-                found.append(look)
-                on_sample(look)
+                samples.append(sample)
+                on_sample(sample)
         await self._engine.dispose()
-        return RetentionResult(retention_s=self._retention_s, purged=self.purged, samples=found)
+        return RetentionResult(retention_s=self._retention_s, purged=self.purged, samples=samples)
 
     async def _run_slice(self, target: int) -> int:
-        """Rows that were staged and sent, until there are so many of them."""
-        before = self.sent
+        """Enqueue and send rows until ``target`` rows are sent; return how many were sent in this slice."""
+        sent_before = self.sent
         relay = Relay(self._outbox, NullObserver())
         begin = unit_of_work_factory(self._engine, SqlUnitOfWork, relay.hand_off)
         async with run_in_background(run_forever("relay", lambda: relay.run(self._send))):
             await asyncio.gather(*(self._write_rows(target, begin) for _ in range(WRITERS)))
             while self.sent < self.enqueued or (await self._outbox.read_depth()).waiting:
                 await self._wait_for_progress()
-        return self.sent - before
+        return self.sent - sent_before
 
     async def _write_rows(self, target: int, begin: BeginUnitOfWork[SqlUnitOfWork]) -> None:
         while self.enqueued < target:
@@ -151,7 +152,7 @@ class RetentionRun:
         self._row_sent.set()
 
     async def _wait_for_progress(self) -> None:
-        """Until something was sent, or a moment: the last marks come after the last send."""
+        """Wait until a row is sent, for at most 50 ms: the last rows are marked after the last send."""
         self._row_sent.clear()
         try:
             async with asyncio.timeout(0.05):
@@ -166,15 +167,10 @@ class RetentionRun:
 
 def _outbox_message(number: int) -> OutboxMessage:
     conversation_id = f"lab-{number:09}"
-    envelope = Envelope(
-        id=message_id(conversation_id, OFFER_SETTLED.name),
-        kind=MessageKind.EVENT,
-        flow=OFFER_SETTLED.name,
-        body=OfferSettled(booking_id=conversation_id, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED),
-        source=SERVICE,
+    envelope = offer_settled_envelope(
+        message_id(conversation_id, OFFER_SETTLED.name),
+        offer_settled(conversation_id),
         conversation_id=conversation_id,
-        time=utc_now(),
-        plan=PLAN,
         traceparent=trace.new_traceparent(),
     )
     return OutboxMessage(envelope, BROKER_ROUTE, conversation_id)

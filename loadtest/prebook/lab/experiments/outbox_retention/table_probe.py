@@ -1,4 +1,4 @@
-"""How large an outbox is, and what a claim of it costs."""
+"""Probes of an outbox table: its size, and the cost of a claim."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ SELECT_CLAIMED = f"SELECT seq FROM outbox WHERE state = '{OutboxState.WAITING}' 
 
 
 class OutboxTableSize(msgspec.Struct, frozen=True, kw_only=True):
-    """``dead_rows`` is the server's own estimate; ``vacuums``, how often it has cleaned up by itself."""
+    """Size of the outbox; ``dead_rows`` is the server's estimate, ``vacuums`` its number of autovacuum runs."""
 
     rows: int
     table_bytes: int
@@ -37,13 +37,14 @@ class OutboxTableSize(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total_bytes(self) -> int:
+        """Bytes of table and indexes."""
         return self.table_bytes + self.index_bytes
 
 
 class ClaimCost(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one claim of a full batch, the median of several. ``pages`` are 8 KiB each, found in memory or not.
+    """Median cost of a claim of a full batch.
 
-    Milliseconds depend on what else the machine does; pages do not.
+    ``pages`` counts 8 KiB pages, cached or read. Unlike milliseconds, pages do not depend on other load on the machine.
     """
 
     pages: float
@@ -51,16 +52,20 @@ class ClaimCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_table_size(connection: "asyncpg.Connection[asyncpg.Record]") -> OutboxTableSize:
-    found = await connection.fetchrow(SELECT_SIZE)
-    if found is None:
+    """Read the size of the outbox in the connection's schema. Raises LookupError if there is none."""
+    row = await connection.fetchrow(SELECT_SIZE)
+    if row is None:
         raise LookupError("there is no table outbox")
-    return OutboxTableSize(**found)
+    return OutboxTableSize(**row)
 
 
 async def measure_claim_cost(
     connection: "asyncpg.Connection[asyncpg.Record]", enqueue: Callable[[int], Awaitable[None]], outbox: SqlOutbox
 ) -> ClaimCost:
-    """``enqueue`` makes rows; nobody else claims meanwhile. ``outbox``, OWNER's, marks them as sent."""
+    """Measure CLAIM_SAMPLES claims while no one else claims.
+
+    ``enqueue`` adds a number of rows; ``outbox``, with OWNER as its owner, marks the claimed ones as sent.
+    """
     plans = [await _explain_claim(connection, enqueue, outbox) for _ in range(CLAIM_SAMPLES)]
     pages = [float(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) for plan in plans]
     return ClaimCost(pages=median(pages), ms=round(median(plan["Actual Total Time"] for plan in plans), 2))
@@ -70,7 +75,7 @@ async def _explain_claim(
     connection: "asyncpg.Connection[asyncpg.Record]", enqueue: Callable[[int], Awaitable[None]], outbox: SqlOutbox
 ) -> dict[str, float]:
     await enqueue(MAX_CLAIMED_ROWS)
-    (told,) = json.loads(await connection.fetchval(EXPLAIN_CLAIM))
+    (explained,) = json.loads(await connection.fetchval(EXPLAIN_CLAIM))
     await outbox.mark_sent([row["seq"] for row in await connection.fetch(SELECT_CLAIMED)])
-    plan: dict[str, float] = told["Plan"]
+    plan: dict[str, float] = explained["Plan"]
     return plan

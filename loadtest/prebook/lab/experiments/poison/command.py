@@ -1,7 +1,5 @@
-"""`prebook lab poison`: what one message that cannot be handled costs the others."""
+"""`prebook lab poison`: effect of one poison message on the latency of the other messages."""
 
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from rich.table import Table
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, json_option, rate_option, seed_option
+from prebook.lab.experiments.host import HostInfo, read_host_info
 from prebook.lab.experiments.poison.experiment import run_rounds
 from prebook.lab.experiments.poison.model import (
     MAX_RATIO,
@@ -34,16 +33,11 @@ EXAMPLES = examples(
 )
 
 
-class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
-    system: str
-    python: str
-    cores: int
-    load_average: float
-    """Programs that wanted a processor in the minute before."""
-
-
 class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``median_confidence``: how surely the lowest and the highest ratio have the median ratio between them."""
+    """Result of the experiment, as --json prints it.
+
+    ``median_confidence`` is the probability that the median ratio lies between the lowest and the highest one.
+    """
 
     load: PoisonLoad
     rounds: int
@@ -60,19 +54,26 @@ class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("poison", epilog=EXAMPLES)
 @click.option(
-    "--messages", type=click.IntRange(20, 20_000), default=1000, show_default=True, help="On each side of each run."
+    "--messages", type=click.IntRange(20, 20_000), default=1000, show_default=True, help="Messages per side and run."
 )
-@rate_option("Messages per second, on each side.", value_range=FiniteRange(1, 5000), default=100.0)
-@click.option("--rounds", "count", type=click.IntRange(1, 50), default=5, show_default=True)
-@seed_option("Seed that shuffles the runs of each round.")
+@rate_option("Messages per second and side.", value_range=FiniteRange(1, 5000), default=100.0)
+@click.option(
+    "--rounds",
+    "count",
+    type=click.IntRange(1, 50),
+    default=5,
+    show_default=True,
+    help="Number of rounds; each runs every kind of poison once.",
+)
+@seed_option("Seed of the order of runs in each round.")
 @json_option()
 def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) -> None:
-    """Put one poison message of each kind among many, and compare the others' times with those beside it.
+    """Publish one poison message of each kind among valid ones, and compare latencies with a side without poison.
 
-    Each run has two queues with a consumer each, under the same load at the same time; one gets the poison. Exit
-    status 1 where a message was not handled or not parked as it must be. Times are told, not judged.
+    Each run has two queues with one consumer each, under the same load at the same time; one queue gets the poison.
+    Exit status 1 if a message was not handled or not dead-lettered as expected. Latencies do not affect it.
 
-    A round has five runs, and a run takes a little longer than --messages at --rate: five minutes for all as usual.
+    A round has five runs; a run takes slightly longer than --messages at --rate: five minutes in total by default.
     """
     report = command_line.run_interruptible(
         _run_experiment(PoisonLoad(messages=messages, rate_per_s=rate, seed=seed), count)
@@ -85,8 +86,8 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
 
 
 async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
-    began = time.monotonic()
-    machine = _read_host_info()
+    started_at = time.monotonic()
+    machine = read_host_info()
     async with start_testbed() as testbed:
         await testbed.declare(queue_topology(""))
         runs = await run_rounds(testbed.context, testbed.stack.broker.amqp_url, load, count, log_to_stderr)
@@ -97,43 +98,34 @@ async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
             max_ratio=MAX_RATIO,
             machine=machine,
             stack=stack_versions(testbed.stack),
-            seconds=round(time.monotonic() - began, 1),
+            seconds=round(time.monotonic() - started_at, 1),
             as_expected=all(run.is_as_expected(load) for run in runs),
             poisons=poison_summaries(runs),
             runs=runs,
         )
 
 
-def _read_host_info() -> HostInfo:
-    return HostInfo(
-        system=platform.platform(terse=True),
-        python=platform.python_version(),
-        cores=os.cpu_count() or 1,
-        load_average=round(os.getloadavg()[0], 2),
-    )
-
-
 def _table(report: PoisonReport) -> Table:
     load = report.load
-    counts = "every count as expected" if report.as_expected else "COUNTS NOT AS EXPECTED: report this, with --json"
+    counts = "all counts as expected" if report.as_expected else "COUNTS NOT AS EXPECTED: report this, with --json"
     caption = (
-        f"{load.messages} messages at {load.rate_per_s:g}/s on each side, {report.rounds} rounds, seed {load.seed}; "
+        f"{load.messages} messages at {load.rate_per_s:g}/s per side, {report.rounds} rounds, seed {load.seed}; "
         f"median (lowest to highest); {counts}; {report.seconds:g} s"
     )
-    table = Table(title="One poison message, and the others", caption=caption)
+    table = Table(title="Effect of one poison message on the others", caption=caption)
     table.add_column("poison")
-    table.add_column("parked as")
-    for name in ("attempts", "others' p99, ms", "control p99, ms", "ratio", f"at most {MAX_RATIO}"):
+    table.add_column("cause")
+    for name in ("attempts", "others' p99, ms", "control p99, ms", "ratio", f"ratio <= {MAX_RATIO}"):
         table.add_column(name, justify="right")
-    for one in report.poisons:
-        table.add_row(*_row(one))
+    for summary in report.poisons:
+        table.add_row(*_row(summary))
     return table
 
 
-def _row(one: PoisonSummary) -> Sequence[str]:
-    times = (_range_text(spread) for spread in (one.others_p99_ms, one.control_p99_ms, one.ratio))
-    within = "yes" if one.within_limit else "no"
-    return (one.poison.replace("_", " "), one.cause or "-", str(one.attempts), *times, within)
+def _row(summary: PoisonSummary) -> Sequence[str]:
+    ranges = (_range_text(each) for each in (summary.others_p99_ms, summary.control_p99_ms, summary.ratio))
+    within = "yes" if summary.within_limit else "no"
+    return (summary.poison.replace("_", " "), summary.cause or "-", str(summary.attempts), *ranges, within)
 
 
 def _range_text(spread: MedianRange) -> str:

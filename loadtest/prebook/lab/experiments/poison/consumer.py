@@ -1,4 +1,4 @@
-"""The consumer of an experiment on poison: the suite's own, with an effect that is one row and a time that is noted."""
+"""Consumer process of the poison experiment: the suite's consumer, with one row per effect and recorded times."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ INSERT_HANDLED = text("INSERT INTO handled (run, message) VALUES (:run, :message
 
 
 class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """``amqp_url`` is the broker's. ``progress_path`` gets a line for each message, once it is handled or tried."""
+    """Arguments of one consumer process; the file at ``progress_path`` gets a line for each handled message."""
 
     load: PoisonLoad
     run: str
@@ -47,15 +47,20 @@ class PoisonWorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoisonWork(SqlUnitOfWork):
+    """Unit of work that stores the effect of a message."""
+
     async def insert_handled(self, run: str, message: str) -> None:
+        """Insert the effect of one message."""
         await self._execute(INSERT_HANDLED, run=run, message=message)
 
 
 class PoisonFailure(Exception):
-    """As the experiment wants it."""
+    """Intended failure of the poison message."""
 
 
 class PoisonConsumer:
+    """The suite's consumer on one queue, with short retries."""
+
     def __init__(self, context: WorkerContext, spec: PoisonWorkerSpec) -> None:
         self._run_name = spec.run
         self._engine = create_engine(SERVICE, context.settings.database_url)
@@ -78,32 +83,32 @@ class PoisonConsumer:
         self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
     async def run(self) -> None:
-        """Until it is killed."""
+        """Consume until the process is killed."""
         async with run_in_background(self._publisher.connection.run(), self._consumer.connection.run()):
-            for link in (self._publisher.connection, self._consumer.connection):
-                await link.up.wait()
+            for connection in (self._publisher.connection, self._consumer.connection):
+                await connection.up.wait()
             self._record_progress(READY)
             await asyncio.Event().wait()
 
     async def _receive(self, envelope: Envelope) -> None:
-        """Noted when its effect is committed; poison when it is tried."""
+        """Handle a message and record when its effect is committed; record poison at every attempt."""
         if envelope.conversation_id == POISON:
             self._record_progress(POISON)
         await self._gateway.process(envelope)
         self._record_progress(envelope.conversation_id)
 
-    def _record_progress(self, what: str) -> None:
-        self._progress_file.write(f"{what} {time.time()}\n")
+    def _record_progress(self, name: str) -> None:
+        self._progress_file.write(f"{name} {time.time()}\n")
 
     async def _handle(self, context: HandlerContext, _: Any, work: PoisonWork) -> HandlerResult:
         await work.insert_handled(self._run_name, context.conversation_id)
         if context.conversation_id == POISON:
-            raise PoisonFailure("so that it is poison")
+            raise PoisonFailure("intended failure of the poison message")
         return HandlerResult()
 
 
 def with_short_retries(policies: Policies) -> dict[str, FlowPolicy]:
-    """With the experiment's attempts and pause for every flow."""
+    """Return the policies with MAX_ATTEMPTS and BACKOFF_S for every flow."""
     return {
         name: msgspec.structs.replace(policy, max_attempts=MAX_ATTEMPTS, backoff_s=(BACKOFF_S,))
         for name, policy in policies.items()
@@ -111,6 +116,6 @@ def with_short_retries(policies: Policies) -> dict[str, FlowPolicy]:
 
 
 def run(spec: PoisonWorkerSpec) -> None:
-    """It works while all is said, then until all is done, and then until what is parked is found."""
+    """Entry point of a consumer process. Its time limit covers publishing, handling and parking."""
     timeout_s = worker.WORKER_TIMEOUT_S + spec.load.duration_s + 2 * spec.load.timeout_s
     worker.run_worker(SERVICE, spec, lambda context: PoisonConsumer(context, spec).run(), timeout_s=timeout_s)

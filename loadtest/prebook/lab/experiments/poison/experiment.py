@@ -1,4 +1,4 @@
-"""The same load on two sides at a time, one of them with a poison message: what became of it, and of the others."""
+"""Runner of the poison experiment: two sides under the same load, one of them with a poison message."""
 
 import asyncio
 import time
@@ -33,24 +33,24 @@ from prebook.rabbit.publisher import RabbitPublisher
 async def run_rounds(
     context: ExperimentContext, amqp_url: str, load: PoisonLoad, count: int, log: Log
 ) -> list[PoisonRun]:
-    """All kinds and the runs without, shuffled within each round. ``amqp_url``: the broker, for its administrator.
+    """Run every kind of poison and the control once per round, in random order.
 
-    Raises UserError.
+    ``amqp_url`` holds an administrator's credentials. Raises UserError.
     """
     runs: list[PoisonRun] = []
     async with connect_as_admin(context.database_url) as database, await aio_pika.connect(amqp_url) as broker:
         await database.execute(CREATE_TABLE)
         parked = await (await broker.channel()).get_queue(addresses.PARKING_QUEUE, ensure=False)
         for number in range(1, count + 1):
-            for at, poison in enumerate(load.shuffled_kinds(number), 1):
-                log(f"round {number} of {count}, run {at}: {poison.replace('_', ' ')}")
+            for run_number, poison in enumerate(load.shuffled_kinds(number), 1):
+                log(f"round {number} of {count}, run {run_number}: {poison.replace('_', ' ')}")
                 run = _Run(context, amqp_url, load, poison, number)
                 runs.append(await run.measure(database, parked))
     return runs
 
 
 class _Run:
-    """Left or right gets the poison, by turns."""
+    """One run; the side with the poison alternates between rounds."""
 
     def __init__(
         self, context: ExperimentContext, amqp_url: str, load: PoisonLoad, poison: PoisonKind, number: int
@@ -76,8 +76,8 @@ class _Run:
         return PoisonRun(
             poison=self._poison,
             round=self._number,
-            handled=sum(len(counted) for counted in effects),
-            doubled=sum(count > 1 for counted in effects for count in counted.values()),
+            handled=sum(len(counts) for counts in effects),
+            doubled=sum(count > 1 for counts in effects for count in counts.values()),
             parked=poison_parked,
             others=latency_quantiles(poisoned.read_latencies_s()),
             control=latency_quantiles(control.read_latencies_s()),
@@ -85,43 +85,46 @@ class _Run:
         )
 
     async def _publish_load(self) -> list[float]:
-        """Each at its time, however slowly the ones before are confirmed; how late each left."""
+        """Publish each message at its intended time, regardless of earlier confirms; return their lags in seconds."""
         publisher = RabbitPublisher(self._amqp_url, "lab")
         lags_s = list[float]()
         async with run_in_background(publisher.connection.run()):
             await publisher.connection.up.wait()
-            began = time.time() + 0.1
-            async with asyncio.TaskGroup() as saying:
-                for meant, side, name, wire in self._schedule(began):
-                    await asyncio.sleep(max(0.0, meant - time.time()))
-                    lags_s.append(time.time() - meant)
-                    side.scheduled_at_s[name] = meant
-                    saying.create_task(publisher.publish(addresses.REDELIVER, side.queue, wire))
+            started_at_s = time.time() + 0.1
+            async with asyncio.TaskGroup() as tasks:
+                for due_at_s, side, name, wire in self._schedule(started_at_s):
+                    await asyncio.sleep(max(0.0, due_at_s - time.time()))
+                    lags_s.append(time.time() - due_at_s)
+                    side.scheduled_at_s[name] = due_at_s
+                    tasks.create_task(publisher.publish(addresses.REDELIVER, side.queue, wire))
         return lags_s
 
-    def _schedule(self, began: float) -> Iterator[tuple[float, ConsumerProcess, str, WireMessage]]:
-        """The sides take turns. The poison leaves with the message behind it, so that both have the same times."""
-        every_s = 1.0 / self._load.rate_per_s
+    def _schedule(self, started_at_s: float) -> Iterator[tuple[float, ConsumerProcess, str, WireMessage]]:
+        """Yield time, side, name and message; the sides alternate.
+
+        The poison is published together with the message after it, so that both sides have the same schedule.
+        """
+        interval_s = 1.0 / self._load.rate_per_s
         kinds = (self._poison, PoisonKind.NONE)
         streams = [messages(self._load, kind, side.run) for kind, side in zip(kinds, self._sides, strict=True)]
         for position in range(self._load.warm_up + self._load.messages):
             for turn, (side, stream) in enumerate(zip(self._sides, streams, strict=True)):
-                meant = began + (position + turn / len(SIDES)) * every_s
+                due_at_s = started_at_s + (position + turn / len(SIDES)) * interval_s
                 name, wire = next(stream)
                 if name == POISON:
-                    yield meant, side, name, wire
+                    yield due_at_s, side, name, wire
                     name, wire = next(stream)
-                yield meant, side, name, wire
+                yield due_at_s, side, name, wire
 
     async def _read_parked(self, parked: AbstractQueue) -> list[ParkedPoison]:
-        """All that lies in the parking: the poison, once it is there, and nothing else."""
-        found: list[ParkedPoison] = []
+        """Return all messages in the parking queue, once the poison, if there is one, has arrived."""
+        dead_letters: list[ParkedPoison] = []
 
-        async def there() -> bool:
+        async def poison_arrived() -> bool:
             while message := await parked.get(no_ack=True, fail=False):
                 cause = from_amqp(message).headers.get(headers.CAUSE_HEADER, "")
-                found.append(ParkedPoison(cause, self._sides[0].count_attempts()))
-            return len(found) >= (self._poison in EXPECTED_PARKED)
+                dead_letters.append(ParkedPoison(cause, self._sides[0].count_attempts()))
+            return len(dead_letters) >= (self._poison in EXPECTED_PARKED)
 
-        await self._sides[0].wait_until(there, "the parking of the poison")
-        return found
+        await self._sides[0].wait_until(poison_arrived, "the parking of the poison message")
+        return dead_letters

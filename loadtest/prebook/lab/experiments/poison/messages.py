@@ -1,31 +1,29 @@
-"""What is said in a run: good messages by name, and one that is broken in the way of its kind."""
+"""Messages of a run of the poison experiment: named valid messages, and one poison message."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from prebook.contracts.events import OfferSettled, OfferVerdict
-from prebook.contracts.plan import Coupling
-from prebook.flows import FLOWS, OFFER_SETTLED
+from prebook.flows import OFFER_SETTLED
+from prebook.lab.experiments.events import offer_settled, offer_settled_envelope
 from prebook.lab.experiments.poison.model import EXPECTED_PARKED, PoisonKind, PoisonLoad
 from prebook.messaging.codec import WireMessage, encode
-from prebook.messaging.envelope import Envelope, MessageKind, message_id
+from prebook.messaging.envelope import message_id
 
 WARM_UP = "early"
 MEASURED = "other"
 POISON = "poison"
-"""How names begin: those of the warm-up, of the messages that are measured, and of the one that is poison."""
-PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
+"""Prefixes of message names: warm-up, measured messages, and the poison message."""
+
 CORRUPTIONS: Mapping[PoisonKind, tuple[Mapping[str, str], bytes]] = {
     PoisonKind.MALFORMED: ({}, b'{"booking_id": '),
     PoisonKind.WRONG_SCHEMA: ({}, b'{"booking_id": 7}'),
     PoisonKind.UNKNOWN_VERSION: ({"ce-type": "prebook.offer_settled.v9"}, b"{}"),
 }
-"""What is changed of a good one: headers and body. One that always fails looks like any other."""
+"""Poison kind -> changed headers and body of a valid message. A message that always fails is not changed."""
 
 
 def messages(load: PoisonLoad, poison: PoisonKind, run: str) -> Iterator[tuple[str, WireMessage]]:
-    """(name, message), in the order in which they are said. Ids are of this run alone."""
+    """Yield name and message in publishing order. Message ids are unique to ``run``."""
     for number in range(load.warm_up):
         yield _valid_message(run, f"{WARM_UP}-{number}")
     for number in range(load.messages):
@@ -41,14 +39,7 @@ def _poison_message(run: str, poison: PoisonKind) -> tuple[str, WireMessage]:
 
 
 def _valid_message(run: str, name: str) -> tuple[str, WireMessage]:
-    envelope = Envelope(
-        id=message_id(f"{run}.{name}", OFFER_SETTLED.name),
-        kind=MessageKind.EVENT,
-        flow=OFFER_SETTLED.name,
-        body=OfferSettled(booking_id=name, fleet="lab", driver="lab", verdict=OfferVerdict.ACCEPTED),
-        source=OFFER_SETTLED.publisher,
-        conversation_id=name,
-        time=datetime.now(UTC),
-        plan=PLAN,
+    envelope = offer_settled_envelope(
+        message_id(f"{run}.{name}", OFFER_SETTLED.name), offer_settled(name), conversation_id=name
     )
     return name, encode(envelope)

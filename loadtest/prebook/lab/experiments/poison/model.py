@@ -1,4 +1,4 @@
-"""What one poison message among many is, what must become of it, and what is concluded about the others. No I/O."""
+"""Load, expected results and statistics of the poison experiment. No I/O."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,20 @@ from prebook.messaging import addresses
 from prebook.topology.values import Binding, Exchange, Queue, Topology
 
 SIDES = ("left", "right")
-"""Two queues with a consumer each, under the same load at the same time: one gets the poison, the other does not."""
+"""Two queues with one consumer each, under the same load at the same time; one of them gets the poison."""
 PREFETCH = 32
 MAX_ATTEMPTS = 5
 BACKOFF_S = 0.2
-"""A step of the suite's retry ladder, and short: every attempt falls among the others."""
+"""Shortest step of the suite's retry ladder, so that all attempts fall into the run."""
 MAX_RATIO = 1.2
 TIMEOUT_MARGIN_S = 20.0
 MIN_RATE_PER_S = 50.0
-"""A side's consumer that handles fewer a second hangs."""
+"""A consumer that handles fewer messages per second is considered hanging."""
 
 
 class PoisonKind(StrEnum):
+    """Kinds of poison; ``none`` is the control run."""
+
     NONE = "none"
     MALFORMED = "malformed"
     WRONG_SCHEMA = "wrong_schema"
@@ -32,7 +34,7 @@ class PoisonKind(StrEnum):
 
 
 class ParkedPoison(msgspec.Struct, frozen=True):
-    """``attempts``: how often a handler was given it."""
+    """Dead-letter cause of the poison message, and how often a handler got it."""
 
     cause: str
     attempts: int
@@ -44,11 +46,11 @@ EXPECTED_PARKED: Mapping[PoisonKind, ParkedPoison] = {
     PoisonKind.UNKNOWN_VERSION: ParkedPoison("unknown_type", 0),
     PoisonKind.ALWAYS_FAILING: ParkedPoison("attempts_exhausted", MAX_ATTEMPTS),
 }
-"""What can never succeed is parked at once, what may succeed after as many attempts as configured."""
+"""Expected result: a message that cannot be decoded is parked at once, a failing one after MAX_ATTEMPTS."""
 
 
 class PoisonLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """``messages`` of each side at a constant rate, whoever keeps up; ``warm_up`` before them are not measured."""
+    """Measured messages per side at a constant rate, preceded by ``warm_up`` unmeasured ones."""
 
     messages: int
     rate_per_s: float
@@ -57,28 +59,28 @@ class PoisonLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duration_s(self) -> float:
-        """From the first message to the last."""
+        """Seconds from the first message to the last."""
         return (self.warm_up + self.messages) / self.rate_per_s
 
     @property
     def timeout_s(self) -> float:
-        """In which all is handled once it has been said, however far a consumer is behind by then."""
+        """Seconds after publishing within which a slow consumer has handled everything."""
         return TIMEOUT_MARGIN_S + (self.warm_up + self.messages) / MIN_RATE_PER_S
 
     @property
     def poison_index(self) -> int:
-        """Its place among the measured ones: in the middle of them."""
+        """Position of the poison message: the middle of the measured ones."""
         return self.messages // 2
 
     def shuffled_kinds(self, round_number: int) -> list[PoisonKind]:
-        """The runs of a round, in an order of its own."""
+        """Return the runs of a round in random order, determined by the seed."""
         kinds = list(PoisonKind)
         Random(f"{self.seed} {round_number}").shuffle(kinds)
         return kinds
 
 
 class LatencyQuantiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from when a message was meant to be said until its effect was committed."""
+    """Latencies in milliseconds from the intended sending time to the commit of the effect."""
 
     p50: float
     p99: float
@@ -86,10 +88,10 @@ class LatencyQuantiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``others``: messages beside the poison; ``control``: those of the other side meanwhile.
+    """Result of one run.
 
-    ``handled`` counts effects of both, each once; ``lag_p99_ms`` is the 99th percentile of how late messages left;
-    ``parked`` is the poison that was parked.
+    ``others`` are latencies beside the poison, ``control`` those of the other side at the same time. ``handled`` counts
+    messages with an effect on both sides, ``parked`` the dead letters. ``lag_p99_ms`` is the p99 lag of the publisher.
     """
 
     poison: PoisonKind
@@ -103,23 +105,27 @@ class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float:
+        """p99 latency beside the poison relative to the control."""
         return self.others.p99 / self.control.p99
 
     def is_as_expected(self, load: PoisonLoad) -> bool:
+        """Return whether every message had one effect and the poison was parked as expected."""
         expected = [EXPECTED_PARKED[self.poison]] if self.poison in EXPECTED_PARKED else []
         return (self.handled, self.doubled, self.parked) == (len(SIDES) * load.messages, 0, expected)
 
 
 class MedianRange(msgspec.Struct, frozen=True):
+    """Median, lowest and highest value of all rounds."""
+
     median: float
     low: float
     high: float
 
 
 class PoisonSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """``ratio``: the others' 99th percentile over that of the side without poison, of the same seconds.
+    """Results of one kind of poison over all rounds.
 
-    For ``none``: how far apart two sides are that differ in nothing.
+    ``ratio`` compares p99 latencies with the control; for ``none`` it shows the noise between two equal sides.
     """
 
     poison: PoisonKind
@@ -132,30 +138,36 @@ class PoisonSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def poison_summaries(runs: Sequence[PoisonRun]) -> list[PoisonSummary]:
+    """Return one summary per kind of poison."""
     return [_poison_summary(poison, [run for run in runs if run.poison is poison]) for poison in PoisonKind]
 
 
-def latency_quantiles(took_s: Sequence[float]) -> LatencyQuantiles:
-    p50, p99, maximum = (round(percentile(took_s, share) * 1000, 2) for share in (0.5, 0.99, 1.0))
+def latency_quantiles(latencies_s: Sequence[float]) -> LatencyQuantiles:
+    """Return quantiles in milliseconds of latencies in seconds."""
+    p50, p99, maximum = (round(percentile(latencies_s, share) * 1000, 2) for share in (0.5, 0.99, 1.0))
     return LatencyQuantiles(p50=p50, p99=p99, max=maximum)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of them does not exceed."""
+    """Return the smallest value that at least ``share`` (0 to 1) of the values do not exceed. Source: nearest rank."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def median_confidence(rounds: int) -> float:
-    """How surely the lowest and the highest of so many independent runs have the median of all runs between them."""
+    """Return the probability that the true median lies between the lowest and the highest of independent runs.
+
+    Source: order statistics; all n values fall on one side of the median with probability 2**(1 - n).
+    """
     return 1.0 - 2.0 ** (1 - rounds)
 
 
 def queue_of(side: str) -> str:
+    """Return the name of a side's queue."""
     return f"lab.poison.{side}"
 
 
 def queue_topology(consumer: str) -> Topology:
-    """The queues, beside the suite's own topology; each is published to under its name, as a replay is."""
+    """Return the queues in addition to the suite's; the redelivery exchange routes to them by name."""
     queues = [queue_of(side) for side in SIDES]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
