@@ -1,6 +1,6 @@
-"""The catalogue of conversations: who asks whom for what, and who tells what has happened.
+"""Catalogue of flows and event types: callers and providers, publishers and subscribers, and their message bodies.
 
-A flow says nothing about transport. How it travels is chosen per flow and per booking by a plan.
+A flow does not know its transport. A plan chooses the coupling of every flow, per booking.
 """
 
 from dataclasses import dataclass, field
@@ -20,28 +20,28 @@ Evt = TypeVar("Evt", bound=Message)
 
 @dataclass(frozen=True)
 class Request:
-    """A request that a process wants made; not yet an envelope, not yet sent."""
+    """Request that a process returns to be sent. Source: EIP, Command Message."""
 
     flow: str
     body: Message
     key: str = ""
-    """Tells several asks of one flow in one conversation apart; the same key again is the same request."""
+    """Distinguishes requests of one flow in one conversation; a request with the same key is a repetition."""
     delay_s: float = 0.0
-    """How long to wait before it leaves."""
+    """Seconds after the commit before the request is sent."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that has happened and that a process wants told; nobody is addressed."""
+    """Event that a process returns to be published. Source: EIP, Event Message."""
 
     body: Message
     key: str = ""
-    """Tells several facts of one type in one conversation apart; the same key again is the same fact."""
+    """Distinguishes events of one type in one conversation; an event with the same key is a repetition."""
 
 
 @dataclass(frozen=True)
 class Flow(Generic[Req, Rep]):
-    """One kind of question between two services, and its possible answers."""
+    """Kind of request from one service to another, and its possible replies."""
 
     name: str
     caller: str
@@ -49,16 +49,18 @@ class Flow(Generic[Req, Rep]):
     request_type: type[Req]
     reply_types: tuple[type[Rep], ...]
     ordered: bool = True
-    """Whether what one conversation asks by this flow must leave in order; a scatter need not."""
+    """Whether requests of one conversation are sent in order; False for a scatter-gather."""
     partitions: int = 0
-    """Into how many partitions its requests are grouped, so that one conversation's are handled in order; 0: not."""
+    """Number of partitions of the flow's message group, which keeps the requests of a conversation in order; 0: no
+    message group."""
 
     def new_request(self, body: Req, *, key: str = "", delay_s: float = 0.0) -> Request:
+        """Return a request of this flow."""
         return Request(self.name, body, key, delay_s)
 
     @property
     def possible_reply_types(self) -> tuple[type[Message], ...]:
-        """Every body that may come back, the missing answer included."""
+        """Body types of all replies, the synthetic one included."""
         return (*self.reply_types, Unavailable)
 
 
@@ -72,7 +74,7 @@ ASK_FLEET: Flow[AskFleet, FleetReply] = Flow(
 NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
     "notify_rider", "booking", "notification", NotifyRider, (RiderNotified,), partitions=4
 )
-"""A ride that is confirmed and then cancelled: the rider must not hear it the other way round."""
+"""Ordered: a rider must get the confirmation of a ride before its cancellation."""
 
 ALL_FLOWS: tuple[Flow[Any, Any], ...] = (QUOTE_FARE, FIND_DRIVER, ASK_FLEET, NOTIFY_RIDER)
 FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in ALL_FLOWS}
@@ -80,7 +82,7 @@ FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in ALL_FLOWS}
 
 @dataclass(frozen=True)
 class EventType(Generic[Evt]):
-    """A kind of fact: who publishes it, and which of our services want to hear it."""
+    """Type of an event: its publisher, body and subscribed services."""
 
     name: str
     publisher: str
@@ -88,6 +90,7 @@ class EventType(Generic[Evt]):
     subscribers: frozenset[str] = field(default_factory=frozenset)
 
     def new_event(self, body: Evt, *, key: str = "") -> Event:
+        """Return an event of this type."""
         return Event(body, key)
 
 
@@ -97,13 +100,15 @@ REPORT_DUE = EventType("report_due", "booking", ReportDue, frozenset({"booking"}
 OFFER_SETTLED = EventType("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
 
 EVENT_TYPES: tuple[EventType[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
-EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {a.body_type: a for a in EVENT_TYPES}
+EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
+    event_type.body_type: event_type for event_type in EVENT_TYPES
+}
 
 EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
-"""By subscriber: who must hear of one conversation in order. A rider's own system is told of each outcome in turn."""
+"""Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride."""
 
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
 OPERATIONS = "operations"
-"""Takes part in no flow: it takes in what the services cannot handle, and sends it again."""
+"""Service that keeps and replays dead letters; takes part in no flow."""
 PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
-"""All that runs beside broker and database, each with its own schema, role and user."""
+"""All services; each has a database schema and role and a broker user of its own."""

@@ -33,7 +33,7 @@ class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class BookingState(StrEnum):
-    """State of a booking; docs and SQL use the same values."""
+    """State of a booking; SQL uses the same values."""
 
     REQUESTED = "requested"
     PRICED = "priced"

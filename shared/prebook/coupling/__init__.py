@@ -1,1 +1,1 @@
-"""The four couplings: one adapter each, one table, and the doors on the provider's side."""
+"""The four couplings: one channel each, the table of channels, and the inbound gateway of the provider."""

@@ -1,11 +1,15 @@
-"""Call, get 202 and go on: the answer comes by a signed callback, or is asked for where that is lost."""
+"""Asynchronous API coupling: the provider accepts a request with 202, and replies later by a signed callback.
+
+The caller polls for a reply whose callback was lost.
+"""
 
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from prebook.coupling.http_errors import ACCEPTED, NO_CONTENT, NOT_FOUND, OK, error_from_response
 from prebook.coupling.ports import HttpClient
-from prebook.coupling.sync_api import OK, error_from_response
+from prebook.coupling.return_address import caller_of
 from prebook.flows import FLOWS
 from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.clock import unix_s
@@ -15,48 +19,54 @@ from prebook.messaging.errors import Malformed, Undeliverable
 from prebook.patterns.signature import sign
 
 CALL_TIMEOUT_S = 3.0
-ACCEPTED, NO_CONTENT, NOT_FOUND = 202, 204, 404
+"""Seconds that one HTTP exchange may take: a request, a callback or a poll."""
 
 
 class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a callback: the answer with its headers, so that the signature covers both."""
+    """Body of a callback: the headers and the body of the reply, so that the signature covers both."""
 
     headers: dict[str, str]
     body: str
 
 
 class AsyncApi:
+    """Channel of the ``async_api`` coupling."""
+
     traits = CouplingTraits(
         replies_inline=False, needs_provider_up=True, needs_broker_up=False, uses_outbox=True, polls=True
     )
 
     def __init__(self, http: HttpClient, secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
-        self._http, self._secrets, self._clock = http, secrets, clock
+        """``secrets``: keys of callback signatures, the first signs; ``clock``: seconds since the Unix epoch."""
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
 
     def route(self, envelope: Envelope) -> str:
-        """A lane for each service that is called: the provider with questions, the caller with answers."""
+        """Return the route of the called service: the provider for a request, the caller for a reply."""
         flow = FLOWS[envelope.flow]
         return f"http:{flow.caller if envelope.source == flow.provider else flow.provider}"
 
     def addressed(self, request: Envelope) -> Envelope:
+        """Return the request with its sender as return address."""
         return request.with_reply_to(request.source)
 
     async def send(self, envelope: Envelope) -> None:
-        provider, wire = FLOWS[envelope.flow].provider, encode(envelope)
+        """Post a request to the provider, which accepts it with 202. Raises Unreachable, Undeliverable."""
+        provider = FLOWS[envelope.flow].provider
         path = f"/flows/{envelope.flow}/operations"
+        message = encode(envelope)
         response = await self._http.request(
-            "POST", provider, path, headers=wire.headers, body=wire.body, timeout_s=CALL_TIMEOUT_S
+            "POST", provider, path, headers=message.headers, body=message.body, timeout_s=CALL_TIMEOUT_S
         )
         if response.status != ACCEPTED:
             raise error_from_response(provider, response)
 
     async def reply(self, reply: Envelope) -> None:
-        """Only the flow's caller is called back, whatever address a request claims."""
-        caller = FLOWS[reply.flow].caller
-        if reply.reply_to != caller:
-            raise Undeliverable(f"{reply.reply_to!r} is no caller of {reply.flow}")
-        wire = encode(reply)
-        body = msgspec.json.encode(Callback(dict(wire.headers), wire.body.decode()))
+        """Post a signed callback with the reply to the flow's caller. Raises Unreachable, Undeliverable."""
+        caller = caller_of(reply)
+        message = encode(reply)
+        body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
         headers = {"content-type": "application/json", **sign(self._secrets, reply.id, int(self._clock()), body)}
         response = await self._http.request(
             "POST", caller, f"/callbacks/{reply.flow}", headers=headers, body=body, timeout_s=CALL_TIMEOUT_S
@@ -65,7 +75,10 @@ class AsyncApi:
             raise error_from_response(caller, response)
 
     async def poll(self, request: Envelope) -> Envelope | None:
-        """Ask after the answer; None where there is none yet. Raises Unreachable, Undeliverable."""
+        """Get the reply to a request from the provider; None if there is none yet.
+
+        Raises Unreachable, Undeliverable.
+        """
         provider = FLOWS[request.flow].provider
         path = f"/operations/{request.id}"
         response = await self._http.request("GET", provider, path, headers={}, timeout_s=CALL_TIMEOUT_S)
@@ -76,7 +89,8 @@ class AsyncApi:
         try:
             return decode(WireMessage(response.headers, response.body))
         except Malformed as error:
-            raise Undeliverable(f"{provider} answered what we cannot read: {error}") from error
+            raise Undeliverable(f"the reply of {provider} cannot be decoded: {error}") from error
 
-    def retry_after_s(self, provider: str) -> float | None:  # noqa: ARG002 - the outbox waits, the caller need not
+    def retry_after_s(self, provider: str) -> float | None:  # noqa: ARG002 - the outbox keeps requests of any provider
+        """Return None: requests wait in the outbox."""
         return None

@@ -1,4 +1,4 @@
-"""Couplings to channels: the one table that knows them all."""
+"""Table of all couplings and their channels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from prebook.messaging.policy import Policies
 
 @dataclass(frozen=True)
 class Transports:
-    """What the couplings stand on."""
+    """Dependencies of the channels."""
 
     http: HttpClient
     publisher: Publisher
     policies: Policies
     waiters: ReplyWaiters
     secrets: Sequence[str]
+    """Keys of callback signatures; the first signs."""
 
 
 CHANNEL_FACTORIES: Mapping[Coupling, Callable[[Transports], Channel]] = {
@@ -31,7 +32,9 @@ CHANNEL_FACTORIES: Mapping[Coupling, Callable[[Transports], Channel]] = {
     Coupling.ONE_WAY: lambda t: OneWay(t.publisher),
     Coupling.REQUEST_REPLY: lambda t: RequestReply(t.publisher),
 }
+"""Factory of the channel of each coupling."""
 
 
 def build_channels(transports: Transports) -> dict[Coupling, Channel]:
+    """Build one channel per coupling."""
     return {coupling: build(transports) for coupling, build in CHANNEL_FACTORIES.items()}

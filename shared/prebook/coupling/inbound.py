@@ -1,4 +1,7 @@
-"""Inbound gateway: what the HTTP routes and the consumer call when a message arrives; nothing else is decided here."""
+"""Inbound gateway: entry of a service for messages that arrive over HTTP or from the broker.
+
+Source: EIP, Messaging Gateway.
+"""
 
 import asyncio
 from datetime import datetime
@@ -14,7 +17,7 @@ from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, UnitO
 
 
 class InboundGateway:
-    """Every way into one service: the calls of its inbound adapters."""
+    """Receives messages for one service; called by its HTTP routes and its consumers."""
 
     def __init__(
         self, gateway: MessagingGateway[Any], begin: BeginUnitOfWork[UnitOfWork], waiters: ReplyWaiters
@@ -25,15 +28,15 @@ class InboundGateway:
         self._tasks: set[asyncio.Task[Envelope | None]] = set()
 
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
-        """Handle a request and wait for its reply, at most ``timeout_s``.
+        """Handle a request and return its reply; wait for ``timeout_s`` seconds at most.
 
         A repeated request gets the stored reply, or waits for the one being handled. Raises ReplyTimeout, and
         whatever the handler raises.
         """
         with self._waiters.register(reply_id(request.id)) as waiting:
             task = self._start(request)
-            either: set[asyncio.Future[Any]] = {task, waiting}
-            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            task_or_reply: set[asyncio.Future[Any]] = {task, waiting}
+            await asyncio.wait(task_or_reply, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and task.done():
                 if reply := task.result():
                     return reply
@@ -43,7 +46,10 @@ class InboundGateway:
             raise ReplyTimeout(f"{request.flow} has no reply after {timeout_s:g} s")
 
     async def accept(self, request: Envelope) -> None:
-        """Store a request in the outbox's local route: once this returns it will be handled, also after a crash."""
+        """Store a request in the outbox's local route; from then on it is handled, also after a crash.
+
+        Raises whatever the database raises.
+        """
         async with self._begin() as work:
             await work.enqueue([OutboxMessage(request, LOCAL_ROUTE, ordering_key(request))])
 
@@ -75,7 +81,7 @@ class InboundGateway:
 
 
 def require_kind(kind: MessageKind, flow: str, envelope: Envelope) -> Envelope:
-    """Raises Malformed if the message is of another kind or flow than the adapter takes."""
+    """Return the envelope if it has this kind and flow. Raises Malformed otherwise."""
     if envelope.kind is not kind or envelope.flow != flow:
         raise Malformed("unexpected_type", f"expected the {kind} of {flow}, got the {envelope.kind} of {envelope.flow}")
     return envelope

@@ -1,10 +1,12 @@
-"""Tell and go on: requests, answers and facts are events; the sender knows no receiver."""
+"""One-way coupling: requests, replies and events are published to a topic exchange; the sender knows no receiver.
+
+Source: EIP, Publish-Subscribe Channel.
+"""
 
 from collections.abc import Callable, Mapping
 
-from prebook.coupling.ports import BROKER_ROUTE, Publisher
+from prebook.coupling.broker_channel import BrokerChannel
 from prebook.messaging import addresses
-from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope, MessageKind
 
@@ -13,27 +15,21 @@ ROUTING_KEYS: Mapping[MessageKind, Callable[[str], str]] = {
     MessageKind.REPLY: addresses.reply_routing_key,
     MessageKind.EVENT: addresses.event_routing_key,
 }
+"""Routing key of a message, by its kind and flow (or event name)."""
 
 
-class OneWay:
-    traits = CouplingTraits(replies_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True)
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-
-    def route(self, envelope: Envelope) -> str:  # noqa: ARG002 - every envelope takes the broker's lane
-        return BROKER_ROUTE
+class OneWay(BrokerChannel):
+    """Channel of the ``one_way`` coupling; also carries the events of every plan."""
 
     def addressed(self, request: Envelope) -> Envelope:
-        """No return address: whoever wants the answer subscribes to it."""
+        """Return the request unchanged: the caller subscribes to replies, so no return address is needed."""
         return request
 
     async def send(self, envelope: Envelope) -> None:
-        key = ROUTING_KEYS[envelope.kind](envelope.flow)
-        await self._publisher.publish(addresses.EVENTS, key, encode(envelope), expires_at=envelope.expires_at)
+        """Publish a request or an event. Raises Unreachable, Undeliverable."""
+        routing_key = ROUTING_KEYS[envelope.kind](envelope.flow)
+        await self._publisher.publish(addresses.EVENTS, routing_key, encode(envelope), expires_at=envelope.expires_at)
 
     async def reply(self, reply: Envelope) -> None:
+        """Publish a reply, which never expires. Raises Unreachable, Undeliverable."""
         await self._publisher.publish(addresses.EVENTS, addresses.reply_routing_key(reply.flow), encode(reply))
-
-    def retry_after_s(self, provider: str) -> float | None:  # noqa: ARG002 - it knows no provider
-        return None

@@ -1,4 +1,4 @@
-"""Who is held by an open HTTP request until an answer is known here."""
+"""Reply waiters: open HTTP calls of this process that wait for a reply."""
 
 import asyncio
 from collections import defaultdict
@@ -9,13 +9,14 @@ from prebook.messaging.envelope import Envelope
 
 
 class ReplyWaiters:
-    """Answer id -> futures of this process. Waiting leaves nothing behind, whether it ends well or not."""
+    """Futures of this process by reply id; an id without waiting calls takes no memory."""
 
     def __init__(self) -> None:
         self._futures: dict[str, list[asyncio.Future[Envelope]]] = defaultdict(list)
 
     @contextmanager
     def register(self, reply_id: str) -> Iterator[asyncio.Future[Envelope]]:
+        """Return a future of the reply with this id; leaving the block removes it."""
         future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         self._futures[reply_id].append(future)
         try:
@@ -26,7 +27,7 @@ class ReplyWaiters:
                 del self._futures[reply_id]
 
     def resolve(self, reply: Envelope) -> None:
-        """Nobody may be waiting any more; then the stored answer serves whoever asks again."""
+        """Complete all futures of a reply. Without any, nothing happens: a repeated request gets the stored reply."""
         for future in self._futures.get(reply.id, []):
             if not future.done():
                 future.set_result(reply)

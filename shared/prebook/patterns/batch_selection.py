@@ -1,4 +1,4 @@
-"""Which of those who wait may go together: a pure decision."""
+"""Batch selection: which waiting messages share the next transaction, as a pure decision."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchCandidate:
-    """``most`` is how many it would go with, itself included; 1: alone."""
+    """Message that waits for a transaction."""
 
     key: str
+    """Conversation; messages with the same key never share or overlap transactions."""
     max_batch_size: int
+    """Size of the largest batch that the message joins, itself included; 1: it gets a transaction of its own."""
 
 
 def select_batch(waiting: Sequence[BatchCandidate], busy_keys: Collection[str]) -> list[int]:
-    """Places in ``waiting`` of those who go next, in their order; none where every key is under way.
+    """Return the indexes in ``waiting`` of the next batch, ascending; empty if every key is busy.
 
-    One of a key at a time, and in the key's order: two would wait for each other's locks, or overtake. The first who
-    can go does; who comes with it must have nothing against so many, nor it against them.
+    ``busy_keys``: keys with a running transaction. A batch has one message per key, the earliest: two would wait for
+    each other's locks or overtake each other. It starts with the first message whose key is free, and is no larger
+    than the smallest ``max_batch_size`` in it.
     """
-    taken: list[int] = []
-    seen, most = set(busy_keys), 0
-    for place, one in enumerate(waiting):
-        if one.key not in seen and (not taken or len(taken) < min(most, one.max_batch_size)):
-            taken.append(place)
-            most = min(most, one.max_batch_size) if most else one.max_batch_size
-            if len(taken) == most:
+    batch: list[int] = []
+    seen_keys = set(busy_keys)
+    max_size = 0
+    for index, candidate in enumerate(waiting):
+        if candidate.key not in seen_keys and (not batch or len(batch) < min(max_size, candidate.max_batch_size)):
+            batch.append(index)
+            max_size = min(max_size, candidate.max_batch_size) if max_size else candidate.max_batch_size
+            if len(batch) == max_size:
                 break
-        seen.add(one.key)
-    return taken
+        seen_keys.add(candidate.key)
+    return batch

@@ -1,35 +1,38 @@
-"""Message groups: what has one key is spread to one partition, and one consumer at a time takes from a partition.
+"""Message groups: all messages of a key go to one partition, and a partition has one active consumer at a time.
 
-A key has a slot, out of a number that never changes; a receiver shares the slots out among its partitions. So the
-sender need not know how many partitions there are, and a key stays where it is over every restart of the broker.
+A key has one of ``HASH_SLOTS`` hash slots, a number that never changes; each receiver assigns the slots to its
+partitions. So a sender need not know the number of partitions, and a key keeps its partition when the broker restarts.
+Source: SQS, message group; RabbitMQ, single active consumer; Redis Cluster, hash slots.
 """
 
 from enum import StrEnum
 from zlib import crc32
 
 HASH_SLOTS = 16
-"""The most partitions that a group can have."""
+"""Number of hash slots, and so of partitions of a group at most."""
 
 
 class OnPoison(StrEnum):
-    """What becomes of a key when one of its messages is parked."""
+    """Handling of later messages of a key when one of its messages has been parked."""
 
     CONTINUE = "continue"
-    """What comes after it is handled without it."""
+    """Later messages are handled."""
     BLOCK = "block"
-    """What comes after it waits at the receiver until the parked one has been replayed."""
+    """Later messages wait at the receiver until the parked message has been replayed."""
     PARK = "park"
-    """What comes after it is parked behind it, in order, until the parked ones have been replayed."""
+    """Later messages are parked as well, in order, until the parked messages have been replayed."""
 
 
 def hash_slot(key: str) -> int:
+    """Return the hash slot of a key."""
     return crc32(key.encode()) % HASH_SLOTS
 
 
 def hash_slots_of(partition: int, partitions: int) -> range:
-    """Every slot belongs to exactly one partition."""
+    """Return the hash slots of a partition; every slot belongs to exactly one of the ``partitions``."""
     return range(partition, HASH_SLOTS, partitions)
 
 
 def partition_of(key: str, partitions: int) -> int:
+    """Return the partition of a key in a group of ``partitions``."""
     return hash_slot(key) % partitions

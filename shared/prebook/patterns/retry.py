@@ -1,77 +1,91 @@
-"""What to do with a message whose handling failed: a decision, carried out by the consumer."""
+"""Retry decision: retry a failed message after a delay, or park it. The consumer carries the decision out.
+
+Source: Amazon Builders' Library, "Timeouts, retries and backoff with jitter"; RabbitMQ, dead letter exchanges and TTL.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 JITTER_FACTORS = (1.0, 1.2, 1.4)
-"""Jitter: a pause lasts one of these times what is configured, and never less than that. Each is a delay queue of its
-own, since a queue whose messages had different times to live would let them go at its head only, in order."""
+"""Jitter: a delay is the configured one times one of these factors. Each has a delay queue of its own, because messages
+of different TTL in one queue expire only at its head, so that a long delay would hold back the short ones behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Deliver again after a pause; ``attempt`` is the number of the coming attempt."""
+    """Deliver the message again after a delay."""
 
     attempt: int
+    """Number of the next attempt."""
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Set aside, with a stable word for why."""
+    """Dead-letter the message."""
 
     cause: str
+    """Stable word for the reason."""
 
 
 RetryDecision = Retry | Park
 
 
 def retry_decision(attempt: int, *, message_id: str, max_attempts: int, backoff_s: Sequence[float]) -> RetryDecision:
-    """``attempt`` is the one that has just failed, counted from 1. ``max_attempts`` counts handlings, not repeats."""
+    """Decide about a message whose handling has failed.
+
+    ``attempt``: number of the failed attempt, from 1. ``max_attempts``: attempts in total, the first included.
+    ``backoff_s``: seconds before the second, third, ... attempt; the last repeats. Deterministic for a message.
+    """
     if attempt >= max_attempts:
         return Park("attempts_exhausted")
-    pauses = jittered_delays_s(backoff_before_s(attempt + 1, backoff_s))
-    return Retry(attempt + 1, pauses[_draw_index(message_id, attempt, len(pauses))])
+    delays_s = jittered_delays_s(backoff_before_s(attempt + 1, backoff_s))
+    return Retry(attempt + 1, delays_s[_draw_index(message_id, attempt, len(delays_s))])
 
 
 def jittered_delays_s(delay_s: float) -> tuple[float, ...]:
-    """How long a pause may last. What failed together is spread over them, and anew with every attempt."""
+    """Return the possible delays of a configured one; messages that failed together are spread over them."""
     return tuple(round(delay_s * factor, 3) for factor in JITTER_FACTORS)
 
 
 def _draw_index(message_id: str, attempt: int, count: int) -> int:
-    """By the message and not by chance, so that a decision can be repeated."""
+    """Index derived from the message, not from a random number, so that a decision can be reproduced."""
     return crc32(f"{message_id} {attempt}".encode()) % count
 
 
 def backoff_before_s(attempt: int, backoff_s: Sequence[float]) -> float:
-    """Seconds before the given attempt (2, 3, ...); the last pause repeats."""
+    """Return the configured seconds before an attempt (2, 3, ...); the last value repeats."""
     return backoff_s[min(attempt - 2, len(backoff_s) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledAttempt:
-    """One line of a schedule. Handling itself takes no time here."""
+    """One attempt of a retry schedule, as if handling took no time."""
 
     number: int
     delay_s: tuple[float, float]
-    """At least and at most."""
+    """Shortest and longest delay before the attempt, in seconds."""
     at_s: tuple[float, float]
-    """Since the first attempt."""
+    """Earliest and latest time of the attempt, in seconds since the first."""
 
 
 def retry_schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[ScheduledAttempt, ...]:
-    """When each attempt would happen if all failed."""
+    """Return all attempts at a message that always fails."""
     attempts = [ScheduledAttempt(1, (0.0, 0.0), (0.0, 0.0))]
     for number in range(2, max_attempts + 1):
-        pauses, (earliest_s, latest_s) = jittered_delays_s(backoff_before_s(number, backoff_s)), attempts[-1].at_s
-        shortest_s, longest_s = min(pauses), max(pauses)
+        delays_s = jittered_delays_s(backoff_before_s(number, backoff_s))
+        earliest_s, latest_s = attempts[-1].at_s
+        shortest_s = min(delays_s)
+        longest_s = max(delays_s)
         at_s = (round(earliest_s + shortest_s, 3), round(latest_s + longest_s, 3))
         attempts.append(ScheduledAttempt(number, (shortest_s, longest_s), at_s))
     return tuple(attempts)
 
 
 def exponential_backoff_s(failures: int, *, first_s: float = 0.1, max_s: float = 2.0) -> float:
-    """Upper bound of the pause after so many failures; draw below it for full jitter."""
+    """Return the upper bound, in seconds, of the delay after ``failures`` failures; draw a random delay below it.
+
+    Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (full jitter).
+    """
     return min(max_s, first_s * 2.0 ** min(failures - 1, 32))

@@ -9,15 +9,15 @@ import hmac
 from collections.abc import Mapping, Sequence
 
 TOLERANCE_S = 300
-"""How far the sender's clock and the way may be off, seconds."""
+"""Seconds that a signature's timestamp may differ from the receiver's clock."""
 
 
 class InvalidSignature(Exception):
-    """No valid signature: unsigned, altered, too old, or by another secret. The text says which."""
+    """The message is unsigned, altered, too old or signed with another secret; the text says which."""
 
 
 def sign(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """Headers for a request with this body. The first secret signs."""
+    """Return the signature headers of a request. The first secret signs; ``timestamp_s``: Unix time in seconds."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp_s),
@@ -26,16 +26,20 @@ def sign(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes)
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, now_s: float) -> str:
-    """The id of an authentic message. Raises Forged."""
-    message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not message_id or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= len("9999999999")):
+    """Return the id of an authentic message. Any of ``secrets`` may have signed it; ``now_s``: Unix time in seconds.
+
+    Raises InvalidSignature.
+    """
+    message_id = headers.get("webhook-id", "")
+    timestamp = headers.get("webhook-timestamp", "")
+    if not message_id or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= len("9999999999")):
         raise InvalidSignature("unsigned: webhook-id and webhook-timestamp are needed")
-    if abs(now_s - int(stamp)) > TOLERANCE_S:
+    if abs(now_s - int(timestamp)) > TOLERANCE_S:
         raise InvalidSignature(f"signed more than {TOLERANCE_S} s away from now")
     given = [part.removeprefix("v1,") for part in headers.get("webhook-signature", "").split(" ")]
-    expected = [_digest(secret, message_id, int(stamp), body) for secret in secrets]
+    expected = [_digest(secret, message_id, int(timestamp), body) for secret in secrets]
     if not any(hmac.compare_digest(g.encode(), e.encode()) for g in given for e in expected):
-        raise InvalidSignature("the signature fits none of the active secrets")
+        raise InvalidSignature("the signature matches none of the active secrets")
     return message_id
 
 

@@ -1,4 +1,7 @@
-"""W3C Trace Context: the one header that joins the hops of a conversation."""
+"""Trace context: the ``traceparent`` header, which joins all messages and calls of a conversation.
+
+Source: W3C Trace Context.
+"""
 
 import re
 import secrets
@@ -7,16 +10,17 @@ _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")
 
 
 def new_traceparent() -> str:
-    """A new trace."""
+    """Return the header of a new trace."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def child_traceparent(traceparent: str) -> str:
-    """The next hop of the same trace; a new trace where the header is missing or malformed."""
-    form = _TRACEPARENT.match(traceparent)
-    return f"00-{form[1]}-{secrets.token_hex(8)}-01" if form else new_traceparent()
+    """Return the header of the next span of a trace; of a new trace if ``traceparent`` is missing or malformed."""
+    match = _TRACEPARENT.match(traceparent)
+    return f"00-{match[1]}-{secrets.token_hex(8)}-01" if match else new_traceparent()
 
 
 def trace_id(traceparent: str) -> str:
-    form = _TRACEPARENT.match(traceparent)
-    return form[1] if form else ""
+    """Return the trace id of a header; empty if it is missing or malformed."""
+    match = _TRACEPARENT.match(traceparent)
+    return match[1] if match else ""

@@ -1,20 +1,21 @@
-"""A waiting room: whoever is turned away is told a time at which there will be room, each its own.
+"""Waiting room: a refused request gets a time of its own at which it will be admitted.
 
-Telling everybody the same pause would bring them all back at once, to be turned away once more. Times are given one
-after the other, at the rate at which room comes. Who does not come loses nothing but the place; nobody waits for it.
+The same delay for all would bring them back at once, to be refused again. Reservations are given one after the other,
+at the rate at which capacity becomes free. A reservation that is not used delays nobody.
 """
 
 MIN_WAIT_S = 1.0
+"""Seconds that a reservation is ahead at least."""
 MAX_WAIT_S = 120.0
-"""Nobody is given a time farther ahead: what is true by then is not known now."""
+"""Seconds that a reservation is ahead at most: estimates for a later time are worthless."""
 RESERVATION_GRACE_S = 30.0
-"""How much later than the given time one may come."""
+"""Seconds after its time until which a reservation stays valid."""
 MAX_RESERVATIONS = 10_000
-"""Times given and not yet used; each costs about 200 bytes."""
+"""Unused reservations at most; each takes about 200 bytes."""
 
 
 class WaitingRoom:
-    """Times are seconds of any monotonic clock, handed in. ``lane``: what is waited for, each with its own times."""
+    """Reservations by key. All times are seconds of one monotonic clock of the caller."""
 
     def __init__(self) -> None:
         self._reserved_at: dict[str, float] = {}
@@ -24,36 +25,41 @@ class WaitingRoom:
         return len(self._reserved_at)
 
     def has_due_reservation(self, key: str, now: float) -> bool:
-        """It was told to come, and it is time."""
+        """Return whether ``key`` has a reservation whose time has come."""
         return now >= self._reserved_at.get(key, now + 1.0)
 
     def remove(self, key: str) -> None:
+        """Forget the reservation of ``key``, if there is one."""
         self._reserved_at.pop(key, None)
 
     def reserve_wait_s(
         self, key: str, now: float, *, opens_in_s: float, admissions_per_s: float, bottleneck: str = ""
     ) -> float:
-        """How long this one should stay away. Who comes early is told the same time again."""
+        """Return the seconds until the reservation of ``key``, and make one if there is none.
+
+        An early return gets the same time again. ``opens_in_s``: seconds until capacity is expected;
+        ``admissions_per_s``: rate of reservations; ``bottleneck``: each has a schedule of its own.
+        """
         self._drop_expired(now)
-        given = self._reserved_at.get(key)
-        if given is not None and given > now:
-            return given - now
-        first = now + max(MIN_WAIT_S, opens_in_s)
-        # Who came in time and found no room goes before those who are here for the first time.
-        at = (
-            first
-            if given is not None
-            else max(first, self._last_reserved_at.get(bottleneck, 0.0) + 1.0 / admissions_per_s)
+        reserved_at = self._reserved_at.get(key)
+        if reserved_at is not None and reserved_at > now:
+            return reserved_at - now
+        earliest = now + max(MIN_WAIT_S, opens_in_s)
+        # A key that used its reservation and found no capacity precedes the keys that ask for the first time.
+        new_time = (
+            earliest
+            if reserved_at is not None
+            else max(earliest, self._last_reserved_at.get(bottleneck, 0.0) + 1.0 / admissions_per_s)
         )
-        if at - now > MAX_WAIT_S or len(self._reserved_at) >= MAX_RESERVATIONS:
+        if new_time - now > MAX_WAIT_S or len(self._reserved_at) >= MAX_RESERVATIONS:
             return MAX_WAIT_S
-        self._last_reserved_at[bottleneck] = max(self._last_reserved_at.get(bottleneck, 0.0), at)
+        self._last_reserved_at[bottleneck] = max(self._last_reserved_at.get(bottleneck, 0.0), new_time)
         self._reserved_at.pop(key, None)
-        self._reserved_at[key] = at
-        return at - now
+        self._reserved_at[key] = new_time
+        return new_time - now
 
     def _drop_expired(self, now: float) -> None:
-        """Those who did not come; the oldest stand first."""
+        """Remove reservations that were not used; the dict is in order of their creation."""
         while self._reserved_at:
             oldest = next(iter(self._reserved_at))
             if self._reserved_at[oldest] + RESERVATION_GRACE_S >= now:
