@@ -102,6 +102,6 @@ class OutboxDepth:
     waiting: int
     """Rows that are not sent yet."""
     oldest_s: float
-    """Seconds since the oldest waiting row became due; 0 without waiting rows."""
+    """Seconds since the oldest waiting row was written; 0 without waiting rows."""
     abandoned: Mapping[tuple[str, str], int]
     """Number of abandoned rows by (state, cause)."""
