@@ -69,7 +69,7 @@ async def test_what_runs_out_between_looking_and_writing_is_not_confirmed(
     begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
     await _priced(begin_sql, "b1")
-    with pytest.raises(StaleDecision, match="ran out"):
+    with pytest.raises(StaleDecision, match="expired"):
         await _confirmed_on_paper(begin_sql, "b1")
     assert (await _state(begin_sql, "b1"))[0] == "priced"
 

@@ -1,1 +1,1 @@
-"""Booking: owns the ride that a rider has asked for, from request to outcome."""
+"""Booking: owns the ride that a rider has requested, from request to outcome."""

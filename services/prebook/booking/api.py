@@ -1,4 +1,4 @@
-"""Booking's HTTP: riders book, look and cancel; whoever reconciles reads the ledger."""
+"""Booking's HTTP API: riders book, view and cancel; a reconciling client reads the ledger."""
 
 import re
 from collections.abc import Sequence
@@ -25,19 +25,22 @@ AnyRequest = Request[Any, Any, Any]
 
 IDEMPOTENCY_KEY_PATTERN = re.compile(r"[!-~]{1,255}\Z")
 IdempotencyKey = Annotated[
-    str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="one per booking")
+    str, HeaderParameter(name="Idempotency-Key", pattern="^[!-~]{1,255}$", description="unique per booking")
 ]
-BookingId = Annotated[str, PathParameter(description="as in the Location of the booking")]
+BookingId = Annotated[str, PathParameter(description="id of the booking, as in its Location")]
 BookingBody = Annotated[BookingRequest, Body()]
 LedgerKey = Annotated[str, QueryParameter(pattern="^[!-~]{0,255}$")]
-LOCATION = ResponseHeader(name="Location", description="where the booking is", documentation_only=True)
+LOCATION = ResponseHeader(name="Location", description="URL of the booking", documentation_only=True)
 RETRY_AFTER = ResponseHeader(
-    name="Retry-After", description="with 202: seconds", documentation_only=True, required=False
+    name="Retry-After",
+    description="seconds until the next poll; sent with 202",
+    documentation_only=True,
+    required=False,
 )
 
 
 def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequence[ControllerRouterHandler]:
-    """The riders' API."""
+    """Litestar route handlers of the rider-facing API and of the ledger."""
     shielded = ShieldedTasks()
 
     @post(
@@ -49,19 +52,19 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         before_request=check_headers,
         response_headers=[LOCATION, RETRY_AFTER],
         responses={
-            CREATED: ResponseSpec(BookingView, description="settled: its outcome is known", generate_examples=False),
+            CREATED: ResponseSpec(BookingView, description="the booking is settled", generate_examples=False),
             **problem_responses(400, 403, 409, 413, 415, 422, 429, 503),
         },
     )
     async def book(request: AnyRequest, data: BookingBody, key: IdempotencyKey) -> Response[BookingView]:
         return _http_response(await book_ride.book(key, data, traceparent_of(request)))
 
-    # Litestar's own answer names only the method that was registered first on a path.
+    # Litestar's own response names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
-    async def allowed_methods() -> Response[None]:
+    async def get_allowed_methods() -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "DELETE, GET, OPTIONS"})
 
-    @get("/v1/bookings/{booking_id:str}", summary="A booking as it is now", responses=problem_responses(404))
+    @get("/v1/bookings/{booking_id:str}", summary="Get a booking", responses=problem_responses(404))
     async def get_booking(booking_id: BookingId) -> BookingView:
         return view_of(await find_booking(context, _check_id(booking_id)))
 
@@ -76,23 +79,27 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
             await shielded.run_shielded(cancel_ride(context, _check_id(booking_id), traceparent_of(request)))
         )
 
-    @get("/v1/ledger", summary="What became of each booking, by Idempotency-Key", responses=problem_responses(400))
+    @get(
+        "/v1/ledger", summary="List the outcome of every booking, by Idempotency-Key", responses=problem_responses(400)
+    )
     async def list_ledger(
         prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
     ) -> LedgerPage:
         async with context.units.commands() as work:
             return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
-    return [book, allowed_methods, get_booking, cancel, list_ledger]
+    return [book, get_allowed_methods, get_booking, cancel, list_ledger]
 
 
 async def check_headers(request: AnyRequest) -> None:
-    """Before the body is read."""
+    """Check Content-Type and Idempotency-Key before the body is read. Raises Problem (415 or 400)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
     key = request.headers.get("idempotency-key", "")
     if not key:
-        raise Problem(400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every try of a booking")
+        raise Problem(
+            400, "idempotency_key_missing", "send an Idempotency-Key, the same one on every attempt at a booking"
+        )
     if not IDEMPOTENCY_KEY_PATTERN.match(key):
         raise Problem(400, "idempotency_key_invalid", "an Idempotency-Key is 1 to 255 visible ASCII characters")
 
@@ -105,7 +112,7 @@ def _check_id(booking_id: str) -> str:
 
 def _http_response(response: StoredResponse) -> Response[Any]:
     location = {"location": f"/v1/bookings/{response.booking_id}"}
-    waits = {"retry-after": "1"} if response.status == ACCEPTED else {}
+    retry_after = {"retry-after": "1"} if response.status == ACCEPTED else {}
     return Response(
-        response.body, status_code=response.status, headers={**location, **waits}, media_type="application/json"
+        response.body, status_code=response.status, headers={**location, **retry_after}, media_type="application/json"
     )

@@ -26,7 +26,7 @@ from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
-    """Everything booking reacts to, in one table."""
+    """Handler table of booking: commands, replies and events."""
     callbacks = RiderCallbacks(settings.rider_callback_hosts, settings.rider_callback_secrets)
     return Handlers(
         on_command={
@@ -43,13 +43,13 @@ def handlers(settings: ServiceSettings) -> Handlers[BookingSql]:
 
 
 def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
-    """The use case, with the rate limit that the settings give each rider."""
+    """Use case BookRide, with the rate limit per rider from the settings."""
     settings = context.settings
     return BookRide(context, shedder, RiderRateLimiter(per_s=settings.rider_rate_per_s, burst=settings.rider_burst))
 
 
 def edge(context: ServiceContext[Any]) -> ServiceEdge:
-    """The riders' API behind load shedding, and the loop that samples the load."""
+    """Rider-facing API behind load shedding, and the loop that samples the load."""
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     return ServiceEdge(
         routes=routes(context, book_ride(context, shedder)),

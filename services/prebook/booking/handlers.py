@@ -17,11 +17,11 @@ from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult, PreTransaction
 
 SendCallback = Callable[[str, str, bytes], Awaitable[None]]
-"""URL, id and body of a signed call to a rider's own system."""
+"""Function that sends a signed callback to a rider's own system; its arguments are URL, message id and body."""
 
 
 class UnknownBooking(PermanentFailure):
-    """An answer about a booking that is not here."""
+    """A reply refers to a booking that is not in the store."""
 
     cause = "unknown_booking"
 
@@ -29,24 +29,28 @@ class UnknownBooking(PermanentFailure):
 async def handle_fare_reply(
     context: HandlerContext, reply: FareReply | Unavailable, work: BookingWork
 ) -> HandlerResult:
-    held = await _lock_booking(context, work)
-    reckoned = process.rebase_validity(
-        reply, occurred_at=context.occurred_at or context.now, requested_at=held.requested_at
+    """Price the booking and request a driver, or end the booking without a fare."""
+    locked = await _lock_booking(context, work)
+    rebased_reply = process.rebase_validity(
+        reply, occurred_at=context.occurred_at or context.now, requested_at=locked.requested_at
     )
-    return await _save_transition(held.booking, process.apply_fare_reply(held.booking, reckoned, context.now), work)
+    transition = process.apply_fare_reply(locked.booking, rebased_reply, context.now)
+    return await _save_transition(locked.booking, transition, work)
 
 
 async def handle_driver_reply(
     context: HandlerContext, reply: DriverReply | Unavailable, work: BookingWork
 ) -> HandlerResult:
-    held = await _lock_booking(context, work)
-    step = process.apply_driver_reply(held.booking, reply, context.now, db_now=held.db_now)
-    return await _save_transition(held.booking, step, work)
+    """Confirm the booking with the matched driver, or end it without a driver."""
+    locked = await _lock_booking(context, work)
+    transition = process.apply_driver_reply(locked.booking, reply, context.now, db_now=locked.db_now)
+    return await _save_transition(locked.booking, transition, work)
 
 
 async def handle_notification_reply(
     context: HandlerContext, reply: RiderNotified | Unavailable, work: BookingWork
 ) -> HandlerResult:
+    """Record that the rider has been notified, or request the next attempt."""
     booking = (await _lock_booking(context, work)).booking
     return await _save_transition(
         booking, process.apply_notification_reply(booking, reply, context.request_key, context.now), work
@@ -54,29 +58,29 @@ async def handle_notification_reply(
 
 
 def callback_sender(send: SendCallback) -> PreTransaction:
-    """Tells the rider's own system. Repeated under the same id until it has been taken."""
+    """Pre-transaction step that calls back the rider's own system, under the event's message id in every attempt."""
 
-    async def pre_transaction(about: HandlerContext, due: ReportDue) -> ReportDue:
-        told = {"type": "booking.settled.v1", "booking_id": due.booking_id, "outcome": due.outcome}
-        body = msgspec.json.encode({**told, "fare": due.fare, "reason": due.reason})
-        await send(due.report_url, about.message_id, body)
+    async def pre_transaction(context: HandlerContext, due: ReportDue) -> ReportDue:
+        report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "outcome": due.outcome}
+        body = msgspec.json.encode({**report, "fare": due.fare, "reason": due.reason})
+        await send(due.report_url, context.message_id, body)
         return due
 
     return pre_transaction
 
 
 async def handle_report_due(_: HandlerContext, __: ReportDue, ___: BookingWork) -> HandlerResult:
-    """The call was the effect; what is left is the inbox's note that it was made."""
+    """Only the inbox entry is left to store: the callback was sent before the transaction."""
     return HandlerResult()
 
 
 async def _lock_booking(context: HandlerContext, work: BookingWork) -> LockedBooking:
-    held = await work.lock(context.conversation_id)
-    if held is None:
+    locked = await work.lock(context.conversation_id)
+    if locked is None:
         raise UnknownBooking(
-            f"there is no booking {context.conversation_id}: look whether booking's tables were restored or emptied"
+            f"there is no booking {context.conversation_id}: check whether booking's tables were restored or emptied"
         )
-    return held
+    return locked
 
 
 async def _save_transition(before: Booking, transition: BookingTransition, work: BookingWork) -> HandlerResult:

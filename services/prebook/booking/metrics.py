@@ -1,4 +1,4 @@
-"""Booking's Prometheus metrics. One process runs one service, so they are created once, with the module."""
+"""Prometheus metrics of booking, created at import: one process runs one service."""
 
 from collections.abc import Mapping
 
@@ -29,15 +29,18 @@ _EXPIRED = Counter("prebook_bookings_expired", "Expired bookings, by the reason 
 
 
 def count_expired(before: Booking, after: Booking) -> None:
+    """Count the booking if this change expired it."""
     if after.state is BookingState.EXPIRED is not before.state:
         _EXPIRED.labels((after.reason or "").partition(";")[0]).inc()
 
 
 def count_decision(decision: str) -> None:
+    """Count one admission decision: ``ADMITTED`` or the code of the refusal."""
     _ADMISSION_DECISIONS.labels(decision).inc()
 
 
 def set_load_gauges(signals: LoadSignals, loads: Mapping[str, QueueLoad]) -> None:
+    """Replace all load gauges by the latest sample."""
     for gauge in (_LOAD_RATIO, _PENDING_REQUESTS, _REPLIES_PER_S):
         gauge.clear()
     for name, load in loads.items():

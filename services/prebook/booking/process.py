@@ -1,7 +1,7 @@
 """A rider prebooks a ride: price it, find a driver, tell the rider.
 
-The whole use case, written once. Each step takes the booking and what has just become known, and returns the
-booking, what to ask next and what to tell the world. How an answer came cannot be told from here.
+The whole use case, written once. Each transition takes a booking and a message, and returns the next booking with the
+requests and events that follow. Transitions are pure and do not depend on the coupling that delivered the message.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ NOTICE_TEXTS: Mapping[Notice, str] = {
 
 @dataclass(frozen=True, slots=True)
 class BookingTransition:
-    """The next booking, and what follows from it."""
+    """The next booking, with the requests and events that follow from it."""
 
     booking: Booking
     requests: tuple[Request, ...] = ()
@@ -53,23 +53,25 @@ class BookingTransition:
 
 
 def start(booking: Booking) -> BookingTransition:
+    """Request the fare of a new booking."""
     ride = booking.ride
-    wanted = QuoteFare(
+    request = QuoteFare(
         pickup=ride.pickup,
         dropoff=ride.dropoff,
         pickup_at=ride.pickup_at,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
     )
-    return BookingTransition(booking, (QUOTE_FARE.new_request(wanted),))
+    return BookingTransition(booking, (QUOTE_FARE.new_request(request),))
 
 
 def rebase_validity(
     reply: FareReply | Unavailable, *, occurred_at: datetime, requested_at: datetime
 ) -> FareReply | Unavailable:
-    """The answer with its validity on our clock: as long as pricing said, counted from before it was asked.
+    """Express the validity of a quote on booking's clock: same duration, counted from ``requested_at``.
 
-    Both ends of what pricing says are on pricing's clock, so that their distance is right even where that clock is not.
+    ``valid_until`` and ``occurred_at`` are both on pricing's clock, so their difference is right even if that clock is
+    wrong. Replies other than FareQuoted are returned unchanged.
     """
     if not isinstance(reply, FareQuoted):
         return reply
@@ -77,6 +79,7 @@ def rebase_validity(
 
 
 def apply_fare_reply(booking: Booking, reply: FareReply | Unavailable, now: datetime) -> BookingTransition:
+    """Price a requested booking and request a driver, or end it without a fare. No change in any other state."""
     if booking.state is not BookingState.REQUESTED:
         return BookingTransition(booking)
     match reply:
@@ -91,9 +94,10 @@ def apply_fare_reply(booking: Booking, reply: FareReply | Unavailable, now: date
 def apply_driver_reply(
     booking: Booking, reply: DriverReply | Unavailable, now: datetime, *, db_now: datetime | None = None
 ) -> BookingTransition:
-    """A driver found for a booking that is over is let go by the fact that told so.
+    """Confirm a priced booking with its driver, or end it without one. No change in any other state.
 
-    ``looked_at``: the time on the clock that the quote's validity is on, where that is another one.
+    A driver found for a booking that is over is released by the BookingEnded event sent when it ended.
+    ``db_now``: current time on the clock of the quote's validity; ``now`` if both clocks are the same.
     """
     if booking.state is not BookingState.PRICED:
         return BookingTransition(booking)
@@ -108,46 +112,51 @@ def apply_driver_reply(
 
 
 def cancel(booking: Booking, now: datetime) -> BookingTransition:
-    """Raises IllegalTransition where the booking is over."""
+    """Cancel the booking for its rider. Raises IllegalTransition if the booking is over."""
     return _end(booking, BookingState.CANCELLED, "cancelled by the rider", now)
 
 
 def apply_notification_reply(
     booking: Booking, reply: RiderNotified | Unavailable, key: str, now: datetime
 ) -> BookingTransition:
-    """``key`` is the one that the question was asked under."""
-    notice, _, count = key.partition(".")
+    """Record that the rider has been notified, or request the next attempt, up to MAX_NOTIFY_ATTEMPTS.
+
+    ``key``: request key of the notification, ``<notice>`` or ``<notice>.<attempt>``. A reply about a superseded notice
+    changes nothing.
+    """
+    notice, _, attempt = key.partition(".")
     if notice != booking.state or booking.notified_at is not None:
         return BookingTransition(booking)
     if isinstance(reply, RiderNotified):
         return BookingTransition(booking.notified(now))
-    tellings = int(count or 1)
-    if tellings >= MAX_NOTIFY_ATTEMPTS:
+    attempts = int(attempt or 1)
+    if attempts >= MAX_NOTIFY_ATTEMPTS:
         return BookingTransition(booking.with_note("notification_failed"))
-    return BookingTransition(booking, (_notify_request(booking, tellings + 1),))
+    return BookingTransition(booking, (_notify_request(booking, attempts + 1),))
 
 
 def _request_driver(booking: Booking) -> BookingTransition:
     ride = booking.ride
-    wanted = FindDriver(
+    request = FindDriver(
         pickup=ride.pickup,
         pickup_at=ride.pickup_at,
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
     )
-    return BookingTransition(booking, (FIND_DRIVER.new_request(wanted),))
+    return BookingTransition(booking, (FIND_DRIVER.new_request(request),))
 
 
 def _confirm(booking: Booking, now: datetime, db_now: datetime) -> BookingTransition:
-    quote, driver = booking.quote, booking.driver
+    quote = booking.quote
+    driver = booking.driver
     if quote is None or driver is None or db_now > quote.valid_until:
         return _end(booking, BookingState.EXPIRED, QUOTE_EXPIRED, now)
     if db_now > booking.ride.pickup_at:
         return _end(booking, BookingState.EXPIRED, PICKUP_PASSED, now)
-    told = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
+    event = BookingConfirmed(booking_id=booking.id, fleet=driver.fleet, driver=driver.id, fare=quote.fare)
     confirmed = booking.confirmed(now)
     return BookingTransition(
-        confirmed, (_notify_request(confirmed),), (BOOKING_CONFIRMED.new_event(told), *_report_events(confirmed))
+        confirmed, (_notify_request(confirmed),), (BOOKING_CONFIRMED.new_event(event), *_report_events(confirmed))
     )
 
 
@@ -158,12 +167,12 @@ def _end_unavailable(booking: Booking, missing: str, unavailable: Unavailable, n
 
 def _end(booking: Booking, state: BookingState, reason: str, now: datetime) -> BookingTransition:
     ended = booking.ended(state, reason, now)
-    told = BookingEnded(booking_id=booking.id, ending=BookingEnding(state), reason=reason)
-    return BookingTransition(ended, (_notify_request(ended),), (BOOKING_ENDED.new_event(told), *_report_events(ended)))
+    event = BookingEnded(booking_id=booking.id, ending=BookingEnding(state), reason=reason)
+    return BookingTransition(ended, (_notify_request(ended),), (BOOKING_ENDED.new_event(event), *_report_events(ended)))
 
 
 def _report_events(booking: Booking) -> tuple[Event, ...]:
-    """One for each outcome: a booking that is confirmed and then cancelled has two."""
+    """ReportDue for the booking's current outcome; a booking that is confirmed and then cancelled emits two."""
     if booking.ride.report_url is None:
         return ()
     due = ReportDue(
@@ -177,12 +186,12 @@ def _report_events(booking: Booking) -> tuple[Event, ...]:
 
 
 def _notify_request(booking: Booking, attempt: int = 1) -> Request:
-    """The first telling at once, the others after 1, 2, 4, 8, 16, 16, ... seconds."""
+    """Request an attempt at a notification: the first at once, later ones after 1, 2, 4, 8, 16, 16, ... seconds."""
     notice = Notice(booking.state)
     text = NOTICE_TEXTS[notice].format(pickup_at=booking.ride.pickup_at, reason=booking.reason)
-    again = attempt > 1
+    is_repeated = attempt > 1
     return NOTIFY_RIDER.new_request(
         NotifyRider(rider_id=booking.ride.rider_id, notice=notice, text=text),
-        key=f"{notice}.{attempt}" if again else notice.value,
-        delay_s=min(MAX_NOTIFY_BACKOFF_S, 2.0 ** (attempt - 2)) if again else 0.0,
+        key=f"{notice}.{attempt}" if is_repeated else notice.value,
+        delay_s=min(MAX_NOTIFY_BACKOFF_S, 2.0 ** (attempt - 2)) if is_repeated else 0.0,
     )

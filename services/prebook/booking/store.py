@@ -1,4 +1,4 @@
-"""What booking keeps: the bookings, and what was answered to which key."""
+"""Port of booking's store: bookings, idempotency records, campaign tokens and load signals."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """What a rider was answered; the same again to the same request."""
+    """HTTP response stored under an Idempotency-Key; a repeated request gets the same response."""
 
     booking_id: str
     status: int
@@ -21,85 +21,95 @@ class StoredResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """A key that a request has taken."""
+    """Record of an Idempotency-Key and of the request that used it."""
 
     key: str
     booking_id: str
     fingerprint: bytes
-    """Digest of the request that took it."""
+    """SHA-256 of the request."""
     created_at: datetime
     response: StoredResponse | None = None
     """None while the first request is still being served."""
 
 
 class DuplicateKey(Exception):
-    """Another request has this key."""
+    """The Idempotency-Key belongs to an earlier request."""
 
 
 class StaleDecision(Exception):
-    """What was decided held no longer when it was to be written; decide again."""
+    """A decision was no longer valid when it was written; decide again on a fresh booking."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedBooking:
-    """A booking and two moments on the store's clock, which is one for all replicas and right where theirs is not."""
+    """A locked booking and two times on the store's clock, which all replicas share."""
 
     booking: Booking
     requested_at: datetime
-    """When it was made: before anything was asked because of it."""
+    """Creation time of the booking, before its first request was sent."""
     db_now: datetime
+    """Current time on the store's clock."""
 
 
 FlowCoupling = tuple[str, Coupling]
-"""A flow, in one of its couplings."""
+"""A flow and the coupling that carries it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSignals:
-    """How much waits because of the bookings that were let in; of all replicas together."""
+    """Work that admitted bookings have queued, over all replicas."""
 
     outbox_rows: int = 0
-    """Due, or tried in vain."""
+    """Outbox rows that are due or have failed at least once."""
     outbox_age_s: float = 0.0
-    """Age of the oldest question that has not left for the broker yet."""
+    """Age of the oldest request that has not been published to the broker yet."""
     pending_requests: Mapping[FlowCoupling, int] = field(default_factory=dict)
     time_to_deadline_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
-    """Until the deadline of the oldest unanswered question; below zero where it has passed."""
+    """Seconds until the deadline of the oldest pending request; negative once it has passed."""
     replies_per_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
 
 
 class BookingWork(UnitOfWork, Protocol):
-    async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
-        """Take the key and store the booking, before whatever else this unit writes, at the latest as it ends.
+    """Unit of work over booking's store."""
 
-        There it raises KeyTaken where the key is taken, and nothing is stored.
+    async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
+        """Store the booking under its key, before any other write of this unit, at the latest at its end.
+
+        The write raises DuplicateKey if the key is in use; the unit then stores nothing.
         """
         ...
 
-    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None: ...
-
-    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
-        """Store what the key's request is answered, once and for good; returns what is stored."""
+    async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
+        """The record of an Idempotency-Key; None if there is none, or it has been purged."""
         ...
 
-    async def find(self, booking_id: str) -> Booking | None: ...
+    async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
+        """Store the response to the key's request unless one is stored already; returns the stored response."""
+        ...
+
+    async def find(self, booking_id: str) -> Booking | None:
+        """Read a booking without a lock; None if there is none."""
+        ...
 
     async def lock(self, booking_id: str) -> LockedBooking | None:
-        """The booking, held until the transaction ends: its changes come one after the other."""
+        """Lock the booking until the transaction ends, to serialise its transitions; None if there is none."""
         ...
 
     async def save(self, booking: Booking) -> None:
-        """Raises TooLate where it becomes confirmed although its quote has run out since it was held."""
+        """Write the booking's mutable columns. Raises StaleDecision if it becomes confirmed after its quote expired."""
         ...
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
-        """One of the ``most`` tokens of the current window; None: had one. Else the seconds until the next window."""
+        """Take one of the ``max_tokens`` tokens of the current window of ``window_s`` seconds.
+
+        Returns None if a token was taken, else the seconds until the next window.
+        """
         ...
 
     async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
-        """What waits, as far as these flows are concerned; cheap however much it is."""
+        """Read the load signals of these flows, at a bounded cost whatever the backlog."""
         ...
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
-        """Bookings whose key starts with ``prefix`` and comes after ``after``, by key."""
+        """Read at most ``limit`` bookings whose key starts with ``prefix`` and follows ``after``, in key order."""
         ...

@@ -1,4 +1,4 @@
-"""A booking as its rider, the stored response and the ledger show it."""
+"""Views of a booking: for its rider, for the stored response and for the ledger."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,12 @@ from prebook.booking.domain.booking import Booking
 from prebook.booking.store import StoredResponse
 from prebook.contracts.booking import BookingView, LedgerEntry, LedgerPage
 
-CREATED, ACCEPTED = 201, 202
+CREATED = 201
+ACCEPTED = 202
 
 
 def view_of(booking: Booking) -> BookingView:
+    """The booking as its rider sees it."""
     ride = booking.ride
     return BookingView(
         id=booking.id,
@@ -33,12 +35,13 @@ def view_of(booking: Booking) -> BookingView:
 
 
 def response_of(booking: Booking) -> StoredResponse:
-    """201 where the outcome is known, 202 where it is still to come."""
+    """Response to the booking's request: 201 if the booking is settled, else 202."""
     status = CREATED if booking.is_settled else ACCEPTED
     return StoredResponse(booking_id=booking.id, status=status, body=msgspec.json.encode(view_of(booking)))
 
 
-def ledger_line_of(booking: Booking) -> LedgerEntry:
+def ledger_entry_of(booking: Booking) -> LedgerEntry:
+    """The booking as the ledger shows it."""
     driver = booking.driver
     return LedgerEntry(
         booking_id=booking.id,
@@ -56,6 +59,6 @@ def ledger_line_of(booking: Booking) -> LedgerEntry:
 
 
 def ledger_page_of(bookings: Sequence[Booking], limit: int) -> LedgerPage:
-    """A full page may have another one after it."""
-    more = bookings[-1].key if len(bookings) == limit else None
-    return LedgerPage(entries=tuple(ledger_line_of(booking) for booking in bookings), next=more)
+    """Ledger page with ``next`` set if it is full: only then may another page follow."""
+    next_key = bookings[-1].key if len(bookings) == limit else None
+    return LedgerPage(entries=tuple(ledger_entry_of(booking) for booking in bookings), next=next_key)

@@ -1,1 +1,1 @@
-"""Fleets: three simulated partners of low control, each with its own words, behind message translators."""
+"""Fleets: three simulated partners beyond our control, each with its own wire format, behind message translators."""

@@ -1,4 +1,4 @@
-"""Assembles fleets: which handler takes what."""
+"""Fleets's composition: its handler table."""
 
 from prebook.fleets.handlers import handle_offer_settled, offer_driver, partner_caller
 from prebook.fleets.partners.registry import partners
@@ -10,6 +10,7 @@ from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(settings: ServiceSettings) -> Handlers[FleetsSql]:
+    """Handler table of fleets."""
     return Handlers(
         on_request={ASK_FLEET: HandlerSpec(offer_driver, pre_transaction=partner_caller(partners(settings.seed)))},
         on_event={OFFER_SETTLED: HandlerSpec(handle_offer_settled)},

@@ -1,4 +1,4 @@
-"""Fleets' handlers: ask the partner, hold a driver, hear how the offer ended."""
+"""Fleets' handlers: call the partner, reserve a driver, apply the verdict on the offer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,12 +19,12 @@ from prebook.fleets.store import FleetsWork, Reservation
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 
 PARTNER_TIMEOUT_S = 2.0
-"""How long a partner may take; ours is the rider's time."""
+"""Timeout of a partner's reply, in seconds; the rider waits meanwhile."""
 
 
 @dataclass(frozen=True)
 class PartnerExchange:
-    """The question, and what the partner replied."""
+    """A request and the partner's reply to it."""
 
     request: AskFleet
     reply: PartnerReply
@@ -33,22 +33,24 @@ class PartnerExchange:
 def partner_caller(
     partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], timeout_s: float = PARTNER_TIMEOUT_S
 ) -> Callable[[HandlerContext, AskFleet], Awaitable[PartnerExchange]]:
-    async def pre_transaction(_: HandlerContext, ask: AskFleet) -> PartnerExchange:
-        if ask.fleet not in partners:
-            return PartnerExchange(ask, PartnerDeclined("no such fleet"))
-        translator = TRANSLATORS[ask.fleet]
+    """Pre-transaction step that calls the partner fleet. A timeout counts as a refusal by the partner."""
+
+    async def pre_transaction(_: HandlerContext, request: AskFleet) -> PartnerExchange:
+        if request.fleet not in partners:
+            return PartnerExchange(request, PartnerDeclined("no such fleet"))
+        translator = TRANSLATORS[request.fleet]
         try:
             async with asyncio.timeout(timeout_s):
-                said = await partners[ask.fleet](translator.encode_request(ask))
+                raw_reply = await partners[request.fleet](translator.encode_request(request))
         except TimeoutError:
-            return PartnerExchange(ask, PartnerDeclined("no reply in time"))
-        return PartnerExchange(ask, translator.read_reply(said))
+            return PartnerExchange(request, PartnerDeclined("no reply in time"))
+        return PartnerExchange(request, translator.read_reply(raw_reply))
 
     return pre_transaction
 
 
 async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:
-    """A partner that accepts still needs a driver who is free; one that cannot be understood has declined."""
+    """Reserve a driver and offer it if the partner accepts. An unreadable reply is recorded and counts as a refusal."""
     match exchange.reply:
         case PartnerAccepted(minutes_away=minutes):
             return HandlerResult(await _reserve_driver(context, exchange.request, minutes, work))
@@ -60,21 +62,22 @@ async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work:
 
 
 async def handle_offer_settled(context: HandlerContext, event: OfferSettled, work: FleetsWork) -> HandlerResult:
-    ended = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
-    await ended(event.fleet, event.driver, context.conversation_id)
+    """Confirm the reservation of an accepted offer; release it otherwise."""
+    apply_verdict = work.confirm if event.verdict is OfferVerdict.ACCEPTED else work.release
+    await apply_verdict(event.fleet, event.driver, context.conversation_id)
     return HandlerResult()
 
 
 async def _reserve_driver(context: HandlerContext, request: AskFleet, minutes_away: int, work: FleetsWork) -> Message:
     slot = slot_of(request.pickup_at)
-    hold = Reservation(
+    reservation = Reservation(
         fleet=request.fleet,
         slot=slot,
         booking_id=context.conversation_id,
         now=context.now,
         expires_at=context.now + RESERVATION_TTL,
     )
-    driver = await work.reserve(hold, candidate_drivers(FLEETS[request.fleet], context.conversation_id))
+    driver = await work.reserve(reservation, candidate_drivers(FLEETS[request.fleet], context.conversation_id))
     if driver is None:
         return FleetDeclined(fleet=request.fleet, reason="no driver left in the slot")
     return FleetOffered(fleet=request.fleet, driver=driver, slot=slot, minutes_away=minutes_away)

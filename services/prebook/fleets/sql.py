@@ -14,7 +14,7 @@ def _statement(sql: str) -> TextClause:
     return text(with_states(sql, ReservationState))
 
 
-# It looks for a free driver first, so that conflicts are rare; the primary key decides between two at once.
+# The query selects a free driver first, so that conflicts are rare; the primary key decides between concurrent ones.
 # ON CONFLICT names that key only: a second reservation of one booking in one fleet is a defect and must raise.
 RESERVE = _statement("""
     INSERT INTO reservation (fleet, driver, slot, booking_id, expires_at)
@@ -44,8 +44,10 @@ RECORD_UNREADABLE = text("""
 
 
 class FleetsSql(SqlUnitOfWork):
+    """FleetsWork on an open transaction."""
+
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
-        tried = {
+        values = {
             "fleet": reservation.fleet,
             "slot": reservation.slot,
             "now": reservation.now,
@@ -53,9 +55,9 @@ class FleetsSql(SqlUnitOfWork):
         }
         for _ in candidates:  # every race lost to another booking leaves one candidate fewer
             driver: str | None = await self._fetch_scalar(
-                RESERVE, **tried, booking_id=reservation.booking_id, expires_at=reservation.expires_at
+                RESERVE, **values, booking_id=reservation.booking_id, expires_at=reservation.expires_at
             )
-            if driver is not None or await self._fetch_scalar(ALL_RESERVED, **tried):
+            if driver is not None or await self._fetch_scalar(ALL_RESERVED, **values):
                 return driver
         return None
 

@@ -1,4 +1,4 @@
-"""What fleets keep: which driver is held for whom in which slot, and replies that nobody could read."""
+"""Port of the fleets' store: reservations of drivers, and unreadable replies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """For whom a driver is wanted. Unless booked by ``expires_at``, the next one may take the driver."""
+    """A reservation to make. Unless confirmed by ``expires_at``, another booking may reserve the driver."""
 
     fleet: str
     slot: datetime
@@ -20,18 +20,23 @@ class Reservation:
 
 
 class FleetsWork(UnitOfWork, Protocol):
+    """Unit of work over the fleets' store."""
+
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
-        """Hold the first of these drivers who is free in the slot, or whose hold has run out; None: nobody is."""
+        """Reserve the first of these drivers who is free in the slot or whose reservation has expired.
+
+        Returns None if all are reserved.
+        """
         ...
 
     async def confirm(self, fleet: str, driver: str, booking_id: str) -> None:
-        """The offer was taken: what is held stays held. Harmless where nothing is held."""
+        """Make the reservation permanent: the offer was accepted. No effect without a reservation."""
         ...
 
     async def release(self, fleet: str, driver: str, booking_id: str) -> None:
-        """The offer was not taken, or given back. Harmless where nothing is held."""
+        """Delete the reservation: the offer was declined or released. No effect without a reservation."""
         ...
 
     async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
-        """Keep the evidence; how many there are is how often a partner was not understood."""
+        """Store the excerpt of an unreadable reply, at most one per booking and fleet."""
         ...

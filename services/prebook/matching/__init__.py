@@ -1,1 +1,1 @@
-"""Matching: asks the fleets for a driver and takes the best offer; never gives a driver's slot twice."""
+"""Matching: requests offers from the fleets and accepts the best one; never assigns a driver's slot twice."""

@@ -1,4 +1,4 @@
-"""Assembles matching: which handler takes what."""
+"""Matching's composition: its handler table."""
 
 from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
 from prebook.matching.handlers import find_driver, handle_booking_ended, handle_fleet_reply
@@ -9,6 +9,7 @@ from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(_: ServiceSettings) -> Handlers[MatchingSql]:
+    """Handler table of matching."""
     return Handlers(
         on_request={FIND_DRIVER: HandlerSpec(find_driver)},
         on_reply={ASK_FLEET: HandlerSpec(handle_fleet_reply)},

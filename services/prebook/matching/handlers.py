@@ -14,44 +14,51 @@ from prebook.messaging.errors import PermanentFailure
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 
 FLEETS = ("ada", "borealis", "cargo")
-"""Whom every auction asks."""
+"""Fleets that receive a request in every auction."""
 
 
 class UnknownAuction(PermanentFailure):
-    """A fleet's answer to an auction that was never opened, or a row that vanished under its lock."""
+    """A fleet's reply refers to an auction that was never opened, or whose row was deleted."""
 
     cause = "unknown_auction"
 
 
 async def find_driver(context: HandlerContext, request: FindDriver, work: MatchingWork) -> HandlerResult:
-    step = process.start(context.conversation_id, request, FLEETS)
-    if not await work.open_auction(step.auction):
-        step = process.refuse(context.conversation_id)
-    return HandlerResult(step.reply, step.requests, step.events)
+    """Open an auction and send a request to every fleet; refuse if the booking has an auction or has ended."""
+    transition = process.start(context.conversation_id, request, FLEETS)
+    if not await work.open_auction(transition.auction):
+        transition = process.refuse(context.conversation_id)
+    return HandlerResult(transition.reply, transition.requests, transition.events)
 
 
 async def handle_fleet_reply(
     context: HandlerContext, reply: FleetReply | Unavailable, work: MatchingWork
 ) -> HandlerResult:
+    """Add the fleet's reply to the auction, and decide the auction once it is complete."""
     auction, age = await _lock_auction(context, work)
-    step = process.apply_fleet_reply(auction, context.request_key, reply)
-    if step.auction.is_complete:
-        step = await _decide(step.auction, work) if age < MAX_AUCTION_AGE else process.expire(step.auction)
-    if step.auction != auction:
-        await work.save(step.auction)
-    return HandlerResult(step.reply, step.requests, step.events)
+    transition = process.apply_fleet_reply(auction, context.request_key, reply)
+    if transition.auction.is_complete:
+        transition = (
+            await _decide(transition.auction, work) if age < MAX_AUCTION_AGE else process.expire(transition.auction)
+        )
+    if transition.auction != auction:
+        await work.save(transition.auction)
+    return HandlerResult(transition.reply, transition.requests, transition.events)
 
 
 async def handle_booking_ended(context: HandlerContext, _: BookingEnded, work: MatchingWork) -> HandlerResult:
-    """Also where the booking ends before its request for a driver gets here: then that finds a closed auction."""
-    # Insert first: it waits for a request that is opening the auction right now, a look would miss it.
+    """Cancel the auction and release its offers.
+
+    The event may overtake the request for a driver: it then leaves a closed auction, which refuses that request.
+    """
+    # Insert first: an insert waits for a concurrent request that is opening the auction, a SELECT would miss it.
     if await work.open_auction(process.refuse(context.conversation_id).auction):
         return HandlerResult()
     auction, _age = await _lock_auction(context, work)
-    step = process.cancel(auction)
+    transition = process.cancel(auction)
     await work.unassign(context.conversation_id)
-    await work.save(step.auction)
-    return HandlerResult(step.reply, step.requests, step.events)
+    await work.save(transition.auction)
+    return HandlerResult(transition.reply, transition.requests, transition.events)
 
 
 async def _lock_auction(context: HandlerContext, work: MatchingWork) -> tuple[Auction, timedelta]:
@@ -59,13 +66,13 @@ async def _lock_auction(context: HandlerContext, work: MatchingWork) -> tuple[Au
     if found is None:
         raise UnknownAuction(
             f"booking {context.conversation_id} has no auction here: "
-            "look whether matching's tables were restored or emptied"
+            "check whether matching's tables were restored or emptied"
         )
     return found
 
 
 async def _decide(auction: Auction, work: MatchingWork) -> AuctionTransition:
-    """The best offer whose driver's slot can be had."""
+    """Accept the best offer whose driver's slot is still free."""
     for offer in auction.ranked_offers:
         if await work.assign(auction.booking_id, offer):
             return process.decide(auction, offer)

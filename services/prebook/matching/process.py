@@ -1,6 +1,6 @@
-"""Ask every fleet, gather their offers, answer with the best.
+"""Request offers from every fleet, gather them, reply with the best one.
 
-Pure: whether the slot of an offer's driver can be had is found out by the handler and handed in.
+Pure: the handler finds out whether the slot of an offered driver is free, and passes the result in.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ BOOKING_HAS_ENDED = "the booking has ended"
 NO_DRIVER_OFFERED = "no fleet has a driver"
 OFFERS_EXPIRED = "the fleets' offers have run out"
 MAX_AUCTION_AGE = timedelta(seconds=90)
-"""How old an auction may be when it is decided. A fleet keeps an offered driver for two minutes after its offer, which
-is later than the auction's opening: what is chosen in this time is still kept when the fleet hears of it."""
+"""Maximum age of an auction at its decision. A fleet reserves an offered driver for two minutes from its offer, so the
+reservation of an offer accepted within this age is still valid when the fleet receives the verdict."""
 ALL_DRIVERS_TAKEN = "every driver offered was taken meanwhile"
 
 
 @dataclass(frozen=True)
 class AuctionTransition:
-    """The next auction, and what the handler is to return."""
+    """The next auction, with the reply, requests and events that the handler returns."""
 
     auction: Auction
     reply: DriverReply | None = None
@@ -34,18 +34,22 @@ class AuctionTransition:
 
 
 def start(booking_id: str, request: FindDriver, fleets: Sequence[str]) -> AuctionTransition:
+    """Open an auction with one request per fleet."""
     auction = Auction(booking_id=booking_id, fleets_asked=len(fleets), pending_fleets=frozenset(fleets))
     return AuctionTransition(auction, requests=tuple(_fleet_request(fleet, request) for fleet in fleets))
 
 
 def refuse(booking_id: str) -> AuctionTransition:
-    """The booking is over before it began here: a closed auction stays, for a request that comes later."""
+    """Close the auction of a booking that has ended already, and refuse the request for a driver.
+
+    The closed auction is stored, so that a request that arrives later is refused too.
+    """
     auction = Auction(booking_id=booking_id, fleets_asked=0, pending_fleets=frozenset(), closed=True)
     return AuctionTransition(auction, reply=NoDriverFound(fleets_asked=0, reason=BOOKING_HAS_ENDED))
 
 
 def apply_fleet_reply(auction: Auction, fleet: str, reply: FleetReply | Unavailable) -> AuctionTransition:
-    """One fleet has spoken, or will not, and has one say. A closed auction only counts and answers."""
+    """Add a fleet's first reply; later ones change nothing. A closed auction counts a late offer and declines it."""
     if fleet not in auction.pending_fleets:
         return AuctionTransition(auction)
     offer = _offer_of(reply)
@@ -56,54 +60,54 @@ def apply_fleet_reply(auction: Auction, fleet: str, reply: FleetReply | Unavaila
 
 
 def decide(auction: Auction, winner: Offer | None) -> AuctionTransition:
-    """``winner`` has the driver's slot, and every other offer goes back.
+    """Close the auction with its winner, and decline every other offer.
 
-    None: the drivers of all offers were given away meanwhile. Those offers go back, and while fleets are awaited
-    the auction goes on.
+    ``winner`` is None if the drivers of all offers have been assigned to other bookings. Those offers are declined,
+    and the auction stays open while replies are pending.
     """
-    facts = tuple(
+    events = tuple(
         _settled_event(auction, o, OfferVerdict.ACCEPTED if o == winner else OfferVerdict.DECLINED)
         for o in auction.ranked_offers
     )
     if winner is not None:
-        answer = DriverMatched(fleet=winner.fleet, driver=winner.driver, minutes_away=winner.minutes_away)
-        return AuctionTransition(auction.decided(winner), answer, events=facts)
+        reply = DriverMatched(fleet=winner.fleet, driver=winner.driver, minutes_away=winner.minutes_away)
+        return AuctionTransition(auction.decided(winner), reply, events=events)
     if auction.pending_fleets:
-        return AuctionTransition(auction.without_offers(), events=facts)
+        return AuctionTransition(auction.without_offers(), events=events)
     reason = ALL_DRIVERS_TAKEN if auction.lost_offers + len(auction.offers) else NO_DRIVER_OFFERED
     return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=reason), events=facts
+        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=reason), events=events
     )
 
 
 def expire(auction: Auction) -> AuctionTransition:
-    """It has taken too long: nobody is chosen, and the fleets are told so."""
-    facts = tuple(_settled_event(auction, offer, OfferVerdict.LATE) for offer in auction.offers)
+    """Close an auction older than MAX_AUCTION_AGE without a winner, and send every fleet the verdict LATE."""
+    events = tuple(_settled_event(auction, offer, OfferVerdict.LATE) for offer in auction.offers)
     return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=OFFERS_EXPIRED), events=facts
+        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=OFFERS_EXPIRED), events=events
     )
 
 
 def cancel(auction: Auction) -> AuctionTransition:
-    """The booking has ended without a ride: every offer goes back, and whoever still waits is answered."""
+    """Close the auction of an ended booking: release or decline every offer, and reply if the request is pending."""
     if auction.closed:
         released = (_settled_event(auction, auction.winner, OfferVerdict.RELEASED),) if auction.winner else ()
         return AuctionTransition(auction.decided(None), events=released)
-    facts = tuple(_settled_event(auction, offer, OfferVerdict.DECLINED) for offer in auction.offers)
+    events = tuple(_settled_event(auction, offer, OfferVerdict.DECLINED) for offer in auction.offers)
     return AuctionTransition(
-        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=BOOKING_HAS_ENDED), events=facts
+        auction.decided(None), NoDriverFound(fleets_asked=auction.fleets_asked, reason=BOOKING_HAS_ENDED), events=events
     )
 
 
 def _fleet_request(fleet: str, request: FindDriver) -> Request:
-    question = AskFleet(
+    fleet_request = AskFleet(
         fleet=fleet,
         pickup=request.pickup,
         pickup_at=request.pickup_at,
         vehicle_class=request.vehicle_class,
         passengers=request.passengers,
     )
-    return ASK_FLEET.new_request(question, key=fleet)
+    return ASK_FLEET.new_request(fleet_request, key=fleet)
 
 
 def _offer_of(reply: FleetReply | Unavailable) -> Offer | None:

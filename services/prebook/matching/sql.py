@@ -26,6 +26,8 @@ UNASSIGN = text("DELETE FROM assignment WHERE booking_id = :booking_id RETURNING
 
 
 class MatchingSql(SqlUnitOfWork):
+    """MatchingWork on an open transaction."""
+
     async def open_auction(self, auction: Auction) -> bool:
         return bool(await self._fetch_scalar(OPEN, **_row(auction)))
 

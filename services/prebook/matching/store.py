@@ -1,4 +1,4 @@
-"""What matching keeps: auctions, and who drives whom when."""
+"""Port of matching's store: auctions, and assignments of drivers to bookings."""
 
 from datetime import timedelta
 from typing import Protocol
@@ -8,20 +8,27 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 
 class MatchingWork(UnitOfWork, Protocol):
+    """Unit of work over matching's store."""
+
     async def open_auction(self, auction: Auction) -> bool:
-        """False where this booking has an auction already, or is known to have ended."""
+        """Store a new auction; False if the booking has one already, open or closed."""
         ...
 
     async def lock_auction(self, booking_id: str) -> tuple[Auction, timedelta] | None:
-        """The auction and its age by the store's clock, held until the transaction ends: answers come in turn."""
+        """Lock the auction until the transaction ends, to serialise replies.
+
+        Returns the auction and its age by the store's clock; None if there is none.
+        """
         ...
 
-    async def save(self, auction: Auction) -> None: ...
+    async def save(self, auction: Auction) -> None:
+        """Write the auction."""
+        ...
 
     async def assign(self, booking_id: str, offer: Offer) -> bool:
-        """Give the driver's slot to this booking; False where somebody has it."""
+        """Assign the driver's slot to this booking; False if another booking has it."""
         ...
 
     async def unassign(self, booking_id: str) -> bool:
-        """Take the slot back; False where the booking had none."""
+        """Release the booking's slot; False if it had none."""
         ...

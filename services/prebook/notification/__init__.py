@@ -1,1 +1,1 @@
-"""Notification: tells the rider, once. The delivery log is the effect."""
+"""Notification: notifies the rider once. The delivery log stands for the delivery."""

@@ -1,4 +1,4 @@
-"""Notification's own HTTP: its log, for whoever reconciles."""
+"""Notification's HTTP API: the delivery log, for reconciliation."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,16 +16,17 @@ from prebook.notification.domain.cursor import CURSOR_PATTERN, LogPosition, deco
 from prebook.notification.store import NotificationWork
 from prebook.runtime.service import ServiceContext
 
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-"""Beyond these nothing is logged, and the database's clock may not reach."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Bounds of ``since``: PostgreSQL's timestamps end before Python's, and nothing is logged outside of them."""
 DEFAULT_SINCE = EARLIEST.isoformat()
 INSTANT = "an instant with its offset from UTC (RFC 3339), such as 2026-11-24T10:00:00Z"
 
 Since = Annotated[
     str, Parameter(description=f"{INSTANT}; delivered then or later", schema_extra={"format": "date-time"})
 ]
-After = Annotated[str, Parameter(pattern=CURSOR_PATTERN, max_length=256, description="`next` of the page before")]
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="lines of a page")]
+After = Annotated[str, Parameter(pattern=CURSOR_PATTERN, max_length=256, description="`next` of the previous page")]
+Limit = Annotated[int, Parameter(ge=1, le=1000, description="entries of a page")]
 BAD_REQUEST_RESPONSES = {
     400: ResponseSpec(
         ProblemDetails,
@@ -37,24 +38,26 @@ BAD_REQUEST_RESPONSES = {
 
 
 def routes(context: ServiceContext[NotificationWork]) -> Sequence[ControllerRouterHandler]:
-    @get(
-        "/v1/deliveries", summary="One line per notice that reached a rider, in pages", responses=BAD_REQUEST_RESPONSES
-    )
+    """Litestar route handlers of the delivery log."""
+
+    @get("/v1/deliveries", summary="List delivered notices, in pages", responses=BAD_REQUEST_RESPONSES)
     async def list_deliveries(since: Since = DEFAULT_SINCE, after: After = "", limit: Limit = 500) -> DeliveryPage:
-        begin_at, behind = _parse_since(since), decode_cursor(after)
+        since_at = _parse_since(since)
+        position = decode_cursor(after)
         async with context.units.commands() as work:
-            # One more than asked for tells whether there is a next page.
-            found = await work.list_deliveries(begin_at, behind, limit + 1)
+            # One more than requested shows whether there is a next page.
+            found = await work.list_deliveries(since_at, position, limit + 1)
         return _page(found, limit)
 
     return [list_deliveries]
 
 
 def _page(found: Sequence[DeliveryEntry], limit: int) -> DeliveryPage:
-    lines = tuple(found[:limit])
-    more = len(found) > limit
+    entries = tuple(found[:limit])
+    has_more = len(found) > limit
     return DeliveryPage(
-        entries=lines, next=encode_cursor(LogPosition(lines[-1].booking_id, lines[-1].notice)) if more else None
+        entries=entries,
+        next=encode_cursor(LogPosition(entries[-1].booking_id, entries[-1].notice)) if has_more else None,
     )
 
 

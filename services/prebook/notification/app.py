@@ -1,4 +1,4 @@
-"""Assembles notification: which handler takes what."""
+"""Notification's composition: its handler table and API."""
 
 from typing import Any
 
@@ -13,10 +13,12 @@ from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(_: ServiceSettings) -> Handlers[NotificationSql]:
+    """Handler table of notification."""
     return Handlers(on_request={NOTIFY_RIDER: HandlerSpec(notify_rider)})
 
 
 def edge(context: ServiceContext[Any]) -> ServiceEdge:
+    """HTTP API of the delivery log."""
     return ServiceEdge(routes=routes(context))
 
 

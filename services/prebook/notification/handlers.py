@@ -9,10 +9,12 @@ MAX_TEXT_CHARS = 500
 
 
 async def notify_rider(context: HandlerContext, request: NotifyRider, work: NotificationWork) -> HandlerResult:
-    """Tells the rider a notice of a booking once, however often and under whatever message id it is asked for.
+    """Deliver a notice of a booking once, however often and under whatever message id it is requested.
 
-    The answer is the same each time: the rider knows. Who and what stays in the log's table and is never printed.
+    The reply is RiderNotified each time. Rider and text are personal data: they are stored in the delivery log and
+    never written to the process log.
     """
-    text, overtakes = request.text[:MAX_TEXT_CHARS], SUPERSEDES.get(request.notice, ())
-    await work.deliver(context.conversation_id, request.notice, request.rider_id, text, supersedes=overtakes)
+    text = request.text[:MAX_TEXT_CHARS]
+    superseded = SUPERSEDES.get(request.notice, ())
+    await work.deliver(context.conversation_id, request.notice, request.rider_id, text, supersedes=superseded)
     return HandlerResult(RiderNotified(notice=request.notice))

@@ -10,9 +10,9 @@ from prebook.contracts.notification import Notice
 from prebook.notification.domain.cursor import LogPosition
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-# The key of `notified` decides, and `delivery` logs what was done. The log has no key that could hide a second
-# delivery: it would be a second row, and LIST_DELIVERIES would count it. Superseded notices are inserted first, so that
-# this statement waits for one that is being delivered right now.
+# The key of `notified` decides, and `delivery` logs each delivery. The log has no key that could hide a second
+# delivery: that would be a second row, and LIST_DELIVERIES would count it. Superseded notices are inserted first, so
+# that this statement waits for one that is being delivered right now.
 DELIVER = text("""
     WITH inserted AS (
         INSERT INTO notified (booking_id, notice)
@@ -30,6 +30,8 @@ LIST_DELIVERIES = text("""
 
 
 class NotificationSql(SqlUnitOfWork):
+    """NotificationWork on an open transaction."""
+
     async def deliver(
         self, booking_id: str, notice: Notice, rider_id: str, text: str, *, supersedes: Sequence[Notice] = ()
     ) -> bool:
@@ -37,6 +39,6 @@ class NotificationSql(SqlUnitOfWork):
         return bool(await self._fetch_scalar(DELIVER, supersedes=[each.value for each in supersedes], **row))
 
     async def list_deliveries(self, since: datetime, after: LogPosition, limit: int) -> Sequence[DeliveryEntry]:
-        asked = {"since": since, "limit": limit, **after._asdict()}
-        rows = await self.connection.execute(LIST_DELIVERIES, asked)
+        values = {"since": since, "limit": limit, **after._asdict()}
+        rows = await self.connection.execute(LIST_DELIVERIES, values)
         return tuple(DeliveryEntry(**row) for row in rows)

@@ -1,4 +1,4 @@
-"""What notification keeps: the log of what riders were told."""
+"""Port of notification's store: delivered notices and the delivery log."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,15 +11,17 @@ from prebook.notification.domain.cursor import LogPosition
 
 
 class NotificationWork(UnitOfWork, Protocol):
+    """Unit of work over notification's store."""
+
     async def deliver(
         self, booking_id: str, notice: Notice, rider_id: str, text: str, *, supersedes: Sequence[Notice] = ()
     ) -> bool:
-        """Tell the rider, which is to log it; False where this notice was delivered before, and nothing is done.
+        """Deliver a notice, that is, add it to the log; False without effect if it was delivered before.
 
-        Notices that it ``supersedes`` count as delivered from now on.
+        The notices in ``supersedes`` count as delivered from now on.
         """
         ...
 
     async def list_deliveries(self, since: datetime, after: LogPosition, limit: int) -> Sequence[DeliveryEntry]:
-        """At most ``limit`` lines behind ``after``, in the log's order, of what was delivered at ``since`` or later."""
+        """Read at most ``limit`` entries after ``after`` that were delivered at ``since`` or later, in log order."""
         ...

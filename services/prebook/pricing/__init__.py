@@ -1,1 +1,1 @@
-"""Pricing: what a ride costs, and who gets the campaign's discount."""
+"""Pricing: quotes fares and grants the campaign's discounts."""

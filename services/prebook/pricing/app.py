@@ -1,4 +1,4 @@
-"""Assembles pricing: which handler takes what."""
+"""Pricing's composition: its handler table."""
 
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
 from prebook.messaging.handlers import Handlers, HandlerSpec
@@ -10,6 +10,7 @@ from prebook.runtime.settings import ServiceSettings
 
 
 def handlers(settings: ServiceSettings) -> Handlers[PricingSql]:
+    """Handler table of pricing."""
     return Handlers(
         on_request={QUOTE_FARE: HandlerSpec(quote_fare(settings.campaign_quota))},
         on_event={BOOKING_ENDED: HandlerSpec(handle_booking_ended)},

@@ -14,16 +14,16 @@ QUOTE_VALIDITY = timedelta(minutes=15)
 
 
 def quote_fare(quota: int) -> HandlerFunction[PricingWork]:
-    """Quotes the fare, less the discount while the campaign's quota lasts."""
+    """Handler that quotes the fare, less the discount while the campaign's quota lasts."""
 
-    async def handle(about: HandlerContext, ride: QuoteFare, work: PricingWork) -> HandlerResult:
+    async def handle(context: HandlerContext, ride: QuoteFare, work: PricingWork) -> HandlerResult:
         fare = fare_of(ride)
         if not isinstance(fare, int):
             return HandlerResult(_refusal(fare))
-        # Nothing may come between the grant and the commit: all quotes of the campaign meet on its row.
-        discount = discount_cents(fare) if await work.grant_discount(about.conversation_id, quota) else 0
+        # The grant must be the last statement before the commit: all quotes of the campaign contend for its row.
+        discount = discount_cents(fare) if await work.grant_discount(context.conversation_id, quota) else 0
         quoted = FareQuoted(
-            fare=Money(cents=fare - discount), discount=Money(cents=discount), valid_until=about.now + QUOTE_VALIDITY
+            fare=Money(cents=fare - discount), discount=Money(cents=discount), valid_until=context.now + QUOTE_VALIDITY
         )
         return HandlerResult(quoted)
 
@@ -31,7 +31,7 @@ def quote_fare(quota: int) -> HandlerFunction[PricingWork]:
 
 
 async def handle_booking_ended(context: HandlerContext, _: BookingEnded, work: PricingWork) -> HandlerResult:
-    """No ride comes of it: its share of the discount goes back."""
+    """Return the booking's discount to the campaign."""
     await work.return_discount(context.conversation_id)
     return HandlerResult()
 

@@ -6,7 +6,7 @@ from prebook.pricing.tables import DiscountState
 from prebook.runtime.retention import DAY_S, INBOX_RETENTION_S
 
 CANCELLABLE_S = 366 * DAY_S
-"""A ride may be booked that far ahead and cancelled until then; the cancellation returns its discount."""
+"""Maximum lead time of a ride, in seconds; a cancellation until then returns its discount."""
 PURGES = (
     # A grant that has ended is needed for as long as a quote or the end of the booking may be delivered again.
     PurgeRule(

@@ -14,7 +14,7 @@ def _statement(sql: str) -> TextClause:
 
 # Every quote updates the campaign's one row and locks it until its commit. So it is locked last, in the round trip
 # that decides, and not at all if no discount is left. The booking's own row always comes before it, here and when a
-# discount is returned: two transactions of one booking wait for each other, but never in a circle.
+# discount is returned: two transactions of one booking may wait for each other, but never deadlock.
 GRANT_DISCOUNT = _statement("""
     WITH inserted AS (
         INSERT INTO discount_grant (booking_id, state) VALUES (:booking_id, {GRANTED})
@@ -38,6 +38,8 @@ RETURN_DISCOUNT = text("UPDATE campaign SET granted = granted - 1 WHERE name = :
 
 
 class PricingSql(SqlUnitOfWork):
+    """PricingWork on an open transaction."""
+
     async def grant_discount(self, booking_id: str, quota: int) -> bool:
         values = {"booking_id": booking_id, "name": CAMPAIGN_NAME, "quota": quota}
         inserted, granted = (await self.connection.execute(GRANT_DISCOUNT, values)).one()

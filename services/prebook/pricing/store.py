@@ -1,4 +1,4 @@
-"""What pricing keeps: the campaign's quota, and what became of each booking's share of it."""
+"""Port of pricing's store: the campaign's quota and the discount grants of bookings."""
 
 from typing import Protocol
 
@@ -6,14 +6,16 @@ from prebook.messaging.unit_of_work import UnitOfWork
 
 
 class PricingWork(UnitOfWork, Protocol):
-    async def grant_discount(self, booking_id: str, quota: int) -> bool:
-        """Take one share of the campaign for this booking; True if it has one now.
+    """Unit of work over pricing's store."""
 
-        The quota is the highest that was ever given, and no more than that many shares are out at a time. It is decided
-        once per booking: one that found none left, has given its share back or has ended gets none later.
+    async def grant_discount(self, booking_id: str, quota: int) -> bool:
+        """Grant this booking a discount of the campaign; True if it has one now.
+
+        The highest ``quota`` ever passed counts, and never more grants than that exist at a time. The decision is made
+        once per booking: a booking that found none left, returned its grant or has ended gets none later.
         """
         ...
 
     async def return_discount(self, booking_id: str) -> None:
-        """Give the share back, once; and let none be taken for this booking from now on."""
+        """Return the booking's discount, once, and grant it none from now on."""
         ...

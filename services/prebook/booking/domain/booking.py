@@ -1,4 +1,4 @@
-"""A ride booked ahead, and which turns its life may take."""
+"""A prebooked ride: its states and the legal transitions between them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ SLOT_DURATION = timedelta(minutes=15)
 
 
 class IllegalTransition(Exception):
-    """A booking in this state cannot go there."""
+    """The booking's state does not allow this transition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ride:
-    """What the rider wants."""
+    """The requested ride."""
 
     rider_id: str
     pickup: Place
@@ -39,12 +39,12 @@ class Ride:
     vehicle_class: VehicleClass
     passengers: int
     report_url: str | None = None
-    """Where the rider's own system wants to be told how it ends."""
+    """URL of the rider's own system, which receives every outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What the ride costs, and until when it may be confirmed at that."""
+    """Price of a ride, and the end of its validity."""
 
     fare: Money
     valid_until: datetime
@@ -52,47 +52,50 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booking:
-    """Every method returns the next booking."""
+    """An immutable booking; every transition returns the next one or raises IllegalTransition."""
 
     id: str
     key: str
-    """The rider's own name for this request; the same key again is the same request."""
+    """Idempotency-Key of the request that created it."""
     ride: Ride
     plan: Plan
     history: tuple[StateChange, ...]
-    """From the first change, to ``requested``, to the latest one."""
+    """All changes, oldest first; the first one is to ``requested``."""
     quote: Quote | None = None
     driver: Driver | None = None
     reason: str | None = None
-    """Why it is not, or no longer, on its way to a ride."""
+    """Reason for the end of the booking, with notes; None while nothing has gone wrong."""
     notified_at: datetime | None = None
-    """When the rider was told of the latest change."""
+    """Time at which the rider was notified of the current state."""
 
     @property
     def state(self) -> BookingState:
+        """Current state."""
         return self.history[-1].state
 
     @property
     def is_settled(self) -> bool:
+        """Whether the outcome is known; a confirmed booking may still be cancelled."""
         return self.state in SETTLED_STATES
 
     @property
     def is_over(self) -> bool:
-        """Nothing can happen to it any more."""
+        """Whether no transition is left."""
         return not TRANSITIONS[self.state]
 
     @property
     def accepted_at(self) -> datetime:
+        """Time of the request."""
         return self.history[0].at
 
     @property
     def settled_at(self) -> datetime | None:
-        """When its outcome was first known; a cancellation after that does not move it."""
+        """Time of the first settled state; a later cancellation does not change it."""
         return next((change.at for change in self.history if change.state in SETTLED_STATES), None)
 
     @property
     def slot(self) -> datetime | None:
-        """Start of the quarter of an hour in which a driver is held for it."""
+        """Start of the quarter of an hour for which a driver is reserved; None without a driver."""
         pickup_at = self.ride.pickup_at
         return (
             pickup_at - timedelta(seconds=pickup_at.timestamp() % SLOT_DURATION.total_seconds())
@@ -116,7 +119,7 @@ class Booking:
         return replace(self, notified_at=at)
 
     def with_note(self, note: str) -> Self:
-        """The rider could not be told; noted beside the reason that is there."""
+        """Append a note to the reason."""
         return replace(self, reason="; ".join(part for part in (self.reason, note) if part))
 
     def _with_state(self, state: BookingState, at: datetime, **changes: Any) -> Self:

@@ -1,7 +1,7 @@
-"""Campaign tokens: so many bookings in each window, exactly, however many replicas there are.
+"""Campaign tokens: an exact limit of bookings per time window, over all replicas.
 
-As a coffee shop hands out no more cups than it can fill. A token is taken in the transaction that makes the booking,
-and goes back with it where that fails; windows are those of the database's clock.
+A token is taken in the transaction that creates the booking, so a rollback returns it. Windows follow the database's
+clock.
 """
 
 import random
@@ -16,14 +16,16 @@ WINDOW_FULL = "campaign_window_full"
 
 
 class CampaignTokens:
-    """Who gets none is told when to come back: in the next windows, each at a time of its own."""
+    """Limit of bookings per campaign window. Each refused request gets a reserved time in one of the next windows."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._campaign, self._tokens_per_window = settings.campaign, settings.campaign_tokens
-        self._window_s, self._waiting_room = settings.campaign_window_s, WaitingRoom()
+        self._campaign = settings.campaign
+        self._tokens_per_window = settings.campaign_tokens
+        self._window_s = settings.campaign_window_s
+        self._waiting_room = WaitingRoom()
 
     async def take(self, work: BookingWork, key: str) -> None:
-        """Raises Problem where this window has none left."""
+        """Take a token for the booking of this key. Raises Problem (503) if the current window has none left."""
         if not self._tokens_per_window:
             return None
         opens_in_s = await work.take_token(self._campaign, self._tokens_per_window, self._window_s)
@@ -34,7 +36,8 @@ class CampaignTokens:
     def _window_full(self, key: str, opens_in_s: float) -> Problem:
         per_s = self._tokens_per_window / self._window_s
         wait_s = self._waiting_room.reserve_wait_s(key, time.monotonic(), opens_in_s=opens_in_s, admissions_per_s=per_s)
-        said = (
-            f"campaign {self._campaign} takes {self._tokens_per_window} bookings in {self._window_s:g} s, and has them"
+        detail = (
+            f"campaign {self._campaign} takes {self._tokens_per_window} bookings in {self._window_s:g} s, "
+            "and the current window is full"
         )
-        return retry_later_problem(503, WINDOW_FULL, said, wait_s + random.uniform(0.0, 1.0))
+        return retry_later_problem(503, WINDOW_FULL, detail, wait_s + random.uniform(0.0, 1.0))

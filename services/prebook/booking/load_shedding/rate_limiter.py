@@ -1,24 +1,25 @@
-"""How many bookings one rider may ask for: a token bucket for each, in this process.
+"""Rate limit of booking requests per rider: one token bucket for each rider, in the memory of this replica.
 
-A rider is who the body names: nothing here proves it. So there is no quota unless it is set, which is for where
-something in front vouches for riders; else anybody could use up somebody else's. Each replica counts for itself.
+The rider id comes from the request body and is not authenticated here. The limit is therefore off by default and is
+meant for suites behind an authenticating gateway: otherwise any client could use up another rider's limit.
 """
 
 from prebook.patterns.bucket import TokenBucket
 
 MAX_TRACKED_RIDERS = 10_000
-"""Remembered at a time; about 300 bytes each. A bucket that is full again is forgotten first."""
+"""Buckets in memory, about 300 bytes each; full ones are evicted first."""
 
 
 class RiderRateLimiter:
-    """Times are seconds of any monotonic clock, handed in."""
+    """Token buckets by rider id. Times are seconds on a monotonic clock, passed in by the caller."""
 
     def __init__(self, *, per_s: float, burst: int) -> None:
-        self._per_s, self._burst = per_s, burst
+        self._per_s = per_s
+        self._burst = burst
         self._buckets: dict[str, TokenBucket] = {}
 
     def acquire(self, rider_id: str, now: float) -> float:
-        """Seconds until this rider may ask again; 0: may ask now, which is counted."""
+        """Take a token for this rider. Returns 0 if one was taken, else the seconds until the next one."""
         if not self._per_s:
             return 0.0
         bucket = self._buckets.pop(rider_id, None) or TokenBucket.full(per_s=self._per_s, burst=self._burst, now=now)
@@ -28,7 +29,7 @@ class RiderRateLimiter:
         return wait_s
 
     def _evict(self, now: float) -> None:
-        """Those who asked longest ago stand first."""
+        """Drop full buckets and those above MAX_TRACKED_RIDERS, least recently used first."""
         while self._buckets:
             rider, bucket = next(iter(self._buckets.items()))
             if len(self._buckets) <= MAX_TRACKED_RIDERS and not bucket.is_full(now):

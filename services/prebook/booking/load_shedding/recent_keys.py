@@ -1,8 +1,8 @@
-"""Keys that this process let in a short while ago: what it would be worth to look up in an overload."""
+"""Idempotency-Keys that this process has admitted recently: worth a look-up even under overload."""
 
 
 class RecentKeys:
-    """The last ``most`` keys, each about 150 bytes. One that is not here may have been let in all the same."""
+    """The last ``max_keys`` admitted keys, about 150 bytes each. An absent key may have been admitted too."""
 
     def __init__(self, max_keys: int) -> None:
         self._keys: dict[str, None] = {}
@@ -12,6 +12,7 @@ class RecentKeys:
         return key in self._keys
 
     def add(self, key: str) -> None:
+        """Remember an admitted key; the oldest one is forgotten above ``max_keys``."""
         self._keys[key] = None
         if len(self._keys) > self._max_keys:
             del self._keys[next(iter(self._keys))]

@@ -12,7 +12,7 @@ SAMPLE_INTERVAL_S = 1.0
 
 
 def load_sampler(shedder: LoadShedder, begin: BeginUnitOfWork[BookingWork]) -> Callable[[], Awaitable[None]]:
-    """A loop that samples the load once a second and tells the load shedder and the gauges."""
+    """Background loop that samples the load once a second and updates the load shedder and the gauges."""
 
     async def sample() -> None:
         async with begin() as work:

@@ -1,4 +1,4 @@
-"""Load signals, in one statement over booking's own tables.
+"""Load signals in one statement over booking's own tables.
 
 Every request that booking awaits a reply to is in ``pending_reply``, whichever service handles it, with whichever
 coupling and in whichever queue. So booking needs no other service's queues, which it may not read and, with one-way
@@ -17,7 +17,7 @@ from prebook.postgres.state_literals import with_states
 
 MAX_SCANNED_ROWS = 2_000
 RATE_WINDOW_S = 3.0
-"""Window of the reply rate."""
+"""Window of the reply rate, in seconds."""
 
 READ_LOAD_SIGNALS = text(
     with_states(
@@ -47,6 +47,7 @@ READ_LOAD_SIGNALS = text(
 
 
 def load_signals_of(rows: Sequence[Any]) -> LoadSignals:
+    """Load signals of the rows that READ_LOAD_SIGNALS returns."""
     (outbox,) = [row for row in rows if row.signal == "outbox"]
     pending = {_flow_coupling(row): row for row in rows if row.signal == "pending"}
     return LoadSignals(

@@ -1,4 +1,4 @@
-"""Bookings as rows and back."""
+"""Conversion between bookings and rows."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ MUTABLE_COLUMNS = (
     "reason",
     "notified_at",
 )
-"""Columns that SAVE writes."""
+"""Columns that the statement SAVE writes."""
 
 
 def immutable_values(booking: Booking) -> dict[str, Any]:
-    """Columns that never change."""
+    """Values of the columns that never change."""
     ride = booking.ride
     return {
         "id": booking.id,
@@ -44,7 +44,8 @@ def immutable_values(booking: Booking) -> dict[str, Any]:
 
 def mutable_values(booking: Booking) -> dict[str, Any]:
     """Values of MUTABLE_COLUMNS."""
-    quote, driver = booking.quote, booking.driver
+    quote = booking.quote
+    driver = booking.driver
     return {
         "state": booking.state.value,
         "history": history_json(booking),
@@ -60,10 +61,12 @@ def mutable_values(booking: Booking) -> dict[str, Any]:
 
 
 def history_json(booking: Booking) -> str:
+    """JSON of the booking's state changes, oldest first."""
     return _json(booking.history)
 
 
 def booking_of(row: Any) -> Booking:
+    """Booking of a row of the table ``booking``."""
     return Booking(
         id=row.id,
         key=row.key,

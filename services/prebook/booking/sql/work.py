@@ -21,7 +21,7 @@ from prebook.coupling.ports import BROKER_ROUTE
 from prebook.postgres.flush import GuardInsert
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-# Two transactions at once serialise on the row: the second one counts on from what the first has committed.
+# Concurrent transactions serialise on the row: the second one increments the count that the first has committed.
 TAKE_TOKEN = text("""
     INSERT INTO token_window (campaign, started_at, tokens_taken)
     VALUES (:campaign, to_timestamp(floor(extract(epoch FROM now()) / :window_s) * :window_s), 1)
@@ -62,7 +62,7 @@ STORE_RESPONSE = (
 )
 FIND = select(BOOKING).where(BOOKING.c.id == bindparam("of"))
 LOCK = select(BOOKING, func.clock_timestamp().label("db_now")).where(BOOKING.c.id == bindparam("of")).with_for_update()
-# The second guard below the decision: no booking is confirmed after its quote expired, however long the writer waited.
+# Second guard after the decision: no booking is confirmed after its quote expired, however long the writer waited.
 SAVE = (
     update(BOOKING)
     .values({name: bindparam(f"new_{name}", type_=BOOKING.c[name].type) for name in MUTABLE_COLUMNS})
@@ -89,7 +89,7 @@ READ_LEDGER = (
 
 
 class BookingSql(SqlUnitOfWork):
-    """Implement BookingWork on an open transaction."""
+    """BookingWork on an open transaction."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
         response = record.response
@@ -133,11 +133,13 @@ class BookingSql(SqlUnitOfWork):
         return LockedBooking(booking_of(row), requested_at=row.created_at, db_now=row.db_now) if row else None
 
     async def save(self, booking: Booking) -> None:
-        progress = mutable_values(booking)
-        guard = {"of_state": progress["state"], "of_valid_until": progress["quote_valid_until"]}
-        new = {f"new_{name}": value for name, value in progress.items()}
+        values = mutable_values(booking)
+        guard = {"of_state": values["state"], "of_valid_until": values["quote_valid_until"]}
+        new = {f"new_{name}": value for name, value in values.items()}
         if (await self.connection.execute(SAVE, {"of": booking.id, **guard, **new})).first() is None:
-            raise StaleDecision(f"booking {booking.id} was not confirmed: its quote ran out, or it is gone; look again")
+            raise StaleDecision(
+                f"booking {booking.id} was not confirmed: its quote expired, or the booking was deleted; read it again"
+            )
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         await self.flush_guard()

@@ -1,4 +1,4 @@
-"""Use case: a rider books a ride; each Idempotency-Key is served once, however often it comes."""
+"""Use case: a rider books a ride. An Idempotency-Key creates one booking; repeated requests get the stored response."""
 
 import hashlib
 import secrets
@@ -36,13 +36,14 @@ from prebook.runtime.retention import DAY_S
 from prebook.runtime.service import ServiceContext
 
 RESPONSE_LEASE = timedelta(seconds=10)
-"""How long the first request may take before another one of the same key answers in its place."""
+"""Time for the first request to store its response; after that, a repeated request stores one instead."""
 
 MAX_RECENT_KEYS = 20_000
-RATE_LIMITED, OVERLOADED = "rate_limit_exceeded", "overloaded"
+RATE_LIMITED = "rate_limit_exceeded"
+OVERLOADED = "overloaded"
 LOOKUP_LIMITED_CODES = frozenset({RATE_LIMITED, OVERLOADED})
 MAX_LOOKUPS_PER_S = 5.0
-"""How many keys are looked up while much is refused, beside those that this process has let in itself."""
+"""Store look-ups per second for refused requests whose key this process has not admitted itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class CreateBooking:
 
 
 def create_booking(tokens: CampaignTokens) -> HandlerFunction[BookingWork]:
-    """Handler of CreateBooking. It raises Problem if the campaign window has no token left."""
+    """Handler of CreateBooking; the handler raises Problem if the campaign window has no token left."""
 
     async def handle(_: HandlerContext, command: CreateBooking, work: BookingWork) -> HandlerResult:
         await work.create(command.transition.booking, command.record)
@@ -65,7 +66,7 @@ def create_booking(tokens: CampaignTokens) -> HandlerFunction[BookingWork]:
 
 
 class BookRide:
-    """Checks a request, refuses it or creates the booking, and repeats the stored response of an earlier request."""
+    """Admission of a booking request: refusal, new booking, or the stored response of an earlier request."""
 
     def __init__(
         self, context: ServiceContext[BookingWork], load_shedder: LoadShedder, rate_limiter: RiderRateLimiter
@@ -83,9 +84,9 @@ class BookRide:
         self._lookups = TokenBucket.full(per_s=MAX_LOOKUPS_PER_S, burst=MAX_LOOKUPS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
-        """The response to a request with this Idempotency-Key. Raises Problem if the request is refused.
+        """Serve a request with this Idempotency-Key and return its response. Raises Problem if the request is refused.
 
-        What is begun is finished also if the rider has hung up.
+        Work that has begun is completed even if the rider disconnects.
         """
         now = self._clock()
         plan = {**self._default_plan, **(request.couplings or {})}
@@ -95,7 +96,7 @@ class BookRide:
             metrics.count_decision(refused.code)
             if refused.code in LOOKUP_LIMITED_CODES and not self._may_look_up(key):
                 raise refused
-            # A stored response is repeated whatever has changed since: the clock, the load, the provider.
+            # A stored response is repeated even if the clock, the load or a provider would refuse the request today.
             return await self._shielded.run_shielded(
                 self._repeat_response(key, fingerprint_of(request), otherwise=refused)
             )
@@ -104,8 +105,10 @@ class BookRide:
         return await self._shielded.run_shielded(self._serve(transition, fingerprint, traceparent, now, end_insert))
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
-        override, hosts = self._settings.allow_plan_override, self._settings.rider_callback_hosts
-        refused = validate(request, now, allow_plan_override=override, callback_hosts=hosts)
+        settings = self._settings
+        refused = validate(
+            request, now, allow_plan_override=settings.allow_plan_override, callback_hosts=settings.rider_callback_hosts
+        )
         return (
             refused
             or self._check_rate_limit(transition)
@@ -118,18 +121,18 @@ class BookRide:
         if not wait_s:
             return None
         return retry_later_problem(
-            429, RATE_LIMITED, f"rider {transition.booking.ride.rider_id} has asked for too many bookings", wait_s
+            429, RATE_LIMITED, f"rider {transition.booking.ride.rider_id} has requested too many bookings", wait_s
         )
 
     def _check_load(self, transition: BookingTransition) -> Problem | None:
         shed = self._load_shedder.decide(transition.booking.key, transition.booking.plan)
         if shed is None:
             return None
-        said = f"more bookings are under way than can be settled in time ({shed.reason})"
-        return retry_later_problem(503, OVERLOADED, said, shed.retry_after_s)
+        detail = f"more bookings are in progress than can be settled in time ({shed.reason})"
+        return retry_later_problem(503, OVERLOADED, detail, shed.retry_after_s)
 
     def _may_look_up(self, key: str) -> bool:
-        """Refusing must stay cheaper than serving: while much is refused, only so many are looked up in the store."""
+        """Whether a refused request may look for its stored response. Refusals must stay cheaper than admissions."""
         if key in self._recent_keys:
             return True
         now = time.monotonic()
@@ -139,23 +142,22 @@ class BookRide:
         return True
 
     def _check_providers(self, transition: BookingTransition) -> Problem | None:
-        """A provider that cannot be asked now is not worth a booking that fails."""
+        """Refuse a booking whose first request would fail because its provider is unavailable."""
         for channel, flow in self._channels(transition):
             provider = FLOWS[flow].provider
             wait_s = channel.retry_after_s(provider)
             if wait_s is not None:
-                return retry_later_problem(
-                    503, f"{provider}_unavailable", f"{provider} cannot be asked right now", wait_s
-                )
+                return retry_later_problem(503, f"{provider}_unavailable", f"{provider} is unavailable", wait_s)
         return None
 
     def _channels(self, transition: BookingTransition) -> list[tuple[Channel, str]]:
         return [
-            (self._channels_by_coupling[transition.booking.plan[ask.flow]], ask.flow) for ask in transition.requests
+            (self._channels_by_coupling[transition.booking.plan[request.flow]], request.flow)
+            for request in transition.requests
         ]
 
     def _rider_waits(self, transition: BookingTransition) -> bool:
-        """The rider is held until answers are in."""
+        """Whether the first request's reply arrives inline, so that the rider's connection waits for it."""
         return any(channel.traits.replies_inline for channel, _ in self._channels(transition))
 
     async def _serve(
@@ -177,7 +179,10 @@ class BookRide:
     async def _create(
         self, transition: BookingTransition, fingerprint: bytes, traceparent: str, now: datetime
     ) -> StoredResponse:
-        """If no reply can be in when this returns, the response is known before anything is stored."""
+        """Store the booking and return its response.
+
+        Without inline replies the response is computed first, so that it is stored in the same transaction.
+        """
         booking = transition.booking
         response = None if self._rider_waits(transition) else response_of(booking)
         record = IdempotencyRecord(
@@ -191,7 +196,7 @@ class BookRide:
         try:
             return response or await self._respond(record)
         except Unreachable:
-            # The booking is stored: 503 would deny that. Its outcome is at the Location of this response.
+            # The booking is stored, so 503 would be wrong: 202 refers the rider to its Location.
             return response_of(booking)
 
     async def _repeat_response(self, key: str, fingerprint: bytes, *, otherwise: Problem) -> StoredResponse:
@@ -200,13 +205,13 @@ class BookRide:
         if record is None:
             raise otherwise
         if record.fingerprint != fingerprint:
-            raise Problem(422, "idempotency_key_reused", "this key came with another body; take a new key for it")
+            raise Problem(422, "idempotency_key_reused", "this key was used with another body; use a new key")
         if record.response is None and self._clock() < record.created_at + RESPONSE_LEASE:
             raise _in_progress()
         return record.response or await self._respond(record)
 
     async def _respond(self, record: IdempotencyRecord) -> StoredResponse:
-        """Respond with the booking as it is now, unless another request has stored a response meanwhile."""
+        """Store and return the response for the booking's current state; an earlier stored response wins."""
         async with self._begin() as work:
             booking = await work.find(record.booking_id)
             if booking is None:
@@ -215,7 +220,7 @@ class BookRide:
 
 
 def fingerprint_of(request: BookingRequest) -> bytes:
-    """SHA-256 of the request, however its JSON was spelled."""
+    """SHA-256 of the decoded request; JSON whitespace and member order do not matter."""
     return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
@@ -239,15 +244,15 @@ def _new_booking(key: str, request: BookingRequest, plan: Plan, now: datetime) -
 
 
 def _sortable_id(now: datetime) -> str:
-    """Milliseconds, then chance: ids sort by age, as in a UUIDv7, and index pages fill in order."""
+    """Booking id of milliseconds and a random part: ids sort by age, as in a UUIDv7, and index pages fill in order."""
     return f"bk_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
 def _key_used() -> Problem:
-    said = f"a booking of more than {RETENTION_S // DAY_S:.0f} days ago has this key; take a new one"
-    return Problem(422, "idempotency_key_used", said)
+    detail = f"a booking of more than {RETENTION_S // DAY_S:.0f} days ago has this key; use a new one"
+    return Problem(422, "idempotency_key_used", detail)
 
 
 def _in_progress() -> Problem:
-    said, soon = "the first request with this key is still running; try again", {"retry-after": "1"}
-    return Problem(409, "request_in_progress", said, headers=soon)
+    detail = "the first request with this key is still running; try again"
+    return Problem(409, "request_in_progress", detail, headers={"retry-after": "1"})

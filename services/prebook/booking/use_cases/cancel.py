@@ -14,13 +14,13 @@ from prebook.runtime.service import ServiceContext
 
 @dataclass(frozen=True, slots=True)
 class CancelBooking:
-    """Command: cancel a booking unless it is over; cancelling twice is no error."""
+    """Command: cancel a booking that is not over; a second cancellation changes nothing."""
 
     booking_id: str
 
 
 async def cancel_booking(context: HandlerContext, command: CancelBooking, work: BookingWork) -> HandlerResult:
-    """Raises Problem if the booking is over in another way."""
+    """Cancel the booking and emit its events. Raises Problem if it is over for another reason."""
     locked = await work.lock(command.booking_id)
     if locked is None or locked.booking.state is BookingState.CANCELLED:
         return HandlerResult()
@@ -32,16 +32,16 @@ async def cancel_booking(context: HandlerContext, command: CancelBooking, work: 
 
 
 async def find_booking(context: ServiceContext[BookingWork], booking_id: str) -> Booking:
-    """Raises Problem if there is no such booking."""
+    """Read a booking. Raises Problem if there is no such booking."""
     async with context.units.commands() as work:
         booking = await work.find(booking_id)
     if booking is None:
-        raise Problem(404, "no_such_booking", "look at the id in the Location of the response to POST /v1/bookings")
+        raise Problem(404, "no_such_booking", "check the id in the Location of the response to POST /v1/bookings")
     return booking
 
 
 async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, traceparent: str) -> Booking:
-    """Cancel the booking; returns it as it is afterwards. Raises Problem if there is none, or if it is over."""
+    """Cancel the booking and return its next state. Raises Problem if there is none, or if it is over."""
     booking = await find_booking(context, booking_id)
     await context.gateway.execute(
         CancelBooking(booking_id), MessageContext(booking.id, booking.plan, traceparent, context.clock())

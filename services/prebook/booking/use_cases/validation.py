@@ -1,4 +1,4 @@
-"""Which requests for a booking are let in; a pure decision over what the JSON schema cannot say."""
+"""Validation of booking requests beyond the JSON schema: a pure decision."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
@@ -14,14 +14,18 @@ MAX_LEAD_TIME = timedelta(days=366)
 def validate(
     request: BookingRequest, now: datetime, *, allow_plan_override: bool, callback_hosts: Collection[str]
 ) -> Problem | None:
-    """``override``: a booking may bring its own couplings."""
+    """Problem that refuses the request, or None if it is valid.
+
+    ``allow_plan_override``: whether a request may bring its own couplings. ``callback_hosts``: hosts that a callback
+    URL may name.
+    """
     if request.couplings is not None and not allow_plan_override:
         return Problem(
             403, "plan_override_off", "leave out couplings, or start the suite with PREBOOK_ALLOW_PLAN_OVERRIDE=true"
         )
     faults = tuple(_faults(request, now, callback_hosts))
-    said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-    return Problem(422, "invalid_booking", said, errors=faults) if faults else None
+    detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+    return Problem(422, "invalid_booking", detail, errors=faults) if faults else None
 
 
 def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[str]) -> Iterator[FieldError]:
@@ -38,5 +42,5 @@ def _faults(request: BookingRequest, now: datetime, callback_hosts: Collection[s
         )
     if request.callback_url is not None and not is_allowed_target(request.callback_url, callback_hosts):
         yield FieldError(
-            pointer="/callback_url", detail="goes nowhere that PREBOOK_RIDER_CALLBACK_HOSTS lists; use one that does"
+            pointer="/callback_url", detail="is not covered by PREBOOK_RIDER_CALLBACK_HOSTS; use a URL that is"
         )

@@ -1,7 +1,7 @@
-"""Message translators: our question in each partner's words, and its reply in ours.
+"""Message translators: our request in each partner's wire format, and its reply in ours.
 
-Source: Enterprise Integration Patterns, "Message Translator". A partner may say anything; what cannot be read is a
-kind of reply, never an error that comes again and again.
+Source: EIP, Message Translator. A partner may send anything: an unreadable reply is a result, never an error that is
+retried.
 """
 
 import json
@@ -13,22 +13,27 @@ from prebook.contracts.fleets import AskFleet
 from prebook.contracts.ride import VehicleClass
 
 MAX_MINUTES_AWAY = 24 * 60
-MAX_REASON_CHARS, MAX_EXCERPT_CHARS = 60, 200
+MAX_REASON_CHARS = 60
+MAX_EXCERPT_CHARS = 200
 
 
 @dataclass(frozen=True)
 class PartnerAccepted:
+    """The partner offers a ride, so many minutes away from the pickup."""
+
     minutes_away: int
 
 
 @dataclass(frozen=True)
 class PartnerDeclined:
+    """The partner offers no ride."""
+
     reason: str
 
 
 @dataclass(frozen=True)
 class UnreadableReply:
-    """Not in the partner's own language, or nothing that can be true."""
+    """A reply that violates the partner's wire format or has an impossible value."""
 
     excerpt: str
 
@@ -38,12 +43,13 @@ PartnerReply = PartnerAccepted | PartnerDeclined | UnreadableReply
 
 @dataclass(frozen=True)
 class MessageTranslator:
-    """Both directions of one partner's language."""
+    """Encoder and decoder for one partner's wire format."""
 
     encode_request: Callable[[AskFleet], bytes]
     decode_reply: Callable[[bytes], PartnerAccepted | PartnerDeclined]
 
     def read_reply(self, raw: bytes) -> PartnerReply:
+        """Decode a reply; UnreadableReply instead of an exception."""
         try:
             reply = self.decode_reply(raw)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
@@ -54,15 +60,15 @@ class MessageTranslator:
 
 
 def unreadable_reply(raw: bytes) -> UnreadableReply:
-    """An excerpt that is safe to store: printable ASCII, bounded."""
+    """UnreadableReply with an excerpt that is safe to store: printable ASCII, at most MAX_EXCERPT_CHARS."""
     return UnreadableReply(ascii(raw[:MAX_EXCERPT_CHARS].decode("latin-1"))[:MAX_EXCERPT_CHARS])
 
 
 def encode_ada_request(request: AskFleet) -> bytes:
-    """Ada: JSON objects, epoch seconds, seconds to arrival."""
-    where = {"latitude": request.pickup.lat, "longitude": request.pickup.lon}
+    """Request in Ada's format: JSON objects, epoch seconds, seconds to arrival."""
+    pickup = {"latitude": request.pickup.lat, "longitude": request.pickup.lon}
     trip = {
-        "from": where,
+        "from": pickup,
         "when": int(request.pickup_at.timestamp()),
         "tier": request.vehicle_class,
         "seats": request.passengers,
@@ -71,6 +77,7 @@ def encode_ada_request(request: AskFleet) -> bytes:
 
 
 def decode_ada_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    """Offer or refusal in Ada's format; minutes are rounded up."""
     reply = json.loads(raw)
     return (
         PartnerAccepted(-(-int(reply["eta_s"]) // 60))
@@ -83,44 +90,46 @@ BOREALIS_CLASSES = {VehicleClass.STANDARD: "S", VehicleClass.COMFORT: "C", Vehic
 
 
 def encode_borealis_request(request: AskFleet) -> bytes:
-    """Borealis: one line of fields, as it was done before there was JSON."""
-    when = request.pickup_at.astimezone(UTC).strftime("%Y%m%d%H%M")
+    """Request in Borealis' format: one line of fields separated by semicolons."""
+    pickup_at = request.pickup_at.astimezone(UTC).strftime("%Y%m%d%H%M")
     fields = (
         "REQ",
         f"{request.pickup.lat:.5f}",
         f"{request.pickup.lon:.5f}",
-        when,
+        pickup_at,
         BOREALIS_CLASSES[request.vehicle_class],
     )
     return ";".join((*fields, str(request.passengers))).encode()
 
 
 def decode_borealis_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    """Offer or refusal in Borealis' format."""
     word, value = raw.decode("ascii").split(";", 1)
     return PartnerAccepted(int(value)) if word == "ACK" else _parse_decline(word, "NAK", value)
 
 
 def encode_cargo_request(request: AskFleet) -> bytes:
-    """Cargo: a bare array, coordinates in millionths of a degree, hundredths of an hour to arrival."""
-    where = [round(request.pickup.lat * 1e6), round(request.pickup.lon * 1e6)]
-    when = request.pickup_at.astimezone(UTC).isoformat()
-    return json.dumps(["offer?", where, when, request.vehicle_class.upper(), request.passengers]).encode()
+    """Request in Cargo's format: a JSON array, millionths of a degree, hundredths of an hour to arrival."""
+    pickup = [round(request.pickup.lat * 1e6), round(request.pickup.lon * 1e6)]
+    pickup_at = request.pickup_at.astimezone(UTC).isoformat()
+    return json.dumps(["offer?", pickup, pickup_at, request.vehicle_class.upper(), request.passengers]).encode()
 
 
 def decode_cargo_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
+    """Offer or refusal in Cargo's format; minutes are rounded up."""
     word, value = json.loads(raw)
     return PartnerAccepted(-(-int(value) * 60 // 100)) if word == "yes" else _parse_decline(word, "no", value)
 
 
 def _parse_decline(word: object, decline_word: str, reason: object) -> PartnerDeclined:
-    """Raises ValueError where it is not a refusal either."""
+    """Refusal with its reason. Raises ValueError if ``word`` is not the partner's word for a refusal."""
     if word != decline_word:
         raise ValueError(word)
     return _partner_declined(reason)
 
 
 def _partner_declined(reason: object) -> PartnerDeclined:
-    """Refuses a reason that is no text; what is left of it is bounded and printable."""
+    """Refusal with a bounded, printable reason. Raises TypeError if the reason is not a string."""
     if not isinstance(reason, str):
         raise TypeError
     return PartnerDeclined("".join(c for c in reason[:MAX_REASON_CHARS] if c.isprintable()))

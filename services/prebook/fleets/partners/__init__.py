@@ -1,1 +1,1 @@
-"""The simulated partners: bytes in, after a while bytes out. They know their own words and none of ours."""
+"""Simulated partners: a request in bytes, and after a delay a reply in bytes. They know their own wire formats only."""

@@ -1,4 +1,4 @@
-"""Who the partners are. About one ride in forty is declined by all three."""
+"""Profiles of the three partners. About one ride in forty is declined by all of them."""
 
 from collections.abc import Mapping
 
@@ -13,4 +13,5 @@ PARTNERS: tuple[tuple[PartnerProfile, WireFormat], ...] = (
 
 
 def partners(seed: int) -> Mapping[str, PartnerCall]:
-    return {character.name: Partner(character, language, seed).call for character, language in PARTNERS}
+    """Call function of each partner, by fleet name; ``seed`` determines all decisions."""
+    return {profile.name: Partner(profile, wire_format, seed).call for profile, wire_format in PARTNERS}

@@ -1,6 +1,6 @@
-"""What all partners have in common: they read a trip, think, and decide by a seed.
+"""Behaviour common to all simulated partners: decode a trip, wait, and decide by a seed.
 
-The decision belongs to the trip alone, so the same ride has the same replies, whatever booking asks and when.
+A decision depends on seed and trip alone, so the same ride gets the same replies for every booking at any time.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from dataclasses import astuple, dataclass
 QUARTER_HOUR_S = 15 * 60
 
 PartnerCall = Callable[[bytes], Awaitable[bytes]]
-"""A partner as others see it: a question in its language, and a reply. Asking again is harmless: it only looks."""
+"""Call of a partner: a request in its wire format returns a reply. Idempotent: a call changes nothing."""
 
 
 @dataclass(frozen=True)
 class Trip:
-    """A trip as a partner read it: hundred-thousandths of a degree, quarters of an hour since 1970."""
+    """A trip as decoded by a partner: hundred-thousandths of a degree, quarters of an hour since 1970."""
 
     lat: int
     lon: int
@@ -27,18 +27,18 @@ class Trip:
 
 @dataclass(frozen=True)
 class WireFormat:
-    """``read`` raises ValueError, LookupError or TypeError where it does not understand."""
+    """Wire format of a partner; ``decode_request`` raises ValueError, LookupError or TypeError on a bad request."""
 
     decode_request: Callable[[bytes], Trip]
     encode_offer: Callable[[int], bytes]
-    """Minutes to arrival, as the partner says it."""
+    """Encoder of an offer; its argument is minutes to arrival."""
     decline: bytes
     bad_request: bytes
 
 
 @dataclass(frozen=True)
 class PartnerProfile:
-    """How a partner behaves; shares are of its trips, times in seconds, distances in minutes."""
+    """Behaviour of a partner: rates are shares of its trips, latencies seconds, distances minutes."""
 
     name: str
     acceptance_rate: float
@@ -51,28 +51,33 @@ class PartnerProfile:
 
 @dataclass(frozen=True)
 class Partner:
+    """A simulated partner fleet."""
+
     profile: PartnerProfile
     wire_format: WireFormat
     seed: int
 
     async def call(self, request: bytes) -> bytes:
-        who = self.profile
+        """Reply to a request after the latency of the profile; some replies are cut in half."""
+        profile = self.profile
         try:
             trip = self.wire_format.decode_request(request)
         except (ValueError, LookupError, TypeError):
             return self.wire_format.bad_request
-        await asyncio.sleep(who.min_latency_s + self._draw("pace", trip) * (who.max_latency_s - who.min_latency_s))
-        said = self._decide(trip)
-        return said[: len(said) // 2] if self._draw("garbles", trip) < who.corruption_rate else said
+        await asyncio.sleep(
+            profile.min_latency_s + self._draw("pace", trip) * (profile.max_latency_s - profile.min_latency_s)
+        )
+        reply = self._decide(trip)
+        return reply[: len(reply) // 2] if self._draw("garbles", trip) < profile.corruption_rate else reply
 
     def _decide(self, trip: Trip) -> bytes:
-        who = self.profile
-        if self._draw("accepts", trip) >= who.acceptance_rate:
+        profile = self.profile
+        if self._draw("accepts", trip) >= profile.acceptance_rate:
             return self.wire_format.decline
-        reach = who.max_minutes_away - who.min_minutes_away + 1
-        return self.wire_format.encode_offer(who.min_minutes_away + int(self._draw("distance", trip) * reach))
+        reach = profile.max_minutes_away - profile.min_minutes_away + 1
+        return self.wire_format.encode_offer(profile.min_minutes_away + int(self._draw("distance", trip) * reach))
 
     def _draw(self, purpose: str, trip: Trip) -> float:
-        """A number in [0, 1) that belongs to this seed, partner, purpose and trip, on every machine."""
-        told = "|".join(map(str, (self.seed, self.profile.name, purpose, *astuple(trip))))
-        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big") / 2**64
+        """Number in [0, 1) determined by seed, partner, purpose and trip, the same on every machine."""
+        key = "|".join(map(str, (self.seed, self.profile.name, purpose, *astuple(trip))))
+        return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64

@@ -1,4 +1,4 @@
-"""The three partners' own words, each read and spoken here from the partner's side of the wire."""
+"""Wire formats of the three partners, from the partner's side."""
 
 import json
 from datetime import UTC, datetime
@@ -7,16 +7,19 @@ from prebook.fleets.partners.simulation import QUARTER_HOUR_S, Trip, WireFormat
 
 
 def decode_ada_request(raw: bytes) -> Trip:
+    """Trip of a request in Ada's format: JSON objects."""
     trip = json.loads(raw)["trip"]
     lat, lon = (round(trip["from"][axis] * 1e5) for axis in ("latitude", "longitude"))
     return Trip(lat, lon, int(trip["when"]) // QUARTER_HOUR_S, trip["tier"], int(trip["seats"]))
 
 
 def encode_ada_offer(minutes: int) -> bytes:
+    """Offer in Ada's format: seconds to arrival."""
     return json.dumps({"status": "OK", "eta_s": minutes * 60}).encode()
 
 
 def decode_borealis_request(raw: bytes) -> Trip:
+    """Trip of a request in Borealis' format: fields separated by semicolons."""
     word, lat, lon, when, tier, seats = raw.decode("ascii").split(";")
     if word != "REQ":
         raise ValueError(word)
@@ -27,10 +30,12 @@ def decode_borealis_request(raw: bytes) -> Trip:
 
 
 def encode_borealis_offer(minutes: int) -> bytes:
+    """Offer in Borealis' format: minutes to arrival."""
     return f"ACK;{minutes}".encode()
 
 
 def decode_cargo_request(raw: bytes) -> Trip:
+    """Trip of a request in Cargo's format: a JSON array."""
     word, (lat, lon), when, tier, seats = json.loads(raw)
     if word != "offer?":
         raise ValueError(word)
@@ -39,7 +44,7 @@ def decode_cargo_request(raw: bytes) -> Trip:
 
 
 def encode_cargo_offer(minutes: int) -> bytes:
-    """Hundredths of an hour, rounded down: whole minutes survive the way there and back."""
+    """Offer in Cargo's format: hundredths of an hour, rounded down, which the decoder turns into the same minutes."""
     return json.dumps(["yes", minutes * 100 // 60]).encode()
 
 

@@ -1,11 +1,11 @@
-"""Which notice comes too late to be told."""
+"""Notices that supersede others."""
 
 from collections.abc import Mapping
 
 from prebook.contracts.notification import Notice
 
 SUPERSEDES: Mapping[Notice, tuple[Notice, ...]] = {Notice.CANCELLED: (Notice.CONFIRMED,)}
-"""Who has been told the one is not told the others any more: a ride is confirmed, then cancelled, never the other way.
+"""Notices that are no longer delivered after a later one: a ride is confirmed, then cancelled, never the reverse.
 
-A notice that failed is asked for again after a pause, and what happened to the booking meanwhile may be told by then.
+A failed notice is requested again after a delay, and the later notice may have been delivered in the meantime.
 """

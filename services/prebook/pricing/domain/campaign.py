@@ -1,4 +1,4 @@
-"""The campaign's discount, as long as there is one."""
+"""Discount of the campaign."""
 
 from prebook.pricing.domain.money import percent_of
 
@@ -7,5 +7,5 @@ CAMPAIGN_NAME = "launch"
 
 
 def discount_cents(cents: int) -> int:
-    """What the campaign takes off a fare of so many cents."""
+    """Discount on a fare, in cents."""
     return percent_of(cents, DISCOUNT_PERCENT)

@@ -1,7 +1,7 @@
-"""The forecast of demand for a zone and an hour.
+"""Demand forecast for a zone and an hour.
 
-A forecast, and not the load of the moment: a ride's fare then depends on the ride alone, so that the same ride has the
-same fare under every plan and the plans can be compared.
+A forecast instead of the current load makes the fare a function of the ride alone: the same ride has the same fare
+under every plan, so plans can be compared.
 """
 
 import math
@@ -15,20 +15,21 @@ ZONES_PER_DEGREE = 50
 """A zone is about 2 km from south to north."""
 BUSIEST_PERCENT = 30
 HOURLY_SURCHARGE_PERCENT = (9, 7, 5, 3, 2, 4, 10, 22, 26, 16, 9, 8, 11, 12, 9, 12, 18, 27, 30, 25, 20, 17, 15, 12)
-"""What the busiest zone adds to a fare in each hour of the day, UTC."""
+"""Surcharge of the busiest zone for each hour of the day, UTC."""
 
 
 def demand_percent(pickup: Place, at: datetime) -> int:
-    """What demand adds to a fare: the hour's surcharge, as far as the zone is a popular one. ``at`` is in UTC."""
+    """Demand surcharge in percent: the hour's surcharge in proportion to the zone's popularity. ``at`` is in UTC."""
     return percent_of(HOURLY_SURCHARGE_PERCENT[at.hour], popularity_percent(zone_of(pickup)))
 
 
 def zone_of(place: Place) -> tuple[int, int]:
+    """Zone of a place: cells north of the equator and east of Greenwich."""
     return math.floor(place.lat * ZONES_PER_DEGREE), math.floor(place.lon * ZONES_PER_DEGREE)
 
 
 def popularity_percent(zone: tuple[int, int]) -> int:
-    """0 to 100, spread over the map by a hash: the same in every process, as ``hash()`` would not be."""
+    """Popularity of a zone, 0 to 100, by a hash that is the same in every process (``hash()`` is not)."""
     north, east = zone
-    drawn = blake2b(f"{north}:{east}".encode(), digest_size=8).digest()
-    return int.from_bytes(drawn) % 101
+    digest = blake2b(f"{north}:{east}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % 101

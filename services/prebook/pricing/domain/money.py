@@ -9,4 +9,5 @@ def divide_half_up(numerator: int, denominator: int) -> int:
 
 
 def percent_of(cents: int, percent: int) -> int:
+    """So many percent of an amount, rounded half up; neither below zero."""
     return divide_half_up(cents * percent, HUNDRED_PERCENT)
