@@ -1,5 +1,5 @@
 """Benchmarks of the suite's parts: each part against a baseline that does the least possible with the same clients.
 
-Unlike the campaign, this looks from inside: a subject runs the suite's own classes, its baseline the bare client, on
-the same broker and database, in turns.
+The bench measures from inside, unlike the other runs of the lab: a subject runs the suite's own classes and its
+baseline the bare client, on the same broker and database, in interleaved rounds.
 """

@@ -1,4 +1,4 @@
-"""`prebook bench`: the product's parts compared with baselines that do the least possible."""
+"""`prebook bench`: parts of the suite compared with baselines that do the least possible."""
 
 import os
 import sys
@@ -34,6 +34,7 @@ from prebook.lab.bench.testbed import BenchTestbed, start_testbed
 from prebook.messaging.errors import error_summary
 
 Subject = Callable[[BenchTestbed, int], Awaitable[list[BenchRow]]]
+"""Measures one part of the suite on a testbed, in a number of rounds."""
 SUBJECTS: Mapping[str, Subject] = {
     "relay": relay.measure,
     "latency": latency.measure,
@@ -48,7 +49,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "soak": soak.measure,
 }
 OPT_IN_SUBJECTS = frozenset({"soak"})
-"""Too long to be among the rest."""
+"""Subjects that run only if named with --only, because they take many minutes."""
 ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 FILE = click.Path(dir_okay=False, resolve_path=True, path_type=Path)
@@ -65,34 +66,36 @@ CONSOLE_WIDTH = 170
 
 
 def _check_writable(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
-    """Asked at the beginning: what is measured for half an hour must not be lost at the end."""
+    """Check before the measurement, which takes half an hour, that its result can be written."""
     if file and not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.parent}; make it first")
+        raise click.BadParameter(f"there is no folder {file.parent}; create it first")
     if file and not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise click.BadParameter(f"{file} cannot be written; choose another place")
+        raise click.BadParameter(f"{file} cannot be written; choose another file")
     return file
 
 
 @click.command(epilog=EXAMPLES)
 @click.option(
-    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Rounds of each side, in turns."
+    "--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Rounds per side; the sides alternate."
 )
 @click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Measure only this subject; repeatable.")
 @click.option(
     "--plans",
     multiple=True,
     type=click.Choice(ALL_PLANS),
-    help="Plan of the subjects ride and soak; repeatable. [default: all]",
+    help="(ride, soak) Plan to measure; repeatable. [default: all]",
 )
 @click.option(
-    "--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="Duration of the subject soak."
+    "--minutes", type=FiniteRange(0.5, 120), default=10.0, show_default=True, help="(soak) Duration in minutes."
 )
-@click.option("--baseline-checkout", type=FOLDER, help="Older checkout whose suite takes turns with ours, in ride.")
+@click.option(
+    "--baseline-checkout", type=FOLDER, help="(ride) Path of an older checkout to benchmark alternately with this one."
+)
 @click.option(
     "--save-baseline",
     type=FILE,
     callback=_check_writable,
-    help="File for the figures of ride (with --baseline-checkout: of that checkout), to compare later runs with.",
+    help="(ride) File for the figures of this checkout, or of --baseline-checkout, as baseline of later runs.",
 )
 @json_option()
 def bench(
@@ -105,10 +108,10 @@ def bench(
     save_baseline: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare relay, channels, calls and whole rides with baselines that do the least possible, in turns.
+    """Compare relay, channels, calls and whole rides with baselines that do the least possible.
 
-    It starts a broker and a database of its own. Run it on a machine that does nothing else. Exit status 1 if a subject
-    could not be measured; a missed goal is no failure of the bench.
+    Every subject gets a temporary broker and database. Run the bench on an otherwise idle machine. Exit status 1 if a
+    subject could not be measured; a missed goal is reported in the table only.
     """
     OPTIONS.set(
         BenchOptions(
@@ -123,7 +126,7 @@ def bench(
         click.echo(msgspec.json.encode({"rows": rows}))
     else:
         Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(_table(rows))
-    sys.exit(1 if any(each.name in SUBJECTS for each in rows) else 0)
+    sys.exit(1 if any(row.name in SUBJECTS for row in rows) else 0)
 
 
 async def _measure_all(names: Sequence[str], rounds: int) -> list[BenchRow]:
@@ -131,30 +134,31 @@ async def _measure_all(names: Sequence[str], rounds: int) -> list[BenchRow]:
 
 
 async def _measure_subject(name: str, rounds: int) -> list[BenchRow]:
-    """On a broker and a database of its own, so that it meets nothing that another has left or taken away. One that
-    cannot be measured is a row of its name that says why, and costs the others nothing.
+    """Measure one subject on its own broker and database, independent of the subjects before it.
+
+    If it fails, return one row with its name and the reason, so that the other subjects are still measured.
     """
     try:
         async with start_testbed(log_to_stderr) as testbed:
-            log_to_stderr(f"{name}: {rounds} rounds of each side, in turns")
+            log_to_stderr(f"{name}: {rounds} rounds per side, alternating")
             rows = await SUBJECTS[name](testbed, rounds)
-    except UserError as trouble:
-        log_to_stderr(f"{name}: {trouble}")
-        return [failed_row(name, trouble.problem)]
-    except Exception as error:  # noqa: BLE001 - whatever it is, what was measured before is not lost
+    except UserError as error:
+        log_to_stderr(f"{name}: {error}")
+        return [failed_row(name, error.problem)]
+    except Exception as error:  # noqa: BLE001 - no failure may discard the subjects measured before
         log_to_stderr("".join(traceback.format_exception(error)))
         return [failed_row(name, error_summary(error))]
-    for each in rows:
-        log_to_stderr(f"{each.name}: {_number_text(each.ratio)} x, goal {each.goal}")
+    for row in rows:
+        log_to_stderr(f"{row.name}: {_number_text(row.ratio)} x, goal {row.goal}")
     return rows
 
 
 def _table(rows: Sequence[BenchRow]) -> Table:
-    table = Table(title="Compared with baselines that do the least possible", caption="medians of the rounds")
+    table = Table(title="Compared with baselines that do the least possible", caption="medians over the rounds")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in NUMERIC_COLUMNS else "left")
-    for each in rows:
-        table.add_row(*_cells(each))
+    for row in rows:
+        table.add_row(*_cells(row))
     return table
 
 

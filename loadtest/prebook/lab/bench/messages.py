@@ -1,4 +1,4 @@
-"""What is asked in every measurement: a fare, by message."""
+"""Fare request that all measurements send."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
 
 
 def fare_request(message_id: str, *, conversation_id: str) -> Envelope:
-    """Under the id ``name``."""
+    """Return a request of ``quote_fare`` from booking that expires in an hour."""
     now = datetime.now(UTC)
     return Envelope(
         id=message_id,

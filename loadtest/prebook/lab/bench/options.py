@@ -1,4 +1,4 @@
-"""What somebody wants of a run beyond its rounds: which plans, how many minutes, beside which checkout."""
+"""Options of a bench run that only some subjects read."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -9,14 +9,18 @@ from prebook.contracts.plan import Coupling
 
 @dataclass(frozen=True)
 class BenchOptions:
+    """Options of the subjects ride and soak."""
+
     plans: tuple[str, ...] = tuple(coupling.value for coupling in Coupling)
+    """Plans to measure."""
     minutes: float = 10.0
-    """Of the soak."""
+    """Duration of the soak."""
     baseline_checkout: Path | None = None
-    """Another checkout of the project, whose suite takes turns with ours."""
+    """Older checkout whose suite is measured alternately with this one."""
     save_baseline: Path | None = None
-    """Where our figures go, or those of ``baseline_checkout``, to be compared with later."""
+    """File for the figures of this checkout, or of ``baseline_checkout``, as baseline of later runs."""
 
 
 DEFAULTS = BenchOptions()
 OPTIONS: ContextVar[BenchOptions] = ContextVar("bench_options", default=DEFAULTS)
+"""Options of the present run, set by the command."""

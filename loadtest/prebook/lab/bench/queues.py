@@ -1,4 +1,4 @@
-"""The broker's side of a measurement: the queue that a side fills, and what is found in it afterwards."""
+"""Queues that a side of a measurement fills, and the check of their content afterwards."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,6 +15,7 @@ LAST_MESSAGE_TIMEOUT_S = 5
 
 
 async def open_channel(testbed: BenchTestbed) -> tuple[AbstractConnection, AbstractChannel]:
+    """Return a new connection as administrator and a channel on it; the caller closes the connection."""
     connection = await aio_pika.connect(testbed.amqp_url)
     return connection, await connection.channel()
 
@@ -22,7 +23,10 @@ async def open_channel(testbed: BenchTestbed) -> tuple[AbstractConnection, Abstr
 async def divert_queue(
     channel: AbstractChannel, exchange: str, key: str, service_queue: str, name: str
 ) -> AbstractQueue:
-    """A queue that gets what a service's queue would have got: unbounded, and nobody takes from it."""
+    """Return a new unbounded queue ``name`` that receives the messages of ``service_queue`` in its place.
+
+    ``key``: binding key of both queues on ``exchange``. The new queue has no consumer.
+    """
     queue = await channel.declare_queue(name, durable=True, arguments=QUORUM_ARGUMENTS)
     await queue.bind(exchange, key)
     await (await channel.get_queue(service_queue, ensure=False)).unbind(exchange, key)
@@ -32,16 +36,19 @@ async def divert_queue(
 async def drain_and_verify(
     queue: AbstractQueue, expected: int, identify: Callable[[AbstractIncomingMessage], tuple[str, int]]
 ) -> str:
-    """What is wrong with what is in the queue, or nothing. ``key`` tells a message's order key and its number."""
+    """Consume up to ``expected`` messages and return what is missing or out of order, as text; empty if all is right.
+
+    ``identify``: returns ordering key and sequence number of a message.
+    """
     numbers: dict[str, list[int]] = defaultdict(list)
     async with queue.iterator(no_ack=True, timeout=LAST_MESSAGE_TIMEOUT_S) as messages:
         count = 0
         async for message in messages:
-            name, number = identify(message)
-            numbers[name].append(number)
+            ordering_key, number = identify(message)
+            numbers[ordering_key].append(number)
             if (count := count + 1) == expected:
                 break
-    distinct = sum(len(set(found)) for found in numbers.values())
-    breaks = sum(later < earlier for found in numbers.values() for earlier, later in pairwise(found))
-    wrong = [f"{expected - distinct} of {expected} missing"] if distinct != expected else []
-    return ", ".join(wrong + ([f"{breaks} out of order for their key"] if breaks else []))
+    distinct = sum(len(set(received)) for received in numbers.values())
+    misordered = sum(later < earlier for received in numbers.values() for earlier, later in pairwise(received))
+    problems = [f"{expected - distinct} of {expected} missing"] if distinct != expected else []
+    return ", ".join(problems + ([f"{misordered} out of order for their key"] if misordered else []))

@@ -1,4 +1,4 @@
-"""Rides offered to a suite at an even rate, whatever becomes of those before, until nothing of them is left to do."""
+"""Ride load at a constant rate (an open loop), measured from the tables of booking once all rides are settled."""
 
 import time
 from collections.abc import Sequence
@@ -23,48 +23,55 @@ AT_REST_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.2
 TERMINAL_STATES = "('confirmed', 'rejected', 'expired', 'cancelled', 'failed')"
 PENDING_MESSAGES = " UNION ALL ".join(
-    f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - names that stand in our code
+    f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - interpolated names are constants
     for service in SERVICES
     for rest in (f"outbox WHERE state = '{OutboxState.WAITING}'", "pending_reply")
 )
 SELECT_BUSY = f"""
     SELECT EXISTS ({PENDING_MESSAGES})
         OR EXISTS (SELECT FROM booking.booking
-            WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {TERMINAL_STATES})"""  # noqa: S608 - the same
-# What has an outcome: when it was known, and whether it is one that a rider wanted an answer to.
+            WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {TERMINAL_STATES})"""  # noqa: S608 - interpolated names are constants
+# Settled rides with outcome and time of settlement.
 SELECT_OUTCOMES = f"""
     SELECT key, state, (history -> -1 ->> 'at')::timestamptz AS at FROM booking.booking
-    WHERE key >= $1 AND starts_with(key, $1) AND state IN {TERMINAL_STATES}"""  # noqa: S608 - the same
+    WHERE key >= $1 AND starts_with(key, $1) AND state IN {TERMINAL_STATES}"""  # noqa: S608 - interpolated names are constants
 
 
 @dataclass(frozen=True)
 class RideLoadResult:
-    """``outcome_ms`` from the moment a ride was meant to be offered, rising; of rides that were answered."""
+    """Outcomes of the rides of one load."""
 
     rides: int
+    """Rides offered."""
     refused: int
+    """Rides refused by load shedding."""
     failed: int
+    """Rides that were neither refused nor confirmed nor rejected."""
     outcome_ms: Sequence[float]
+    """Time from the intended offer to the outcome of each confirmed or rejected ride, ascending."""
     duration_s: float
-    """From the first ride's moment to the last one's outcome."""
+    """Seconds from the first intended offer to the last outcome."""
     at_rest_s: float
-    """Until nothing was left to do."""
+    """Seconds from the start until no message or reply was outstanding."""
 
     @property
     def settled(self) -> int:
+        """Number of confirmed and rejected rides."""
         return len(self.outcome_ms)
 
     @property
     def settled_per_s(self) -> float:
+        """Confirmed and rejected rides per second."""
         return self.settled / self.duration_s
 
     def percentile(self, percent: int) -> float:
+        """Return a percentile of ``outcome_ms``; infinity if no ride was settled."""
         return nearest_rank(self.outcome_ms, percent) if self.outcome_ms else float("inf")
 
 
 @dataclass
 class RideLoad:
-    """Every run has rides of its own, none twice: drivers are booked, and keys remembered."""
+    """Offers rides to ``suite``. Rides of different runs differ: their drivers stay booked, and keys are remembered."""
 
     suite: BenchSuite
     name: str
@@ -72,55 +79,70 @@ class RideLoad:
     rides: int = 0
 
     def next_run(self) -> str:
-        """What the keys of its rides begin with, before a hyphen."""
+        """Return the name of a new run, the prefix of its idempotency keys before a hyphen."""
         return f"{self.name}{next(self.runs)}"
 
     async def offer(self, plan: str | Sequence[str], rate_per_s: float, rides: int, run: str = "") -> RideLoadResult:
-        """Of several plans each in turn. Raises UserError where it does not come to rest."""
+        """Offer ``rides`` at ``rate_per_s``, alternating between several plans, and return their outcomes.
+
+        ``run``: name of the run; a new one if empty.
+
+        Raises:
+            UserError: A message or reply was still outstanding after AT_REST_TIMEOUT_S seconds.
+        """
         run = run or self.next_run()
-        orders = self._prepare_requests(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
-        began = time.perf_counter()
-        samples = await self._send(orders)
+        requests = self._prepare_requests(run, (plan,) if isinstance(plan, str) else plan, rate_per_s, rides)
+        started = time.perf_counter()
+        samples = await self._send(requests)
         await self.wait_until_at_rest(run)
-        return await self._read_result(run, samples, time.perf_counter() - began)
+        return await self._read_result(run, samples, time.perf_counter() - started)
 
     def _prepare_requests(
         self, run: str, plans: Sequence[str], rate_per_s: float, rides: int
     ) -> Sequence[PreparedRequest]:
-        offers = [
+        planned = [
             PlannedRequest(number / rate_per_s, self.rides + number, plans[number % len(plans)])
             for number in range(rides)
         ]
         self.rides += rides
-        return prepare_requests(offers, run_id=run, scenario=SCENARIO, seed=SEED, week=campaign_week(datetime.now(UTC)))
+        return prepare_requests(
+            planned, run_id=run, scenario=SCENARIO, seed=SEED, week=campaign_week(datetime.now(UTC))
+        )
 
-    async def _send(self, orders: Sequence[PreparedRequest]) -> Sequence[Sample]:
+    async def _send(self, requests: Sequence[PreparedRequest]) -> Sequence[Sample]:
         async with open_session() as session:
             generator = Generator(session, self.suite.state.urls["booking"], SCENARIO)
-            return await generator.offer(orders, ClockOrigin.now())
+            return await generator.offer(requests, ClockOrigin.now())
 
     async def wait_until_at_rest(self, run: str) -> None:
-        async def quiet() -> bool:
+        """Wait until all rides of ``run`` are settled and no message or reply of any ride is outstanding.
+
+        Raises:
+            UserError: It takes longer than AT_REST_TIMEOUT_S seconds.
+        """
+
+        async def is_at_rest() -> bool:
             return not await self.suite.database.fetchval(SELECT_BUSY, f"{run}-")
 
         try:
-            await wait_until(quiet, AT_REST_TIMEOUT_S, POLL_INTERVAL_S)
+            await wait_until(is_at_rest, AT_REST_TIMEOUT_S, POLL_INTERVAL_S)
         except TimeoutError:
             raise UserError(
-                f"{run} is not at rest {AT_REST_TIMEOUT_S:g} s after its last ride", f"read {self.suite.state.logs}"
+                f"{run} has open rides or messages {AT_REST_TIMEOUT_S:g} s after its last ride",
+                f"read {self.suite.state.logs}",
             ) from None
 
     async def _read_result(self, run: str, samples: Sequence[Sample], at_rest_s: float) -> RideLoadResult:
-        meant = {sample.key: sample.intended_at for sample in samples}
+        intended_at = {sample.key: sample.intended_at for sample in samples}
         rows = await self.suite.database.fetch(SELECT_OUTCOMES, f"{run}-")
-        good = [row for row in rows if row["state"] in {"confirmed", "rejected"}]
-        first = min(meant.values())
-        last = max((row["at"] for row in good), default=max(meant.values()))
+        settled = [row for row in rows if row["state"] in {"confirmed", "rejected"}]
+        first = min(intended_at.values())
+        last = max((row["at"] for row in settled), default=max(intended_at.values()))
         return RideLoadResult(
             rides=len(samples),
             refused=sum(sample.refused for sample in samples),
-            failed=len(samples) - sum(sample.refused for sample in samples) - len(good),
-            outcome_ms=sorted((row["at"] - meant[row["key"]]).total_seconds() * 1e3 for row in good),
+            failed=len(samples) - sum(sample.refused for sample in samples) - len(settled),
+            outcome_ms=sorted((row["at"] - intended_at[row["key"]]).total_seconds() * 1e3 for row in settled),
             duration_s=(last - first).total_seconds(),
             at_rest_s=at_rest_s,
         )

@@ -1,4 +1,4 @@
-"""One line of the table: a figure of ours, the same of a baseline, and the goal for their ratio."""
+"""Rows of the bench's table: a figure of the suite, the same of a baseline, and the goal for their ratio. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ import msgspec
 
 
 class Better(Enum):
+    """Direction in which a figure improves."""
+
     HIGHER = "higher"
     LOWER = "lower"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured, and the goal for our figure.
+    """Figure to measure, with its unit and the goal for the ratio ours / baseline.
 
-    ``goal`` is a ratio ours / baseline; ``note`` says what the two sides do not have alike: the reason where a row
-    misses its goal.
+    ``note``: the difference between the two sides that explains a missed goal.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Benchmark:
 
 
 class RoundSpread(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the rounds: median, least, most."""
+    """Median, minimum and maximum of a figure over the rounds."""
 
     median: float
     low: float
@@ -38,26 +39,31 @@ class RoundSpread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BenchRow(msgspec.Struct, frozen=True, kw_only=True):
-    """``ratio`` is the median of the rounds' own ratios: both sides of a round met the same machine."""
+    """Row of the table, as ``--json`` prints it. A figure that was not measured is null."""
 
     name: str
     ours: float | None
+    """Median over the rounds of the suite's figure."""
     baseline: float | None
+    """Median over the rounds of the baseline's figure."""
     baseline_name: str
     unit: str
     ratio: float | None
+    """Median of the ratios of the rounds, since both sides of a round met the same state of the machine."""
     goal: str
     met: bool | None
-    """None where it could not be measured; ``note`` says why."""
+    """Whether the goal was met; null if not measured."""
     note: str
+    """Difference between the sides, or the reason for a missing figure."""
     spread: dict[str, RoundSpread] = {}
+    """Spread of ``ours``, ``baseline`` and ``ratio``."""
     rounds: int = 1
-    """That the figures are the medians of."""
+    """Number of rounds."""
 
 
 def bench_row(benchmark: Benchmark, ours: Sequence[float], baseline: Sequence[float]) -> BenchRow:
-    """One value for each round and side, in the order of the rounds."""
-    ratios = [mine / theirs for mine, theirs in zip(ours, baseline, strict=True)]
+    """Return the row of ``benchmark``. ``ours`` and ``baseline``: one value per round, in the order of the rounds."""
+    ratios = [suite_value / baseline_value for suite_value, baseline_value in zip(ours, baseline, strict=True)]
     ratio = median(ratios)
     met = ratio >= benchmark.goal if benchmark.better is Better.HIGHER else ratio <= benchmark.goal
     return BenchRow(
@@ -76,6 +82,7 @@ def bench_row(benchmark: Benchmark, ours: Sequence[float], baseline: Sequence[fl
 
 
 def unmeasured_row(benchmark: Benchmark, reason: str) -> BenchRow:
+    """Return the row of a benchmark that could not be measured."""
     return BenchRow(
         name=benchmark.name,
         ours=None,
@@ -90,7 +97,7 @@ def unmeasured_row(benchmark: Benchmark, reason: str) -> BenchRow:
 
 
 def failed_row(subject: str, reason: str) -> BenchRow:
-    """In place of all rows of a subject that came to no end."""
+    """Return the row that stands for all rows of a subject that failed."""
     return BenchRow(
         name=subject,
         ours=None,
@@ -105,10 +112,12 @@ def failed_row(subject: str, reason: str) -> BenchRow:
 
 
 def goal_text(benchmark: Benchmark) -> str:
+    """Return the goal of the ratio with its direction."""
     return f"{'>=' if benchmark.better is Better.HIGHER else '<='} {benchmark.goal:g} x"
 
 
 def spread_of(values: Sequence[float]) -> RoundSpread:
+    """Return median, minimum and maximum of ``values``, rounded."""
     return RoundSpread(
         median=round_significant(median(values)),
         low=round_significant(min(values)),
@@ -117,5 +126,5 @@ def spread_of(values: Sequence[float]) -> RoundSpread:
 
 
 def round_significant(value: float) -> float:
-    """Three or four digits that mean something."""
-    return round(value) if value >= 1000 else float(f"{value:.4g}")  # noqa: PLR2004 - where whole numbers are enough
+    """Round to four significant digits, or to a whole number from 1000 on."""
+    return round(value) if value >= 1000 else float(f"{value:.4g}")  # noqa: PLR2004 - as the docstring says

@@ -1,4 +1,4 @@
-"""A service of the suite, assembled as all of them are, whose one handler has the least effect: one row of its own."""
+"""Stub of pricing, assembled like every service, whose handler inserts one row and replies."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from prebook.runtime.serve import main
 from prebook.runtime.service import Service
 
 DELAY_VARIABLE = "BENCH_HANDLER_DELAY_S"
+"""Environment variable with the seconds that the handler waits before its transaction."""
 SCHEMA = """
     CREATE TABLE pricing.effect (message_id text PRIMARY KEY, distance int NOT NULL);
     GRANT INSERT ON pricing.effect TO prebook_pricing"""
@@ -21,17 +22,21 @@ INSERT_EFFECT = text("INSERT INTO effect (message_id, distance) VALUES (:id, :di
 
 
 class StubServiceWork(SqlUnitOfWork):
+    """Unit of work with the stub's table."""
+
     async def insert_effect(self, message_id: str, distance: int) -> None:
+        """Insert the effect of a message."""
         await self._execute(INSERT_EFFECT, id=message_id, distance=distance)
 
 
 async def quote_fare(context: HandlerContext, ride: QuoteFare, work: StubServiceWork) -> HandlerResult:
+    """Insert one row and return a constant fare."""
     await work.insert_effect(context.message_id, ride.passengers)
     return HandlerResult(FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=context.now))
 
 
 async def delay_request(_: HandlerContext, ride: QuoteFare) -> QuoteFare:
-    """As a handler that asks somebody else first: it is slow, and costs nothing."""
+    """Wait before the transaction, as a handler that calls another system: slow without processor time."""
     await asyncio.sleep(HANDLER_DELAY_S)
     return ride
 

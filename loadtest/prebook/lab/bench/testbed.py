@@ -1,4 +1,4 @@
-"""What subjects and baselines run on: a broker and a database of their own, and processes beside us."""
+"""Testbed of subjects and baselines: a temporary broker and database, and processes started on them."""
 
 import asyncio
 import os
@@ -29,26 +29,32 @@ POLL_INTERVAL_S = 0.05
 
 @dataclass(frozen=True)
 class BenchTestbed:
-    """``envs`` are the services' own environments, with their own users and roles; the URLs an administrator's."""
+    """Broker and database with topology and schemas of the suite, without a running service."""
 
     stack: Stack
+    """Broker and database; their URLs are an administrator's."""
     envs: Mapping[str, Mapping[str, str]]
+    """Environment of each service, with its own users and roles."""
     urls: Mapping[str, str]
+    """Base URL of each service."""
     folder: Path
+    """Folder for logs and temporary files."""
 
     @property
     def dsn(self) -> str:
+        """The administrator's URL of the database, in the form that asyncpg reads."""
         return asyncpg_dsn(self.stack.database.url)
 
     @property
     def amqp_url(self) -> str:
-        """In the suite's virtual host."""
+        """The administrator's URL of the broker, with the virtual host of the suite."""
         url = self.stack.broker.amqp_url
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}/{VHOST}"
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
+        """Open an administrator's connection for the block."""
         connection = await asyncpg.connect(self.dsn)
         try:
             yield connection
@@ -59,7 +65,7 @@ class BenchTestbed:
     async def run_module(
         self, *args: str, env: Mapping[str, str] | None = None, python: str = sys.executable
     ) -> AsyncIterator["ModuleProcess"]:
-        """``python -m args`` in a process of its own, ended with the block."""
+        """Run ``python -m args`` as a child process until the block ends, with its output in a log file."""
         log = self.folder / f"{'-'.join((args[0].rpartition('.')[2], *args[1:]))}.log"
         command = Command(args=(python, "-m", *args), env={**os.environ, **(env or {})}, log_file=log)
         child = await spawn(command)
@@ -71,17 +77,23 @@ class BenchTestbed:
 
 @dataclass(frozen=True)
 class ModuleProcess:
+    """Child process that runs a module."""
+
     command: Command
     pid: int
 
     async def wait_for_output(self, text: str) -> None:
-        """Wait for it in the process's output. Raises UserError."""
+        """Wait until the process has printed ``text``.
 
-        async def heard() -> bool:
+        Raises:
+            UserError: It has not within READY_TIMEOUT_S seconds.
+        """
+
+        async def is_printed() -> bool:
             return text in self.command.log_tail()
 
         try:
-            await wait_until(heard, READY_TIMEOUT_S)
+            await wait_until(is_printed, READY_TIMEOUT_S)
         except TimeoutError:
             raise UserError(
                 f"{self.command.args[2]} was not ready within {READY_TIMEOUT_S:g} s: {self.command.log_tail()}",
@@ -90,11 +102,11 @@ class ModuleProcess:
 
 
 async def is_ready(url: str) -> bool:
-    """Whether the service behind ``url`` says so."""
+    """Return whether the service at the base URL ``url`` reports that it is ready."""
     async with aiohttp.ClientSession() as session:
         try:
-            async with session.get(f"{url}/readyz") as answer:
-                return answer.ok
+            async with session.get(f"{url}/readyz") as response:
+                return response.ok
         except aiohttp.ClientError:
             return False
 
@@ -102,7 +114,11 @@ async def is_ready(url: str) -> bool:
 async def wait_until(
     condition: Callable[[], Awaitable[bool]], timeout_s: float, interval_s: float = POLL_INTERVAL_S
 ) -> None:
-    """Raises TimeoutError."""
+    """Poll ``condition`` every ``interval_s`` seconds until it is true.
+
+    Raises:
+        TimeoutError: It is not true within ``timeout_s`` seconds.
+    """
     async with asyncio.timeout(timeout_s):
         while True:
             if await condition():
@@ -112,7 +128,11 @@ async def wait_until(
 
 @asynccontextmanager
 async def start_testbed(log: Log) -> AsyncIterator[BenchTestbed]:
-    """A stack set up as for the suite, with no service running on it. Raises UserError."""
+    """Start broker and database as for a suite, without services, until the block ends.
+
+    Raises:
+        UserError: They did not start.
+    """
     options = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
     async with prepare_stack(log, options, "bench") as prepared:
         yield BenchTestbed(prepared.stack, prepared.service_environments, options.urls, prepared.directory)

@@ -1,4 +1,8 @@
-"""A loop as the services have, in a thread beside ours: uvloop cannot start programs as another user, as parts need."""
+"""uvloop, the event loop of the services, in a thread of its own.
+
+The main thread keeps asyncio's loop, because uvloop cannot start child processes as another user, which the local
+database needs.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -9,11 +13,12 @@ from typing import Any
 import uvloop
 
 CoroutineRunner = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
-"""Runs a coroutine there to its end; one after the other, all on the same loop."""
+"""Runs a coroutine on the thread's loop and returns its result. Coroutines run one after the other."""
 
 
 @asynccontextmanager
 async def start_uvloop_thread() -> AsyncIterator[CoroutineRunner]:
+    """Run a uvloop thread until the block ends; yield a function that runs coroutines on its loop."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as thread:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

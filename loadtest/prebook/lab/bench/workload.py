@@ -1,4 +1,4 @@
-"""Many of one thing: so many under way at a time and what each costs, or each at its time."""
+"""Workloads: closed loop with a fixed concurrency, and open loop with a fixed rate."""
 
 import asyncio
 import itertools
@@ -14,8 +14,8 @@ async def run_closed_loop(
 ) -> RoundFigures:
     """Call ``operation`` with 0 to count - 1, ``concurrency`` calls at a time.
 
-    Figures: ``per_s``, and the CPU time of each call in us: ``client_cpu_us`` of this process, ``server_cpu_us`` of the
-    process ``pid``, which does the other half of the work.
+    Return ``per_s`` and the processor time per call in us: ``client_cpu_us`` of this process and ``server_cpu_us`` of
+    the process ``pid``.
     """
     numbers = itertools.count()
 
@@ -23,23 +23,23 @@ async def run_closed_loop(
         while (number := next(numbers)) < count:
             await operation(number)
 
-    server_began_s = read_cpu_time_s(pid) if pid else 0.0
-    client_began_s = time.process_time()
-    began = time.perf_counter()
+    server_before_s = read_cpu_time_s(pid) if pid else 0.0
+    client_before_s = time.process_time()
+    started = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    took = time.perf_counter() - began
-    client_cpu_s = time.process_time() - client_began_s
-    server_cpu_s = read_cpu_time_s(pid) - server_began_s if pid else 0.0
+    took_s = time.perf_counter() - started
+    client_cpu_s = time.process_time() - client_before_s
+    server_cpu_s = read_cpu_time_s(pid) - server_before_s if pid else 0.0
     return {
-        "per_s": count / took,
+        "per_s": count / took_s,
         "client_cpu_us": client_cpu_s / count * 1e6,
         "server_cpu_us": server_cpu_s / count * 1e6,
     }
 
 
 async def open_loop(numbers: Iterable[int], rate_per_s: float) -> AsyncIterator[int]:
-    """Each of the numbers at its time, counted from now, however long what was done with the one before took."""
-    began = time.perf_counter()
+    """Yield ``numbers`` at ``rate_per_s`` from now on; a late consumer gets the missed ones without delay."""
+    started = time.perf_counter()
     for step, number in enumerate(numbers):
-        await asyncio.sleep(began + step / rate_per_s - time.perf_counter())
+        await asyncio.sleep(started + step / rate_per_s - time.perf_counter())
         yield number

@@ -1,1 +1,1 @@
-"""The least that does the work: bare clients, nothing that keeps it right when something breaks."""
+"""Baselines: the least code that does the work with bare clients, without protection against failures."""

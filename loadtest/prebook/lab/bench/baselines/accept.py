@@ -1,7 +1,7 @@
-"""A booking taken in by hand: asyncpg, one transaction, the rows that ours writes, into the same tables.
+"""Hand-written acceptance of a booking: the suite's rows in its tables, by asyncpg, in one transaction.
 
-The four statements one after the other, as they are usually written, prepared once for each connection. Behind HTTP: a
-bare ASGI application that decodes JSON, looks at nothing, and answers what it has stored.
+Four prepared statements, executed one after the other. The HTTP side is a bare ASGI application that decodes JSON,
+validates nothing and returns the stored response.
 """
 
 import asyncio
@@ -34,32 +34,33 @@ INSERT_PENDING_REPLY = """
 PLAN = dict.fromkeys(("quote_fare", "find_driver", "ask_fleet", "notify_rider"), "request_reply")
 REPLY_TIMEOUT = timedelta(seconds=30)
 AcceptBooking = Callable[[str, dict[str, Any], bytes], Awaitable[bytes]]
+"""Accepts a booking by idempotency key, decoded request and raw request; returns the response body."""
 
 
 async def prepare_accept(connection: "asyncpg.Connection[Any]") -> AcceptBooking:
-    """Takes a key, a decoded request and its bytes; returns what is answered."""
-    book, take, ask, wait = [
+    """Prepare the statements on ``connection`` and return a function that accepts a booking with them."""
+    insert_booking, insert_record, insert_outbox, insert_pending_reply = [
         await connection.prepare(statement)
         for statement in (INSERT_BOOKING, INSERT_IDEMPOTENCY_RECORD, INSERT_OUTBOX, INSERT_PENDING_REPLY)
     ]
-    await connection.execute("SELECT")  # preparing ends without a sync, and holds its tables' locks until there is one
+    await connection.execute("SELECT")  # asyncpg prepares without a Sync, and table locks last until the next one
 
     async def accept(key: str, request: dict[str, Any], raw: bytes) -> bytes:
         now = datetime.now(UTC)
-        ride = f"bk_{uuid.uuid4().hex}"
+        booking_id = f"bk_{uuid.uuid4().hex}"
         plan = json.dumps(PLAN)
-        due = now + REPLY_TIMEOUT
+        due_at = now + REPLY_TIMEOUT
         history = json.dumps([{"state": "requested", "at": now.isoformat()}])
-        answer = json.dumps({"id": ride, "state": "requested", **request, "couplings": PLAN}).encode()
-        message = json.dumps({"headers": _headers(ride, now, due), "body": json.dumps(request)})
-        asked = f"{ride}.quote_fare"
+        response = json.dumps({"id": booking_id, "state": "requested", **request, "couplings": PLAN}).encode()
+        message = json.dumps({"headers": _headers(booking_id, now, due_at), "body": json.dumps(request)})
+        request_id = f"{booking_id}.quote_fare"
         async with connection.transaction():
-            if not await book.fetch(ride, key, *_columns(request), plan, history):
+            if not await insert_booking.fetch(booking_id, key, *_columns(request), plan, history):
                 raise LookupError(f"key {key} is taken")
-            await take.fetch(key, ride, hashlib.sha256(raw).digest(), now, answer)
-            await ask.fetch(asked, ride, message, due)
-            await wait.fetch(asked, ride, message, due)
-        return answer
+            await insert_record.fetch(key, booking_id, hashlib.sha256(raw).digest(), now, response)
+            await insert_outbox.fetch(request_id, booking_id, message, due_at)
+            await insert_pending_reply.fetch(request_id, booking_id, message, due_at)
+        return response
 
     return accept
 
@@ -68,33 +69,36 @@ def _columns(request: dict[str, Any]) -> Sequence[Any]:
     pickup = request["pickup"]
     dropoff = request["dropoff"]
     places = (pickup["lat"], pickup["lon"], dropoff["lat"], dropoff["lon"])
-    at = datetime.fromisoformat(request["pickup_at"])
-    return (request["rider_id"], *places, at, request["vehicle_class"], request["passengers"])
+    pickup_at = datetime.fromisoformat(request["pickup_at"])
+    return (request["rider_id"], *places, pickup_at, request["vehicle_class"], request["passengers"])
 
 
-def _headers(ride: str, now: datetime, due: datetime) -> dict[str, str]:
-    """As many bytes as ours, which a relay would need."""
+def _headers(booking_id: str, now: datetime, due_at: datetime) -> dict[str, str]:
+    """Return message headers of the same size as the suite's."""
     return {
         "ce-specversion": "1.0",
-        "ce-id": f"{ride}.quote_fare",
+        "ce-id": f"{booking_id}.quote_fare",
         "ce-type": "prebook.quote_fare.v1",
         "ce-source": "/prebook/booking",
-        "ce-subject": ride,
+        "ce-subject": booking_id,
         "ce-time": now.isoformat(),
-        "ce-partitionkey": ride,
+        "ce-partitionkey": booking_id,
         "prebook-kind": "request",
         "prebook-flow": "quote_fare",
         "prebook-plan": ",".join(f"{flow}={coupling}" for flow, coupling in PLAN.items()),
         "prebook-attempt": "1",
         "prebook-reply-to": "booking",
-        "prebook-expires-at": due.isoformat(),
+        "prebook-expires-at": due_at.isoformat(),
         "traceparent": f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01",
     }
 
 
 @asynccontextmanager
 async def open_pool(dsn: str, size: int) -> AsyncIterator["asyncio.Queue[AcceptBooking]"]:
-    """Each on a connection of its own; take one, use it, put it back."""
+    """Open ``size`` connections until the block ends; yield a queue of accept functions, one per connection.
+
+    A caller gets one from the queue, uses it and puts it back.
+    """
     idle: asyncio.Queue[AcceptBooking] = asyncio.LifoQueue()
     async with AsyncExitStack() as stack:
         for _ in range(size):
@@ -105,7 +109,7 @@ async def open_pool(dsn: str, size: int) -> AsyncIterator["asyncio.Queue[AcceptB
 
 
 class BaselineApi:
-    """ASGI; a connection to the database for each request under way, up to ``most``."""
+    """ASGI application that accepts bookings, each request on a database connection from a pool."""
 
     def __init__(self, dsn: str, pool_size: int) -> None:
         self._dsn = dsn
@@ -117,10 +121,10 @@ class BaselineApi:
             return await self._run_lifespan(receive, send)
         raw = (await receive())["body"]
         key = dict(scope["headers"]).get(b"idempotency-key", b"").decode()
-        status, answer = (202, await self._accept(key, raw)) if raw else (404, b"")
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        status, body = (202, await self._accept(key, raw)) if raw else (404, b"")
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await send({"type": "http.response.body", "body": body})
         return None
 
     async def _accept(self, key: str, raw: bytes) -> bytes:
@@ -144,6 +148,6 @@ if __name__ == "__main__":
             "usage: python -m prebook.lab.bench.baselines.accept, "
             "with BENCH_DSN, BENCH_MAX_CONNECTIONS and BENCH_PORT set"
         )
-    edge = BaselineApi(os.environ["BENCH_DSN"], int(os.environ["BENCH_MAX_CONNECTIONS"]))
+    api = BaselineApi(os.environ["BENCH_DSN"], int(os.environ["BENCH_MAX_CONNECTIONS"]))
     port = int(os.environ["BENCH_PORT"])
-    uvicorn.run(edge, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)
+    uvicorn.run(api, port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)

@@ -1,7 +1,7 @@
-"""A consumer by hand: asyncpg and aio-pika; inbox, effect and outbox in one transaction, then the acknowledgement.
+"""Hand-written consumer on asyncpg and aio-pika: inbox, effect and outbox in one transaction, then the acknowledgement.
 
-Beside it, in the same process and woken there, the relay by hand takes the answers to the broker. There is no
-retry, no parking, no check of what came, no expected answer; what fails stays where it is.
+The hand-written relay runs in the same process, woken by an event, and sends the replies. There are no retries, no dead
+letters, no validation and no deadlines; a failed message stays unacknowledged.
 """
 
 import asyncio
@@ -27,29 +27,29 @@ INSERT_EFFECT = "INSERT INTO baseline.effect (message_id, distance) VALUES ($1, 
 
 
 async def consume(dsn: str, amqp_url: str) -> None:
+    """Consume requests and relay the replies until the process is stopped."""
     pool = await asyncpg.create_pool(dsn, min_size=PREFETCH, max_size=PREFETCH, reset=_skip_reset)
     channel = await (await aio_pika.connect(amqp_url)).channel()
     await channel.set_qos(PREFETCH)
-    woken = asyncio.Event()
+    wakeup = asyncio.Event()
 
-    async def take(message: AbstractIncomingMessage) -> None:
-        asked = str(message.message_id)
-        said = json.loads(message.body)
+    async def on_message(message: AbstractIncomingMessage) -> None:
+        message_id = str(message.message_id)
+        request = json.loads(message.body)
         async with pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval(INSERT_INBOX, asked):
-                await connection.execute(INSERT_EFFECT, asked, said["passengers"])
-                await connection.execute(
-                    relay.INSERT_MESSAGE, asked, asked, json.dumps({"cents": 4200, "currency": "EUR"})
-                )
-        woken.set()
+            if await connection.fetchval(INSERT_INBOX, message_id):
+                await connection.execute(INSERT_EFFECT, message_id, request["passengers"])
+                reply = json.dumps({"cents": 4200, "currency": "EUR"})
+                await connection.execute(relay.INSERT_MESSAGE, message_id, message_id, reply)
+        wakeup.set()
         await message.ack()
 
-    await (await channel.get_queue(QUEUE, ensure=False)).consume(take)
-    await relay.run_relay(dsn, amqp_url, woken)
+    await (await channel.get_queue(QUEUE, ensure=False)).consume(on_message)
+    await relay.run_relay(dsn, amqp_url, wakeup)
 
 
 async def _skip_reset(_: Any) -> None:
-    """A round trip less: nothing was set that would have to be reset."""
+    """Save the round trip of asyncpg's connection reset; the consumer changes no session state."""
 
 
 if __name__ == "__main__":

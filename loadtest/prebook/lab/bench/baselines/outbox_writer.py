@@ -1,5 +1,6 @@
-"""How every side of "commit to broker" commits: each at its time, however long the one before took; and, by hand, into
-the outbox of a relay that runs in the same process and is woken without a NOTIFY.
+"""Hand-written process that commits at a fixed rate and sends by its own relay; also the open loop of both sides.
+
+The relay runs in the same process and is woken by an event, without a NOTIFY.
 """
 
 import asyncio
@@ -24,9 +25,13 @@ SELECT_UNSENT = "SELECT EXISTS (SELECT FROM baseline.outbox WHERE sent_at IS NUL
 
 
 async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent: Callable[[], Awaitable[bool]]) -> None:
-    """``commit`` is given numbers, negative ones while it warms up; ``has_unsent``: whether something is not sent yet.
+    """Call ``commit`` with consecutive numbers at RATE_PER_S, wait until all is sent, and print the commit times.
 
-    Prints, as JSON, when each was committed: number -> seconds of the monotonic clock, which all processes share.
+    Numbers below 0 are the warm-up. ``has_unsent``: returns whether a message is still unsent. The output is a JSON
+    object of commit times by number, in seconds of the monotonic clock that all processes of the machine share.
+
+    Raises:
+        TimeoutError: A message is still unsent DRAIN_TIMEOUT_S seconds after the last commit.
     """
     committed: dict[int, float] = {}
     async for number in open_loop(range(-WARMUP_COMMITS, COMMITS), RATE_PER_S):
@@ -34,26 +39,27 @@ async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent:
         if number >= 0:
             committed[number] = time.perf_counter()
     async with asyncio.timeout(DRAIN_TIMEOUT_S):
-        while await has_unsent():  # noqa: ASYNC110 - what is waited for happens in the database
+        while await has_unsent():  # noqa: ASYNC110 - the condition is a row in the database
             await asyncio.sleep(POLL_INTERVAL_S)
-    print(json.dumps(committed), flush=True)  # noqa: T201 - for the process that started us
+    print(json.dumps(committed), flush=True)  # noqa: T201 - read by the parent process
 
 
 async def commit_and_relay(dsn: str, amqp_url: str) -> None:
+    """Commit at a fixed rate beside the hand-written relay, and print the commit times."""
     connection = await asyncpg.connect(dsn)
-    woken = asyncio.Event()
-    stage = await connection.prepare(relay.INSERT_MESSAGE)
-    relaying = asyncio.create_task(relay.run_relay(dsn, amqp_url, woken))
+    wakeup = asyncio.Event()
+    insert = await connection.prepare(relay.INSERT_MESSAGE)
+    relay_task = asyncio.create_task(relay.run_relay(dsn, amqp_url, wakeup))
 
     async def commit(number: int) -> None:
-        await stage.fetch(f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150}))
-        woken.set()
+        await insert.fetch(f"k{number}", "requested", json.dumps({"seq": number, "ride": "x" * 150}))
+        wakeup.set()
 
     async def has_unsent() -> bool:
         return bool(await connection.fetchval(SELECT_UNSENT))
 
     await commit_at_rate(commit, has_unsent)
-    relaying.cancel()
+    relay_task.cancel()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A relay by hand: asyncpg and aio-pika, woken by a trigger's NOTIFY, rows locked while their confirms are awaited.
+"""Hand-written relay on asyncpg and aio-pika, woken by NOTIFY; rows stay locked until the broker has confirmed them.
 
-As fast as these clients are: every row is published at once, with the least properties, and one UPDATE marks the batch.
-Order per key holds with one relay and no failures; there is no lease, no second relay, and a refused row stops all.
+As fast as these clients allow: all rows of a batch are published concurrently with few properties, and one UPDATE
+marks the batch. Order per key holds only with a single relay and without failures; there are no leases, and a refused
+row stops the relay.
 """
 
 import asyncio
@@ -29,39 +30,43 @@ SCHEMA = """
         $$ BEGIN PERFORM pg_notify('baseline', ''); RETURN NULL; END $$;
     CREATE TRIGGER wake AFTER INSERT ON baseline.outbox FOR EACH STATEMENT EXECUTE FUNCTION baseline.wake()"""
 DROP_TRIGGER = "DROP TRIGGER wake ON baseline.outbox"
-"""Where the process that commits wakes the relay itself: a NOTIFY in every commit is dear."""
+"""For processes that wake the relay by an event: a NOTIFY in every commit serializes the commits."""
 INSERT_MESSAGE = "INSERT INTO baseline.outbox (key, type, payload) VALUES ($1, $2, $3)"
 INSERT_BACKLOG = """
     INSERT INTO baseline.outbox (key, type, payload)
-    SELECT key, 'asked', payload FROM unnest($1::text[], $2::text[]) AS staged (key, payload)"""
+    SELECT key, 'requested', payload FROM unnest($1::text[], $2::text[]) AS inserted (key, payload)"""
 SELECT_BATCH = """
     SELECT id, type, payload FROM baseline.outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED"""
 MARK_SENT = "UPDATE baseline.outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)"
 
 
 async def run_relay(dsn: str, amqp_url: str, wakeup: asyncio.Event | None = None) -> None:
-    """``wakeup``: set by whoever commits in this process, beside the trigger's NOTIFY."""
+    """Send unsent rows until the process is stopped; print ``ready`` once running.
+
+    ``wakeup``: event that a commit in this process sets, in addition to the trigger's NOTIFY.
+    """
     connection = await asyncpg.connect(dsn)
     listener = await asyncpg.connect(dsn)
-    claim = await connection.prepare(SELECT_BATCH)
-    sent = await connection.prepare(MARK_SENT)
+    select_batch = await connection.prepare(SELECT_BATCH)
+    mark_sent = await connection.prepare(MARK_SENT)
     channel = await (await aio_pika.connect(amqp_url)).channel()
     wakeup = wakeup or asyncio.Event()
     await listener.add_listener("baseline", lambda *_: wakeup.set())
-    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    print("ready", flush=True)  # noqa: T201 - read by the parent process
     while True:
         wakeup.clear()
         async with connection.transaction():
-            rows = await claim.fetch(BATCH_SIZE)
+            rows = await select_batch.fetch(BATCH_SIZE)
             if rows:
                 await asyncio.gather(*(channel.default_exchange.publish(to_amqp(row), QUEUE) for row in rows))
-                await sent.fetch([row["id"] for row in rows])
+                await mark_sent.fetch([row["id"] for row in rows])
         if len(rows) < BATCH_SIZE:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wakeup.wait(), POLL_INTERVAL_S)
 
 
 def to_amqp(row: asyncpg.Record) -> aio_pika.Message:
+    """Return the persistent message of an outbox row."""
     return aio_pika.Message(
         row["payload"].encode(),
         message_id=str(row["id"]),

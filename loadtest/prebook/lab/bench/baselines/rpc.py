@@ -1,8 +1,8 @@
-"""Request-reply by hand on bare aio-pika, confirms on as is its default: JSON in, JSON out, a future for each call.
+"""Hand-written request-reply on bare aio-pika with publisher confirms: JSON bodies and a future per call.
 
-``durable`` has quorum queues and persistent messages, as our channel. ``with_headers`` has on each message the headers
-that ours has, and a connection of its own to publish by, which the broker may block while messages are still consumed.
-``transient`` has a classic queue, an exclusive reply queue and transient messages: nothing survives a restart.
+Variants: ``durable`` has quorum queues and persistent messages, as the suite. ``with_headers`` also has the suite's
+headers on each message and a separate connection for publishing, which the broker can block without stopping the
+consumer. ``transient`` has classic queues and transient messages, which do not survive a restart of the broker.
 """
 
 import asyncio
@@ -47,11 +47,11 @@ PROPERTIES: dict[str, Any] = {
         "prebook-expires-at": "2026-12-01T07:30:00.000000+00:00",
     },
 }
-"""As many properties and headers as ours have."""
+"""Properties and headers of the same number and size as the suite's."""
 
 
 async def open_channels(variant: str) -> tuple[AbstractChannel, AbstractChannel]:
-    """To take in by, and to publish by."""
+    """Return the channel for consuming and the channel for publishing, the same one except in ``with_headers``."""
     channel = await _open_channel()
     await channel.set_qos(PREFETCH)
     await channel.declare_queue(f"baseline.rpc.{variant}", durable=True, arguments=_queue_arguments(variant))
@@ -63,49 +63,51 @@ async def _open_channel() -> AbstractChannel:
 
 
 async def serve(variant: str) -> None:
-    (channel, saying) = await open_channels(variant)
+    """Reply to requests until the process is stopped; print ``ready`` once consuming."""
+    (channel, publishing_channel) = await open_channels(variant)
     mode = VARIANTS[variant][1]
 
-    async def answer(message: AbstractIncomingMessage) -> None:
+    async def on_request(message: AbstractIncomingMessage) -> None:
         json.loads(message.body)
-        said = aio_pika.Message(
+        reply = aio_pika.Message(
             json.dumps(REPLY_BODY).encode(),
             correlation_id=message.correlation_id,
             delivery_mode=mode,
             **_properties(variant),
         )
-        await saying.default_exchange.publish(said, str(message.reply_to))
+        await publishing_channel.default_exchange.publish(reply, str(message.reply_to))
         await message.ack()
 
-    await (await channel.get_queue(f"baseline.rpc.{variant}")).consume(answer)
-    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    await (await channel.get_queue(f"baseline.rpc.{variant}")).consume(on_request)
+    print("ready", flush=True)  # noqa: T201 - read by the parent process
     await asyncio.Event().wait()
 
 
 async def measure(variant: str) -> None:
-    (channel, saying) = await open_channels(variant)
+    """Send requests, wait for each reply, and print the figures."""
+    (channel, publishing_channel) = await open_channels(variant)
     mode = VARIANTS[variant][1]
     replies = await _declare_reply_queue(channel, variant)
-    waiting: dict[str, asyncio.Future[Any]] = {}
+    pending: dict[str, asyncio.Future[Any]] = {}
 
-    async def heard(message: AbstractIncomingMessage) -> None:
-        waiting.pop(str(message.correlation_id)).set_result(json.loads(message.body))
+    async def on_reply(message: AbstractIncomingMessage) -> None:
+        pending.pop(str(message.correlation_id)).set_result(json.loads(message.body))
         if variant != "transient":
             await message.ack()
 
     async def call(number: int) -> None:
-        waiting[str(number)] = answered = asyncio.get_running_loop().create_future()
-        asked = aio_pika.Message(
+        pending[str(number)] = replied = asyncio.get_running_loop().create_future()
+        request = aio_pika.Message(
             json.dumps(REQUEST_BODY).encode(),
             correlation_id=str(number),
             reply_to=replies.name,
             delivery_mode=mode,
             **_properties(variant),
         )
-        await saying.default_exchange.publish(asked, f"baseline.rpc.{variant}")
-        await answered
+        await publishing_channel.default_exchange.publish(request, f"baseline.rpc.{variant}")
+        await replied
 
-    await replies.consume(heard, no_ack=variant == "transient")
+    await replies.consume(on_reply, no_ack=variant == "transient")
     await measure_calls(call)
 
 
@@ -127,7 +129,7 @@ def _queue_arguments(variant: str) -> Any:
 ROLES = {"serve": serve, "measure": measure}
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in VARIANTS:  # noqa: PLR2004 - name, role, kind
+    if len(sys.argv) != 3 or sys.argv[1] not in ROLES or sys.argv[2] not in VARIANTS:  # noqa: PLR2004 - program, role, variant
         sys.exit(
             "usage: python -m prebook.lab.bench.baselines.rpc serve|measure durable|with_headers|transient, "
             "with BENCH_AMQP_URL set"

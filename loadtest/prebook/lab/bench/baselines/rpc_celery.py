@@ -1,4 +1,4 @@
-"""Request-reply with Celery: tasks by AMQP, answers by rpc://, one worker in its own process."""
+"""Request-reply with Celery: tasks over AMQP, results over rpc://, one worker in its own process."""
 
 import importlib
 import os
@@ -20,7 +20,7 @@ WORKER_ARGUMENTS = [
 
 
 def build_app() -> tuple[Any, Any]:
-    """(application, task)."""
+    """Return the Celery application and its task."""
     app = importlib.import_module("celery").Celery("bench", broker=os.environ["BENCH_AMQP_URL"], backend="rpc://")
     app.conf.update(
         task_default_queue="baseline.celery",
@@ -32,25 +32,27 @@ def build_app() -> tuple[Any, Any]:
         broker_connection_retry_on_startup=True,
     )
 
-    def price(question: dict[str, Any]) -> dict[str, Any]:
-        del question
+    def price(request: dict[str, Any]) -> dict[str, Any]:
+        del request
         return REPLY_BODY
 
     return app, app.task(name="price")(price)
 
 
 def serve() -> None:
+    """Run the worker until the process is stopped."""
     app, _ = build_app()
-    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    print("ready", flush=True)  # noqa: T201 - read by the parent process
     app.worker_main(WORKER_ARGUMENTS)
 
 
 def measure() -> None:
+    """Send tasks, wait for each result, and print the figures."""
     _, price = build_app()
 
     def send() -> Any:
-        sent = price.delay(REQUEST_BODY)
-        return lambda: sent.get(timeout=30)
+        result = price.delay(REQUEST_BODY)
+        return lambda: result.get(timeout=30)
 
     measure_blocking_calls(send)
 

@@ -1,6 +1,6 @@
-"""How every side of request-reply is asked: one call at a time, then many in flight. The standard library alone.
+"""Load of all sides of the request-reply benchmark: sequential calls, then many in flight.
 
-A baseline's program may run on another interpreter, where nothing of ours is installed.
+Uses the standard library only, since a baseline may run on another interpreter without the suite's dependencies.
 """
 
 import asyncio
@@ -28,50 +28,54 @@ REPLY_BODY = {
 
 
 def print_figures(times_s: list[float], concurrent_s: float, cpu_s: float) -> None:
-    """One line of JSON: what the bench reads. ``cpu_s`` is of the many calls."""
+    """Print median latency, throughput and processor time per call as one line of JSON, which the bench reads.
+
+    ``times_s``: latencies of the sequential calls. ``concurrent_s``, ``cpu_s``: duration and processor time of the
+    concurrent calls.
+    """
     figures = {
         "p50_ms": statistics.median(times_s) * 1000,
         "calls_s": CONCURRENT_CALLS / concurrent_s,
         "cpu_us": cpu_s / CONCURRENT_CALLS * 1e6,
     }
-    print(json.dumps(figures), flush=True)  # noqa: T201 - for the process that started us
+    print(json.dumps(figures), flush=True)  # noqa: T201 - read by the parent process
 
 
 async def measure_calls(call: Callable[[int], Awaitable[object]]) -> None:
-    """``call`` is given a number that is new each time, and returns once it has the answer."""
+    """Measure ``call`` and print the figures. It gets a new number each time and returns once it has the reply."""
     for number in range(WARMUP_CALLS):
         await call(number)
     times: list[float] = []
     for number in range(WARMUP_CALLS, WARMUP_CALLS + SEQUENTIAL_CALLS):
-        began = time.perf_counter()
+        started = time.perf_counter()
         await call(number)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     numbers = iter(range(WARMUP_CALLS + SEQUENTIAL_CALLS, WARMUP_CALLS + SEQUENTIAL_CALLS + CONCURRENT_CALLS))
 
     async def worker() -> None:
         for number in numbers:
             await call(number)
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     cpu = time.process_time()
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
-    print_figures(times, time.perf_counter() - began, time.process_time() - cpu)
+    print_figures(times, time.perf_counter() - started, time.process_time() - cpu)
 
 
 def measure_blocking_calls(send: Callable[[], Callable[[], object]]) -> None:
-    """The same for a client that blocks: ``send`` asks, and what it returns waits for the answer."""
+    """Measure a blocking client and print the figures. ``send``: sends a request and returns a function to await it."""
     for _ in range(WARMUP_CALLS):
         send()()
     times: list[float] = []
     for _ in range(SEQUENTIAL_CALLS):
-        began = time.perf_counter()
+        started = time.perf_counter()
         send()()
-        times.append(time.perf_counter() - began)
-    began = time.perf_counter()
+        times.append(time.perf_counter() - started)
+    started = time.perf_counter()
     cpu = time.process_time()
     for _ in range(CONCURRENT_CALLS // IN_FLIGHT):
-        for answered in [send() for _ in range(IN_FLIGHT)]:
-            answered()
-    for answered in [send() for _ in range(CONCURRENT_CALLS % IN_FLIGHT)]:
-        answered()
-    print_figures(times, time.perf_counter() - began, time.process_time() - cpu)
+        for wait in [send() for _ in range(IN_FLIGHT)]:
+            wait()
+    for wait in [send() for _ in range(CONCURRENT_CALLS % IN_FLIGHT)]:
+        wait()
+    print_figures(times, time.perf_counter() - started, time.process_time() - cpu)

@@ -1,4 +1,4 @@
-"""Request-reply with FastStream, as its own pages show it."""
+"""Request-reply with FastStream, as in its documentation."""
 
 import asyncio
 import importlib
@@ -12,21 +12,24 @@ QUEUE = "baseline.faststream"
 
 
 async def reply(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a constant reply."""
     del body
     return REPLY_BODY
 
 
 async def serve(rabbit: Any) -> None:
+    """Reply to requests until the process is stopped. ``rabbit``: the module ``faststream.rabbit``."""
     broker = rabbit.RabbitBroker(
         os.environ["BENCH_AMQP_URL"], default_channel=rabbit.Channel(prefetch_count=100), logger=None
     )
     broker.subscriber(rabbit.RabbitQueue(QUEUE))(reply)
     await broker.start()
-    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    print("ready", flush=True)  # noqa: T201 - read by the parent process
     await asyncio.Event().wait()
 
 
 async def measure(rabbit: Any) -> None:
+    """Send requests, wait for each reply, and print the figures. ``rabbit``: the module ``faststream.rabbit``."""
     broker = rabbit.RabbitBroker(os.environ["BENCH_AMQP_URL"], logger=None)
     await broker.start()
 

@@ -1,4 +1,4 @@
-"""Request-reply with nameko, on eventlet as it wants it."""
+"""Request-reply with nameko, on eventlet, which it requires."""
 
 import importlib
 import os
@@ -14,21 +14,23 @@ CONFIG = {"AMQP_URI": os.environ.get("BENCH_AMQP_URL", "")}
 
 
 def serve() -> None:
+    """Run the service until the process is stopped."""
     rpc = importlib.import_module("nameko.rpc").rpc
 
-    def price(_: Any, question: dict[str, Any]) -> dict[str, Any]:
-        del question
+    def price(_: Any, request: dict[str, Any]) -> dict[str, Any]:
+        del request
         return REPLY_BODY
 
     service = type("Pricing", (), {"name": "baseline_nameko", "price": rpc(price)})
     runner = importlib.import_module("nameko.runners").ServiceRunner({**CONFIG, "max_workers": 100})
     runner.add_service(service)
     runner.start()
-    print("ready", flush=True)  # noqa: T201 - for the process that started us
+    print("ready", flush=True)  # noqa: T201 - read by the parent process
     runner.wait()
 
 
 def measure() -> None:
+    """Call the service, wait for each result, and print the figures."""
     proxy = importlib.import_module("nameko.standalone.rpc").ClusterRpcProxy
     with proxy(CONFIG, timeout=30) as cluster:
         price = cluster.baseline_nameko.price

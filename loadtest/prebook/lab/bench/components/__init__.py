@@ -1,1 +1,1 @@
-"""Parts of the suite that run in processes of their own while they are measured."""
+"""Parts of the suite, assembled without the rest and run in separate processes to be measured."""

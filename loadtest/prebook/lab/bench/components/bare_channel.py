@@ -1,6 +1,6 @@
-"""The request-reply channel alone, on both sides: envelopes, CloudEvents, our publisher and consumer; nothing is kept.
+"""Caller and provider of the request-reply channel alone: envelopes, CloudEvents headers, publisher and consumer.
 
-No inbox, no outbox, no metrics: what the way itself costs.
+Without inbox, outbox and metrics, so that only the cost of the channel is measured.
 """
 
 import asyncio
@@ -33,12 +33,15 @@ PREFETCH = 100
 async def open_request_reply(
     service: str, queue: str, handler: Callable[[RequestReply], MessageHandler]
 ) -> AsyncIterator[RequestReply]:
-    """By the environment of the service."""
-    given, policies = settings.read_settings()
-    publisher = RabbitPublisher(given.amqp_url, service)
+    """Open the channel of ``service`` with a consumer of ``queue`` until the block ends; settings are in os.environ.
+
+    ``handler``: returns the message handler for the channel.
+    """
+    service_settings, policies = settings.read_settings()
+    publisher = RabbitPublisher(service_settings.amqp_url, service)
     channel = RequestReply(publisher)
     consumer = RabbitConsumer(
-        given.amqp_url,
+        service_settings.amqp_url,
         service,
         {queue: PREFETCH},
         handler(channel),
@@ -56,33 +59,37 @@ async def open_request_reply(
 
 
 def reply_handler(channel: RequestReply) -> MessageHandler:
-    async def answer(asked: Envelope) -> None:
-        quoted = FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=asked.time)
-        await channel.reply(asked.reply_with(quoted, source="pricing", at=utc_now()))
+    """Return a handler that replies with a constant fare."""
 
-    return answer
+    async def reply(request: Envelope) -> None:
+        quoted = FareQuoted(fare=Money(cents=4200), discount=Money(cents=0), valid_until=request.time)
+        await channel.reply(request.reply_with(quoted, source="pricing", at=utc_now()))
+
+    return reply
 
 
 async def serve() -> None:
+    """Reply to fare requests until the process is stopped."""
     async with open_request_reply("pricing", addresses.request_queue("pricing", "quote_fare"), reply_handler):
-        print("ready", flush=True)  # noqa: T201 - for the process that started us
+        print("ready", flush=True)  # noqa: T201 - read by the parent process
         await asyncio.Event().wait()
 
 
 async def measure_calls_as_booking() -> None:
-    waiting: dict[str, asyncio.Future[Envelope]] = {}
+    """Send requests as booking, wait for each reply, and print the figures."""
+    pending: dict[str, asyncio.Future[Envelope]] = {}
 
-    async def heard(answer: Envelope) -> None:
-        waiting.pop(answer.id).set_result(answer)
+    async def on_reply(reply: Envelope) -> None:
+        pending.pop(reply.id).set_result(reply)
 
-    asked = fare_request("", conversation_id="")
-    async with open_request_reply("booking", addresses.reply_queue("booking"), lambda _: heard) as channel:
+    template = fare_request("", conversation_id="")
+    async with open_request_reply("booking", addresses.reply_queue("booking"), lambda _: on_reply) as channel:
 
         async def call(number: int) -> None:
-            name = f"ride-{number}.quote_fare"
-            waiting[reply_id(name)] = answered = asyncio.get_running_loop().create_future()
-            await channel.send(replace(asked, id=name, conversation_id=f"ride-{number}"))
-            await answered
+            request_id = f"ride-{number}.quote_fare"
+            pending[reply_id(request_id)] = replied = asyncio.get_running_loop().create_future()
+            await channel.send(replace(template, id=request_id, conversation_id=f"ride-{number}"))
+            await replied
 
         await measure_calls(call)
 
@@ -90,7 +97,7 @@ async def measure_calls_as_booking() -> None:
 ROLES: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {"serve": serve, "measure": measure_calls_as_booking}
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ROLES:  # noqa: PLR2004 - the program's own name and one word
+    if len(sys.argv) != 2 or sys.argv[1] not in ROLES:  # noqa: PLR2004 - program and one argument
         sys.exit(
             f"usage: python -m prebook.lab.bench.components.bare_channel {'|'.join(ROLES)}, "
             "with a service's environment"

@@ -1,4 +1,4 @@
-"""Booking without consumers, relay and deadlines: what takes a ride in, on a database, claimed for a relay."""
+"""Booking's API and use case on a database, without consumers, relay and deadline worker."""
 
 import os
 import sys
@@ -34,18 +34,21 @@ from prebook.runtime.telemetry import Metrics, Telemetry
 
 @dataclass(frozen=True)
 class BookingAssembly:
+    """Assembled booking service with the resources to close afterwards."""
+
     assembled: AssembledService[Any]
     engine: AsyncEngine
     http: ServiceClient
 
     def book_ride(self) -> BookRide:
-        """The use case without its HTTP route."""
+        """Return the use case that accepts a booking, without its HTTP route."""
         context = self.assembled.context
         shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
         return book_ride(context, shedder)
 
     @asynccontextmanager
     async def close_after(self) -> AsyncIterator[None]:
+        """Close HTTP client and database pool when the block ends."""
         try:
             yield
         finally:
@@ -54,11 +57,11 @@ class BookingAssembly:
 
 
 def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> BookingAssembly:
-    """By the environment of the service."""
-    given, policies = settings.read_settings(env)
-    engine = create_engine("booking", given.database_url, pool_size=pool)
-    http = ServiceClient(given.urls)
-    publisher = RabbitPublisher(given.amqp_url, "bench")
+    """Assemble booking. ``env``: environment of the service. ``pool``: number of database connections."""
+    service_settings, policies = settings.read_settings(env)
+    engine = create_engine("booking", service_settings.database_url, pool_size=pool)
+    http = ServiceClient(service_settings.urls)
+    publisher = RabbitPublisher(service_settings.amqp_url, "bench")
     observer = Telemetry(Metrics(CollectorRegistry()))
     ports = ServicePorts(
         http=http,
@@ -67,10 +70,11 @@ def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> Bookin
         relay=Relay(SqlOutbox(engine, "bench"), observer),
         pending_replies=SqlOutbox(engine, "bench"),
     )
-    return BookingAssembly(assemble(SERVICE, given, policies, ports, observer), engine, http)
+    return BookingAssembly(assemble(SERVICE, service_settings, policies, ports, observer), engine, http)
 
 
 def build_api(env: Mapping[str, str]) -> Litestar:
+    """Return booking's HTTP application. ``env``: environment of the service."""
     service = assemble_booking(env)
 
     @asynccontextmanager
@@ -78,17 +82,20 @@ def build_api(env: Mapping[str, str]) -> Litestar:
         async with service.close_after():
             yield
 
-    own = service.assembled.edge.routes
-    return create_app("booking", own, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan)
+    routes = service.assembled.edge.routes
+    return create_app(
+        "booking", routes, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan
+    )
 
 
 @contextmanager
-def _hand_off_unclaimed(postings: Sequence[OutboxMessage]) -> Iterator[Handoff]:
-    """As by a relay of this process, which then does nothing."""
-    yield Handoff("bench", timedelta(seconds=LEASE_S), len(postings), {p.envelope.id: p for p in postings})
+def _hand_off_unclaimed(messages: Sequence[OutboxMessage]) -> Iterator[Handoff]:
+    """Lease ``messages`` to a relay that never sends them, so that the insert costs what it costs in a service."""
+    yield Handoff("bench", timedelta(seconds=LEASE_S), len(messages), {m.envelope.id: m for m in messages})
 
 
 def main() -> None:
+    """Serve booking's API on BENCH_PORT."""
     if len(sys.argv) > 1:
         sys.exit(
             "usage: python -m prebook.lab.bench.components.booking_api, with booking's environment and BENCH_PORT set"

@@ -1,6 +1,6 @@
-"""Pricing's HTTP endpoint without its database: inbound adapter, endpoint, problems, metrics and log as in a service.
+"""Pricing's HTTP endpoint without a database: inbound adapter, gateway, problem responses, metrics and log.
 
-What is measured is the way of a question and its answer, as on the other side, whose handler has no store either.
+The handler stores nothing, like that of the baseline, so that only the path of request and response is measured.
 """
 
 import os
@@ -29,11 +29,11 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
 from prebook.runtime.telemetry import Metrics, Telemetry
 
-CALLBACK_SECRET = "only-for-the-bench"  # noqa: S105 - nobody calls back here
+CALLBACK_SECRET = "only-for-the-bench"  # noqa: S105 - the bench makes no callbacks
 
 
 class NullUnitOfWork:
-    """A unit of work that keeps nothing."""
+    """Unit of work that stores nothing and treats every message as new."""
 
     async def record_message(self, envelope: Envelope) -> bool:  # noqa: ARG002 - the port's signature
         return True
@@ -52,25 +52,29 @@ class NullUnitOfWork:
 
 @asynccontextmanager
 async def begin() -> AsyncIterator[NullUnitOfWork]:
+    """Begin a unit of work without a transaction."""
     yield NullUnitOfWork()
 
 
 async def quote_fare(_: HandlerContext, request: QuoteFare, __: NullUnitOfWork) -> HandlerResult:
+    """Return a constant fare."""
     return HandlerResult(
         reply=FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=request.pickup_at)
     )
 
 
 def build_app() -> Litestar:
-    """By the environment of a service."""
-    given, policies = settings.read_settings()
+    """Return the HTTP application; its settings come from os.environ, which holds the environment of a service."""
+    service_settings, policies = settings.read_settings()
     waiters = ReplyWaiters()
-    watch = Telemetry(Metrics())
-    publisher = RabbitPublisher(given.amqp_url, "bench")
-    routes = build_channels(Transports(ServiceClient(given.urls), publisher, policies, waiters, [CALLBACK_SECRET]))
+    observer = Telemetry(Metrics())
+    publisher = RabbitPublisher(service_settings.amqp_url, "bench")
+    routes = build_channels(
+        Transports(ServiceClient(service_settings.urls), publisher, policies, waiters, [CALLBACK_SECRET])
+    )
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
     units = UnitsOfWork.of_one(begin)
-    gateway = create_gateway("pricing", handlers, units, routes, policies, observer=watch)
+    gateway = create_gateway("pricing", handlers, units, routes, policies, observer=observer)
     return create_app(
         "pricing",
         inbound_routes("pricing", InboundGateway(gateway, units.messages, waiters), policies, [CALLBACK_SECRET]),
@@ -81,14 +85,17 @@ def build_app() -> Litestar:
 
 
 async def nothing_missing() -> Mapping[str, str]:
+    """Return no missing dependency, so that the application is ready at once."""
     return {}
 
 
-async def no_gauges() -> None: ...
+async def no_gauges() -> None:
+    """Refresh no gauges."""
 
 
 @asynccontextmanager
 async def no_loops(_: Litestar) -> AsyncIterator[None]:
+    """Run the application without background tasks."""
     yield
 
 

@@ -1,4 +1,4 @@
-"""A process of ours that commits at its times what its own relay sends: unit of work, outbox, relay and publisher."""
+"""Process that commits messages at a fixed rate and sends them by its own relay, with the classes of a service."""
 
 import asyncio
 import sys
@@ -31,27 +31,29 @@ SERVICE = "booking"
 
 
 async def commit_and_relay() -> None:
-    """By the environment of the service."""
-    given, policies = settings.read_settings()
+    """Commit at a fixed rate, relay, and print the commit times; settings come from os.environ."""
+    service_settings, policies = settings.read_settings()
     run_id = uuid4().hex[:8]
-    engines = create_engines(SERVICE, given.database_url)
-    publisher = RabbitPublisher(given.amqp_url, SERVICE)
+    engines = create_engines(SERVICE, service_settings.database_url)
+    publisher = RabbitPublisher(service_settings.amqp_url, SERVICE)
     owner = f"prebook-{SERVICE} relay {run_id}"
-    watch = Telemetry(Metrics(CollectorRegistry()))
+    observer = Telemetry(Metrics(CollectorRegistry()))
     outbox = SqlOutbox(engines.background, owner)
-    relay = Relay(outbox, watch)
-    wakeup = RelayNotifier(SERVICE, given.database_url, owner, relay)
+    relay = Relay(outbox, observer)
+    wakeup = RelayNotifier(SERVICE, service_settings.database_url, owner, relay)
     begin = unit_of_work_factory(engines.messaging, SqlUnitOfWork, wakeup.hand_off)
-    ways = build_channels(
-        Transports(ServiceClient(given.urls), publisher, policies, ReplyWaiters(), given.callback_secrets)
+    channels = build_channels(
+        Transports(
+            ServiceClient(service_settings.urls), publisher, policies, ReplyWaiters(), service_settings.callback_secrets
+        )
     )
     handlers: Handlers[SqlUnitOfWork] = Handlers()
-    gateway = create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), ways, policies, observer=watch)
+    gateway = create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), channels, policies, observer=observer)
 
     async def commit(number: int) -> None:
-        made = fare_request(f"{run_id}.{number}.quote_fare", conversation_id=f"{run_id}-{number}")
+        request = fare_request(f"{run_id}.{number}.quote_fare", conversation_id=f"{run_id}-{number}")
         async with begin() as work:
-            await work.enqueue([OutboxMessage(made, BROKER_ROUTE, made.conversation_id)])
+            await work.enqueue([OutboxMessage(request, BROKER_ROUTE, request.conversation_id)])
 
     async def has_unsent() -> bool:
         return bool((await outbox.read_depth()).waiting)

@@ -110,7 +110,7 @@ async def commit_for_suite(relays: RelayPair) -> RoundFigures:
 async def commit_for_baseline(relays: RelayPair) -> RoundFigures:
     async def commit(number: int) -> None:
         await relays.database.execute(
-            baseline.INSERT_MESSAGE, f"k{number}", "asked", json.dumps({"seq": number, "ride": "x" * 150})
+            baseline.INSERT_MESSAGE, f"k{number}", "requested", json.dumps({"seq": number, "ride": "x" * 150})
         )
 
     return await measure_latency(relays.baseline_queue, _baseline_number, lambda: commit_at_rate(commit))
