@@ -37,6 +37,11 @@ LOCATION = ResponseHeader(name="Location", description="URL of the replay", docu
 def routes(
     context: ServiceContext[ReplayWork], *, queues: Collection[str], inbox_dedup_s: float
 ) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers for replays.
+
+    ``queues``: queues that services consume. ``inbox_dedup_s``: deduplication window of their inboxes, in seconds.
+    """
+
     @post(
         "/v1/replays",
         status_code=202,
