@@ -121,9 +121,9 @@ async def test_wrong_settings_are_reported_with_the_last_words_and_not_tried_aga
     async with supervisor.run():
         with pytest.raises(UserError, match="wrong settings"):
             await supervisor.wait_until_ready(15)
-        given_up = supervisor.find_failed()
-        assert given_up
-        assert given_up.info().restarts == 0
+        failed = supervisor.find_failed()
+        assert failed
+        assert failed.info().restarts == 0
 
 
 async def test_a_crash_loop_is_reported_before_the_deadline(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ FILTER_HELP = {
     "conversation_id": "Id of the booking.",
     "message_id": "Id of the message.",
 }
-"""By key of outbox_admin.FILTERS."""
+"""Help texts of the filter options, by key of outbox_admin.FILTERS."""
 REFUSAL_TEXTS = {
     IneligibleReason.EXPIRED: "it has expired; --ignore-expiry sends it without its expiry",
     IneligibleReason.OUTSIDE_INBOX_WINDOW: (
@@ -60,6 +60,8 @@ class OutboxListing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutboxRowView(msgspec.Struct, frozen=True, kw_only=True):
+    """An outbox row with the content of its message."""
+
     row: OutboxRow
     content: MessageContent
 

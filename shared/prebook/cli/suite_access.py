@@ -1,4 +1,4 @@
-"""How a command reaches broker, database, archive and services: PREBOOK_* variables first, else the running suite's."""
+"""Access of a command to broker, database, archive and services: PREBOOK_* variables, else the running suite's."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -113,6 +113,7 @@ def find_archive() -> ArchiveAccess:
 
 
 def archive_unreadable(error: Unreachable) -> UserError:
+    """UserError with a remedy for an archive that cannot be read."""
     remedy = "`prebook doctor` tells whether the broker answers; `prebook topology diff`, what it lacks"
     return UserError(str(error), remedy)
 

@@ -83,9 +83,10 @@ class ChildProcess:
             return await self.kill()
 
     async def kill(self) -> int:
-        """With its group: what it has started would go on writing a moment longer into what is then removed.
+        """Kill the process and its group, wait for both, and return the exit status.
 
-        Whatever made a session of its own, as PostgreSQL's processes do, looks after its own end.
+        A surviving child would still write into directories that are removed next. Processes with a session of their
+        own, such as PostgreSQL's, are not reached.
         """
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)  # before its end is taken note of: until then the number is its own
@@ -139,6 +140,7 @@ async def run(command: Command, timeout_s: float) -> int:
 
 
 def read_tail(log_file: Path, max_bytes: int = LOG_TAIL_BYTES) -> str:
+    """Text of the last ``max_bytes`` bytes of a log file. Raises OSError."""
     with log_file.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
         return file.read().decode(errors="replace")

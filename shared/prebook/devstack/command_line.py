@@ -1,4 +1,4 @@
-"""What every program of ours does with signals, stderr and its exit status."""
+"""Handling of signals, stderr and exit status, common to all programs of the suite."""
 
 import asyncio
 import logging
@@ -52,6 +52,7 @@ async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
 
 
 def log_to_stderr(line: str) -> None:
+    """Print one line to stderr."""
     click.echo(line, err=True)
 
 
@@ -82,4 +83,5 @@ class UserErrorGroup(click.RichGroup):
 
 
 def print_user_error(error: UserError) -> None:
+    """Print problem and remedy of an error to stderr."""
     log_to_stderr(f"error: {error.problem}\nhint:  {error.remedy}")

@@ -28,7 +28,7 @@ DOCKER_REMEDY = "start Docker (`docker info` must answer), or set PREBOOK_STACK=
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What to run: ``secrets`` are environment variables, handed over in a file that only we can read."""
+    """A container to run; ``secrets`` are environment variables, passed in a file with owner-only access."""
 
     role: str
     image: str
@@ -93,9 +93,9 @@ class Container:
     async def _read_port_mapping(self) -> dict[int, int]:
         found: dict[int, int] = {}
         for port in self._spec.ports:
-            status, answer = await _run_docker("port", self.name, str(port))
-            if status == 0 and answer:
-                found[port] = int(answer.splitlines()[0].rpartition(":")[2])
+            status, output = await _run_docker("port", self.name, str(port))
+            if status == 0 and output:
+                found[port] = int(output.splitlines()[0].rpartition(":")[2])
         return found
 
 

@@ -1,4 +1,4 @@
-"""What keeps a suite from starting, in words for the person at the terminal."""
+"""Errors that keep a suite from starting, for the person at the terminal."""
 
 
 class UserError(Exception):

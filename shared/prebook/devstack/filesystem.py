@@ -68,6 +68,7 @@ def make_private_dir(path: Path, owner: OsUser | None) -> Path:
 
 
 def change_owner(path: Path, owner: OsUser | None) -> None:
+    """Give a path to ``owner``; None leaves it. Raises OSError."""
     if owner:
         os.chown(path, owner.uid, owner.gid)
 

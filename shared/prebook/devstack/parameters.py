@@ -52,14 +52,17 @@ DEFAULT_SEED = 7
 
 
 def json_option(help_text: str = "Print one JSON document to stdout.") -> Decorator:
+    """Decorator that adds ``--json``, passed as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help=help_text)
 
 
 def seed_option(help_text: str) -> Decorator:
+    """Decorator that adds ``--seed`` of the random generators."""
     return click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help=help_text)
 
 
 def rate_option(help_text: str, *, value_range: click.FloatRange = POSITIVE, default: float | None = None) -> Decorator:
+    """Decorator that adds ``--rate``, a number per second within ``value_range``."""
     return click.option("--rate", type=value_range, default=default, show_default=True, help=help_text)
 
 
@@ -76,14 +79,17 @@ def apply_option(help_text: str) -> Decorator:
 
 
 def force_option(help_text: str) -> Decorator:
+    """Decorator that adds the flag ``--force``."""
     return click.option("--force", is_flag=True, help=help_text)
 
 
 def ignore_expiry_option(help_text: str) -> Decorator:
+    """Decorator that adds the flag ``--ignore-expiry``."""
     return click.option("--ignore-expiry", is_flag=True, help=help_text)
 
 
 def reason_option(help_text: str) -> Decorator:
+    """Decorator that adds the required ``--reason``."""
     return click.option("--reason", required=True, help=help_text)
 
 
@@ -103,7 +109,7 @@ broker_nodes_option = click.option(
 
 
 def filter_options(help_texts: Mapping[str, str]) -> Decorator:
-    """One option for each key, as a keyword argument of that name; "" where it is not given."""
+    """Decorator that adds one text option per key; an absent option is passed as ""."""
 
     def decorate(command: F) -> F:
         options = [
@@ -125,7 +131,7 @@ def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator
 
 
 def id_argument(name: str) -> Decorator:
-    """One positive number, shown as ID in the usage line."""
+    """Decorator that adds a positive integer argument, shown as ID in the usage line."""
     return click.argument(name, metavar="ID", type=click.IntRange(min=1))
 
 
@@ -159,7 +165,7 @@ def arguments_of(ctx: click.Context, *, without: Collection[str] = ()) -> list[s
 
 
 def combine(*options: Decorator) -> Decorator:
-    """One decorator that adds all ``options``, in the order in which help shows them."""
+    """Combine options to one decorator; help shows them in the given order."""
 
     def decorate(command: F) -> F:
         return reduce(lambda decorated, option: option(decorated), reversed(options), command)

@@ -18,10 +18,11 @@ MAX_PORT = 32_000
 """Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
 MAX_TRIES = 2_000
 ALLOCATED: set[int] = set()
-"""Those that this process has handed out: somebody will listen there, perhaps only in a while."""
+"""Ports that this process has handed out; their servers may not listen yet."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a TCP port can be bound on ``host``."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
         try:

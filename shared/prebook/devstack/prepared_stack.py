@@ -13,7 +13,7 @@ from prebook.devstack.setup import admin_access, set_up
 from prebook.devstack.stack import Stack, start_stack
 
 IGNORED_VARIABLES = frozenset({"PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FILE"})
-"""With PREBOOK_STACK=auto they would choose a database that belongs to somebody else."""
+"""Ignored variables: with PREBOOK_STACK=auto they would select a database that the suite does not own."""
 
 
 @dataclass(frozen=True)

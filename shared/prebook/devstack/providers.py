@@ -42,7 +42,7 @@ class StackMode(StrEnum):
 
 @dataclass(frozen=True)
 class ProviderContext:
-    """What a provider needs to create a server. ``log`` takes lines of progress."""
+    """Context in which a provider creates a server; ``log`` receives lines of progress."""
 
     data_dir: Path
     log: Log

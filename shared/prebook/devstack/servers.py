@@ -28,7 +28,7 @@ class Broker:
 
     @property
     def amqp_urls(self) -> Sequence[str]:
-        """One for each node."""
+        """AMQP URL of each node."""
         return (self.amqp_url, *self.other_amqp_urls)
 
 

@@ -1,4 +1,4 @@
-"""What the services need: schemas and roles in the database, and the broker's topology and users."""
+"""Setup of database and broker for the services: schemas, roles, topology and users."""
 
 import asyncio
 import json
@@ -36,6 +36,7 @@ class AdminAccess:
 
 
 def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
+    """Administrator access to the servers of a stack; ``passwords`` are the services' own, by role."""
     return AdminAccess(
         database_url=stack.database.url,
         management_url=stack.broker.management_url,

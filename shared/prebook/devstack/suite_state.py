@@ -30,7 +30,7 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     management_user: str
     management_password: str
     amqp_url: str
-    """With an administrator's credentials, as ``database_url``."""
+    """URL with an administrator's credentials, like ``database_url``."""
     archive_url: str
     """The broker, with the credentials of the archive reader."""
     database_url: str

@@ -9,5 +9,5 @@ def divide_half_up(numerator: int, denominator: int) -> int:
 
 
 def percent_of(cents: int, percent: int) -> int:
-    """So many percent of an amount, rounded half up; neither below zero."""
+    """Percentage of an amount in cents, rounded half up; both arguments at least 0."""
     return divide_half_up(cents * percent, HUNDRED_PERCENT)

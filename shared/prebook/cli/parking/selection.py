@@ -13,7 +13,7 @@ FILTER_HELP = {
     "conversation_id": "Id of the booking.",
     "message_id": "Id of the message.",
 }
-"""By field of DeadLetterFilter."""
+"""Help texts of the filter options, by field of DeadLetterFilter."""
 filter_options = parameters.filter_options(FILTER_HELP)
 selection_options = parameters.selection_options(FILTER_HELP, "All dead letters.")
 id_argument = parameters.id_argument("dead_letter_id")

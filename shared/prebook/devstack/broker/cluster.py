@@ -17,7 +17,7 @@ from prebook.messaging.asyncio_tools import first_error_task_group
 EPMD_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 2.0
-"""Its orderly stop takes 6 s and saves data that is thrown away a moment later."""
+"""Seconds before a node is killed: an orderly stop takes 6 s and saves data that is deleted anyway."""
 SINGLE_NODE_ERLANG_ARGS = "+S 2:2 +SDcpu 1:1 +A 4"
 CLUSTER_NODE_ERLANG_ARGS = "+S 1:1 +SDcpu 1:1 +A 2"
 CLUSTER_CONF = """\
@@ -29,7 +29,7 @@ queue_leader_locator = balanced
 
 
 class LocalBroker:
-    """One node with a random administrator, or a cluster of several on this machine; `guest` is never created."""
+    """RabbitMQ on this machine: a single node or a cluster, with a random administrator and without `guest`."""
 
     def __init__(self, installation: RabbitInstallation, data_dir: Path, log: Log, node_count: int = 1) -> None:
         self._installation = installation

@@ -53,7 +53,7 @@ def _find_erlang(server: Path, env: Mapping[str, str]) -> RabbitInstallation | N
 
 
 def _find_epmd(erl: Path, path: str) -> Path | None:
-    """On PATH, or where Erlang keeps it: ``<root>/erts-*/bin``, beside ``<root>/bin/erl``."""
+    """Find epmd on PATH or in Erlang's own ``<root>/erts-*/bin``, for ``<root>/bin/erl``; None if it is absent."""
     if on_path := shutil.which("epmd", path=path):
         return Path(on_path)
     return next(erl.parents[1].glob("erts-*/bin/epmd"), None)

@@ -1,4 +1,4 @@
-"""One RabbitMQ node as a process of ours: its files, its environment, its end and its return."""
+"""A RabbitMQ node as a child process: files, environment, start, stop and restart."""
 
 import signal
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ raft.wal_max_size_bytes = 33554432
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class NodeConfig:
-    """What makes one node different from another, and what it shares with those of its cluster (cookie, password).
+    """Configuration of a node: its own name and ports, and the cookie and password that its cluster shares.
 
     ``extra_conf`` are additional lines of rabbitmq.conf, ``erlang_args`` additional arguments of the Erlang VM.
     """
@@ -69,7 +69,7 @@ class NodeConfig:
 
 
 class RabbitNode:
-    """Its data and files are in ``home``, which is made."""
+    """A RabbitMQ node whose data and files are in ``home``; the directory is created."""
 
     def __init__(self, installation: RabbitInstallation, home: Path, config: NodeConfig) -> None:
         self._installation = installation
@@ -81,7 +81,7 @@ class RabbitNode:
         self.version = ""
 
     def command(self, *arguments: str | Path) -> Command:
-        """One of RabbitMQ's or Erlang's programs, for this node."""
+        """Command line of a RabbitMQ or Erlang program, in the environment of this node."""
         return Command(
             args=arguments,
             env=self._env,

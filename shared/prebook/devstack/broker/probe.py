@@ -46,17 +46,17 @@ class BrokerProbe:
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         async with aiohttp.ClientSession(headers=self._headers, timeout=timeout, raise_for_status=True) as session:
             if self._listener_check:
-                async with session.get(self._url + self._listener_check) as answer:
-                    self.error = "" if answer.status == HTTPStatus.OK else f"status {answer.status}"
-            async with session.get(f"{self._url}/api/overview") as answer:
-                version = msgspec.json.decode(await answer.read(), type=_Overview).rabbitmq_version
-            async with session.get(f"{self._url}/api/nodes") as answer:
-                nodes = msgspec.json.decode(await answer.read(), type=list[_Node])
+                async with session.get(self._url + self._listener_check) as response:
+                    self.error = "" if response.status == HTTPStatus.OK else f"status {response.status}"
+            async with session.get(f"{self._url}/api/overview") as response:
+                version = msgspec.json.decode(await response.read(), type=_Overview).rabbitmq_version
+            async with session.get(f"{self._url}/api/nodes") as response:
+                nodes = msgspec.json.decode(await response.read(), type=list[_Node])
         return version, sum(node.running for node in nodes)
 
 
 async def probe_external_broker(amqp_url: str, management_url: str, user: str, password: str) -> Broker:
-    """A broker of somebody else. Raises UserError where it does not answer."""
+    """Connect to an external broker. Raises UserError if it does not respond."""
     probe = BrokerProbe(management_url, user, password)
     if not await probe.is_ready():
         raise UserError(

@@ -72,7 +72,7 @@ def _major_version(server: Path) -> int:
 
 
 def _copy_server(server: Path, target: Path) -> None:
-    """With the libraries that the wheel keeps beside its package: the programs look for them by a relative path."""
+    """Copy the server and the wheel's shared libraries, which its programs find by a relative path."""
     shutil.copytree(server, target, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
     libraries = server.parents[1] / f"{WHEEL_PACKAGE}.libs"
     if libraries.exists():
@@ -80,7 +80,7 @@ def _copy_server(server: Path, target: Path) -> None:
 
 
 class EmbeddedPostgres:
-    """One private server on a free port, with a random password and its data in the given folder."""
+    """A private PostgreSQL server on a free port, with a random password and its data in ``data_dir``."""
 
     def __init__(self, data_dir: Path, log: Log) -> None:
         self._data_dir = data_dir

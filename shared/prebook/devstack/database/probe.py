@@ -40,7 +40,7 @@ class DatabaseProbe:
 
 
 async def probe_external_database(url: str) -> Database:
-    """A server of somebody else, ``postgresql+asyncpg://``. Raises UserError where it does not answer."""
+    """Connect to an external server, ``postgresql+asyncpg://``. Raises UserError if it does not respond."""
     probe = DatabaseProbe(asyncpg_dsn(url))
     if not await probe.is_ready():
         raise UserError(

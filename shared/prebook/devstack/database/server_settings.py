@@ -1,4 +1,4 @@
-"""What a database server of our own is told, wherever it runs: in a container or from the wheel."""
+"""Settings of a PostgreSQL server that the suite starts, from the wheel or in a container."""
 
 from collections.abc import Mapping
 

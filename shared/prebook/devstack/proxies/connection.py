@@ -1,4 +1,4 @@
-"""One proxied TCP connection, and the impairment of the bytes on their way."""
+"""A proxied TCP connection and the faults that impair its bytes."""
 
 import asyncio
 import socket
@@ -30,6 +30,8 @@ class Impairment:
 
 @dataclass(frozen=True)
 class SocketStream:
+    """Reader and writer of one side of a proxied connection."""
+
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 

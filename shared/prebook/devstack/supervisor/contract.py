@@ -1,4 +1,4 @@
-"""The control API's bodies and answers, and the description of a process for the supervisor."""
+"""Request and response bodies of the control API, and the description of a process for the supervisor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For ``duration_s`` seconds the process is stopped and continued in turn, like one that is short of CPU time."""
+    """Brownout of a process for ``duration_s`` seconds: it alternately stops and continues, as if short of CPU time."""
 
     duration_s: DurationS
     stopped_s: PhaseS = 0.4
@@ -109,7 +109,7 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProxyState(StrEnum):
-    """What a proxy does to the bytes that pass it, and to new connections.
+    """Effect of a proxy on passing bytes and on new connections.
 
     ``slow``: bytes are delayed in both directions. ``cut``: connections are reset, new ones refused. ``black_hole``:
     bytes, and ends of connections, are dropped in both directions. ``response_loss``: what the upstream sends is
@@ -134,7 +134,7 @@ class ProxyFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProxyInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``address``: host and port that the proxy listens on for its first upstream.
 
-    ``duration_s``: duration of the fault that this answer confirms; None in a list.
+    ``duration_s``: duration of the fault that this response confirms; None in a list.
     """
 
     name: str

@@ -14,7 +14,7 @@
 | ``GET /proxies`` | a list of ProxyInfo; empty where the suite was started without fault proxies |
 | ``POST /proxies/{name}/slow`` (or ``cut``, ``black_hole``, ``response_loss``) ProxyFault | see ProxyState |
 
-The answer to a fault comes at once and says what took effect; it does not wait for the recovery. Faults with a duration
+The response to a fault is immediate and states the effect; it does not wait for the recovery. Faults with a duration
 undo themselves, also when the suite stops.
 
 Every request needs ``Authorization: Bearer <token>``. Errors are ``application/problem+json``.

@@ -48,14 +48,17 @@ class FaultTargets:
 
 
 def process_targets(supervised: Mapping[str, SupervisedProcess]) -> FaultTargets:
+    """Fault targets of the supervised processes, by name."""
     return FaultTargets("processes", supervised, PROCESS_FAULTS)
 
 
 def server_targets(servers: Mapping[str, SupervisedServer]) -> FaultTargets:
+    """Fault targets of the supervised servers, by name."""
     return FaultTargets("servers", servers, SERVER_FAULTS)
 
 
 def proxy_targets(proxies: Mapping[str, FaultProxy]) -> FaultTargets:
+    """Fault targets of the proxies, by name."""
     return FaultTargets("proxies", proxies, PROXY_FAULTS)
 
 

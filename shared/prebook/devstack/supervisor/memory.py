@@ -20,5 +20,5 @@ def _read_proc(pid: int) -> int | None:
 
 
 def _run_ps(pid: int) -> int | None:
-    answer = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
-    return int(answer.stdout) * 1024 if answer.stdout.strip() else None
+    completed = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
+    return int(completed.stdout) * 1024 if completed.stdout.strip() else None

@@ -1,4 +1,4 @@
-"""One process that is kept running."""
+"""A supervised process, restarted whenever it ends."""
 
 import asyncio
 import contextlib
@@ -90,7 +90,7 @@ class SupervisedProcess:
         return FaultEffect(name=self.spec.name, fault="kill", pid=child.pid, duration_s=down_s)
 
     async def skew(self, skew_s: float) -> FaultEffect:
-        """Returns at once: it is asked to end, and comes back with the other clock. Raises NotRunning."""
+        """Restart the process with another clock, without waiting for the restart. Raises NotRunning."""
         await self._end_brownout()
         child = self._require_running()
         self._skew_s = skew_s

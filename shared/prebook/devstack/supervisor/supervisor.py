@@ -75,19 +75,19 @@ async def _probe(process: SupervisedProcess, session: aiohttp.ClientSession) -> 
 
 async def _is_ready(url: str, session: aiohttp.ClientSession) -> bool:
     try:
-        async with session.get(url) as answer:
-            return answer.ok
+        async with session.get(url) as response:
+            return response.ok
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
 
 
 def _raise_if_crash_looping(waiting: Iterable[SupervisedProcess]) -> None:
-    given_up = [p for p in waiting if p.state is ProcessState.FAILED or p.info().restarts >= MAX_STARTUP_RESTARTS]
-    if given_up:
-        raise _not_ready_error(given_up, "ended instead of getting ready")
+    failed = [p for p in waiting if p.state is ProcessState.FAILED or p.info().restarts >= MAX_STARTUP_RESTARTS]
+    if failed:
+        raise _not_ready_error(failed, "ended instead of getting ready")
 
 
 def _not_ready_error(processes: Iterable[SupervisedProcess], reason: str) -> UserError:
-    words = "\n".join(f"{p.spec.name} {reason}; the end of its log: {p.log_tail}" for p in processes)
+    problem = "\n".join(f"{p.spec.name} {reason}; the end of its log: {p.log_tail}" for p in processes)
     logs = ", ".join(str(p.spec.log_file) for p in processes if p.spec.log_file)
-    return UserError(words, f"read {logs or 'the output above'}; `prebook doctor` checks what the suite needs")
+    return UserError(problem, f"read {logs or 'the output above'}; `prebook doctor` checks what the suite needs")
