@@ -1,1 +1,1 @@
-"""What services say to each other: frozen data, versioned, in one place, without behaviour or I/O."""
+"""Contracts between services: message and HTTP bodies as frozen, versioned data without behaviour or I/O."""

@@ -1,4 +1,4 @@
-"""Booking's rider-facing HTTP bodies and what its ledger tells about each booking."""
+"""HTTP bodies of booking for riders, and of its ledger and the delivery log for audits."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,9 +21,9 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     vehicle_class: VehicleClass
     passengers: Passengers
     callback_url: Annotated[str, msgspec.Meta(max_length=512)] | None = None
-    """Told when the booking settles: a signed POST, at least once. Only to allowed hosts."""
+    """URL that gets a signed POST when the booking settles, at least once; its host must be allowed."""
     couplings: dict[str, Coupling] | None = None
-    """Flow name -> coupling, over the suite's default plan; only where the suite allows it."""
+    """Coupling by flow, in place of the default plan; refused unless the suite allows it."""
 
 
 class BookingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class BookingView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What booking's tables say of one booking; read by the campaign and by ``prebook ledger``."""
+    """Facts of one booking, read by the campaign and by ``prebook ledger``."""
 
     booking_id: str
     idempotency_key: str
@@ -68,17 +68,17 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: tuple[LedgerEntry, ...]
     next: str | None
-    """Hand it back as ``after``; null at the end."""
+    """Pass it as ``after`` to get the next page; null on the last page."""
 
 
 class DeliveryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What notification's log says: one row per notice that reached a rider."""
+    """Entry of notification's log: one notice that reached a rider."""
 
     booking_id: str
     notice: str
     delivered_at: datetime
     times_delivered: int
-    """How often the delivery took effect; anything but 1 is a doubled effect."""
+    """How often the delivery took effect; more than 1 means a duplicate."""
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):

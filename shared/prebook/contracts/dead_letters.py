@@ -13,7 +13,10 @@ HeaderValue = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"^[^\x00]*$"
 
 
 class DeadLetterState(StrEnum):
-    """``resolved``: the receiver's inbox holds it. A discarded message is kept and can be restored."""
+    """State of a dead letter.
+
+    ``resolved``: the receiver's inbox holds the message. A discarded message is kept and can be restored.
+    """
 
     PARKED = "parked"
     REPLAYING = "replaying"
@@ -22,6 +25,8 @@ class DeadLetterState(StrEnum):
 
 
 class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as lists show it."""
+
     id: int
     state: DeadLetterState
     failure_group: str
@@ -53,25 +58,29 @@ class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of dead letters."""
+
     dead_letters: tuple[DeadLetterSummary, ...]
     next: str | None
     """Pass it as ``after`` to get the next page; null on the last page."""
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exactly one of the two: text if the bytes are UTF-8, otherwise base64."""
+    """Message body: either ``text``, if the bytes are UTF-8, or ``base64``."""
 
     text: str | None = None
     base64: str | None = None
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Note of an operator."""
+
     at: datetime
     text: str
 
 
 class DeadLetterFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """One time the message was parked. ``replay``: id of the replay that it failed in; empty the first time."""
+    """One parking of a message. ``replay``: id of the replay in which it failed; empty the first time."""
 
     at: datetime
     cause: str
@@ -81,6 +90,8 @@ class DeadLetterFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One edit of a dead letter: the complete message after it."""
+
     number: int
     at: datetime
     reason: str
@@ -89,7 +100,7 @@ class DeadLetterVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one message. ``headers`` and ``payload`` are as received; ``versions`` has the edits."""
+    """All details of a dead letter. ``headers`` and ``payload`` are as received; ``versions`` has the edits."""
 
     summary: DeadLetterSummary
     headers: dict[str, str]
@@ -103,6 +114,8 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters that failed in the same way at the same place."""
+
     failure_group: str
     cause: str
     error_type: str
@@ -116,12 +129,14 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureGroups(msgspec.Struct, frozen=True, kw_only=True):
+    """All failure groups, with the number of their messages."""
+
     groups: tuple[FailureGroup, ...]
     messages: int
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Every given field must be equal. Without fields: every message in the state."""
+    """Filter whose given fields must all match. An empty filter matches every message."""
 
     failure_group: PrintableText | None = None
     cause: PrintableText | None = None
@@ -133,18 +148,22 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Exactly one of the two: ``ids``, or all that match ``where`` now. Later messages are not affected."""
+    """Selection of dead letters: either ``ids``, or those that match ``where`` at the time of the request."""
 
     ids: Annotated[tuple[PositiveId, ...], msgspec.Meta(min_length=1, max_length=5000)] | None = None
     where: DeadLetterFilter | None = None
 
 
 class DiscardRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Request to discard dead letters."""
+
     selection: DeadLetterSelection
     reason: NonEmptyText
 
 
 class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Request to park discarded dead letters again."""
+
     selection: DeadLetterSelection
 
 
@@ -155,11 +174,16 @@ class ChangedDeadLetters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Request to add a note to a dead letter."""
+
     text: NonEmptyText
 
 
 class EditRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``headers`` replace those of the same name; null removes one. Without ``payload`` the body stays."""
+    """Request to edit a dead letter.
+
+    ``headers`` replace those of the same name; null removes one. Without ``payload`` the body stays.
+    """
 
     reason: NonEmptyText
     headers: Annotated[dict[PrintableText, HeaderValue | None], msgspec.Meta(max_length=100)] = {}

@@ -1,4 +1,4 @@
-"""What has happened, told to nobody in particular. Facts are published in every coupling."""
+"""Bodies of domain events, which are published whatever couplings a plan has. Source: EIP, Event Message."""
 
 from enum import StrEnum
 
@@ -7,6 +7,8 @@ from prebook.contracts.ride import Money
 
 
 class BookingConfirmed(Message, frozen=True, kw_only=True):
+    """A booking has a driver and a valid fare."""
+
     booking_id: str
     fleet: str
     driver: str
@@ -14,7 +16,7 @@ class BookingConfirmed(Message, frozen=True, kw_only=True):
 
 
 class BookingEnding(StrEnum):
-    """How a booking ended without a ride."""
+    """Reason why a booking ended without a ride."""
 
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -23,7 +25,7 @@ class BookingEnding(StrEnum):
 
 
 class BookingEnded(Message, frozen=True, kw_only=True):
-    """No ride comes of it: whoever holds something for this booking lets it go."""
+    """A booking has ended without a ride; subscribers release what they reserved for it."""
 
     booking_id: str
     ending: BookingEnding
@@ -31,7 +33,7 @@ class BookingEnded(Message, frozen=True, kw_only=True):
 
 
 class ReportDue(Message, frozen=True, kw_only=True):
-    """A booking has settled, and the rider's own system asked to be told."""
+    """A booking with a callback URL has settled, so that its rider's system must be called."""
 
     booking_id: str
     report_url: str
@@ -41,6 +43,8 @@ class ReportDue(Message, frozen=True, kw_only=True):
 
 
 class OfferVerdict(StrEnum):
+    """Decision about a fleet's offer."""
+
     ACCEPTED = "accepted"
     DECLINED = "declined"
     LATE = "late"
@@ -48,7 +52,7 @@ class OfferVerdict(StrEnum):
 
 
 class OfferSettled(Message, frozen=True, kw_only=True):
-    """How a fleet's offer ended; anything but ``accepted`` frees the driver's slot."""
+    """A fleet's offer has been decided; every verdict but ``accepted`` frees the driver's slot."""
 
     booking_id: str
     fleet: str

@@ -1,4 +1,4 @@
-"""Matching asks each fleet for an offer."""
+"""Bodies of the flow ``ask_fleet``: matching requests an offer from each fleet."""
 
 from datetime import datetime
 
@@ -7,6 +7,8 @@ from prebook.contracts.ride import Passengers, Place, VehicleClass
 
 
 class AskFleet(Message, frozen=True, kw_only=True):
+    """Request for an offer of one fleet."""
+
     fleet: str
     pickup: Place
     pickup_at: datetime
@@ -15,7 +17,7 @@ class AskFleet(Message, frozen=True, kw_only=True):
 
 
 class FleetOffered(Message, frozen=True, kw_only=True):
-    """A driver, free in the slot of the pickup. The fleet holds the slot until it hears how the offer ended."""
+    """Offer of a driver who is free in the pickup's slot. The fleet reserves the slot until ``OfferSettled``."""
 
     fleet: str
     driver: str
@@ -25,6 +27,8 @@ class FleetOffered(Message, frozen=True, kw_only=True):
 
 
 class FleetDeclined(Message, frozen=True, kw_only=True):
+    """The fleet has no driver for the ride."""
+
     fleet: str
     reason: str
 

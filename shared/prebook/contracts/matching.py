@@ -1,4 +1,4 @@
-"""Booking asks matching for a driver."""
+"""Bodies of the flow ``find_driver``: booking requests a driver from matching."""
 
 from datetime import datetime
 
@@ -7,6 +7,8 @@ from prebook.contracts.ride import Passengers, Place, VehicleClass
 
 
 class FindDriver(Message, frozen=True, kw_only=True):
+    """Request for a driver."""
+
     pickup: Place
     pickup_at: datetime
     vehicle_class: VehicleClass
@@ -14,14 +16,18 @@ class FindDriver(Message, frozen=True, kw_only=True):
 
 
 class DriverMatched(Message, frozen=True, kw_only=True):
+    """A fleet's driver is reserved for the ride."""
+
     fleet: str
     driver: str
     minutes_away: int
 
 
 class NoDriverFound(Message, frozen=True, kw_only=True):
+    """No fleet has offered a driver in time."""
+
     fleets_asked: int
-    """How many fleets were asked."""
+    """Number of fleets that were asked."""
     reason: str
 
 

@@ -1,4 +1,4 @@
-"""The base of everything that crosses a service boundary."""
+"""Base class of all message bodies, and the synthetic reply."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Unavailable(Message, frozen=True, kw_only=True):
-    """The answer that did not come: the provider was down, late, overloaded, or could not be asked in time."""
+    """Synthetic reply in place of a missing one: the provider was down, late, overloaded or not reachable in time."""
 
     reason: str
     """One of: ``deadline`` (nothing came in time), ``unreachable``, ``refused`` (overloaded), ``circuit_open``."""

@@ -1,4 +1,4 @@
-"""Booking asks notification to tell the rider."""
+"""Bodies of the flow ``notify_rider``: booking requests notification to inform the rider."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from prebook.contracts.message import Message
 
 
 class Notice(StrEnum):
-    """What the rider is told. One booking has each notice at most once."""
+    """Kind of a notice to the rider. One booking has each notice at most once."""
 
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
@@ -16,10 +16,14 @@ class Notice(StrEnum):
 
 
 class NotifyRider(Message, frozen=True, kw_only=True):
+    """Request to send a notice to the rider."""
+
     rider_id: str
     notice: Notice
     text: str
 
 
 class RiderNotified(Message, frozen=True, kw_only=True):
+    """The notice has reached the rider."""
+
     notice: Notice

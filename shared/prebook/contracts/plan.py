@@ -1,11 +1,11 @@
-"""How the flows of one booking travel. A plan is data: it is chosen, stored, sent along and reported."""
+"""Couplings and plans. A plan is data: it is chosen per booking, stored, carried by every message, and reported."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Coupling(StrEnum):
-    """The ways in which one service may lean on another."""
+    """Way in which a request and its reply travel between two services."""
 
     SYNC_API = "sync_api"
     ASYNC_API = "async_api"
@@ -14,4 +14,4 @@ class Coupling(StrEnum):
 
 
 Plan = Mapping[str, Coupling]
-"""Flow name -> coupling. A plan names every flow of the catalogue."""
+"""Coupling of every flow in the catalogue, by flow name."""

@@ -1,4 +1,4 @@
-"""Booking asks pricing for a fare."""
+"""Bodies of the flow ``quote_fare``: booking requests a fare from pricing."""
 
 from datetime import datetime
 
@@ -7,6 +7,8 @@ from prebook.contracts.ride import Money, Passengers, Place, VehicleClass
 
 
 class QuoteFare(Message, frozen=True, kw_only=True):
+    """Request for the fare of a ride."""
+
     pickup: Place
     dropoff: Place
     pickup_at: datetime
@@ -15,15 +17,17 @@ class QuoteFare(Message, frozen=True, kw_only=True):
 
 
 class FareQuoted(Message, frozen=True, kw_only=True):
-    """The fare, and until when a ride may be confirmed at it."""
+    """Fare of a ride; the ride may be confirmed at it until ``valid_until``."""
 
     fare: Money
     discount: Money
-    """What the campaign took off; already subtracted from ``fare``."""
+    """Discount of the campaign, already subtracted from ``fare``."""
     valid_until: datetime
 
 
 class FareRefused(Message, frozen=True, kw_only=True):
+    """Pricing has no fare for the ride."""
+
     reason: str
 
 

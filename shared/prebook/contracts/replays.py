@@ -28,7 +28,11 @@ class RedeliveryState(StrEnum):
 
 
 class ReplayState(StrEnum):
-    """``draining``: nothing more is sent, and messages in flight are awaited. ``stopped``: the same cause came back."""
+    """State of a replay.
+
+    ``draining``: no more messages are sent; those in flight are awaited. ``stopped``: a message failed again for the
+    same cause.
+    """
 
     DRY_RUN = "dry_run"
     RUNNING = "running"
@@ -39,12 +43,14 @@ class ReplayState(StrEnum):
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Request to send selected dead letters again."""
+
     selection: DeadLetterSelection
     dry_run: bool = False
     rate_per_s: Annotated[float, msgspec.Meta(ge=0.01, le=1000)] | None = None
     """Messages per second; without it, batches of 1, 2, 5, 20, ..., each sent when the previous one is settled."""
     keep_going: bool = False
-    """Do not stop when the same cause comes back."""
+    """Continue when a message fails again for the same cause."""
     force: bool = False
     """Also send messages older than the receivers' deduplication window: they may take effect a second time."""
 
@@ -58,6 +64,8 @@ class IneligibleMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay and its progress."""
+
     id: str
     """Empty for a dry run, which is not stored."""
     state: ReplayState
@@ -76,7 +84,7 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest hundred."""
+    """The hundred newest replays."""
 
     replays: tuple[ReplayView, ...]
 

@@ -13,20 +13,22 @@ Passengers = Annotated[int, msgspec.Meta(ge=1, le=6)]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A point on the map, WGS 84."""
+    """Point on the map, in WGS 84 degrees."""
 
     lat: Latitude
     lon: Longitude
 
 
 class VehicleClass(StrEnum):
+    """Class of the vehicle that a rider books."""
+
     STANDARD = "standard"
     COMFORT = "comfort"
     XL = "xl"
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An amount in hundredths of a currency's unit; never a float."""
+    """Amount in integer cents of a currency."""
 
     cents: Cents
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?![\s\S])")] = "EUR"

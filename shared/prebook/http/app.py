@@ -14,8 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prebook.http.problems import EXCEPTION_HANDLERS
 
 MAX_BODY_BYTES = 64 * 1024
+"""Size limit of a request body, in bytes."""
 ReadinessCheck = Callable[[], Awaitable[Mapping[str, str]]]
-"""What a ready service would have and this one has not: part -> what is wrong. Empty: ready."""
+"""Returns the missing dependencies of a service, each with the reason; empty when it is ready."""
 
 
 def create_app(
@@ -26,7 +27,10 @@ def create_app(
     refresh_gauges: Callable[[], Awaitable[None]],
     lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
 ) -> Litestar:
-    """``refresh_gauges`` runs before each scrape of /metrics."""
+    """Build the HTTP application of a service: its ``routes``, /livez, /readyz, /metrics and /schema/openapi.json.
+
+    ``refresh_gauges`` runs before each scrape of /metrics; ``lifespan`` surrounds the serving of requests.
+    """
 
     @get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
@@ -34,9 +38,9 @@ def create_app(
 
     @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[dict[str, Any]]:
-        lacks = dict(await missing_dependencies())
-        status = "not ready" if lacks else "ready"
-        return Response({"status": status, "service": service, "missing": lacks}, status_code=503 if lacks else 200)
+        missing = dict(await missing_dependencies())
+        status = "not ready" if missing else "ready"
+        return Response({"status": status, "service": service, "missing": missing}, status_code=503 if missing else 200)
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:

@@ -1,7 +1,8 @@
-"""Where a rider's callback may go: the part of it that can be decided from the URL alone.
+"""Allowed targets of riders' callbacks, as far as the URL alone decides it.
 
-The address that the host resolves to is vetted when the callback is sent. Source: OWASP, "Server-Side Request
-Forgery Prevention".
+The address that the host resolves to is checked when the callback is sent (``rider_callbacks``).
+
+Source: OWASP, "Server-Side Request Forgery Prevention".
 """
 
 import re
@@ -10,8 +11,8 @@ from collections.abc import Collection
 MAX_URL_LENGTH = 512
 _HOST = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*|\[[0-9a-f:.]{2,45}\]"
 _PORT = r"[1-9][0-9]{0,4}"
-# One strict grammar instead of a lenient parser: what two parsers could read in two ways is no URL here. No
-# userinfo, no fragment, no backslash, no percent sign or non-ASCII letter in the host.
+# A strict grammar instead of a lenient parser: a URL that two parsers could read differently is refused. No userinfo,
+# no fragment, no backslash, no percent sign or non-ASCII letter in the host.
 _URL = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>{_PORT}))?"
     r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?\Z"
@@ -20,7 +21,7 @@ _DEFAULT_PORT = {"https": "443", "http": "80"}
 
 
 def is_allowed_target(url: str, allowed_hosts: Collection[str]) -> bool:
-    """Tell whether ``url`` has one of the allowed origins.
+    """Return whether ``url`` has one of the allowed origins.
 
     ``allowed_hosts`` are ``host`` or ``host:port`` for https, and ``http://host[:port]`` for plain http.
     """

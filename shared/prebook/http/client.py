@@ -1,4 +1,4 @@
-"""HTTP clients of the product: httpx over aiohttp's connections.
+"""HTTP clients of the services: httpx over aiohttp's connections.
 
 httpx on its own transport collapses above ten concurrent requests (decision 0015); over aiohttp a call costs about a
 third more processor time than aiohttp alone, printed by ``prebook bench --only http``.
@@ -18,10 +18,12 @@ from prebook.coupling.ports import HttpResponse
 from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
 
 MAX_RESPONSE_BYTES = 256 * 1024
+"""Size limit of a response body, in bytes."""
 MAX_CONNECTIONS_PER_SERVICE = 200
-"""To one service, so that a hanging one takes no connections of another."""
+"""Connections to one service at most, so that a hanging one takes none of another."""
 CONNECT_TIMEOUT_S = 2.0
 ACQUIRE_TIMEOUT_S = 1.0
+"""Seconds to wait for a free connection."""
 SUPPRESSED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 """Headers that the client would add; no endpoint of the suite reads them."""
 TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError)
@@ -89,7 +91,7 @@ class ServiceClient:
 
     @asynccontextmanager
     async def _connection_permit(self, service: str, timeout_s: float) -> AsyncIterator[None]:
-        """Waiting for a connection is this process's own problem, and reported apart from the silence of a service."""
+        """Hold one of the connections to a service; having none is reported apart from a service that is silent."""
         permits = self._permits[service]
         wait_s = min(ACQUIRE_TIMEOUT_S, timeout_s)
         try:

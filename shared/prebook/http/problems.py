@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json``. Source: RFC 9457."""
+"""Error responses as ``application/problem+json``. Source: RFC 9457."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a request."""
+    """One invalid field of a request."""
 
     pointer: str
     """JSON pointer (RFC 6901) into the body, or the name of a header or query parameter."""
@@ -43,7 +43,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class Problem(Exception):
-    """Ends a request with an error. ``detail`` says what is wrong and what to do next."""
+    """Error that ends a request, raised by routes and use cases. ``detail`` names the problem and the remedy."""
 
     def __init__(
         self,
@@ -56,9 +56,12 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.status = status
+        self.code = code
+        self.detail = detail
         self.title = title or code.replace("_", " ").capitalize()
-        self.headers, self.errors = dict(headers or {}), tuple(errors)
+        self.headers = dict(headers or {})
+        self.errors = tuple(errors)
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
@@ -74,41 +77,44 @@ def found_or_404(found: T | None, code: str, detail: str) -> T:
 
 
 def retry_later_problem(status: int, code: str, reason: str, wait_s: float) -> Problem:
-    """A refusal of what may be asked again, after ``wait_s``, as it is."""
-    after = str(max(1, math.ceil(wait_s)))
-    said = f"{reason}; try again after {after} s, with the same Idempotency-Key"
-    return Problem(status, code, said, headers={"retry-after": after})
+    """Return a refusal of a request that may be repeated unchanged after ``wait_s`` seconds."""
+    retry_after = str(max(1, math.ceil(wait_s)))
+    detail = f"{reason}; try again after {retry_after} s, with the same Idempotency-Key"
+    return Problem(status, code, detail, headers={"retry-after": retry_after})
 
 
 def traceparent_of(request: Request[Any, Any, Any]) -> str:
-    """The hop that this request is, in the trace that its header names or in a new one; the same for all who ask."""
-    scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a TypedDict of all it knows
-    found: str = scope.setdefault(_TRACEPARENT_KEY, "") or trace.child_traceparent(
+    """Return the trace context of a request: a new span of the trace in its header, or of a new trace.
+
+    Repeated calls for one request return the same value.
+    """
+    scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
+    traceparent: str = scope.setdefault(_TRACEPARENT_KEY, "") or trace.child_traceparent(
         request.headers.get("traceparent", "")
     )
-    scope[_TRACEPARENT_KEY] = found
-    return found
+    scope[_TRACEPARENT_KEY] = traceparent
+    return traceparent
 
 
 def decode_problem(error: Exception) -> Problem:
-    """A body that msgspec could not decode: 400 where it is no JSON, 422 where it is JSON of the wrong shape."""
+    """Return the problem of a body that msgspec could not decode: 400 for malformed JSON, 422 for the wrong shape."""
     if not isinstance(error, msgspec.ValidationError):
-        return Problem(400, "malformed_json", f"the body is no JSON ({error}); send one UTF-8 JSON object")
-    what, _, path = str(error).partition(" - at `$")
-    fault = FieldError(pointer=_json_pointer(path.rstrip("`"), what), detail=what)
-    return Problem(
-        422, "invalid_body", f"{fault.pointer or 'the body'}: {what}; see /schema/openapi.json", errors=[fault]
-    )
+        return Problem(400, "malformed_json", f"the body is not JSON ({error}); send one UTF-8 JSON object")
+    message, _, path = str(error).partition(" - at `$")
+    field_error = FieldError(pointer=_json_pointer(path.rstrip("`"), message), detail=message)
+    detail = f"{field_error.pointer or 'the body'}: {message}; see /schema/openapi.json"
+    return Problem(422, "invalid_body", detail, errors=[field_error])
 
 
 def _json_pointer(path: str, message: str) -> str:
-    """``.pickup.lat`` and ``[0]`` as a JSON pointer, with the field that is unknown or missing at its end."""
+    """JSON pointer of a msgspec path such as ``.pickup.lat[0]``, with the unknown or missing field at its end."""
     parts = path.replace("[", ".").replace("]", "").split(".")[1:]
     named = message.split("`")[1] if "field `" in message else ""
     return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in [*parts, named] if part)
 
 
 def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    """Return the response of a problem, with the trace id of the request."""
     details = ProblemDetails(
         type=f"urn:prebook:problem:{problem.code}",
         title=problem.title,
@@ -125,18 +131,18 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
 def _handle_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [FieldError(pointer=str(e.get("key", "")), detail=str(e.get("message", ""))) for e in extra]
-    if [fault.pointer for fault in errors] == ["data"]:  # Litestar's word for a body; a wrong one has been told apart
+    if [field.pointer for field in errors] == ["data"]:  # Litestar's name of an empty body
         return problem_response(
             request, Problem(400, "malformed_json", "the body is empty; send one UTF-8 JSON object")
         )
-    said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors) or error.detail
+    detail = "; ".join(f"{field.pointer}: {field.detail}" for field in errors) or error.detail
     return problem_response(
-        request, Problem(400, "invalid_parameter", f"{said}; see /schema/openapi.json", errors=errors)
+        request, Problem(400, "invalid_parameter", f"{detail}; see /schema/openapi.json", errors=errors)
     )
 
 
 def _handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own: the code is the status's name, such as ``not_found``."""
+    """Litestar's own errors; the code is the name of the status, such as ``not_found``."""
     code = HTTPStatus(error.status_code).name.lower()
     return problem_response(request, Problem(error.status_code, code, error.detail, headers=error.headers))
 
@@ -146,21 +152,22 @@ def _handle_decode_error(request: Request[Any, Any, Any], error: msgspec.DecodeE
 
 
 def _handle_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Says nothing of the inside; the log line with the same trace id does."""
-    problem = Problem(500, "internal_error", "this is our fault; try again, and report the trace_id if it stays")
+    """The response reveals no internals; the log event with the same trace id has the traceback."""
+    problem = Problem(500, "internal_error", "the service failed; try again, and report the trace_id if it persists")
     log.error("request failed", path=request.url.path, traceparent=traceparent_of(request), exc_info=error)
     return problem_response(request, problem)
 
 
 def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Something that we stand on is not there: not now, perhaps soon."""
-    asked = error.retry_after_s if isinstance(error, Unreachable) else None
-    headers = {"retry-after": str(math.ceil(asked or 1))}
+    """A dependency of the service is unavailable; the request may succeed later."""
+    retry_after_s = error.retry_after_s if isinstance(error, Unreachable) else None
+    headers = {"retry-after": str(math.ceil(retry_after_s or 1))}
     log.warning(
         "dependency unavailable", path=request.url.path, traceparent=traceparent_of(request), error=repr(error)[:500]
     )
     return problem_response(
-        request, Problem(503, "unavailable", "we cannot serve this right now; try again after a pause", headers=headers)
+        request,
+        Problem(503, "unavailable", "a dependency is unavailable; try again after Retry-After", headers=headers),
     )
 
 

@@ -1,4 +1,4 @@
-"""Calls out to riders' own systems: signed, only to allowed hosts, only to addresses that are vetted when dialled.
+"""Signed callbacks to riders' systems: only to allowed hosts, and only to addresses checked when connecting.
 
 Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for the signature.
 """
@@ -19,7 +19,10 @@ from prebook.messaging.errors import PermanentFailure, error_summary
 from prebook.patterns.signature import sign
 
 CALLBACK_TIMEOUT_S = 2.0
-MIN_SUCCESS_STATUS, MAX_SUCCESS_STATUS, GONE_STATUS = 200, 299, 410
+"""Seconds for one callback."""
+MIN_SUCCESS_STATUS = 200
+MAX_SUCCESS_STATUS = 299
+GONE_STATUS = 410
 
 
 class ForbiddenTarget(PermanentFailure):
@@ -29,17 +32,17 @@ class ForbiddenTarget(PermanentFailure):
 
 
 class TargetGone(PermanentFailure):
-    """The target says that it does not want to be called any more (410)."""
+    """The target has replied 410: it wants no more callbacks."""
 
     cause = "target_gone"
 
 
 class CallbackFailed(Exception):
-    """The target did not take it this time. One rider's system being away is no outage of ours."""
+    """One attempt at a callback has failed. A rider's system that is down is not an outage of the service."""
 
 
 class PublicAddressResolver(AbstractResolver):
-    """Refuses a name when any of its addresses is not global, so that what is vetted is what is dialled."""
+    """Resolver that refuses a host if any of its addresses is not public, so that only checked ones are used."""
 
     def __init__(self) -> None:
         self._resolver = ThreadedResolver()
@@ -47,40 +50,43 @@ class PublicAddressResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        private = [entry["host"] for entry in found if not is_public_address(entry["host"])]
-        if private:
+        """Return the addresses of ``host``. Raises ForbiddenTarget if one of them is not public."""
+        addresses = await self._resolver.resolve(host, port, family)
+        if not all(is_public_address(address["host"]) for address in addresses):
             raise ForbiddenTarget(f"{host} resolves to an address that is not public")
-        return found
+        return addresses
 
     async def close(self) -> None:
+        """Release the resolver."""
         await self._resolver.close()
 
 
 def is_public_address(address: str) -> bool:
-    """False for anything private, local, reserved, or wrapping such an address in IPv6."""
+    """Return whether an address is public: not private, local, reserved, or an IPv6 form of such an address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or _embedded_ipv4(ip)
-        return is_public_address(str(inner)) if inner else ip.is_global and not ip.is_multicast
+        embedded = ip.ipv4_mapped or ip.sixtofour or _embedded_ipv4(ip)
+        return is_public_address(str(embedded)) if embedded else ip.is_global and not ip.is_multicast
     return ip.is_global and not ip.is_multicast
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    wraps = ip in ipaddress.ip_network("64:ff9b::/96")
-    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if wraps else None
+    is_nat64 = ip in ipaddress.ip_network("64:ff9b::/96")
+    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if is_nat64 else None
 
 
 class RiderCallbacks:
-    """One signed POST at a time; whoever calls it repeats it until it succeeds."""
+    """Sends callbacks. A callback is one signed POST; the caller repeats it until it succeeds."""
 
     def __init__(
         self, allowed_hosts: Collection[str], secrets: Sequence[str], *, clock: Callable[[], float] = unix_s
     ) -> None:
-        self._allowed_hosts, self._secrets, self._clock = allowed_hosts, secrets, clock
+        self._allowed_hosts = allowed_hosts
+        self._secrets = secrets
+        self._clock = clock
 
     async def send(self, url: str, message_id: str, body: bytes) -> None:
-        """Raises ForbiddenTarget and TargetGone (permanent), CallbackFailed (retry)."""
+        """Post ``body`` to ``url``. Raises ForbiddenTarget, TargetGone (both permanent) or CallbackFailed (retry)."""
         if not is_allowed_target(url, self._allowed_hosts):
             raise ForbiddenTarget(f"callbacks may not go to {urlsplit(url).hostname}; see PREBOOK_RIDER_CALLBACK_HOSTS")
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
@@ -91,11 +97,11 @@ class RiderCallbacks:
         if status == GONE_STATUS:
             raise TargetGone("the target is gone (410)")
         if not MIN_SUCCESS_STATUS <= status <= MAX_SUCCESS_STATUS:
-            raise CallbackFailed(f"the target answered {status}")
+            raise CallbackFailed(f"the target replied with status {status}")
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
-        """The status of the response, whose body is not read. Redirects are not followed, proxies are not used."""
-        # Plain http is allowed only to hosts that are listed with it, which is how a demo names its own machine.
+        """Return the status of the response; its body is not read. Redirects are not followed, proxies are not used."""
+        # Plain http is allowed only to hosts that are listed with it, such as the machine of a demo.
         resolver = PublicAddressResolver() if url.startswith("https://") else ThreadedResolver()
         async with (
             asyncio.timeout(CALLBACK_TIMEOUT_S),

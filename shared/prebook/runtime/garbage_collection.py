@@ -6,7 +6,9 @@ ones: a third of the processor time of a relay with a thousand messages in fligh
 
 import gc
 
-GENERATION_0_THRESHOLD, GENERATION_1_THRESHOLD, GENERATION_2_THRESHOLD = 10_000, 20, 50
+GENERATION_0_THRESHOLD = 10_000
+GENERATION_1_THRESHOLD = 20
+GENERATION_2_THRESHOLD = 50
 """Net allocations before a collection of generation 0; then collections of a generation before the next older one."""
 
 

@@ -25,10 +25,10 @@ def make_context(
     policies: Policies | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> ServiceContext[Any]:
-    """What ``runtime.assembly`` hands to a service's edge, over any unit of work and with a network that has nobody."""
+    """Build the context that ``runtime.assembly`` gives to a service's edge, over ``begin`` and an empty network."""
     units = UnitsOfWork.of_one(begin)
-    known: Mapping[Any, Any] = channels or {}
-    rules = policies or {}
-    gateway = create_gateway(service, handlers or Handlers(), units, known, rules, clock=clock)
+    channels_used: Mapping[Any, Any] = channels or {}
+    policies_used = policies or {}
+    gateway = create_gateway(service, handlers or Handlers(), units, channels_used, policies_used, clock=clock)
     http = MemoryHttp({}, ())
-    return ServiceContext(gateway, units, settings, rules, known, MemoryBroker({}), http, lambda: None)
+    return ServiceContext(gateway, units, settings, policies_used, channels_used, MemoryBroker({}), http, lambda: None)

@@ -1,6 +1,7 @@
-"""A database, a broker and a network in memory: small, ours, and honest about transactions.
+"""In-memory database, broker and network with real transactions.
 
-A unit of work is a draft of the tables that replaces them on commit; units of one database come one after the other.
+A unit of work changes a draft of the tables, which replaces them on commit; the units of one database run one after the
+other.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
 
 @dataclass
 class MemoryOutboxRow:
+    """Row of the in-memory outbox."""
+
     seq: int
     message: OutboxMessage
     not_before: datetime
@@ -40,7 +43,7 @@ class MemoryOutboxRow:
 
 @dataclass
 class MemoryTables:
-    """Inbox, outbox and awaited of one service, and its own state."""
+    """Tables of one service: inbox, outbox, pending replies and the state of the service itself."""
 
     state: Any
     inbox: dict[str, Envelope] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class MemoryTables:
     pending_replies: dict[str, PendingReply] = field(default_factory=dict)
 
     def draft(self) -> "MemoryTables":
+        """Return a copy that a unit of work can change."""
         rows = {key: replace(row) for key, row in self.outbox.items()}
         return MemoryTables(
             copy.deepcopy(self.state),
@@ -64,10 +68,12 @@ class MemoryTables:
 
 
 class MemoryUnitOfWork:
-    """UnitOfWork over a draft. Whatever it does not know is the service's own state."""
+    """UnitOfWork over a draft of the tables; other attributes are those of the service's state."""
 
     def __init__(self, tables: MemoryTables, clock: Callable[[], datetime]) -> None:
-        self._tables, self._clock, self.enqueued = tables, clock, list[OutboxMessage]()
+        self._tables = tables
+        self._clock = clock
+        self.enqueued = list[OutboxMessage]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tables.state, name)
@@ -88,10 +94,10 @@ class MemoryUnitOfWork:
         self._tables.pending_requests[request.id] = request
 
     async def find_pending_request(self, flow: str, conversation_id: str) -> Envelope | None:
-        owed = (
+        pending = (
             e for e in self._tables.pending_requests.values() if (e.flow, e.conversation_id) == (flow, conversation_id)
         )
-        return next((e for e in owed if e.id not in self._tables.replies), None)
+        return next((e for e in pending if e.id not in self._tables.replies), None)
 
     async def record_reply(self, reply: Envelope) -> None:
         self._tables.replies[request_id_of(reply.id)] = reply
@@ -103,26 +109,27 @@ class MemoryUnitOfWork:
         self.enqueued += messages
 
     def flush(self, handoff: Handoff) -> None:
-        """What was waiting already decides, for every one of them, whether it may be claimed."""
-        before, claimed = (
-            [row for row in self._tables.outbox.values() if row.state is OutboxState.WAITING],
-            dict[str, int](),
-        )
-        for posting in self.enqueued:
-            row = MemoryOutboxRow(len(self._tables.outbox), posting, self._clock() + posting.delay)
-            if self._tables.outbox.setdefault(posting.envelope.id, row) is row and handoff.owner_of(posting):
-                row.claimed = not any(self._precedes(other, row, handoff) for other in before)
-                claimed |= {posting.envelope.id: row.seq} if row.claimed else {}
+        """Write the enqueued messages to the outbox.
+
+        A row is leased by the handoff only if no untracked row of its key waited before.
+        """
+        waiting = [row for row in self._tables.outbox.values() if row.state is OutboxState.WAITING]
+        claimed: dict[str, int] = {}
+        for message in self.enqueued:
+            row = MemoryOutboxRow(len(self._tables.outbox), message, self._clock() + message.delay)
+            if self._tables.outbox.setdefault(message.envelope.id, row) is row and handoff.owner_of(message):
+                row.claimed = not any(self._precedes(other, row, handoff) for other in waiting)
+                claimed |= {message.envelope.id: row.seq} if row.claimed else {}
         handoff.claimed = claimed
 
-    def _precedes(self, other: MemoryOutboxRow, row: MemoryOutboxRow, handover: Handoff) -> bool:
-        same = (other.message.route, other.message.ordering_key) == (row.message.route, row.message.ordering_key)
-        due = other.failures > 0 or other.not_before <= self._clock()
-        return same and due and other.seq not in handover.tracked
+    def _precedes(self, other: MemoryOutboxRow, row: MemoryOutboxRow, handoff: Handoff) -> bool:
+        same_key = (other.message.route, other.message.ordering_key) == (row.message.route, row.message.ordering_key)
+        keeps_order = other.failures > 0 or other.not_before <= self._clock()  # a delayed row does not, until it fails
+        return same_key and keeps_order and other.seq not in handoff.tracked
 
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
-        for expectation in pending_replies:
-            self._tables.pending_replies.setdefault(expectation.request.id, expectation)
+        for pending in pending_replies:
+            self._tables.pending_replies.setdefault(pending.request.id, pending)
 
 
 def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
@@ -135,7 +142,9 @@ class MemoryDatabase:
     owner = "the relay"
 
     def __init__(self, state: Any, clock: Callable[[], datetime] = utc_now) -> None:
-        self.tables, self._clock, self._lock = MemoryTables(state), clock, asyncio.Lock()
+        self.tables = MemoryTables(state)
+        self._clock = clock
+        self._lock = asyncio.Lock()
         self.hand_off: Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]] = _no_handoff
 
     @asynccontextmanager
@@ -144,15 +153,15 @@ class MemoryDatabase:
             draft = self.tables.draft()
             work = MemoryUnitOfWork(draft, self._clock)
             yield work
-            with self.hand_off(work.enqueued) as handover:
-                work.flush(handover)
+            with self.hand_off(work.enqueued) as handoff:
+                work.flush(handoff)
                 self.tables = draft
 
     async def claim(
         self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()
     ) -> Sequence[LeasedRow]:
         async with self._lock:
-            now = self._clock()  # one moment for all rows, as in a transaction
+            now = self._clock()  # one time for all rows, as in a transaction
             due = [row for row in self.tables.outbox.values() if self._is_due(row, full_routes, tracked, now)][:limit]
             for row in due:
                 row.claimed = True
@@ -172,9 +181,10 @@ class MemoryDatabase:
         await self._update(waiting.intersection(seqs), state=OutboxState.SENT)
 
     async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
-        later, refusals = self._clock() + timedelta(seconds=delay_s), row.refusals + 1 if refused else 0
+        not_before = self._clock() + timedelta(seconds=delay_s)
+        refusals = row.refusals + 1 if refused else 0
         failures = row.failures + 1
-        await self._update([row.seq], not_before=later, failures=failures, refusals=refusals, error=error)
+        await self._update([row.seq], not_before=not_before, failures=failures, refusals=refusals, error=error)
 
     async def abandon(self, row: LeasedRow, state: OutboxState, cause: str, error: str) -> None:
         await self._update([row.seq], state=state, cause=cause, failures=row.failures, error=error)
@@ -185,25 +195,27 @@ class MemoryDatabase:
 
     async def claim_pollable(self, limit: int, *, poll_interval_s: float) -> Sequence[Envelope]:
         now = self._clock()
-        open_ = [e for e in self.tables.pending_replies.values() if e.poll_at is not None and e.poll_at <= now][:limit]
-        for e in open_:
+        pending = [e for e in self.tables.pending_replies.values() if e.poll_at is not None and e.poll_at <= now]
+        for e in pending[:limit]:
             self.tables.pending_replies[e.request.id] = replace(e, poll_at=now + timedelta(seconds=poll_interval_s))
-        return [e.request for e in open_]
+        return [e.request for e in pending[:limit]]
 
-    def _is_due(self, row: MemoryOutboxRow, full_lanes: Collection[str], known: Collection[int], now: datetime) -> bool:
-        waits = row.state is OutboxState.WAITING and not row.claimed and row.not_before <= now
-        held = any(self._blocks(before, known, now) for before in self._earlier_rows(row))
-        return waits and row.message.route not in full_lanes and not held
+    def _is_due(
+        self, row: MemoryOutboxRow, full_routes: Collection[str], tracked: Collection[int], now: datetime
+    ) -> bool:
+        is_free = row.state is OutboxState.WAITING and not row.claimed and row.not_before <= now
+        is_blocked = any(self._blocks(earlier, tracked, now) for earlier in self._earlier_rows(row))
+        return is_free and row.message.route not in full_routes and not is_blocked
 
     def _earlier_rows(self, row: MemoryOutboxRow) -> Iterator[MemoryOutboxRow]:
-        place = (row.message.route, row.message.ordering_key)
+        key = (row.message.route, row.message.ordering_key)
         rows = self.tables.outbox.values()
-        return (r for r in rows if (r.message.route, r.message.ordering_key) == place and r.seq < row.seq)
+        return (r for r in rows if (r.message.route, r.message.ordering_key) == key and r.seq < row.seq)
 
-    def _blocks(self, row: MemoryOutboxRow, known: Collection[int], now: datetime) -> bool:
-        """There is one relay, and what it knows to have under way it puts in line itself."""
-        unknown = row.claimed and row.seq not in known
-        return row.state is OutboxState.WAITING and (unknown or (row.failures > 0 and row.not_before > now))
+    def _blocks(self, row: MemoryOutboxRow, tracked: Collection[int], now: datetime) -> bool:
+        """Rows that the relay tracks block nothing here, since its keyed queue keeps their order."""
+        is_untracked = row.claimed and row.seq not in tracked
+        return row.state is OutboxState.WAITING and (is_untracked or (row.failures > 0 and row.not_before > now))
 
     async def _update(self, seqs: Collection[int], **changes: Any) -> None:
         async with self._lock:
@@ -213,16 +225,19 @@ class MemoryDatabase:
 
 
 class MemoryBroker(Publisher):
-    """Topic exchanges with exact keys, queues as deques. ``copies`` delivers everything so many times."""
+    """In-memory broker: topic exchanges with exact routing keys, and queues as deques."""
 
     def __init__(self, bindings: Mapping[tuple[str, str], Collection[str]], copies: int = 1) -> None:
+        """``bindings``: queues by exchange and routing key; ``copies``: deliveries of every message."""
         self._bindings = {address: set(queues) for address, queues in bindings.items()}
         self.queues: dict[str, deque[WireMessage]] = defaultdict(deque)
-        self.copies, self.is_down = copies, False
+        self.copies = copies
+        self.is_down = False
         self._arrived: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.published: list[tuple[str, str, WireMessage]] = []
 
     def bind(self, exchange: str, key: str, queue: str) -> None:
+        """Route messages with this routing key to ``queue``, too."""
         self._bindings.setdefault((exchange, key), set()).add(queue)
 
     async def publish(
@@ -240,27 +255,31 @@ class MemoryBroker(Publisher):
             self._arrived[queue].set()
 
     async def wait_for_message(self, queue: str) -> None:
-        """Returns when something has come into the queue since the last call."""
+        """Return once a message has arrived in the queue since the last call."""
         await self._arrived[queue].wait()
         self._arrived[queue].clear()
 
 
 class MemoryHttp(HttpClient):
-    """Real ASGI applications, no sockets. A service in ``down`` refuses the connection."""
+    """HTTP client over ASGI applications, without sockets. A service in ``down`` refuses the connection."""
 
     def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
-        self._apps, self._down = apps, down
+        self._apps = apps
+        self._down = down
         self._clients: dict[str, httpx.AsyncClient] = {}
-        self.copies, self.lose_callbacks = 1, False
+        self.copies = 1
+        self.lose_callbacks = False
         self.calls: list[str] = []
 
     def connect(self) -> None:
+        """Create the clients; call once all applications exist."""
         self._clients = {
             name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}")
             for name, app in self._apps.items()
         }
 
     def client(self, service: str) -> httpx.AsyncClient:
+        """Return the client of a service, for requests of a rider."""
         return self._clients[service]
 
     async def request(
@@ -276,9 +295,10 @@ class MemoryHttp(HttpClient):
                 for _ in range(self.copies):
                     response = await self._clients[service].request(method, path, headers=headers, content=body)
         except TimeoutError:
-            raise Unreachable(f"{service} did not answer in time", reason="timeout") from None
+            raise Unreachable(f"{service} did not reply in time", reason="timeout") from None
         return HttpResponse(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
+        """Close the clients."""
         for client in self._clients.values():
             await client.aclose()

@@ -1,4 +1,4 @@
-"""Services in one process, over a database, a broker and a network in memory.
+"""World: services in one process, over an in-memory database, broker and network.
 
 Everything between the adapters is production code: handler tables, endpoint, gateway, relay, deadlines, HTTP routes.
 """
@@ -31,9 +31,10 @@ from prebook.testing.memory import MemoryBroker, MemoryDatabase, MemoryHttp
 from prebook.topology.consumed_queues import prefetch_by_queue
 
 POLL_INTERVAL_S = 0.005
+"""Seconds between two checks whether a service is up again."""
 
 Members: TypeAlias = Mapping[str, tuple[Service[Any], Callable[[], Any]]]
-"""By name: the service, and what makes its state, an object with the methods of the service's store."""
+"""Service and factory of its state (an object with the methods of the service's store), by name."""
 
 
 class World:
@@ -66,7 +67,8 @@ class World:
         self.http.connect()
 
     def _assemble(self, service: Service[Any]) -> AssembledService[Any]:
-        name, database = service.name, self.databases[service.name]
+        name = service.name
+        database = self.databases[service.name]
         relay = Relay(database, self._observer)
         database.hand_off = relay.hand_off
         ports = ServicePorts(

@@ -1,4 +1,4 @@
-"""Who may do what at the broker: the least that the model's grants and consumers need."""
+"""Broker permissions: the least that the grants and consumers of a topology need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ from prebook.messaging import addresses
 from prebook.topology.retry_and_dead_letter import exact_match
 from prebook.topology.values import ANY_ROUTING_KEY, Topology
 
-MATCH_NONE, MATCH_ANY = exact_match(), ".*"
+MATCH_NONE = exact_match()
+MATCH_ANY = ".*"
 ACCOUNTS = (*PROCESSES, addresses.ARCHIVE_READER)
-"""All that have a user at the broker, and so need a password."""
+"""Accounts with a broker user, which need a password."""
 
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """Regular expressions over exchanges and queues. Services declare nothing: that is the deploy's job."""
+    """Permissions of a user as regular expressions over exchanges and queues. Services may declare nothing."""
 
     user: str
     write: str
@@ -25,7 +26,7 @@ class Permission:
 
 @dataclass(frozen=True, order=True)
 class TopicPermission:
-    """Regular expressions over routing keys of one exchange."""
+    """Permissions of a user on one topic exchange, as regular expressions over routing keys."""
 
     user: str
     exchange: str
@@ -34,12 +35,13 @@ class TopicPermission:
 
 
 def broker_accounts(topology: Topology) -> tuple[str, ...]:
-    """Every service that publishes or consumes, and who reads a stream."""
+    """Return the accounts that publish, consume or read a stream, sorted."""
     consumers = {queue.consumer for queue in topology.consumed_queues()}
     return tuple(sorted({g.account for g in topology.grants} | consumers | {r.account for r in topology.read_grants}))
 
 
 def permissions(topology: Topology) -> frozenset[Permission]:
+    """Return the permissions of all accounts."""
     return frozenset(
         Permission(
             addresses.broker_user(account),
@@ -51,7 +53,7 @@ def permissions(topology: Topology) -> frozenset[Permission]:
 
 
 def topic_permissions(topology: Topology) -> frozenset[TopicPermission]:
-    """One for every exchange that a service may write to: where there is none, the broker allows every key."""
+    """Return one topic permission per account and writable exchange; without one, the broker allows every key."""
     return frozenset(
         TopicPermission(
             addresses.broker_user(account), exchange, _topic_pattern(_routing_keys(topology, account, exchange))

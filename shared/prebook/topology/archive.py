@@ -1,4 +1,7 @@
-"""The archive: a stream that keeps all that is published as an event, and the one account that may read it."""
+"""Archive: a stream of everything published to the topic exchange, and the account that may read it.
+
+Source: EIP, Message Store; Wire Tap.
+"""
 
 from prebook.messaging import addresses
 from prebook.topology.retry_and_dead_letter import exact_match
@@ -16,17 +19,18 @@ from prebook.topology.values import (
 
 ARCHIVE_STREAM = Queue(addresses.ARCHIVE_QUEUE, arguments(x_queue_type="stream"))
 MAX_AGE = "7D"
+"""Retention of the archive; RabbitMQ's notation for seven days."""
 MAX_BYTES = 1_000_000_000
 SEGMENT_BYTES = 50_000_000
-"""Retention removes whole segments only."""
+"""Size of a stream segment; retention removes whole segments only."""
 
 
 def archive_topology(base: Topology) -> Topology:
-    """Every key of the events' exchange that is bound to a queue already is bound to the stream too.
+    """Bind the stream to every routing key of the topic exchange that ``base`` binds to a queue.
 
-    A key that leads nowhere else stays unbound: publishing there is to be told as unroutable, not to vanish in here.
+    Other keys stay unbound, so that publishing with them is reported as unroutable.
     """
-    keys = {bound.routing_key for bound in base.bindings if bound.exchange == addresses.EVENTS}
+    keys = {binding.routing_key for binding in base.bindings if binding.exchange == addresses.EVENTS}
     if not keys:
         return Topology()
     return Topology(

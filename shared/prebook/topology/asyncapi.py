@@ -1,4 +1,4 @@
-"""The messages on the broker as an AsyncAPI 3.0 document, derived from the topology and the contracts."""
+"""AsyncAPI 3.0 document of the messages on the broker, derived from the topology and the contracts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -51,24 +51,28 @@ HEADERS_SCHEMA: dict[str, Any] = {
         SPEC_VERSION_HEADER: {"const": "1.0"},
         MESSAGE_ID_HEADER: {
             **_ID_SCHEMA,
-            "description": "The same thing said twice has the same id; receivers let one take effect.",
+            "description": "Deduplication key: a repeated message has the same id and no second effect.",
         },
         TYPE_HEADER: {"type": "string", "pattern": r"^prebook\.[a-z_]+\.v[0-9]+$"},
-        SOURCE_HEADER: {"type": "string", "description": "The service that says it.", "pattern": "^/prebook/[a-z]+$"},
-        CONVERSATION_ID_HEADER: {**_ID_SCHEMA, "description": "The conversation: the booking that it is about."},
+        SOURCE_HEADER: {
+            "type": "string",
+            "description": "Service that sends the message.",
+            "pattern": "^/prebook/[a-z]+$",
+        },
+        CONVERSATION_ID_HEADER: {**_ID_SCHEMA, "description": "Conversation: the booking that the message belongs to."},
         TIME_HEADER: _TIME_SCHEMA,
-        PARTITION_KEY_HEADER: {**_ID_SCHEMA, "description": "Messages of one key keep their order."},
+        PARTITION_KEY_HEADER: {**_ID_SCHEMA, "description": "Messages with the same key keep their order."},
         HASH_SLOT_HEADER: {
             "type": "string",
             "pattern": "^[0-9]{1,2}$",
-            "description": f"crc32(ce-partitionkey) modulo {HASH_SLOTS}: what message groups are partitioned by.",
+            "description": f"crc32(ce-partitionkey) modulo {HASH_SLOTS}; message groups are partitioned by it.",
         },
         KIND_HEADER: {"enum": [kind.value for kind in MessageKind]},
         FLOW_HEADER: {"type": "string", "description": "Flow; for an event, its event type."},
         PLAN_HEADER: {
             "type": "string",
             "pattern": f"^{_PLAN_PATTERN}$",
-            "description": "The booking's coupling per flow.",
+            "description": "Coupling of every flow of the booking.",
         },
         ATTEMPT_HEADER: {"type": "string", "pattern": "^[0-9]{1,5}$", "description": "From 1."},
         REPLY_TO_HEADER: {"type": "string", "description": "Return address of the reply; only commands have one."},
@@ -83,21 +87,21 @@ HEADERS_SCHEMA: dict[str, Any] = {
 
 Json = dict[str, Any]
 CONTRACTS_VERSION = "1.0.0"
-"""Of the contracts, not of the package: the ``v1`` that every message type ends in."""
+"""Version of the contracts, not of the package: the ``v1`` at the end of every message type."""
 MESSAGE_EXCHANGES = (addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS)
-"""The exchanges that carry messages for the first time; delays and parking pass on what came by these."""
+"""Exchanges to which messages are first published; the others carry retries, parking and replays."""
 
 
 def asyncapi_document(topology: Topology) -> Json:
-    """Channels are routing keys to send to and queues to receive from; operations are each service's."""
+    """Return the document. Channels are routing keys to send to and queues to receive from."""
     sent = sorted(g for g in topology.grants if g.exchange in MESSAGE_EXCHANGES and g.account in SERVICES)
-    taken = [queue for queue in topology.logical_queues() if queue.consumer in SERVICES]
+    consumed = [queue for queue in topology.logical_queues() if queue.consumer in SERVICES]
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Prebook",
             "version": CONTRACTS_VERSION,
-            "description": "What booking, pricing, matching, notification and fleets say to each other over RabbitMQ.",
+            "description": "Messages between booking, pricing, matching, notification and fleets over RabbitMQ.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -106,15 +110,18 @@ def asyncapi_document(topology: Topology) -> Json:
                 _send_channel_name(g.exchange, g.routing_key): _routing_key_channel(g.exchange, g.routing_key)
                 for g in sent
             },
-            **{_receive_channel_name(queue): _queue_channel(queue, topology) for queue in taken},
+            **{_receive_channel_name(queue): _queue_channel(queue, topology) for queue in consumed},
         },
-        "operations": {**dict(_send_operation(g) for g in sent), **dict(_receive_operation(queue) for queue in taken)},
+        "operations": {
+            **dict(_send_operation(g) for g in sent),
+            **dict(_receive_operation(queue) for queue in consumed),
+        },
         "components": _components(),
     }
 
 
 def message_types(exchange: str, routing_key: str) -> tuple[type[Message], ...]:
-    """What may be published there: the table of what each routing key means."""
+    """Return the body types that may be published to ``exchange`` with ``routing_key``, sorted by type name."""
     return tuple(sorted(_MESSAGE_TYPES.get((exchange, routing_key), set()), key=ce_type))
 
 
@@ -149,17 +156,17 @@ def _queue_channel(queue: Queue, topology: Topology) -> Json:
     return {
         "address": name,
         **_partition_parameters(topology.partition_count(queue.partitioned_queue)),
-        "description": f"Queue of {queue.consumer}, bounded; what fails too often is parked.",
+        "description": f"Bounded queue of {queue.consumer}; messages that fail too often are parked.",
         "messages": _messages(_received_types(queue, topology.bindings)),
         "bindings": {"amqp": {"is": "queue", "queue": {"name": name, **common}, "bindingVersion": "0.3.0"}},
     }
 
 
 def _partition_parameters(partitions: int) -> Json:
-    """Of a message group; each partition has one active consumer."""
+    """Parameters of a message group's channel; each partition has one active consumer."""
     if not partitions:
         return {}
-    described = f"By {HASH_SLOT_HEADER}, modulo {partitions}. One consumer at a time takes from a partition."
+    described = f"{HASH_SLOT_HEADER} modulo {partitions}. A partition has one active consumer."
     return {"parameters": {"partition": {"enum": [str(n) for n in range(partitions)], "description": described}}}
 
 
@@ -195,7 +202,7 @@ def _receive_operation(queue: Queue) -> tuple[str, Json]:
     return f"{queue.consumer}.receive.{_receive_channel_name(queue)}", {
         "action": "receive",
         "channel": _ref("channels", _receive_channel_name(queue)),
-        "summary": f"{queue.consumer} takes from {queue.address}, acknowledged after its transaction",
+        "summary": f"{queue.consumer} consumes {queue.address} and acknowledges after its transaction",
         "tags": [{"name": queue.consumer}],
         "bindings": {"amqp": {"ack": True, "bindingVersion": "0.3.0"}},
     }
@@ -215,7 +222,10 @@ def _message(name: str, body: type[Message]) -> Json:
         **({"description": described} if described else {}),
         "contentType": "application/json",
         "headers": _ref("components", "schemas", "Headers"),
-        "correlationId": {"location": "$message.header#/ce-subject", "description": "The booking it is about."},
+        "correlationId": {
+            "location": "$message.header#/ce-subject",
+            "description": "The booking that the message belongs to.",
+        },
         "payload": _ref("components", "schemas", body.__name__),
         "bindings": {"amqp": {"messageType": name, "bindingVersion": "0.3.0"}},
     }

@@ -1,4 +1,4 @@
-"""The model against what a live broker tells: every difference, with its remedy."""
+"""Check of a live broker against the model: every difference, with its remedy."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ REMOVE_REMEDY = "remove it, or add what needs it to the model"
 
 
 class Drift(StrEnum):
+    """Kind of a difference."""
+
     MISSING = "missing"
     UNEXPECTED = "unexpected"
     DIFFERENT = "different"
@@ -21,6 +23,8 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Difference:
+    """One element of the broker that differs from the model."""
+
     drift: Drift
     kind: str
     """exchange, queue, binding, policy, effective policy, permission, topic permission or user tags."""
@@ -35,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class LiveBroker:
-    """One virtual host as the broker tells it, without what the broker itself puts there."""
+    """Elements of one virtual host of the broker, without those that the broker itself creates."""
 
     exchanges: frozenset[Exchange] = frozenset()
     queues: frozenset[Queue] = frozenset()
@@ -44,14 +48,14 @@ class LiveBroker:
     permissions: frozenset[Permission] = frozenset()
     topic_permissions: frozenset[TopicPermission] = frozenset()
     user_tags: Mapping[str, str] = field(default_factory=dict)
-    """User -> tags, comma-separated."""
+    """Comma-separated tags by user."""
     effective_policies: Mapping[str, Arguments] = field(default_factory=dict)
-    """Queue -> what its policies come to, an operator's policies included; a new queue may not be told yet."""
+    """Effective policy by queue, operator policies included; a new queue may be missing."""
 
 
 @dataclass(frozen=True)
 class _ElementKind(Generic[T]):
-    """How the things of one kind are told apart, spelled, and put right where they differ."""
+    """How elements of one kind are identified, described and corrected."""
 
     name: str
     identify: Callable[[T], str]
@@ -90,15 +94,18 @@ _TOPIC_PERMISSION_KIND: _ElementKind[TopicPermission] = _ElementKind(
 
 
 def differences(topology: Topology, live: LiveBroker, administrators: frozenset[str] = frozenset()) -> list[Difference]:
-    """Sorted; empty where broker and model agree. ``administrators`` may hold permissions that no service has."""
-    held = frozenset(p for p in live.permissions if p.user not in administrators)
+    """Return the differences, sorted; empty if broker and model agree.
+
+    ``administrators``: users whose permissions are not checked.
+    """
+    live_permissions = frozenset(p for p in live.permissions if p.user not in administrators)
     return sorted(
         (
             *_element_differences(_EXCHANGE_KIND, topology.exchanges, live.exchanges),
             *_element_differences(_QUEUE_KIND, topology.queues, live.queues),
             *_element_differences(_BINDING_KIND, topology.bindings, live.bindings),
             *_element_differences(_POLICY_KIND, topology.policies, live.policies),
-            *_element_differences(_PERMISSION_KIND, permissions(topology), held),
+            *_element_differences(_PERMISSION_KIND, permissions(topology), live_permissions),
             *_element_differences(_TOPIC_PERMISSION_KIND, topic_permissions(topology), live.topic_permissions),
             *_overridden_policies(topology, live),
             *_tagged_users(topology, live),
@@ -107,19 +114,20 @@ def differences(topology: Topology, live: LiveBroker, administrators: frozenset[
 
 
 def _element_differences(kind: _ElementKind[T], model: Iterable[T], live: Iterable[T]) -> Iterator[Difference]:
-    wanted, found = ({kind.identify(x): x for x in xs} for xs in (model, live))
-    for name in wanted.keys() - found.keys():
+    expected = {kind.identify(element): element for element in model}
+    actual = {kind.identify(element): element for element in live}
+    for name in expected.keys() - actual.keys():
         yield Difference(Drift.MISSING, kind.name, name, "", DECLARE_REMEDY)
-    for name in found.keys() - wanted.keys():
-        yield Difference(Drift.UNEXPECTED, kind.name, name, kind.describe(found[name]), REMOVE_REMEDY)
-    for name in wanted.keys() & found.keys():
-        if wanted[name] != found[name]:
-            detail = f"is {kind.describe(found[name])}; should be {kind.describe(wanted[name])}"
+    for name in actual.keys() - expected.keys():
+        yield Difference(Drift.UNEXPECTED, kind.name, name, kind.describe(actual[name]), REMOVE_REMEDY)
+    for name in expected.keys() & actual.keys():
+        if expected[name] != actual[name]:
+            detail = f"is {kind.describe(actual[name])}; should be {kind.describe(expected[name])}"
             yield Difference(Drift.DIFFERENT, kind.name, name, detail, kind.remedy)
 
 
 def _overridden_policies(topology: Topology, live: LiveBroker) -> Iterator[Difference]:
-    """Our policy is there as it should be, and yet the queue does not follow it."""
+    """Queues whose policy is declared as in the model, while another policy overrides it."""
     for policy in sorted(topology.policies & live.policies):
         effective = live.effective_policies.get(policy.name)
         if effective is not None and effective != policy.definition:
@@ -141,5 +149,5 @@ def _format_arguments(pairs: Arguments) -> str:
 
 
 def arguments_from_json(pairs: Mapping[str, Any]) -> Arguments:
-    """Arguments as a broker's JSON has them, to values that compare."""
+    """Return the arguments of an element in the broker's JSON."""
     return tuple(sorted(pairs.items()))

@@ -1,4 +1,4 @@
-"""Pictures of a topology: data flow by the arrows' direction, control flow by their line."""
+"""Diagrams of a topology: the direction of an arrow shows data flow, its line style shows control flow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,46 +12,50 @@ from prebook.topology.values import Arrow, Leg, Topology
 
 @dataclass(frozen=True)
 class SwimlaneRow:
-    """One way from a service to the next stop, link by link."""
+    """Path from one service to another, arrow by arrow."""
 
     arrows: tuple[Arrow, ...]
 
     @property
     def leg(self) -> Leg:
+        """Leg of the flow that the row shows."""
         return self.arrows[0].leg
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Everything it passes, both ends included."""
+        """Names of all stops on the path, both ends included."""
         return (self.arrows[0].source, *(link.target for link in self.arrows))
 
 
 @dataclass(frozen=True)
 class Swimlane:
+    """All paths of one flow or event type."""
+
     name: str
     rows: tuple[SwimlaneRow, ...]
 
     @property
     def origin(self) -> str:
-        """The service that it begins at."""
+        """Service at which the first path begins."""
         return self.rows[0].stops[0]
 
     def is_outbound(self, row: SwimlaneRow) -> bool:
-        """Away from home, or back to it."""
+        """Return whether a path leads away from the origin, not back to it."""
         return row.stops[0] == self.origin
 
     def far_end(self, row: SwimlaneRow) -> str:
+        """Return the end of a path that is not the origin."""
         return row.stops[-1] if self.is_outbound(row) else row.stops[0]
 
 
 def swimlanes(topology: Topology, order: Sequence[str]) -> tuple[Swimlane, ...]:
-    """Swimlanes of the topology's arrows, in the given order of flows and event types."""
+    """Return the swimlanes of a topology, in the given ``order`` of flows and event types."""
     by_name = {name: sorted(link for link in topology.arrows if link.swimlane == name) for name in order}
     return tuple(Swimlane(name, tuple(_rows(links))) for name, links in by_name.items() if links)
 
 
 def _rows(arrows: Sequence[Arrow]) -> Iterable[SwimlaneRow]:
-    """Rows of one leg share their first link and part where the broker routes to several queues."""
+    """Rows of one leg share their first arrow and separate where the broker routes to several queues."""
     for leg in Leg:
         own = [link for link in arrows if link.leg == leg]
         starts = [link for link in own if link.hop == 0]
@@ -68,17 +72,25 @@ def _paths(path: tuple[Arrow, ...], arrows: Sequence[Arrow]) -> Iterable[Swimlan
 
 SWIMLANE_ORDER = (*(flow.name for flow in ALL_FLOWS), *(event.name for event in EVENT_TYPES))
 
-WIDTH, MARGIN = 1180, 24
-SERVICE_WIDTH, STOP_WIDTH, STOP_HEIGHT = 128, 214, 32
-ROW_HEIGHT, SWIMLANE_GAP, TITLE_HEIGHT, HEADING_HEIGHT, LEGEND_HEIGHT = 54, 16, 28, 64, 46
+WIDTH = 1180
+MARGIN = 24
+SERVICE_WIDTH = 128
+STOP_WIDTH = 214
+STOP_HEIGHT = 32
+ROW_HEIGHT = 54
+SWIMLANE_GAP = 16
+TITLE_HEIGHT = 28
+HEADING_HEIGHT = 64
+LEGEND_HEIGHT = 46
 MAX_STOPS = 2
-LEFT, RIGHT = MARGIN + 16, WIDTH - MARGIN - 16 - SERVICE_WIDTH
+LEFT = MARGIN + 16
+RIGHT = WIDTH - MARGIN - 16 - SERVICE_WIDTH
 INNER_EDGES = (LEFT + SERVICE_WIDTH, RIGHT)
-"""From the left services' edge to the right ones'."""
+"""Inner edges of the left and the right services."""
 
 
 def mermaid_diagram(topology: Topology) -> str:
-    """A flowchart: solid arrow pushed, dotted arrow pulled by its target."""
+    """Return a Mermaid flowchart: solid arrows are pushed by the source, dotted ones pulled by the target."""
     links = {(x.source, x.target, x.label, x.pulled) for x in topology.arrows}
     shapes = sorted({end for link in topology.arrows for end in (link.source, link.target)})
     lines = ["flowchart LR", *(f"    {_mermaid_node(name, topology)}" for name in shapes)]
@@ -92,7 +104,7 @@ def mermaid_diagram(topology: Topology) -> str:
 
 
 def svg_diagram(topology: Topology, *, title: str, subtitle: str) -> str:
-    """An SVG document: one lane for each flow, caller on the left, provider on the right."""
+    """Return an SVG document with one swimlane per flow: the caller on the left, the provider on the right."""
     drawn: list[str] = []
     y: float = MARGIN + HEADING_HEIGHT
     for lane in swimlanes(topology, SWIMLANE_ORDER):
@@ -118,7 +130,7 @@ def _draw_swimlane(swimlane: Swimlane, topology: Topology, y: float) -> Iterable
 
 
 def _far_ends(swimlane: Swimlane) -> Iterable[tuple[int, int, str]]:
-    """First row, number of rows, name: neighbours with one end share its box."""
+    """Yield first row, number of rows and name of each far end; adjacent rows with one far end share its box."""
     first = 0
     for index, row in enumerate(swimlane.rows):
         last = index + 1 == len(swimlane.rows) or swimlane.far_end(swimlane.rows[index + 1]) != swimlane.far_end(row)
@@ -128,8 +140,9 @@ def _far_ends(swimlane: Swimlane) -> Iterable[tuple[int, int, str]]:
 
 
 def _draw_rows(swimlane: Swimlane, levels: Mapping[SwimlaneRow, float], topology: Topology) -> Iterable[str]:
-    """Rows that begin as one: what they share is drawn once, as high as all of them."""
-    first, heights = next(iter(levels)), tuple(levels.values())
+    """Draw rows that share their first arrow and stop; the shared part is as high as all rows."""
+    first = next(iter(levels))
+    heights = tuple(levels.values())
     span = heights[-1] - heights[0]
     for step, link in enumerate(first.arrows[:1]):
         yield from _draw_arrow(link, _arrow_spans(swimlane, first)[step], heights[0] + span / 2)
@@ -148,7 +161,7 @@ def _draw_arrow(arrow: Arrow, ends: tuple[float, float], y: float) -> Iterable[s
 
 
 def _stop_positions(swimlane: Swimlane, row: SwimlaneRow) -> list[tuple[str, float]]:
-    """What a row passes between services, and the left edge of each: evenly spaced, in the direction of travel."""
+    """Stops of a row between services with their left edges, evenly spaced in the direction of data."""
     names = [stop for stop in row.stops if stop not in SERVICES]
     start, end = INNER_EDGES if swimlane.is_outbound(row) else INNER_EDGES[::-1]
     centres = (start + (end - start) * number / (MAX_STOPS + 1) for number in range(1, len(names) + 1))
@@ -156,24 +169,25 @@ def _stop_positions(swimlane: Swimlane, row: SwimlaneRow) -> list[tuple[str, flo
 
 
 def _arrow_spans(swimlane: Swimlane, row: SwimlaneRow) -> list[tuple[float, float]]:
-    """Where each link of a row leaves and arrives."""
+    """Start and end of each arrow of a row."""
     outward = swimlane.is_outbound(row)
     start, end = INNER_EDGES if outward else INNER_EDGES[::-1]
     near, far = (0, STOP_WIDTH) if outward else (STOP_WIDTH, 0)
     lefts = [left for _, left in _stop_positions(swimlane, row)]
-    leaving, arriving = [start, *(x + far for x in lefts)], [*(x + near for x in lefts), end]
+    leaving = [start, *(x + far for x in lefts)]
+    arriving = [*(x + near for x in lefts), end]
     return list(zip(leaving, arriving, strict=True))[: len(row.arrows)]
 
 
 def _draw_stop(name: str, topology: Topology, left: float, y: float, height: float) -> str:
-    """``y`` is the level of the first row that it stands in."""
+    """Draw an exchange or a queue. ``y``: level of its first row."""
     is_queue = any(queue.address == name for queue in topology.queues)
     draw = svg.queue if is_queue else svg.exchange
     return draw(left, y - STOP_HEIGHT / 2, STOP_WIDTH, height, _caption(name, topology))
 
 
 def _caption(name: str, topology: Topology) -> str:
-    """A message group is drawn as the queue that its consumer sees, with the number of its partitions."""
+    """Caption of a stop; a message group is one queue, with the number of its partitions."""
     partitions = topology.partition_count(name)
     return f"{name} ({partitions})" if partitions else name
 
@@ -200,9 +214,9 @@ def _draw_legend(y: float) -> Iterable[str]:
 
 
 def _text_description(topology: Topology) -> str:
-    """The picture in words, for who cannot see it."""
-    told = swimlanes(topology, SWIMLANE_ORDER)
-    return " ".join(f"{lane.name}: {'; '.join(' to '.join(row.stops) for row in lane.rows)}." for lane in told)
+    """Description of the diagram in words, for screen readers."""
+    lanes = swimlanes(topology, SWIMLANE_ORDER)
+    return " ".join(f"{lane.name}: {'; '.join(' to '.join(row.stops) for row in lane.rows)}." for lane in lanes)
 
 
 def _mermaid_node(name: str, topology: Topology) -> str:

@@ -1,4 +1,4 @@
-"""The topology, derived from flows and couplings: declaring, drawing, checking and documenting read this one value."""
+"""Model of the topology, derived from flows and couplings; declared, drawn, checked and documented from one value."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ EventTypes = Iterable[EventType[Any]]
 def suite_topology(
     delays_s: Iterable[float], flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES
 ) -> Topology:
-    """Return what the running suite needs: all couplings side by side. ``delays_s``: delays of the retry ladder."""
+    """Return the topology of a running suite: all couplings of all flows. ``delays_s``: seconds of the retry ladder."""
     parts = [plan(flow) for flow in flows for plan in COUPLING_TOPOLOGIES.values()]
-    flowing = union([*parts, *(event_topology(a) for a in event_types)])
-    return with_retry_and_parking(flowing, delays_s) | archive_topology(flowing)
+    base = union([*parts, *(event_topology(event_type) for event_type in event_types)])
+    return with_retry_and_parking(base, delays_s) | archive_topology(base)
 
 
 def plan_topology(plan: Plan, flows: Flows = ALL_FLOWS, event_types: EventTypes = EVENT_TYPES) -> Topology:
-    """What one plan uses, for a picture of it."""
-    return union(
-        [*(COUPLING_TOPOLOGIES[plan[flow.name]](flow) for flow in flows), *(event_topology(a) for a in event_types)]
-    )
+    """Return the part of the topology that one plan uses, for its diagram."""
+    parts = [COUPLING_TOPOLOGIES[plan[flow.name]](flow) for flow in flows]
+    return union([*parts, *(event_topology(event_type) for event_type in event_types)])
 
 
 def union(parts: Iterable[Topology]) -> Topology:
+    """Return the topology that all parts make together."""
     whole = Topology()
     for part in parts:
         whole |= part
@@ -41,21 +41,22 @@ def union(parts: Iterable[Topology]) -> Topology:
 
 def event_topology(event_type: EventType[Any]) -> Topology:
     """Route an event to each subscriber and to the archive: a mandatory publish needs at least one queue."""
-    key, name = addresses.event_routing_key(event_type.name), event_type.name
+    key = addresses.event_routing_key(event_type.name)
+    name = event_type.name
     grant = Grant(event_type.publisher, addresses.EVENTS, key)
     parts = [_brokered_leg(name, grant, _event_destination(s), Leg.EVENT) for s in sorted(event_type.subscribers)]
-    kept = Topology(
+    archived = Topology(
         exchanges=frozenset({Exchange(addresses.EVENTS)}),
         queues=frozenset({ARCHIVE_STREAM}),
         bindings=frozenset({Binding(addresses.EVENTS, key, ARCHIVE_STREAM.name)}),
         grants=frozenset({grant}),
         arrows=frozenset(_pushed_arrows(name, Leg.EVENT, (grant.account, grant.exchange, ARCHIVE_STREAM.name), key)),
     )
-    return union([*parts, kept])
+    return union([*parts, archived])
 
 
 def _sync_api(flow: Flow[Any, Any]) -> Topology:
-    """The answer comes in the response: the caller waits for it, so it is the caller's to pull."""
+    """The reply is in the response, which the caller waits for: it is pulled."""
     return Topology(
         arrows=frozenset({_http_request_arrow(flow, "200"), _http_response_arrow(flow, Leg.REPLY, _reply_names(flow))})
     )
@@ -65,7 +66,7 @@ def _async_api(flow: Flow[Any, Any]) -> Topology:
     callback = Arrow(
         flow.name, Leg.REPLY, 0, flow.provider, flow.caller, f"signed callback: {_reply_names(flow)}", False
     )
-    poll = _http_response_arrow(flow, Leg.POLL, "GET operation, where the callback is lost")
+    poll = _http_response_arrow(flow, Leg.POLL, "GET operation, if the callback is lost")
     return Topology(arrows=frozenset({_http_request_arrow(flow, "202 + Location"), callback, poll}))
 
 
@@ -99,18 +100,19 @@ COUPLING_TOPOLOGIES: Mapping[Coupling, Callable[[Flow[Any, Any]], Topology]] = {
     Coupling.ONE_WAY: _one_way,
     Coupling.REQUEST_REPLY: _request_reply,
 }
-"""What each coupling contributes to the topology; a further coupling is one line here."""
+"""Topology of a flow by coupling; a new coupling is one line here."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where messages end up: a queue of the consumer's, or a group of so many partitions."""
+    """Destination of messages: a queue of the consumer, or a message group of ``partitions`` queues."""
 
     address: str
     consumer: str
     partitions: int = 0
 
     def topology(self) -> Topology:
+        """Return the queues, and the exchange and bindings of a message group."""
         if self.partitions:
             return partitioned_topology(self.address, self.partitions, self.consumer)
         return Topology(queues=frozenset({Queue(self.address, consumer=self.consumer)}))
@@ -125,7 +127,7 @@ def _request_destination(flow: Flow[Any, Any], queue_name: Callable[[str, str], 
 
 
 def _brokered_leg(swimlane: str, grant: Grant, destination: Destination, leg: Leg) -> Topology:
-    """By the broker: pushed as far as the queue, and taken from there at the consumer's pace."""
+    """Leg over the broker: pushed as far as the queue, and pulled from there by the consumer."""
     pushed = _pushed_arrows(swimlane, leg, (grant.account, grant.exchange, destination.address), grant.routing_key)
     return destination.topology() | Topology(
         exchanges=frozenset({Exchange(grant.exchange)}),

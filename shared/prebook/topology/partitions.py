@@ -1,7 +1,7 @@
-"""Message groups on the broker: one queue for each partition, with one active consumer, behind an exchange of its own.
+"""Message groups on the broker: an exchange, and one queue with a single active consumer per partition.
 
-The exchange matches the hash slot that each message carries. It is RabbitMQ's headers exchange: the consistent-hash
-plugin must be enabled first, and gives keys to other queues after a restart (docs/decisions/0011-message-groups.md).
+The exchange is a headers exchange and matches the hash slot of each message. RabbitMQ's consistent-hash exchange needs
+a plugin, and moves keys to other queues after a restart (docs/decisions/0011-message-groups.md).
 """
 
 from prebook.messaging import addresses
@@ -13,9 +13,13 @@ SINGLE_ACTIVE_CONSUMER = arguments(x_queue_type="quorum", x_single_active_consum
 
 
 def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str) -> Topology:
-    """Route what comes to the exchange ``partitioned_queue`` to the partition of its key, and to no other."""
+    """Return a message group: its exchange routes every message to the partition of its key.
+
+    ``partitioned_queue``: name of the exchange; ``consumer``: service that consumes all ``partitions``. Messages
+    without a hash slot go to the first partition.
+    """
     unpartitioned = Exchange(addresses.unpartitioned(partitioned_queue), internal=True)
-    named = arguments(alternate_exchange=unpartitioned.name)
+    exchange_arguments = arguments(alternate_exchange=unpartitioned.name)
     queues = [
         Queue(
             addresses.partition_queue(partitioned_queue, n),
@@ -31,7 +35,9 @@ def partitioned_topology(partitioned_queue: str, partitions: int, consumer: str)
         for number in hash_slots_of(n, partitions)
     )
     return Topology(
-        exchanges=frozenset({Exchange(partitioned_queue, "headers", arguments=named, internal=True), unpartitioned}),
+        exchanges=frozenset(
+            {Exchange(partitioned_queue, "headers", arguments=exchange_arguments, internal=True), unpartitioned}
+        ),
         queues=frozenset(queues),
         bindings=frozenset({*slots, Binding(unpartitioned.name, "#", queues[0].name)}),
     )

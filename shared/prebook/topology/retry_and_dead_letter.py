@@ -1,7 +1,7 @@
-"""What every consumed queue gets beside its messages: the delay ladder, the way back, parking, limits.
+"""Retry ladder, parking and limits of every consumed queue.
 
-Limits are policies, not arguments: an operator can change them without deleting a queue. A policy's
-dead-letter routing key is one value and a queue has one policy, so each queue has a policy of its own.
+Limits are policies, not arguments: an operator can change them without deleting a queue. A queue has one policy, and
+the dead-letter routing key of a policy is one value, so each queue has a policy of its own.
 """
 
 import re
@@ -12,19 +12,20 @@ from prebook.messaging import addresses
 from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
 
 MAX_QUEUE_LENGTH = 50_000
-"""Messages; a publisher is refused beyond it, and waits with its outbox."""
+"""Messages in a queue at most; further ones are refused and stay in the publisher's outbox."""
 DELIVERY_LIMIT = 20
-"""For crash loops alone: services count their own attempts, and use fewer. The default differs by version."""
+"""Deliveries before the broker dead-letters a message, for crash loops only: services count attempts themselves and use
+fewer. Set explicitly, because the broker's default differs by version."""
 UNLIMITED_DELIVERIES = 1_000_000
-"""Looking into parked messages returns them, and one too many returns would drop them without a trace."""
+"""Delivery limit of the parking queue: inspecting it returns its messages, and the limit would drop them silently."""
 
 PARKING_QUEUE = Queue(addresses.PARKING_QUEUE, consumer=OPERATIONS)
 REPLAYABLE_EXCHANGES = frozenset({addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS})
-"""Where a parked message may be sent again as it was at first."""
+"""Exchanges to which a parked message may be published again as at first."""
 
 
 def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topology:
-    """Add retry, replay and parking to ``base``. ``delays_s`` has the delays of the retry ladder, a queue each."""
+    """Add retry, replay and parking to ``base``. ``delays_s``: delays of the retry ladder in seconds, a queue each."""
     delays = sorted(set(delays_s))
     whole = base | _parking() | _replay_grants(base)
     for delay_s in delays:
@@ -35,25 +36,25 @@ def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topolog
 
 
 def exact_match(*names: str) -> str:
-    """A regular expression that matches these names and nothing else; ``^$``, which matches none, for no names."""
+    """Return a regular expression that matches exactly these names; without names, it matches nothing (``^$``)."""
     return f"^({'|'.join(re.escape(name) for name in sorted(names))})$" if names else "^$"
 
 
 def _retry_and_parking(queue: Queue, delays_s: Iterable[float]) -> Topology:
-    """Its consumer may send its messages to the delays and to parking, under the queue's address."""
-    places = [addresses.PARKING, *map(addresses.delay_queue, delays_s)]
+    """Let the consumer publish to the delay queues and to parking, with the queue's address as routing key."""
+    exchanges = [addresses.PARKING, *map(addresses.delay_queue, delays_s)]
     return Topology(
         exchanges=frozenset({Exchange(addresses.REDELIVER)}),
         bindings=frozenset(
             {Binding(addresses.REDELIVER, queue.address, queue.address, to_exchange=bool(queue.partitioned_queue))}
         ),
         policies=frozenset({_policy(queue.name, _consumed_queue_limits(queue.address))}),
-        grants=frozenset(Grant(queue.consumer, place, queue.address) for place in places),
+        grants=frozenset(Grant(queue.consumer, exchange, queue.address) for exchange in exchanges),
     )
 
 
 def _delay_queue(delay_s: float) -> Topology:
-    """No dead-letter routing key: a message keeps the one it was published with, the queue to return to."""
+    """Delay queue without a dead-letter routing key: a message keeps its own, which names the queue to return to."""
     name = addresses.delay_queue(delay_s)
     limits = arguments(
         message_ttl=round(delay_s * 1000),
@@ -67,16 +68,16 @@ def _delay_queue(delay_s: float) -> Topology:
 
 
 def _parking() -> Topology:
-    """Without a length limit: what cannot be parked would be stuck unseen where it came from."""
+    """Parking without a length limit: a message that cannot be parked would block its queue unnoticed."""
     limits = arguments(delivery_limit=UNLIMITED_DELIVERIES)
     return _catch_all_queue(addresses.PARKING, PARKING_QUEUE, limits)
 
 
 def _replay_grants(base: Topology) -> Topology:
-    """Operations may say again what anybody may say, and give any queue back what came from it."""
-    again = (Grant(OPERATIONS, g.exchange, g.routing_key) for g in base.grants if g.exchange in REPLAYABLE_EXCHANGES)
-    back = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in base.consumed_queues())
-    return Topology(grants=frozenset({*again, *back}))
+    """Let operations publish whatever any service may publish, and return a message to the queue it came from."""
+    resend = (Grant(OPERATIONS, g.exchange, g.routing_key) for g in base.grants if g.exchange in REPLAYABLE_EXCHANGES)
+    redeliver = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in base.consumed_queues())
+    return Topology(grants=frozenset({*resend, *redeliver}))
 
 
 def _catch_all_queue(exchange: str, queue: Queue, limits: Arguments) -> Topology:

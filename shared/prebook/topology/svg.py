@@ -1,4 +1,4 @@
-"""The few shapes that our pictures are made of, as SVG text."""
+"""SVG shapes of the diagrams. All lengths are in SVG user units."""
 
 from collections.abc import Iterable
 from html import escape
@@ -21,6 +21,7 @@ ARROWHEAD_LENGTH = 8
 
 
 def document(width: float, height: float, title: str, description: str, body: Iterable[str]) -> str:
+    """Return an SVG document with a title and a description for screen readers."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_number(width)} {_number(height)}" role="img"'
         ' aria-labelledby="title description">'
@@ -31,18 +32,20 @@ def document(width: float, height: float, title: str, description: str, body: It
 
 
 def box(x: float, y: float, width: float, height: float, css_class: str, *, radius: float = 0) -> str:
+    """Return a rectangle with rounded corners."""
     size = f'width="{_number(width)}" height="{_number(height)}"'
     return f'<rect class="{css_class}" x="{_number(x)}" y="{_number(y)}" {size} rx="{_number(radius)}"/>'
 
 
 def text(x: float, y: float, content: str, css_class: str, *, anchor: str = "start") -> str:
+    """Return a line of text; ``anchor``: start, middle or end."""
     return (
         f'<text class="{css_class}" x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}">{escape(content)}</text>'
     )
 
 
 def arrow(x1: float, x2: float, y: float, *, pulled: bool) -> str:
-    """Level, from x1 to x2, whichever way that is."""
+    """Return a horizontal arrow from ``x1`` to ``x2``, in either direction; dashed if ``pulled``."""
     back = ARROWHEAD_LENGTH if x1 < x2 else -ARROWHEAD_LENGTH
     kind = "line pulled" if pulled else "line"
     line = f'<path class="{kind}" d="M{_number(x1)} {_number(y)}H{_number(x2 - back)}"/>'
@@ -50,10 +53,12 @@ def arrow(x1: float, x2: float, y: float, *, pulled: bool) -> str:
 
 
 def queue(x: float, y: float, width: float, height: float, name: str) -> str:
-    """A pipe that lies on its side."""
+    """Return a queue with its name: a horizontal cylinder."""
     r = height / 6
-    right, bow = x + width - r, f"a{_number(r)} {_number(height / 2)} 0 0 1 0"
-    left, top = _number(x + r), _number(y)
+    right = x + width - r
+    bow = f"a{_number(r)} {_number(height / 2)} 0 0 1 0"
+    left = _number(x + r)
+    top = _number(y)
     body = f"M{left} {top}H{_number(right)}{bow} {_number(height)}H{left}{bow} {_number(-height)}z"
     lid = f"M{_number(right)} {_number(y)}a{_number(r)} {_number(height / 2)} 0 0 0 0 {_number(height)}"
     shape = f'<path class="queue" d="{body}"/><path class="queue" style="fill:none" d="{lid}"/>'
@@ -61,9 +66,11 @@ def queue(x: float, y: float, width: float, height: float, name: str) -> str:
 
 
 def exchange(x: float, y: float, width: float, height: float, name: str) -> str:
-    """A hexagon, where ways part; a tall one has level sides for all of them."""
-    d, c = 10.0, min(height, 32) / 2
-    side, flat = height - 2 * c, width - 2 * d
+    """Return an exchange with its name: a hexagon with vertical sides."""
+    d = 10.0
+    c = min(height, 32) / 2
+    side = height - 2 * c
+    flat = width - 2 * d
     right = f"l{_number(d)} {_number(c)}v{_number(side)}l{_number(-d)} {_number(c)}"
     left = f"l{_number(-d)} {_number(-c)}v{_number(-side)}z"
     shape = f"M{_number(x + d)} {_number(y)}h{_number(flat)}{right}h{_number(-flat)}{left}"

@@ -1,15 +1,18 @@
-"""What a broker holds and what a picture shows, as values. A topology is joined from parts by ``|``."""
+"""Values of a topology: exchanges, queues, bindings, policies, grants and arrows of diagrams.
+
+Parts of a topology are joined by ``|``.
+"""
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Self
 
 Arguments = tuple[tuple[str, str | int], ...]
-"""Sorted pairs: equal arguments are equal values, and can be members of a set."""
+"""Sorted pairs, so that equal arguments are equal values and can be members of a set."""
 
 
 def arguments(**pairs: str | int) -> Arguments:
-    """``arguments(x_queue_type="quorum")`` is ``(("x-queue-type", "quorum"),)``."""
+    """Build arguments: ``arguments(x_queue_type="quorum")`` is ``(("x-queue-type", "quorum"),)``."""
     return tuple(sorted((name.replace("_", "-"), value) for name, value in pairs.items()))
 
 
@@ -18,7 +21,7 @@ QUORUM = arguments(x_queue_type="quorum")
 
 @dataclass(frozen=True, order=True)
 class Exchange:
-    """``internal``: other exchanges alone may publish to it."""
+    """Exchange. ``internal``: only other exchanges may publish to it."""
 
     name: str
     type: str = "topic"
@@ -29,24 +32,27 @@ class Exchange:
 
 @dataclass(frozen=True, order=True)
 class Queue:
-    """``consumer`` is the service that takes from it; the broker does not know that, so it is not compared."""
+    """Queue. ``consumer``: the consuming service, which the broker does not know, so it is not compared."""
 
     name: str
     arguments: Arguments = QUORUM
     durable: bool = True
     consumer: str = field(default="", compare=False)
     partitioned_queue: str = field(default="", compare=False)
-    """The message group that it is a partition of."""
+    """Message group that the queue is a partition of; empty for a plain queue."""
 
     @property
     def address(self) -> str:
-        """The name that its messages are parked under and returned to."""
+        """Name under which messages of the queue are parked, and to which they return."""
         return self.partitioned_queue or self.name
 
 
 @dataclass(frozen=True, order=True)
 class Binding:
-    """``destination`` is a queue, or an exchange if ``to_exchange``. A headers exchange is bound by ``arguments``."""
+    """Binding to the queue ``destination``, or to an exchange if ``to_exchange``.
+
+    A headers exchange matches ``arguments`` instead of the routing key.
+    """
 
     exchange: str
     routing_key: str
@@ -57,7 +63,7 @@ class Binding:
 
 @dataclass(frozen=True, order=True)
 class Policy:
-    """``pattern`` is a regular expression over queue names."""
+    """Policy of the broker. ``pattern``: regular expression over queue names."""
 
     name: str
     pattern: str
@@ -67,11 +73,12 @@ class Policy:
 
 
 ANY_ROUTING_KEY = "#"
+"""Routing key of a grant for all keys."""
 
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """``account`` may publish to ``exchange`` with exactly this routing key, or with any if it is ANY_ROUTING_KEY."""
+    """Permission of ``account`` to publish to ``exchange`` with this routing key, or any if it is ANY_ROUTING_KEY."""
 
     account: str
     exchange: str
@@ -80,14 +87,14 @@ class Grant:
 
 @dataclass(frozen=True, order=True)
 class ReadGrant:
-    """``account`` may read a stream, which takes nothing away from it."""
+    """Permission of ``account`` to read a stream, which removes no message."""
 
     account: str
     queue: str
 
 
 class Leg(StrEnum):
-    """The part of a flow that an arrow belongs to, in the order of drawing."""
+    """Part of a flow that an arrow belongs to, in the order of drawing."""
 
     REQUEST = "request"
     REPLY = "reply"
@@ -97,12 +104,13 @@ class Leg(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Arrow:
-    """One arrow. Data goes from source to target; ``pulled`` says that the target decides when."""
+    """Arrow of a diagram. Data flows from source to target; ``pulled``: the target decides when."""
 
     swimlane: str
-    """The flow or event type that the arrow belongs to."""
+    """Flow or event type that the arrow belongs to."""
     leg: Leg
     hop: int
+    """Position of the arrow in its leg, from 0."""
     source: str
     target: str
     label: str
@@ -111,6 +119,8 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Topology:
+    """Everything that the broker needs for a set of flows, and the arrows of its diagram."""
+
     exchanges: frozenset[Exchange] = frozenset()
     queues: frozenset[Queue] = frozenset()
     bindings: frozenset[Binding] = frozenset()
@@ -123,13 +133,13 @@ class Topology:
         return type(self)(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
 
     def consumed_queues(self) -> tuple[Queue, ...]:
-        """The queues that services take from, by name."""
+        """Return the queues that services consume, sorted by name."""
         return tuple(sorted(queue for queue in self.queues if queue.consumer))
 
     def logical_queues(self) -> tuple[Queue, ...]:
-        """One queue for each address that services take from: a message group is one, whatever its partitions."""
+        """Return one queue per consumed address: the partitions of a message group count as one queue."""
         return tuple({queue.address: queue for queue in reversed(self.consumed_queues())}.values())[::-1]
 
     def partition_count(self, partitioned_queue: str) -> int:
-        """0 where there is no such group."""
+        """Return the number of partitions of a message group; 0 if there is no such group."""
         return sum(bool(partitioned_queue) and queue.partitioned_queue == partitioned_queue for queue in self.queues)
