@@ -1,4 +1,4 @@
-"""The bench's own rules: what a row says, and that one subject's trouble costs the others nothing."""
+"""Rules of the bench: ratio, goal and note of a row, and independence of the subjects."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,77 +14,81 @@ from prebook.devstack.errors import UserError
 from prebook.lab.bench import command
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
 
-SLOWER = Benchmark("asked and answered", "ms", Better.LOWER, "by hand", 1.2, "ours has headers")
-MORE = Benchmark("drained", "rows/s", Better.HIGHER, "by hand", 0.9, "ours leases")
+LATENCY = Benchmark("request and reply", "ms", Better.LOWER, "hand-written", 1.2, "ours has headers")
+THROUGHPUT = Benchmark("drain", "rows/s", Better.HIGHER, "hand-written", 0.9, "ours leases")
 COLUMNS = {"name", "ours", "baseline", "baseline_name", "unit", "ratio", "goal", "met", "note"}
 
 
-def test_the_ratio_is_the_median_of_the_rounds_own() -> None:
-    made = bench_row(SLOWER, [2.0, 3.0, 8.0], [1.0, 3.0, 4.0])
-    assert (made.ours, made.baseline, made.ratio, made.rounds) == (3.0, 3.0, 2.0, 3)
-    assert (made.spread["ratio"].low, made.spread["ratio"].high) == (1.0, 2.0)
+def test_the_ratio_is_the_median_of_the_ratios_of_the_rounds() -> None:
+    row = bench_row(LATENCY, [2.0, 3.0, 8.0], [1.0, 3.0, 4.0])
+    assert (row.ours, row.baseline, row.ratio, row.rounds) == (3.0, 3.0, 2.0, 3)
+    assert (row.spread["ratio"].low, row.spread["ratio"].high) == (1.0, 2.0)
 
 
-@pytest.mark.parametrize(("measure", "ours", "met"), [(SLOWER, 1.3, False), (MORE, 1.3, True), (MORE, 0.8, False)])
-def test_a_row_that_misses_its_goal_says_so_and_why(measure: Benchmark, ours: float, met: bool) -> None:
-    made = bench_row(measure, [ours], [1.0])
-    assert made.met is met
-    assert made.note == (measure.note if met else f"misses its goal; {measure.note}")
+@pytest.mark.parametrize(
+    ("benchmark", "ours", "met"), [(LATENCY, 1.3, False), (THROUGHPUT, 1.3, True), (THROUGHPUT, 0.8, False)]
+)
+def test_a_row_that_misses_its_goal_has_a_note_with_the_reason(benchmark: Benchmark, ours: float, met: bool) -> None:
+    row = bench_row(benchmark, [ours], [1.0])
+    assert row.met is met
+    assert row.note == (benchmark.note if met else f"misses its goal; {benchmark.note}")
 
 
-def test_what_could_not_be_measured_is_no_pass() -> None:
-    made = unmeasured_row(MORE, "there is no such client here")
-    assert (made.met, made.ratio) == (None, None)
-    assert "no such client" in made.note
+def test_an_unmeasured_row_does_not_meet_its_goal() -> None:
+    row = unmeasured_row(THROUGHPUT, "the client is not installed")
+    assert (row.met, row.ratio) == (None, None)
+    assert "not installed" in row.note
 
 
-async def _breaks(*_: Any) -> list[BenchRow]:
+async def _fail_unexpectedly(*_: Any) -> list[BenchRow]:
     raise TimeoutError("not drained")
 
 
-async def _is_in_trouble(*_: Any) -> list[BenchRow]:
-    raise UserError("no processes of ours", "set PREBOOK_STACK=local")
+async def _fail_with_user_error(*_: Any) -> list[BenchRow]:
+    raise UserError("no local processes", "set PREBOOK_STACK=local")
 
 
-async def _measures(*_: Any) -> list[BenchRow]:
-    return [bench_row(MORE, [1.0], [1.0])]
+async def _measure(*_: Any) -> list[BenchRow]:
+    return [bench_row(THROUGHPUT, [1.0], [1.0])]
 
 
 @asynccontextmanager
-async def _nowhere(_: Any) -> AsyncIterator[None]:
+async def _no_testbed(_: Any) -> AsyncIterator[None]:
     yield
 
 
-@pytest.mark.parametrize(("first", "why"), [(_breaks, "not drained"), (_is_in_trouble, "no processes of ours")])
-def test_one_subjects_trouble_costs_the_others_nothing(
-    first: Callable[..., Awaitable[list[BenchRow]]], why: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("first", "reason"), [(_fail_unexpectedly, "not drained"), (_fail_with_user_error, "no local processes")]
+)
+def test_a_failed_subject_does_not_stop_the_others(
+    first: Callable[..., Awaitable[list[BenchRow]]], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "start_testbed", _nowhere)
-    monkeypatch.setattr(command, "SUBJECTS", {"relay": first, "rpc": _measures})
-    ran = CliRunner().invoke(command.bench, ["--json", "--only", "relay", "--only", "rpc"])
-    assert ran.exit_code == 1, "not all that was asked for was measured"
-    rows = json.loads(ran.stdout)["rows"]
-    assert [each["met"] for each in rows] == [None, True]
-    assert why in rows[0]["note"]
-    assert all(each.keys() >= COLUMNS for each in rows)
+    monkeypatch.setattr(command, "start_testbed", _no_testbed)
+    monkeypatch.setattr(command, "SUBJECTS", {"relay": first, "rpc": _measure})
+    result = CliRunner().invoke(command.bench, ["--json", "--only", "relay", "--only", "rpc"])
+    assert result.exit_code == 1, "a requested subject was not measured"
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["met"] for row in rows] == [None, True]
+    assert reason in rows[0]["note"]
+    assert all(row.keys() >= COLUMNS for row in rows)
 
 
-def test_a_goal_that_is_missed_is_no_failure_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def misses(*_: Any) -> list[BenchRow]:
-        return [bench_row(MORE, [0.5], [1.0])]
+def test_a_missed_goal_does_not_change_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def miss_goal(*_: Any) -> list[BenchRow]:
+        return [bench_row(THROUGHPUT, [0.5], [1.0])]
 
-    monkeypatch.setattr(command, "start_testbed", _nowhere)
-    monkeypatch.setattr(command, "SUBJECTS", {"relay": misses})
+    monkeypatch.setattr(command, "start_testbed", _no_testbed)
+    monkeypatch.setattr(command, "SUBJECTS", {"relay": miss_goal})
     assert CliRunner().invoke(command.bench, ["--only", "relay"]).exit_code == 0
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(command.bench, ["--save-baseline", str(tmp_path / "missing" / "kept.json")])
-    assert ran.exit_code == 2
-    assert "there is no folder" in ran.output
+def test_a_file_that_cannot_be_written_is_refused_before_the_measurement(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command.bench, ["--save-baseline", str(tmp_path / "missing" / "kept.json")])
+    assert result.exit_code == 2
+    assert "there is no folder" in result.output
 
 
-def test_the_benchs_options_need_no_dashes_before_them() -> None:
-    ran = CliRunner().invoke(prebook, ["bench", "--rounds", "0"])
-    assert ran.exit_code == 2
-    assert "'--rounds'" in ran.output
+def test_the_options_of_the_bench_are_options_of_prebook_bench() -> None:
+    result = CliRunner().invoke(prebook, ["bench", "--rounds", "0"])
+    assert result.exit_code == 2
+    assert "'--rounds'" in result.output

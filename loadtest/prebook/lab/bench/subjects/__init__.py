@@ -1,1 +1,1 @@
-"""What is measured: each module drives one part of the suite and its baseline in turns."""
+"""Subjects of the bench: each module measures one part of the suite and its baseline in interleaved rounds."""

@@ -1,7 +1,7 @@
-"""Whether one message costs the same when there is ten times as much of everything: backlog, inbox, dead letters.
+"""Linearity: cost of one message with ten times as many rows in outbox, inbox or dead letters.
 
-Processor time of the database's own process for the work of one message, from the scheduler's count in nanoseconds: of
-what the suite does it is what could depend on how full a table is, and what else runs meanwhile is not in it.
+Measured as processor time of the database process per message, from the scheduler's statistics in nanoseconds: only the
+database's work can depend on the number of rows, and other processes do not disturb the figure.
 """
 
 import asyncio
@@ -41,12 +41,16 @@ WARMUP_MESSAGES = 10
 NUMBERS = count()
 SCHEDSTAT = Path("/proc/self/schedstat")
 TableWork = Callable[[AsyncEngine, int], Awaitable[int]]
-"""Does the work of about so many messages; returns of how many."""
+"""Processes at least the given number of messages and returns how many."""
 
 
 @dataclass(frozen=True)
 class TableBenchmark:
-    """``fill`` takes the number of rows, and what ``fill_parameters`` returns."""
+    """Work on one table, with a statement that fills the table.
+
+    ``fill`` takes the number of rows and the parameters that ``fill_parameters`` returns. ``few_rows``: rows of the
+    baseline; ours has FACTOR times as many. ``messages``: messages per round.
+    """
 
     benchmark: Benchmark
     service: str
@@ -58,23 +62,24 @@ class TableBenchmark:
     fill_parameters: Callable[[], Sequence[str]] = field(default=tuple)
 
 
-def _benchmark(what: str) -> Benchmark:
-    deeper = "an index of ten times the rows may be a level deeper, and finds fewer of its pages in a cache near by"
-    return Benchmark(f"linearity: {what}", "us/message", Better.LOWER, "the same with a tenth of that", GOAL, deeper)
+def _benchmark(name: str) -> Benchmark:
+    note = "an index of ten times the rows may be one level deeper, with fewer of its pages in the processor's cache"
+    return Benchmark(f"linearity: {name}", "us/message", Better.LOWER, "a tenth of the rows", GOAL, note)
 
 
 async def drain_outbox(engine: AsyncEngine, messages: int) -> int:
+    """Lease messages in batches and mark them as sent; return their number."""
     outbox = SqlOutbox(engine, "bench")
     done = 0
     while done < messages:
-        claimed = await outbox.claim(CLAIM_SIZE, lease_s=60.0, full_routes=())
-        await outbox.mark_sent([each.seq for each in claimed])
-        done += len(claimed)
+        leased = await outbox.claim(CLAIM_SIZE, lease_s=60.0, full_routes=())
+        await outbox.mark_sent([row.seq for row in leased])
+        done += len(leased)
     return done
 
 
 async def admit_requests(engine: AsyncEngine, messages: int) -> int:
-    """A request that is remembered as unanswered."""
+    """Record requests in the inbox as awaiting a reply; return their number."""
     begin = unit_of_work_factory(engine, SqlUnitOfWork)
     for number in (next(NUMBERS) for _ in range(messages)):
         envelope = fare_request(f"linear{number}.quote_fare", conversation_id=f"linear{number}")
@@ -85,10 +90,11 @@ async def admit_requests(engine: AsyncEngine, messages: int) -> int:
 
 
 async def record_dead_letters(engine: AsyncEngine, messages: int) -> int:
-    intake = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql))
+    """Record dead letters; return their number."""
+    recorder = DeadLetterRecorder(unit_of_work_factory(engine, OperationsSql))
     for number in (next(NUMBERS) for _ in range(messages)):
         headers = {"ce-id": f"b{number}.quote_fare", "ce-subject": f"b{number}", CAUSE_HEADER: "attempts_exhausted"}
-        await intake.record(DeadLetter("pricing.requests.quote_fare", headers, b"{}"))
+        await recorder.record(DeadLetter("pricing.requests.quote_fare", headers, b"{}"))
     return messages
 
 
@@ -143,20 +149,21 @@ TABLES = (
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
+    """Measure the cost of a message on each table with few and with many rows."""
     logging.configure("bench", "warning")
     return [await _measure_table(testbed, table, rounds) for table in TABLES]
 
 
 async def _measure_table(testbed: BenchTestbed, table: TableBenchmark, rounds: int) -> BenchRow:
     if not await asyncio.to_thread(SCHEDSTAT.exists):
-        return unmeasured_row(table.benchmark, "the kernel does not count a process's time in /proc/PID/schedstat")
+        return unmeasured_row(table.benchmark, "the kernel has no /proc/PID/schedstat")
     async with testbed.database() as database:
         sides = {
             "few": _round_runner(testbed, table, database, 1),
             "many": _round_runner(testbed, table, database, FACTOR),
         }
-        found = await run_interleaved(sides, rounds)
-    return bench_row(table.benchmark, found["many"]["us"], found["few"]["us"])
+        figures = await run_interleaved(sides, rounds)
+    return bench_row(table.benchmark, figures["many"]["us"], figures["few"]["us"])
 
 
 def _round_runner(
@@ -164,7 +171,7 @@ def _round_runner(
 ) -> Callable[[], Awaitable[RoundFigures]]:
     url = testbed.envs[table.service]["PREBOOK_DATABASE_URL"]
 
-    async def side() -> RoundFigures:
+    async def run_round() -> RoundFigures:
         await _fill(database, table, factor * table.few_rows)
         engine = create_engine(table.service, url, pool_size=1, max_overflow=0)
         try:
@@ -176,11 +183,11 @@ def _round_runner(
             await engine.dispose()
         return {"us": sum(after[pid] - before[pid] for pid in before) / done / 1e3}
 
-    return side
+    return run_round
 
 
 async def _fill(database: "asyncpg.Connection[Any]", table: TableBenchmark, rows: int) -> None:
-    """With what the server's own housekeeping would have done to it by and by."""
+    """Fill the table with ``rows`` rows, vacuumed and analyzed as autovacuum would do."""
     name = f"{table.service}.{table.name}"
     await database.execute(f"TRUNCATE {name} CASCADE")
     await database.execute(table.fill, rows, *table.fill_parameters())
@@ -188,7 +195,7 @@ async def _fill(database: "asyncpg.Connection[Any]", table: TableBenchmark, rows
 
 
 async def _read_cpu_ns(database: "asyncpg.Connection[Any]", service: str) -> Mapping[int, int]:
-    """By process that serves us."""
+    """Return the processor time of each server process with a connection of ``service``."""
     rows = await database.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = $1", f"prebook-{service}")
     return {row["pid"]: await asyncio.to_thread(_read_process_cpu_ns, row["pid"]) for row in rows}
 

@@ -1,4 +1,4 @@
-"""Figures of a suite as they are kept, to be compared with later."""
+"""Stored figures of a suite, as baseline of later runs."""
 
 import os
 from collections.abc import Mapping
@@ -12,15 +12,18 @@ from prebook.lab.bench.subjects.ride_figures import RideFigures
 
 
 class PlanBaseline(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one plan. ``cpu_ms`` by process, ``counts`` by what was counted, both for one ride."""
+    """Figures of one plan."""
 
     cpu_ms: Mapping[str, float]
+    """Processor time per ride of each process."""
     counts: Mapping[str, float]
+    """Resources per ride."""
     knee_per_s: float
+    """Rides settled per second at the knee."""
 
 
 class RideBaseline(msgspec.Struct, frozen=True, kw_only=True):
-    """``plans``: by their names."""
+    """Figures of all plans, with the conditions of the measurement."""
 
     measured_on: str
     machine: str
@@ -29,6 +32,7 @@ class RideBaseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def baseline_of(plans: Mapping[str, RideFigures], versions: str) -> RideBaseline:
+    """Return the figures of ``plans`` with today's date and this machine. ``versions``: of broker and database."""
     return RideBaseline(
         measured_on=datetime.now(UTC).date().isoformat(),
         machine=f"{os.cpu_count()} x {_read_cpu_model()}",
@@ -38,18 +42,28 @@ def baseline_of(plans: Mapping[str, RideFigures], versions: str) -> RideBaseline
 
 
 def read_baseline(path: Path) -> RideBaseline:
-    """Raises OSError, msgspec.DecodeError."""
+    """Read a baseline file.
+
+    Raises:
+        OSError: The file cannot be read.
+        msgspec.DecodeError: The file is no baseline.
+    """
     return msgspec.json.decode(path.read_bytes(), type=RideBaseline)
 
 
 def write_baseline(path: Path, baseline: RideBaseline) -> None:
+    """Write a baseline file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     path.write_bytes(msgspec.json.format(msgspec.json.encode(baseline)) + b"\n")
 
 
 def figures_of(baseline: PlanBaseline, rounds: int) -> RideFigures:
-    """As if every round had given the same."""
-    spent = {name: [value] * rounds for name, value in baseline.cpu_ms.items()}
-    return RideFigures(cpu_ms=spent, counts=baseline.counts, knee_per_s=baseline.knee_per_s)
+    """Return stored figures as if each of ``rounds`` rounds had measured them."""
+    cpu_ms = {name: [value] * rounds for name, value in baseline.cpu_ms.items()}
+    return RideFigures(cpu_ms=cpu_ms, counts=baseline.counts, knee_per_s=baseline.knee_per_s)
 
 
 def _plan_baseline(figures: RideFigures) -> PlanBaseline:

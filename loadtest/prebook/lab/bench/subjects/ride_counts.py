@@ -1,7 +1,7 @@
-"""What a ride takes of broker and database besides processor time: counted, not estimated.
+"""Resources per ride besides processor time: messages, HTTP requests, statements, transactions and bytes.
 
-Statements are counted in the server's own log, which writes down every one of them meanwhile; what is sent and called,
-by the services' own metrics; bytes by the broker's account of its connections and by the database's log position.
+Sources: statements from the database's log, in which all statements are logged meanwhile; messages and HTTP requests
+from the services' metrics; bytes from the broker's connection statistics and the position of the write-ahead log.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from prebook.lab.bench.ride_load import RideLoad
 from prebook.lab.bench.suite import BenchSuite
 
 BROKER_STATS_INTERVAL_S = 6.0
+"""Interval between two readings; the broker updates its connection statistics every 5 s, or later under load."""
 BROKER_STATS_TIMEOUT_S = 60.0
 RELOAD_PAUSE_S = 0.5
-"""The broker brings the figures of its connections up to date every 5 s, and later where it is busy."""
 MAX_IDLE_BYTES = 2_000
-"""Less than that between two looks: heartbeats, and no ride's."""
+"""Maximum difference between two readings that heartbeats account for."""
 LOG_SETTINGS = {"log_statement": "'all'", "log_parameter_max_length": "0", "log_line_prefix": "'@%a@ '"}
-STATEMENT = re.compile(r"@(?P<who>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*):\s*(?P<text>[^\n]*)")
+STATEMENT = re.compile(r"@(?P<application>prebook-[^@]*)@ LOG:  (?:statement|execute [^:]*):\s*(?P<text>[^\n]*)")
 BROKER_COUPLINGS = frozenset({Coupling.ONE_WAY.value, Coupling.REQUEST_REPLY.value})
 METRIC_LINE = re.compile(r"^(?P<name>prebook_\w+_total)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 COUPLING = re.compile(r'coupling="(?P<coupling>[^"]*)"')
@@ -35,37 +35,44 @@ CALLS_METRIC = "prebook_http_client_requests_total"
 
 
 class ConnectionStats(msgspec.Struct, frozen=True):
-    """One of the broker's clients."""
+    """Bytes of one connection to the broker, as the management API reports them."""
 
     recv_oct: int = 0
     send_oct: int = 0
 
 
 async def count_per_ride(load: RideLoad, plan: str, rate_per_s: float, rides: int) -> Mapping[str, float]:
-    """Figure's name -> its value for one ride, with its share of what goes on without rides."""
+    """Return the resources per ride at a rate, including each ride's share of the background activity.
+
+    Raises:
+        UserError: The suite did not settle all rides, or the broker's traffic did not stop.
+    """
     suite = load.suite
     before = await _read_totals(suite)
     async with _log_statements(suite) as statements:
         await load.offer(plan, rate_per_s, rides)
     after = await _read_totals(suite)
-    found = {name: after[name] - before[name] for name in after} | {"statements": statements.total()}
-    return {name: value / rides for name, value in found.items()}
+    totals = {name: after[name] - before[name] for name in after} | {"statements": statements.total()}
+    return {name: value / rides for name, value in totals.items()}
 
 
 @asynccontextmanager
 async def _log_statements(suite: BenchSuite) -> AsyncIterator[Counter[tuple[str, str]]]:
-    """Filled when the block ends: (session, first line of the statement) -> how often, of services only."""
+    """Log all statements during the block; yield a counter that is filled at its end.
+
+    Its keys are pairs of application name and first line of the statement, of the services only.
+    """
     path = Path(suite.state.data_dir) / "postgres" / "log"
     database = suite.database
     for name, value in LOG_SETTINGS.items():
         await database.execute(f"ALTER SYSTEM SET {name} = {value}")
     await _reload_settings(suite)
-    begin = (await asyncio.to_thread(path.stat)).st_size
-    found: Counter[tuple[str, str]] = Counter()
+    start = (await asyncio.to_thread(path.stat)).st_size
+    statements: Counter[tuple[str, str]] = Counter()
     try:
-        yield found
-        written = (await asyncio.to_thread(path.read_bytes))[begin:].decode(errors="replace")
-        found.update((each["who"], each["text"]) for each in STATEMENT.finditer(written))
+        yield statements
+        log = (await asyncio.to_thread(path.read_bytes))[start:].decode(errors="replace")
+        statements.update((match["application"], match["text"]) for match in STATEMENT.finditer(log))
     finally:
         for name in LOG_SETTINGS:
             await database.execute(f"ALTER SYSTEM RESET {name}")
@@ -82,7 +89,7 @@ async def _read_totals(suite: BenchSuite) -> dict[str, float]:
     wal = await suite.database.fetchval("SELECT pg_current_wal_lsn() - '0/0'")
     commits = await suite.database.fetchval("SELECT sum(xact_commit) FROM pg_stat_database")
     pages = [await _fetch_text(suite, f"{url}/metrics") for url in suite.state.urls.values()]
-    metrics = [found for page in pages for found in METRIC_LINE.finditer(page)]
+    metrics = [match for page in pages for match in METRIC_LINE.finditer(page)]
     return {
         "broker messages": _sum(metrics, SENT_METRIC, BROKER_COUPLINGS),
         "HTTP requests": _sum(metrics, CALLS_METRIC, None),
@@ -94,44 +101,44 @@ async def _read_totals(suite: BenchSuite) -> dict[str, float]:
 
 def _sum(metrics: list["re.Match[str]"], name: str, couplings: frozenset[str] | None) -> float:
     return sum(
-        float(each["value"])
-        for each in metrics
-        if each["name"] == name and (couplings is None or _coupling(each) in couplings)
+        float(metric["value"])
+        for metric in metrics
+        if metric["name"] == name and (couplings is None or _coupling(metric) in couplings)
     )
 
 
 def _coupling(metric: "re.Match[str]") -> str:
-    found = COUPLING.search(metric["labels"])
-    return found["coupling"] if found else ""
+    match = COUPLING.search(metric["labels"])
+    return match["coupling"] if match else ""
 
 
 async def _read_settled_octets(suite: BenchSuite) -> float:
-    """Bytes, once they grow no more. Raises UserError."""
-    seen = await _read_octets(suite)
+    """Return the bytes of all connections once they grow by no more than heartbeats.
+
+    Raises:
+        UserError: They still grow after BROKER_STATS_TIMEOUT_S seconds.
+    """
+    octets = await _read_octets(suite)
     for _ in range(round(BROKER_STATS_TIMEOUT_S / BROKER_STATS_INTERVAL_S)):
         await asyncio.sleep(BROKER_STATS_INTERVAL_S)
-        before = seen
-        seen = await _read_octets(suite)
-        if abs(seen - before) < MAX_IDLE_BYTES:
-            return seen
+        previous = octets
+        octets = await _read_octets(suite)
+        if abs(octets - previous) < MAX_IDLE_BYTES:
+            return octets
     raise UserError(
-        f"the broker's connections did not come to rest in {BROKER_STATS_TIMEOUT_S:g} s", "see what else uses them"
+        f"the broker still had traffic after {BROKER_STATS_TIMEOUT_S:g} s", "stop other clients of the broker"
     )
 
 
 async def _read_octets(suite: BenchSuite) -> float:
-    """Both ways, of the connections that are open."""
-    where = suite.state
-    auth = aiohttp.BasicAuth(where.management_user, where.management_password)
-    async with suite.session.get(f"{where.management_url}/api/connections", auth=auth) as answer:
-        return float(
-            sum(
-                each.recv_oct + each.send_oct
-                for each in msgspec.json.decode(await answer.read(), type=list[ConnectionStats])
-            )
-        )
+    """Return the bytes received and sent by all open connections."""
+    state = suite.state
+    auth = aiohttp.BasicAuth(state.management_user, state.management_password)
+    async with suite.session.get(f"{state.management_url}/api/connections", auth=auth) as response:
+        connections = msgspec.json.decode(await response.read(), type=list[ConnectionStats])
+    return float(sum(connection.recv_oct + connection.send_oct for connection in connections))
 
 
 async def _fetch_text(suite: BenchSuite, url: str) -> str:
-    async with suite.session.get(url) as answer:
-        return await answer.text()
+    async with suite.session.get(url) as response:
+        return await response.text()

@@ -1,4 +1,4 @@
-"""The figures of one suite, plan by plan: what a ride costs, and the highest rate that it keeps up with."""
+"""Figures of one suite by plan: cost of a ride, and the highest rate of settled rides (the knee)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,13 @@ from prebook.lab.bench.subjects.ride_counts import count_per_ride
 from prebook.lab.process_tree import read_cpu_ms
 
 STEADY_PER_S = 15.0
+"""Rate at which the cost is measured; every plan sustains it, so that no backlog distorts the cost."""
 STEADY_RIDES = 45
-"""What the cost is taken at: a rate that every plan keeps up with, so that nothing but the rides differs."""
 COUNTED_RIDES = 60
 MAX_P95_MS = 1000.0
+"""Maximum p95 of the time to outcome at a sustained rate."""
 RATE_FACTOR = 1.25
+"""Ratio of the rates of consecutive steps."""
 STEP_DURATION_S = 4.0
 START_PER_S = 20.0
 MIN_PER_S = 2.0
@@ -23,57 +25,65 @@ MAX_PER_S = 500.0
 
 @dataclass
 class RideFigures:
-    """Of one plan; a list has one value for each round."""
+    """Figures of one plan; lists have one value per round."""
 
     cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Processor time of one ride by process."""
+    """Processor time per ride of each process."""
     counts: Mapping[str, float] = field(default_factory=dict)
+    """Resources per ride, as counted by ``ride_counts``."""
     knee_per_s: float = 0.0
-    """Rides settled each second at the highest rate at which nothing was refused and the p95 was within its bound."""
+    """Rides settled per second at the highest rate without refusals and with a p95 of at most MAX_P95_MS."""
     knee_p95_ms: float = 0.0
+    """p95 of the time to outcome at that rate."""
     knee_limit: str = ""
-    """What the next step met."""
+    """Rate of the failed step, and why it failed."""
 
     @property
     def cost_ms(self) -> Sequence[float]:
-        return [sum(round_) for round_ in zip(*self.cpu_ms.values(), strict=True)]
+        """Processor time per ride of all processes together, per round."""
+        return [sum(per_process) for per_process in zip(*self.cpu_ms.values(), strict=True)]
 
 
 async def measure_cost(load: RideLoad, plan: str, figures: RideFigures) -> None:
-    """One round."""
+    """Measure one round of the processor time per ride at STEADY_PER_S; append it to ``figures``.
+
+    Raises:
+        UserError: The suite did not settle all rides, or its processes are not local.
+    """
     pids = await load.suite.read_pids()
     before = read_cpu_ms(pids)
-    offered = await load.offer(plan, STEADY_PER_S, STEADY_RIDES)
+    result = await load.offer(plan, STEADY_PER_S, STEADY_RIDES)
     after = read_cpu_ms(pids)
     for name in pids:
-        figures.cpu_ms[name].append((after[name] - before[name]) / offered.rides)
+        figures.cpu_ms[name].append((after[name] - before[name]) / result.rides)
 
 
 async def measure_counts(load: RideLoad, plan: str, figures: RideFigures) -> None:
+    """Count messages, statements and bytes per ride; store them in ``figures``."""
     figures.counts = await count_per_ride(load, plan, STEADY_PER_S, COUNTED_RIDES)
 
 
 async def measure_knee(load: RideLoad, plan: str | Sequence[str], figures: RideFigures) -> None:
-    """Steps of rising rate, and of falling where the first is too high already.
+    """Find the knee with steps of rising rate, or falling rate if the first one is too high; store it in ``figures``.
 
-    A step that fails is tried once more, since something else may have had the processor.
+    A failed step is repeated once, since another process may have had the processor.
     """
     rate = START_PER_S
     while MIN_PER_S < rate < MAX_PER_S:
         try:
-            offered = await _run_step(load, plan, rate)
-        except UserError as never:
-            figures.knee_limit = f"at {rate:.0f}/s {never.problem}"
+            result = await _run_step(load, plan, rate)
+        except UserError as error:
+            figures.knee_limit = f"at {rate:.0f}/s {error.problem}"
             return
-        trouble = overload_reason(offered)
-        if trouble:
-            figures.knee_limit = f"at {rate:.0f}/s {trouble}"
+        reason = overload_reason(result)
+        if reason:
+            figures.knee_limit = f"at {rate:.0f}/s {reason}"
         else:
-            figures.knee_per_s = offered.settled_per_s
-            figures.knee_p95_ms = offered.percentile(95)
+            figures.knee_per_s = result.settled_per_s
+            figures.knee_p95_ms = result.percentile(95)
         if figures.knee_limit and figures.knee_per_s:
             return
-        rate = rate / RATE_FACTOR if trouble else rate * RATE_FACTOR
+        rate = rate / RATE_FACTOR if reason else rate * RATE_FACTOR
 
 
 async def _run_step(load: RideLoad, plan: str | Sequence[str], rate: float) -> RideLoadResult:
@@ -82,8 +92,8 @@ async def _run_step(load: RideLoad, plan: str | Sequence[str], rate: float) -> R
 
 
 def overload_reason(result: RideLoadResult) -> str:
-    """What is wrong with a step, or nothing."""
+    """Return why a step exceeds the knee, or an empty text."""
     if result.refused or result.failed:
-        return f"{result.refused} were refused and {result.failed} failed of {result.rides}"
+        return f"{result.refused} of {result.rides} rides were refused and {result.failed} failed"
     p95 = result.percentile(95)
     return f"the p95 of the outcome was {p95:.0f} ms" if p95 > MAX_P95_MS else ""

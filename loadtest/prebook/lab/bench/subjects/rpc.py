@@ -1,4 +1,4 @@
-"""Request-reply over the broker: the bare channel beside bare clients and other libraries, and all of it by hand."""
+"""Request-reply over the broker: bare channel against other libraries, and endpoint against hand-written code."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,17 +15,17 @@ from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmea
 from prebook.lab.bench.testbed import BenchTestbed
 from prebook.messaging import addresses
 
-NOTE = "ours sends CloudEvents headers, and publishes by a connection of its own"
-SAME_HEADERS_NOTE = "headers and connections alike; ours has envelopes, checks and metrics besides"
+NOTE = "ours sends CloudEvents headers, and publishes on a separate connection"
+SAME_HEADERS_NOTE = "same headers and connections; ours adds envelopes, validation and metrics"
 ONE_IN_FLIGHT = Benchmark("request-reply, {}, 1 in flight, p50", "ms", Better.LOWER, "", 1.15, NOTE)
 MANY_IN_FLIGHT = Benchmark(f"request-reply, {{}}, {IN_FLIGHT} in flight", "calls/s", Better.HIGHER, "", 0.85, NOTE)
 ENDPOINT_ONE_IN_FLIGHT = Benchmark(
     "request-reply through the endpoint, 1 in flight, p50",
     "ms",
     Better.LOWER,
-    "inbox, outbox and relay by hand",
+    "hand-written inbox, outbox and relay",
     1.5,
-    "one alone shares no transaction; ours claims under leases, in order by key and with any number of relays",
+    "a single request shares no transaction; ours claims under leases, in order by key, with any number of relays",
 )
 ENDPOINT_MANY_IN_FLIGHT = replace(
     ENDPOINT_ONE_IN_FLIGHT, name=f"request-reply through the endpoint, {IN_FLIGHT} in flight", unit="calls/s",
@@ -36,8 +36,11 @@ ENDPOINT_CALLS = 1_500
 
 @dataclass(frozen=True)
 class RpcBaseline:
-    """``module`` serves and asks; ``goals`` are those of ONE and MANY. ``durable``: on quorum queues, persistent.
-    ``note``: what it does not have.
+    """Another implementation of request-reply.
+
+    ``module``: module of ``bench.baselines`` that serves and measures, with the arguments ``variant``. ``package``: the
+    package it needs. ``goals``: of one request and of many in flight. ``durable``: whether it has quorum queues and
+    persistent messages. ``note``: its difference to the suite.
     """
 
     name: str
@@ -53,7 +56,7 @@ RAW_GOALS = (1.15, 0.85)
 BASELINES: Mapping[str, RpcBaseline] = {
     "durable": RpcBaseline("raw aio-pika, quorum queues", "rpc", ("durable",), "aio_pika", RAW_GOALS, durable=True),
     "with_headers": RpcBaseline(
-        "raw aio-pika, headers and connections as ours",
+        "raw aio-pika, same headers and connections",
         "rpc",
         ("with_headers",),
         "aio_pika",
@@ -70,11 +73,12 @@ BINDINGS = {
     addresses.request_queue("pricing", "quote_fare"): (addresses.REQUESTS, "quote_fare"),
     addresses.reply_queue("booking"): (addresses.REPLIES, "booking"),
 }
-"""Our queues -> exchange and key by which they are reached."""
+"""Exchange and binding key of each queue of the suite that the bench uses."""
 
 
 @asynccontextmanager
 async def open_suite_side(testbed: BenchTestbed) -> AsyncIterator[RoundRunner]:
+    """Start the provider on the suite's bare channel; yield rounds that run the caller in a process."""
     module = "prebook.lab.bench.components.bare_channel"
     async with testbed.run_module(module, "serve", env=testbed.envs["pricing"]) as server:
         await server.wait_for_output("ready")
@@ -83,28 +87,29 @@ async def open_suite_side(testbed: BenchTestbed) -> AsyncIterator[RoundRunner]:
 
 @asynccontextmanager
 async def open_baseline_side(testbed: BenchTestbed, baseline: RpcBaseline, python: str) -> AsyncIterator[RoundRunner]:
+    """Start the provider of ``baseline`` on the interpreter ``python``; yield rounds that run its caller."""
     module = f"prebook.lab.bench.baselines.{baseline.module}"
-    given = {"BENCH_AMQP_URL": testbed.amqp_url}
-    async with testbed.run_module(module, "serve", *baseline.variant, env=environment(given), python=python) as server:
+    caller_env = {"BENCH_AMQP_URL": testbed.amqp_url}
+    async with testbed.run_module(
+        module, "serve", *baseline.variant, env=environment(caller_env), python=python
+    ) as server:
         await server.wait_for_output("ready")
-        yield lambda: measure_module(module, "measure", *baseline.variant, env=given, python=python)
+        yield lambda: measure_module(module, "measure", *baseline.variant, env=caller_env, python=python)
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    """Like with like: on our queues as they are, and last on such as the others have, which nothing survives."""
-    durable = await _measure_bare_channel(
-        testbed, rounds, {name: each for name, each in BASELINES.items() if each.durable}
-    )
+    """Compare with durable baselines on the suite's quorum queues, then with transient ones on transient queues."""
+    durable_baselines = {name: baseline for name, baseline in BASELINES.items() if baseline.durable}
+    transient_baselines = {name: baseline for name, baseline in BASELINES.items() if not baseline.durable}
+    durable = await _measure_bare_channel(testbed, rounds, durable_baselines)
     endpoint = await _measure_endpoint(testbed, rounds)
     await _make_queues_transient(testbed)
-    transient = await _measure_bare_channel(
-        testbed, rounds, {name: each for name, each in BASELINES.items() if not each.durable}
-    )
+    transient = await _measure_bare_channel(testbed, rounds, transient_baselines)
     return [*durable, *transient, *endpoint]
 
 
 async def _make_queues_transient(testbed: BenchTestbed) -> None:
-    """Classic queues that end with the broker, under the same names; a persistent message is transient there."""
+    """Replace the suite's queues by non-durable classic queues of the same names, which keep no message on disk."""
     connection, channel = await open_channel(testbed)
     for name, (exchange, key) in BINDINGS.items():
         await channel.queue_delete(name)
@@ -116,49 +121,53 @@ async def _make_queues_transient(testbed: BenchTestbed) -> None:
 async def _measure_bare_channel(
     testbed: BenchTestbed, rounds: int, baselines: Mapping[str, RpcBaseline]
 ) -> list[BenchRow]:
-    pythons = {name: await find_interpreter(each.package) for name, each in baselines.items()}
+    pythons = {name: await find_interpreter(baseline.package) for name, baseline in baselines.items()}
     async with AsyncExitStack() as stack:
         sides: dict[str, RoundRunner] = {"ours": await stack.enter_async_context(open_suite_side(testbed))}
         for name, python in pythons.items():
             if python is not None:
                 sides[name] = await stack.enter_async_context(open_baseline_side(testbed, baselines[name], python))
-        found = await run_interleaved(sides, rounds)
-    return [row for name, each in baselines.items() for row in _rows(each, found["ours"], found.get(name))]
+        figures = await run_interleaved(sides, rounds)
+    return [row for name, baseline in baselines.items() for row in _rows(baseline, figures["ours"], figures.get(name))]
 
 
 def _rows(
-    baseline: RpcBaseline, ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]] | None
+    baseline: RpcBaseline, ours: Mapping[str, Sequence[float]], measured: Mapping[str, Sequence[float]] | None
 ) -> list[BenchRow]:
+    """Return the rows of one baseline. ``measured``: its figures, None if its package was not found."""
     channel = "bare channel" if baseline.durable else "bare channel, transient queues"
-    measures = [
-        (replace(measure, name=measure.name.format(channel), baseline_name=baseline.name, goal=goal), figure)
-        for measure, goal, figure in zip(
+    benchmarks = [
+        (replace(benchmark, name=benchmark.name.format(channel), baseline_name=baseline.name, goal=goal), figure)
+        for benchmark, goal, figure in zip(
             (ONE_IN_FLIGHT, MANY_IN_FLIGHT), baseline.goals, ("p50_ms", "calls_s"), strict=True
         )
     ]
-    if theirs is None:
-        why = f"{baseline.package} cannot be imported here, nor by an interpreter of {INTERPRETERS_VARIABLE}"
-        return [unmeasured_row(measure, why) for measure, _ in measures]
-    note = f"{baseline.note}; {_cpu_note(ours, theirs)}"
-    return [bench_row(replace(measure, note=note), ours[figure], theirs[figure]) for measure, figure in measures]
+    if measured is None:
+        reason = f"{baseline.package} cannot be imported by this interpreter nor by one of {INTERPRETERS_VARIABLE}"
+        return [unmeasured_row(benchmark, reason) for benchmark, _ in benchmarks]
+    note = f"{baseline.note}; {_cpu_note(ours, measured)}"
+    return [
+        bench_row(replace(benchmark, note=note), ours[figure], measured[figure]) for benchmark, figure in benchmarks
+    ]
 
 
-def _cpu_note(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> str:
-    return f"the asker's processor time for a call: {median(ours['cpu_us']):.0f} us, {median(theirs['cpu_us']):.0f} us"
+def _cpu_note(ours: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]) -> str:
+    ours_us = median(ours["cpu_us"])
+    baseline_us = median(baseline["cpu_us"])
+    return f"processor time of the caller per call: ours {ours_us:.0f} us, baseline {baseline_us:.0f} us"
 
 
 async def _measure_endpoint(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    async with start_repliers(testbed) as (suite, by_hand):
-        found = await run_interleaved(
-            {"ours": partial(_run_requests, suite), "baseline": partial(_run_requests, by_hand)}, rounds
-        )
+    async with start_repliers(testbed) as (ours, baseline):
+        sides = {"ours": partial(_run_requests, ours), "baseline": partial(_run_requests, baseline)}
+        figures = await run_interleaved(sides, rounds)
     return [
-        bench_row(measure, found["ours"][figure], found["baseline"][figure])
-        for measure, figure in ((ENDPOINT_ONE_IN_FLIGHT, "p50_ms"), (ENDPOINT_MANY_IN_FLIGHT, "calls_s"))
+        bench_row(benchmark, figures["ours"][figure], figures["baseline"][figure])
+        for benchmark, figure in ((ENDPOINT_ONE_IN_FLIGHT, "p50_ms"), (ENDPOINT_MANY_IN_FLIGHT, "calls_s"))
     ]
 
 
 async def _run_requests(requestor: Requestor) -> RoundFigures:
-    times = [await requestor.request(*each) for each in requestor.build_requests(SEQUENTIAL_CALLS)]
-    many = await run_requests(requestor, ENDPOINT_CALLS, concurrency=IN_FLIGHT)
-    return {"p50_ms": median(times) * 1000, "calls_s": many["messages_s"]}
+    times_s = [await requestor.request(*request) for request in requestor.build_requests(SEQUENTIAL_CALLS)]
+    concurrent = await run_requests(requestor, ENDPOINT_CALLS, concurrency=IN_FLIGHT)
+    return {"p50_ms": median(times_s) * 1000, "calls_s": concurrent["messages_s"]}
