@@ -22,7 +22,8 @@ def _name(path: Path) -> str:
 
 
 def _pinned_version(library: str) -> str:
-    (version,) = re.findall(rf"^{library}==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    pinned: list[str] = re.findall(rf"^{library}==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    (version,) = pinned
     return version
 
 
