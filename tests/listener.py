@@ -1,4 +1,4 @@
-"""A listener of ours, for what the suite sends out."""
+"""HTTP listener for callbacks of the suite."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from aiohttp import web
 
 @asynccontextmanager
 async def target(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """A listener of ours on 127.0.0.1; its base URL."""
+    """Listen on 127.0.0.1 and handle every request by ``answer``; yields the base URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app)

@@ -1,4 +1,4 @@
-"""The suite's services in one process, in memory, and what a rider does with them."""
+"""All services of the suite in one process with in-memory adapters, and the actions of a rider."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -41,12 +41,14 @@ SECRETS = ("a secret of tests",)
 
 
 def settings(**changes: Any) -> ServiceSettings:
+    """Settings of a service in tests, with ``changes``."""
     urls = {f"url_{name}": f"http://{name}" for name in SERVICES}
-    given = {"database_url": "postgresql+asyncpg://none", "amqp_url": "amqp://none", "couplings": "none", **urls}
-    return ServiceSettings(callback_secrets=SECRETS, allow_plan_override=True, **{**given, **changes})
+    defaults = {"database_url": "postgresql+asyncpg://none", "amqp_url": "amqp://none", "couplings": "none", **urls}
+    return ServiceSettings(callback_secrets=SECRETS, allow_plan_override=True, **{**defaults, **changes})
 
 
 def policies(**changes: Any) -> dict[str, FlowPolicy]:
+    """The same policy, one-way with ``changes``, for every flow."""
     return {name: FlowPolicy(coupling=Coupling.ONE_WAY, **changes) for name in FLOWS}
 
 
@@ -86,18 +88,19 @@ class SuiteWorld(World):
         return await self.http.client("booking").post("/v1/bookings", json=body, headers=headers)
 
     async def book(self, plan: Plan, **changes: Any) -> str:
-        """The id of a booking that was accepted."""
+        """Book a ride and return the id of the accepted booking."""
         response = await self.post_booking(plan, **changes)
         assert response.status_code in (201, 202), response.text
         booking_id: str = response.json()["id"]
         return booking_id
 
     async def fetch_view(self, booking_id: str) -> BookingView:
+        """GET /v1/bookings/{id} as its rider would."""
         response = await self.http.client("booking").get(f"/v1/bookings/{booking_id}")
         return _view(response.content)
 
     async def wait_until_settled(self, booking_id: str, *, timeout_s: float = 5.0) -> BookingView:
-        """The booking once it is settled and its rider knows."""
+        """Wait until a booking is settled and its rider is notified; return it."""
         return await self.wait_until(
             booking_id, lambda view: view.settled and view.notified_at is not None, timeout_s=timeout_s
         )
@@ -105,19 +108,22 @@ class SuiteWorld(World):
     async def wait_until(
         self, booking_id: str, condition: Callable[[BookingView], bool], *, timeout_s: float = 5.0
     ) -> BookingView:
-        kept, view = self._stored(booking_id), await self.fetch_view(booking_id)
+        """Wait until ``condition`` holds for a booking, and return it. Raises AssertionError after ``timeout_s``."""
+        stored = self._stored(booking_id)
+        view = await self.fetch_view(booking_id)
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition(view):
-                    await self._wait_for_change(booking_id, kept)
-                    kept, view = self._stored(booking_id), await self.fetch_view(booking_id)
+                    await self._wait_for_change(booking_id, stored)
+                    stored = self._stored(booking_id)
+                    view = await self.fetch_view(booking_id)
         except TimeoutError:
             raise AssertionError(f"not within {timeout_s} s: {view}") from None
         return view
 
-    async def _wait_for_change(self, booking_id: str, kept: object) -> None:
-        """Looked at where it is kept: over HTTP, sixteen who wait would take the processor from who works."""
-        while self._stored(booking_id) == kept:
+    async def _wait_for_change(self, booking_id: str, before: object) -> None:
+        """Poll the stored state, not the API: sixteen waiting rides that poll over HTTP would slow the services."""
+        while self._stored(booking_id) == before:
             await asyncio.sleep(0.002)
 
     def _stored(self, booking_id: str) -> object:
@@ -125,14 +131,15 @@ class SuiteWorld(World):
 
 
 def ride(**changes: Any) -> dict[str, Any]:
-    """A ride of 10 km on a Monday noon that at least one fleet takes."""
-    soon = datetime.now(UTC) + timedelta(days=2)
-    at = (soon + timedelta(days=-soon.weekday() % 7)).replace(hour=12, minute=0, second=0, microsecond=0)
+    """Body of a booking request: 10 km on a Monday noon; at least one fleet offers a driver."""
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    monday = in_two_days + timedelta(days=-in_two_days.weekday() % 7)
+    pickup_at = monday.replace(hour=12, minute=0, second=0, microsecond=0)
     return {
         "rider_id": "rosa",
         "pickup": {"lat": 52.5, "lon": 13.4},
         "dropoff": {"lat": 52.59, "lon": 13.4},
-        "pickup_at": at.isoformat(),
+        "pickup_at": pickup_at.isoformat(),
         "vehicle_class": "standard",
         "passengers": 1,
         **changes,

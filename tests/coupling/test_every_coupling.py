@@ -1,4 +1,4 @@
-"""What every coupling must do, selected by what it promises and never by its name."""
+"""Behaviour of every coupling; expectations depend on its traits, never on its name."""
 
 import time
 
@@ -14,10 +14,10 @@ from tests.conditions import becomes
 from tests.listener import target
 from tests.world import SuiteWorld
 
-RIDER_SECRETS = ("for riders' systems",)
+RIDER_SECRETS = ("secret of rider callbacks",)
 
 
-def everywhere(coupling: Coupling) -> Plan:
+def plan_with(coupling: Coupling) -> Plan:
     return dict.fromkeys(FLOWS, coupling)
 
 
@@ -25,9 +25,9 @@ every_coupling = pytest.mark.parametrize("coupling", Coupling)
 
 
 @every_coupling
-async def test_only_inline_answers_settle_before_the_rider_has_the_response(coupling: Coupling) -> None:
+async def test_only_inline_replies_settle_a_booking_before_the_response(coupling: Coupling) -> None:
     async with SuiteWorld() as world:
-        response = await world.post_booking(everywhere(coupling))
+        response = await world.post_booking(plan_with(coupling))
         traits = world.services["booking"].channels[coupling].traits
 
     assert response.status_code == (201 if traits.replies_inline else 202)
@@ -35,27 +35,27 @@ async def test_only_inline_answers_settle_before_the_rider_has_the_response(coup
 
 
 @every_coupling
-async def test_a_provider_that_is_away_and_comes_back(coupling: Coupling) -> None:
-    """Direct calls fail the ride; everything with an outbox waits and goes on."""
+async def test_an_outbox_survives_an_outage_of_the_provider(coupling: Coupling) -> None:
+    """Without an outbox, the ride fails; with one, it waits for the provider and goes on."""
     async with SuiteWorld() as world:
         world.down.add("pricing")
-        booking = await world.book(everywhere(coupling))
+        booking = await world.book(plan_with(coupling))
         traits = world.services["booking"].channels[coupling].traits
-        meanwhile = await world.fetch_view(booking)
+        during_outage = await world.fetch_view(booking)
         world.down.clear()
-        after = await world.wait_until_settled(booking)
+        after_outage = await world.wait_until_settled(booking)
 
     if traits.uses_outbox:
-        assert (meanwhile.state, after.state) == (BookingState.REQUESTED, BookingState.CONFIRMED)
+        assert (during_outage.state, after_outage.state) == (BookingState.REQUESTED, BookingState.CONFIRMED)
     else:
-        assert after.state is BookingState.FAILED
+        assert after_outage.state is BookingState.FAILED
 
 
 @every_coupling
-async def test_what_is_delivered_three_times_has_one_effect(coupling: Coupling) -> None:
+async def test_a_message_delivered_three_times_has_one_effect(coupling: Coupling) -> None:
     async with SuiteWorld(copies=3) as world:
         world.http.copies = 3
-        booking = await world.book(everywhere(coupling))
+        booking = await world.book(plan_with(coupling))
         ride = await world.wait_until_settled(booking)
         deliveries = world.databases["notification"].tables.state
 
@@ -65,23 +65,23 @@ async def test_what_is_delivered_three_times_has_one_effect(coupling: Coupling) 
 
 
 @every_coupling
-async def test_what_is_never_answered_is_settled_by_its_deadline(coupling: Coupling) -> None:
+async def test_a_request_without_a_reply_is_settled_by_its_deadline(coupling: Coupling) -> None:
     async with SuiteWorld(deadline_s=0.4) as world:
-        booking = await world.book(everywhere(coupling))
+        booking = await world.book(plan_with(coupling))
         await world.wait_until_settled(booking)
         world.down.add("pricing")
-        silent = await world.book(everywhere(coupling))
-        ride = await world.wait_until(silent, lambda view: view.settled)
+        unanswered = await world.book(plan_with(coupling))
+        ride = await world.wait_until(unanswered, lambda view: view.settled)
 
     assert ride.state in (BookingState.EXPIRED, BookingState.FAILED)
     assert ride.fare is None
 
 
 @every_coupling
-async def test_a_broker_that_is_away_stops_only_who_needs_it(coupling: Coupling) -> None:
+async def test_a_broker_outage_stops_only_couplings_that_need_the_broker(coupling: Coupling) -> None:
     async with SuiteWorld() as world:
         world.broker.is_down = True
-        booking = await world.book(everywhere(coupling))
+        booking = await world.book(plan_with(coupling))
         traits = world.services["booking"].channels[coupling].traits
         if not traits.needs_broker_up:
             ride = await world.wait_until_settled(booking)
@@ -94,55 +94,55 @@ async def test_a_broker_that_is_away_stops_only_who_needs_it(coupling: Coupling)
 
 
 @every_coupling
-async def test_a_ride_that_is_too_far_is_rejected(coupling: Coupling) -> None:
+async def test_a_ride_that_is_too_long_is_rejected(coupling: Coupling) -> None:
     async with SuiteWorld() as world:
-        booking = await world.book(everywhere(coupling), dropoff={"lat": 48.1, "lon": 11.6})
+        booking = await world.book(plan_with(coupling), dropoff={"lat": 48.1, "lon": 11.6})
         ride = await world.wait_until_settled(booking)
 
     assert ride.state is BookingState.REJECTED
     assert ride.driver is None
 
 
-async def test_lost_callbacks_are_made_up_for_by_asking() -> None:
+async def test_polling_replaces_lost_callbacks() -> None:
     async with SuiteWorld() as world:
         world.http.lose_callbacks = True
-        booking = await world.book(everywhere(Coupling.ASYNC_API))
+        booking = await world.book(plan_with(Coupling.ASYNC_API))
         ride = await world.wait_until_settled(booking, timeout_s=20.0)
 
     assert ride.state is BookingState.CONFIRMED
     assert any(call.startswith("GET pricing/operations/") for call in world.http.calls)
 
 
-async def test_a_further_subscriber_hears_without_the_sender_knowing() -> None:
+async def test_another_subscriber_receives_messages_without_a_change_of_the_sender() -> None:
     async with SuiteWorld() as world:
-        world.broker.bind("prebook.events", "request.quote_fare", "auditor.hears")
-        world.broker.bind("prebook.events", "reply.quote_fare", "auditor.hears")
-        booking = await world.book(everywhere(Coupling.ONE_WAY))
+        world.broker.bind("prebook.events", "request.quote_fare", "auditor.events")
+        world.broker.bind("prebook.events", "reply.quote_fare", "auditor.events")
+        booking = await world.book(plan_with(Coupling.ONE_WAY))
         ride = await world.wait_until_settled(booking)
-        heard = [wire.headers["ce-type"] for wire in world.broker.queues["auditor.hears"]]
+        received = [message.headers["ce-type"] for message in world.broker.queues["auditor.events"]]
 
     assert ride.state is BookingState.CONFIRMED
-    assert heard == ["prebook.quote_fare.v1", "prebook.fare_quoted.v1"]
+    assert received == ["prebook.quote_fare.v1", "prebook.fare_quoted.v1"]
 
 
 @every_coupling
-async def test_a_riders_own_system_is_told_until_it_has_taken_it(coupling: Coupling) -> None:
-    told: list[dict[str, object]] = []
+async def test_a_rider_callback_is_repeated_until_it_succeeds(coupling: Coupling) -> None:
+    callbacks: list[dict[str, object]] = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         body = await request.read()
         verify(RIDER_SECRETS, request.headers, body, now_s=time.time())
-        told.append(msgspec.json.decode(body))
-        return web.Response(status=503 if len(told) == 1 else 204)
+        callbacks.append(msgspec.json.decode(body))
+        return web.Response(status=503 if len(callbacks) == 1 else 204)
 
     async with (
-        target(answer) as url,
+        target(handle) as url,
         SuiteWorld(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
     ):
-        booking = await world.book(everywhere(coupling), callback_url=f"{url}/told")
+        booking = await world.book(plan_with(coupling), callback_url=f"{url}/hook")
         await world.wait_until_settled(booking)
-        await becomes(lambda: len(told) == 2)
+        await becomes(lambda: len(callbacks) == 2)
 
-    refused, taken = told
-    assert refused == taken
-    assert (taken["booking_id"], taken["outcome"]) == (booking, "confirmed")
+    first, accepted = callbacks
+    assert first == accepted
+    assert (accepted["booking_id"], accepted["outcome"]) == (booking, "confirmed")

@@ -1,6 +1,6 @@
-"""One use case, every way of coupling it: 4 flows in 4 couplings are 256 plans, and the ride ends the same in each.
+"""All 256 plans (4 flows in 4 couplings) have the same result.
 
-One suite serves sixteen plans at a time, side by side, as it does in the campaign.
+One suite serves sixteen plans at a time, as in a campaign.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from tests.world import SuiteWorld
 
 HISTORY = [BookingState.REQUESTED, BookingState.PRICED, BookingState.MATCHED, BookingState.CONFIRMED]
 FARE_CENTS = 1981
-"""350 + 165 x 10.008 km, and 20 % for a Monday noon in this zone, less 10 %: half up at each step."""
+"""350 + 165 x 10.008 km, plus 20 % for a Monday noon in this zone, minus 10 %; each step is rounded half up."""
 
 
 def plans(first: Iterable[Coupling]) -> list[Plan]:
-    """The sixteen plans whose first two flows are coupled like this."""
-    rest = product(Coupling, repeat=len(FLOWS) - 2)
-    return [dict(zip(FLOWS, (*first, *others), strict=True)) for others in rest]
+    """Return the sixteen plans whose first two flows have the couplings ``first``."""
+    combinations = product(Coupling, repeat=len(FLOWS) - 2)
+    return [dict(zip(FLOWS, (*first, *remaining), strict=True)) for remaining in combinations]
 
 
-async def ridden(world: SuiteWorld, plan: Plan) -> BookingView:
+async def complete_ride(world: SuiteWorld, plan: Plan) -> BookingView:
     return await world.wait_until_settled(await world.book(plan), timeout_s=20.0)
 
 
 @pytest.mark.parametrize("first", list(product(Coupling, repeat=2)), ids="-".join)
-async def test_the_ride_ends_the_same(first: tuple[Coupling, Coupling]) -> None:
+async def test_every_plan_has_the_same_result(first: tuple[Coupling, Coupling]) -> None:
     async with SuiteWorld() as world:
-        rides = await asyncio.gather(*(ridden(world, plan) for plan in plans(first)))
+        rides = await asyncio.gather(*(complete_ride(world, plan) for plan in plans(first)))
 
     assert len(rides) == len({tuple(ride.couplings.values()) for ride in rides}) == 16
     for ride in rides:

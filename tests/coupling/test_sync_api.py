@@ -1,4 +1,4 @@
-"""The synchronous coupling is no straw man: total timeout, retry budget, circuit breaker."""
+"""SyncApi: total timeout, retry budget and circuit breaker."""
 
 import asyncio
 import contextlib
@@ -19,31 +19,35 @@ from tests.conditions import becomes
 from tests.messaging.examples import NOW, request
 from tests.world import policies
 
-ANSWER = request().reply_with(Unavailable(reason="refused"), source="notification", at=NOW)
+REPLY = request().reply_with(Unavailable(reason="refused"), source="notification", at=NOW)
 
 
-class Scripted(HttpClient):
-    """Answers by a script: a response, an exception, or a wait of so many seconds."""
+class ScriptedHttp(HttpClient):
+    """HTTP client with scripted results: a response, an exception, or a delay in seconds before a timeout.
+
+    The last result repeats.
+    """
 
     def __init__(self, *script: HttpResponse | Exception | float) -> None:
-        self.script, self.calls = list(script), 0
+        self.script = list(script)
+        self.calls = 0
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
     ) -> HttpResponse:
         self.calls += 1
-        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if isinstance(step, float):
-            await asyncio.sleep(min(step, timeout_s))
+        result = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(result, float):
+            await asyncio.sleep(min(result, timeout_s))
             raise Unreachable("timed out", reason="timeout")
-        if isinstance(step, Exception):
-            raise step
-        return step
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
-def good() -> HttpResponse:
-    wire = encode(ANSWER)
-    return HttpResponse(200, wire.headers, wire.body)
+def success() -> HttpResponse:
+    message = encode(REPLY)
+    return HttpResponse(200, message.headers, message.body)
 
 
 def status(code: int, **headers: str) -> HttpResponse:
@@ -54,36 +58,36 @@ def channel(http: HttpClient, *, timeout_s: float = 1.0, clock: Callable[[], flo
     return SyncApi(http, policies(timeout_s=timeout_s), ReplyWaiters(), clock=clock)
 
 
-async def test_the_answer_is_the_response() -> None:
-    assert await channel(Scripted(good())).send(request()) == ANSWER
+async def test_the_response_is_the_reply() -> None:
+    assert await channel(ScriptedHttp(success())).send(request()) == REPLY
 
 
 @pytest.mark.parametrize("failure", [Unreachable("refused the connection"), status(503), status(429), status(500)])
-async def test_what_may_pass_is_tried_again(failure: HttpResponse | Exception) -> None:
-    http = Scripted(failure, good())
+async def test_a_temporary_failure_is_retried(failure: HttpResponse | Exception) -> None:
+    http = ScriptedHttp(failure, success())
 
-    assert await channel(http).send(request()) == ANSWER
+    assert await channel(http).send(request()) == REPLY
     assert http.calls == 2
 
 
-async def test_a_refusal_for_what_we_said_is_final() -> None:
-    http = Scripted(status(422))
+async def test_a_client_error_is_not_retried() -> None:
+    http = ScriptedHttp(status(422))
 
     with pytest.raises(Undeliverable):
         await channel(http).send(request())
     assert http.calls == 1
 
 
-async def test_the_total_time_is_bounded_whatever_the_provider_does() -> None:
+async def test_the_total_time_of_a_call_is_bounded() -> None:
     began = time.monotonic()
 
     with pytest.raises(Unreachable):
-        await channel(Scripted(60.0), timeout_s=0.3).send(request())
+        await channel(ScriptedHttp(60.0), timeout_s=0.3).send(request())
     assert time.monotonic() - began < 0.3 + 0.25
 
 
-async def test_the_circuit_opens_and_says_when_to_come_back() -> None:
-    http = Scripted(Unreachable("down"))
+async def test_an_open_circuit_reports_when_to_retry() -> None:
+    http = ScriptedHttp(Unreachable("down"))
     sync = channel(http)
     for _ in range(5):
         with pytest.raises(Unreachable):
@@ -98,8 +102,8 @@ async def test_the_circuit_opens_and_says_when_to_come_back() -> None:
     assert sync.retry_after_s("pricing") is None
 
 
-async def test_a_provider_that_hangs_opens_the_circuit_before_the_first_caller_has_lost_patience() -> None:
-    sync = channel(Scripted(60.0), timeout_s=0.4)
+async def test_a_hanging_provider_opens_the_circuit_before_the_first_timeout() -> None:
+    sync = channel(ScriptedHttp(60.0), timeout_s=0.4)
     calls = [asyncio.create_task(sync.send(request())) for _ in range(5)]
     await becomes(lambda: sync.retry_after_s("notification") is not None, within_s=0.39)
     assert not any(call.done() for call in calls)
@@ -108,39 +112,39 @@ async def test_a_provider_that_hangs_opens_the_circuit_before_the_first_caller_h
     assert all(isinstance(failure, Unreachable) for failure in failures)
 
 
-async def test_a_slow_answer_is_an_answer() -> None:
-    class Slow(Scripted):
+async def test_a_slow_reply_does_not_open_the_circuit() -> None:
+    class Slow(ScriptedHttp):
         async def request(self, *args: Any, **kwargs: Any) -> HttpResponse:
             await asyncio.sleep(0.17)
-            return good()
+            return success()
 
-    sync = channel(Slow(good()), timeout_s=0.2)
+    sync = channel(Slow(success()), timeout_s=0.2)
     for _ in range(6):
-        assert await sync.send(request()) == ANSWER
+        assert await sync.send(request()) == REPLY
     assert sync.retry_after_s("notification") is None
 
 
-async def test_a_good_probe_closes_the_circuit() -> None:
+async def test_a_successful_probe_closes_the_circuit() -> None:
     now = [0.0]
-    http = Scripted(*[Unreachable("down")] * 5, good())
+    http = ScriptedHttp(*[Unreachable("down")] * 5, success())
     sync = channel(http, clock=lambda: now[0])
     for _ in range(2):
         with pytest.raises(Unreachable):
             await sync.send(request())
     now[0] += 60.0
 
-    assert await sync.send(request()) == ANSWER
+    assert await sync.send(request()) == REPLY
     assert sync.retry_after_s("notification") is None
 
 
-async def test_retries_do_not_become_the_load() -> None:
-    """A provider that fails every call gets at most a tenth more than what was offered, beyond the saved burst."""
+async def test_retries_are_at_most_a_tenth_of_the_requests() -> None:
+    """A provider that fails every call gets at most a tenth more calls than requests, beyond the saved retries."""
     now = [0.0]
-    http = Scripted(status(500))
+    http = ScriptedHttp(status(500))
     sync = channel(http, clock=lambda: now[0])
     offered = 400
     for _ in range(offered):
-        now[0] += 2.0  # past every cool-down, so that the breaker lets each first try through
+        now[0] += 2.0  # longer than every cool-down, so that the breaker lets each first attempt pass
         with pytest.raises(Unreachable):
             await sync.send(request())
 
@@ -148,11 +152,12 @@ async def test_retries_do_not_become_the_load() -> None:
     assert MAX_ATTEMPTS > 1
 
 
-async def test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed() -> None:
-    """Every second call fails: never five in a row, so that nothing but the budget says no to a second try."""
-    offered, saved = 60, 10
-    turns: list[HttpResponse | Exception | float] = [Unreachable("lost", retry_after_s=0.001), good()]
-    http = Scripted(*turns * offered)
+async def test_the_budget_bounds_retries_while_the_circuit_stays_closed() -> None:
+    """Every second call fails, so that five consecutive failures never open the circuit."""
+    offered = 60
+    saved = 10
+    results: list[HttpResponse | Exception | float] = [Unreachable("lost", retry_after_s=0.001), success()]
+    http = ScriptedHttp(*results * offered)
     sync = channel(http)
     for _ in range(offered):
         with contextlib.suppress(Unreachable):
@@ -162,11 +167,11 @@ async def test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed() 
     assert sync.retry_after_s("notification") is None
 
 
-async def test_a_late_answer_wakes_nobody_and_leaves_nothing() -> None:
+async def test_a_late_reply_leaves_no_waiter_behind() -> None:
     waiters = ReplyWaiters()
-    with waiters.register(ANSWER.id) as waiting:
-        waiters.resolve(ANSWER)
-        assert await waiting == ANSWER
-    waiters.resolve(replace(ANSWER))
+    with waiters.register(REPLY.id) as future:
+        waiters.resolve(REPLY)
+        assert await future == REPLY
+    waiters.resolve(replace(REPLY))
 
     assert len(waiters) == 0

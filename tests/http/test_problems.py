@@ -1,4 +1,4 @@
-"""Every error leaves as application/problem+json."""
+"""Error responses are application/problem+json, whatever the error."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -25,22 +25,26 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
     pickup: Inner
 
 
-@get("/refused")
-async def refused() -> None:
+@get("/refuse")
+async def refuse() -> None:
     raise Problem(503, "pricing_unavailable", "try later", headers={"retry-after": "3"})
 
 
-@get("/broken")
-async def broken() -> None:
+@get("/fail")
+async def fail() -> None:
     raise RuntimeError("password=canary")
 
 
-AWAY = {"slow": TimeoutError(), "gone": ConnectionRefusedError(), "open": Unreachable("open", retry_after_s=2.5)}
+UNAVAILABLE = {
+    "slow": TimeoutError(),
+    "refused_connection": ConnectionRefusedError(),
+    "open": Unreachable("open", retry_after_s=2.5),
+}
 
 
-@get("/away/{what:str}")
-async def away(what: FromPath[str]) -> None:
-    raise AWAY[what]
+@get("/unavailable/{kind:str}")
+async def unavailable(kind: FromPath[str]) -> None:
+    raise UNAVAILABLE[kind]
 
 
 @get("/typed")
@@ -56,20 +60,20 @@ async def decoded(request: Request[Any, Any, Any]) -> None:
 @pytest.fixture
 def client() -> Iterator[TestClient[Litestar]]:
     app = Litestar(
-        [refused, broken, away, typed, decoded],
+        [refuse, fail, unavailable, typed, decoded],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=100,
         logging_config=None,
     )
-    with TestClient(app, raise_server_exceptions=False) as opened:
-        yield opened
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
     ("call", "body", "status", "code"),
     [
-        ("GET /refused", b"", 503, "pricing_unavailable"),
-        ("GET /broken", b"", 500, "internal_error"),
+        ("GET /refuse", b"", 503, "pricing_unavailable"),
+        ("GET /fail", b"", 500, "internal_error"),
         ("GET /typed", b"", 400, "invalid_parameter"),
         ("GET /typed?limit=11", b"", 400, "invalid_parameter"),
         ("GET /typed?limit=many", b"", 400, "invalid_parameter"),
@@ -81,7 +85,7 @@ def client() -> Iterator[TestClient[Litestar]]:
         ("POST /decoded", b" " * 101, 413, "request_entity_too_large"),
     ],
 )
-def test_the_status_the_media_type_and_the_code(
+def test_an_error_has_its_status_media_type_and_code(
     client: TestClient[Litestar], call: str, body: bytes, status: int, code: str
 ) -> None:
     method, path = call.split()
@@ -95,28 +99,30 @@ def test_the_status_the_media_type_and_the_code(
     assert problem["detail"]
 
 
-def test_a_request_without_a_trace_begins_one(client: TestClient[Litestar]) -> None:
-    first, second = (client.get("/refused").json()["trace_id"] for _ in range(2))
+def test_a_request_without_a_trace_starts_a_trace(client: TestClient[Litestar]) -> None:
+    first, second = (client.get("/refuse").json()["trace_id"] for _ in range(2))
 
     assert len(first) == len(trace.trace_id(trace.new_traceparent())) == 32
     assert first != second
 
 
-def test_the_headers_of_a_problem_leave_with_it(client: TestClient[Litestar]) -> None:
-    assert client.get("/refused").headers["retry-after"] == "3"
+def test_the_response_has_the_headers_of_the_problem(client: TestClient[Litestar]) -> None:
+    assert client.get("/refuse").headers["retry-after"] == "3"
     assert "GET" in client.put("/typed").headers["allow"]
 
 
-@pytest.mark.parametrize(("what", "pause"), [("slow", "1"), ("gone", "1"), ("open", "3")])
-def test_what_is_away_may_come_back(client: TestClient[Litestar], what: str, pause: str) -> None:
-    response = client.get(f"/away/{what}")
+@pytest.mark.parametrize(("kind", "retry_after"), [("slow", "1"), ("refused_connection", "1"), ("open", "3")])
+def test_an_unavailable_dependency_is_a_503_with_retry_after(
+    client: TestClient[Litestar], kind: str, retry_after: str
+) -> None:
+    response = client.get(f"/unavailable/{kind}")
 
     assert (response.status_code, response.json()["code"]) == (503, "unavailable")
-    assert response.headers["retry-after"] == pause
+    assert response.headers["retry-after"] == retry_after
 
 
-def test_the_inside_is_not_told(client: TestClient[Litestar]) -> None:
-    assert "canary" not in client.get("/broken").text
+def test_an_internal_error_reveals_no_details(client: TestClient[Litestar]) -> None:
+    assert "canary" not in client.get("/fail").text
 
 
 @pytest.mark.parametrize(
@@ -130,9 +136,9 @@ def test_the_inside_is_not_told(client: TestClient[Litestar]) -> None:
         (b"7", ""),
     ],
 )
-def test_a_wrong_shape_is_pointed_at(body: bytes, pointer: str) -> None:
+def test_an_invalid_body_names_the_field_by_a_json_pointer(body: bytes, pointer: str) -> None:
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.json.decode(body, type=Outer)
 
-    (fault,) = decode_problem(raised.value).errors
-    assert fault == FieldError(pointer=pointer, detail=fault.detail)
+    (field_error,) = decode_problem(raised.value).errors
+    assert field_error == FieldError(pointer=pointer, detail=field_error.detail)

@@ -1,3 +1,5 @@
+"""Retry decisions, delays and schedules."""
+
 from collections import Counter
 
 import pytest
@@ -15,33 +17,33 @@ from prebook.patterns.retry import (
 BACKOFF = (0.2, 1.0, 5.0)
 
 
-def test_attempts_are_handlings() -> None:
+def test_every_attempt_has_its_delay_and_the_last_one_parks() -> None:
     decisions = [retry_decision(n, message_id="m", max_attempts=4, backoff_s=BACKOFF) for n in (1, 2, 3, 4)]
 
     assert decisions[-1] == Park("attempts_exhausted")
-    for decision, number, pause_s in zip(decisions, (2, 3, 4), BACKOFF, strict=False):
+    for decision, number, delay_s in zip(decisions, (2, 3, 4), BACKOFF, strict=False):
         assert isinstance(decision, Retry)
         assert decision.attempt == number
-        assert decision.delay_s in jittered_delays_s(pause_s)
+        assert decision.delay_s in jittered_delays_s(delay_s)
 
 
 def test_one_attempt_means_no_retry() -> None:
     assert retry_decision(1, message_id="m", max_attempts=1, backoff_s=BACKOFF) == Park("attempts_exhausted")
 
 
-def test_the_last_pause_repeats() -> None:
+def test_the_last_delay_repeats() -> None:
     assert [backoff_before_s(n, BACKOFF) for n in (2, 3, 4, 5, 99)] == [0.2, 1.0, 5.0, 5.0, 5.0]
 
 
-@pytest.mark.parametrize(("failures", "pause"), [(1, 0.1), (2, 0.2), (3, 0.4), (50, 2.0)])
-def test_pauses_double_up_to_a_bound(failures: int, pause: float) -> None:
-    assert exponential_backoff_s(failures) == pytest.approx(pause)
+@pytest.mark.parametrize(("failures", "delay_s"), [(1, 0.1), (2, 0.2), (3, 0.4), (50, 2.0)])
+def test_delays_double_up_to_a_maximum(failures: int, delay_s: float) -> None:
+    assert exponential_backoff_s(failures) == pytest.approx(delay_s)
 
 
-def test_the_schedule_says_when_each_attempt_would_happen() -> None:
-    lines = [(a.number, a.delay_s, a.at_s) for a in retry_schedule(max_attempts=5, backoff_s=BACKOFF)]
+def test_the_schedule_lists_all_attempts_with_their_times() -> None:
+    attempts = [(a.number, a.delay_s, a.at_s) for a in retry_schedule(max_attempts=5, backoff_s=BACKOFF)]
 
-    assert lines == [
+    assert attempts == [
         (1, (0.0, 0.0), (0.0, 0.0)),
         (2, (0.2, 0.28), (0.2, 0.28)),
         (3, (1.0, 1.4), (1.2, 1.68)),
@@ -50,26 +52,27 @@ def test_the_schedule_says_when_each_attempt_would_happen() -> None:
     ]
 
 
-def _pauses(attempt: int) -> list[float]:
+def _delays_s(attempt: int) -> list[float]:
     decisions = [
         retry_decision(attempt, message_id=f"b{n}.quote", max_attempts=9, backoff_s=BACKOFF) for n in range(900)
     ]
     return [decision.delay_s for decision in decisions if isinstance(decision, Retry)]
 
 
-def test_no_pause_is_shorter_than_configured() -> None:
+def test_no_delay_is_shorter_than_configured() -> None:
     assert min(jittered_delays_s(5.0)) == 5.0
 
 
-def test_what_failed_together_does_not_come_back_together() -> None:
-    first, second = _pauses(1), _pauses(2)
+def test_jitter_spreads_messages_that_failed_together() -> None:
+    first = _delays_s(1)
+    second = _delays_s(2)
 
     assert sorted(Counter(first)) == [0.2, 0.24, 0.28]
     assert max(Counter(first).values()) < 900 * 0.4
-    together = Counter(a + b for a, b in zip(first, second, strict=True))
-    assert len(together) == 9, "with every attempt anew"
-    assert max(together.values()) < 900 * 0.2
+    combinations = Counter(a + b for a, b in zip(first, second, strict=True))
+    assert len(combinations) == 9, "the delays of two attempts are independent"
+    assert max(combinations.values()) < 900 * 0.2
 
 
-def test_a_decision_can_be_repeated() -> None:
-    assert _pauses(1) == _pauses(1)
+def test_a_decision_is_deterministic() -> None:
+    assert _delays_s(1) == _delays_s(1)

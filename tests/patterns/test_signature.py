@@ -1,3 +1,5 @@
+"""Signing and verifying callbacks."""
+
 import pytest
 
 from prebook.patterns.signature import TOLERANCE_S, InvalidSignature, sign, verify
@@ -7,11 +9,11 @@ NOW = 1_800_000_000
 BODY = b'{"fare":1}'
 
 
-def test_what_we_sign_we_believe() -> None:
+def test_a_signed_message_is_authentic() -> None:
     assert verify(SECRETS, sign(SECRETS, "m1", NOW, BODY), BODY, now_s=NOW) == "m1"
 
 
-def test_the_secret_before_the_newest_is_still_good() -> None:
+def test_an_older_secret_is_still_accepted() -> None:
     assert verify(SECRETS, sign(("old",), "m1", NOW, BODY), BODY, now_s=NOW) == "m1"
 
 
@@ -29,11 +31,11 @@ def test_the_secret_before_the_newest_is_still_good() -> None:
         ({}, BODY, NOW - TOLERANCE_S - 1),
     ],
 )
-def test_anything_else_is_forged(change: dict[str, str], body: bytes, now: float) -> None:
+def test_an_altered_or_expired_signature_is_invalid(change: dict[str, str], body: bytes, now: float) -> None:
     with pytest.raises(InvalidSignature):
         verify(SECRETS, {**sign(SECRETS, "m1", NOW, BODY), **change}, body, now_s=now)
 
 
-def test_a_foreign_secret_is_forged() -> None:
+def test_a_signature_with_another_secret_is_invalid() -> None:
     with pytest.raises(InvalidSignature, match="none of the active secrets"):
         verify(SECRETS, sign(("stolen",), "m1", NOW, BODY), BODY, now_s=NOW)

@@ -1,4 +1,4 @@
-"""Loops that outlive every failure, but not their own end."""
+"""run_forever: restarts after any failure, ends only when cancelled."""
 
 import asyncio
 
@@ -6,51 +6,51 @@ from prebook.runtime.loops import run_forever
 from tests.conditions import becomes
 
 
-async def test_a_loop_goes_on_after_a_failure() -> None:
+async def test_a_loop_restarts_after_a_failure() -> None:
     runs: list[int] = []
-    again = asyncio.Event()
+    restarted = asyncio.Event()
 
-    async def failing() -> None:
+    async def fail() -> None:
         runs.append(1)
         if len(runs) > 1:
-            again.set()
+            restarted.set()
         raise OSError("down")
 
-    running = asyncio.create_task(run_forever("tried", failing))
-    await asyncio.wait_for(again.wait(), 5)
-    running.cancel()
-    await asyncio.wait([running], timeout=5)
-    assert running.cancelled()
+    loop = asyncio.create_task(run_forever("test loop", fail))
+    await asyncio.wait_for(restarted.wait(), 5)
+    loop.cancel()
+    await asyncio.wait([loop], timeout=5)
+    assert loop.cancelled()
 
 
-async def test_a_loop_ends_though_its_work_swallowed_the_cancellation() -> None:
+async def test_a_loop_ends_although_its_work_swallowed_the_cancellation() -> None:
     begun = asyncio.Event()
 
-    async def swallowing() -> None:
+    async def swallow_cancellation() -> None:
         begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             raise ConnectionResetError from None
 
-    running = asyncio.create_task(run_forever("tried", swallowing))
+    loop = asyncio.create_task(run_forever("test loop", swallow_cancellation))
     await asyncio.wait_for(begun.wait(), 5)
-    running.cancel()
-    await asyncio.wait([running], timeout=5)
-    assert running.cancelled()
+    loop.cancel()
+    await asyncio.wait([loop], timeout=5)
+    assert loop.cancelled()
 
 
-async def test_a_loop_goes_on_where_what_it_waited_for_was_cancelled_and_it_was_not() -> None:
+async def test_a_loop_restarts_after_the_cancellation_of_an_awaited_future() -> None:
     runs: list[int] = []
 
-    async def waiting() -> None:
+    async def await_cancelled_future() -> None:
         runs.append(1)
-        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        gone.cancel()
-        await gone
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
 
-    running = asyncio.create_task(run_forever("tried", waiting))
+    loop = asyncio.create_task(run_forever("test loop", await_cancelled_future))
     await becomes(lambda: len(runs) > 1, within_s=5)
-    running.cancel()
-    await asyncio.wait([running], timeout=5)
-    assert running.cancelled()
+    loop.cancel()
+    await asyncio.wait([loop], timeout=5)
+    assert loop.cancelled()

@@ -1,3 +1,5 @@
+"""Reading and validating settings."""
+
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from prebook.runtime.environment import BadSettings
 from prebook.runtime.settings import read_settings
 
 COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
-GOOD = {
+VALID = {
     "PREBOOK_DATABASE_URL": "postgresql+asyncpg://prebook_pricing:pw@127.0.0.1:5432/prebook",
     "PREBOOK_AMQP_URL": "amqp://prebook_pricing:pw@127.0.0.1:5672/prebook",
     "PREBOOK_CALLBACK_SECRETS": "newest, older",
@@ -19,9 +21,9 @@ GOOD = {
 }
 
 
-def test_good_settings_are_typed() -> None:
+def test_valid_settings_are_typed() -> None:
     hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_CALLBACK_SECRETS": "for riders"}
-    settings, policies = read_settings({**GOOD, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
+    settings, policies = read_settings({**VALID, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
     assert settings.callback_secrets == ("newest", "older")
     assert settings.rider_callback_hosts == {"a.example", "b.example"}
@@ -30,12 +32,12 @@ def test_good_settings_are_typed() -> None:
     assert policies["notify_rider"].coupling is Coupling.ONE_WAY
 
 
-def test_every_wrong_one_is_named_at_once() -> None:
-    wrong = {**GOOD, "PREBOOK_HTTP_PORT": "99999", "PREBOOK_DATABASE_URL": "mysql://x", "PREBOOK_SEED": "seven"}
-    del wrong["PREBOOK_AMQP_URL"]
+def test_all_invalid_settings_are_reported_at_once() -> None:
+    invalid = {**VALID, "PREBOOK_HTTP_PORT": "99999", "PREBOOK_DATABASE_URL": "mysql://x", "PREBOOK_SEED": "seven"}
+    del invalid["PREBOOK_AMQP_URL"]
 
     with pytest.raises(BadSettings) as failure:
-        read_settings(wrong)
+        read_settings(invalid)
 
     text = str(failure.value)
     for name in ("PREBOOK_HTTP_PORT", "PREBOOK_DATABASE_URL", "PREBOOK_SEED", "PREBOOK_AMQP_URL"):
@@ -43,32 +45,32 @@ def test_every_wrong_one_is_named_at_once() -> None:
     assert "amqp://user:password@host:port/vhost" in text
 
 
-def test_calls_to_riders_systems_need_a_secret_to_sign_with() -> None:
+def test_rider_callbacks_need_a_signing_secret() -> None:
     with pytest.raises(BadSettings, match="PREBOOK_RIDER_CALLBACK_SECRETS is missing"):
-        read_settings({**GOOD, "PREBOOK_RIDER_CALLBACK_HOSTS": "a.example"})
+        read_settings({**VALID, "PREBOOK_RIDER_CALLBACK_HOSTS": "a.example"})
 
 
-def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from a file\n")
-    without = {name: value for name, value in GOOD.items() if name != "PREBOOK_CALLBACK_SECRETS"}
+    without = {name: value for name, value in VALID.items() if name != "PREBOOK_CALLBACK_SECRETS"}
 
     settings, _ = read_settings({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
 
     assert settings.callback_secrets == ("from a file",)
 
 
-def test_a_broker_may_have_several_addresses() -> None:
+def test_the_broker_url_can_name_several_nodes() -> None:
     nodes = "amqp://u:p@127.0.0.1:5672/v,amqp://u:p@127.0.0.1:5673/v"
-    assert read_settings({**GOOD, "PREBOOK_AMQP_URL": nodes})[0].amqp_url == nodes
+    assert read_settings({**VALID, "PREBOOK_AMQP_URL": nodes})[0].amqp_url == nodes
 
 
 def test_settings_do_not_show_their_secrets() -> None:
-    assert "pw" not in repr(read_settings(GOOD)[0])
+    assert "pw" not in repr(read_settings(VALID)[0])
 
 
-def test_a_coupling_may_be_overridden_and_is_checked() -> None:
-    _, policies = read_settings({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "sync_api"})
+def test_a_coupling_override_is_validated() -> None:
+    _, policies = read_settings({**VALID, "PREBOOK_COUPLING_QUOTE_FARE": "sync_api"})
     assert policies["quote_fare"].coupling is Coupling.SYNC_API
 
     with pytest.raises(BadSettings, match="PREBOOK_COUPLING_QUOTE_FARE: 'pigeon' is none of"):
-        read_settings({**GOOD, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})
+        read_settings({**VALID, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})

@@ -35,8 +35,8 @@ from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.amqp_publisher.frame_decoder import ReturnedMessage
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
 from prebook.rabbit.consumer import RabbitConsumer
-from tests.coupling import test_doors, test_every_coupling, test_sync_api
-from tests.http import test_callbacks
+from tests.coupling import test_every_coupling, test_inbound, test_sync_api
+from tests.http import test_rider_callbacks
 from tests.messaging.outbox import test_handoff, test_relay
 from tests.operations import test_api, test_replay_runner
 from tests.postgres import test_claiming_what_is_posted, test_relays
@@ -220,25 +220,25 @@ NO_PARTS = (
     ),
     Defect(
         "retries without a budget",
-        test_sync_api.test_the_budget_alone_bounds_retries_where_the_circuit_stays_closed,
+        test_sync_api.test_the_budget_bounds_retries_while_the_circuit_stays_closed,
         put(RetryBudget, "allows_retry", property(lambda _: True)),
     ),
     Defect(
         "no deadline answers for who is silent",
-        test_every_coupling.test_what_is_never_answered_is_settled_by_its_deadline,
+        test_every_coupling.test_a_request_without_a_reply_is_settled_by_its_deadline,
         lambda patch: patch.setattr("prebook.messaging.deadlines.Deadlines.run", _never),
         given={"coupling": Coupling.ONE_WAY},
         hangs=True,
     ),
     Defect(
         "a signature does not cover the body",
-        test_doors.test_a_forged_callback_is_refused_and_leaves_nothing,
+        test_inbound.test_a_forged_callback_is_refused_without_effect,
         lambda patch: patch.setattr("prebook.patterns.signature._digest", lambda *_: "same"),
         given={"tamper": "altered"},
     ),
     Defect(
         "private addresses are dialled",
-        test_callbacks.test_a_public_name_with_a_private_address_is_refused_when_dialled,
+        test_rider_callbacks.test_a_host_with_a_private_address_is_refused_when_connecting,
         lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public_address", lambda _: True),
     ),
 )

@@ -1,4 +1,4 @@
-"""Calls to riders' own systems go where they may, signed, or nowhere."""
+"""RiderCallbacks: signed callbacks, only to allowed hosts and public addresses."""
 
 import asyncio
 
@@ -24,28 +24,28 @@ def callbacks(*hosts: str) -> RiderCallbacks:
     return RiderCallbacks(frozenset(hosts), SECRETS, clock=lambda: NOW)
 
 
-async def test_it_is_signed_and_arrives() -> None:
-    seen: list[tuple[str, bytes]] = []
+async def test_a_callback_arrives_with_a_valid_signature() -> None:
+    received: list[tuple[str, bytes]] = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         body = await request.read()
-        seen.append((verify(SECRETS, request.headers, body, now_s=NOW), body))
+        received.append((verify(SECRETS, request.headers, body, now_s=NOW), body))
         return web.Response()
 
-    async with target(answer) as url:
+    async with target(handle) as url:
         await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
-    assert seen == [("m1", b"{}")]
+    assert received == [("m1", b"{}")]
 
 
-async def test_a_target_that_is_not_listed_is_not_called() -> None:
+async def test_a_target_that_is_not_allowed_is_not_called() -> None:
     called = asyncio.Event()
 
-    async def answer(_: web.Request) -> web.Response:
+    async def handle(_: web.Request) -> web.Response:
         called.set()
         return web.Response()
 
-    async with target(answer) as url:
+    async with target(handle) as url:
         for hosts in ((), ("hooks.example",), (url.replace("http://", ""),), ("http://127.0.0.1:1",)):
             with pytest.raises(ForbiddenTarget):
                 await callbacks(*hosts).send(f"{url}/hook", "m1", b"{}")
@@ -56,12 +56,12 @@ async def test_a_target_that_is_not_listed_is_not_called() -> None:
 async def test_a_redirect_is_not_followed() -> None:
     followed = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         if request.path == "/elsewhere":
             followed.set()
         return web.Response(status=307, headers={"location": "/elsewhere"})
 
-    async with target(answer) as url:
+    async with target(handle) as url:
         with pytest.raises(CallbackFailed, match="307"):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
@@ -69,21 +69,21 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize(("status", "failure"), [(500, CallbackFailed), (404, CallbackFailed), (410, TargetGone)])
-async def test_what_the_target_says_decides_whether_to_come_back(status: int, failure: type[Exception]) -> None:
-    async def answer(_: web.Request) -> web.Response:
+async def test_the_status_decides_whether_a_callback_is_retried(status: int, failure: type[Exception]) -> None:
+    async def handle(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    async with target(answer) as url:
+    async with target(handle) as url:
         with pytest.raises(failure):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
 
-async def test_nobody_there_is_worth_another_try() -> None:
+async def test_an_unreachable_target_is_retried() -> None:
     with pytest.raises(CallbackFailed):
         await callbacks("http://127.0.0.1:9").send("http://127.0.0.1:9/hook", "m1", b"{}")
 
 
-async def test_a_public_name_with_a_private_address_is_refused_when_dialled() -> None:
+async def test_a_host_with_a_private_address_is_refused_when_connecting() -> None:
     with pytest.raises(ForbiddenTarget, match="not public"):
         await PublicAddressResolver().resolve("localhost", 443)
     with pytest.raises((ForbiddenTarget, CallbackFailed)):
@@ -100,16 +100,16 @@ async def test_a_public_name_with_a_private_address_is_refused_when_dialled() ->
             "192.168.1.1",
             "169.254.169.254",
             "100.64.0.1",
-            "0.0.0.0",  # noqa: S104 - refused here
+            "0.0.0.0",  # noqa: S104 - not a bind address
             "224.0.0.1",
         ),
         *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1"),
     ],
 )
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_an_address_is_not_public(address: str) -> None:
     assert not is_public_address(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
-def test_addresses_that_are(address: str) -> None:
+def test_an_address_is_public(address: str) -> None:
     assert is_public_address(address)

@@ -1,4 +1,4 @@
-"""The internal HTTP doors, over a real application."""
+"""Inbound HTTP endpoints of a service, over the real application."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,42 +22,42 @@ from tests.world import SECRETS, SuiteWorld
 ASYNC = dict.fromkeys(FLOWS, Coupling.ASYNC_API)
 
 
-def asked(**changes: Any) -> Envelope:
+def make_request(**changes: Any) -> Envelope:
     return request(expires_at=utc_now() + timedelta(seconds=30), **changes)
 
 
-async def posted(world: SuiteWorld, path: str, envelope: Envelope, service: str = "notification") -> httpx.Response:
-    wire = encode(envelope)
-    return await world.http.client(service).post(path, content=wire.body, headers=wire.headers)
+async def post(world: SuiteWorld, path: str, envelope: Envelope, service: str = "notification") -> httpx.Response:
+    message = encode(envelope)
+    return await world.http.client(service).post(path, content=message.body, headers=message.headers)
 
 
-async def test_a_held_call_is_answered_in_the_response() -> None:
+async def test_a_synchronous_call_gets_the_reply_in_the_response() -> None:
     async with SuiteWorld() as world:
-        response = await posted(world, "/flows/notify_rider", asked())
+        response = await post(world, "/flows/notify_rider", make_request())
 
-    answer = decode(WireMessage(response.headers, response.content))
+    reply = decode(WireMessage(response.headers, response.content))
     assert response.status_code == 200
-    assert answer.id == f"{asked().id}.reply"
+    assert reply.id == f"{make_request().id}.reply"
 
 
-async def test_a_repeated_call_gets_the_stored_answer_and_has_no_second_effect() -> None:
+async def test_a_repeated_call_gets_the_stored_reply_and_has_no_second_effect() -> None:
     async with SuiteWorld() as world:
-        first, again = [await posted(world, "/flows/notify_rider", asked()) for _ in range(2)]
+        first, repeated = [await post(world, "/flows/notify_rider", make_request()) for _ in range(2)]
 
-    assert first.content == again.content
+    assert first.content == repeated.content
     assert world.observer.duplicates == 1
 
 
-async def test_an_accepted_operation_is_answered_at_its_location() -> None:
+async def test_an_accepted_operation_has_its_reply_at_its_location() -> None:
     async with SuiteWorld() as world:
-        envelope = asked(plan=ASYNC)
-        accepted = await posted(world, "/flows/notify_rider/operations", envelope)
+        envelope = make_request(plan=ASYNC)
+        accepted = await post(world, "/flows/notify_rider/operations", envelope)
         client = world.http.client("notification")
 
-        async def answered() -> bool:
+        async def has_reply() -> bool:
             return (await client.get(accepted.headers["location"])).status_code == 200
 
-        await eventually(answered, every_s=0.002)
+        await eventually(has_reply, every_s=0.002)
         response = await client.get(accepted.headers["location"])
 
     assert accepted.status_code == 202
@@ -69,20 +69,20 @@ async def test_an_accepted_operation_is_answered_at_its_location() -> None:
 @pytest.mark.parametrize(
     ("path", "expected"), [("/flows/quote_fare", 404), ("/flows/nonsense", 404), ("/operations/a%20b", 404)]
 )
-async def test_a_door_that_is_not_there(path: str, expected: int) -> None:
+async def test_an_unknown_flow_or_operation_is_not_found(path: str, expected: int) -> None:
     async with SuiteWorld() as world:
         client = world.http.client("notification")
-        response = await (client.get(path) if path.startswith("/operations") else posted(world, path, asked()))
+        response = await (client.get(path) if path.startswith("/operations") else post(world, path, make_request()))
 
     assert response.status_code == expected
     assert response.headers["content-type"].startswith("application/problem+json")
 
 
-async def test_a_malformed_request_is_refused_and_leaves_nothing() -> None:
+async def test_a_malformed_request_is_refused_without_effect() -> None:
     async with SuiteWorld() as world:
-        wire = encode(asked())
+        message = encode(make_request())
         response = await world.http.client("notification").post(
-            "/flows/notify_rider", content=b"{}", headers=wire.headers
+            "/flows/notify_rider", content=b"{}", headers=message.headers
         )
 
     assert response.status_code == 422
@@ -90,16 +90,16 @@ async def test_a_malformed_request_is_refused_and_leaves_nothing() -> None:
     assert not world.databases["notification"].tables.inbox
 
 
-def called_back(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple[dict[str, str], bytes]:
-    wire = encode(envelope)
-    body = msgspec.json.encode(Callback(dict(wire.headers), wire.body.decode()))
+def signed_callback(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple[dict[str, str], bytes]:
+    message = encode(envelope)
+    body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
     return sign(secrets, envelope.id, int(utc_now().timestamp()), body), body
 
 
 @pytest.mark.parametrize("tamper", ["unsigned", "another secret", "altered"])
-async def test_a_forged_callback_is_refused_and_leaves_nothing(tamper: str) -> None:
-    answer = asked().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
-    headers, body = called_back(answer, ("stolen",) if tamper == "another secret" else SECRETS)
+async def test_a_forged_callback_is_refused_without_effect(tamper: str) -> None:
+    reply = make_request().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
+    headers, body = signed_callback(reply, ("stolen",) if tamper == "another secret" else SECRETS)
     async with SuiteWorld() as world:
         response = await world.http.client("booking").post(
             "/callbacks/notify_rider",

@@ -1,4 +1,4 @@
-"""In which order a process ends what it runs."""
+"""ServiceProcess: order in which a process stops its loops."""
 
 import asyncio
 from types import SimpleNamespace
@@ -7,28 +7,28 @@ from typing import Any
 from prebook.runtime.serve import ServiceProcess
 
 LOOPS = ("deadlines", "poller", "consumer", "relay", "lease_release", "wakeup", "purge", "loop_lag", "publisher")
-TURNS = 5
+DRAIN_TURNS = 5
 
 
-async def done() -> None:
-    """What is asked of a part that has nothing to end."""
+async def do_nothing() -> None:
+    """Stop or close a part that has nothing to stop."""
 
 
-async def test_the_session_of_a_relay_outlives_it_and_so_does_what_it_publishes_by() -> None:
+async def test_the_relay_stops_before_its_session_and_its_publisher() -> None:
     ended: list[str] = []
 
-    async def runs(name: str) -> None:
+    async def run_until_cancelled(name: str) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            for _ in range(TURNS * (name == "relay")):  # what is under way is still sent
+            for _ in range(DRAIN_TURNS * (name == "relay")):  # the relay drains before it ends
                 await asyncio.sleep(0)
             ended.append(name)
 
-    part: Any = SimpleNamespace(stop=done, close=done, dispose=done, loops={})
+    part: Any = SimpleNamespace(stop=do_nothing, close=do_nothing, dispose=do_nothing, loops={})
     process: Any = SimpleNamespace(consumer=part, http=part, engines=part, partition_loops={})
     process.assembled = SimpleNamespace(edge=part)
-    tasks = {name: asyncio.create_task(runs(name)) for name in LOOPS}
+    tasks = {name: asyncio.create_task(run_until_cancelled(name)) for name in LOOPS}
     await asyncio.sleep(0)
     await ServiceProcess._stop(process, tasks)
     assert sorted(ended) == sorted(LOOPS)
