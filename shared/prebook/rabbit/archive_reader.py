@@ -1,4 +1,4 @@
-"""Reads the archive's stream from a point in time up to what was its end when the reading began."""
+"""Reader of the archive, a RabbitMQ stream: from a point in time up to the end that the stream has at the start."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,30 +19,32 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.replay.archived_message import ArchivedMessage
 
 PREFETCH = 500
-"""A stream is read by credit: without prefetch and acknowledgements the broker sends nothing."""
+"""Messages. A stream is read by credit: without a prefetch and acknowledgements the broker sends nothing."""
 CHUNK_PREFETCH = 20_000
-"""More than the broker puts into one chunk, so that a round trip behind its first message has all of it before it."""
-NEXT_MESSAGE_TIMEOUT_S, FIRST_MESSAGE_TIMEOUT_S = 30.0, 3.0
+"""Messages: more than one chunk of a stream holds, so that all of a chunk is delivered before the next broker reply."""
+NEXT_MESSAGE_TIMEOUT_S = 30.0
+FIRST_MESSAGE_TIMEOUT_S = 3.0
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""So much may a service's clock be ahead of the broker's, which marks the places in the stream."""
+"""How far a service's clock may be ahead of the broker's, whose time selects the offset in the stream."""
 STREAM_OFFSET = "x-stream-offset"
 IncomingQueue = asyncio.Queue[AbstractIncomingMessage]
 
 
 async def read_archive(url: str, since: datetime | None = None) -> AsyncIterator[ArchivedMessage]:
-    """Every message that was said from ``since`` on, and some from before. Raises Unreachable."""
+    """Yield every message since ``since``, or all, in the stream's order; some older ones too. Raises Unreachable."""
     async with _connect(url) as connection:
         newest = await _fetch_newest(connection)
         start = _start_offset(newest, since) if newest else None
         if newest and start:
             channel = await connection.channel(publisher_confirms=False)
-            async for kept in _read_until(_archived_message(newest).offset, await _consume(channel, start, PREFETCH)):
-                yield kept
+            incoming = await _consume(channel, start, PREFETCH)
+            async for archived in _read_until(_archived_message(newest).offset, incoming):
+                yield archived
 
 
 @asynccontextmanager
 async def _connect(url: str) -> AsyncIterator[AbstractConnection]:
-    """For the time of the block. Raises Unreachable, also for what goes wrong in the block."""
+    """Open a connection for the block. Raises Unreachable, also for AMQP errors raised in the block."""
     address = str(URL(url) % {"heartbeat": HEARTBEAT_S})
     try:
         connection = await aio_pika.connect(
@@ -56,9 +58,9 @@ async def _connect(url: str) -> AsyncIterator[AbstractConnection]:
 
 @asynccontextmanager
 async def open_publisher(url: str) -> AsyncIterator[RabbitPublisher]:
-    """For the time of the block, with a connection of its own. Raises Unreachable where there is none to be had."""
+    """Open a publisher with its own connection for the block. Raises Unreachable without a connection in 10 s."""
     publisher = RabbitPublisher(url, addresses.ARCHIVE_READER)
-    linked = asyncio.create_task(publisher.connection.run())
+    running = asyncio.create_task(publisher.connection.run())
     try:
         try:
             async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
@@ -67,36 +69,36 @@ async def open_publisher(url: str) -> AsyncIterator[RabbitPublisher]:
             raise Unreachable(f"no connection to the broker within {2 * CONNECT_TIMEOUT_S:g} s") from None
         yield publisher
     finally:
-        linked.cancel()
-        await asyncio.wait({linked})
+        running.cancel()
+        await asyncio.wait({running})
 
 
 async def _read_until(end: int, incoming: IncomingQueue) -> AsyncIterator[ArchivedMessage]:
-    """Nothing is taken away: what is acknowledged here is credit for more."""
+    """Yield messages up to the offset ``end``. An ack gives credit for more, and removes nothing from a stream."""
     while True:
         async with asyncio.timeout(NEXT_MESSAGE_TIMEOUT_S):
             message = await incoming.get()
-        kept = _archived_message(message)
+        archived = _archived_message(message)
         await message.ack()
-        if kept.offset <= end:
-            yield kept
-        if kept.offset >= end:
+        if archived.offset <= end:
+            yield archived
+        if archived.offset >= end:
             return
 
 
 async def _fetch_newest(connection: AbstractConnection) -> AbstractIncomingMessage | None:
-    """None where the archive is empty.
+    """Return the newest message of the archive, or None if the archive is empty.
 
-    The last chunk comes as a whole: what the broker answers to a question of ours follows behind all of it.
+    The broker delivers the last chunk whole, so its reply to ``basic.qos`` arrives after all messages of the chunk.
     """
     channel = await connection.channel(publisher_confirms=False)
-    arriving = await _consume(channel, "last", CHUNK_PREFETCH)
-    while (newest := await _next_or_none(FIRST_MESSAGE_TIMEOUT_S, arriving)) is None:
+    incoming = await _consume(channel, "last", CHUNK_PREFETCH)
+    while (newest := await _next_or_none(FIRST_MESSAGE_TIMEOUT_S, incoming)) is None:
         if await _is_empty(channel):
             return None
     await channel.set_qos(prefetch_count=PREFETCH)
-    while not arriving.empty():
-        newest = arriving.get_nowait()
+    while not incoming.empty():
+        newest = incoming.get_nowait()
     await channel.close()
     return newest
 
@@ -110,14 +112,17 @@ async def _next_or_none(timeout_s: float, incoming: IncomingQueue) -> AbstractIn
 
 
 async def _is_empty(channel: AbstractChannel) -> bool:
-    """As far as the broker's count goes, which is a few seconds behind."""
+    """Return whether the broker counts no messages; its count lags a few seconds behind."""
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         queue = await channel.declare_queue(addresses.ARCHIVE_QUEUE, passive=True)
     return not queue.declaration_result.message_count
 
 
 def _start_offset(newest: AbstractIncomingMessage, since: datetime | None) -> datetime | str | None:
-    """Where to begin; None where all is older. A message may be published long after it was said, but never before."""
+    """Return the offset argument to start from, or None if every message is older than ``since``.
+
+    A message may be published long after its event time, and never before it.
+    """
     published = newest.timestamp
     if since is None or published is None:
         return "first"
@@ -126,16 +131,16 @@ def _start_offset(newest: AbstractIncomingMessage, since: datetime | None) -> da
 
 
 async def _consume(channel: AbstractChannel, start: datetime | str, prefetch: int) -> IncomingQueue:
-    """In the stream's order."""
+    """Return a queue that fills with the messages from ``start`` on, in the stream's order."""
     await channel.set_qos(prefetch_count=prefetch)
     queue = await channel.get_queue(addresses.ARCHIVE_QUEUE, ensure=False)
-    arriving: IncomingQueue = asyncio.Queue()
-    await queue.consume(arriving.put, arguments={STREAM_OFFSET: start})
-    return arriving
+    incoming: IncomingQueue = asyncio.Queue()
+    await queue.consume(incoming.put, arguments={STREAM_OFFSET: start})
+    return incoming
 
 
 def _archived_message(message: AbstractIncomingMessage) -> ArchivedMessage:
     offset = message.headers[STREAM_OFFSET]
     if not isinstance(offset, int):
-        raise TypeError(f"a stream's offset is a number, not {offset!r}")
+        raise TypeError(f"a stream offset is an integer, not {offset!r}")
     return ArchivedMessage(offset, message.routing_key or "", from_amqp(message))

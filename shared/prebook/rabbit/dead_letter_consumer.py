@@ -1,4 +1,4 @@
-"""Consumes one queue and retries each message until it is stored: nothing is ever returned to the queue."""
+"""Consumer of the parking queue: retries each dead letter until it is stored, and never requeues one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,19 +15,24 @@ from prebook.rabbit.amqp_message import field_text, from_amqp
 from prebook.rabbit.connection import BrokerConnection, connect
 
 StoreDeadLetter = Callable[[DeadLetter], Awaitable[None]]
-MIN_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.2, 10.0
+"""Commits a dead letter; stores one that is known already no second time. Raises anything."""
+MIN_RETRY_DELAY_S = 0.2
+MAX_RETRY_DELAY_S = 10.0
 log = structlog.get_logger()
 
 
 class DeadLetterConsumer:
     """Acknowledges a dead letter once ``store`` has returned, which means that it is committed.
 
-    While ``store`` raises, the message waits here unacknowledged. Returning it would count as a failed delivery at
-    the broker, and the broker drops what failed too often.
+    While ``store`` raises, the message stays in hand, unacknowledged. Requeueing it would count as a failed delivery,
+    and the broker drops a message that reaches the delivery limit of a queue without a dead-letter exchange.
     """
 
     def __init__(self, url: str, service: str, queue: str, prefetch: int, store: StoreDeadLetter) -> None:
-        self._queue, self._prefetch, self._store = queue, prefetch, store
+        """``prefetch`` is the number of dead letters in hand at a time."""
+        self._queue = queue
+        self._prefetch = prefetch
+        self._store = store
         self.connection = BrokerConnection(url, f"{service} dead-letter consumer", self._on_connected, connect=connect)
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
@@ -38,19 +43,20 @@ class DeadLetterConsumer:
         return [channel]
 
     async def _consume(self, message: AbstractIncomingMessage) -> None:
-        dead_letter, delay_s = dead_letter_from_amqp(message), MIN_RETRY_DELAY_S
+        dead_letter = dead_letter_from_amqp(message)
+        delay_s = MIN_RETRY_DELAY_S
         while not message.channel.is_closed:
             try:
                 await self._store(dead_letter)
                 return await self._acknowledge(message)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the message must not be lost
+            except Exception as error:  # noqa: BLE001 - whatever failed, the message must not be lost
                 log.warning("dead letter not stored", queue=self._queue, error=error_summary(error), retry_in_s=delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(MAX_RETRY_DELAY_S, delay_s * 2)
         return None
 
     async def _acknowledge(self, message: AbstractIncomingMessage) -> None:
-        """If the channel is gone the message comes again; a recorded one is then recognised as known."""
+        """Acknowledge a stored message. On a closed channel it is delivered again, and recognised as stored."""
         try:
             await message.ack()
         except (AMQPError, MessageProcessError, ConnectionError) as error:
@@ -58,6 +64,7 @@ class DeadLetterConsumer:
 
 
 def dead_letter_from_amqp(message: AbstractIncomingMessage) -> DeadLetter:
+    """Return the dead letter of a message of the parking queue, whatever its headers hold."""
     wire = from_amqp(message)
     deaths = tuple(_x_deaths(message.headers.get("x-death")))
     return DeadLetter(message.routing_key or "", wire.headers, wire.body, deaths, _as_utc(message.timestamp))
@@ -70,7 +77,8 @@ def _x_deaths(header: Any) -> Iterator[XDeath]:
 
 
 def _x_death(entry: Mapping[str, Any]) -> XDeath:
-    keys, count = entry.get("routing-keys"), entry.get("count")
+    keys = entry.get("routing-keys")
+    count = entry.get("count")
     return XDeath(
         queue=field_text(entry.get("queue")),
         exchange=field_text(entry.get("exchange")),
@@ -82,7 +90,7 @@ def _x_death(entry: Mapping[str, Any]) -> XDeath:
 
 
 def _as_utc(at: Any) -> datetime | None:
-    """The broker's times have no zone and are UTC."""
+    """Return an AMQP timestamp as UTC, which it is without saying so; None for any other value."""
     if not isinstance(at, datetime):
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,4 +1,11 @@
-"""RabbitMQ's management HTTP API: declares a topology, and tells what is there. RabbitMQ 3.10 to 4.x."""
+"""Client of RabbitMQ's management HTTP API: declares a topology and reads the live one. RabbitMQ 3.10 to 4.x.
+
+::
+
+    Exception
+    +-- BrokerUnreachable   no reply at the address, or not from a management API
+    +-- BrokerRefused       the broker understood the request and refused it
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,9 +29,10 @@ from prebook.topology.check import LiveBroker
 from prebook.topology.values import Topology
 
 REQUEST_TIMEOUT_S = 15.0
-"""A quorum queue's first declaration waits for its leader's election."""
+"""The first declaration of a quorum queue waits for the election of its leader."""
 MAX_CONCURRENT_REQUESTS = 8
 OnDeclared = Callable[[str], None]
+"""Called with an operator's description of each step that is declared."""
 LIST_PATHS: Mapping[str, str] = {
     "exchanges": "exchanges/{v}",
     "queues": "queues/{v}",
@@ -37,22 +45,25 @@ LIST_PATHS: Mapping[str, str] = {
 
 
 class BrokerUnreachable(Exception):
-    """No answer at that address, or not from a management API; the text says what to check."""
+    """No reply at the address, or not from a management API; the text says what to check."""
 
 
 class BrokerRefused(Exception):
-    """The broker understood and would not; the text has its reason."""
+    """The broker understood the request and refused it; the text has its reason."""
 
 
 class ManagementClient:
-    """One broker, seen by an administrator. ``url`` as in ``http://127.0.0.1:15672``. Use as a context manager.
+    """Client for one broker, with an administrator's account. Use it as a context manager.
 
     Every method raises BrokerUnreachable or BrokerRefused.
     """
 
     def __init__(self, url: str, user: str, password: str, vhost: str = addresses.VHOST) -> None:
-        self.user, self.vhost = user, vhost
-        self._url, self._vhost_path = url, escape(vhost)
+        """``url`` as in ``http://127.0.0.1:15672``."""
+        self.user = user
+        self.vhost = vhost
+        self._url = url
+        self._vhost_path = escape(vhost)
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
         self._http = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/api/",
@@ -71,9 +82,9 @@ class ManagementClient:
     async def declare(
         self, topology: Topology, passwords: Mapping[str, str], on_declared: OnDeclared = lambda _: None
     ) -> None:
-        """Creates what is missing and changes what may be changed; removes nothing. The same again changes nothing.
+        """Create the missing parts and change the changeable ones; remove nothing. Declaring twice changes nothing.
 
-        ``passwords`` by service; a user without one keeps its password. ``on_declared`` is called after each step.
+        ``passwords``: service -> password; the user of a service that is not in it keeps its password.
         """
         await self._create_vhost(on_declared)
         await self._create_users(topology, passwords, on_declared)
@@ -81,27 +92,27 @@ class ManagementClient:
             await asyncio.gather(*(self._declare_one(step, on_declared) for step in stage))
 
     async def read_live_broker(self) -> LiveBroker:
-        """What the virtual host holds; nothing at all where there is none."""
+        """Return the contents of the virtual host; an empty ``LiveBroker`` if it does not exist."""
         names = [v["name"] for v in await self._get("vhosts")]
         if self.vhost not in names:
             return LiveBroker()
-        told = await asyncio.gather(*(self._get(part.format(v=self._vhost_path)) for part in LIST_PATHS.values()))
-        return live_broker(**dict(zip(LIST_PATHS, told, strict=True)))
+        lists = await asyncio.gather(*(self._get(path.format(v=self._vhost_path)) for path in LIST_PATHS.values()))
+        return live_broker(**dict(zip(LIST_PATHS, lists, strict=True)))
 
     async def read_overview(self) -> Json:
-        """As the broker tells it: ``rabbitmq_version``, ``cluster_name``, ``queue_totals``, ..."""
-        told: Json = await self._get("overview")
-        return told
+        """Return the overview as the API gives it: ``rabbitmq_version``, ``cluster_name``, ``queue_totals``, ..."""
+        overview: Json = await self._get("overview")
+        return overview
 
     async def read_depths(self) -> dict[str, int]:
-        """Queue -> messages in it, ready and unacknowledged. A broker's statistics lag up to 5 s behind."""
+        """Return queue -> number of messages, ready and unacknowledged. The statistics lag up to 5 s behind."""
         queues = await self._get(f"queues/{self._vhost_path}")
         return {queue["name"]: queue.get("messages", 0) for queue in queues}
 
     async def close_all_connections(self, reason: str) -> int:
-        """Every client of this virtual host is cut off, as by an operator. How many there were.
+        """Close every client connection of the virtual host, and return their number.
 
-        A connection opened in the last seconds may not be listed yet.
+        A connection opened in the last seconds may not be listed yet, and stays open.
         """
         names = [connection["name"] for connection in await self._get(f"vhosts/{self._vhost_path}/connections")]
         return sum(await asyncio.gather(*(self._close_connection(name, reason) for name in names)))
@@ -120,13 +131,13 @@ class ManagementClient:
         await self._declare_one(ManagementRequest(f"permission {self.user}", path, everything), on_declared)
 
     async def _create_users(self, topology: Topology, passwords: Mapping[str, str], on_declared: OnDeclared) -> None:
-        """A user whose password is not given keeps the one it has, and loses the tags that it should not have."""
+        """Declare the accounts. A user without a given password keeps its own, and loses every tag."""
         secrets = {user["name"]: password_hash(user) for user in await self._get("users")}
         secrets |= {addresses.broker_user(service): {"password": text} for service, text in passwords.items()}
-        needed = broker_accounts(topology)
-        if lacking := [service for service in needed if addresses.broker_user(service) not in secrets]:
-            raise BrokerRefused(f"a new user needs a password: give one for {', '.join(lacking)}")
-        for user in map(addresses.broker_user, needed):
+        accounts = broker_accounts(topology)
+        if missing := [service for service in accounts if addresses.broker_user(service) not in secrets]:
+            raise BrokerRefused(f"a new user needs a password: give one for {', '.join(missing)}")
+        for user in map(addresses.broker_user, accounts):
             await self._declare_one(user_request(user, secrets[user]), on_declared)
 
     async def _declare_one(self, request: ManagementRequest, on_declared: OnDeclared) -> None:
@@ -138,7 +149,7 @@ class ManagementClient:
         try:
             return response.json()
         except ValueError:
-            raise BrokerUnreachable(f"what answers at {self._url} is no RabbitMQ management API") from None
+            raise BrokerUnreachable(f"the server at {self._url} is no RabbitMQ management API") from None
 
     async def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
@@ -152,9 +163,9 @@ class ManagementClient:
 
 
 def _checked_response(response: httpx.Response, action: str) -> httpx.Response:
-    """Raises BrokerRefused with the reason that the broker gives."""
+    """Return the response. Raises BrokerRefused, with the broker's reason, for an error status."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise BrokerRefused(f"{action}: the broker knows no such user and password, or the user is no administrator")
+        raise BrokerRefused(f"{action}: wrong user or password, or the user is no administrator")
     if response.is_error:
         raise BrokerRefused(f"{action}: {response.status_code} {_reason(response)}")
     return response
@@ -162,7 +173,7 @@ def _checked_response(response: httpx.Response, action: str) -> httpx.Response:
 
 def _reason(response: httpx.Response) -> str:
     try:
-        told = response.json()
-        return str(told.get("reason") or told.get("error"))
+        body = response.json()
+        return str(body.get("reason") or body.get("error"))
     except (ValueError, AttributeError):
         return response.text[:200]

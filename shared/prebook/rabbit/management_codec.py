@@ -1,4 +1,4 @@
-"""What the management HTTP API takes and tells, to and from the model's values: no I/O here."""
+"""Requests and responses of the management HTTP API, as values of the topology model. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from prebook.topology.values import Binding, Exchange, Policy, Queue, Topology
 
 Json = Mapping[str, Any]
 EFFECTIVE_POLICY = "effective_policy_definition"
-"""A statistic: a new queue does not have it for some seconds, and then nothing can be said about it."""
+"""Key of a queue's effective policy, a statistic: a new queue lacks it for some seconds."""
 BUILTIN_EXCHANGES = ("", "amq.")
-"""The broker's: the nameless default exchange, and those that every virtual host is born with."""
+"""Names or prefixes of exchanges that the broker creates in every virtual host; the default one has no name."""
 
 
 @dataclass(frozen=True)
 class ManagementRequest:
-    """One idempotent request; ``description`` says in an operator's words what it declares."""
+    """One idempotent request. ``description`` is an operator's word for the object that it declares."""
 
     description: str
     path: str
@@ -28,11 +28,15 @@ class ManagementRequest:
 
 
 def escape(name: str) -> str:
+    """Return the name as one segment of a path."""
     return quote(name, safe="")
 
 
 def declaration_stages(topology: Topology, vhost: str) -> Iterator[Sequence[ManagementRequest]]:
-    """In stages; the steps of one stage may run at once. Policies come first: no queue is ever without its limits."""
+    """Yield the stages of a declaration; the requests of a stage may run concurrently.
+
+    Policies come first, so that no queue is ever without its limits.
+    """
     v = escape(vhost)
     yield [
         ManagementRequest(f"policy {p.name}", f"policies/{v}/{escape(p.name)}", _policy_body(p))
@@ -63,7 +67,7 @@ def live_broker(
     topic_permissions: Iterable[Json],
     users: Iterable[Json],
 ) -> LiveBroker:
-    """The API's lists for one virtual host; users are the broker's."""
+    """Return the API's lists of one virtual host as a model value. ``users`` are those of the whole broker."""
     return LiveBroker(
         exchanges=frozenset(_exchange(x) for x in exchanges if not _is_builtin(x["name"])),
         queues=frozenset(Queue(q["name"], arguments_from_json(q["arguments"]), q["durable"]) for q in queues),
@@ -81,11 +85,12 @@ def live_broker(
 
 
 def user_request(user: str, secret: Json) -> ManagementRequest:
-    """``secret``: a new password, or the hash that the broker has already."""
+    """Return the request that declares a user without tags. ``secret``: a new password, or the hash it has."""
     return ManagementRequest(f"user {user}", f"users/{escape(user)}", {**secret, "tags": ""})
 
 
 def password_hash(user: Json) -> Json:
+    """Return the part of a listed user that keeps its password in a later ``user_request``."""
     return {name: user[name] for name in ("password_hash", "hashing_algorithm")}
 
 
@@ -101,10 +106,9 @@ def _exchange(listed: Json) -> Exchange:
 
 
 def _binding(listed: Json) -> Binding:
-    onward = listed["destination_type"] == "exchange"
-    return Binding(
-        listed["source"], listed["routing_key"], listed["destination"], arguments_from_json(listed["arguments"]), onward
-    )
+    to_exchange = listed["destination_type"] == "exchange"
+    arguments = arguments_from_json(listed["arguments"])
+    return Binding(listed["source"], listed["routing_key"], listed["destination"], arguments, to_exchange)
 
 
 def _policy(listed: Json) -> Policy:
@@ -113,7 +117,7 @@ def _policy(listed: Json) -> Policy:
 
 
 def _tags(user: Json) -> str:
-    """A list since 3.9; one text before."""
+    """Return a user's tags as one text, which RabbitMQ before 3.9 lists; later versions list an array."""
     tags = user["tags"]
     return tags if isinstance(tags, str) else ",".join(tags)
 
@@ -144,9 +148,14 @@ def _binding_request(v: str, binding: Binding) -> ManagementRequest:
     path = (
         f"bindings/{v}/e/{escape(binding.exchange)}/{'e' if binding.to_exchange else 'q'}/{escape(binding.destination)}"
     )
-    said = (binding.exchange, binding.routing_key, binding.destination, *(str(value) for _, value in binding.arguments))
+    words = (
+        binding.exchange,
+        binding.routing_key,
+        binding.destination,
+        *(str(value) for _, value in binding.arguments),
+    )
     return ManagementRequest(
-        f"binding {' '.join(said)}",
+        f"binding {' '.join(words)}",
         path,
         {"routing_key": binding.routing_key, "arguments": dict(binding.arguments)},
         "POST",

@@ -1,8 +1,9 @@
-"""Shares the partitions of message groups out among the replicas of a service.
+"""Balances the partitions of message groups over the replicas of a service.
 
-Every replica subscribes to every partition, so that one that dies is replaced at once. The broker makes the first
-subscriber the active one, which after a start or a crash may be the same replica everywhere: a replica that is active
-where another should be releases the partition.
+Every replica subscribes to every partition, so that a replica that dies is replaced at once. The broker makes the
+first subscriber the active consumer, which after a start or a crash may be one replica for all partitions. A replica
+that is active on a partition assigned to another one releases it.
+Source: RabbitMQ, "Single Active Consumer"; Kafka, consumer rebalance.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ from prebook.rabbit.consumer import RabbitConsumer
 REBALANCE_INTERVAL_S = 2.0
 log = structlog.get_logger()
 ReadLiveReplicas = Callable[[], Awaitable[Sequence[str]]]
+"""Reads the names of the live replicas, sorted."""
 
 
 def assigned_replica(partition: str, partitions: Sequence[str], replicas: Sequence[str]) -> str:
-    """Return the replica that should serve the partition: the partitions of a queue go round the sorted replicas."""
+    """Return the replica to serve the partition: a queue's partitions are dealt round-robin to the sorted replicas."""
     first = crc32(partitions[0].encode())
     return replicas[(first + partitions.index(partition)) % len(replicas)]
 
@@ -52,10 +54,14 @@ class PartitionBalancer:
         read_live_replicas: ReadLiveReplicas,
         interval_s: float = REBALANCE_INTERVAL_S,
     ) -> None:
-        self._consumer, self._group_by_partition, self._replica = consumer, group_by_partition, replica
-        self._read_live_replicas, self._interval_s = read_live_replicas, interval_s
+        self._consumer = consumer
+        self._group_by_partition = group_by_partition
+        self._replica = replica
+        self._read_live_replicas = read_live_replicas
+        self._interval_s = interval_s
 
     async def run(self) -> None:
+        """Release partitions until cancelled; a service without partitions only waits."""
         while self._group_by_partition:
             await asyncio.sleep(self._interval_s)
             active = self._consumer.collect_active()

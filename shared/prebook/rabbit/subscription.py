@@ -1,4 +1,4 @@
-"""One queue that is consumed, on a channel of its own."""
+"""Subscription to one queue, on a channel of its own."""
 
 import asyncio
 import contextlib
@@ -9,20 +9,29 @@ from aiormq import Channel as RawChannel
 
 OnMessage = Callable[[AbstractIncomingMessage], Awaitable[None]]
 DRAIN_TIMEOUT_S = 5.0
+"""How long a released partition waits for the messages in hand."""
 RESUBSCRIBE_DELAY_S = 0.3
-"""The broker's next consumer is active at once; this is for others to come before us in its line."""
+"""The broker activates the next consumer at once; the pause lets other replicas queue up before this one."""
 
 
 class Subscription:
-    """``active``: something has come since somebody last looked; of a partition, only the active consumer gets any."""
+    """Subscription to one queue with its prefetch. ``open`` it before any other use."""
 
     def __init__(self, connection: AbstractConnection, queue: str, prefetch: int, on_message: OnMessage) -> None:
-        self._connection, self._queue, self._prefetch, self._on_message = connection, queue, prefetch, on_message
-        self._releasing = self._closing = self.active = False
-        self._in_flight, self._idle = 0, asyncio.Event()
+        self._connection = connection
+        self._queue = queue
+        self._prefetch = prefetch
+        self._on_message = on_message
+        self._releasing = False
+        self._closing = False
+        self.active = False
+        """Whether a message arrived since the consumer last reset it: a partition delivers to one consumer only."""
+        self._in_flight = 0
+        self._idle = asyncio.Event()
         self._idle.set()
 
     async def open(self) -> AbstractChannel:
+        """Open the channel and start consuming. Raises AMQPError, ConnectionError."""
         self.channel = await self._connection.channel(publisher_confirms=False)
         await self.channel.set_qos(prefetch_count=self._prefetch)
         queue = await self.channel.get_queue(self._queue, ensure=False)
@@ -32,22 +41,24 @@ class Subscription:
 
     @property
     def is_alive(self) -> bool:
-        """The broker may cancel a consumer without closing anything, when its queue is deleted."""
+        """Whether the broker still counts this consumer: it cancels one silently when the queue is deleted."""
         return self._releasing or (not self._raw.is_closed and self._tag in self._raw.consumers)
 
     async def cancel(self) -> None:
+        """Take no further message; the messages in hand may still be settled."""
         if not self._raw.is_closed:
             await self._raw.basic_cancel(self._tag)
 
     def can_settle(self, message: AbstractIncomingMessage) -> bool:
-        """Whether it may be settled: on a channel that is being closed that would cost us the connection."""
+        """Whether the message may be settled: an ack on a channel that is closing would close the connection."""
         return not self._closing and message.channel is self._raw
 
     async def release(self) -> None:
-        """To whoever is next in line; then to the end of it.
+        """Leave the partition to the next consumer, and subscribe again behind the others.
 
-        What is in hand is finished, what comes meanwhile is left alone, and then the channel is closed: that goes back
-        to the head of the queue. After a mere cancel the next one would begin behind it, while we are still at it.
+        The messages in hand are finished, later deliveries are ignored, and then the channel is closed, which returns
+        the ignored ones to the head of the queue. After a mere cancel the next consumer would begin behind messages
+        that are still in hand here, and overtake them.
         """
         self._releasing = True
         try:
@@ -76,7 +87,7 @@ class Subscription:
 
 
 def _as_raw_channel(channel: object) -> RawChannel:
-    """The client's own channel, which knows whether the broker still counts us as a consumer."""
+    """Return aiormq's channel, which alone knows whether the broker still counts a consumer. Raises TypeError."""
     if not isinstance(channel, RawChannel):
         raise TypeError(f"expected an aiormq channel, not {type(channel).__name__}")
     return channel

@@ -1,4 +1,7 @@
-"""The port to what a receiver has put down: messages that failed, and what came after them under their keys."""
+"""Port to the blocked messages of a receiver: failed ones, and later ones of the same ordering key.
+
+States and transitions: docs/architecture/ordering-and-blocked-keys.md.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,44 +13,55 @@ from prebook.messaging.envelope import Envelope
 
 
 class BlockStatus(StrEnum):
+    """Status of a blocked message."""
+
     WAITING = "waiting"
+    """Handled once it is due and the first of its key."""
     PARKED = "parked"
-    """It lies in the parking, and keeps its key until it has been replayed."""
+    """Dead-lettered; blocks its key until it is replayed, or a later message of the key is."""
 
 
 @dataclass(frozen=True)
 class KeyStatus:
-    """Status of a message and of the last one blocked under its key; None where there is none."""
+    """Status of a message and of the last blocked message of its key; None if not blocked."""
 
     message_status: BlockStatus | None = None
     last_status: BlockStatus | None = None
 
 
 class BlockedKeys(Protocol):
-    """By group and key, the key being the conversation. Every call is its own transaction. Raises Unreachable."""
+    """Blocked messages by group and key; the key is the conversation id. Each key is a queue, in order of blocking.
 
-    async def read_status(self, group: str, envelope: Envelope) -> KeyStatus: ...
+    Every call is a transaction of its own. Every method raises Unreachable.
+    """
+
+    async def read_status(self, group: str, envelope: Envelope) -> KeyStatus:
+        """Return the status of the message and of its key."""
+        ...
 
     async def block(self, group: str, envelope: Envelope, status: BlockStatus, *, delay_s: float, error: str) -> None:
-        """At the end of its key, or changed in its place where it is there already."""
+        """Append the message to its key, or update it in its position if it is blocked already.
+
+        ``delay_s``: seconds until it is due. ``error``: why it is blocked, for operators.
+        """
         ...
 
     async def unblock(self, group: str, envelope: Envelope) -> None:
-        """It needs its place no more, and so does nothing before it. Nothing happens where it has none."""
+        """Remove the message and all before it under its key. Does nothing for a message that is not blocked."""
         ...
 
     async def find_next_due(self, group: str, key: str) -> Envelope | None:
-        """What the key has to do next; None where that is parked, not due yet, or nothing."""
+        """Return the first message of the key; None if it is parked or not due yet, or if there is none."""
         ...
 
     async def list_waiting(self, group: str, key: str) -> Sequence[Envelope]:
-        """In order."""
+        """Return the waiting messages of the key, in order."""
         ...
 
     async def list_due_keys(self, limit: int) -> Sequence[tuple[str, str]]:
-        """(group, key) of those that have something to do now."""
+        """Return (group, key) of up to ``limit`` keys whose first message is due."""
         ...
 
     def try_lock(self, group: str, key: str) -> AbstractAsyncContextManager[bool]:
-        """True where nobody else has this key as long as the block lasts."""
+        """Lock the key for the block. Yields False if another replica has locked it."""
         ...

@@ -1,8 +1,8 @@
-"""Holds consumption when everything fails, so that an outage is not charged to the messages that it meets.
+"""Circuit breaker of a consumer: pauses consumption in an outage, so that no message loses an attempt to it.
 
-While the gate is shut, messages in hand wait, one probe at a time is let through after each cool-down, and the broker
-keeps the rest, since nothing in hand is settled. It opens with the first probe that succeeds.
-Source: Nygard, Release It!, "Circuit Breaker", applied to a consumer.
+While the circuit is open, messages in hand wait, unsettled, and the prefetch keeps all others at the broker. After each
+cool-down one message goes through as a probe; the first probe that succeeds closes the circuit.
+Source: Nygard, Release It!, "Circuit Breaker".
 """
 
 import asyncio
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from prebook.messaging.errors import Unreachable
 from prebook.patterns.breaker import Breaker
 
-FAILURE_THRESHOLD, COOL_DOWN_S = 20, 1.0
-"""Failures in a row, of whatever message, that no single message can be blamed for."""
+FAILURE_THRESHOLD = 20
+"""Consecutive failures, of any messages, that open the circuit: no single message can be their cause."""
+COOL_DOWN_S = 1.0
 
 
 class ConsumerCircuit:
-    """One for each queue."""
+    """Circuit of one queue. The circuit is open while consumption is paused."""
 
     def __init__(
         self,
@@ -26,17 +27,20 @@ class ConsumerCircuit:
         cool_down_s: float = COOL_DOWN_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._breaker, self._clock = Breaker(threshold, cool_down_s), clock
+        """``threshold``: consecutive failures that open it. ``clock`` returns seconds."""
+        self._breaker = Breaker(threshold, cool_down_s)
+        self._clock = clock
         self._changed = asyncio.Event()
         self.paused = 0
-        """Messages in hand that wait for it to open."""
+        """Number of messages in hand that wait until the circuit closes."""
 
     @property
     def is_open(self) -> bool:
+        """Whether consumption is paused."""
         return self._breaker.opened_at is not None
 
     async def wait_until_closed(self) -> None:
-        """Returns when this message may be handled: at once, or as the next probe."""
+        """Wait until this message may be handled: at once, or as the next probe."""
         while wait_s := self._breaker.wait_s(self._clock()):
             self.paused += 1
             try:
@@ -46,17 +50,21 @@ class ConsumerCircuit:
         self._breaker = self._breaker.tried(self._clock())
 
     def record_success(self) -> None:
+        """Close the circuit, and count failures from zero."""
         if self.is_open or self._breaker.failures:
             self._breaker = self._breaker.succeeded()
             self._notify()
 
     def record_failure(self, error: Exception) -> bool:
-        """True where it is not the message's fault: what we stand on is away. The message stays in hand, uncharged."""
-        systemic = isinstance(error, Unreachable)
+        """Record a failed attempt, and return whether a dependency is down, which opens the circuit at once.
+
+        The message then stays in hand, and the attempt is not counted.
+        """
+        dependency_down = isinstance(error, Unreachable)
         now = self._clock()
-        self._breaker = self._breaker.tripped(now) if systemic else self._breaker.failed(now)
+        self._breaker = self._breaker.tripped(now) if dependency_down else self._breaker.failed(now)
         self._notify()
-        return systemic
+        return dependency_down
 
     async def _wait_for_change(self, timeout_s: float) -> None:
         changed = self._changed
@@ -67,6 +75,6 @@ class ConsumerCircuit:
             return
 
     def _notify(self) -> None:
-        """Everybody who waits looks again."""
+        """Wake all waiting messages, which read the state again."""
         self._changed.set()
         self._changed = asyncio.Event()

@@ -1,9 +1,11 @@
-"""Handles what one conversation is told in the order in which it came, also across retries and any number of replicas.
+"""Sequencer of messages by ordering key, across retries and any number of replicas.
 
-A message that fails is put down, durably, with what comes after it under the same key; then it is acknowledged, so that
-it holds back its own key and no other, and no place of the prefetch. Whoever finds it due tries again, and goes on with
-what waits behind it. A partition has one active consumer; where two believe to be it, each of them goes through a key
-in order and each effect happens once, so that order is kept.
+A message that fails is stored as blocked, and so are later messages of its key; each is then acknowledged, so that it
+delays no other key and occupies no prefetch. Any replica that finds a key due tries its first message again and
+continues with those behind it. A partition has one active consumer; while two replicas both believe to be it, each
+goes through a key in order and the inbox applies each effect once, so the order of effects holds.
+States, transitions and invariants: docs/architecture/ordering-and-blocked-keys.md.
+Source: EIP, Resequencer (a relative: order comes from delivery here, not from sequence numbers).
 """
 
 import asyncio
@@ -24,19 +26,20 @@ from prebook.messaging.recoverability.decision import FailureRecovery
 from prebook.patterns.message_groups import OnPoison
 
 BEHIND_PARKED = "behind_parked"
-"""Cause of what is parked only because one before it is."""
-SCAN_INTERVAL_S, MAX_CONCURRENT_KEYS = 1.0, 8
-"""Another replica may have put something down and be gone."""
+"""Cause of a message that is parked only because an earlier one of its key is."""
+SCAN_INTERVAL_S = 1.0
+"""Longest pause between scans: another replica may have blocked a message and died."""
+MAX_CONCURRENT_KEYS = 8
 MIN_SCAN_DELAY_S = 0.05
-"""One look for all that is put down behind others meanwhile."""
+"""Shortest pause before a scan: one scan serves all messages that are blocked meanwhile."""
 log = structlog.get_logger()
 
 PublishDeadLetter = Callable[[str, Envelope, str, Exception | None], Awaitable[None]]
-"""Parks a message under its group's name: group, message, cause, error. Raises Unreachable."""
+"""Dead-letters a message under the name of its group: group, message, cause, error. Raises Unreachable."""
 
 
 class KeySequencer:
-    """``take`` for what comes from a partition; ``run`` for what has been put down."""
+    """Sequencer of one service: ``process`` handles deliveries, ``run`` the blocked messages that are due."""
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class KeySequencer:
         policies: Policies,
         observer: MessagingObserver,
     ) -> None:
-        """``groups``: partition -> the group that it belongs to."""
+        """``groups``: partition -> address of its message group."""
         self.groups = groups
         self._blocked_keys = blocked_keys
         self._recovery = FailureRecovery(handler, policies, observer)
@@ -60,20 +63,24 @@ class KeySequencer:
 
     @asynccontextmanager
     async def wait_turn(self, group: str, key: str) -> AsyncIterator[None]:
-        """One after the other within a key, first come, first served; ask before anything else is awaited."""
-        before, over = self._last_turn.get((group, key)), asyncio.Event()
-        self._last_turn[group, key] = over
+        """Wait until all earlier callers of the key have left the block. Call it before awaiting anything else."""
+        previous = self._last_turn.get((group, key))
+        done = asyncio.Event()
+        self._last_turn[group, key] = done
         try:
-            if before:
-                await before.wait()
+            if previous:
+                await previous.wait()
             yield
         finally:
-            over.set()
-            if self._last_turn.get((group, key)) is over:
+            done.set()
+            if self._last_turn.get((group, key)) is done:
                 del self._last_turn[group, key]
 
     async def process_or_stay(self, group: str, envelope: Envelope) -> Exception | None:
-        """As ``take``; where its place cannot be kept, for whatever reason, it stays in hand: later is too late."""
+        """Process the message as ``process`` does, and raise Unreachable for any error of the sequencer itself.
+
+        The message then stays in hand: acknowledged without its position it could be overtaken.
+        """
         try:
             return await self.process(group, envelope)
         except Unreachable:
@@ -83,26 +90,26 @@ class KeySequencer:
             raise Unreachable(error_summary(error)) from error
 
     async def process(self, group: str, envelope: Envelope) -> Exception | None:
-        """Settled when this returns: handled, put down or parked; what the handler raised, if it did.
+        """Handle, block or park the message, and return the handler's error if it raised one.
 
-        Raises Unreachable where what we stand on is away: the message is as it was.
+        Raises Unreachable if a dependency is down: nothing has changed, and the message must not be acknowledged.
         """
-        place = await self._blocked_keys.read_status(group, envelope)
-        if place.message_status is BlockStatus.WAITING:
+        status = await self._blocked_keys.read_status(group, envelope)
+        if status.message_status is BlockStatus.WAITING:
             return None
-        if place.last_status and not place.message_status:
-            await self._block_behind(group, envelope, place.last_status)
+        if status.last_status and not status.message_status:
+            await self._block_behind(group, envelope, status.last_status)
             return None
         error = await self._recovery.try_handle(envelope)
         if error:
             await self._handle_failure(group, envelope, error)
-        elif place.message_status:
+        elif status.message_status:
             await self._blocked_keys.unblock(group, envelope)
             self._schedule_scan(0.0)
         return error
 
     async def run(self) -> None:
-        """Try again what is due, and what waits behind it."""
+        """Try due keys again, until cancelled."""
         while True:
             keys = await self._blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS)
             if not any(await asyncio.gather(*(self._resume_key(group, key) for group, key in keys))):
@@ -114,10 +121,10 @@ class KeySequencer:
         return await self._block(group, envelope, 0.0, "behind another")
 
     async def _resume_key(self, group: str, key: str) -> bool:
-        """Whether anything was tried."""
+        """Handle the waiting messages of a key in order until one fails. Return whether any was tried."""
         tried = False
-        async with self._blocked_keys.try_lock(group, key) as alone:
-            while alone and (first := await self._blocked_keys.find_next_due(group, key)):
+        async with self._blocked_keys.try_lock(group, key) as locked:
+            while locked and (first := await self._blocked_keys.find_next_due(group, key)):
                 tried = True
                 error = await self._recovery.try_handle(first)
                 if error is None:
@@ -139,23 +146,23 @@ class KeySequencer:
         return await self._recovery.recover(envelope, error, retry=retry, dead_letter=dead_letter)
 
     async def _park(self, group: str, envelope: Envelope, cause: str, error: Exception) -> bool:
+        """Dead-letter the message, and apply its poison policy to its key. Return whether the key stays blocked."""
         await self._dead_letter(group, envelope, cause, error)
-        rule = self._on_poison(envelope)
+        policy = self._on_poison(envelope)
         log.warning(
             "poison policy applied",
             queue=group,
             key=envelope.conversation_id,
             message_id=envelope.id,
-            on_poison=str(rule),
+            on_poison=str(policy),
         )
-        if rule is OnPoison.CONTINUE:
+        if policy is OnPoison.CONTINUE:
             await self._blocked_keys.unblock(group, envelope)
             return False
         await self._blocked_keys.block(group, envelope, BlockStatus.PARKED, delay_s=0.0, error=error_summary(error))
-        for follower in (
-            await self._blocked_keys.list_waiting(group, envelope.conversation_id) if rule is OnPoison.PARK else ()
-        ):
-            await self._park_behind(group, follower)
+        if policy is OnPoison.PARK:
+            for follower in await self._blocked_keys.list_waiting(group, envelope.conversation_id):
+                await self._park_behind(group, follower)
         return True
 
     async def _park_behind(self, group: str, envelope: Envelope) -> None:
@@ -175,7 +182,7 @@ class KeySequencer:
         self._wake_event.set()
 
     async def _wait_for_next_scan(self) -> None:
-        """Until something that was put down here is due, or may be due that was put down elsewhere."""
+        """Wait until a message blocked here is due, at most ``SCAN_INTERVAL_S`` seconds."""
         latest = time.monotonic() + SCAN_INTERVAL_S
         while (left_s := min((*self._scan_times[:1], latest)) - time.monotonic()) > 0:
             self._wake_event.clear()

@@ -1,4 +1,8 @@
-"""One connection with one channel in confirm mode: everything that is published goes through it, pipelined."""
+"""Connection with one channel in confirm mode, through which all messages are published, pipelined.
+
+Source: AMQP 0-9-1, section 2.2.4 (connection opening) and 4.2.7 (heartbeats); RabbitMQ, "Consumer Acknowledgements and
+Publisher Confirms", "Blocked Connection Notifications".
+"""
 
 import asyncio
 import ssl
@@ -16,10 +20,12 @@ from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, Unconfirme
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 HEALTH_CHECK_INTERVAL_S = 0.5
+"""Interval of the one timer that checks heartbeats and the deadlines of all unconfirmed messages."""
 CLOSE_TIMEOUT_S = 1.0
 MAX_MISSED_HEARTBEATS = 2
-"""After so many heartbeats without a byte the peer is gone."""
+"""Heartbeat intervals without a byte after which the peer counts as gone."""
 CloseCallback = Callable[..., object]
+"""Called with the connection and the reason of its loss, as aio-pika's close callbacks."""
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 CAPABILITIES: FieldTable = {
     "publisher_confirms": True,
@@ -30,74 +36,94 @@ CAPABILITIES: FieldTable = {
 
 
 class PublisherConnection(asyncio.Protocol):
-    """Open with ``await PublisherConnection.connect(...)``. Not to be used again once ``lost``."""
+    """Connection to one node. Open it with ``await PublisherConnection.connect(...)``; once ``lost``, it stays so."""
 
     def __init__(self, heartbeat_s: int) -> None:
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
+        """Done with the reason once the connection is lost or closed."""
         self.close_callbacks: set[CloseCallback] = set()
         self.blocked_reason: str | None = None
-        """Why the broker takes nothing now: an alarm over memory or disk."""
+        """Reason of the broker's memory or disk alarm, or None. During an alarm the broker reads no messages."""
         self.frame_max = 131_072
+        """Largest frame in bytes, as negotiated with the broker."""
         self.unconfirmed = UnconfirmedMessages()
         self._heartbeat_s = heartbeat_s
-        self._decoder, self._methods = FrameDecoder(), asyncio.Queue[Any]()
+        self._decoder = FrameDecoder()
+        self._methods = asyncio.Queue[Any]()
         self._unwritten: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._received_at = self._sent_at = self._blocked_at = self._loop.time()
+        now = self._loop.time()
+        self._received_at = now
+        self._sent_at = now
+        self._blocked_at = now
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, url: str, name: str, *, heartbeat_s: int, timeout_s: float) -> Self:
-        """Raises OSError, TimeoutError, or Unreachable with what the broker said."""
-        place = URL(url)
-        secure = ssl.create_default_context(cafile=place.query.get("cafile")) if place.scheme == "amqps" else None
+        """Open a connection, with TLS for ``amqps://``; ``?cafile=`` names authorities other than the system's.
+
+        Raises:
+            OSError: no connection to the host.
+            TimeoutError: not open within ``timeout_s`` seconds.
+            Unreachable: the broker refused it; the text has the broker's reason.
+        """
+        address = URL(url)
+        tls = ssl.create_default_context(cafile=address.query.get("cafile")) if address.scheme == "amqps" else None
         async with asyncio.timeout(timeout_s):
-            _, session = await asyncio.get_running_loop().create_connection(
+            _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: cls(heartbeat_s),
-                place.host or "127.0.0.1",
-                place.port or DEFAULT_PORTS[place.scheme],
-                ssl=secure,
+                address.host or "127.0.0.1",
+                address.port or DEFAULT_PORTS[address.scheme],
+                ssl=tls,
             )
-            await session.handshake(place, name)
-        return session
+            await connection.handshake(address, name)
+        return connection
 
     @property
     def blocked_s(self) -> float | None:
-        """For how long it has been; None: it is not."""
+        """Seconds since the broker blocked the connection, or None."""
         return None if self.blocked_reason is None else self._loop.time() - self._blocked_at
 
     def publish(self, frames: bytes, pending: PendingConfirm) -> None:
-        """Written with all the others of this turn of the loop; ``pending.future`` tells what became of it."""
+        """Write the frames together with all others of this turn of the loop.
+
+        ``pending.future`` gets the result: None, Undeliverable or Unreachable. Raises Unreachable at once for a
+        connection that is lost or blocked.
+        """
         if self.lost.done():
             raise Unreachable("the connection to the broker is lost")
         if self.blocked_reason is not None:
-            raise Unreachable(f"the broker takes no messages now: {self.blocked_reason}", reason="blocked")
+            raise Unreachable(f"the broker has blocked the connection: {self.blocked_reason}", reason="blocked")
         self.unconfirmed.add(pending)
         if not self._unwritten:
             self._loop.call_soon(self._flush)
         self._unwritten.append(frames)
 
     async def close(self) -> None:
+        """Close the connection, waiting up to ``CLOSE_TIMEOUT_S`` seconds for the broker."""
         if not self.lost.done():
             self._send(0, commands.Connection.Close(200, "goodbye", 0, 0))
             await asyncio.wait({self.lost}, timeout=CLOSE_TIMEOUT_S)
         self._abort("closed by us")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # of a stream, it is one that writes
+        """Implement asyncio.Protocol."""
+        self._transport = transport  # type: ignore[assignment]  # the transport of a stream can write
         self._write(PROTOCOL_HEADER)
         self.check_health()
 
     def data_received(self, data: bytes) -> None:
+        """Implement asyncio.Protocol."""
         self._received_at = self._loop.time()
         try:
-            for told in self._decoder.feed(data):
-                self._dispatch(told)
-        except Exception as error:  # noqa: BLE001 - whatever it is, we no longer understand the broker
-            self._abort(f"the broker sent what cannot be read: {error}")
+            for received in self._decoder.feed(data):
+                self._dispatch(received)
+        except Exception as error:  # noqa: BLE001 - after any error the position in the stream of frames is lost
+            self._abort(f"the broker sent an unreadable frame: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Implement asyncio.Protocol."""
         self._abort(str(error) if error else "the broker closed the connection")
 
     def _dispatch(self, received: Any) -> None:
@@ -107,28 +133,29 @@ class PublisherConnection(asyncio.Protocol):
             case ReturnedMessage():
                 self.unconfirmed.mark_returned(received)
             case commands.Connection.Blocked():
-                self.blocked_reason, self._blocked_at = received.reason or "an alarm", self._loop.time()
+                self.blocked_reason = received.reason or "an alarm"
+                self._blocked_at = self._loop.time()
             case commands.Connection.Unblocked():
                 self.blocked_reason = None
             case commands.Connection.Close() | commands.Channel.Close():
-                self._abort(f"the broker closed it: {received.reply_code} {received.reply_text}")
+                self._abort(f"the broker closed the connection: {received.reply_code} {received.reply_text}")
             case commands.Connection.CloseOk():
                 self._abort("closed by us")
             case _:
                 self._methods.put_nowait(received)
 
     async def handshake(self, url: URL, name: str) -> None:
-        """Handshake, channel, confirm mode. Where it fails, the connection is gone."""
+        """Log in and open the channel in confirm mode. A failure, or a cancellation, aborts the connection."""
         try:
             await self._open_confirm_channel(url, name)
         except BaseException:
-            self._abort("it could not be opened")
+            self._abort("the connection could not be opened")
             raise
 
     async def _open_confirm_channel(self, url: URL, name: str) -> None:
         await self._expect_method(commands.Connection.Start)
-        told: FieldTable = {"product": "prebook", "connection_name": name, "capabilities": CAPABILITIES}
-        self._send(0, commands.Connection.StartOk(told, "PLAIN", f"\0{url.user}\0{url.password}", "en_US"))
+        properties: FieldTable = {"product": "prebook", "connection_name": name, "capabilities": CAPABILITIES}
+        self._send(0, commands.Connection.StartOk(properties, "PLAIN", f"\0{url.user}\0{url.password}", "en_US"))
         tune = await self._expect_method(commands.Connection.Tune)
         self.frame_max = tune.frame_max or self.frame_max
         self._send(0, commands.Connection.TuneOk(tune.channel_max, self.frame_max, self._heartbeat_s))
@@ -140,21 +167,22 @@ class PublisherConnection(asyncio.Protocol):
         await self._expect_method(commands.Confirm.SelectOk)
 
     async def _expect_method(self, expected: type) -> Any:
-        heard = asyncio.ensure_future(self._methods.get())
-        await asyncio.wait({heard, self.lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not heard.done():
-            heard.cancel()
+        received = asyncio.ensure_future(self._methods.get())
+        await asyncio.wait({received, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not received.done():
+            received.cancel()
             raise Unreachable(self.lost.result())
-        if not isinstance(heard.result(), expected):
-            raise Unreachable(f"expected {expected.__name__}, and the broker said {heard.result()!r}")
-        return heard.result()
+        if not isinstance(received.result(), expected):
+            raise Unreachable(f"expected {expected.__name__}, but the broker sent {received.result()!r}")
+        return received.result()
 
     def _send(self, channel: int, method: Any) -> None:
         self._write(frame.marshal(method, channel))
 
     def _flush(self) -> None:
-        out, self._unwritten = self._unwritten, []
-        self._write(b"".join(out))
+        frames = b"".join(self._unwritten)
+        self._unwritten.clear()
+        self._write(frames)
 
     def _write(self, data: bytes) -> None:
         self._sent_at = self._loop.time()
@@ -162,10 +190,10 @@ class PublisherConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def check_health(self) -> None:
-        """Heartbeats, silence, and confirms that do not come."""
+        """Send a heartbeat if one is due, fail overdue messages, and abort the connection of a silent peer."""
         now = self._loop.time()
         if now - self._received_at > MAX_MISSED_HEARTBEATS * self._heartbeat_s:
-            self._abort(f"nothing heard for {now - self._received_at:.0f} s")
+            self._abort(f"no byte from the broker for {now - self._received_at:.0f} s")
             return
         if now - self._sent_at >= self._heartbeat_s / 2:
             self._write(HEARTBEAT_FRAME)
@@ -173,7 +201,7 @@ class PublisherConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(HEALTH_CHECK_INTERVAL_S, self.check_health)
 
     def _abort(self, reason: str) -> None:
-        """Over; whoever waits for a confirm is told. Does nothing twice."""
+        """End the connection and fail all unconfirmed messages. A second call does nothing."""
         if self.lost.done():
             return
         self.lost.set_result(reason)
@@ -182,5 +210,5 @@ class PublisherConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self.unconfirmed.fail_all(f"the connection was lost before the confirm: {reason}")
-        for told in tuple(self.close_callbacks):
-            told(self, reason)
+        for callback in tuple(self.close_callbacks):
+            callback(self, reason)

@@ -1,6 +1,7 @@
-"""What a broker says to a publisher, out of the bytes that it sends. Pure.
+"""Decoder of the frames that a broker sends to a publisher. Pure.
 
-Confirms are read by hand, for there is one for every message or few; all the rest by pamqp.
+Confirms are decoded by hand, since there is about one for each message; pamqp decodes all other frames.
+Source: AMQP 0-9-1, section 2.3.5 (frames); RabbitMQ, "Publisher Confirms" (basic.ack, basic.nack).
 """
 
 import struct
@@ -14,13 +15,14 @@ from pamqp.header import ContentHeader
 from prebook.rabbit.amqp_publisher.frame_encoder import BASIC_CLASS, FRAME_OVERHEAD, HEADER_FRAME, METHOD_FRAME
 
 PAYLOAD_OFFSET = 7
-"""Bytes before a frame's payload."""
-ACK_METHOD, NACK_METHOD = 80, 120
+"""Bytes before the payload of a frame."""
+ACK_METHOD = 80
+NACK_METHOD = 120
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherConfirm:
-    """``accepted`` False is a nack: a queue refused it. ``multiple`` goes for every earlier one too."""
+    """basic.ack, or basic.nack if not ``accepted``. ``multiple`` includes all earlier delivery tags."""
 
     tag: int
     multiple: bool
@@ -29,7 +31,7 @@ class PublisherConfirm:
 
 @dataclass(frozen=True, slots=True)
 class ReturnedMessage:
-    """It fitted no binding. Its confirm follows, and says that it was dealt with, not that it was kept."""
+    """basic.return of a message that no binding matched. Its ack follows, although no queue has the message."""
 
     exchange: str
     key: str
@@ -38,23 +40,24 @@ class ReturnedMessage:
 
 
 class FrameDecoder:
-    """Fed with bytes as they arrive; gives what they say, and keeps what is not complete yet."""
+    """Incremental decoder: an incomplete frame is kept until the rest arrives."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._returning: commands.Basic.Return | None = None
 
     def feed(self, data: bytes) -> Iterator[PublisherConfirm | ReturnedMessage | Any]:
-        """Everything but confirms and returned messages is a pamqp method. Raises pamqp's exceptions for garbage."""
-        data, at = self._buffer + data, 0
+        """Yield the complete methods; all but confirms and returned messages are pamqp's, as are the errors raised."""
+        data = self._buffer + data
+        at = 0
         while len(data) - at >= PAYLOAD_OFFSET:
             size = FRAME_OVERHEAD + int.from_bytes(data[at + 3 : at + PAYLOAD_OFFSET], "big")
             if len(data) - at < size:
                 break
-            told = self._decode_frame(data[at], data[at : at + size])
+            received = self._decode_frame(data[at], data[at : at + size])
             at += size
-            if told is not None:
-                yield told
+            if received is not None:
+                yield received
         self._buffer = data[at:]
 
     def _decode_frame(self, kind: int, data: bytes) -> PublisherConfirm | ReturnedMessage | Any | None:
@@ -62,14 +65,14 @@ class FrameDecoder:
             return _decode_confirm(data) or self._decode_method(data)
         if kind == HEADER_FRAME and self._returning is not None:
             return self._decode_returned(self._returning, frame.unmarshal(data)[2])
-        return None  # a body of what was returned, or a heartbeat
+        return None  # the body of a returned message, or a heartbeat
 
     def _decode_method(self, data: bytes) -> Any | None:
-        told = frame.unmarshal(data)[2]
-        if isinstance(told, commands.Basic.Return):
-            self._returning = told
+        method = frame.unmarshal(data)[2]
+        if isinstance(method, commands.Basic.Return):
+            self._returning = method
             return None
-        return told
+        return method
 
     def _decode_returned(self, method: commands.Basic.Return, header: Any) -> ReturnedMessage:
         self._returning = None

@@ -1,6 +1,6 @@
-"""Messages as AMQP 0-9-1 frames, encoded straight into bytes. Pure.
+"""Encoder of messages as AMQP 0-9-1 frames, straight into bytes. Pure.
 
-Source: AMQP 0-9-1, sections 2.3.5 (frames) and 1.8.3.3 (basic.publish); RabbitMQ's errata for the types of a table.
+Source: AMQP 0-9-1, sections 2.3.5 (frames) and 1.8.3.3 (basic.publish); RabbitMQ, "Protocol Errata" (field types).
 """
 
 import struct
@@ -12,13 +12,19 @@ from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
 
 CHANNEL_NUMBER = 1
-CONTENT_TYPE, APP_ID = b"application/json", b"prebook"
+CONTENT_TYPE = b"application/json"
+APP_ID = b"prebook"
 PERSISTENT = 2
+"""Delivery mode of every message: a dead-lettered copy keeps the mode of its original."""
 FRAME_END = b"\xce"
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
-METHOD_FRAME, HEADER_FRAME, BODY_FRAME = 1, 2, 3
+METHOD_FRAME = 1
+HEADER_FRAME = 2
+BODY_FRAME = 3
 FRAME_OVERHEAD = 8
-BASIC_CLASS, PUBLISH_METHOD = 60, 40
+"""Bytes of a frame beside its payload."""
+BASIC_CLASS = 60
+PUBLISH_METHOD = 40
 MANDATORY = 1
 _MAX_SHORT_STRING_BYTES = 255
 
@@ -30,13 +36,16 @@ _ALWAYS = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _TIMESTAMP | _USER_ID | _A
 
 
 class AmqpLimitExceeded(ValueError):
-    """It does not fit into what the protocol has for it."""
+    """A name, a header or the headers together exceed a limit of the protocol or of the connection."""
 
 
 def encode_publish(
     exchange: str, key: str, wire: WireMessage, *, user: str, now: datetime, expires_at: datetime | None, frame_max: int
 ) -> bytes:
-    """Return the frames of one basic.publish, of at most ``frame_max`` bytes each. Raises AmqpLimitExceeded."""
+    """Return the frames of one mandatory basic.publish, of at most ``frame_max`` bytes each.
+
+    ``user`` is the account that publishes, which the broker verifies. Raises AmqpLimitExceeded.
+    """
     header = _content_header(wire, user, now, expires_at)
     if len(header) + FRAME_OVERHEAD > frame_max:
         raise AmqpLimitExceeded(f"the headers have {len(header)} bytes; a frame holds {frame_max - FRAME_OVERHEAD}")
@@ -50,6 +59,7 @@ def encode_publish(
 
 
 def encode_frame(kind: int, payload: bytes, channel: int = CHANNEL_NUMBER) -> bytes:
+    """Return one frame of the given type."""
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + FRAME_END
 
 
@@ -94,13 +104,13 @@ def _field_table(headers: Mapping[str, str]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _field_name(name: str) -> bytes:
-    """With the type of what follows: a long string, as every header of ours is."""
+    """Return the name and the field type, a long string for every header."""
     return _short_string(name.encode()) + b"S"
 
 
 def _short_string(text: bytes) -> bytes:
     if len(text) > _MAX_SHORT_STRING_BYTES:
-        raise AmqpLimitExceeded(f"{text[:40]!r}... has {len(text)} bytes; {_MAX_SHORT_STRING_BYTES} are allowed there")
+        raise AmqpLimitExceeded(f"{text[:40]!r}... has {len(text)} bytes; {_MAX_SHORT_STRING_BYTES} are allowed")
     return bytes((len(text),)) + text
 
 
@@ -109,5 +119,5 @@ def _long_string(text: bytes) -> bytes:
 
 
 def _ttl_ms(now: datetime, expires_at: datetime | None) -> str:
-    """What is left of its life; a message that has nothing left gets the least there is."""
+    """Return the remaining time to live in milliseconds, at least 1; an empty text without an expiry."""
     return str(max(1, int((expires_at - now).total_seconds() * 1000))) if expires_at else ""

@@ -1,4 +1,7 @@
-"""Which messages are on their way, and what became of them. Knows futures and nothing of sockets."""
+"""Published messages that await their confirm. No I/O: confirms and time come from the connection.
+
+Source: RabbitMQ, "Consumer Acknowledgements and Publisher Confirms".
+"""
 
 import asyncio
 import random
@@ -9,22 +12,24 @@ from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.frame_decoder import PublisherConfirm, ReturnedMessage
 
 NACK_RETRY_AFTER_S = (1.0, 3.0)
-"""How long to leave a full queue alone. Trying at once would only be refused again, at the cost of a row's update."""
+"""Bounds, in seconds, of the random pause after a refusal: a full queue would refuse an immediate retry again."""
 
 
 @dataclass(slots=True)
 class PendingConfirm:
+    """One published message. ``future`` ends with None, Undeliverable or Unreachable."""
+
     exchange: str
     key: str
     message_id: str
     deadline: float
-    """Loop time by which it must be confirmed."""
+    """Loop time by which the message must be confirmed."""
     future: asyncio.Future[None]
     returned: bool = False
 
 
 class UnconfirmedMessages:
-    """Delivery tags count from 1 in the order of publishing, as the broker counts them."""
+    """Messages by delivery tag. Tags count from 1 in the order of publishing, as the broker counts them."""
 
     def __init__(self) -> None:
         self._tag = 0
@@ -34,16 +39,18 @@ class UnconfirmedMessages:
         return len(self._pending)
 
     def add(self, pending: PendingConfirm) -> None:
+        """Give the message the next delivery tag; call it in the order of writing."""
         self._tag += 1
         self._pending[self._tag] = pending
 
     def settle(self, confirm: PublisherConfirm) -> None:
+        """Resolve the futures of the messages that the confirm covers; unknown tags are ignored."""
         for pending in self._pop_confirmed(confirm):
             if not pending.future.done():
                 _resolve(pending, accepted=confirm.accepted)
 
     def mark_returned(self, returned: ReturnedMessage) -> None:
-        """The broker names no tag, but returns in the order of publishing: the oldest of this address and id is it."""
+        """Mark the oldest message of this address and id: basic.return has no tag, but comes in publishing order."""
         wanted = (returned.exchange, returned.key, returned.message_id)
         for pending in self._pending.values():
             if not pending.returned and (pending.exchange, pending.key, pending.message_id) == wanted:
@@ -51,13 +58,13 @@ class UnconfirmedMessages:
                 return
 
     def fail_overdue(self, now: float) -> None:
-        """Fail what has waited too long. Its confirm may still come, and is then nobody's."""
+        """Fail messages whose deadline has passed. A later confirm of theirs is ignored."""
         late = [tag for tag, pending in self._pending.items() if pending.deadline <= now]
         for tag in late:
-            _fail(self._pending.pop(tag), "no confirm within the time that a queue may need")
+            _fail(self._pending.pop(tag), "no confirm within the time limit")
 
     def fail_all(self, reason: str) -> None:
-        """The connection is gone: whether any of them arrived cannot be known."""
+        """Fail every message, for a lost connection: whether any of them arrived is unknown."""
         for tag in list(self._pending):
             _fail(self._pending.pop(tag), reason)
 
@@ -69,15 +76,16 @@ class UnconfirmedMessages:
 
 
 def _resolve(pending: PendingConfirm, *, accepted: bool) -> None:
-    place = f"{pending.exchange} {pending.key!r}"
+    address = f"{pending.exchange} {pending.key!r}"
     if pending.returned:
-        told = f"{pending.exchange} routes {pending.key!r} to no queue; declare the topology"
-        pending.future.set_exception(Undeliverable(told, cause="unroutable"))
+        problem = f"{pending.exchange} routes {pending.key!r} to no queue; declare the topology"
+        pending.future.set_exception(Undeliverable(problem, cause="unroutable"))
     elif accepted:
         pending.future.set_result(None)
     else:
-        text, pause_s = f"a queue behind {place} refused it or is full", random.uniform(*NACK_RETRY_AFTER_S)
-        pending.future.set_exception(Unreachable(text, reason="nacked", retry_after_s=pause_s))
+        problem = f"a queue bound to {address} refused the message or is full"
+        delay_s = random.uniform(*NACK_RETRY_AFTER_S)
+        pending.future.set_exception(Unreachable(problem, reason="nacked", retry_after_s=delay_s))
 
 
 def _fail(pending: PendingConfirm, reason: str) -> None:
