@@ -21,7 +21,7 @@ def booking_url(databases: Databases) -> str:
 
 @pytest.fixture
 async def engine(booking_url: str) -> AsyncIterator[AsyncEngine]:
-    """The service's own engine, on empty tables."""
+    """Engine of the service, on empty tables."""
     engine = create_engine("booking", booking_url)
     async with engine.begin() as connection:
         for table in ("booking", "idempotency_record", "token_window", "inbox", "outbox", "pending_reply"):
@@ -37,7 +37,7 @@ def begin_sql(engine: AsyncEngine) -> BeginUnitOfWork[BookingSql]:
 
 @pytest.fixture(params=["memory", pytest.param("sql", marks=pytest.mark.real)])
 def begin(request: pytest.FixtureRequest) -> BeginUnitOfWork[BookingWork]:
-    """Units of work on either store: what is asked of one is asked of both."""
+    """Units of work on the in-memory store and on PostgreSQL: both meet the same contract."""
     if request.param == "memory":
         return MemoryDatabase(MemoryBooking()).begin
     found: BeginUnitOfWork[BookingWork] = request.getfixturevalue("begin_sql")

@@ -1,4 +1,4 @@
-"""Booking's state in dictionaries."""
+"""In-memory store of booking."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,17 +18,18 @@ class MemoryBooking:
     load_signals: LoadSignals = field(default_factory=LoadSignals)
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
-        if any(known.key == booking.key for known in self.bookings.values()):
+        if any(stored.key == booking.key for stored in self.bookings.values()):
             raise DuplicateKey
-        self.idempotency_records[record.key], self.bookings[booking.id] = record, booking
+        self.idempotency_records[record.key] = record
+        self.bookings[booking.id] = booking
 
     async def find_idempotency_record(self, key: str) -> IdempotencyRecord | None:
         return self.idempotency_records.get(key)
 
     async def store_response(self, key: str, response: StoredResponse) -> StoredResponse:
-        claim = self.idempotency_records[key]
-        stored = claim.response or response
-        self.idempotency_records[key] = replace(claim, response=stored)
+        record = self.idempotency_records[key]
+        stored = record.response or response
+        self.idempotency_records[key] = replace(record, response=stored)
         return stored
 
     async def find(self, booking_id: str) -> Booking | None:
@@ -42,10 +43,10 @@ class MemoryBooking:
         self.bookings[booking.id] = booking
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
-        into_s = self.clock().timestamp() % window_s
-        window = (campaign, self.clock().timestamp() - into_s)
+        elapsed_s = self.clock().timestamp() % window_s
+        window = (campaign, self.clock().timestamp() - elapsed_s)
         if self.tokens.get(window, 0) >= max_tokens:
-            return window_s - into_s
+            return window_s - elapsed_s
         self.tokens[window] = self.tokens.get(window, 0) + 1
         return None
 

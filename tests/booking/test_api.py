@@ -1,4 +1,4 @@
-"""Booking's API over a real endpoint, in memory: what a rider gets."""
+"""Booking's API over an in-memory store: responses to riders."""
 
 import asyncio
 from datetime import timedelta
@@ -10,12 +10,20 @@ from prebook.booking.use_cases.book import RESPONSE_LEASE
 from prebook.contracts.pricing import FareRefused
 from prebook.contracts.ride import BookingState
 from prebook.messaging.errors import Unreachable
+from tests.booking.booking_suite import (
+    BookingSuite,
+    blocking_channel,
+    body,
+    book,
+    inline_channel,
+    key_header,
+    queued_channel,
+)
 from tests.booking.memory import MemoryBooking
-from tests.booking.rides import Suite, body, book, held, inline, keyed, queued
 
 
-async def test_answers_at_once_make_a_settled_booking() -> None:
-    response = await book(Suite(inline()))
+async def test_inline_replies_make_a_settled_booking() -> None:
+    response = await book(BookingSuite(inline_channel()))
 
     view = response.json()
     assert (response.status_code, response.headers["location"]) == (201, f"/v1/bookings/{view['id']}")
@@ -29,8 +37,8 @@ async def test_answers_at_once_make_a_settled_booking() -> None:
     assert view["notified_at"] is not None
 
 
-async def test_answers_to_come_make_an_accepted_booking() -> None:
-    suite = Suite(queued())
+async def test_queued_requests_make_an_accepted_booking() -> None:
+    suite = BookingSuite(queued_channel())
     response = await book(suite)
 
     view = response.json()
@@ -40,18 +48,18 @@ async def test_answers_to_come_make_an_accepted_booking() -> None:
     assert [change["state"] for change in view["history"]] == ["requested"]
 
 
-async def test_a_refused_fare_is_an_outcome_too() -> None:
-    response = await book(Suite(inline(answers={"quote_fare": FareRefused(reason="too far")})))
+async def test_a_refused_fare_settles_the_booking() -> None:
+    response = await book(BookingSuite(inline_channel(replies={"quote_fare": FareRefused(reason="too far")})))
 
     assert (response.status_code, response.json()["state"]) == (201, "rejected")
 
 
-@pytest.mark.parametrize("line", [inline(), queued()])
-async def test_the_same_request_again_has_the_same_response_and_no_other_booking(line: Any) -> None:
-    suite = Suite(line)
+@pytest.mark.parametrize("channel", [inline_channel(), queued_channel()])
+async def test_a_repeated_request_gets_the_stored_response(channel: Any) -> None:
+    suite = BookingSuite(channel)
     first = await book(suite)
-    suite.clock.now += timedelta(hours=21)  # by now pickup_at has passed, and the provider is away
-    suite.line.wait_s = 1.0
+    suite.clock.now += timedelta(hours=21)  # pickup_at has passed, and the provider is unavailable
+    suite.channel.wait_s = 1.0
     second = await book(suite)
 
     assert (second.status_code, second.content) == (first.status_code, first.content)
@@ -59,18 +67,18 @@ async def test_the_same_request_again_has_the_same_response_and_no_other_booking
     assert len(suite.bookings) == 1
 
 
-async def test_the_order_of_a_body_does_not_make_it_another_one() -> None:
-    suite = Suite(queued())
+async def test_the_member_order_of_a_body_does_not_matter() -> None:
+    suite = BookingSuite(queued_channel())
     first = await book(suite)
     async with suite.client() as client:
-        turned = dict(reversed(body().items()))
-        second = await client.post("/v1/bookings", json=turned, headers=keyed())
+        reordered = dict(reversed(body().items()))
+        second = await client.post("/v1/bookings", json=reordered, headers=key_header())
 
     assert second.content == first.content
 
 
-async def test_the_key_with_another_body_is_refused() -> None:
-    suite = Suite(queued())
+async def test_a_key_with_another_body_is_refused() -> None:
+    suite = BookingSuite(queued_channel())
     await book(suite)
     response = await book(suite, passengers=3)
 
@@ -78,28 +86,31 @@ async def test_the_key_with_another_body_is_refused() -> None:
     assert len(suite.bookings) == 1
 
 
-async def test_a_key_whose_first_request_still_runs_has_to_wait() -> None:
-    line = held()
-    suite = Suite(line)
+async def test_a_key_whose_first_request_is_running_gets_409_until_its_lease_ends() -> None:
+    channel = blocking_channel()
+    suite = BookingSuite(channel)
     async with suite.client() as client, asyncio.TaskGroup() as group:
-        first = group.create_task(client.post("/v1/bookings", json=body(), headers=keyed()))
-        await asyncio.wait_for(line.arrived.wait(), 5)
-        second = await client.post("/v1/bookings", json=body(), headers=keyed())
+        first = group.create_task(client.post("/v1/bookings", json=body(), headers=key_header()))
+        await asyncio.wait_for(channel.arrived.wait(), 5)
+        second = await client.post("/v1/bookings", json=body(), headers=key_header())
         suite.clock.now += RESPONSE_LEASE
-        third = await client.post("/v1/bookings", json=body(), headers=keyed())
-        line.released.set()
+        third = await client.post("/v1/bookings", json=body(), headers=key_header())
+        channel.released.set()
 
     assert (second.status_code, second.json()["code"]) == (409, "request_in_progress")
     assert second.headers["retry-after"] == "1"
-    assert (third.status_code, third.json()["state"]) == (202, "requested")  # the lease is over: it is rebuilt
-    assert first.result().content == third.content  # and stays what this key is answered
+    assert (third.status_code, third.json()["state"]) == (
+        202,
+        "requested",
+    )  # the lease has ended: the response is built again
+    assert first.result().content == third.content  # and stored for this key
     assert len(suite.bookings) == 1
 
 
-async def test_a_key_whose_answer_is_forgotten_books_nothing_and_is_told_so() -> None:
-    suite = Suite(queued())
+async def test_a_key_without_a_stored_response_is_refused_as_used() -> None:
+    suite = BookingSuite(queued_channel())
     await book(suite)
-    suite.database.tables.state.idempotency_records.clear()  # as its purge does, after a week
+    suite.database.tables.state.idempotency_records.clear()  # as the purge does
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_used")
@@ -107,8 +118,8 @@ async def test_a_key_whose_answer_is_forgotten_books_nothing_and_is_told_so() ->
     assert len(suite.bookings) == 1
 
 
-async def test_a_booking_is_found_as_it_is_now() -> None:
-    suite = Suite(inline())
+async def test_a_booking_is_readable_at_its_location() -> None:
+    suite = BookingSuite(inline_channel())
     made = await book(suite)
     async with suite.client() as client:
         found = await client.get(made.headers["location"])
@@ -118,15 +129,15 @@ async def test_a_booking_is_found_as_it_is_now() -> None:
 
 @pytest.mark.parametrize("booking_id", ["bk_none", "a%20b", "x" * 300, "%00", "%ff"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_what_is_not_there_is_not_found(method: str, booking_id: str) -> None:
-    async with Suite(queued()).client() as client:
+async def test_an_unknown_or_malformed_id_is_not_found(method: str, booking_id: str) -> None:
+    async with BookingSuite(queued_channel()).client() as client:
         response = await client.request(method, f"/v1/bookings/{booking_id}")
 
     assert (response.status_code, response.json()["code"]) == (404, "no_such_booking")
 
 
 async def test_cancelling_a_confirmed_ride_compensates_once() -> None:
-    suite = Suite(inline())
+    suite = BookingSuite(inline_channel())
     made = await book(suite)
     async with suite.client() as client:
         first = await client.delete(made.headers["location"])
@@ -134,31 +145,31 @@ async def test_cancelling_a_confirmed_ride_compensates_once() -> None:
 
     assert (first.status_code, first.json()["state"]) == (200, "cancelled")
     assert (second.status_code, second.json()) == (200, first.json())
-    assert suite.facts == ["booking_confirmed", "booking_ended"]
+    assert suite.event_types == ["booking_confirmed", "booking_ended"]
 
 
 async def test_cancelling_before_the_outcome_ends_the_booking() -> None:
-    suite = Suite(queued())
+    suite = BookingSuite(queued_channel())
     made = await book(suite)
     async with suite.client() as client:
         cancelled = await client.delete(made.headers["location"])
 
     assert [change["state"] for change in cancelled.json()["history"]] == ["requested", "cancelled"]
-    assert suite.facts == ["booking_ended"]
+    assert suite.event_types == ["booking_ended"]
 
 
-async def test_what_is_over_cannot_be_cancelled() -> None:
-    suite = Suite(inline(answers={"quote_fare": FareRefused(reason="too far")}))
+async def test_a_booking_that_is_over_cannot_be_cancelled() -> None:
+    suite = BookingSuite(inline_channel(replies={"quote_fare": FareRefused(reason="too far")}))
     made = await book(suite)
     async with suite.client() as client:
         response = await client.delete(made.headers["location"])
 
     assert (response.status_code, response.json()["code"]) == (409, "booking_over")
-    assert suite.facts == ["booking_ended"]
+    assert suite.event_types == ["booking_ended"]
 
 
-async def test_the_ledger_pages_by_key() -> None:
-    suite = Suite(queued())
+async def test_the_ledger_is_paged_by_key() -> None:
+    suite = BookingSuite(queued_channel())
     for key in ("run-2", "run-1", "other", "run-3"):
         await book(suite, key=key)
     async with suite.client() as client:
@@ -169,44 +180,44 @@ async def test_the_ledger_pages_by_key() -> None:
     assert ([entry["idempotency_key"] for entry in second["entries"]], second["next"]) == (["run-3"], None)
 
 
-async def test_a_ledger_line_says_what_became_of_it() -> None:
-    suite = Suite(inline())
+async def test_a_ledger_entry_shows_the_outcome_of_its_booking() -> None:
+    suite = BookingSuite(inline_channel())
     made = (await book(suite)).json()
     async with suite.client() as client:
-        (line,) = (await client.get("/v1/ledger")).json()["entries"]
+        (entry,) = (await client.get("/v1/ledger")).json()["entries"]
 
-    assert (line["booking_id"], line["state"], line["fare_cents"]) == (made["id"], "confirmed", 2100)
-    assert (line["fleet"], line["driver"], line["slot"]) == ("ada", "grace", "2030-05-02T08:00:00Z")
-    assert (line["accepted_at"], line["settled_at"]) == ("2030-05-01T12:00:00Z", "2030-05-01T12:00:00Z")
+    assert (entry["booking_id"], entry["state"], entry["fare_cents"]) == (made["id"], "confirmed", 2100)
+    assert (entry["fleet"], entry["driver"], entry["slot"]) == ("ada", "grace", "2030-05-02T08:00:00Z")
+    assert (entry["accepted_at"], entry["settled_at"]) == ("2030-05-01T12:00:00Z", "2030-05-01T12:00:00Z")
 
 
-async def test_a_rider_who_hangs_up_does_not_stop_the_booking() -> None:
-    line = held()
-    suite = Suite(line)
+async def test_a_disconnected_rider_does_not_stop_the_booking() -> None:
+    channel = blocking_channel()
+    suite = BookingSuite(channel)
     async with suite.client() as client:
-        rider = asyncio.create_task(client.post("/v1/bookings", json=body(), headers=keyed()))
-        await asyncio.wait_for(line.arrived.wait(), 5)
+        rider = asyncio.create_task(client.post("/v1/bookings", json=body(), headers=key_header()))
+        await asyncio.wait_for(channel.arrived.wait(), 5)
         rider.cancel()
-        line.released.set()
+        channel.released.set()
         async with asyncio.timeout(5):
             while not [b for b in suite.bookings.values() if b.state is BookingState.CONFIRMED]:
                 await asyncio.sleep(0.01)
-            while (await client.post("/v1/bookings", json=body(), headers=keyed())).status_code != 201:
+            while (await client.post("/v1/bookings", json=body(), headers=key_header())).status_code != 201:
                 await asyncio.sleep(0.01)
 
     assert len(suite.bookings) == 1
 
 
-async def test_a_booking_that_is_taken_in_is_not_refused_because_its_outcome_cannot_be_read(
+async def test_a_stored_booking_is_accepted_even_if_its_outcome_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    suite = Suite(inline())
+    suite = BookingSuite(inline_channel())
 
-    async def gone(self: MemoryBooking, booking_id: str) -> None:
-        raise Unreachable("the database has gone away")
+    async def find(self: MemoryBooking, booking_id: str) -> None:
+        raise Unreachable("the database is unavailable")
 
     with monkeypatch.context() as away:
-        away.setattr(MemoryBooking, "find", gone)
+        away.setattr(MemoryBooking, "find", find)
         first = await book(suite)
     suite.clock.now += RESPONSE_LEASE
     second = await book(suite)

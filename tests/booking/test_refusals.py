@@ -1,11 +1,11 @@
-"""Booking's API over a real endpoint, in memory: what is not let in."""
+"""Booking's API over an in-memory store: refused requests."""
 
 from typing import Any
 
 import pytest
 
 from prebook.flows import FLOWS
-from tests.booking.rides import NOW, Suite, body, book, inline, keyed, queued
+from tests.booking.booking_suite import NOW, BookingSuite, body, book, inline_channel, key_header, queued_channel
 
 JSON = {"content-type": "application/json"}
 
@@ -38,8 +38,10 @@ JSON = {"content-type": "application/json"}
         ({"callback_url": "x" * 513}, 422, "/callback_url"),
     ],
 )
-async def test_a_wrong_body_is_pointed_at_and_leaves_no_row(changes: dict[str, Any], status: int, pointer: str) -> None:
-    suite = Suite(queued(), allow_plan_override=True)
+async def test_an_invalid_body_is_refused_with_a_pointer_and_stores_nothing(
+    changes: dict[str, Any], status: int, pointer: str
+) -> None:
+    suite = BookingSuite(queued_channel(), allow_plan_override=True)
     response = await book(suite, **changes)
 
     problem = response.json()
@@ -51,50 +53,52 @@ async def test_a_wrong_body_is_pointed_at_and_leaves_no_row(changes: dict[str, A
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        (b"{", keyed() | JSON, 400, "malformed_json"),
-        (b"", keyed() | JSON, 400, "malformed_json"),
-        (b"\xff\xfe", keyed() | JSON, 400, "malformed_json"),
-        (b'{"rider_id": "\xff"}', keyed() | JSON, 400, "malformed_json"),
-        (b'{"rider_id": NaN}', keyed() | JSON, 400, "malformed_json"),
-        (b"[" * 60000, keyed() | JSON, 422, "invalid_body"),
-        (b"[]", keyed() | JSON, 422, "invalid_body"),
-        (b"{}", keyed() | {"content-type": "text/plain"}, 415, "unsupported_media_type"),
-        (b"{}", keyed() | {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
-        (b" " * 65537, keyed() | JSON, 413, "request_entity_too_large"),
+        (b"{", key_header() | JSON, 400, "malformed_json"),
+        (b"", key_header() | JSON, 400, "malformed_json"),
+        (b"\xff\xfe", key_header() | JSON, 400, "malformed_json"),
+        (b'{"rider_id": "\xff"}', key_header() | JSON, 400, "malformed_json"),
+        (b'{"rider_id": NaN}', key_header() | JSON, 400, "malformed_json"),
+        (b"[" * 60000, key_header() | JSON, 422, "invalid_body"),
+        (b"[]", key_header() | JSON, 422, "invalid_body"),
+        (b"{}", key_header() | {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        (b"{}", key_header() | {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+        (b" " * 65537, key_header() | JSON, 413, "request_entity_too_large"),
         (b"{}", JSON, 400, "idempotency_key_missing"),
-        (b"{}", keyed("") | JSON, 400, "idempotency_key_missing"),
-        (b"{}", keyed("a b") | JSON, 400, "idempotency_key_invalid"),
-        (b"{}", keyed("x" * 256) | JSON, 400, "idempotency_key_invalid"),
+        (b"{}", key_header("") | JSON, 400, "idempotency_key_missing"),
+        (b"{}", key_header("a b") | JSON, 400, "idempotency_key_invalid"),
+        (b"{}", key_header("x" * 256) | JSON, 400, "idempotency_key_invalid"),
     ],
 )
-async def test_what_is_no_request_is_a_problem(content: bytes, headers: dict[str, str], status: int, code: str) -> None:
-    async with Suite(queued()).client() as client:
+async def test_a_malformed_request_is_a_problem(
+    content: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    async with BookingSuite(queued_channel()).client() as client:
         response = await client.post("/v1/bookings", content=content, headers=headers)
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_the_longest_key_and_a_charset_are_taken() -> None:
-    suite = Suite(queued())
+async def test_the_longest_key_and_a_charset_are_accepted() -> None:
+    suite = BookingSuite(queued_channel())
     async with suite.client() as client:
-        headers = keyed("~" * 255) | {"content-type": "application/json; charset=utf-8"}
+        headers = key_header("~" * 255) | {"content-type": "application/json; charset=utf-8"}
         response = await client.post("/v1/bookings", json=body(), headers=headers)
 
     assert response.status_code == 202
 
 
-async def test_couplings_only_where_they_are_allowed() -> None:
-    wanted = {"find_driver": "one_way"}
-    refused = await book(Suite(queued()), couplings=wanted)
-    taken = await book(Suite(queued(), allow_plan_override=True), couplings=wanted)
+async def test_couplings_are_refused_unless_overrides_are_allowed() -> None:
+    request = {"find_driver": "one_way"}
+    refused = await book(BookingSuite(queued_channel()), couplings=request)
+    accepted = await book(BookingSuite(queued_channel(), allow_plan_override=True), couplings=request)
 
     assert (refused.status_code, refused.json()["code"]) == (403, "plan_override_off")
-    assert taken.json()["couplings"] == {**dict.fromkeys(FLOWS, "request_reply"), "find_driver": "one_way"}
+    assert accepted.json()["couplings"] == {**dict.fromkeys(FLOWS, "request_reply"), "find_driver": "one_way"}
 
 
-async def test_a_provider_that_cannot_be_asked_refuses_before_anything_is_stored() -> None:
-    suite = Suite(inline(wait_s=2.2))
+async def test_an_unavailable_provider_refuses_before_anything_is_stored() -> None:
+    suite = BookingSuite(inline_channel(wait_s=2.2))
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (503, "pricing_unavailable")
@@ -103,22 +107,22 @@ async def test_a_provider_that_cannot_be_asked_refuses_before_anything_is_stored
 
 
 async def test_a_listed_callback_is_stored() -> None:
-    suite = Suite(queued())
-    response = await book(suite, callback_url="https://hooks.example.com/told")
+    suite = BookingSuite(queued_channel())
+    response = await book(suite, callback_url="https://hooks.example.com/settled")
 
-    assert suite.bookings[response.json()["id"]].ride.report_url == "https://hooks.example.com/told"
+    assert suite.bookings[response.json()["id"]].ride.report_url == "https://hooks.example.com/settled"
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "prefix=%00", "after=a%20b"])
-async def test_a_wrong_query_is_a_problem(query: str) -> None:
-    async with Suite(queued()).client() as client:
+async def test_an_invalid_query_is_a_problem(query: str) -> None:
+    async with BookingSuite(queued_channel()).client() as client:
         response = await client.get(f"/v1/ledger?{query}")
 
     assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
 
 
-async def test_the_openapi_description_says_what_is_refused() -> None:
-    async with Suite(queued()).client() as client:
+async def test_the_openapi_document_lists_every_refusal() -> None:
+    async with BookingSuite(queued_channel()).client() as client:
         document = (await client.get("/schema/openapi.json")).json()
 
     booking = document["paths"]["/v1/bookings"]["post"]

@@ -1,4 +1,4 @@
-"""Fleets' state over plain dicts, with the keys that the tables have."""
+"""In-memory store of fleets, with the unique keys of its tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from prebook.fleets.store import Reservation
 
 
 class DoubleReservation(Exception):
-    """A booking would have held a second driver of a fleet."""
+    """A booking would reserve a second driver of a fleet."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ Key = tuple[str, str, datetime]
 @dataclass
 class MemoryFleets:
     reservations: dict[Key, StoredReservation] = field(default_factory=dict)
-    """(fleet, driver, slot) -> for whom."""
+    """Reservation by (fleet, driver, slot)."""
     unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
@@ -35,8 +35,8 @@ class MemoryFleets:
         if driver is None:
             return None
         if any(
-            (h.reservation.fleet, h.reservation.booking_id) == (reservation.fleet, reservation.booking_id)
-            for h in self.reservations.values()
+            (stored.reservation.fleet, stored.reservation.booking_id) == (reservation.fleet, reservation.booking_id)
+            for stored in self.reservations.values()
         ):
             raise DoubleReservation(reservation.booking_id)
         self.reservations[reservation.fleet, driver, reservation.slot] = StoredReservation(reservation)
@@ -59,6 +59,6 @@ class MemoryFleets:
     def _of(self, fleet: str, driver: str, booking_id: str) -> list[Key]:
         return [
             key
-            for key, held in self.reservations.items()
-            if key[:2] == (fleet, driver) and held.reservation.booking_id == booking_id
+            for key, stored in self.reservations.items()
+            if key[:2] == (fleet, driver) and stored.reservation.booking_id == booking_id
         ]

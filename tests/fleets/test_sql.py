@@ -1,4 +1,4 @@
-"""Fleets on a real PostgreSQL: what concurrent transactions may never do."""
+"""Fleets on PostgreSQL: concurrent transactions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from prebook.fleets.sql import FleetsSql
 from prebook.fleets.store import Reservation
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
-from tests.fleets.asks import NOW, SLOT
+from tests.fleets.requests import NOW, SLOT
 
 pytestmark = pytest.mark.real
 DRIVERS = [f"ada-{number:04d}" for number in range(10)]
-SOON, OVER = RESERVATION_TTL, RESERVATION_TTL + timedelta(seconds=1)
+BEFORE_EXPIRY = RESERVATION_TTL
+AFTER_EXPIRY = RESERVATION_TTL + timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -29,79 +30,84 @@ async def begin(engine: AsyncEngine) -> BeginUnitOfWork[FleetsSql]:
     return unit_of_work_factory(engine, FleetsSql)
 
 
-async def held(
-    begin: BeginUnitOfWork[FleetsSql], booking_id: str, tried: Sequence[str], later: timedelta = timedelta(0)
+async def reserve(
+    begin: BeginUnitOfWork[FleetsSql], booking_id: str, candidates: Sequence[str], elapsed: timedelta = timedelta(0)
 ) -> str | None:
-    now = NOW + later
+    now = NOW + elapsed
     async with begin() as work:
         return await work.reserve(
-            Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL), tried
+            Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL),
+            candidates,
         )
 
 
-async def test_forty_bookings_share_ten_drivers_without_holding_one_twice(begin: BeginUnitOfWork[FleetsSql]) -> None:
-    """All try the drivers in the same order, so that each driver is fought for."""
-    got = await asyncio.gather(*(held(begin, f"b{number}", DRIVERS) for number in range(40)))
-    drivers = sorted(driver for driver in got if driver is not None)
+async def test_forty_concurrent_bookings_reserve_ten_drivers_once_each(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    """All bookings try the drivers in the same order, so that all compete for each driver."""
+    drivers_reserved = await asyncio.gather(*(reserve(begin, f"b{number}", DRIVERS) for number in range(40)))
+    drivers = sorted(driver for driver in drivers_reserved if driver is not None)
     assert drivers == DRIVERS
     async with begin() as work:
-        kept = (await work.connection.execute(text("SELECT driver FROM reservation"))).scalars()
-        assert sorted(kept) == drivers
+        stored = (await work.connection.execute(text("SELECT driver FROM reservation"))).scalars()
+        assert sorted(stored) == drivers
 
 
-async def test_bookings_that_fight_for_the_same_drivers_all_find_one_while_there_are_enough(
+async def test_concurrent_bookings_each_reserve_a_driver_while_enough_are_free(
     begin: BeginUnitOfWork[FleetsSql],
 ) -> None:
-    """All look before any has taken: whoever loses a race must look again, as often as it takes."""
-    everybody_looks = asyncio.Barrier(len(DRIVERS))
+    """All transactions start before the first reserves: a booking that loses a race must try again."""
+    all_have_started = asyncio.Barrier(len(DRIVERS))
 
-    async def fight(booking_id: str) -> str | None:
+    async def compete(booking_id: str) -> str | None:
         async with begin() as work:
-            await asyncio.wait_for(everybody_looks.wait(), 30)
+            await asyncio.wait_for(all_have_started.wait(), 30)
             return await work.reserve(
                 Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=NOW, expires_at=NOW + RESERVATION_TTL),
                 DRIVERS,
             )
 
-    got = await asyncio.gather(*(fight(f"b{number}") for number in range(len(DRIVERS))))
-    assert sorted(got, key=str) == DRIVERS
+    drivers_reserved = await asyncio.gather(*(compete(f"b{number}") for number in range(len(DRIVERS))))
+    assert sorted(drivers_reserved, key=str) == DRIVERS
 
 
-async def test_only_a_released_or_overdue_driver_can_be_held_again(begin: BeginUnitOfWork[FleetsSql]) -> None:
-    tried = DRIVERS[:1]
-    assert await held(begin, "b1", tried) == tried[0]
-    assert await held(begin, "b2", tried, SOON) is None
-    assert await held(begin, "b2", tried, OVER) == tried[0]
+async def test_only_a_released_or_expired_reservation_can_be_replaced(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    candidates = DRIVERS[:1]
+    assert await reserve(begin, "b1", candidates) == candidates[0]
+    assert await reserve(begin, "b2", candidates, BEFORE_EXPIRY) is None
+    assert await reserve(begin, "b2", candidates, AFTER_EXPIRY) == candidates[0]
     async with begin() as work:
-        await work.release("ada", tried[0], "b1")
-    assert await held(begin, "b3", tried, OVER) is None, "what b1 lost is not b1's to release"
+        await work.release("ada", candidates[0], "b1")
+    assert await reserve(begin, "b3", candidates, AFTER_EXPIRY) is None, (
+        "b1 cannot release a reservation that b2 replaced"
+    )
     async with begin() as work:
-        await work.release("ada", tried[0], "b2")
-    assert await held(begin, "b3", tried, OVER) == tried[0]
+        await work.release("ada", candidates[0], "b2")
+    assert await reserve(begin, "b3", candidates, AFTER_EXPIRY) == candidates[0]
 
 
-async def test_a_booked_driver_is_held_for_ever(begin: BeginUnitOfWork[FleetsSql]) -> None:
-    tried = DRIVERS[:1]
-    await held(begin, "b1", tried)
+async def test_a_confirmed_reservation_never_expires(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    candidates = DRIVERS[:1]
+    await reserve(begin, "b1", candidates)
     async with begin() as work:
-        await work.confirm("ada", tried[0], "b1")
-        await work.confirm("ada", tried[0], "somebody else")
-    assert await held(begin, "b2", tried, timedelta(days=1)) is None
+        await work.confirm("ada", candidates[0], "b1")
+        await work.confirm("ada", candidates[0], "another booking")
+    assert await reserve(begin, "b2", candidates, timedelta(days=1)) is None
 
 
-async def test_overdue_holds_are_fought_for_as_free_ones_are(begin: BeginUnitOfWork[FleetsSql]) -> None:
-    assert await held(begin, "b0", DRIVERS[:1]) is not None
-    got = await asyncio.gather(*(held(begin, f"b{number}", DRIVERS[:1], OVER) for number in range(1, 13)))
-    assert [driver for driver in got if driver is not None] == DRIVERS[:1]
+async def test_an_expired_reservation_is_replaced_once(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    assert await reserve(begin, "b0", DRIVERS[:1]) is not None
+    drivers_reserved = await asyncio.gather(
+        *(reserve(begin, f"b{number}", DRIVERS[:1], AFTER_EXPIRY) for number in range(1, 13))
+    )
+    assert [driver for driver in drivers_reserved if driver is not None] == DRIVERS[:1]
 
 
-async def test_a_second_hold_of_a_booking_is_an_error(begin: BeginUnitOfWork[FleetsSql]) -> None:
-    await held(begin, "b1", DRIVERS)
+async def test_a_second_reservation_of_a_booking_is_an_error(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    await reserve(begin, "b1", DRIVERS)
     with pytest.raises(UniqueViolationError):
-        await held(begin, "b1", DRIVERS)
+        await reserve(begin, "b1", DRIVERS)
 
 
-async def test_an_unreadable_reply_is_kept_once(begin: BeginUnitOfWork[FleetsSql]) -> None:
+async def test_an_unreadable_reply_is_stored_once(begin: BeginUnitOfWork[FleetsSql]) -> None:
     async with begin() as work:
         await work.record_unreadable("ada", "b1", "'<html>'")
         await work.record_unreadable("ada", "b1", "'again'")

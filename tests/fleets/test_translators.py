@@ -1,4 +1,4 @@
-"""Our words and the partners': there and back, and nothing that a partner says can hurt."""
+"""Message translators: round trips, and tolerance of any bytes from a partner."""
 
 import json
 from datetime import UTC
@@ -20,52 +20,52 @@ from prebook.fleets.domain.message_translators import (
 from prebook.fleets.partners.registry import PARTNERS
 from prebook.fleets.partners.simulation import QUARTER_HOUR_S, WireFormat
 from prebook.matching import handlers as matching
-from tests.fleets.asks import ask, asks
+from tests.fleets.requests import fleet_request, fleet_requests
 
-LANGUAGES: dict[str, WireFormat] = {character.name: language for character, language in PARTNERS}
-
-
-def test_matching_asks_the_fleets_that_there_are() -> None:
-    assert set(matching.FLEETS) == set(FLEETS) == set(TRANSLATORS) == set(LANGUAGES)
+WIRE_FORMATS: dict[str, WireFormat] = {profile.name: wire_format for profile, wire_format in PARTNERS}
 
 
-def test_the_three_partners_speak_three_languages() -> None:
-    said = {name: translator.encode_request(ask(name)) for name, translator in TRANSLATORS.items()}
-    for name, language in LANGUAGES.items():
-        for other in set(said) - {name}:
+def test_matching_sends_requests_to_every_fleet() -> None:
+    assert set(matching.FLEETS) == set(FLEETS) == set(TRANSLATORS) == set(WIRE_FORMATS)
+
+
+def test_the_three_wire_formats_are_distinct() -> None:
+    raw_reply = {name: translator.encode_request(fleet_request(name)) for name, translator in TRANSLATORS.items()}
+    for name, wire_format in WIRE_FORMATS.items():
+        for other in set(raw_reply) - {name}:
             with pytest.raises((ValueError, LookupError, TypeError)):
-                language.decode_request(said[other])
+                wire_format.decode_request(raw_reply[other])
 
 
-@given(asks())
-def test_a_partner_reads_the_trip_that_we_ask_about(question: AskFleet) -> None:
-    trip = LANGUAGES[question.fleet].decode_request(TRANSLATORS[question.fleet].encode_request(question))
-    # Half of a unit by rounding, and a little for what the wire itself rounds.
-    assert abs(trip.lat - question.pickup.lat * 1e5) <= 0.61
-    assert abs(trip.lon - question.pickup.lon * 1e5) <= 0.61
-    assert trip.quarter * QUARTER_HOUR_S == slot_of(question.pickup_at).timestamp()
-    assert trip.seats == question.passengers
+@given(fleet_requests())
+def test_a_partner_decodes_the_requested_trip(request: AskFleet) -> None:
+    trip = WIRE_FORMATS[request.fleet].decode_request(TRANSLATORS[request.fleet].encode_request(request))
+    # Half a unit of rounding here, and a little for the rounding of the wire format.
+    assert abs(trip.lat - request.pickup.lat * 1e5) <= 0.61
+    assert abs(trip.lon - request.pickup.lon * 1e5) <= 0.61
+    assert trip.quarter * QUARTER_HOUR_S == slot_of(request.pickup_at).timestamp()
+    assert trip.seats == request.passengers
 
 
-@given(asks())
-def test_the_time_zone_of_a_pickup_is_not_part_of_the_ride(question: AskFleet) -> None:
-    utc = msgspec.structs.replace(question, pickup_at=question.pickup_at.astimezone(UTC))
-    partner = LANGUAGES[question.fleet]
-    speak = TRANSLATORS[question.fleet].encode_request
-    assert partner.decode_request(speak(question)) == partner.decode_request(speak(utc))
-    assert slot_of(question.pickup_at) == slot_of(utc.pickup_at)
+@given(fleet_requests())
+def test_the_time_zone_of_a_pickup_is_not_part_of_the_ride(request: AskFleet) -> None:
+    utc = msgspec.structs.replace(request, pickup_at=request.pickup_at.astimezone(UTC))
+    partner = WIRE_FORMATS[request.fleet]
+    encode = TRANSLATORS[request.fleet].encode_request
+    assert partner.decode_request(encode(request)) == partner.decode_request(encode(utc))
+    assert slot_of(request.pickup_at) == slot_of(utc.pickup_at)
 
 
 @pytest.mark.parametrize("name", FLEETS)
 @given(minutes=st.integers(0, MAX_MINUTES_AWAY))
 def test_an_offer_keeps_its_minutes(name: str, minutes: int) -> None:
-    assert TRANSLATORS[name].read_reply(LANGUAGES[name].encode_offer(minutes)) == PartnerAccepted(minutes)
+    assert TRANSLATORS[name].read_reply(WIRE_FORMATS[name].encode_offer(minutes)) == PartnerAccepted(minutes)
 
 
 @pytest.mark.parametrize("name", FLEETS)
-def test_refusals_and_misunderstandings_are_refusals(name: str) -> None:
-    for said in (LANGUAGES[name].decline, LANGUAGES[name].bad_request):
-        reply = TRANSLATORS[name].read_reply(said)
+def test_refusals_and_bad_requests_are_refusals(name: str) -> None:
+    for raw_reply in (WIRE_FORMATS[name].decline, WIRE_FORMATS[name].bad_request):
+        reply = TRANSLATORS[name].read_reply(raw_reply)
         assert isinstance(reply, PartnerDeclined)
         assert reply.reason
 
@@ -79,7 +79,7 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-STRANGE = st.one_of(
+ARBITRARY_REPLIES = st.one_of(
     st.binary(max_size=300),
     JSON.map(lambda value: json.dumps(value).encode()),
     st.tuples(st.sampled_from(["ACK", "NAK", ""]), st.text(max_size=80)).map(lambda pair: ";".join(pair).encode()),
@@ -88,9 +88,9 @@ STRANGE = st.one_of(
 
 
 @pytest.mark.parametrize("name", FLEETS)
-@given(said=STRANGE)
-def test_whatever_a_partner_says_becomes_a_bounded_reply(name: str, said: bytes) -> None:
-    match TRANSLATORS[name].read_reply(said):
+@given(raw_reply=ARBITRARY_REPLIES)
+def test_any_bytes_become_a_bounded_reply(name: str, raw_reply: bytes) -> None:
+    match TRANSLATORS[name].read_reply(raw_reply):
         case PartnerAccepted(minutes_away=minutes):
             assert 0 <= minutes <= MAX_MINUTES_AWAY
         case PartnerDeclined(reason=text) | UnreadableReply(excerpt=text):
@@ -99,7 +99,7 @@ def test_whatever_a_partner_says_becomes_a_bounded_reply(name: str, said: bytes)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "raw_reply"),
     [
         ("ada", b""),
         ("ada", b'{"status": "OK"}'),
@@ -118,11 +118,11 @@ def test_whatever_a_partner_says_becomes_a_bounded_reply(name: str, said: bytes)
         ("cargo", b'["no", {"a": 1}]'),
     ],
 )
-def test_what_is_no_reply_is_kept_as_evidence(name: str, said: bytes) -> None:
-    assert isinstance(TRANSLATORS[name].read_reply(said), UnreadableReply)
+def test_an_invalid_reply_is_unreadable(name: str, raw_reply: bytes) -> None:
+    assert isinstance(TRANSLATORS[name].read_reply(raw_reply), UnreadableReply)
 
 
-def test_a_garbling_partner_is_not_understood() -> None:
-    for character, language in PARTNERS:
-        said = language.encode_offer(character.min_minutes_away)
-        assert isinstance(TRANSLATORS[character.name].read_reply(said[: len(said) // 2]), UnreadableReply)
+def test_a_truncated_reply_is_unreadable() -> None:
+    for profile, wire_format in PARTNERS:
+        raw_reply = wire_format.encode_offer(profile.min_minutes_away)
+        assert isinstance(TRANSLATORS[profile.name].read_reply(raw_reply[: len(raw_reply) // 2]), UnreadableReply)

@@ -1,4 +1,4 @@
-"""Matching's state over plain dicts, with the keys that the tables have."""
+"""In-memory store of matching, with the unique keys of its tables."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from prebook.matching.domain.auction import Auction, Offer
 
 
 class DoubleAssignment(Exception):
-    """A booking would have got a second driver: the table's key says no, and so does this."""
+    """A booking would get a second driver, which the unique key of the table forbids."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Matching on a real PostgreSQL: what concurrent transactions may never do."""
+"""Matching on PostgreSQL: concurrent transactions."""
 
 import asyncio
 from collections import Counter
@@ -22,12 +22,12 @@ from prebook.matching.sql import MatchingSql
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
-from tests.matching.rides import RIDE, SLOT, about, ended, offer, verdicts
+from tests.matching.messages import RIDE, SLOT, booking_ended, handler_context, offer, verdicts
 
 pytestmark = pytest.mark.real
 AUCTIONS, DRIVERS = 40, 10
 
-Say = Callable[[Callable[[MatchingSql], Awaitable[HandlerResult]]], Awaitable[HandlerResult]]
+Execute = Callable[[Callable[[MatchingSql], Awaitable[HandlerResult]]], Awaitable[HandlerResult]]
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ async def begin(engine: AsyncEngine) -> BeginUnitOfWork[MatchingSql]:
 
 
 @pytest.fixture
-def say(begin: BeginUnitOfWork[MatchingSql]) -> Say:
-    """Runs one step in a transaction of its own."""
+def execute(begin: BeginUnitOfWork[MatchingSql]) -> Execute:
+    """Run one handler in its own transaction."""
 
     async def step(handle: Callable[[MatchingSql], Awaitable[HandlerResult]]) -> HandlerResult:
         async with begin() as work:
@@ -53,49 +53,49 @@ def driver_of(booking: int, fleet: int) -> str:
     return f"driver-{(booking + fleet * 3) % DRIVERS}"
 
 
-async def test_forty_auctions_share_ten_drivers_without_giving_one_twice(
-    say: Say, begin: BeginUnitOfWork[MatchingSql]
+async def test_forty_concurrent_auctions_assign_ten_drivers_once_each(
+    execute: Execute, begin: BeginUnitOfWork[MatchingSql]
 ) -> None:
-    """Each driver is offered in twelve auctions, so each must be given away, once."""
+    """Every driver is offered in twelve auctions, so every driver must be assigned exactly once."""
 
     async def auction(number: int) -> list[Message]:
         booking = f"b{number}"
-        await say(lambda work: find_driver(about(booking), RIDE, work))
-        news = [
+        await execute(lambda work: find_driver(handler_context(booking), RIDE, work))
+        offers = [
             (fleet, offer(fleet, 1 + (number * 7 + at) % 9, driver_of(number, at))) for at, fleet in enumerate(FLEETS)
         ]
-        told = await asyncio.gather(*(say(_heard(booking, fleet, body)) for fleet, body in news))
-        return [outcome.reply for outcome in told if outcome.reply is not None]
+        results = await asyncio.gather(*(execute(_reply_handler(booking, fleet, body)) for fleet, body in offers))
+        return [result.reply for result in results if result.reply is not None]
 
-    answers = await asyncio.gather(*(auction(number) for number in range(AUCTIONS)))
-    assert [len(each) for each in answers] == [1] * AUCTIONS, "each auction has one answer"
-    given = Counter(answer.driver for (answer,) in answers if isinstance(answer, DriverMatched))
-    assert given == Counter(f"driver-{number}" for number in range(DRIVERS))
+    replies = await asyncio.gather(*(auction(number) for number in range(AUCTIONS)))
+    assert [len(each) for each in replies] == [1] * AUCTIONS, "each auction has one reply"
+    assigned = Counter(reply.driver for (reply,) in replies if isinstance(reply, DriverMatched))
+    assert assigned == Counter(f"driver-{number}" for number in range(DRIVERS))
     async with begin() as work:
         rows = await work.connection.execute(text("SELECT driver FROM assignment"))
-        assert Counter(rows.scalars()) == given
+        assert Counter(rows.scalars()) == assigned
 
 
-def _heard(booking: str, fleet: str, body: FleetOffered) -> Callable[[MatchingSql], Awaitable[HandlerResult]]:
-    return lambda work: handle_fleet_reply(about(booking, fleet), body, work)
+def _reply_handler(booking: str, fleet: str, body: FleetOffered) -> Callable[[MatchingSql], Awaitable[HandlerResult]]:
+    return lambda work: handle_fleet_reply(handler_context(booking, fleet), body, work)
 
 
-async def test_a_booking_that_ends_while_its_auction_opens_is_answered_once_and_left_closed(
-    say: Say, begin: BeginUnitOfWork[MatchingSql]
+async def test_a_booking_that_ends_while_its_auction_opens_gets_one_reply_and_a_closed_auction(
+    execute: Execute, begin: BeginUnitOfWork[MatchingSql]
 ) -> None:
     async def both(booking: str) -> int:
-        told = await asyncio.gather(
-            say(lambda work: find_driver(about(booking), RIDE, work)),
-            say(lambda work: handle_booking_ended(about(booking), ended(booking), work)),
+        results = await asyncio.gather(
+            execute(lambda work: find_driver(handler_context(booking), RIDE, work)),
+            execute(lambda work: handle_booking_ended(handler_context(booking), booking_ended(booking), work)),
         )
-        return sum(outcome.reply is not None for outcome in told)
+        return sum(result.reply is not None for result in results)
 
     assert await asyncio.gather(*(both(f"b{number}") for number in range(30))) == [1] * 30
     async with begin() as work:
         assert await work._fetch_scalar(text("SELECT count(*) FROM auction WHERE closed")) == 30
 
 
-async def test_an_auction_comes_back_as_it_was_saved(begin: BeginUnitOfWork[MatchingSql]) -> None:
+async def test_a_saved_auction_is_read_unchanged(begin: BeginUnitOfWork[MatchingSql]) -> None:
     best = Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4)
     auction = Auction(booking_id="b1", fleets_asked=3, pending_fleets=frozenset({"cargo"}))
     changed = auction.with_reply("ada", best).decided(best).with_late_reply("cargo", best)
@@ -107,31 +107,31 @@ async def test_an_auction_comes_back_as_it_was_saved(begin: BeginUnitOfWork[Matc
         found = await work.lock_auction("b1")
         assert found is not None
         assert (found[0], found[1] < MAX_AUCTION_AGE) == (changed, True)
-        assert await work.lock_auction("unheard of") is None
+        assert await work.lock_auction("unknown") is None
 
 
-async def test_an_auction_that_took_too_long_chooses_nobody(
-    say: Say, begin: BeginUnitOfWork[MatchingSql], engine: AsyncEngine
+async def test_an_auction_above_its_maximum_age_has_no_winner(
+    execute: Execute, begin: BeginUnitOfWork[MatchingSql], engine: AsyncEngine
 ) -> None:
-    """Its offers' holds may have run out, and their drivers may be somebody else's."""
-    await say(lambda work: find_driver(about("b1"), RIDE, work))
-    await say(lambda work: handle_fleet_reply(about("b1", "ada"), offer("ada", 1), work))
+    """Reservations of its offers may have expired, and their drivers may be assigned to other bookings."""
+    await execute(lambda work: find_driver(handler_context("b1"), RIDE, work))
+    await execute(lambda work: handle_fleet_reply(handler_context("b1", "ada"), offer("ada", 1), work))
     async with engine.begin() as connection:
         statement = "UPDATE auction SET opened_at = now() - make_interval(secs => :age_s)"
         await connection.execute(text(statement), {"age_s": MAX_AUCTION_AGE.total_seconds()})
-    outcome = await say(lambda work: handle_fleet_reply(about("b1", "cargo"), offer("cargo", 2), work))
+    result = await execute(lambda work: handle_fleet_reply(handler_context("b1", "cargo"), offer("cargo", 2), work))
 
-    assert outcome.reply == NoDriverFound(fleets_asked=3, reason=OFFERS_EXPIRED)
-    assert verdicts(outcome) == {"ada": OfferVerdict.LATE, "cargo": OfferVerdict.LATE}
+    assert result.reply == NoDriverFound(fleets_asked=3, reason=OFFERS_EXPIRED)
+    assert verdicts(result) == {"ada": OfferVerdict.LATE, "cargo": OfferVerdict.LATE}
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM assignment"))).scalar() == 0
 
 
-def test_a_fleet_keeps_what_it_offers_longer_than_an_auction_may_take() -> None:
+def test_a_reservation_outlives_the_maximum_age_of_an_auction() -> None:
     assert MAX_AUCTION_AGE + timedelta(seconds=10) < RESERVATION_TTL
 
 
-async def test_a_slot_is_free_again_after_its_booking_let_go(begin: BeginUnitOfWork[MatchingSql]) -> None:
+async def test_a_released_slot_can_be_assigned_again(begin: BeginUnitOfWork[MatchingSql]) -> None:
     best = Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4)
     async with begin() as work:
         assert await work.assign("b1", best)
@@ -145,9 +145,9 @@ async def test_a_second_driver_for_one_booking_is_an_error(begin: BeginUnitOfWor
     async with begin() as work:
         assert await work.assign("b1", Offer(fleet="ada", driver="ada-0001", slot=SLOT, minutes_away=4))
     with pytest.raises(UniqueViolationError):
-        await _assigned(begin, "b1", Offer(fleet="ada", driver="ada-0002", slot=SLOT, minutes_away=4))
+        await _assign(begin, "b1", Offer(fleet="ada", driver="ada-0002", slot=SLOT, minutes_away=4))
 
 
-async def _assigned(begin: BeginUnitOfWork[MatchingSql], booking_id: str, offer: Offer) -> bool:
+async def _assign(begin: BeginUnitOfWork[MatchingSql], booking_id: str, offer: Offer) -> bool:
     async with begin() as work:
         return await work.assign(booking_id, offer)

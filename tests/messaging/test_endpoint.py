@@ -13,7 +13,7 @@ from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, 
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
-from tests.booking.rides import queued
+from tests.booking.booking_suite import queued_channel
 from tests.messaging.examples import ExpiryRecorder, request
 
 POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY) for flow in FLOWS}
@@ -33,7 +33,7 @@ async def test_an_expired_request_is_dropped_before_the_handler(remaining_s: int
         return HandlerResult()
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, prepare)})
-    channels = dict.fromkeys(Coupling, queued())
+    channels = dict.fromkeys(Coupling, queued_channel())
     units = UnitsOfWork.of_one(database.begin)
     gateway: MessagingGateway[Any] = create_gateway(
         "notification", handlers, units, channels, POLICIES, observer=recorder

@@ -25,7 +25,7 @@ def notification_url(databases: Databases) -> str:
 
 @pytest.fixture
 async def engine(notification_url: str) -> AsyncIterator[AsyncEngine]:
-    """The service's own engine, on an empty log."""
+    """Engine of the service, on an empty delivery log."""
     engine = create_engine("notification", notification_url)
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM delivery"))
@@ -41,7 +41,7 @@ def begin_sql(engine: AsyncEngine) -> Begin:
 
 @pytest.fixture(params=["memory", "sql"])
 def begin(request: pytest.FixtureRequest) -> Begin:
-    """Units of work on either store: what is asked of one is asked of both."""
+    """Units of work on the in-memory store and on PostgreSQL: both meet the same contract."""
     if request.param == "memory":
         return MemoryDatabase(MemoryNotification()).begin
     found: Begin = request.getfixturevalue("begin_sql")

@@ -1,4 +1,4 @@
-"""Notification's log over plain lists."""
+"""In-memory store of notification."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,10 +36,10 @@ class MemoryNotification:
     async def list_deliveries(self, since: datetime, after: LogPosition, limit: int) -> Sequence[DeliveryEntry]:
         recent = [entry for entry in self.log if entry.at >= since and entry.position > after]
         positions = sorted({entry.position for entry in recent})[:limit]
-        return tuple(_line(at, [entry.at for entry in recent if entry.position == at]) for at in positions)
+        return tuple(_entry(at, [entry.at for entry in recent if entry.position == at]) for at in positions)
 
 
-def _line(position: LogPosition, times: Sequence[datetime]) -> DeliveryEntry:
+def _entry(position: LogPosition, times: Sequence[datetime]) -> DeliveryEntry:
     return DeliveryEntry(
         booking_id=position.booking_id, notice=position.notice, delivered_at=min(times), times_delivered=len(times)
     )

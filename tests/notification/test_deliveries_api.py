@@ -10,52 +10,52 @@ from hypothesis import strategies as st
 from prebook.contracts.notification import Notice
 from prebook.notification.domain.cursor import CURSOR_PATTERN, START, LogPosition, decode_cursor, encode_cursor
 from tests.notification.conftest import Begin
-from tests.notification.telling import read, read_all, reader, told
+from tests.notification.delivery import log_client, notify, read_all_pages, read_page
 
-# Their order by code point differs from a dictionary's.
+# Order by code point, which differs from that of a dictionary.
 BOOKINGS = ["bk_Z", "bk_a", "bk-1", "bk_B", "bk.2", "BK"]
 
 
-async def test_pages_hold_every_line_once_in_order(begin: Begin) -> None:
+async def test_pages_list_every_entry_once_in_order(begin: Begin) -> None:
     for booking_id in BOOKINGS:
         for notice in (Notice.CONFIRMED, Notice.CANCELLED):
-            await told(begin, booking_id, notice)
+            await notify(begin, booking_id, notice)
 
-    async with reader(begin) as client:
-        lines = await read_all(client, limit=5)
-        whole = await read(client)
+    async with log_client(begin) as client:
+        entries = await read_all_pages(client, limit=5)
+        whole = await read_page(client)
 
-    assert [(line.booking_id, line.notice) for line in lines] == sorted(
+    assert [(entry.booking_id, entry.notice) for entry in entries] == sorted(
         (booking_id, notice) for booking_id in BOOKINGS for notice in ("cancelled", "confirmed")
     )
-    assert (list(whole.entries), whole.next) == (lines, None)
+    assert (list(whole.entries), whole.next) == (entries, None)
 
 
-async def test_a_full_last_page_is_the_last(begin: Begin) -> None:
+async def test_a_full_last_page_has_no_next_page(begin: Begin) -> None:
     for booking_id in BOOKINGS[:4]:
-        await told(begin, booking_id)
+        await notify(begin, booking_id)
 
-    async with reader(begin) as client:
-        first = await read(client, limit=2)
-        second = await read(client, limit=2, after=first.next or "")
+    async with log_client(begin) as client:
+        first = await read_page(client, limit=2)
+        second = await read_page(client, limit=2, after=first.next or "")
 
     assert (len(first.entries), len(second.entries), second.next) == (2, 2, None)
 
 
 async def test_an_empty_log_is_an_empty_page(begin: Begin) -> None:
-    async with reader(begin) as client:
-        page = await read(client, after="")
+    async with log_client(begin) as client:
+        page = await read_page(client, after="")
     assert (page.entries, page.next) == ((), None)
 
 
 async def test_since_is_an_instant_in_any_zone(begin: Begin) -> None:
-    await told(begin, "b1")
+    await notify(begin, "b1")
     now = datetime.now(UTC)
     soon, before = now + timedelta(minutes=1), now - timedelta(minutes=1)
 
-    async with reader(begin) as client:
+    async with log_client(begin) as client:
         found = [
-            len(await read_all(client, since=since))
+            len(await read_all_pages(client, since=since))
             for since in (
                 before.isoformat(),
                 before.isoformat().replace("+00:00", "Z"),
@@ -91,8 +91,8 @@ async def test_since_is_an_instant_in_any_zone(begin: Begin) -> None:
         ("after", "b" * 201 + "/confirmed"),
     ],
 )
-async def test_a_bad_value_is_named(begin: Begin, name: str, value: str) -> None:
-    async with reader(begin) as client:
+async def test_an_invalid_parameter_is_named(begin: Begin, name: str, value: str) -> None:
+    async with log_client(begin) as client:
         response = await client.get("/v1/deliveries", params={name: value})
 
     problem = response.json()
@@ -100,20 +100,20 @@ async def test_a_bad_value_is_named(begin: Begin, name: str, value: str) -> None
     assert (problem["code"], problem["errors"][0]["pointer"]) == ("invalid_parameter", name)
 
 
-async def test_nothing_of_the_rider_is_told_to_readers(begin: Begin) -> None:
-    await told(begin, "b1")
-    async with reader(begin) as client:
+async def test_the_api_shows_no_personal_data(begin: Begin) -> None:
+    await notify(begin, "b1")
+    async with log_client(begin) as client:
         response = await client.get("/v1/deliveries")
     assert "canary" not in response.text
 
 
 @given(st.text("abcXYZ019_.:-", min_size=1, max_size=200), st.sampled_from(Notice))
-def test_every_position_has_its_cursor(booking_id: str, notice: Notice) -> None:
+def test_every_position_survives_encoding_as_a_cursor(booking_id: str, notice: Notice) -> None:
     at = LogPosition(booking_id, notice.value)
     assert decode_cursor(encode_cursor(at)) == at
     assert re.search(CURSOR_PATTERN, encode_cursor(at))
 
 
-def test_no_cursor_is_the_beginning() -> None:
+def test_the_empty_cursor_is_the_beginning() -> None:
     assert decode_cursor("") == START
     assert re.search(CURSOR_PATTERN, "")

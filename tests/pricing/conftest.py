@@ -25,7 +25,7 @@ def pricing_url(databases: Databases) -> str:
 
 @pytest.fixture
 async def engine(pricing_url: str) -> AsyncIterator[AsyncEngine]:
-    """The service's own engine, on a campaign that nobody has had a share of."""
+    """Engine of the service, on a campaign without grants."""
     engine = create_engine("pricing", pricing_url)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE campaign SET granted = 0, quota = 0"))
@@ -41,7 +41,7 @@ def begin_sql(engine: AsyncEngine) -> Begin:
 
 @pytest.fixture(params=["memory", "sql"])
 def begin(request: pytest.FixtureRequest) -> Begin:
-    """Units of work on either store: what is asked of one is asked of both."""
+    """Units of work on either store: what is request of one is request of both."""
     if request.param == "memory":
         return MemoryDatabase(MemoryPricing()).begin
     found: Begin = request.getfixturevalue("begin_sql")

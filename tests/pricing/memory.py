@@ -1,4 +1,4 @@
-"""Pricing's state over plain dicts."""
+"""In-memory store of pricing."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from prebook.pricing.tables import DiscountState
 class MemoryPricing:
     quota: int = 0
     grants: dict[str, DiscountState] = field(default_factory=dict)
-    """By booking id."""
+    """State of the grant by booking id."""
 
     @property
     def granted(self) -> int:
@@ -17,8 +17,8 @@ class MemoryPricing:
 
     async def grant_discount(self, booking_id: str, quota: int) -> bool:
         self.quota = max(self.quota, quota)
-        fresh = DiscountState.GRANTED if self.granted < self.quota else DiscountState.NONE_LEFT
-        return self.grants.setdefault(booking_id, fresh) is DiscountState.GRANTED
+        new_state = DiscountState.GRANTED if self.granted < self.quota else DiscountState.NONE_LEFT
+        return self.grants.setdefault(booking_id, new_state) is DiscountState.GRANTED
 
     async def return_discount(self, booking_id: str) -> None:
         if self.grants.setdefault(booking_id, DiscountState.ENDED) is DiscountState.GRANTED:

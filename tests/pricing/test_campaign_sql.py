@@ -1,4 +1,4 @@
-"""The campaign under concurrency, on a real PostgreSQL."""
+"""Campaign grants under concurrency, on PostgreSQL."""
 
 import asyncio
 from collections import Counter
@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.conditions import eventually
 from tests.pricing.conftest import Begin
-from tests.pricing.rides import at_once, ended, has_discount
+from tests.pricing.quotes import end_booking, has_discount, run_concurrently
 
 BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
-async def states(engine: AsyncEngine) -> tuple[int, Counter[str]]:
-    """What the campaign's counter says, and what the bookings' rows say."""
+async def read_states(engine: AsyncEngine) -> tuple[int, Counter[str]]:
+    """Counter of the campaign, and number of grants by state."""
     async with engine.begin() as connection:
         granted = (await connection.execute(text("SELECT granted FROM campaign"))).scalar_one()
         rows = (await connection.execute(text("SELECT state FROM discount_grant"))).scalars().all()
@@ -24,38 +24,38 @@ async def states(engine: AsyncEngine) -> tuple[int, Counter[str]]:
 
 
 async def test_200_quotes_at_once_over_a_quota_of_50_grant_exactly_50(begin_sql: Begin, engine: AsyncEngine) -> None:
-    discounts = await at_once(*(has_discount(begin_sql, f"b{n}", quota=50) for n in range(200)))
+    discounts = await run_concurrently(*(has_discount(begin_sql, f"b{n}", quota=50) for n in range(200)))
 
     assert Counter(discounts) == {True: 50, False: 150}
-    assert await states(engine) == (50, {"granted": 50, "none_left": 150})
+    assert await read_states(engine) == (50, {"granted": 50, "none_left": 150})
 
 
-async def test_the_same_booking_quoted_at_once_has_one_share(begin_sql: Begin, engine: AsyncEngine) -> None:
-    discounts = await at_once(*(has_discount(begin_sql, "b1", quota=50) for _ in range(40)))
+async def test_concurrent_quotes_of_one_booking_get_one_grant(begin_sql: Begin, engine: AsyncEngine) -> None:
+    discounts = await run_concurrently(*(has_discount(begin_sql, "b1", quota=50) for _ in range(40)))
 
     assert all(discounts)
-    assert await states(engine) == (1, {"granted": 1})
+    assert await read_states(engine) == (1, {"granted": 1})
 
 
-async def test_quotes_and_endings_at_once_leave_no_share_behind(begin_sql: Begin, engine: AsyncEngine) -> None:
-    """Each booking is quoted and, at the same time, ended twice."""
-    await at_once(*(_quoted_and_ended(begin_sql, f"b{n}") for n in range(60)))
+async def test_concurrent_quotes_and_endings_return_every_grant(begin_sql: Begin, engine: AsyncEngine) -> None:
+    """Quote each booking and, concurrently, end it twice."""
+    await run_concurrently(*(_quote_and_end(begin_sql, f"b{n}") for n in range(60)))
 
-    granted, by_state = await states(engine)
+    granted, by_state = await read_states(engine)
     assert granted == by_state["granted"] == 0
     assert by_state.total() == 60
 
 
-async def test_an_ending_waits_for_the_quote_that_it_overtakes(begin_sql: Begin, engine: AsyncEngine) -> None:
+async def test_an_ending_waits_for_an_uncommitted_quote(begin_sql: Begin, engine: AsyncEngine) -> None:
     async with asyncio.TaskGroup() as group, begin_sql() as quote:
         assert await quote.grant_discount("b1", 5)
-        group.create_task(ended(begin_sql, "b1"))
-        await eventually(lambda: _somebody_waits(engine))
+        group.create_task(end_booking(begin_sql, "b1"))
+        await eventually(lambda: _has_waiter(engine))
 
-    assert await states(engine) == (0, {"returned": 1})
+    assert await read_states(engine) == (0, {"returned": 1})
 
 
-async def test_where_none_is_left_nobody_waits_for_the_campaigns_row(begin_sql: Begin) -> None:
+async def test_an_exhausted_campaign_locks_no_row(begin_sql: Begin) -> None:
     assert await has_discount(begin_sql, "b1", quota=1)
     async with begin_sql() as holder:
         await holder.connection.execute(text("SELECT FROM campaign FOR UPDATE"))
@@ -63,19 +63,19 @@ async def test_where_none_is_left_nobody_waits_for_the_campaigns_row(begin_sql: 
             assert not await has_discount(begin_sql, "b2", quota=1)
 
 
-async def test_the_table_itself_refuses_to_be_oversold(engine: AsyncEngine) -> None:
+async def test_the_table_refuses_more_grants_than_the_quota(engine: AsyncEngine) -> None:
     with pytest.raises(IntegrityError, match="campaign_granted_check"):
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE campaign SET quota = 1, granted = 2"))
 
 
-async def _quoted_and_ended(begin: Begin, booking_id: str) -> None:
+async def _quote_and_end(begin: Begin, booking_id: str) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(ended(begin, booking_id))
+        group.create_task(end_booking(begin, booking_id))
         group.create_task(has_discount(begin, booking_id, quota=20))
-        group.create_task(ended(begin, booking_id))
+        group.create_task(end_booking(begin, booking_id))
 
 
-async def _somebody_waits(engine: AsyncEngine) -> bool:
+async def _has_waiter(engine: AsyncEngine) -> bool:
     async with engine.connect() as connection:
         return bool((await connection.execute(BLOCKED)).scalar())

@@ -1,4 +1,4 @@
-"""The fare: what it is made of, and what holds for every ride."""
+"""Fare: its parts, and properties that hold for every ride."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -19,16 +19,17 @@ from prebook.pricing.domain.demand import (
 )
 from prebook.pricing.domain.fare import TooFar, TooShort, base_fare_cents, distance_m, fare_of, time_percent
 from prebook.pricing.domain.money import divide_half_up
-from tests.pricing.rides import A_TUESDAY_NOON, BERLIN, ride
+from tests.pricing.quotes import BERLIN, TUESDAY_NOON, ride
 
 places = st.builds(Place, lat=st.floats(-90, 90, allow_nan=False), lon=st.floats(-180, 180, allow_nan=False))
 instants = st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  bounds are naive
-classes, passengers = st.sampled_from(VehicleClass), st.integers(1, 6)
+classes = st.sampled_from(VehicleClass)
+passengers = st.integers(1, 6)
 
 
 @st.composite
 def rides_from(draw: st.DrawFn, pickup: st.SearchStrategy[Place] = places) -> QuoteFare:
-    """Anywhere; the drop-off mostly within reach, so that there is a fare."""
+    """Rides anywhere, with a drop-off mostly within the limits, so that there is a fare."""
     start = draw(pickup)
     north, east = draw(st.floats(-1.5, 1.5)), draw(st.floats(-1.5, 1.5))
     near = Place(lat=max(-90.0, min(90.0, start.lat + north)), lon=max(-180.0, min(180.0, start.lon + east)))
@@ -55,7 +56,9 @@ def rides_from(draw: st.DrawFn, pickup: st.SearchStrategy[Place] = places) -> Qu
         (200_000, VehicleClass.XL, 6, 54_600),
     ],
 )
-def test_distance_class_and_passengers(metres: int, vehicle_class: VehicleClass, riders: int, cents: int) -> None:
+def test_the_base_fare_depends_on_distance_class_and_passengers(
+    metres: int, vehicle_class: VehicleClass, riders: int, cents: int
+) -> None:
     assert base_fare_cents(metres, vehicle_class, riders) == cents
 
 
@@ -71,11 +74,11 @@ def test_distance_class_and_passengers(metres: int, vehicle_class: VehicleClass,
         ("2026-12-06T03:00:00", 25),
     ],
 )
-def test_night_rush_hour_and_weekend(at: str, percent: int) -> None:
+def test_surcharges_for_night_rush_hour_and_weekend(at: str, percent: int) -> None:
     assert time_percent(datetime.fromisoformat(at).replace(tzinfo=UTC)) == percent
 
 
-def test_a_fare_is_put_together() -> None:
+def test_a_fare_is_base_fare_plus_surcharges() -> None:
     at = datetime(2026, 12, 1, 18, 0, tzinfo=UTC)
     assert distance_m(ride().pickup, ride().dropoff) == 10_008
     assert demand_percent(BERLIN, at) == divide_half_up(30 * popularity_percent(zone_of(BERLIN)), 100) == 29
@@ -101,12 +104,12 @@ def test_distances_on_the_globe(here: tuple[float, float], there: tuple[float, f
     ("north", "fare"),
     [(0.0, TooShort(0)), (0.00089, TooShort(99)), (1.7987, TooFar(200_006))],
 )
-def test_too_short_and_too_far(north: float, fare: object) -> None:
+def test_rides_outside_the_limits_have_no_fare(north: float, fare: object) -> None:
     assert fare_of(ride(dropoff=Place(lat=BERLIN.lat + north, lon=BERLIN.lon))) == fare
 
 
 @pytest.mark.parametrize("north", [0.0009, 1.7986])
-def test_the_limits_themselves_have_a_fare(north: float) -> None:
+def test_rides_at_the_limits_have_a_fare(north: float) -> None:
     assert isinstance(fare_of(ride(dropoff=Place(lat=BERLIN.lat + north, lon=BERLIN.lon))), int)
 
 
@@ -116,8 +119,8 @@ def test_one_half_rounds_up(n: int, d: int, rounded: int) -> None:
 
 
 @given(rides_from())
-def test_a_fare_covers_the_minimum_and_its_discount(asked: QuoteFare) -> None:
-    fare = fare_of(asked)
+def test_a_fare_is_at_least_the_minimum_and_more_than_its_discount(request: QuoteFare) -> None:
+    fare = fare_of(request)
     assume(isinstance(fare, int))
     assert isinstance(fare, int)
     assert fare >= 600
@@ -125,8 +128,8 @@ def test_a_fare_covers_the_minimum_and_its_discount(asked: QuoteFare) -> None:
 
 
 @given(instants, places, st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))
-def test_farther_is_never_cheaper(at: datetime, pickup: Place, one: float, other: float) -> None:
-    """From one pickup, whatever the direction."""
+def test_a_longer_ride_is_never_cheaper(at: datetime, pickup: Place, one: float, other: float) -> None:
+    """Compare two drop-offs of one pickup, in any direction."""
     fares = []
     for north in (one, other):
         there = Place(lat=max(-90.0, min(90.0, pickup.lat + north)), lon=pickup.lon)
@@ -139,25 +142,25 @@ def test_farther_is_never_cheaper(at: datetime, pickup: Place, one: float, other
 
 
 @given(rides_from(), st.integers(-14 * 60, 14 * 60))
-def test_an_instant_is_one_instant_in_every_zone(asked: QuoteFare, minutes: int) -> None:
-    there = asked.pickup_at.astimezone(timezone(timedelta(minutes=minutes)))
-    moved: dict[str, Any] = {name: getattr(asked, name) for name in asked.__struct_fields__}
-    assert fare_of(QuoteFare(**{**moved, "pickup_at": there})) == fare_of(asked)
+def test_the_time_zone_does_not_change_the_fare(request: QuoteFare, minutes: int) -> None:
+    there = request.pickup_at.astimezone(timezone(timedelta(minutes=minutes)))
+    moved: dict[str, Any] = {name: getattr(request, name) for name in request.__struct_fields__}
+    assert fare_of(QuoteFare(**{**moved, "pickup_at": there})) == fare_of(request)
 
 
 @given(places, instants)
-def test_demand_stays_within_its_hour(pickup: Place, at: datetime) -> None:
+def test_demand_is_at_most_the_surcharge_of_its_hour(pickup: Place, at: datetime) -> None:
     assert 0 <= demand_percent(pickup, at) <= HOURLY_SURCHARGE_PERCENT[at.hour] <= BUSIEST_PERCENT
 
 
 def test_demand_differs_between_hours_and_between_zones() -> None:
-    hours = {demand_percent(BERLIN, A_TUESDAY_NOON.replace(hour=hour)) for hour in range(24)}
-    evening = A_TUESDAY_NOON.replace(hour=18)
+    hours = {demand_percent(BERLIN, TUESDAY_NOON.replace(hour=hour)) for hour in range(24)}
+    evening = TUESDAY_NOON.replace(hour=18)
     zones = {demand_percent(Place(lat=BERLIN.lat + n / 50, lon=BERLIN.lon), evening) for n in range(24)}
     assert len(hours) > 8
     assert len(zones) > 8
 
 
-def test_the_map_of_demand_is_the_same_in_every_process() -> None:
-    """Not ``hash()``, which differs from process to process: these are drawn once and for all."""
+def test_popularity_is_the_same_in_every_process() -> None:
+    """Compare with fixed values: ``hash()`` would differ from process to process."""
     assert [popularity_percent((n, 670)) for n in range(2620, 2626)] == [93, 14, 40, 33, 84, 95]

@@ -1,19 +1,19 @@
-"""Refusals under load over HTTP: what a rider is told, and that nothing is left behind."""
+"""HTTP responses under load: refusals with Retry-After that store nothing."""
 
 from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
-from tests.booking.rides import Suite, book, inline, queued
+from tests.booking.booking_suite import BookingSuite, book, inline_channel, queued_channel
 
 FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): 500})
 
 
-def full(**settings: object) -> Suite:
-    suite = Suite(queued(), **settings)
+def full(**settings: object) -> BookingSuite:
+    suite = BookingSuite(queued_channel(), **settings)
     suite.shedder.update(FULL)
     return suite
 
 
-async def test_an_overload_is_refused_with_a_time_and_leaves_no_row() -> None:
+async def test_a_refusal_under_load_has_retry_after_and_stores_nothing() -> None:
     suite = full()
     response = await book(suite)
 
@@ -23,11 +23,12 @@ async def test_an_overload_is_refused_with_a_time_and_leaves_no_row() -> None:
     assert (suite.bookings, suite.database.tables.outbox) == ({}, {})
 
 
-async def test_what_was_accepted_before_is_answered_again_in_an_overload() -> None:
-    suite = Suite(queued())
+async def test_a_stored_response_is_repeated_under_load() -> None:
+    suite = BookingSuite(queued_channel())
     first = await book(suite)
     suite.shedder.update(FULL)
-    again, other = await book(suite), await book(suite, key="k2")
+    again = await book(suite)
+    other = await book(suite, key="k2")
 
     assert (again.status_code, again.content) == (202, first.content)
     assert other.status_code == 503
@@ -37,8 +38,8 @@ async def test_back_pressure_can_be_switched_off() -> None:
     assert (await book(full(back_pressure="off"))).status_code == 202
 
 
-async def test_a_rider_has_a_quota_of_his_own() -> None:
-    suite = Suite(queued(), rider_rate_per_s=0.1, rider_burst=2)
+async def test_each_rider_has_a_rate_limit() -> None:
+    suite = BookingSuite(queued_channel(), rider_rate_per_s=0.1, rider_burst=2)
     responses = [await book(suite, key=f"k{n}") for n in range(4)]
     other = await book(suite, key="k9", rider_id="sam")
 
@@ -48,7 +49,7 @@ async def test_a_rider_has_a_quota_of_his_own() -> None:
     assert other.status_code == 202
 
 
-async def test_a_rider_who_is_held_is_counted_until_the_answer() -> None:
-    suite = Suite(inline(), max_waiting_riders=1)
+async def test_a_waiting_rider_is_counted_until_the_response() -> None:
+    suite = BookingSuite(inline_channel(), max_waiting_riders=1)
 
     assert [(await book(suite, key=f"k{n}")).status_code for n in range(3)] == [201, 201, 201]

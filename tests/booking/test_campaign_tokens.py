@@ -1,4 +1,4 @@
-"""Campaign tokens: exactly so many bookings in each window."""
+"""Campaign tokens: an exact number of bookings per window."""
 
 import asyncio
 import sys
@@ -8,40 +8,44 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.booking.rides import Suite, book, queued
+from tests.booking.booking_suite import BookingSuite, book, queued_channel
 
-PROCESSES, TASKS, SECONDS, MOST, WINDOW_S = 4, 4, 4.0, 7, 1.0
+PROCESSES = 4
+TASKS = 4
+SECONDS = 4.0
+MAX_TOKENS = 7
+WINDOW_S = 1.0
 BY_WINDOW = text("""
     SELECT floor(extract(epoch FROM created_at) / :window_s) AS number, count(*) AS made FROM booking
     GROUP BY 1 ORDER BY 1""")
 
 
 async def _process(url: str, name: str) -> int:
-    arguments = [url, name, str(TASKS), str(SECONDS), str(MOST), str(WINDOW_S)]
-    made = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.booking.taking", *arguments, stdout=asyncio.subprocess.PIPE
+    arguments = [url, name, str(TASKS), str(SECONDS), str(MAX_TOKENS), str(WINDOW_S)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.booking.campaign_process", *arguments, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await made.communicate()
-    assert made.returncode == 0
-    return int(said)
+    stdout, _ = await process.communicate()
+    assert process.returncode == 0
+    return int(stdout)
 
 
 @pytest.mark.real
-async def test_four_processes_sell_each_window_exactly_once(booking_url: str, engine: AsyncEngine) -> None:
+async def test_four_processes_fill_each_window_exactly(booking_url: str, engine: AsyncEngine) -> None:
     made = await asyncio.gather(*(_process(booking_url, f"p{n}") for n in range(PROCESSES)))
     async with engine.connect() as connection:
         by_window = [row.made for row in await connection.execute(BY_WINDOW, {"window_s": WINDOW_S})]
-        taken = (await connection.execute(text("SELECT sum(tokens_taken) FROM token_window"))).scalar_one()
+        tokens_taken = (await connection.execute(text("SELECT sum(tokens_taken) FROM token_window"))).scalar_one()
 
     assert len(by_window) >= SECONDS - 1
-    assert all(by_process > 0 for by_process in made), "all of them had some"
-    assert by_window[1:-1] == [MOST] * (len(by_window) - 2), "everybody wanted more: each full window is sold out"
-    assert max(by_window) <= MOST
-    assert sum(made) == sum(by_window) == taken
+    assert all(by_process > 0 for by_process in made), "every process got tokens"
+    assert by_window[1:-1] == [MAX_TOKENS] * (len(by_window) - 2), "demand exceeds supply: full windows are exhausted"
+    assert max(by_window) <= MAX_TOKENS
+    assert sum(made) == sum(by_window) == tokens_taken
 
 
-async def test_who_gets_none_is_told_when_the_next_windows_open() -> None:
-    suite = Suite(queued(), campaign_tokens=2, campaign_window_s=60.0)
+async def test_a_refused_request_gets_a_time_in_one_of_the_next_windows() -> None:
+    suite = BookingSuite(queued_channel(), campaign_tokens=2, campaign_window_s=60.0)
     suite.clock.now += timedelta(seconds=50)
     responses = [await book(suite, key=f"k{n}") for n in range(6)]
 
@@ -55,8 +59,8 @@ async def test_who_gets_none_is_told_when_the_next_windows_open() -> None:
     assert (await book(suite, key="k2")).status_code == 202
 
 
-async def test_the_same_request_again_takes_no_second_token() -> None:
-    suite = Suite(queued(), campaign_tokens=2, campaign_window_s=60.0)
+async def test_a_repeated_request_takes_no_second_token() -> None:
+    suite = BookingSuite(queued_channel(), campaign_tokens=2, campaign_window_s=60.0)
     again = [await book(suite) for _ in range(3)]
     other = await book(suite, key="k2")
 

@@ -1,4 +1,4 @@
-"""A ride to book, and a world of one fake provider to book it in."""
+"""Sample booking, and a booking service in memory with one fake channel for all couplings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -35,7 +35,8 @@ from prebook.testing.memory import MemoryDatabase
 from tests.booking.memory import MemoryBooking
 
 NOW = datetime(2030, 5, 1, 12, 0, tzinfo=UTC)
-PICKUP, DROPOFF = Place(lat=52.52, lon=13.40), Place(lat=52.45, lon=13.30)
+PICKUP = Place(lat=52.52, lon=13.40)
+DROPOFF = Place(lat=52.45, lon=13.30)
 PLAN = dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY)
 RIDE = Ride(
     rider_id="rosa",
@@ -66,7 +67,7 @@ SETTINGS = ServiceSettings(
 
 
 def body(**changes: Any) -> dict[str, Any]:
-    """A request that is let in."""
+    """A valid request body."""
     return {
         "rider_id": "rosa",
         "pickup": {"lat": 52.52, "lon": 13.40},
@@ -79,12 +80,12 @@ def body(**changes: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Line:
-    """A channel at whose end somebody answers at once, or nobody ever."""
+class FakeChannel:
+    """Channel that replies inline at once, or whose provider is unreachable if it has no reply to a flow."""
 
     traits: CouplingTraits
     wait_s: float | None = None
-    answers: Mapping[str, Message] = field(
+    replies: Mapping[str, Message] = field(
         default_factory=lambda: {
             "quote_fare": QUOTED,
             "find_driver": MATCHED,
@@ -93,18 +94,18 @@ class Line:
     )
 
     def route(self, envelope: Envelope) -> str:
-        return "line"
+        return "fake"
 
     def addressed(self, request: Envelope) -> Envelope:
         return request
 
     async def send(self, envelope: Envelope) -> Envelope | None:
-        answer = self.answers.get(envelope.flow)
-        if answer is None:
-            raise Unreachable("nobody is there")
+        reply = self.replies.get(envelope.flow)
+        if reply is None:
+            raise Unreachable("no provider")
         if isinstance(envelope.body, NotifyRider):
-            answer = RiderNotified(notice=envelope.body.notice)
-        return envelope.reply_with(answer, source="provider", at=NOW)
+            reply = RiderNotified(notice=envelope.body.notice)
+        return envelope.reply_with(reply, source="provider", at=NOW)
 
     async def reply(self, reply: Envelope) -> None: ...
 
@@ -113,8 +114,8 @@ class Line:
 
 
 @dataclass
-class Held(Line):
-    """Its requests wait until they are released."""
+class BlockingChannel(FakeChannel):
+    """Channel whose requests wait until the test releases them."""
 
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,18 +126,18 @@ class Held(Line):
         return await super().send(envelope)
 
 
-def held() -> Held:
-    return Held(inline().traits)
+def blocking_channel() -> BlockingChannel:
+    return BlockingChannel(inline_channel().traits)
 
 
-def inline(**changes: Any) -> Line:
-    return Line(
+def inline_channel(**changes: Any) -> FakeChannel:
+    return FakeChannel(
         CouplingTraits(replies_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
     )
 
 
-def queued(**changes: Any) -> Line:
-    return Line(
+def queued_channel(**changes: Any) -> FakeChannel:
+    return FakeChannel(
         CouplingTraits(replies_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True), **changes
     )
 
@@ -149,11 +150,12 @@ class Clock:
         return self.now
 
 
-class Suite:
-    """Booking alone, in memory, with one line for every coupling."""
+class BookingSuite:
+    """Booking service in memory, with one fake channel for every coupling."""
 
-    def __init__(self, line: Line, begin: Any = None, **settings: Any) -> None:
-        self.clock, self.line = Clock(), line
+    def __init__(self, channel: FakeChannel, begin: Any = None, **settings: Any) -> None:
+        self.clock = Clock()
+        self.channel = channel
         self.state = MemoryBooking(clock=lambda: self.clock.now)
         self.database = MemoryDatabase(self.state, self.clock)
         self.begin = begin or self.database.begin
@@ -164,7 +166,7 @@ class Suite:
             self.begin,
             self.settings,
             handlers=SERVICE.handlers(self.settings),
-            channels=dict.fromkeys(Coupling, line),
+            channels=dict.fromkeys(Coupling, channel),
             policies=policies,
             clock=self.clock,
         )
@@ -179,11 +181,11 @@ class Suite:
         return stored
 
     @property
-    def facts(self) -> list[str]:
+    def event_types(self) -> list[str]:
         return [name.rpartition(".")[2] for name in self.database.tables.outbox if ".booking_" in name]
 
     def client(self) -> httpx.AsyncClient:
-        """On this event loop, so that a test may hold a request and look meanwhile."""
+        """HTTP client on this event loop, so that a test can act while a request is waiting."""
         app: Any = self.app()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://booking")
@@ -210,10 +212,10 @@ async def _no_loops(_: Litestar) -> AsyncIterator[None]:
     yield
 
 
-def keyed(key: str = "k1") -> dict[str, str]:
+def key_header(key: str = "k1") -> dict[str, str]:
     return {"idempotency-key": key}
 
 
-async def book(suite: Suite, *, key: str = "k1", **changes: Any) -> Any:
+async def book(suite: BookingSuite, *, key: str = "k1", **changes: Any) -> Any:
     async with suite.client() as client:
-        return await client.post("/v1/bookings", json=body(**changes), headers=keyed(key))
+        return await client.post("/v1/bookings", json=body(**changes), headers=key_header(key))

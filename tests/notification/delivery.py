@@ -1,4 +1,4 @@
-"""Notices to tell, and a reader of the log over its real HTTP application."""
+"""Sample notices, and a client of the delivery log over its real HTTP application."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,25 +20,26 @@ from prebook.testing.context import make_context
 from tests.notification.conftest import Begin
 from tests.world import settings
 
-RIDER, TEXT = "rider-canary", "Your ride is confirmed, canary."
+RIDER = "rider-canary"
+TEXT = "Your ride is confirmed, canary."
 
 
-def about(booking_id: str, message_id: str) -> HandlerContext:
+def handler_context(booking_id: str, message_id: str) -> HandlerContext:
     return HandlerContext(conversation_id=booking_id, message_id=message_id, plan={}, now=datetime.now(UTC))
 
 
-async def told(
+async def notify(
     begin: Begin, booking_id: str, notice: Notice = Notice.CONFIRMED, *, text: str = TEXT, message_id: str = "m1"
 ) -> Message | None:
-    """One transaction of the handler, and its answer."""
+    """Run the handler in one transaction and return its reply."""
     request = NotifyRider(rider_id=RIDER, notice=notice, text=text)
     async with begin() as work:
-        return (await notify_rider(about(booking_id, message_id), request, work)).reply
+        return (await notify_rider(handler_context(booking_id, message_id), request, work)).reply
 
 
 @asynccontextmanager
-async def reader(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service's HTTP."""
+async def log_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
+    """HTTP client of the service."""
     routes = SERVICE.edge(make_context("notification", begin, settings())).routes
     app: Any = create_app(
         "notification", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
@@ -47,20 +48,20 @@ async def reader(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def read(client: httpx.AsyncClient, **query: str | int) -> DeliveryPage:
+async def read_page(client: httpx.AsyncClient, **query: str | int) -> DeliveryPage:
     response = await client.get("/v1/deliveries", params=query)
     assert response.status_code == 200, response.text
     return msgspec.json.decode(response.content, type=DeliveryPage)
 
 
-async def read_all(client: httpx.AsyncClient, **query: str | int) -> list[DeliveryEntry]:
-    """Every line, page after page."""
-    page = await read(client, **query)
-    lines = [*page.entries]
+async def read_all_pages(client: httpx.AsyncClient, **query: str | int) -> list[DeliveryEntry]:
+    """Every entry, page by page."""
+    page = await read_page(client, **query)
+    entries = [*page.entries]
     while page.next is not None:
-        page = await read(client, **{**query, "after": page.next})
-        lines += page.entries
-    return lines
+        page = await read_page(client, **{**query, "after": page.next})
+        entries += page.entries
+    return entries
 
 
 async def _nothing_missing() -> Mapping[str, str]:

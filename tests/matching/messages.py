@@ -1,4 +1,4 @@
-"""Words that the tests of matching share."""
+"""Sample messages for the tests of matching."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ RIDE = FindDriver(
 )
 
 
-def about(booking_id: str, key: str = "", message_id: str = "m") -> HandlerContext:
+def handler_context(booking_id: str, key: str = "", message_id: str = "m") -> HandlerContext:
     return HandlerContext(booking_id, message_id, {}, NOW, key)
 
 
@@ -26,11 +26,11 @@ def offer(fleet: str, minutes: int, driver: str | None = None) -> FleetOffered:
     return FleetOffered(fleet=fleet, driver=driver or f"{fleet}-0001", slot=SLOT, minutes_away=minutes)
 
 
-def ended(booking_id: str) -> BookingEnded:
+def booking_ended(booking_id: str) -> BookingEnded:
     return BookingEnded(booking_id=booking_id, ending=BookingEnding.CANCELLED, reason="the rider cancelled")
 
 
-def verdicts(outcome: HandlerResult) -> dict[str, OfferVerdict]:
-    """Fleet -> how its offer ended in this step."""
-    told = [fact.body for fact in outcome.events]
-    return {body.fleet: body.verdict for body in told if isinstance(body, OfferSettled)}
+def verdicts(result: HandlerResult) -> dict[str, OfferVerdict]:
+    """Verdict on the offer of each fleet in this result."""
+    bodies = [event.body for event in result.events]
+    return {body.fleet: body.verdict for body in bodies if isinstance(body, OfferSettled)}

@@ -1,4 +1,4 @@
-"""Words that the tests of fleets share."""
+"""Sample requests for the tests of fleets."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,11 +14,13 @@ SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
 FLEETS = ("ada", "borealis", "cargo")
 
 
-def about(booking_id: str, now: datetime = NOW) -> HandlerContext:
-    return HandlerContext(booking_id, f"{booking_id}.ask", {}, now)
+def handler_context(booking_id: str, now: datetime = NOW) -> HandlerContext:
+    return HandlerContext(booking_id, f"{booking_id}.request", {}, now)
 
 
-def ask(fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at: datetime = PICKUP_AT) -> AskFleet:
+def fleet_request(
+    fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at: datetime = PICKUP_AT
+) -> AskFleet:
     return AskFleet(
         fleet=fleet,
         pickup=Place(lat=lat, lon=13.4),
@@ -28,8 +30,8 @@ def ask(fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at
     )
 
 
-def asks() -> st.SearchStrategy[AskFleet]:
-    """Any ride that the contract allows, in any time zone."""
+def fleet_requests() -> st.SearchStrategy[AskFleet]:
+    """Requests for any ride that the contract allows, in any time zone."""
     zones = st.timezones()
     moments = st.datetimes(datetime(2026, 1, 1), datetime(2035, 1, 1), timezones=zones)  # noqa: DTZ001 - zoned by hypothesis
     return st.builds(
@@ -43,7 +45,7 @@ def asks() -> st.SearchStrategy[AskFleet]:
 
 
 def rides(count: int) -> list[tuple[float, int, datetime]]:
-    """Different rides over a town and some days: latitude, passengers, pickup."""
+    """Distinct rides over a town and some days, as (latitude, passengers, pickup time)."""
     return [
         (52.3 + number * 0.0007, 1 + number % 4, PICKUP_AT + timedelta(minutes=7 * number)) for number in range(count)
     ]

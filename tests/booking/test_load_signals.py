@@ -1,4 +1,4 @@
-"""What waits, read from real tables."""
+"""Load signals from real tables."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,28 +24,29 @@ from prebook.messaging.handlers import Handlers, HandlerSpec
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitsOfWork
-from tests.booking.rides import BOOKING, QUOTED, SETTINGS, queued
+from tests.booking.booking_suite import BOOKING, QUOTED, SETTINGS, queued_channel
 
 pytestmark = pytest.mark.real
-LINES: Channels = dict.fromkeys(Coupling, queued())
+CHANNELS: Channels = dict.fromkeys(Coupling, queued_channel())
 POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY, deadline_s=30.0) for flow in FLOWS}
-LEG = ("quote_fare", Coupling.ONE_WAY)
+QUOTE_BY_ONE_WAY = ("quote_fare", Coupling.ONE_WAY)
 
 
-async def asked(begin: BeginUnitOfWork[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
-    """A booking that has asked for its fare, as a rider's request leaves it."""
-    now, plan = datetime.now(UTC), dict.fromkeys(FLOWS, coupling)
+async def request_fare(begin: BeginUnitOfWork[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
+    """Store a booking with its pending fare request, as a rider's request does."""
+    now = datetime.now(UTC)
+    plan = dict.fromkeys(FLOWS, coupling)
     booking = replace(
         BOOKING, id=name, key=name, plan=plan, history=(StateChange(state=BookingState.REQUESTED, at=now),)
     )
     handlers = Handlers(on_command={CreateBooking: HandlerSpec(create_booking(CampaignTokens(SETTINGS)))})
-    gateway = create_gateway("booking", handlers, UnitsOfWork.of_one(begin), LINES, POLICIES)
+    gateway = create_gateway("booking", handlers, UnitsOfWork.of_one(begin), CHANNELS, POLICIES)
     record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now)
     await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, "", now))
 
 
-async def answered(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) -> None:
-    told = Envelope(
+async def record_reply(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) -> None:
+    reply = Envelope(
         id=reply_id(message_id(name, "quote_fare")),
         kind=MessageKind.REPLY,
         flow="quote_fare",
@@ -56,10 +57,10 @@ async def answered(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) ->
         plan=plan,
     )
     async with begin() as work:
-        assert await work.record_message(told)
+        assert await work.record_message(reply)
 
 
-async def seen(begin: BeginUnitOfWork[BookingSql]) -> LoadSignals:
+async def read_signals(begin: BeginUnitOfWork[BookingSql]) -> LoadSignals:
     async with begin() as work:
         return await work.read_load_signals(FLOWS_UNTIL_SETTLED)
 
@@ -69,45 +70,45 @@ async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
         await connection.execute(text(statement), values)
 
 
-async def test_empty_tables_wait_for_nothing(begin_sql: BeginUnitOfWork[BookingSql]) -> None:
-    assert await seen(begin_sql) == LoadSignals()
+async def test_empty_tables_have_no_load(begin_sql: BeginUnitOfWork[BookingSql]) -> None:
+    assert await read_signals(begin_sql) == LoadSignals()
 
 
-async def test_what_is_asked_waits_by_flow_and_coupling_until_it_is_answered(
+async def test_pending_requests_are_counted_by_flow_and_coupling_until_their_reply(
     begin_sql: BeginUnitOfWork[BookingSql],
 ) -> None:
     for name in ("b1", "b2", "b3"):
-        await asked(begin_sql, name)
-    await asked(begin_sql, "b4", Coupling.ASYNC_API)
-    await answered(begin_sql, "b1", dict.fromkeys(FLOWS, Coupling.ONE_WAY))
+        await request_fare(begin_sql, name)
+    await request_fare(begin_sql, "b4", Coupling.ASYNC_API)
+    await record_reply(begin_sql, "b1", dict.fromkeys(FLOWS, Coupling.ONE_WAY))
 
-    signals = await seen(begin_sql)
-    assert signals.pending_requests == {LEG: 2, ("quote_fare", Coupling.ASYNC_API): 1}
-    assert 20.0 < signals.time_to_deadline_s[LEG] <= 30.0
-    assert signals.replies_per_s == {LEG: pytest.approx(1 / RATE_WINDOW_S)}
+    signals = await read_signals(begin_sql)
+    assert signals.pending_requests == {QUOTE_BY_ONE_WAY: 2, ("quote_fare", Coupling.ASYNC_API): 1}
+    assert 20.0 < signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] <= 30.0
+    assert signals.replies_per_s == {QUOTE_BY_ONE_WAY: pytest.approx(1 / RATE_WINDOW_S)}
 
 
-async def test_the_oldest_question_in_the_brokers_lane_is_its_age(
+async def test_the_outbox_age_is_that_of_the_oldest_request_to_the_broker(
     begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
-    await asked(begin_sql, "b1")
+    await request_fare(begin_sql, "b1")
     await change(engine, "UPDATE outbox SET route = 'broker', created_at = now() - make_interval(secs => 40)")
-    await asked(begin_sql, "b2")
-    assert (await seen(begin_sql)).outbox_age_s == pytest.approx(40.0, abs=5.0)
+    await request_fare(begin_sql, "b2")
+    assert (await read_signals(begin_sql)).outbox_age_s == pytest.approx(40.0, abs=5.0)
 
     await change(engine, "UPDATE outbox SET not_before = now() + make_interval(secs => 60)")
-    assert (await seen(begin_sql)).outbox_rows == 0
+    assert (await read_signals(begin_sql)).outbox_rows == 0
     await change(engine, "UPDATE outbox SET failures = 1")
-    assert (await seen(begin_sql)).outbox_rows == 2
+    assert (await read_signals(begin_sql)).outbox_rows == 2
 
     await change(engine, "UPDATE outbox SET flow = 'booking_ended'")
-    assert ((await seen(begin_sql)).outbox_rows, (await seen(begin_sql)).outbox_age_s) == (2, 0.0)
+    assert ((await read_signals(begin_sql)).outbox_rows, (await read_signals(begin_sql)).outbox_age_s) == (2, 0.0)
 
 
-async def test_however_much_waits_only_so_much_is_looked_at(
+async def test_the_number_of_scanned_rows_is_bounded(
     begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine
 ) -> None:
-    await asked(begin_sql, "b1")
+    await request_fare(begin_sql, "b1")
     await change(
         engine,
         "INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at) "
@@ -116,6 +117,6 @@ async def test_however_much_waits_only_so_much_is_looked_at(
         rows=3 * MAX_SCANNED_ROWS,
     )
 
-    signals = await seen(begin_sql)
-    assert signals.pending_requests == {LEG: MAX_SCANNED_ROWS}
-    assert signals.time_to_deadline_s[LEG] < timedelta(seconds=20).total_seconds()
+    signals = await read_signals(begin_sql)
+    assert signals.pending_requests == {QUOTE_BY_ONE_WAY: MAX_SCANNED_ROWS}
+    assert signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] < timedelta(seconds=20).total_seconds()
