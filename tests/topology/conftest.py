@@ -1,4 +1,4 @@
-"""The broker of the suite, with a virtual host and users that the suite knows nothing of: these tests delete both."""
+"""Fixtures: the broker of the suite, with a virtual host and users of these tests only, which delete both."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ def amqp_host(suite: Suite) -> str:
 
 @pytest.fixture(scope="session")
 def administrator(suite: Suite) -> tuple[str, str]:
-    """Name and password."""
+    """Name and password of the broker's administrator."""
     return suite.where.management_user, suite.where.management_password
 
 
@@ -43,10 +43,10 @@ async def broker(
     management_url: str, administrator: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ManagementClient]:
     monkeypatch.setattr(addresses, "broker_user", lambda service: f"topology_test_{service}")
-    everything = (f"vhosts/{VHOST}", *(f"users/{addresses.broker_user(service)}" for service in ACCOUNTS))
+    test_paths = (f"vhosts/{VHOST}", *(f"users/{addresses.broker_user(service)}" for service in ACCOUNTS))
     async with ManagementClient(management_url, *administrator, vhost=VHOST) as broker:
-        for path in everything:
+        for path in test_paths:
             await broker._request("DELETE", path)
         yield broker
-        for path in everything:
+        for path in test_paths:
             await broker._request("DELETE", path)

@@ -1,4 +1,4 @@
-"""Least privilege, as a matrix: every service against every exchange, routing key and queue of the model."""
+"""Permissions of every service for every exchange, routing key and queue of the model."""
 
 import re
 
@@ -10,7 +10,7 @@ from prebook.topology.access import ACCOUNTS, broker_accounts, permissions, topi
 from prebook.topology.model import suite_topology
 
 SUITE = suite_topology({0.2, 1.0})
-HELD = {p.user: p for p in permissions(SUITE)}
+PERMISSIONS = {p.user: p for p in permissions(SUITE)}
 TOPICS = {(t.user, t.exchange): t for t in topic_permissions(SUITE)}
 KEYS = sorted(
     {g.routing_key for g in SUITE.grants} | {"#", "", "amq.default", "request.quote_fareX", "Xevent.booking_ended"}
@@ -20,26 +20,30 @@ QUEUES = sorted(q.name for q in SUITE.queues)
 
 
 def may_publish(service: str, exchange: str, key: str) -> bool:
-    """As the broker decides: the resource first, and then, for a topic exchange, the routing key."""
+    """Decide as the broker does: by the exchange, and for a topic exchange also by the routing key."""
     user = addresses.broker_user(service)
     topic = TOPICS.get((user, exchange))
-    return _matches(HELD[user].write, exchange) and (topic is None or _matches(topic.write, key))
+    return _matches(PERMISSIONS[user].write, exchange) and (topic is None or _matches(topic.write, key))
 
 
 def intended(service: str) -> set[tuple[str, str]]:
-    """Said once more, from the flows alone, so that a mistake in the model shows."""
-    asks = {(addresses.REQUESTS, f.name) for f in ALL_FLOWS if f.caller == service}
-    events = {(addresses.EVENTS, addresses.request_routing_key(f.name)) for f in ALL_FLOWS if f.caller == service}
+    """Intended permissions, derived from the flows independently of the model."""
+    requests = {(addresses.REQUESTS, f.name) for f in ALL_FLOWS if f.caller == service}
+    one_way_requests = {
+        (addresses.EVENTS, addresses.request_routing_key(f.name)) for f in ALL_FLOWS if f.caller == service
+    }
     replies = {(addresses.REPLIES, f.caller) for f in ALL_FLOWS if f.provider == service}
-    answers = {(addresses.EVENTS, addresses.reply_routing_key(f.name)) for f in ALL_FLOWS if f.provider == service}
-    facts = {(addresses.EVENTS, addresses.event_routing_key(a.name)) for a in EVENT_TYPES if a.publisher == service}
-    aside = {
-        (place, queue.address)
-        for place in (addresses.PARKING, addresses.delay_queue(0.2), addresses.delay_queue(1.0))
+    one_way_replies = {
+        (addresses.EVENTS, addresses.reply_routing_key(f.name)) for f in ALL_FLOWS if f.provider == service
+    }
+    events = {(addresses.EVENTS, addresses.event_routing_key(a.name)) for a in EVENT_TYPES if a.publisher == service}
+    retries = {
+        (exchange, queue.address)
+        for exchange in (addresses.PARKING, addresses.delay_queue(0.2), addresses.delay_queue(1.0))
         for queue in SUITE.consumed_queues()
         if queue.name.startswith(f"{service}.")
     }
-    return asks | events | replies | answers | facts | aside
+    return requests | one_way_requests | replies | one_way_replies | events | retries
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -50,36 +54,38 @@ def test_a_service_may_publish_what_its_flows_need_and_nothing_else(service: str
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_may_read_its_own_queues_only(service: str) -> None:
-    readable = {queue for queue in QUEUES if _matches(HELD[addresses.broker_user(service)].read, queue)}
+    readable = {queue for queue in QUEUES if _matches(PERMISSIONS[addresses.broker_user(service)].read, queue)}
     assert readable == {queue for queue in QUEUES if queue.startswith(f"{service}.")}
 
 
-def test_operations_may_say_again_what_anybody_may_say_and_give_every_queue_back_its_own() -> None:
+def test_operations_may_republish_any_message_and_return_it_to_any_queue() -> None:
     allowed = {(exchange, key) for exchange in EXCHANGES for key in KEYS if may_publish(OPERATIONS, exchange, key)}
-    carried = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS}
-    said = {(exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in carried}
+    message_exchanges = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS}
+    published = {
+        (exchange, key) for service in SERVICES for exchange, key in intended(service) if exchange in message_exchanges
+    }
     consumed = {q.address for q in SUITE.logical_queues() if q.consumer in SERVICES}
-    assert allowed == said | {(addresses.REDELIVER, queue) for queue in consumed}
-    readable = {queue for queue in QUEUES if _matches(HELD[addresses.broker_user(OPERATIONS)].read, queue)}
+    assert allowed == published | {(addresses.REDELIVER, queue) for queue in consumed}
+    readable = {queue for queue in QUEUES if _matches(PERMISSIONS[addresses.broker_user(OPERATIONS)].read, queue)}
     assert readable == {addresses.PARKING_QUEUE}
 
 
-def test_the_archivist_may_read_the_archive_and_hand_to_any_queue_and_nothing_else() -> None:
-    archivist = HELD[addresses.broker_user(addresses.ARCHIVE_READER)]
-    assert {queue for queue in QUEUES if _matches(archivist.read, queue)} == {addresses.ARCHIVE_QUEUE}
-    assert {exchange for exchange in EXCHANGES if _matches(archivist.write, exchange)} == {addresses.REDELIVER}
+def test_the_archive_reader_may_only_read_the_archive_and_publish_to_queues() -> None:
+    archive_reader = PERMISSIONS[addresses.broker_user(addresses.ARCHIVE_READER)]
+    assert {queue for queue in QUEUES if _matches(archive_reader.read, queue)} == {addresses.ARCHIVE_QUEUE}
+    assert {exchange for exchange in EXCHANGES if _matches(archive_reader.write, exchange)} == {addresses.REDELIVER}
     assert may_publish(addresses.ARCHIVE_READER, addresses.REDELIVER, "a.queue.that.the.model.does.not.know")
 
 
-def test_nobody_may_declare_anything_or_bind_to_a_topic() -> None:
+def test_no_account_may_declare_anything_or_bind_to_a_topic() -> None:
     names = [*QUEUES, *EXCHANGES, *KEYS]
-    assert not [n for p in HELD.values() for n in names if n and _matches(p.configure, n)]
+    assert not [n for p in PERMISSIONS.values() for n in names if n and _matches(p.configure, n)]
     assert not [n for t in TOPICS.values() for n in names if n and _matches(t.read, n)]
 
 
 def test_every_service_has_a_user_and_every_writable_exchange_a_topic_permission() -> None:
     assert set(broker_accounts(SUITE)) == set(ACCOUNTS)
-    writable = {(u, x) for u, p in HELD.items() for x in EXCHANGES if _matches(p.write, x)}
+    writable = {(u, x) for u, p in PERMISSIONS.items() for x in EXCHANGES if _matches(p.write, x)}
     assert writable == TOPICS.keys()
 
 

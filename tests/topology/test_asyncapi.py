@@ -1,4 +1,4 @@
-"""The AsyncAPI document validates, and says what really travels."""
+"""AsyncAPI document: valid, complete, and in accordance with encoded messages."""
 
 import json
 from collections.abc import Iterator
@@ -22,39 +22,39 @@ DOCUMENT: dict[str, Any] = json.loads(json.dumps(asyncapi_document(suite_topolog
 SCHEMA = json.loads((Path(__file__).parent / "asyncapi" / "3.0.0.json").read_text())
 
 
-def test_it_is_valid_asyncapi_3() -> None:
+def test_the_document_is_valid_asyncapi_3() -> None:
     assert not list(jsonschema.Draft7Validator(SCHEMA).iter_errors(DOCUMENT))
 
 
-def test_the_validator_would_notice() -> None:
+def test_the_validator_rejects_an_invalid_document() -> None:
     broken = json.loads(json.dumps(DOCUMENT))
     next(iter(broken["operations"].values()))["action"] = "shout"
     assert list(jsonschema.Draft7Validator(SCHEMA).iter_errors(broken))
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     for path in _references(DOCUMENT):
-        assert reduce(lambda at, name: at[name], path.removeprefix("#/").split("/"), DOCUMENT)
+        assert reduce(lambda node, name: node[name], path.removeprefix("#/").split("/"), DOCUMENT)
 
 
-def test_every_channel_carries_messages_and_every_message_a_channel() -> None:
-    carried = [set(channel["messages"]) for channel in DOCUMENT["channels"].values()]
-    assert all(carried)
-    assert set().union(*carried) == BODY_TYPES.keys()
+def test_every_channel_has_messages_and_every_message_has_a_channel() -> None:
+    message_names = [set(channel["messages"]) for channel in DOCUMENT["channels"].values()]
+    assert all(message_names)
+    assert set().union(*message_names) == BODY_TYPES.keys()
 
 
-def test_a_command_names_its_reply_and_an_event_none() -> None:
+def test_a_command_names_its_reply_and_an_event_does_not() -> None:
     operations = DOCUMENT["operations"]
-    asking = operations["booking.send.requests.quote_fare"]
-    assert asking["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
-    assert len(asking["reply"]["messages"]) == len(FLOWS["quote_fare"].possible_reply_types)
+    send_request = operations["booking.send.requests.quote_fare"]
+    assert send_request["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
+    assert len(send_request["reply"]["messages"]) == len(FLOWS["quote_fare"].possible_reply_types)
     assert "reply" not in operations["booking.send.events.request.quote_fare"]
 
 
-def test_a_real_message_fits_the_document() -> None:
+def test_an_encoded_message_matches_the_document() -> None:
     now = datetime.now(UTC)
     fare = FareQuoted(fare=Money(cents=1250), discount=Money(cents=0), valid_until=now + timedelta(minutes=5))
-    wire = encode(
+    message = encode(
         Envelope(
             id="b-1.quote_fare.reply",
             kind=MessageKind.REPLY,
@@ -67,9 +67,9 @@ def test_a_real_message_fits_the_document() -> None:
         )
     )
     schemas = DOCUMENT["components"]["schemas"]
-    jsonschema.Draft202012Validator(schemas["Headers"]).validate(dict(wire.headers))
-    whole = {"$ref": "#/components/schemas/FareQuoted", "components": DOCUMENT["components"]}
-    jsonschema.Draft202012Validator(whole).validate(json.loads(wire.body))
+    jsonschema.Draft202012Validator(schemas["Headers"]).validate(dict(message.headers))
+    schema = {"$ref": "#/components/schemas/FareQuoted", "components": DOCUMENT["components"]}
+    jsonschema.Draft202012Validator(schema).validate(json.loads(message.body))
 
 
 def _references(node: Any) -> Iterator[str]:

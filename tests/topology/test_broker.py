@@ -1,7 +1,4 @@
-"""The model on a real broker: declared, compared, repaired.
-
-In a virtual host and with users of its own, beside the suite that the other tests use.
-"""
+"""Declaring, comparing and repairing the topology of a real broker, in a virtual host of these tests."""
 
 import asyncio
 
@@ -20,9 +17,7 @@ DEADLINE_S = 20.0
 QUEUE = addresses.request_queue("pricing", "quote_fare")
 
 
-async def test_declaring_brings_broker_and_model_in_sync_and_again_changes_nothing(
-    broker: ManagementClient, model: Topology
-) -> None:
+async def test_declaring_is_idempotent_and_brings_the_broker_in_sync(broker: ManagementClient, model: Topology) -> None:
     assert {d.drift for d in differences(model, await broker.read_live_broker(), frozenset({broker.user}))} == {
         Drift.MISSING
     }
@@ -43,14 +38,14 @@ async def test_the_broker_applies_each_policy_to_its_queue(broker: ManagementCli
     assert effective == {policy.name: policy.definition for policy in model.policies}
 
 
-async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(
+async def test_drift_of_a_live_broker_is_reported_and_repaired_by_declaring(
     broker: ManagementClient, model: Topology
 ) -> None:
     await broker.declare(model, PASSWORDS)
     await broker._request("DELETE", f"queues/{VHOST}/{QUEUE}")
     await broker._request("PUT", f"exchanges/{VHOST}/stray", json={"type": "fanout"})
-    found = differences(model, await broker.read_live_broker(), frozenset({broker.user}))
-    assert {(d.drift, d.kind) for d in found} == {
+    drift = differences(model, await broker.read_live_broker(), frozenset({broker.user}))
+    assert {(d.drift, d.kind) for d in drift} == {
         (Drift.MISSING, "queue"),
         (Drift.MISSING, "binding"),
         (Drift.UNEXPECTED, "exchange"),
@@ -59,7 +54,7 @@ async def test_drift_of_a_live_broker_is_found_and_declaring_repairs_it(
     assert [d.name for d in differences(model, await broker.read_live_broker(), frozenset({broker.user}))] == ["stray"]
 
 
-async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason(
+async def test_an_unchangeable_queue_is_refused_with_the_reason_of_the_broker(
     broker: ManagementClient, model: Topology
 ) -> None:
     await broker.declare(model, PASSWORDS)
@@ -71,7 +66,7 @@ async def test_a_queue_that_cannot_be_changed_is_refused_with_the_brokers_reason
 async def test_a_new_user_needs_a_password(broker: ManagementClient, model: Topology) -> None:
     for service in PROCESSES:
         await broker._request("DELETE", f"users/{addresses.broker_user(service)}")
-    with pytest.raises(BrokerRefused, match="a new user needs a password: give one for archivist, booking"):
+    with pytest.raises(BrokerRefused, match="a new user needs a password: give one for archive_reader, booking"):
         await broker.declare(model, {})
 
 
@@ -86,12 +81,12 @@ async def test_users_have_the_models_permissions_and_no_tags(broker: ManagementC
     ]
 
 
-async def test_a_wrong_password_and_a_wrong_address_say_what_to_check(
+async def test_a_wrong_password_or_address_is_reported_with_a_remedy(
     management_url: str, administrator: tuple[str, str]
 ) -> None:
-    async with ManagementClient(management_url, administrator[0], "wrong") as wrong:
+    async with ManagementClient(management_url, administrator[0], "wrong") as with_wrong_password:
         with pytest.raises(BrokerRefused, match="no such user and password"):
-            await wrong.read_live_broker()
-    async with ManagementClient("http://127.0.0.1:1", "guest", "guest") as nowhere:
+            await with_wrong_password.read_live_broker()
+    async with ManagementClient("http://127.0.0.1:1", "guest", "guest") as with_wrong_address:
         with pytest.raises(BrokerUnreachable, match="is it up"):
-            await nowhere.read_live_broker()
+            await with_wrong_address.read_live_broker()

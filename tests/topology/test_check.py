@@ -1,4 +1,4 @@
-"""Drift is found, whatever it is, and comes with a remedy."""
+"""Check of the broker against the model: every kind of drift, with its remedy."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from prebook.topology.model import suite_topology
 from prebook.topology.values import Exchange, Policy, Queue, arguments
 
 SUITE = suite_topology({0.2})
-FAITHFUL = LiveBroker(
+MATCHING = LiveBroker(
     exchanges=SUITE.exchanges,
     queues=frozenset(Queue(q.name, q.arguments) for q in SUITE.queues),
     bindings=SUITE.bindings,
@@ -27,30 +27,30 @@ def _without_queue(live: LiveBroker) -> LiveBroker:
     return replace(live, queues=frozenset(q for q in live.queues if q.name != QUEUE))
 
 
-def _classic(live: LiveBroker) -> LiveBroker:
+def _classic_queue(live: LiveBroker) -> LiveBroker:
     return replace(_without_queue(live), queues=_without_queue(live).queues | {Queue(QUEUE, ())})
 
 
-def _looser(live: LiveBroker) -> LiveBroker:
+def _broader_permission(live: LiveBroker) -> LiveBroker:
     first, *others = sorted(live.permissions)
     return replace(live, permissions=frozenset({replace(first, write=".*"), *others}))
 
 
-def _any_topic(live: LiveBroker) -> LiveBroker:
+def _without_topic_permission(live: LiveBroker) -> LiveBroker:
     others = sorted(live.topic_permissions)[1:]
     return replace(live, topic_permissions=frozenset(others))
 
 
-def _other_limit(live: LiveBroker) -> LiveBroker:
+def _changed_limit(live: LiveBroker) -> LiveBroker:
     first, *others = sorted(live.policies)
     changed = Policy(first.name, first.pattern, arguments(max_length=1))
     return replace(live, policies=frozenset({changed, *others}), effective_policies={})
 
 
 DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
-    "queue gone": (_without_queue, Drift.MISSING, "queue"),
-    "queue of another type": (_classic, Drift.DIFFERENT, "queue"),
-    "exchange too many": (
+    "queue missing": (_without_queue, Drift.MISSING, "queue"),
+    "queue of another type": (_classic_queue, Drift.DIFFERENT, "queue"),
+    "unexpected exchange": (
         lambda live: replace(live, exchanges=live.exchanges | {Exchange("other")}),
         Drift.UNEXPECTED,
         "exchange",
@@ -60,16 +60,16 @@ DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
         Drift.DIFFERENT,
         "exchange",
     ),
-    "binding gone": (lambda live: replace(live, bindings=frozenset()), Drift.MISSING, "binding"),
-    "limit changed": (_other_limit, Drift.DIFFERENT, "policy"),
-    "policy outvoted": (
+    "binding missing": (lambda live: replace(live, bindings=frozenset()), Drift.MISSING, "binding"),
+    "limit changed": (_changed_limit, Drift.DIFFERENT, "policy"),
+    "policy overridden": (
         lambda live: replace(live, effective_policies={**live.effective_policies, QUEUE: arguments(max_length=1)}),
         Drift.DIFFERENT,
         "effective policy",
     ),
-    "permission looser": (_looser, Drift.DIFFERENT, "permission"),
-    "topic permission gone": (_any_topic, Drift.MISSING, "topic permission"),
-    "user raised": (
+    "broader permission": (_broader_permission, Drift.DIFFERENT, "permission"),
+    "topic permission missing": (_without_topic_permission, Drift.MISSING, "topic permission"),
+    "tagged user": (
         lambda live: replace(live, user_tags={"prebook_booking": "administrator"}),
         Drift.DIFFERENT,
         "user tags",
@@ -77,26 +77,26 @@ DRIFTS: dict[str, tuple[Callable[[LiveBroker], LiveBroker], Drift, str]] = {
 }
 
 
-def test_a_faithful_broker_is_in_sync() -> None:
-    assert differences(SUITE, FAITHFUL) == []
+def test_a_broker_like_the_model_has_no_differences() -> None:
+    assert differences(SUITE, MATCHING) == []
 
 
 @pytest.mark.parametrize("name", DRIFTS)
-def test_drift_is_found_with_its_kind_and_a_remedy(name: str) -> None:
+def test_drift_is_reported_with_its_kind_and_a_remedy(name: str) -> None:
     change, drift, kind = DRIFTS[name]
-    found = differences(SUITE, change(FAITHFUL))
-    assert {(d.drift, d.kind) for d in found} == {(drift, kind)}
-    assert all(d.remedy and d.name for d in found)
+    drift_found = differences(SUITE, change(MATCHING))
+    assert {(d.drift, d.kind) for d in drift_found} == {(drift, kind)}
+    assert all(d.remedy and d.name for d in drift_found)
 
 
-def test_an_empty_broker_lacks_everything() -> None:
-    found = differences(SUITE, LiveBroker())
-    assert {d.drift for d in found} == {Drift.MISSING}
-    assert len([d for d in found if d.kind == "queue"]) == len(SUITE.queues)
+def test_an_empty_broker_misses_every_element() -> None:
+    drift_found = differences(SUITE, LiveBroker())
+    assert {d.drift for d in drift_found} == {Drift.MISSING}
+    assert len([d for d in drift_found if d.kind == "queue"]) == len(SUITE.queues)
 
 
 def test_an_administrator_may_have_permissions() -> None:
-    raised = replace(min(FAITHFUL.permissions), user="admin")
-    live = replace(FAITHFUL, permissions=FAITHFUL.permissions | {raised})
+    administrator = replace(min(MATCHING.permissions), user="admin")
+    live = replace(MATCHING, permissions=MATCHING.permissions | {administrator})
     assert [d.name for d in differences(SUITE, live)] == ["admin"]
     assert differences(SUITE, live, frozenset({"admin"})) == []

@@ -1,4 +1,4 @@
-"""What the declared topology promises, tried by sending messages through a real broker."""
+"""Behaviour of the declared topology on a real broker: delays, parking, permissions, connections and depths."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,19 +34,19 @@ def service_channel(service: str, host: str) -> AbstractAsyncContextManager[Abst
     return channel_of(addresses.broker_user(service), PASSWORDS[service], host)
 
 
-async def test_a_message_comes_back_from_its_delay_to_the_queue_that_its_key_names(
+async def test_a_delayed_message_returns_to_the_queue_named_by_its_routing_key(
     broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("pricing", amqp_host) as channel:
-        delay = await channel.get_exchange(addresses.delay_queue(0.2), ensure=False)
-        await delay.publish(aio_pika.Message(b"again", delivery_mode=2), QUEUE)
+        delay_exchange = await channel.get_exchange(addresses.delay_queue(0.2), ensure=False)
+        await delay_exchange.publish(aio_pika.Message(b"again", delivery_mode=2), QUEUE)
         message = await _next(channel, QUEUE)
         assert (message.body, message.exchange, message.routing_key) == (b"again", addresses.REDELIVER, QUEUE)
         await message.ack()
 
 
-async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_queues_name(
+async def test_a_message_that_crashes_its_consumer_is_parked_under_the_name_of_its_queue(
     broker: ManagementClient, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(model, PASSWORDS)
@@ -62,7 +62,7 @@ async def test_a_message_that_keeps_crashing_its_consumer_is_parked_under_its_qu
         await parked.ack()
 
 
-async def test_what_expires_in_a_queue_is_parked_too(
+async def test_a_message_that_expires_in_a_queue_is_parked(
     broker: ManagementClient, model: Topology, amqp_host: str, administrator: tuple[str, str]
 ) -> None:
     await broker.declare(model, PASSWORDS)
@@ -75,7 +75,7 @@ async def test_what_expires_in_a_queue_is_parked_too(
         await parked.ack()
 
 
-TRIES = [
+ATTEMPTS = [
     ("booking", addresses.REQUESTS, "quote_fare", True),
     ("booking", addresses.REQUESTS, "ask_fleet", False),
     ("booking", addresses.EVENTS, "event.booking_ended", True),
@@ -90,12 +90,12 @@ TRIES = [
 ]
 
 
-async def test_the_broker_refuses_what_the_model_does_not_grant(
+async def test_the_broker_refuses_publishing_without_a_grant(
     broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
-    tried = [(s, x, key, await _may_publish(s, x, key, amqp_host)) for s, x, key, _ in TRIES]
-    assert tried == TRIES
+    attempts = [(s, x, key, await _may_publish(s, x, key, amqp_host)) for s, x, key, _ in ATTEMPTS]
+    assert attempts == ATTEMPTS
 
 
 async def _may_publish(service: str, exchange: str, key: str, host: str) -> bool:
@@ -108,7 +108,7 @@ async def _may_publish(service: str, exchange: str, key: str, host: str) -> bool
         return True
 
 
-async def test_the_broker_lets_a_service_read_no_queue_of_another(
+async def test_a_service_cannot_read_a_queue_of_another(
     broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
@@ -118,7 +118,7 @@ async def test_the_broker_lets_a_service_read_no_queue_of_another(
             await queue.get()
 
 
-async def test_closing_all_connections_cuts_off_every_client(
+async def test_closing_all_connections_disconnects_every_client(
     broker: ManagementClient, model: Topology, amqp_host: str
 ) -> None:
     await broker.declare(model, PASSWORDS)
@@ -130,7 +130,7 @@ async def test_closing_all_connections_cuts_off_every_client(
         assert channel.is_closed
 
 
-async def test_depths_count_what_waits(broker: ManagementClient, model: Topology, amqp_host: str) -> None:
+async def test_depths_count_waiting_messages(broker: ManagementClient, model: Topology, amqp_host: str) -> None:
     await broker.declare(model, PASSWORDS)
     async with service_channel("booking", amqp_host) as caller:
         requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)

@@ -1,4 +1,4 @@
-"""Message groups: each key in one partition, nothing without a place, and who is active where."""
+"""Message groups: partition of a key, bindings, and assignment of partitions to replicas."""
 
 from collections import Counter
 from dataclasses import replace
@@ -32,29 +32,29 @@ def test_keys_are_spread_evenly() -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 4, HASH_SLOTS])
-def test_every_slot_leads_to_one_partition_and_what_has_none_to_the_first(partitions: int) -> None:
+def test_every_slot_is_bound_to_one_partition_and_unslotted_messages_to_the_first(partitions: int) -> None:
     part = partitioned_topology(GROUP, partitions, "fleets")
     slots = Counter(dict(b.arguments)["prebook-hash-slot"] for b in part.bindings if b.exchange == GROUP)
     assert slots == Counter(str(number) for number in range(HASH_SLOTS))
-    (rest,) = (b for b in part.bindings if b.exchange != GROUP)
-    assert (rest.routing_key, rest.destination) == (ANY_ROUTING_KEY, addresses.partition_queue(GROUP, 0))
+    (unslotted,) = (b for b in part.bindings if b.exchange != GROUP)
+    assert (unslotted.routing_key, unslotted.destination) == (ANY_ROUTING_KEY, addresses.partition_queue(GROUP, 0))
     assert all(dict(q.arguments)["x-single-active-consumer"] is True for q in part.queues)
 
 
-def test_what_must_be_heard_in_order_is_grouped_in_the_suite() -> None:
+def test_ordered_flows_and_events_are_message_groups_in_the_suite() -> None:
     groups = {q.partitioned_queue for q in SUITE.queues if q.partitioned_queue}
     flows = [flow for flow in ALL_FLOWS if flow.partitions]
-    asked = {
+    request_queues = {
         name(f.provider, f.name) for f in flows for name in (addresses.one_way_request_queue, addresses.request_queue)
     }
-    assert groups == asked | {addresses.event_queue(name) for name in EVENT_PARTITIONS}
-    assert all(flow.ordered for flow in flows), "what does not leave in order cannot be handled in order"
+    assert groups == request_queues | {addresses.event_queue(name) for name in EVENT_PARTITIONS}
+    assert all(flow.ordered for flow in flows), "only messages that are sent in order can be handled in order"
 
 
-def test_subscribers_of_one_fact_are_grouped_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_subscriber_of_an_event_has_partitions_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVENT_PARTITIONS, "fleets", 2)
-    topic = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
-    counts = Counter(q.address for q in topic.queues if q.consumer)
+    topology = event_topology(replace(OFFER_SETTLED, subscribers=frozenset({"fleets", "booking", "pricing"})))
+    counts = Counter(q.address for q in topology.queues if q.consumer)
     assert counts == {"fleets.events": 2, "booking.events": EVENT_PARTITIONS["booking"], "pricing.events": 1}
 
 
@@ -63,19 +63,19 @@ GROUPS = dict.fromkeys(PARTITIONS, GROUP)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
-def test_the_partitions_go_round_the_replicas(count: int) -> None:
+def test_partitions_are_spread_evenly_over_replicas(count: int) -> None:
     replicas = [f"replica {number}" for number in range(count)]
     shares = Counter(assigned_replica(partition, PARTITIONS, replicas) for partition in PARTITIONS)
     assert max(shares.values()) - min(shares.get(name, 0) for name in replicas) <= 1
 
 
-def test_who_is_active_where_another_should_be_cedes_its_place() -> None:
+def test_a_replica_releases_partitions_assigned_to_another() -> None:
     assert partitions_to_release(PARTITIONS, GROUPS, "a", ["a"]) == []
-    mine, theirs = (set(partitions_to_release(PARTITIONS, GROUPS, name, ["a", "b"])) for name in "ba")
-    assert len(mine) == len(theirs) == 2
-    assert mine | theirs == set(PARTITIONS)
-    assert partitions_to_release(["pricing.events"], GROUPS, "a", ["a", "b"]) == [], "it is no partition"
+    released_by_b, released_by_a = (set(partitions_to_release(PARTITIONS, GROUPS, name, ["a", "b"])) for name in "ba")
+    assert len(released_by_b) == len(released_by_a) == 2
+    assert released_by_b | released_by_a == set(PARTITIONS)
+    assert partitions_to_release(["pricing.events"], GROUPS, "a", ["a", "b"]) == [], "a plain queue is not released"
 
 
-def test_who_is_not_on_the_roster_cedes_nothing() -> None:
+def test_a_replica_that_is_not_live_releases_nothing() -> None:
     assert partitions_to_release(PARTITIONS, GROUPS, "a", ["b", "c"]) == []
