@@ -64,7 +64,8 @@ async def read_backlog(connection: "Connection") -> Backlog:
         TimeoutError: The query took longer than QUERY_TIMEOUT_S seconds.
     """
     rows = await connection.fetch(STATEMENT, timeout=QUERY_TIMEOUT_S)
-    outbox, pending = ([row for row in rows if row["source"] == source] for source in ("outbox", "pending"))
+    outbox = [row for row in rows if row["source"] == "outbox"]
+    pending = [row for row in rows if row["source"] == "pending"]
     oldest = max(outbox, key=lambda row: row["age"])
     return Backlog(
         outbox_rows=sum(row["rows"] for row in outbox),

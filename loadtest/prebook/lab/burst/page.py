@@ -18,7 +18,8 @@ GIB = 2**30
 def render_page(report: BurstReport) -> str:
     """Return the whole page with its style sheet and charts embedded."""
     assets = resources.files("prebook.lab.report") / "assets"
-    style, frame = ((assets / name).read_text() for name in ("report.css", "page.html"))
+    style = (assets / "report.css").read_text()
+    frame = (assets / "page.html").read_text()
     body = join_markup([masthead(report), checks_section(report), charts_section(report), tables_section(report)])
     return Template(frame).substitute(style=style, title=tag("title", f"Prebook burst, seed {report.seed}"), body=body)
 

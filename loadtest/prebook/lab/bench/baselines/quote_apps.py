@@ -25,9 +25,9 @@ def quote_body(request: Any) -> dict[str, Any]:
 
 def build_starlette() -> Any:
     """Return a Starlette application that decodes and encodes JSON without validation."""
-    applications, responses, routing = (
-        importlib.import_module(f"starlette.{name}") for name in ("applications", "responses", "routing")
-    )
+    applications = importlib.import_module("starlette.applications")
+    responses = importlib.import_module("starlette.responses")
+    routing = importlib.import_module("starlette.routing")
 
     async def quote(request: Any) -> Any:
         return responses.JSONResponse(quote_body(await request.json()))

@@ -119,7 +119,9 @@ def _row(figures: Mapping[HandlerPrefetch, Mapping[str, Sequence[float]]], handl
     """Return the row of one prefetch. It meets its goal if it is not much better than the default."""
     measured = figures[handler, prefetch]
     default = figures[handler, DEFAULT_PREFETCH]
-    wait_ms, memory_mb, share = (median(measured[name]) for name in ("wait_ms", "memory_mb", "share"))
+    wait_ms = median(measured["wait_ms"])
+    memory_mb = median(measured["memory_mb"])
+    share = median(measured["share"])
     benchmark = Benchmark(
         f"prefetch {prefetch}, {handler} handler",
         "messages/s",
