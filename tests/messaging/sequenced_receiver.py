@@ -1,4 +1,4 @@
-"""A receiver that keeps order, over a database of its own or a list, and messages that fail as they are told to."""
+"""A receiver with a key sequencer, over a list or a database, and a handler that fails on request."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,41 +25,40 @@ class Poison(PermanentFailure):
 
 @dataclass
 class MemoryBlockedKeys(BlockedKeys):
-    """Implements BlockedKeys. Every pause is over at once, or never: ``patient`` decides."""
+    """BlockedKeys over a list. Delays are ignored: a waiting message is due at once."""
 
     rows: list[tuple[str, Envelope, BlockStatus]] = field(default_factory=list)
-    patient: bool = False
-    away: bool = False
+    unreachable: bool = False
 
     async def read_status(self, group: str, envelope: Envelope) -> KeyStatus:
-        if self.away:
+        if self.unreachable:
             raise Unreachable("no database")
-        own = [s for g, e, s in self.rows if (g, e.id) == (group, envelope.id)]
-        key = self._of(group, envelope.conversation_id)
-        return KeyStatus(own[0] if own else None, key[-1][1] if key else None)
+        own = [status for name, each, status in self.rows if (name, each.id) == (group, envelope.id)]
+        blocked = self._blocked(group, envelope.conversation_id)
+        return KeyStatus(own[0] if own else None, blocked[-1][1] if blocked else None)
 
     async def block(self, group: str, envelope: Envelope, status: BlockStatus, *, delay_s: float, error: str) -> None:
         del error, delay_s
-        for number, (at, other, _) in enumerate(self.rows):
-            if (at, other.id) == (group, envelope.id):
+        for number, (name, each, _) in enumerate(self.rows):
+            if (name, each.id) == (group, envelope.id):
                 self.rows[number] = (group, envelope, status)
                 return
         self.rows.append((group, envelope, status))
 
     async def unblock(self, group: str, envelope: Envelope) -> None:
-        key = [e.id for e, _ in self._of(group, envelope.conversation_id)]
-        gone = key[: key.index(envelope.id) + 1] if envelope.id in key else []
-        self.rows = [row for row in self.rows if (row[0], row[1].id) not in {(group, id_) for id_ in gone}]
+        ids = [each.id for each, _ in self._blocked(group, envelope.conversation_id)]
+        removed = ids[: ids.index(envelope.id) + 1] if envelope.id in ids else []
+        self.rows = [row for row in self.rows if row[0] != group or row[1].id not in removed]
 
     async def find_next_due(self, group: str, key: str) -> Envelope | None:
-        waiting = [e for e, s in self._of(group, key)[:1] if s is BlockStatus.WAITING and not self.patient]
+        waiting = [each for each, status in self._blocked(group, key)[:1] if status is BlockStatus.WAITING]
         return next(iter(waiting), None)
 
     async def list_waiting(self, group: str, key: str) -> Sequence[Envelope]:
-        return [e for e, s in self._of(group, key) if s is BlockStatus.WAITING]
+        return [each for each, status in self._blocked(group, key) if status is BlockStatus.WAITING]
 
     async def list_due_keys(self, limit: int) -> Sequence[tuple[str, str]]:
-        keys = dict.fromkeys((group, e.conversation_id) for group, e, _ in self.rows)
+        keys = dict.fromkeys((group, each.conversation_id) for group, each, _ in self.rows)
         return [key for key in keys if await self.find_next_due(*key)][:limit]
 
     @asynccontextmanager
@@ -67,21 +66,24 @@ class MemoryBlockedKeys(BlockedKeys):
         del group, key
         yield True
 
-    def _of(self, group: str, key: str) -> list[tuple[Envelope, BlockStatus]]:
-        return [(e, s) for g, e, s in self.rows if (g, e.conversation_id) == (group, key)]
+    def _blocked(self, group: str, key: str) -> list[tuple[Envelope, BlockStatus]]:
+        return [(each, status) for name, each, status in self.rows if (name, each.conversation_id) == (group, key)]
 
 
 @dataclass
 class Receiver:
-    """``fails``: message id -> what to raise, and for how many attempts."""
+    """A receiver whose handler records messages. ``fails``: message id -> (error, number of failing attempts)."""
 
     blocked_keys: BlockedKeys
     on_poison: OnPoison = OnPoison.CONTINUE
     max_attempts: int = 3
     fails: dict[str, tuple[Exception, int]] = field(default_factory=dict)
-    seen: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    """Message id of every attempt, in order."""
     handled: list[str] = field(default_factory=list)
+    """Ids of successful messages, each once, as by an inbox."""
     parked: list[tuple[str, str]] = field(default_factory=list)
+    """(message id, cause) of the dead letters."""
 
     def __post_init__(self) -> None:
         policy = FlowPolicy(
@@ -91,34 +93,36 @@ class Receiver:
         self.sequencer = KeySequencer(
             {f"{GROUP}.0": GROUP},
             self.blocked_keys,
-            self._door,
-            dead_letter=self._aside,
+            self._handle,
+            dead_letter=self._dead_letter,
             policies=policies,
             observer=NullObserver(),
         )
 
-    async def take(self, *envelopes: Envelope) -> None:
+    async def receive(self, *envelopes: Envelope) -> None:
+        """Process deliveries one after another."""
         for envelope in envelopes:
             await self.sequencer.process(GROUP, envelope)
 
-    async def settle(self) -> None:
-        """As the loop does it, until nothing is due."""
+    async def retry_due(self) -> None:
+        """Retry as ``KeySequencer.run`` does, until no key is due."""
         while keys := await self.blocked_keys.list_due_keys(10):
             for group, key in keys:
                 await self.sequencer._resume_key(group, key)
 
-    async def _door(self, envelope: Envelope) -> None:
-        self.seen.append(envelope.id)
+    async def _handle(self, envelope: Envelope) -> None:
+        self.tried.append(envelope.id)
         error, attempts = self.fails.get(envelope.id, (None, 0))
         if error and envelope.attempt <= attempts:
             raise error
         if envelope.id not in self.handled:
             self.handled.append(envelope.id)
 
-    async def _aside(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
+    async def _dead_letter(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
         del group, error
         self.parked.append((envelope.id, cause))
 
 
-def said(key: str, place: int, **changes: Any) -> Envelope:
-    return replace(request(key), id=f"{key}-{place}", **changes)
+def message_of(key: str, number: int, **changes: Any) -> Envelope:
+    """A message of the key, with the id ``key-number``."""
+    return replace(request(key), id=f"{key}-{number}", **changes)

@@ -11,7 +11,7 @@ from prebook.postgres.blast_radius import BlastRadius
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
 from tests.databases import Databases
-from tests.messaging.sequenced_receiver import GROUP, said
+from tests.messaging.sequenced_receiver import GROUP, message_of
 
 pytestmark = pytest.mark.real
 PARTITIONS = 4
@@ -35,8 +35,8 @@ async def holds(url: str) -> AsyncIterator[SqlBlockedKeys]:
 async def test_what_waits_is_told_with_what_went_on_and_can_be_released(url: str, holds: SqlBlockedKeys) -> None:
     parked, waiting, *others = HERE
     for place, standing in enumerate((BlockStatus.PARKED, BlockStatus.WAITING, BlockStatus.WAITING)):
-        await holds.block(GROUP, said(parked, place), standing, delay_s=0.0, error="Poison: no")
-    await holds.block(GROUP, said(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later")
+        await holds.block(GROUP, message_of(parked, place), standing, delay_s=0.0, error="Poison: no")
+    await holds.block(GROUP, message_of(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later")
     connection = await asyncpg.connect(url.replace("+asyncpg", "", 1))
     try:
         for key in KEYS:

@@ -1,4 +1,4 @@
-"""Which node of the broker a link connects to."""
+"""Broker connection: order of the nodes, and the end of its task."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,42 +13,42 @@ from tests.conditions import becomes
 NODES = 3
 
 
-async def test_each_connection_is_to_the_next_node() -> None:
-    """None of them is a broker: they hang up."""
-    called: list[int] = []
+async def test_each_connection_attempt_takes_the_next_node() -> None:
+    """The nodes are no brokers: they close each connection."""
+    contacted: list[int] = []
 
-    async def hang_up(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        called.append(number)
+    async def close_at_once(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        contacted.append(number)
         writer.close()
 
     async with AsyncExitStack() as stack:
         servers = []
         for number in range(NODES):
-            server = await asyncio.start_server(partial(hang_up, number), "127.0.0.1", 0)
+            server = await asyncio.start_server(partial(close_at_once, number), "127.0.0.1", 0)
             servers.append(await stack.enter_async_context(server))
         ports = [server.sockets[0].getsockname()[1] for server in servers]
-        link = BrokerConnection(
-            ",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "tried", _never, connect=connect
+        connection = BrokerConnection(
+            ",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "test", _fail, connect=connect
         )
-        running = asyncio.create_task(link.run())
-        await becomes(lambda: len(called) >= 2 * NODES, 20)
+        running = asyncio.create_task(connection.run())
+        await becomes(lambda: len(contacted) >= 2 * NODES, 20)
         running.cancel()
         await asyncio.wait([running], timeout=5)
         assert running.cancelled()
-    assert sorted(called[:NODES]) == list(range(NODES)), "each before any of them again"
-    assert called[NODES : 2 * NODES] == called[:NODES]
-    assert not link.up.is_set()
+    assert sorted(contacted[:NODES]) == list(range(NODES)), "every node once before any node twice"
+    assert contacted[NODES : 2 * NODES] == contacted[:NODES]
+    assert not connection.up.is_set()
 
 
-async def _never(_: AbstractConnection) -> Sequence[AbstractChannel]:
-    raise AssertionError("no connection comes about")
+async def _fail(_: AbstractConnection) -> Sequence[AbstractChannel]:
+    raise AssertionError("no connection can be established")
 
 
-async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> None:
-    """As ``wait_for`` of Python 3.11 does where the connection fails in the same turn."""
+async def test_a_connection_stops_although_the_client_swallowed_the_cancellation() -> None:
+    """``asyncio.wait_for`` of Python 3.11 does so if the connection fails in the same turn of the loop."""
     connecting = asyncio.Event()
 
-    async def swallowing(_: str, __: str) -> AbstractConnection:
+    async def swallow_cancellation(_: str, __: str) -> AbstractConnection:
         connecting.set()
         try:
             await asyncio.sleep(60)
@@ -56,14 +56,16 @@ async def test_a_link_ends_though_the_client_swallowed_the_cancellation() -> Non
             raise ConnectionResetError from None
         raise AssertionError
 
-    running = asyncio.create_task(BrokerConnection("amqp://u:p@127.0.0.1/v", "tried", _never, connect=swallowing).run())
+    running = asyncio.create_task(
+        BrokerConnection("amqp://u:p@127.0.0.1/v", "test", _fail, connect=swallow_cancellation).run()
+    )
     await asyncio.wait_for(connecting.wait(), 5)
     running.cancel()
     await asyncio.wait([running], timeout=5)
     assert running.cancelled()
 
 
-def test_a_comma_in_a_password_separates_nothing() -> None:
+def test_a_comma_in_a_password_does_not_split_the_url() -> None:
     (only,) = shuffle_nodes("amqp://u:p,w@127.0.0.1:5672/v")
     assert only.startswith("amqp://u:p,w@127.0.0.1:5672/v")
     assert "heartbeat=10" in only

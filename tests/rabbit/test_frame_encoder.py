@@ -1,4 +1,4 @@
-"""What we encode by hand is what pamqp reads, and what aio-pika would have sent."""
+"""Frames encoded by hand are readable by pamqp and equal to those that aio-pika sends."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,48 +26,48 @@ def frames(wire: WireMessage, expires_at: datetime | None = None) -> list[object
     data = encode_publish(
         "prebook.requests", "quote_fare", wire, user="u", now=NOW, expires_at=expires_at, frame_max=FRAME_MAX
     )
-    found: list[object] = []
+    decoded: list[object] = []
     while data:
-        size, channel, told = frame.unmarshal(data)
+        size, channel, value = frame.unmarshal(data)
         assert channel == 1
         assert size <= FRAME_MAX
-        found.append(told)
+        decoded.append(value)
         data = data[size:]
-    return found
+    return decoded
 
 
-def test_the_method_is_mandatory_and_goes_to_the_exchange_by_the_key() -> None:
+def test_a_publish_is_mandatory_and_has_exchange_and_routing_key() -> None:
     method = frames(WireMessage(HEADERS, b"{}"))[0]
     assert isinstance(method, commands.Basic.Publish)
     assert (method.exchange, method.routing_key, method.mandatory) == ("prebook.requests", "quote_fare", True)
 
 
 @pytest.mark.parametrize("headers", [HEADERS, {"ce-id": "alone"}, {}])
-def test_the_properties_are_those_that_aio_pika_would_send(headers: dict[str, str]) -> None:
+def test_the_properties_equal_those_of_aio_pika(headers: dict[str, str]) -> None:
     ours = frames(WireMessage(headers, b"{}"))[1]
     assert isinstance(ours, ContentHeader)
-    theirs = to_aio_pika(WireMessage(headers, b"{}"), user="u").properties
+    aio_pika_properties = to_aio_pika(WireMessage(headers, b"{}"), user="u").properties
     for name in (*commands.Basic.Properties.attributes(),):
         if name != "timestamp":
-            assert (getattr(ours.properties, name) or None) == (getattr(theirs, name) or None), name
+            assert (getattr(ours.properties, name) or None) == (getattr(aio_pika_properties, name) or None), name
     assert ours.properties.timestamp == NOW
 
 
-@pytest.mark.parametrize(("left", "expiration"), [(timedelta(seconds=1.5), "1500"), (timedelta(seconds=-3), "1")])
-def test_what_is_left_of_its_life_goes_with_it(left: timedelta, expiration: str) -> None:
-    header = frames(WireMessage(HEADERS, b"{}"), NOW + left)[1]
+@pytest.mark.parametrize(("time_left", "expiration"), [(timedelta(seconds=1.5), "1500"), (timedelta(seconds=-3), "1")])
+def test_the_expiration_is_the_remaining_time_to_live(time_left: timedelta, expiration: str) -> None:
+    header = frames(WireMessage(HEADERS, b"{}"), NOW + time_left)[1]
     assert isinstance(header, ContentHeader)
     assert header.properties.expiration == expiration
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME_MAX - 8, FRAME_MAX - 7, 3 * FRAME_MAX])
-def test_a_body_of_any_size_arrives_whole(size: int) -> None:
+def test_a_body_of_any_size_is_split_without_loss(size: int) -> None:
     _, header, *bodies = frames(WireMessage(HEADERS, bytes(range(256)) * (size // 256) + b"x" * (size % 256)))
     assert isinstance(header, ContentHeader)
     assert header.body_size == size == sum(len(part.value) for part in bodies if isinstance(part, ContentBody))
 
 
 @pytest.mark.parametrize("headers", [{"ce-id": "x" * 256}, {"prebook-x-error": "x" * FRAME_MAX}])
-def test_what_does_not_fit_is_refused(headers: dict[str, str]) -> None:
+def test_a_message_beyond_a_protocol_limit_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(AmqpLimitExceeded):
         frames(WireMessage(headers, b"{}"))

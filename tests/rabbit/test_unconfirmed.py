@@ -1,4 +1,4 @@
-"""Which publish a confirm, a nack or a returned message is about."""
+"""Matching of confirms, nacks and returned messages with unconfirmed ones."""
 
 import asyncio
 
@@ -9,19 +9,19 @@ from prebook.rabbit.amqp_publisher.frame_decoder import PublisherConfirm, Return
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
 
 
-def pending(key: str = "here", message_id: str = "m", due: float = 10.0) -> PendingConfirm:
+def pending(key: str = "bound", message_id: str = "m", due: float = 10.0) -> PendingConfirm:
     return PendingConfirm("exchange", key, message_id, due, asyncio.get_running_loop().create_future())
 
 
-def added(unconfirmed: UnconfirmedMessages, *all_of: PendingConfirm) -> tuple[PendingConfirm, ...]:
-    for each in all_of:
-        unconfirmed.add(each)
-    return all_of
+def add_all(unconfirmed: UnconfirmedMessages, *messages: PendingConfirm) -> tuple[PendingConfirm, ...]:
+    for message in messages:
+        unconfirmed.add(message)
+    return messages
 
 
-async def test_a_confirm_of_many_settles_all_up_to_it_and_none_after() -> None:
+async def test_a_multiple_confirm_settles_all_tags_up_to_its_own() -> None:
     unconfirmed = UnconfirmedMessages()
-    one, two, three = added(unconfirmed, pending(), pending(), pending())
+    one, two, three = add_all(unconfirmed, pending(), pending(), pending())
     unconfirmed.settle(PublisherConfirm(2, multiple=True, accepted=True))
     assert one.future.done()
     assert two.future.done()
@@ -32,30 +32,30 @@ async def test_a_confirm_of_many_settles_all_up_to_it_and_none_after() -> None:
     assert len(unconfirmed) == 0
 
 
-async def test_one_id_under_way_to_four_places_is_told_apart() -> None:
-    """The client library answers the first and third of these as confirmed or returned, as it happens."""
+async def test_returned_messages_of_one_id_are_matched_by_address() -> None:
+    """aiormq matches by message id alone, and reports some of these wrongly as confirmed or returned."""
     unconfirmed = UnconfirmedMessages()
-    all_of = added(unconfirmed, pending("here"), pending("nowhere"), pending("here"), pending("nowhere"))
+    messages = add_all(unconfirmed, pending("bound"), pending("unbound"), pending("bound"), pending("unbound"))
     for _ in range(2):
-        unconfirmed.mark_returned(ReturnedMessage("exchange", "nowhere", "m", "NO_ROUTE"))
+        unconfirmed.mark_returned(ReturnedMessage("exchange", "unbound", "m", "NO_ROUTE"))
     unconfirmed.settle(PublisherConfirm(4, multiple=True, accepted=True))
-    assert [type(each.future.exception()) for each in all_of] == [type(None), Undeliverable] * 2
+    assert [type(each.future.exception()) for each in messages] == [type(None), Undeliverable] * 2
 
 
-async def test_what_is_confirmed_too_late_has_failed_and_its_confirm_is_nobodys() -> None:
+async def test_an_overdue_message_fails_and_its_later_confirm_is_ignored() -> None:
     unconfirmed = UnconfirmedMessages()
-    late, later = added(unconfirmed, pending(due=1.0), pending(due=5.0))
+    overdue, pending_later = add_all(unconfirmed, pending(due=1.0), pending(due=5.0))
     unconfirmed.fail_overdue(2.0)
     with pytest.raises(Unreachable):
-        late.future.result()
+        overdue.future.result()
     unconfirmed.settle(PublisherConfirm(2, multiple=True, accepted=True))
-    assert later.future.result() is None
+    assert pending_later.future.result() is None
 
 
-async def test_a_lost_connection_fails_all_but_those_whose_caller_has_gone() -> None:
+async def test_a_lost_connection_fails_all_messages_and_skips_cancelled_ones() -> None:
     unconfirmed = UnconfirmedMessages()
-    gone, waits = added(unconfirmed, pending(), pending())
-    gone.future.cancel()
+    cancelled, waiting = add_all(unconfirmed, pending(), pending())
+    cancelled.future.cancel()
     unconfirmed.fail_all("cut")
     with pytest.raises(Unreachable, match="cut"):
-        waits.future.result()
+        waiting.future.result()
