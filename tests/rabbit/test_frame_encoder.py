@@ -9,7 +9,8 @@ from pamqp.header import ContentHeader
 
 from prebook.lab.bench.aio_pika_message import to_aio_pika
 from prebook.messaging.codec import WireMessage
-from prebook.rabbit.amqp_publisher.frame_encoder import AmqpLimitExceeded, encode_publish
+from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish
+from prebook.rabbit.errors import AmqpLimitExceeded
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 HEADERS = {

@@ -6,7 +6,8 @@ import pytest
 
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.access import permissions
 from prebook.topology.check import Drift, differences
 from prebook.topology.values import Queue, Topology, arguments

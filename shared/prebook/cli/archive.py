@@ -28,7 +28,7 @@ from prebook.http.inbox_client import inbox_lookup
 from prebook.messaging import addresses
 from prebook.messaging.errors import Unreachable
 from prebook.rabbit.archive_reader import open_publisher, read_archive
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.replay.archive_replay import ArchiveReplay, ArchiveReplayOptions, SelectionTooLarge
 from prebook.replay.archive_report import (
     ArchiveReplayReport,

@@ -18,7 +18,8 @@ from prebook.devstack.parameters import json_option
 from prebook.flows import FLOWS
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import Policies, default_plan, read_policies, retry_delays_s
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.management import ManagementClient
 from prebook.runtime.paths import couplings_file
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, differences

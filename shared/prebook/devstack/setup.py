@@ -16,7 +16,8 @@ from prebook.devstack.stack import Stack
 from prebook.messaging.asyncio_tools import first_error_task_group
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import read_policies, retry_delays_s
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.management import ManagementClient
 from prebook.runtime import paths
 from prebook.topology.model import suite_topology
 

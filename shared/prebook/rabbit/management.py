@@ -1,11 +1,4 @@
-"""Client of RabbitMQ's management HTTP API: declares a topology and reads the live one. RabbitMQ 3.10 to 4.x.
-
-::
-
-    Exception
-    +-- BrokerUnreachable   no reply at the address, or not from a management API
-    +-- BrokerRefused       the broker understood the request and refused it
-"""
+"""Client of RabbitMQ's management HTTP API: declares a topology and reads the live one. RabbitMQ 3.10 to 4.x."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -15,6 +8,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from prebook.messaging import addresses
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management_codec import (
     Json,
     ManagementRequest,
@@ -42,14 +36,6 @@ LIST_PATHS: Mapping[str, str] = {
     "topic_permissions": "vhosts/{v}/topic-permissions",
     "users": "users",
 }
-
-
-class BrokerUnreachable(Exception):
-    """No reply at the address, or not from a management API; the text says what to check."""
-
-
-class BrokerRefused(Exception):
-    """The broker understood the request and refused it; the text has its reason."""
 
 
 class ManagementClient:

@@ -13,9 +13,10 @@ from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
-from prebook.rabbit.amqp_publisher.frame_encoder import AmqpLimitExceeded, encode_publish
+from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm
 from prebook.rabbit.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, BrokerConnection
+from prebook.rabbit.errors import AmqpLimitExceeded
 
 CONFIRM_TIMEOUT_S = 10.0
 """Longer than the replacement of a hung queue leader takes (7.3 s measured), shorter than the relay's lease."""

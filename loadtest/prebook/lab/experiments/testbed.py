@@ -14,7 +14,8 @@ from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.stack import Stack
 from prebook.flows import PROCESSES
-from prebook.rabbit.management import BrokerRefused, BrokerUnreachable, ManagementClient
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.management import ManagementClient
 from prebook.topology.values import Topology
 
 UNUSED_PORTS = (1024,) * (len(PROCESSES) + 1)

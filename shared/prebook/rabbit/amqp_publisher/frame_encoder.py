@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER, REPLY_TO_HEADER, TYPE_HEADER
+from prebook.rabbit.errors import AmqpLimitExceeded
 
 CHANNEL_NUMBER = 1
 CONTENT_TYPE = b"application/json"
@@ -33,10 +34,6 @@ _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION = 1 << 10, 1 << 9, 1 << 8
 _MESSAGE_ID, _TIMESTAMP, _TYPE, _USER_ID, _APP_ID = 1 << 7, 1 << 6, 1 << 5, 1 << 4, 1 << 3
 _ALWAYS = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _TIMESTAMP | _USER_ID | _APP_ID
-
-
-class AmqpLimitExceeded(ValueError):
-    """A name, a header or the headers together exceed a limit of the protocol or of the connection."""
 
 
 def encode_publish(
