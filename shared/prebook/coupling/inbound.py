@@ -63,7 +63,7 @@ class InboundGateway:
             return await work.find_reply(request_id)
 
     async def find_received_at(self, message_id: str) -> datetime | None:
-        """When the message had its effect here; None if it had none within the deduplication window."""
+        """Time at which the message had its effect here; None if it had none within the deduplication window."""
         async with self._begin() as work:
             return await work.find_received_at(message_id)
 

@@ -120,7 +120,7 @@ class ServiceClient:
 
 
 async def _read_body(response: httpx.Response) -> bytes:
-    """At most ``MAX_RESPONSE_BYTES``, whatever length the response declares."""
+    """Read at most ``MAX_RESPONSE_BYTES``, whatever length the response declares."""
     body = bytearray()
     async for part in response.aiter_raw():
         body += part

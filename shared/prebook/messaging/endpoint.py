@@ -24,7 +24,7 @@ U = TypeVar("U", bound=UnitOfWork)
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What a message led to, once its effect is committed."""
+    """Outcome of a message whose effect is committed."""
 
     reply: Envelope | None = None
     """Reply to the request, if it is known, now or from an earlier delivery."""

@@ -54,7 +54,7 @@ class UnitOfWork(Protocol):
         ...
 
     async def find_received_at(self, message_id: str) -> datetime | None:
-        """When a message was recorded in the inbox; None if it was not, or before the deduplication window."""
+        """Time at which a message was recorded in the inbox; None if it was not, or before the deduplication window."""
         ...
 
     async def record_request(self, request: Envelope) -> None:

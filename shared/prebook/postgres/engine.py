@@ -60,6 +60,7 @@ class Engines(NamedTuple):
 
 
 def create_engines(service: str, url: str) -> Engines:
+    """Create the engines of a service at the database ``url``; they connect when they are first used."""
     return Engines(
         create_engine(service, url),
         create_engine(service, url, pool_size=EDGE_POOL_SIZE),

@@ -18,6 +18,7 @@ _DECODER = msgspec.json.Decoder(_StoredMessage)
 
 
 def to_column(envelope: Envelope) -> str:
+    """Encode a message for a ``message`` column."""
     wire = encode(envelope)
     return _ENCODER.encode(_StoredMessage(dict(wire.headers), wire.body.decode())).decode()
 

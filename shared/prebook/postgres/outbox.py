@@ -82,7 +82,8 @@ class SqlOutbox:
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a database session that lives as long as the relay."""
-        self.owner, self._engine = owner, engine
+        self.owner = owner
+        self._engine = engine
 
     async def claim(
         self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int] = ()

@@ -52,12 +52,14 @@ class Pool(AsyncAdaptedQueuePool):
 
 
 def command_timeout_of(engine: AsyncEngine) -> CoarseTimeout:
+    """The timeout that bounds each statement on a connection of this engine."""
     pool: Any = engine.pool
     timeout: CoarseTimeout = pool.command_timeout
     return timeout
 
 
 def checkout_idle(engine: AsyncEngine) -> PoolProxiedConnection | None:
+    """Check out a connection that is idle now; None if there is none, or if the engine has another kind of pool."""
     return engine.pool.checkout_idle() if isinstance(engine.pool, Pool) else None
 
 
@@ -74,4 +76,5 @@ async def checkout(engine: AsyncEngine) -> PoolProxiedConnection:
 
 
 def pool_timeouts(engine: AsyncEngine) -> int:
+    """Number of waits for a connection of this engine that ended in a timeout."""
     return engine.pool.timeouts if isinstance(engine.pool, Pool) else 0

@@ -47,7 +47,8 @@ class Purger:
     """Deletes in batches, each in its own transaction, until no row is due."""
 
     def __init__(self, engine: AsyncEngine, rules: Sequence[PurgeRule]) -> None:
-        self._engine, self._rules = engine.execution_options(isolation_level="AUTOCOMMIT"), rules
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._rules = rules
 
     async def purge_due(self) -> int:
         """Apply every rule; return the number of deleted rows."""

@@ -22,6 +22,7 @@ LIVENESS_TIMEOUT_S = 5.0
 
 
 def notify_channel(service: str) -> str:
+    """Name of the LISTEN/NOTIFY channel of a service's relays."""
     return f"prebook_outbox_{service}"
 
 

@@ -22,7 +22,7 @@ class SelectionTooLarge(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveReplayOptions:
-    """How to replay.
+    """Options of a replay.
 
     ``policy``: eligibility; its ``now`` is the time of the request. ``apply``: send; otherwise a dry run.
     ``rate_per_s``: redeliveries per second. ``requested_by``: account named in the audit line.

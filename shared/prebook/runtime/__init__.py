@@ -1,1 +1,1 @@
-"""How a service runs: settings, logging, telemetry, start and stop."""
+"""Process of a service: settings, logging, telemetry, start and stop."""

@@ -109,7 +109,7 @@ class ServiceProcess(Generic[W]):
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:
-        """What the service cannot work without and does not have, with the reason."""
+        """Dependencies that the service needs and does not have, each with the reason."""
         connections = {
             "broker (publishing)": self.publisher.connection.up,
             "broker (consuming)": self.consumer.connection.up,

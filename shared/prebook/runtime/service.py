@@ -1,4 +1,4 @@
-"""What makes one service different from another, and what its own code may use.
+"""Services as data: the parts that differ between services, and the context that their own code may use.
 
 Every ``<service>/app.py`` declares one ``Service``; ``runtime.assembly`` puts it together, with the same code for
 production and for tests.
@@ -26,7 +26,7 @@ U = TypeVar("U", bound=UnitOfWork)
 
 @dataclass(frozen=True)
 class ServiceContext(Generic[U]):
-    """What a service's own API and loops may use."""
+    """Context of a service's own API and loops."""
 
     gateway: MessagingGateway[U]
     units: UnitsOfWork[U]
@@ -46,7 +46,7 @@ class ServiceContext(Generic[U]):
 
 @dataclass(frozen=True)
 class ServiceEdge:
-    """What a service has beside its message handlers."""
+    """Parts of a service other than its message handlers."""
 
     routes: Sequence[ControllerRouterHandler] = ()
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)

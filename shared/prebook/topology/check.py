@@ -55,7 +55,7 @@ class LiveBroker:
 
 @dataclass(frozen=True)
 class _ElementKind(Generic[T]):
-    """How elements of one kind are identified, described and corrected."""
+    """Functions that identify, describe and correct elements of one kind."""
 
     name: str
     identify: Callable[[T], str]

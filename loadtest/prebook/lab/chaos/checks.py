@@ -161,7 +161,7 @@ def check_history_order(evidence: Evidence) -> Iterator[Violation]:
 
 
 def check_notice_order(evidence: Evidence) -> Iterator[Violation]:
-    """Notices reach the rider in the order in which the booking took the announced states."""
+    """Notices reach the rider in the order in which the booking took the notified states."""
     for booking, notices in evidence.database.notices.items():
         states = [state for state in evidence.database.histories.get(booking, ()) if state in notices]
         if dict.fromkeys(notices) != dict.fromkeys(states) or list(dict.fromkeys(notices)) != states:

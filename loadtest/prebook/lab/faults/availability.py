@@ -19,7 +19,7 @@ Resources = Sequence[ProcessInfo] | Sequence[ServerInfo] | Sequence[ProxyInfo]
 
 @dataclass(frozen=True)
 class SuiteCapabilities:
-    """What a suite offers for fault injection.
+    """Capabilities of a suite for fault injection.
 
     ``processes``, ``servers`` and ``proxies`` are names known to supervisors. A ``..._problem`` says why an access does
     not exist, and is empty if it does.

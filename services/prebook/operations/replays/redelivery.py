@@ -58,7 +58,7 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True, slots=True)
 class PublishTarget:
-    """Where a message is published."""
+    """Exchange and routing key that a message is published to."""
 
     exchange: str
     routing_key: str

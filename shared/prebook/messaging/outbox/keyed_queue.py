@@ -16,7 +16,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class BatchResult(Enum):
-    """What became of a batch."""
+    """Outcome of a batch."""
 
     SENT = "sent"
     FAILED = "failed"

@@ -1,1 +1,1 @@
-"""What happens to a message that could not be handled: retry, pause, block its key, or dead-letter it."""
+"""Recovery from a message that could not be handled: retry, pause, block its key, or dead-letter it."""

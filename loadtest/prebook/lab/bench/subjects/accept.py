@@ -76,14 +76,14 @@ class CheckedRounds:
     def wrap(self, side: str, run: Callable[[str], Awaitable[RoundFigures]]) -> RoundRunner:
         """Return a round of ``side``. ``run``: measures one round, given the prefix of its idempotency keys."""
 
-        async def checked_round() -> RoundFigures:
+        async def run_checked() -> RoundFigures:
             self.round_numbers[side] = self.round_numbers.get(side, 0) + 1
             await self.database.execute(f"TRUNCATE {', '.join(f'booking.{table}' for table in TABLES)}")
             figures = await run(f"{side}-{self.round_numbers[side]}")
             await self._verify_rows(side)
             return figures
 
-        return checked_round
+        return run_checked
 
     async def _verify_rows(self, side: str) -> None:
         counts = [await self.database.fetchval(f"SELECT count(*) FROM booking.{table}") for table in TABLES]  # noqa: S608

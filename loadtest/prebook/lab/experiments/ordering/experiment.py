@@ -126,12 +126,12 @@ class _Run:
     async def _wait_for_effects(self, database: asyncpg.Connection, target: int) -> int:
         count = 0
 
-        async def reached() -> bool:
+        async def has_reached() -> bool:
             nonlocal count
             count = await database.fetchval(COUNT_APPLIED, self._name)
             return bool(count >= target)
 
-        await self._wait_until(reached, self._load.timeout_s, f"the effects of {target} messages")
+        await self._wait_until(has_reached, self._load.timeout_s, f"the effects of {target} messages")
         return count
 
     async def _wait_until(self, condition: Condition, timeout_s: float, subject: str) -> None:
