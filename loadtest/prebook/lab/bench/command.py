@@ -24,6 +24,7 @@ from prebook.lab.bench.subjects import (
     latency,
     linearity,
     prefetch,
+    publisher,
     relay,
     ride,
     rpc,
@@ -37,6 +38,7 @@ Subject = Callable[[BenchTestbed, int], Awaitable[list[BenchRow]]]
 """Measures one part of the suite on a testbed, in a number of rounds."""
 SUBJECTS: Mapping[str, Subject] = {
     "relay": relay.measure,
+    "publisher": publisher.measure,
     "latency": latency.measure,
     "rpc": rpc.measure,
     "consume": consume.measure,
@@ -48,7 +50,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "scaling": scaling.measure,
     "soak": soak.measure,
 }
-OPT_IN_SUBJECTS = frozenset({"soak"})
+OPT_IN_SUBJECTS = frozenset({"publisher", "soak"})
 """Subjects that run only if named with --only, because they take many minutes."""
 ALL_PLANS = tuple(coupling.value for coupling in Coupling)
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
