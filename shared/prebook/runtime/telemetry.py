@@ -122,7 +122,7 @@ class Metrics:
 
 
 class Telemetry:
-    """Record messages as metrics and log events. Implements messaging.telemetry.MessagingObserver."""
+    """Record messages as metrics and log events. Implements ``messaging.observer.MessagingObserver``."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
