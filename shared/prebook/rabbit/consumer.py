@@ -164,12 +164,7 @@ class RabbitConsumer:
     ) -> None:
         async def retry(next_attempt: Envelope, delay_s: float) -> None:
             wire = _with_failure_headers(encode(next_attempt), message)
-            try:
-                await self._dead_letter_publisher.delay(queue, wire, delay_s)
-            except (Unreachable, Undeliverable) as failure:
-                log.exception("retry not published", queue=queue, error=str(failure))
-                return await self._return_to_queue(queue, message)
-            return await self._require_settleable(queue, message).ack()
+            await self._ack_once_published(queue, message, self._dead_letter_publisher.delay(queue, wire, delay_s))
 
         async def dead_letter(cause: str, error: Exception) -> None:
             await self._dead_letter(queue, message, encode(envelope), cause, error)
@@ -181,17 +176,24 @@ class RabbitConsumer:
     ) -> None:
         address = self._group_by_partition.get(queue, queue)
         traceable = _with_failure_headers(wire, message)
-        try:
-            await self._dead_letter_publisher.dead_letter(address, traceable, cause, error)
-        except (Unreachable, Undeliverable) as failure:
-            log.exception("dead letter not published", queue=queue, error=str(failure))
-            return await self._return_to_queue(queue, message)
-        return await self._require_settleable(queue, message).ack()
+        publication = self._dead_letter_publisher.dead_letter(address, traceable, cause, error)
+        await self._ack_once_published(queue, message, publication)
 
-    async def _return_to_queue(self, queue: str, message: AbstractIncomingMessage) -> None:
-        """Requeue a message that has no other durable place; the broker counts it against its delivery limit."""
-        await asyncio.sleep(REQUEUE_DELAY_S)
-        await self._require_settleable(queue, message).reject(requeue=True)
+    async def _ack_once_published(
+        self, queue: str, message: AbstractIncomingMessage, publication: Awaitable[None]
+    ) -> None:
+        """Acknowledge the message once its retry or dead letter is published.
+
+        If that fails, the message has no other durable place and is requeued; the broker counts this against its
+        delivery limit.
+        """
+        try:
+            await publication
+        except (Unreachable, Undeliverable) as failure:
+            log.exception("failed message not published", queue=queue, error=str(failure))
+            await asyncio.sleep(REQUEUE_DELAY_S)
+            return await self._require_settleable(queue, message).reject(requeue=True)
+        return await self._require_settleable(queue, message).ack()
 
     def _require_settleable(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
         """Return the message. Raises ConnectionError where the broker has given it to another consumer or will."""
