@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from prebook.fleets.store import Reservation
 from prebook.fleets.tables import ReservationState
-from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, ReservationState))
-
+_statement = statement_factory(ReservationState)
 
 # The query selects a free driver first, so that conflicts are rare; the primary key decides between concurrent ones.
 # ON CONFLICT names that key only: a second reservation of one booking in one fleet is a defect and must raise.

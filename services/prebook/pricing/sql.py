@@ -1,16 +1,13 @@
 """The campaign and its discount grants on PostgreSQL."""
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
-from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 from prebook.pricing.domain.campaign import CAMPAIGN_NAME
 from prebook.pricing.tables import DiscountState
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, DiscountState))
-
+_statement = statement_factory(DiscountState)
 
 # Every quote updates the campaign's one row and locks it until its commit. So it is locked last, in the round trip
 # that decides, and not at all if no discount is left. The booking's own row always comes before it, here and when a

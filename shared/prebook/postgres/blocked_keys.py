@@ -17,12 +17,10 @@ from prebook.postgres.message_column import from_column, to_column
 from prebook.postgres.pool import command_timeout_of
 from prebook.postgres.purge import purge_statement
 from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import translate_errors
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, BlockStatus))
-
+_statement = statement_factory(BlockStatus)
 
 BLOCK_STATUS = text("""
     SELECT (SELECT status FROM blocked WHERE group_name = :group AND message_id = :id),

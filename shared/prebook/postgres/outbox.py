@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.envelope import Envelope
@@ -12,14 +12,11 @@ from prebook.messaging.errors import Malformed, error_summary
 from prebook.messaging.outbox.store import LeasedRow, OutboxDepth, OutboxState
 from prebook.postgres.connection import acquire
 from prebook.postgres.message_column import from_column, sendable_from_column
-from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 
 log = structlog.get_logger()
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, OutboxState))
-
+_statement = statement_factory(OutboxState)
 
 # See claim_outbox in migrations/ddl/messaging.sql for the order and the plan of a claim. It looks at all waiting rows,
 # and never at "seq > last seen": rows do not commit in the order of seq.

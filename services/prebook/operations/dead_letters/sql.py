@@ -28,12 +28,10 @@ from prebook.messaging.errors import error_summary
 from prebook.operations.dead_letters.record import DeadLetterRecord, edited_headers
 from prebook.operations.dead_letters.store import UnstorableMessage
 from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, DeadLetterState, RedeliveryState))
-
+_statement = statement_factory(DeadLetterState, RedeliveryState)
 
 COLUMNS = """d.id, d.state, d.failure_group, d.cause, d.error_type, d.error, d.queue, d.exchange, d.routing_key, d.flow,
     d.kind, d.type, d.message_id, d.conversation_id, d.trace_id, d.attempts, d.times_parked, d.first_failed_at,

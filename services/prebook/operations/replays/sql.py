@@ -17,13 +17,10 @@ from prebook.operations.dead_letters.sql import selection_sql, selection_values
 from prebook.operations.replays.eligibility import ReplayCandidate, ordering_key_of
 from prebook.operations.replays.redelivery import DeliveryOutcome, Redelivery
 from prebook.operations.replays.store import LeasedReplay, NewReplay
-from prebook.postgres.state_literals import with_states
+from prebook.postgres.statements import statement_factory
 from prebook.postgres.unit_of_work import SqlUnitOfWork
 
-
-def _statement(sql: str) -> TextClause:
-    return text(with_states(sql, DeadLetterState, RedeliveryState, ReplayState))
-
+_statement = statement_factory(DeadLetterState, RedeliveryState, ReplayState)
 
 CREATE_REPLAY = text("""
     INSERT INTO replay (id, ineligible, rate_per_s, keep_going, force)
