@@ -3,7 +3,7 @@
 The caller polls for a reply whose callback was lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,11 +36,10 @@ class AsyncApi:
         replies_inline=False, needs_provider_up=True, needs_broker_up=False, uses_outbox=True, polls=True
     )
 
-    def __init__(self, http: HttpClient, secrets: Sequence[str], *, clock: Callable[[], float] = unix_s) -> None:
-        """``secrets``: keys of callback signatures, the first signs; ``clock``: seconds since the Unix epoch."""
+    def __init__(self, http: HttpClient, secrets: Sequence[str]) -> None:
+        """``secrets``: keys of callback signatures; the first signs."""
         self._http = http
         self._secrets = secrets
-        self._clock = clock
 
     def route(self, envelope: Envelope) -> str:
         """Return the route of the called service: the provider for a request, the caller for a reply."""
@@ -67,7 +66,7 @@ class AsyncApi:
         caller = caller_of(reply)
         message = encode(reply)
         body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
-        headers = {"content-type": "application/json", **sign(self._secrets, reply.id, int(self._clock()), body)}
+        headers = {"content-type": "application/json", **sign(self._secrets, reply.id, int(unix_s()), body)}
         response = await self._http.request(
             "POST", caller, f"/callbacks/{reply.flow}", headers=headers, body=body, timeout_s=CALL_TIMEOUT_S
         )

@@ -51,7 +51,6 @@ class Problem(Exception):
         code: str,
         detail: str,
         *,
-        title: str = "",
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
     ) -> None:
@@ -59,7 +58,6 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.detail = detail
-        self.title = title or code.replace("_", " ").capitalize()
         self.headers = dict(headers or {})
         self.errors = tuple(errors)
 
@@ -117,7 +115,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
     """Return the response of a problem, with the trace id of the request."""
     details = ProblemDetails(
         type=f"urn:prebook:problem:{problem.code}",
-        title=problem.title,
+        title=problem.code.replace("_", " ").capitalize(),
         status=problem.status,
         detail=problem.detail,
         code=problem.code,

@@ -8,7 +8,6 @@ Source: Apache Camel, Throttler.
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, MessageKind
@@ -17,18 +16,17 @@ from prebook.messaging.policy import Policies
 from prebook.patterns.bucket import TokenBucket
 
 
-def throttled(
-    handler: MessageHandler, policies: Policies, *, clock: Callable[[], float] = time.monotonic
-) -> MessageHandler:
-    """The door, with requests of a flow that has a ``rate_per_s`` let through one by one at that rate."""
+def throttled(handler: MessageHandler, policies: Policies) -> MessageHandler:
+    """The handler, with requests of a flow that has a ``rate_per_s`` let through one by one at that rate."""
     limits = {name: policy.rate_per_s for name, policy in policies.items() if policy.rate_per_s}
-    buckets = {name: TokenBucket.full(per_s=rate, burst=1.0, now=clock()) for name, rate in limits.items()}
+    buckets = {name: TokenBucket.full(per_s=rate, burst=1.0, now=time.monotonic()) for name, rate in limits.items()}
 
     async def at_its_turn(envelope: Envelope) -> None:
         if envelope.kind is MessageKind.REQUEST and envelope.flow in buckets and not envelope.is_expired(utc_now()):
-            wait_s = buckets[envelope.flow].wait_s(clock())
-            # Taken before it is waited for: whoever comes next waits behind us.
-            buckets[envelope.flow] = buckets[envelope.flow].taken(clock())
+            now = time.monotonic()
+            wait_s = buckets[envelope.flow].wait_s(now)
+            # The token is taken before the wait, so that the next request waits behind this one.
+            buckets[envelope.flow] = buckets[envelope.flow].taken(now)
             await asyncio.sleep(wait_s)
         await handler(envelope)
 

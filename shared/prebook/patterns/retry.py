@@ -11,6 +11,9 @@ JITTER_FACTORS = (1.0, 1.2, 1.4)
 """Jitter: a delay is the configured one times one of these factors. Each has a delay queue of its own, because messages
 of different TTL in one queue expire only at its head, so that a long delay would hold back the short ones behind it."""
 
+FIRST_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -83,9 +86,9 @@ def retry_schedule(*, max_attempts: int, backoff_s: Sequence[float]) -> tuple[Sc
     return tuple(attempts)
 
 
-def exponential_backoff_s(failures: int, *, first_s: float = 0.1, max_s: float = 2.0) -> float:
+def exponential_backoff_s(failures: int) -> float:
     """Return the upper bound, in seconds, of the delay after ``failures`` failures; draw a random delay below it.
 
     Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (full jitter).
     """
-    return min(max_s, first_s * 2.0 ** min(failures - 1, 32))
+    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 32))

@@ -7,7 +7,6 @@ Source: Nygard, Release It!, "Circuit Breaker".
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from prebook.messaging.errors import Unreachable
 from prebook.patterns.breaker import Breaker
@@ -20,16 +19,9 @@ COOL_DOWN_S = 1.0
 class ConsumerCircuit:
     """Circuit of one queue. The circuit is open while consumption is paused."""
 
-    def __init__(
-        self,
-        *,
-        threshold: int = FAILURE_THRESHOLD,
-        cool_down_s: float = COOL_DOWN_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """``threshold``: consecutive failures that open it. ``clock`` returns seconds."""
+    def __init__(self, *, threshold: int = FAILURE_THRESHOLD, cool_down_s: float = COOL_DOWN_S) -> None:
+        """``threshold``: consecutive failures that open it."""
         self._breaker = Breaker(threshold, cool_down_s)
-        self._clock = clock
         self._changed = asyncio.Event()
         self.paused = 0
         """Number of messages in hand that wait until the circuit closes."""
@@ -41,13 +33,13 @@ class ConsumerCircuit:
 
     async def wait_until_closed(self) -> None:
         """Wait until this message may be handled: at once, or as the next probe."""
-        while wait_s := self._breaker.wait_s(self._clock()):
+        while wait_s := self._breaker.wait_s(time.monotonic()):
             self.paused += 1
             try:
                 await self._wait_for_change(wait_s)
             finally:
                 self.paused -= 1
-        self._breaker = self._breaker.tried(self._clock())
+        self._breaker = self._breaker.tried(time.monotonic())
 
     def record_success(self) -> None:
         """Close the circuit, and count failures from zero."""
@@ -61,7 +53,7 @@ class ConsumerCircuit:
         The message then stays in hand, and the attempt is not counted.
         """
         dependency_down = isinstance(error, Unreachable)
-        now = self._clock()
+        now = time.monotonic()
         self._breaker = self._breaker.tripped(now) if dependency_down else self._breaker.failed(now)
         self._notify()
         return dependency_down

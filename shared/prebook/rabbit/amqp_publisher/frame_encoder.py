@@ -55,9 +55,9 @@ def encode_publish(
     )
 
 
-def encode_frame(kind: int, payload: bytes, channel: int = CHANNEL_NUMBER) -> bytes:
-    """Return one frame of the given type."""
-    return struct.pack(">BHI", kind, channel, len(payload)) + payload + FRAME_END
+def encode_frame(kind: int, payload: bytes) -> bytes:
+    """Return one frame of the given type, on the publisher's channel."""
+    return struct.pack(">BHI", kind, CHANNEL_NUMBER, len(payload)) + payload + FRAME_END
 
 
 @lru_cache(maxsize=256)
