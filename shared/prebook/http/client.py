@@ -5,6 +5,7 @@ the price of a call over aiohttp's connections, beside bare aiohttp.
 """
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,11 @@ ACQUIRE_TIMEOUT_S = 1.0
 """Seconds to wait for a free connection."""
 SUPPRESSED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 """Headers that the client would add; no endpoint of the suite reads them."""
+UNUSED_TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Keeps each transport from loading the file of certificate authorities into a TLS context of its own.
+
+The sessions never use it: their connectors verify certificates with the one context of aiohttp. It trusts nobody.
+"""
 TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError)
 """Failures of a request: httpx's own, and those of aiohttp that its transport does not translate."""
 
@@ -44,7 +50,7 @@ def create_transport(*, resolver: AbstractResolver | None = None) -> httpx.Async
             trust_env=False,
         )
 
-    return AiohttpTransport(client=create_session)
+    return AiohttpTransport(client=create_session, verify=UNUSED_TLS_CONTEXT)
 
 
 def create_http_client(*, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
