@@ -87,11 +87,6 @@ async def closed(engine: AsyncEngine) -> None:
     await engine.dispose()
 
 
-def dsn(url: str) -> str:
-    """Return the DSN of a URL, as asyncpg expects it."""
-    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
-
-
 @contextlib.contextmanager
 def served() -> Iterator[Databases]:
     """Run a server; at the end it is stopped and its data are deleted."""

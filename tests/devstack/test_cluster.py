@@ -15,6 +15,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.providers import StackMode, choose_broker_provider
 from prebook.devstack.supervisor.contract import ServerInfo, ServerState
 from prebook.messaging import addresses
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import eventually
 from tests.conftest import Figure
 from tests.integration.books import Books, every
@@ -93,7 +94,7 @@ async def _all_run(control: httpx.AsyncClient) -> bool:
 @pytest.mark.real
 @pytest.mark.long
 async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, figure: Figure) -> None:
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
     books = Books(connection)
     async with (
         asking(suite) as (control, management),

@@ -22,6 +22,7 @@ from prebook.devstack.supervisor.contract import (
     ServerState,
 )
 from prebook.lab.faults import FAULT_CATALOGUE, fault_access, inject
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import eventually
 from tests.integration.books import Books, every
 from tests.integration.faults import offered
@@ -50,7 +51,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 @asynccontextmanager
 async def opened(suite: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
     try:
         yield Books(connection)
     finally:

@@ -19,6 +19,7 @@ from prebook.devstack.servers import Database
 from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.devstack.polling import is_gone, until
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
@@ -52,7 +53,7 @@ async def _is_back(supervised: SupervisedServer) -> None:
 @pytest.mark.parametrize("shutdown", list(ShutdownMode))
 async def test_a_database_comes_back_with_what_was_committed(shutdown: ShutdownMode) -> None:
     async with database() as (running, supervised):
-        url = running.url.replace("+asyncpg", "")
+        url = asyncpg_dsn(running.url)
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
         clock = asyncio.get_running_loop().time

@@ -21,6 +21,7 @@ from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.stack import Stack, start_stack
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.devstack.polling import is_gone, until
 from tests.devstack.procfs import are_there, listeners, processes_in, program
 
@@ -33,7 +34,7 @@ def silent(_: str) -> None:
 
 
 async def _works(ready: Stack) -> None:
-    connection = await asyncpg.connect(ready.database.url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(asyncpg_dsn(ready.database.url))
     assert await connection.fetchval("SHOW fsync") == "on"
     assert await connection.fetchval("SHOW synchronous_commit") == "on"
     await connection.close()

@@ -5,6 +5,7 @@ import asyncpg
 import httpx
 import pytest
 
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.integration.books import Books
 from tests.integration.broker import Broker
 from tests.integration.control import Control, controlled
@@ -20,7 +21,7 @@ async def riders(suite: Suite) -> AsyncIterator[Riders]:
 
 @pytest.fixture
 async def books(suite: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
     try:
         yield Books(connection)
     finally:

@@ -17,6 +17,7 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.flows import QUOTE_FARE
 from prebook.messaging import addresses
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.riders import ACCEPTED, Riders, pure
@@ -117,7 +118,7 @@ class Place:
 @pytest.fixture
 async def place(narrow: Suite) -> AsyncIterator[Place]:
     bearer = {"Authorization": f"Bearer {narrow.where.control_token}"}
-    database = await asyncpg.connect(narrow.where.database_url.replace("+asyncpg", "", 1))
+    database = await asyncpg.connect(asyncpg_dsn(narrow.where.database_url))
     async with (
         httpx.AsyncClient(base_url=narrow.where.urls["booking"], timeout=30, trust_env=False) as http,
         httpx.AsyncClient(base_url=narrow.where.control_url, headers=bearer, trust_env=False) as supervisor,

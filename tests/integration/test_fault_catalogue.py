@@ -11,6 +11,7 @@ import pytest
 from prebook.contracts.plan import Coupling, Plan
 from prebook.devstack.service_environment import lab_environment
 from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.faults import offered
@@ -58,7 +59,7 @@ async def test_it_takes_effect_and_every_ride_is_settled(
     weeks = timedelta(weeks=1 + list(SHORTLY).index(name))
     after = [await _accepted(riders, plan, datetime.fromisoformat(ride()["pickup_at"]) + weeks) for plan in PLANS]
     # Connected only now: a database that was ended takes everybody's connections along.
-    connection = await asyncpg.connect(suite.where.database_url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
     try:
         states = await Books(connection).add_up([*during.ids, *after], late=True)
     finally:

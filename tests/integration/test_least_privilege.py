@@ -15,6 +15,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from prebook.flows import PROCESSES
 from prebook.messaging import addresses
 from prebook.messaging.policy import retry_delays_s
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.topology.model import suite_topology
 from tests.integration.control import Control
 from tests.integration.suite import POLICIES, Suite
@@ -52,7 +53,7 @@ FOREIGN = (
 
 async def test_the_database_role_of_a_service_sees_its_own_schema_only(environments: dict[str, dict[str, str]]) -> None:
     for own, other in permutations(PROCESSES, 2):
-        connection = await asyncpg.connect(environments[own]["PREBOOK_DATABASE_URL"].replace("+asyncpg", ""))
+        connection = await asyncpg.connect(asyncpg_dsn(environments[own]["PREBOOK_DATABASE_URL"]))
         try:
             await connection.execute(OWN.format(own=own))
             for statement in FOREIGN:

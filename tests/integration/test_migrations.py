@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from prebook.flows import PROCESSES
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.runtime import paths
 from tests.integration.books import Books
 from tests.integration.suite import Suite, ran
@@ -93,7 +94,7 @@ def alembic(url: str, *arguments: str) -> None:
 
 async def test_up_down_and_up_again_with_data(url: str) -> None:
     alembic(url, "upgrade", "heads")
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         books = Books(connection)
         first = await _shape(books)

@@ -14,6 +14,7 @@ import pytest
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import SERVICES
+from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import eventually
 from tests.integration.books import Books
 from tests.integration.control import controlled
@@ -44,7 +45,7 @@ async def riders(replicated: Suite) -> AsyncIterator[Riders]:
 
 @pytest.fixture
 async def books(replicated: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(replicated.where.database_url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(replicated.where.database_url))
     try:
         yield Books(connection)
     finally:

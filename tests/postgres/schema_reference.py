@@ -12,7 +12,8 @@ from typing import TypeAlias
 import asyncpg
 
 from prebook.flows import PROCESSES
-from tests.databases import dsn, served
+from prebook.postgres.dsn import asyncpg_dsn
+from tests.databases import served
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "schema.sql"
 HEADER = """\
@@ -80,7 +81,7 @@ async def describe_schema(connection: Connection, schema: str) -> str:
 
 async def describe_database(url: str) -> str:
     """Return the schemas of all services in the database at this URL."""
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         schemas = [await describe_schema(connection, schema) for schema in PROCESSES]
     finally:

@@ -9,6 +9,7 @@ from prebook.messaging.recoverability.blocked_keys import BlockStatus
 from prebook.patterns.message_groups import partition_of
 from prebook.postgres.blast_radius import BlastRadius
 from prebook.postgres.blocked_keys import SqlBlockedKeys
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from tests.databases import Databases
 from tests.messaging.sequenced_receiver import GROUP, message_of
@@ -37,7 +38,7 @@ async def test_what_waits_is_told_with_what_went_on_and_can_be_released(url: str
     for place, standing in enumerate((BlockStatus.PARKED, BlockStatus.WAITING, BlockStatus.WAITING)):
         await holds.block(GROUP, message_of(parked, place), standing, delay_s=0.0, error="Poison: no")
     await holds.block(GROUP, message_of(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later")
-    connection = await asyncpg.connect(url.replace("+asyncpg", "", 1))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         for key in KEYS:
             await connection.execute(NOTE, f"{key}-told", key)

@@ -14,10 +14,11 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import purge
 from prebook.postgres.connection import compile_statement
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import PLANNER_SETTINGS
 from prebook.postgres.flush import PendingWrites, flush_statement
 from prebook.postgres.outbox import MARK_SENT, RELEASE_ORPHANED, RELEASE_UNTRACKED
-from tests.databases import Databases, dsn
+from tests.databases import Databases
 from tests.messaging.examples import request
 
 FEW, TIMES, BATCH, KEYS = 2_000, 50, 200, 500
@@ -51,7 +52,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 @pytest.fixture
 async def database(databases: Databases) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(
-        dsn(databases.migrated("pricing")), server_settings={"search_path": "pricing", **PLANNER_SETTINGS}
+        asyncpg_dsn(databases.migrated("pricing")), server_settings={"search_path": "pricing", **PLANNER_SETTINGS}
     )
     # Nobody but the test says when statistics are gathered.
     await connection.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")

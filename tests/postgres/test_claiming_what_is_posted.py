@@ -16,6 +16,7 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
@@ -194,9 +195,7 @@ async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(en
     async def send(row: LeasedRow) -> None:
         sent.append(row.envelope.id)
 
-    listening = await asyncpg.connect(
-        url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": "alive"}
-    )
+    listening = await asyncpg.connect(asyncpg_dsn(url), server_settings={"application_name": "alive"})
     outbox = SqlOutbox(engine, "alive")
     await outbox.release_orphaned()
     relay = Relay(outbox, NullObserver())

@@ -15,12 +15,13 @@ from prebook.messaging.outbox import sender
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.loops import run_forever
 from tests.conditions import becomes, eventually
-from tests.databases import Databases, dsn, role_url
+from tests.databases import Databases, role_url
 from tests.messaging.examples import request
 
 # What is deferred runs within the COMMIT: this one waits for whoever holds the lock, and lets itself not be cancelled.
@@ -66,7 +67,7 @@ class Suite:
 @pytest.fixture
 async def suite(databases: Databases) -> AsyncIterator[Suite]:
     admin = databases.migrated("notification")
-    keeper, url = await asyncpg.connect(dsn(admin)), role_url(admin, "notification")
+    keeper, url = await asyncpg.connect(asyncpg_dsn(admin)), role_url(admin, "notification")
     await keeper.execute(SLOW)
     engine, upkeep = create_engine("notification", url), create_engine("notification", url)
     suite = Suite(engine, upkeep, keeper)

@@ -15,13 +15,14 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.outbox_admin import OutboxAdmin
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from tests.conditions import becomes, eventually
-from tests.databases import Databases, dsn, role_url
+from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, PLAN
 
 SERVICE = "matching"
@@ -83,7 +84,7 @@ async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fi
 ) -> None:
     sent: list[Envelope] = []
     await staged(url, fact("before"), fact("large", TOO_LARGE), fact("after"))
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     given_up = OutboxAdmin(connection, SERVICE)
     async with relaying(url, sent) as outbox:
         await becomes(lambda: [e.id for e in sent] == ["before", "after"], within_s=10)
@@ -105,7 +106,7 @@ async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fi
 async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -> None:
     sent: list[Envelope] = []
     await staged(url, fact("first"))
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     await connection.execute(ODD)
     await staged(url, fact("last"))
     async with relaying(url, sent) as outbox:
@@ -117,7 +118,7 @@ async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -
 
 
 async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: str) -> None:
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     await connection.execute(AWAITED, "odd", '{"v": 2}')
     await connection.execute(AWAITED, "good", to_column(fact("good").envelope))
     engine = create_engine(SERVICE, role_url(url, SERVICE))

@@ -13,12 +13,13 @@ from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import relay_notifier as wakeups
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.relay_notifier import RelayNotifier
 from prebook.runtime.loops import cancel_and_wait, run_forever
 from tests.conditions import eventually
-from tests.databases import Databases, dsn
+from tests.databases import Databases
 from tests.messaging.examples import request
 from tests.postgres.holes import through_hole
 
@@ -40,7 +41,7 @@ async def listening(url: str, beside: str) -> AsyncIterator[RelayNotifier]:
 
 async def test_a_session_that_is_ended_is_opened_again(databases: Databases) -> None:
     url = databases.of("pricing")
-    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
     async with listening(url, url) as wakeup:
         running = asyncio.create_task(run_forever("wakeup", wakeup.run))
         await eventually(lambda: _known(keeper, 0))
@@ -61,7 +62,7 @@ async def test_a_session_that_has_gone_silent_is_given_up(
     monkeypatch.setattr(wakeups, "LIVENESS_CHECK_INTERVAL_S", 0.1)
     monkeypatch.setattr(wakeups, "LIVENESS_TIMEOUT_S", 1.0)
     url = databases.of("pricing")
-    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
     async with through_hole(url) as (made, hole), asyncio.timeout(20):
         through = made.messaging.url
         away = f"{urlsplit(url).scheme}://{through.username}@127.0.0.1:{through.port}/{through.database}"
@@ -77,7 +78,7 @@ async def test_a_session_that_has_gone_silent_is_given_up(
 @pytest.mark.parametrize("turns", range(4))
 async def test_it_ends_though_something_is_committed_in_the_same_turn(databases: Databases, turns: int) -> None:
     url = databases.of("pricing")
-    keeper = await asyncpg.connect(dsn(databases.migrated("pricing")))
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
     async with listening(url, url) as wakeup:
         running = asyncio.create_task(run_forever("wakeup", wakeup.run))
         await eventually(lambda: _known(keeper, 0))

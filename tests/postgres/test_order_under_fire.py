@@ -20,6 +20,7 @@ from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
 from prebook.postgres.connection import acquire
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
@@ -56,9 +57,7 @@ class Received:
 @asynccontextmanager
 async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Relay]:
     engine = create_engine("notification", url, pool_size=2, extra_settings={"application_name": UPKEEP})
-    listening = await asyncpg.connect(
-        url.replace("postgresql+asyncpg://", "postgresql://"), server_settings={"application_name": name}
-    )
+    listening = await asyncpg.connect(asyncpg_dsn(url), server_settings={"application_name": name})
     relay = Relay(SqlOutbox(engine, name), NullObserver())
     task = asyncio.create_task(run_forever("relay", lambda: relay.run(received)))
     await becomes(lambda: relay._accepts_handoffs)

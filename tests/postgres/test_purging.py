@@ -9,6 +9,7 @@ import pytest
 from prebook.booking import retention as booking
 from prebook.notification import retention as notification
 from prebook.operations import retention as operations
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.purge import BATCH_ROWS, Purger, PurgeRule
 from prebook.pricing import retention as pricing
@@ -20,7 +21,7 @@ from prebook.runtime.retention import (
     OUTBOX_DEDUP_S,
     common_purges,
 )
-from tests.databases import Databases, dsn, role_url
+from tests.databases import Databases, role_url
 
 SERVICES = {
     "booking": booking.PURGES,
@@ -56,7 +57,7 @@ def url(databases: Databases) -> str:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     yield connection
     await connection.close()
 

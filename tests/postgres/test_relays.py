@@ -17,6 +17,7 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
@@ -69,7 +70,7 @@ async def relaying(
         received.note(key, int(number))
 
     engine = create_engine("notification", url)
-    dsn = url.replace("postgresql+asyncpg://", "postgresql://")
+    dsn = asyncpg_dsn(url)
     session = await asyncpg.connect(dsn, server_settings={"application_name": owner})
     outbox = SqlOutbox(engine, owner)
     relay = Relay(outbox, NullObserver())

@@ -12,8 +12,9 @@ from prebook.flows import PROCESSES
 from prebook.matching import tables as matching
 from prebook.notification import tables as notification
 from prebook.operations import tables as operations
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.pricing import tables as pricing
-from tests.databases import Databases, dsn
+from tests.databases import Databases
 from tests.postgres.schema_reference import REFERENCE, describe_database, describe_tables
 
 METADATA = {
@@ -55,7 +56,7 @@ def _create_all(connection: Connection, metadata: MetaData) -> None:
 
 
 async def _tables(url: str, schema: str) -> list[str]:
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         return (await describe_tables(connection, schema)).splitlines()
     finally:

@@ -14,6 +14,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.suite_state import read_suite_state
 from prebook.flows import OPERATIONS, SERVICES
 from prebook.messaging.errors import Unreachable, error_summary
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime import paths
 
@@ -89,7 +90,7 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
     )
     try:
         connection = await asyncpg.connect(
-            url.replace("+asyncpg", "", 1), timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
+            asyncpg_dsn(url), timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
         )
         try:
             yield connection

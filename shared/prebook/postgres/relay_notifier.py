@@ -15,6 +15,7 @@ import asyncpg
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
 
 COALESCE_INTERVAL_S = 0.05
 LIVENESS_CHECK_INTERVAL_S = 5.0
@@ -34,7 +35,7 @@ class RelayNotifier:
         self._owner = owner
         self._relay = relay
         self._channel = notify_channel(service)
-        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._dsn = asyncpg_dsn(database_url)
         self._rows_left = asyncio.Event()
         self._own_pid = 0
 

@@ -14,6 +14,7 @@ from prebook.devstack.providers import StackMode, read_stack_mode
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.stack import Stack
 from prebook.flows import PROCESSES
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.values import Topology
@@ -67,7 +68,7 @@ async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
 @asynccontextmanager
 async def connect_as_admin(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """Open an administrator's connection for the block."""
-    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=5)
+    connection = await asyncpg.connect(asyncpg_dsn(database_url), timeout=5)
     try:
         yield connection
     finally:

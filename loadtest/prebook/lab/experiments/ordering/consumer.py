@@ -22,6 +22,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.blocked_keys import SqlBlockedKeys
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.replicas import read_live_replicas
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
@@ -113,8 +114,7 @@ class OrderingConsumer:
     async def run(self) -> None:
         """Consume until the process is killed."""
         registration = await asyncpg.connect(
-            self._database_url.replace("postgresql+asyncpg://", "postgresql://", 1),
-            server_settings={"application_name": self._name},
+            asyncpg_dsn(self._database_url), server_settings={"application_name": self._name}
         )
         loops = {"key_sequencer": self._sequencer.run, "partition_balancer": self._balancer.run}
         async with run_in_background(

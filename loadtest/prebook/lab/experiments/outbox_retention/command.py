@@ -22,6 +22,7 @@ from prebook.lab.experiments.outbox_retention.experiment import (
     TableSample,
 )
 from prebook.lab.experiments.testbed import stack_versions, start_testbed
+from prebook.postgres.dsn import asyncpg_dsn
 
 MB = 1_000_000
 MIN_ROWS = 2_000
@@ -96,7 +97,7 @@ async def _run_experiment(rows: int, retention_s: float, purge_interval_s: float
     started_at = time.monotonic()
     async with start_testbed() as testbed:
         url = testbed.context.envs[SERVICE]["PREBOOK_DATABASE_URL"]
-        connection = await asyncpg.connect(url.replace("+asyncpg", "", 1), server_settings={"search_path": SERVICE})
+        connection = await asyncpg.connect(asyncpg_dsn(url), server_settings={"search_path": SERVICE})
         try:
             run = RetentionRun(url, retention_s=retention_s, purge_interval_s=purge_interval_s)
             result = await run.run(rows, connection, lambda sample: log_to_stderr(_sample_text(sample)))
