@@ -1,7 +1,7 @@
 """Unit of work on PostgreSQL: one transaction, few round trips."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Unreachable, error_summary
-from prebook.messaging.outbox.handoff import Handoff
+from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout
 from prebook.postgres.flush import GuardInsert, PendingPart, PendingWrites, flush_statement
@@ -30,7 +30,6 @@ from prebook.postgres.pool import command_timeout_of
 
 CONNECTION_LOST_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 ExecuteStatement = Callable[[TextClause, Mapping[str, Any]], Awaitable[ResultRows]]
-OpenHandoff = Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]]
 """Opens the handoff of new rows to the relay, around the statement that writes them and its commit."""
 
 
@@ -170,12 +169,8 @@ async def open_connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]
 W = TypeVar("W", bound=SqlUnitOfWork)
 
 
-def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
-    return nullcontext(Handoff())
-
-
 def unit_of_work_factory(
-    engine: AsyncEngine, make_work: Callable[[PooledConnection], W], open_handoff: OpenHandoff = _no_handoff
+    engine: AsyncEngine, make_work: Callable[[PooledConnection], W], open_handoff: OpenHandoff = no_handoff
 ) -> BeginUnitOfWork[W]:
     """Return a factory of units of work, each one transaction on its own connection.
 

@@ -8,7 +8,7 @@ import asyncio
 import copy
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Undeliverable, Unreachable
-from prebook.messaging.outbox.handoff import Handoff
+from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
 
@@ -132,10 +132,6 @@ class MemoryUnitOfWork:
             self._tables.pending_replies.setdefault(pending.request.id, pending)
 
 
-def _no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
-    return nullcontext(Handoff())
-
-
 class MemoryDatabase:
     """One service's database. Also its Outbox and PendingReplies. ``hand_off``: the relay's."""
 
@@ -145,7 +141,7 @@ class MemoryDatabase:
         self.tables = MemoryTables(state)
         self._clock = clock
         self._lock = asyncio.Lock()
-        self.hand_off: Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]] = _no_handoff
+        self.hand_off: OpenHandoff = no_handoff
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:

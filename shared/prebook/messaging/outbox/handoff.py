@@ -5,7 +5,8 @@ holds: the transaction enqueues a ticket for the key before its rows become visi
 earlier row of the key was in that queue already (``Handoff.tracked``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -39,6 +40,15 @@ class Handoff:
     def owner_of(self, message: OutboxMessage) -> str | None:
         """Return the owner that a message's row is leased to on insert; None for a row without a lease."""
         return self.owner if self.offered.get(message.envelope.id) is message else None
+
+
+OpenHandoff = Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]]
+"""Open the handoff of a transaction's messages; its end is the end of the commit."""
+
+
+def no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
+    """Implement OpenHandoff for a process without a relay: no row is leased."""
+    return nullcontext(Handoff())
 
 
 def claimable(messages: Sequence[OutboxMessage]) -> Sequence[OutboxMessage]:
