@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,37 @@ def is_participle(name: str) -> bool:
 def has_unclear_opening(docstring: str) -> bool:
     """Whether a docstring's first word is a preposition, a pronoun or a wh-word."""
     return docstring.split(maxsplit=1)[0].strip("`*:,.").lower() in UNCLEAR_OPENINGS
+
+
+def undocumented_methods(trees: Sequence[tuple[str, ast.Module]]) -> list[str]:
+    """List public methods of public classes without a docstring.
+
+    An override needs none if a base class in ``trees`` documents the method, because that is its contract.
+    """
+    classes = {node.name: node for _, tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+    return [
+        f"{path}:{method.lineno} {node.name}.{method.name}"
+        for path, tree in trees
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        for method in _methods(node)
+        if not method.name.startswith("_") and not _is_documented(node, method.name, classes)
+    ]
+
+
+def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def _is_documented(node: ast.ClassDef, name: str, classes: Mapping[str, ast.ClassDef]) -> bool:
+    """Whether the class, or one that it inherits from, documents the method ``name``."""
+    if any(method.name == name and ast.get_docstring(method) for method in _methods(node)):
+        return True
+    bases = (base.value if isinstance(base, ast.Subscript) else base for base in node.bases)
+    return any(
+        isinstance(base, ast.Name) and base.id in classes and _is_documented(classes[base.id], name, classes)
+        for base in bases
+    )
 
 
 def test_no_public_class_name_is_used_twice_in_the_product() -> None:
@@ -131,6 +162,11 @@ def test_public_functions_and_classes_of_shared_have_docstrings() -> None:
     assert missing == []
 
 
+def test_public_methods_of_shared_have_docstrings() -> None:
+    trees = list(_modules(("shared",)))
+    assert undocumented_methods(trees) == []
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("played", True), ("_noted_by", True), ("send", False), ("feed", False)]
 )
@@ -141,3 +177,18 @@ def test_a_participle_is_recognised(name: str, *, expected: bool) -> None:
 @pytest.mark.parametrize("text", ["What waits.", "Of a replay: as long as it is.", "``It`` is one."])
 def test_an_unclear_opening_is_recognised(text: str) -> None:
     assert has_unclear_opening(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("class A:\n def go(self): ...", ["m:2 A.go"]),
+        ("class A:\n def go(self): 'Move.'", []),
+        ("class A:\n def go(self): 'Move.'\nclass B(A[int]):\n def go(self): ...", []),
+        ("class A:\n def go(self): ...\nclass B(A):\n def go(self): ...", ["m:2 A.go", "m:4 B.go"]),
+        ("class B(Unknown):\n def go(self): ...", ["m:2 B.go"]),
+        ("class _A:\n def go(self): ...\nclass B:\n def _go(self): ...", []),
+    ],
+)
+def test_an_undocumented_method_is_found(source: str, found: list[str]) -> None:
+    assert undocumented_methods([("m", ast.parse(source))]) == found

@@ -49,9 +49,11 @@ class PluginGroup(UserErrorGroup):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the built-in and the registered commands, sorted; imports none of them."""
         return sorted({*super().list_commands(ctx), *_registered_commands()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name, importing a registered one; None if there is no such command."""
         command = super().get_command(ctx, cmd_name)
         if command is None and (registered := _registered_commands().get(cmd_name)):
             loaded: click.Command = registered.load()

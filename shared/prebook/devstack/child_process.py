@@ -57,6 +57,7 @@ class ChildProcess:
         return self._process.returncode
 
     async def wait(self) -> int:
+        """Wait for the end of the process and return its exit status, negative for a signal."""
         return await self._process.wait()
 
     def send_signal(self, number: signal.Signals) -> bool:

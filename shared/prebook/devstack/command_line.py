@@ -73,6 +73,7 @@ class UserErrorGroup(click.RichGroup):
     """A group whose commands may raise UserError (printed with its remedy, exit status 1) and Interrupted (130)."""
 
     def invoke(self, ctx: click.Context) -> object:
+        """Run the command; its UserError and Interrupted become a message on stderr and an exit status."""
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -16,7 +16,7 @@ from prebook.devstack.database.probe import DatabaseProbe
 from prebook.devstack.filesystem import write_private_file
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK
-from prebook.devstack.servers import Broker, Database, Log, ServerProcess
+from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, Log, ServerProcess
 from prebook.messaging.addresses import VHOST
 
 DOCKER_TIMEOUT_S = 10.0
@@ -86,6 +86,7 @@ class Container:
         return mapped
 
     async def stop(self) -> None:
+        """Remove the container with its volumes, and end the command that ran it. Does nothing before ``start``."""
         if self.child:
             await _run_docker("rm", "--force", "--volumes", self.name, timeout_s=REMOVE_TIMEOUT_S)
             await self.child.stop(STOP_TIMEOUT_S)
@@ -133,7 +134,7 @@ POSTGRES_ARGS = tuple(
 )
 
 
-class RabbitContainer:
+class RabbitContainer(BrokerServer):
     """A single node. The process belongs to the Docker engine: its pid is unknown, and no fault can be injected."""
 
     processes: Sequence[ServerProcess] = ()
@@ -176,7 +177,7 @@ class RabbitContainer:
         await self._container.stop()
 
 
-class PostgresContainer:
+class PostgresContainer(DatabaseServer):
     """A server without supervised processes, as RabbitContainer."""
 
     processes: Sequence[ServerProcess] = ()

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from prebook.devstack.broker.probe import probe_external_broker
 from prebook.devstack.database.probe import probe_external_database
 from prebook.devstack.errors import UserError
-from prebook.devstack.servers import Broker, Database, ServerProcess
+from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, ServerProcess
 
 EXPECTED_FORMATS = {
     "PREBOOK_DATABASE_URL": "postgresql+asyncpg://admin:password@host:port/database",
@@ -29,7 +29,7 @@ def read_setting(name: str, env: Mapping[str, str]) -> str:
     return value
 
 
-class ExternalBroker:
+class ExternalBroker(BrokerServer):
     """PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL; name and password are those of the AMQP URL."""
 
     processes: Sequence[ServerProcess] = ()
@@ -47,7 +47,7 @@ class ExternalBroker:
         """Not ours to stop."""
 
 
-class ExternalDatabase:
+class ExternalDatabase(DatabaseServer):
     """PREBOOK_DATABASE_URL."""
 
     processes: Sequence[ServerProcess] = ()

@@ -24,6 +24,7 @@ class FiniteRange(click.FloatRange):
     """A float range that refuses `nan`, which passes every bound, and `inf`, which never ends."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Fails the command with a usage error unless it is finite and within the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not finite; give a number such as 2.5.", param, ctx)
@@ -37,6 +38,7 @@ class WritableFolder(click.Path):
         super().__init__(file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder, which need not exist. Fails the command with a usage error if it cannot be written to."""
         folder = Path(os.fsdecode(super().convert(value, param, ctx)))
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

@@ -60,7 +60,7 @@ class ServerProvider(Generic[P]):
     create: Callable[[ProviderContext], P]
 
 
-class AptBroker:
+class AptBroker(BrokerServer):
     """Installs the package, then runs a local node as on any machine that has it."""
 
     def __init__(self, context: ProviderContext) -> None:

@@ -65,13 +65,15 @@ class SupportsMemoryAlarm(Protocol):
 
 
 class BrokerServer(Protocol):
-    """Runs a broker, or finds an external one. ``stop`` may follow any start, also a failed or cancelled one."""
+    """Runs a broker, or finds an external one."""
 
     async def start(self) -> Broker:
-        """Raises UserError."""
+        """Return the broker once it is ready. Raises UserError."""
         ...
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Stop the broker, unless it is external. May follow any start, also a failed or cancelled one."""
+        ...
 
     @property
     def processes(self) -> Sequence[ServerProcess]:
@@ -80,13 +82,17 @@ class BrokerServer(Protocol):
 
 
 class DatabaseServer(Protocol):
-    """Runs a database, or finds an external one; as BrokerServer."""
+    """Runs a database, or finds an external one."""
 
     async def start(self) -> Database:
-        """Raises UserError."""
+        """Return the database once it is ready. Raises UserError."""
         ...
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Stop the database, unless it is external. May follow any start, also a failed or cancelled one."""
+        ...
 
     @property
-    def processes(self) -> Sequence[ServerProcess]: ...
+    def processes(self) -> Sequence[ServerProcess]:
+        """Child process of the database, if it is one; none where it is external or in a container."""
+        ...

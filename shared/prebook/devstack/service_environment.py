@@ -70,10 +70,12 @@ class SuiteOptions:
 
     @property
     def urls(self) -> dict[str, str]:
+        """Base URL of the first process of each service, by service name."""
         return {service: f"http://{LOOPBACK}:{port}" for service, port in zip(PROCESSES, self.ports, strict=False)}
 
     @property
     def control_port(self) -> int:
+        """Port of the control API."""
         return self.ports[len(PROCESSES)]
 
     @property

@@ -33,7 +33,7 @@ class MessagingObserver(Protocol):
         """The message was dead-lettered with this ``cause``."""
 
 
-class NullObserver:
+class NullObserver(MessagingObserver):
     """Observer that ignores every call."""
 
     def on_sent(self, envelope: Envelope, seconds: float) -> None: ...

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.recoverability.blocked_keys import BlockStatus, KeyStatus
+from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus, KeyStatus
 from prebook.postgres.connection import acquire, enforce_timeout
 from prebook.postgres.message_column import from_column, to_column
 from prebook.postgres.pool import command_timeout_of
@@ -55,8 +55,8 @@ COUNTS = text("""
 PURGE_PARKED = purge_statement("blocked", "blocked_at", with_states("status = {PARKED}", BlockStatus))
 
 
-class SqlBlockedKeys:
-    """Implement the BlockedKeys port."""
+class SqlBlockedKeys(BlockedKeys):
+    """Blocked keys in the table ``blocked`` of the service."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")

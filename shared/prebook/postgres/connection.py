@@ -51,22 +51,28 @@ class ResultRows(list[ResultRow]):
     """The rows of a statement, already fetched."""
 
     def first(self) -> ResultRow | None:
+        """Return the first row, or None if there is none."""
         return self[0] if self else None
 
     def one(self) -> ResultRow:
+        """Return the only row. Raises ValueError unless there is exactly one."""
         (only,) = self
         return only
 
     def scalar(self) -> Any:
+        """Return the first column of the first row, or None if there is no row."""
         return self[0][0] if self else None
 
     def scalar_one(self) -> Any:
+        """Return the first column of the only row. Raises ValueError unless there is exactly one row."""
         return self.one()[0]
 
     def scalars(self) -> list[Any]:
+        """Return the first column of every row."""
         return [row[0] for row in self]
 
     def all(self) -> Self:
+        """Return the rows themselves, as a result of SQLAlchemy does."""
         return self
 
 
@@ -85,6 +91,7 @@ class PooledConnection:
 
     @property
     def is_closed(self) -> bool:
+        """Whether the driver knows that the connection has ended."""
         return self._driver.is_closed()
 
     @property

@@ -95,6 +95,7 @@ class PendingWrites:
 
     @property
     def parts(self) -> tuple[PendingPart, ...]:
+        """Parts with at least one row, as ``flush_statement`` takes them; empty if there is nothing to write."""
         return tuple((name, len(rows) == 1) for name in PART_STATEMENTS if (rows := getattr(self, name)))
 
     def values(self, handoff: Handoff) -> dict[str, Any]:

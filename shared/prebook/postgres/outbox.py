@@ -7,9 +7,10 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from prebook.messaging.deadlines import PendingReplies
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, error_summary
-from prebook.messaging.outbox.store import LeasedRow, OutboxDepth, OutboxState
+from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxDepth, OutboxState
 from prebook.postgres.connection import acquire
 from prebook.postgres.message_column import from_column, sendable_from_column
 from prebook.postgres.statements import statement_factory
@@ -74,8 +75,8 @@ CLAIM_POLLABLE = text("""
     RETURNING message""")
 
 
-class SqlOutbox:
-    """Implement the Outbox and PendingReplies ports. Every call is one statement in its own transaction."""
+class SqlOutbox(Outbox, PendingReplies):
+    """Outbox and pending replies of one service. Every call is one statement in its own transaction."""
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         """``owner`` is also the application_name of a database session that lives as long as the relay."""
@@ -113,6 +114,7 @@ class SqlOutbox:
         await self._write_abandoned(row, state, cause, error)
 
     async def read_depth(self) -> OutboxDepth:
+        """Return the number of waiting rows, the age of the oldest in seconds, and the abandoned rows by cause."""
         waiting, oldest_s = (await self._fetch_rows(DEPTH))[0]
         ended = await self._fetch_rows(ABANDONED_COUNTS)
         return OutboxDepth(waiting, float(oldest_s), {(state, cause): rows for state, cause, rows in ended})

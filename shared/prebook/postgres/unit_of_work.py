@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
-from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply
+from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply, UnitOfWork
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout
 from prebook.postgres.flush import GuardInsert, PendingPart, PendingWrites, flush_statement
 from prebook.postgres.inbox import (
@@ -33,8 +33,8 @@ ExecuteStatement = Callable[[TextClause, Mapping[str, Any]], Awaitable[ResultRow
 """Opens the handoff of new rows to the relay, around the statement that writes them and its commit."""
 
 
-class SqlUnitOfWork:
-    """UnitOfWork on one connection. A service's subclass adds its own tables.
+class SqlUnitOfWork(UnitOfWork):
+    """Unit of work on one connection. A service's subclass adds its own tables.
 
     Reads, and inserts into the inbox, run at once; other writes are collected and written by ``flush``.
     """

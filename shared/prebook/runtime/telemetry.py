@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import error_summary
+from prebook.messaging.observer import MessagingObserver
 
 DURATION_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 MESSAGE_LABELS = ("flow", "coupling", "kind")
@@ -121,8 +122,8 @@ class Metrics:
         )
 
 
-class Telemetry:
-    """Record messages as metrics and log events. Implements ``messaging.observer.MessagingObserver``."""
+class Telemetry(MessagingObserver):
+    """Observer that records every stage of a message as metrics and log events."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -19,11 +19,12 @@ from prebook.coupling.ports import HttpClient, HttpResponse, Publisher
 from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.deadlines import PendingReplies
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
-from prebook.messaging.outbox.store import LeasedRow, OutboxState
-from prebook.messaging.unit_of_work import OutboxMessage, PendingReply
+from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
+from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
 
 
 @dataclass
@@ -67,8 +68,8 @@ class MemoryTables:
         )
 
 
-class MemoryUnitOfWork:
-    """UnitOfWork over a draft of the tables; other attributes are those of the service's state."""
+class MemoryUnitOfWork(UnitOfWork):
+    """Unit of work over a draft of the tables; other attributes are those of the service's state."""
 
     def __init__(self, tables: MemoryTables, clock: Callable[[], datetime]) -> None:
         self._tables = tables
@@ -132,8 +133,8 @@ class MemoryUnitOfWork:
             self._tables.pending_replies.setdefault(pending.request.id, pending)
 
 
-class MemoryDatabase:
-    """One service's database. Also its Outbox and PendingReplies. ``hand_off``: the relay's."""
+class MemoryDatabase(Outbox, PendingReplies):
+    """Database of one service, with its outbox and pending replies. ``hand_off`` is the one of the relay."""
 
     owner = "the relay"
 
@@ -145,6 +146,7 @@ class MemoryDatabase:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:
+        """Open a unit of work on a draft of the tables, which replaces them if the block ends without an exception."""
         async with self._lock:
             draft = self.tables.draft()
             work = MemoryUnitOfWork(draft, self._clock)

@@ -11,7 +11,7 @@ from prebook.devstack.broker.probe import BrokerProbe
 from prebook.devstack.child_process import ChildProcess, spawn
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports, is_free
-from prebook.devstack.servers import Broker, Log, ServerProcess
+from prebook.devstack.servers import Broker, BrokerServer, Log, ServerProcess
 from prebook.messaging.asyncio_tools import first_error_task_group
 
 EPMD_TIMEOUT_S = 10.0
@@ -28,7 +28,7 @@ queue_leader_locator = balanced
 """The side of a split that has no majority stops by itself, so that nobody is served by two brokers that disagree."""
 
 
-class LocalBroker:
+class LocalBroker(BrokerServer):
     """RabbitMQ on this machine: a single node or a cluster, with a random administrator and without `guest`."""
 
     def __init__(self, installation: RabbitInstallation, data_dir: Path, log: Log, node_count: int = 1) -> None:

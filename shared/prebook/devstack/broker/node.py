@@ -61,10 +61,12 @@ class NodeConfig:
 
     @property
     def amqp_url(self) -> str:
+        """AMQP URL of the node, with the administrator's credentials and the suite's virtual host."""
         return f"amqp://{ADMIN_USER}:{self.password}@{LOOPBACK}:{self.amqp_port}/{VHOST}"
 
     @property
     def management_url(self) -> str:
+        """Base URL of the node's management API, without credentials."""
         return f"http://{LOOPBACK}:{self.management_port}"
 
 
@@ -96,9 +98,11 @@ class RabbitNode:
         return await self._boot()
 
     async def restart(self) -> None:
+        """Start the node again on the same data, ports and credentials; ready when this returns. Raises UserError."""
         await self._boot()
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
+        """Set the watermark, such as ``512MB``; None: the configured one. Raises UserError if rabbitmqctl fails."""
         ctl = self._installation.server.with_name("rabbitmqctl")
         command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", watermark or MEMORY_WATERMARK)
         try:

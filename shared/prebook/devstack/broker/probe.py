@@ -35,6 +35,7 @@ class BrokerProbe:
         self.error = ""
 
     async def is_ready(self) -> bool:
+        """Query the broker once and return whether it is ready; ``version`` or ``error`` then holds what it said."""
         try:
             version, running = await self._query()
             self.version = version if running >= self._min_nodes else ""

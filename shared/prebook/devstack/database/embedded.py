@@ -18,7 +18,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir, unprivileged_user, write_private_file
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports
-from prebook.devstack.servers import Database, Log, ServerProcess
+from prebook.devstack.servers import Database, DatabaseServer, Log, ServerProcess
 from prebook.messaging.asyncio_tools import wait_uncancelled
 
 ADMIN_USER = "postgres"
@@ -79,7 +79,7 @@ def _copy_server(server: Path, target: Path) -> None:
         shutil.copytree(libraries, target.parents[1] / libraries.name, symlinks=True)
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(DatabaseServer):
     """A private PostgreSQL server on a free port, with a random password and its data in ``data_dir``."""
 
     def __init__(self, data_dir: Path, log: Log) -> None:

@@ -22,6 +22,7 @@ class DatabaseProbe:
         self.error = ""
 
     async def is_ready(self) -> bool:
+        """Connect once and return whether the server answers; ``version`` or ``error`` then holds what it said."""
         try:
             await self._query()
         except NOT_READY_ERRORS as error:

@@ -65,6 +65,7 @@ class ProxiedConnection:
             side.writer.close()
 
     def reset(self) -> None:
+        """Abort both sides of the connection with a TCP reset; bytes in flight are lost."""
         for side in self._streams:
             side.reset()
 

@@ -36,6 +36,7 @@ class FaultProxy:
         self._healing: asyncio.Task[None] | None = None
 
     def info(self, duration_s: float | None = None) -> ProxyInfo:
+        """Return the state of the proxy for the control API. ``duration_s``: seconds of an injected fault, or None."""
         host, port = self.addresses[0]
         count = len(self._connections)
         at = f"{host}:{port}"
@@ -70,6 +71,7 @@ class FaultProxy:
         await self._reset([connection for connection in self._connections if connection.corrupted])
 
     async def close(self) -> None:
+        """Stop listening, reset all connections and return the reserved ports to the system."""
         await self._cancel_healing()
         self._stop_listening()
         await self._reset(list(self._connections))

@@ -24,7 +24,9 @@ from prebook.devstack.supervisor.server import SupervisedServer
 class FaultTarget(Protocol):
     """A process, a server or a fault proxy."""
 
-    def info(self) -> msgspec.Struct: ...
+    def info(self) -> msgspec.Struct:
+        """Return the state of the target, which the control API sends as JSON."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,16 @@ class SupervisedProcess:
 
     @property
     def state(self) -> ProcessState:
+        """State now; ``FAILED`` is final."""
         return self._state
 
     @property
     def log_tail(self) -> str:
+        """Last lines of the log, for error messages."""
         return self._command.log_tail()
 
     def info(self) -> ProcessInfo:
+        """Return the state of the process for the control API; ``pid`` and ``rss_bytes`` are None while it is down."""
         pid = self._child.pid if self._child else None
         return ProcessInfo(
             name=self.spec.name,

@@ -31,6 +31,7 @@ class SupervisedServer:
         self._restarts = 0
 
     def info(self) -> ServerInfo:
+        """Return the state of the server for the control API; ``pid`` is None while it is down."""
         child = self._running_child()
         return ServerInfo(
             name=self.name,

@@ -26,6 +26,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
+        """Start all processes, keep them running during the block, and stop them at its end."""
         running = [asyncio.create_task(process.run()) for process in self.processes.values()]
         helpers = [asyncio.create_task(self._probe_all()), asyncio.create_task(reap_orphans(self._pids))]
         try:

@@ -53,10 +53,8 @@ class Outbox(Protocol):
     Source: Transactional Outbox, Polling Publisher.
     """
 
-    @property
-    def owner(self) -> str:
-        """Identifier of the relay in its leases; unique per process."""
-        ...
+    owner: str
+    """Identifier of the relay in its leases; unique per process."""
 
     async def claim(
         self, limit: int, *, lease_s: float, full_routes: Collection[str], tracked: Collection[int]
