@@ -1,27 +1,32 @@
-"""Wait for conditions, with a deadline and never for a fixed time."""
+"""Waiting for conditions with a timeout, never for a fixed time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def becomes(condition: Callable[[], bool], within_s: float = 3.0) -> None:
-    """Wait until ``condition`` returns True. Raises AssertionError after ``within_s`` seconds."""
+async def wait_until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
+    """Wait until ``condition`` returns True; it is checked every 2 ms.
+
+    Raises AssertionError after ``timeout_s`` seconds.
+    """
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.002)
     except TimeoutError:
-        raise AssertionError(f"not within {within_s} s") from None
+        raise AssertionError(f"not within {timeout_s} s") from None
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0, every_s: float = 0.05) -> None:
-    """Wait until an asynchronous ``condition`` returns True; it is checked every ``every_s`` seconds.
+async def poll_until(
+    condition: Callable[[], Awaitable[bool]], timeout_s: float = 10.0, interval_s: float = 0.05
+) -> None:
+    """Wait until an asynchronous ``condition`` returns True; it is checked every ``interval_s`` seconds.
 
-    Raises AssertionError after ``within_s`` seconds.
+    Raises AssertionError after ``timeout_s`` seconds.
     """
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(timeout_s):
             while not await condition():
-                await asyncio.sleep(every_s)
+                await asyncio.sleep(interval_s)
     except TimeoutError:
-        raise AssertionError(f"not within {within_s} s") from None
+        raise AssertionError(f"not within {timeout_s} s") from None

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from tests.databases import Databases, served
+from tests.databases import Databases, run_server
 from tests.integration import containers
-from tests.integration.suite import Suite, started
+from tests.integration.suite import Suite, start_suite
 from tests.workers import SUITE, group, scheduler
 
 # A shell that starts pytest in the background makes it ignore SIGINT, and its child processes would inherit that.
@@ -29,19 +29,19 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     start a suite of their own.
     """
     home = tmp_path_factory.mktemp("suite") / "home"
-    with _stack() as stack, started({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
+    with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
         yield suite
 
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
-    with served() as databases:
+    with run_server() as databases:
         yield databases
 
 
 def _stack() -> AbstractContextManager[Mapping[str, str]]:
     wanted = os.environ.get("PREBOOK_TEST_STACK", "")
-    return containers.started() if wanted == "containers" else nullcontext({})
+    return containers.start_containers() if wanted == "containers" else nullcontext({})
 
 
 ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")

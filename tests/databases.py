@@ -22,9 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import PROCESSES
 from prebook.runtime import paths
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
-WITHIN_S = 60.0
+TIMEOUT_S = 60.0
 PASSWORDS = json.dumps(dict.fromkeys(PROCESSES, "not-a-secret"))
 """Not checked (connections by socket are trusted), but a role without a password cannot log in."""
 
@@ -39,34 +39,34 @@ class Databases:
         self._sql("ALTER SYSTEM SET fsync = off")
         self._sql("SELECT pg_reload_conf()")
 
-    def migrated(self, *services: str) -> str:
+    def create_migrated(self, *services: str) -> str:
         """Create a database with the schemas of ``services`` and no other; return the administrator's URL of it."""
         name = f"test_{next(self._numbers)}"
         self._sql(f"CREATE DATABASE {name} TEMPLATE {self._template(*services)}")
         return self._url(name)
 
-    def empty(self) -> str:
+    def create_empty(self) -> str:
         """Create a database without schemas; return the administrator's URL of it."""
         name = f"test_{next(self._numbers)}"
         self._sql(f"CREATE DATABASE {name}")
         return self._url(name)
 
-    def of(self, service: str) -> str:
+    def create_for(self, service: str) -> str:
         """Create a database with the schema of one service; return the URL of the service's role."""
-        return role_url(self.migrated(service), service)
+        return role_url(self.create_migrated(service), service)
 
     @cache  # noqa: B019 - the one instance lives as long as the tests
     def _template(self, *services: str) -> str:
         name = "_".join(("migrated", *services))
         self._sql(f"CREATE DATABASE {name}")
         with ThreadPoolExecutor(1) as executor:  # migrations run an event loop of their own
-            executor.submit(_migrate, self._url(name), services).result(WITHIN_S)
+            executor.submit(_migrate, self._url(name), services).result(TIMEOUT_S)
         return name
 
     def _sql(self, statement: str) -> None:
         psql = [self._server.bin_path / "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", self._server.get_uri()]
         result = subprocess.run(
-            [*psql, f"--command={statement}"], capture_output=True, text=True, timeout=WITHIN_S, check=False
+            [*psql, f"--command={statement}"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
         assert result.returncode == 0, result.stderr
 
@@ -80,15 +80,15 @@ def role_url(admin_url: str, service: str) -> str:
     return admin_url.replace("postgres@", f"prebook_{service}@", 1)
 
 
-async def closed(engine: AsyncEngine) -> None:
+async def dispose_engine(engine: AsyncEngine) -> None:
     """Dispose an engine once all connections are returned: one that is returned later would stay open."""
     pool: Any = engine.pool
-    await becomes(lambda: pool.checkedout() == 0)
+    await wait_until(lambda: pool.checkedout() == 0)
     await engine.dispose()
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Databases]:
+def run_server() -> Iterator[Databases]:
     """Run a server; at the end it is stopped and its data are deleted."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the import warns about runtime folders
@@ -100,7 +100,7 @@ def served() -> Iterator[Databases]:
     finally:
         postmaster = psutil.Process(server.get_pid())
         postmaster.send_signal(signal.SIGQUIT)  # immediate shutdown: the data are deleted anyway
-        postmaster.wait(WITHIN_S)
+        postmaster.wait(TIMEOUT_S)
         server.cleanup()
         shutil.rmtree(data, ignore_errors=True)
 

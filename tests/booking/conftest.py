@@ -16,7 +16,7 @@ from tests.databases import Databases
 
 @pytest.fixture(scope="session")
 def booking_url(databases: Databases) -> str:
-    return databases.of("booking")
+    return databases.create_for("booking")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Compose:
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """`docker compose ARGUMENTS`, with what it printed, in one text."""
         command = ["docker", "compose", "-p", self.project, "-f", str(FILE), *arguments]
-        return ran(command, {**self.env, **env})
+        return run_command(command, {**self.env, **env})
 
     def did(self, *arguments: str, **env: str) -> str:
         """The output of one that must succeed."""
@@ -42,14 +42,14 @@ class Compose:
     def container(self, service: str) -> Any:
         """What the engine knows about it."""
         identity = self.did("ps", "-aq", service).strip()
-        return json.loads(ran(["docker", "inspect", identity], self.env).stdout)[0]
+        return json.loads(run_command(["docker", "inspect", identity], self.env).stdout)[0]
 
     def containers(self) -> list[Any]:
         identities = self.did("ps", "-aq").split()
-        return list(json.loads(ran(["docker", "inspect", *identities], self.env).stdout))
+        return list(json.loads(run_command(["docker", "inspect", *identities], self.env).stdout))
 
 
-def ran(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_command(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env=env, text=True, timeout=WITHIN_S, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -57,7 +57,7 @@ def ran(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedP
 
 def engine_answers() -> bool:
     try:
-        return ran(["docker", "compose", "ls"], os.environ).returncode == 0
+        return run_command(["docker", "compose", "ls"], os.environ).returncode == 0
     except FileNotFoundError:
         return False
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from prebook.flows import SERVICES
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.containers.composing import Compose
 from tests.containers.conftest import Up
 from tests.world import ride
@@ -81,7 +81,7 @@ def test_a_service_reads_its_own_secrets_only(up: Up) -> None:
 async def test_a_container_that_ended_comes_back(up: Up) -> None:
     before = up.compose.container("pricing")["RestartCount"]
     up.compose.inside("pricing", "python", "-c", END_IT)
-    await eventually(lambda: _came_back(up.compose, "pricing", before), BACK_WITHIN_S, every_s=0.5)
+    await poll_until(lambda: _came_back(up.compose, "pricing", before), BACK_WITHIN_S, interval_s=0.5)
     await _a_ride_is_confirmed(up.compose)
 
 
@@ -136,4 +136,4 @@ async def _a_ride_is_confirmed(compose: Compose) -> None:
             except httpx.HTTPError:
                 return False
 
-        await eventually(confirmed, BACK_WITHIN_S, every_s=0.5)
+        await poll_until(confirmed, BACK_WITHIN_S, interval_s=0.5)

@@ -10,7 +10,7 @@ from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
 from prebook.patterns.signature import verify
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.listener import target
 from tests.world import SuiteWorld
 
@@ -141,7 +141,7 @@ async def test_a_rider_callback_is_repeated_until_it_succeeds(coupling: Coupling
     ):
         booking = await world.book(plan_with(coupling), callback_url=f"{url}/hook")
         await world.wait_until_settled(booking)
-        await becomes(lambda: len(callbacks) == 2)
+        await wait_until(lambda: len(callbacks) == 2)
 
     first, accepted = callbacks
     assert first == accepted

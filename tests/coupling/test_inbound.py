@@ -15,7 +15,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.messaging.examples import request
 from tests.world import SECRETS, SuiteWorld
 
@@ -57,7 +57,7 @@ async def test_an_accepted_operation_has_its_reply_at_its_location() -> None:
         async def has_reply() -> bool:
             return (await client.get(accepted.headers["location"])).status_code == 200
 
-        await eventually(has_reply, every_s=0.002)
+        await poll_until(has_reply, interval_s=0.002)
         response = await client.get(accepted.headers["location"])
 
     assert accepted.status_code == 202

@@ -15,7 +15,7 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.sync_api import MAX_ATTEMPTS, SyncApi
 from prebook.messaging.codec import encode
 from prebook.messaging.errors import Undeliverable, Unreachable
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
 from tests.world import policies
 
@@ -105,7 +105,7 @@ async def test_an_open_circuit_reports_when_to_retry() -> None:
 async def test_a_hanging_provider_opens_the_circuit_before_the_first_timeout() -> None:
     sync = channel(ScriptedHttp(60.0), timeout_s=0.4)
     calls = [asyncio.create_task(sync.send(request())) for _ in range(5)]
-    await becomes(lambda: sync.retry_after_s("notification") is not None, within_s=0.39)
+    await wait_until(lambda: sync.retry_after_s("notification") is not None, timeout_s=0.39)
     assert not any(call.done() for call in calls)
 
     failures = await asyncio.gather(*calls, return_exceptions=True)

@@ -11,7 +11,7 @@ from prebook.devstack.child_process import Command, run, spawn
 from prebook.devstack.database import embedded
 from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.filesystem import create_data_dir
-from tests.devstack.polling import until
+from tests.devstack.polling import wait_until
 from tests.devstack.procfs import processes_in
 
 BUSY = 'trap "" TERM; (trap "" TERM; while :; do : > "$0/written"; done) & wait; wait'
@@ -23,7 +23,7 @@ def busy(folder: Path) -> Command:
 
 
 async def _both_are_there(folder: Path) -> None:
-    await until(lambda: (folder / "written").exists() and len(processes_in(folder)) == 2)
+    await wait_until(lambda: (folder / "written").exists() and len(processes_in(folder)) == 2)
 
 
 async def test_a_run_that_is_interrupted_leaves_no_process_of_its_own(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from prebook.devstack.providers import StackMode, choose_broker_provider
 from prebook.devstack.supervisor.contract import ServerInfo, ServerState
 from prebook.messaging import addresses
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.conftest import Figure
-from tests.integration.books import Books, every
-from tests.integration.faults import offered
-from tests.integration.riders import Riders, pure
-from tests.integration.suite import Suite, started
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.ride_offers import offer_rides
+from tests.integration.rider_client import RiderClient, uniform_plan
+from tests.integration.suite import Suite, start_suite
 
-QUEUED = [pure(Coupling.ONE_WAY), pure(Coupling.REQUEST_REPLY)]
+QUEUED = [uniform_plan(Coupling.ONE_WAY), uniform_plan(Coupling.REQUEST_REPLY)]
 NODES = {"broker", "broker-2", "broker-3"}
 QUEUE = addresses.request_queue("pricing", "quote_fare")
 LONGEST_GAP_S = 15.0
@@ -33,14 +33,14 @@ LONGEST_GAP_S = 15.0
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     wanted = {"PREBOOK_STACK": "local", "PREBOOK_BROKER_NODES": "3"}
-    with started(wanted, tmp_path_factory.mktemp("cluster") / "home") as suite:
+    with start_suite(wanted, tmp_path_factory.mktemp("cluster") / "home") as suite:
         yield suite
 
 
 @asynccontextmanager
 async def asking(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
     """The control API, and the first node's management API."""
-    where = suite.where
+    where = suite.state
     bearer = {"Authorization": f"Bearer {where.control_token}"}
     login = (where.management_user, where.management_password)
     async with (
@@ -94,27 +94,27 @@ async def _all_run(control: httpx.AsyncClient) -> bool:
 @pytest.mark.real
 @pytest.mark.long
 async def test_the_node_that_leads_the_queue_is_killed_under_load(suite: Suite, figure: Figure) -> None:
-    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
-    books = Books(connection)
+    connection = await asyncpg.connect(asyncpg_dsn(suite.state.database_url))
+    database = DatabaseProbe(connection)
     async with (
         asking(suite) as (control, management),
-        httpx.AsyncClient(base_url=suite.where.urls["booking"], timeout=30, trust_env=False) as http,
+        httpx.AsyncClient(base_url=suite.state.urls["booking"], timeout=30, trust_env=False) as http,
     ):
-        riders = Riders(http)
+        rider = RiderClient(http)
         assert set(await _servers(control)) == {*NODES, "database"}
         assert len((await _queue(management)).members) == 3
-        assert every(await books.add_up(await riders.several(QUEUED)), "confirmed")
-        async with offered(riders, QUEUED) as stream:
+        assert all_in_state(await database.verify_bookings(await rider.prebook_all(QUEUED)), "confirmed")
+        async with offer_rides(rider, QUEUED) as stream:
             await _at_least(stream.ids, 5)
             led = await _leading(control, management)
             killed = await control.post(f"/servers/{led.name}/restart", json={"shutdown": "kill", "down_s": 3.0})
             assert killed.status_code == 200, killed.text
             assert (await _servers(control))[led.name].state is ServerState.DOWN
-            await eventually(partial(_all_run, control), 40)
-            await eventually(partial(_is_complete, management), 20)
+            await poll_until(partial(_all_run, control), 40)
+            await poll_until(partial(_is_complete, management), 20)
             await _at_least(stream.ids, len(stream.ids) + 5)
         assert stream.refusals == [], "rides are accepted while the node is away"
-        assert every(await books.add_up(stream.ids, late=True), "confirmed"), "lost: 0"
+        assert all_in_state(await database.verify_bookings(stream.ids, allow_expired=True), "confirmed"), "lost: 0"
         gap = await _longest_gap(connection, stream.ids)
         assert (await _servers(control))[led.name].restarts == 1
     await connection.close()
@@ -127,7 +127,7 @@ async def _at_least(ids: list[str], count: int) -> None:
         await asyncio.sleep(0)
         return len(ids) >= count
 
-    await eventually(there, 20)
+    await poll_until(there, 20)
 
 
 GAPS = """

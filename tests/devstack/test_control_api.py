@@ -11,14 +11,14 @@ from prebook.devstack.supervisor.contract import ProcessState
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.devstack.polling import is_gone, kernel_state, until
+from tests.devstack.polling import is_gone, kernel_state, wait_until
 from tests.devstack.supervised import kept, pid_of, spec
 
 TOKEN = "a token for tests"
 
 
 @asynccontextmanager
-async def controlled(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, SupervisedProcess]]:
+async def open_control(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, SupervisedProcess]]:
     (port,) = allocate_ports(1)
     async with (
         kept(spec(tmp_path)) as (supervisor, process),
@@ -35,7 +35,7 @@ def bearer() -> dict[str, str]:
 
 @pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
 async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -> None:
-    async with controlled(tmp_path) as (client, process):
+    async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
         for call in (client.get("/processes", headers=given), client.post("/processes/stub/kill", headers=given)):
             async with call as answer:
@@ -45,11 +45,11 @@ async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -
 
 
 async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path, bearer: dict[str, str]) -> None:
-    async with controlled(tmp_path) as (client, process):
+    async with open_control(tmp_path) as (client, process):
         before = pid_of(process)
         async with client.post("/processes/stub/kill", headers=bearer, json={"down_s": 0.2}) as answer:
             assert await answer.json() == {"name": "stub", "fault": "kill", "pid": before, "duration_s": 0.2}
-        await until(lambda: process.state is ProcessState.RUNNING)
+        await wait_until(lambda: process.state is ProcessState.RUNNING)
         async with client.get("/processes", headers=bearer) as answer:
             (told,) = await answer.json()
         assert told["pid"] not in {None, before}
@@ -74,7 +74,7 @@ async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path,
 async def test_what_cannot_be_done_is_refused(
     tmp_path: Path, bearer: dict[str, str], path: str, body: str, status: int
 ) -> None:
-    async with controlled(tmp_path) as (client, process):
+    async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
         async with client.post(path, headers=bearer, data=body) as answer:
             assert answer.status == status
@@ -84,7 +84,7 @@ async def test_what_cannot_be_done_is_refused(
 
 @pytest.mark.parametrize("others", ["/servers", "/proxies"])
 async def test_what_is_not_there_is_not_told_of(tmp_path: Path, bearer: dict[str, str], others: str) -> None:
-    async with controlled(tmp_path) as (client, _), client.get(others, headers=bearer) as answer:
+    async with open_control(tmp_path) as (client, _), client.get(others, headers=bearer) as answer:
         assert await answer.json() == []
 
 

@@ -23,14 +23,14 @@ from prebook.devstack.supervisor.contract import (
 )
 from prebook.lab.faults import FAULT_CATALOGUE, fault_access, inject
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.conditions import eventually
-from tests.integration.books import Books, every
-from tests.integration.faults import offered
-from tests.integration.riders import ACCEPTED, Riders, pure
-from tests.integration.suite import Suite, started
+from tests.conditions import poll_until
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.ride_offers import offer_rides
+from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
+from tests.integration.suite import Suite, start_suite
 
 pytestmark = pytest.mark.real
-PLANS = [pure(coupling) for coupling in Coupling]
+PLANS = [uniform_plan(coupling) for coupling in Coupling]
 OF_PRICING = ("pricing-broker", "pricing-database", "http-pricing")
 OF_ALL_KINDS = (
     "link_slow_booking_database",
@@ -45,35 +45,35 @@ WELL_WITHIN_S = 20.0
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    with started({"PREBOOK_FAULT_PROXIES": "1"}, tmp_path_factory.mktemp("proxied") / "home") as suite:
+    with start_suite({"PREBOOK_FAULT_PROXIES": "1"}, tmp_path_factory.mktemp("proxied") / "home") as suite:
         yield suite
 
 
 @asynccontextmanager
-async def opened(suite: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
+async def opened(suite: Suite) -> AsyncIterator[DatabaseProbe]:
+    connection = await asyncpg.connect(asyncpg_dsn(suite.state.database_url))
     try:
-        yield Books(connection)
+        yield DatabaseProbe(connection)
     finally:
         await connection.close()
 
 
 @pytest.fixture
-async def books(suite: Suite) -> AsyncIterator[Books]:
-    async with opened(suite) as books:
-        yield books
+async def database(suite: Suite) -> AsyncIterator[DatabaseProbe]:
+    async with opened(suite) as database:
+        yield database
 
 
 @pytest.fixture
-async def riders(suite: Suite) -> AsyncIterator[Riders]:
-    async with httpx.AsyncClient(base_url=suite.where.urls["booking"], timeout=30, trust_env=False) as http:
-        yield Riders(http)
+async def rider(suite: Suite) -> AsyncIterator[RiderClient]:
+    async with httpx.AsyncClient(base_url=suite.state.urls["booking"], timeout=30, trust_env=False) as http:
+        yield RiderClient(http)
 
 
 @pytest.fixture
 async def control(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
-    bearer = {"Authorization": f"Bearer {suite.where.control_token}"}
-    async with httpx.AsyncClient(base_url=suite.where.control_url, headers=bearer, trust_env=False) as http:
+    bearer = {"Authorization": f"Bearer {suite.state.control_token}"}
+    async with httpx.AsyncClient(base_url=suite.state.control_url, headers=bearer, trust_env=False) as http:
         yield http
 
 
@@ -91,8 +91,10 @@ async def _is_whole(control: httpx.AsyncClient, name: str) -> bool:
     return (await _proxies(control))[name].state is ProxyState.HEALTHY
 
 
-async def test_the_services_go_through_the_proxies(riders: Riders, books: Books, control: httpx.AsyncClient) -> None:
-    assert every(await books.add_up(await riders.several(PLANS)), "confirmed")
+async def test_the_services_go_through_the_proxies(
+    rider: RiderClient, database: DatabaseProbe, control: httpx.AsyncClient
+) -> None:
+    assert all_in_state(await database.verify_bookings(await rider.prebook_all(PLANS)), "confirmed")
     proxies = await _proxies(control)
     assert set(OF_PRICING) <= set(proxies)
     assert all(proxies[name].connections for name in OF_PRICING), proxies
@@ -100,38 +102,38 @@ async def test_the_services_go_through_the_proxies(riders: Riders, books: Books,
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_pricing_survives_what_its_proxies_do(
-    riders: Riders, books: Books, control: httpx.AsyncClient, fault: ProxyState
+    rider: RiderClient, database: DatabaseProbe, control: httpx.AsyncClient, fault: ProxyState
 ) -> None:
-    async with offered(riders, PLANS, again=True) as stream:
+    async with offer_rides(rider, PLANS, retry=True) as stream:
         for name in OF_PRICING:
             await _asked(control, f"/proxies/{name}/{fault}", {"duration_s": FOR_S, "delay_ms": 200})
             assert (await _proxies(control))[name].state is fault
-            await eventually(partial(_is_whole, control, name), FOR_S + 5)
-    states = await books.add_up(stream.ids, late=True)
+            await poll_until(partial(_is_whole, control, name), FOR_S + 5)
+    states = await database.verify_bookings(stream.ids, allow_expired=True)
     assert set(states.values()) <= {"confirmed", "failed", "expired"}
-    await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
+    await poll_until(partial(_all_well, rider, database), WELL_WITHIN_S)
 
 
-async def test_each_proxy_has_a_fault_of_its_own(suite: Suite, riders: Riders, books: Books) -> None:
+async def test_each_proxy_has_a_fault_of_its_own(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
     """By the campaign's means, all at once, on proxies of different services."""
     async with aiohttp.ClientSession() as session:
-        reached = fault_access.read_fault_access(session, lab_environment(suite.where))
+        reached = fault_access.read_fault_access(session, lab_environment(suite.state))
         windows = await asyncio.gather(*(inject(FAULT_CATALOGUE[name], 1.5, reached) for name in OF_ALL_KINDS))
     assert [window.evidence for window in windows if not window.took_effect] == []
-    await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
+    await poll_until(partial(_all_well, rider, database), WELL_WITHIN_S)
 
 
 @pytest.mark.parametrize("server", ["database", "broker"])
 async def test_a_server_is_killed_under_load(
-    suite: Suite, riders: Riders, control: httpx.AsyncClient, server: str
+    suite: Suite, rider: RiderClient, control: httpx.AsyncClient, server: str
 ) -> None:
-    async with offered(riders, PLANS, again=True) as stream:
+    async with offer_rides(rider, PLANS, retry=True) as stream:
         await _asked(control, f"/servers/{server}/restart", {"shutdown": "kill", "down_s": 1.0})
-        await eventually(partial(_is_back, control, server), 60)
-    async with opened(suite) as books:
-        states = await books.add_up(stream.ids, late=True)
+        await poll_until(partial(_is_back, control, server), 60)
+    async with opened(suite) as database:
+        states = await database.verify_bookings(stream.ids, allow_expired=True)
         assert set(states.values()) <= {"confirmed", "failed", "expired"}
-        await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
+        await poll_until(partial(_all_well, rider, database), WELL_WITHIN_S)
 
 
 async def _is_back(control: httpx.AsyncClient, name: str) -> bool:
@@ -146,28 +148,30 @@ LATE_AT_ONCE = {"failed", "expired"}
 
 @pytest.mark.parametrize(("skew_s", "ends"), [(AHEAD_S, LATE_AT_ONCE), (-AHEAD_S, {"confirmed"})])
 async def test_a_wrong_clock_costs_rides_their_time_and_nothing_else(
-    riders: Riders, books: Books, control: httpx.AsyncClient, skew_s: float, ends: set[str]
+    rider: RiderClient, database: DatabaseProbe, control: httpx.AsyncClient, skew_s: float, ends: set[str]
 ) -> None:
     """Pricing ahead finds every question too late; behind, it answers. Its signatures are taken for true either way."""
     await _skewed(control, skew_s)
     try:
-        assert set((await books.add_up(await riders.several(PLANS), late=True)).values()) == ends
+        assert (
+            set((await database.verify_bookings(await rider.prebook_all(PLANS), allow_expired=True)).values()) == ends
+        )
     finally:
         await _skewed(control, 0.0)
-    await eventually(partial(_all_well, riders, books), WELL_WITHIN_S)
+    await poll_until(partial(_all_well, rider, database), WELL_WITHIN_S)
 
 
-async def _all_well(riders: Riders, books: Books) -> bool:
+async def _all_well(rider: RiderClient, database: DatabaseProbe) -> bool:
     """Circuits that the fault opened have closed: every plan is taken, and confirmed."""
-    answers = [await riders.post(plan) for plan in PLANS]
-    if any(answer.status_code not in ACCEPTED for answer in answers):
+    answers = [await rider.post_booking(plan) for plan in PLANS]
+    if any(answer.status_code not in ACCEPTED_STATUSES for answer in answers):
         return False
-    return every(await books.add_up([answer.json()["id"] for answer in answers]), "confirmed")
+    return all_in_state(await database.verify_bookings([answer.json()["id"] for answer in answers]), "confirmed")
 
 
 async def _skewed(control: httpx.AsyncClient, skew_s: float) -> None:
     await _asked(control, "/processes/pricing/skew", {"skew_s": skew_s})
-    await eventually(partial(_runs_with, control, skew_s, await _pricing(control)), 30)
+    await poll_until(partial(_runs_with, control, skew_s, await _pricing(control)), 30)
 
 
 async def _pricing(control: httpx.AsyncClient) -> ProcessInfo:

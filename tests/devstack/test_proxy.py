@@ -14,7 +14,7 @@ from prebook.devstack.proxies.proxy import FaultProxy, open_proxies
 from prebook.devstack.supervisor.contract import ProxyFault, ProxyState
 from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.devstack.polling import until
+from tests.devstack.polling import wait_until
 
 LONG = ProxyFault(duration_s=60.0)
 A_WHILE_S = 0.3
@@ -102,7 +102,7 @@ async def test_a_healthy_proxy_passes_everything_on_and_both_ends_too() -> None:
         async with asyncio.timeout(20):
             assert await reader.read() == body
         assert bytes(echo.heard) == body
-        await until(lambda: proxy.info().connections == 0)
+        await wait_until(lambda: proxy.info().connections == 0)
 
 
 async def test_a_proxy_to_nobody_breaks_off() -> None:
@@ -138,7 +138,7 @@ async def test_a_cut_proxy_resets_and_refuses_and_comes_back_by_itself() -> None
         assert await is_reset(stream)
         with pytest.raises(ConnectionRefusedError):
             await echo.called(proxy)
-        await until(lambda: proxy.info().state is ProxyState.HEALTHY)
+        await wait_until(lambda: proxy.info().state is ProxyState.HEALTHY)
         assert await says(await echo.called(proxy), b"after") == b"after"
 
 
@@ -167,7 +167,7 @@ async def test_a_proxy_that_loses_responses_lets_requests_through_and_no_answers
         stream = await echo.called(proxy)
         await proxy.inject(ProxyState.RESPONSE_LOSS, LONG)
         stream[1].write(b"asked")
-        await until(lambda: bytes(echo.heard) == b"asked")
+        await wait_until(lambda: bytes(echo.heard) == b"asked")
         echo.streams[0].close()
         assert await is_silent(stream)
         await proxy.heal()

@@ -20,7 +20,7 @@ from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.devstack.polling import is_gone, until
+from tests.devstack.polling import is_gone, wait_until
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 pytestmark = pytest.mark.real
@@ -46,7 +46,7 @@ async def database() -> AsyncIterator[tuple[Database, SupervisedServer]]:
 
 
 async def _is_back(supervised: SupervisedServer) -> None:
-    await until(lambda: supervised.info().state is ServerState.RUNNING or supervised.failure(), BACK_WITHIN_S)
+    await wait_until(lambda: supervised.info().state is ServerState.RUNNING or supervised.failure(), BACK_WITHIN_S)
     assert supervised.failure() is None
 
 
@@ -63,7 +63,7 @@ async def test_a_database_comes_back_with_what_was_committed(shutdown: ShutdownM
         assert supervised.failure() is None, "away on purpose"
         with pytest.raises(NotRunning):
             await supervised.restart(Restart(shutdown))
-        await until(lambda: is_gone(effect.pid))
+        await wait_until(lambda: is_gone(effect.pid))
         await _is_back(supervised)
         assert clock() - began >= 1.0
         assert supervised.info().restarts == 1
@@ -80,7 +80,7 @@ async def test_a_server_that_ends_by_itself_breaks_the_suite() -> None:
         assert pid
         assert supervised.failure() is None
         os.kill(pid, signal.SIGKILL)
-        await until(supervised.failure)
+        await wait_until(supervised.failure)
         assert supervised.info().state is ServerState.DOWN
 
 
@@ -102,7 +102,7 @@ async def test_a_broker_is_killed_stopped_and_starved_and_loses_nothing() -> Non
         assert set(servers) == {"broker", "database"}
         supervised = servers["broker"]
         await _published(running, b"before")
-        await until(_registered_since(running, time.time()))
+        await wait_until(_registered_since(running, time.time()))
         for shutdown in ShutdownMode:
             effect = await supervised.restart(Restart(shutdown))
             assert supervised.failure() is None, "away on purpose"
@@ -133,7 +133,7 @@ def _registered_since(running: Stack, declared_at: float) -> Callable[[], bool]:
 
 
 async def _lifted(supervised: SupervisedServer) -> bool:
-    await until(lambda: not supervised.info().alarm, 20)
+    await wait_until(lambda: not supervised.info().alarm, 20)
     return True
 
 

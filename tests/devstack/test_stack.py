@@ -22,7 +22,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.stack import Stack, start_stack
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.devstack.polling import is_gone, until
+from tests.devstack.polling import is_gone, wait_until
 from tests.devstack.procfs import are_there, listeners, processes_in, program
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
@@ -60,7 +60,7 @@ async def test_local_servers_work_listen_on_loopback_only_and_are_gone_afterward
         heard = set().union(*map(listeners, started))
         assert heard <= {"0100007F", "00000000000000000000000001000000"}, "127.0.0.1 and ::1"
         assert heard
-    await until(lambda: all(map(is_gone, started)))
+    await wait_until(lambda: all(map(is_gone, started)))
     assert not ready.data_dir.exists()
 
 
@@ -106,7 +106,7 @@ async def test_servers_do_not_outlive_a_killed_owner() -> None:
     assert len(started) >= 3, "port mapper, broker, database"
     owner.send_signal(signal.SIGKILL)
     await owner.wait()
-    await until(lambda: not processes_in(data), within_s=20)
+    await wait_until(lambda: not processes_in(data), timeout_s=20)
     assert are_there(data)
     with create_data_dir():
         assert not are_there(data), "the next run removes what a killed one left"
@@ -118,11 +118,11 @@ async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr("prebook.devstack.filesystem.DATA_DIR_PREFIX", f"prebook-interrupted-{os.getpid()}-")
     place = Path(tempfile.gettempdir()) / f"prebook-interrupted-{os.getpid()}-"
     starting = asyncio.create_task(_held())
-    await until(lambda: len(processes_in(place)) >= 2)
+    await wait_until(lambda: len(processes_in(place)) >= 2)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await until(lambda: not processes_in(place))
+    await wait_until(lambda: not processes_in(place))
     assert not are_there(place)
 
 

@@ -19,7 +19,7 @@ import pytest
 from prebook.devstack.broker import installation
 from prebook.devstack.suite_state import STATE_FILE
 from prebook.flows import PROCESSES
-from tests.devstack.polling import is_gone, until
+from tests.devstack.polling import is_gone, wait_until
 from tests.workers import port_base
 
 pytestmark = [
@@ -100,7 +100,7 @@ async def test_a_suite_comes_up_is_found_by_other_commands_and_goes_without_a_tr
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(DOWN_WITHIN_S):
             assert await process.wait() == 0
-    await until(lambda: all(map(is_gone, everything)))
+    await wait_until(lambda: all(map(is_gone, everything)))
     assert _left(tmp_path) == {"lock", "logs"}
 
 
@@ -110,7 +110,7 @@ async def test_a_dead_database_ends_the_suite_with_a_word_about_it(tmp_path: Pat
         os.kill(suite["database_pid"], signal.SIGKILL)
         async with asyncio.timeout(DOWN_WITHIN_S):
             assert await process.wait() == 1
-    await until(lambda: is_gone(suite["broker_pid"]))
+    await wait_until(lambda: is_gone(suite["broker_pid"]))
 
 
 async def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.supervisor.contract import Brownout, NotRunning, ProcessState
 from prebook.devstack.supervisor.process import restart_backoff_s
 from prebook.devstack.supervisor.supervisor import Supervisor
-from tests.devstack.polling import is_gone, kernel_state, until
+from tests.devstack.polling import is_gone, kernel_state, wait_until
 from tests.devstack.supervised import kept, pid_of, spec
 
 
@@ -36,7 +36,7 @@ async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     async with kept(spec(tmp_path)) as (supervisor, process):
         first = pid_of(process)
         os.kill(first, 9)
-        await until(lambda: process.info().restarts == 1)
+        await wait_until(lambda: process.info().restarts == 1)
         await supervisor.wait_until_ready(15)
         assert pid_of(process) != first
         assert process.info().last_status == -9
@@ -48,10 +48,10 @@ async def test_a_killed_process_stays_down_as_long_as_wanted(tmp_path: Path) -> 
         began = clock()
         effect = await process.kill(down_s=1.0)
         assert is_gone(effect.pid)
-        await until(lambda: process.state is ProcessState.DOWN)
+        await wait_until(lambda: process.state is ProcessState.DOWN)
         with pytest.raises(NotRunning):
             await process.kill(down_s=0)
-        await until(lambda: process.info().pid)
+        await wait_until(lambda: process.info().pid)
         assert clock() - began >= 1.0
 
 
@@ -63,13 +63,13 @@ async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Pa
             await process.pause()
         effect = await process.skew(90.0)
         assert (effect.fault, effect.pid) == ("skew", first)
-        await until(lambda: process.info().restarts == 1)
+        await wait_until(lambda: process.info().restarts == 1)
         assert process.info().last_status == 0, "SIGTERM was heard"
         await supervisor.wait_until_ready(15)
         assert process.info().clock_skew_s == 90.0
         assert psutil.Process(pid_of(process)).environ()["PREBOOK_CLOCK_SKEW_S"] == "90.0"
         await process.skew(0.0)
-        await until(lambda: process.info().restarts == 2)
+        await wait_until(lambda: process.info().restarts == 2)
         assert process.info().clock_skew_s == 0.0
 
 
@@ -77,10 +77,10 @@ async def test_a_brownout_stops_and_wakes_the_process_and_is_undone(tmp_path: Pa
     async with kept(spec(tmp_path)) as (_, process):
         pid = pid_of(process)
         await process.brown_out(Brownout(duration_s=1.0, stopped_s=0.1, running_s=0.1))
-        await until(lambda: kernel_state(pid) == "T")
-        await until(lambda: kernel_state(pid) == "S")
-        await until(lambda: kernel_state(pid) == "T")
-        await until(lambda: process.state is ProcessState.RUNNING)
+        await wait_until(lambda: kernel_state(pid) == "T")
+        await wait_until(lambda: kernel_state(pid) == "S")
+        await wait_until(lambda: kernel_state(pid) == "T")
+        await wait_until(lambda: process.state is ProcessState.RUNNING)
         assert kernel_state(pid) in {"S", "R"}
 
 
@@ -89,12 +89,12 @@ async def test_a_pause_replaces_a_brownout_and_lasts_until_resumed(tmp_path: Pat
         pid = pid_of(process)
         await process.brown_out(Brownout(duration_s=60.0, stopped_s=0.05, running_s=0.05))
         await process.pause()
-        await until(lambda: kernel_state(pid) == "T")
+        await wait_until(lambda: kernel_state(pid) == "T")
         await asyncio.sleep(0.3)  # six beats of the brownout, had it gone on
         assert kernel_state(pid) == "T"
         assert process.info().state is ProcessState.PAUSED
         await process.resume()
-        await until(lambda: kernel_state(pid) in {"S", "R"})
+        await wait_until(lambda: kernel_state(pid) in {"S", "R"})
         assert process.info().state is ProcessState.RUNNING
 
 
@@ -104,7 +104,7 @@ async def test_stopping_undoes_a_fault_so_that_the_process_can_end_in_order(tmp_
         pid = pid_of(process)
         starve = Brownout(duration_s=60.0, stopped_s=5.0, running_s=0.01)
         await (process.pause() if fault == "pause" else process.brown_out(starve))
-        await until(lambda: kernel_state(pid) == "T")
+        await wait_until(lambda: kernel_state(pid) == "T")
     assert is_gone(pid)
     assert process.info().last_status == 0, "SIGTERM was heard"
 

@@ -9,7 +9,7 @@ from tests.databases import Databases
 
 @pytest.fixture(scope="session")
 def fleets_url(databases: Databases) -> str:
-    return databases.of("fleets")
+    return databases.create_for("fleets")
 
 
 @pytest.fixture

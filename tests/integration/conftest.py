@@ -1,3 +1,5 @@
+"""Clients of the shared suite: riders, database, operations, broker and supervisor."""
+
 from collections.abc import AsyncIterator
 
 import aio_pika
@@ -6,46 +8,46 @@ import httpx
 import pytest
 
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.integration.books import Books
-from tests.integration.broker import Broker
-from tests.integration.control import Control, controlled
-from tests.integration.riders import Riders
+from tests.integration.broker_probe import BrokerProbe
+from tests.integration.control_client import ControlClient, open_control
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient
 from tests.integration.suite import Suite
 
 
 @pytest.fixture
-async def riders(suite: Suite) -> AsyncIterator[Riders]:
-    async with httpx.AsyncClient(base_url=suite.where.urls["booking"], timeout=30, trust_env=False) as http:
-        yield Riders(http)
+async def rider(suite: Suite) -> AsyncIterator[RiderClient]:
+    async with httpx.AsyncClient(base_url=suite.state.urls["booking"], timeout=30, trust_env=False) as http:
+        yield RiderClient(http)
 
 
 @pytest.fixture
-async def books(suite: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(asyncpg_dsn(suite.where.database_url))
+async def database(suite: Suite) -> AsyncIterator[DatabaseProbe]:
+    connection = await asyncpg.connect(asyncpg_dsn(suite.state.database_url))
     try:
-        yield Books(connection)
+        yield DatabaseProbe(connection)
     finally:
         await connection.close()
 
 
 @pytest.fixture
 async def operations(suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=suite.where.urls["operations"], timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=suite.state.urls["operations"], timeout=30, trust_env=False) as http:
         yield http
 
 
 @pytest.fixture
-async def broker(suite: Suite, operations: httpx.AsyncClient, books: Books) -> AsyncIterator[Broker]:
-    """Fails the test where it leaves parked messages behind that it did not expect."""
-    async with await aio_pika.connect(suite.where.amqp_url) as connection:
-        broker = Broker(await connection.channel(on_return_raises=True), operations, books)
+async def broker(suite: Suite, operations: httpx.AsyncClient, database: DatabaseProbe) -> AsyncIterator[BrokerProbe]:
+    """Access to the broker. The test fails if it leaves parked messages that it has not collected."""
+    async with await aio_pika.connect(suite.state.amqp_url) as connection:
+        broker = BrokerProbe(await connection.channel(on_return_raises=True), operations, database)
         yield broker
-        await broker.parked(0)
+        await broker.collect_parked(0)
 
 
 @pytest.fixture
-async def control(suite: Suite) -> AsyncIterator[Control]:
-    """Every process runs again when the test is over."""
-    async with controlled(suite) as control:
+async def control(suite: Suite) -> AsyncIterator[ControlClient]:
+    """Access to the supervisor. After the test, the fixture waits until every process is running again."""
+    async with open_control(suite) as control:
         yield control
-        await control.all_run()
+        await control.wait_until_all_running()

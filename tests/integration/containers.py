@@ -1,4 +1,4 @@
-"""PostgreSQL and RabbitMQ by testcontainers, handed to the suite as parts that somebody else runs."""
+"""PostgreSQL and RabbitMQ in containers of testcontainers, used by the suite as external servers."""
 
 import base64
 import os
@@ -23,30 +23,30 @@ from prebook.messaging.addresses import VHOST
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
-# Read when testcontainers is imported. Its reaper would be a container with the engine's socket in it.
-SWITCHES = {
+# testcontainers reads these when it is imported. Its reaper is disabled, because it would mount the engine's socket.
+TESTCONTAINERS_ENV = {
     "TESTCONTAINERS_RYUK_DISABLED": "true",
     "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
     "TESTCONTAINERS_HOST_OVERRIDE": LOOPBACK,
 }
 PASSWORD = "of a container that lives as long as the tests"
-READY_WITHIN_S = 90.0
+READY_TIMEOUT_S = 90.0
 
 
 @contextmanager
-def started() -> Iterator[Mapping[str, str]]:
-    """Settings of `prebook up` that name both containers. They are removed at the end."""
-    os.environ.update(SWITCHES)
+def start_containers() -> Iterator[Mapping[str, str]]:
+    """Start both containers, yield the settings with which `prebook up` uses them, and remove them at the end."""
+    os.environ.update(TESTCONTAINERS_ENV)
     with ExitStack() as running:
         database = running.enter_context(
             _container(POSTGRES_IMAGE, _database_settings(), 5432, command=" ".join(POSTGRES_ARGS))
         )
         broker = running.enter_context(_container(RABBITMQ_IMAGE, _broker_settings(), 5672, 15672))
         management = f"http://{LOOPBACK}:{broker.get_exposed_port(15672)}"
-        _until(
+        _wait_until(
             lambda: database.exec(["pg_isready", "-h", LOOPBACK, "-d", DATABASE_NAME]).exit_code == 0, POSTGRES_IMAGE
         )
-        _until(lambda: _listens(management), RABBITMQ_IMAGE)
+        _wait_until(lambda: _is_listening(management), RABBITMQ_IMAGE)
         secret = PASSWORD.replace(" ", "%20")
         yield {
             "PREBOOK_STACK": "external",
@@ -72,29 +72,32 @@ def _broker_settings() -> dict[str, str]:
 
 
 def _container(image: str, settings: dict[str, str], *ports: int, command: str | None = None) -> "DockerContainer":
-    """Published on the loopback interface alone; testcontainers by itself would publish on every one."""
+    """Return a container whose ports are published on the loopback interface only.
+
+    testcontainers publishes on every interface by default.
+    """
     from testcontainers.core.container import DockerContainer
 
     published = {f"{port}/tcp": (LOOPBACK, None) for port in ports}
     container = DockerContainer(image, command=command, env=settings)
-    container.ports.update(published)  # type: ignore[arg-type]  # handed on to docker, which knows (address, port)
+    container.ports.update(published)  # type: ignore[arg-type]  # passed on to docker, which accepts (address, port)
     return container
 
 
-def _listens(management: str) -> bool:
-    who = base64.b64encode(f"{ADMIN_USER}:{PASSWORD}".encode()).decode()
-    asked = urllib.request.Request(  # noqa: S310 - an http URL of ours
-        f"{management}/api/health/checks/port-listener/5672", headers={"Authorization": f"Basic {who}"}
+def _is_listening(management: str) -> bool:
+    credentials = base64.b64encode(f"{ADMIN_USER}:{PASSWORD}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - an http URL of ours
+        f"{management}/api/health/checks/port-listener/5672", headers={"Authorization": f"Basic {credentials}"}
     )
     try:
-        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _until(holds: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + READY_WITHIN_S
-    while not holds():
-        assert time.monotonic() < ends, f"{what} is not ready within {READY_WITHIN_S:g} s"
+def _wait_until(condition: Callable[[], bool], image: str) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{image} is not ready within {READY_TIMEOUT_S:g} s"
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The services' logs, line by line."""
+"""Log files of the suite's processes."""
 
 import json
 from collections.abc import Iterator
@@ -10,20 +10,25 @@ from tests.integration.suite import Suite
 Line = dict[str, Any]
 
 
-def lines(suite: Suite, service: str) -> Iterator[Line]:
-    """Raises ValueError where a line is no JSON object."""
+def read_lines(suite: Suite, service: str) -> Iterator[Line]:
+    """Yield the log lines of a service.
+
+    Raises:
+        ValueError: a line is not JSON.
+        TypeError: a line is JSON, but not an object.
+    """
     for text in (suite.logs / f"{service}.log").read_text().splitlines():
         line = json.loads(text)
         if not isinstance(line, dict):
-            raise TypeError(f"{service}: {text!r} is no JSON object")
+            raise TypeError(f"{service}: {text!r} is not a JSON object")
         yield line
 
 
-def everything(suite: Suite) -> str:
-    """All that any process of the suite has written."""
+def read_all(suite: Suite) -> str:
+    """Return the text of the logs of all processes and of the migrations."""
     return "".join((suite.logs / f"{name}.log").read_text() for name in (*PROCESSES, "migrations"))
 
 
-def about(suite: Suite, service: str, **fields: Any) -> list[Line]:
-    """Lines in which these fields have these values."""
-    return [line for line in lines(suite, service) if fields.items() <= line.items()]
+def find_lines(suite: Suite, service: str, **fields: Any) -> list[Line]:
+    """Return the log lines of a service in which ``fields`` have the given values."""
+    return [line for line in read_lines(suite, service) if fields.items() <= line.items()]

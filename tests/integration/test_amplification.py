@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prebook.contracts.plan import Coupling
-from tests.conditions import eventually
-from tests.integration.books import Books
-from tests.integration.control import Control
-from tests.integration.riders import ACCEPTED, Riders, pure
+from tests.conditions import poll_until
+from tests.integration.control_client import ControlClient
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,7 @@ RIDES, EVERY_S = 120, 0.05
 MOST, OPENS_WITHIN_S = 1.1, 2.0
 """Calls for each ride that was offered; until the circuit is open, from the first call on."""
 OPEN = "pricing_unavailable"
-Break = Callable[[Control], AbstractAsyncContextManager[None]]
+Break = Callable[[ControlClient], AbstractAsyncContextManager[None]]
 
 
 @dataclass
@@ -35,9 +35,9 @@ class Offers:
 
 
 @asynccontextmanager
-async def paused(control: Control) -> AsyncIterator[None]:
+async def paused(control: ControlClient) -> AsyncIterator[None]:
     """Its connections stay open, and nothing comes back."""
-    process = psutil.Process(await control.pid("pricing"))
+    process = psutil.Process(await control.read_pid("pricing"))
     process.suspend()
     try:
         yield
@@ -46,7 +46,7 @@ async def paused(control: Control) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def killed(control: Control) -> AsyncIterator[None]:
+async def killed(control: ControlClient) -> AsyncIterator[None]:
     await control.kill("pricing", RIDES * EVERY_S)
     yield
 
@@ -54,7 +54,7 @@ async def killed(control: Control) -> AsyncIterator[None]:
 @pytest.mark.usefixtures("broker")
 @pytest.mark.parametrize("broken", [killed, paused])
 async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
-    suite: Suite, riders: Riders, books: Books, control: Control, broken: Break
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, control: ControlClient, broken: Break
 ) -> None:
     before = await _calls(suite)
     offers = Offers()
@@ -62,34 +62,34 @@ async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
         began = time.monotonic()
         async with asyncio.TaskGroup() as riding:
             for number in range(RIDES):
-                riding.create_task(_offer(riders, offers, began))
+                riding.create_task(_offer(rider, offers, began))
                 await asyncio.sleep(max(0.0, began + (number + 1) * EVERY_S - time.monotonic()))  # the rate
         calls = await _calls(suite) - before
-    await control.all_run()
+    await control.wait_until_all_running()
     assert offers.refused_after_s, "the circuit has opened"
     assert min(offers.refused_after_s) <= OPENS_WITHIN_S
     assert 0 < calls / RIDES <= MOST, f"{calls:g} calls for {RIDES} rides"
-    await books.add_up(offers.ids)
-    await eventually(lambda: _accepts(riders), 10)
+    await database.verify_bookings(offers.ids)
+    await poll_until(lambda: _accepts(rider), 10)
 
 
-async def _offer(riders: Riders, offers: Offers, began: float) -> None:
-    response = await riders.post(pure(Coupling.SYNC_API))
-    if response.status_code in ACCEPTED:
+async def _offer(rider: RiderClient, offers: Offers, began: float) -> None:
+    response = await rider.post_booking(uniform_plan(Coupling.SYNC_API))
+    if response.status_code in ACCEPTED_STATUSES:
         offers.ids.append(response.json()["id"])
     elif response.json()["code"] == OPEN:
         offers.refused_after_s.append(time.monotonic() - began)
 
 
-async def _accepts(riders: Riders) -> bool:
+async def _accepts(rider: RiderClient) -> bool:
     """A probe of the circuit has succeeded."""
-    return (await riders.post(pure(Coupling.SYNC_API))).status_code in ACCEPTED
+    return (await rider.post_booking(uniform_plan(Coupling.SYNC_API))).status_code in ACCEPTED_STATUSES
 
 
 async def _calls(suite: Suite) -> float:
     """That have left booking for pricing, tries included."""
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        page = (await http.get(f"{suite.where.urls['booking']}/metrics")).text
+        page = (await http.get(f"{suite.state.urls['booking']}/metrics")).text
     samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
     return sum(
         s.value for s in samples if s.name == "prebook_http_client_requests_total" and s.labels["provider"] == "pricing"

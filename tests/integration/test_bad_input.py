@@ -7,8 +7,8 @@ import httpx
 import msgspec
 import pytest
 
-from tests.integration.books import Books
-from tests.integration.riders import Riders
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient
 from tests.world import ride
 
 pytestmark = pytest.mark.real
@@ -70,11 +70,11 @@ PATHS = {
 
 
 @pytest.fixture
-async def http(riders: Riders, books: Books) -> AsyncIterator[httpx.AsyncClient]:
+async def http(rider: RiderClient, database: DatabaseProbe) -> AsyncIterator[httpx.AsyncClient]:
     """No table has a row more when the test is over."""
-    before = await books.counts()
-    yield riders.http
-    assert await books.counts() == before
+    before = await database.count_rows()
+    yield rider.http
+    assert await database.count_rows() == before
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> None:

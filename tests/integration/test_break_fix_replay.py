@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from prebook.contracts.plan import Coupling, Plan
-from tests.conditions import eventually
-from tests.integration.books import Books, every
-from tests.integration.measures import counted
-from tests.integration.riders import Riders, pure
+from tests.conditions import poll_until
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.metrics import read_message_counter
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite
 from tests.integration.test_parking import parked, said
 
 pytestmark = pytest.mark.real
 OUTLIVING = "UPDATE booking.pending_reply SET due_at = now() + interval '10 minutes' WHERE conversation_id = ANY($1)"
 PLANS: Sequence[Plan] = (
-    pure(Coupling.ONE_WAY),
-    pure(Coupling.REQUEST_REPLY),
-    {**pure(Coupling.SYNC_API), "quote_fare": Coupling.REQUEST_REPLY},
-    {**pure(Coupling.ASYNC_API), "quote_fare": Coupling.ONE_WAY},
+    uniform_plan(Coupling.ONE_WAY),
+    uniform_plan(Coupling.REQUEST_REPLY),
+    {**uniform_plan(Coupling.SYNC_API), "quote_fare": Coupling.REQUEST_REPLY},
+    {**uniform_plan(Coupling.ASYNC_API), "quote_fare": Coupling.ONE_WAY},
 )
 """Fares are asked for by message in all of them: who calls is told at once that it failed."""
 RIDES: Sequence[dict[str, Any]] = tuple(
@@ -40,47 +40,47 @@ KEPT = ("booking", "pricing", "matching", "notification", "fleets")
 
 
 @pytest.fixture
-async def able_to_price(books: Books) -> AsyncIterator[None]:
+async def able_to_price(database: DatabaseProbe) -> AsyncIterator[None]:
     """Again when the test is over, and nothing is left at operations."""
     yield
-    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
-    await books.connection.execute("DELETE FROM operations.dead_letter")
+    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    await database.connection.execute("DELETE FROM operations.dead_letter")
 
 
 @pytest.mark.usefixtures("able_to_price")
 async def test_the_state_is_that_of_a_run_without_the_fault_and_a_second_replay_adds_nothing(
-    suite: Suite, riders: Riders, books: Books
+    suite: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
-    undisturbed = await _ridden(riders)
-    assert every(await books.add_up(undisturbed), "confirmed")
+    undisturbed = await _ridden(rider)
+    assert all_in_state(await database.verify_bookings(undisturbed), "confirmed")
 
     began = datetime.now(UTC)
-    await books.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
-    disturbed = await _ridden(riders)
-    await books.connection.execute(OUTLIVING, disturbed)
+    await database.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
+    disturbed = await _ridden(rider)
+    await database.connection.execute(OUTLIVING, disturbed)
     lines = await parked(suite, len(disturbed), cause="attempts_exhausted")
     assert {line["attempts"] for line in lines} == {POLICIES["quote_fare"].max_attempts}
-    assert set((await books.states(disturbed)).values()) == {"requested"}, "broken: nothing has moved"
+    assert set((await database.read_states(disturbed)).values()) == {"requested"}, "broken: nothing has moved"
 
-    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
     done = await said(suite, "replay", "--cause", "attempts_exhausted", "--apply", "--wait")
     assert (done["counts"], done["duplicates"]) == ({"resolved": len(disturbed)}, 0)
-    assert every(await books.add_up(disturbed), "confirmed")
-    assert await _hash(books, disturbed) == await _hash(books, undisturbed)
+    assert all_in_state(await database.verify_bookings(disturbed), "confirmed")
+    assert await _hash(database, disturbed) == await _hash(database, undisturbed)
 
-    await _replayed_once_more(suite, books, [line["id"] for line in lines], began)
-    assert await _hash(books, disturbed) == await _hash(books, undisturbed)
+    await _replayed_once_more(suite, database, [line["id"] for line in lines], began)
+    assert await _hash(database, disturbed) == await _hash(database, undisturbed)
 
 
-async def _replayed_once_more(suite: Suite, books: Books, ids: Sequence[int], began: datetime) -> None:
+async def _replayed_once_more(suite: Suite, database: DatabaseProbe, ids: Sequence[int], began: datetime) -> None:
     """From the parking, forced, and all that was asked of pricing from the archive: no row more in any service."""
-    rows, handled = await _rows(books), await counted(suite, "handled", "pricing")
+    rows, handled = await _rows(database), await read_message_counter(suite, "handled", "pricing")
     forced = ("parking", "replay", *map(str, ids), "--apply", "--force")
     refused = await asyncio.to_thread(suite.prebook, *forced)
     assert refused.returncode == 1
     assert "resolved already" in refused.stderr
 
-    known = await counted(suite, "duplicate", "pricing")
+    known = await read_message_counter(suite, "duplicate", "pricing")
     archive = (
         "archive",
         "replay",
@@ -98,25 +98,25 @@ async def _replayed_once_more(suite: Suite, books: Books, ids: Sequence[int], be
     assert report["new_effects"] == 0
 
     async def all_heard() -> bool:
-        return await counted(suite, "duplicate", "pricing") == known + float(report["sent"])
+        return await read_message_counter(suite, "duplicate", "pricing") == known + float(report["sent"])
 
-    await eventually(all_heard)
-    assert await _rows(books) == rows
-    assert await counted(suite, "handled", "pricing") == handled
+    await poll_until(all_heard)
+    assert await _rows(database) == rows
+    assert await read_message_counter(suite, "handled", "pricing") == handled
 
 
-async def _ridden(riders: Riders) -> list[str]:
+async def _ridden(rider: RiderClient) -> list[str]:
     """Ids of accepted bookings, in the order of RIDES."""
     plans = islice(cycle(PLANS), len(RIDES))
-    return await asyncio.gather(*(riders.prebook(plan, **ride) for plan, ride in zip(plans, RIDES, strict=True)))
+    return await asyncio.gather(*(rider.prebook(plan, **ride) for plan, ride in zip(plans, RIDES, strict=True)))
 
 
-async def _hash(books: Books, ids: Collection[str]) -> str:
+async def _hash(database: DatabaseProbe, ids: Collection[str]) -> str:
     """Of (ride, state, fare): what two runs of the same rides have in common, whatever their ids are."""
-    found = {row["id"]: (row["state"], row["fare_cents"]) for row in await books.connection.fetch(ENDS, list(ids))}
+    found = {row["id"]: (row["state"], row["fare_cents"]) for row in await database.connection.fetch(ENDS, list(ids))}
     ends = [(number, *found[booking_id]) for number, booking_id in enumerate(ids)]
     return hashlib.sha256(json.dumps(ends).encode()).hexdigest()
 
 
-async def _rows(books: Books) -> dict[str, int]:
-    return {table: rows for table, rows in (await books.counts()).items() if table.partition(".")[0] in KEPT}
+async def _rows(database: DatabaseProbe) -> dict[str, int]:
+    return {table: rows for table, rows in (await database.count_rows()).items() if table.partition(".")[0] in KEPT}

@@ -9,7 +9,7 @@ import pytest
 from prebook.lab.burst.judge import BurstReport
 from prebook.lab.burst.model import BurstSide
 from prebook.lab.load.samples import Sample
-from tests.integration.suite import PREBOOK, ran
+from tests.integration.suite import PREBOOK, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(280)]
 CAPACITY, FACTOR, LASTS_S, SEED, WITHIN_S = 8, 2, 4, 7, 240.0
@@ -25,7 +25,7 @@ def test_a_burst_is_measured_second_by_second_with_back_pressure_and_without(tmp
     wanted = {"capacity": CAPACITY, "factor": FACTOR, "duration": LASTS_S, "seed": SEED, "report": tmp_path / "burst"}
     arguments = ("load", "burst", "--json", *(f"--{name}={value}" for name, value in wanted.items()))
     env = {**os.environ, "PREBOOK_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    done = ran([*PREBOOK, *arguments], env, within_s=WITHIN_S)
+    done = run_command([*PREBOOK, *arguments], env, timeout_s=WITHIN_S)
     assert done.stdout, done.stderr[-6000:]
     made = msgspec.json.decode(done.stdout, type=BurstReport)
 

@@ -9,10 +9,10 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.coupling.async_api import Callback
 from prebook.patterns.signature import TOLERANCE_S, sign
-from tests.conditions import eventually
-from tests.integration.books import Books, every
-from tests.integration.measures import counted
-from tests.integration.riders import Riders, pure
+from tests.conditions import poll_until
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.metrics import read_message_counter
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
@@ -20,38 +20,42 @@ ANSWER = "SELECT reply FROM pricing.inbox WHERE conversation_id = $1 AND flow = 
 
 
 @pytest.fixture
-async def answered(riders: Riders, books: Books) -> tuple[str, str, bytes]:
+async def answered(rider: RiderClient, database: DatabaseProbe) -> tuple[str, str, bytes]:
     """A booking that is confirmed, the id of pricing's answer to it, and the body that its callback had."""
-    booking_id = await riders.prebook(pure(Coupling.ASYNC_API))
-    assert every(await books.add_up([booking_id]), "confirmed")
-    stored = msgspec.json.decode(await books.value(ANSWER, booking_id))
+    booking_id = await rider.prebook(uniform_plan(Coupling.ASYNC_API))
+    assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
+    stored = msgspec.json.decode(await database.fetch_value(ANSWER, booking_id))
     return booking_id, stored["headers"]["ce-id"], msgspec.json.encode(Callback(stored["headers"], stored["body"]))
 
 
 async def posted(suite: Suite, body: bytes, headers: dict[str, str]) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=suite.where.urls["booking"], trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=suite.state.urls["booking"], trust_env=False) as http:
         json = {"content-type": "application/json"}
         return await http.post("/callbacks/quote_fare", content=body, headers=json | headers)
 
 
 async def test_a_callback_delivered_twice_has_one_effect(
-    suite: Suite, riders: Riders, books: Books, answered: tuple[str, str, bytes]
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, answered: tuple[str, str, bytes]
 ) -> None:
     booking_id, answer_id, body = answered
-    rows, view, before = await books.counts(), await riders.view(booking_id), await counted(suite, "duplicate")
-    headers = sign(suite.where.callback_secrets, answer_id, int(time.time()), body)
+    rows, view, before = (
+        await database.count_rows(),
+        await rider.fetch_view(booking_id),
+        await read_message_counter(suite, "duplicate"),
+    )
+    headers = sign(suite.state.callback_secrets, answer_id, int(time.time()), body)
     assert [(await posted(suite, body, headers)).status_code for _ in range(2)] == [204, 204]
 
     async def both_noticed() -> bool:
-        return await counted(suite, "duplicate") == before + 2
+        return await read_message_counter(suite, "duplicate") == before + 2
 
-    await eventually(both_noticed)
-    assert (await books.counts(), await riders.view(booking_id)) == (rows, view)
+    await poll_until(both_noticed)
+    assert (await database.count_rows(), await rider.fetch_view(booking_id)) == (rows, view)
 
 
 async def test_nobody_without_the_secret_is_heard(suite: Suite, answered: tuple[str, str, bytes]) -> None:
     _, answer_id, body = answered
-    secrets, now = suite.where.callback_secrets, int(time.time())
+    secrets, now = suite.state.callback_secrets, int(time.time())
     forged = {
         "unsigned": {},
         "signed with another secret": sign(["another secret"], answer_id, now, body),

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from prebook.lab.chaos.judge import ChaosResult
-from tests.integration.suite import PREBOOK, ran
+from tests.integration.suite import PREBOOK, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(240)]
 BOOKINGS, FAULTS, SEED, RATE = 500, 8, 7, 10
@@ -19,7 +19,7 @@ def test_nothing_is_lost_stuck_doubled_or_misordered_while_random_faults_come(tm
     wanted = {"bookings": BOOKINGS, "faults": FAULTS, "seed": SEED, "rate": RATE}
     arguments = ("chaos", "--json", *(f"--{name}={value}" for name, value in wanted.items()))
     env = {**os.environ, "PREBOOK_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    done = ran([*PREBOOK, *arguments], env, within_s=WITHIN_S)
+    done = run_command([*PREBOOK, *arguments], env, timeout_s=WITHIN_S)
     assert done.returncode == 0, done.stderr[-6000:]
     result = msgspec.json.decode(done.stdout, type=ChaosResult)
     assert result.bookings == BOOKINGS

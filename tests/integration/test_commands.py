@@ -7,8 +7,8 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import PROCESSES
-from tests.integration.books import Books
-from tests.integration.riders import Riders, pure
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
@@ -20,22 +20,22 @@ async def test_the_broker_holds_what_the_model_says(suite: Suite) -> None:
     assert done.returncode == 0
 
 
-async def test_the_ledger_adds_up(suite: Suite, riders: Riders, books: Books) -> None:
+async def test_the_ledger_adds_up(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
     keys = [f"ledger-{coupling}-{n}" for coupling in Coupling for n in range(2)]
-    answers = [await riders.post(pure(key.split("-")[1]), key=key) for key in keys]
-    await books.add_up([answer.json()["id"] for answer in answers])
+    answers = [await rider.post_booking(uniform_plan(key.split("-")[1]), key=key) for key in keys]
+    await database.verify_bookings([answer.json()["id"] for answer in answers])
     account = json.loads(suite.prebook("ledger", "--prefix", "ledger-", "--json").stdout)
     assert (account["bookings"], account["notified"], account["doubled"]) == (len(keys), len(keys), 0)
     counts = Counter({(row["plan"], row["state"]): row["bookings"] for row in account["rows"]})
     assert counts == Counter({(coupling.value, "confirmed"): 2 for coupling in Coupling})
     whole = json.loads(suite.prebook("ledger", "--json").stdout)
-    assert whole["bookings"] == await books.value("SELECT count(*) FROM booking.booking")
+    assert whole["bookings"] == await database.fetch_value("SELECT count(*) FROM booking.booking")
     assert whole["doubled"] == 0
 
 
 @pytest.mark.parametrize("service", PROCESSES)
 async def test_a_health_check_says_ready(suite: Suite, service: str) -> None:
-    done = suite.prebook("ready", suite.where.urls[service])
+    done = suite.prebook("ready", suite.state.urls[service])
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
 
 

@@ -10,10 +10,10 @@ from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from prebook.patterns.retry import jittered_delays_s
 from tests.integration import logs
-from tests.integration.books import Books, every
-from tests.integration.broker import Broker
-from tests.integration.measures import counted
-from tests.integration.riders import Riders, pure
+from tests.integration.broker_probe import BrokerProbe
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.metrics import read_message_counter
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
@@ -25,23 +25,23 @@ WAYS = {
 
 
 @pytest.fixture
-async def unable_to_price(books: Books) -> AsyncIterator[None]:
+async def unable_to_price(database: DatabaseProbe) -> AsyncIterator[None]:
     """Pricing may read its tables and not write the one that every quote needs."""
-    await books.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
+    await database.connection.execute("REVOKE INSERT ON pricing.discount_grant FROM prebook_pricing")
     yield
-    await books.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
+    await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
 
 
 @pytest.mark.usefixtures("unable_to_price")
 async def test_it_is_parked_after_as_many_attempts_as_configured(
-    suite: Suite, riders: Riders, books: Books, broker: Broker
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
     before = {way: await _failed(suite, way) for way in WAYS}
-    ids = {way: await riders.prebook(pure(way)) for way in WAYS}
-    parked = {message.conversation: message for message in await broker.parked(len(WAYS))}
+    ids = {way: await rider.prebook(uniform_plan(way)) for way in WAYS}
+    parked = {message.conversation_id: message for message in await broker.collect_parked(len(WAYS))}
     for way, (exchange, key, queue) in WAYS.items():
         message = parked[ids[way]]
-        assert message.key == queue
+        assert message.routing_key == queue
         told = message.headers
         assert (told["prebook-x-exchange"], told["prebook-x-routing-key"]) == (exchange, key)
         assert told["prebook-x-cause"] == "attempts_exhausted"
@@ -49,24 +49,26 @@ async def test_it_is_parked_after_as_many_attempts_as_configured(
         assert told["prebook-attempt"] == str(POLICY.max_attempts)
         assert await _failed(suite, way) - before[way] == POLICY.max_attempts
         _as_configured(suite, told["ce-id"])
-    assert every(await books.add_up(list(ids.values())), "expired"), "the deadline answers in pricing's place"
+    assert all_in_state(await database.verify_bookings(list(ids.values())), "expired"), (
+        "the deadline answers in pricing's place"
+    )
 
 
 @pytest.mark.usefixtures("unable_to_price")
-async def test_who_waits_for_it_is_told_that_it_failed(riders: Riders, books: Books) -> None:
-    response = await riders.post(pure(Coupling.SYNC_API))
+async def test_who_waits_for_it_is_told_that_it_failed(rider: RiderClient, database: DatabaseProbe) -> None:
+    response = await rider.post_booking(uniform_plan(Coupling.SYNC_API))
     assert (response.status_code, response.json()["state"]) == (201, "failed")
-    assert every(await books.add_up([response.json()["id"]]), "failed")
+    assert all_in_state(await database.verify_bookings([response.json()["id"]]), "failed")
 
 
 async def _failed(suite: Suite, coupling: Coupling) -> float:
-    return await counted(suite, "handling_failed", "pricing", flow="quote_fare", coupling=coupling.value)
+    return await read_message_counter(suite, "handling_failed", "pricing", flow="quote_fare", coupling=coupling.value)
 
 
 def _as_configured(suite: Suite, message_id: str) -> None:
-    failures = logs.about(suite, "pricing", event="message handling failed", message_id=message_id)
+    failures = logs.find_lines(suite, "pricing", event="message handling failed", message_id=message_id)
     assert [line["attempt"] for line in failures] == list(range(1, POLICY.max_attempts + 1))
-    retries = logs.about(suite, "pricing", event="message retry scheduled", message_id=message_id)
+    retries = logs.find_lines(suite, "pricing", event="message retry scheduled", message_id=message_id)
     pauses = [line["delay_s"] for line in retries]
     assert all(took in jittered_delays_s(pause) for took, pause in zip(pauses, POLICY.backoff_s, strict=True)), pauses
     times = [datetime.fromisoformat(line["timestamp"]) for line in failures]

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prebook.flows import SERVICES
-from tests.integration.books import Books
-from tests.integration.riders import Riders
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
@@ -29,9 +29,11 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_alive_ready_and_measured(suite: Suite, riders: Riders, books: Books, service: str) -> None:
-    await books.add_up([await riders.prebook()])
-    async with httpx.AsyncClient(base_url=suite.where.urls[service], trust_env=False) as http:
+async def test_alive_ready_and_measured(
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, service: str
+) -> None:
+    await database.verify_bookings([await rider.prebook()])
+    async with httpx.AsyncClient(base_url=suite.state.urls[service], trust_env=False) as http:
         alive, ready, page = await asyncio.gather(*(http.get(p) for p in ("/livez", "/readyz", "/metrics")))
     assert alive.json() == {"status": "alive", "service": service}
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "service": service, "missing": {}})

@@ -17,7 +17,7 @@ from prebook.messaging import addresses
 from prebook.messaging.policy import retry_delays_s
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.topology.model import suite_topology
-from tests.integration.control import Control
+from tests.integration.control_client import ControlClient
 from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
@@ -25,15 +25,15 @@ TOPOLOGY = suite_topology(retry_delays_s(POLICIES))
 
 
 @pytest.fixture
-async def environments(control: Control) -> dict[str, dict[str, str]]:
+async def environments(control: ControlClient) -> dict[str, dict[str, str]]:
     """Service -> the environment that its process was given."""
-    return {name: psutil.Process(await control.pid(name)).environ() for name in PROCESSES}
+    return {name: psutil.Process(await control.read_pid(name)).environ() for name in PROCESSES}
 
 
 async def test_a_service_is_given_its_own_accounts_and_no_administrators(
     suite: Suite, environments: dict[str, dict[str, str]]
 ) -> None:
-    secrets = {suite.where.management_password, suite.where.control_token}
+    secrets = {suite.state.management_password, suite.state.control_token}
     for service, env in environments.items():
         assert f"//prebook_{service}:" in env["PREBOOK_DATABASE_URL"]
         assert f"//prebook_{service}:" in env["PREBOOK_AMQP_URL"]

@@ -1,11 +1,11 @@
-"""What the services have written by the time that all other tests are through: everything of use, nothing of riders."""
+"""What the services have written by the time that all other tests are through: everything of use, nothing of rider."""
 
 import pytest
 
 from prebook.flows import SERVICES
 from tests.integration import logs
-from tests.integration.books import Books
-from tests.integration.riders import Riders
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
@@ -25,7 +25,7 @@ TURNS = frozenset(
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_line_is_json_and_says_which_service_and_which_message(suite: Suite, service: str) -> None:
-    written = list(logs.lines(suite, service))
+    written = list(logs.read_lines(suite, service))
     assert {line["service"] for line in written} == {service}
     assert all({"event", "level", "timestamp"} <= line.keys() for line in written)
     about_messages = [line for line in written if line["event"] in TURNS]
@@ -34,25 +34,25 @@ async def test_every_line_is_json_and_says_which_service_and_which_message(suite
     assert lacking == []
 
 
-async def test_the_hops_of_one_ride_share_a_trace(suite: Suite, riders: Riders, books: Books) -> None:
-    booking_id = await riders.prebook()
-    await books.add_up([booking_id])
-    traces = {line["trace_id"] for s in SERVICES for line in logs.about(suite, s, conversation_id=booking_id)}
+async def test_the_hops_of_one_ride_share_a_trace(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
+    booking_id = await rider.prebook()
+    await database.verify_bookings([booking_id])
+    traces = {line["trace_id"] for s in SERVICES for line in logs.find_lines(suite, s, conversation_id=booking_id)}
     assert len(traces) == 1
 
 
-async def test_nothing_of_a_rider_is_ever_written(suite: Suite, riders: Riders, books: Books) -> None:
+async def test_nothing_of_a_rider_is_ever_written(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
     accepted = [
-        await riders.prebook(rider_id=CANARY),
-        await riders.prebook(rider_id=CANARY, dropoff={"lat": 0, "lon": 0}),
+        await rider.prebook(rider_id=CANARY),
+        await rider.prebook(rider_id=CANARY, dropoff={"lat": 0, "lon": 0}),
     ]
-    refused = await riders.post(rider_id=CANARY, passengers=9)
+    refused = await rider.post_booking(rider_id=CANARY, passengers=9)
     assert refused.status_code == 422
-    await books.add_up(accepted)
-    await riders.cancel(accepted[0])
-    await books.add_up(accepted)
-    text = await books.value("SELECT text FROM notification.delivery WHERE rider_id = $1 LIMIT 1", CANARY)
-    written = logs.everything(suite)
+    await database.verify_bookings(accepted)
+    await rider.cancel(accepted[0])
+    await database.verify_bookings(accepted)
+    text = await database.fetch_value("SELECT text FROM notification.delivery WHERE rider_id = $1 LIMIT 1", CANARY)
+    written = logs.read_all(suite)
     assert accepted[0] in written, "the ride is there"
-    for secret in (CANARY, text, suite.where.management_password, suite.where.callback_secrets[0]):
+    for secret in (CANARY, text, suite.state.management_password, suite.state.callback_secrets[0]):
         assert secret not in written

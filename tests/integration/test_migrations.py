@@ -11,8 +11,8 @@ import pytest
 from prebook.flows import PROCESSES
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.runtime import paths
-from tests.integration.books import Books
-from tests.integration.suite import Suite, ran
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.suite import Suite, run_command
 
 pytestmark = pytest.mark.real
 DATABASE = "migrated"
@@ -78,17 +78,17 @@ CONSTRAINTS = """
 
 
 @pytest.fixture
-async def url(suite: Suite, books: Books) -> AsyncIterator[str]:
+async def url(suite: Suite, database: DatabaseProbe) -> AsyncIterator[str]:
     """A database of the test's own on the suite's server."""
-    await books.connection.execute(f"CREATE DATABASE {DATABASE}")
-    yield urlunsplit(urlsplit(suite.where.database_url)._replace(path=f"/{DATABASE}"))
-    await books.connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    await database.connection.execute(f"CREATE DATABASE {DATABASE}")
+    yield urlunsplit(urlsplit(suite.state.database_url)._replace(path=f"/{DATABASE}"))
+    await database.connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
 
 
 def alembic(url: str, *arguments: str) -> None:
     ini = paths.migrations_dir() / "alembic.ini"
     env = {**os.environ, "PREBOOK_DATABASE_URL": url}
-    done = ran([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
+    done = run_command([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
     assert done.returncode == 0, done.stderr
 
 
@@ -96,22 +96,22 @@ async def test_up_down_and_up_again_with_data(url: str) -> None:
     alembic(url, "upgrade", "heads")
     connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
-        books = Books(connection)
-        first = await _shape(books)
+        database = DatabaseProbe(connection)
+        first = await _shape(database)
         for statement in (*(row.format(service) for service in PROCESSES for row in ROWS), *STATE):
             await connection.execute(statement)
-        assert not [table for table, rows in (await books.counts()).items() if not rows], "every table has a row"
+        assert not [table for table, rows in (await database.count_rows()).items() if not rows], "every table has a row"
         for service in PROCESSES:
             alembic(url, "downgrade", f"{service}@base")
-        assert await books.counts() == {}
+        assert await database.count_rows() == {}
         alembic(url, "upgrade", "heads")
-        assert await _shape(books) == first
-        assert set((await books.counts()).values()) == {0, 1}, "the campaign's row is there, and nothing else"
+        assert await _shape(database) == first
+        assert set((await database.count_rows()).values()) == {0, 1}, "the campaign's row is there, and nothing else"
         alembic(url, "upgrade", "heads")
-        assert await _shape(books) == first, "again changes nothing"
+        assert await _shape(database) == first, "again changes nothing"
     finally:
         await connection.close()
 
 
-async def _shape(books: Books) -> list[object]:
-    return [await books.connection.fetch(query, list(PROCESSES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]
+async def _shape(database: DatabaseProbe) -> list[object]:
+    return [await database.connection.fetch(query, list(PROCESSES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from prebook.flows import PROCESSES
-from tests.integration.suite import Suite, ran
+from tests.integration.suite import Suite, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 WITH_AN_API = ("booking", "notification", "operations")
@@ -24,17 +24,19 @@ RUN = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathe
 
 
 async def described(suite: Suite, service: str) -> dict[str, object]:
-    async with httpx.AsyncClient(base_url=suite.where.urls[service], trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=suite.state.urls[service], trust_env=False) as http:
         paths: dict[str, object] = (await http.get("/schema/openapi.json")).json().get("paths", {})
     return paths
 
 
 @pytest.mark.parametrize("service", WITH_AN_API)
 async def test_a_service_keeps_to_its_document(suite: Suite, service: str, tmp_path: Path) -> None:
-    url = f"{suite.where.urls[service]}/schema/openapi.json"
+    url = f"{suite.state.urls[service]}/schema/openapi.json"
     limits = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--phases", "examples,coverage,fuzzing"]
     command = [sys.executable, "-c", RUN, "--no-color", "run", url, "--checks", ",".join(CHECKS), *limits]
-    done = ran(command, {**suite.env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, within_s=150)
+    done = run_command(
+        command, {**suite.env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, timeout_s=150
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

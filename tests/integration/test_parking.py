@@ -14,22 +14,22 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.integration import logs
-from tests.integration.books import Books, every
-from tests.integration.broker import Broker
-from tests.integration.riders import Riders, pure
+from tests.integration.broker_probe import BrokerProbe
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
-from tests.integration.test_messages import BODY, GOOD
+from tests.integration.test_messages import VALID_BODY, VALID_HEADERS
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-async def emptied(books: Books) -> AsyncIterator[None]:
+async def emptied(database: DatabaseProbe) -> AsyncIterator[None]:
     """Nothing is left at operations for the tests that come after."""
     yield
-    await books.connection.execute("DELETE FROM operations.dead_letter")
+    await database.connection.execute("DELETE FROM operations.dead_letter")
 
 
 async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
@@ -47,23 +47,23 @@ async def parked(suite: Suite, count: int, **query: str) -> list[dict[str, Any]]
         found[:] = (await operations.get("/v1/dead-letters", params={**query, "limit": 1000})).json()["dead_letters"]
         return len(found) == count
 
-    async with httpx.AsyncClient(base_url=suite.where.urls[OPERATIONS], trust_env=False) as operations:
-        await eventually(enough, 20)
+    async with httpx.AsyncClient(base_url=suite.state.urls[OPERATIONS], trust_env=False) as operations:
+        await poll_until(enough, 20)
     return found
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
-    suite: Suite, riders: Riders, books: Books, broker: Broker, tmp_path: Path
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, tmp_path: Path
 ) -> None:
-    booking_id = await riders.prebook(pure(Coupling.REQUEST_REPLY))
-    assert every(await books.add_up([booking_id]), "confirmed")
+    booking_id = await rider.prebook(uniform_plan(Coupling.REQUEST_REPLY))
+    assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
     message_id = f"{booking_id}.quote_fare.once-more"
-    headers = {**GOOD, "ce-id": message_id, "ce-subject": booking_id}
+    headers = {**VALID_HEADERS, "ce-id": message_id, "ce-subject": booking_id}
     await broker.send(addresses.REQUESTS, "quote_fare", WireMessage(headers, b'{"pickup": 1}'))
     (line,) = await parked(suite, 1, message_id=message_id)
     assert line["cause"] == "wrong_schema"
-    before = await books.counts()
+    before = await database.count_rows()
 
     (group,) = (await said(suite, "failure-groups"))["groups"]
     assert (group["failure_group"], group["messages"], group["queue"]) == (
@@ -76,56 +76,58 @@ async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
     assert (await said(suite, "list", "--queue", group["queue"]))["dead_letters"] == [line]
     planned = await said(suite, "replay", "--failure-group", group["failure_group"])
     assert (planned["state"], planned["messages"], planned["batches"]) == ("dry_run", 1, [1])
-    assert await books.counts() == before, "looking and planning leave nothing behind"
+    assert await database.count_rows() == before, "looking and planning leave nothing behind"
 
     again = await said(suite, "replay", str(line["id"]), "--apply", "--wait", status=1)
     assert (again["state"], again["counts"]) == ("stopped", {"failed_again": 1}), "nothing has changed yet"
     mended = tmp_path / "mended.json"
-    mended.write_bytes(BODY)
+    mended.write_bytes(VALID_BODY)
     await said(suite, "note", str(line["id"]), "the pick-up was a number")
     await said(suite, "edit", str(line["id"]), "--reason", "say where", "--payload-file", str(mended))
     done = await said(suite, "replay", str(line["id"]), "--apply", "--wait")
     assert (done["state"], done["counts"], done["duplicates"]) == ("done", {"resolved": 1}, 0)
-    assert await books.value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", message_id) == 1
+    assert await database.fetch_value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", message_id) == 1
     shown = await said(suite, "show", str(line["id"]))
     assert (shown["summary"]["state"], shown["summary"]["times_parked"], len(shown["notes"])) == ("resolved", 2, 1)
     assert shown["payload"]["text"] == '{"pickup": 1}', "as it came"
-    assert every(await books.add_up([booking_id]), "confirmed")
+    assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_address(
-    suite: Suite, broker: Broker
+    suite: Suite, broker: BrokerProbe
 ) -> None:
     """As after a consumer's crashes: no service has written down a cause."""
-    headers = {**GOOD, "ce-id": "made-up.by-the-broker"}
+    headers = {**VALID_HEADERS, "ce-id": "made-up.by-the-broker"}
     await broker.dead_letter(
-        addresses.EVENTS, "request.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, BODY)
+        addresses.EVENTS, "request.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, VALID_BODY)
     )
     (line,) = await parked(suite, 1, message_id="made-up.by-the-broker")
     assert (line["cause"], line["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
     assert "expired" in line["error"]
     assert (line["exchange"], line["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
-    await broker.parked(1)
+    await broker.collect_parked(1)
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_later(
-    suite: Suite, books: Books, broker: Broker, operations: httpx.AsyncClient
+    suite: Suite, database: DatabaseProbe, broker: BrokerProbe, operations: httpx.AsyncClient
 ) -> None:
-    await books.connection.execute("REVOKE INSERT ON operations.dead_letter FROM prebook_operations")
+    await database.connection.execute("REVOKE INSERT ON operations.dead_letter FROM prebook_operations")
     try:
         for number in range(30):
-            await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": f"late-{number}"}, b"{"))
-        tries = partial(logs.about, suite, OPERATIONS, event="dead letter not stored")
-        await eventually(_async(lambda: bool(tries())), 20)
+            await broker.send(
+                addresses.REQUESTS, "quote_fare", WireMessage({**VALID_HEADERS, "ce-id": f"late-{number}"}, b"{")
+            )
+        tries = partial(logs.find_lines, suite, OPERATIONS, event="dead letter not stored")
+        await poll_until(_async(lambda: bool(tries())), 20)
     finally:
-        await books.connection.execute("GRANT INSERT ON operations.dead_letter TO prebook_operations")
+        await database.connection.execute("GRANT INSERT ON operations.dead_letter TO prebook_operations")
     lines = await parked(suite, 30, cause="bad_json")
     assert {line["message_id"] for line in lines} == {f"late-{number}" for number in range(30)}
     assert {line["times_parked"] for line in lines} == {1}
     assert (await operations.get("/readyz")).status_code == 200
-    await broker.parked(30)
+    await broker.collect_parked(30)
 
 
 def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:

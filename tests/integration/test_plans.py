@@ -7,13 +7,13 @@ import pytest
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 from tests.coupling.test_every_plan import FARE_CENTS, HISTORY
-from tests.integration.books import Books, every
-from tests.integration.covering import covering
-from tests.integration.riders import Riders
+from tests.integration.covering_array import covering_array
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.rider_client import RiderClient
 
 pytestmark = pytest.mark.real
 PLANS: list[Plan] = [
-    dict(zip(FLOWS, map(Coupling, row), strict=True)) for row in covering(len(FLOWS), [c.value for c in Coupling])
+    dict(zip(FLOWS, map(Coupling, row), strict=True)) for row in covering_array(len(FLOWS), [c.value for c in Coupling])
 ]
 
 
@@ -21,10 +21,10 @@ def shape(plan: Mapping[str, Coupling]) -> str:
     return "-".join(plan[flow] for flow in FLOWS)
 
 
-async def test_every_two_couplings_meet_and_the_ride_ends_the_same(riders: Riders, books: Books) -> None:
-    ids = await riders.several(PLANS)
-    assert every(await books.add_up(ids), "confirmed")
-    views = [await riders.view(booking_id) for booking_id in ids]
+async def test_every_two_couplings_meet_and_the_ride_ends_the_same(rider: RiderClient, database: DatabaseProbe) -> None:
+    ids = await rider.prebook_all(PLANS)
+    assert all_in_state(await database.verify_bookings(ids), "confirmed")
+    views = [await rider.fetch_view(booking_id) for booking_id in ids]
     assert [shape(view.couplings) for view in views] == [shape(plan) for plan in PLANS]
     for view in views:
         assert view.fare is not None, view
@@ -36,6 +36,6 @@ async def test_every_two_couplings_meet_and_the_ride_ends_the_same(riders: Rider
 
 
 @pytest.mark.parametrize("coupling", Coupling)
-async def test_a_coupling_throughout(riders: Riders, books: Books, coupling: Coupling) -> None:
-    ids = await riders.several([dict.fromkeys(FLOWS, coupling)] * 5)
-    assert every(await books.add_up(ids), "confirmed")
+async def test_a_coupling_throughout(rider: RiderClient, database: DatabaseProbe, coupling: Coupling) -> None:
+    ids = await rider.prebook_all([dict.fromkeys(FLOWS, coupling)] * 5)
+    assert all_in_state(await database.verify_bookings(ids), "confirmed")

@@ -8,12 +8,12 @@ import pytest
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from tests.conditions import eventually
-from tests.integration.books import Books
-from tests.integration.broker import Broker
-from tests.integration.made_up import ended
-from tests.integration.measures import counted
+from tests.conditions import poll_until
+from tests.integration.broker_probe import BrokerProbe
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.metrics import read_message_counter
 from tests.integration.suite import POLICIES, Suite
+from tests.integration.synthetic_events import booking_ended_event
 
 pytestmark = pytest.mark.real
 MANY, AT_ONCE = 1000, 100
@@ -37,37 +37,37 @@ SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
-async def refusing(books: Books) -> AsyncIterator[None]:
+async def refusing(database: DatabaseProbe) -> AsyncIterator[None]:
     """Pricing's handler always fails on one booking, and on no other."""
-    await books.connection.execute(REFUSING)
+    await database.connection.execute(REFUSING)
     yield
-    await books.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
+    await database.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
 
 
 @pytest.mark.usefixtures("refusing")
 async def test_poison_is_parked_after_its_attempts_and_the_others_are_all_handled(
-    suite: Suite, books: Books, broker: Broker
+    suite: Suite, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
     run = uuid4().hex[:8]
-    failed, retried = [await counted(suite, turn, "pricing") for turn in ("handling_failed", "retried")]
+    failed, retried = [await read_message_counter(suite, turn, "pricing") for turn in ("handling_failed", "retried")]
     await _said(broker, run)
 
     async def all_handled() -> bool:
-        return bool(await books.value(SHARES, f"{run}-%") == MANY)
+        return bool(await database.fetch_value(SHARES, f"{run}-%") == MANY)
 
-    await eventually(all_handled, 30)
-    parked = await broker.parked(len(FATES))
+    await poll_until(all_handled, 30)
+    parked = await broker.collect_parked(len(FATES))
     told = {message.headers["prebook-x-cause"]: int(message.headers.get("prebook-attempt", "1")) for message in parked}
     assert told == FATES
-    assert {message.key for message in parked} == {QUEUE}
-    assert await counted(suite, "handling_failed", "pricing") - failed == ATTEMPTS, (
+    assert {message.routing_key for message in parked} == {QUEUE}
+    assert await read_message_counter(suite, "handling_failed", "pricing") - failed == ATTEMPTS, (
         "handled as often as that, and not once more"
     )
-    assert await counted(suite, "retried", "pricing") - retried == ATTEMPTS - 1
-    assert await books.value(SHARES, f"{run}-%") == MANY
+    assert await read_message_counter(suite, "retried", "pricing") - retried == ATTEMPTS - 1
+    assert await database.fetch_value(SHARES, f"{run}-%") == MANY
 
 
-async def _said(broker: Broker, run: str) -> None:
+async def _said(broker: BrokerProbe, run: str) -> None:
     """The poison in the middle of the others."""
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -75,9 +75,9 @@ async def _said(broker: Broker, run: str) -> None:
         async with limit:
             await broker.send(addresses.REDELIVER, QUEUE, wire)
 
-    others = [ended(f"{run}-{number}") for number in range(MANY)]
-    poison = [_broken(ended(f"{run}-{cause}"), *changes) for cause, changes in BROKEN.items()]
-    middle = [*poison, ended(f"{run}-always-failing")]
+    others = [booking_ended_event(f"{run}-{number}") for number in range(MANY)]
+    poison = [_broken(booking_ended_event(f"{run}-{cause}"), *changes) for cause, changes in BROKEN.items()]
+    middle = [*poison, booking_ended_event(f"{run}-always-failing")]
     await asyncio.gather(*(say(wire) for wire in (*others[: MANY // 2], *middle, *others[MANY // 2 :])))
 
 

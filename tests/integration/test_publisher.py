@@ -15,7 +15,7 @@ from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.integration.suite import Suite
 from tests.messaging.examples import request
 
@@ -25,7 +25,7 @@ NAME = "test"
 
 @pytest.fixture
 async def publisher(suite: Suite) -> AsyncIterator[RabbitPublisher]:
-    publisher = RabbitPublisher(suite.where.amqp_url, NAME)
+    publisher = RabbitPublisher(suite.state.amqp_url, NAME)
     running = asyncio.create_task(publisher.connection.run())
     async with asyncio.timeout(10):
         await publisher.connection.up.wait()
@@ -37,7 +37,7 @@ async def publisher(suite: Suite) -> AsyncIterator[RabbitPublisher]:
 
 @pytest.fixture
 async def channel(suite: Suite) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(suite.where.amqp_url) as connection:
+    async with await aio_pika.connect(suite.state.amqp_url) as connection:
         yield await connection.channel()
 
 
@@ -91,14 +91,14 @@ async def test_an_exchange_that_is_not_there_fails_what_is_under_way_and_no_more
     queue = await channel.declare_queue(exclusive=True)
     with pytest.raises(Unreachable, match="404"):
         await publisher.publish("no-such-exchange", "key", encode(request("m")))
-    await eventually(lambda: _arrives(publisher, queue.name))
+    await poll_until(lambda: _arrives(publisher, queue.name))
 
 
 async def test_it_comes_back_after_its_connection_was_closed(
     suite: Suite, publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     queue = await channel.declare_queue(exclusive=True)
-    where = suite.where
+    where = suite.state
     account = (where.management_user, where.management_password)
     async with httpx.AsyncClient(base_url=where.management_url, auth=account, trust_env=False) as broker:
 
@@ -113,8 +113,8 @@ async def test_it_comes_back_after_its_connection_was_closed(
                 await broker.delete(f"/api/connections/{name}")
             return bool(ours) or not publisher.connection.up.is_set()
 
-        await eventually(closed)
-    await eventually(lambda: _arrives(publisher, queue.name))
+        await poll_until(closed)
+    await poll_until(lambda: _arrives(publisher, queue.name))
 
 
 async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
@@ -134,7 +134,7 @@ async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
 
 
 async def test_a_wrong_password_is_told_as_the_broker_tells_it(suite: Suite) -> None:
-    wrong = str(URL(suite.where.amqp_url).with_password("wrong"))
+    wrong = str(URL(suite.state.amqp_url).with_password("wrong"))
     with pytest.raises(Unreachable, match="ACCESS_REFUSED"):
         await PublisherConnection.connect(wrong, "test", heartbeat_s=10, timeout_s=5)
 

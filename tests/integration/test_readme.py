@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.books import Books
-from tests.integration.suite import Suite, ran
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.suite import Suite, run_command
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
@@ -28,17 +28,17 @@ def test_there_are_blocks_to_run_and_they_speak_to_the_default_address() -> None
 
 
 @pytest.mark.parametrize("number", range(len(blocks())))
-async def test_a_block_works_as_it_stands(suite: Suite, books: Books, number: int) -> None:
+async def test_a_block_works_as_it_stands(suite: Suite, database: DatabaseProbe, number: int) -> None:
     block = blocks()[number]
     done = typed(block, suite)
     assert (done.returncode, done.stderr) == (0, "")
     assert "internal_error" not in done.stdout
     for status in PROMISED.findall(block):
         assert f"HTTP/1.1 {status}" in done.stdout, "the status that the comment promises"
-    await books.add_up(re.findall(r'"id":"(bk_[0-9a-f]+)"', done.stdout))
+    await database.verify_bookings(re.findall(r'"id":"(bk_[0-9a-f]+)"', done.stdout))
 
 
 def typed(block: str, suite: Suite) -> subprocess.CompletedProcess[str]:
     """In a shell that stops at the first error, at this suite instead of the one on the default port."""
-    here = block.replace(ADDRESS, urlsplit(suite.where.urls["booking"]).netloc)
-    return ran(["bash", "-euo", "pipefail", "-c", here], suite.env)
+    here = block.replace(ADDRESS, urlsplit(suite.state.urls["booking"]).netloc)
+    return run_command(["bash", "-euo", "pipefail", "-c", here], suite.env)

@@ -15,11 +15,11 @@ from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import SERVICES
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.conditions import eventually
-from tests.integration.books import Books
-from tests.integration.control import controlled
-from tests.integration.riders import Riders, pure
-from tests.integration.suite import Suite, started
+from tests.conditions import poll_until
+from tests.integration.control_client import open_control
+from tests.integration.database_probe import DatabaseProbe
+from tests.integration.rider_client import RiderClient, uniform_plan
+from tests.integration.suite import Suite, start_suite
 
 pytestmark = pytest.mark.real
 BOOKINGS = 60
@@ -33,105 +33,105 @@ HELD = "SELECT (SELECT count(*) FROM notification.blocked) + (SELECT count(*) FR
 @pytest.fixture(scope="module")
 def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     stack = {name: value for name, value in os.environ.items() if name == "PREBOOK_STACK"}
-    with started({**stack, "PREBOOK_REPLICAS": "2"}, tmp_path_factory.mktemp("replicas") / "home") as suite:
+    with start_suite({**stack, "PREBOOK_REPLICAS": "2"}, tmp_path_factory.mktemp("replicas") / "home") as suite:
         yield suite
 
 
 @pytest.fixture
-async def riders(replicated: Suite) -> AsyncIterator[Riders]:
-    async with httpx.AsyncClient(base_url=replicated.where.urls["booking"], timeout=30, trust_env=False) as http:
-        yield Riders(http)
+async def rider(replicated: Suite) -> AsyncIterator[RiderClient]:
+    async with httpx.AsyncClient(base_url=replicated.state.urls["booking"], timeout=30, trust_env=False) as http:
+        yield RiderClient(http)
 
 
 @pytest.fixture
-async def books(replicated: Suite) -> AsyncIterator[Books]:
-    connection = await asyncpg.connect(asyncpg_dsn(replicated.where.database_url))
+async def database(replicated: Suite) -> AsyncIterator[DatabaseProbe]:
+    connection = await asyncpg.connect(asyncpg_dsn(replicated.state.database_url))
     try:
-        yield Books(connection)
+        yield DatabaseProbe(connection)
     finally:
         await connection.close()
 
 
 async def test_both_replicas_of_every_service_work_and_one_dies_in_a_burst(
-    replicated: Suite, riders: Riders, books: Books
+    replicated: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
-    plans = list(islice(cycle(pure(coupling) for coupling in QUEUED), BOOKINGS))
-    async with controlled(replicated) as control:
-        assert set(await control.processes()) >= {*SERVICES, *(f"{service}-2" for service in SERVICES)}
-        before = {name: info.pid for name, info in (await control.processes()).items()}
-        burst = asyncio.create_task(_changed_their_minds(riders, plans))
-        await eventually(lambda: _told(books, BOOKINGS // 4), 30)
+    plans = list(islice(cycle(uniform_plan(coupling) for coupling in QUEUED), BOOKINGS))
+    async with open_control(replicated) as control:
+        assert set(await control.list_processes()) >= {*SERVICES, *(f"{service}-2" for service in SERVICES)}
+        before = {name: info.pid for name, info in (await control.list_processes()).items()}
+        burst = asyncio.create_task(_changed_their_minds(rider, plans))
+        await poll_until(lambda: _told(database, BOOKINGS // 4), 30)
         for victim in ("notification", "booking-2", "matching-2"):
             await control.kill(victim)
         ids = await burst
-        await control.all_run()
-        after = {name: info.pid for name, info in (await control.processes()).items()}
+        await control.wait_until_all_running()
+        after = {name: info.pid for name, info in (await control.list_processes()).items()}
     assert {name for name in before if before[name] != after[name]} == {"notification", "booking-2", "matching-2"}
-    states = await books.add_up(ids)
+    states = await database.verify_bookings(ids)
     assert set(states.values()) == {"cancelled"}
-    assert await _told_in_order(books, ids) == {booking: ["confirmed", "cancelled"] for booking in ids}
-    assert await books.value(HELD) == 0
+    assert await _told_in_order(database, ids) == {booking: ["confirmed", "cancelled"] for booking in ids}
+    assert await database.fetch_value(HELD) == 0
 
     async def all_relay() -> bool:
-        return len(await books.connection.fetch(HANDLERS)) == 2 * len(SERVICES) + 1
+        return len(await database.connection.fetch(HANDLERS)) == 2 * len(SERVICES) + 1
 
-    await eventually(all_relay, 10)
+    await poll_until(all_relay, 10)
 
 
 async def test_the_partitions_are_shared_out_and_one_replica_takes_over_from_the_other(
-    replicated: Suite, riders: Riders, books: Books
+    replicated: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
-    async with controlled(replicated) as control:
+    async with open_control(replicated) as control:
 
         async def both_handled() -> bool:
             """A booking more each time: its key falls into this partition or that."""
-            await books.add_up([await riders.prebook(pure(Coupling.ONE_WAY))])
+            await database.verify_bookings([await rider.prebook(uniform_plan(Coupling.ONE_WAY))])
             return all([await _handled(replicated, name) for name in ("notification", "notification-2")])
 
-        await eventually(both_handled, 60)
+        await poll_until(both_handled, 60)
         await control.kill("notification-2", down_s=5.0)
-        ids = await riders.several([pure(Coupling.ONE_WAY)] * 12)
-        assert set((await books.settled(ids)).values()) == {"confirmed"}
-        await control.all_run()
+        ids = await rider.prebook_all([uniform_plan(Coupling.ONE_WAY)] * 12)
+        assert set((await database.wait_until_settled(ids)).values()) == {"confirmed"}
+        await control.wait_until_all_running()
 
 
-async def _changed_their_minds(riders: Riders, plans: Sequence[Plan]) -> list[str]:
+async def _changed_their_minds(rider: RiderClient, plans: Sequence[Plan]) -> list[str]:
     """Every ride is confirmed, and then cancelled as soon as that is known."""
     width = asyncio.Semaphore(8)
 
     async def ride(plan: Plan) -> str:
         async with width:
-            return await _cancelled(riders, plan)
+            return await _cancelled(rider, plan)
 
     return await asyncio.gather(*(ride(plan) for plan in plans))
 
 
-async def _cancelled(riders: Riders, plan: Plan) -> str:
-    booking_id = await riders.prebook(plan)
+async def _cancelled(rider: RiderClient, plan: Plan) -> str:
+    booking_id = await rider.prebook(plan)
 
     async def confirmed() -> bool:
-        return (await riders.view(booking_id)).state is BookingState.CONFIRMED
+        return (await rider.fetch_view(booking_id)).state is BookingState.CONFIRMED
 
-    await eventually(confirmed, 30)
-    assert (await riders.cancel(booking_id)).status_code == 200
+    await poll_until(confirmed, 30)
+    assert (await rider.cancel(booking_id)).status_code == 200
     return booking_id
 
 
-async def _told(books: Books, notices: int) -> bool:
-    return bool(await books.value("SELECT count(*) FROM notification.delivery") >= notices)
+async def _told(database: DatabaseProbe, notices: int) -> bool:
+    return bool(await database.fetch_value("SELECT count(*) FROM notification.delivery") >= notices)
 
 
-async def _told_in_order(books: Books, ids: Sequence[str]) -> dict[str, list[str]]:
+async def _told_in_order(database: DatabaseProbe, ids: Sequence[str]) -> dict[str, list[str]]:
     told: dict[str, list[str]] = defaultdict(list)
-    for row in await books.connection.fetch(TOLD, list(ids)):
+    for row in await database.connection.fetch(TOLD, list(ids)):
         told[row["booking_id"]].append(row["notice"])
     return dict(told)
 
 
 async def _handled(suite: Suite, name: str) -> float:
     """What this replica says of itself: requests to notify that it has handled."""
-    async with controlled(suite) as control:
-        listening = [c for c in psutil.Process(await control.pid(name)).net_connections() if c.status == "LISTEN"]
+    async with open_control(suite) as control:
+        listening = [c for c in psutil.Process(await control.read_pid(name)).net_connections() if c.status == "LISTEN"]
     port = listening[0].laddr.port
     async with httpx.AsyncClient(trust_env=False) as http:
         lines = (await http.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()

@@ -20,13 +20,13 @@ import pytest
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.conftest import Figure
-from tests.integration.books import Books
-from tests.integration.broker import Broker, drained
-from tests.integration.control import Control
-from tests.integration.made_up import ended
+from tests.integration.broker_probe import BrokerProbe, drain
+from tests.integration.control_client import ControlClient
+from tests.integration.database_probe import DatabaseProbe
 from tests.integration.suite import PREBOOK, Suite
+from tests.integration.synthetic_events import booking_ended_event
 
 pytestmark = pytest.mark.real
 MANY = int(os.environ.get("PREBOOK_TEST_PARKED", "1000"))
@@ -43,18 +43,18 @@ SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
-async def emptied(books: Books) -> AsyncIterator[None]:
+async def emptied(database: DatabaseProbe) -> AsyncIterator[None]:
     yield
-    await books.connection.execute("DELETE FROM operations.dead_letter")
+    await database.connection.execute("DELETE FROM operations.dead_letter")
 
 
 @pytest.mark.usefixtures("emptied")
 @pytest.mark.timeout(int(4 * PATIENCE_S))
 async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_is_resolved_once(  # noqa: PLR0917
     suite: Suite,
-    books: Books,
-    broker: Broker,
-    control: Control,
+    database: DatabaseProbe,
+    broker: BrokerProbe,
+    control: ControlClient,
     operations: httpx.AsyncClient,
     figure: Figure,
 ) -> None:
@@ -62,29 +62,29 @@ async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_
     tap = await broker.tap((addresses.EVENTS, FACT))
     began = time.monotonic()
     await _parked_facts(broker, run)
-    await eventually(partial(_reached, books, TAKEN_IN, (QUEUE, f"{run}%"), MANY), PATIENCE_S, every_s=0.2)
+    await poll_until(partial(_reached, database, TAKEN_IN, (QUEUE, f"{run}%"), MANY), PATIENCE_S, interval_s=0.2)
     taken_in_s = time.monotonic() - began
     listed_s = await _listed(operations)
 
     began = time.monotonic()
     tool = await asyncio.to_thread(_told_to_replay, suite)
     replay_id = (await operations.get("/v1/replays")).json()["replays"][0]["id"]
-    await _past(books, replay_id, 1)
+    await _past(database, replay_id, 1)
     tool.kill()
     assert tool.wait() == -signal.SIGKILL
     for name in ("operations", "pricing"):
-        await _past(books, replay_id, await books.value(RESOLVED, replay_id) + MANY // 25)
-        psutil.Process(await control.pid(name)).send_signal(signal.SIGKILL)
-        assert await books.value(RESOLVED, replay_id) < MANY, "in the middle of it"
-    await control.all_run()
+        await _past(database, replay_id, await database.fetch_value(RESOLVED, replay_id) + MANY // 25)
+        psutil.Process(await control.read_pid(name)).send_signal(signal.SIGKILL)
+        assert await database.fetch_value(RESOLVED, replay_id) < MANY, "in the middle of it"
+    await control.wait_until_all_running()
     view = await _over(operations, replay_id)
     replayed_s = time.monotonic() - began
 
     assert (view["state"], view["counts"], view["duplicates"]) == ("done", {"resolved": MANY}, 0)
-    assert await books.value(EFFECTS.format("pricing"), f"{run}-%") == MANY
-    assert await books.value(SHARES, f"{run}-%") == MANY, "one effect each"
-    assert await books.value(EFFECTS.format("matching"), f"{run}-%") == 0, "who had not failed hears nothing"
-    heard = [message.conversation for message in await drained(tap)]
+    assert await database.fetch_value(EFFECTS.format("pricing"), f"{run}-%") == MANY
+    assert await database.fetch_value(SHARES, f"{run}-%") == MANY, "one effect each"
+    assert await database.fetch_value(EFFECTS.format("matching"), f"{run}-%") == 0, "who had not failed hears nothing"
+    heard = [message.conversation_id for message in await drain(tap)]
     assert not [told for told in heard if told.startswith(run)], "nor does any other subscriber, or the archive"
     figure(
         f"{MANY} parked: taken in within {taken_in_s:.1f} s, listed in groups within {listed_s * 1000:.0f} ms,"
@@ -92,7 +92,7 @@ async def test_the_tool_operations_and_the_receiver_are_killed_and_each_message_
     )
 
 
-async def _parked_facts(broker: Broker, run: str) -> None:
+async def _parked_facts(broker: BrokerProbe, run: str) -> None:
     """As pricing's consumer parks them."""
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -104,7 +104,7 @@ async def _parked_facts(broker: Broker, run: str) -> None:
 
 
 def _fact(booking_id: str, cause: int) -> WireMessage:
-    return ended(
+    return booking_ended_event(
         booking_id,
         prebook_attempt="4",
         prebook_x_cause=f"cause_{cause}",
@@ -139,12 +139,12 @@ def _told_to_replay(suite: Suite) -> subprocess.Popen[bytes]:
     return tool
 
 
-async def _past(books: Books, replay_id: str, count: int) -> None:
-    await eventually(partial(_reached, books, RESOLVED, (replay_id,), count), PATIENCE_S)
+async def _past(database: DatabaseProbe, replay_id: str, count: int) -> None:
+    await poll_until(partial(_reached, database, RESOLVED, (replay_id,), count), PATIENCE_S)
 
 
-async def _reached(books: Books, query: str, arguments: Iterable[str], count: int) -> bool:
-    return int(await books.value(query, *arguments)) >= count
+async def _reached(database: DatabaseProbe, query: str, arguments: Iterable[str], count: int) -> bool:
+    return int(await database.fetch_value(query, *arguments)) >= count
 
 
 async def _over(operations: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
@@ -154,5 +154,5 @@ async def _over(operations: httpx.AsyncClient, replay_id: str) -> dict[str, Any]
         view.update((await operations.get(f"/v1/replays/{replay_id}")).json())
         return bool(view["state"] == "done")
 
-    await eventually(over, PATIENCE_S, every_s=0.3)
+    await poll_until(over, PATIENCE_S, interval_s=0.3)
     return view

@@ -9,7 +9,7 @@ from tests.databases import Databases
 
 @pytest.fixture(scope="session")
 def matching_url(databases: Databases) -> str:
-    return databases.of("matching")
+    return databases.create_for("matching")
 
 
 @pytest.fixture

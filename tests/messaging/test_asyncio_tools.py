@@ -6,7 +6,7 @@ import pytest
 
 from prebook.messaging import asyncio_tools
 from prebook.messaging.asyncio_tools import CoarseTimeout
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -83,4 +83,4 @@ async def test_the_timer_stops_when_the_timeout_is_unused() -> None:
     with timeout():
         await asyncio.sleep(0)
 
-    await becomes(lambda: timeout._timer is None)
+    await wait_until(lambda: timeout._timer is None)

@@ -4,7 +4,7 @@ import asyncio
 
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
 DATABASE_DOWN = Unreachable("the database is down")
 
@@ -31,10 +31,10 @@ async def test_consecutive_failures_open_the_circuit_and_one_probe_runs_at_a_tim
         probes.append(number)
 
     waiting = [asyncio.create_task(handle(number)) for number in range(5)]
-    await becomes(lambda: len(probes) == 1)
+    await wait_until(lambda: len(probes) == 1)
     circuit.record_failure(ValueError("again"))
     assert len(probes) == 1
-    await becomes(lambda: len(probes) == 2)
+    await wait_until(lambda: len(probes) == 2)
     circuit.record_success()
     await asyncio.wait_for(asyncio.gather(*waiting), timeout=1.0)
 
@@ -73,7 +73,7 @@ async def test_a_probe_that_never_ends_does_not_block_the_next_probe() -> None:
         passed.append(number)
 
     waiting = [asyncio.create_task(handle(number)) for number in range(3)]
-    await becomes(lambda: len(passed) == 3)
+    await wait_until(lambda: len(passed) == 3)
     await asyncio.gather(*waiting)
 
 
@@ -81,7 +81,7 @@ async def test_paused_counts_the_waiting_messages() -> None:
     circuit = ConsumerCircuit(cool_down_s=0.05)
     circuit.record_failure(DATABASE_DOWN)
     waiting = [asyncio.create_task(circuit.wait_until_closed()) for _ in range(3)]
-    await becomes(lambda: circuit.paused == 3)
+    await wait_until(lambda: circuit.paused == 3)
     circuit.record_success()
     await asyncio.gather(*waiting)
 

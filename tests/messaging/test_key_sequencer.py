@@ -11,7 +11,7 @@ from prebook.messaging.recoverability.key_sequencer import BEHIND_PARKED
 from prebook.patterns.message_groups import OnPoison
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.databases import Databases
 from tests.messaging.sequenced_receiver import GROUP, MemoryBlockedKeys, Poison, Receiver, message_of
 
@@ -21,7 +21,7 @@ EVERY_ATTEMPT = 99
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.of("notification")
+    return databases.create_for("notification")
 
 
 @pytest.fixture(params=["memory", pytest.param("sql", marks=pytest.mark.real)])
@@ -41,7 +41,7 @@ async def _retry_until_handled(receiver: Receiver, count: int) -> None:
         await receiver.retry_due()
         return len(receiver.handled) == count
 
-    await eventually(all_handled, 5)
+    await poll_until(all_handled, 5)
 
 
 async def test_a_failing_message_blocks_its_own_key_until_its_retry_and_no_other(blocked_keys: BlockedKeys) -> None:
@@ -100,7 +100,7 @@ async def test_park_parks_later_messages_in_order_until_all_are_replayed(blocked
         await receiver.retry_due()
         return len(receiver.parked) == 2
 
-    await eventually(parked, 5)
+    await poll_until(parked, 5)
     await receiver.receive(message_of("a", 2))
     assert receiver.parked == [("a-0", "attempts_exhausted"), ("a-1", BEHIND_PARKED), ("a-2", BEHIND_PARKED)]
     receiver.fails.clear()
@@ -156,6 +156,6 @@ async def test_a_due_retry_does_not_wait_for_the_scan_interval() -> None:
         async def done() -> bool:
             return receiver.handled == ["a-0", "a-1"]
 
-        await eventually(done, 0.8)
+        await poll_until(done, 0.8)
     finally:
         loop.cancel()

@@ -13,7 +13,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.transaction_batcher import TransactionBatcher
 from prebook.testing.memory import MemoryDatabase
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import request
 from tests.world import policies
 
@@ -76,7 +76,7 @@ async def test_messages_that_arrive_during_a_commit_share_the_next_transaction(
     database: CountingDatabase, batcher: TransactionBatcher[Any]
 ) -> None:
     tasks = start(batcher, *messages(1))
-    await becomes(lambda: database.begun == 1)
+    await wait_until(lambda: database.begun == 1)
     tasks += start(batcher, *messages(12)[1:])
     await asyncio.sleep(0)
     database.may_begin.set()
@@ -133,7 +133,7 @@ async def test_a_cancelled_message_is_left_out_of_the_batch(
 ) -> None:
     first, cancelled, third = messages(3)
     tasks = start(batcher, first)
-    await becomes(lambda: database.begun == 1)
+    await wait_until(lambda: database.begun == 1)
     tasks += start(batcher, cancelled, third)
     await asyncio.sleep(0)
     tasks[1].cancel()
@@ -157,8 +157,8 @@ async def test_a_blocked_transaction_does_not_delay_later_messages(database: Cou
 
     batcher: TransactionBatcher[Any] = TransactionBatcher(begin, policies())
     tasks = start(batcher, *messages(1))
-    await becomes(lambda: database.begun == 1)
+    await wait_until(lambda: database.begun == 1)
     tasks += start(batcher, *messages(3)[1:])
-    await becomes(lambda: database.handled == ["m1", "m2"])
+    await wait_until(lambda: database.handled == ["m1", "m2"])
     released.set()
     await asyncio.gather(*tasks)

@@ -20,7 +20,7 @@ class Begin(Protocol):
 
 @pytest.fixture(scope="session")
 def notification_url(databases: Databases) -> str:
-    return databases.of("notification")
+    return databases.create_for("notification")
 
 
 @pytest.fixture

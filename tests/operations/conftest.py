@@ -15,7 +15,7 @@ TABLES = "replay_item, replay, dead_letter_note, dead_letter_version, occurrence
 
 @pytest.fixture(scope="session")
 def operations_url(databases: Databases) -> str:
-    return databases.of("operations")
+    return databases.create_for("operations")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import asyncpg
 
 from prebook.flows import PROCESSES
 from prebook.postgres.dsn import asyncpg_dsn
-from tests.databases import served
+from tests.databases import run_server
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "schema.sql"
 HEADER = """\
@@ -103,8 +103,8 @@ def _indented(parts: Iterable[str]) -> str:
 
 
 def main() -> None:
-    with served() as databases:
-        reference = asyncio.run(describe_database(databases.migrated(*PROCESSES)))
+    with run_server() as databases:
+        reference = asyncio.run(describe_database(databases.create_migrated(*PROCESSES)))
     REFERENCE.parent.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(reference)
 

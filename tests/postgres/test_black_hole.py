@@ -29,7 +29,7 @@ async def test_a_service_whose_database_has_gone_silent_is_not_ready_and_says_so
 ) -> None:
     monkeypatch.setattr(engines, "CHECK_TIMEOUT_S", 0.2)
     monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
-    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(20):
+    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(20):
         await made.check()
         hole.open = True
         for _ in range(BACKGROUND_POOL_SIZE + 1):
@@ -72,7 +72,7 @@ async def test_no_statement_is_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
     monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
-    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
+    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(15):
         await does(made)
         hole.open = True
         with pytest.raises(Unreachable, match="no answer"):
@@ -85,7 +85,7 @@ async def test_no_first_connection_is_waited_for_without_end(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
-    async with through_hole(databases.of("pricing")) as (made, hole), asyncio.timeout(15):
+    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(15):
         hole.opens_at = b"pg_catalog.version"
         with pytest.raises(Unreachable, match="no connection"):
             await _claims(made)
@@ -95,7 +95,7 @@ async def test_no_first_connection_is_waited_for_without_end(
 
 
 async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(databases: Databases) -> None:
-    engine = create_engine("pricing", databases.of("pricing"), pool_size=1)
+    engine = create_engine("pricing", databases.create_for("pricing"), pool_size=1)
     for _ in range(20):
         ask = asyncio.create_task(_asked(engine))
         await asyncio.sleep(0)

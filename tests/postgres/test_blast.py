@@ -23,7 +23,7 @@ NOTE = "INSERT INTO notification.inbox (message_id, flow, conversation_id) VALUE
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.of("notification")
+    return databases.create_for("notification")
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 @pytest.fixture
 async def database(databases: Databases) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(
-        asyncpg_dsn(databases.migrated("pricing")), server_settings={"search_path": "pricing", **PLANNER_SETTINGS}
+        asyncpg_dsn(databases.create_migrated("pricing")),
+        server_settings={"search_path": "pricing", **PLANNER_SETTINGS},
     )
     # Nobody but the test says when statistics are gathered.
     await connection.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")

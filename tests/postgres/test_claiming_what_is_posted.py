@@ -20,7 +20,7 @@ from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases
 from tests.messaging.examples import request
 
@@ -29,7 +29,7 @@ OWNER, LEASE = "relay of this process", timedelta(seconds=30)
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.of("notification")
+    return databases.create_for("notification")
 
 
 @pytest.fixture
@@ -175,16 +175,16 @@ async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
     relay = Relay(outbox, NullObserver())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(relay.run(send))
-        await becomes(lambda: relay._accepts_handoffs)
+        await wait_until(lambda: relay._accepts_handoffs)
         await left(engine, "first")
         (first,) = await another.claim(10, lease_s=30, full_routes=[])
         async with unit_of_work_factory(engine, SqlUnitOfWork, relay.hand_off)() as work:
             await work.enqueue([OutboxMessage(request(id="second"), "broker", "k")])
         before = outbox.claims
-        await becomes(lambda: outbox.claims > before + 1)
+        await wait_until(lambda: outbox.claims > before + 1)
         assert sent == []
         await another.mark_sent([first.seq])
-        await becomes(lambda: sent == ["second"], within_s=1.0)
+        await wait_until(lambda: sent == ["second"], timeout_s=1.0)
         running.cancel()
 
 
@@ -201,7 +201,7 @@ async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(en
     relay = Relay(outbox, NullObserver())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(relay.run(send))
-        await eventually(lambda: _is_sent(engine), within_s=5)
+        await poll_until(lambda: _is_sent(engine), timeout_s=5)
         running.cancel()
     await listening.close()
     assert sent == ["orphan"]

@@ -20,7 +20,7 @@ from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.loops import run_forever
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases, role_url
 from tests.messaging.examples import request
 
@@ -66,7 +66,7 @@ class Suite:
 
 @pytest.fixture
 async def suite(databases: Databases) -> AsyncIterator[Suite]:
-    admin = databases.migrated("notification")
+    admin = databases.create_migrated("notification")
     keeper, url = await asyncpg.connect(asyncpg_dsn(admin)), role_url(admin, "notification")
     await keeper.execute(SLOW)
     engine, upkeep = create_engine("notification", url), create_engine("notification", url)
@@ -81,7 +81,7 @@ async def suite(databases: Databases) -> AsyncIterator[Suite]:
 @asynccontextmanager
 async def _running(suite: Suite) -> AsyncIterator[None]:
     task = asyncio.create_task(run_forever("relay", lambda: suite.relay.run(suite._send)))
-    await becomes(lambda: suite.relay._accepts_handoffs)
+    await wait_until(lambda: suite.relay._accepts_handoffs)
     try:
         yield
     finally:
@@ -103,14 +103,14 @@ async def test_what_comes_after_it_waits_until_it_is_known(
 ) -> None:
     await suite.keeper.execute("SELECT pg_advisory_lock(1)")
     task = asyncio.create_task(suite.post("first"))
-    await eventually(lambda: suite.holds(WAITING))
+    await poll_until(lambda: suite.holds(WAITING))
     broken_off(suite, task)
     with suppress(asyncio.CancelledError, Unreachable):
         await task
     await suite.keeper.execute("SELECT pg_advisory_unlock(1)")
-    await eventually(lambda: suite.holds(WRITTEN))
+    await poll_until(lambda: suite.holds(WRITTEN))
     await suite.post("second")
-    await becomes(lambda: suite.sent == ["first", "second"], within_s=5.0)
+    await wait_until(lambda: suite.sent == ["first", "second"], timeout_s=5.0)
 
 
 async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,4 +120,4 @@ async def test_nobody_waits_for_a_commit_without_end(suite: Suite, monkeypatch: 
     with pytest.raises(Unreachable, match="no answer from the database"):
         await suite.post("first")
     await suite.keeper.execute("SELECT pg_advisory_unlock(1)")
-    await becomes(lambda: suite.sent == ["first"], within_s=5.0)
+    await wait_until(lambda: suite.sent == ["first"], timeout_s=5.0)

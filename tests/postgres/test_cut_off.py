@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from prebook.postgres.connection import PooledConnection, acquire
 from prebook.postgres.engine import create_engine
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases, role_url
 
 OWN_PIDS = text("SELECT pid FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
@@ -15,7 +15,7 @@ IDLE = 4
 
 
 async def test_nobody_is_given_one(databases: Databases) -> None:
-    engine = create_engine("booking", role_url(databases.migrated("booking"), "booking"))
+    engine = create_engine("booking", role_url(databases.create_migrated("booking"), "booking"))
     together, had = asyncio.Barrier(IDLE), list[PooledConnection]()
 
     async def used(one: PooledConnection) -> None:
@@ -35,7 +35,7 @@ async def test_nobody_is_given_one(databases: Databases) -> None:
         async def all_gone() -> bool:
             return not (await ours.execute_without_begin(OWN_PIDS)).scalars()
 
-        await eventually(all_gone)
-    await becomes(lambda: sum(one.is_closed for one in had) == IDLE - 1)
+        await poll_until(all_gone)
+    await wait_until(lambda: sum(one.is_closed for one in had) == IDLE - 1)
     await asyncio.gather(*(opened() for _ in range(IDLE)))
     await engine.dispose()

@@ -29,7 +29,7 @@ from prebook.postgres.purge import Purger
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.retention import common_purges
 from prebook.testing.memory import MemoryBroker
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases, role_url
 from tests.messaging.examples import PLAN
 from tests.world import policies
@@ -40,7 +40,7 @@ QUEUE = addresses.event_queue(RECEIVER)
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.migrated(PRODUCER, RECEIVER)
+    return databases.create_migrated(PRODUCER, RECEIVER)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ async def test_repeated_within_the_window_it_is_one_message(url: str) -> None:
     async with both(url) as running:
         for _ in range(3):
             await running.perform("within")
-            await eventually(running.sent)
+            await poll_until(running.sent)
             assert await running.purge(window_s=60.0) == 0
         assert await running.delivered() == 1
         assert running.effects == ["within"]
@@ -130,10 +130,10 @@ async def test_repeated_within_the_window_it_is_one_message(url: str) -> None:
 async def test_repeated_past_the_window_it_is_a_second_message_which_the_inbox_drops(url: str) -> None:
     async with both(url) as running:
         await running.perform("past")
-        await eventually(running.sent)
-        await eventually(lambda: _forgotten(running, 0.2))
+        await poll_until(running.sent)
+        await poll_until(lambda: _forgotten(running, 0.2))
         await running.perform("past")
-        await becomes(lambda: len(running.wire.queues[QUEUE]) == 2)
+        await wait_until(lambda: len(running.wire.queues[QUEUE]) == 2)
         assert await running.delivered() == 2
         assert running.effects == ["past"], "the second one had been admitted before"
 

@@ -21,7 +21,7 @@ from prebook.postgres.message_column import to_column
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.outbox_admin import OutboxAdmin
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, PLAN
 
@@ -37,7 +37,7 @@ TOO_LARGE = "x" * (codec.MAX_BODY_BYTES + 1)
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.migrated(SERVICE)
+    return databases.create_migrated(SERVICE)
 
 
 def fact(name: str, driver: str = "d") -> OutboxMessage:
@@ -87,15 +87,15 @@ async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fi
     connection = await asyncpg.connect(asyncpg_dsn(url))
     given_up = OutboxAdmin(connection, SERVICE)
     async with relaying(url, sent) as outbox:
-        await becomes(lambda: [e.id for e in sent] == ["before", "after"], within_s=10)
+        await wait_until(lambda: [e.id for e in sent] == ["before", "after"], timeout_s=10)
         (row,) = await given_up.list_rows(["undeliverable"], {"cause": "too_large"}, 10)
         assert (row.message_id, row.type, row.failures) == ("large", "prebook.offer_settled.v1", 0)
         assert str(codec.MAX_BODY_BYTES) in (row.error or "")
         assert (await outbox.read_depth()).abandoned == {("undeliverable", "too_large"): 1}
         monkeypatch.setattr(codec, "MAX_BODY_BYTES", 2 * codec.MAX_BODY_BYTES)  # the cause is taken away
         assert await given_up.resend([row], ignore_expiry=False) == [row.id]
-        await becomes(lambda: len(sent) == 3, within_s=10)
-        await eventually(lambda: _nothing(outbox))
+        await wait_until(lambda: len(sent) == 3, timeout_s=10)
+        await poll_until(lambda: _nothing(outbox))
         assert await given_up.resend([row], ignore_expiry=False) == [], "what is under way or sent is not sent again"
     await connection.close()
     again = sent[-1]
@@ -110,7 +110,7 @@ async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -
     await connection.execute(ODD)
     await staged(url, fact("last"))
     async with relaying(url, sent) as outbox:
-        await becomes(lambda: [e.id for e in sent] == ["first", "last"], within_s=10)
+        await wait_until(lambda: [e.id for e in sent] == ["first", "last"], timeout_s=10)
         (row,) = await OutboxAdmin(connection, SERVICE).list_rows(["undeliverable"], {"cause": "bad_row"}, 10)
         assert (row.message_id, row.failures) == ("odd", 0)
         assert (await outbox.read_depth()).abandoned == {("undeliverable", "bad_row"): 1}

@@ -23,7 +23,7 @@ MANY = 8
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.migrated("booking")
+    return databases.create_migrated("booking")
 
 
 @pytest.fixture

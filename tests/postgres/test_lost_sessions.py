@@ -18,7 +18,7 @@ from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.relay_notifier import RelayNotifier
 from prebook.runtime.loops import cancel_and_wait, run_forever
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.databases import Databases
 from tests.messaging.examples import request
 from tests.postgres.holes import through_hole
@@ -40,14 +40,14 @@ async def listening(url: str, beside: str) -> AsyncIterator[RelayNotifier]:
 
 
 async def test_a_session_that_is_ended_is_opened_again(databases: Databases) -> None:
-    url = databases.of("pricing")
-    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
+    url = databases.create_for("pricing")
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.create_migrated("pricing")))
     async with listening(url, url) as wakeup:
         running = asyncio.create_task(run_forever("wakeup", wakeup.run))
-        await eventually(lambda: _known(keeper, 0))
+        await poll_until(lambda: _known(keeper, 0))
         first = await keeper.fetchval(ALIVE, OWNER)
         await keeper.execute("SELECT pg_terminate_backend($1)", first)
-        await eventually(lambda: _known(keeper, first))
+        await poll_until(lambda: _known(keeper, first))
         await cancel_and_wait([running])
     await keeper.close()
 
@@ -61,14 +61,14 @@ async def test_a_session_that_has_gone_silent_is_given_up(
 ) -> None:
     monkeypatch.setattr(wakeups, "LIVENESS_CHECK_INTERVAL_S", 0.1)
     monkeypatch.setattr(wakeups, "LIVENESS_TIMEOUT_S", 1.0)
-    url = databases.of("pricing")
-    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
+    url = databases.create_for("pricing")
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.create_migrated("pricing")))
     async with through_hole(url) as (made, hole), asyncio.timeout(20):
         through = made.messaging.url
         away = f"{urlsplit(url).scheme}://{through.username}@127.0.0.1:{through.port}/{through.database}"
         async with listening(away, url) as wakeup:
             running = asyncio.create_task(wakeup.run())
-            await eventually(lambda: _known(keeper, 0))
+            await poll_until(lambda: _known(keeper, 0))
             hole.open = True
             await asyncio.wait([running])
             assert isinstance(running.exception(), TimeoutError)
@@ -77,11 +77,11 @@ async def test_a_session_that_has_gone_silent_is_given_up(
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_it_ends_though_something_is_committed_in_the_same_turn(databases: Databases, turns: int) -> None:
-    url = databases.of("pricing")
-    keeper = await asyncpg.connect(asyncpg_dsn(databases.migrated("pricing")))
+    url = databases.create_for("pricing")
+    keeper = await asyncpg.connect(asyncpg_dsn(databases.create_migrated("pricing")))
     async with listening(url, url) as wakeup:
         running = asyncio.create_task(run_forever("wakeup", wakeup.run))
-        await eventually(lambda: _known(keeper, 0))
+        await poll_until(lambda: _known(keeper, 0))
         with wakeup.hand_off([OutboxMessage(request(id="left"), "broker", "k")]):
             pass  # the relay does not run: it is left to others
         for _ in range(turns):
@@ -94,7 +94,7 @@ async def test_it_ends_though_something_is_committed_in_the_same_turn(databases:
 
 
 async def test_a_silent_database_does_not_hold_up_the_end(databases: Databases) -> None:
-    async with through_hole(databases.of("pricing")) as (made, hole):
+    async with through_hole(databases.create_for("pricing")) as (made, hole):
         await made.check()
         hole.open = True
         async with asyncio.timeout(15):

@@ -25,8 +25,8 @@ from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.loops import run_forever
-from tests.conditions import becomes, eventually
-from tests.databases import Databases, closed
+from tests.conditions import poll_until, wait_until
+from tests.databases import Databases, dispose_engine
 from tests.messaging.examples import request
 
 KEYS, WRITERS, RELAYS, SECONDS, UPKEEP = 6, 12, 3, 5.0, "upkeep"
@@ -60,12 +60,12 @@ async def relaying(url: str, name: str, received: Received) -> AsyncIterator[Rel
     listening = await asyncpg.connect(asyncpg_dsn(url), server_settings={"application_name": name})
     relay = Relay(SqlOutbox(engine, name), NullObserver())
     task = asyncio.create_task(run_forever("relay", lambda: relay.run(received)))
-    await becomes(lambda: relay._accepts_handoffs)
+    await wait_until(lambda: relay._accepts_handoffs)
     yield relay
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await listening.close()
-    await closed(engine)
+    await dispose_engine(engine)
 
 
 async def written(begin: BeginUnitOfWork[SqlUnitOfWork], key: str, works: list[SqlUnitOfWork]) -> None:
@@ -96,7 +96,7 @@ async def test_nothing_is_lost_and_no_first_one_comes_too_early(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "UNCERTAIN_FOR_S", 1.0)
-    url, chance = databases.of("notification"), random.Random(7)
+    url, chance = databases.create_for("notification"), random.Random(7)
     engine, received = create_engine("notification", url, pool_size=WRITERS), Received(chance)
     over = asyncio.get_running_loop().time() + SECONDS
 
@@ -119,12 +119,12 @@ async def test_nothing_is_lost_and_no_first_one_comes_too_early(
             *(unit_of_work_factory(engine, SqlUnitOfWork, each.hand_off) for each in relays),
         ]
         await asyncio.gather(ending(), *(writing(f"k{writer % KEYS}", ways) for writer in range(WRITERS)))
-        await eventually(lambda: _all_sent(engine), within_s=20.0)
-        await becomes(lambda: not any(relay._sender.leases.seqs or relay._sender._tasks for relay in relays))
+        await poll_until(lambda: _all_sent(engine), timeout_s=20.0)
+        await wait_until(lambda: not any(relay._sender.leases.seqs or relay._sender._tasks for relay in relays))
     assert received.out_of_order == []
     assert all(numbers == set(range(len(numbers))) for numbers in received.numbers.values())
     assert sum(map(len, received.numbers.values())) > FEWEST, "and there was something to get wrong"
-    await closed(engine)
+    await dispose_engine(engine)
 
 
 async def _all_sent(engine: AsyncEngine) -> bool:

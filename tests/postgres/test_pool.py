@@ -16,7 +16,7 @@ from tests.databases import Databases, role_url
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.migrated("pricing")
+    return databases.create_migrated("pricing")
 
 
 async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

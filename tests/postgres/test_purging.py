@@ -52,7 +52,7 @@ ITEM = """
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.migrated(*SERVICES)
+    return databases.create_migrated(*SERVICES)
 
 
 @pytest.fixture

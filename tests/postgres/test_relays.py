@@ -21,8 +21,8 @@ from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
-from tests.conditions import eventually
-from tests.databases import Databases, closed
+from tests.conditions import poll_until
+from tests.databases import Databases, dispose_engine
 from tests.messaging.examples import request
 
 KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
@@ -30,7 +30,7 @@ KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
 
 @pytest.fixture(scope="module")
 def url(databases: Databases) -> str:
-    return databases.of("notification")
+    return databases.create_for("notification")
 
 
 class Received:
@@ -82,7 +82,7 @@ async def relaying(
         for task in (*tasks, *relay._sender._tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await closed(engine)
+        await dispose_engine(engine)
 
 
 async def releasing(outbox: SqlOutbox) -> None:
@@ -121,7 +121,7 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
                     await work.enqueue([OutboxMessage(envelope, "broker", key)])
 
     await asyncio.gather(*(writer() for _ in range(WRITERS)))
-    await closed(engine)
+    await dispose_engine(engine)
 
 
 async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_them_dies(url: str) -> None:
@@ -132,11 +132,11 @@ async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_th
     ):
         async with relaying(url, "relay c", received, chance, hung) as third:
             writing = asyncio.create_task(write(url, chance, (one, other, third)))
-            await eventually(lambda: _at_least(received, KEYS * EACH // 3), within_s=30.0)
+            await poll_until(lambda: _at_least(received, KEYS * EACH // 3), timeout_s=30.0)
             hung.set()
             await asyncio.sleep(0.3)
         await writing
-        await eventually(lambda: _complete(received), within_s=30.0)
+        await poll_until(lambda: _complete(received), timeout_s=30.0)
 
     assert received.out_of_order == 0
 
@@ -165,7 +165,7 @@ async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url:
     again = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
     await quick.mark_sent([new.seq])
     ended = await _states(engine, "fenced")
-    await closed(engine)
+    await dispose_engine(engine)
     assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
 
 
@@ -182,7 +182,7 @@ async def test_what_is_let_go_is_not_written_again(url: str) -> None:
     again = await _version(engine, row.seq)
     (row,) = await outbox.claim(10, lease_s=30.0, full_routes=others)
     await outbox.mark_sent([row.seq])
-    await closed(engine)
+    await dispose_engine(engine)
     assert again == freed
 
 
@@ -211,7 +211,7 @@ async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was
         claim = asyncio.create_task(
             SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_routes=["broker", "fenced"])
         )
-        await eventually(lambda: _somebody_waits(engine))
+        await poll_until(lambda: _somebody_waits(engine))
         async with begin() as first:
             await first.enqueue([OutboxMessage(request(id="clock.1"), "clock", "clock")])
         await second.enqueue([OutboxMessage(request(id="clock.2"), "clock", "clock")])
@@ -219,7 +219,7 @@ async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was
         await second.connection.commit()
         await other_claim.rollback()
     assert [row.envelope.id for row in await claim] == ["clock.1", "clock.2"]
-    await closed(engine)
+    await dispose_engine(engine)
 
 
 async def _somebody_waits(engine: AsyncEngine) -> bool:
@@ -259,5 +259,5 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
         assert len(claimed) in (0, 2), "the first and the one behind it, or neither"
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox WHERE route = 'moment'"))
-    await closed(engine)
+    await dispose_engine(engine)
     assert met, "and it did become due while a claim looked"

@@ -33,7 +33,7 @@ def test_every_service_declares_its_tables() -> None:
 
 @pytest.mark.parametrize("service", METADATA)
 async def test_the_declared_tables_are_those_of_the_migrations(databases: Databases, service: str) -> None:
-    migrated, declared = databases.migrated(service), databases.empty()
+    migrated, declared = databases.create_migrated(service), databases.create_empty()
     engine = create_async_engine(declared)
     async with engine.begin() as connection:
         await connection.run_sync(_create_all, METADATA[service])
@@ -42,7 +42,7 @@ async def test_the_declared_tables_are_those_of_the_migrations(databases: Databa
 
 
 async def test_the_reference_shows_the_database_after_all_migrations(databases: Databases) -> None:
-    described = await describe_database(databases.migrated(*PROCESSES))
+    described = await describe_database(databases.create_migrated(*PROCESSES))
     assert described == REFERENCE.read_text(), "run `make schema`, which writes the reference again"
 
 

@@ -20,7 +20,7 @@ class Begin(Protocol):
 
 @pytest.fixture(scope="session")
 def pricing_url(databases: Databases) -> str:
-    return databases.of("pricing")
+    return databases.create_for("pricing")
 
 
 @pytest.fixture

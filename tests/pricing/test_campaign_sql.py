@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.pricing.conftest import Begin
 from tests.pricing.quotes import end_booking, has_discount, run_concurrently
 
@@ -50,7 +50,7 @@ async def test_an_ending_waits_for_an_uncommitted_quote(begin_sql: Begin, engine
     async with asyncio.TaskGroup() as group, begin_sql() as quote:
         assert await quote.grant_discount("b1", 5)
         group.create_task(end_booking(begin_sql, "b1"))
-        await eventually(lambda: _has_waiter(engine))
+        await poll_until(lambda: _has_waiter(engine))
 
     assert await read_states(engine) == (0, {"returned": 1})
 

@@ -8,7 +8,7 @@ from functools import partial
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from prebook.rabbit.connection import BrokerConnection, connect, shuffle_nodes
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
 NODES = 3
 
@@ -31,7 +31,7 @@ async def test_each_connection_attempt_takes_the_next_node() -> None:
             ",".join(f"amqp://u:p@127.0.0.1:{port}/v" for port in ports), "test", _fail, connect=connect
         )
         running = asyncio.create_task(connection.run())
-        await becomes(lambda: len(contacted) >= 2 * NODES, 20)
+        await wait_until(lambda: len(contacted) >= 2 * NODES, 20)
         running.cancel()
         await asyncio.wait([running], timeout=5)
         assert running.cancelled()

@@ -1,5 +1,5 @@
 """Fixtures of the integration tests, for the tests here that run a real suite."""
 
-from tests.integration.conftest import books, riders
+from tests.integration.conftest import database, rider
 
-__all__ = ["books", "riders"]
+__all__ = ["database", "rider"]

@@ -18,11 +18,11 @@ from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from prebook.messaging.headers import REPLAY_ID_HEADER
 from prebook.rabbit.management import ManagementClient
-from tests.conditions import eventually
-from tests.integration.books import Books, every
-from tests.integration.broker import Heard, drained
-from tests.integration.measures import counted
-from tests.integration.riders import Riders, pure
+from tests.conditions import poll_until
+from tests.integration.broker_probe import CapturedMessage, drain
+from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.metrics import read_message_counter
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import PREBOOK, Suite
 from tests.replay.examples import archived_event
 
@@ -40,7 +40,7 @@ async def run_archive(suite: Suite, *arguments: str, status: int = 0) -> Any:
 
 @pytest.fixture
 async def channel(suite: Suite) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(suite.where.amqp_url) as connection:
+    async with await aio_pika.connect(suite.state.amqp_url) as connection:
         yield await connection.channel(on_return_raises=True)
 
 
@@ -53,27 +53,27 @@ async def subscriber(channel: AbstractChannel) -> AbstractQueue:
 
 
 @pytest.fixture
-async def booking(riders: Riders, books: Books) -> str:
+async def booking(rider: RiderClient, database: DatabaseProbe) -> str:
     """Id of a booking that was confirmed and then cancelled by its rider: every event about it is published."""
-    booking_id = await riders.prebook(pure(Coupling.ONE_WAY))
-    assert every(await books.add_up([booking_id]), "confirmed")
-    assert (await riders.cancel(booking_id)).status_code == 200
-    await books.add_up([booking_id])
+    booking_id = await rider.prebook(uniform_plan(Coupling.ONE_WAY))
+    assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
+    assert (await rider.cancel(booking_id)).status_code == 200
+    await database.verify_bookings([booking_id])
     return booking_id
 
 
-async def read_archived(suite: Suite, booking: str) -> list[Heard]:
+async def read_archived(suite: Suite, booking: str) -> list[CapturedMessage]:
     """Read the booking's messages from the start of the stream, by a consumer that shares no code with the suite."""
-    found: list[Heard] = []
+    found: list[CapturedMessage] = []
     expected: int = (await run_archive(suite, "replay", "--booking", booking, "--to-queue", "none"))["messages"]
-    async with await aio_pika.connect(suite.where.amqp_url) as connection:
+    async with await aio_pika.connect(suite.state.amqp_url) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=100)
 
         async def collect(message: aio_pika.abc.AbstractIncomingMessage) -> None:
             if message.correlation_id == booking:
                 headers = {name: str(value) for name, value in message.headers.items()}
-                found.append(Heard(message.exchange or "", message.routing_key or "", headers, message.body))
+                found.append(CapturedMessage(message.exchange or "", message.routing_key or "", headers, message.body))
             await message.ack()
 
         queue = await channel.get_queue(addresses.ARCHIVE_QUEUE, ensure=False)
@@ -82,16 +82,18 @@ async def read_archived(suite: Suite, booking: str) -> list[Heard]:
         async def read() -> bool:
             return len(found) >= expected
 
-        await eventually(read)
+        await poll_until(read)
     return found
 
 
-async def test_status_counts_messages_by_type_and_routing_key(suite: Suite, riders: Riders, books: Books) -> None:
-    await eventually(lambda: _is_policy_effective(suite), within_s=30.0)
+async def test_status_counts_messages_by_type_and_routing_key(
+    suite: Suite, rider: RiderClient, database: DatabaseProbe
+) -> None:
+    await poll_until(lambda: _is_policy_effective(suite), timeout_s=30.0)
     before = await run_archive(suite, "status")
     assert before["retention"] == {"max_age": "7D", "max_bytes": 10**9, "segment_bytes": 5 * 10**7}
-    ids = await riders.several([pure(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
-    assert every(await books.add_up(ids), "confirmed")
+    ids = await rider.prebook_all([uniform_plan(coupling) for coupling in (Coupling.ONE_WAY, Coupling.SYNC_API)])
+    assert all_in_state(await database.verify_bookings(ids), "confirmed")
     after = await run_archive(suite, "status")
     more = {key: n - before["routing_keys"].get(key, 0) for key, n in after["routing_keys"].items()}
     assert more["request.quote_fare"] == more["reply.quote_fare"] == 1, "only one_way sends requests as events"
@@ -107,8 +109,8 @@ async def test_status_counts_messages_by_type_and_routing_key(suite: Suite, ride
 
 async def _is_policy_effective(suite: Suite) -> bool:
     """The broker's statistics show a queue's policy some seconds after its declaration."""
-    login = (suite.where.management_user, suite.where.management_password)
-    async with ManagementClient(suite.where.management_url, *login) as broker:
+    login = (suite.state.management_user, suite.state.management_password)
+    async with ManagementClient(suite.state.management_url, *login) as broker:
         return addresses.ARCHIVE_QUEUE in (await broker.read_live_broker()).effective_policies
 
 
@@ -118,9 +120,9 @@ def _last_offset(status: Any) -> int:
 
 @pytest.mark.parametrize("flags", [(), ("--ignore-expiry",)])
 async def test_a_replay_to_a_service_that_handled_the_messages_has_no_effect_and_is_not_archived(
-    suite: Suite, books: Books, booking: str, flags: tuple[str, ...]
+    suite: Suite, database: DatabaseProbe, booking: str, flags: tuple[str, ...]
 ) -> None:
-    rows = await books.counts()
+    rows = await database.count_rows()
     archive = await run_archive(suite, "status")
     ineffective = await _count_ineffective(suite)
     arguments = ("replay", "--booking", booking, "--to-service", "pricing", *flags)
@@ -139,28 +141,28 @@ async def test_a_replay_to_a_service_that_handled_the_messages_has_no_effect_and
     async def all_arrived() -> bool:
         return await _count_ineffective(suite) - ineffective == 2 * 2
 
-    await eventually(all_arrived)
-    await books.closed([booking])
-    assert await books.counts() == rows, "no table has gained or lost a row"
+    await poll_until(all_arrived)
+    await database.wait_until_nothing_pending([booking])
+    assert await database.count_rows() == rows, "no table has gained or lost a row"
     assert await run_archive(suite, "status") == archive, "nothing was archived"
 
 
 async def _count_ineffective(suite: Suite) -> float:
-    return sum([await counted(suite, name, "pricing") for name in ("duplicate", "expired")])
+    return sum([await read_message_counter(suite, name, "pricing") for name in ("duplicate", "expired")])
 
 
 async def test_a_message_missing_from_the_inbox_takes_effect_and_is_counted(
-    suite: Suite, books: Books, booking: str
+    suite: Suite, database: DatabaseProbe, booking: str
 ) -> None:
     """One event is deleted from the inbox, as if the database had been restored from an older backup."""
-    deleted_id = await books.value(
+    deleted_id = await database.fetch_value(
         "DELETE FROM pricing.inbox WHERE conversation_id = $1 AND flow = 'booking_ended' RETURNING message_id", booking
     )
     arguments = ("replay", "--booking", booking, "--to-service", "pricing", "--type", ENDED)
     assert (await run_archive(suite, *arguments))["new_effects"] == 1
     report = await run_archive(suite, *arguments, "--apply")
     assert (report["duplicates"], report["new_effects"], report["unconfirmed"]) == (0, 1, 0)
-    assert await books.value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", deleted_id) == 1
+    assert await database.fetch_value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", deleted_id) == 1
     assert (await run_archive(suite, *arguments, "--apply"))["new_effects"] == 0
 
 
@@ -171,11 +173,11 @@ async def test_only_a_new_subscriber_gets_the_selected_messages_with_their_ids_a
         m.headers["ce-id"]: m for m in await read_archived(suite, booking) if m.headers["ce-type"] in {CONFIRMED, ENDED}
     }
     assert len(originals) == 2
-    handled = await counted(suite, "handled") + await counted(suite, "duplicate")
+    handled = await read_message_counter(suite, "handled") + await read_message_counter(suite, "duplicate")
     arguments = ("--booking", booking, "--type", CONFIRMED, "--type", ENDED, "--to-queue", subscriber.name)
     for _ in range(2):
         report = await run_archive(suite, "replay", *arguments, "--apply")
-        received = await drained(subscriber)
+        received = await drain(subscriber)
         assert [m.headers["ce-id"] for m in received] == list(originals), "in the original order"
         for message in received:
             original = originals[message.headers["ce-id"]]
@@ -183,7 +185,7 @@ async def test_only_a_new_subscriber_gets_the_selected_messages_with_their_ids_a
             assert message.headers == published | {REPLAY_ID_HEADER: report["id"]}
             assert message.body == original.body
         assert report["new_effects"] is None, "the queue belongs to no service, so there is no inbox to read"
-    assert await counted(suite, "handled") + await counted(suite, "duplicate") == handled
+    assert await read_message_counter(suite, "handled") + await read_message_counter(suite, "duplicate") == handled
 
 
 async def test_a_time_window_includes_its_start_and_excludes_its_end(
@@ -200,7 +202,7 @@ async def test_a_time_window_includes_its_start_and_excludes_its_end(
         await run_archive(
             suite, "replay", *window, "--type", CONFIRMED, "--type", ENDED, "--to-queue", subscriber.name, "--apply"
         )
-        received.append([m.headers["ce-type"] for m in await drained(subscriber)])
+        received.append([m.headers["ce-type"] for m in await drain(subscriber)])
     assert received == [[CONFIRMED], [ENDED]]
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert (await run_archive(suite, "replay", "--from", later, "--to-service", "pricing"))["messages"] == 0
@@ -226,7 +228,7 @@ async def test_a_message_of_an_unknown_version_refuses_the_replay(
     )
     assert (report["state"], report["messages"], report["sent"]) == ("refused", 2, 0)
     assert [(r["reason"][:12], r["messages"]) for r in report["refusals"]] == [("unknown_type", 1)]
-    assert await drained(subscriber) == []
+    assert await drain(subscriber) == []
     decodable = await run_archive(
         suite, "replay", "--booking", booking, "--type", ENDED, "--to-queue", subscriber.name, "--apply"
     )
@@ -260,7 +262,7 @@ async def test_ctrl_c_interrupts_a_replay_and_the_audit_line_has_its_progress(
     assert (started["state"], ended["state"]) == ("running", "interrupted")
     assert started["id"] == ended["id"]
     assert started["id"] in first_line
-    arrived = len(await drained(subscriber))
+    arrived = len(await drain(subscriber))
     assert 0 < ended["sent"] < ended["redeliveries"]
     assert ended["sent"] <= arrived <= ended["sent"] + 1, "one message may have been confirmed and not counted"
 
@@ -274,7 +276,7 @@ async def test_a_queue_without_a_binding_interrupts_the_replay(suite: Suite, boo
 
 
 async def test_the_archive_readers_account_may_only_read_the_archive(suite: Suite) -> None:
-    async with await aio_pika.connect(suite.where.archive_url) as connection:
+    async with await aio_pika.connect(suite.state.archive_url) as connection:
         channel = await connection.channel(on_return_raises=True)
         events = await channel.get_exchange(addresses.EVENTS, ensure=False)
         with pytest.raises(ChannelAccessRefused):

@@ -3,7 +3,7 @@
 import asyncio
 
 from prebook.runtime.loops import run_forever
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
 
 async def test_a_loop_restarts_after_a_failure() -> None:
@@ -50,7 +50,7 @@ async def test_a_loop_restarts_after_the_cancellation_of_an_awaited_future() -> 
         await future
 
     loop = asyncio.create_task(run_forever("test loop", await_cancelled_future))
-    await becomes(lambda: len(runs) > 1, within_s=5)
+    await wait_until(lambda: len(runs) > 1, timeout_s=5)
     loop.cancel()
     await asyncio.wait([loop], timeout=5)
     assert loop.cancelled()

@@ -18,19 +18,19 @@ PASSWORDS = {service: f"password of {service}" for service in ACCOUNTS}
 
 @pytest.fixture(scope="session")
 def management_url(suite: Suite) -> str:
-    return suite.where.management_url
+    return suite.state.management_url
 
 
 @pytest.fixture(scope="session")
 def amqp_host(suite: Suite) -> str:
     """``host:port`` of the same broker."""
-    return urlsplit(suite.where.amqp_url).netloc.rpartition("@")[2]
+    return urlsplit(suite.state.amqp_url).netloc.rpartition("@")[2]
 
 
 @pytest.fixture(scope="session")
 def administrator(suite: Suite) -> tuple[str, str]:
     """Name and password of the broker's administrator."""
-    return suite.where.management_user, suite.where.management_password
+    return suite.state.management_user, suite.state.management_password
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from prebook.patterns.message_groups import hash_slot
 from prebook.rabbit.management import ManagementClient
 from prebook.rabbit.subscription import Subscription
 from prebook.topology.values import Topology
-from tests.conditions import eventually
+from tests.conditions import poll_until
 from tests.topology.conftest import PASSWORDS, VHOST
 from tests.topology.test_broker_behaviour import channel_of
 
@@ -70,9 +70,9 @@ async def test_a_released_partition_continues_at_the_next_replica_in_order(
                     str(number).encode(), delivery_mode=2, headers={HASH_SLOT_HEADER: str(hash_slot(KEY))}
                 )
                 await redeliver.publish(message, GROUP)
-        await eventually(lambda: _has_received(received, 5), 10)
+        await poll_until(lambda: _has_received(received, 5), 10)
         await first.subscription.release()
-        await eventually(lambda: _has_received(received, COUNT), 10)
+        await poll_until(lambda: _has_received(received, COUNT), 10)
         assert first.subscription.is_alive
         assert not first.connection.is_closed
     assert [number for _, number in received] == list(range(COUNT)), "each message once, in order, over both replicas"

@@ -5,19 +5,19 @@ from collections.abc import AsyncIterator
 import aio_pika
 import pytest
 
-from tests.integration.conftest import books, broker, control, operations, riders
+from tests.integration.conftest import broker, control, database, operations, rider
 from tests.integration.suite import Suite
 from tests.operations.conftest import begin, engine, operations_url
 from tests.operations.examples import Begin
 from tests.operations.receivers import Receivers
 from tests.traps.place import Place, placed
 
-__all__ = ["begin", "books", "broker", "control", "engine", "operations", "operations_url", "riders"]
+__all__ = ["begin", "broker", "control", "database", "engine", "operations", "operations_url", "rider"]
 
 
 @pytest.fixture
 async def place(suite: Suite) -> AsyncIterator[Place]:
-    async with await aio_pika.connect(suite.where.amqp_url) as connection, placed(connection, suite) as place:
+    async with await aio_pika.connect(suite.state.amqp_url) as connection, placed(connection, suite) as place:
         yield place
 
 

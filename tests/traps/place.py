@@ -16,7 +16,7 @@ from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
-from tests.integration.broker import Broker
+from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import Suite
 from tests.messaging.examples import request
 from tests.world import policies
@@ -72,7 +72,7 @@ class Place:
             yield consumer
             await consumer.stop(patience_s)
 
-    async def send(self, broker: Broker, *envelopes: Envelope) -> None:
+    async def send(self, broker: BrokerProbe, *envelopes: Envelope) -> None:
         for envelope in envelopes:
             await self.put(broker, encode(envelope))
 
@@ -80,7 +80,7 @@ class Place:
         """Anything, by the client's own means. Raises its DeliveryError where the queue is full."""
         await self.channel.default_exchange.publish(Message(b"{}"), queue)
 
-    async def put(self, broker: Broker, wire: WireMessage) -> None:
+    async def put(self, broker: BrokerProbe, wire: WireMessage) -> None:
         await broker.send(addresses.REDELIVER, self.queue.name, wire)
 
 
@@ -114,7 +114,7 @@ async def placed(connection: AbstractConnection, suite: Suite) -> AsyncIterator[
     queue = await channel.declare_queue(f"traps.{uuid4().hex[:8]}", durable=True)
     try:
         await queue.bind(addresses.REDELIVER, queue.name)
-        yield Place(queue, channel, suite.where.amqp_url)
+        yield Place(queue, channel, suite.state.amqp_url)
     finally:
         await queue.delete(if_unused=False, if_empty=False)
 

@@ -15,8 +15,8 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
 from prebook.rabbit.publisher import RabbitPublisher
-from tests.conditions import becomes, eventually
-from tests.integration.broker import Broker
+from tests.conditions import poll_until, wait_until
+from tests.integration.broker_probe import BrokerProbe
 from tests.traps.place import Handler, Place, linked, named
 
 
@@ -39,7 +39,7 @@ async def test_a_confirm_that_does_not_come_as_the_connection_goes_is_a_failure_
     """Pitfall 2.1.1: the client library cancels whoever waits for it, as if we had been told to stop."""
     publisher, session = with_silent_peer()
     task = asyncio.create_task(publisher.publish("x", "k", encode(named("lost"))))
-    await becomes(lambda: len(session.unconfirmed) == 1)
+    await wait_until(lambda: len(session.unconfirmed) == 1)
     session.connection_lost(None)
     with pytest.raises(Unreachable, match="lost before the confirm"):
         await task
@@ -49,7 +49,7 @@ async def test_a_publish_that_is_cancelled_by_its_owner_ends() -> None:
     """Pitfall 2.1.1, the other side of it."""
     publisher, session = with_silent_peer()
     task = asyncio.create_task(publisher.publish("x", "k", encode(named("silent"))))
-    await becomes(lambda: len(session.unconfirmed) == 1)
+    await wait_until(lambda: len(session.unconfirmed) == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -108,7 +108,7 @@ async def test_two_messages_of_one_id_at_once_are_told_apart(place: Place) -> No
 
 
 @pytest.mark.real
-async def test_what_is_in_hand_when_a_consumer_goes_comes_to_the_next(place: Place, broker: Broker) -> None:
+async def test_what_is_in_hand_when_a_consumer_goes_comes_to_the_next(place: Place, broker: BrokerProbe) -> None:
     """Pitfalls 2.1.11 and 2.1.12: it is acknowledged when its effect is committed, and not before."""
     message, hangs, handler = named("in-hand"), asyncio.Event(), Handler()
 
@@ -121,11 +121,11 @@ async def test_what_is_in_hand_when_a_consumer_goes_comes_to_the_next(place: Pla
             await place.send(broker, message)
             await hangs.wait()
         async with place.consuming(handler):
-            await becomes(lambda: handler.ids == [message.id])
+            await wait_until(lambda: handler.ids == [message.id])
 
 
 @pytest.mark.real
-async def test_a_consumer_that_stops_lets_what_it_has_in_hand_end(place: Place, broker: Broker) -> None:
+async def test_a_consumer_that_stops_lets_what_it_has_in_hand_end(place: Place, broker: BrokerProbe) -> None:
     """Pitfall 2.1.11: stopping a service must not set its messages aside."""
     began, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
 
@@ -143,23 +143,25 @@ async def test_a_consumer_that_stops_lets_what_it_has_in_hand_end(place: Place, 
         may_end.set()
         await asyncio.wait_for(stopping, 10)
         assert ended == [message.id]
-        await eventually(lambda: _is_empty(place))
-    await broker.parked(0)
+        await poll_until(lambda: _is_empty(place))
+    await broker.collect_parked(0)
 
 
 @pytest.mark.real
-async def test_many_at_a_time_are_settled_each_even_where_every_handler_fails(place: Place, broker: Broker) -> None:
+async def test_many_at_a_time_are_settled_each_even_where_every_handler_fails(
+    place: Place, broker: BrokerProbe
+) -> None:
     """Pitfall 2.1.10: in a plain callback each failure holds a prefetch slot for ever."""
     messages = [named("failing") for _ in range(4)]
     handler = Handler(frozenset(message.id for message in messages))
     async with place.consuming(handler, prefetch=2):
         await place.send(broker, *messages)
-        await broker.parked(len(messages))
-        await eventually(lambda: _is_empty(place))
+        await broker.collect_parked(len(messages))
+        await poll_until(lambda: _is_empty(place))
 
 
 @pytest.mark.real
-async def test_a_consumer_that_the_broker_cancels_takes_up_again(place: Place, broker: Broker) -> None:
+async def test_a_consumer_that_the_broker_cancels_takes_up_again(place: Place, broker: BrokerProbe) -> None:
     """Pitfall 2.1.13: its queue was deleted and declared anew."""
     handler, message = Handler(), named("after")
     async with place.consuming(handler):
@@ -167,11 +169,11 @@ async def test_a_consumer_that_the_broker_cancels_takes_up_again(place: Place, b
         await place.channel.declare_queue(place.queue.name, durable=True)
         await place.queue.bind(addresses.REDELIVER, place.queue.name)
         await place.send(broker, message)
-        await becomes(lambda: handler.ids == [message.id], within_s=15)
+        await wait_until(lambda: handler.ids == [message.id], timeout_s=15)
 
 
 @pytest.mark.real
-async def test_nobody_takes_more_than_it_was_told_to(place: Place, broker: Broker) -> None:
+async def test_nobody_takes_more_than_it_was_told_to(place: Place, broker: BrokerProbe) -> None:
     """Pitfalls 2.1.9 and 2.1.20: deliveries are handled side by side, as many as the prefetch, which has no default."""
     at_work, most, go_on = 0, 0, asyncio.Event()
 
@@ -184,15 +186,15 @@ async def test_nobody_takes_more_than_it_was_told_to(place: Place, broker: Broke
 
     await place.send(broker, *(named("many") for _ in range(12)))
     async with place.consuming(counting, prefetch=3):
-        await becomes(lambda: at_work == 3, within_s=10)
-        await eventually(lambda: _waiting(place, 9))
+        await wait_until(lambda: at_work == 3, timeout_s=10)
+        await poll_until(lambda: _waiting(place, 9))
         go_on.set()
-        await eventually(lambda: _is_empty(place))
+        await poll_until(lambda: _is_empty(place))
     assert most == 3
 
 
 @pytest.mark.real
-async def test_every_message_is_published_persistent(place: Place, broker: Broker) -> None:
+async def test_every_message_is_published_persistent(place: Place, broker: BrokerProbe) -> None:
     """Pitfall 2.1.17: persistent, since a dead-lettered copy keeps the mode of its original."""
     async with publishing(place) as publisher:
         await publisher.publish(addresses.REDELIVER, place.queue.name, encode(named("kept")))

@@ -14,7 +14,7 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres import engine as engines
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.unit_of_work import SqlUnitOfWork, open_connection, unit_of_work_factory
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import request
 from tests.messaging.outbox.test_handoff import CountingDatabase
 from tests.messaging.outbox.test_relay import enqueue, running, states
@@ -68,9 +68,9 @@ async def test_a_lost_wake_up_is_made_up_for_by_the_poll() -> None:
         seen.append(row.envelope.id)
 
     async with running(database, send):
-        await becomes(lambda: database.claims == 1)
+        await wait_until(lambda: database.claims == 1)
         await enqueue(database, "nobody woke us")
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
     assert seen == ["nobody woke us"]
 
 
@@ -82,11 +82,11 @@ async def test_cancelled_queries_leave_nothing_behind(engine: AsyncEngine) -> No
             await connection.execute(text("SELECT pg_sleep(30)"))
 
     tasks = [asyncio.create_task(ask()) for _ in range(engines.POOL_SIZE)]
-    await becomes(lambda: _checked_out(engine) == engines.POOL_SIZE)
+    await wait_until(lambda: _checked_out(engine) == engines.POOL_SIZE)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await becomes(lambda: _checked_out(engine) == 0)
+    await wait_until(lambda: _checked_out(engine) == 0)
     async with open_connection(engine) as connection:
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
         assert (await connection.execute(text(asleep))).scalar() == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prebook.postgres.engine import create_engine
-from tests.integration.broker import Broker
+from tests.integration.broker_probe import BrokerProbe
 from tests.operations.examples import Begin
 from tests.operations.receivers import Receivers
 from tests.traps.defects import BROKER, DATABASE, DEFECTS, NO_PARTS, Defect
@@ -56,7 +56,7 @@ async def test_a_defect_is_caught_on_a_database(
 @pytest.mark.real
 @pytest.mark.parametrize("defect", BROKER, ids=named)
 async def test_a_defect_is_caught_at_a_broker(
-    defect: Defect, monkeypatch: pytest.MonkeyPatch, place: Place, broker: Broker
+    defect: Defect, monkeypatch: pytest.MonkeyPatch, place: Place, broker: BrokerProbe
 ) -> None:
     await caught(defect, monkeypatch, place=place, broker=broker)
 

@@ -19,7 +19,7 @@ from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
 from prebook.runtime.retention import common_purges
 from prebook.testing.memory import MemoryDatabase
-from tests.conditions import becomes, eventually
+from tests.conditions import poll_until, wait_until
 from tests.messaging.examples import request
 from tests.messaging.outbox.test_relay import enqueue, running, states, wake_until_all
 from tests.operations.examples import Begin
@@ -45,7 +45,7 @@ async def test_trap_08_deliveries_side_by_side_keep_each_keys_order() -> None:
         for key in ("a", "b", "c", "d"):
             await enqueue(database, f"{key}.{number}", key=key)
     async with running(database, send):
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
     assert dict(seen) == {key: list(range(20)) for key in ("a", "b", "c", "d")}
     assert most > 1, "and they were delivered side by side"
 
@@ -62,7 +62,7 @@ async def test_trap_09_no_row_is_overlooked_by_poll_purge_and_count_alike(begin:
     outbox = await _emptied(engine, "trap-09")
     await _posted(begin, "sent", "dead", "late")
     async with _relaying(outbox, send):
-        await eventually(lambda: _are(engine, {"sent": "sent", "dead": "undeliverable", "late": "waiting"}))
+        await poll_until(lambda: _are(engine, {"sent": "sent", "dead": "undeliverable", "late": "waiting"}))
     await _aged(engine, 2 * DAY_S)
     await Purger(engine, common_purges(DAY_S)).purge_due()
 
@@ -94,7 +94,7 @@ async def test_trap_10_a_backlog_leaves_without_a_pause_for_each_message() -> No
 
     await enqueue(database, *(f"m{n}" for n in range(backlog)))
     async with running(database, send):
-        await becomes(lambda: set(states(database).values()) == {"sent"}, within_s=POLL_INTERVAL_S * backlog / 10)
+        await wait_until(lambda: set(states(database).values()) == {"sent"}, timeout_s=POLL_INTERVAL_S * backlog / 10)
     assert database.looks <= backlog // MAX_CLAIMED_ROWS + 3, (
         "whole batches are taken, and the poll is not waited for in between"
     )
@@ -114,7 +114,7 @@ async def test_trap_14_a_failure_holds_its_own_group_and_no_other() -> None:
         for key in ("a", "b", "c"):
             await enqueue(database, f"{key}.{number}", key=key)
     async with running(database, send) as relay:
-        await becomes(lambda: sorted(seen) == [f"{key}.{n}" for key in "bc" for n in range(1, 4)])
+        await wait_until(lambda: sorted(seen) == [f"{key}.{n}" for key in "bc" for n in range(1, 4)])
         away[0] = False
         await wake_until_all(relay, database, "sent")
     assert seen[6:] == ["a.1", "a.2", "a.3"]
@@ -132,7 +132,7 @@ async def test_trap_16_what_failed_is_sent_again_by_somebody(begin: Begin, engin
     outbox = await _emptied(engine, "trap-16")
     await _posted(begin, "failed")
     async with _relaying(outbox, send):
-        await eventually(lambda: _are(engine, {"failed": "sent"}), within_s=5)
+        await poll_until(lambda: _are(engine, {"failed": "sent"}), timeout_s=5)
     assert tries == ["failed", "failed"]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from tests.conditions import eventually
-from tests.integration.broker import Broker
-from tests.integration.test_messages import GOOD
+from tests.conditions import poll_until
+from tests.integration.broker_probe import BrokerProbe
+from tests.integration.test_messages import VALID_HEADERS
 from tests.operations.examples import Begin, dead_letter, headers, record_dead_letters
 from tests.operations.receivers import Receivers, operations_client, run_until_ended
 
@@ -17,10 +17,12 @@ CAUSE = "attempts_exhausted"
 
 
 @pytest.mark.real
-async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations: httpx.AsyncClient) -> None:
+async def test_trap_05_replay_keeps_exchange_and_key(broker: BrokerProbe, operations: httpx.AsyncClient) -> None:
     """arobson/rabbot#103: sent again through the default exchange, a message lost its address, and then itself."""
     message_id = "made-up.trap-05"
-    await broker.send(addresses.REQUESTS, "quote_fare", WireMessage({**GOOD, "ce-id": message_id}, b'{"pickup": 1}'))
+    await broker.send(
+        addresses.REQUESTS, "quote_fare", WireMessage({**VALID_HEADERS, "ce-id": message_id}, b'{"pickup": 1}')
+    )
     first = await _line(operations, message_id, times_parked=1)
     replay = await _replayed(operations, {"ids": [first["id"]]})
 
@@ -36,8 +38,8 @@ async def test_trap_05_replay_keeps_exchange_and_key(broker: Broker, operations:
     async def over() -> bool:
         return bool((await operations.get(f"/v1/replays/{replay}")).json()["ended_at"])
 
-    await eventually(over)
-    await broker.parked(1)
+    await poll_until(over)
+    await broker.collect_parked(1)
 
 
 async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Begin, receivers: Receivers) -> None:
@@ -104,5 +106,5 @@ async def _line(operations: httpx.AsyncClient, message_id: str, *, times_parked:
         found[:] = (await operations.get("/v1/dead-letters", params=query)).json()["dead_letters"]
         return [line["times_parked"] for line in found] == [times_parked]
 
-    await eventually(there, 20)
+    await poll_until(there, 20)
     return found[0]

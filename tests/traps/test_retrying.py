@@ -19,8 +19,8 @@ from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.model import suite_topology
 from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
-from tests.conditions import becomes, eventually
-from tests.integration.broker import Broker
+from tests.conditions import poll_until, wait_until
+from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import POLICIES, Suite
 from tests.traps.place import ATTEMPTS, Handler, Place, named
 from tests.world import SuiteWorld, policies
@@ -28,7 +28,7 @@ from tests.world import SuiteWorld, policies
 
 @pytest.mark.real
 async def test_trap_01_delivery_limit_dead_letters_and_never_deletes(
-    suite: Suite, place: Place, broker: Broker
+    suite: Suite, place: Place, broker: BrokerProbe
 ) -> None:
     """rabbitmq/rabbitmq-server#11937, Particular/NServiceBus.RabbitMQ#1550: the limit deletes where nothing is set."""
     for limits in (await _effective(suite)).values():
@@ -38,42 +38,42 @@ async def test_trap_01_delivery_limit_dead_letters_and_never_deletes(
     assert await _crashed_on(await _limited(place, "gone", {})) == 0, "the trap itself: nothing is left anywhere"
     parking = {"x-dead-letter-exchange": addresses.PARKING, "x-dead-letter-routing-key": "traps.crashing"}
     await _crashed_on(await _limited(place, "kept", parking))
-    (parked,) = await broker.parked(1)
-    assert (parked.key, parked.body) == ("traps.crashing", b"it crashes whoever takes it")
+    (parked,) = await broker.collect_parked(1)
+    assert (parked.routing_key, parked.body) == ("traps.crashing", b"it crashes whoever takes it")
 
 
 @pytest.mark.real
-async def test_trap_02_attempts_do_not_multiply_by_the_number_of_instances(place: Place, broker: Broker) -> None:
+async def test_trap_02_attempts_do_not_multiply_by_the_number_of_instances(place: Place, broker: BrokerProbe) -> None:
     """Particular/docs.particular.net#4799: counted in memory, 24 attempts become 144 with six instances."""
     poison = named("instances")
     handler = Handler(frozenset({poison.id}))
     async with place.consuming(handler, consumers=3):
         await place.send(broker, poison)
-        await broker.parked(1)
+        await broker.collect_parked(1)
     assert len(handler.tries) == ATTEMPTS
 
 
 @pytest.mark.real
-async def test_trap_03_every_retry_counts_up_the_header(place: Place, broker: Broker) -> None:
+async def test_trap_03_every_retry_counts_up_the_header(place: Place, broker: BrokerProbe) -> None:
     """rabbitmq/rabbitmq-server#10709: a count that only the broker kept stands still once a client publishes again."""
     poison = named("counted")
     handler = Handler(frozenset({poison.id}))
     async with place.consuming(handler):
         await place.send(broker, poison)
-        (parked,) = await broker.parked(1)
+        (parked,) = await broker.collect_parked(1)
     assert handler.tries == [(poison.id, attempt) for attempt in range(1, ATTEMPTS + 1)]
     assert parked.headers["prebook-attempt"] == str(ATTEMPTS)
 
 
 @pytest.mark.real
-async def test_trap_04_retry_needs_no_message_id_property(place: Place, broker: Broker) -> None:
+async def test_trap_04_retry_needs_no_message_id_property(place: Place, broker: BrokerProbe) -> None:
     """ag2ai/faststream#1603: without the property nothing was retried, and nothing said so."""
     poison, nameless = named("property"), encode(named("nameless"))
     handler = Handler(frozenset({poison.id}))
     async with place.consuming(handler):
         await place.send(broker, poison)  # as the administrator sends: headers, and no property at all
         await place.put(broker, WireMessage({k: v for k, v in nameless.headers.items() if k != "ce-id"}, nameless.body))
-        parked = await broker.parked(2)
+        parked = await broker.collect_parked(2)
     assert handler.ids == [poison.id] * ATTEMPTS
     causes = {message.headers["prebook-x-cause"]: message for message in parked}
     assert causes.keys() == {"attempts_exhausted", "missing_header"}
@@ -81,15 +81,15 @@ async def test_trap_04_retry_needs_no_message_id_property(place: Place, broker: 
 
 
 @pytest.mark.real
-async def test_trap_11_a_pause_holds_no_prefetch_slot(place: Place, broker: Broker) -> None:
+async def test_trap_11_a_pause_holds_no_prefetch_slot(place: Place, broker: BrokerProbe) -> None:
     """ThreeDotsLabs/watermill#271: a back-off in the handler held the one slot and stalled the queue."""
     poison, behind = named("paused"), named("behind")
     handler = Handler(frozenset({poison.id}))
     async with place.consuming(handler, prefetch=1, pause_s=0.5):
         await place.send(broker, poison, behind)
-        await becomes(lambda: len(handler.tries) > 1)
+        await wait_until(lambda: len(handler.tries) > 1)
         assert handler.ids[:2] == [poison.id, behind.id], "it is handled while the other one waits"
-        await broker.parked(1)
+        await broker.collect_parked(1)
 
 
 async def test_trap_12_two_retry_layers_do_not_multiply() -> None:
@@ -110,7 +110,7 @@ async def test_trap_12_two_retry_layers_do_not_multiply() -> None:
 
 
 @pytest.mark.real
-async def test_trap_13_a_short_pause_is_not_held_back_by_a_long_one(place: Place, broker: Broker) -> None:
+async def test_trap_13_a_short_pause_is_not_held_back_by_a_long_one(place: Place, broker: BrokerProbe) -> None:
     """rabbitmq/rabbitmq-server#2074: a TTL of a message is looked at when it has come to the head of its queue."""
     back_here: Any = {"x-dead-letter-exchange": addresses.REDELIVER, "x-dead-letter-routing-key": place.queue.name}
     mixed = await place.channel.declare_queue(exclusive=True, arguments=back_here)
@@ -125,7 +125,7 @@ async def test_trap_13_a_short_pause_is_not_held_back_by_a_long_one(place: Place
 
 async def _effective(suite: Suite) -> dict[str, dict[str, Any]]:
     """Consumed queue -> what its policies come to, once the broker tells it of all: some seconds after a start."""
-    where, told = suite.where, dict[str, dict[str, Any]]()
+    where, told = suite.state, dict[str, dict[str, Any]]()
     consumed = {queue.name for queue in suite_topology(()).consumed_queues() if queue.consumer in SERVICES}
 
     async def all_told() -> bool:
@@ -134,7 +134,7 @@ async def _effective(suite: Suite) -> dict[str, dict[str, Any]]:
         return told.keys() == consumed
 
     async with ManagementClient(where.management_url, where.management_user, where.management_password) as management:
-        await eventually(all_told, 15, every_s=0.5)
+        await poll_until(all_told, 15, interval_s=0.5)
     return told
 
 

@@ -18,7 +18,7 @@ from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
 from prebook.testing.memory import MemoryDatabase
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import request
 
 
@@ -70,7 +70,7 @@ async def running(database: CountingDatabase, send: RecordingSend) -> AsyncItera
     relay = Relay(database, NullObserver())
     database.hand_off = relay.hand_off
     task = asyncio.create_task(run_forever("relay", lambda: relay.run(send)))
-    await becomes(lambda: database.claims == 1)
+    await wait_until(lambda: database.claims == 1)
     try:
         yield relay
     finally:
@@ -107,7 +107,7 @@ async def test_enqueued_messages_are_sent_in_commit_order_without_a_claim() -> N
     async with running(database, send):
         await enqueue(database, "k1", "k2")
         await enqueue(database, "k3")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
         assert (send.sent, database.claims, database.resyncs) == (["k1", "k2", "k3"], 1, 1)
 
 
@@ -118,10 +118,10 @@ async def test_a_message_waits_for_the_earlier_one_of_its_key() -> None:
         await enqueue(database, "k1")
         await enqueue(database, "k2")
         await enqueue(database, "other", key="o")
-        await becomes(lambda: "other" in send.sent)
+        await wait_until(lambda: "other" in send.sent)
         assert send.sent == ["k1", "other"]
         send.may_send.set()
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
     assert send.sent == ["k1", "other", "k2"]
 
 
@@ -132,7 +132,7 @@ async def test_messages_behind_a_failed_one_are_released() -> None:
         await enqueue(database, "k1")
         await enqueue(database, "k2", "k3")
         send.may_send.set()
-        await becomes(lambda: not relay._sender.leases.seqs)
+        await wait_until(lambda: not relay._sender.leases.seqs)
         await enqueue(database, "k4")
         await _wake_until_sent(relay, database)
     assert send.sent == ["k1", "k1", "k2", "k3", "k4"]
@@ -144,7 +144,7 @@ async def test_a_message_behind_an_unclaimed_row_is_left_to_a_claim() -> None:
     async with running(database, send):
         await enqueue_elsewhere(database, "k1")
         await enqueue(database, "k2")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
         assert (send.sent, database.claims) == (["k1", "k2"], 2)
 
 
@@ -155,10 +155,10 @@ async def test_a_message_behind_a_row_of_a_pending_claim_is_left_to_a_claim() ->
         database.may_claim.clear()
         await enqueue_elsewhere(database, "k1")
         relay.wake()
-        await becomes(lambda: database.claims == 2)
+        await wait_until(lambda: database.claims == 2)
         await enqueue(database, "k2")
         database.may_claim.set()
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
     assert send.sent == ["k1", "k2"]
 
 
@@ -172,7 +172,7 @@ async def test_a_claim_during_a_commit_leases_no_later_row_of_the_key() -> None:
             rows["k1"].claimed = True
             handoff.claimed = {"k1": rows["k1"].seq}
             relay.wake()
-            await becomes(lambda: database.claims == 2)
+            await wait_until(lambda: database.claims == 2)
         await _wake_until_sent(relay, database)
     assert send.sent == ["k1", "k2"]
 
@@ -186,7 +186,7 @@ async def test_a_row_of_an_uncertain_commit_is_found_by_a_claim() -> None:
         with pytest.raises(ConnectionResetError), relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]):
             raise ConnectionResetError
         await enqueue(database, "k2")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
     assert send.sent == ["k1", "k2"]
 
 
@@ -204,7 +204,7 @@ async def test_a_failed_write_causes_no_scan() -> None:
         with pytest.raises(KeyError):
             fail_without_writing(relay)
         await enqueue(database, "k2")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
         assert (send.sent, database.claims, database.resyncs) == (["k2"], 1, 1)
 
 
@@ -214,7 +214,7 @@ async def test_a_delayed_message_is_not_handed_off_and_blocks_no_other() -> None
     async with running(database, send) as relay:
         await enqueue(database, "later", delay=timedelta(seconds=0.05))
         await enqueue(database, "now")
-        await becomes(lambda: send.sent == ["now"])
+        await wait_until(lambda: send.sent == ["now"])
         assert database.claims == 1
         await _wake_until_sent(relay, database)
     assert send.sent == ["now", "later"]
@@ -225,9 +225,9 @@ async def test_a_message_id_that_was_enqueued_before_is_not_sent_again() -> None
     send = RecordingSend()
     async with running(database, send):
         await enqueue(database, "k1")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
         await enqueue(database, "k1", "k2", "k2")
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
     assert send.sent == ["k1", "k2"]
 
 
@@ -272,10 +272,10 @@ async def test_a_row_committed_too_late_for_its_lease_is_released(
     async with running(database, send):
         monkeypatch.setattr(relay_module, "LEASE_S", 0.0)
         await enqueue(database, "k1")
-        await becomes(lambda: database.claims > 1)
+        await wait_until(lambda: database.claims > 1)
         assert send.sent == []
         monkeypatch.undo()
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
 
 
 async def test_a_commit_that_takes_effect_after_a_resync_is_not_overtaken() -> None:
@@ -284,7 +284,7 @@ async def test_a_commit_that_takes_effect_after_a_resync_is_not_overtaken() -> N
     async with running(database, send) as relay:
         with pytest.raises(ConnectionResetError), relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]):
             raise ConnectionResetError
-        await becomes(lambda: database.resyncs > 1 and database.claims > 1)
+        await wait_until(lambda: database.resyncs > 1 and database.claims > 1)
         await enqueue_elsewhere(database, "k1")
         database.tables.outbox["k1"].claimed = True
         await enqueue(database, "k2")
@@ -307,7 +307,7 @@ async def test_overlapping_handoffs_do_not_prolong_an_old_failure() -> None:
             relay.wake()
             return send.sent == ["k1", "k1"]
 
-        await becomes(overlap_until_sent)
+        await wait_until(overlap_until_sent)
         open_handoffs.pop().close()
 
 
@@ -332,7 +332,7 @@ async def _wake_until_sent(relay: Relay, database: MemoryDatabase) -> None:
         relay.wake()
         return states(database) == {"sent"}
 
-    await becomes(reached)
+    await wait_until(reached)
 
 
 async def test_a_row_claimed_again_while_queued_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,10 +347,10 @@ async def test_a_row_claimed_again_while_queued_is_counted_once(monkeypatch: pyt
                 row.claimed = False
             before = database.claims
             relay.wake()
-            await becomes(partial(_claimed_again, database, before))
+            await wait_until(partial(_claimed_again, database, before))
         assert relay._sender._in_flight["broker"] == 2
         send.may_send.set()
-        await becomes(lambda: states(database) == {"sent"})
+        await wait_until(lambda: states(database) == {"sent"})
     assert send.sent == ["k1", "k2"]
 
 
@@ -375,6 +375,6 @@ async def test_a_failed_row_is_claimed_again_while_later_rows_are_still_being_re
     send = RecordingSend("k1")
     async with running(database, send) as relay:
         await enqueue(database, "k1", "k2")
-        await becomes(lambda: not database.failures_left)
+        await wait_until(lambda: not database.failures_left)
         await _wake_until_sent(relay, database)
     assert send.sent == ["k1", "k1", "k2"]

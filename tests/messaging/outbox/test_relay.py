@@ -20,7 +20,7 @@ from prebook.messaging.outbox.store import LeasedRow, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
 from prebook.testing.memory import MemoryDatabase
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import ExpiryRecorder, request
 
 
@@ -57,7 +57,7 @@ async def wake_until_all(relay: Relay, database: MemoryDatabase, state: str) -> 
         relay.wake()
         return set(states(database).values()) == {state}
 
-    await becomes(reached, within_s=12.0)
+    await wait_until(reached, timeout_s=12.0)
 
 
 def states(database: MemoryDatabase) -> dict[str, str]:
@@ -73,7 +73,7 @@ async def test_committed_rows_are_sent_in_order() -> None:
 
     await enqueue(database, *(f"m{n}" for n in range(50)))
     async with running(database, send):
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert sent == [f"m{n}" for n in range(50)]
 
@@ -89,7 +89,7 @@ async def test_a_wake_up_is_faster_than_the_poll() -> None:
         await asyncio.sleep(0.05)
         await enqueue(database, "m1")
         relay.wake()
-        await becomes(lambda: sent == ["m1"], within_s=0.2)
+        await wait_until(lambda: sent == ["m1"], timeout_s=0.2)
 
 
 async def test_a_row_is_retried_until_it_is_sent() -> None:
@@ -149,7 +149,7 @@ async def test_an_expired_row_is_not_sent() -> None:
     await enqueue(database, "m1", expired=True)
     observer = ExpiryRecorder()
     async with running(database, send, observer=observer):
-        await becomes(lambda: states(database) == {"m1": "expired"})
+        await wait_until(lambda: states(database) == {"m1": "expired"})
 
     assert (sent, observer.expirations) == ([], [("m1", "outbox")])
 
@@ -169,7 +169,7 @@ async def test_a_hanging_route_does_not_block_another() -> None:
         await asyncio.sleep(0.05)
         await enqueue(database, "quick")
         relay.wake()
-        await becomes(lambda: sent == ["quick"])
+        await wait_until(lambda: sent == ["quick"])
         never.set()
 
 
@@ -202,7 +202,7 @@ async def test_a_failed_row_blocks_its_key_and_no_other() -> None:
     await enqueue(database, "k1", "k2", "k3", key="k")
     await enqueue(database, "other")
     async with running(database, send) as relay:
-        await becomes(lambda: sent == ["other"])
+        await wait_until(lambda: sent == ["other"])
         await enqueue(database, "k4", key="k")
         relay.wake()
         down[0] = False
@@ -222,7 +222,7 @@ async def test_an_abandoned_row_unblocks_its_key() -> None:
 
     await enqueue(database, "k1", "k2", key="k")
     async with running(database, send, max_refusals=1):
-        await becomes(lambda: states(database) == {"k1": "undeliverable", "k2": "sent"})
+        await wait_until(lambda: states(database) == {"k1": "undeliverable", "k2": "sent"})
 
 
 async def test_rows_of_a_claim_whose_result_was_lost_are_sent() -> None:
@@ -235,7 +235,7 @@ async def test_rows_of_a_claim_whose_result_was_lost_are_sent() -> None:
     await enqueue(database, "m1")
     await database.claim(10, lease_s=30.0, full_routes=[])
     async with running(database, send):
-        await becomes(lambda: sent == ["m1"])
+        await wait_until(lambda: sent == ["m1"])
 
 
 async def test_an_outage_does_not_count_as_a_refusal() -> None:
@@ -326,9 +326,9 @@ async def test_a_row_that_cannot_be_marked_is_marked_later_and_not_sent_again() 
 
     await enqueue(database, "m1")
     async with running(database, send) as relay:
-        await becomes(lambda: bool(sent))
+        await wait_until(lambda: bool(sent))
         relay.wake()
-        await becomes(lambda: states(database) == {"m1": "sent"})
+        await wait_until(lambda: states(database) == {"m1": "sent"})
 
     assert sent == ["m1"]
     assert database.tracked_at_resync[1:], "a claim failed, and the relay started again"
@@ -345,8 +345,8 @@ async def test_a_sent_row_is_marked_without_another_claim(monkeypatch: pytest.Mo
         pass
 
     async with running(database, send) as relay:
-        await becomes(lambda: states(database) == {"m1": "sent"})
-        await becomes(lambda: not relay._sender.leases.seqs)
+        await wait_until(lambda: states(database) == {"m1": "sent"})
+        await wait_until(lambda: not relay._sender.leases.seqs)
         assert database.claims == 1
 
 
@@ -360,7 +360,7 @@ async def test_a_stopping_relay_marks_the_rows_it_has_sent(monkeypatch: pytest.M
 
     await enqueue(database, "m1")
     async with running(database, send):
-        await becomes(lambda: bool(sent))
+        await wait_until(lambda: bool(sent))
 
     assert states(database) == {"m1": "sent"}
 
@@ -390,10 +390,10 @@ async def test_a_row_whose_failure_could_not_be_recorded_is_not_overtaken(monkey
 
     await enqueue(database, "k1", key="k")
     async with running(database, send) as relay:
-        await becomes(lambda: bool(sent) and not database.failures_left)
+        await wait_until(lambda: bool(sent) and not database.failures_left)
         await enqueue(database, "k2", key="k")
         relay.wake()
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert sent == ["k1", "k1", "k2"]
 
@@ -421,10 +421,10 @@ async def test_a_row_whose_failure_could_not_be_observed_is_not_overtaken() -> N
 
     await enqueue(database, "k1", key="k")
     async with running(database, send, observer=FailingObserver()) as relay:
-        await becomes(lambda: bool(sent))
+        await wait_until(lambda: bool(sent))
         await enqueue(database, "k2", key="k")
         relay.wake()
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert sent == ["k1", "k1", "k2"]
 
@@ -442,10 +442,10 @@ async def test_a_row_whose_send_was_cancelled_by_its_client_is_not_overtaken() -
 
     await enqueue(database, "k1", key="k")
     async with running(database, send) as relay:
-        await becomes(lambda: bool(sent))
+        await wait_until(lambda: bool(sent))
         await enqueue(database, "k2", key="k")
         relay.wake()
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert sent == ["k1", "k1", "k2"]
 
@@ -483,15 +483,15 @@ async def test_a_row_that_fails_during_a_resync_is_not_overtaken(monkeypatch: py
     await enqueue(database, "k1", key="k")
     await enqueue(database, "other")
     async with running(database, send) as relay:
-        await becomes(lambda: len(sent) == 2 and database.failures_left == 1)
+        await wait_until(lambda: len(sent) == 2 and database.failures_left == 1)
         database.resync_requested.clear()
         database.may_resync.clear()
         await enqueue(database, "k2", key="k")
         relay.wake()
         await database.resync_requested.wait()
         may_fail.set()
-        await becomes(lambda: not database.failures_left)
+        await wait_until(lambda: not database.failures_left)
         database.may_resync.set()
-        await becomes(lambda: set(states(database).values()) == {"sent"})
+        await wait_until(lambda: set(states(database).values()) == {"sent"})
 
     assert [name for name in sent if name != "other"] == ["k1", "k1", "k2"]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from prebook.messaging.outbox import sent_marker
 from prebook.messaging.outbox.leases import Leases
 from prebook.messaging.outbox.sent_marker import SentMarker
-from tests.conditions import becomes
+from tests.conditions import wait_until
 
 
 class RecordedMarks:
@@ -34,7 +34,7 @@ async def test_marks_run_one_at_a_time_however_many_rows_are_sent() -> None:
         await asyncio.sleep(2 * sent_marker.MARK_DELAY_S)
     assert len(asyncio.all_tasks()) <= tasks_before + 1
     recorded.may_mark.set()
-    await becomes(lambda: not marker.unmarked)
+    await wait_until(lambda: not marker.unmarked)
     assert sorted(recorded.rows) == list(range(5))
 
 
@@ -44,7 +44,7 @@ async def test_a_failed_mark_is_repeated() -> None:
     recorded.may_mark.set()
     marker = SentMarker(recorded.mark, Leases())
     marker.add(1, ("broker", "k"))
-    await becomes(lambda: not marker.unmarked)
+    await wait_until(lambda: not marker.unmarked)
     assert recorded.rows == [1]
 
 
@@ -57,5 +57,5 @@ async def test_a_cancelled_mark_leaves_no_row_unmarked() -> None:
     flush.cancel()
     await asyncio.wait([flush])
     recorded.may_mark.set()
-    await becomes(lambda: not marker.unmarked)
+    await wait_until(lambda: not marker.unmarked)
     assert recorded.rows == [1]

@@ -1,4 +1,4 @@
-"""What the services count, read from their /metrics."""
+"""Counters of the services, read from their /metrics pages."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -6,14 +6,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.suite import Suite
 
 
-async def counted(suite: Suite, name: str, service: str = "", **labels: str) -> float:
-    """Sum of ``prebook_messages_<name>_total`` over all services, or of one, for these labels."""
+async def read_message_counter(suite: Suite, name: str, service: str = "", **labels: str) -> float:
+    """Return the sum of ``prebook_messages_<name>_total`` with these labels, over all services or of ``service``."""
     return await read_counter(suite, f"prebook_messages_{name}_total", service, **labels)
 
 
 async def read_counter(suite: Suite, metric: str, service: str = "", **labels: str) -> float:
-    """Sum of a counter over all services, or of one, for these labels."""
-    urls = [url for known, url in suite.where.urls.items() if service in {"", known}]
+    """Return the sum of a counter with these labels, over all services or of ``service``."""
+    urls = [url for name, url in suite.state.urls.items() if service in {"", name}]
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
         pages = [(await http.get(f"{url}/metrics")).text for url in urls]
     samples = [s for page in pages for family in text_string_to_metric_families(page) for s in family.samples]

@@ -4,23 +4,23 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from tests.integration.covering import covering, pairs
+from tests.integration.covering_array import column_value_pairs, covering_array
 
 
 @pytest.mark.parametrize(("columns", "values"), [(2, "ab"), (3, "abc"), (4, "abcd"), (len(FLOWS), tuple(Coupling))])
 def test_every_pair_of_values_stands_in_every_pair_of_columns(columns: int, values: tuple[str, ...]) -> None:
-    rows = covering(columns, values)
+    rows = covering_array(columns, values)
     for a, b in combinations(range(columns), 2):
         assert {(row[a], row[b]) for row in rows} == set(product(values, repeat=2)), (a, b)
 
 
 def test_the_pure_rows_come_first_and_the_rows_are_few() -> None:
-    rows = covering(4, "abcd")
+    rows = covering_array(4, "abcd")
     assert rows[:4] == [(value,) * 4 for value in "abcd"]
     assert 16 <= len(rows) <= 20, "sixteen is the least, since two columns alone have sixteen pairs"
 
 
 def test_no_row_after_the_pure_ones_could_be_left_out_when_it_was_taken() -> None:
-    rows = covering(4, "abcd")
+    rows = covering_array(4, "abcd")
     for at, row in enumerate(rows[4:], 4):
-        assert pairs(row) - set().union(*map(pairs, rows[:at])), row
+        assert column_value_pairs(row) - set().union(*map(column_value_pairs, rows[:at])), row
