@@ -30,7 +30,6 @@ from prebook.postgres.pool import command_timeout_of
 
 CONNECTION_LOST_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 ExecuteStatement = Callable[[TextClause, Mapping[str, Any]], Awaitable[ResultRows]]
-"""Opens the handoff of new rows to the relay, around the statement that writes them and its commit."""
 
 
 class SqlUnitOfWork(UnitOfWork):

@@ -43,7 +43,7 @@ class Handoff:
 
 
 OpenHandoff = Callable[[Sequence[OutboxMessage]], AbstractContextManager[Handoff]]
-"""Open the handoff of a transaction's messages; its end is the end of the commit."""
+"""Opens the handoff of new rows to the relay, around the statement that writes them and its commit."""
 
 
 def no_handoff(_: Sequence[OutboxMessage]) -> AbstractContextManager[Handoff]:
