@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.dead_letters import DeadLetterState
-from prebook.contracts.replays import RedeliveryState, ReplayState
+from prebook.contracts.replays import ReplayState
 from prebook.messaging import addresses
 from prebook.operations.dead_letters.record import edited_headers
 from prebook.operations.replays.eligibility import (
@@ -21,8 +21,6 @@ from prebook.operations.replays.eligibility import (
     sort_candidates,
 )
 from prebook.operations.replays.redelivery import (
-    LIVE_STATES,
-    REDELIVERY_TRANSITIONS,
     PublishTarget,
     Redelivery,
     redelivery_message,
@@ -115,11 +113,6 @@ def test_the_ordering_key_is_the_conversation() -> None:
     assert ordering_key_of(replace(ELIGIBLE, conversation_id="")) != ordering_key_of(
         replace(ELIGIBLE, id=2, conversation_id="")
     )
-
-
-def test_every_redelivery_state_is_reachable_and_only_live_ones_have_successors() -> None:
-    assert set().union(*REDELIVERY_TRANSITIONS.values()) | {RedeliveryState.REQUESTED} == set(RedeliveryState)
-    assert frozenset({RedeliveryState.REQUESTED, RedeliveryState.IN_FLIGHT}) == LIVE_STATES
 
 
 def leased_replay(*, live: int, outcome: ReplayState | None) -> LeasedReplay:

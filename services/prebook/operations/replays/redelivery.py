@@ -1,4 +1,4 @@
-"""A redelivery, which is one dead letter in one replay: its states, its target and the message that is sent."""
+"""A redelivery, which is one dead letter in one replay: its target and the message that is sent."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,22 +9,6 @@ from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.headers import ATTEMPT_HEADER, DEAD_LETTER_ID_HEADER, EXCHANGE_HEADER, ROUTING_KEY_HEADER
 from prebook.replay.redelivery import marked_as_replay
-
-REDELIVERY_TRANSITIONS: dict[RedeliveryState, frozenset[RedeliveryState]] = {
-    RedeliveryState.REQUESTED: frozenset(
-        {RedeliveryState.IN_FLIGHT, RedeliveryState.BLOCKED, RedeliveryState.CANCELLED}
-    ),
-    RedeliveryState.IN_FLIGHT: frozenset(
-        {
-            RedeliveryState.RESOLVED,
-            RedeliveryState.FAILED_AGAIN,
-            RedeliveryState.UNCONFIRMED,
-            RedeliveryState.UNROUTABLE,
-        }
-    ),
-}
-"""Successors of each live state; the other states are final."""
-LIVE_STATES = frozenset(REDELIVERY_TRANSITIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
