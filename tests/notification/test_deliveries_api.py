@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prebook.contracts.notification import Notice
-from prebook.notification.domain.cursor import CURSOR_PATTERN, START, LogPosition, decode_cursor, encode_cursor
+from prebook.notification.domain.cursor import CURSOR_PATTERN, LogPosition, decode_cursor, encode_cursor
 from tests.notification.conftest import Begin
 from tests.notification.delivery import log_client, notify, read_all_pages, read_page
 
@@ -115,5 +115,5 @@ def test_every_position_survives_encoding_as_a_cursor(booking_id: str, notice: N
 
 
 def test_the_empty_cursor_is_the_beginning() -> None:
-    assert decode_cursor("") == START
+    assert decode_cursor("") == LogPosition("", "")
     assert re.search(CURSOR_PATTERN, "")

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.booking import DeliveryEntry
 from prebook.contracts.notification import Notice, RiderNotified
-from prebook.notification.domain.cursor import START, LogPosition
+from prebook.notification.domain.cursor import LogPosition
 from prebook.notification.handlers import MAX_TEXT_CHARS
 from tests.notification.conftest import Begin
 from tests.notification.delivery import RIDER, TEXT, notify
 
+START = LogPosition("", "")
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 

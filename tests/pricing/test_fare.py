@@ -11,7 +11,6 @@ from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
 from prebook.pricing.domain.campaign import discount_cents
 from prebook.pricing.domain.demand import (
-    BUSIEST_PERCENT,
     HOURLY_SURCHARGE_PERCENT,
     demand_percent,
     popularity_percent,
@@ -150,7 +149,7 @@ def test_the_time_zone_does_not_change_the_fare(request: QuoteFare, minutes: int
 
 @given(places, instants)
 def test_demand_is_at_most_the_surcharge_of_its_hour(pickup: Place, at: datetime) -> None:
-    assert 0 <= demand_percent(pickup, at) <= HOURLY_SURCHARGE_PERCENT[at.hour] <= BUSIEST_PERCENT
+    assert 0 <= demand_percent(pickup, at) <= HOURLY_SURCHARGE_PERCENT[at.hour]
 
 
 def test_demand_differs_between_hours_and_between_zones() -> None:

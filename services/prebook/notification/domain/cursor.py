@@ -13,9 +13,6 @@ class LogPosition(NamedTuple):
     notice: str
 
 
-START = LogPosition("", "")
-
-
 def encode_cursor(position: LogPosition) -> str:
     """Cursor of a position."""
     return "/".join(position)

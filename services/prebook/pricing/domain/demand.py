@@ -13,7 +13,6 @@ from prebook.pricing.domain.money import percent_of
 
 ZONES_PER_DEGREE = 50
 """A zone is about 2 km from south to north."""
-BUSIEST_PERCENT = 30
 HOURLY_SURCHARGE_PERCENT = (9, 7, 5, 3, 2, 4, 10, 22, 26, 16, 9, 8, 11, 12, 9, 12, 18, 27, 30, 25, 20, 17, 15, 12)
 """Surcharge of the busiest zone for each hour of the day, UTC."""
 
