@@ -118,28 +118,6 @@ async def test_a_service_cannot_read_a_queue_of_another(
             await queue.get()
 
 
-async def test_closing_all_connections_disconnects_every_client(
-    broker: ManagementClient, model: Topology, amqp_host: str
-) -> None:
-    await broker.declare(model, PASSWORDS)
-    async with service_channel("booking", amqp_host) as channel:
-        async with asyncio.timeout(DEADLINE_S):
-            while not await broker.close_all_connections("a drill"):
-                await asyncio.sleep(0.3)
-            await channel.closed()
-        assert channel.is_closed
-
-
-async def test_depths_count_waiting_messages(broker: ManagementClient, model: Topology, amqp_host: str) -> None:
-    await broker.declare(model, PASSWORDS)
-    async with service_channel("booking", amqp_host) as caller:
-        requests = await caller.get_exchange(addresses.REQUESTS, ensure=False)
-        await requests.publish(aio_pika.Message(b"{}", delivery_mode=2), "quote_fare")
-    async with asyncio.timeout(DEADLINE_S):
-        while (await broker.read_depths())[QUEUE] != 1:
-            await asyncio.sleep(0.3)
-
-
 async def _next(channel: AbstractChannel, name: str) -> AbstractIncomingMessage:
     queue = await channel.get_queue(name, ensure=False)
     async with asyncio.timeout(DEADLINE_S):

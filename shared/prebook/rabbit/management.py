@@ -10,7 +10,6 @@ from httpx_aiohttp import AiohttpTransport
 from prebook.messaging import addresses
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management_codec import (
-    Json,
     ManagementRequest,
     declaration_stages,
     escape,
@@ -85,29 +84,6 @@ class ManagementClient:
         lists = await asyncio.gather(*(self._get(path.format(v=self._vhost_path)) for path in LIST_PATHS.values()))
         return live_broker(**dict(zip(LIST_PATHS, lists, strict=True)))
 
-    async def read_overview(self) -> Json:
-        """Return the overview as the API gives it: ``rabbitmq_version``, ``cluster_name``, ``queue_totals``, ..."""
-        overview: Json = await self._get("overview")
-        return overview
-
-    async def read_depths(self) -> dict[str, int]:
-        """Return queue -> number of messages, ready and unacknowledged. The statistics lag up to 5 s behind."""
-        queues = await self._get(f"queues/{self._vhost_path}")
-        return {queue["name"]: queue.get("messages", 0) for queue in queues}
-
-    async def close_all_connections(self, reason: str) -> int:
-        """Close every client connection of the virtual host, and return their number.
-
-        A connection opened in the last seconds may not be listed yet, and stays open.
-        """
-        names = [connection["name"] for connection in await self._get(f"vhosts/{self._vhost_path}/connections")]
-        return sum(await asyncio.gather(*(self._close_connection(name, reason) for name in names)))
-
-    async def _close_connection(self, name: str, reason: str) -> bool:
-        path = f"connections/{escape(name)}"
-        response = await self._request("DELETE", path, headers={"X-Reason": reason})
-        return response.status_code != httpx.codes.NOT_FOUND and bool(_checked_response(response, path))
-
     async def _create_vhost(self, on_declared: OnDeclared) -> None:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         await self._declare_one(
@@ -137,10 +113,10 @@ class ManagementClient:
         except ValueError:
             raise BrokerUnreachable(f"the server at {self._url} is no RabbitMQ management API") from None
 
-    async def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+    async def _request(self, method: str, path: str, json: Any = None) -> httpx.Response:
         try:
             async with self._semaphore, asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await self._http.request(method, path, **request)
+                return await self._http.request(method, path, json=json)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             cause = str(error) or type(error).__name__
             raise BrokerUnreachable(
