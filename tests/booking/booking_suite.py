@@ -131,15 +131,11 @@ def blocking_channel() -> BlockingChannel:
 
 
 def inline_channel(**changes: Any) -> FakeChannel:
-    return FakeChannel(
-        CouplingTraits(replies_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False), **changes
-    )
+    return FakeChannel(CouplingTraits(replies_inline=True, needs_broker_up=False, uses_outbox=False), **changes)
 
 
 def queued_channel(**changes: Any) -> FakeChannel:
-    return FakeChannel(
-        CouplingTraits(replies_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True), **changes
-    )
+    return FakeChannel(CouplingTraits(replies_inline=False, needs_broker_up=True, uses_outbox=True), **changes)
 
 
 @dataclass

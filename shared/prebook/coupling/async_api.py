@@ -32,9 +32,7 @@ class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AsyncApi:
     """Channel of the ``async_api`` coupling."""
 
-    traits = CouplingTraits(
-        replies_inline=False, needs_provider_up=True, needs_broker_up=False, uses_outbox=True, polls=True
-    )
+    traits = CouplingTraits(replies_inline=False, needs_broker_up=False, uses_outbox=True, polls=True)
 
     def __init__(self, http: HttpClient, secrets: Sequence[str]) -> None:
         """``secrets``: keys of callback signatures; the first signs."""

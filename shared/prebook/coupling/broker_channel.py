@@ -8,7 +8,7 @@ from prebook.messaging.envelope import Envelope
 class BrokerChannel:
     """Channel whose messages leave through the outbox to the broker; the provider may be down."""
 
-    traits = CouplingTraits(replies_inline=False, needs_provider_up=False, needs_broker_up=True, uses_outbox=True)
+    traits = CouplingTraits(replies_inline=False, needs_broker_up=True, uses_outbox=True)
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher

@@ -34,7 +34,7 @@ have run into their timeouts."""
 class SyncApi:
     """Channel of the ``sync_api`` coupling."""
 
-    traits = CouplingTraits(replies_inline=True, needs_provider_up=True, needs_broker_up=False, uses_outbox=False)
+    traits = CouplingTraits(replies_inline=True, needs_broker_up=False, uses_outbox=False)
 
     def __init__(
         self,

@@ -17,8 +17,6 @@ class CouplingTraits:
 
     replies_inline: bool
     """``send`` returns the reply."""
-    needs_provider_up: bool
-    """A request can be sent only while its provider is up."""
     needs_broker_up: bool
     """Messages can be sent only while the broker is up."""
     uses_outbox: bool
