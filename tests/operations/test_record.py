@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +19,11 @@ from prebook.operations.dead_letters.record import (
     record_of,
 )
 from prebook.operations.dead_letters.recorder import EXPIRED_REQUESTS, DeadLetterRecorder
+from prebook.topology.model import suite_topology
+from prebook.topology.values import Queue
 from tests.operations.examples import NOW, QUEUE, dead_letter, headers
 
+PLAIN_QUEUE = Queue(QUEUE)
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x00\ud800a"), max_size=400)
 ANY_TIME = st.none() | st.datetimes(timezones=st.just(UTC))
 ANY_X_DEATH = st.builds(XDeath, ANY_TEXT, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.integers(0, 10**12), ANY_TIME)
@@ -105,12 +109,12 @@ def test_a_message_dead_lettered_by_the_broker_is_recorded_from_its_x_deaths() -
     assert record.last_failed_at == died_at
 
 
-def expired(**changes: str) -> DeadLetter:
-    """Return a request that expired in its queue, as the broker dead-letters it."""
+def expired(queue: Queue = PLAIN_QUEUE, **changes: str) -> DeadLetter:
+    """Return a request that expired in ``queue``, as the broker dead-letters it: with its address as routing key."""
     original = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
     expiry = {"prebook-kind": "request", "prebook-expires-at": "2020-01-01T00:00:00+00:00"}
-    death = XDeath(QUEUE, "prebook.requests", "quote_fare", "expired", 1, NOW)
-    return DeadLetter(QUEUE, {**original, **expiry, **changes}, b"{}", (death,), NOW)
+    death = XDeath(queue.name, "prebook.requests", "quote_fare", "expired", 1, NOW)
+    return DeadLetter(queue.address, {**original, **expiry, **changes}, b"{}", (death,), NOW)
 
 
 async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded() -> None:
@@ -120,6 +124,12 @@ async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded()
     before = EXPIRED_REQUESTS.labels(QUEUE)._value.get()
     await DeadLetterRecorder(begin).record(expired())
     assert EXPIRED_REQUESTS.labels(QUEUE)._value.get() == before + 1
+
+
+@pytest.mark.parametrize("queue", suite_topology(()).consumed_queues(), ids=lambda queue: queue.name)
+def test_a_request_is_known_as_expired_in_every_queue_and_partition(queue: Queue) -> None:
+    assert is_expired_request(expired(queue), NOW)
+    assert not is_expired_request(replace(expired(queue), queue="another.queue"), NOW)
 
 
 def test_every_other_message_that_the_broker_dead_letters_is_recorded() -> None:

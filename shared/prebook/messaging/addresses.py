@@ -74,6 +74,11 @@ def unpartitioned(group: str) -> str:
     return f"{group}.unpartitioned"
 
 
+def belongs_to(queue: str, address: str) -> bool:
+    """Return whether ``queue`` is the queue with this address or a partition of the group with this address."""
+    return queue == address or queue.rpartition(".")[0] == address
+
+
 def broker_user(service: str) -> str:
     """Name of the broker user of a service."""
     return f"prebook_{service}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from prebook.messaging import addresses
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CAUSE_HEADER,
@@ -129,7 +130,7 @@ def is_expired_request(dead_letter: DeadLetter, now: datetime) -> bool:
     has_expired_in_queue = (
         bool(dead_letter.x_deaths)
         and dead_letter.x_deaths[0].reason == "expired"
-        and dead_letter.x_deaths[0].queue == dead_letter.queue
+        and addresses.belongs_to(dead_letter.x_deaths[0].queue, dead_letter.queue)
     )
     is_kept = CAUSE_HEADER in headers or REPLAY_ID_HEADER in headers
     is_request = headers.get(KIND_HEADER) == "request"
