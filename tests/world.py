@@ -69,14 +69,17 @@ class CountingObserver(NullObserver):
 
 
 class SuiteWorld(World):
-    """All services of the suite, with a rider's view of them."""
+    """All services of the suite, with a rider's view of them.
+
+    ``deadline_s``: deadline of every flow and timeout of a synchronous call, so that a busy processor ends no call early.
+    """
 
     def __init__(self, *, copies: int = 1, deadline_s: float = 20.0, **setting: Any) -> None:
         self.observer = CountingObserver()
         super().__init__(
             MEMBERS,
             settings=settings(**setting),
-            policies=policies(deadline_s=deadline_s),
+            policies=policies(deadline_s=deadline_s, timeout_s=deadline_s),
             observer=self.observer,
             copies=copies,
         )
