@@ -1,7 +1,8 @@
-"""Gauges of one process, refreshed whenever its metrics are scraped."""
+"""Metrics of one process. Its gauges are refreshed whenever they are scraped."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import ALL_FLOWS
@@ -9,7 +10,6 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.pool import pool_timeouts
-from prebook.runtime.telemetry import Metrics
 
 ProviderCircuits = Callable[[], Mapping[str, bool]]
 """Returns, by provider, whether calls to it are suspended."""
@@ -25,12 +25,84 @@ def provider_circuit_states(caller: str, channels: Channels) -> ProviderCircuits
     return states
 
 
+class ProcessMetrics:
+    """Metrics of outbox, circuits, HTTP client, connection pool and event loop."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"prebook_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"prebook_{name}", text, labels, registry=registry)
+
+        self.outbox_waiting = gauge("outbox_waiting", "Outbox rows waiting to be sent.")
+        self.outbox_oldest_age_s = gauge(
+            "outbox_oldest_age_seconds", "Age in seconds of the oldest outbox row waiting to be sent."
+        )
+        self.outbox_abandoned = gauge(
+            "outbox_abandoned",
+            "Outbox rows that the relay no longer sends, by final state and cause.",
+            "state",
+            "cause",
+        )
+        self.consumer_circuit_open = gauge(
+            "consumer_circuit_open",
+            "1 while the queue's consumer circuit is open and only single probe messages are handled, else 0.",
+            "queue",
+        )
+        self.consumer_paused_messages = gauge(
+            "consumer_paused_messages",
+            "Unacknowledged messages paused while the queue's consumer circuit is open.",
+            "queue",
+        )
+        self.http_client_requests = counter(
+            "http_client_requests", "HTTP requests sent to another service, retries included.", "provider"
+        )
+        self.provider_circuit_open = gauge(
+            "provider_circuit_open",
+            "1 while calls to the provider are suspended by its circuit breaker, else 0.",
+            "provider",
+        )
+        self.db_pool_timeouts = counter(
+            "db_pool_timeouts", "Timeouts while waiting for a database connection from the pool."
+        )
+        self.loop_lag_s = gauge(
+            "event_loop_lag_seconds", "Delay in seconds of a timer on the event loop, measured every 0.5 s."
+        )
+
+
+class BlockedMessageGauges:
+    """Gauges of the messages and keys that wait in order, by partitioned queue and status."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"prebook_blocked_{name}", text, ("queue", "status"), registry=registry)
+
+        self._messages = gauge(
+            "messages", "Messages blocked to keep the order of their key, by partitioned queue and status."
+        )
+        self._keys = gauge("keys", "Ordering keys with at least one blocked message, by partitioned queue and status.")
+        self._oldest_age_s = gauge(
+            "oldest_age_seconds",
+            "Age in seconds of the oldest message blocked behind a failed message with its ordering key.",
+        )
+
+    def refresh(self, counts: Iterable[tuple[str, str, int, int, float]]) -> None:
+        """Set the gauges to ``counts``: queue, status, messages, keys and age of the oldest, in seconds."""
+        for gauge in (self._messages, self._keys, self._oldest_age_s):
+            gauge.clear()
+        for queue, status, messages, keys, oldest_age_s in counts:
+            self._messages.labels(queue, status).set(messages)
+            self._keys.labels(queue, status).set(keys)
+            self._oldest_age_s.labels(queue, status).set(oldest_age_s)
+
+
 class ProcessGauges:
     """Gauges of circuits, connection pool and outbox."""
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: ProcessMetrics,
         outbox: SqlOutbox,
         engine: AsyncEngine,
         consumer_circuits: Mapping[str, ConsumerCircuit],

@@ -15,8 +15,9 @@ from prebook.postgres.replicas import read_live_replicas
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.partition_balancer import PartitionBalancer
+from prebook.runtime.gauges import BlockedMessageGauges
 from prebook.runtime.retention import INBOX_DEDUP_S
-from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.runtime.telemetry import Telemetry
 from prebook.topology.consumed_queues import group_by_partition
 
 
@@ -33,6 +34,7 @@ class PartitionedQueues:
         self._policies = policies
         self._partitions = group_by_partition(service, policies)
         self._blocked_keys = SqlBlockedKeys(engine)
+        self._gauges = BlockedMessageGauges()
 
     def create_sequencer(self, observer: Telemetry) -> KeySequencer | None:
         """Return the sequencer of the service's ordering keys, or None if no queue is partitioned."""
@@ -61,16 +63,10 @@ class PartitionedQueues:
         """Purge rules of the blocked keys."""
         return (PurgeRule(PURGE_PARKED, INBOX_DEDUP_S),) if self._partitions else ()
 
-    async def refresh_gauges(self, metrics: Metrics) -> None:
+    async def refresh_gauges(self) -> None:
         """Set the gauges of blocked messages to their present values."""
-        if not self._partitions:
-            return
-        for gauge in (metrics.blocked_messages, metrics.blocked_keys, metrics.blocked_oldest_age_s):
-            gauge.clear()
-        for queue, status, messages, keys, oldest_age_s in await self._blocked_keys.count_blocked():
-            metrics.blocked_messages.labels(queue, status).set(messages)
-            metrics.blocked_keys.labels(queue, status).set(keys)
-            metrics.blocked_oldest_age_s.labels(queue, status).set(oldest_age_s)
+        if self._partitions:
+            self._gauges.refresh(await self._blocked_keys.count_blocked())
 
     async def _live_replicas(self) -> Sequence[str]:
         return await read_live_replicas(self._engine, f"prebook-{self._service} relay ")

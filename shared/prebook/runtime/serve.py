@@ -31,13 +31,13 @@ from prebook.runtime import logging
 from prebook.runtime.assembly import ServicePorts, assemble
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
-from prebook.runtime.gauges import ProcessGauges, provider_circuit_states
+from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circuit_states
 from prebook.runtime.loops import cancel_and_wait, run_every, run_forever
 from prebook.runtime.partitioned_queues import PartitionedQueues
 from prebook.runtime.retention import common_purges
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings, read_settings
-from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.runtime.telemetry import Telemetry
 from prebook.topology.consumed_queues import prefetch_by_queue
 
 W = TypeVar("W", bound=SqlUnitOfWork)
@@ -54,8 +54,8 @@ class ServiceProcess(Generic[W]):
 
     def __init__(self, service: Service[W], settings: ServiceSettings, policies: Policies) -> None:
         name = service.name
-        self.metrics = Metrics()
-        observer = Telemetry(self.metrics)
+        self.metrics = ProcessMetrics()
+        observer = Telemetry()
         self.engines = create_engines(name, settings.database_url)
         self.http = ServiceClient(
             settings.urls, before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc()
@@ -123,9 +123,12 @@ class ServiceProcess(Generic[W]):
         return missing
 
     async def _refresh_gauges(self) -> None:
-        await self.partitioned_queues.refresh_gauges(self.metrics)
-        for read in (self.gauges.refresh, *self.assembled.edge.gauge_refreshers):
-            await read()
+        for refresh in (
+            self.gauges.refresh,
+            self.partitioned_queues.refresh_gauges,
+            *self.assembled.edge.gauge_refreshers,
+        ):
+            await refresh()
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:

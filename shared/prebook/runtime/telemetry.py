@@ -1,9 +1,10 @@
 """Prometheus metrics and log events of messages: sent, handled, retried, expired, dead-lettered."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import error_summary
@@ -16,116 +17,43 @@ MAX_CACHED_LABEL_SETS = 256
 log = structlog.get_logger()
 
 
-class Metrics:
-    """Prometheus metrics that every service exports."""
+class MessageMetrics:
+    """Counters and durations of every stage of a message."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        def counter(name: str, text: str) -> Counter:
-            return Counter(f"prebook_messages_{name}", text, MESSAGE_LABELS, registry=registry)
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: Sequence[str] = MESSAGE_LABELS) -> Counter:
+            return Counter(f"prebook_messages_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"prebook_{name}", text, MESSAGE_LABELS, buckets=DURATION_BUCKETS_S, registry=registry)
 
         self.sent = counter("sent", "Messages sent: confirmed by the broker or accepted over HTTP.")
         self.send_failed = counter("send_failed", "Failed attempts to send a message.")
         self.handled = counter("handled", "Messages whose handling was committed.")
         self.handling_failed = counter("handling_failed", "Failed attempts to handle a message; nothing was committed.")
         self.duplicate = counter("duplicate", "Messages ignored because the inbox already held their id.")
-        self.expired = Counter(
-            "prebook_messages_expired",
+        self.expired = counter(
+            "expired",
             "Messages dropped after their deadline, by the stage that dropped them (outbox or inbound).",
             (*MESSAGE_LABELS, "stage"),
-            registry=registry,
         )
         self.retried = counter("retried", "Messages sent to a delay queue for another attempt.")
-        self.dead_lettered = Counter(
-            "prebook_messages_dead_lettered",
-            "Messages sent to the parking queue, by flow and cause.",
-            ("flow", "cause"),
-            registry=registry,
+        self.dead_lettered = counter(
+            "dead_lettered", "Messages sent to the parking queue, by flow and cause.", ("flow", "cause")
         )
-        self.send_s = Histogram(
-            "prebook_send_seconds",
-            "Time in seconds to send one message, until it is confirmed or accepted.",
-            MESSAGE_LABELS,
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
+        self.send_s = histogram(
+            "send_seconds", "Time in seconds to send one message, until it is confirmed or accepted."
         )
-        self.handle_s = Histogram(
-            "prebook_handle_seconds",
-            "Time in seconds from receiving a message to the commit of its effect.",
-            MESSAGE_LABELS,
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
-        )
-        self.outbox_waiting = Gauge("prebook_outbox_waiting", "Outbox rows waiting to be sent.", registry=registry)
-        self.outbox_oldest_age_s = Gauge(
-            "prebook_outbox_oldest_age_seconds",
-            "Age in seconds of the oldest outbox row waiting to be sent.",
-            registry=registry,
-        )
-        self.outbox_abandoned = Gauge(
-            "prebook_outbox_abandoned",
-            "Outbox rows that the relay no longer sends, by final state and cause.",
-            ("state", "cause"),
-            registry=registry,
-        )
-        self.consumer_circuit_open = Gauge(
-            "prebook_consumer_circuit_open",
-            "1 while the queue's consumer circuit is open and only single probe messages are handled, else 0.",
-            ("queue",),
-            registry=registry,
-        )
-        self.consumer_paused_messages = Gauge(
-            "prebook_consumer_paused_messages",
-            "Unacknowledged messages paused while the queue's consumer circuit is open.",
-            ("queue",),
-            registry=registry,
-        )
-        blocked_labels = ("queue", "status")
-        self.blocked_messages = Gauge(
-            "prebook_blocked_messages",
-            "Messages blocked to keep the order of their key, by partitioned queue and status.",
-            blocked_labels,
-            registry=registry,
-        )
-        self.blocked_keys = Gauge(
-            "prebook_blocked_keys",
-            "Ordering keys with at least one blocked message, by partitioned queue and status.",
-            blocked_labels,
-            registry=registry,
-        )
-        self.blocked_oldest_age_s = Gauge(
-            "prebook_blocked_oldest_age_seconds",
-            "Age in seconds of the oldest message blocked behind a failed message with its ordering key.",
-            blocked_labels,
-            registry=registry,
-        )
-        self.http_client_requests = Counter(
-            "prebook_http_client_requests",
-            "HTTP requests sent to another service, retries included.",
-            ("provider",),
-            registry=registry,
-        )
-        self.provider_circuit_open = Gauge(
-            "prebook_provider_circuit_open",
-            "1 while calls to the provider are suspended by its circuit breaker, else 0.",
-            ("provider",),
-            registry=registry,
-        )
-        self.db_pool_timeouts = Counter(
-            "prebook_db_pool_timeouts",
-            "Timeouts while waiting for a database connection from the pool.",
-            registry=registry,
-        )
-        self.loop_lag_s = Gauge(
-            "prebook_event_loop_lag_seconds",
-            "Delay in seconds of a timer on the event loop, measured every 0.5 s.",
-            registry=registry,
+        self.handle_s = histogram(
+            "handle_seconds", "Time in seconds from receiving a message to the commit of its effect."
         )
 
 
 class Telemetry(MessagingObserver):
     """Observer that records every stage of a message as metrics and log events."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        metrics = MessageMetrics(registry)
         self._metrics = metrics
         self._sent_metrics = lru_cache(MAX_CACHED_LABEL_SETS)(
             lambda *labels: (metrics.sent.labels(*labels), metrics.send_s.labels(*labels))

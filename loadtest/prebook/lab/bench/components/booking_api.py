@@ -29,7 +29,7 @@ from prebook.postgres.unit_of_work import unit_of_work_factory
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
 from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
-from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.runtime.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> Bookin
     engine = create_engine("booking", service_settings.database_url, pool_size=pool)
     http = ServiceClient(service_settings.urls)
     publisher = RabbitPublisher(service_settings.amqp_url, "bench")
-    observer = Telemetry(Metrics(CollectorRegistry()))
+    observer = Telemetry(CollectorRegistry())
     ports = ServicePorts(
         http=http,
         publisher=publisher,

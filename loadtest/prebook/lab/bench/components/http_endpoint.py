@@ -27,7 +27,7 @@ from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, 
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
-from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.runtime.telemetry import Telemetry
 
 CALLBACK_SECRET = "only-for-the-bench"  # noqa: S105 - the bench makes no callbacks
 
@@ -67,7 +67,7 @@ def build_app() -> Litestar:
     """Return the HTTP application; its settings come from os.environ, which holds the environment of a service."""
     service_settings, policies = settings.read_settings()
     waiters = ReplyWaiters()
-    observer = Telemetry(Metrics())
+    observer = Telemetry()
     publisher = RabbitPublisher(service_settings.amqp_url, "bench")
     routes = build_channels(
         Transports(ServiceClient(service_settings.urls), publisher, policies, waiters, [CALLBACK_SECRET])

@@ -25,7 +25,7 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import settings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
 from prebook.runtime.loops import cancel_and_wait
-from prebook.runtime.telemetry import Metrics, Telemetry
+from prebook.runtime.telemetry import Telemetry
 
 SERVICE = "booking"
 
@@ -37,7 +37,7 @@ async def commit_and_relay() -> None:
     engines = create_engines(SERVICE, service_settings.database_url)
     publisher = RabbitPublisher(service_settings.amqp_url, SERVICE)
     owner = f"prebook-{SERVICE} relay {run_id}"
-    observer = Telemetry(Metrics(CollectorRegistry()))
+    observer = Telemetry(CollectorRegistry())
     outbox = SqlOutbox(engines.background, owner)
     relay = Relay(outbox, observer)
     wakeup = RelayNotifier(SERVICE, service_settings.database_url, owner, relay)
