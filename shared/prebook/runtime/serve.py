@@ -65,18 +65,7 @@ class ServiceProcess(Generic[W]):
         self.outbox = SqlOutbox(self.engines.background, owner)
         relay = Relay(self.outbox, observer)
         self.notifier = RelayNotifier(name, settings.database_url, owner, relay)
-        units = UnitsOfWork(
-            *(unit_of_work_factory(engine, service.unit_of_work, self.notifier.hand_off) for engine in self.engines)
-        )
-        ports = ServicePorts(
-            http=self.http,
-            publisher=self.publisher,
-            units=units,
-            relay=relay,
-            pending_replies=self.outbox,
-            broker_blocked_s=lambda: self.publisher.blocked_s,
-        )
-        self.assembled = assemble(service, settings, policies, ports, observer)
+        self.assembled = assemble(service, settings, policies, self._create_ports(service, relay), observer)
         receive = throttled(self.assembled.inbound.receive, policies)
         self.partitioned_queues = PartitionedQueues(name, self.engines.messaging, receive, self.publisher, policies)
         sequencer = self.partitioned_queues.create_sequencer(observer)
@@ -106,6 +95,19 @@ class ServiceProcess(Generic[W]):
             missing_dependencies=self.missing_dependencies,
             refresh_gauges=self._refresh_gauges,
             lifespan=self._lifespan,
+        )
+
+    def _create_ports(self, service: Service[W], relay: Relay) -> ServicePorts[W]:
+        units = UnitsOfWork(
+            *(unit_of_work_factory(engine, service.unit_of_work, self.notifier.hand_off) for engine in self.engines)
+        )
+        return ServicePorts(
+            http=self.http,
+            publisher=self.publisher,
+            units=units,
+            relay=relay,
+            pending_replies=self.outbox,
+            broker_blocked_s=lambda: self.publisher.blocked_s,
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:
