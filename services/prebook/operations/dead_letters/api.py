@@ -46,11 +46,11 @@ OPEN_STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 
 def routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers for dead letters."""
-    return [*read_routes(context), *write_routes(context)]
+    return [*_list_routes(context), *_read_routes(context), *_edit_routes(context), *_bulk_routes(context)]
 
 
-def read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
-    """Return the route handlers that change nothing."""
+def _list_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers for summaries of dead letters and for groups of them."""
 
     @get("/v1/dead-letters", summary="List dead letters, newest first, in pages", responses=problem_responses(400))
     async def list_dead_letters(
@@ -89,6 +89,12 @@ def read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerR
         async with context.units.commands() as work:
             return await work.list_groups(in_state)
 
+    return [list_dead_letters, list_groups]
+
+
+def _read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers for dead letters in full."""
+
     @get(
         "/v1/dead-letters/export",
         summary="Export every dead letter in full, one JSON document per line",
@@ -106,11 +112,11 @@ def read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerR
         async with context.units.commands() as work:
             return await _find(work, dead_letter_id)
 
-    return [list_dead_letters, list_groups, export_dead_letters, get_dead_letter]
+    return [export_dead_letters, get_dead_letter]
 
 
-def write_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
-    """Return the route handlers that change dead letters."""
+def _edit_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers that add to one dead letter."""
     refusals = problem_responses(400, 404, 409, 413, 422)
 
     @post(
@@ -141,13 +147,20 @@ def write_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
                 raise Problem(409, "not_parked", f"it is {found.summary.state}; only parked ones can be edited")
             return await _find(work, dead_letter_id)
 
+    return [add_note, edit]
+
+
+def _bulk_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[ControllerRouterHandler]:
+    """Return the route handlers that change the state of a selection of dead letters."""
+    refusals = problem_responses(400, 413, 422)
+
     @post(
         "/v1/discards",
         status_code=200,
         dto=StrictBody[DiscardRequest],
         return_dto=None,
         summary="Discard dead letters; they are kept and can be restored",
-        responses=problem_responses(400, 413, 422),
+        responses=refusals,
     )
     async def discard(data: Annotated[DiscardRequest, Body()]) -> ChangedDeadLetters:
         async with context.units.commands() as work:
@@ -159,13 +172,13 @@ def write_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         dto=StrictBody[RestoreRequest],
         return_dto=None,
         summary="Restore discarded dead letters",
-        responses=problem_responses(400, 413, 422),
+        responses=refusals,
     )
     async def restore(data: Annotated[RestoreRequest, Body()]) -> ChangedDeadLetters:
         async with context.units.commands() as work:
             return await work.restore(check_selection(data.selection))
 
-    return [add_note, edit, discard, restore]
+    return [discard, restore]
 
 
 def check_selection(selection: DeadLetterSelection) -> DeadLetterSelection:
