@@ -41,7 +41,12 @@ def routes(
 
     ``queues``: queues that services consume. ``inbox_dedup_s``: deduplication window of their inboxes, in seconds.
     """
+    return [_create_route(context, queues, inbox_dedup_s), *_progress_routes(context), _cancel_route(context)]
 
+
+def _create_route(
+    context: ServiceContext[ReplayWork], queues: Collection[str], inbox_dedup_s: float
+) -> ControllerRouterHandler:
     @post(
         "/v1/replays",
         status_code=202,
@@ -68,6 +73,10 @@ def routes(
             view = await _find(work, replay_id)
         return Response(view, status_code=202, headers={"location": f"/v1/replays/{replay_id}"})
 
+    return create_replay
+
+
+def _progress_routes(context: ServiceContext[ReplayWork]) -> Sequence[ControllerRouterHandler]:
     @get("/v1/replays", summary="List the newest replays", responses=problem_responses(400))
     async def list_replays() -> ReplayPage:
         async with context.units.commands() as work:
@@ -78,6 +87,10 @@ def routes(
         async with context.units.commands() as work:
             return await _find(work, replay_id)
 
+    return [list_replays, get_replay]
+
+
+def _cancel_route(context: ServiceContext[ReplayWork]) -> ControllerRouterHandler:
     @delete(
         "/v1/replays/{replay_id:str}",
         status_code=200,
@@ -91,7 +104,7 @@ def routes(
                 raise Problem(409, "ended", f"this replay has ended: {found.state}; nothing is left to cancel")
             return await _find(work, replay_id)
 
-    return [create_replay, list_replays, get_replay, cancel_replay]
+    return cancel_replay
 
 
 def _new_replay(replay_id: str, snapshot: ReplaySnapshot, data: ReplayRequest) -> NewReplay:
