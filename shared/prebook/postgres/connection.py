@@ -173,7 +173,7 @@ async def acquire(engine: AsyncEngine) -> AsyncIterator[PooledConnection]:
     """
     try:
         pooled = await _checkout_live(engine)
-    except Exception as error:
+    except Exception as error:  # raised by driver, adapter, pool or system, which share no narrower class
         raise Unreachable(f"no connection to the database: {error_summary(error)}") from error
     driver: Any = pooled.driver_connection
     connection = PooledConnection(engine, driver)
