@@ -8,7 +8,6 @@ from aiohttp import web
 from prebook.http.rider_callbacks import (
     CallbackFailed,
     ForbiddenTarget,
-    PublicAddressResolver,
     RiderCallbacks,
     TargetGone,
     is_public_address,
@@ -79,14 +78,12 @@ async def test_the_status_decides_whether_a_callback_is_retried(status: int, fai
 
 
 async def test_an_unreachable_target_is_retried() -> None:
-    with pytest.raises(CallbackFailed):
+    with pytest.raises(CallbackFailed, match="connection refused"):
         await callbacks("http://127.0.0.1:9").send("http://127.0.0.1:9/hook", "m1", b"{}")
 
 
 async def test_a_host_with_a_private_address_is_refused_when_connecting() -> None:
-    with pytest.raises(ForbiddenTarget, match="not public"):
-        await PublicAddressResolver().resolve("localhost", 443)
-    with pytest.raises((ForbiddenTarget, CallbackFailed)):
+    with pytest.raises(ForbiddenTarget, match="localhost resolves to an address that is not public"):
         await callbacks("localhost").send("https://localhost/hook", "m1", b"{}")
 
 

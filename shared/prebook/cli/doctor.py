@@ -1,6 +1,5 @@
 """`prebook doctor`: whether this machine and the suite on it have what `prebook up` needs."""
 
-import asyncio
 import os
 import sys
 
@@ -22,7 +21,8 @@ from prebook.devstack.providers import (
 )
 from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.flows import PROCESSES
-from prebook.http.client import TRANSPORT_ERRORS, create_http_client
+from prebook.http.client import create_http_client, limit_exchange
+from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
 
 MIN_PYTHON = (3, 11)
@@ -131,12 +131,12 @@ async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
     remedy = f"read {suite.logs}/{service}.log"
     url = f"{suite.urls[service]}/readyz"
     try:
-        async with asyncio.timeout(REQUEST_TIMEOUT_S), create_http_client() as client:
+        async with limit_exchange(url, REQUEST_TIMEOUT_S), create_http_client() as client:
             response = await client.get(url)
         text = "ready" if response.is_success else response.text[:MAX_REASON_CHARS]
         return DoctorFinding(service, response.is_success, f"{suite.urls[service]} {text}", remedy)
-    except (*TRANSPORT_ERRORS, TimeoutError, OSError) as error:
-        return DoctorFinding(service, False, f"{url} does not answer: {error}", remedy)
+    except Unreachable as error:
+        return DoctorFinding(service, False, str(error), remedy)
 
 
 def _finding_text(finding: DoctorFinding) -> str:

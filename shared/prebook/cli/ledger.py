@@ -1,6 +1,5 @@
 """`prebook ledger`: the outcome of every booking of the running suite."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
@@ -17,7 +16,8 @@ from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option
 from prebook.devstack.suite_state import read_suite_state
-from prebook.http.client import TRANSPORT_ERRORS, create_http_client
+from prebook.http.client import create_http_client, limit_exchange
+from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
 
 PAGE_SIZE = 1000
@@ -68,7 +68,7 @@ async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
             entries = [entry async for page in ledger_pages for entry in page.entries]
             delivery_pages = _fetch_pages(client, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
-        except (*TRANSPORT_ERRORS, TimeoutError, OSError) as error:
+        except Unreachable as error:
             remedy = "`prebook doctor` tells which service is not ready; try again when it is"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
     booking_ids = {entry.booking_id for entry in entries}
@@ -96,9 +96,9 @@ async def _fetch_pages(
     after: str | None = None
     while True:
         page_query = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            response = await client.get(url, params=page_query)
-        page = msgspec.json.decode(response.raise_for_status().content, type=page_type)
+        async with limit_exchange(url, REQUEST_TIMEOUT_S):
+            response = (await client.get(url, params=page_query)).raise_for_status()
+        page = msgspec.json.decode(response.content, type=page_type)
         yield page
         after = page.next
         if after is None:

@@ -5,6 +5,8 @@ the price of a call over aiohttp's connections, beside bare aiohttp.
 """
 
 import asyncio
+import os
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,7 +14,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from httpx_aiohttp import AiohttpTransport
 
 from prebook.coupling.ports import HttpResponse
@@ -32,17 +35,36 @@ UNUSED_TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 The sessions never use it: their connectors verify certificates with the one context of aiohttp. It trusts nobody.
 """
-TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError)
-"""Failures of a request: httpx's own, and those of aiohttp that its transport does not translate."""
+TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
+"""Failures of an exchange: httpx's own, and those that aiohttp's transport does not translate."""
+AddressCheck = Callable[[str, str], None]
+"""Called with a host and each of its addresses; raises an error where the address may not be connected to."""
 
 
-def create_transport(*, resolver: AbstractResolver | None = None) -> httpx.AsyncBaseTransport:
+class _CheckedResolver(ThreadedResolver):
+    """The system's resolver, with a check of each address, so that only checked ones are connected to."""
+
+    def __init__(self, check: AddressCheck) -> None:
+        super().__init__()
+        self._check = check
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        addresses = await super().resolve(host, port, family)
+        for address in addresses:
+            self._check(host, address["host"])
+        return addresses
+
+
+def create_transport(*, check_address: AddressCheck | None = None) -> httpx.AsyncBaseTransport:
     """An httpx transport over aiohttp, without proxies and without a limit on connections.
 
-    ``resolver`` looks up host names in place of the system's resolver.
+    ``check_address`` checks the addresses that a host name has; an address in a URL is used as it is.
     """
 
     def create_session() -> aiohttp.ClientSession:
+        resolver = _CheckedResolver(check_address) if check_address else None
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -53,12 +75,39 @@ def create_transport(*, resolver: AbstractResolver | None = None) -> httpx.Async
     return AiohttpTransport(client=create_session, verify=UNUSED_TLS_CONTEXT)
 
 
-def create_http_client(*, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
+def create_http_client(*, check_address: AddressCheck | None = None) -> httpx.AsyncClient:
     """A client over ``create_transport``, which follows no redirects; close it with ``aclose``.
 
-    It has no timeout, since httpx knows none for a whole exchange: put ``asyncio.timeout`` around every call.
+    It has no timeout, since httpx knows none for a whole exchange: use ``limit_exchange`` around every call.
     """
-    return httpx.AsyncClient(transport=create_transport(resolver=resolver), trust_env=False, timeout=None)  # noqa: S113
+    transport = create_transport(check_address=check_address)
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113
+
+
+@asynccontextmanager
+async def limit_exchange(target: str, timeout_s: float | None) -> AsyncIterator[None]:
+    """Limit the HTTP exchange in the block to ``timeout_s`` seconds, the response's body included.
+
+    Raises:
+        Unreachable: ``target`` did not respond in time (reason ``timeout``), or the exchange failed.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise Unreachable(f"{target} did not answer within {timeout_s:.2f} s", reason="timeout") from None
+    except TRANSPORT_ERRORS as error:
+        # The transport translates by a table in which a refused and a lost connection are a ConnectTimeout.
+        cause = error.__cause__ or error
+        reason = "timeout" if isinstance(cause, TimeoutError) else "unreachable"
+        raise Unreachable(f"{target}: {_summary(cause)}", reason=reason) from error
+
+
+def _summary(error: BaseException) -> str:
+    # asyncio's text for a failed attempt to connect has the address, but not the reason.
+    if type(error) is aiohttp.ClientConnectorError and error.errno:
+        return f"{error_summary(error)}: {os.strerror(error.errno).lower()}"
+    return error_summary(error)
 
 
 class ServiceClient:
@@ -83,13 +132,8 @@ class ServiceClient:
         """
         async with self._connection_permit(service, timeout_s):
             self._before_request(service)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._send(method, self._urls[service] + path, {**JSON_HEADERS, **headers}, body)
-            except TimeoutError:
-                raise Unreachable(f"{service} did not answer within {timeout_s:.2f} s", reason="timeout") from None
-            except TRANSPORT_ERRORS as error:
-                raise Unreachable(f"{service}: {error_summary(error)}") from error
+            async with limit_exchange(service, timeout_s):
+                return await self._send(method, self._urls[service] + path, {**JSON_HEADERS, **headers}, body)
 
     async def close(self) -> None:
         """Close all connections."""

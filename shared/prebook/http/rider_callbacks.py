@@ -3,19 +3,14 @@
 Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for the signature.
 """
 
-import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
 from prebook.http.callback_targets import is_allowed_target
-from prebook.http.client import TRANSPORT_ERRORS, create_http_client
+from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.clock import unix_s
-from prebook.messaging.errors import PermanentFailure, error_summary
+from prebook.messaging.errors import PermanentFailure, Unreachable
 from prebook.patterns.signature import sign
 
 CALLBACK_TIMEOUT_S = 2.0
@@ -41,24 +36,10 @@ class CallbackFailed(Exception):
     """One attempt at a callback has failed. A rider's system that is down is not an outage of the service."""
 
 
-class PublicAddressResolver(AbstractResolver):
-    """Resolver that refuses a host if any of its addresses is not public, so that only checked ones are used."""
-
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of ``host``. Raises ForbiddenTarget if one of them is not public."""
-        addresses = await self._resolver.resolve(host, port, family)
-        if not all(is_public_address(address["host"]) for address in addresses):
-            raise ForbiddenTarget(f"{host} resolves to an address that is not public")
-        return addresses
-
-    async def close(self) -> None:
-        """Release the resolver."""
-        await self._resolver.close()
+def require_public_address(host: str, address: str) -> None:
+    """Raise ForbiddenTarget if an address of ``host`` is not public."""
+    if not is_public_address(address):
+        raise ForbiddenTarget(f"{host} resolves to an address that is not public")
 
 
 def is_public_address(address: str) -> bool:
@@ -92,8 +73,8 @@ class RiderCallbacks:
         headers = {"content-type": "application/json", **sign(self._secrets, message_id, int(self._clock()), body)}
         try:
             status = await self._post(url, headers, body)
-        except (TimeoutError, *TRANSPORT_ERRORS) as error:
-            raise CallbackFailed(error_summary(error)) from error
+        except Unreachable as error:
+            raise CallbackFailed(str(error)) from error
         if status == GONE_STATUS:
             raise TargetGone("the target is gone (410)")
         if not MIN_SUCCESS_STATUS <= status <= MAX_SUCCESS_STATUS:
@@ -102,10 +83,10 @@ class RiderCallbacks:
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
         """Return the status of the response; its body is not read. Redirects are not followed, proxies are not used."""
         # Plain http is allowed only to hosts that are listed with it, such as the machine of a demo.
-        resolver = PublicAddressResolver() if url.startswith("https://") else ThreadedResolver()
+        check = require_public_address if url.startswith("https://") else None
         async with (
-            asyncio.timeout(CALLBACK_TIMEOUT_S),
-            create_http_client(resolver=resolver) as client,
+            limit_exchange("the target", CALLBACK_TIMEOUT_S),
+            create_http_client(check_address=check) as client,
             client.stream("POST", url, content=body, headers=headers) as response,
         ):
             return response.status_code
