@@ -1,11 +1,13 @@
 """Client of RabbitMQ's management HTTP API: declares a topology and reads the live one. RabbitMQ 3.10 to 4.x."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from contextlib import suppress
+from functools import cache
+from typing import Any, Self, TypeVar
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from prebook.messaging import addresses
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
@@ -24,6 +26,7 @@ from prebook.topology.values import Topology
 REQUEST_TIMEOUT_S = 15.0
 """The first declaration of a quorum queue waits for the election of its leader."""
 MAX_CONCURRENT_REQUESTS = 8
+T = TypeVar("T")
 OnDeclared = Callable[[str], None]
 """Called with an operator's description of each step that is declared."""
 LIST_PATHS: Mapping[str, str] = {
@@ -43,19 +46,27 @@ class ManagementClient:
     Every method raises BrokerUnreachable or BrokerRefused.
     """
 
-    def __init__(self, url: str, user: str, password: str, vhost: str = addresses.VHOST) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: str,
+        vhost: str = addresses.VHOST,
+        *,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> None:
         """``url`` as in ``http://127.0.0.1:15672``."""
         self.user = user
         self.vhost = vhost
-        self._url = url
+        self._url = url.rstrip("/")
         self._vhost_path = escape(vhost)
+        self._request_timeout_s = request_timeout_s
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
         self._http = httpx.AsyncClient(
-            base_url=f"{url.rstrip('/')}/api/",
             auth=(user, password),
-            transport=AiohttpTransport(trust_env=False),
+            verify=_tls_context(),
             trust_env=False,
-            timeout=REQUEST_TIMEOUT_S,
+            timeout=None,  # noqa: S113 - limited in _request, as httpx has no timeout for a whole exchange
         )
 
     async def __aenter__(self) -> Self:
@@ -78,11 +89,25 @@ class ManagementClient:
 
     async def read_live_broker(self) -> LiveBroker:
         """Return the contents of the virtual host; an empty ``LiveBroker`` if it does not exist."""
-        names = [v["name"] for v in await self._get("vhosts")]
+        names = [v["name"] for v in await self._get("vhosts", list)]
         if self.vhost not in names:
             return LiveBroker()
-        lists = await asyncio.gather(*(self._get(path.format(v=self._vhost_path)) for path in LIST_PATHS.values()))
+        paths = [path.format(v=self._vhost_path) for path in LIST_PATHS.values()]
+        lists = await asyncio.gather(*(self._get(path, list) for path in paths))
         return live_broker(**dict(zip(LIST_PATHS, lists, strict=True)))
+
+    async def read_version(self) -> str:
+        """Return the version of RabbitMQ; empty if the overview has none."""
+        overview = await self._get("overview", dict)
+        return str(overview.get("rabbitmq_version", ""))
+
+    async def count_running_nodes(self) -> int:
+        """Return how many nodes of the cluster run."""
+        return sum(node.get("running", False) for node in await self._get("nodes", list))
+
+    async def check_listener(self, port: int) -> None:
+        """Raise BrokerRefused unless a listener of the node is open at ``port``."""
+        await self._get(f"health/checks/port-listener/{port}", dict)
 
     async def _create_vhost(self, on_declared: OnDeclared) -> None:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -94,7 +119,7 @@ class ManagementClient:
 
     async def _create_users(self, topology: Topology, passwords: Mapping[str, str], on_declared: OnDeclared) -> None:
         """Declare the accounts. A user without a given password keeps its own, and loses every tag."""
-        secrets = {user["name"]: password_hash(user) for user in await self._get("users")}
+        secrets = {user["name"]: password_hash(user) for user in await self._get("users", list)}
         secrets |= {addresses.broker_user(service): {"password": text} for service, text in passwords.items()}
         accounts = broker_accounts(topology)
         if missing := [service for service in accounts if addresses.broker_user(service) not in secrets]:
@@ -106,22 +131,30 @@ class ManagementClient:
         _checked_response(await self._request(request.method, request.path, json=request.body), request.description)
         on_declared(request.description)
 
-    async def _get(self, path: str) -> Any:
+    async def _get(self, path: str, json_type: type[T]) -> T:
+        """Return the document at ``path``, which is a ``list`` or a ``dict`` as ``json_type`` says."""
         response = _checked_response(await self._request("GET", path), path)
-        try:
-            return response.json()
-        except ValueError:
-            raise BrokerUnreachable(f"the server at {self._url} is no RabbitMQ management API") from None
+        with suppress(ValueError):
+            document = response.json()
+            if isinstance(document, json_type):
+                return document
+        raise BrokerUnreachable(f"the server at {self._url} is no RabbitMQ management API")
 
     async def _request(self, method: str, path: str, json: Any = None) -> httpx.Response:
         try:
-            async with self._semaphore, asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await self._http.request(method, path, json=json)
+            async with self._semaphore, asyncio.timeout(self._request_timeout_s):
+                return await self._http.request(method, f"{self._url}/api/{path}", json=json)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             cause = str(error) or type(error).__name__
             raise BrokerUnreachable(
                 f"no broker at {self._url} ({cause}); is it up, and is rabbitmq_management on?"
             ) from None
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One context for every client, since loading the certificate authorities takes tens of milliseconds."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _checked_response(response: httpx.Response, action: str) -> httpx.Response:

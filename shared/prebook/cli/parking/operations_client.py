@@ -1,17 +1,19 @@
 """HTTP client of the running suite's operations service."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import aiohttp
+import httpx
 import msgspec
 
 from prebook.cli.suite_access import operations_url
 from prebook.devstack import command_line
 from prebook.devstack.errors import UserError
+from prebook.http.client import create_http_client, limit_exchange
+from prebook.messaging.errors import Unreachable
 
 REQUEST_TIMEOUT_S = 30.0
-MIN_ERROR_STATUS = 400
 T = TypeVar("T")
 
 
@@ -31,43 +33,43 @@ def call_operations(
 
 async def stream_operations(path: str) -> AsyncIterator[bytes]:
     """Yield the chunks of a long response as they arrive. Raises UserError."""
-    url = operations_url()
-    try:
-        async with aiohttp.ClientSession() as session, session.get(url + path) as response:
-            _raise_for_problem(response.status, b"" if response.ok else await response.read())
-            async for chunk in response.content.iter_any():
-                yield chunk
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unreachable(url, error) from error
+    async with _exchange("GET", path, total_timeout_s=None, timeout=REQUEST_TIMEOUT_S) as response:
+        async for chunk in response.aiter_bytes():
+            yield chunk
 
 
 async def _call(response_type: type[T], method: str, path: str, body: Any, query: Mapping[str, Any]) -> T:
-    url = operations_url()
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     encoded, headers = (msgspec.json.encode(body), {"content-type": "application/json"}) if body else (None, {})
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, url + path, params=query, data=encoded, headers=headers) as response,
-        ):
-            text = await response.read()
-            _raise_for_problem(response.status, text)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unreachable(url, error) from error
+    request = {"params": query, "content": encoded, "headers": headers}
+    async with _exchange(method, path, total_timeout_s=REQUEST_TIMEOUT_S, **request) as response:
+        text = await response.aread()
     return msgspec.json.decode(text, type=response_type)
 
 
-def _raise_for_problem(status: int, text: bytes) -> None:
-    if status < MIN_ERROR_STATUS:
-        return
+@asynccontextmanager
+async def _exchange(
+    method: str, path: str, *, total_timeout_s: float | None, **request: Any
+) -> AsyncIterator[httpx.Response]:
+    """Send one request and yield its response, whose body is still to be read. Raises UserError."""
+    url = operations_url()
+    try:
+        async with (
+            limit_exchange(url, total_timeout_s),
+            create_http_client() as client,
+            client.stream(method, url + path, **request) as response,
+        ):
+            if response.is_error:
+                raise _problem_error(response.status_code, await response.aread())
+            yield response
+    except Unreachable as error:
+        raise UserError(
+            f"operations does not answer: {error}", "`prebook doctor` shows which service is not ready"
+        ) from error
+
+
+def _problem_error(status: int, text: bytes) -> UserError:
     try:
         problem = msgspec.json.decode(text, type=_Problem)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem(f"operations answered {status}", "unknown")
-    raise UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` show the present state")
-
-
-def _unreachable(url: str, error: Exception) -> UserError:
-    return UserError(
-        f"operations ({url}) does not answer: {error}", "`prebook doctor` shows which service is not ready"
-    )
+    return UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` show the present state")

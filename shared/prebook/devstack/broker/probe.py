@@ -1,35 +1,26 @@
 """Whether a RabbitMQ answers over its management API, and which one it is."""
 
-import base64
-from http import HTTPStatus
-
-import aiohttp
-import msgspec
-
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Broker
+from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
+from prebook.rabbit.management import ManagementClient
 
 PROBE_TIMEOUT_S = 5.0
-
-
-class _Overview(msgspec.Struct):
-    rabbitmq_version: str
-
-
-class _Node(msgspec.Struct):
-    running: bool
+"""Seconds for each request of a probe."""
 
 
 class BrokerProbe:
-    """``amqp_port`` also asks the node whether its AMQP listener is open: that opens last when a node boots.
+    """Probe of one broker.
 
-    ``together``: so many nodes must run in its cluster.
+    ``amqp_port`` also asks the node whether its AMQP listener is open: that opens last when a node boots.
+    ``min_nodes``: number of nodes that must run in its cluster.
     """
 
     def __init__(self, url: str, user: str, password: str, amqp_port: int | None = None, min_nodes: int = 1) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-        self._listener_check = f"/api/health/checks/port-listener/{amqp_port}" if amqp_port else None
+        self._url = url
+        self._user = user
+        self._password = password
+        self._amqp_port = amqp_port
         self._min_nodes = min_nodes
         self.version = ""
         self.error = ""
@@ -39,21 +30,18 @@ class BrokerProbe:
         try:
             version, running = await self._query()
             self.version = version if running >= self._min_nodes else ""
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
-            self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+        except (BrokerUnreachable, BrokerRefused) as error:
+            self.error = str(error)
         return bool(self.version)
 
     async def _query(self) -> tuple[str, int]:
-        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
-        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout, raise_for_status=True) as session:
-            if self._listener_check:
-                async with session.get(self._url + self._listener_check) as response:
-                    self.error = "" if response.status == HTTPStatus.OK else f"status {response.status}"
-            async with session.get(f"{self._url}/api/overview") as response:
-                version = msgspec.json.decode(await response.read(), type=_Overview).rabbitmq_version
-            async with session.get(f"{self._url}/api/nodes") as response:
-                nodes = msgspec.json.decode(await response.read(), type=list[_Node])
-        return version, sum(node.running for node in nodes)
+        """Return the broker's version and the number of its nodes that run."""
+        async with ManagementClient(
+            self._url, self._user, self._password, request_timeout_s=PROBE_TIMEOUT_S
+        ) as management:
+            if self._amqp_port:
+                await management.check_listener(self._amqp_port)
+            return await management.read_version(), await management.count_running_nodes()
 
 
 async def probe_external_broker(amqp_url: str, management_url: str, user: str, password: str) -> Broker:

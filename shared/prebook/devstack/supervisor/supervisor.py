@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-import aiohttp
+import httpx
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.supervisor.contract import ProcessSpec, ProcessState
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.reaper import reap_orphans
+from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.asyncio_tools import wait_uncancelled
+from prebook.messaging.errors import Unreachable
 
 PROBE_INTERVAL_S = 0.1
 PROBE_TIMEOUT_S = 2.0
@@ -61,24 +63,23 @@ class Supervisor:
         return frozenset(pid for process in self.processes.values() if (pid := process.info().pid))
 
     async def _probe_all(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            await asyncio.gather(*(_probe(process, session) for process in self.processes.values()))
+        async with create_http_client() as client:
+            await asyncio.gather(*(_probe(process, client) for process in self.processes.values()))
 
 
-async def _probe(process: SupervisedProcess, session: aiohttp.ClientSession) -> None:
+async def _probe(process: SupervisedProcess, client: httpx.AsyncClient) -> None:
     """Probe a process while it starts, and no longer: probes would compete with load and faults."""
     while True:
-        if process.state is ProcessState.STARTING and await _is_ready(process.spec.ready_url, session):
+        if process.state is ProcessState.STARTING and await _is_ready(process.spec.ready_url, client):
             process.mark_ready()
         await asyncio.sleep(PROBE_INTERVAL_S)
 
 
-async def _is_ready(url: str, session: aiohttp.ClientSession) -> bool:
+async def _is_ready(url: str, client: httpx.AsyncClient) -> bool:
     try:
-        async with session.get(url) as response:
-            return response.ok
-    except (aiohttp.ClientError, TimeoutError, OSError):
+        async with limit_exchange(url, PROBE_TIMEOUT_S):
+            return (await client.get(url)).is_success
+    except Unreachable:
         return False
 
 

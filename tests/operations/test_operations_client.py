@@ -1,0 +1,105 @@
+"""The command line's client of operations: each failure is a UserError that says what happened."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from prebook.cli.parking import operations_client
+from prebook.cli.parking.operations_client import stream_operations
+from prebook.devstack.errors import UserError
+from tests.listener import target
+
+Send = Callable[[str, pytest.MonkeyPatch], Awaitable[Any]]
+NO_QUERY: Mapping[str, Any] = {}
+
+
+async def call(
+    url: str, monkeypatch: pytest.MonkeyPatch, body: object = None, query: Mapping[str, Any] = NO_QUERY
+) -> dict[str, Any]:
+    """The document that operations at ``url`` gives, as ``call_operations`` returns it."""
+    monkeypatch.setattr(operations_client, "operations_url", lambda: url)
+    return await operations_client._call(dict[str, Any], "POST", "/v1/things", body, query)
+
+
+async def stream(url: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The whole of a streamed response."""
+    monkeypatch.setattr(operations_client, "operations_url", lambda: url)
+    return b"".join([chunk async for chunk in stream_operations("/v1/things")])
+
+
+async def test_query_and_body_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        kinds = request.query.getall("kind")
+        return web.json_response({"kinds": kinds, "body": await request.json(), "type": request.content_type})
+
+    async with target(answer) as url:
+        seen = await call(url, monkeypatch, body={"a": 1}, query={"kind": ["x", "y"]})
+    assert seen == {"kinds": ["x", "y"], "body": {"a": 1}, "type": "application/json"}
+
+
+@pytest.mark.parametrize("send", [call, stream])
+@pytest.mark.parametrize(
+    ("status", "text", "problem"),
+    [
+        (409, '{"detail": "it is being replayed", "code": "busy"}', "it is being replayed"),
+        (404, "not here", "operations answered 404"),
+        (500, '"\xff', "operations answered 500"),
+    ],
+)
+async def test_an_error_status_is_told_with_its_detail(
+    monkeypatch: pytest.MonkeyPatch, send: Send, status: int, text: str, problem: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=text.encode("latin-1"))
+
+    async with target(answer) as url:
+        with pytest.raises(UserError) as failure:
+            await send(url, monkeypatch)
+    assert failure.value.problem == problem
+
+
+@pytest.mark.parametrize("send", [call, stream])
+async def test_operations_that_is_down_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch, send: Send) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UserError, match=f"operations does not answer: http://127.0.0.1:{port}.*connection refused"):
+        await send(f"http://127.0.0.1:{port}", monkeypatch)
+
+
+async def test_an_export_arrives_chunk_by_chunk_and_a_cut_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"line 1\n")
+        await response.write(b"line 2\n")
+        if cut:
+            assert request.transport
+            request.transport.abort()
+        return response
+
+    async with target(answer) as url:
+        cut = False
+        assert await stream(url, monkeypatch) == b"line 1\nline 2\n"
+        cut = True
+        with pytest.raises(UserError, match="operations does not answer"):
+            await stream(url, monkeypatch)
+
+
+async def test_an_export_that_stops_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed_out = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await timed_out.wait()
+        return response
+
+    monkeypatch.setattr(operations_client, "REQUEST_TIMEOUT_S", 0.1)
+    async with target(answer) as url:
+        with pytest.raises(UserError, match=r"operations does not answer: .*SocketTimeoutError"):
+            await stream(url, monkeypatch)
+        timed_out.set()
