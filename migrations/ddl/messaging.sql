@@ -92,6 +92,7 @@ CREATE INDEX pending_reply_due ON {schema}.pending_reply (due_at);
 CREATE INDEX pending_reply_poll ON {schema}.pending_reply (poll_at) WHERE poll_at IS NOT NULL;
 
 -- Messages of ordered flows that failed, and the later messages of their ordering keys that wait for them.
+-- Only services with partitioned queues write to it. The others have it too: a flow becomes ordered without a migration.
 -- The table is empty most of the time: autovacuum starts early, because statistics taken while it was full mislead.
 CREATE TABLE {schema}.blocked (
     group_name text NOT NULL,
