@@ -903,6 +903,34 @@ CREATE TABLE operations.pending_reply (
 CREATE INDEX pending_reply_due ON operations.pending_reply USING btree (due_at);
 CREATE INDEX pending_reply_poll ON operations.pending_reply USING btree (poll_at) WHERE (poll_at IS NOT NULL);
 
+CREATE TABLE operations.redelivery (
+    replay_id text NOT NULL,
+    dead_letter_id bigint NOT NULL,
+    "position" integer NOT NULL,
+    ordering_key text NOT NULL,
+    predecessor_id bigint,
+    state text NOT NULL DEFAULT 'requested'::text,
+    queue text NOT NULL,
+    message_id text NOT NULL,
+    version integer NOT NULL,
+    beyond_retention boolean NOT NULL,
+    dispatched_at timestamp with time zone,
+    sent_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    received_at timestamp with time zone,
+    duplicate boolean NOT NULL DEFAULT false,
+    same_cause boolean NOT NULL DEFAULT false,
+    error text NOT NULL DEFAULT ''::text,
+    CONSTRAINT redelivery_pkey PRIMARY KEY (replay_id, dead_letter_id),
+    CONSTRAINT redelivery_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES operations.dead_letter(id) ON DELETE CASCADE,
+    CONSTRAINT redelivery_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES operations.replay(id),
+    CONSTRAINT redelivery_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'in_flight'::text, 'resolved'::text, 'failed_again'::text, 'blocked'::text, 'cancelled'::text, 'unconfirmed'::text, 'unroutable'::text])))
+);
+CREATE INDEX redelivery_dead_letter ON operations.redelivery USING btree (dead_letter_id);
+CREATE UNIQUE INDEX redelivery_live ON operations.redelivery USING btree (dead_letter_id) WHERE (state = ANY (ARRAY['requested'::text, 'in_flight'::text]));
+CREATE INDEX redelivery_next ON operations.redelivery USING btree (replay_id, state, "position");
+CREATE INDEX redelivery_ordering ON operations.redelivery USING btree (replay_id, ordering_key, "position");
+
 CREATE TABLE operations.replay (
     id text NOT NULL,
     state text NOT NULL DEFAULT 'running'::text,
@@ -923,34 +951,6 @@ CREATE TABLE operations.replay (
 );
 CREATE INDEX replay_age ON operations.replay USING btree (created_at);
 CREATE INDEX replay_open ON operations.replay USING btree (id) WHERE (ended_at IS NULL);
-
-CREATE TABLE operations.replay_item (
-    replay_id text NOT NULL,
-    dead_letter_id bigint NOT NULL,
-    "position" integer NOT NULL,
-    ordering_key text NOT NULL,
-    predecessor_id bigint,
-    state text NOT NULL DEFAULT 'requested'::text,
-    queue text NOT NULL,
-    message_id text NOT NULL,
-    version integer NOT NULL,
-    beyond_retention boolean NOT NULL,
-    dispatched_at timestamp with time zone,
-    sent_at timestamp with time zone,
-    settled_at timestamp with time zone,
-    received_at timestamp with time zone,
-    duplicate boolean NOT NULL DEFAULT false,
-    same_cause boolean NOT NULL DEFAULT false,
-    error text NOT NULL DEFAULT ''::text,
-    CONSTRAINT replay_item_pkey PRIMARY KEY (replay_id, dead_letter_id),
-    CONSTRAINT replay_item_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES operations.dead_letter(id) ON DELETE CASCADE,
-    CONSTRAINT replay_item_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES operations.replay(id),
-    CONSTRAINT replay_item_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'in_flight'::text, 'resolved'::text, 'failed_again'::text, 'blocked'::text, 'cancelled'::text, 'unconfirmed'::text, 'unroutable'::text])))
-);
-CREATE INDEX replay_item_dead_letter ON operations.replay_item USING btree (dead_letter_id);
-CREATE UNIQUE INDEX replay_item_live ON operations.replay_item USING btree (dead_letter_id) WHERE (state = ANY (ARRAY['requested'::text, 'in_flight'::text]));
-CREATE INDEX replay_item_next ON operations.replay_item USING btree (replay_id, state, "position");
-CREATE INDEX replay_item_ordering ON operations.replay_item USING btree (replay_id, ordering_key, "position");
 
 CREATE OR REPLACE FUNCTION operations.claim_outbox(owner text, max_rows integer, lease interval, full_routes text[], tracked bigint[])
  RETURNS TABLE(seq bigint, route text, message text, failures integer, ordering_key text, refusals integer)
@@ -1000,8 +1000,8 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.inbox TO prebook_operat
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.occurrence TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.outbox TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.pending_reply TO prebook_operations;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.redelivery TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.replay TO prebook_operations;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.replay_item TO prebook_operations;
 GRANT USAGE ON SEQUENCE operations.blocked_seq_seq TO prebook_operations;
 GRANT USAGE ON SEQUENCE operations.dead_letter_id_seq TO prebook_operations;
 GRANT USAGE ON SEQUENCE operations.dead_letter_note_id_seq TO prebook_operations;

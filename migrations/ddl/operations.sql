@@ -96,9 +96,9 @@ CREATE INDEX replay_open ON operations.replay (id) WHERE ended_at IS NULL;
 
 CREATE INDEX replay_age ON operations.replay (created_at);
 
--- One message of a replay. predecessor_id: the message before it with the same ordering key, which must be resolved
--- first. beyond_retention: its receiver's inbox may have forgotten it.
-CREATE TABLE operations.replay_item (
+-- A redelivery is one message of a replay. predecessor_id: the message before it with the same ordering key, which must
+-- be resolved first. beyond_retention: its receiver's inbox may have forgotten it.
+CREATE TABLE operations.redelivery (
     replay_id text NOT NULL REFERENCES operations.replay,
     dead_letter_id bigint NOT NULL REFERENCES operations.dead_letter ON DELETE CASCADE,
     position integer NOT NULL,
@@ -117,16 +117,16 @@ CREATE TABLE operations.replay_item (
     same_cause boolean NOT NULL DEFAULT false,
     error text NOT NULL DEFAULT '',
     PRIMARY KEY (replay_id, dead_letter_id),
-    CONSTRAINT replay_item_state_check CHECK (state IN ('requested', 'in_flight', 'resolved', 'failed_again',
+    CONSTRAINT redelivery_state_check CHECK (state IN ('requested', 'in_flight', 'resolved', 'failed_again',
         'blocked', 'cancelled', 'unconfirmed', 'unroutable'))
 );
 
 -- A message is in one live replay only, whoever starts another.
-CREATE UNIQUE INDEX replay_item_live ON operations.replay_item (dead_letter_id)
+CREATE UNIQUE INDEX redelivery_live ON operations.redelivery (dead_letter_id)
     WHERE state IN ('requested', 'in_flight');
 
-CREATE INDEX replay_item_next ON operations.replay_item (replay_id, state, position);
+CREATE INDEX redelivery_next ON operations.redelivery (replay_id, state, position);
 
-CREATE INDEX replay_item_ordering ON operations.replay_item (replay_id, ordering_key, position);
+CREATE INDEX redelivery_ordering ON operations.redelivery (replay_id, ordering_key, position);
 
-CREATE INDEX replay_item_dead_letter ON operations.replay_item (dead_letter_id);
+CREATE INDEX redelivery_dead_letter ON operations.redelivery (dead_letter_id);

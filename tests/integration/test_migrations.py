@@ -62,7 +62,7 @@ STATE = (
         SELECT id, 1, 'r', '{}', '' FROM p),
     n AS (INSERT INTO operations.dead_letter_note (dead_letter_id, text) SELECT id, 'n' FROM p),
     i AS (
-        INSERT INTO operations.replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id,
+        INSERT INTO operations.redelivery (replay_id, dead_letter_id, position, ordering_key, queue, message_id,
             version, beyond_retention)
         SELECT 'r', id, 1, 'l', 'q', 'm', 1, false FROM p)
     INSERT INTO operations.occurrence (dead_letter_id, occurrence_id, at, cause, error, attempts, replay_id)

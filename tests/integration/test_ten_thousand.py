@@ -37,7 +37,7 @@ AT_ONCE = 200
 GROUPS = 8
 FACT, QUEUE = addresses.event_routing_key("booking_ended"), addresses.event_queue("pricing")
 TAKEN_IN = "SELECT count(*) FROM operations.dead_letter WHERE queue = $1 AND conversation_id LIKE $2"
-RESOLVED = "SELECT count(*) FROM operations.replay_item WHERE replay_id = $1 AND state = 'resolved'"
+RESOLVED = "SELECT count(*) FROM operations.redelivery WHERE replay_id = $1 AND state = 'resolved'"
 EFFECTS = "SELECT count(*) FROM {}.inbox WHERE message_id LIKE $1"
 SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 

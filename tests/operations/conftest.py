@@ -10,7 +10,7 @@ from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.databases import Databases
 from tests.operations.examples import Begin
 
-TABLES = "replay_item, replay, dead_letter_note, dead_letter_version, occurrence, dead_letter"
+TABLES = "redelivery, replay, dead_letter_note, dead_letter_version, occurrence, dead_letter"
 
 
 @pytest.fixture(scope="session")

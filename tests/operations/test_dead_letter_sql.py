@@ -142,15 +142,15 @@ async def test_an_index_keeps_a_message_out_of_a_second_live_replay(begin: Begin
                 text("INSERT INTO replay (id, ineligible, keep_going, force) VALUES (:id, '[]', false, false)"),
                 id=replay,
             )
-    item = text("""
-        INSERT INTO replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
+    redelivery = text("""
+        INSERT INTO redelivery (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
             beyond_retention)
         VALUES (:replay, :id, 1, 'l', 'q', 'm', 0, false)""")
     async with engine.begin() as connection:
-        await connection.execute(item, {"replay": "a", "id": dead_letter_id})
-    with pytest.raises(IntegrityError, match="replay_item_live"):
+        await connection.execute(redelivery, {"replay": "a", "id": dead_letter_id})
+    with pytest.raises(IntegrityError, match="redelivery_live"):
         async with engine.begin() as connection:
-            await connection.execute(item, {"replay": "b", "id": dead_letter_id})
+            await connection.execute(redelivery, {"replay": "b", "id": dead_letter_id})
 
 
 def test_examples_have_different_ids() -> None:

@@ -190,7 +190,7 @@ async def test_a_redelivery_without_an_outcome_is_unconfirmed_and_can_be_replaye
         replay_id = await start_replay(client)
         await runner.run_once()
         async with engine.begin() as connection:
-            await connection.execute(text("UPDATE replay_item SET sent_at = now() - interval '1 hour'"))
+            await connection.execute(text("UPDATE redelivery SET sent_at = now() - interval '1 hour'"))
         await run_until_ended(runner)
         assert (await read_replay(client, replay_id))["counts"] == {"unconfirmed": 1}
         receivers.lost_ids = set()

@@ -44,8 +44,8 @@ PARKED = """
 REPLAY = """
     INSERT INTO operations.replay (id, ineligible, keep_going, force, state, created_at, ended_at)
     VALUES ($1, '[]', false, false, 'done', now() - $2::interval, now() - $2::interval)"""
-ITEM = """
-    INSERT INTO operations.replay_item (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
+REDELIVERY = """
+    INSERT INTO operations.redelivery (replay_id, dead_letter_id, position, ordering_key, queue, message_id, version,
         beyond_retention, state, settled_at)
     VALUES ($1, $2, 1, 'l', 'q', 'm', 1, false, 'resolved', now() - $3::interval)"""
 
@@ -170,7 +170,7 @@ async def test_resolved_messages_go_with_their_replays_and_what_is_undecided_sta
     ):
         dead_letter_id = await database.fetchval(PARKED, name, state, age)
         if replay:
-            await database.execute(ITEM, replay, dead_letter_id, settled)
+            await database.execute(REDELIVERY, replay, dead_letter_id, settled)
     assert await purged(url, "operations", operations.PURGES) == 2
     assert "resolved long ago" not in (kept := await left(database, "SELECT fingerprint FROM operations.dead_letter"))
     assert len(kept) == 4

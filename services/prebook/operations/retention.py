@@ -18,8 +18,8 @@ DELETE_RESOLVED = text(
         SELECT d.id FROM dead_letter d
         WHERE d.state = {RESOLVED} AND d.last_failed_at < now() - make_interval(secs => :retention_s)
             AND NOT EXISTS (
-                SELECT FROM replay_item i
-                WHERE i.dead_letter_id = d.id AND i.settled_at >= now() - make_interval(secs => :retention_s))
+                SELECT FROM redelivery rd
+                WHERE rd.dead_letter_id = d.id AND rd.settled_at >= now() - make_interval(secs => :retention_s))
         ORDER BY d.last_failed_at LIMIT :limit FOR UPDATE SKIP LOCKED))""",
         DeadLetterState,
     )
@@ -29,6 +29,6 @@ DELETE_EMPTY_REPLAYS = text("""
         SELECT r.id FROM replay r
         WHERE r.created_at < now() - make_interval(secs => :retention_s)
             AND r.ended_at < now() - make_interval(secs => :retention_s)
-            AND NOT EXISTS (SELECT FROM replay_item i WHERE i.replay_id = r.id)
+            AND NOT EXISTS (SELECT FROM redelivery rd WHERE rd.replay_id = r.id)
         ORDER BY r.created_at LIMIT :limit FOR UPDATE SKIP LOCKED))""")
 PURGES = (PurgeRule(DELETE_RESOLVED, RETENTION_S), PurgeRule(DELETE_EMPTY_REPLAYS, RETENTION_S))

@@ -139,8 +139,8 @@ REPLAY = Table(
     Index("replay_open", "id", postgresql_where=text("ended_at IS NULL")),
     Index("replay_age", "created_at"),
 )
-REPLAY_ITEM = Table(
-    "replay_item",
+REDELIVERY = Table(
+    "redelivery",
     METADATA,
     Column("replay_id", Text, ForeignKey("operations.replay.id"), nullable=False),
     _dead_letter_id(),
@@ -160,14 +160,14 @@ REPLAY_ITEM = Table(
     Column("same_cause", Boolean, nullable=False, server_default=FALSE),
     Column("error", Text, nullable=False, server_default=EMPTY),
     PrimaryKeyConstraint("replay_id", "dead_letter_id"),
-    CheckConstraint(one_of("state", RedeliveryState), name="replay_item_state_check"),
+    CheckConstraint(one_of("state", RedeliveryState), name="redelivery_state_check"),
     Index(
-        "replay_item_live",
+        "redelivery_live",
         "dead_letter_id",
         unique=True,
         postgresql_where=text(with_states("state IN ({REQUESTED}, {IN_FLIGHT})", RedeliveryState)),
     ),
-    Index("replay_item_next", "replay_id", "state", "position"),
-    Index("replay_item_ordering", "replay_id", "ordering_key", "position"),
-    Index("replay_item_dead_letter", "dead_letter_id"),
+    Index("redelivery_next", "replay_id", "state", "position"),
+    Index("redelivery_ordering", "replay_id", "ordering_key", "position"),
+    Index("redelivery_dead_letter", "dead_letter_id"),
 )

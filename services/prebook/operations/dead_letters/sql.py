@@ -47,19 +47,20 @@ INSERT_OR_LOCK = text("""
         :last_failed_at, :payload, :payload_bytes, CAST(:headers AS jsonb))
     ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint RETURNING id""")
 LOCK_REPLAYED = text("""
-    SELECT d.id FROM replay_item i JOIN dead_letter d ON d.id = i.dead_letter_id
-    WHERE i.replay_id = :replay_id AND i.dead_letter_id = :dead_letter_id AND i.queue = :queue
-        AND i.message_id = :message_id
+    SELECT d.id FROM redelivery rd JOIN dead_letter d ON d.id = rd.dead_letter_id
+    WHERE rd.replay_id = :replay_id AND rd.dead_letter_id = :dead_letter_id AND rd.queue = :queue
+        AND rd.message_id = :message_id
     FOR UPDATE OF d""")
 ADD_OCCURRENCE = text("""
     INSERT INTO occurrence (dead_letter_id, occurrence_id, at, cause, error, attempts, replay_id)
     VALUES (:id, :occurrence_id, :last_failed_at, :cause, :error, :attempts, :replay_id)
     ON CONFLICT (dead_letter_id, occurrence_id) DO NOTHING RETURNING 1""")
 MARK_FAILED_AGAIN = _statement("""
-    UPDATE replay_item i SET state = {FAILED_AGAIN}, settled_at = now(), error = :error,
+    UPDATE redelivery rd SET state = {FAILED_AGAIN}, settled_at = now(), error = :error,
         same_cause = (d.cause = :cause AND d.error_type = :error_type)
     FROM dead_letter d
-    WHERE i.replay_id = :replay_id AND i.dead_letter_id = :id AND i.state = {IN_FLIGHT} AND d.id = i.dead_letter_id""")
+    WHERE rd.replay_id = :replay_id AND rd.dead_letter_id = :id AND rd.state = {IN_FLIGHT}
+        AND d.id = rd.dead_letter_id""")
 # A discarded message that fails once more becomes visible again; one that its receiver has handled does not.
 UPDATE_DEAD_LETTER = _statement("""
     UPDATE dead_letter SET times_parked = times_parked + 1, cause = :cause, error_type = :error_type, error = :error,
@@ -67,7 +68,7 @@ UPDATE_DEAD_LETTER = _statement("""
         last_failed_at = greatest(last_failed_at, :last_failed_at),
         state = CASE WHEN :of_replay AND state = {RESOLVED} THEN state
             WHEN EXISTS (
-                SELECT FROM replay_item i WHERE i.dead_letter_id = :id AND i.state IN ({REQUESTED}, {IN_FLIGHT}))
+                SELECT FROM redelivery rd WHERE rd.dead_letter_id = :id AND rd.state IN ({REQUESTED}, {IN_FLIGHT}))
             THEN {REPLAYING} ELSE {PARKED} END
     WHERE id = :id""")
 
@@ -88,7 +89,7 @@ LIST_OCCURRENCES = text("""
     SELECT at, cause, error, attempts, replay_id AS replay FROM occurrence WHERE dead_letter_id = :id ORDER BY at""")
 LIST_NOTES = text("SELECT at, text FROM dead_letter_note WHERE dead_letter_id = :id ORDER BY id")
 LIST_REPLAY_IDS = text("""
-    SELECT replay_id FROM replay_item JOIN replay ON replay.id = replay_id
+    SELECT replay_id FROM redelivery JOIN replay ON replay.id = replay_id
     WHERE dead_letter_id = :id ORDER BY created_at""")
 
 ADD_NOTE = text("""

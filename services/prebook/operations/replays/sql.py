@@ -25,29 +25,29 @@ _statement = statement_factory(DeadLetterState, RedeliveryState, ReplayState)
 CREATE_REPLAY = text("""
     INSERT INTO replay (id, ineligible, rate_per_s, keep_going, force)
     VALUES (:id, CAST(:ineligible AS jsonb), :rate_per_s, :keep_going, :force)""")
-CREATE_ITEMS = _statement("""
+CREATE_REDELIVERIES = _statement("""
     WITH created AS (
-        INSERT INTO replay_item (replay_id, dead_letter_id, position, ordering_key, predecessor_id, queue, message_id,
+        INSERT INTO redelivery (replay_id, dead_letter_id, position, ordering_key, predecessor_id, queue, message_id,
             version, beyond_retention)
-        SELECT :id, item.dead_letter_id, item.position, item.ordering_key,
-            lag(item.dead_letter_id) OVER (PARTITION BY item.ordering_key ORDER BY item.position),
-            item.queue, item.message_id, item.version, item.beyond_retention
+        SELECT :id, chosen.dead_letter_id, chosen.position, chosen.ordering_key,
+            lag(chosen.dead_letter_id) OVER (PARTITION BY chosen.ordering_key ORDER BY chosen.position),
+            chosen.queue, chosen.message_id, chosen.version, chosen.beyond_retention
         FROM unnest(CAST(:dead_letter_ids AS bigint[]), CAST(:ordering_keys AS text[]), CAST(:queues AS text[]),
             CAST(:message_ids AS text[]), CAST(:versions AS int[]), CAST(:beyond_retention AS boolean[]))
             WITH ORDINALITY
-            AS item (dead_letter_id, ordering_key, queue, message_id, version, beyond_retention, position)
+            AS chosen (dead_letter_id, ordering_key, queue, message_id, version, beyond_retention, position)
         RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {REPLAYING} FROM created WHERE dead_letter.id = created.dead_letter_id""")
 
 REPLAY_VIEW = """
     SELECT r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible,
-        coalesce(jsonb_object_agg(i.state, i.messages) FILTER (WHERE i.state IS NOT NULL), '{{}}') AS counts,
-        CAST(coalesce(sum(i.duplicates), 0) AS int) AS duplicates,
-        CAST(coalesce(sum(i.beyond_retention), 0) AS int) AS beyond_retention
+        coalesce(jsonb_object_agg(p.state, p.messages) FILTER (WHERE p.state IS NOT NULL), '{{}}') AS counts,
+        CAST(coalesce(sum(p.duplicates), 0) AS int) AS duplicates,
+        CAST(coalesce(sum(p.beyond_retention), 0) AS int) AS beyond_retention
     FROM (SELECT * FROM replay {}) r LEFT JOIN LATERAL (
         SELECT state, count(*) AS messages, count(*) FILTER (WHERE duplicate) AS duplicates,
             count(*) FILTER (WHERE beyond_retention AND dispatched_at IS NOT NULL) AS beyond_retention
-        FROM replay_item WHERE replay_id = r.id GROUP BY state) i ON true
+        FROM redelivery WHERE replay_id = r.id GROUP BY state) p ON true
     GROUP BY r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible
     ORDER BY r.created_at DESC"""
 FIND_REPLAY = text(REPLAY_VIEW.format("WHERE id = :id"))
@@ -60,61 +60,61 @@ CLAIM_REPLAYS = _statement("""
         WHERE ended_at IS NULL AND (leased_by = :leased_by OR leased_until < now())
         RETURNING id, state, outcome, rate_per_s, keep_going, cardinality(batches) AS batches,
             CAST(extract(epoch FROM now() - created_at) AS float) AS running_s)
-    SELECT mine.*, i.* FROM mine, LATERAL (
+    SELECT mine.*, p.* FROM mine, LATERAL (
         SELECT count(*) FILTER (WHERE state = {REQUESTED}) AS requested,
             count(*) FILTER (WHERE state = {IN_FLIGHT}) AS in_flight,
             count(dispatched_at) AS sent, count(*) FILTER (WHERE same_cause) AS same_cause_failures
-        FROM replay_item WHERE replay_id = mine.id) i""")
+        FROM redelivery WHERE replay_id = mine.id) p""")
 # The planner has no statistics for new rows and may join the table with itself as if it were empty. The statement
 # therefore finds each predecessor by its primary key, and the chosen rows by their physical positions.
 DISPATCH_NEXT = _statement("""
     WITH due AS MATERIALIZED (
-        SELECT next.ctid FROM replay_item next
+        SELECT next.ctid FROM redelivery next
         WHERE next.replay_id = :id AND next.state = {REQUESTED} AND (next.predecessor_id IS NULL OR (
-            SELECT earlier.state FROM replay_item earlier
+            SELECT earlier.state FROM redelivery earlier
             WHERE earlier.replay_id = :id AND earlier.dead_letter_id = next.predecessor_id) = {RESOLVED})
         ORDER BY next.position LIMIT :limit FOR UPDATE OF next)
-    UPDATE replay_item i SET state = {IN_FLIGHT}, dispatched_at = now()
-    WHERE i.ctid = ANY (ARRAY (SELECT ctid FROM due)) AND i.state = {REQUESTED}
+    UPDATE redelivery rd SET state = {IN_FLIGHT}, dispatched_at = now()
+    WHERE rd.ctid = ANY (ARRAY (SELECT ctid FROM due)) AND rd.state = {REQUESTED}
         AND EXISTS (SELECT FROM replay WHERE id = :id AND state = {RUNNING})
-    RETURNING i.dead_letter_id""")
+    RETURNING rd.dead_letter_id""")
 APPEND_BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) WHERE id = :id")
 LIST_IN_FLIGHT = _statement("""
-    SELECT i.replay_id, i.dead_letter_id, i.queue, d.exchange, d.routing_key, i.message_id,
-        i.sent_at IS NOT NULL AS is_sent,
+    SELECT rd.replay_id, rd.dead_letter_id, rd.queue, d.exchange, d.routing_key, rd.message_id,
+        rd.sent_at IS NOT NULL AS is_sent,
         coalesce(v.headers, d.headers) AS headers, coalesce(v.payload, d.payload) AS payload
-    FROM replay_item i JOIN dead_letter d ON d.id = i.dead_letter_id
-        LEFT JOIN dead_letter_version v ON v.dead_letter_id = i.dead_letter_id AND v.number = i.version
-    WHERE i.replay_id = :id AND i.state = {IN_FLIGHT} ORDER BY i.position""")
+    FROM redelivery rd JOIN dead_letter d ON d.id = rd.dead_letter_id
+        LEFT JOIN dead_letter_version v ON v.dead_letter_id = rd.dead_letter_id AND v.number = rd.version
+    WHERE rd.replay_id = :id AND rd.state = {IN_FLIGHT} ORDER BY rd.position""")
 MARK_SENT = _statement("""
-    UPDATE replay_item SET sent_at = now()
+    UPDATE redelivery SET sent_at = now()
     WHERE replay_id = :id AND dead_letter_id = ANY (CAST(:dead_letter_ids AS bigint[])) AND state = {IN_FLIGHT}""")
 SETTLE = _statement("""
     WITH settled AS (
-        UPDATE replay_item i SET state = o.state, settled_at = now(), received_at = o.received_at, error = o.error,
-            duplicate = coalesce(o.received_at < i.dispatched_at, false)
+        UPDATE redelivery rd SET state = o.state, settled_at = now(), received_at = o.received_at, error = o.error,
+            duplicate = coalesce(o.received_at < rd.dispatched_at, false)
         FROM unnest(CAST(:dead_letter_ids AS bigint[]), CAST(:states AS text[]),
             CAST(:received_at AS timestamptz[]), CAST(:errors AS text[]))
             AS o (dead_letter_id, state, received_at, error)
-        WHERE i.replay_id = :id AND i.dead_letter_id = o.dead_letter_id AND i.state = {IN_FLIGHT}
-        RETURNING i.dead_letter_id, i.state)
+        WHERE rd.replay_id = :id AND rd.dead_letter_id = o.dead_letter_id AND rd.state = {IN_FLIGHT}
+        RETURNING rd.dead_letter_id, rd.state)
     UPDATE dead_letter SET state = CASE settled.state WHEN {RESOLVED} THEN {RESOLVED} ELSE {PARKED} END
     FROM settled WHERE dead_letter.id = settled.dead_letter_id""")
 MARK_UNCONFIRMED = _statement("""
     WITH unconfirmed AS (
-        UPDATE replay_item SET state = {UNCONFIRMED}, settled_at = now()
+        UPDATE redelivery SET state = {UNCONFIRMED}, settled_at = now()
         WHERE replay_id = :id AND state = {IN_FLIGHT} AND sent_at < now() - make_interval(secs => :older_than_s)
         RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM unconfirmed WHERE dead_letter.id = unconfirmed.dead_letter_id
     RETURNING dead_letter.id""")
 BLOCK_SUCCESSORS = _statement("""
     WITH successors AS (
-        UPDATE replay_item next SET state = {BLOCKED}, settled_at = now()
-        FROM replay_item earlier
+        UPDATE redelivery next SET state = {BLOCKED}, settled_at = now()
+        FROM redelivery earlier
         WHERE earlier.replay_id = :id AND earlier.state IN ({FAILED_AGAIN}, {UNROUTABLE}, {UNCONFIRMED})
             AND next.replay_id = :id AND next.ordering_key = earlier.ordering_key AND next.position > earlier.position
             AND next.state = {REQUESTED} AND EXISTS (
-                SELECT FROM replay_item
+                SELECT FROM redelivery
                 WHERE replay_id = :id AND state IN ({FAILED_AGAIN}, {UNROUTABLE}, {UNCONFIRMED}))
         RETURNING next.dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM successors WHERE dead_letter.id = successors.dead_letter_id""")
@@ -123,8 +123,8 @@ STOP_REPLAY = _statement("""
         UPDATE replay SET state = {DRAINING}, outcome = :outcome, reason = :reason
         WHERE id = :id AND state = {RUNNING} RETURNING id),
     not_sent AS (
-        UPDATE replay_item SET state = {CANCELLED}, settled_at = now() FROM stopped
-        WHERE replay_id = stopped.id AND replay_item.state = {REQUESTED} RETURNING dead_letter_id)
+        UPDATE redelivery SET state = {CANCELLED}, settled_at = now() FROM stopped
+        WHERE replay_id = stopped.id AND redelivery.state = {REQUESTED} RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM not_sent WHERE dead_letter.id = not_sent.dead_letter_id""")
 END_REPLAY = text("UPDATE replay SET state = :state, ended_at = now() WHERE id = :id AND ended_at IS NULL")
 
@@ -152,7 +152,7 @@ class ReplaySql(SqlUnitOfWork):
         options = {"rate_per_s": new.rate_per_s, "keep_going": new.keep_going, "force": new.force}
         await self._execute(CREATE_REPLAY, id=new.id, ineligible=new.ineligible.decode(), **options)
         await self._execute(
-            CREATE_ITEMS,
+            CREATE_REDELIVERIES,
             id=new.id,
             dead_letter_ids=[c.id for c in new.candidates],
             ordering_keys=[ordering_key_of(c) for c in new.candidates],
