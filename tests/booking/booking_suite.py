@@ -109,6 +109,9 @@ class FakeChannel:
 
     async def reply(self, reply: Envelope) -> None: ...
 
+    async def poll(self, request: Envelope) -> Envelope | None:
+        return None
+
     def retry_after_s(self, provider: str) -> float | None:
         return self.wait_s
 

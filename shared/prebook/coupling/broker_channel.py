@@ -17,6 +17,9 @@ class BrokerChannel:
         """Return the one route of all messages over the broker."""
         return BROKER_ROUTE
 
+    async def poll(self, request: Envelope) -> None:
+        """Return None: the broker keeps the reply until it is delivered."""
+
     def retry_after_s(self, provider: str) -> float | None:  # noqa: ARG002 - the broker keeps requests of any provider
         """Return None: requests wait in the provider's queue."""
         return None

@@ -84,6 +84,9 @@ class SyncApi:
         """Hand a reply to the call of this process that waits for it."""
         self._waiters.resolve(reply)
 
+    async def poll(self, request: Envelope) -> None:
+        """Return None: the reply comes in the response."""
+
     def retry_after_s(self, provider: str) -> float | None:
         """Return the seconds until the circuit to ``provider`` lets a call pass; None if it does now."""
         return self._breakers[provider].wait_s(self._clock()) or None

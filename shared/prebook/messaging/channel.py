@@ -22,7 +22,7 @@ class CouplingTraits:
     uses_outbox: bool
     """Requests and replies are written to the outbox in the business transaction and sent by the relay."""
     polls: bool = False
-    """The caller polls for a reply that does not arrive."""
+    """The caller polls (``Channel.poll``) for a reply that does not arrive."""
 
 
 class Channel(Protocol):
@@ -50,6 +50,13 @@ class Channel(Protocol):
 
     async def reply(self, reply: Envelope) -> None:
         """Send a reply to its return address. Raises Unreachable (retry later), Undeliverable (never)."""
+        ...
+
+    async def poll(self, request: Envelope) -> Envelope | None:
+        """Ask the provider for the reply to a request; called only if the coupling polls.
+
+        Returns None if there is no reply yet. Raises Unreachable, Undeliverable.
+        """
         ...
 
     def retry_after_s(self, provider: str) -> float | None:

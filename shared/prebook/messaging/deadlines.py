@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from prebook.contracts.message import Unavailable
+import structlog
+
 from prebook.messaging.channel import Channels
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
+from prebook.messaging.gateway import MessagingGateway
 
 SCAN_INTERVAL_S = 0.5
 """Seconds between two scans when few requests are due."""
@@ -16,6 +17,7 @@ LEASE_S = 10.0
 """Seconds after which an overdue request that was claimed and not settled may be claimed again."""
 MAX_BATCH_SIZE = 32
 """Requests per scan."""
+log = structlog.get_logger()
 
 
 class PendingReplies(Protocol):
@@ -30,53 +32,16 @@ class PendingReplies(Protocol):
         ...
 
 
-@runtime_checkable
-class PollingChannel(Protocol):
-    """Channel that can poll for replies."""
-
-    async def poll(self, request: Envelope) -> Envelope | None:
-        """Return the reply, or None if there is none yet. Raises Unreachable, Undeliverable."""
-        ...
-
-
-class MessageProcessor(Protocol):
-    """Feeds synthetic and polled replies into the service; implemented by ``MessagingGateway``."""
-
-    @property
-    def service(self) -> str:
-        """Name of the service."""
-        ...
-
-    @property
-    def makes_requests(self) -> bool:
-        """Whether the service sends requests."""
-        ...
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        """Wall clock of the service, in UTC."""
-        ...
-
-    async def process(self, envelope: Envelope) -> Envelope | None:
-        """Receive a message with all that follows inline from it. Raises whatever the handler raises."""
-        ...
-
-
-def timeout_reply(request: Envelope, reason: str, *, source: str, at: datetime) -> Envelope:
-    """Synthetic reply in place of one that did not come; it has the id of the real one, so only the first counts."""
-    return request.reply_with(Unavailable(reason=reason), source=source, at=at)
-
-
 class Deadlines:
     """Replies with ``Unavailable`` to requests whose deadline has passed, also after a restart."""
 
-    def __init__(self, pending_replies: PendingReplies, processor: MessageProcessor) -> None:
+    def __init__(self, pending_replies: PendingReplies, gateway: MessagingGateway[Any]) -> None:
         self._pending_replies = pending_replies
-        self._processor = processor
+        self._gateway = gateway
 
     async def run(self) -> None:
         """Scan for overdue requests until cancelled."""
-        await _block_unless_requesting(self._processor)
+        await _block_unless_requesting(self._gateway)
         while True:
             overdue = await self._pending_replies.claim_overdue(MAX_BATCH_SIZE, lease_s=LEASE_S)
             await _settle_each(overdue, self._time_out)
@@ -84,22 +49,20 @@ class Deadlines:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
     async def _time_out(self, request: Envelope) -> None:
-        source = self._processor.service
-        now = self._processor.clock()
-        await self._processor.process(timeout_reply(request, "deadline", source=source, at=now))
+        await self._gateway.process(self._gateway.timeout_reply(request, "deadline"))
 
 
 class ReplyPoller:
     """Polls providers for replies whose callback did not come."""
 
-    def __init__(self, pending_replies: PendingReplies, processor: MessageProcessor, channels: Channels) -> None:
+    def __init__(self, pending_replies: PendingReplies, gateway: MessagingGateway[Any], channels: Channels) -> None:
         self._pending_replies = pending_replies
-        self._processor = processor
+        self._gateway = gateway
         self._channels = channels
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        await _block_unless_requesting(self._processor)
+        await _block_unless_requesting(self._gateway)
         while True:
             pollable = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)
             await _settle_each(pollable, self._poll)
@@ -107,23 +70,28 @@ class ReplyPoller:
                 await asyncio.sleep(SCAN_INTERVAL_S)
 
     async def _poll(self, request: Envelope) -> None:
-        channel = self._channels[request.coupling]
-        if not isinstance(channel, PollingChannel):
-            return
         try:
-            reply = await channel.poll(request)
+            reply = await self._channels[request.coupling].poll(request)
         except (Unreachable, Undeliverable):
             return
         if reply is not None:
-            await self._processor.process(reply)
+            await self._gateway.process(reply)
 
 
-async def _block_unless_requesting(processor: MessageProcessor) -> None:
+async def _block_unless_requesting(gateway: MessagingGateway[Any]) -> None:
     """A service that makes no requests awaits no replies: wait until cancelled."""
-    if not processor.makes_requests:
+    if not gateway.makes_requests:
         await asyncio.Event().wait()
 
 
 async def _settle_each(requests: Sequence[Envelope], settle: Callable[[Envelope], Awaitable[None]]) -> None:
-    """Settle all at once. A failure has been reported to the observer; the request comes again when its lease ends."""
-    await asyncio.gather(*(settle(request) for request in requests), return_exceptions=True)
+    """Settle all at once. A failure is logged and fails no other; that request is due again when its lease ends."""
+    errors = await asyncio.gather(*(settle(request) for request in requests), return_exceptions=True)
+    for request, error in zip(requests, errors, strict=True):
+        if error is not None:
+            log.error(
+                "pending request not settled",
+                message_id=request.id,
+                conversation_id=request.conversation_id,
+                error=error_summary(error),
+            )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from prebook.contracts.message import Unavailable
 from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
-from prebook.messaging.deadlines import timeout_reply
 from prebook.messaging.endpoint import Endpoint, Handled
 from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.errors import Undeliverable, Unreachable
@@ -45,10 +45,10 @@ class MessagingGateway(Generic[U]):
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """``begin`` opens the units of work of commands, apart from those of received messages."""
-        self.service = service
         self.clock = clock
         self.makes_requests = bool(handlers.on_reply)
         """Whether the service sends requests, and so has replies to wait for."""
+        self._service = service
         self._commands = handlers.on_command
         self._begin = begin
         self._endpoint = endpoint
@@ -98,6 +98,14 @@ class MessagingGateway(Generic[U]):
             await channel.send(envelope)
         self._observer.on_sent(envelope, time.perf_counter() - began)
 
+    def timeout_reply(self, request: Envelope, reason: str) -> Envelope:
+        """Synthetic reply in place of one that did not come.
+
+        It has the id of the real reply, so that only the first of the two counts. ``reason``: word of
+        ``Unavailable.reason``.
+        """
+        return request.reply_with(Unavailable(reason=reason), source=self._service, at=self.clock())
+
     async def _finish(self, handled: Handled) -> None:
         """Hand over a reply that does not leave through the outbox."""
         if handled.reply is not None and not handled.duplicate:
@@ -140,7 +148,7 @@ class MessagingGateway(Generic[U]):
         except (Unreachable, Undeliverable) as failure:
             self._observer.on_send_failed(request, failure)
             reason = failure.reason if isinstance(failure, Unreachable) else "refused"
-            return timeout_reply(request, reason, source=self.service, at=self.clock())
+            return self.timeout_reply(request, reason)
         self._observer.on_sent(request, time.perf_counter() - began)
         return reply
 
