@@ -128,17 +128,26 @@ class MessagingGateway(Generic[U]):
                 await asyncio.gather(*pending, return_exceptions=True)
 
     async def _exchange(self, request: Envelope) -> Sequence[Envelope]:
-        """Send one inline request and receive its reply; returns the requests that follow from it."""
-        reply = await self._request(request)
-        if reply is None:
-            return ()
+        """Send one inline request and receive its reply; returns the requests that follow from it.
+
+        Raises no error: the message that began the exchange is committed, and its other exchanges go on. An error is
+        reported once, and the deadline of the request replies instead.
+        """
         try:
-            handled = await self._endpoint.receive(reply)
-        except Exception as error:  # noqa: BLE001 - reported by the endpoint; the request's deadline replies instead
-            self._observer.on_send_failed(reply, error)
+            reply = await self._request(request)
+            handled = await self._receive(reply) if reply is not None else Handled()
+            await self._finish(handled)
+        except Exception as error:  # noqa: BLE001 - an adapter may raise anything
+            self._observer.on_send_failed(request, error)
             return ()
-        await self._finish(handled)
         return handled.requests
+
+    async def _receive(self, reply: Envelope) -> Handled:
+        """Receive an inline reply; nothing follows from one whose handling failed, which the endpoint has reported."""
+        try:
+            return await self._endpoint.receive(reply)
+        except Exception:  # noqa: BLE001 - a handler may raise anything
+            return Handled()
 
     async def _request(self, request: Envelope) -> Envelope | None:
         """The reply, or the synthetic one that says why there is none."""
