@@ -162,7 +162,7 @@ TEST_VARIABLES = (
         "PREBOOK_TEST_PARKED",
         "1000",
         "parked messages of the large replay test",
-        "tests/integration/test_ten_thousand.py",
+        "tests/integration/test_mass_replay.py",
     ),
 )
 VARIABLES = (*STACK_VARIABLES, *LAB_VARIABLES, *COMPOSE_VARIABLES, *TEST_VARIABLES)

@@ -1,4 +1,4 @@
-"""A provider that is dead, or hangs, is not called to death: measured from the riders to its door."""
+"""Calls to a dead or hanging provider stay close to the number of offered rides, from the rider to the provider."""
 
 import asyncio
 import time
@@ -19,24 +19,29 @@ from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, unifo
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-RIDES, EVERY_S = 120, 0.05
-MOST, OPENS_WITHIN_S = 1.1, 2.0
-"""Calls for each ride that was offered; until the circuit is open, from the first call on."""
-OPEN = "pricing_unavailable"
-Break = Callable[[ControlClient], AbstractAsyncContextManager[None]]
+RIDES = 120
+RIDE_INTERVAL_S = 0.05
+MAX_CALLS_PER_RIDE = 1.1
+MAX_OPENING_S = 2.0
+"""Longest time from the first offer until the circuit is open."""
+UNAVAILABLE_CODE = "pricing_unavailable"
+Outage = Callable[[ControlClient], AbstractAsyncContextManager[None]]
 
 
 @dataclass
-class Offers:
-    """``refused_after_s``: when rides were refused since pricing cannot be asked, from the first offer on."""
+class OfferResults:
+    """Results of the offered rides.
+
+    ``refused_after_s``: seconds from the first offer until each refusal that named pricing as unavailable.
+    """
 
     ids: list[str] = field(default_factory=list)
     refused_after_s: list[float] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def paused(control: ControlClient) -> AsyncIterator[None]:
-    """Its connections stay open, and nothing comes back."""
+async def pause_pricing(control: ControlClient) -> AsyncIterator[None]:
+    """Suspend pricing while the block runs: its connections stay open, and no reply comes back."""
     process = psutil.Process(await control.read_pid("pricing"))
     process.suspend()
     try:
@@ -46,48 +51,50 @@ async def paused(control: ControlClient) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def killed(control: ControlClient) -> AsyncIterator[None]:
-    await control.kill("pricing", RIDES * EVERY_S)
+async def kill_pricing(control: ControlClient) -> AsyncIterator[None]:
+    """Kill pricing for the time of all offers."""
+    await control.kill("pricing", RIDES * RIDE_INTERVAL_S)
     yield
 
 
 @pytest.mark.usefixtures("broker")
-@pytest.mark.parametrize("broken", [killed, paused])
+@pytest.mark.parametrize("start_outage", [kill_pricing, pause_pricing])
 async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
-    suite: Suite, rider: RiderClient, database: DatabaseProbe, control: ControlClient, broken: Break
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, control: ControlClient, start_outage: Outage
 ) -> None:
-    before = await _calls(suite)
-    offers = Offers()
-    async with broken(control):
+    calls_before = await _read_pricing_calls(suite)
+    results = OfferResults()
+    async with start_outage(control):
         began = time.monotonic()
-        async with asyncio.TaskGroup() as riding:
+        async with asyncio.TaskGroup() as requests:
             for number in range(RIDES):
-                riding.create_task(_offer(rider, offers, began))
-                await asyncio.sleep(max(0.0, began + (number + 1) * EVERY_S - time.monotonic()))  # the rate
-        calls = await _calls(suite) - before
+                requests.create_task(_offer_ride(rider, results, began))
+                # Sleep until the next ride is due, so that the rate is kept.
+                await asyncio.sleep(max(0.0, began + (number + 1) * RIDE_INTERVAL_S - time.monotonic()))
+        calls = await _read_pricing_calls(suite) - calls_before
     await control.wait_until_all_running()
-    assert offers.refused_after_s, "the circuit has opened"
-    assert min(offers.refused_after_s) <= OPENS_WITHIN_S
-    assert 0 < calls / RIDES <= MOST, f"{calls:g} calls for {RIDES} rides"
-    await database.verify_bookings(offers.ids)
-    await poll_until(lambda: _accepts(rider), 10)
+    assert results.refused_after_s, "the circuit has opened"
+    assert min(results.refused_after_s) <= MAX_OPENING_S
+    assert 0 < calls / RIDES <= MAX_CALLS_PER_RIDE, f"{calls:g} calls for {RIDES} rides"
+    await database.verify_bookings(results.ids)
+    await poll_until(lambda: _is_ride_accepted(rider), 10)
 
 
-async def _offer(rider: RiderClient, offers: Offers, began: float) -> None:
+async def _offer_ride(rider: RiderClient, results: OfferResults, began: float) -> None:
     response = await rider.post_booking(uniform_plan(Coupling.SYNC_API))
     if response.status_code in ACCEPTED_STATUSES:
-        offers.ids.append(response.json()["id"])
-    elif response.json()["code"] == OPEN:
-        offers.refused_after_s.append(time.monotonic() - began)
+        results.ids.append(response.json()["id"])
+    elif response.json()["code"] == UNAVAILABLE_CODE:
+        results.refused_after_s.append(time.monotonic() - began)
 
 
-async def _accepts(rider: RiderClient) -> bool:
-    """A probe of the circuit has succeeded."""
+async def _is_ride_accepted(rider: RiderClient) -> bool:
+    """Return whether a ride is accepted again, which shows that a probe has closed the circuit."""
     return (await rider.post_booking(uniform_plan(Coupling.SYNC_API))).status_code in ACCEPTED_STATUSES
 
 
-async def _calls(suite: Suite) -> float:
-    """That have left booking for pricing, tries included."""
+async def _read_pricing_calls(suite: Suite) -> float:
+    """Return the number of calls from booking to pricing, retries included."""
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
         page = (await http.get(f"{suite.state.urls['booking']}/metrics")).text
     samples = [s for family in text_string_to_metric_families(page) for s in family.samples]

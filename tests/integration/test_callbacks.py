@@ -1,4 +1,4 @@
-"""Signed callbacks over real HTTP."""
+"""Signed callbacks of the asynchronous API over real HTTP."""
 
 import time
 
@@ -16,52 +16,55 @@ from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-ANSWER = "SELECT reply FROM pricing.inbox WHERE conversation_id = $1 AND flow = 'quote_fare'"
+REPLY = "SELECT reply FROM pricing.inbox WHERE conversation_id = $1 AND flow = 'quote_fare'"
 
 
 @pytest.fixture
-async def answered(rider: RiderClient, database: DatabaseProbe) -> tuple[str, str, bytes]:
-    """A booking that is confirmed, the id of pricing's answer to it, and the body that its callback had."""
+async def delivered_callback(rider: RiderClient, database: DatabaseProbe) -> tuple[str, str, bytes]:
+    """Book a ride; return its id, the id of pricing's reply to it, and the body of the callback with that reply."""
     booking_id = await rider.prebook(uniform_plan(Coupling.ASYNC_API))
     assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
-    stored = msgspec.json.decode(await database.fetch_value(ANSWER, booking_id))
+    stored = msgspec.json.decode(await database.fetch_value(REPLY, booking_id))
     return booking_id, stored["headers"]["ce-id"], msgspec.json.encode(Callback(stored["headers"], stored["body"]))
 
 
-async def posted(suite: Suite, body: bytes, headers: dict[str, str]) -> httpx.Response:
+async def post_callback(suite: Suite, body: bytes, headers: dict[str, str]) -> httpx.Response:
     async with httpx.AsyncClient(base_url=suite.state.urls["booking"], trust_env=False) as http:
-        json = {"content-type": "application/json"}
-        return await http.post("/callbacks/quote_fare", content=body, headers=json | headers)
+        content_type = {"content-type": "application/json"}
+        return await http.post("/callbacks/quote_fare", content=body, headers=content_type | headers)
 
 
 async def test_a_callback_delivered_twice_has_one_effect(
-    suite: Suite, rider: RiderClient, database: DatabaseProbe, answered: tuple[str, str, bytes]
+    suite: Suite, rider: RiderClient, database: DatabaseProbe, delivered_callback: tuple[str, str, bytes]
 ) -> None:
-    booking_id, answer_id, body = answered
+    booking_id, reply_id, body = delivered_callback
     rows, view, before = (
         await database.count_rows(),
         await rider.fetch_view(booking_id),
         await read_message_counter(suite, "duplicate"),
     )
-    headers = sign(suite.state.callback_secrets, answer_id, int(time.time()), body)
-    assert [(await posted(suite, body, headers)).status_code for _ in range(2)] == [204, 204]
+    headers = sign(suite.state.callback_secrets, reply_id, int(time.time()), body)
+    assert [(await post_callback(suite, body, headers)).status_code for _ in range(2)] == [204, 204]
 
-    async def both_noticed() -> bool:
+    async def both_ignored() -> bool:
         return await read_message_counter(suite, "duplicate") == before + 2
 
-    await poll_until(both_noticed)
+    await poll_until(both_ignored)
     assert (await database.count_rows(), await rider.fetch_view(booking_id)) == (rows, view)
 
 
-async def test_nobody_without_the_secret_is_heard(suite: Suite, answered: tuple[str, str, bytes]) -> None:
-    _, answer_id, body = answered
-    secrets, now = suite.state.callback_secrets, int(time.time())
+async def test_a_callback_without_a_valid_signature_is_refused(
+    suite: Suite, delivered_callback: tuple[str, str, bytes]
+) -> None:
+    _, reply_id, body = delivered_callback
+    secrets = suite.state.callback_secrets
+    now = int(time.time())
     forged = {
         "unsigned": {},
-        "signed with another secret": sign(["another secret"], answer_id, now, body),
-        "signed for another body": sign(secrets, answer_id, now, body + b" "),
-        "too old": sign(secrets, answer_id, now - TOLERANCE_S - 5, body),
+        "signed with another secret": sign(["another secret"], reply_id, now, body),
+        "signed for another body": sign(secrets, reply_id, now, body + b" "),
+        "too old": sign(secrets, reply_id, now - TOLERANCE_S - 5, body),
     }
-    for how, headers in forged.items():
-        response = await posted(suite, body, headers)
-        assert (response.status_code, response.json()["code"]) == (401, "invalid_signature"), how
+    for case, headers in forged.items():
+        response = await post_callback(suite, body, headers)
+        assert (response.status_code, response.json()["code"]) == (401, "invalid_signature"), case

@@ -1,4 +1,4 @@
-"""One fault of each kind, while rides arrive: it takes effect, it is undone, and nothing is lost or doubled."""
+"""One fault of each kind under load takes effect and is undone, and no booking is lost or duplicated."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
@@ -22,8 +22,8 @@ from tests.world import ride
 pytestmark = pytest.mark.real
 ATTEMPTS = POLICIES["notify_rider"].max_attempts
 PLANS = [uniform_plan(coupling) for coupling in Coupling]
-PATIENT = [uniform_plan(coupling) for coupling in Coupling if coupling is not Coupling.SYNC_API]
-SHORTLY: Mapping[str, float] = {
+ASYNCHRONOUS_PLANS = [uniform_plan(coupling) for coupling in Coupling if coupling is not Coupling.SYNC_API]
+DURATIONS_S: Mapping[str, float] = {
     "kill_matching": 0.2,
     "pause_pricing": 1.0,
     "brownout_booking": 1.0,
@@ -36,80 +36,81 @@ SHORTLY: Mapping[str, float] = {
     "database_restart": 0.1,
     "database_kill": 0.1,
 }
-"""Name -> seconds. Every kind that needs neither links nor a cluster; poison is below, links are in test_levers.py."""
+"""Duration of each fault in seconds. Poison has a test of its own below; faults of links are in tests/devstack."""
 
 
 @pytest.fixture
-async def reached(suite: Suite) -> AsyncIterator[FaultAccess]:
+async def access(suite: Suite) -> AsyncIterator[FaultAccess]:
     async with aiohttp.ClientSession() as session:
         yield fault_access.read_fault_access(session, lab_environment(suite.state))
 
 
-@pytest.mark.parametrize("name", SHORTLY)
-async def test_it_takes_effect_and_every_ride_is_settled(
-    name: str, suite: Suite, rider: RiderClient, reached: FaultAccess
+@pytest.mark.parametrize("name", DURATIONS_S)
+async def test_a_fault_takes_effect_and_every_ride_is_settled(
+    name: str, suite: Suite, rider: RiderClient, access: FaultAccess
 ) -> None:
-    why_not = {each.fault.name: each.unavailable_reason for each in await survey_faults(reached)}[name]
-    if why_not:
-        pytest.skip(why_not)
-    async with offer_rides(rider, PATIENT, retry=True) as during:
-        window = await inject(FAULT_CATALOGUE[name], SHORTLY[name], reached)
+    unavailable_reason = {each.fault.name: each.unavailable_reason for each in await survey_faults(access)}[name]
+    if unavailable_reason:
+        pytest.skip(unavailable_reason)
+    async with offer_rides(rider, ASYNCHRONOUS_PLANS, retry=True) as offers:
+        window = await inject(FAULT_CATALOGUE[name], DURATIONS_S[name], access)
     assert window.took_effect, window.evidence
-    await poll_until(lambda: _ready(suite, reached), 30)
-    weeks = timedelta(weeks=1 + list(SHORTLY).index(name))
-    after = [await _accepted(rider, plan, datetime.fromisoformat(ride()["pickup_at"]) + weeks) for plan in PLANS]
-    # Connected only now: a database that was ended takes everybody's connections along.
+    await poll_until(lambda: _all_ready(suite, access), 30)
+    weeks = timedelta(weeks=1 + list(DURATIONS_S).index(name))
+    after = [await _book_ride(rider, plan, datetime.fromisoformat(ride()["pickup_at"]) + weeks) for plan in PLANS]
+    # The connection is opened only now, because a restart of the database closes all connections.
     connection = await asyncpg.connect(asyncpg_dsn(suite.state.database_url))
     try:
-        states = await DatabaseProbe(connection).verify_bookings([*during.ids, *after], allow_expired=True)
+        states = await DatabaseProbe(connection).verify_bookings([*offers.ids, *after], allow_expired=True)
     finally:
         await connection.close()
     assert {states[booking_id] for booking_id in after} == {"confirmed"}
 
 
-async def _ready(suite: Suite, reached: FaultAccess) -> bool:
-    """Every process says so: who was killed is not ready the moment that it runs."""
+async def _all_ready(suite: Suite, access: FaultAccess) -> bool:
+    """Return whether every process reports that it is ready, which a restarted process does only after a while."""
     for url in suite.state.urls.values():
         try:
-            async with reached.session.get(f"{url}/readyz") as answer:
-                if not answer.ok:
+            async with access.session.get(f"{url}/readyz") as response:
+                if not response.ok:
                     return False
         except aiohttp.ClientError:
             return False
     return True
 
 
-async def _accepted(rider: RiderClient, plan: Plan, pickup_at: datetime) -> str:
-    """The id, as soon as a ride is taken again; in a week of its own there are drivers for it."""
-    found: list[str] = []
+async def _book_ride(rider: RiderClient, plan: Plan, pickup_at: datetime) -> str:
+    """Book a ride as soon as rides are accepted again, and return its id.
+
+    ``pickup_at`` is in a week in which no other test books drivers.
+    """
+    ids: list[str] = []
     key = uuid4().hex
 
-    async def taken() -> bool:
+    async def is_accepted() -> bool:
         response = await rider.post_booking(plan, key=key, pickup_at=pickup_at.isoformat())
-        found.extend([response.json()["id"]] if response.status_code in ACCEPTED_STATUSES else [])
-        return bool(found)
+        ids.extend([response.json()["id"]] if response.status_code in ACCEPTED_STATUSES else [])
+        return bool(ids)
 
-    await poll_until(taken, 20)
-    return found[0]
+    await poll_until(is_accepted, 20)
+    return ids[0]
 
 
-async def test_poison_is_tried_as_often_as_configured_and_leaves_nothing_behind(
-    suite: Suite, reached: FaultAccess
-) -> None:
-    before = await _parked(suite, reached)
-    window = await inject(FAULT_CATALOGUE["poison"], 0.1, reached)
+async def test_poison_has_the_configured_attempts_and_leaves_no_dead_letter(suite: Suite, access: FaultAccess) -> None:
+    before = await _list_dead_letters(suite, access)
+    window = await inject(FAULT_CATALOGUE["poison"], 0.1, access)
     assert window.took_effect, window.evidence
     assert "bad_json after 1 attempts" in window.evidence
     assert f"attempts_exhausted after {ATTEMPTS} attempts" in window.evidence
-    assert await _parked(suite, reached) == before
+    assert await _list_dead_letters(suite, access) == before
 
 
-async def _parked(suite: Suite, reached: FaultAccess) -> object:
-    async with reached.session.get(f"{suite.state.urls['operations']}/v1/dead-letters") as answer:
-        return await answer.json()
+async def _list_dead_letters(suite: Suite, access: FaultAccess) -> object:
+    async with access.session.get(f"{suite.state.urls['operations']}/v1/dead-letters") as response:
+        return await response.json()
 
 
-def test_by_hand_a_fault_is_injected_and_proven(suite: Suite) -> None:
+def test_the_inject_command_proves_the_effect_of_a_fault(suite: Suite) -> None:
     done = suite.prebook("fault", "inject", "kill_notification", "--for", "0.2", "--json")
     assert done.returncode == 0, done.stderr
     assert '"took_effect":true' in done.stdout

@@ -1,4 +1,4 @@
-"""Parts are killed, stopped and cut off in the middle of rides: nothing is lost, nothing is doubled."""
+"""Services, broker and database fail under load: no booking is lost and none is duplicated."""
 
 import asyncio
 import signal
@@ -25,178 +25,187 @@ from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite
 
 pytestmark = pytest.mark.real
-QUEUED: tuple[Plan, ...] = tuple(
+ASYNCHRONOUS_PLANS: tuple[Plan, ...] = tuple(
     uniform_plan(c) for c in (Coupling.ASYNC_API, Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
 )
 EXPIRED_IN_QUEUE = "prebook_requests_expired_in_queue_total"
-DOWN_S, STOPS_WITHIN_S = 3.0, 10.0
+DOWN_S = 3.0
+STOP_TIMEOUT_S = 10.0
 DEADLINE_S = POLICIES["quote_fare"].deadline_s
 
 
-async def test_pricing_is_killed_and_comes_back(
+async def test_a_killed_provider_affects_only_synchronous_rides(
     rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, control: ControlClient
 ) -> None:
-    async with offer_rides(rider, QUEUED) as queued, offer_rides(rider, [uniform_plan(Coupling.SYNC_API)]) as called:
+    async with (
+        offer_rides(rider, ASYNCHRONOUS_PLANS) as asynchronous,
+        offer_rides(rider, [uniform_plan(Coupling.SYNC_API)]) as synchronous,
+    ):
         await control.kill("pricing", DOWN_S)
         await control.wait_until_all_running()
-    assert queued.refusals == [], "who need not reach pricing now takes every ride"
-    assert all_in_state(await database.verify_bookings(queued.ids), "confirmed")
-    states = await database.verify_bookings(called.ids)
+    assert asynchronous.refusals == [], "asynchronous rides are accepted while pricing is down"
+    assert all_in_state(await database.verify_bookings(asynchronous.ids), "confirmed")
+    states = await database.verify_bookings(synchronous.ids)
     assert set(states.values()) <= {"failed", "confirmed"}
-    assert "failed" in states.values() or called.refusals, "who must reach pricing now fails, or takes no ride"
-    for refusal in called.refusals:
+    assert "failed" in states.values() or synchronous.refusals, "a synchronous ride fails or is refused"
+    for refusal in synchronous.refusals:
         assert (refusal.status_code, refusal.json()["code"]) == (503, "pricing_unavailable")
         assert int(refusal.headers["retry-after"]) >= 1
 
 
-@pytest.mark.parametrize("farewell", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-async def test_every_service_ends_in_turn_under_load(
-    rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, control: ControlClient, farewell: signal.Signals
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+async def test_services_that_stop_one_after_the_other_lose_no_ride(
+    rider: RiderClient,
+    database: DatabaseProbe,
+    broker: BrokerProbe,
+    control: ControlClient,
+    stop_signal: signal.Signals,
 ) -> None:
     statuses = {}
-    async with offer_rides(rider, QUEUED, retry=True) as stream:
+    async with offer_rides(rider, ASYNCHRONOUS_PLANS, retry=True) as offers:
         for service in PROCESSES:
             pid = await control.read_pid(service)
-            await asyncio.to_thread(_ended, pid, farewell)
-            await poll_until(partial(_another_runs, control, service, pid), 30)
+            await asyncio.to_thread(_stop_process, pid, stop_signal)
+            await poll_until(partial(_is_restarted, control, service, pid), 30)
             statuses[service] = (await control.list_processes())[service].last_status
-    assert set(statuses.values()) == {0 if farewell is signal.SIGTERM else -farewell}
-    assert all_in_state(await database.verify_bookings(stream.ids, allow_expired=True), "confirmed")
+    assert set(statuses.values()) == {0 if stop_signal is signal.SIGTERM else -stop_signal}
+    assert all_in_state(await database.verify_bookings(offers.ids, allow_expired=True), "confirmed")
 
 
-def _ended(pid: int, farewell: signal.Signals) -> None:
+def _stop_process(pid: int, stop_signal: signal.Signals) -> None:
     process = psutil.Process(pid)
-    process.send_signal(farewell)
+    process.send_signal(stop_signal)
     try:
-        process.wait(STOPS_WITHIN_S)
+        process.wait(STOP_TIMEOUT_S)
     except psutil.TimeoutExpired:
-        raise AssertionError(f"it goes on {STOPS_WITHIN_S:g} s after {farewell.name}") from None
+        raise AssertionError(f"process {pid} is still running {STOP_TIMEOUT_S:g} s after {stop_signal.name}") from None
 
 
-async def _another_runs(control: ControlClient, service: str, before: int) -> bool:
+async def _is_restarted(control: ControlClient, service: str, old_pid: int) -> bool:
     info = (await control.list_processes())[service]
-    return info.state is ProcessState.RUNNING and info.pid not in {None, before}
+    return info.state is ProcessState.RUNNING and info.pid not in {None, old_pid}
 
 
-async def test_an_outage_of_the_database_is_not_charged_to_the_messages(
+async def test_a_database_outage_uses_up_no_attempts(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
-    """Pricing is refused every connection for longer than all its attempts would last."""
+    """The database refuses all connections of pricing for longer than all attempts of a message would take."""
     before = [
-        await read_message_counter(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "dead_lettered")
+        await read_message_counter(suite, name, "pricing", flow="quote_fare") for name in ("retried", "dead_lettered")
     ]
     await database.connection.execute("ALTER ROLE prebook_pricing NOLOGIN")
     try:
         await database.connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'prebook_pricing'"
         )
-        ids = [await rider.prebook(plan) for plan in QUEUED for _ in range(5)]
-        await asyncio.sleep(2 * sum(POLICIES["quote_fare"].backoff_s))  # the outage lasts so long
+        ids = [await rider.prebook(plan) for plan in ASYNCHRONOUS_PLANS for _ in range(5)]
+        await asyncio.sleep(2 * sum(POLICIES["quote_fare"].backoff_s))  # duration of the outage
     finally:
         await database.connection.execute("ALTER ROLE prebook_pricing LOGIN")
     assert all_in_state(await database.verify_bookings(ids), "confirmed")
     after = [
-        await read_message_counter(suite, turn, "pricing", flow="quote_fare") for turn in ("retried", "dead_lettered")
+        await read_message_counter(suite, name, "pricing", flow="quote_fare") for name in ("retried", "dead_lettered")
     ]
-    assert after == before, "no attempt was used up"
+    assert after == before, "no message was retried or dead-lettered"
 
 
-async def test_every_connection_to_the_database_is_cut(
+async def test_closed_database_connections_lose_no_ride(
     rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
-    cut = 0
-    async with offer_rides(rider, QUEUED, retry=True) as stream:
+    closed_connections = 0
+    async with offer_rides(rider, ASYNCHRONOUS_PLANS, retry=True) as offers:
         for _ in range(4):
-            cut += await database.fetch_value(
+            closed_connections += await database.fetch_value(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'prebook\\_%'"
                 " AND usename <> current_user"
             )
-            at = len(stream.ids)
-            await poll_until(partial(_more_than, stream.ids, at + 3), 20)
-    assert cut > 4 * len(SERVICES)
-    assert all_in_state(await database.verify_bookings(stream.ids, allow_expired=True), "confirmed")
+            accepted = len(offers.ids)
+            await poll_until(partial(_has_more_than, offers.ids, accepted + 3), 20)
+    assert closed_connections > 4 * len(SERVICES)
+    assert all_in_state(await database.verify_bookings(offers.ids, allow_expired=True), "confirmed")
 
 
-async def _more_than(ids: list[str], count: int) -> bool:
+async def _has_more_than(ids: list[str], count: int) -> bool:
     return len(ids) > count
 
 
-async def test_the_broker_stops_and_starts_again(
+async def test_rides_are_accepted_during_a_broker_outage_and_completed_after_it(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, control: ControlClient
 ) -> None:
     plans = [uniform_plan(Coupling.ONE_WAY), uniform_plan(Coupling.REQUEST_REPLY)]
-    async with offer_rides(rider, plans) as stream:
+    async with offer_rides(rider, plans) as offers:
         await asyncio.to_thread(run_rabbitmqctl, suite.state, "stop_app")
-        await poll_until(lambda: _says(suite, 503, {"broker (publishing)", "broker (consuming)"}), 20)
-        during = len(stream.ids)
+        await poll_until(lambda: _all_report(suite, 503, {"broker (publishing)", "broker (consuming)"}), 20)
+        accepted_during_outage = len(offers.ids)
         await asyncio.to_thread(run_rabbitmqctl, suite.state, "start_app")
-        await poll_until(lambda: _says(suite, 200, set()), 30)
-    assert during
-    assert stream.refusals == [], "rides are accepted while the broker is away"
-    assert all_in_state(await database.verify_bookings(stream.ids, allow_expired=True), "confirmed")
+        await poll_until(lambda: _all_report(suite, 200, set()), 30)
+    assert accepted_during_outage
+    assert offers.refusals == [], "rides are accepted while the broker is down"
+    assert all_in_state(await database.verify_bookings(offers.ids, allow_expired=True), "confirmed")
 
 
-async def _says(suite: Suite, status: int, missing: set[str]) -> bool:
-    """Whether every service says that it lacks just these parts."""
+async def _all_report(suite: Suite, status: int, missing: set[str]) -> bool:
+    """Return whether every service responds with ``status`` and names exactly the ``missing`` dependencies."""
     async with httpx.AsyncClient(trust_env=False) as http:
-        answers = [await http.get(f"{suite.state.urls[service]}/readyz") for service in SERVICES]
-    return all(a.status_code == status and a.json()["missing"].keys() == missing for a in answers)
+        responses = [await http.get(f"{suite.state.urls[service]}/readyz") for service in SERVICES]
+    return all(each.status_code == status and each.json()["missing"].keys() == missing for each in responses)
 
 
-async def test_pricing_is_away_for_longer_than_the_deadline(
+async def test_rides_expire_when_a_provider_is_down_beyond_the_deadline(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, control: ControlClient
 ) -> None:
-    dropped = await read_counter(suite, EXPIRED_IN_QUEUE)
+    expired_before = await read_counter(suite, EXPIRED_IN_QUEUE)
     await control.kill("pricing", DEADLINE_S + 1)
-    ids = await rider.prebook_all(QUEUED)
+    ids = await rider.prebook_all(ASYNCHRONOUS_PLANS)
     assert all_in_state(await database.wait_until_settled(ids), "expired")
     await control.wait_until_all_running()
     assert all_in_state(await database.verify_bookings(ids, allow_expired=True), "expired"), (
-        "and stays so when pricing is back"
+        "the state does not change when pricing is back"
     )
     views = [await rider.fetch_view(booking_id) for booking_id in ids]
     for view in views:
-        waited = (view.history[-1].at - view.history[0].at).total_seconds()
-        assert DEADLINE_S <= waited < DEADLINE_S + 3
-    await poll_until(partial(_dropped, suite, dropped + 2), 15)
+        waited_s = (view.history[-1].at - view.history[0].at).total_seconds()
+        assert DEADLINE_S <= waited_s < DEADLINE_S + 3
+    await poll_until(partial(_is_expired_count, suite, expired_before + 2), 15)
     await broker.collect_parked(0)
 
 
-async def _dropped(suite: Suite, count: float) -> bool:
-    """Questions whose time was up in their queues: nobody has to decide about them."""
+async def _is_expired_count(suite: Suite, count: float) -> bool:
+    """Return whether ``count`` requests have expired in their queues, where they are dropped and not parked."""
     return await read_counter(suite, EXPIRED_IN_QUEUE) == count
 
 
-SLOW = f"""
-    CREATE FUNCTION pricing.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+DELAY_REPLIES = f"""
+    CREATE FUNCTION pricing.delay_reply() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_sleep({DEADLINE_S + 1.0}); RETURN NEW; END $$;
-    CREATE TRIGGER dawdle BEFORE INSERT ON pricing.discount_grant FOR EACH ROW WHEN (NEW.state = 'granted')
-        EXECUTE FUNCTION pricing.dawdle()"""
-LATE = "SELECT message FROM pricing.outbox WHERE conversation_id = $1 AND kind = 'reply' AND state = 'expired'"
+    CREATE TRIGGER delay_reply BEFORE INSERT ON pricing.discount_grant FOR EACH ROW WHEN (NEW.state = 'granted')
+        EXECUTE FUNCTION pricing.delay_reply()"""
+LATE_REPLY = "SELECT message FROM pricing.outbox WHERE conversation_id = $1 AND kind = 'reply' AND state = 'expired'"
 
 
-async def test_an_answer_after_the_deadline_changes_nothing(
+async def test_a_reply_after_the_deadline_has_no_effect(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
-    await database.connection.execute(SLOW)
+    await database.connection.execute(DELAY_REPLIES)
     try:
         booking_id = await rider.prebook(uniform_plan(Coupling.REQUEST_REPLY))
         assert all_in_state(await database.wait_until_settled([booking_id]), "expired")
-        await poll_until(partial(_holds, database, LATE, booking_id))
+        await poll_until(partial(_exists, database, LATE_REPLY, booking_id))
     finally:
-        await database.connection.execute("DROP FUNCTION pricing.dawdle CASCADE")
-    view, before = await rider.fetch_view(booking_id), await read_message_counter(suite, "duplicate", "booking")
-    # Pricing itself keeps it to itself by now; one that was on its way already comes as this one does.
-    row = msgspec.json.decode(await database.fetch_value(LATE, booking_id))
+        await database.connection.execute("DROP FUNCTION pricing.delay_reply CASCADE")
+    view = await rider.fetch_view(booking_id)
+    duplicates = await read_message_counter(suite, "duplicate", "booking")
+    # Pricing does not send an expired reply. This one arrives like a reply that was sent just before it expired.
+    row = msgspec.json.decode(await database.fetch_value(LATE_REPLY, booking_id))
     await broker.send(addresses.REPLIES, "booking", WireMessage(row["headers"], row["body"].encode()))
-    await poll_until(partial(_counted_up, suite, before + 1))
+    await poll_until(partial(_is_duplicate_count, suite, duplicates + 1))
     assert await rider.fetch_view(booking_id) == view
     assert all_in_state(await database.verify_bookings([booking_id], allow_expired=True), "expired")
 
 
-async def _holds(database: DatabaseProbe, query: str, *arguments: str) -> bool:
+async def _exists(database: DatabaseProbe, query: str, *arguments: str) -> bool:
     return await database.fetch_value(query, *arguments) is not None
 
 
-async def _counted_up(suite: Suite, duplicates: float) -> bool:
-    return await read_message_counter(suite, "duplicate", "booking") == duplicates
+async def _is_duplicate_count(suite: Suite, count: float) -> bool:
+    return await read_message_counter(suite, "duplicate", "booking") == count

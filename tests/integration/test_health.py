@@ -1,4 +1,4 @@
-"""What each service tells about itself."""
+"""Health endpoints and metrics of every service."""
 
 import asyncio
 from typing import Any
@@ -13,9 +13,18 @@ from tests.integration.rider_client import RiderClient
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-TURNS = ("sent", "send_failed", "handled", "handling_failed", "duplicate", "expired", "retried", "dead_lettered")
+MESSAGE_COUNTERS = (
+    "sent",
+    "send_failed",
+    "handled",
+    "handling_failed",
+    "duplicate",
+    "expired",
+    "retried",
+    "dead_lettered",
+)
 FAMILIES = {
-    *(f"prebook_messages_{turn}" for turn in TURNS),
+    *(f"prebook_messages_{name}" for name in MESSAGE_COUNTERS),
     *("prebook_send_seconds", "prebook_handle_seconds", "prebook_event_loop_lag_seconds"),
     *("prebook_outbox_waiting", "prebook_outbox_oldest_age_seconds", "prebook_outbox_abandoned"),
     *(
@@ -29,12 +38,12 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_alive_ready_and_measured(
+async def test_a_service_is_alive_and_ready_and_exports_its_metrics(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, service: str
 ) -> None:
     await database.verify_bookings([await rider.prebook()])
     async with httpx.AsyncClient(base_url=suite.state.urls[service], trust_env=False) as http:
-        alive, ready, page = await asyncio.gather(*(http.get(p) for p in ("/livez", "/readyz", "/metrics")))
+        alive, ready, page = await asyncio.gather(*(http.get(path) for path in ("/livez", "/readyz", "/metrics")))
     assert alive.json() == {"status": "alive", "service": service}
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "service": service, "missing": {}})
     families: dict[str, Any] = {f.name: f.samples for f in text_string_to_metric_families(page.text)}

@@ -1,4 +1,4 @@
-"""Each service's own accounts, tried on everything that is not its own."""
+"""The accounts of each service are refused everything that belongs to another service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,13 +26,11 @@ TOPOLOGY = suite_topology(retry_delays_s(POLICIES))
 
 @pytest.fixture
 async def environments(control: ControlClient) -> dict[str, dict[str, str]]:
-    """Service -> the environment that its process was given."""
+    """Environment of the process of each service, by service."""
     return {name: psutil.Process(await control.read_pid(name)).environ() for name in PROCESSES}
 
 
-async def test_a_service_is_given_its_own_accounts_and_no_administrators(
-    suite: Suite, environments: dict[str, dict[str, str]]
-) -> None:
+async def test_a_service_gets_only_its_own_accounts(suite: Suite, environments: dict[str, dict[str, str]]) -> None:
     secrets = {suite.state.management_password, suite.state.control_token}
     for service, env in environments.items():
         assert f"//prebook_{service}:" in env["PREBOOK_DATABASE_URL"]
@@ -40,8 +38,8 @@ async def test_a_service_is_given_its_own_accounts_and_no_administrators(
         assert not [name for name, value in env.items() if any(secret in value for secret in secrets)]
 
 
-OWN = "SELECT * FROM {own}.inbox"
-FOREIGN = (
+OWN_STATEMENT = "SELECT * FROM {own}.inbox"
+FOREIGN_STATEMENTS = (
     "SELECT * FROM {other}.inbox",
     "DELETE FROM {other}.outbox",
     "CREATE TABLE {own}.another (id int)",
@@ -55,8 +53,8 @@ async def test_the_database_role_of_a_service_sees_its_own_schema_only(environme
     for own, other in permutations(PROCESSES, 2):
         connection = await asyncpg.connect(asyncpg_dsn(environments[own]["PREBOOK_DATABASE_URL"]))
         try:
-            await connection.execute(OWN.format(own=own))
-            for statement in FOREIGN:
+            await connection.execute(OWN_STATEMENT.format(own=own))
+            for statement in FOREIGN_STATEMENTS:
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement.format(own=own, other=other))
         finally:
@@ -64,8 +62,8 @@ async def test_the_database_role_of_a_service_sees_its_own_schema_only(environme
 
 
 @asynccontextmanager
-async def channel_of(connection: aio_pika.abc.AbstractConnection) -> AsyncIterator[AbstractChannel]:
-    """A refused one is closed by the broker already."""
+async def open_channel(connection: aio_pika.abc.AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """Open a channel, and close it at the end unless the broker closed it after a refused operation."""
     channel = await connection.channel(on_return_raises=True)
     yield channel
     if not channel.is_closed:
@@ -73,7 +71,7 @@ async def channel_of(connection: aio_pika.abc.AbstractConnection) -> AsyncIterat
 
 
 @pytest.mark.parametrize("service", PROCESSES)
-async def test_the_broker_user_of_a_service_can_do_nothing_that_the_model_does_not_grant(
+async def test_the_broker_account_of_a_service_can_do_only_what_the_model_grants(
     environments: dict[str, dict[str, str]], service: str
 ) -> None:
     granted = {(g.exchange, g.routing_key) for g in TOPOLOGY.grants if g.account == service}
@@ -81,20 +79,20 @@ async def test_the_broker_user_of_a_service_can_do_nothing_that_the_model_does_n
     assert foreign
     async with await aio_pika.connect(environments[service]["PREBOOK_AMQP_URL"]) as connection:
         for exchange, key in [*foreign, ("", addresses.PARKING_QUEUE)]:
-            async with channel_of(connection) as channel:
+            async with open_channel(connection) as channel:
                 target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
                 with pytest.raises(ChannelAccessRefused):
                     await target.publish(aio_pika.Message(b"{}"), key, mandatory=True)
         for queue in sorted(q.name for q in TOPOLOGY.queues if q.consumer != service):
-            async with channel_of(connection) as channel:
+            async with open_channel(connection) as channel:
                 with pytest.raises(ChannelAccessRefused):
                     await (await channel.get_queue(queue, ensure=False)).get(fail=False)
-        async with channel_of(connection) as channel:
+        async with open_channel(connection) as channel:
             with pytest.raises(ChannelAccessRefused):
                 await channel.declare_queue("another", durable=True)
 
 
-async def test_nobody_can_pretend_to_be_another_service(environments: dict[str, dict[str, str]]) -> None:
+async def test_a_service_cannot_publish_as_another_service(environments: dict[str, dict[str, str]]) -> None:
     async with await aio_pika.connect(environments["booking"]["PREBOOK_AMQP_URL"]) as connection:
         channel = await connection.channel(on_return_raises=True)
         target: Any = await channel.get_exchange(addresses.REQUESTS, ensure=False)

@@ -1,4 +1,4 @@
-"""What the services have written by the time that all other tests are through: everything of use, nothing of rider."""
+"""Logs of the services after all other tests: structured, correlated, and without personal data of riders."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
 CANARY = "canary-rider-7f3a"
-MESSAGE = {"conversation_id", "message_id", "trace_id", "flow", "kind", "coupling"}
-TURNS = frozenset(
+MESSAGE_FIELDS = {"conversation_id", "message_id", "trace_id", "flow", "kind", "coupling"}
+MESSAGE_EVENTS = frozenset(
     {
         "message handled",
         "message handling failed",
@@ -24,14 +24,14 @@ TURNS = frozenset(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_every_line_is_json_and_says_which_service_and_which_message(suite: Suite, service: str) -> None:
-    written = list(logs.read_lines(suite, service))
-    assert {line["service"] for line in written} == {service}
-    assert all({"event", "level", "timestamp"} <= line.keys() for line in written)
-    about_messages = [line for line in written if line["event"] in TURNS]
+async def test_every_line_is_json_and_names_its_service_and_message(suite: Suite, service: str) -> None:
+    lines = list(logs.read_lines(suite, service))
+    assert {line["service"] for line in lines} == {service}
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+    about_messages = [line for line in lines if line["event"] in MESSAGE_EVENTS]
     assert about_messages
-    lacking = [line for line in about_messages if not all(line.get(name) for name in MESSAGE)]
-    assert lacking == []
+    incomplete = [line for line in about_messages if not all(line.get(name) for name in MESSAGE_FIELDS)]
+    assert incomplete == []
 
 
 async def test_the_hops_of_one_ride_share_a_trace(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
@@ -41,7 +41,9 @@ async def test_the_hops_of_one_ride_share_a_trace(suite: Suite, rider: RiderClie
     assert len(traces) == 1
 
 
-async def test_nothing_of_a_rider_is_ever_written(suite: Suite, rider: RiderClient, database: DatabaseProbe) -> None:
+async def test_no_personal_data_and_no_secret_is_logged(
+    suite: Suite, rider: RiderClient, database: DatabaseProbe
+) -> None:
     accepted = [
         await rider.prebook(rider_id=CANARY),
         await rider.prebook(rider_id=CANARY, dropoff={"lat": 0, "lon": 0}),
@@ -52,7 +54,7 @@ async def test_nothing_of_a_rider_is_ever_written(suite: Suite, rider: RiderClie
     await rider.cancel(accepted[0])
     await database.verify_bookings(accepted)
     text = await database.fetch_value("SELECT text FROM notification.delivery WHERE rider_id = $1 LIMIT 1", CANARY)
-    written = logs.read_all(suite)
-    assert accepted[0] in written, "the ride is there"
+    log_text = logs.read_all(suite)
+    assert accepted[0] in log_text, "the ride is logged"
     for secret in (CANARY, text, suite.state.management_password, suite.state.callback_secrets[0]):
-        assert secret not in written
+        assert secret not in log_text

@@ -1,4 +1,4 @@
-"""What is said more than once, or makes no sense, or is heard by somebody new."""
+"""Duplicate messages, malformed messages, an additional subscriber, and idempotency keys."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,50 +19,52 @@ from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
 pytestmark = pytest.mark.real
-OVER_THE_BROKER = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
-SUBSCRIBERS = {addresses.event_routing_key(told.name): len(told.subscribers) for told in EVENT_TYPES}
+MESSAGING_COUPLINGS = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
+SUBSCRIBER_COUNTS = {addresses.event_routing_key(each.name): len(each.subscribers) for each in EVENT_TYPES}
 
 
-async def test_every_message_three_times_has_one_effect(
+async def test_messages_delivered_three_times_have_one_effect(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
     tap = await broker.tap(*ALL_MESSAGES)
-    ids = await rider.prebook_all([uniform_plan(coupling) for coupling in OVER_THE_BROKER])
+    ids = await rider.prebook_all([uniform_plan(coupling) for coupling in MESSAGING_COUPLINGS])
     assert all_in_state(await database.verify_bookings(ids), "confirmed")
-    ended = await rider.cancel(ids[0])
-    assert ended.status_code == 200
+    cancelled = await rider.cancel(ids[0])
+    assert cancelled.status_code == 200
     await database.verify_bookings(ids)
     messages = await drain(tap)
     assert {m.headers["prebook-kind"] for m in messages} == {"request", "reply", "event"}
-    rows, views = await database.count_rows(), [await rider.fetch_view(booking_id) for booking_id in ids]
-    before = await _had_no_effect(suite)
+    rows = await database.count_rows()
+    views = [await rider.fetch_view(booking_id) for booking_id in ids]
+    ignored = await _count_ignored(suite)
     await broker.republish(messages, times=2)
 
-    async def heard_again() -> bool:
-        return await _had_no_effect(suite) - before == 2 * _deliveries(messages)
+    async def all_ignored() -> bool:
+        return await _count_ignored(suite) - ignored == 2 * _delivery_count(messages)
 
-    await poll_until(heard_again, timeout_s=20)
-    assert await database.count_rows() == rows, "no table has a row more or less"
+    await poll_until(all_ignored, timeout_s=20)
+    assert await database.count_rows() == rows, "no row is added or removed"
     assert [await rider.fetch_view(booking_id) for booking_id in ids] == views
 
 
-def _deliveries(messages: Sequence[CapturedMessage]) -> int:
-    """How many inboxes they reach: a fact's subscribers may be several, or none of ours."""
-    return sum(SUBSCRIBERS.get(message.routing_key, 1) for message in messages)
+def _delivery_count(messages: Sequence[CapturedMessage]) -> int:
+    """Return the number of deliveries to services: an event has any number of subscribers, others have one receiver."""
+    return sum(SUBSCRIBER_COUNTS.get(message.routing_key, 1) for message in messages)
 
 
-async def _had_no_effect(suite: Suite) -> float:
+async def _count_ignored(suite: Suite) -> float:
+    """Return the number of messages that were ignored as duplicate or expired."""
     return sum([await read_message_counter(suite, name) for name in ("duplicate", "expired")])
 
 
-async def test_a_further_subscriber_hears_requests_and_answers(
+async def test_an_additional_subscriber_receives_requests_and_replies(
     rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
     audit = await broker.tap((addresses.EVENTS, "request.*"), (addresses.EVENTS, "reply.*"))
     booking_id = await rider.prebook(uniform_plan(Coupling.ONE_WAY))
     assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
-    heard = {message.routing_key for message in await drain(audit) if message.conversation_id == booking_id}
-    assert heard == {f"{said}.{flow}" for said, flow in product(("request", "reply"), FLOWS)}
+    received = {message.routing_key for message in await drain(audit) if message.conversation_id == booking_id}
+    assert received == {f"{kind}.{flow}" for kind, flow in product(("request", "reply"), FLOWS)}
 
 
 VALID_HEADERS = {
@@ -93,53 +95,60 @@ MALFORMED: dict[str, tuple[dict[str, str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("coupling", OVER_THE_BROKER)
-async def test_malformed_messages_are_parked_with_their_cause_and_block_nobody(
+@pytest.mark.parametrize("coupling", MESSAGING_COUPLINGS)
+async def test_malformed_messages_are_parked_with_their_cause_and_block_no_other(
     rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, coupling: Coupling
 ) -> None:
-    exchange, key, queue = {
+    exchange, routing_key, queue = {
         Coupling.REQUEST_REPLY: (addresses.REQUESTS, "quote_fare", "pricing.requests.quote_fare"),
         Coupling.ONE_WAY: (addresses.EVENTS, "request.quote_fare", "pricing.one_way_requests.quote_fare"),
     }[coupling]
     for headers, body in MALFORMED.values():
-        await broker.send(exchange, key, WireMessage(headers, body))
+        await broker.send(exchange, routing_key, WireMessage(headers, body))
     ids = await rider.prebook_all([uniform_plan(coupling)] * 3)
-    assert all_in_state(await database.verify_bookings(ids), "confirmed"), "those behind them are served"
-    found = await broker.collect_parked(len(MALFORMED))
-    assert {m.headers["prebook-x-cause"] for m in found} == MALFORMED.keys()
-    for message in found:
-        told = message.headers
+    assert all_in_state(await database.verify_bookings(ids), "confirmed"), (
+        "requests behind the malformed ones are handled"
+    )
+    parked = await broker.collect_parked(len(MALFORMED))
+    assert {m.headers["prebook-x-cause"] for m in parked} == MALFORMED.keys()
+    for message in parked:
+        stored = message.headers
         assert message.routing_key == queue
-        assert (told["prebook-x-exchange"], told["prebook-x-routing-key"]) == (exchange, key)
-        sent, body = MALFORMED[told["prebook-x-cause"]]
-        assert sent.items() <= told.items(), "as it came"
+        assert (stored["prebook-x-exchange"], stored["prebook-x-routing-key"]) == (exchange, routing_key)
+        sent, body = MALFORMED[stored["prebook-x-cause"]]
+        assert sent.items() <= stored.items(), "all headers are kept"
         assert message.body == body
-        assert told["prebook-x-error"].startswith("Malformed: "), "and in words"
+        assert stored["prebook-x-error"].startswith("Malformed: "), "the error is described"
 
 
-async def test_an_answer_about_no_booking_of_ours_is_parked(broker: BrokerProbe) -> None:
-    answer = VALID_HEADERS | {
+async def test_a_reply_for_an_unknown_booking_is_parked(broker: BrokerProbe) -> None:
+    reply = VALID_HEADERS | {
         "ce-id": "made-up.quote_fare.reply",
         "prebook-kind": "reply",
         "ce-type": "prebook.unavailable.v1",
     }
-    await broker.send(addresses.REPLIES, "booking", WireMessage(answer, b'{"reason":"refused"}'))
+    await broker.send(addresses.REPLIES, "booking", WireMessage(reply, b'{"reason":"refused"}'))
     (parked,) = await broker.collect_parked(1)
     assert (parked.routing_key, parked.headers["prebook-x-cause"]) == ("booking.replies", "unknown_booking")
 
 
-async def test_thirty_requests_with_one_key_are_one_booking(rider: RiderClient, database: DatabaseProbe) -> None:
-    key, plan = "thirty-at-once", uniform_plan(Coupling.SYNC_API)
-    answers = await asyncio.gather(*(rider.post_booking(plan, key=key) for _ in range(30)))
-    assert {a.status_code for a in answers} <= {201, 202, 409}
-    taken = [a for a in answers if a.is_success]
-    assert taken
-    assert len({a.headers["location"] for a in taken}) == 1
-    assert all(a.headers["retry-after"] for a in answers if a.status_code == 409)
+async def test_thirty_concurrent_requests_with_one_key_make_one_booking(
+    rider: RiderClient, database: DatabaseProbe
+) -> None:
+    key = "thirty-at-once"
+    plan = uniform_plan(Coupling.SYNC_API)
+    responses = await asyncio.gather(*(rider.post_booking(plan, key=key) for _ in range(30)))
+    assert {each.status_code for each in responses} <= {201, 202, 409}
+    accepted = [each for each in responses if each.is_success]
+    assert accepted
+    assert len({each.headers["location"] for each in accepted}) == 1
+    assert all(each.headers["retry-after"] for each in responses if each.status_code == 409)
     assert await database.fetch_value("SELECT count(*) FROM booking.booking WHERE key = $1", key) == 1
-    booking_id = taken[0].json()["id"]
+    booking_id = accepted[0].json()["id"]
     await database.verify_bookings([booking_id])
-    assert (await rider.post_booking(plan, key=key)).content == taken[0].content, "the stored response, byte by byte"
+    assert (await rider.post_booking(plan, key=key)).content == accepted[0].content, (
+        "a repetition gets the stored response, byte by byte"
+    )
     other = await rider.post_booking(plan, key=key, rider_id="other")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 

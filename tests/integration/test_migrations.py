@@ -1,4 +1,4 @@
-"""Schemas come, go and come again, with rows in every table."""
+"""Migrations up, down and up again, with rows in every table."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from tests.integration.suite import Suite, run_command
 
 pytestmark = pytest.mark.real
 DATABASE = "migrated"
-ROWS = (
+MESSAGING_ROWS = (
     "INSERT INTO {0}.inbox (message_id, flow, conversation_id) VALUES ('m', 'f', 'c')",
     """
     INSERT INTO {0}.outbox (message_id, kind, flow, conversation_id, route, message, not_before)
@@ -25,11 +25,11 @@ ROWS = (
     INSERT INTO {0}.pending_reply (request_id, flow, conversation_id, message, due_at)
     VALUES ('m', 'f', 'c', '{{}}', now())""",
 )
-STATE = (
+SERVICE_ROWS = (
     *(
         f"""
         INSERT INTO {service}.blocked (group_name, message_id, ordering_key, message, status, due_at, error)
-        VALUES ('g', 'm', 'c', '{{}}', 'waiting', now(), 'w')"""  # noqa: S608 - names that stand in our code
+        VALUES ('g', 'm', 'c', '{{}}', 'waiting', now(), 'w')"""  # noqa: S608 - names of our own schemas
         for service in PROCESSES
     ),
     """
@@ -79,39 +79,42 @@ CONSTRAINTS = """
 
 @pytest.fixture
 async def url(suite: Suite, database: DatabaseProbe) -> AsyncIterator[str]:
-    """A database of the test's own on the suite's server."""
+    """Create an empty database on the suite's server, yield its URL, and drop it after the test."""
     await database.connection.execute(f"CREATE DATABASE {DATABASE}")
     yield urlunsplit(urlsplit(suite.state.database_url)._replace(path=f"/{DATABASE}"))
     await database.connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
 
 
-def alembic(url: str, *arguments: str) -> None:
+def run_alembic(url: str, *arguments: str) -> None:
     ini = paths.migrations_dir() / "alembic.ini"
     env = {**os.environ, "PREBOOK_DATABASE_URL": url}
     done = run_command([sys.executable, "-m", "alembic", "-c", str(ini), *arguments], env)
     assert done.returncode == 0, done.stderr
 
 
-async def test_up_down_and_up_again_with_data(url: str) -> None:
-    alembic(url, "upgrade", "heads")
+async def test_migrations_can_be_reverted_and_repeated_with_data(url: str) -> None:
+    run_alembic(url, "upgrade", "heads")
     connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         database = DatabaseProbe(connection)
-        first = await _shape(database)
-        for statement in (*(row.format(service) for service in PROCESSES for row in ROWS), *STATE):
+        original = await _describe(database)
+        for statement in (*(row.format(service) for service in PROCESSES for row in MESSAGING_ROWS), *SERVICE_ROWS):
             await connection.execute(statement)
         assert not [table for table, rows in (await database.count_rows()).items() if not rows], "every table has a row"
         for service in PROCESSES:
-            alembic(url, "downgrade", f"{service}@base")
+            run_alembic(url, "downgrade", f"{service}@base")
         assert await database.count_rows() == {}
-        alembic(url, "upgrade", "heads")
-        assert await _shape(database) == first
-        assert set((await database.count_rows()).values()) == {0, 1}, "the campaign's row is there, and nothing else"
-        alembic(url, "upgrade", "heads")
-        assert await _shape(database) == first, "again changes nothing"
+        run_alembic(url, "upgrade", "heads")
+        assert await _describe(database) == original
+        assert set((await database.count_rows()).values()) == {0, 1}, (
+            "the campaign has its row, and no other table has any"
+        )
+        run_alembic(url, "upgrade", "heads")
+        assert await _describe(database) == original, "a repeated upgrade changes nothing"
     finally:
         await connection.close()
 
 
-async def _shape(database: DatabaseProbe) -> list[object]:
+async def _describe(database: DatabaseProbe) -> list[object]:
+    """Return the columns, indexes and constraints of all schemas."""
     return [await database.connection.fetch(query, list(PROCESSES)) for query in (COLUMNS, INDEXES, CONSTRAINTS)]

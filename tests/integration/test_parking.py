@@ -1,4 +1,4 @@
-"""From a message that cannot be handled to its one effect, on a real suite and by the command line."""
+"""Dead letters on a real suite and the command line: from a failed message to its single effect."""
 
 import asyncio
 import json
@@ -26,34 +26,36 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-async def emptied(database: DatabaseProbe) -> AsyncIterator[None]:
-    """Nothing is left at operations for the tests that come after."""
+async def delete_dead_letters(database: DatabaseProbe) -> AsyncIterator[None]:
+    """After the test, delete all dead letters of operations."""
     yield
     await database.connection.execute("DELETE FROM operations.dead_letter")
 
 
-async def said(suite: Suite, *arguments: str, status: int = 0) -> Any:
-    """What `prebook parking ... --json` prints."""
+async def run_parking(suite: Suite, *arguments: str, status: int = 0) -> Any:
+    """Run `prebook parking` with ``arguments`` and return the JSON that it prints."""
     done = await asyncio.to_thread(suite.prebook, "parking", *arguments, "--json")
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
-async def parked(suite: Suite, count: int, **query: str) -> list[dict[str, Any]]:
-    """Lines, as soon as there are so many."""
-    found: list[dict[str, Any]] = []
+async def wait_for_dead_letters(suite: Suite, count: int, **query: str) -> list[dict[str, Any]]:
+    """Wait until operations lists exactly ``count`` dead letters that match ``query``, and return them."""
+    dead_letters: list[dict[str, Any]] = []
 
-    async def enough() -> bool:
-        found[:] = (await operations.get("/v1/dead-letters", params={**query, "limit": 1000})).json()["dead_letters"]
-        return len(found) == count
+    async def is_complete() -> bool:
+        dead_letters[:] = (await operations.get("/v1/dead-letters", params={**query, "limit": 1000})).json()[
+            "dead_letters"
+        ]
+        return len(dead_letters) == count
 
     async with httpx.AsyncClient(base_url=suite.state.urls[OPERATIONS], trust_env=False) as operations:
-        await poll_until(enough, 20)
-    return found
+        await poll_until(is_complete, 20)
+    return dead_letters
 
 
-@pytest.mark.usefixtures("emptied")
-async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
+@pytest.mark.usefixtures("delete_dead_letters")
+async def test_a_malformed_message_is_shown_edited_replayed_and_resolved(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, broker: BrokerProbe, tmp_path: Path
 ) -> None:
     booking_id = await rider.prebook(uniform_plan(Coupling.REQUEST_REPLY))
@@ -61,56 +63,56 @@ async def test_a_malformed_message_is_shown_mended_replayed_and_resolved(
     message_id = f"{booking_id}.quote_fare.once-more"
     headers = {**VALID_HEADERS, "ce-id": message_id, "ce-subject": booking_id}
     await broker.send(addresses.REQUESTS, "quote_fare", WireMessage(headers, b'{"pickup": 1}'))
-    (line,) = await parked(suite, 1, message_id=message_id)
-    assert line["cause"] == "wrong_schema"
+    (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id=message_id)
+    assert dead_letter["cause"] == "wrong_schema"
     before = await database.count_rows()
 
-    (group,) = (await said(suite, "failure-groups"))["groups"]
+    (group,) = (await run_parking(suite, "failure-groups"))["groups"]
     assert (group["failure_group"], group["messages"], group["queue"]) == (
-        line["failure_group"],
+        dead_letter["failure_group"],
         1,
         "pricing.requests.quote_fare",
     )
-    shown = await said(suite, "show", str(line["id"]))
+    shown = await run_parking(suite, "show", str(dead_letter["id"]))
     assert (shown["payload"]["text"], shown["headers"]["prebook-x-routing-key"]) == ('{"pickup": 1}', "quote_fare")
-    assert (await said(suite, "list", "--queue", group["queue"]))["dead_letters"] == [line]
-    planned = await said(suite, "replay", "--failure-group", group["failure_group"])
+    assert (await run_parking(suite, "list", "--queue", group["queue"]))["dead_letters"] == [dead_letter]
+    planned = await run_parking(suite, "replay", "--failure-group", group["failure_group"])
     assert (planned["state"], planned["messages"], planned["batches"]) == ("dry_run", 1, [1])
-    assert await database.count_rows() == before, "looking and planning leave nothing behind"
+    assert await database.count_rows() == before, "showing and planning store nothing"
 
-    again = await said(suite, "replay", str(line["id"]), "--apply", "--wait", status=1)
-    assert (again["state"], again["counts"]) == ("stopped", {"failed_again": 1}), "nothing has changed yet"
-    mended = tmp_path / "mended.json"
-    mended.write_bytes(VALID_BODY)
-    await said(suite, "note", str(line["id"]), "the pick-up was a number")
-    await said(suite, "edit", str(line["id"]), "--reason", "say where", "--payload-file", str(mended))
-    done = await said(suite, "replay", str(line["id"]), "--apply", "--wait")
-    assert (done["state"], done["counts"], done["duplicates"]) == ("done", {"resolved": 1}, 0)
+    failed = await run_parking(suite, "replay", str(dead_letter["id"]), "--apply", "--wait", status=1)
+    assert (failed["state"], failed["counts"]) == ("stopped", {"failed_again": 1}), "the message is still malformed"
+    payload = tmp_path / "payload.json"
+    payload.write_bytes(VALID_BODY)
+    await run_parking(suite, "note", str(dead_letter["id"]), "the pick-up was a number")
+    await run_parking(
+        suite, "edit", str(dead_letter["id"]), "--reason", "correct the pick-up", "--payload-file", str(payload)
+    )
+    replay = await run_parking(suite, "replay", str(dead_letter["id"]), "--apply", "--wait")
+    assert (replay["state"], replay["counts"], replay["duplicates"]) == ("done", {"resolved": 1}, 0)
     assert await database.fetch_value("SELECT count(*) FROM pricing.inbox WHERE message_id = $1", message_id) == 1
-    shown = await said(suite, "show", str(line["id"]))
+    shown = await run_parking(suite, "show", str(dead_letter["id"]))
     assert (shown["summary"]["state"], shown["summary"]["times_parked"], len(shown["notes"])) == ("resolved", 2, 1)
-    assert shown["payload"]["text"] == '{"pickup": 1}', "as it came"
+    assert shown["payload"]["text"] == '{"pickup": 1}', "the original payload is kept"
     assert all_in_state(await database.verify_bookings([booking_id]), "confirmed")
 
 
-@pytest.mark.usefixtures("emptied")
-async def test_what_the_broker_dead_letters_by_itself_is_told_with_its_first_address(
-    suite: Suite, broker: BrokerProbe
-) -> None:
-    """As after a consumer's crashes: no service has written down a cause."""
+@pytest.mark.usefixtures("delete_dead_letters")
+async def test_a_message_dead_lettered_by_the_broker_has_its_first_address(suite: Suite, broker: BrokerProbe) -> None:
+    """The broker dead-letters a message by itself after crashes of a consumer; no service has recorded a cause."""
     headers = {**VALID_HEADERS, "ce-id": "made-up.by-the-broker"}
     await broker.dead_letter(
         addresses.EVENTS, "request.dead_letter", "pricing.requests.quote_fare", WireMessage(headers, VALID_BODY)
     )
-    (line,) = await parked(suite, 1, message_id="made-up.by-the-broker")
-    assert (line["cause"], line["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
-    assert "expired" in line["error"]
-    assert (line["exchange"], line["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
+    (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id="made-up.by-the-broker")
+    assert (dead_letter["cause"], dead_letter["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
+    assert "expired" in dead_letter["error"]
+    assert (dead_letter["exchange"], dead_letter["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
     await broker.collect_parked(1)
 
 
-@pytest.mark.usefixtures("emptied")
-async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_later(
+@pytest.mark.usefixtures("delete_dead_letters")
+async def test_dead_letters_are_stored_after_an_outage_of_the_database_of_operations(
     suite: Suite, database: DatabaseProbe, broker: BrokerProbe, operations: httpx.AsyncClient
 ) -> None:
     await database.connection.execute("REVOKE INSERT ON operations.dead_letter FROM prebook_operations")
@@ -119,19 +121,19 @@ async def test_what_is_parked_while_the_database_refuses_operations_is_taken_in_
             await broker.send(
                 addresses.REQUESTS, "quote_fare", WireMessage({**VALID_HEADERS, "ce-id": f"late-{number}"}, b"{")
             )
-        tries = partial(logs.find_lines, suite, OPERATIONS, event="dead letter not stored")
-        await poll_until(_async(lambda: bool(tries())), 20)
+        failures = partial(logs.find_lines, suite, OPERATIONS, event="dead letter not stored")
+        await poll_until(_as_async(lambda: bool(failures())), 20)
     finally:
         await database.connection.execute("GRANT INSERT ON operations.dead_letter TO prebook_operations")
-    lines = await parked(suite, 30, cause="bad_json")
-    assert {line["message_id"] for line in lines} == {f"late-{number}" for number in range(30)}
-    assert {line["times_parked"] for line in lines} == {1}
+    dead_letters = await wait_for_dead_letters(suite, 30, cause="bad_json")
+    assert {dead_letter["message_id"] for dead_letter in dead_letters} == {f"late-{number}" for number in range(30)}
+    assert {dead_letter["times_parked"] for dead_letter in dead_letters} == {1}
     assert (await operations.get("/readyz")).status_code == 200
     await broker.collect_parked(30)
 
 
-def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
-    async def asked() -> bool:
+def _as_async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def evaluate() -> bool:
         return condition()
 
-    return asked
+    return evaluate

@@ -1,4 +1,4 @@
-"""A ride ends the same however its flows are coupled, with real parts and real processes."""
+"""Every plan has the same result, with real servers and real processes."""
 
 from collections.abc import Mapping
 
@@ -17,25 +17,30 @@ PLANS: list[Plan] = [
 ]
 
 
-def shape(plan: Mapping[str, Coupling]) -> str:
+def plan_text(plan: Mapping[str, Coupling]) -> str:
+    """Return the couplings of a plan in the order of the flows."""
     return "-".join(plan[flow] for flow in FLOWS)
 
 
-async def test_every_two_couplings_meet_and_the_ride_ends_the_same(rider: RiderClient, database: DatabaseProbe) -> None:
+async def test_plans_with_every_pair_of_couplings_have_the_same_result(
+    rider: RiderClient, database: DatabaseProbe
+) -> None:
     ids = await rider.prebook_all(PLANS)
     assert all_in_state(await database.verify_bookings(ids), "confirmed")
     views = [await rider.fetch_view(booking_id) for booking_id in ids]
-    assert [shape(view.couplings) for view in views] == [shape(plan) for plan in PLANS]
+    assert [plan_text(view.couplings) for view in views] == [plan_text(plan) for plan in PLANS]
     for view in views:
         assert view.fare is not None, view
         assert view.fare.cents == FARE_CENTS, view
         assert [change.state for change in view.history] == HISTORY, view
         assert [change.at for change in view.history] == sorted(change.at for change in view.history)
         assert view.driver is not None, view
-    assert len({view.driver for view in views}) == len(views), "no driver is given twice"
+    assert len({view.driver for view in views}) == len(views), "no driver is assigned twice"
 
 
 @pytest.mark.parametrize("coupling", Coupling)
-async def test_a_coupling_throughout(rider: RiderClient, database: DatabaseProbe, coupling: Coupling) -> None:
+async def test_every_uniform_plan_confirms_all_rides(
+    rider: RiderClient, database: DatabaseProbe, coupling: Coupling
+) -> None:
     ids = await rider.prebook_all([dict.fromkeys(FLOWS, coupling)] * 5)
     assert all_in_state(await database.verify_bookings(ids), "confirmed")

@@ -1,4 +1,7 @@
-"""One poison message of each kind among a thousand, at a real service. Its cost is `prebook lab poison`'s."""
+"""One poison message of each kind among a thousand others at a real service.
+
+`prebook lab poison` measures its cost.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -16,70 +19,73 @@ from tests.integration.suite import POLICIES, Suite
 from tests.integration.synthetic_events import booking_ended_event
 
 pytestmark = pytest.mark.real
-MANY, AT_ONCE = 1000, 100
+MESSAGES = 1000
+MAX_CONCURRENT_SENDS = 100
 QUEUE = addresses.event_queue("pricing")
 ATTEMPTS = next(iter(POLICIES.values())).max_attempts
-"""A fact belongs to no flow and is tried as often as the first of them."""
-REFUSING = """
+"""An event belongs to no flow and has the maximum attempts of the first flow."""
+REFUSE_ONE_BOOKING = """
     CREATE FUNCTION pricing.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'never that one'; END $$;
+        $$ BEGIN RAISE EXCEPTION 'this booking always fails'; END $$;
     CREATE TRIGGER refuse BEFORE INSERT ON pricing.discount_grant FOR EACH ROW
         WHEN (NEW.booking_id LIKE '%-always-failing')
         EXECUTE FUNCTION pricing.refuse()"""
-BROKEN: Mapping[str, tuple[Mapping[str, str], bytes]] = {
+POISON: Mapping[str, tuple[Mapping[str, str], bytes]] = {
     "bad_json": ({}, b'{"booking_id": '),
     "wrong_schema": ({}, b'{"booking_id": 7}'),
     "unknown_type": ({"ce-type": "prebook.booking_ended.v9"}, b"{}"),
 }
-FATES = {**dict.fromkeys(BROKEN, 1), "attempts_exhausted": ATTEMPTS}
-"""Cause -> attempts: at once where it can never succeed, after exactly as many as configured where it might have."""
-SHARES = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
+EXPECTED_ATTEMPTS = {**dict.fromkeys(POISON, 1), "attempts_exhausted": ATTEMPTS}
+"""Attempts by cause: one if the message can never succeed, the configured maximum if it might."""
+GRANTS = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
 @pytest.fixture
-async def refusing(database: DatabaseProbe) -> AsyncIterator[None]:
-    """Pricing's handler always fails on one booking, and on no other."""
-    await database.connection.execute(REFUSING)
+async def refuse_one_booking(database: DatabaseProbe) -> AsyncIterator[None]:
+    """Make pricing's handler fail for one booking and for no other."""
+    await database.connection.execute(REFUSE_ONE_BOOKING)
     yield
     await database.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
 
 
-@pytest.mark.usefixtures("refusing")
-async def test_poison_is_parked_after_its_attempts_and_the_others_are_all_handled(
+@pytest.mark.usefixtures("refuse_one_booking")
+async def test_poison_is_parked_after_its_attempts_and_all_other_messages_are_handled(
     suite: Suite, database: DatabaseProbe, broker: BrokerProbe
 ) -> None:
     run = uuid4().hex[:8]
     failed, retried = [await read_message_counter(suite, turn, "pricing") for turn in ("handling_failed", "retried")]
-    await _said(broker, run)
+    await _send_messages(broker, run)
 
     async def all_handled() -> bool:
-        return bool(await database.fetch_value(SHARES, f"{run}-%") == MANY)
+        return bool(await database.fetch_value(GRANTS, f"{run}-%") == MESSAGES)
 
     await poll_until(all_handled, 30)
-    parked = await broker.collect_parked(len(FATES))
-    told = {message.headers["prebook-x-cause"]: int(message.headers.get("prebook-attempt", "1")) for message in parked}
-    assert told == FATES
+    parked = await broker.collect_parked(len(EXPECTED_ATTEMPTS))
+    attempts = {
+        message.headers["prebook-x-cause"]: int(message.headers.get("prebook-attempt", "1")) for message in parked
+    }
+    assert attempts == EXPECTED_ATTEMPTS
     assert {message.routing_key for message in parked} == {QUEUE}
     assert await read_message_counter(suite, "handling_failed", "pricing") - failed == ATTEMPTS, (
-        "handled as often as that, and not once more"
+        "the handler fails exactly once per attempt"
     )
     assert await read_message_counter(suite, "retried", "pricing") - retried == ATTEMPTS - 1
-    assert await database.fetch_value(SHARES, f"{run}-%") == MANY
+    assert await database.fetch_value(GRANTS, f"{run}-%") == MESSAGES
 
 
-async def _said(broker: BrokerProbe, run: str) -> None:
-    """The poison in the middle of the others."""
-    limit = asyncio.Semaphore(AT_ONCE)
+async def _send_messages(broker: BrokerProbe, run: str) -> None:
+    """Send all messages, with the poison in the middle."""
+    limit = asyncio.Semaphore(MAX_CONCURRENT_SENDS)
 
-    async def say(wire: WireMessage) -> None:
+    async def send(wire: WireMessage) -> None:
         async with limit:
             await broker.send(addresses.REDELIVER, QUEUE, wire)
 
-    others = [booking_ended_event(f"{run}-{number}") for number in range(MANY)]
-    poison = [_broken(booking_ended_event(f"{run}-{cause}"), *changes) for cause, changes in BROKEN.items()]
+    others = [booking_ended_event(f"{run}-{number}") for number in range(MESSAGES)]
+    poison = [_with_changes(booking_ended_event(f"{run}-{cause}"), *changes) for cause, changes in POISON.items()]
     middle = [*poison, booking_ended_event(f"{run}-always-failing")]
-    await asyncio.gather(*(say(wire) for wire in (*others[: MANY // 2], *middle, *others[MANY // 2 :])))
+    await asyncio.gather(*(send(wire) for wire in (*others[: MESSAGES // 2], *middle, *others[MESSAGES // 2 :])))
 
 
-def _broken(wire: WireMessage, headers: Mapping[str, str], body: bytes) -> WireMessage:
+def _with_changes(wire: WireMessage, headers: Mapping[str, str], body: bytes) -> WireMessage:
     return WireMessage({**wire.headers, **headers}, body)

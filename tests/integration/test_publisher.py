@@ -1,4 +1,4 @@
-"""Our own publishing client against a real broker."""
+"""The publisher of `prebook.rabbit` against a real broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def channel(suite: Suite) -> AsyncIterator[AbstractChannel]:
         yield await connection.channel()
 
 
-async def test_a_message_arrives_as_the_client_library_would_have_sent_it(
+async def test_a_message_arrives_with_body_headers_and_properties(
     publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     queue = await channel.declare_queue(exclusive=True)
@@ -57,18 +57,18 @@ async def test_a_message_arrives_as_the_client_library_would_have_sent_it(
     assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
 
 
-async def test_one_id_to_four_addresses_at_once_is_told_apart(
+async def test_concurrent_messages_with_one_id_have_separate_results(
     publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     queue = await channel.declare_queue(exclusive=True)
     wire = encode(request("same"))
     keys = (queue.name, "nowhere-1", queue.name, "nowhere-2") * 25
-    ends = await asyncio.gather(*(publisher.publish("", key, wire) for key in keys), return_exceptions=True)
-    assert [type(end) for end in ends] == [type(None), Undeliverable] * 50
+    results = await asyncio.gather(*(publisher.publish("", key, wire) for key in keys), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), Undeliverable] * 50
     assert (await channel.declare_queue(queue.name, passive=True)).declaration_result.message_count == 50
 
 
-async def test_what_a_full_queue_refuses_may_be_tried_again(
+async def test_a_message_refused_by_a_full_queue_is_retryable(
     publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     limits: Any = {"x-max-length": 1, "x-overflow": "reject-publish"}
@@ -80,27 +80,28 @@ async def test_what_a_full_queue_refuses_may_be_tried_again(
 
 
 async def test_a_body_of_many_frames_arrives_whole(publisher: RabbitPublisher, channel: AbstractChannel) -> None:
-    queue, body = await channel.declare_queue(exclusive=True), bytes(range(256)) * 2000
+    queue = await channel.declare_queue(exclusive=True)
+    body = bytes(range(256)) * 2000
     await publisher.publish("", queue.name, WireMessage({"ce-id": "large"}, body))
     assert (await queue.get(timeout=5)).body == body
 
 
-async def test_an_exchange_that_is_not_there_fails_what_is_under_way_and_no_more(
+async def test_a_missing_exchange_fails_only_the_messages_in_flight(
     publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     queue = await channel.declare_queue(exclusive=True)
     with pytest.raises(Unreachable, match="404"):
         await publisher.publish("no-such-exchange", "key", encode(request("m")))
-    await poll_until(lambda: _arrives(publisher, queue.name))
+    await poll_until(lambda: _is_published(publisher, queue.name))
 
 
-async def test_it_comes_back_after_its_connection_was_closed(
+async def test_the_publisher_reconnects_after_its_connection_was_closed(
     suite: Suite, publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
     queue = await channel.declare_queue(exclusive=True)
-    where = suite.state
-    account = (where.management_user, where.management_password)
-    async with httpx.AsyncClient(base_url=where.management_url, auth=account, trust_env=False) as broker:
+    state = suite.state
+    account = (state.management_user, state.management_password)
+    async with httpx.AsyncClient(base_url=state.management_url, auth=account, trust_env=False) as broker:
 
         async def closed() -> bool:
             listed = (await broker.get("/api/connections")).json()
@@ -114,32 +115,32 @@ async def test_it_comes_back_after_its_connection_was_closed(
             return bool(ours) or not publisher.connection.up.is_set()
 
         await poll_until(closed)
-    await poll_until(lambda: _arrives(publisher, queue.name))
+    await poll_until(lambda: _is_published(publisher, queue.name))
 
 
-async def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
-    over = asyncio.Event()
+async def test_a_silent_peer_ends_in_a_timeout() -> None:
+    disconnected = asyncio.Event()
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
-        over.set()
+        disconnected.set()
 
-    async with await asyncio.start_server(silent, "127.0.0.1") as server:
+    async with await asyncio.start_server(stay_silent, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await PublisherConnection.connect(f"amqp://u:p@127.0.0.1:{port}/", "test", heartbeat_s=1, timeout_s=0.3)
         async with asyncio.timeout(5):
-            await over.wait()
+            await disconnected.wait()
 
 
-async def test_a_wrong_password_is_told_as_the_broker_tells_it(suite: Suite) -> None:
+async def test_a_wrong_password_is_reported_with_the_text_of_the_broker(suite: Suite) -> None:
     wrong = str(URL(suite.state.amqp_url).with_password("wrong"))
     with pytest.raises(Unreachable, match="ACCESS_REFUSED"):
         await PublisherConnection.connect(wrong, "test", heartbeat_s=10, timeout_s=5)
 
 
-async def _arrives(publisher: RabbitPublisher, queue: str) -> bool:
+async def _is_published(publisher: RabbitPublisher, queue: str) -> bool:
     with suppress(Unreachable):
         await publisher.publish("", queue, encode(request()))
         return True

@@ -1,4 +1,4 @@
-"""Two replicas of every service: both work, one of them dies in a burst, and every rider hears everything in order."""
+"""Two replicas of every service share the work, and a killed replica loses and misorders no notice."""
 
 import asyncio
 import os
@@ -23,11 +23,13 @@ from tests.integration.suite import Suite, start_suite
 
 pytestmark = pytest.mark.real
 BOOKINGS = 60
-QUEUED = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
-"""How both replicas are reached; a call goes to the first one."""
-TOLD = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY delivered_at"
-HANDLERS = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'prebook-% relay %'"
-HELD = "SELECT (SELECT count(*) FROM notification.blocked) + (SELECT count(*) FROM booking.blocked)"
+MESSAGING_COUPLINGS = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
+"""Couplings whose messages reach both replicas; a synchronous call reaches only the first."""
+NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY delivered_at"
+RELAY_SESSIONS = (
+    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'prebook-% relay %'"
+)
+BLOCKED = "SELECT (SELECT count(*) FROM notification.blocked) + (SELECT count(*) FROM booking.blocked)"
 
 
 @pytest.fixture(scope="module")
@@ -52,41 +54,41 @@ async def database(replicated: Suite) -> AsyncIterator[DatabaseProbe]:
         await connection.close()
 
 
-async def test_both_replicas_of_every_service_work_and_one_dies_in_a_burst(
+async def test_killed_replicas_lose_and_misorder_no_notice(
     replicated: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
-    plans = list(islice(cycle(uniform_plan(coupling) for coupling in QUEUED), BOOKINGS))
+    plans = list(islice(cycle(uniform_plan(coupling) for coupling in MESSAGING_COUPLINGS), BOOKINGS))
     async with open_control(replicated) as control:
         assert set(await control.list_processes()) >= {*SERVICES, *(f"{service}-2" for service in SERVICES)}
         before = {name: info.pid for name, info in (await control.list_processes()).items()}
-        burst = asyncio.create_task(_changed_their_minds(rider, plans))
-        await poll_until(lambda: _told(database, BOOKINGS // 4), 30)
+        booking = asyncio.create_task(_book_and_cancel_all(rider, plans))
+        await poll_until(lambda: _has_notices(database, BOOKINGS // 4), 30)
         for victim in ("notification", "booking-2", "matching-2"):
             await control.kill(victim)
-        ids = await burst
+        ids = await booking
         await control.wait_until_all_running()
         after = {name: info.pid for name, info in (await control.list_processes()).items()}
     assert {name for name in before if before[name] != after[name]} == {"notification", "booking-2", "matching-2"}
     states = await database.verify_bookings(ids)
     assert set(states.values()) == {"cancelled"}
-    assert await _told_in_order(database, ids) == {booking: ["confirmed", "cancelled"] for booking in ids}
-    assert await database.fetch_value(HELD) == 0
+    assert await _read_notices(database, ids) == {booking: ["confirmed", "cancelled"] for booking in ids}
+    assert await database.fetch_value(BLOCKED) == 0
 
-    async def all_relay() -> bool:
-        return len(await database.connection.fetch(HANDLERS)) == 2 * len(SERVICES) + 1
+    async def all_relaying() -> bool:
+        return len(await database.connection.fetch(RELAY_SESSIONS)) == 2 * len(SERVICES) + 1
 
-    await poll_until(all_relay, 10)
+    await poll_until(all_relaying, 10)
 
 
-async def test_the_partitions_are_shared_out_and_one_replica_takes_over_from_the_other(
+async def test_replicas_share_the_partitions_and_take_over_from_each_other(
     replicated: Suite, rider: RiderClient, database: DatabaseProbe
 ) -> None:
     async with open_control(replicated) as control:
 
         async def both_handled() -> bool:
-            """A booking more each time: its key falls into this partition or that."""
+            """Book another ride, whose key is in one of the partitions, and return whether both replicas have work."""
             await database.verify_bookings([await rider.prebook(uniform_plan(Coupling.ONE_WAY))])
-            return all([await _handled(replicated, name) for name in ("notification", "notification-2")])
+            return all([await _read_handled(replicated, name) for name in ("notification", "notification-2")])
 
         await poll_until(both_handled, 60)
         await control.kill("notification-2", down_s=5.0)
@@ -95,18 +97,18 @@ async def test_the_partitions_are_shared_out_and_one_replica_takes_over_from_the
         await control.wait_until_all_running()
 
 
-async def _changed_their_minds(rider: RiderClient, plans: Sequence[Plan]) -> list[str]:
-    """Every ride is confirmed, and then cancelled as soon as that is known."""
-    width = asyncio.Semaphore(8)
+async def _book_and_cancel_all(rider: RiderClient, plans: Sequence[Plan]) -> list[str]:
+    """Book one ride per plan, cancel each as soon as it is confirmed, and return their ids."""
+    limit = asyncio.Semaphore(8)
 
     async def ride(plan: Plan) -> str:
-        async with width:
-            return await _cancelled(rider, plan)
+        async with limit:
+            return await _book_and_cancel(rider, plan)
 
     return await asyncio.gather(*(ride(plan) for plan in plans))
 
 
-async def _cancelled(rider: RiderClient, plan: Plan) -> str:
+async def _book_and_cancel(rider: RiderClient, plan: Plan) -> str:
     booking_id = await rider.prebook(plan)
 
     async def confirmed() -> bool:
@@ -117,23 +119,23 @@ async def _cancelled(rider: RiderClient, plan: Plan) -> str:
     return booking_id
 
 
-async def _told(database: DatabaseProbe, notices: int) -> bool:
-    return bool(await database.fetch_value("SELECT count(*) FROM notification.delivery") >= notices)
+async def _has_notices(database: DatabaseProbe, count: int) -> bool:
+    return bool(await database.fetch_value("SELECT count(*) FROM notification.delivery") >= count)
 
 
-async def _told_in_order(database: DatabaseProbe, ids: Sequence[str]) -> dict[str, list[str]]:
-    told: dict[str, list[str]] = defaultdict(list)
-    for row in await database.connection.fetch(TOLD, list(ids)):
-        told[row["booking_id"]].append(row["notice"])
-    return dict(told)
+async def _read_notices(database: DatabaseProbe, ids: Sequence[str]) -> dict[str, list[str]]:
+    notices: dict[str, list[str]] = defaultdict(list)
+    for row in await database.connection.fetch(NOTICES, list(ids)):
+        notices[row["booking_id"]].append(row["notice"])
+    return dict(notices)
 
 
-async def _handled(suite: Suite, name: str) -> float:
-    """What this replica says of itself: requests to notify that it has handled."""
+async def _read_handled(suite: Suite, name: str) -> float:
+    """Return the number of `notify_rider` requests that a replica has handled, from its metrics."""
     async with open_control(suite) as control:
         listening = [c for c in psutil.Process(await control.read_pid(name)).net_connections() if c.status == "LISTEN"]
     port = listening[0].laddr.port
     async with httpx.AsyncClient(trust_env=False) as http:
         lines = (await http.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
-    told = (line for line in lines if line.startswith("prebook_messages_handled_total") and "notify_rider" in line)
-    return sum(float(line.rpartition(" ")[2]) for line in told)
+    samples = (line for line in lines if line.startswith("prebook_messages_handled_total") and "notify_rider" in line)
+    return sum(float(line.rpartition(" ")[2]) for line in samples)
