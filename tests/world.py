@@ -71,7 +71,7 @@ class CountingObserver(NullObserver):
 class SuiteWorld(World):
     """All services of the suite, with a rider's view of them.
 
-    ``deadline_s``: deadline of every flow and timeout of a synchronous call, so that a busy processor ends no call early.
+    ``deadline_s``: deadline of every flow and timeout of a synchronous call; a busy processor must end no call early.
     """
 
     def __init__(self, *, copies: int = 1, deadline_s: float = 20.0, **setting: Any) -> None:
