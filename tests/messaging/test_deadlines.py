@@ -23,7 +23,7 @@ from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.unit_of_work import PendingReply, UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
 from tests.booking.booking_suite import FakeChannel, queued_channel
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
 
 POLICIES = {flow: FlowPolicy(coupling=Coupling.ASYNC_API) for flow in FLOWS}
@@ -65,7 +65,7 @@ class Caller:
     async def run_until(self, condition: Callable[[], bool], loop: str, within_s: float = 3.0) -> None:
         task = asyncio.create_task(self.loops[loop]())
         try:
-            await becomes(condition, within_s)
+            await wait_until(condition, within_s)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

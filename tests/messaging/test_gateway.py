@@ -25,7 +25,7 @@ from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
 from tests.booking.booking_suite import FakeChannel, inline_channel, queued_channel
-from tests.conditions import becomes
+from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
 
 PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
@@ -270,7 +270,7 @@ async def test_cancelling_the_caller_ends_its_exchanges() -> None:
 
     service.channel.steps = {"one": hang, "two": hang}
     task = asyncio.create_task(service.execute("one", "two"))
-    await becomes(lambda: len(service.channel.sent) == 2)
+    await wait_until(lambda: len(service.channel.sent) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

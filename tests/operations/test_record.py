@@ -1,5 +1,6 @@
 """Records of dead letters: any message can be recorded, and failures are grouped."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,12 +110,12 @@ def test_a_message_dead_lettered_by_the_broker_is_recorded_from_its_x_deaths() -
     assert record.last_failed_at == died_at
 
 
-def expired(queue: Queue = PLAIN_QUEUE, **changes: str) -> DeadLetter:
+def expired(queue: Queue = PLAIN_QUEUE, changes: Mapping[str, str] | None = None) -> DeadLetter:
     """Return a request that expired in ``queue``, as the broker dead-letters it: with its address as routing key."""
     original = {name: value for name, value in headers().items() if not name.startswith("prebook-x-")}
     expiry = {"prebook-kind": "request", "prebook-expires-at": "2020-01-01T00:00:00+00:00"}
     death = XDeath(queue.name, "prebook.requests", "quote_fare", "expired", 1, NOW)
-    return DeadLetter(queue.address, {**original, **expiry, **changes}, b"{}", (death,), NOW)
+    return DeadLetter(queue.address, {**original, **expiry, **(changes or {})}, b"{}", (death,), NOW)
 
 
 async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded() -> None:
@@ -136,11 +137,11 @@ def test_every_other_message_that_the_broker_dead_letters_is_recorded() -> None:
     later = (NOW + timedelta(hours=1)).isoformat()
     assert is_expired_request(expired(), NOW)
     recorded = [
-        expired(**{"prebook-kind": "reply"}),
-        expired(**{"prebook-expires-at": later}),
-        expired(**{"prebook-expires-at": "soon"}),
-        expired(**{CAUSE_HEADER: "attempts_exhausted"}),
-        expired(**{REPLAY_ID_HEADER: "r1"}),
+        expired(changes={"prebook-kind": "reply"}),
+        expired(changes={"prebook-expires-at": later}),
+        expired(changes={"prebook-expires-at": "soon"}),
+        expired(changes={CAUSE_HEADER: "attempts_exhausted"}),
+        expired(changes={REPLAY_ID_HEADER: "r1"}),
         replace(expired(), x_deaths=(XDeath(QUEUE, "", "", "delivery_limit", 1, NOW),)),
         replace(expired(), x_deaths=()),
     ]
