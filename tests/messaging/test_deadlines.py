@@ -62,10 +62,10 @@ class Caller:
         async with self.database.begin() as work:
             await work.await_replies([PendingReply(request(name), past, past) for name in conversations])
 
-    async def run_until(self, condition: Callable[[], bool], loop: str, within_s: float = 3.0) -> None:
+    async def run_until(self, condition: Callable[[], bool], loop: str, timeout_s: float = 3.0) -> None:
         task = asyncio.create_task(self.loops[loop]())
         try:
-            await wait_until(condition, within_s)
+            await wait_until(condition, timeout_s)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -124,5 +124,5 @@ async def test_a_service_that_makes_no_requests_does_not_scan(loop: str, reply: 
     caller = Caller(makes_requests=False)
     await caller.await_replies("good")
     with capture_logs() as logs, pytest.raises(AssertionError):
-        await caller.run_until(lambda: bool(logs), loop, within_s=0.05)
+        await caller.run_until(lambda: bool(logs), loop, timeout_s=0.05)
     assert (caller.handled, len(caller.database.tables.pending_replies)) == ({}, 1), reply
