@@ -66,25 +66,28 @@ class World:
         apps |= {name: _create_app(name, assembled) for name, assembled in self.services.items()}
         self.http.connect()
 
-    def _assemble(self, service: Service[Any]) -> AssembledService[Any]:
-        name = service.name
+    def _open_ports(self, service: Service[Any]) -> ServicePorts[Any]:
         database = self.databases[service.name]
         relay = Relay(database, self._observer)
         database.hand_off = relay.hand_off
-        ports = ServicePorts(
+        return ServicePorts(
             http=self.http,
             publisher=self.broker,
             units=UnitsOfWork.of_one(database.begin),
             relay=relay,
             pending_replies=database,
         )
+
+    def _assemble(self, service: Service[Any]) -> AssembledService[Any]:
+        name = service.name
+        ports = self._open_ports(service)
         assembled = assemble(service, self.settings, self.policies, ports, self._observer)
 
         async def dispatch(row: LeasedRow) -> None:
             await self._wait_until_up(name)
             await assembled.gateway.dispatch(row)
 
-        loops = {**assembled.loops, "relay": lambda: relay.run(dispatch)}
+        loops = {**assembled.loops, "relay": lambda: ports.relay.run(dispatch)}
         self._loops += loops.values()
         for queue in prefetch_by_queue(name, self.policies):
             self._loops.append(partial(self._consume, name, queue, assembled.inbound))
