@@ -1,6 +1,7 @@
 """The HTTP client over aiohttp's transport: TLS, and the reasons of failures."""
 
 import asyncio
+import errno
 import socket
 import ssl
 import struct
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from prebook.http import client as http_client
-from prebook.http.client import ServiceClient, create_http_client, create_transport
+from prebook.http.client import ServiceClient, create_http_client, create_transport, limit_exchange
 from prebook.messaging.errors import Undeliverable, Unreachable
 
 SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
@@ -165,3 +166,10 @@ async def test_a_response_that_is_too_long_is_undeliverable() -> None:
         with pytest.raises(Undeliverable) as failure:
             await client.request("GET", "provider", "/", headers={}, timeout_s=5.0)
     assert failure.value.cause == "too_large"
+
+
+async def test_a_timeout_of_the_system_is_a_timeout_without_a_limit_too() -> None:
+    with pytest.raises(Unreachable, match=r"provider: TimeoutError: .*timed out") as failure:
+        async with limit_exchange("provider", None):
+            raise OSError(errno.ETIMEDOUT, "Connection timed out")
+    assert failure.value.reason == "timeout"

@@ -36,7 +36,7 @@ UNUSED_TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 The sessions never use it: their connectors verify certificates with the one context of aiohttp. It trusts nobody.
 """
 TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
-"""Failures of an exchange: httpx's own, and those that aiohttp's transport does not translate."""
+"""Failures of an exchange: httpx's own, and those that aiohttp's transport does not translate. TimeoutError is one."""
 AddressCheck = Callable[[str, str], None]
 """Called with a host and each of its addresses; raises an error where the address may not be connected to."""
 
@@ -86,17 +86,18 @@ def create_http_client(*, check_address: AddressCheck | None = None) -> httpx.As
 
 @asynccontextmanager
 async def limit_exchange(target: str, timeout_s: float | None) -> AsyncIterator[None]:
-    """Limit the HTTP exchange in the block to ``timeout_s`` seconds, the response's body included.
+    """Limit the HTTP exchange in the block to ``timeout_s`` seconds, the response's body included; None: no limit.
 
     Raises:
         Unreachable: ``target`` did not respond in time (reason ``timeout``), or the exchange failed.
     """
+    limit = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with limit:
             yield
-    except TimeoutError:
-        raise Unreachable(f"{target} did not answer within {timeout_s:.2f} s", reason="timeout") from None
     except TRANSPORT_ERRORS as error:
+        if limit.expired():
+            raise Unreachable(f"{target} did not answer within {timeout_s:.2f} s", reason="timeout") from None
         # The transport translates by a table in which a refused and a lost connection are a ConnectTimeout.
         cause = error.__cause__ or error
         reason = "timeout" if isinstance(cause, TimeoutError) else "unreachable"
