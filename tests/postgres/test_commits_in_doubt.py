@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.messaging.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox import sender

@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
+from prebook.asyncio_tools import ShieldedTasks
 from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.cancel import cancel_ride, find_booking
@@ -17,7 +18,6 @@ from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
 from prebook.http.problems import Problem, problem_responses, traceparent_of
-from prebook.messaging.asyncio_tools import ShieldedTasks
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import ServiceContext
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prebook.asyncio_tools import first_error_task_group
 from prebook.devstack.child_process import Command, run
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir
 from prebook.devstack.servers import Log
 from prebook.devstack.stack import Stack
-from prebook.messaging.asyncio_tools import first_error_task_group
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import read_policies, retry_delays_s
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prebook.asyncio_tools import first_error_task_group, wait_uncancelled
 from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.providers import (
     ProviderContext,
@@ -15,7 +16,6 @@ from prebook.devstack.providers import (
     read_stack_mode,
 )
 from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, Log, ServerProcess
-from prebook.messaging.asyncio_tools import first_error_task_group, wait_uncancelled
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

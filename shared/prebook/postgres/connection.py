@@ -17,7 +17,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import greenlet_spawn
 
-from prebook.messaging.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of
 

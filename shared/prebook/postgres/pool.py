@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
-from prebook.messaging.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout
 
 COMMAND_TIMEOUT_S = 17.0
 """The server ends a statement after 15 s (statement_timeout); after 17 s without a reply the server is gone."""

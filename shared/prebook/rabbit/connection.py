@@ -12,7 +12,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
-from prebook.messaging.asyncio_tools import raise_if_cancelled
+from prebook.asyncio_tools import raise_if_cancelled
 from prebook.messaging.errors import error_summary
 
 HEARTBEAT_S = 10

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from prebook.messaging.asyncio_tools import raise_if_cancelled
+from prebook.asyncio_tools import raise_if_cancelled
 from prebook.messaging.errors import error_summary
 
 INITIAL_BACKOFF_S = 0.2

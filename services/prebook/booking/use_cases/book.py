@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from prebook.asyncio_tools import ShieldedTasks
 from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
@@ -25,7 +26,6 @@ from prebook.contracts.plan import Plan
 from prebook.contracts.ride import BookingState, StateChange
 from prebook.flows import FLOWS
 from prebook.http.problems import Problem, retry_later_problem
-from prebook.messaging.asyncio_tools import ShieldedTasks
 from prebook.messaging.channel import Channel
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerResult

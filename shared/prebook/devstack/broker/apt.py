@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack.broker import installation
 from prebook.devstack.child_process import Command, run
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Log
-from prebook.messaging.asyncio_tools import wait_uncancelled
 
 PACKAGE = "rabbitmq-server"
 INSTALL_TIMEOUT_S = 600.0

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from prebook.asyncio_tools import first_error_task_group
 from prebook.devstack.broker.installation import RabbitInstallation
 from prebook.devstack.broker.node import ADMIN_USER, START_REMEDY, NodeConfig, RabbitNode
 from prebook.devstack.broker.probe import BrokerProbe
@@ -12,7 +13,6 @@ from prebook.devstack.child_process import ChildProcess, spawn
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports, is_free
 from prebook.devstack.servers import Broker, BrokerServer, Log, ServerProcess
-from prebook.messaging.asyncio_tools import first_error_task_group
 
 EPMD_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 30.0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack import filesystem
 from prebook.devstack.child_process import ChildProcess, Command, run, spawn
 from prebook.devstack.database import server_settings
@@ -19,7 +20,6 @@ from prebook.devstack.filesystem import make_private_dir, unprivileged_user, wri
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.devstack.servers import Database, DatabaseServer, Log, ServerProcess
-from prebook.messaging.asyncio_tools import wait_uncancelled
 
 ADMIN_USER = "postgres"
 DATABASE_NAME = "prebook"

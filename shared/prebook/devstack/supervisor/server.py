@@ -5,12 +5,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack.child_process import ChildProcess
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import ServerProcess, SupportsMemoryAlarm
 from prebook.devstack.stack import Stack
 from prebook.devstack.supervisor.contract import FaultEffect, NotRunning, Restart, ServerInfo, ServerState, ShutdownMode
-from prebook.messaging.asyncio_tools import wait_uncancelled
 
 KILL_TIMEOUT_S = 5.0
 GRACE_PERIOD_S = 30.0

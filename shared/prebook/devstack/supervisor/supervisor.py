@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack.errors import UserError
 from prebook.devstack.supervisor.contract import ProcessSpec, ProcessState
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.reaper import reap_orphans
 from prebook.http.client import create_http_client, limit_exchange
-from prebook.messaging.asyncio_tools import wait_uncancelled
 from prebook.messaging.errors import Unreachable
 
 PROBE_INTERVAL_S = 0.1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from prebook.messaging.asyncio_tools import TIMEOUT_CHECK_INTERVAL_S
+from prebook.asyncio_tools import TIMEOUT_CHECK_INTERVAL_S
 from prebook.messaging.codec import MAX_BODY_BYTES, encode
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.abandonment import MAX_REFUSALS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TypeVar
 
-from prebook.messaging.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout
 from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver

@@ -13,10 +13,10 @@ from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import Channel as RawChannel
 from yarl import URL
 
+from prebook.asyncio_tools import CoarseTimeout
 from prebook.booking.app import SERVICE
 from prebook.coupling.ports import Publisher
 from prebook.lab.bench.aio_pika_message import to_aio_pika
-from prebook.messaging.asyncio_tools import CoarseTimeout
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.connection import BrokerConnection, connect

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
+from prebook.asyncio_tools import first_error_task_group
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Log
 from prebook.lab.experiments.exactly_once import consumer, producer
@@ -20,7 +21,6 @@ from prebook.lab.experiments.exactly_once.crash_matrix import (
 from prebook.lab.experiments.exactly_once.crash_plan import CRASH_EXIT_STATUS, CrashPlan, CrashWorkerSpec
 from prebook.lab.experiments.forked import log_tails, run_forked
 from prebook.lab.experiments.testbed import RETRY_HINT, ExperimentContext, connect_as_admin
-from prebook.messaging.asyncio_tools import first_error_task_group
 
 PRELOADED_MODULES = (producer.__name__, consumer.__name__)
 WORKERS: Mapping[str, Callable[[CrashWorkerSpec], object]] = {

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from prebook.messaging import asyncio_tools
-from prebook.messaging.asyncio_tools import CoarseTimeout
+from prebook import asyncio_tools
+from prebook.asyncio_tools import CoarseTimeout
 from tests.conditions import wait_until
 
 
