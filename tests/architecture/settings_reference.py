@@ -142,9 +142,9 @@ COMPOSE_VARIABLES = (
     Variable("PREBOOK_OPERATIONS_PORT", "8082", "port of operations on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_MANAGEMENT_PORT", "15672", "port of the management API on 127.0.0.1", "docker-compose.yml"),
     Variable(
-        "PREBOOK_CAMPAIGN",
+        "PREBOOK_CAMPAIGN_OPTIONS",
         "",
-        "options of the campaign, such as --quick --seed 11; for docker compose only, where it is no campaign's name",
+        "options of the container campaign, such as --quick --seed 11",
         "docker-compose.yml",
     ),
     Variable(

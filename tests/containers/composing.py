@@ -66,7 +66,7 @@ def engine_answers() -> bool:
 def composed() -> Iterator[Compose]:
     """Nothing of the project is left afterwards, but for the image and its layers."""
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-    compose = Compose(f"prebook-test-{os.getpid()}", {**os.environ, **ports, "PREBOOK_CAMPAIGN": "--quick"})
+    compose = Compose(f"prebook-test-{os.getpid()}", {**os.environ, **ports, "PREBOOK_CAMPAIGN_OPTIONS": "--quick"})
     try:
         yield compose
     finally:

@@ -22,8 +22,8 @@ USUAL = {name for name, container in CONTAINERS.items() if "profiles" not in con
 OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNTED_AT = "/run/prebook/"
-NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CAMPAIGN", "PREBOOK_CLOCK_SKEW_S"}
-"""Fixed in the image; name of the one campaign (here the variable holds options of the load test); for tests."""
+NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S"}
+"""Fixed in the image; for tests."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)
 

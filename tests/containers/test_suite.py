@@ -94,7 +94,11 @@ async def test_it_recovers_from_a_restart_of_broker_and_database(up: Up) -> None
 def test_a_second_start_with_the_same_data_gives_the_status_of_a_campaign_that_fails(up: Up) -> None:
     up.compose.did("down")
     again = up.compose.run(
-        "up", "--abort-on-container-exit", "--exit-code-from", "campaign", PREBOOK_CAMPAIGN="--scenario nonsense"
+        "up",
+        "--abort-on-container-exit",
+        "--exit-code-from",
+        "campaign",
+        PREBOOK_CAMPAIGN_OPTIONS="--scenario nonsense",
     )
     assert again.returncode == 2, again.stdout
     assert "nonsense" in again.stdout
