@@ -3,19 +3,15 @@
 from collections.abc import Callable
 
 from prebook.devstack.command_line import EXIT_INTERRUPTED, Interrupted, log_to_stderr
-from prebook.lab.errors import LabError
 
 
 def exit_status_of(run: Callable[[], int], interrupt_message: str) -> int:
-    """Return the status that ``run`` returns, 1 after a LabError, or EXIT_INTERRUPTED after a signal.
+    """Return the status that ``run`` returns, or EXIT_INTERRUPTED after a signal.
 
     ``interrupt_message`` names what an interruption loses; it is printed to stderr after a signal.
     """
     try:
         return run()
-    except LabError as error:
-        log_to_stderr(f"Error: {error}")
-        return 1
     except (Interrupted, KeyboardInterrupt):
-        log_to_stderr(f"Interrupted: {interrupt_message}.")
+        log_to_stderr(f"interrupted: {interrupt_message}")
         return EXIT_INTERRUPTED

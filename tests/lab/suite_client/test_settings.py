@@ -21,7 +21,7 @@ def test_the_error_names_every_missing_variable_and_the_remedy() -> None:
         read_settings({})
     for name in REQUIRED:
         assert name in str(raised.value)
-    assert "prebook demo" in str(raised.value)
+    assert "prebook demo" in raised.value.remedy
 
 
 def test_without_a_running_suite_the_error_names_prebook_up_instead_of_variables(

@@ -209,7 +209,7 @@ def read_capacity(output_dir: Path) -> float | None:
 
 
 def run_guarded(options: BurstOptions, seed: int, settle_timeout_s: float, output_dir: Path) -> int:
-    """Measure a side; return the exit status, also after a LabError or an interruption."""
+    """Measure a side; return the exit status, also after an interruption."""
 
     def run() -> int:
         writer.prepare_folder(output_dir)
@@ -222,7 +222,7 @@ async def measure_side(options: BurstOptions, seed: int, settle_timeout_s: float
     """Measure a side on the suite of the environment, write measurements and samples, and return 0.
 
     Raises:
-        LabError: The environment names no suite, or the suite cannot be read.
+        UserError: The environment names no suite, or the suite cannot be read.
     """
     settings = read_settings(os.environ)
     async with open_session() as session:

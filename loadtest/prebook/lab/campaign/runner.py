@@ -77,7 +77,8 @@ class Campaign:
         available = [scenario for scenario in self.options.scenarios if scenario.name not in unavailable]
         if not available:
             raise SuiteUnreachable(
-                f"none of the chosen scenarios can run against this suite: {reasons_text(unavailable)}"
+                f"none of the chosen scenarios can run against this suite: {reasons_text(unavailable)}",
+                "`prebook fault list` shows the faults that can be injected into it",
             )
         started_at = datetime.now(UTC)
         reports = [scenario_report(await self._run_scenario(scenario, suite)) for scenario in available]

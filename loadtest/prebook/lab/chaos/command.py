@@ -93,7 +93,7 @@ def chaos_run(
 
 
 def run_guarded(options: ChaosOptions, *, as_json: bool) -> int:
-    """Run and judge; return the exit status, also after a LabError or an interruption."""
+    """Run and judge; return the exit status, also after an interruption."""
     stream = sys.stderr if as_json else sys.stdout
     console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
 
@@ -107,7 +107,7 @@ async def run_and_judge(options: ChaosOptions, console: Console, *, as_json: boo
     """Run, print schedule, progress and verdict on ``console``, and return 0 if the run passed, else 1.
 
     Raises:
-        LabError: The environment names no suite, or the suite or its database cannot be read.
+        UserError: The environment names no suite, or the suite or its database cannot be read.
     """
     database_url = os.environ.get("PREBOOK_DATABASE_URL", "")
     if not database_url:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prebook.flows import SERVICES
-from prebook.lab.suite_client.database import DATABASE_ERRORS, DatabaseUnreadable, connect
+from prebook.lab.suite_client.database import DATABASE_ERRORS, SEE_LOG, DatabaseUnreadable, connect
 
 if TYPE_CHECKING:
     import asyncpg
@@ -102,7 +102,7 @@ async def read_state(database_url: str, bookings: Collection[str]) -> DatabaseSt
         try:
             return await _read_state(connection, list(bookings))
         except DATABASE_ERRORS as error:
-            raise DatabaseUnreadable(f"the tables cannot be read ({error})") from error
+            raise DatabaseUnreadable(f"the tables cannot be read ({error})", SEE_LOG) from error
 
 
 async def is_at_rest(database_url: str, bookings: Collection[str]) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
 from prebook.lab.chaos.arrivals import SCENARIO, draw_requests
@@ -16,7 +17,6 @@ from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
 from prebook.lab.chaos.phases import run_phases, split_into_phases
 from prebook.lab.chaos.schedule import ScheduledFault, draw_schedule
-from prebook.lab.errors import LabError
 from prebook.lab.faults import FaultAccess, list_available_faults
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin
@@ -51,7 +51,7 @@ class ChaosOptions:
         return self.bookings / self.rate_per_s
 
 
-class NoFaultAvailable(LabError):
+class NoFaultAvailable(UserError):
     """No fault of the catalogue can be injected into this suite."""
 
 
@@ -91,7 +91,7 @@ class ChaosRun:
         await self.suite.check_ready(PROCESSES)
         faults = {fault.name: fault for fault in await list_available_faults(self.fault_access)}
         if not faults:
-            raise NoFaultAvailable("no fault of the catalogue can be injected here; `prebook fault list` says why")
+            raise NoFaultAvailable("no fault of the catalogue can be injected here", "`prebook fault list` says why")
         options = self.options
         self.schedule = draw_schedule(
             fault_choices(list(faults.values())), options.faults, options.seed, options.duration_s, DUPLICATE_KIND

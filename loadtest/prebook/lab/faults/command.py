@@ -16,10 +16,9 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.lab_process import find_lab_environment
 from prebook.devstack.parameters import FiniteRange, json_option
 from prebook.lab.faults.availability import FaultAvailability, survey_faults
-from prebook.lab.faults.fault_access import FaultAccess, read_fault_access
+from prebook.lab.faults.fault_access import read_fault_access
 from prebook.lab.faults.injection import inject as inject_fault
 from prebook.lab.faults.model import FaultKind, FaultWindow
-from prebook.lab.suite_client.settings import InvalidEnvironment
 
 CONSOLE_WIDTH = 150
 EXAMPLES = examples(
@@ -104,17 +103,17 @@ def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
 async def _survey() -> Sequence[FaultAvailability]:
     environment, _ = _find_environment()
     async with aiohttp.ClientSession() as session:
-        return await survey_faults(_read_access(session, environment))
+        return await survey_faults(read_fault_access(session, environment))
 
 
 async def _inject_by_name(name: str, duration_s: float | None) -> FaultWindow:
     environment, no_suite_reason = _find_environment()
     async with aiohttp.ClientSession() as session:
-        access = _read_access(session, environment)
+        access = read_fault_access(session, environment)
         chosen = _find_fault(name, await survey_faults(access))
         if chosen.unavailable_reason:
             reason = no_suite_reason or chosen.unavailable_reason
-            raise click.ClickException(f"{name} cannot be injected into this suite: {reason}; see `prebook fault list`")
+            raise UserError(f"{name} cannot be injected into this suite: {reason}", "see `prebook fault list`")
         return await inject_fault(chosen.fault, duration_s or chosen.fault.default_duration_s, access)
 
 
@@ -129,18 +128,11 @@ def _find_environment() -> tuple[Mapping[str, str], str]:
         return os.environ, f"{error.problem}; {error.remedy}"
 
 
-def _read_access(session: aiohttp.ClientSession, environment: Mapping[str, str]) -> FaultAccess:
-    try:
-        return read_fault_access(session, environment)
-    except InvalidEnvironment as error:
-        raise click.ClickException(str(error)) from None
-
-
 def _find_fault(name: str, availabilities: Sequence[FaultAvailability]) -> FaultAvailability:
     for availability in availabilities:
         if availability.fault.name == name:
             return availability
-    raise click.ClickException(f"there is no fault {name!r}; `prebook fault list` lists all")
+    raise UserError(f"there is no fault {name!r}", "`prebook fault list` lists all")
 
 
 def fault_entry(availability: FaultAvailability) -> FaultEntry:

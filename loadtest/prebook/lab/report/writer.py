@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from prebook.lab.errors import LabError
+from prebook.devstack.errors import UserError
 from prebook.lab.load.samples import Sample, encode_samples
 from prebook.lab.report import html
 from prebook.lab.report.model import CampaignReport
 
 
-class ReportFolderUnusable(LabError):
+class ReportFolderUnusable(UserError):
     """The report folder is not writable; raised before any ride is offered."""
 
 
@@ -23,7 +23,7 @@ def prepare_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ReportFolderUnusable(f"cannot write to {folder} ({error}). Choose another with --report DIR.") from error
+        raise ReportFolderUnusable(f"cannot write to {folder} ({error})", "choose another with --report DIR") from error
 
 
 def write_report(folder: Path, report: CampaignReport, samples: list[Sample]) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from prebook.lab.errors import LabError
+from prebook.devstack.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
 DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+SEE_LOG = "see the log of the database"
 
 
-class DatabaseUnreadable(LabError):
+class DatabaseUnreadable(UserError):
     """The suite's database could not be reached, or a query failed."""
 
 
@@ -38,7 +39,7 @@ async def connect(database_url: str) -> "AsyncIterator[Connection]":
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
     except DATABASE_ERRORS as error:
-        raise DatabaseUnreadable(f"the database cannot be reached ({error}); see its log") from error
+        raise DatabaseUnreadable(f"the database cannot be reached ({error})", SEE_LOG) from error
     try:
         yield connection
     finally:

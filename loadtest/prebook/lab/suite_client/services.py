@@ -9,8 +9,8 @@ import msgspec
 
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
+from prebook.devstack.errors import UserError
 from prebook.flows import OPERATIONS
-from prebook.lab.errors import LabError
 
 PAGE_SIZE = 500
 READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -18,7 +18,7 @@ READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 PageT = TypeVar("PageT", LedgerPage, DeliveryPage, DeadLetterPage)
 
 
-class SuiteUnreachable(LabError):
+class SuiteUnreachable(UserError):
     """A service did not respond, or responded with an error or an unreadable body."""
 
 
@@ -70,7 +70,10 @@ class SuiteClient:
         try:
             return msgspec.json.decode(body, type=page_type)
         except msgspec.DecodeError as error:
-            raise SuiteUnreachable(f"{service} responded to {path} with an unreadable page: {error}") from error
+            raise SuiteUnreachable(
+                f"{service} responded to {path} with an unreadable page: {error}",
+                "run the suite and the lab in the same version",
+            ) from error
 
     async def _get(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
         url = self._urls[service] + path
@@ -78,15 +81,16 @@ class SuiteClient:
             async with self._session.get(url, params=query, timeout=READ_TIMEOUT) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SuiteUnreachable(unreachable_text(service, url, str(error) or "timed out")) from error
+            raise _no_response(service, url, str(error) or "timed out") from error
         if response.status != 200:  # noqa: PLR2004  no other status carries a page
-            raise SuiteUnreachable(unreachable_text(service, url, f"status {response.status}: {body[:300]!r}"))
+            raise _no_response(service, url, f"status {response.status}: {body[:300]!r}")
         return body
 
 
-def unreachable_text(service: str, url: str, reason: str) -> str:
-    """Return an error text that names the service, its URL and the remedy."""
-    return f"{service} does not respond at {url} ({reason}). Is the suite up? `prebook doctor` shows what is missing."
+def _no_response(service: str, url: str, reason: str) -> SuiteUnreachable:
+    return SuiteUnreachable(
+        f"{service} does not respond at {url} ({reason})", "is the suite up? `prebook doctor` shows what is missing"
+    )
 
 
 async def read_parked_booking_ids(suite: SuiteClient) -> frozenset[str]:
@@ -100,6 +104,6 @@ async def read_parked_messages(suite: SuiteClient, **query: str) -> tuple[DeadLe
     ``query`` filters them by parameters of ``GET /v1/dead-letters``. Raises SuiteUnreachable.
     """
     if not suite.has_service(OPERATIONS):
-        raise SuiteUnreachable("the address of operations is unknown; set PREBOOK_URL_OPERATIONS")
+        raise SuiteUnreachable("the address of operations is unknown", "set PREBOOK_URL_OPERATIONS")
     pages = suite.read_pages(OPERATIONS, "/v1/dead-letters", DeadLetterPage, query)
     return tuple([dead_letter async for page in pages for dead_letter in page.dead_letters])

@@ -8,23 +8,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
-from prebook.lab.errors import LabError
 
 REMEDY = (
-    "Run `prebook demo`, which starts a suite of its own; "
-    "or start a suite with `prebook up`, then run `prebook load --quick`."
+    "run `prebook demo`, which starts a suite of its own; "
+    "or start a suite with `prebook up`, then run `prebook load --quick`"
 )
 REQUIRED_SERVICES = ("booking", "notification")
 
 
-class InvalidEnvironment(LabError):
-    """Missing or invalid environment variables; the text has one line for each, and the remedy."""
+class InvalidEnvironment(UserError):
+    """Missing or invalid environment variables; ``problem`` has one line for each."""
 
     def __init__(self, problems: Collection[str]) -> None:
-        super().__init__(
-            "\n".join(["PREBOOK_* variables are missing or invalid:", *(f"  - {line}" for line in problems), REMEDY])
-        )
+        lines = ["PREBOOK_* variables are missing or invalid:", *(f"  - {line}" for line in problems)]
+        super().__init__("\n".join(lines), REMEDY)
 
 
 class StackInfo(msgspec.Struct, frozen=True):
