@@ -1,5 +1,6 @@
 """Assembles operations: the dead-letter consumer, the replay runner, and the HTTP API of both."""
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from prebook.messaging import addresses
 from prebook.messaging.handlers import Handlers
 from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.operations.dead_letters import api as dead_letters_api
-from prebook.operations.dead_letters.metrics import DeadLetterGauge
+from prebook.operations.dead_letters.metrics import refresh_dead_letters
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.redelivery import AllowedTargets
@@ -54,7 +55,7 @@ def edge(context: ServiceContext[Any]) -> ServiceEdge:
         ],
         loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
         connections={"broker (dead letters)": consumer.connection.up},
-        gauge_refreshers=(DeadLetterGauge(begin).refresh,),
+        gauge_refreshers=(partial(refresh_dead_letters, begin),),
     )
 
 

@@ -1,6 +1,6 @@
-"""Gauge of the dead letters that wait for an operator, by service and cause."""
+"""Gauge of the dead letters that wait for an operator, created at import: one process runs one service."""
 
-from prometheus_client import REGISTRY, CollectorRegistry, Gauge
+from prometheus_client import Gauge
 from sqlalchemy import text
 
 from prebook.contracts.dead_letters import DeadLetterState
@@ -17,22 +17,17 @@ COUNT_DEAD_LETTERS = text(
 )
 
 
-class DeadLetterGauge:
-    """Gauge ``prebook_dead_letters``. ``service`` is the owner of the queue in which a message failed."""
+_DEAD_LETTERS = Gauge(
+    "prebook_dead_letters",
+    "Parked messages that wait for an operator's decision, by service and cause.",
+    ("service", "cause"),
+)
 
-    def __init__(self, begin: BeginUnitOfWork[DeadLetterSql], registry: CollectorRegistry = REGISTRY) -> None:
-        self._begin = begin
-        self._dead_letters = Gauge(
-            "prebook_dead_letters",
-            "Parked messages that wait for an operator's decision, by service and cause.",
-            ("service", "cause"),
-            registry=registry,
-        )
 
-    async def refresh(self) -> None:
-        """Read the counts from the database."""
-        async with self._begin() as work:
-            rows = (await work.connection.execute(COUNT_DEAD_LETTERS)).all()
-        self._dead_letters.clear()
-        for service, cause, messages in rows:
-            self._dead_letters.labels(service, cause).set(messages)
+async def refresh_dead_letters(begin: BeginUnitOfWork[DeadLetterSql]) -> None:
+    """Set the gauge to the counts in the database; its ``service`` owns the queue in which a message failed."""
+    async with begin() as work:
+        rows = (await work.connection.execute(COUNT_DEAD_LETTERS)).all()
+    _DEAD_LETTERS.clear()
+    for service, cause, messages in rows:
+        _DEAD_LETTERS.labels(service, cause).set(messages)
