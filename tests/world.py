@@ -13,16 +13,15 @@ import msgspec
 
 from prebook.booking.app import SERVICE as BOOKING
 from prebook.contracts.booking import BookingView
-from prebook.contracts.plan import Coupling, Plan
+from prebook.contracts.plan import Plan
 from prebook.fleets.app import SERVICE as FLEETS
-from prebook.flows import FLOWS, SERVICES
 from prebook.matching.app import SERVICE as MATCHING
 from prebook.messaging.observer import NullObserver
-from prebook.messaging.policy import FlowPolicy
 from prebook.notification.app import SERVICE as NOTIFICATION
 from prebook.pricing.app import SERVICE as PRICING
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
+from prebook.testing.configuration import make_policies, make_settings
 from prebook.testing.world import World
 from tests.booking.memory import MemoryBooking
 from tests.fleets.memory import MemoryFleets
@@ -42,14 +41,7 @@ SECRETS = ("a secret of tests",)
 
 def settings(**changes: Any) -> ServiceSettings:
     """Settings of a service in tests, with ``changes``."""
-    urls = {f"url_{name}": f"http://{name}" for name in SERVICES}
-    defaults = {"database_url": "postgresql+asyncpg://none", "amqp_url": "amqp://none", "couplings": "none", **urls}
-    return ServiceSettings(callback_secrets=SECRETS, allow_plan_override=True, **{**defaults, **changes})
-
-
-def policies(**changes: Any) -> dict[str, FlowPolicy]:
-    """The same policy, one-way with ``changes``, for every flow."""
-    return {name: FlowPolicy(coupling=Coupling.ONE_WAY, **changes) for name in FLOWS}
+    return make_settings(callback_secrets=SECRETS, allow_plan_override=True, **changes)
 
 
 @dataclass
@@ -79,7 +71,7 @@ class SuiteWorld(World):
         super().__init__(
             MEMBERS,
             settings=settings(**setting),
-            policies=policies(deadline_s=deadline_s, timeout_s=deadline_s),
+            policies=make_policies(deadline_s=deadline_s, timeout_s=deadline_s),
             observer=self.observer,
             copies=copies,
         )

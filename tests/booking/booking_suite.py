@@ -1,38 +1,37 @@
-"""Sample booking, and a booking service in memory with one fake channel for all couplings."""
+"""Sample booking, and a booking service on its own whose providers are fake."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import msgspec
-from litestar import Litestar
 
-from prebook.booking.api import routes
 from prebook.booking.app import SERVICE
 from prebook.booking.domain.booking import Booking, Ride
-from prebook.booking.load_shedding.rate_limiter import RiderRateLimiter
-from prebook.booking.load_shedding.shedder import LoadShedder
-from prebook.booking.use_cases.book import BookRide
+from prebook.booking.store import LoadSignals
 from prebook.contracts.matching import DriverMatched
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider, RiderNotified
 from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareQuoted
 from prebook.contracts.ride import BookingState, Money, Place, StateChange, VehicleClass
+from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.flows import FLOWS
-from prebook.http.app import create_app
-from prebook.messaging.channel import CouplingTraits
-from prebook.messaging.envelope import Envelope
+from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.errors import Unreachable
-from prebook.messaging.policy import FlowPolicy
-from prebook.runtime.settings import ServiceSettings
-from prebook.testing.context import make_context
+from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.runtime.loops import cancel_and_wait
+from prebook.testing.configuration import make_policies, make_settings
+from prebook.testing.http import open_client
 from prebook.testing.memory import MemoryDatabase
+from prebook.testing.single import assemble_alone
 from tests.booking.memory import MemoryBooking
+from tests.conditions import wait_until
+from tests.messaging.examples import request
 
 NOW = datetime(2030, 5, 1, 12, 0, tzinfo=UTC)
 PICKUP = Place(lat=52.52, lon=13.40)
@@ -52,18 +51,7 @@ BOOKING = Booking(
 QUOTED = FareQuoted(fare=Money(cents=2100), discount=Money(cents=0), valid_until=NOW + timedelta(minutes=15))
 MATCHED = DriverMatched(fleet="ada", driver="grace", minutes_away=4)
 
-SETTINGS = ServiceSettings(
-    database_url="postgresql+asyncpg://unused",
-    amqp_url="amqp://unused",
-    callback_secrets=("unused",),
-    url_booking="http://booking",
-    url_pricing="http://pricing",
-    url_matching="http://matching",
-    url_notification="http://notification",
-    url_fleets="http://fleets",
-    couplings="unused",
-    rider_callback_hosts=frozenset({"hooks.example.com"}),
-)
+SETTINGS = make_settings(rider_callback_hosts=frozenset({"hooks.example.com"}))
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -80,11 +68,9 @@ def body(**changes: Any) -> dict[str, Any]:
 
 
 @dataclass
-class FakeChannel:
-    """Channel that replies inline at once, or whose provider is unreachable if it has no reply to a flow."""
+class Providers(HttpClient):
+    """Providers of booking's flows behind HTTP: each replies at once, and refuses a flow for which it has no reply."""
 
-    traits: CouplingTraits
-    wait_s: float | None = None
     replies: Mapping[str, Message] = field(
         default_factory=lambda: {
             "quote_fare": QUOTED,
@@ -92,53 +78,34 @@ class FakeChannel:
             "notify_rider": RiderNotified(notice=Notice.CONFIRMED),
         }
     )
+    is_down: bool = False
 
-    def route(self, envelope: Envelope) -> str:
-        return "fake"
-
-    def addressed(self, request: Envelope) -> Envelope:
-        return request
-
-    async def send(self, envelope: Envelope) -> Envelope | None:
-        reply = self.replies.get(envelope.flow)
+    async def request(
+        self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
+    ) -> HttpResponse:
+        if self.is_down:
+            raise Unreachable(f"{service} is down")
+        received = decode(WireMessage(headers, body))
+        reply = self.replies.get(received.flow)
         if reply is None:
-            raise Unreachable("no provider")
-        if isinstance(envelope.body, NotifyRider):
-            reply = RiderNotified(notice=envelope.body.notice)
-        return envelope.reply_with(reply, source="provider", at=NOW)
-
-    async def reply(self, reply: Envelope) -> None: ...
-
-    async def poll(self, request: Envelope) -> Envelope | None:
-        return None
-
-    def retry_after_s(self, provider: str) -> float | None:
-        return self.wait_s
+            return HttpResponse(404, {}, b"")
+        if isinstance(received.body, NotifyRider):
+            reply = RiderNotified(notice=received.body.notice)
+        message = encode(received.reply_with(reply, source=service, at=NOW))
+        return HttpResponse(200, message.headers, message.body)
 
 
 @dataclass
-class BlockingChannel(FakeChannel):
-    """Channel whose requests wait until the test releases them."""
+class BlockingProviders(Providers):
+    """Providers whose replies wait until the test releases them."""
 
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(self, envelope: Envelope) -> Envelope | None:
+    async def request(self, *args: Any, **options: Any) -> HttpResponse:
         self.arrived.set()
         await self.released.wait()
-        return await super().send(envelope)
-
-
-def blocking_channel() -> BlockingChannel:
-    return BlockingChannel(inline_channel().traits)
-
-
-def inline_channel(**changes: Any) -> FakeChannel:
-    return FakeChannel(CouplingTraits(replies_inline=True, needs_broker_up=False, uses_outbox=False), **changes)
-
-
-def queued_channel(**changes: Any) -> FakeChannel:
-    return FakeChannel(CouplingTraits(replies_inline=False, needs_broker_up=True, uses_outbox=True), **changes)
+        return await super().request(*args, **options)
 
 
 @dataclass
@@ -150,29 +117,28 @@ class Clock:
 
 
 class BookingSuite:
-    """Booking service in memory, with one fake channel for every coupling."""
+    """Booking service in memory, whose flows all have one coupling, over ``providers``."""
 
-    def __init__(self, channel: FakeChannel, begin: Any = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        coupling: Coupling = Coupling.REQUEST_REPLY,
+        *,
+        providers: Providers | None = None,
+        begin: BeginUnitOfWork[Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """``begin``: units of work on PostgreSQL instead of the in-memory database."""
         self.clock = Clock()
-        self.channel = channel
-        self.state = MemoryBooking(clock=lambda: self.clock.now)
-        self.database = MemoryDatabase(self.state, self.clock)
-        self.begin = begin or self.database.begin
-        policies = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
-        self.settings = msgspec.structs.replace(SETTINGS, **settings)
-        self.context = make_context(
-            "booking",
-            self.begin,
-            self.settings,
-            handlers=SERVICE.handlers(self.settings),
-            channels=dict.fromkeys(Coupling, channel),
-            policies=policies,
+        self.providers = providers or Providers()
+        self.database = MemoryDatabase(MemoryBooking(clock=lambda: self.clock.now), self.clock)
+        self.assembled = assemble_alone(
+            SERVICE,
+            begin or self.database.begin,
+            settings=msgspec.structs.replace(SETTINGS, **settings),
+            policies=make_policies(coupling),
+            http=self.providers,
             clock=self.clock,
         )
-        self.gateway = self.context.gateway
-        self.shedder = LoadShedder(self.settings, policies, self.context.channels, lambda: None)
-        limiter = RiderRateLimiter(per_s=self.settings.rider_rate_per_s, burst=self.settings.rider_burst)
-        self.book_ride = BookRide(self.context, self.shedder, limiter)
 
     @property
     def bookings(self) -> dict[str, Booking]:
@@ -183,32 +149,25 @@ class BookingSuite:
     def event_types(self) -> list[str]:
         return [name.rpartition(".")[2] for name in self.database.tables.outbox if ".booking_" in name]
 
+    async def sample_load(self, signals: LoadSignals) -> None:
+        """Let the service's sampler read these load signals once."""
+        self.database.tables.state.load_signals = signals
+        before = self.database.tables
+        sampler = asyncio.ensure_future(self.assembled.edge.loops["load_sampler"]())
+        await wait_until(lambda: self.database.tables is not before)
+        await cancel_and_wait([sampler])
+
+    async def open_circuit(self) -> None:
+        """Let calls to the providers fail until booking stops calling them."""
+        self.providers.is_down = True
+        channel = self.assembled.channels[Coupling.SYNC_API]
+        while channel.retry_after_s("pricing") is None:
+            with contextlib.suppress(Unreachable):
+                await channel.send(request(flow="quote_fare"))
+
     def client(self) -> httpx.AsyncClient:
         """HTTP client on this event loop, so that a test can act while a request is waiting."""
-        app: Any = self.app()
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://booking")
-
-    def app(self) -> Litestar:
-        return create_app(
-            "booking",
-            routes(self.context, self.book_ride),
-            missing_dependencies=_nothing,
-            refresh_gauges=_no_gauge,
-            lifespan=_no_loops,
-        )
-
-
-async def _nothing() -> Mapping[str, str]:
-    return {}
-
-
-async def _no_gauge() -> None: ...
-
-
-@asynccontextmanager
-async def _no_loops(_: Litestar) -> AsyncIterator[None]:
-    yield
+        return open_client(self.assembled)
 
 
 def key_header(key: str = "k1") -> dict[str, str]:

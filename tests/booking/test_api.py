@@ -2,28 +2,29 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from prebook.booking.use_cases.book import RESPONSE_LEASE
+from prebook.contracts.plan import Coupling
 from prebook.contracts.pricing import FareRefused
 from prebook.contracts.ride import BookingState
 from prebook.messaging.errors import Unreachable
 from tests.booking.booking_suite import (
+    BlockingProviders,
     BookingSuite,
-    blocking_channel,
+    Providers,
     body,
     book,
-    inline_channel,
     key_header,
-    queued_channel,
 )
 from tests.booking.memory import MemoryBooking
 
+REFUSING = Providers({"quote_fare": FareRefused(reason="too far")})
+
 
 async def test_inline_replies_make_a_settled_booking() -> None:
-    response = await book(BookingSuite(inline_channel()))
+    response = await book(BookingSuite(Coupling.SYNC_API))
 
     view = response.json()
     assert (response.status_code, response.headers["location"]) == (201, f"/v1/bookings/{view['id']}")
@@ -38,7 +39,7 @@ async def test_inline_replies_make_a_settled_booking() -> None:
 
 
 async def test_queued_requests_make_an_accepted_booking() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     response = await book(suite)
 
     view = response.json()
@@ -49,17 +50,17 @@ async def test_queued_requests_make_an_accepted_booking() -> None:
 
 
 async def test_a_refused_fare_settles_the_booking() -> None:
-    response = await book(BookingSuite(inline_channel(replies={"quote_fare": FareRefused(reason="too far")})))
+    response = await book(BookingSuite(Coupling.SYNC_API, providers=REFUSING))
 
     assert (response.status_code, response.json()["state"]) == (201, "rejected")
 
 
-@pytest.mark.parametrize("channel", [inline_channel(), queued_channel()])
-async def test_a_repeated_request_gets_the_stored_response(channel: Any) -> None:
-    suite = BookingSuite(channel)
+@pytest.mark.parametrize("coupling", [Coupling.SYNC_API, Coupling.REQUEST_REPLY])
+async def test_a_repeated_request_gets_the_stored_response(coupling: Coupling) -> None:
+    suite = BookingSuite(coupling)
     first = await book(suite)
     suite.clock.now += timedelta(hours=21)  # pickup_at has passed, and the provider is unavailable
-    suite.channel.wait_s = 1.0
+    await suite.open_circuit()
     second = await book(suite)
 
     assert (second.status_code, second.content) == (first.status_code, first.content)
@@ -68,7 +69,7 @@ async def test_a_repeated_request_gets_the_stored_response(channel: Any) -> None
 
 
 async def test_the_member_order_of_a_body_does_not_matter() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     first = await book(suite)
     async with suite.client() as client:
         reordered = dict(reversed(body().items()))
@@ -78,7 +79,7 @@ async def test_the_member_order_of_a_body_does_not_matter() -> None:
 
 
 async def test_a_key_with_another_body_is_refused() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     await book(suite)
     response = await book(suite, passengers=3)
 
@@ -87,15 +88,15 @@ async def test_a_key_with_another_body_is_refused() -> None:
 
 
 async def test_a_key_whose_first_request_is_running_gets_409_until_its_lease_ends() -> None:
-    channel = blocking_channel()
-    suite = BookingSuite(channel)
+    providers = BlockingProviders()
+    suite = BookingSuite(Coupling.SYNC_API, providers=providers)
     async with suite.client() as client, asyncio.TaskGroup() as group:
         first = group.create_task(client.post("/v1/bookings", json=body(), headers=key_header()))
-        await asyncio.wait_for(channel.arrived.wait(), 5)
+        await asyncio.wait_for(providers.arrived.wait(), 5)
         second = await client.post("/v1/bookings", json=body(), headers=key_header())
         suite.clock.now += RESPONSE_LEASE
         third = await client.post("/v1/bookings", json=body(), headers=key_header())
-        channel.released.set()
+        providers.released.set()
 
     assert (second.status_code, second.json()["code"]) == (409, "request_in_progress")
     assert second.headers["retry-after"] == "1"
@@ -108,7 +109,7 @@ async def test_a_key_whose_first_request_is_running_gets_409_until_its_lease_end
 
 
 async def test_a_key_without_a_stored_response_is_refused_as_used() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     await book(suite)
     suite.database.tables.state.idempotency_records.clear()  # as the purge does
     response = await book(suite)
@@ -119,7 +120,7 @@ async def test_a_key_without_a_stored_response_is_refused_as_used() -> None:
 
 
 async def test_a_booking_is_readable_at_its_location() -> None:
-    suite = BookingSuite(inline_channel())
+    suite = BookingSuite(Coupling.SYNC_API)
     made = await book(suite)
     async with suite.client() as client:
         found = await client.get(made.headers["location"])
@@ -130,14 +131,14 @@ async def test_a_booking_is_readable_at_its_location() -> None:
 @pytest.mark.parametrize("booking_id", ["bk_none", "a%20b", "x" * 300, "%00", "%ff"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_an_unknown_or_malformed_id_is_not_found(method: str, booking_id: str) -> None:
-    async with BookingSuite(queued_channel()).client() as client:
+    async with BookingSuite().client() as client:
         response = await client.request(method, f"/v1/bookings/{booking_id}")
 
     assert (response.status_code, response.json()["code"]) == (404, "no_such_booking")
 
 
 async def test_cancelling_a_confirmed_ride_compensates_once() -> None:
-    suite = BookingSuite(inline_channel())
+    suite = BookingSuite(Coupling.SYNC_API)
     made = await book(suite)
     async with suite.client() as client:
         first = await client.delete(made.headers["location"])
@@ -149,7 +150,7 @@ async def test_cancelling_a_confirmed_ride_compensates_once() -> None:
 
 
 async def test_cancelling_before_the_outcome_ends_the_booking() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     made = await book(suite)
     async with suite.client() as client:
         cancelled = await client.delete(made.headers["location"])
@@ -159,7 +160,7 @@ async def test_cancelling_before_the_outcome_ends_the_booking() -> None:
 
 
 async def test_a_booking_that_is_over_cannot_be_cancelled() -> None:
-    suite = BookingSuite(inline_channel(replies={"quote_fare": FareRefused(reason="too far")}))
+    suite = BookingSuite(Coupling.SYNC_API, providers=REFUSING)
     made = await book(suite)
     async with suite.client() as client:
         response = await client.delete(made.headers["location"])
@@ -169,7 +170,7 @@ async def test_a_booking_that_is_over_cannot_be_cancelled() -> None:
 
 
 async def test_the_ledger_is_paged_by_key() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     for key in ("run-2", "run-1", "other", "run-3"):
         await book(suite, key=key)
     async with suite.client() as client:
@@ -181,7 +182,7 @@ async def test_the_ledger_is_paged_by_key() -> None:
 
 
 async def test_a_ledger_entry_shows_the_outcome_of_its_booking() -> None:
-    suite = BookingSuite(inline_channel())
+    suite = BookingSuite(Coupling.SYNC_API)
     made = (await book(suite)).json()
     async with suite.client() as client:
         (entry,) = (await client.get("/v1/ledger")).json()["entries"]
@@ -192,13 +193,13 @@ async def test_a_ledger_entry_shows_the_outcome_of_its_booking() -> None:
 
 
 async def test_a_disconnected_rider_does_not_stop_the_booking() -> None:
-    channel = blocking_channel()
-    suite = BookingSuite(channel)
+    providers = BlockingProviders()
+    suite = BookingSuite(Coupling.SYNC_API, providers=providers)
     async with suite.client() as client:
         rider = asyncio.create_task(client.post("/v1/bookings", json=body(), headers=key_header()))
-        await asyncio.wait_for(channel.arrived.wait(), 5)
+        await asyncio.wait_for(providers.arrived.wait(), 5)
         rider.cancel()
-        channel.released.set()
+        providers.released.set()
         async with asyncio.timeout(5):
             while not [b for b in suite.bookings.values() if b.state is BookingState.CONFIRMED]:
                 await asyncio.sleep(0.01)
@@ -211,7 +212,7 @@ async def test_a_disconnected_rider_does_not_stop_the_booking() -> None:
 async def test_a_stored_booking_is_accepted_even_if_its_outcome_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    suite = BookingSuite(inline_channel())
+    suite = BookingSuite(Coupling.SYNC_API)
 
     async def find(self: MemoryBooking, booking_id: str) -> None:
         raise Unreachable("the database is unavailable")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.booking.booking_suite import BookingSuite, book, queued_channel
+from tests.booking.booking_suite import BookingSuite, book
 
 PROCESSES = 4
 TASKS = 4
@@ -45,7 +45,7 @@ async def test_four_processes_fill_each_window_exactly(booking_url: str, engine:
 
 
 async def test_a_refused_request_gets_a_time_in_one_of_the_next_windows() -> None:
-    suite = BookingSuite(queued_channel(), campaign_tokens=2, campaign_window_s=60.0)
+    suite = BookingSuite(campaign_tokens=2, campaign_window_s=60.0)
     suite.clock.now += timedelta(seconds=50)
     responses = [await book(suite, key=f"k{n}") for n in range(6)]
 
@@ -60,7 +60,7 @@ async def test_a_refused_request_gets_a_time_in_one_of_the_next_windows() -> Non
 
 
 async def test_a_repeated_request_takes_no_second_token() -> None:
-    suite = BookingSuite(queued_channel(), campaign_tokens=2, campaign_window_s=60.0)
+    suite = BookingSuite(campaign_tokens=2, campaign_window_s=60.0)
     again = [await book(suite) for _ in range(3)]
     other = await book(suite, key="k2")
 

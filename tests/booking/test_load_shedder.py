@@ -21,10 +21,11 @@ from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.policy import FlowPolicy
-from tests.booking.booking_suite import PLAN, SETTINGS, inline_channel, queued_channel
+from tests.booking.booking_suite import PLAN, SETTINGS, BookingSuite
 
 POLICIES = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
 QUOTE_BY_REQUEST_REPLY = ("quote_fare", Coupling.REQUEST_REPLY)
+CHANNELS = BookingSuite().assembled.channels
 STEP_S = 0.01
 
 
@@ -39,9 +40,8 @@ class Clock:
 def make_shedder(
     clock: Clock, broker_blocked_s: Callable[[], float | None] = lambda: None, **settings: object
 ) -> LoadShedder:
-    channels = {**dict.fromkeys(Coupling, queued_channel()), Coupling.SYNC_API: inline_channel()}
     changed = msgspec.structs.replace(SETTINGS, **settings)
-    return LoadShedder(changed, POLICIES, channels, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
+    return LoadShedder(changed, POLICIES, CHANNELS, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
 
 
 @dataclass

@@ -8,27 +8,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
-from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
 from prebook.booking.load_shedding.shedder import FLOWS_UNTIL_SETTLED
 from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import IdempotencyRecord, LoadSignals
-from prebook.booking.use_cases.book import CreateBooking, create_booking
+from prebook.booking.use_cases.book import CreateBooking
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState, StateChange
 from prebook.flows import FLOWS
-from prebook.messaging.channel import Channels
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
-from prebook.messaging.gateway import create_gateway
-from prebook.messaging.handlers import Handlers, HandlerSpec
-from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
-from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitsOfWork
-from tests.booking.booking_suite import BOOKING, QUOTED, SETTINGS, queued_channel
+from prebook.messaging.unit_of_work import BeginUnitOfWork
+from tests.booking.booking_suite import BOOKING, QUOTED, BookingSuite
 
 pytestmark = pytest.mark.real
-CHANNELS: Channels = dict.fromkeys(Coupling, queued_channel())
-POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY, deadline_s=30.0) for flow in FLOWS}
 QUOTE_BY_ONE_WAY = ("quote_fare", Coupling.ONE_WAY)
 
 
@@ -39,8 +32,7 @@ async def request_fare(begin: BeginUnitOfWork[BookingSql], name: str, coupling: 
     booking = replace(
         BOOKING, id=name, key=name, plan=plan, history=(StateChange(state=BookingState.REQUESTED, at=now),)
     )
-    handlers = Handlers(on_command={CreateBooking: HandlerSpec(create_booking(CampaignTokens(SETTINGS)))})
-    gateway = create_gateway("booking", handlers, UnitsOfWork.of_one(begin), CHANNELS, POLICIES)
+    gateway = BookingSuite(begin=begin).assembled.gateway
     record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now)
     await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, "", now))
 

@@ -7,11 +7,13 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.booking.booking_suite import BookingSuite, inline_channel
+from prebook.contracts.plan import Coupling
+from prebook.testing.http import create_memory_app
+from tests.booking.booking_suite import BookingSuite
 
-suite = BookingSuite(inline_channel(), allow_plan_override=True)
+suite = BookingSuite(Coupling.SYNC_API, allow_plan_override=True)
 suite.clock.now = datetime.now(UTC)
-schema = schemathesis.openapi.from_asgi("/schema/openapi.json", suite.app())
+schema = schemathesis.openapi.from_asgi("/schema/openapi.json", create_memory_app(suite.assembled))
 
 
 @schema.parametrize()

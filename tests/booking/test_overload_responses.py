@@ -1,20 +1,22 @@
 """HTTP responses under load: refusals with Retry-After that store nothing."""
 
+from typing import Any
+
 from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
-from tests.booking.booking_suite import BookingSuite, book, inline_channel, queued_channel
+from tests.booking.booking_suite import BookingSuite, book
 
 FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): 500})
 
 
-def full(**settings: object) -> BookingSuite:
-    suite = BookingSuite(queued_channel(), **settings)
-    suite.shedder.update(FULL)
+async def make_full(**settings: Any) -> BookingSuite:
+    suite = BookingSuite(**settings)
+    await suite.sample_load(FULL)
     return suite
 
 
 async def test_a_refusal_under_load_has_retry_after_and_stores_nothing() -> None:
-    suite = full()
+    suite = await make_full()
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (503, "overloaded")
@@ -24,9 +26,9 @@ async def test_a_refusal_under_load_has_retry_after_and_stores_nothing() -> None
 
 
 async def test_a_stored_response_is_repeated_under_load() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     first = await book(suite)
-    suite.shedder.update(FULL)
+    await suite.sample_load(FULL)
     again = await book(suite)
     other = await book(suite, key="k2")
 
@@ -35,11 +37,11 @@ async def test_a_stored_response_is_repeated_under_load() -> None:
 
 
 async def test_back_pressure_can_be_switched_off() -> None:
-    assert (await book(full(back_pressure="off"))).status_code == 202
+    assert (await book(await make_full(back_pressure="off"))).status_code == 202
 
 
 async def test_each_rider_has_a_rate_limit() -> None:
-    suite = BookingSuite(queued_channel(), rider_rate_per_s=0.1, rider_burst=2)
+    suite = BookingSuite(rider_rate_per_s=0.1, rider_burst=2)
     responses = [await book(suite, key=f"k{n}") for n in range(4)]
     other = await book(suite, key="k9", rider_id="sam")
 
@@ -50,6 +52,6 @@ async def test_each_rider_has_a_rate_limit() -> None:
 
 
 async def test_a_waiting_rider_is_counted_until_the_response() -> None:
-    suite = BookingSuite(inline_channel(), max_waiting_riders=1)
+    suite = BookingSuite(Coupling.SYNC_API, max_waiting_riders=1)
 
     assert [(await book(suite, key=f"k{n}")).status_code for n in range(3)] == [201, 201, 201]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from tests.booking.booking_suite import NOW, BookingSuite, body, book, inline_channel, key_header, queued_channel
+from tests.booking.booking_suite import NOW, BookingSuite, body, book, key_header
 
 JSON = {"content-type": "application/json"}
 
@@ -41,7 +42,7 @@ JSON = {"content-type": "application/json"}
 async def test_an_invalid_body_is_refused_with_a_pointer_and_stores_nothing(
     changes: dict[str, Any], status: int, pointer: str
 ) -> None:
-    suite = BookingSuite(queued_channel(), allow_plan_override=True)
+    suite = BookingSuite(allow_plan_override=True)
     response = await book(suite, **changes)
 
     problem = response.json()
@@ -72,7 +73,7 @@ async def test_an_invalid_body_is_refused_with_a_pointer_and_stores_nothing(
 async def test_a_malformed_request_is_a_problem(
     content: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    async with BookingSuite(queued_channel()).client() as client:
+    async with BookingSuite().client() as client:
         response = await client.post("/v1/bookings", content=content, headers=headers)
 
     assert (response.status_code, response.json()["code"]) == (status, code)
@@ -80,7 +81,7 @@ async def test_a_malformed_request_is_a_problem(
 
 
 async def test_the_longest_key_and_a_charset_are_accepted() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     async with suite.client() as client:
         headers = key_header("~" * 255) | {"content-type": "application/json; charset=utf-8"}
         response = await client.post("/v1/bookings", json=body(), headers=headers)
@@ -90,24 +91,25 @@ async def test_the_longest_key_and_a_charset_are_accepted() -> None:
 
 async def test_couplings_are_refused_unless_overrides_are_allowed() -> None:
     request = {"find_driver": "one_way"}
-    refused = await book(BookingSuite(queued_channel()), couplings=request)
-    accepted = await book(BookingSuite(queued_channel(), allow_plan_override=True), couplings=request)
+    refused = await book(BookingSuite(), couplings=request)
+    accepted = await book(BookingSuite(allow_plan_override=True), couplings=request)
 
     assert (refused.status_code, refused.json()["code"]) == (403, "plan_override_off")
     assert accepted.json()["couplings"] == {**dict.fromkeys(FLOWS, "request_reply"), "find_driver": "one_way"}
 
 
 async def test_an_unavailable_provider_refuses_before_anything_is_stored() -> None:
-    suite = BookingSuite(inline_channel(wait_s=2.2))
+    suite = BookingSuite(Coupling.SYNC_API)
+    await suite.open_circuit()
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (503, "pricing_unavailable")
-    assert response.headers["retry-after"] == "3"
+    assert response.headers["retry-after"] == "1"
     assert suite.bookings == {}
 
 
 async def test_a_listed_callback_is_stored() -> None:
-    suite = BookingSuite(queued_channel())
+    suite = BookingSuite()
     response = await book(suite, callback_url="https://hooks.example.com/settled")
 
     assert suite.bookings[response.json()["id"]].ride.report_url == "https://hooks.example.com/settled"
@@ -115,14 +117,14 @@ async def test_a_listed_callback_is_stored() -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "prefix=%00", "after=a%20b"])
 async def test_an_invalid_query_is_a_problem(query: str) -> None:
-    async with BookingSuite(queued_channel()).client() as client:
+    async with BookingSuite().client() as client:
         response = await client.get(f"/v1/ledger?{query}")
 
     assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
 
 
 async def test_the_openapi_document_lists_every_refusal() -> None:
-    async with BookingSuite(queued_channel()).client() as client:
+    async with BookingSuite().client() as client:
         document = (await client.get("/schema/openapi.json")).json()
 
     booking = document["paths"]["/v1/bookings"]["post"]

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.booking.sql.work import BookingSql
 from prebook.contracts.plan import Coupling
 from prebook.messaging.unit_of_work import BeginUnitOfWork
-from tests.booking.booking_suite import BookingSuite, FakeChannel, body, inline_channel, queued_channel
+from tests.booking.booking_suite import BookingSuite, body
 
 pytestmark = pytest.mark.real
 KEY = {"idempotency-key": "k1"}
@@ -24,11 +24,11 @@ async def count_rows(engine: AsyncEngine, table: str) -> int:
         return found
 
 
-@pytest.mark.parametrize("channel", [inline_channel(), queued_channel()], ids=["inline", "queued"])
+@pytest.mark.parametrize("coupling", [Coupling.SYNC_API, Coupling.REQUEST_REPLY])
 async def test_fifty_requests_with_one_key_make_one_booking(
-    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql], channel: FakeChannel
+    engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql], coupling: Coupling
 ) -> None:
-    suite = BookingSuite(channel, begin_sql)
+    suite = BookingSuite(coupling, begin=begin_sql)
     async with suite.client() as client:
         responses = await asyncio.gather(*(client.post("/v1/bookings", json=body(), headers=KEY) for _ in range(50)))
         last = await client.post("/v1/bookings", json=body(), headers=KEY)
@@ -43,14 +43,14 @@ async def test_fifty_requests_with_one_key_make_one_booking(
 async def test_a_booking_and_its_request_are_stored_together(
     engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]
 ) -> None:
-    async with BookingSuite(queued_channel(), begin_sql).client() as client:
+    async with BookingSuite(begin=begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)
 
     assert [await count_rows(engine, table) for table in TABLES] == [1, 1, 1, 1]
 
 
 async def test_an_invalid_request_stores_nothing(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
-    async with BookingSuite(queued_channel(), begin_sql).client() as client:
+    async with BookingSuite(begin=begin_sql).client() as client:
         response = await client.post("/v1/bookings", json=body(pickup_at="2020-01-01T00:00:00Z"), headers=KEY)
 
     assert response.status_code == 422
@@ -60,7 +60,7 @@ async def test_an_invalid_request_stores_nothing(engine: AsyncEngine, begin_sql:
 async def test_twenty_cancellations_compensate_once(
     engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]
 ) -> None:
-    async with BookingSuite(inline_channel(), begin_sql).client() as client:
+    async with BookingSuite(Coupling.SYNC_API, begin=begin_sql).client() as client:
         made = await client.post("/v1/bookings", json=body(), headers=KEY)
         ended = await asyncio.gather(*(client.delete(made.headers["location"]) for _ in range(20)))
 
@@ -72,7 +72,7 @@ async def test_twenty_cancellations_compensate_once(
 
 async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql]) -> None:
     request = {"find_driver": Coupling.ONE_WAY.value}
-    async with BookingSuite(queued_channel(), begin_sql, allow_plan_override=True).client() as client:
+    async with BookingSuite(begin=begin_sql, allow_plan_override=True).client() as client:
         made = await client.post("/v1/bookings", json=body(couplings=request), headers=KEY)
         found = await client.get(made.headers["location"])
 
@@ -86,7 +86,7 @@ async def test_the_plan_is_stored_with_the_booking(engine: AsyncEngine, begin_sq
 async def test_the_table_refuses_impossible_values(
     engine: AsyncEngine, begin_sql: BeginUnitOfWork[BookingSql], change: str
 ) -> None:
-    async with BookingSuite(queued_channel(), begin_sql).client() as client:
+    async with BookingSuite(begin=begin_sql).client() as client:
         await client.post("/v1/bookings", json=body(), headers=KEY)
 
     with pytest.raises(IntegrityError):

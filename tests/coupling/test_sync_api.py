@@ -15,9 +15,9 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.sync_api import MAX_ATTEMPTS, SyncApi
 from prebook.messaging.codec import encode
 from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.testing.configuration import make_policies
 from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
-from tests.world import policies
 
 REPLY = request().reply_with(Unavailable(reason="refused"), source="notification", at=NOW)
 
@@ -55,7 +55,7 @@ def status(code: int, **headers: str) -> HttpResponse:
 
 
 def channel(http: HttpClient, *, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> SyncApi:
-    return SyncApi(http, policies(timeout_s=timeout_s), ReplyWaiters(), clock=clock)
+    return SyncApi(http, make_policies(timeout_s=timeout_s), ReplyWaiters(), clock=clock)
 
 
 async def test_the_response_is_the_reply() -> None:

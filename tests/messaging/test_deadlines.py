@@ -22,9 +22,9 @@ from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, 
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.unit_of_work import PendingReply, UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
-from tests.booking.booking_suite import FakeChannel, queued_channel
 from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
+from tests.messaging.fake_channel import FakeChannel, queued_channel
 
 POLICIES = {flow: FlowPolicy(coupling=Coupling.ASYNC_API) for flow in FLOWS}
 NOTIFIED = RiderNotified(notice=Notice.CONFIRMED)

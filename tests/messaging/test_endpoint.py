@@ -8,12 +8,12 @@ import pytest
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, NOTIFY_RIDER
 from prebook.messaging.clock import utc_now
-from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.postgres.unit_of_work import SqlUnitOfWork
+from prebook.runtime.service import Service
 from prebook.testing.memory import MemoryDatabase
-from tests.booking.booking_suite import queued_channel
+from prebook.testing.single import assemble_alone
 from tests.messaging.examples import ExpiryRecorder, request
 
 POLICIES = {flow: FlowPolicy(coupling=Coupling.ONE_WAY) for flow in FLOWS}
@@ -33,11 +33,8 @@ async def test_an_expired_request_is_dropped_before_the_handler(remaining_s: int
         return HandlerResult()
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, prepare)})
-    channels = dict.fromkeys(Coupling, queued_channel())
-    units = UnitsOfWork.of_one(database.begin)
-    gateway: MessagingGateway[Any] = create_gateway(
-        "notification", handlers, units, channels, POLICIES, observer=recorder
-    )
+    service: Service[Any] = Service("notification", lambda _: handlers, SqlUnitOfWork)
+    gateway = assemble_alone(service, database.begin, observer=recorder).gateway
     await gateway.process(request(id="m1", expires_at=utc_now() + timedelta(seconds=remaining_s)))
 
     assert (bool(prepared), bool(database.tables.inbox)) == (handled, handled)

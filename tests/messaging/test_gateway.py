@@ -24,9 +24,9 @@ from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
-from tests.booking.booking_suite import FakeChannel, inline_channel, queued_channel
 from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
+from tests.messaging.fake_channel import FakeChannel, inline_channel, queued_channel
 
 PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
 POLICIES = {flow: FlowPolicy(coupling=Coupling.SYNC_API) for flow in FLOWS}

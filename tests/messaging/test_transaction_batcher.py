@@ -12,10 +12,10 @@ import pytest
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.transaction_batcher import TransactionBatcher
+from prebook.testing.configuration import make_policies
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
 from tests.messaging.examples import request
-from tests.world import policies
 
 
 @dataclass
@@ -69,7 +69,7 @@ def database() -> CountingDatabase:
 
 @pytest.fixture
 def batcher(database: CountingDatabase) -> TransactionBatcher[Any]:
-    return TransactionBatcher(database.begin, policies(), max_concurrent=1)
+    return TransactionBatcher(database.begin, make_policies(), max_concurrent=1)
 
 
 async def test_messages_that_arrive_during_a_commit_share_the_next_transaction(
@@ -122,7 +122,7 @@ async def test_an_outage_fails_the_batch_without_retrying_one_by_one(database: C
         raise Unreachable("no database")
         yield
 
-    batcher: TransactionBatcher[Any] = TransactionBatcher(fail_to_begin, policies(), max_concurrent=1)
+    batcher: TransactionBatcher[Any] = TransactionBatcher(fail_to_begin, make_policies(), max_concurrent=1)
     results = await asyncio.gather(*start(batcher, *messages(5)), return_exceptions=True)
     assert [type(result) for result in results] == [Unreachable] * 5
     assert database.begun == 1
@@ -155,7 +155,7 @@ async def test_a_blocked_transaction_does_not_delay_later_messages(database: Cou
         async with database.memory.begin() as work:
             yield work
 
-    batcher: TransactionBatcher[Any] = TransactionBatcher(begin, policies())
+    batcher: TransactionBatcher[Any] = TransactionBatcher(begin, make_policies())
     tasks = start(batcher, *messages(1))
     await wait_until(lambda: database.begun == 1)
     tasks += start(batcher, *messages(3)[1:])

@@ -1,24 +1,21 @@
 """Sample notices, and a client of the delivery log over its real HTTP application."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import msgspec
-from litestar import Litestar
 
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage
 from prebook.contracts.message import Message
 from prebook.contracts.notification import Notice, NotifyRider
-from prebook.http.app import create_app
 from prebook.messaging.handlers import HandlerContext
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
-from prebook.testing.context import make_context
+from prebook.testing.http import open_client
+from prebook.testing.single import assemble_alone
 from tests.notification.conftest import Begin
-from tests.world import settings
 
 RIDER = "rider-canary"
 TEXT = "Your ride is confirmed, canary."
@@ -40,11 +37,7 @@ async def notify(
 @asynccontextmanager
 async def log_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """HTTP client of the service."""
-    routes = SERVICE.edge(make_context("notification", begin, settings())).routes
-    app: Any = create_app(
-        "notification", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
-    )  # httpx wants wider types of scope and events than Litestar declares
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notification") as client:
+    async with open_client(assemble_alone(SERVICE, begin)) as client:
         yield client
 
 
@@ -62,16 +55,3 @@ async def read_all_pages(client: httpx.AsyncClient, **query: str | int) -> list[
         page = await read_page(client, **{**query, "after": page.next})
         entries += page.entries
     return entries
-
-
-async def _nothing_missing() -> Mapping[str, str]:
-    return {}
-
-
-async def _nothing() -> None:
-    return None
-
-
-@asynccontextmanager
-async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
-    yield

@@ -1,26 +1,22 @@
 """Receivers of replayed messages in memory, and a client of operations' API without sockets."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
-from litestar import Litestar
 
 from prebook.coupling.ports import Publisher
-from prebook.http.app import create_app
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter
-from prebook.operations.dead_letters import api as dead_letters_api
+from prebook.operations.app import SERVICE
 from prebook.operations.dead_letters.record import record_of
-from prebook.operations.replays import api as replays_api
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
-from prebook.testing.context import make_context
+from prebook.testing.http import open_client
+from prebook.testing.single import assemble_alone
 from tests.operations.examples import QUEUE, Begin
-from tests.world import settings
 
 ALLOWED = {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}
 WEEK_S = 7 * 24 * 3600.0
@@ -93,23 +89,5 @@ async def run_until_ended(runner: ReplayRunner, steps: int = 100) -> None:
 @asynccontextmanager
 async def operations_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client of operations' API."""
-    context = make_context("operations", begin, settings())
-    routes = [*dead_letters_api.routes(context), *replays_api.routes(context, queues={QUEUE}, inbox_dedup_s=WEEK_S)]
-    app: Any = create_app(
-        "operations", routes, missing_dependencies=_nothing_missing, refresh_gauges=_nothing, lifespan=_no_lifespan
-    )  # httpx wants wider types of scope and events than Litestar declares
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
+    async with open_client(assemble_alone(SERVICE, begin)) as client:
         yield client
-
-
-async def _nothing_missing() -> Mapping[str, str]:
-    return {}
-
-
-async def _nothing() -> None:
-    return None
-
-
-@asynccontextmanager
-async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
-    yield

@@ -28,11 +28,11 @@ from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.runtime.retention import common_purges
-from prebook.testing.memory import MemoryBroker
+from prebook.testing.broker import MemoryBroker
+from prebook.testing.configuration import make_policies
 from tests.conditions import poll_until, wait_until
 from tests.databases import Databases, role_url
 from tests.messaging.examples import PLAN
-from tests.world import policies
 
 PRODUCER, (RECEIVER,) = OFFER_SETTLED.publisher, OFFER_SETTLED.subscribers
 QUEUE = addresses.event_queue(RECEIVER)
@@ -60,15 +60,16 @@ class Both:
 
     def __init__(self, url: str) -> None:
         self._engines = {name: create_engine(name, role_url(url, name)) for name in (PRODUCER, RECEIVER)}
-        self.wire = MemoryBroker({(addresses.EVENTS, addresses.event_routing_key(OFFER_SETTLED.name)): [QUEUE]})
+        self.wire = MemoryBroker()
+        self.wire.bind(addresses.EVENTS, addresses.event_routing_key(OFFER_SETTLED.name), QUEUE)
         self.effects: list[str] = []
         channels = {Coupling.ONE_WAY: OneWay(self.wire)}
         begin = {name: unit_of_work_factory(engine, SqlUnitOfWork) for name, engine in self._engines.items()}
         speaks: Handlers[SqlUnitOfWork] = Handlers(on_command={Perform: HandlerSpec(perform)})
         hears: Handlers[SqlUnitOfWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._settled)})
         units = {name: UnitsOfWork.of_one(begin) for name, begin in begin.items()}
-        self.producer = create_gateway(PRODUCER, speaks, units[PRODUCER], channels, policies())
-        self.receiver = create_gateway(RECEIVER, hears, units[RECEIVER], channels, policies())
+        self.producer = create_gateway(PRODUCER, speaks, units[PRODUCER], channels, make_policies())
+        self.receiver = create_gateway(RECEIVER, hears, units[RECEIVER], channels, make_policies())
         self.outbox = SqlOutbox(self._engines[PRODUCER], "relay")
         self.relay = Relay(self.outbox, NullObserver())
 

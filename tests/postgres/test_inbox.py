@@ -14,9 +14,9 @@ from prebook.messaging.transaction_batcher import TransactionBatcher
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from prebook.testing.configuration import make_policies
 from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, request
-from tests.world import policies
 
 MANY = 8
 
@@ -108,7 +108,7 @@ async def test_a_statement_that_fails_undoes_all_and_then_only_its_own(
 ) -> None:
     told = questions("shared")
     told[4] = request("shared4", id=told[4].id, flow="find_driver")
-    ends = await handled(TransactionBatcher(begin, policies(), max_concurrent=1), told)
+    ends = await handled(TransactionBatcher(begin, make_policies(), max_concurrent=1), told)
     assert [end is True for end in ends] == [number != 4 for number in range(MANY)]
     assert isinstance(ends[4], Exception)
     assert await effects(engine, "shared") == [f"effect-of-{each.id}" for each in told if each is not told[4]]
@@ -119,7 +119,7 @@ async def test_replicas_that_are_told_the_same_have_each_effect_once(
     begin: BeginUnitOfWork[SqlUnitOfWork], engine: AsyncEngine
 ) -> None:
     told = questions("twice", 3 * MANY)
-    replicas = [TransactionBatcher(begin, policies()) for _ in range(3)]
+    replicas = [TransactionBatcher(begin, make_policies()) for _ in range(3)]
     found = await asyncio.gather(*(handled(one, told[:: 1 - 2 * (n % 2)]) for n, one in enumerate(replicas)))
     assert sum(end is True for ends in found for end in ends) == len(told)
     assert not [end for ends in found for end in ends if isinstance(end, BaseException)]

@@ -5,13 +5,13 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.coupling.sync_api import SyncApi
 from prebook.messaging.errors import Unreachable
 from prebook.runtime.gauges import provider_circuit_states
+from prebook.testing.configuration import make_policies
 from tests.coupling.test_sync_api import ScriptedHttp
 from tests.messaging.examples import request
-from tests.world import policies
 
 
 async def test_an_open_circuit_is_reported_for_its_provider() -> None:
-    sync = SyncApi(ScriptedHttp(Unreachable("down")), policies(), ReplyWaiters())
+    sync = SyncApi(ScriptedHttp(Unreachable("down")), make_policies(), ReplyWaiters())
     read_states = provider_circuit_states("booking", {Coupling.SYNC_API: sync})
     assert read_states() == {"matching": False, "notification": False, "pricing": False}
     for _ in range(5):

@@ -16,10 +16,10 @@ from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
+from prebook.testing.configuration import make_policies
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import Suite
 from tests.messaging.examples import request
-from tests.world import policies
 
 ATTEMPTS, PAUSE_S = 4, 0.2
 """``PAUSE_S`` is a rung of the suite's ladder."""
@@ -62,7 +62,7 @@ class Place:
             {self.queue.name: prefetch},
             door,
             publisher=publisher,
-            policies=policies(max_attempts=ATTEMPTS, backoff_s=(pause_s,)),
+            policies=make_policies(max_attempts=ATTEMPTS, backoff_s=(pause_s,)),
             observer=NullObserver(),
         )
         async with (

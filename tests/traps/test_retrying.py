@@ -17,13 +17,14 @@ from prebook.messaging.errors import Malformed
 from prebook.messaging.recoverability.decision import decide
 from prebook.patterns.retry import Park, Retry
 from prebook.rabbit.management import ManagementClient
+from prebook.testing.configuration import make_policies
 from prebook.topology.model import suite_topology
 from prebook.topology.retry_and_dead_letter import DELIVERY_LIMIT
 from tests.conditions import poll_until, wait_until
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import POLICIES, Suite
 from tests.traps.place import ATTEMPTS, Handler, Place, named
-from tests.world import SuiteWorld, policies
+from tests.world import SuiteWorld
 
 
 @pytest.mark.real
@@ -169,11 +170,11 @@ async def _bodies(queue: AbstractQueue, count: int) -> list[bytes]:
 async def test_what_always_fails_is_parked_within_its_attempts() -> None:
     """Traps 2 and 3: the count travels in the message, over the wire and back."""
     envelope, tries = named("always"), 1
-    while isinstance(decide(envelope, ValueError("again"), policies(max_attempts=ATTEMPTS)), Retry) and tries < 50:
+    while isinstance(decide(envelope, ValueError("again"), make_policies(max_attempts=ATTEMPTS)), Retry) and tries < 50:
         envelope, tries = decode(encode(envelope.next_attempt())), tries + 1
     assert tries == ATTEMPTS
 
 
 async def test_what_can_never_work_is_parked_at_once() -> None:
     malformed = Malformed("bad_json", "it is no JSON")
-    assert decide(named("never"), malformed, policies(max_attempts=ATTEMPTS)) == Park("bad_json")
+    assert decide(named("never"), malformed, make_policies(max_attempts=ATTEMPTS)) == Park("bad_json")

@@ -16,9 +16,11 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.deadlines import Deadlines, PendingReplies, ReplyPoller
 from prebook.messaging.gateway import MessagingGateway, create_gateway
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
+from prebook.messaging.throttle import throttled
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.runtime.service import Service, ServiceContext, ServiceEdge
 from prebook.runtime.settings import ServiceSettings
@@ -37,16 +39,19 @@ class ServicePorts(Generic[U]):
     relay: Relay
     pending_replies: PendingReplies
     broker_blocked_s: Callable[[], float | None] = lambda: None
+    clock: Callable[[], datetime] = utc_now
+    """Wall clock of the service, in UTC."""
 
 
 @dataclass(frozen=True)
 class AssembledService(Generic[U]):
     """A service whose parts are connected; nothing runs yet."""
 
+    name: str
     gateway: MessagingGateway[U]
-    inbound: InboundGateway
+    receive: MessageHandler
+    """Handles a message from the broker, at the rates of the policies."""
     channels: Channels
-    waiters: ReplyWaiters
     context: ServiceContext[U]
     edge: ServiceEdge
     routes: Sequence[ControllerRouterHandler]
@@ -61,30 +66,25 @@ def assemble(
     policies: Policies,
     ports: ServicePorts[U],
     observer: MessagingObserver,
-    *,
-    channels: Channels | None = None,
-    clock: Callable[[], datetime] = utc_now,
 ) -> AssembledService[U]:
-    """Connect a service's handlers and edge to its ports.
-
-    ``channels``: in place of the four couplings' adapters over ``ports``, for tests of a service on its own.
-    """
+    """Connect a service's handlers and edge to its ports."""
     waiters = ReplyWaiters()
     secrets = settings.callback_secrets
-    if channels is None:
-        channels = build_channels(Transports(ports.http, ports.publisher, policies, waiters, secrets))
+    channels = build_channels(Transports(ports.http, ports.publisher, policies, waiters, secrets))
     handlers = service.handlers(settings)
-    gateway = create_gateway(service.name, handlers, ports.units, channels, policies, observer=observer, clock=clock)
+    gateway = create_gateway(
+        service.name, handlers, ports.units, channels, policies, observer=observer, clock=ports.clock
+    )
     inbound = InboundGateway(gateway, ports.units.messages, waiters)
     context = ServiceContext(
         gateway, ports.units, settings, policies, channels, ports.publisher, ports.http, ports.broker_blocked_s
     )
     edge = service.edge(context)
     return AssembledService(
+        name=service.name,
         gateway=gateway,
-        inbound=inbound,
+        receive=throttled(inbound.receive, policies),
         channels=channels,
-        waiters=waiters,
         context=context,
         edge=edge,
         routes=[*edge.routes, *inbound_routes(service.name, inbound, policies, secrets)],

@@ -18,7 +18,6 @@ from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import error_summary
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
-from prebook.messaging.throttle import throttled
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
@@ -66,7 +65,7 @@ class ServiceProcess(Generic[W]):
         relay = Relay(self.outbox, observer)
         self.notifier = RelayNotifier(name, settings.database_url, owner, relay)
         self.assembled = assemble(service, settings, policies, self._create_ports(service, relay), observer)
-        receive = throttled(self.assembled.inbound.receive, policies)
+        receive = self.assembled.receive
         self.partitioned_queues = PartitionedQueues(name, self.engines.messaging, receive, self.publisher, policies)
         sequencer = self.partitioned_queues.create_sequencer(observer)
         self.consumer = RabbitConsumer(

@@ -1,4 +1,4 @@
-"""In-memory database, broker and network with real transactions.
+"""In-memory database with real transactions.
 
 A unit of work changes a draft of the tables, which replaces them on commit; the units of one database run one after the
 other.
@@ -6,22 +6,15 @@ other.
 
 import asyncio
 import copy
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
-
-from prebook.coupling.ports import HttpClient, HttpResponse, Publisher
-from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
-from prebook.messaging.codec import WireMessage
 from prebook.messaging.deadlines import PendingReplies
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
-from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
@@ -220,83 +213,3 @@ class MemoryDatabase(Outbox, PendingReplies):
             for key, row in self.tables.outbox.items():
                 if row.seq in seqs:
                     self.tables.outbox[key] = replace(row, claimed=False, **changes)
-
-
-class MemoryBroker(Publisher):
-    """In-memory broker: topic exchanges with exact routing keys, and queues as deques."""
-
-    def __init__(self, bindings: Mapping[tuple[str, str], Collection[str]], copies: int = 1) -> None:
-        """``bindings``: queues by exchange and routing key; ``copies``: deliveries of every message."""
-        self._bindings = {address: set(queues) for address, queues in bindings.items()}
-        self.queues: dict[str, deque[WireMessage]] = defaultdict(deque)
-        self.copies = copies
-        self.is_down = False
-        self._arrived: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self.published: list[tuple[str, str, WireMessage]] = []
-
-    def bind(self, exchange: str, key: str, queue: str) -> None:
-        """Route messages with this routing key to ``queue``, too."""
-        self._bindings.setdefault((exchange, key), set()).add(queue)
-
-    async def publish(
-        self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
-    ) -> None:
-        await asyncio.sleep(0)
-        if self.is_down:
-            raise Unreachable("the broker is down")
-        queues = self._bindings.get((exchange, routing_key), set())
-        if not queues and exchange != addresses.PARKING:
-            raise Undeliverable(f"{exchange} routes {routing_key!r} to no queue", cause="unroutable")
-        self.published.append((exchange, routing_key, message))
-        for queue in queues:
-            self.queues[queue].extend([message] * self.copies)
-            self._arrived[queue].set()
-
-    async def wait_for_message(self, queue: str) -> None:
-        """Return once a message has arrived in the queue since the last call."""
-        await self._arrived[queue].wait()
-        self._arrived[queue].clear()
-
-
-class MemoryHttp(HttpClient):
-    """HTTP client over ASGI applications, without sockets. A service in ``down`` refuses the connection."""
-
-    def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
-        self._apps = apps
-        self._down = down
-        self._clients: dict[str, httpx.AsyncClient] = {}
-        self.copies = 1
-        self.lose_callbacks = False
-        self.calls: list[str] = []
-
-    def connect(self) -> None:
-        """Create the clients; call once all applications exist."""
-        self._clients = {
-            name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}")
-            for name, app in self._apps.items()
-        }
-
-    def client(self, service: str) -> httpx.AsyncClient:
-        """Return the client of a service, for requests of a rider."""
-        return self._clients[service]
-
-    async def request(
-        self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
-    ) -> HttpResponse:
-        self.calls.append(f"{method} {service}{path}")
-        if service in self._down:
-            raise Unreachable(f"{service} is down")
-        if self.lose_callbacks and path.startswith("/callbacks/"):
-            raise Unreachable("the callback was lost")
-        try:
-            async with asyncio.timeout(timeout_s):
-                for _ in range(self.copies):
-                    response = await self._clients[service].request(method, path, headers=headers, content=body)
-        except TimeoutError:
-            raise Unreachable(f"{service} did not reply in time", reason="timeout") from None
-        return HttpResponse(response.status_code, response.headers, response.content)
-
-    async def close(self) -> None:
-        """Close the clients."""
-        for client in self._clients.values():
-            await client.aclose()

@@ -1,34 +1,46 @@
-"""A service context for tests of one service's API or loops, without the other services."""
+"""One service on its own, for tests of its API, its handlers or its loops."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from prebook.messaging.channel import Channels
+from prebook.coupling.ports import HttpClient
 from prebook.messaging.clock import utc_now
-from prebook.messaging.gateway import create_gateway
-from prebook.messaging.handlers import Handlers
+from prebook.messaging.observer import MessagingObserver, NullObserver
+from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitsOfWork
-from prebook.runtime.service import ServiceContext
+from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
+from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
-from prebook.testing.memory import MemoryBroker, MemoryHttp
+from prebook.testing.broker import MemoryBroker
+from prebook.testing.configuration import make_policies, make_settings
+from prebook.testing.http import MemoryHttp
+from prebook.testing.memory import MemoryDatabase
 
 
-def make_context(
-    service: str,
+def assemble_alone(
+    service: Service[Any],
     begin: BeginUnitOfWork[Any],
-    settings: ServiceSettings,
     *,
-    handlers: Handlers[Any] | None = None,
-    channels: Channels | None = None,
+    settings: ServiceSettings | None = None,
     policies: Policies | None = None,
+    http: HttpClient | None = None,
+    observer: MessagingObserver | None = None,
     clock: Callable[[], datetime] = utc_now,
-) -> ServiceContext[Any]:
-    """Build the context that ``runtime.assembly`` gives to a service's edge, over ``begin`` and an empty network."""
-    units = UnitsOfWork.of_one(begin)
-    channels_used: Mapping[Any, Any] = channels or {}
-    policies_used = policies or {}
-    gateway = create_gateway(service, handlers or Handlers(), units, channels_used, policies_used, clock=clock)
-    http = MemoryHttp({}, ())
-    return ServiceContext(gateway, units, settings, policies_used, channels_used, MemoryBroker({}), http, lambda: None)
+) -> AssembledService[Any]:
+    """Assemble a service over the units of work of ``begin``, in memory or on PostgreSQL, and over an empty broker.
+
+    ``http``: stands for the other services; without it there are none. Nothing reads the outbox.
+    """
+    observer = observer or NullObserver()
+    unused = MemoryDatabase(None)
+    ports: ServicePorts[Any] = ServicePorts(
+        http=http or MemoryHttp({}, ()),
+        publisher=MemoryBroker(),
+        units=UnitsOfWork.of_one(begin),
+        relay=Relay(unused, observer),
+        pending_replies=unused,
+        clock=clock,
+    )
+    return assemble(service, settings or make_settings(), policies or make_policies(), ports, observer)
