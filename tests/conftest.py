@@ -23,10 +23,10 @@ Figure = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; else `prebook up` finds its own.
+    """The suite shared by all tests without a suite of their own.
 
-    Back pressure is off: with the short deadlines of tests it would refuse rides that must survive a fault. Its tests
-    start a suite of their own.
+    PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
+    Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
     """
     home = tmp_path_factory.mktemp("suite") / "home"
     with _stack() as stack, start_suite({**stack, "PREBOOK_BACK_PRESSURE": "off"}, home) as suite:
@@ -40,23 +40,25 @@ def databases() -> Iterator[Databases]:
 
 
 def _stack() -> AbstractContextManager[Mapping[str, str]]:
-    wanted = os.environ.get("PREBOOK_TEST_STACK", "")
-    return containers.start_containers() if wanted == "containers" else nullcontext({})
+    mode = os.environ.get("PREBOOK_TEST_STACK", "")
+    return containers.start_containers() if mode == "containers" else nullcontext({})
 
 
-ROUNDS = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
-"""Files that run last, in this order: those that break the suite, and the one that reads all of its logs."""
+LAST_FILES = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
+"""Files that run last, in this order: those that inject faults, and the one that reads all logs of the suite."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order of tests: in one process, those without real parts first; in several processes, the longest first."""
+    """Order the tests: in one process, those without real servers first; in several processes, the longest first."""
     for item in items:
         if "databases" in getattr(item, "fixturenames", ()):
             item.add_marker("database")
     is_parallel = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(key=_round_of_several if is_parallel else _round)
-    if strays := {item.path.name for item in items if _of_the_suite(item) and group(item.nodeid) != SUITE}:
-        raise pytest.UsageError(f"{strays} use the shared suite; move them to a folder in SHARING of tests/workers.py")
+    items.sort(key=_parallel_sort_key if is_parallel else _sort_key)
+    if strays := {item.path.name for item in items if _uses_shared_suite(item) and group(item.nodeid) != SUITE}:
+        raise pytest.UsageError(
+            f"{strays} use the shared suite; move them to a folder in SHARED_SUITE_FOLDERS of tests/workers.py"
+        )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -64,17 +66,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return scheduler(config, log)
 
 
-def _round(item: pytest.Item) -> tuple[bool, int]:
+def _sort_key(item: pytest.Item) -> tuple[bool, int]:
     name = item.path.name
-    return bool(item.get_closest_marker("real")), ROUNDS.index(name) + 1 if name in ROUNDS else 0
+    return bool(item.get_closest_marker("real")), LAST_FILES.index(name) + 1 if name in LAST_FILES else 0
 
 
-def _round_of_several(item: pytest.Item) -> tuple[bool, bool, int]:
-    real, late = _round(item)
-    return group(item.nodeid) != SUITE, not real, late
+def _parallel_sort_key(item: pytest.Item) -> tuple[bool, bool, int]:
+    is_real, position = _sort_key(item)
+    return group(item.nodeid) != SUITE, not is_real, position
 
 
-def _of_the_suite(item: pytest.Item) -> bool:
+def _uses_shared_suite(item: pytest.Item) -> bool:
     """Return whether a test uses the shared suite; a module may define a suite of its own."""
     module = getattr(item, "module", None)
     return "suite" in getattr(item, "fixturenames", ()) and not hasattr(module, "suite")

@@ -5,25 +5,27 @@ from typing import Any
 
 from prebook.devstack.ports import is_free
 
-SHARING = frozenset({"replay", "integration", "topology", "traps"})
+SHARED_SUITE_FOLDERS = frozenset({"replay", "integration", "topology", "traps"})
 """Folders with tests of the shared suite, which run in one process, in their order."""
-ALONE = frozenset({"test_back_pressure.py", "test_burst.py", "test_chaos.py", "test_replicas.py"})
+OWN_SUITE_FILES = frozenset({"test_back_pressure.py", "test_burst.py", "test_chaos.py", "test_replicas.py"})
 """Files in these folders that start suites of their own."""
 SUITE = "suite"
-LOWEST = 12_000
-"""Lowest port of the tests, below the ports that suites draw for themselves."""
-EACH = 2_000
-"""Ports per process."""
+MIN_PORT = 12_000
+"""Lowest port of the tests, below the ports that suites allocate for themselves."""
+PORTS_PER_PROCESS = 2_000
+"""Number of ports of each process."""
 
 
 def port_base(count: int) -> int:
     """Return the first of ``count`` consecutive free ports."""
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
-    lowest = LOWEST + number * EACH
+    lowest = MIN_PORT + number * PORTS_PER_PROCESS
     start = os.getpid() % 100 * count
-    bases = (lowest + (start + step * count) % (EACH - count) for step in range(EACH // count))
+    bases = (
+        lowest + (start + step * count) % (PORTS_PER_PROCESS - count) for step in range(PORTS_PER_PROCESS // count)
+    )
     free_base = next((base for base in bases if all(map(is_free, range(base, base + count)))), None)
-    assert free_base, f"no {count} consecutive free ports between {lowest} and {lowest + EACH}"
+    assert free_base, f"no {count} consecutive free ports between {lowest} and {lowest + PORTS_PER_PROCESS}"
     return free_base
 
 
@@ -31,7 +33,7 @@ def group(nodeid: str) -> str:
     """Return the group of a test, which one process runs as a whole: the shared suite, or its file."""
     file = nodeid.partition("::")[0]
     folder, name = file.split("/")[-2:]
-    return SUITE if folder in SHARING and name not in ALONE else file
+    return SUITE if folder in SHARED_SUITE_FOLDERS and name not in OWN_SUITE_FILES else file
 
 
 def scheduler(config: Any, log: Any) -> object:

@@ -1,33 +1,34 @@
-"""What the kernel says about processes."""
+"""Processes, files and sockets as /proc and the file system list them."""
 
 from pathlib import Path
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Every process that has the folder on its command line or works in it."""
-    found = []
+    """Return the ids of processes with ``folder`` in their command line or environment."""
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                line = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if str(folder).encode() in line:
-                found.append(int(entry.name))
-    return found
+            if str(folder).encode() in text:
+                pids.append(int(entry.name))
+    return pids
 
 
-def program(pid: int) -> str:
+def program_path(pid: int) -> str:
+    """Return the path of the program that a process runs."""
     return str(Path(f"/proc/{pid}/exe").readlink())
 
 
-def are_there(beginning: Path) -> list[Path]:
-    """Files and folders whose path begins so."""
-    return list(beginning.parent.glob(f"{beginning.name}*"))
+def paths_with_prefix(prefix: Path) -> list[Path]:
+    """Return the files and folders whose path begins with ``prefix``."""
+    return list(prefix.parent.glob(f"{prefix.name}*"))
 
 
 def listeners(pid: int) -> set[str]:
-    """Addresses, as the kernel writes them, that the process listens on (IPv4: 0100007F is 127.0.0.1)."""
+    """Return the addresses on which a process listens, as the kernel writes them (IPv4: 0100007F is 127.0.0.1)."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""A stand-in under a real supervisor."""
+"""The stub program under a real supervisor."""
 
 import os
 import sys
@@ -14,7 +14,8 @@ from prebook.devstack.supervisor.supervisor import Supervisor
 STUB_PROGRAM = Path(__file__).with_name("stub_program.py")
 
 
-def spec(tmp_path: Path, *arguments: str, name: str = "stub") -> ProcessSpec:
+def stub_spec(tmp_path: Path, *arguments: str, name: str = "stub") -> ProcessSpec:
+    """Return the specification of the stub program with ``arguments``, on a port of its own."""
     (port,) = allocate_ports(1)
     return ProcessSpec(
         name=name,
@@ -26,14 +27,16 @@ def spec(tmp_path: Path, *arguments: str, name: str = "stub") -> ProcessSpec:
 
 
 @asynccontextmanager
-async def kept(wanted: ProcessSpec) -> AsyncIterator[tuple[Supervisor, SupervisedProcess]]:
-    supervisor = Supervisor([wanted])
+async def supervise(spec: ProcessSpec) -> AsyncIterator[tuple[Supervisor, SupervisedProcess]]:
+    """Run a process under a supervisor while the block runs; it is ready when the block starts."""
+    supervisor = Supervisor([spec])
     async with supervisor.run():
         await supervisor.wait_until_ready(15)
-        yield supervisor, supervisor.processes[wanted.name]
+        yield supervisor, supervisor.processes[spec.name]
 
 
 def pid_of(process: SupervisedProcess) -> int:
+    """Return the id of a process, which must be running."""
     pid = process.info().pid
     assert pid
     return pid

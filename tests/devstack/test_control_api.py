@@ -1,3 +1,5 @@
+"""The control API of the supervisor: authentication, faults, and errors."""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,16 +14,17 @@ from prebook.devstack.supervisor.control_api import create_control_app, serve_co
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.devstack.polling import is_gone, kernel_state, wait_until
-from tests.devstack.supervised import kept, pid_of, spec
+from tests.devstack.supervised import pid_of, stub_spec, supervise
 
 TOKEN = "a token for tests"
 
 
 @asynccontextmanager
 async def open_control(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, SupervisedProcess]]:
+    """Serve the control API of a supervised stub; yield a client without token, and the stub."""
     (port,) = allocate_ports(1)
     async with (
-        kept(spec(tmp_path)) as (supervisor, process),
+        supervise(stub_spec(tmp_path)) as (supervisor, process),
         serve_control_api(create_control_app(supervisor, TOKEN), "127.0.0.1", port),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
@@ -33,27 +36,30 @@ def bearer() -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKEN}"}
 
 
-@pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
-async def test_nobody_without_the_token(tmp_path: Path, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("authorization", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
+async def test_a_request_without_the_token_is_refused(tmp_path: Path, authorization: dict[str, str]) -> None:
     async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
-        for call in (client.get("/processes", headers=given), client.post("/processes/stub/kill", headers=given)):
-            async with call as answer:
-                assert answer.status == 401
-                assert answer.content_type == "application/problem+json"
+        for call in (
+            client.get("/processes", headers=authorization),
+            client.post("/processes/stub/kill", headers=authorization),
+        ):
+            async with call as response:
+                assert response.status == 401
+                assert response.content_type == "application/problem+json"
         assert not is_gone(pid)
 
 
-async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path, bearer: dict[str, str]) -> None:
+async def test_a_kill_returns_the_old_process_and_lists_the_new_one(tmp_path: Path, bearer: dict[str, str]) -> None:
     async with open_control(tmp_path) as (client, process):
         before = pid_of(process)
-        async with client.post("/processes/stub/kill", headers=bearer, json={"down_s": 0.2}) as answer:
-            assert await answer.json() == {"name": "stub", "fault": "kill", "pid": before, "duration_s": 0.2}
+        async with client.post("/processes/stub/kill", headers=bearer, json={"down_s": 0.2}) as response:
+            assert await response.json() == {"name": "stub", "fault": "kill", "pid": before, "duration_s": 0.2}
         await wait_until(lambda: process.state is ProcessState.RUNNING)
-        async with client.get("/processes", headers=bearer) as answer:
-            (told,) = await answer.json()
-        assert told["pid"] not in {None, before}
-        assert told["restarts"] == 1
+        async with client.get("/processes", headers=bearer) as response:
+            (info,) = await response.json()
+        assert info["pid"] not in {None, before}
+        assert info["restarts"] == 1
 
 
 @pytest.mark.parametrize(
@@ -71,21 +77,23 @@ async def test_a_kill_names_the_process_and_the_new_one_shows_up(tmp_path: Path,
         ("/elsewhere", "{}", 404),
     ],
 )
-async def test_what_cannot_be_done_is_refused(
+async def test_an_invalid_command_is_refused_without_effect(
     tmp_path: Path, bearer: dict[str, str], path: str, body: str, status: int
 ) -> None:
     async with open_control(tmp_path) as (client, process):
         pid = pid_of(process)
-        async with client.post(path, headers=bearer, data=body) as answer:
-            assert answer.status == status
-            assert (await answer.json(content_type="application/problem+json"))["detail"]
+        async with client.post(path, headers=bearer, data=body) as response:
+            assert response.status == status
+            assert (await response.json(content_type="application/problem+json"))["detail"]
         assert kernel_state(pid) in {"S", "R"}
 
 
-@pytest.mark.parametrize("others", ["/servers", "/proxies"])
-async def test_what_is_not_there_is_not_told_of(tmp_path: Path, bearer: dict[str, str], others: str) -> None:
-    async with open_control(tmp_path) as (client, _), client.get(others, headers=bearer) as answer:
-        assert await answer.json() == []
+@pytest.mark.parametrize("path", ["/servers", "/proxies"])
+async def test_a_suite_without_servers_and_proxies_lists_none(
+    tmp_path: Path, bearer: dict[str, str], path: str
+) -> None:
+    async with open_control(tmp_path) as (client, _), client.get(path, headers=bearer) as response:
+        assert await response.json() == []
 
 
 def test_a_control_api_without_a_token_is_refused() -> None:
@@ -93,7 +101,7 @@ def test_a_control_api_without_a_token_is_refused() -> None:
         create_control_app(Supervisor([]), "")
 
 
-async def test_a_taken_control_port_is_said(tmp_path: Path) -> None:
+async def test_a_control_port_in_use_is_reported(tmp_path: Path) -> None:
     (port,) = allocate_ports(1)
     app = create_control_app(Supervisor([]), TOKEN)
     async with serve_control_api(app, "127.0.0.1", port):

@@ -1,4 +1,4 @@
-"""Which provider is chosen, and the error where none is available."""
+"""Choice of the provider of broker and database, and the error if none is available."""
 
 import socket
 from pathlib import Path
@@ -12,48 +12,48 @@ from prebook.devstack.providers import StackMode, choose_broker_provider, choose
 from prebook.devstack.stack import start_stack
 
 
-def silent(_: str) -> None:
-    """Progress is of no interest here."""
+def ignore_progress(_: str) -> None:
+    """Ignore a line of progress."""
 
 
-async def test_without_the_wheel_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_database_package_is_reported_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.database.embedded.WHEEL_PACKAGE", "no_such_wheel")
     with pytest.raises(UserError) as error:
         await choose_database_provider(StackMode.LOCAL, {})
     assert "pip install" in error.value.remedy
 
 
-async def test_without_any_broker_every_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_broker_is_reported_with_every_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.broker.installation.COMMON_DIRS", ())
     monkeypatch.setattr("prebook.devstack.containers.shutil.which", lambda *_, **__: None)
     monkeypatch.setattr("prebook.devstack.broker.apt.is_available", lambda: False)
     with pytest.raises(UserError) as error:
         await choose_broker_provider(StackMode.AUTO, {"PATH": ""})
-    for way in ("apt-get install", "brew install", "Docker", "PREBOOK_STACK=external"):
-        assert way in error.value.remedy
+    for remedy in ("apt-get install", "brew install", "Docker", "PREBOOK_STACK=external"):
+        assert remedy in error.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("settings", "missing"),
     [
         ({}, "PREBOOK_DATABASE_URL"),
         ({"PREBOOK_DATABASE_URL": "postgresql+asyncpg://u:p@127.0.0.1:1/d"}, "PREBOOK_AMQP_URL"),
     ],
 )
-async def test_external_servers_that_are_not_given_are_named(given: dict[str, str], named: str) -> None:
+async def test_a_missing_url_of_an_external_server_is_named(settings: dict[str, str], missing: str) -> None:
     with pytest.raises(UserError) as error:
-        async with start_stack(silent, {"PREBOOK_STACK": "external", **given}):
+        async with start_stack(ignore_progress, {"PREBOOK_STACK": "external", **settings}):
             pass
-    assert named in error.value.problem + error.value.remedy
+    assert missing in error.value.problem + error.value.remedy
 
 
-def test_a_wrong_mode_is_refused_with_the_right_ones() -> None:
+def test_an_invalid_mode_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(UserError) as error:
         read_stack_mode({"PREBOOK_STACK": "cloud"})
     assert all(name in error.value.remedy for name in StackMode)
 
 
-def test_debians_wrapper_is_passed_over_for_the_real_program(tmp_path: Path) -> None:
+def test_the_server_program_is_preferred_to_the_wrapper_of_debian(tmp_path: Path) -> None:
     for name in ("rabbitmq-server", "erl", "epmd"):
         (tmp_path / "sbin").mkdir(exist_ok=True)
         (tmp_path / "sbin" / name).write_text("#!/bin/sh\n")
@@ -64,7 +64,7 @@ def test_debians_wrapper_is_passed_over_for_the_real_program(tmp_path: Path) -> 
     assert Path("/usr/sbin") in installation.WRAPPER_DIRS
 
 
-def test_a_taken_port_is_named_with_the_remedy() -> None:
+def test_a_port_in_use_is_named_with_a_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not is_free(port)
@@ -73,7 +73,7 @@ def test_a_taken_port_is_named_with_the_remedy() -> None:
         assert error.value.remedy == "choose another"
 
 
-def test_free_ports_are_different_and_free() -> None:
+def test_allocated_ports_are_distinct_and_free() -> None:
     ports = allocate_ports(20)
     assert len(set(ports)) == 20
     assert all(map(is_free, ports))

@@ -1,4 +1,4 @@
-"""Servers that are restarted through the supervisor: real processes, the same data."""
+"""Restarts of database and broker by the supervisor: real processes, which keep their data."""
 
 import asyncio
 import os
@@ -25,17 +25,17 @@ from tests.devstack.polling import is_gone, wait_until
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 pytestmark = pytest.mark.real
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
-BACK_WITHIN_S = 60.0
+RESTART_TIMEOUT_S = 60.0
 
 
-def silent(_: str) -> None:
-    """Progress is of no interest here."""
+def ignore_progress(_: str) -> None:
+    """Ignore a line of progress."""
 
 
 @asynccontextmanager
-async def database() -> AsyncIterator[tuple[Database, SupervisedServer]]:
+async def start_database() -> AsyncIterator[tuple[Database, SupervisedServer]]:
     with create_data_dir() as data:
-        server = EmbeddedPostgres(data, silent)
+        server = EmbeddedPostgres(data, ignore_progress)
         try:
             running = await server.start()
             supervised = SupervisedServer("database", running.version, server)
@@ -45,14 +45,14 @@ async def database() -> AsyncIterator[tuple[Database, SupervisedServer]]:
             await server.stop()
 
 
-async def _is_back(supervised: SupervisedServer) -> None:
-    await wait_until(lambda: supervised.info().state is ServerState.RUNNING or supervised.failure(), BACK_WITHIN_S)
+async def _wait_until_restarted(supervised: SupervisedServer) -> None:
+    await wait_until(lambda: supervised.info().state is ServerState.RUNNING or supervised.failure(), RESTART_TIMEOUT_S)
     assert supervised.failure() is None
 
 
 @pytest.mark.parametrize("shutdown", list(ShutdownMode))
-async def test_a_database_comes_back_with_what_was_committed(shutdown: ShutdownMode) -> None:
-    async with database() as (running, supervised):
+async def test_a_restarted_database_keeps_committed_data(shutdown: ShutdownMode) -> None:
+    async with start_database() as (running, supervised):
         url = asyncpg_dsn(running.url)
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
@@ -60,22 +60,22 @@ async def test_a_database_comes_back_with_what_was_committed(shutdown: ShutdownM
         began = clock()
         effect = await supervised.restart(Restart(shutdown, down_s=1.0))
         assert supervised.info().state is ServerState.DOWN
-        assert supervised.failure() is None, "away on purpose"
+        assert supervised.failure() is None, "a server that is down on command has not failed"
         with pytest.raises(NotRunning):
             await supervised.restart(Restart(shutdown))
         await wait_until(lambda: is_gone(effect.pid))
-        await _is_back(supervised)
+        await _wait_until_restarted(supervised)
         assert clock() - began >= 1.0
         assert supervised.info().restarts == 1
         assert supervised.info().pid not in {None, effect.pid}
-        again = await asyncpg.connect(url)
-        assert await again.fetchval("SELECT number FROM kept") == 7
+        reconnected = await asyncpg.connect(url)
+        assert await reconnected.fetchval("SELECT number FROM kept") == 7
         connection.terminate()
-        await again.close()
+        await reconnected.close()
 
 
-async def test_a_server_that_ends_by_itself_breaks_the_suite() -> None:
-    async with database() as (_, supervised):
+async def test_a_server_that_ends_unexpectedly_has_failed() -> None:
+    async with start_database() as (_, supervised):
         pid = supervised.info().pid
         assert pid
         assert supervised.failure() is None
@@ -84,60 +84,63 @@ async def test_a_server_that_ends_by_itself_breaks_the_suite() -> None:
         assert supervised.info().state is ServerState.DOWN
 
 
-async def test_a_suite_may_stop_while_a_server_is_down() -> None:
-    async with database() as (_, supervised):
+async def test_a_suite_can_stop_while_a_server_is_down() -> None:
+    async with start_database() as (_, supervised):
         effect = await supervised.restart(Restart(ShutdownMode.KILL, down_s=300.0))
     assert is_gone(effect.pid)
 
 
 async def test_a_database_has_no_memory_alarm() -> None:
-    async with database() as (_, supervised):
+    async with start_database() as (_, supervised):
         with pytest.raises(NotRunning, match="the broker has"):
             await supervised.raise_alarm(1.0)
 
 
 @needs_rabbitmq
-async def test_a_broker_is_killed_stopped_and_starved_and_loses_nothing() -> None:
-    async with start_stack(silent, LOCAL) as running, supervise_servers(running) as servers:
+async def test_a_broker_loses_no_message_in_a_kill_a_stop_and_a_memory_alarm() -> None:
+    async with start_stack(ignore_progress, LOCAL) as running, supervise_servers(running) as servers:
         assert set(servers) == {"broker", "database"}
         supervised = servers["broker"]
-        await _published(running, b"before")
-        await wait_until(_registered_since(running, time.time()))
+        await _connect_and_publish(running, b"before")
+        await wait_until(_queues_recorded_since(running, time.time()))
         for shutdown in ShutdownMode:
             effect = await supervised.restart(Restart(shutdown))
-            assert supervised.failure() is None, "away on purpose"
-            await _is_back(supervised)
+            assert supervised.failure() is None, "a server that is down on command has not failed"
+            await _wait_until_restarted(supervised)
             assert is_gone(effect.pid)
         assert supervised.info().restarts == 2
-        assert await _taken(running) == b"before"
-        await _blocks_while_the_alarm_is_on(running, supervised)
+        assert await _take_message(running) == b"before"
+        await _verify_alarm_blocks_publishers(running, supervised)
 
 
-async def _blocks_while_the_alarm_is_on(running: Stack, supervised: SupervisedServer) -> None:
+async def _verify_alarm_blocks_publishers(running: Stack, supervised: SupervisedServer) -> None:
     async with await aio_pika.connect(running.broker.amqp_url) as connection:
         await supervised.raise_alarm(3.0)
         assert supervised.info().alarm
-        publishing = asyncio.create_task(_publish(connection, b"held up"))
+        publishing = asyncio.create_task(_publish(connection, b"blocked"))
         _, pending = await asyncio.wait({publishing}, timeout=1.0)
         assert pending, "no confirm while publishers are blocked"
         await asyncio.wait_for(publishing, 20)
-        assert not supervised.info().alarm or await _lifted(supervised)
-    assert await _taken(running) == b"held up"
+        assert not supervised.info().alarm or await _wait_until_alarm_ends(supervised)
+    assert await _take_message(running) == b"blocked"
 
 
-def _registered_since(running: Stack, declared_at: float) -> Callable[[], bool]:
-    """RabbitMQ writes down within 5 s which quorum queues there are: one that is killed earlier forgets the newest."""
+def _queues_recorded_since(running: Stack, declared_at: float) -> Callable[[], bool]:
+    """Return a condition: RabbitMQ has recorded its quorum queues since ``declared_at``.
+
+    RabbitMQ writes them to disk within 5 s; a node that is killed earlier forgets the newest queue.
+    """
     tables = [*running.data_dir.glob("rabbitmq/data/*/quorum/*/*.dets")]
     assert len(tables) == 2
     return lambda: all(table.stat().st_mtime > declared_at for table in tables)
 
 
-async def _lifted(supervised: SupervisedServer) -> bool:
+async def _wait_until_alarm_ends(supervised: SupervisedServer) -> bool:
     await wait_until(lambda: not supervised.info().alarm, 20)
     return True
 
 
-async def _published(running: Stack, body: bytes) -> None:
+async def _connect_and_publish(running: Stack, body: bytes) -> None:
     async with await aio_pika.connect(running.broker.amqp_url) as connection:
         await _publish(connection, body)
 
@@ -149,11 +152,11 @@ async def _publish(connection: AbstractConnection, body: bytes) -> None:
     await channel.default_exchange.publish(message, "kept")
 
 
-async def _taken(running: Stack) -> bytes:
+async def _take_message(running: Stack) -> bytes:
     async with await aio_pika.connect(running.broker.amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.get_queue("kept")
-        async with asyncio.timeout(BACK_WITHIN_S):
+        async with asyncio.timeout(RESTART_TIMEOUT_S):
             while not (message := await queue.get(fail=False)):
                 await asyncio.sleep(0.05)
         await message.ack()

@@ -1,4 +1,4 @@
-"""A real broker and database: they start, work, keep to the loopback interface, and leave nothing behind."""
+"""Broker and database start, work, listen on the loopback interface only, and leave nothing behind."""
 
 import asyncio
 import base64
@@ -23,17 +23,17 @@ from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.stack import Stack, start_stack
 from prebook.postgres.dsn import asyncpg_dsn
 from tests.devstack.polling import is_gone, wait_until
-from tests.devstack.procfs import are_there, listeners, processes_in, program
+from tests.devstack.procfs import listeners, paths_with_prefix, processes_in, program_path
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
 LOCAL = {**os.environ, "PREBOOK_STACK": "local"}
 
 
-def silent(_: str) -> None:
-    """Progress is of no interest here."""
+def ignore_progress(_: str) -> None:
+    """Ignore a line of progress."""
 
 
-async def _works(ready: Stack) -> None:
+async def _verify_servers_work(ready: Stack) -> None:
     connection = await asyncpg.connect(asyncpg_dsn(ready.database.url))
     assert await connection.fetchval("SHOW fsync") == "on"
     assert await connection.fetchval("SHOW synchronous_commit") == "on"
@@ -49,34 +49,34 @@ async def _works(ready: Stack) -> None:
 
 @needs_rabbitmq
 @pytest.mark.real
-async def test_local_servers_work_listen_on_loopback_only_and_are_gone_afterwards() -> None:
-    async with start_stack(silent, LOCAL) as ready:
+async def test_local_servers_work_listen_on_loopback_only_and_end_with_the_stack() -> None:
+    async with start_stack(ignore_progress, LOCAL) as ready:
         assert ready.mode == "local"
-        await _works(ready)
+        await _verify_servers_work(ready)
         assert ready.broker.pid
         assert ready.database.pid
         started = processes_in(ready.data_dir)
         assert {ready.broker.pid, ready.database.pid} <= set(started)
-        heard = set().union(*map(listeners, started))
-        assert heard <= {"0100007F", "00000000000000000000000001000000"}, "127.0.0.1 and ::1"
-        assert heard
+        addresses = set().union(*map(listeners, started))
+        assert addresses <= {"0100007F", "00000000000000000000000001000000"}, "127.0.0.1 and ::1"
+        assert addresses
     await wait_until(lambda: all(map(is_gone, started)))
     assert not ready.data_dir.exists()
 
 
 @needs_rabbitmq
 @pytest.mark.real
-async def test_nobody_gets_in_with_a_usual_password() -> None:
-    async with start_stack(silent, LOCAL) as ready:
-        place = ready.database.url.rpartition("@")[2]
+async def test_default_passwords_are_refused() -> None:
+    async with start_stack(ignore_progress, LOCAL) as ready:
+        address = ready.database.url.rpartition("@")[2]
         for password in ("postgres", ""):
             with pytest.raises(asyncpg.PostgresError):
-                await asyncpg.connect(f"postgresql://postgres:{password}@{place}")
+                await asyncpg.connect(f"postgresql://postgres:{password}@{address}")
         async with aiohttp.ClientSession() as client:
             for user in ("guest", ready.broker.user):
                 login = {"Authorization": "Basic " + base64.b64encode(f"{user}:guest".encode()).decode()}
-                async with client.get(f"{ready.broker.management_url}/api/overview", headers=login) as answer:
-                    assert answer.status == 401
+                async with client.get(f"{ready.broker.management_url}/api/overview", headers=login) as response:
+                    assert response.status == 401
 
 
 PROGRAM = textwrap.dedent(
@@ -107,36 +107,36 @@ async def test_servers_do_not_outlive_a_killed_owner() -> None:
     owner.send_signal(signal.SIGKILL)
     await owner.wait()
     await wait_until(lambda: not processes_in(data), timeout_s=20)
-    assert are_there(data)
+    assert paths_with_prefix(data)
     with create_data_dir():
-        assert not are_there(data), "the next run removes what a killed one left"
+        assert not paths_with_prefix(data), "the next run removes the folder of a killed one"
 
 
 @needs_rabbitmq
 @pytest.mark.real
-async def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_interrupted_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.filesystem.DATA_DIR_PREFIX", f"prebook-interrupted-{os.getpid()}-")
-    place = Path(tempfile.gettempdir()) / f"prebook-interrupted-{os.getpid()}-"
-    starting = asyncio.create_task(_held())
-    await wait_until(lambda: len(processes_in(place)) >= 2)
+    prefix = Path(tempfile.gettempdir()) / f"prebook-interrupted-{os.getpid()}-"
+    starting = asyncio.create_task(_start_and_wait())
+    await wait_until(lambda: len(processes_in(prefix)) >= 2)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await wait_until(lambda: not processes_in(place))
-    assert not are_there(place)
+    await wait_until(lambda: not processes_in(prefix))
+    assert not paths_with_prefix(prefix)
 
 
-async def _held() -> None:
-    async with start_stack(silent, LOCAL):
+async def _start_and_wait() -> None:
+    async with start_stack(ignore_progress, LOCAL):
         await asyncio.Event().wait()
 
 
-async def test_a_database_that_cannot_start_says_why_in_its_own_words(
+async def test_the_error_of_a_database_that_cannot_start_has_its_own_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, create_data_dir() as data:
         monkeypatch.setattr("prebook.devstack.database.embedded.allocate_ports", lambda _: (taken.getsockname()[1],))
-        database = EmbeddedPostgres(data, silent)
+        database = EmbeddedPostgres(data, ignore_progress)
         with pytest.raises(UserError, match="Address already in use"):
             await database.start()
         await database.stop()
@@ -145,27 +145,29 @@ async def test_a_database_that_cannot_start_says_why_in_its_own_words(
 
 @pytest.mark.containers
 async def test_containers_work_and_are_removed() -> None:
-    async with start_stack(silent, {**os.environ, "PREBOOK_STACK": "docker"}) as ready:
+    async with start_stack(ignore_progress, {**os.environ, "PREBOOK_STACK": "docker"}) as ready:
         assert ready.mode == "docker"
-        await _works(ready)
-        ours = _containers()
-        assert len(ours) >= 2
-    assert not ours & _containers()
+        await _verify_servers_work(ready)
+        containers = _list_containers()
+        assert len(containers) >= 2
+    assert not containers & _list_containers()
 
 
-def _containers() -> set[str]:
-    """Ids of those that were started from here."""
+def _list_containers() -> set[str]:
+    """Return the ids of the containers that this process started."""
     command = ["docker", "ps", "--all", "--quiet", "--filter", f"label=prebook.owner={os.getpid()}"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-async def test_a_server_that_its_account_cannot_reach_is_copied_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_program_that_its_account_cannot_read_is_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("prebook.devstack.filesystem.can_reach", lambda *_: False)
     with create_data_dir() as data:
-        database = EmbeddedPostgres(data, silent)
+        database = EmbeddedPostgres(data, ignore_progress)
         try:
             ready = await database.start()
             assert ready.pid
-            assert f"{data}/site" in program(ready.pid)
+            assert f"{data}/site" in program_path(ready.pid)
         finally:
             await database.stop()

@@ -1,4 +1,4 @@
-"""`prebook up` as a person starts it: one suite, real servers, real processes."""
+"""`prebook up` as a program: one suite with real servers and real processes."""
 
 import asyncio
 import json
@@ -27,34 +27,34 @@ pytestmark = [
     pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed"),
 ]
 PREBOOK = (sys.executable, "-m", "prebook.cli")
-UP_WITHIN_S = 90
-DOWN_WITHIN_S = 30
+START_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 30
 
 
-def base() -> int:
-    """A port that is free together with those after it."""
+def suite_port_base() -> int:
+    """Return the first of enough consecutive free ports for a suite."""
     return port_base(len(PROCESSES) + 1)
 
 
-async def prebook(home: Path, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of a command that ends."""
+async def run_prebook(home: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run a command to its end; return exit status, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         *PREBOOK, *arguments, env=_env(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    async with asyncio.timeout(UP_WITHIN_S):
+    async with asyncio.timeout(START_TIMEOUT_S):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
 @asynccontextmanager
-async def up(home: Path, port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """The running command and what it said; killed if the test has not ended it."""
+async def start_suite(home: Path, port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
+    """Run `prebook up`; yield its process and its JSON output. The process is killed if the test has not ended it."""
     process = await asyncio.create_subprocess_exec(
         *PREBOOK, "up", "--json", "--port-base", str(port), env=_env(home), stdout=subprocess.PIPE
     )
     try:
         assert process.stdout
-        async with asyncio.timeout(UP_WITHIN_S):
+        async with asyncio.timeout(START_TIMEOUT_S):
             yield process, json.loads(await process.stdout.readline())
     finally:
         if process.returncode is None:
@@ -66,64 +66,64 @@ def _env(home: Path) -> dict[str, str]:
     return {**os.environ, "PREBOOK_HOME": str(home), "PREBOOK_STACK": "local"}
 
 
-def _secrets_of(home: Path) -> dict[str, Any]:
+def _read_state(home: Path) -> dict[str, Any]:
     path = home / STATE_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     return dict(json.loads(path.read_text()))
 
 
-async def test_a_suite_comes_up_is_found_by_other_commands_and_goes_without_a_trace(tmp_path: Path) -> None:
-    port = base()
-    async with up(tmp_path, port) as (process, told):
-        suite = _secrets_of(tmp_path)
-        assert told["urls"] == {name: f"http://127.0.0.1:{port + n}" for n, name in enumerate(PROCESSES)}
+async def test_a_suite_starts_is_found_by_other_commands_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = suite_port_base()
+    async with start_suite(tmp_path, port) as (process, output):
+        suite = _read_state(tmp_path)
+        assert output["urls"] == {name: f"http://127.0.0.1:{port + n}" for n, name in enumerate(PROCESSES)}
         assert not {suite["control_token"], suite["management_password"], suite["database_url"]} & set(
-            map(str, told.values())
+            map(str, output.values())
         )
-        kept = await _processes(suite)
-        assert {name: process["state"] for name, process in kept.items()} == dict.fromkeys(PROCESSES, "running")
+        processes = await _list_processes(suite)
+        assert {name: process["state"] for name, process in processes.items()} == dict.fromkeys(PROCESSES, "running")
 
-        status, out, _ = await prebook(tmp_path, "ledger", "--json")
+        status, out, _ = await run_prebook(tmp_path, "ledger", "--json")
         assert (status, json.loads(out)["bookings"]) == (0, 0)
-        status, out, _ = await prebook(tmp_path, "doctor", "--json")
+        status, out, _ = await run_prebook(tmp_path, "doctor", "--json")
         assert status == 0, out
         assert {finding["subject"] for finding in json.loads(out)} >= set(PROCESSES)
-        status, out, err = await prebook(tmp_path, "up", "--port-base", str(base()))
+        status, out, err = await run_prebook(tmp_path, "up", "--port-base", str(suite_port_base()))
         assert status == 1
-        assert "PREBOOK_HOME" in err, "the second one in this home says what to do"
+        assert "PREBOOK_HOME" in err, "the error of a second suite in one home has a remedy"
 
-        os.kill(kept["pricing"]["pid"], signal.SIGKILL)
-        await _until_running_again(suite, "pricing", kept["pricing"]["pid"])
+        os.kill(processes["pricing"]["pid"], signal.SIGKILL)
+        await _wait_until_restarted(suite, "pricing", processes["pricing"]["pid"])
 
-        everything = [suite["broker_pid"], suite["database_pid"]]
-        everything += [process["pid"] for process in (await _processes(suite)).values()]
+        pids = [suite["broker_pid"], suite["database_pid"]]
+        pids += [process["pid"] for process in (await _list_processes(suite)).values()]
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(DOWN_WITHIN_S):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
             assert await process.wait() == 0
-    await wait_until(lambda: all(map(is_gone, everything)))
-    assert _left(tmp_path) == {"lock", "logs"}
+    await wait_until(lambda: all(map(is_gone, pids)))
+    assert _names_in(tmp_path) == {"lock", "logs"}
 
 
-async def test_a_dead_database_ends_the_suite_with_a_word_about_it(tmp_path: Path) -> None:
-    async with up(tmp_path, base()) as (process, _):
-        suite = _secrets_of(tmp_path)
+async def test_a_dead_database_ends_the_suite_with_status_1(tmp_path: Path) -> None:
+    async with start_suite(tmp_path, suite_port_base()) as (process, _):
+        suite = _read_state(tmp_path)
         os.kill(suite["database_pid"], signal.SIGKILL)
-        async with asyncio.timeout(DOWN_WITHIN_S):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
             assert await process.wait() == 1
     await wait_until(lambda: is_gone(suite["broker_pid"]))
 
 
-async def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None:
-    port = base()
+async def test_a_port_in_use_is_reported_before_anything_is_started(tmp_path: Path) -> None:
+    port = suite_port_base()
     with socket.create_server(("127.0.0.1", port + 2)):
-        status, _, err = await prebook(tmp_path, "up", "--port-base", str(port))
+        status, _, err = await run_prebook(tmp_path, "up", "--port-base", str(port))
     assert status == 1
     assert str(port + 2) in err
     assert "--port-base" in err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    ("arguments", "status", "text"),
     [
         (("ledger",), 1, "prebook up"),
         (("load",), 1, "prebook up"),
@@ -134,26 +134,29 @@ async def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -
         (("no-such-command",), 2, "no-such-command"),
     ],
 )
-async def test_what_cannot_work_says_what_to_do(
-    tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+async def test_a_command_that_cannot_work_reports_a_remedy(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, text: str
 ) -> None:
-    got, out, err = await prebook(tmp_path, *arguments)
-    assert (got, out) == (status, "")
-    assert words in err
+    actual, out, err = await run_prebook(tmp_path, *arguments)
+    assert (actual, out) == (status, "")
+    assert text in err
     assert "Traceback" not in err
 
 
-def _left(home: Path) -> set[str]:
+def _names_in(home: Path) -> set[str]:
     return {path.name for path in home.iterdir()}
 
 
-async def _processes(suite: dict[str, Any]) -> dict[str, Any]:
+async def _list_processes(suite: dict[str, Any]) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {suite['control_token']}"}
-    async with aiohttp.ClientSession(headers=headers) as client, client.get(f"{suite['control_url']}/processes") as got:
-        return {process["name"]: process for process in await got.json()}
+    async with (
+        aiohttp.ClientSession(headers=headers) as client,
+        client.get(f"{suite['control_url']}/processes") as response,
+    ):
+        return {process["name"]: process for process in await response.json()}
 
 
-async def _until_running_again(suite: dict[str, Any], name: str, old: int) -> None:
+async def _wait_until_restarted(suite: dict[str, Any], name: str, old: int) -> None:
     async with asyncio.timeout(60):
-        while (now := (await _processes(suite))[name])["state"] != "running" or now["pid"] == old:
+        while (now := (await _list_processes(suite))[name])["state"] != "running" or now["pid"] == old:
             await asyncio.sleep(0.1)

@@ -1,3 +1,5 @@
+"""Supervised processes: start, restart, faults, and errors at the start."""
+
 import asyncio
 import os
 from pathlib import Path
@@ -11,29 +13,29 @@ from prebook.devstack.supervisor.contract import Brownout, NotRunning, ProcessSt
 from prebook.devstack.supervisor.process import restart_backoff_s
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.devstack.polling import is_gone, kernel_state, wait_until
-from tests.devstack.supervised import kept, pid_of, spec
+from tests.devstack.supervised import pid_of, stub_spec, supervise
 
 
-async def test_a_process_gets_ready_is_measured_and_is_gone_afterwards(tmp_path: Path) -> None:
-    async with kept(spec(tmp_path)) as (_, process):
+async def test_a_process_becomes_ready_is_measured_and_ends_with_the_supervisor(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (_, process):
         info = process.info()
         pid = pid_of(process)
         assert info.state is ProcessState.RUNNING
         assert info.restarts == 0
         assert info.rss_bytes
         assert 1_000_000 < info.rss_bytes < 200_000_000
-        assert await asyncio.to_thread(_says, process.spec.ready_url) == str(pid)
+        assert await asyncio.to_thread(_fetch_text, process.spec.ready_url) == str(pid)
     assert is_gone(pid)
     assert process.state is ProcessState.STOPPED
 
 
-def _says(url: str) -> str:
-    with urlopen(url, timeout=5) as answer:  # noqa: S310 - an http URL of this test
-        return str(answer.read().decode())
+def _fetch_text(url: str) -> str:
+    with urlopen(url, timeout=5) as response:  # noqa: S310 - an http URL of this test
+        return str(response.read().decode())
 
 
-async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
-    async with kept(spec(tmp_path)) as (supervisor, process):
+async def test_a_process_that_dies_is_restarted(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (supervisor, process):
         first = pid_of(process)
         os.kill(first, 9)
         await wait_until(lambda: process.info().restarts == 1)
@@ -42,8 +44,8 @@ async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
         assert process.info().last_status == -9
 
 
-async def test_a_killed_process_stays_down_as_long_as_wanted(tmp_path: Path) -> None:
-    async with kept(spec(tmp_path)) as (_, process):
+async def test_a_killed_process_stays_down_for_the_given_time(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (_, process):
         clock = asyncio.get_running_loop().time
         began = clock()
         effect = await process.kill(down_s=1.0)
@@ -56,15 +58,15 @@ async def test_a_killed_process_stays_down_as_long_as_wanted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Path, *, paused: bool) -> None:
-    async with kept(spec(tmp_path)) as (supervisor, process):
+async def test_a_clock_skew_restarts_the_process_gracefully_with_the_skew(tmp_path: Path, *, paused: bool) -> None:
+    async with supervise(stub_spec(tmp_path)) as (supervisor, process):
         first = pid_of(process)
         if paused:
             await process.pause()
         effect = await process.skew(90.0)
         assert (effect.fault, effect.pid) == ("skew", first)
         await wait_until(lambda: process.info().restarts == 1)
-        assert process.info().last_status == 0, "SIGTERM was heard"
+        assert process.info().last_status == 0, "the process handled SIGTERM"
         await supervisor.wait_until_ready(15)
         assert process.info().clock_skew_s == 90.0
         assert psutil.Process(pid_of(process)).environ()["PREBOOK_CLOCK_SKEW_S"] == "90.0"
@@ -73,8 +75,8 @@ async def test_a_skewed_process_ends_in_order_and_comes_back_skewed(tmp_path: Pa
         assert process.info().clock_skew_s == 0.0
 
 
-async def test_a_brownout_stops_and_wakes_the_process_and_is_undone(tmp_path: Path) -> None:
-    async with kept(spec(tmp_path)) as (_, process):
+async def test_a_brownout_stops_and_continues_the_process_and_ends(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (_, process):
         pid = pid_of(process)
         await process.brown_out(Brownout(duration_s=1.0, stopped_s=0.1, running_s=0.1))
         await wait_until(lambda: kernel_state(pid) == "T")
@@ -84,13 +86,13 @@ async def test_a_brownout_stops_and_wakes_the_process_and_is_undone(tmp_path: Pa
         assert kernel_state(pid) in {"S", "R"}
 
 
-async def test_a_pause_replaces_a_brownout_and_lasts_until_resumed(tmp_path: Path) -> None:
-    async with kept(spec(tmp_path)) as (_, process):
+async def test_a_pause_replaces_a_brownout_and_lasts_until_it_is_resumed(tmp_path: Path) -> None:
+    async with supervise(stub_spec(tmp_path)) as (_, process):
         pid = pid_of(process)
         await process.brown_out(Brownout(duration_s=60.0, stopped_s=0.05, running_s=0.05))
         await process.pause()
         await wait_until(lambda: kernel_state(pid) == "T")
-        await asyncio.sleep(0.3)  # six beats of the brownout, had it gone on
+        await asyncio.sleep(0.3)  # three periods of the brownout, if it were still active
         assert kernel_state(pid) == "T"
         assert process.info().state is ProcessState.PAUSED
         await process.resume()
@@ -99,25 +101,25 @@ async def test_a_pause_replaces_a_brownout_and_lasts_until_resumed(tmp_path: Pat
 
 
 @pytest.mark.parametrize("fault", ["pause", "brownout"])
-async def test_stopping_undoes_a_fault_so_that_the_process_can_end_in_order(tmp_path: Path, fault: str) -> None:
-    async with kept(spec(tmp_path)) as (_, process):
+async def test_a_stop_ends_a_fault_so_that_the_process_stops_gracefully(tmp_path: Path, fault: str) -> None:
+    async with supervise(stub_spec(tmp_path)) as (_, process):
         pid = pid_of(process)
-        starve = Brownout(duration_s=60.0, stopped_s=5.0, running_s=0.01)
-        await (process.pause() if fault == "pause" else process.brown_out(starve))
+        brownout = Brownout(duration_s=60.0, stopped_s=5.0, running_s=0.01)
+        await (process.pause() if fault == "pause" else process.brown_out(brownout))
         await wait_until(lambda: kernel_state(pid) == "T")
     assert is_gone(pid)
-    assert process.info().last_status == 0, "SIGTERM was heard"
+    assert process.info().last_status == 0, "the process handled SIGTERM"
 
 
-async def test_what_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.devstack.supervisor.process.GRACE_PERIOD_S", 0.3)
-    async with kept(spec(tmp_path, "--deaf")) as (_, process):
+    async with supervise(stub_spec(tmp_path, "--ignore-sigterm")) as (_, process):
         pid = pid_of(process)
     assert is_gone(pid)
 
 
-async def test_wrong_settings_are_reported_with_the_last_words_and_not_tried_again(tmp_path: Path) -> None:
-    supervisor = Supervisor([spec(tmp_path, "--status", "2")])
+async def test_invalid_settings_are_reported_with_the_log_tail_and_not_retried(tmp_path: Path) -> None:
+    supervisor = Supervisor([stub_spec(tmp_path, "--status", "2")])
     async with supervisor.run():
         with pytest.raises(UserError, match="wrong settings"):
             await supervisor.wait_until_ready(15)
@@ -127,11 +129,11 @@ async def test_wrong_settings_are_reported_with_the_last_words_and_not_tried_aga
 
 
 async def test_a_crash_loop_is_reported_before_the_deadline(tmp_path: Path) -> None:
-    supervisor = Supervisor([spec(tmp_path, "--status", "1")])
+    supervisor = Supervisor([stub_spec(tmp_path, "--status", "1")])
     async with supervisor.run():
         with pytest.raises(UserError, match="ended instead of getting ready"):
             await supervisor.wait_until_ready(60)
 
 
-def test_pauses_double_up_to_five_seconds() -> None:
+def test_restart_delays_double_up_to_five_seconds() -> None:
     assert [restart_backoff_s(n) for n in (0, 1, 2, 3, 5, 6, 60)] == [0.2, 0.2, 0.4, 0.8, 3.2, 5.0, 5.0]

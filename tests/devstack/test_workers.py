@@ -1,8 +1,8 @@
-"""Who runs what where tests run side by side."""
+"""Distribution of tests and ports to parallel processes."""
 
 import pytest
 
-from tests.workers import EACH, SUITE, group, port_base
+from tests.workers import PORTS_PER_PROCESS, SUITE, group, port_base
 
 
 @pytest.mark.parametrize(
@@ -14,13 +14,13 @@ from tests.workers import EACH, SUITE, group, port_base
         ("tests/devstack/test_faults.py::test_a[broker]", "tests/devstack/test_faults.py"),
     ],
 )
-def test_tests_of_the_one_suite_are_one_group_and_else_those_of_a_file(nodeid: str, expected: str) -> None:
+def test_tests_of_the_shared_suite_are_one_group_and_others_are_grouped_by_file(nodeid: str, expected: str) -> None:
     assert group(nodeid) == expected
 
 
-def test_no_two_workers_are_given_the_same_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_get_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     bases = []
     for worker in ("gw0", "gw1"):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
         bases.append(port_base(20))
-    assert bases[0] // EACH + 1 == bases[1] // EACH
+    assert bases[0] // PORTS_PER_PROCESS + 1 == bases[1] // PORTS_PER_PROCESS
