@@ -14,6 +14,7 @@ from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
+from prebook.devstack.pages import follow_pages
 from prebook.devstack.parameters import json_option
 from prebook.devstack.suite_state import read_suite_state
 from prebook.http.client import create_http_client, limit_exchange
@@ -90,19 +91,14 @@ def plan_label(entry: LedgerEntry) -> str:
     return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(entry.couplings.items()))
 
 
-async def _fetch_pages(
-    client: httpx.AsyncClient, url: str, page_type: type[P], query: Mapping[str, str]
-) -> AsyncIterator[P]:
-    after: str | None = None
-    while True:
+def _fetch_pages(client: httpx.AsyncClient, url: str, page_type: type[P], query: Mapping[str, str]) -> AsyncIterator[P]:
+    async def fetch_page(after: str) -> P:
         page_query = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
         async with limit_exchange(url, REQUEST_TIMEOUT_S):
             response = (await client.get(url, params=page_query)).raise_for_status()
-        page = msgspec.json.decode(response.content, type=page_type)
-        yield page
-        after = page.next
-        if after is None:
-            return
+        return msgspec.json.decode(response.content, type=page_type)
+
+    return follow_pages(fetch_page)
 
 
 def _table(summary: LedgerSummary) -> Table:

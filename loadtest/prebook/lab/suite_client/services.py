@@ -10,6 +10,7 @@ import msgspec
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
 from prebook.devstack.errors import UserError
+from prebook.devstack.pages import follow_pages
 from prebook.flows import OPERATIONS
 
 PAGE_SIZE = 500
@@ -54,15 +55,11 @@ class SuiteClient:
             if service in services:
                 await self._get(service, "/readyz", {})
 
-    async def read_pages(
+    def read_pages(
         self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]
     ) -> AsyncIterator[PageT]:
-        """Yield all pages of ``path`` in order, following each page's ``next`` cursor. Raises SuiteUnreachable."""
-        after: str | None = ""
-        while after is not None:
-            page = await self._read_page(service, path, page_type, {**query, "after": after})
-            yield page
-            after = page.next
+        """Return all pages of ``path`` in order, following each page's ``next`` cursor. Raises SuiteUnreachable."""
+        return follow_pages(lambda after: self._read_page(service, path, page_type, {**query, "after": after}))
 
     async def _read_page(self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]) -> PageT:
         non_empty = {name: value for name, value in query.items() if value}
