@@ -40,7 +40,7 @@ LINK_FAULTS = (
 )
 PROXY_FAULTS = [state for state in ProxyState if state is not ProxyState.HEALTHY]
 FAULT_DURATION_S = 2.0
-RECOVERY_TIMEOUT_S = 20.0
+RECOVERY_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")

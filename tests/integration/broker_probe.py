@@ -87,7 +87,7 @@ class BrokerProbe:
         for message in messages:
             await self.send(message.exchange, message.routing_key, WireMessage(message.headers, message.body), times)
 
-    async def collect_parked(self, count: int, timeout_s: float = 15.0) -> list[CapturedMessage]:
+    async def collect_parked(self, count: int, timeout_s: float = 30.0) -> list[CapturedMessage]:
         """Wait until operations has parked ``count`` messages, and return and delete them.
 
         More than ``count`` messages fail this test. They are deleted as well, so that they do not fail the next one.

@@ -36,7 +36,7 @@ class DatabaseProbe:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def wait_until_settled(self, ids: Ids, timeout_s: float = 30.0) -> Mapping[str, str]:
+    async def wait_until_settled(self, ids: Ids, timeout_s: float = 90.0) -> Mapping[str, str]:
         """Wait until every booking is settled and its rider notified; return the state of each by its id.
 
         Raises:
@@ -52,7 +52,7 @@ class DatabaseProbe:
         rows = await self.connection.fetch("SELECT id, state FROM booking.booking WHERE id = ANY($1)", list(ids))
         return {row["id"]: row["state"] for row in rows}
 
-    async def wait_until_nothing_pending(self, ids: Ids, timeout_s: float = 20.0) -> None:
+    async def wait_until_nothing_pending(self, ids: Ids, timeout_s: float = 60.0) -> None:
         """Wait until no outbox holds an unsent message of the bookings and no reply to them is pending.
 
         Raises:
@@ -116,7 +116,7 @@ class DatabaseProbe:
             return found == list(expected)
 
         try:
-            await poll_until(match, 10.0)
+            await poll_until(match, 60.0)
         except AssertionError as late:
             missing = set(expected) - set(found)
             unexpected = set(found) - set(expected)
