@@ -99,7 +99,7 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
     engine = create_engine("notification", url, max_overflow=WRITERS)
 
     class Slow(SqlUnitOfWork):
-        async def leave(self, handoff: Handoff | None = None) -> None:
+        async def flush(self, handoff: Handoff | None = None) -> None:
             await super().flush(handoff)
             await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
 
