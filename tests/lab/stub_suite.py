@@ -20,7 +20,6 @@ from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import BookingState
 from prebook.lab.suite_client.settings import LabSettings, StackInfo
 
-Rows = list[LedgerEntry]
 TOKEN = "stub"
 
 
