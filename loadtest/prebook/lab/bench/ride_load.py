@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 
+from prebook.contracts.ride import SETTLED_STATES
 from prebook.devstack.errors import UserError
 from prebook.flows import SERVICES
 from prebook.lab.bench.suite import BenchSuite
@@ -21,7 +22,7 @@ SEED = 7
 SCENARIO = "bench"
 AT_REST_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.2
-TERMINAL_STATES = "('confirmed', 'rejected', 'expired', 'cancelled', 'failed')"
+SETTLED = "(" + ", ".join(f"'{state}'" for state in sorted(SETTLED_STATES)) + ")"
 PENDING_MESSAGES = " UNION ALL ".join(
     f"SELECT 1 FROM {service}.{rest}"  # noqa: S608 - interpolated names are constants
     for service in SERVICES
@@ -30,11 +31,11 @@ PENDING_MESSAGES = " UNION ALL ".join(
 SELECT_BUSY = f"""
     SELECT EXISTS ({PENDING_MESSAGES})
         OR EXISTS (SELECT FROM booking.booking
-            WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {TERMINAL_STATES})"""  # noqa: S608 - interpolated names are constants
+            WHERE key >= $1 AND starts_with(key, $1) AND state NOT IN {SETTLED})"""  # noqa: S608 - interpolated names are constants
 # Settled rides with outcome and time of settlement.
 SELECT_OUTCOMES = f"""
     SELECT key, state, (history -> -1 ->> 'at')::timestamptz AS at FROM booking.booking
-    WHERE key >= $1 AND starts_with(key, $1) AND state IN {TERMINAL_STATES}"""  # noqa: S608 - interpolated names are constants
+    WHERE key >= $1 AND starts_with(key, $1) AND state IN {SETTLED}"""  # noqa: S608 - interpolated names are constants
 
 
 @dataclass(frozen=True)
