@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from prebook.coupling.inbound import InboundGateway
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import retry_delays_s
@@ -66,12 +66,10 @@ class AdapterWorld(SuiteWorld):
         for engine in self._engines.values():
             await dispose_engine(engine)
 
-    def open_recovery(self, queue: str) -> None:
-        """Route delayed messages of ``queue`` back to it, without a delay, and its dead letters to the parking."""
+    def skip_delays(self, queue: str) -> None:
+        """Route delayed messages of ``queue`` back to it at once, because the broker in memory lets none expire."""
         for delay_s in retry_delays_s(self.policies):
             self.broker.bind(addresses.delay_queue(delay_s), queue, queue)
-        self.broker.bind(addresses.PARKING, queue, addresses.PARKING_QUEUE)
-        self.broker.bind(addresses.REDELIVER, queue, queue)
 
     def _open_ports(self, service: Service[Any]) -> ServicePorts[Any]:
         engine = self._engines[service.name]
@@ -80,12 +78,12 @@ class AdapterWorld(SuiteWorld):
         units = UnitsOfWork.of_one(unit_of_work_factory(engine, service.unit_of_work, relay.hand_off))
         return ServicePorts(http=self.http, publisher=self.broker, units=units, relay=relay, pending_replies=outbox)
 
-    async def _consume(self, name: str, queue: str, inbound: InboundGateway) -> None:
+    async def _consume(self, service: str, queue: str, receive: MessageHandler) -> None:
         consumer = RabbitConsumer(
             "amqp://none",
-            name,
+            service,
             {queue: 1},
-            inbound.receive,
+            receive,
             publisher=self.broker,
             policies=self.policies,
             observer=self._observer,
@@ -95,7 +93,7 @@ class AdapterWorld(SuiteWorld):
         deliver = consumer._message_callback(queue)
         waiting = self.broker.queues[queue]
         while True:
-            await self._wait_until_up(name)
+            await self._wait_until_up(service)
             if waiting:
                 await deliver(self.delivery_of(waiting.popleft()))
             else:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self, TypeAlias
 
+from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
@@ -84,18 +85,20 @@ class World:
 
         loops = {**assembled.loops, "relay": lambda: ports.relay.run(dispatch)}
         self._loops += [*loops.values(), *assembled.edge.loops.values()]
-        groups = group_by_partition(name, self.policies)
         for queue in prefetch_by_queue(name, self.policies):
-            consumer = MemoryConsumer(
-                self.broker,
-                queue,
-                groups.get(queue, queue),
-                assembled.receive,
-                policies=self.policies,
-                observer=self._observer,
-            )
-            self._loops.append(partial(consumer.run, partial(self._wait_until_up, name)))
+            self._loops.append(partial(self._consume, name, queue, assembled.receive))
         return assembled
+
+    async def _consume(self, service: str, queue: str, receive: MessageHandler) -> None:
+        consumer = MemoryConsumer(
+            self.broker,
+            queue,
+            group_by_partition(service, self.policies).get(queue, queue),
+            receive,
+            policies=self.policies,
+            observer=self._observer,
+        )
+        await consumer.run(partial(self._wait_until_up, service))
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(run()) for run in self._loops]
