@@ -34,8 +34,9 @@ UNCLEAR_OPENINGS = frozenset(
     {"who", "whom", "whose", "what", "where", "when", "why", "how", "which", "whoever", "whatever"}
     | {"of", "by", "from", "for", "with", "without", "in", "on", "at", "as", "if", "so", "beside", "behind"}
     | {"it", "its", "this", "that", "these", "those", "there", "they", "them"}
+    | {"after", "before", "however", "not", "nothing", "only", "over", "raises", "ready", "returns", "until"}
 )
-"""A docstring that begins with one of these leans on its neighbours."""
+"""A docstring that begins with one of these leans on its neighbours, or does not say what the function does."""
 REGULAR_VERBS_IN_ED = frozenset({"need", "feed", "shed", "seed", "embed", "proceed", "exceed", "succeed"})
 
 
@@ -61,7 +62,7 @@ def is_participle(name: str) -> bool:
 
 
 def has_unclear_opening(docstring: str) -> bool:
-    """Whether a docstring's first word is a preposition, a pronoun or a wh-word."""
+    """Whether a docstring's first word is in UNCLEAR_OPENINGS."""
     return docstring.split(maxsplit=1)[0].strip("`*:,.").lower() in UNCLEAR_OPENINGS
 
 
@@ -174,7 +175,7 @@ def test_a_participle_is_recognised(name: str, *, expected: bool) -> None:
     assert is_participle(name) is expected
 
 
-@pytest.mark.parametrize("text", ["What waits.", "Of a replay: as long as it is.", "``It`` is one."])
+@pytest.mark.parametrize("text", ["What waits.", "Of a replay: as long as it is.", "``It`` is one.", "Raises Error."])
 def test_an_unclear_opening_is_recognised(text: str) -> None:
     assert has_unclear_opening(text)
 

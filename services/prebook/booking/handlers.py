@@ -70,7 +70,7 @@ def callback_sender(send: SendCallback) -> PreTransaction:
 
 
 async def handle_report_due(_: HandlerContext, __: ReportDue, ___: BookingWork) -> HandlerResult:
-    """Only the inbox entry is left to store: the callback was sent before the transaction."""
+    """Store the inbox entry only, because the callback was sent before the transaction."""
     return HandlerResult()
 
 

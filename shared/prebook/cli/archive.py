@@ -82,7 +82,7 @@ def status(*, as_json: bool) -> None:
 
 
 async def _read_status(access: ArchiveAccess) -> ArchiveStatus:
-    """Raises UserError if broker or archive cannot be read."""
+    """Count what the archive holds. Raises UserError if broker or archive cannot be read."""
     retention = await _read_retention()
     tally = ArchiveTally()
     try:
@@ -181,7 +181,7 @@ def replay(
 
 
 async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveReplayReport:
-    """Raises UserError if the archive cannot be read or too much is selected."""
+    """Run the replay and return its report. Raises UserError if the archive cannot be read or too much is selected."""
     http = ServiceClient(access.service_urls)
     ports = ArchiveReplayPorts(
         read_archive=partial(read_archive, access.archive_url),
@@ -202,7 +202,7 @@ async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveR
 
 
 def _receivers(services: tuple[str, ...], queues: tuple[str, ...]) -> list[Receiver]:
-    """Raises click.UsageError without a receiver, or for a service that subscribes to no events."""
+    """Return the named receivers. Raises click.UsageError without any, or if a service subscribes to no events."""
     if not services and not queues:
         raise click.UsageError("no receiver is given: add --to-service NAME or --to-queue NAME")
     try:

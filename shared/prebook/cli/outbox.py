@@ -226,7 +226,7 @@ async def _discard(
 
 
 async def _read_selected_rows(store: OutboxAdmin, ids: tuple[int, ...], filters: dict[str, str]) -> list[OutboxRow]:
-    """Raises UserError where the outbox lacks one of ``ids``."""
+    """Return the rows with ``ids``, or those that match ``filters``. Raises UserError if an id is missing."""
     if not ids:
         return await store.list_rows(UNRESOLVED_STATES, given_filters(filters), None)
     rows = await store.find_rows(ids)

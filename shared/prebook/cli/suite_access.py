@@ -103,7 +103,7 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
 
 
 def find_archive() -> ArchiveAccess:
-    """Raises UserError where no archive is configured and no suite runs."""
+    """Return the configured archive, or that of the running suite. Raises UserError if there is neither."""
     if _is_set("PREBOOK_ARCHIVE_URL"):
         urls = {service: os.environ.get(f"PREBOOK_URL_{service.upper()}", "") for service in SERVICES}
         return ArchiveAccess(

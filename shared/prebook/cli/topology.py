@@ -159,7 +159,7 @@ def _run_on_broker(work: Callable[[ManagementClient], Awaitable[T]]) -> T:
 
 
 def load_policies(path: Path) -> Policies:
-    """Raises click.UsageError."""
+    """Read the policies of the flows from ``path``. Raises click.UsageError if they are invalid."""
     try:
         return read_policies(path)
     except InvalidPolicies as error:

@@ -61,10 +61,10 @@ class ChildProcess:
         return await self._process.wait()
 
     def send_signal(self, number: signal.Signals) -> bool:
-        """Whether there still was a process to send it to.
+        """Send a signal and return whether the process still existed.
 
-        By number, not through the process object: that one first looks whether the child has ended, and so takes its
-        exit status away from whoever waits for it.
+        The signal goes to the process id. The process object would poll for the end of the child first, and so take
+        the exit status away from a task that waits for it.
         """
         if self.status is not None:
             return False
@@ -107,7 +107,7 @@ class ChildProcess:
 
 
 async def spawn(command: Command) -> ChildProcess:
-    """Raises OSError where the program cannot be started."""
+    """Start the program and return its process. Raises OSError if it cannot be started."""
     sink = command.log_file.open("ab") if command.log_file else None
     user = command.user
     try:

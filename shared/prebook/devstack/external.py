@@ -44,7 +44,7 @@ class ExternalBroker(BrokerServer):
         return await probe_external_broker(amqp, management, unquote(who.username or ""), unquote(who.password or ""))
 
     async def stop(self) -> None:
-        """Not ours to stop."""
+        """Leave the server running, because the suite has not started it."""
 
 
 class ExternalDatabase(DatabaseServer):
@@ -59,4 +59,4 @@ class ExternalDatabase(DatabaseServer):
         return await probe_external_database(read_setting("PREBOOK_DATABASE_URL", self._env))
 
     async def stop(self) -> None:
-        """Not ours to stop."""
+        """Leave the server running, because the suite has not started it."""

@@ -82,7 +82,7 @@ class AptBroker(BrokerServer):
 
 
 def read_stack_mode(env: Env = os.environ) -> StackMode:
-    """Raises UserError."""
+    """Return the value of PREBOOK_STACK, ``auto`` by default. Raises UserError if it is unknown."""
     given = env.get("PREBOOK_STACK") or StackMode.AUTO
     try:
         return StackMode(given)

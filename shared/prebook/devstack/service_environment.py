@@ -40,7 +40,7 @@ def generate_passwords() -> dict[str, str]:
 
 
 def read_broker_nodes(env: Mapping[str, str]) -> int:
-    """PREBOOK_BROKER_NODES. Raises UserError."""
+    """Return the value of PREBOOK_BROKER_NODES, 1 by default. Raises UserError if it is unknown."""
     given = env.get("PREBOOK_BROKER_NODES") or "1"
     if given not in BROKER_NODE_CHOICES:
         raise UserError(

@@ -61,7 +61,7 @@ class ReplyPoller:
         self._channels = channels
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll the channels for pending replies until cancelled, every request at growing intervals."""
         await _block_unless_requesting(self._gateway)
         while True:
             pollable = await self._pending_replies.claim_pollable(MAX_BATCH_SIZE, poll_interval_s=1.0)

@@ -87,7 +87,10 @@ class SqlBlockedKeys(BlockedKeys):
 
     @asynccontextmanager
     async def try_lock(self, group: str, key: str) -> AsyncIterator[bool]:
-        """Harmless if two processes hold the same key after a lost session: each handles its messages in order."""
+        """Lock the key for the block, and yield whether this worked.
+
+        After a lost session two processes may hold the same key. Then each still handles its messages in order.
+        """
         self._lock_users += 1
         alone = False
         try:

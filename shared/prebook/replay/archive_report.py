@@ -52,7 +52,7 @@ class ArchiveTally:
         self.times: tuple[datetime, ...] = ()
 
     def add(self, message: ArchivedMessage) -> None:
-        """Count ``message``."""
+        """Count a message as an original by type and routing key, or as a copy that a replay has published."""
         self.payload_bytes += len(message.wire.body)
         self.offsets = _min_max(self.offsets, message.offset)
         if not self._is_original(message):

@@ -188,7 +188,7 @@ def _send_operation(grant: Grant) -> tuple[str, Json]:
 
 
 def _reply(grant: Grant) -> Json:
-    """Only a command has a return address; the reply to a one-way request is an event."""
+    """Return the reply of a command; empty for any other message: the reply to a one-way request is an event."""
     if grant.exchange != addresses.REQUESTS:
         return {}
     where = _send_channel_name(addresses.REPLIES, FLOWS[grant.routing_key].caller)

@@ -207,7 +207,7 @@ def page_of(found: Sequence[DeadLetterSummary], limit: int) -> DeadLetterPage:
 
 
 async def _find(work: DeadLetterWork, dead_letter_id: int) -> DeadLetterView:
-    """Raises Problem if there is no dead letter with this id."""
+    """Return the dead letter in full. Raises Problem if there is none with this id."""
     found = await work.find_dead_letter(dead_letter_id)
     detail = f"there is no dead letter {dead_letter_id}; GET /v1/dead-letters lists them"
     return found_or_404(found, "dead_letter_not_found", detail)

@@ -142,6 +142,6 @@ def _nothing_eligible(ineligible: Sequence[IneligibleMessages]) -> str:
 
 
 async def _find(work: ReplayWork, replay_id: str) -> ReplayView:
-    """Raises Problem if there is no replay with this id."""
+    """Return the replay. Raises Problem if there is none with this id."""
     found = await work.find_replay(replay_id)
     return found_or_404(found, "replay_not_found", f"there is no replay {replay_id}; GET /v1/replays lists them")

@@ -27,7 +27,7 @@ DENY_SERVICE_START = "#!/bin/sh\nexit 101\n"
 
 
 def is_available() -> bool:
-    """Whether this is root, on a system with apt."""
+    """Whether packages can be installed: this process is root, on a system with apt."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 

@@ -70,7 +70,7 @@ class LocalBroker(BrokerServer):
         )
 
     async def _join(self, config: NodeConfig, others: Sequence[RabbitNode]) -> None:
-        """After the first: of several that start at once, each might make a cluster of its own."""
+        """Start the other nodes after the first. Started together, each might form a cluster of its own."""
         async with first_error_task_group() as group:
             for node in others:
                 group.create_task(node.start())

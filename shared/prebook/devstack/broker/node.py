@@ -93,7 +93,7 @@ class RabbitNode:
         )
 
     async def start(self) -> ChildProcess:
-        """Ready when it returns. Raises UserError."""
+        """Write the files of the node and start it; it is ready when this returns. Raises UserError."""
         self._write_files()
         return await self._boot()
 
@@ -136,7 +136,7 @@ class RabbitNode:
         (self._home / ".erlang.cookie").chmod(0o400)
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of our own environment: RABBITMQ_* there is about somebody else's node."""
+        """Return an environment that inherits nothing, because RABBITMQ_* of this process name another node."""
         home = self._home
         erlang_args = f"{LOOPBACK_ONLY} -start_epmd false {self._config.erlang_args} {NO_BUSY_WAIT}"
         return {

@@ -114,7 +114,10 @@ class EmbeddedPostgres(DatabaseServer):
         return Database(name="PostgreSQL", version=version, url=url, pid=self.child.pid)
 
     async def restart(self) -> None:
-        """Recovers from a crash. What a killed server left behind ends by itself, and until then holds its memory."""
+        """Start the server again; it recovers from a crash. Raises UserError.
+
+        The start is repeated while processes of a killed server still hold its shared memory.
+        """
         loop = asyncio.get_running_loop()
         ended = self.child
         deadline = loop.time() + READY_TIMEOUT_S

@@ -28,7 +28,7 @@ KILL_TIMEOUT_S = 5.0
 
 
 class SupervisedProcess:
-    """Started again with growing pauses whenever it ends, until it is stopped."""
+    """A process that is started again whenever it ends, after growing pauses, until it is stopped."""
 
     def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
@@ -70,7 +70,7 @@ class SupervisedProcess:
         )
 
     async def run(self) -> None:
-        """Ends when cancelled, with the process stopped, or when the process can never work."""
+        """Keep the process running until cancelled, or until it fails for good; then it is stopped."""
         try:
             while self._state is not ProcessState.FAILED:
                 await self._run_once()
@@ -84,7 +84,7 @@ class SupervisedProcess:
             self._state = ProcessState.RUNNING
 
     async def kill(self, down_s: float) -> FaultEffect:
-        """The process is gone when this returns. Raises NotRunning."""
+        """Kill the process and wait for its end; it is started again after ``down_s`` seconds. Raises NotRunning."""
         child = self._require_running()
         self._down_s = down_s
         child.send_signal(signal.SIGKILL)
@@ -102,7 +102,7 @@ class SupervisedProcess:
         return FaultEffect(name=self.spec.name, fault="skew", pid=child.pid)
 
     async def brown_out(self, brownout: Brownout) -> FaultEffect:
-        """Returns at once; the process gets its time back when it is over. Raises NotRunning."""
+        """Stop and continue the process in turn, in the background, for a while. Raises NotRunning."""
         await self._end_brownout()
         child = self._require_running()
         self._state = ProcessState.BROWNOUT
@@ -110,7 +110,7 @@ class SupervisedProcess:
         return FaultEffect(name=self.spec.name, fault="brownout", pid=child.pid, duration_s=brownout.duration_s)
 
     async def pause(self) -> FaultEffect:
-        """Until ``resume``. Raises NotRunning."""
+        """Stop the process by SIGSTOP until ``resume``. Raises NotRunning."""
         await self._end_brownout()
         child = self._require_running()
         child.send_signal(signal.SIGSTOP)
@@ -118,7 +118,7 @@ class SupervisedProcess:
         return FaultEffect(name=self.spec.name, fault="pause", pid=child.pid)
 
     async def resume(self) -> FaultEffect:
-        """Ends a pause or a brownout. Raises NotRunning."""
+        """End a pause or a brownout. Raises NotRunning."""
         await self._end_brownout()
         child = self._require_running()
         self._continue(child)
@@ -149,7 +149,7 @@ class SupervisedProcess:
             self._state = ProcessState.STOPPED
 
     async def _run_brownout(self, child: ChildProcess, brownout: Brownout) -> None:
-        """However this ends, the process runs afterwards."""
+        """Stop and continue the process in turn; it runs afterwards, also after a cancellation."""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(brownout.duration_s):
@@ -165,7 +165,7 @@ class SupervisedProcess:
             self._state = ProcessState.RUNNING if self._was_ready else ProcessState.STARTING
 
     async def _end_brownout(self) -> None:
-        """Over, and undone, when this returns."""
+        """Cancel a brownout; the process runs again when this returns."""
         task = self._brownout_task
         self._brownout_task = None
         if task:

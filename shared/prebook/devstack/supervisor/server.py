@@ -20,7 +20,7 @@ ALARM_WATERMARK = "1MB"
 
 
 class SupervisedServer:
-    """Unlike a service it is not restarted when it ends by itself: then the suite is broken."""
+    """A broker node or the database. One that ends by itself is not restarted: the suite is broken then."""
 
     def __init__(self, name: str, version: str, process: ServerProcess) -> None:
         self.name = name
@@ -128,7 +128,7 @@ SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
 async def _run_alarm(
     process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Event
 ) -> None:
-    """However this ends, the configured watermark is in force again afterwards."""
+    """Hold the memory alarm for ``duration_s`` seconds; the configured watermark is restored in any case."""
     try:
         await process.set_memory_watermark(ALARM_WATERMARK)
         raised.set()

@@ -39,7 +39,7 @@ class AioPikaPublisher(Publisher):
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
-        """Raises Unreachable, Undeliverable."""
+        """Publish the message and wait for its confirmation. Raises Unreachable, Undeliverable."""
         try:
             with self._timeout():
                 await self._publish(exchange, routing_key, message, expires_at)
