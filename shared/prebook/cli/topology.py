@@ -154,7 +154,7 @@ def _run_on_broker(work: Callable[[ManagementClient], Awaitable[T]]) -> T:
     except UserError as error:
         print_user_error(error)
     except (BrokerUnreachable, BrokerRefused) as error:
-        log_to_stderr(f"error: {error}")
+        print_user_error(UserError(str(error), "check the broker, and the address and user of its management API"))
     sys.exit(EXIT_UNREACHABLE)
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from prebook.devstack import temporary_suite
 from prebook.devstack.command_line import examples, log_to_stderr, run_interruptible
+from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import (
     POSITIVE,
     WRITABLE_FOLDER,
@@ -175,11 +176,10 @@ def clear_measurements(directory: Path) -> None:
 
 
 def judge_measurements(directory: Path, *, as_json: bool) -> int:
-    """Write and print the report on the measurements in ``directory``; return the exit status."""
+    """Write and print the report on the measurements in ``directory``; return the exit status. Raises UserError."""
     sides = read_sides(directory)
     if not sides:
-        log_to_stderr(f"Error: no measurements in {directory}; run `prebook load burst --report {directory}` first")
-        return 1
+        raise UserError(f"no measurements in {directory}", f"run `prebook load burst --report {directory}` first")
     report = build_report(sides)
     written = msgspec.json.encode(report)
     writer.replace_file(directory / "report.json", msgspec.json.format(written, indent=2) + b"\n")

@@ -10,7 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from prebook.devstack.command_line import examples, log_to_stderr
+from prebook.devstack.command_line import examples
+from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option, seed_option
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
@@ -24,8 +25,8 @@ EXAMPLES = examples(
 )
 
 
-class RunUnreadable(Exception):
-    """A run's samples cannot be read. The text names the file and the remedy."""
+class RunUnreadable(UserError):
+    """A run's samples cannot be read."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -40,11 +41,7 @@ def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
     A and B are report folders or samples.jsonl files, such as the two sides of a burst. Exit status 1 if a run cannot
     be read, otherwise 0, whatever the differences.
     """
-    try:
-        comparison = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
-    except RunUnreadable as error:
-        log_to_stderr(f"Error: {error}")
-        sys.exit(1)
+    comparison = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
     if as_json:
         click.echo(msgspec.json.encode(comparison).decode())
     else:
@@ -63,10 +60,10 @@ def read_samples(run: Path) -> Sequence[Sample]:
         samples = [msgspec.json.decode(line, type=Sample) for line in path.read_bytes().splitlines()]
     except (OSError, msgspec.DecodeError) as error:
         raise RunUnreadable(
-            f"{path} holds no samples ({error}); give the folder of a report, or its {SAMPLES_FILE}"
+            f"{path} holds no samples ({error})", f"give the folder of a report, or its {SAMPLES_FILE}"
         ) from error
     if not samples:
-        raise RunUnreadable(f"{path} is empty: the run offered no rides; give another run")
+        raise RunUnreadable(f"{path} is empty: the run offered no rides", "give another run")
     return samples
 
 

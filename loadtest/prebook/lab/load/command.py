@@ -1,12 +1,11 @@
 """`prebook load self-test`: measure the rate and the lag of the load generator on this machine."""
 
-import sys
-
 import msgspec
 import rich_click as click
 import uvloop
 
 from prebook.devstack.command_line import examples, run_interruptible
+from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import POSITIVE, json_option, rate_option
 from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.self_test import NoArrivals, SelfTestReport, run_self_test
@@ -42,11 +41,9 @@ def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) ->
         raise click.UsageError(f"{error}; raise --rate or --duration") from error
     click.echo(msgspec.json.encode(report).decode() if as_json else report_text(report))
     if report.lag_ms.p99 > max_lag:
-        click.echo(
-            f"Error: the p99 lag is {format_ms(report.lag_ms.p99)}, more than {format_ms(max_lag)}; lower --rate",
-            err=True,
+        raise UserError(
+            f"the p99 lag is {format_ms(report.lag_ms.p99)}, more than {format_ms(max_lag)}", "lower --rate"
         )
-        sys.exit(1)
 
 
 def report_text(report: SelfTestReport) -> str:
