@@ -1,4 +1,4 @@
-"""The real suite's fixtures, operations' tables on a database of their own, and a queue of our own at the broker."""
+"""Fixtures of the real suite, a database with the tables of operations, and a queue of the tests at the broker."""
 
 from collections.abc import AsyncIterator
 
@@ -10,15 +10,18 @@ from tests.integration.suite import Suite
 from tests.operations.conftest import begin, engine, operations_url
 from tests.operations.examples import Begin
 from tests.operations.receivers import Receivers
-from tests.traps.place import Place, placed
+from tests.traps.trap_queue import TrapQueue, open_trap_queue
 
 __all__ = ["begin", "broker", "control", "database", "engine", "operations", "operations_url", "rider"]
 
 
 @pytest.fixture
-async def place(suite: Suite) -> AsyncIterator[Place]:
-    async with await aio_pika.connect(suite.state.amqp_url) as connection, placed(connection, suite) as place:
-        yield place
+async def trap_queue(suite: Suite) -> AsyncIterator[TrapQueue]:
+    async with (
+        await aio_pika.connect(suite.state.amqp_url) as connection,
+        open_trap_queue(connection, suite) as trap_queue,
+    ):
+        yield trap_queue
 
 
 @pytest.fixture

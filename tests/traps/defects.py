@@ -1,6 +1,6 @@
-"""Seeded defects: each is a mistake that somebody has made, put into our own code, and the test that catches it.
+"""Seeded defects: known mistakes of messaging systems in the product's code, each with the test that catches it.
 
-A proof that cannot fail proves nothing. What is replaced here is what stands in the way of the mistake.
+A test that cannot fail proves nothing. A seed replaces the code that prevents the mistake.
 """
 
 import asyncio
@@ -49,81 +49,87 @@ ORDERING_KEY_OF = "prebook.operations.replays.sql.ordering_key_of"
 
 @dataclass(frozen=True)
 class Defect:
-    """``given``: the check's parameters that are no fixtures. ``hangs``: it shows by never coming to an end."""
+    """A mistake and the test that catches it.
+
+    ``arguments``: arguments of the test that are not fixtures. ``hangs``: the defect makes the test hang.
+    """
 
     name: str
     caught_by: Check
     seed: Seed
-    given: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     hangs: bool = False
 
 
-def put(target: object, name: str, value: object) -> Seed:
+def replace_attribute(target: object, name: str, value: object) -> Seed:
+    """Return a seed that replaces an attribute."""
     return lambda patch: patch.setattr(target, name, value)
 
 
-def _overtaking(patch: pytest.MonkeyPatch) -> None:
-    """Whoever posts claims what it posts, whatever comes before it."""
-    blind = flush.PART_STATEMENTS["enqueued"].replace("earlier.seq <> ALL", "false AND earlier.seq <> ALL")
-    assert blind != flush.PART_STATEMENTS["enqueued"]
-    patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "enqueued": blind})
+def _claim_without_order(patch: pytest.MonkeyPatch) -> None:
+    """Let a unit of work claim its messages although earlier ones of the key are waiting."""
+    unordered = flush.PART_STATEMENTS["enqueued"].replace("earlier.seq <> ALL", "false AND earlier.seq <> ALL")
+    assert unordered != flush.PART_STATEMENTS["enqueued"]
+    patch.setattr(flush, "PART_STATEMENTS", {**flush.PART_STATEMENTS, "enqueued": unordered})
     patch.setattr("prebook.postgres.unit_of_work.flush_statement", flush.flush_statement.__wrapped__)
 
 
-def _waiters_cancelled(self: UnconfirmedMessages, _: str) -> None:
-    """As the client library does it when it notices that its peer is gone."""
+def _cancel_pending(self: UnconfirmedMessages, _: str) -> None:
+    """Cancel pending publishes, as the client library does when it detects a dead peer."""
     for pending in self._pending.values():
         pending.future.cancel()
 
 
-def _nothing(*_: object) -> None:
+def _do_nothing(*_: object) -> None:
     return None
 
 
-def _taken_for_confirmed(self: UnconfirmedMessages, pending: PendingConfirm) -> None:
+def _confirm_at_once(self: UnconfirmedMessages, pending: PendingConfirm) -> None:
     self._tag += 1
     pending.future.set_result(None)
 
 
-def _by_id_alone(self: UnconfirmedMessages, told: ReturnedMessage) -> None:
-    """As the client library does it: the latest of this id."""
-    of_it = [pending for pending in self._pending.values() if pending.message_id == told.message_id]
-    of_it[-1].returned = True
+def _match_by_id(self: UnconfirmedMessages, returned: ReturnedMessage) -> None:
+    """Match the latest message with the returned id, as the client library does."""
+    matches = [pending for pending in self._pending.values() if pending.message_id == returned.message_id]
+    matches[-1].returned = True
 
 
-async def _acknowledged_first(self: RabbitConsumer, _: str, message: Any) -> None:
+async def _acknowledge_first(self: RabbitConsumer, _: str, message: Any) -> None:
     await message.ack()
     await self._recovery.try_handle(decode(from_amqp(message)))
 
 
-async def _never_settled(self: RabbitConsumer, *_: Any) -> None:
-    """As a plain callback that raises: the message stays unacknowledged."""
+async def _leave_unsettled(self: RabbitConsumer, *_: Any) -> None:
+    """Leave the message unacknowledged, as a plain callback that raises does."""
 
 
-async def _pausing_in_hand(self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception) -> None:
+async def _pause_with_message_in_hand(
+    self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception
+) -> None:
     await asyncio.sleep(0.3)
     await self._recovery.try_handle(envelope)
     await message.ack()
 
 
-async def _new(_: SqlUnitOfWork, __: Envelope) -> bool:
+async def _always_new(_: SqlUnitOfWork, __: Envelope) -> bool:
     return True
 
 
-async def _looked_first(self: SqlUnitOfWork, envelope: Envelope) -> bool:
+async def _check_then_act(self: SqlUnitOfWork, envelope: Envelope) -> bool:
     known = await self._fetch_scalar(text("SELECT 1 FROM inbox WHERE message_id = :id"), id=envelope.id)
     await self._execute(RECORD_MESSAGE, id=envelope.id, flow=envelope.flow, conversation_id=envelope.conversation_id)
     return not known
 
 
-async def _admitted_apart(self: SqlUnitOfWork, envelope: Envelope) -> bool:
-    """In a transaction of its own."""
+async def _record_in_separate_transaction(self: SqlUnitOfWork, envelope: Envelope) -> bool:
+    """Record the message in a transaction of its own."""
     row = {"id": envelope.id, "flow": envelope.flow, "conversation_id": envelope.conversation_id}
-    async with self.connection.engine.begin() as own:
-        return bool((await own.execute(RECORD_MESSAGE, row)).scalar())
+    async with self.connection.engine.begin() as separate:
+        return bool((await separate.execute(RECORD_MESSAGE, row)).scalar())
 
 
-async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_routes: Collection[str]) -> Any:
+async def _claim_after_cursor(self: SqlOutbox, limit: int, *, lease_s: float, full_routes: Collection[str]) -> Any:
     last = getattr(self, "last", 0)
     after = text("SELECT seq, route, message, ordering_key FROM outbox WHERE seq > :last ORDER BY seq LIMIT :limit")
     rows = await self._fetch_rows(after, last=last, limit=limit)
@@ -131,113 +137,113 @@ async def _beyond_the_last(self: SqlOutbox, limit: int, *, lease_s: float, full_
     return [LeasedRow(r.seq, r.route, from_column(r.message), 0, r.ordering_key, 0) for r in rows]
 
 
-def _unfenced(patch: pytest.MonkeyPatch) -> None:
+def _remove_fencing(patch: pytest.MonkeyPatch) -> None:
     for name in ("RESCHEDULE", "ABANDON", "MARK_SENT"):
         statement = getattr(outboxes, name).text
         assert " AND claimed_by = :owner" in statement
         patch.setattr(outboxes, name, text(statement.replace("claimed_by = :owner", "(true OR claimed_by = :owner)")))
 
 
-def _each_its_own_key(row: LeasedRow | OutboxMessage) -> tuple[str, str]:
+def _key_per_message(row: LeasedRow | OutboxMessage) -> tuple[str, str]:
     return row.route, row.envelope.id
 
 
-async def _resolved_when_sent(self: ReplayRunner, redelivery: Redelivery) -> DeliveryOutcome:
+async def _resolve_when_sent(self: ReplayRunner, redelivery: Redelivery) -> DeliveryOutcome:
     await self._ports.publisher.publish(
         redelivery.exchange, redelivery.routing_key, WireMessage(redelivery.headers, redelivery.payload)
     )
     return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.RESOLVED)
 
 
-async def _never(*_: object) -> None:
+async def _wait_for_ever(*_: object) -> None:
     await asyncio.Event().wait()
 
 
-def _unexpired(_: Envelope, __: datetime) -> bool:
+def _never_expired(_: Envelope, __: datetime) -> bool:
     return False
 
 
-class _Unheard(PermanentFailure):
-    """Nothing is ever of this type."""
+class _UnusedFailure(PermanentFailure):
+    """A failure that no code raises."""
 
 
-def _lost_for_good(patch: pytest.MonkeyPatch) -> None:
-    """Who fails once waits for ever: nothing comes back to what was postponed."""
+def _abandon_on_failure(patch: pytest.MonkeyPatch) -> None:
+    """Abandon a row at its first failure, so that it is never sent again."""
 
-    async def forgotten(self: Sender, row: LeasedRow, failure: Exception) -> Any:
+    async def abandon(self: Sender, row: LeasedRow, failure: Exception) -> Any:
         assert isinstance(failure, Unreachable)
         await self._outbox.abandon(row, OutboxState.UNDELIVERABLE, "failed", str(failure))
 
-    patch.setattr(Sender, "_handle_failure", forgotten)
+    patch.setattr(Sender, "_handle_failure", abandon)
 
 
-NO_PARTS = (
+WITHOUT_SERVERS = (
     Defect(
-        "attempts are not counted up",
-        test_retrying.test_what_always_fails_is_parked_within_its_attempts,
-        put(Envelope, "next_attempt", lambda self: self),
+        "attempts are not incremented",
+        test_retrying.test_a_failing_message_is_parked_after_its_maximum_attempts,
+        replace_attribute(Envelope, "next_attempt", lambda self: self),
     ),
     Defect(
-        "what can never work is tried again",
-        test_retrying.test_what_can_never_work_is_parked_at_once,
-        lambda patch: patch.setattr("prebook.messaging.recoverability.decision.PermanentFailure", _Unheard),
+        "a permanent failure is retried",
+        test_retrying.test_a_permanent_failure_is_parked_at_once,
+        lambda patch: patch.setattr("prebook.messaging.recoverability.decision.PermanentFailure", _UnusedFailure),
     ),
     Defect(
-        "what is posted is taken for known before it is in line",
+        "a new message does not wait for its key",
         test_handoff.test_a_message_waits_for_the_earlier_one_of_its_key,
-        put(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, predecessor=None, may_send=True)),
+        replace_attribute(KeyedQueue, "enqueue", lambda self, key: Ticket(self, key, predecessor=None, may_send=True)),
     ),
     Defect(
-        "messages of one key are sent side by side",
-        test_relaying.test_trap_08_deliveries_side_by_side_keep_each_keys_order,
-        lambda patch: patch.setattr("prebook.messaging.outbox.sender.QUEUE_KEY", _each_its_own_key),
+        "messages of one key are sent concurrently",
+        test_relaying.test_trap_08_concurrent_deliveries_keep_the_order_of_each_key,
+        lambda patch: patch.setattr("prebook.messaging.outbox.sender.QUEUE_KEY", _key_per_message),
     ),
     Defect(
-        "few messages at each look",
-        test_relaying.test_trap_10_a_backlog_leaves_without_a_pause_for_each_message,
+        "few messages per poll",
+        test_relaying.test_trap_10_a_backlog_is_sent_without_a_pause_per_message,
         lambda patch: patch.setattr("prebook.messaging.outbox.relay.MAX_CLAIMED_ROWS", 50),
     ),
     Defect(
-        "no poll beside the wake-ups",
-        test_database.test_a_lost_wake_up_is_made_up_for_by_the_poll,
+        "no poll beside the notifications",
+        test_database.test_the_poll_replaces_a_lost_notification,
         lambda patch: patch.setattr("prebook.messaging.outbox.relay.POLL_INTERVAL_S", 3600.0),
     ),
     Defect(
-        "what nobody waits for is sent",
+        "an expired message is sent",
         test_relay.test_an_expired_row_is_not_sent,
-        put(Envelope, "is_expired", _unexpired),
+        replace_attribute(Envelope, "is_expired", _never_expired),
     ),
     Defect(
-        "a lost connection cancels who waits for a confirm",
-        test_broker_client.test_a_confirm_that_does_not_come_as_the_connection_goes_is_a_failure_and_not_our_end,
-        put(UnconfirmedMessages, "fail_all", _waiters_cancelled),
+        "a lost connection cancels pending publishes",
+        test_broker_client.test_a_lost_connection_fails_the_publish_and_does_not_cancel_it,
+        replace_attribute(UnconfirmedMessages, "fail_all", _cancel_pending),
     ),
     Defect(
-        "a confirm is waited for without end",
-        test_broker_client.test_no_confirm_is_waited_for_without_end,
-        put(UnconfirmedMessages, "fail_overdue", _nothing),
+        "a confirm has no timeout",
+        test_broker_client.test_a_missing_confirm_times_out,
+        replace_attribute(UnconfirmedMessages, "fail_overdue", _do_nothing),
         hangs=True,
     ),
     Defect(
         "retries without a budget",
         test_sync_api.test_the_budget_bounds_retries_while_the_circuit_stays_closed,
-        put(RetryBudget, "allows_retry", property(lambda _: True)),
+        replace_attribute(RetryBudget, "allows_retry", property(lambda _: True)),
     ),
     Defect(
-        "no deadline answers for who is silent",
+        "no deadline produces a timeout reply",
         test_every_coupling.test_a_request_without_a_reply_is_settled_by_its_deadline,
-        lambda patch: patch.setattr("prebook.messaging.deadlines.Deadlines.run", _never),
-        given={"coupling": Coupling.ONE_WAY},
+        lambda patch: patch.setattr("prebook.messaging.deadlines.Deadlines.run", _wait_for_ever),
+        arguments={"coupling": Coupling.ONE_WAY},
         hangs=True,
     ),
     Defect(
         "a signature does not cover the body",
         test_inbound.test_a_forged_callback_is_refused_without_effect,
         lambda patch: patch.setattr("prebook.patterns.signature._digest", lambda *_: "same"),
-        given={"tamper": "altered"},
+        arguments={"tamper": "altered"},
     ),
     Defect(
-        "private addresses are dialled",
+        "private addresses are connected to",
         test_rider_callbacks.test_a_host_with_a_private_address_is_refused_when_connecting,
         lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public_address", lambda _: True),
     ),
@@ -245,39 +251,41 @@ NO_PARTS = (
 DATABASE = (
     Defect(
         "no inbox",
-        test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlUnitOfWork, "record_message", _new),
+        test_database.test_forty_concurrent_deliveries_of_one_message_have_one_effect,
+        replace_attribute(SqlUnitOfWork, "record_message", _always_new),
     ),
     Defect(
-        "the inbox is looked at first and written later",
-        test_database.test_forty_deliveries_of_one_message_at_once_have_one_effect,
-        put(SqlUnitOfWork, "record_message", _looked_first),
+        "the inbox is read first and written later",
+        test_database.test_forty_concurrent_deliveries_of_one_message_have_one_effect,
+        replace_attribute(SqlUnitOfWork, "record_message", _check_then_act),
     ),
     Defect(
-        "the inbox commits apart from the effect",
-        test_database.test_what_is_undone_is_not_known,
-        put(SqlUnitOfWork, "record_message", _admitted_apart),
+        "the inbox commits separately from the effect",
+        test_database.test_a_rolled_back_message_is_not_in_the_inbox,
+        replace_attribute(SqlUnitOfWork, "record_message", _record_in_separate_transaction),
     ),
     Defect(
         "a cursor instead of a state",
-        test_database.test_a_row_that_commits_late_is_sent_all_the_same,
-        put(SqlOutbox, "claim", _beyond_the_last),
+        test_database.test_a_row_that_commits_late_is_still_sent,
+        replace_attribute(SqlOutbox, "claim", _claim_after_cursor),
     ),
     Defect(
-        "what is posted overtakes what waits",
+        "a new message overtakes a waiting one",
         test_claiming_what_is_posted.test_what_waits_for_somebody_else_comes_first,
-        _overtaking,
+        _claim_without_order,
     ),
-    Defect("no fencing", test_relays.test_a_relay_whose_row_another_one_holds_changes_nothing_about_it, _unfenced),
     Defect(
-        "rows that failed are never looked at again",
-        test_relaying.test_trap_16_what_failed_is_sent_again_by_somebody,
-        _lost_for_good,
+        "no fencing", test_relays.test_a_relay_whose_row_another_one_holds_changes_nothing_about_it, _remove_fencing
+    ),
+    Defect(
+        "failed rows are never sent again",
+        test_relaying.test_trap_16_a_failed_row_is_sent_again,
+        _abandon_on_failure,
     ),
     Defect(
         "a replay takes a sent message for a resolved one",
         test_replay_runner.test_a_redelivery_without_an_outcome_is_unconfirmed_and_can_be_replayed,
-        put(ReplayRunner, "_send", _resolved_when_sent),
+        replace_attribute(ReplayRunner, "_send", _resolve_when_sent),
     ),
     Defect(
         "a replay sends the messages of a conversation in parallel",
@@ -287,7 +295,7 @@ DATABASE = (
     Defect(
         "a message may be in two replays",
         test_api.test_each_message_is_in_one_live_replay_only,
-        put(
+        replace_attribute(
             eligibility,
             "INELIGIBILITY_RULES",
             eligibility.INELIGIBILITY_RULES[:1] + eligibility.INELIGIBILITY_RULES[2:],
@@ -297,34 +305,34 @@ DATABASE = (
 BROKER = (
     Defect(
         "acknowledged before its effect",
-        test_broker_client.test_what_is_in_hand_when_a_consumer_goes_comes_to_the_next,
-        put(RabbitConsumer, "_settle", _acknowledged_first),
+        test_broker_client.test_an_unsettled_message_of_an_ended_consumer_goes_to_the_next_one,
+        replace_attribute(RabbitConsumer, "_settle", _acknowledge_first),
     ),
     Defect(
-        "what is returned is not looked at",
-        test_broker_client.test_what_goes_nowhere_is_said_to_go_nowhere,
-        put(UnconfirmedMessages, "mark_returned", _nothing),
+        "returned messages are ignored",
+        test_broker_client.test_an_unroutable_message_raises_undeliverable,
+        replace_attribute(UnconfirmedMessages, "mark_returned", _do_nothing),
     ),
     Defect(
         "published without waiting for the confirm",
-        test_broker_client.test_what_a_full_queue_refuses_is_not_taken_for_sent,
-        put(UnconfirmedMessages, "add", _taken_for_confirmed),
+        test_broker_client.test_a_message_refused_by_a_full_queue_is_not_sent,
+        replace_attribute(UnconfirmedMessages, "add", _confirm_at_once),
     ),
     Defect(
-        "what is returned is told apart by its id alone",
-        test_broker_client.test_two_messages_of_one_id_at_once_are_told_apart,
-        put(UnconfirmedMessages, "mark_returned", _by_id_alone),
+        "returned messages are matched by id alone",
+        test_broker_client.test_concurrent_messages_with_one_id_have_separate_results,
+        replace_attribute(UnconfirmedMessages, "mark_returned", _match_by_id),
     ),
     Defect(
-        "a pause with the message in hand",
-        test_retrying.test_trap_11_a_pause_holds_no_prefetch_slot,
-        put(RabbitConsumer, "_recover", _pausing_in_hand),
+        "a retry delay with the message in hand",
+        test_retrying.test_trap_11_a_retry_delay_occupies_no_prefetch_slot,
+        replace_attribute(RabbitConsumer, "_recover", _pause_with_message_in_hand),
     ),
     Defect(
         "a failure leaves its message unsettled",
-        test_broker_client.test_many_at_a_time_are_settled_each_even_where_every_handler_fails,
-        put(RabbitConsumer, "_recover", _never_settled),
+        test_broker_client.test_every_concurrent_message_is_settled_though_every_handler_fails,
+        replace_attribute(RabbitConsumer, "_recover", _leave_unsettled),
         hangs=True,
     ),
 )
-DEFECTS = (*NO_PARTS, *DATABASE, *BROKER)
+DEFECTS = (*WITHOUT_SERVERS, *DATABASE, *BROKER)

@@ -1,4 +1,4 @@
-"""Mutation controls: every seeded defect is caught by the test that is named beside it."""
+"""Mutation controls: the test that is named beside a seeded defect fails if the defect is present."""
 
 import asyncio
 from inspect import signature
@@ -10,57 +10,60 @@ from prebook.postgres.engine import create_engine
 from tests.integration.broker_probe import BrokerProbe
 from tests.operations.examples import Begin
 from tests.operations.receivers import Receivers
-from tests.traps.defects import BROKER, DATABASE, DEFECTS, NO_PARTS, Defect
-from tests.traps.place import Place
+from tests.traps.defects import BROKER, DATABASE, DEFECTS, WITHOUT_SERVERS, Defect
+from tests.traps.trap_queue import TrapQueue
 
-FEWEST = 12
-HANGS_S, ENDS_WITHIN_S = 1.0, 30.0
+MIN_DEFECTS = 12
+HANG_TIMEOUT_S = 1.0
+TIMEOUT_S = 30.0
 
 
-def named(defect: Defect) -> str:
+def defect_id(defect: Defect) -> str:
     return f"{defect.name} | {defect.caught_by.__name__}"
 
 
-async def caught(defect: Defect, patch: pytest.MonkeyPatch, **fixtures: Any) -> None:
-    """The check fails, by what it asserts; or it does not end, where that is how the defect shows."""
-    given = {**fixtures, "monkeypatch": patch, **defect.given}
+async def assert_caught(defect: Defect, patch: pytest.MonkeyPatch, **fixtures: Any) -> None:
+    """Seed a defect and run its test, which must fail by an assertion, or not end if the defect makes it hang."""
+    arguments = {**fixtures, "monkeypatch": patch, **defect.arguments}
     defect.seed(patch)
-    patience_s = HANGS_S if defect.hangs else ENDS_WITHIN_S
-    check = defect.caught_by(**{name: given[name] for name in signature(defect.caught_by).parameters})
+    timeout_s = HANG_TIMEOUT_S if defect.hangs else TIMEOUT_S
+    check = defect.caught_by(**{name: arguments[name] for name in signature(defect.caught_by).parameters})
     task = asyncio.create_task(check)
-    done, _ = await asyncio.wait({task}, timeout=patience_s)
+    done, _ = await asyncio.wait({task}, timeout=timeout_s)
     task.cancel()
-    (end,) = await asyncio.gather(task, return_exceptions=True)
+    (result,) = await asyncio.gather(task, return_exceptions=True)
     if done:
-        assert isinstance(end, AssertionError | pytest.fail.Exception | asyncio.CancelledError), f"it ended in {end!r}"
+        assert isinstance(result, AssertionError | pytest.fail.Exception | asyncio.CancelledError), (
+            f"the test ended with {result!r}"
+        )
     else:
-        assert defect.hangs, f"not over within {patience_s} s"
+        assert defect.hangs, f"the test did not end within {timeout_s} s"
 
 
-@pytest.mark.parametrize("defect", NO_PARTS, ids=named)
-async def test_a_defect_is_caught_without_parts(defect: Defect, monkeypatch: pytest.MonkeyPatch) -> None:
-    await caught(defect, monkeypatch)
+@pytest.mark.parametrize("defect", WITHOUT_SERVERS, ids=defect_id)
+async def test_a_defect_is_caught_without_servers(defect: Defect, monkeypatch: pytest.MonkeyPatch) -> None:
+    await assert_caught(defect, monkeypatch)
 
 
-@pytest.mark.parametrize("defect", DATABASE, ids=named)
-async def test_a_defect_is_caught_on_a_database(
+@pytest.mark.parametrize("defect", DATABASE, ids=defect_id)
+async def test_a_defect_is_caught_with_a_database(
     defect: Defect, monkeypatch: pytest.MonkeyPatch, begin: Begin, operations_url: str, receivers: Receivers
 ) -> None:
-    # Checks that bring a database of their own are given this one, whose schema is operations'.
+    # Tests with a database of their own get this one, which has the schema of operations.
     monkeypatch.setattr("tests.postgres.test_relays.create_engine", lambda _, url: create_engine("operations", url))
     engine = create_engine("operations", operations_url)
-    await caught(defect, monkeypatch, begin=begin, engine=engine, url=operations_url, receivers=receivers)
+    await assert_caught(defect, monkeypatch, begin=begin, engine=engine, url=operations_url, receivers=receivers)
     await engine.dispose()
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("defect", BROKER, ids=named)
-async def test_a_defect_is_caught_at_a_broker(
-    defect: Defect, monkeypatch: pytest.MonkeyPatch, place: Place, broker: BrokerProbe
+@pytest.mark.parametrize("defect", BROKER, ids=defect_id)
+async def test_a_defect_is_caught_with_a_broker(
+    defect: Defect, monkeypatch: pytest.MonkeyPatch, trap_queue: TrapQueue, broker: BrokerProbe
 ) -> None:
-    await caught(defect, monkeypatch, place=place, broker=broker)
+    await assert_caught(defect, monkeypatch, trap_queue=trap_queue, broker=broker)
 
 
-def test_there_are_enough_and_no_two_are_alike() -> None:
-    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS) >= FEWEST
+def test_the_defects_are_distinct_and_numerous() -> None:
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS) >= MIN_DEFECTS
     assert all(defect.caught_by.__name__.startswith("test_") for defect in DEFECTS)

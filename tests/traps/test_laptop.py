@@ -1,4 +1,4 @@
-"""Trap 17 of the reliability page: a demo that asks for more than a laptop has."""
+"""Trap 17: a demo that needs more memory than a laptop has."""
 
 from pathlib import Path
 from typing import Any
@@ -6,21 +6,25 @@ from typing import Any
 import yaml
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
-LAPTOP_MB, UNIT = 2048, {"m": 1, "g": 1024}
+LAPTOP_MB = 2048
+MEGABYTES_PER_UNIT = {"m": 1, "g": 1024}
 
 
 def test_trap_17_every_container_has_a_limit_and_all_fit_a_laptop() -> None:
-    """microservices-patterns/ftgo-application#103, open-telemetry/opentelemetry-demo#2126: containers without end."""
+    """microservices-patterns/ftgo-application#103, open-telemetry/opentelemetry-demo#2126: no memory limits."""
     services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
     limits = {name: _megabytes(service["mem_limit"]) for name, service in services.items()}
-    lasting = {name: limits[name] for name, service in services.items() if service.get("restart") and _usual(service)}
-    assert len(lasting) >= 7
-    assert sum(lasting.values()) <= LAPTOP_MB, "if each took all that it may"
+    long_running = {
+        name: limits[name] for name, service in services.items() if service.get("restart") and _is_default(service)
+    }
+    assert len(long_running) >= 7
+    assert sum(long_running.values()) <= LAPTOP_MB, "all containers fit if each uses its full limit"
 
 
-def _usual(service: dict[str, Any]) -> bool:
+def _is_default(service: dict[str, Any]) -> bool:
+    """Return whether `docker compose up` starts a service without naming a profile."""
     return "profiles" not in service
 
 
 def _megabytes(limit: str) -> int:
-    return int(limit[:-1]) * UNIT[limit[-1]]
+    return int(limit[:-1]) * MEGABYTES_PER_UNIT[limit[-1]]

@@ -1,4 +1,4 @@
-"""The map of traps and pitfalls is complete, and what it names is there."""
+"""The page of traps and pitfalls is complete, and every test that it names exists."""
 
 import ast
 import re
@@ -10,17 +10,17 @@ import pytest
 TESTS = Path(__file__).parents[1]
 LINES = [line for line in Path(__file__).with_name("README.md").read_text().splitlines() if re.match(r"\| \d", line)]
 PITFALLS = {"2.1": 20, "2.2": 18, "2.3": 13, "2.4": 8, "2.5": 11}
-"""How many there are of each part."""
+"""Number of pitfalls of each part."""
 TRAPS = 17
-NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+TEST_REFERENCE = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 THREAD = re.compile(r"[\w.-]+/[\w.-]+#\d+")
 CELLS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES]
-OF_TRAPS = {cells[0]: cells for cells in CELLS if "." not in cells[0]}
+TRAP_CELLS = {cells[0]: cells for cells in CELLS if "." not in cells[0]}
 
 
 @cache
 def functions_of(path: str) -> dict[str, str]:
-    """Test -> docstring."""
+    """Return the docstrings of the tests of a file, by test."""
     tree = ast.parse((TESTS / path).read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     return {node.name: ast.get_docstring(node) or "" for node in functions}
@@ -33,17 +33,17 @@ def test_every_trap_and_every_pitfall_has_one_line() -> None:
 
 
 @pytest.mark.parametrize("cells", CELLS, ids=lambda cells: cells[0])
-def test_what_a_line_names_exists_or_it_says_why_there_is_none(cells: list[str]) -> None:
-    named = NAMED.findall(cells[-1])
-    assert named or cells[-1].startswith("does not meet us, because ")
-    for path, name in named:
+def test_a_line_names_existing_tests_or_the_reason_for_none(cells: list[str]) -> None:
+    tests = TEST_REFERENCE.findall(cells[-1])
+    assert tests or cells[-1].startswith("does not apply, because ")
+    for path, name in tests:
         assert name in functions_of(path), f"{path} has no {name}"
 
 
-@pytest.mark.parametrize("number", OF_TRAPS)
-def test_a_trap_has_a_test_of_its_name_that_says_where_it_comes_from(number: str) -> None:
-    _, _, threads, shown = OF_TRAPS[number]
-    path, name = NAMED.findall(shown)[0]
+@pytest.mark.parametrize("number", TRAP_CELLS)
+def test_a_trap_has_a_test_with_its_number_and_its_source(number: str) -> None:
+    _, _, threads, shown = TRAP_CELLS[number]
+    path, name = TEST_REFERENCE.findall(shown)[0]
     assert name.startswith(f"test_trap_{int(number):02}_")
     cited = THREAD.findall(functions_of(path)[name])
     assert cited == threads.split(", ")
