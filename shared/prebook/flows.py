@@ -1,6 +1,7 @@
 """Catalogue of flows and event types: callers and providers, publishers and subscribers, and their message bodies.
 
-A flow does not know its transport. A plan chooses the coupling of every flow, per booking.
+A flow does not know its transport. A plan chooses the coupling of every flow, per booking. ``codec.register`` adds the
+flows and event types of a project of its own.
 """
 
 from dataclasses import dataclass, field
@@ -76,8 +77,8 @@ NOTIFY_RIDER: Flow[NotifyRider, RiderNotified] = Flow(
 )
 """Ordered: a rider must get the confirmation of a ride before its cancellation."""
 
-ALL_FLOWS: tuple[Flow[Any, Any], ...] = (QUOTE_FARE, FIND_DRIVER, ASK_FLEET, NOTIFY_RIDER)
-FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in ALL_FLOWS}
+FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in (QUOTE_FARE, FIND_DRIVER, ASK_FLEET, NOTIFY_RIDER)}
+ALL_FLOWS = FLOWS.values()
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ BOOKING_ENDED = EventType("booking_ended", "booking", BookingEnded, frozenset({"
 REPORT_DUE = EventType("report_due", "booking", ReportDue, frozenset({"booking"}))
 OFFER_SETTLED = EventType("offer_settled", "matching", OfferSettled, frozenset({"fleets"}))
 
-EVENT_TYPES: tuple[EventType[Any], ...] = (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
 EVENT_TYPE_BY_BODY: dict[type[Message], EventType[Any]] = {
-    event_type.body_type: event_type for event_type in EVENT_TYPES
+    event_type.body_type: event_type for event_type in (BOOKING_CONFIRMED, BOOKING_ENDED, REPORT_DUE, OFFER_SETTLED)
 }
+EVENT_TYPES = EVENT_TYPE_BY_BODY.values()
 
 EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
 """Number of partitions of a subscriber's events. Booking calls riders back, in the order of the outcomes of a ride."""

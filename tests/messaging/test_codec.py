@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebook.contracts.message import Unavailable
-from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage, decode, encode
+from prebook.contracts.message import Message, Unavailable
+from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, EventType, Flow
+from prebook.messaging.codec import BODY_TYPES, MAX_BODY_BYTES, WireMessage, decode, encode, register
 from prebook.messaging.envelope import MessageKind, message_id, request_key
 from prebook.messaging.errors import Malformed
 from tests.messaging.examples import NOW, request
@@ -105,3 +106,29 @@ def test_a_reply_has_the_request_key_of_its_request(key: str) -> None:
         request_key(request_with_key.reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)) == key
     )
     assert request_with_key.kind is MessageKind.REQUEST
+
+
+class Quote(Message, frozen=True):
+    """Message that no flow has."""
+
+
+class FareQuoted(Message, frozen=True):
+    """Message with the name of another one."""
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Flow("quote_fare", "booking", "pricing", Quote, ()),
+        EventType("booking_ended", "booking", Quote),
+        Flow("quote_another_fare", "booking", "pricing", Quote, (FareQuoted,)),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_and_leaves_the_catalogue_as_it_was(
+    entry: Flow[Any, Any] | EventType[Any],
+) -> None:
+    before = (dict(FLOWS), dict(EVENT_TYPE_BY_BODY), dict(BODY_TYPES))
+    with pytest.raises(ValueError, match=r"'quote_fare'|'booking_ended'|'prebook\.fare_quoted\.v1'"):
+        register(entry)
+
+    assert before == (FLOWS, EVENT_TYPE_BY_BODY, BODY_TYPES)

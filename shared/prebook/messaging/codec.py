@@ -14,7 +14,7 @@ import msgspec
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
-from prebook.flows import ALL_FLOWS, EVENT_TYPES
+from prebook.flows import ALL_FLOWS, EVENT_TYPE_BY_BODY, EVENT_TYPES, FLOWS, EventType, Flow
 from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
@@ -56,27 +56,53 @@ def ce_type(body: type[Message]) -> str:
     return f"prebook.{re.sub(r'(?<!^)(?=[A-Z])', '_', body.__name__).lower()}.v1"
 
 
-def _body_types() -> dict[str, type[Message]]:
-    bodies: set[type[Message]] = {b for flow in ALL_FLOWS for b in (flow.request_type, *flow.possible_reply_types)}
-    return {ce_type(body): body for body in bodies | {a.body_type for a in EVENT_TYPES}}
-
-
-def _expected_body_types() -> dict[tuple[MessageKind, str], frozenset[type[Message]]]:
-    requests = {(MessageKind.REQUEST, f.name): frozenset({f.request_type}) for f in ALL_FLOWS}
-    replies = {(MessageKind.REPLY, f.name): frozenset(f.possible_reply_types) for f in ALL_FLOWS}
-    events = {(MessageKind.EVENT, a.name): frozenset({a.body_type}) for a in EVENT_TYPES}
-    return {**requests, **replies, **events}
-
-
-BODY_TYPES = _body_types()
+BODY_TYPES: dict[str, type[Message]] = {}
 """Body class by CloudEvents type."""
-EXPECTED_BODY_TYPES = _expected_body_types()
+EXPECTED_BODY_TYPES: dict[tuple[MessageKind, str], frozenset[type[Message]]] = {}
 """Body classes that a message may have, by message kind and flow (or event name)."""
-_TYPES: dict[type[Message], str] = {body: name for name, body in BODY_TYPES.items()}
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    name: msgspec.json.Decoder(body) for name, body in BODY_TYPES.items()
-}
+_TYPES: dict[type[Message], str] = {}
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {}
 _ENCODER = msgspec.json.Encoder()
+
+
+def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
+    """Add a flow or event type to the catalogue, so that its messages can be sent and received.
+
+    A project registers its own before it assembles services. Raises ValueError, and adds nothing, if another flow,
+    event type or message has the name.
+    """
+    expected = _bodies_by_kind_and_name(entry)
+    body_types = {ce_type(body): body for bodies in expected.values() for body in bodies}
+    if any(EXPECTED_BODY_TYPES.get(key, bodies) != bodies for key, bodies in expected.items()):
+        raise ValueError(f"{entry.name!r} is the name of another flow or event type")
+    for name, body in body_types.items():
+        if BODY_TYPES.get(name, body) is not body:
+            raise ValueError(f"{name!r} is the type of another message")
+    if isinstance(entry, Flow):
+        FLOWS[entry.name] = entry
+    else:
+        EVENT_TYPE_BY_BODY[entry.body_type] = entry
+    EXPECTED_BODY_TYPES.update(expected)
+    BODY_TYPES.update(body_types)
+    _TYPES.update({body: name for name, body in body_types.items()})
+    _DECODERS.update({name: msgspec.json.Decoder(body) for name, body in body_types.items()})
+
+
+def _bodies_by_kind_and_name(
+    entry: Flow[Any, Any] | EventType[Any],
+) -> dict[tuple[MessageKind, str], frozenset[type[Message]]]:
+    if isinstance(entry, EventType):
+        return {(MessageKind.EVENT, entry.name): frozenset({entry.body_type})}
+    return {
+        (MessageKind.REQUEST, entry.name): frozenset({entry.request_type}),
+        (MessageKind.REPLY, entry.name): frozenset(entry.possible_reply_types),
+    }
+
+
+for _flow in ALL_FLOWS:
+    register(_flow)
+for _event_type in EVENT_TYPES:
+    register(_event_type)
 
 
 def encode(envelope: Envelope) -> WireMessage:

@@ -1,20 +1,17 @@
 """Header form of a plan: ``quote_fare=sync_api,find_driver=one_way``, in the order of the flow catalogue."""
 
-from collections.abc import Callable
 from functools import lru_cache
-from operator import itemgetter
 
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FLOWS
 
-_COUPLINGS_IN_ORDER: Callable[[Plan], tuple[Coupling, ...]] = itemgetter(*FLOWS)
 MAX_CACHED_PLANS = 1024
 """Plans in each cache: a suite has few plans, each in thousands of messages."""
 
 
 def encode_plan(plan: Plan) -> str:
     """Return the header value of a plan. Raises KeyError if the plan lacks a flow."""
-    return _encode(_COUPLINGS_IN_ORDER(plan))
+    return _encode(tuple(map(plan.__getitem__, FLOWS)))
 
 
 def decode_plan(text: str) -> dict[str, Coupling]:
