@@ -1,6 +1,8 @@
 """The wheel is what users install: it holds every module and asset, and runs from anywhere."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +26,17 @@ origins = sorted({{module.__file__ for name, module in sys.modules.items()
     if name.split(".")[0] in ("prebook",) and getattr(module, "__file__", None)}})
 print(json.dumps({{"failed": failed, "origins": origins,
     "assets": [str(paths.migrations_dir()), str(paths.couplings_file())]}}))
+"""
+LIBRARIES = sysconfig.get_paths()["purelib"]
+EXAMPLE = ROOT / "tests" / "testing" / "example_project"
+RUN_TESTS = """
+import sys
+sys.path[:0] = [{wheel!r}, {libraries!r}, {project!r}]
+import pytest
+status = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"])
+import prebook.testing.world
+assert prebook.testing.world.__file__.startswith({wheel!r}), prebook.testing.world.__file__
+sys.exit(status)
 """
 
 
@@ -50,18 +63,21 @@ def modules() -> list[str]:
     return sorted(names)
 
 
-def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) -> None:
-    """Without site, so that an editable install of this tree cannot lend what the wheel lacks."""
-    libraries = sysconfig.get_paths()["purelib"]
-    probe = PROBE.format(wheel=str(wheel), libraries=libraries, modules=modules())
-    ran = subprocess.run(
-        [sys.executable, "-B", "-S", "-c", probe],
+def run_isolated(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program without site, so that an editable install of this tree cannot lend what the wheel lacks."""
+    return subprocess.run(
+        [sys.executable, "-B", "-S", "-c", program],
         capture_output=True,
         text=True,
         timeout=100,
-        cwd=tmp_path,
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         check=False,
     )
+
+
+def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) -> None:
+    ran = run_isolated(PROBE.format(wheel=str(wheel), libraries=LIBRARIES, modules=modules()), tmp_path)
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)
 
@@ -81,3 +97,12 @@ def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
     assert "prebook/lab/report/assets/report.schema.json" in names
     assert not [name for name in names if name.endswith(".pyc")]
     assert "prebook/__init__.py" not in names
+
+
+def test_a_project_of_its_own_tests_its_services_with_it(wheel: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(EXAMPLE, tmp_path / "loyalty")
+    program = RUN_TESTS.format(wheel=str(wheel), libraries=LIBRARIES, project=str(project))
+    ran = run_isolated(program, project)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "6 passed" in ran.stdout

@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self, TypeAlias
 
+from prebook.contracts.plan import Plan
+from prebook.messaging.clock import utc_now
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
-from prebook.messaging.policy import Policies, retry_delays_s
+from prebook.messaging.policy import Policies, default_plan, retry_delays_s
+from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.patterns.trace import new_traceparent
 from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
@@ -27,7 +31,7 @@ from prebook.topology.consumed_queues import group_by_partition, prefetch_by_que
 from prebook.topology.model import suite_topology
 
 POLL_INTERVAL_S = 0.005
-"""Seconds between two checks whether a service is up again."""
+"""Seconds between two checks of a condition that a test waits for, or of a service that is down."""
 
 Members: TypeAlias = Mapping[str, tuple[Service[Any], Callable[[], Any]]]
 """Service and factory of its state (an object with the methods of the service's store), by name."""
@@ -99,6 +103,24 @@ class World:
             observer=self._observer,
         )
         await consumer.run(partial(self._wait_until_up, service))
+
+    async def execute(self, service: str, command: object, conversation_id: str, plan: Plan | None = None) -> None:
+        """Run a command of a service, as its API does. ``plan``: the default plan of the policies if None."""
+        context = MessageContext(conversation_id, plan or default_plan(self.policies), new_traceparent(), utc_now())
+        await self.services[service].gateway.execute(command, context)
+
+    async def wait_for_state(self, service: str, condition: Callable[[Any], bool], *, timeout_s: float = 5.0) -> None:
+        """Wait until ``condition`` holds for the committed state of a service.
+
+        Raises AssertionError after ``timeout_s`` seconds.
+        """
+        database = self.databases[service]
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition(database.tables.state):
+                    await asyncio.sleep(POLL_INTERVAL_S)
+        except TimeoutError:
+            raise AssertionError(f"not within {timeout_s} s; {service} has {database.tables.state}") from None
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(run()) for run in self._loops]
