@@ -38,7 +38,10 @@ EXAMPLES = examples(
 
 
 class DoctorFinding(msgspec.Struct, frozen=True):
-    """``ok`` is false where `prebook up` would not work; ``remedy`` says what to do then."""
+    """One check of the machine or the suite.
+
+    ``ok`` is false where `prebook up` would not work; ``remedy`` says what to do then.
+    """
 
     subject: str
     ok: bool

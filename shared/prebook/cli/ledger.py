@@ -40,7 +40,9 @@ class LedgerCount(msgspec.Struct, frozen=True):
 
 
 class LedgerSummary(msgspec.Struct, frozen=True):
-    """``notified``: bookings whose rider has a notification in notification's log; ``doubled``: notifications that took
+    """Counts of bookings.
+
+    ``notified``: bookings whose rider has a notification in notification's log; ``doubled``: notifications that took
     effect more than once.
     """
 

@@ -21,14 +21,14 @@ from prebook.topology.consumed_queues import ConsumedQueue, consumed_queues_of
 
 
 class BlockedKeyListing(msgspec.Struct, frozen=True, kw_only=True):
-    """``partitions``: message group -> number of its partitions."""
+    """Blocked keys of the suite. ``partitions``: number of partitions by message group."""
 
     partitions: dict[str, int]
     keys: list[BlockedKey]
 
 
 class KeyRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """``dead_letters``: number of parked messages that the key does not wait for any more."""
+    """Release of a key. ``dead_letters``: number of parked messages that the key does not wait for any more."""
 
     group: str
     key: str

@@ -54,7 +54,7 @@ apply_option = parameters.apply_option("Change the rows; without this option not
 
 
 class OutboxListing(msgspec.Struct, frozen=True, kw_only=True):
-    """``rows``: the oldest first, service by service."""
+    """Abandoned rows, service by service, the oldest first."""
 
     rows: list[OutboxRow]
 
@@ -67,7 +67,7 @@ class OutboxRowView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutboxChangeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``ids`` of the rows that were changed, or would be in a dry run."""
+    """Result of a change, with the ``ids`` of the rows that were changed, or would be in a dry run."""
 
     service: str
     action: str

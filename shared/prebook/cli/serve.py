@@ -27,7 +27,7 @@ EXAMPLES = examples(
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
-    """``http_port`` is the service's own, polled for readiness."""
+    """Settings of `prebook serve`. ``http_port`` is the port of the service, which is polled for readiness."""
 
     control_token: Annotated[
         str,

@@ -61,7 +61,10 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, repr=False)
 class ArchiveAccess:
-    """``service_urls``: service -> base URL of its HTTP API; the inbox of a service without one cannot be read."""
+    """Access to the archive and the inboxes.
+
+    ``service_urls``: base URL by service; the inbox of a service without one cannot be read.
+    """
 
     archive_url: str
     service_urls: Mapping[str, str]

@@ -64,7 +64,10 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
-    """``GET /v1/ledger?prefix=&after=&limit=``: bookings whose key starts with ``prefix``, by key, after ``after``."""
+    """Page of ``GET /v1/ledger?prefix=&after=&limit=``: bookings in the order of their keys.
+
+    Their keys start with ``prefix`` and follow ``after``.
+    """
 
     entries: tuple[LedgerEntry, ...]
     next: str | None
@@ -82,7 +85,7 @@ class DeliveryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """``GET /v1/deliveries?since=&after=&limit=`` of notification, by booking id."""
+    """Page of ``GET /v1/deliveries?since=&after=&limit=`` of notification, by booking id."""
 
     entries: tuple[DeliveryEntry, ...]
     next: str | None

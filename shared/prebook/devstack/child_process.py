@@ -28,7 +28,10 @@ class OsUser:
 
 @dataclass(frozen=True)
 class Command:
-    """``log_file`` takes both output streams; without it they are inherited. ``user`` None is the present user."""
+    """A command to run. ``log_file`` takes both output streams, which are inherited without it.
+
+    ``user``: None for the present user.
+    """
 
     args: Sequence[str | Path]
     env: Mapping[str, str]
@@ -130,7 +133,10 @@ async def spawn(command: Command) -> ChildProcess:
 
 
 async def run(command: Command, timeout_s: float) -> int:
-    """Run it to its end; it is killed at the timeout or when we are cancelled. Raises TimeoutError, OSError."""
+    """Run the command and return its exit status; it is killed at a timeout or a cancellation.
+
+    Raises TimeoutError, OSError.
+    """
     child = await spawn(command)
     try:
         async with asyncio.timeout(timeout_s):

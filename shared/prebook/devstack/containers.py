@@ -46,7 +46,10 @@ async def is_docker_available() -> bool:
 
 
 class Container:
-    """`docker run` in the foreground: the engine removes the container when the command ends, however it ends."""
+    """A container run by `docker run` in the foreground.
+
+    The engine removes it when the command ends, for whatever reason.
+    """
 
     def __init__(self, spec: ContainerSpec, data_dir: Path) -> None:
         self._spec = spec
@@ -55,7 +58,7 @@ class Container:
         self.child: ChildProcess | None = None
 
     async def start(self) -> dict[int, int]:
-        """The host's port for each port of the image. Raises UserError."""
+        """Start the container and return the host's port for each port of the image. Raises UserError."""
         lines = [f"{name}={value}\n" for name, value in self._spec.secrets.items()]
         settings = write_private_file(self._data_dir / f"{self.name}.env", "".join(lines))
         published = [word for port in self._spec.ports for word in ("--publish", f"{LOOPBACK}::{port}")]
@@ -135,7 +138,10 @@ POSTGRES_ARGS = tuple(
 
 
 class RabbitContainer(BrokerServer):
-    """A single node. The process belongs to the Docker engine: its pid is unknown, and no fault can be injected."""
+    """RabbitMQ as a container with a single node.
+
+    The process belongs to the Docker engine: its pid is unknown, and no fault can be injected.
+    """
 
     processes: Sequence[ServerProcess] = ()
 
@@ -178,7 +184,7 @@ class RabbitContainer(BrokerServer):
 
 
 class PostgresContainer(DatabaseServer):
-    """A server without supervised processes, as RabbitContainer."""
+    """PostgreSQL as a container. The process belongs to the Docker engine, and no fault can be injected."""
 
     processes: Sequence[ServerProcess] = ()
 

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """``problem`` says what is wrong, ``remedy`` what to do next."""
+    """An error that a user can correct. ``problem`` says what is wrong, ``remedy`` what to do next."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)

@@ -30,7 +30,7 @@ def read_setting(name: str, env: Mapping[str, str]) -> str:
 
 
 class ExternalBroker(BrokerServer):
-    """PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL; name and password are those of the AMQP URL."""
+    """The broker of PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL, with name and password of the AMQP URL."""
 
     processes: Sequence[ServerProcess] = ()
 
@@ -48,7 +48,7 @@ class ExternalBroker(BrokerServer):
 
 
 class ExternalDatabase(DatabaseServer):
-    """PREBOOK_DATABASE_URL."""
+    """The database of PREBOOK_DATABASE_URL."""
 
     processes: Sequence[ServerProcess] = ()
 

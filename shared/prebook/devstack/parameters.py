@@ -69,14 +69,14 @@ def rate_option(help_text: str, *, value_range: click.FloatRange = POSITIVE, def
 
 
 def report_option(default: str, help_text: str) -> Decorator:
-    """`--report FOLDER`, as parameter ``report_dir``."""
+    """Decorator that adds ``--report FOLDER``, passed as ``report_dir``."""
     return click.option(
         "--report", "report_dir", type=WRITABLE_FOLDER, default=Path(default), show_default=True, help=help_text
     )
 
 
 def apply_option(help_text: str) -> Decorator:
-    """`--apply`; a command that has it is a dry run without it."""
+    """Decorator that adds the flag ``--apply``, without which the command is a dry run."""
     return click.option("--apply", is_flag=True, help=help_text)
 
 
@@ -96,7 +96,7 @@ def reason_option(help_text: str) -> Decorator:
 
 
 def state_option(states: tuple[str, ...], help_text: str) -> Decorator:
-    """`--state`, repeatable, as parameter ``states``."""
+    """Decorator that adds the repeatable ``--state``, passed as ``states``."""
     return click.option("--state", "states", type=click.Choice(states), multiple=True, help=help_text)
 
 

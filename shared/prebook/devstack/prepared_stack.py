@@ -18,7 +18,7 @@ IGNORED_VARIABLES = frozenset({"PREBOOK_DATABASE_URL", "PREBOOK_DATABASE_URL_FIL
 
 @dataclass(frozen=True)
 class PreparedStack:
-    """``directory`` is for files of who uses the stack; it is removed with it."""
+    """A stack prepared for use. ``directory`` is for files of its user and is removed with the stack."""
 
     stack: Stack
     service_environments: Mapping[str, Mapping[str, str]]

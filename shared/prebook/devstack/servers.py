@@ -12,7 +12,9 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Broker:
-    """URLs and credentials of an administrator. ``pid`` is None where the process is not on this machine.
+    """A broker, with URLs and credentials of an administrator.
+
+    ``pid`` is None where the process is not on this machine.
 
     Of several nodes, ``amqp_url``, ``management_url`` and ``pid`` are the first one's.
     """
@@ -34,7 +36,7 @@ class Broker:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Database:
-    """``url`` is an administrator's, ``postgresql+asyncpg://``."""
+    """A database and its administrator's ``url``, ``postgresql+asyncpg://``. ``pid``: None on another machine."""
 
     name: str
     version: str
@@ -60,7 +62,7 @@ class SupportsMemoryAlarm(Protocol):
     """A broker node, which blocks publishers when its memory exceeds a watermark."""
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
-        """``watermark`` in RabbitMQ's notation, such as ``512MB``; None: the configured one. Raises UserError."""
+        """Set the watermark in RabbitMQ's notation, such as ``512MB``; None: the configured one. Raises UserError."""
         ...
 
 

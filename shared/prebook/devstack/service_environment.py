@@ -51,7 +51,10 @@ def read_broker_nodes(env: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteOptions:
-    """``ports``: of the services, in the order of PROCESSES, of the control API, and of each further replica."""
+    """Options of a local suite.
+
+    ``ports``: of the services in the order of PROCESSES, of the control API, and of each further replica.
+    """
 
     ports: tuple[int, ...]
     allow_plan_override: bool = True
@@ -138,7 +141,7 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
 
 
 def archive_url(options: SuiteOptions, stack: Stack) -> str:
-    """The broker, for who reads the archive."""
+    """Return the URL of the broker with the account that reads the archive."""
     return _with_credentials(
         stack.broker.amqp_url, broker_user(ARCHIVE_READER), options.passwords[ARCHIVE_READER], path=f"/{VHOST}"
     )

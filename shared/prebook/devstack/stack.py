@@ -20,10 +20,12 @@ from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseSer
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Stack:
-    """``mode`` is local, docker, mixed or external: who runs the servers. ``data_dir`` is removed with them.
+    """Broker and database of a suite.
 
-    ``processes`` are the servers' processes that are children of this one, by name: broker, broker-2, database; none
-    in a container.
+    ``mode`` is local, docker, mixed or external: who runs the servers. ``data_dir`` is removed with them.
+
+    ``processes`` are the servers' processes that are children of this one, by name: broker, broker-2, database; none in
+    a container.
     """
 
     mode: str

@@ -18,7 +18,7 @@ BATCH_ROWS = 2000
 
 @dataclass(frozen=True)
 class PurgeRule:
-    """``statement`` deletes at most ``:limit`` rows that are older than ``:retention_s``."""
+    """Retention of one table. ``statement`` deletes at most ``:limit`` rows that are older than ``:retention_s``."""
 
     statement: TextClause
     retention_s: float

@@ -28,7 +28,10 @@ def notify_channel(service: str) -> str:
 
 
 class RelayNotifier:
-    """``hand_off`` wraps each commit of the process; ``run`` keeps the LISTEN connection."""
+    """Wakes relays of other processes.
+
+    ``hand_off`` wraps each commit of the process; ``run`` keeps the LISTEN connection.
+    """
 
     def __init__(self, service: str, database_url: str, owner: str, relay: Relay) -> None:
         """``owner`` names the database session, by which other relays see that this one is alive."""

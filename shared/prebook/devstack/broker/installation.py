@@ -19,7 +19,7 @@ COMMON_DIRS = (
 
 @dataclass(frozen=True)
 class RabbitInstallation:
-    """``path`` is a PATH on which the node finds Erlang."""
+    """Programs of an installed RabbitMQ. ``path`` is a PATH on which the node finds Erlang."""
 
     server: Path
     epmd: Path
@@ -27,7 +27,7 @@ class RabbitInstallation:
 
 
 def find_rabbitmq(env: Mapping[str, str] = os.environ) -> RabbitInstallation | None:
-    """The first usable one: $RABBITMQ_HOME, the packages' usual folders, then PATH. None without Erlang beside it."""
+    """Look in $RABBITMQ_HOME, the usual folders of packages and PATH. None without RabbitMQ, or Erlang beside it."""
     for folder in _candidate_dirs(env):
         server = folder / "rabbitmq-server"
         if os.access(server, os.X_OK) and (found := _find_erlang(server, env)):

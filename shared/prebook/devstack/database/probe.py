@@ -13,7 +13,7 @@ NOT_READY_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interf
 
 
 class DatabaseProbe:
-    """Asks for the version; creates the database ``create`` too, where one is named."""
+    """Probe of one server, which also creates the database ``create_database`` if one is named."""
 
     def __init__(self, url: str, create_database: str | None = None) -> None:
         self._url = url

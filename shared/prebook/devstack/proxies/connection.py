@@ -22,7 +22,10 @@ class Direction(Enum):
 
 @dataclass(frozen=True)
 class Impairment:
-    """``dropped``: directions in which bytes, and ends of connections, are dropped."""
+    """A fault in effect on connections.
+
+    ``dropped``: directions in which bytes, and ends of connections, are dropped.
+    """
 
     delay_s: float = 0.0
     dropped: frozenset[Direction] = frozenset()
@@ -44,7 +47,10 @@ class SocketStream:
 
 
 class ProxiedConnection:
-    """``impairment`` may change at any time. ``corrupted``: bytes or an end were dropped, so it can only be reset."""
+    """A connection through the proxy.
+
+    ``impairment`` may change at any time. ``corrupted``: bytes or an end were dropped, so it can only be reset.
+    """
 
     def __init__(self, client: SocketStream, impairment: Impairment) -> None:
         self._streams = [client]

@@ -22,7 +22,7 @@ IMPAIRMENTS: Mapping[ProxyState, Callable[[ProxyFault], Impairment]] = {
 
 
 class FaultProxy:
-    """Listens on one port for each upstream; a fault applies to all of them."""
+    """Proxy that listens on one port for each upstream; a fault applies to all of them."""
 
     def __init__(self, name: str, upstreams: Sequence[HostPort]) -> None:
         self.name = name

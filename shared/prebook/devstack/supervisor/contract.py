@@ -14,7 +14,7 @@ PhaseS = Annotated[float, msgspec.Meta(ge=0.01, le=5)]
 
 
 class ProcessState(StrEnum):
-    """``down``: not running now, and started again by itself. ``failed``: given up, since it can never work."""
+    """State of a process. ``down``: ended, and about to be started again. ``failed``: not started again."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -27,7 +27,10 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """``ready_url`` answers 200 once the process can work. Without ``log_file`` it inherits the supervisor's output."""
+    """A process to supervise. ``ready_url`` answers 200 once it can work.
+
+    Without ``log_file`` it inherits the supervisor's output.
+    """
 
     name: str
     args: Sequence[str]
@@ -37,7 +40,10 @@ class ProcessSpec:
 
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``restarts`` counts every start after the first. ``started_at`` is in Unix seconds."""
+    """State of a process in a response.
+
+    ``restarts`` counts every start after the first. ``started_at`` is in Unix seconds.
+    """
 
     name: str
     state: ProcessState
@@ -51,7 +57,7 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """SIGKILL; the process is not started again before ``down_s`` seconds have passed."""
+    """Request to kill a process, which is not started again before ``down_s`` seconds have passed."""
 
     down_s: DownTimeS = 0.0
 
@@ -71,7 +77,7 @@ class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShutdownMode(StrEnum):
-    """SIGKILL, or the server's orderly stop."""
+    """Way to end a server: SIGKILL or an orderly stop."""
 
     KILL = "kill"
     STOP = "stop"
@@ -91,14 +97,17 @@ class MemoryAlarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerState(StrEnum):
-    """``down``: ended by a restart and not ready again yet, or ended by itself."""
+    """State of a server. ``down``: ended by a restart and not ready again yet, or ended by itself."""
 
     RUNNING = "running"
     DOWN = "down"
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``restarts`` counts completed restarts. ``alarm``: an injected memory alarm is on, or being cleared."""
+    """State of a server in a response.
+
+    ``restarts``: completed ones. ``alarm``: a memory alarm is on, or being cleared.
+    """
 
     name: str
     version: str
@@ -125,14 +134,14 @@ class ProxyState(StrEnum):
 
 
 class ProxyFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Lasts ``duration_s`` seconds. ``delay_ms``, in each direction, applies to state ``slow`` only."""
+    """A fault of ``duration_s`` seconds. ``delay_ms``, in each direction, applies to state ``slow`` only."""
 
     duration_s: DurationS
     delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
 
 
 class ProxyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """``address``: host and port that the proxy listens on for its first upstream.
+    """State of a proxy in a response. ``address``: host and port that the proxy listens on for its first upstream.
 
     ``duration_s``: duration of the fault that this response confirms; None in a list.
     """
@@ -145,7 +154,7 @@ class ProxyInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty body."""
+    """The empty body of a request without parameters."""
 
 
 class NotRunning(Exception):

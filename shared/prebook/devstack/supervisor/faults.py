@@ -22,7 +22,7 @@ from prebook.devstack.supervisor.server import SupervisedServer
 
 
 class FaultTarget(Protocol):
-    """A process, a server or a fault proxy."""
+    """Target of a fault: a process, a server or a fault proxy."""
 
     def info(self) -> msgspec.Struct:
         """Return the state of the target, which the control API sends as JSON."""
@@ -31,9 +31,9 @@ class FaultTarget(Protocol):
 
 @dataclass(frozen=True)
 class FaultSpec:
-    """``body`` is the request's; ``inject`` applies it to one target and returns what took effect.
+    """A kind of fault. ``body`` is the type of the request.
 
-    Raises NotRunning, UserError.
+    ``inject`` applies a request to one target and returns what took effect. Raises NotRunning, UserError.
     """
 
     body: type[msgspec.Struct]

@@ -21,7 +21,7 @@ MAX_STARTUP_RESTARTS = 4
 
 
 class Supervisor:
-    """Use as ``async with supervisor.run()``; every process has ended when that block is left."""
+    """Keeps processes running during ``async with supervisor.run()``; all have ended when the block is left."""
 
     def __init__(self, specs: Iterable[ProcessSpec]) -> None:
         self.processes: Mapping[str, SupervisedProcess] = {spec.name: SupervisedProcess(spec) for spec in specs}
