@@ -54,7 +54,6 @@ async def test_an_outbox_survives_an_outage_of_the_provider(coupling: Coupling) 
 @every_coupling
 async def test_a_message_delivered_three_times_has_one_effect(coupling: Coupling) -> None:
     async with SuiteWorld(copies=3) as world:
-        world.http.copies = 3
         booking = await world.book(plan_with(coupling))
         ride = await world.wait_until_settled(booking)
         deliveries = world.databases["notification"].tables.state

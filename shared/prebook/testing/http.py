@@ -35,11 +35,12 @@ def open_client(assembled: AssembledService[Any]) -> httpx.AsyncClient:
 class MemoryHttp(HttpClient):
     """HTTP client over ASGI applications, without sockets. A service in ``down`` refuses the connection."""
 
-    def __init__(self, apps: Mapping[str, Any], down: Collection[str]) -> None:
+    def __init__(self, apps: Mapping[str, Any], down: Collection[str], copies: int = 1) -> None:
+        """``copies``: requests sent for every request; the caller gets the response to the last one."""
         self._apps = apps
         self._down = down
         self._clients: dict[str, httpx.AsyncClient] = {}
-        self.copies = 1
+        self.copies = copies
         self.lose_callbacks = False
         self.calls: list[str] = []
 

@@ -52,7 +52,7 @@ class World:
         observer: MessagingObserver | None = None,
         copies: int = 1,
     ) -> None:
-        """``copies``: how often the broker delivers each message; more than 1 tests idempotent receivers."""
+        """``copies``: how often broker and network deliver each message; more than 1 tests idempotent receivers."""
         self.down: set[str] = set()
         self.settings = settings or make_settings()
         self.policies = policies or make_policies()
@@ -61,7 +61,7 @@ class World:
         self._observer = observer or NullObserver()
         self._loops: list[Callable[[], Any]] = []
         apps: dict[str, Any] = {}
-        self.http = MemoryHttp(apps, self.down)
+        self.http = MemoryHttp(apps, self.down, copies)
         self.services = {name: self._assemble(service) for name, (service, _) in members.items()}
         apps |= {name: create_memory_app(assembled) for name, assembled in self.services.items()}
         self.http.connect()
