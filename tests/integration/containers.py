@@ -29,7 +29,7 @@ TESTCONTAINERS_ENV = {
     "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
     "TESTCONTAINERS_HOST_OVERRIDE": LOOPBACK,
 }
-PASSWORD = "of a container that lives as long as the tests"
+PASSWORD = "of-a-container-that-lives-as-long-as-the-tests"
 READY_TIMEOUT_S = 90.0
 
 
@@ -38,24 +38,27 @@ def start_containers() -> Iterator[Mapping[str, str]]:
     """Start both containers, yield the settings with which `prebook up` uses them, and remove them at the end."""
     os.environ.update(TESTCONTAINERS_ENV)
     with ExitStack() as running:
-        database = running.enter_context(
-            _container(POSTGRES_IMAGE, _database_settings(), 5432, command=" ".join(POSTGRES_ARGS))
-        )
+        database_url = running.enter_context(start_database())
         broker = running.enter_context(_container(RABBITMQ_IMAGE, _broker_settings(), 5672, 15672))
         management = f"http://{LOOPBACK}:{broker.get_exposed_port(15672)}"
-        _wait_until(
-            lambda: database.exec(["pg_isready", "-h", LOOPBACK, "-d", DATABASE_NAME]).exit_code == 0, POSTGRES_IMAGE
-        )
         _wait_until(lambda: _is_listening(management), RABBITMQ_IMAGE)
-        secret = PASSWORD.replace(" ", "%20")
         yield {
             "PREBOOK_STACK": "external",
-            "PREBOOK_DATABASE_URL": (
-                f"postgresql+asyncpg://{ADMIN_USER}:{secret}@{LOOPBACK}:{database.get_exposed_port(5432)}/{DATABASE_NAME}"
-            ),
-            "PREBOOK_AMQP_URL": f"amqp://{ADMIN_USER}:{secret}@{LOOPBACK}:{broker.get_exposed_port(5672)}/{VHOST}",
+            "PREBOOK_DATABASE_URL": database_url,
+            "PREBOOK_AMQP_URL": f"amqp://{ADMIN_USER}:{PASSWORD}@{LOOPBACK}:{broker.get_exposed_port(5672)}/{VHOST}",
             "PREBOOK_MANAGEMENT_URL": management,
         }
+
+
+@contextmanager
+def start_database() -> Iterator[str]:
+    """Start a container of PostgreSQL, yield the administrator's URL of its database, and remove it at the end."""
+    os.environ.update(TESTCONTAINERS_ENV)
+    with _container(POSTGRES_IMAGE, _database_settings(), 5432, command=" ".join(POSTGRES_ARGS)) as database:
+        is_ready = ["pg_isready", "-h", LOOPBACK, "-d", DATABASE_NAME]
+        _wait_until(lambda: database.exec(is_ready).exit_code == 0, POSTGRES_IMAGE)
+        port = database.get_exposed_port(5432)
+        yield f"postgresql+asyncpg://{ADMIN_USER}:{PASSWORD}@{LOOPBACK}:{port}/{DATABASE_NAME}"
 
 
 def _database_settings() -> dict[str, str]:
