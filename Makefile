@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer (with venv), git and make. Everything else goes into .venv, from hashed lock files.
+# Requires Python 3.11 or newer (with venv), git and make. Everything else is installed into .venv from hashed lock files.
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast test-all test-containers check docs schema lock clean
 MAKEFLAGS += --no-print-directory
@@ -10,39 +10,40 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Compiled once for all processes that a run starts, whatever the shell says; `make clean` removes it.
+# Bytecode is written even if the shell disables it: the processes of a run share it. `make clean` removes it.
 export PYTHONDONTWRITEBYTECODE :=
-# In as many processes: most tests with real parts wait. What belongs together stays in one, dearest first.
+# Tests run in parallel processes, because those with real servers mostly wait. Tests of one suite share a process, and
+# the longest groups start first.
 SIDE_BY_SIDE = -n $(WORKERS)
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
-help: ## This list
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Arguments go along in ARGS: make demo ARGS="--quick --seed 7"; make test ARGS="-k ledger"'
+	@echo '  Pass arguments in ARGS: make demo ARGS="--quick --seed 7"; make test ARGS="-k ledger"'
 
-install: $(VENV)/.dev ## Everything that demo, test and check need, into .venv
+install: $(VENV)/.dev ## Install everything that demo, test and check need into .venv
 
-demo: $(VENV)/.run ## A whole campaign on a suite of its own, which is stopped again
+demo: $(VENV)/.run ## Start a suite, run a whole campaign, and stop the suite
 	@$(BIN)/prebook demo $(ARGS)
 
-up: $(VENV)/.run ## The suite, until Ctrl-C
+up: $(VENV)/.run ## Run the suite until Ctrl-C
 	@$(BIN)/prebook up $(ARGS)
 
-test: $(VENV)/.dev ## The tests that need no Docker engine, without the long runs
+test: $(VENV)/.dev ## Run all tests that need no Docker engine, except the long ones
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not containers and not long" $(ARGS)
 
-test-fast: $(VENV)/.dev ## Pure tests, conformance and architecture: no server, under 90 s
+test-fast: $(VENV)/.dev ## Run unit, conformance and architecture tests: no server, under 90 s
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not real and not containers and not database" \
 		--ignore=tests/devstack --ignore=tests/lab $(ARGS)
 
-test-all: test ## make test, then the long runs: chaos, burst, cluster
+test-all: test ## Run make test, then the long tests: chaos, burst, cluster
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not containers" $(ARGS)
 
-test-containers: $(VENV)/.dev ## The tests with real parts, with PostgreSQL and RabbitMQ as containers
+test-containers: $(VENV)/.dev ## Run the tests with real servers, with PostgreSQL and RabbitMQ in containers
 	@PREBOOK_TEST_STACK=containers $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/topology -m real $(ARGS)
 	@$(BIN)/python -m pytest -m containers $(ARGS)
 
-check: $(VENV)/.dev ## Style, format, types, import rules
+check: $(VENV)/.dev ## Check style, format, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -51,30 +52,30 @@ check: $(VENV)/.dev ## Style, format, types, import rules
 schema: $(VENV)/.dev ## Write docs/reference/schema.sql from a migrated database
 	@$(BIN)/python -m tests.postgres.schema_reference
 
-docs: $(VENV)/.dev ## docs/reference, from the settings in the code
+docs: $(VENV)/.dev ## Write docs/reference/settings.md from the settings in the code
 	@$(BIN)/python -m tests.architecture.settings_reference
 
-lock: ## New lock files from pyproject.toml (needs uv)
+lock: ## Update the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra test --extra check -c requirements.txt -o requirements-dev.txt
 
-clean: ## Remove .venv, caches, builds and what runs left here; reports stay
+clean: ## Remove .venv, caches, builds and the data of runs; keep reports
 	rm -rf $(VENV) .prebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer here; hint: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; hint: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "hint: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
-# The lock files pin the same versions: what is there already is not installed twice.
+# The lock files pin equal versions, so that packages of the first step are not installed again.
 $(VENV)/.run: requirements-local.txt pyproject.toml | $(BIN)/python
-	@echo "installing into $(VENV): what the suite needs"
+	@echo "installing the requirements of the suite into $(VENV)"
 	@$(PIP) install -q --require-hashes -r requirements-local.txt
 	@$(PIP) install -q --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	@echo "installing into $(VENV): what tests and checks need"
+	@echo "installing the requirements of tests and checks into $(VENV)"
 	@$(PIP) install -q --require-hashes -r requirements-dev.txt
 	@touch $@

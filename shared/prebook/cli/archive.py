@@ -132,7 +132,7 @@ def _parse_time(_: click.Context, __: click.Parameter, text: str | None) -> date
     "services",
     multiple=True,
     type=click.Choice(SERVICES),
-    help="Send the events that this service subscribes to to it; repeatable.",
+    help="Send this service the events that it subscribes to; repeatable.",
 )
 @click.option(
     "--to-queue",

@@ -52,7 +52,7 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 @click.command(epilog=EXAMPLES)
 @json_option("Print the findings as one JSON list to stdout.")
 def doctor(*, as_json: bool) -> None:
-    """Check this machine and the suite that runs on it. Exit status 1 where `prebook up` would not work."""
+    """Check this machine and the suite that runs on it. Exit status 1 if `prebook up` would not work."""
     findings = command_line.run_interruptible(_examine())
     click.echo(msgspec.json.encode(findings).decode() if as_json else "\n".join(map(_finding_text, findings)))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)

@@ -86,7 +86,7 @@ async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
 
 
 def plan_label(entry: LedgerEntry) -> str:
-    """The coupling where it is the same in every flow, else each flow's."""
+    """Return the coupling of a uniform plan, or the couplings of all flows."""
     couplings = set(entry.couplings.values())
     if len(couplings) == 1:
         return str(*couplings)

@@ -97,7 +97,13 @@ def outbox() -> None:
 )
 @state_option(STATES, "Only this state; repeatable. [default: expired and undeliverable]")
 @filter_options
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Rows per service.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Maximum number of rows per service.",
+)
 @json_option()
 def list_(*, services: tuple[str, ...], states: tuple[str, ...], limit: int, as_json: bool, **filters: str) -> None:
     """List abandoned rows, the oldest first."""

@@ -16,7 +16,10 @@ REMEDY = "its log says more; `prebook up` starts a suite where none runs"
 @click.command(epilog=examples("prebook ready http://127.0.0.1:8080"))
 @click.argument("url")
 def ready(url: str) -> None:
-    """Exit with status 0 where the service at URL is ready, else with 1 and what it lacks."""
+    """Check whether the service at URL is ready.
+
+    Exit status 0 if it is ready; otherwise 1, and stderr names what is missing.
+    """
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=REQUEST_TIMEOUT_S):  # noqa: S310 - the caller's URL
             click.echo("ready")

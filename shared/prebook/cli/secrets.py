@@ -23,7 +23,7 @@ GROUP_READABLE_MODE = 0o440
 FOLDER_MODE = 0o755
 PASSWORD_BYTES = 24
 COMPLETION_FILE = "control_token"
-"""Written last: where it exists, all other files do."""
+"""Name of the file that is written last: if it exists, all other files exist."""
 
 
 @click.command(epilog=examples("prebook secrets --output-dir /run/prebook"))

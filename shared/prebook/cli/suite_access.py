@@ -118,7 +118,7 @@ def find_archive() -> ArchiveAccess:
 
 def archive_unreadable(error: Unreachable) -> UserError:
     """UserError with a remedy for an archive that cannot be read."""
-    remedy = "`prebook doctor` tells whether the broker answers; `prebook topology diff`, what it lacks"
+    remedy = "`prebook doctor` shows whether the broker responds; `prebook topology diff` shows what it lacks"
     return UserError(str(error), remedy)
 
 

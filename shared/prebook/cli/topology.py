@@ -61,7 +61,9 @@ def topology() -> None:
     help="Format of the drawing.",
 )
 @click.option(
-    "--coupling", type=click.Choice([c.value for c in Coupling]), help="Draw every flow in this coupling, not by plan."
+    "--coupling",
+    type=click.Choice([c.value for c in Coupling]),
+    help="Draw every flow with this coupling instead of its own.",
 )
 @click.option(
     "--flow", "flow_names", multiple=True, type=click.Choice(list(FLOWS)), help="Draw only this flow; repeatable."

@@ -28,7 +28,7 @@ EXAMPLES = examples(
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--no-plan-override", is_flag=True, help="Refuse bookings that bring couplings of their own.")
+@click.option("--no-plan-override", is_flag=True, help="Refuse bookings that choose their own couplings.")
 @click.option(
     "--port-base",
     type=click.IntRange(1024, 65000),
@@ -52,7 +52,9 @@ EXAMPLES = examples(
     help="Processes per service. Callers use the first one; the others consume and relay.",
 )
 @seed_option("Seed of the simulated fleets.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="Of every service.")
+@click.option(
+    "--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="Log level of every service."
+)
 @json_option("Print addresses, versions and paths as one JSON line to stdout.")
 def up(
     *,

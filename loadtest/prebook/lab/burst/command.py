@@ -59,12 +59,14 @@ load_options = combine(
     click.option(
         "--capacity",
         type=POSITIVE,
-        help="Rides the suite settles per second. [default: measured with rising load]",
+        help="Rides per second that the suite settles. [default: measured with rising load]",
     ),
     click.option(
-        "--factor", type=POSITIVE, default=5.0, show_default=True, help="Rate offered, as a multiple of the capacity."
+        "--factor", type=POSITIVE, default=5.0, show_default=True, help="Offered rate, as a multiple of the capacity."
     ),
-    click.option("--duration", type=POSITIVE, default=60.0, show_default=True, help="Seconds of the burst."),
+    click.option(
+        "--duration", type=POSITIVE, default=60.0, show_default=True, help="Duration of the burst in seconds."
+    ),
     seed_option("The same seed offers the same rides at the same times; both sides use it."),
     click.option(
         "--max-retries",
@@ -96,7 +98,7 @@ load_options = combine(
     type=click.Choice([*SIDES, "both"]),
     default="both",
     show_default=True,
-    help="Sides to run.",
+    help="Sides of the comparison to run.",
 )
 @report_option("reports/burst", "Folder for report.json, report.html and the measurements of each side.")
 @json_option("Print the report to stdout, progress and tables to stderr.")
@@ -130,7 +132,12 @@ def burst_steps() -> None:
 
 
 @burst_steps.command
-@click.option("--side", type=click.Choice(SIDES), required=True, help="Back pressure, as the suite was started.")
+@click.option(
+    "--side",
+    type=click.Choice(SIDES),
+    required=True,
+    help="Whether the suite was started with back pressure on or off.",
+)
 @click.option("--output-dir", type=WRITABLE_FOLDER, required=True, help="Folder for the measurements.")
 @load_options
 def measure(

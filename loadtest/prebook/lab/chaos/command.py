@@ -46,9 +46,9 @@ chaos_options = combine(
         "--bookings", type=POSITIVE_COUNT, default=DEFAULT_BOOKINGS, show_default=True, help="Number of bookings."
     ),
     click.option(
-        "--faults", type=POSITIVE_COUNT, default=DEFAULT_FAULTS, show_default=True, help="Number of faults injected."
+        "--faults", type=POSITIVE_COUNT, default=DEFAULT_FAULTS, show_default=True, help="Number of faults to inject."
     ),
-    seed_option("The same seed offers the same bookings and draws the same faults."),
+    seed_option("Seed of bookings and faults: equal seeds offer equal bookings and draw equal faults."),
     rate_option("Rides offered per second. [default: 12, or less so that all faults fit in]"),
     click.option(
         "--settle-timeout",

@@ -82,7 +82,10 @@ def show(*, name: str, as_json: bool) -> None:
 @fault.command(epilog=INJECT_EXAMPLES)
 @click.argument("name")
 @click.option(
-    "--for", "duration_s", type=FiniteRange(min=0.1, max=300), help="Duration in seconds. [default: the fault's own]"
+    "--for",
+    "duration_s",
+    type=FiniteRange(min=0.1, max=300),
+    help="Duration in seconds. [default: that of the catalogue]",
 )
 @json_option()
 def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:

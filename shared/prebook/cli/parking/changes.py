@@ -43,7 +43,7 @@ def note(*, dead_letter_id: int, text: str, as_json: bool) -> None:
 @click.option(
     "--payload-file",
     type=click.File("rb"),
-    help="File with the new payload; - is stdin. Without it the payload stays as it is.",
+    help="File with the new payload; - is stdin. [default: the payload is unchanged]",
 )
 @click.option("--set", "headers_to_set", multiple=True, metavar="NAME=VALUE", help="Set a header; repeatable.")
 @click.option("--unset", "headers_to_remove", multiple=True, metavar="NAME", help="Remove a header; repeatable.")

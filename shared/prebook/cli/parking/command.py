@@ -47,8 +47,10 @@ def parking() -> None:
 )
 @state_option(STATES, "Only this state; repeatable. [default: parked and replaying]")
 @filter_options
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Messages per page.")
-@click.option("--after", default="0", help="`next` of the previous page.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of messages per page."
+)
+@click.option("--after", default="0", help="Start of the page: `next` of the previous page.")
 @json_option()
 def list_(*, states: tuple[str, ...], limit: int, after: str, as_json: bool, **filters: str) -> None:
     """List parked messages, the newest first."""

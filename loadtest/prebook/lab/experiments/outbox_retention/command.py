@@ -57,7 +57,7 @@ class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     type=click.IntRange(MIN_ROWS, 100_000_000),
     default=DEFAULT_ROWS,
     show_default=True,
-    help="Number of rows.",
+    help="Number of outbox rows to enqueue and send.",
 )
 @click.option(
     "--retention",
