@@ -1,12 +1,13 @@
-"""CoarseTimeout: one timer for the timeouts of many short tasks."""
+"""Task helpers: one timer for the timeouts of many short tasks, and tasks that end with their owner."""
 
 import asyncio
 
 import pytest
 
 from prebook import asyncio_tools
-from prebook.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout, OwnedTasks
 from tests.conditions import wait_until
+from tests.leftovers import tasks_and_timers
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +85,93 @@ async def test_the_timer_stops_when_the_timeout_is_unused() -> None:
         await asyncio.sleep(0)
 
     await wait_until(lambda: timeout._timer is None)
+
+
+async def test_a_stopped_timeout_leaves_no_timer_and_works_again() -> None:
+    timeout = CoarseTimeout(0.03)
+    before = tasks_and_timers()
+    for _ in range(2):
+        with pytest.raises(TimeoutError), timeout():
+            await asyncio.Event().wait()
+        timeout.stop()
+        timeout.stop()
+        assert tasks_and_timers() == before
+
+
+async def test_stopping_waits_for_tasks_and_for_those_they_start() -> None:
+    tasks = OwnedTasks()
+    ended = list[str]()
+
+    async def work(name: str, *following: str) -> None:
+        await asyncio.sleep(0.01)
+        for each in following:
+            tasks.start(work(each))
+        ended.append(name)
+
+    tasks.start(work("first", "second"))
+    await tasks.stop(timeout_s=5.0)
+    assert (ended, len(tasks)) == (["first", "second"], 0)
+
+
+async def test_stopping_cancels_tasks_that_take_too_long_and_waits_for_their_end() -> None:
+    tasks = OwnedTasks()
+    ended = list[str]()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append("cancelled")
+
+    before = tasks_and_timers()
+    tasks.start(hang())
+    await tasks.stop(timeout_s=0.05)
+    assert (ended, len(tasks), tasks_and_timers()) == (["cancelled"], 0, before)
+
+
+async def test_a_task_cancelled_right_after_its_start_runs_to_its_first_await() -> None:
+    tasks = OwnedTasks()
+    released = list[str]()
+
+    async def release_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            released.append("lease")
+
+    tasks.start(release_at_the_end())
+    await tasks.cancel(timeout_s=1.0)
+    assert released == ["lease"]
+
+
+async def test_stopping_gives_up_on_a_task_that_ignores_its_cancellation() -> None:
+    tasks = OwnedTasks()
+    may_end = asyncio.Event()
+
+    async def ignore_cancellation() -> None:
+        try:
+            await may_end.wait()
+        except asyncio.CancelledError:
+            await may_end.wait()
+
+    tasks.start(ignore_cancellation())
+    await tasks.stop(timeout_s=0.02)
+    assert len(tasks) == 1
+    may_end.set()
+    await tasks.wait(timeout_s=1.0)
+    assert len(tasks) == 0
+
+
+async def test_shielded_work_outlives_its_caller() -> None:
+    tasks = OwnedTasks()
+    may_end = asyncio.Event()
+    caller = asyncio.create_task(tasks.run_shielded(may_end.wait()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert len(tasks) == 1
+    may_end.set()
+    await tasks.stop(timeout_s=1.0)
+    assert len(tasks) == 0

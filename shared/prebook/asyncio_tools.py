@@ -1,8 +1,8 @@
-"""Task helpers: reliable cancellation, shielded tasks, a task group with plain errors, and coarse timeouts."""
+"""Task helpers: reliable cancellation, tasks that end with their owner, plain errors of groups, coarse timeouts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -22,8 +22,8 @@ def raise_if_cancelled() -> None:
 T = TypeVar("T")
 
 
-class ShieldedTasks:
-    """Runs work that a cancelled caller must not interrupt.
+class OwnedTasks:
+    """Tasks that end with their owner: it calls ``stop``, or ``wait`` and ``cancel``, before it ends itself.
 
     It keeps references to its tasks: the event loop has weak ones only, and a task could be garbage-collected.
     """
@@ -31,12 +31,38 @@ class ShieldedTasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def run_shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` and return its result. Cancelling the caller does not cancel the work. Raises what it raises."""
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run ``work`` in a task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return task
+
+    async def run_shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` and return its result. Cancelling the caller does not cancel the work. Raises what it raises."""
+        return await asyncio.shield(self.start(work))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait for ``timeout_s`` seconds at most until all tasks have ended, those started meanwhile included."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+
+    async def cancel(self, timeout_s: float) -> None:
+        """Cancel all tasks, and wait for ``timeout_s`` seconds at most until they have ended."""
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun would not run its ``finally`` blocks
+        for task in self._tasks:
+            task.cancel()
+        await self.wait(timeout_s)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Wait for all tasks, cancel those that take longer than ``timeout_s`` seconds, and wait as long for these."""
+        await self.wait(timeout_s)
+        await self.cancel(timeout_s)
 
 
 async def wait_uncancelled(future: asyncio.Future[T]) -> T:
@@ -98,6 +124,12 @@ class CoarseTimeout:
     def remove(self, scope: "_Scope") -> None:
         """Stop to check a scope; called when the ``with`` block is left."""
         del self._scopes[scope]
+
+    def stop(self) -> None:
+        """Cancel the timer, once no scope is open any more; the next scope starts it again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _check_all(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(TIMEOUT_CHECK_INTERVAL_S, self._check_all, loop) if self._scopes else None

@@ -13,6 +13,7 @@ from prebook.contracts.booking import BookingView
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
+from tests.leftovers import tasks_and_timers
 from tests.world import SuiteWorld
 
 HISTORY = [BookingState.REQUESTED, BookingState.PRICED, BookingState.MATCHED, BookingState.CONFIRMED]
@@ -42,3 +43,11 @@ async def test_every_plan_has_the_same_result(first: tuple[Coupling, Coupling]) 
         assert ride.fare is not None, ride
         assert ride.driver is not None, ride
         assert (ride.fare.cents, [change.state for change in ride.history]) == (FARE_CENTS, HISTORY), ride
+
+
+async def test_a_world_leaves_no_task_and_no_timer() -> None:
+    """Rides of every coupling are under way when the block ends."""
+    before = tasks_and_timers()
+    async with SuiteWorld() as world:
+        await asyncio.gather(*(world.book(plan) for plan in plans((Coupling.SYNC_API, Coupling.ONE_WAY))))
+    assert tasks_and_timers() == before

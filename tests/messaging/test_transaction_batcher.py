@@ -15,6 +15,7 @@ from prebook.messaging.transaction_batcher import TransactionBatcher
 from prebook.testing.configuration import make_policies
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
+from tests.leftovers import tasks_and_timers
 from tests.messaging.examples import request
 
 
@@ -162,3 +163,33 @@ async def test_a_blocked_transaction_does_not_delay_later_messages(database: Cou
     await wait_until(lambda: database.handled == ["m1", "m2"])
     released.set()
     await asyncio.gather(*tasks)
+
+
+async def test_stopping_waits_for_the_transaction_of_a_cancelled_caller(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    before = tasks_and_timers()
+    first, second = messages(2)
+    tasks = start(batcher, first)
+    await wait_until(lambda: database.begun == 1)
+    tasks += start(batcher, second)  # waits behind the first, with a timer
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    asyncio.get_running_loop().call_later(0.01, database.may_begin.set)
+    await batcher.stop(timeout_s=1.0)
+    assert database.handled == ["m0"], "nobody waits for the second any more"
+    assert tasks_and_timers() == before
+
+
+async def test_stopping_cancels_a_transaction_that_hangs(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    before = tasks_and_timers()
+    [task] = start(batcher, *messages(1))
+    await wait_until(lambda: database.begun == 1)
+    await batcher.stop(timeout_s=0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (database.handled, tasks_and_timers()) == ([], before)

@@ -10,7 +10,6 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from prebook.asyncio_tools import ShieldedTasks
 from prebook.booking.store import BookingWork, StoredResponse
 from prebook.booking.use_cases.book import BookRide
 from prebook.booking.use_cases.cancel import cancel_ride, find_booking
@@ -41,7 +40,6 @@ RETRY_AFTER = ResponseHeader(
 
 def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequence[ControllerRouterHandler]:
     """Litestar route handlers of the rider-facing API and of the ledger."""
-    shielded = ShieldedTasks()
 
     @post(
         "/v1/bookings",
@@ -76,7 +74,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
         return view_of(
-            await shielded.run_shielded(cancel_ride(context, _check_id(booking_id), traceparent_of(request)))
+            await context.tasks.run_shielded(cancel_ride(context, _check_id(booking_id), traceparent_of(request)))
         )
 
     @get(

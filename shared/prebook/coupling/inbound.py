@@ -7,6 +7,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import Malformed, ReplyTimeout
@@ -20,12 +21,17 @@ class InboundGateway:
     """Receives messages for one service; called by its HTTP routes and its consumers."""
 
     def __init__(
-        self, gateway: MessagingGateway[Any], begin: BeginUnitOfWork[UnitOfWork], waiters: ReplyWaiters
+        self,
+        gateway: MessagingGateway[Any],
+        begin: BeginUnitOfWork[UnitOfWork],
+        waiters: ReplyWaiters,
+        tasks: OwnedTasks,
     ) -> None:
+        """``tasks``: calls being handled, which go on when their callers hang up."""
         self._gateway = gateway
         self._begin = begin
         self._waiters = waiters
-        self._tasks: set[asyncio.Task[Envelope | None]] = set()
+        self._tasks = tasks
 
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
         """Handle a request and return its reply; wait for ``timeout_s`` seconds at most.
@@ -69,15 +75,15 @@ class InboundGateway:
 
     def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
         """A task of its own: a caller who hangs up must not undo half of the effect."""
-        task = asyncio.create_task(self._gateway.process(request))
-        self._tasks.add(task)
-        task.add_done_callback(self._discard_task)
+        task = self._tasks.start(self._gateway.process(request))
+        task.add_done_callback(_retrieve_error)
         return task
 
-    def _discard_task(self, task: asyncio.Task[Envelope | None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # reported to the observer already; retrieved, so that asyncio does not log it again
+
+def _retrieve_error(task: asyncio.Task[Envelope | None]) -> None:
+    """Keep asyncio from logging an error that the observer has got already."""
+    if not task.cancelled():
+        task.exception()
 
 
 def require_kind(kind: MessageKind, flow: str, envelope: Envelope) -> Envelope:

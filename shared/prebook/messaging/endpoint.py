@@ -77,6 +77,10 @@ class Endpoint(Generic[U]):
             self._observer.on_handled(envelope, time.perf_counter() - began)
         return handled
 
+    async def stop(self, timeout_s: float) -> None:
+        """Wait for running transactions, and cancel those that take longer than ``timeout_s`` seconds."""
+        await self._transactions.stop(timeout_s)
+
     async def _handle(self, envelope: Envelope) -> Handled:
         spec = self._find_handler(envelope)
         context = HandlerContext(

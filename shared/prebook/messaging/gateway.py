@@ -98,6 +98,10 @@ class MessagingGateway(Generic[U]):
             await channel.send(envelope)
         self._observer.on_sent(envelope, time.perf_counter() - began)
 
+    async def stop(self, timeout_s: float) -> None:
+        """Wait for transactions of cancelled callers, and cancel those that take longer than ``timeout_s`` seconds."""
+        await self._endpoint.stop(timeout_s)
+
     def timeout_reply(self, request: Envelope, reason: str) -> Envelope:
         """Synthetic reply in place of one that did not come.
 

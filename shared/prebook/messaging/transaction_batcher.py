@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.policy import DEFAULT_MAX_BATCH_SIZE, Policies
@@ -68,8 +69,9 @@ class TransactionBatcher(Generic[U]):
         self._max_concurrent = max_concurrent
         self._waiting: list[PendingMessage[U]] = []
         self._busy_keys: set[str] = set()
-        self._running: set[asyncio.Task[None]] = set()
-        self._start_scheduled = self._late_start_scheduled = False
+        self._running = OwnedTasks()
+        self._start_scheduled = False
+        self._late_start: asyncio.TimerHandle | None = None
 
     async def run(self, envelope: Envelope, effect: MessageEffect[U, T]) -> T:
         """Run ``effect`` in a transaction and return its result once that is committed.
@@ -87,6 +89,16 @@ class TransactionBatcher(Generic[U]):
         result: T = await message.result
         return result
 
+    async def stop(self, timeout_s: float) -> None:
+        """Wait for running transactions, whose callers may have been cancelled, and leave neither task nor timer.
+
+        Those that take longer than ``timeout_s`` seconds are cancelled. Call once no message arrives any more.
+        """
+        await self._running.stop(timeout_s)
+        if self._late_start is not None:
+            self._late_start.cancel()
+            self._late_start = None
+
     def _max_batch_size(self, envelope: Envelope) -> int:
         """A message on a retry gets a transaction of its own, because it would probably fail its batch again."""
         if envelope.attempt > 1:
@@ -95,12 +107,11 @@ class TransactionBatcher(Generic[U]):
         return policy.max_batch_size if policy else DEFAULT_MAX_BATCH_SIZE
 
     def _schedule_late_start(self) -> None:
-        if not self._late_start_scheduled:
-            self._late_start_scheduled = True
-            asyncio.get_running_loop().call_later(MAX_WAIT_S, self._start_late)
+        if self._late_start is None:
+            self._late_start = asyncio.get_running_loop().call_later(MAX_WAIT_S, self._start_late)
 
     def _start_late(self) -> None:
-        self._late_start_scheduled = False
+        self._late_start = None
         self._start_commit()
 
     def _start_now(self) -> None:
@@ -110,14 +121,11 @@ class TransactionBatcher(Generic[U]):
 
     def _start_commit(self) -> None:
         if len(self._running) < self._max_concurrent and (batch := self._next_batch()):
-            task = asyncio.create_task(self._commit(batch))
-            self._running.add(task)
-            task.add_done_callback(self._on_commit_done)
+            self._running.start(self._commit(batch)).add_done_callback(self._on_commit_done)
         if self._waiting and self._running:
             self._schedule_late_start()
 
-    def _on_commit_done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _on_commit_done(self, _: asyncio.Task[None]) -> None:
         self._start_commit()
 
     def _next_batch(self) -> list[PendingMessage[U]]:

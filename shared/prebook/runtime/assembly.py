@@ -75,10 +75,10 @@ def assemble(
     gateway = create_gateway(
         service.name, handlers, ports.units, channels, policies, observer=observer, clock=ports.clock
     )
-    inbound = InboundGateway(gateway, ports.units.messages, waiters)
     context = ServiceContext(
         gateway, ports.units, settings, policies, channels, ports.publisher, ports.http, ports.broker_blocked_s
     )
+    inbound = InboundGateway(gateway, ports.units.messages, waiters, context.tasks)
     edge = service.edge(context)
     return AssembledService(
         name=service.name,

@@ -43,6 +43,8 @@ W = TypeVar("W", bound=SqlUnitOfWork)
 log = structlog.get_logger()
 
 SHUTDOWN_TIMEOUT_S = 10
+TASKS_TIMEOUT_S = 2.0
+"""Seconds that a stopping process waits for work whose callers are gone, and again after it has cancelled it."""
 PURGE_INTERVAL_S = 10.0
 RELEASE_INTERVAL_S = 2.0
 LOOP_LAG_INTERVAL_S = 0.5
@@ -154,12 +156,14 @@ class ServiceProcess(Generic[W]):
     async def _stop(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
         """Stop consuming, finish the work under way, publish the rows of the outbox, then close broker and database."""
         await self.consumer.stop()
+        await self.assembled.context.tasks.stop(TASKS_TIMEOUT_S)
         for names in (
             (*self.assembled.edge.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
             ("relay", "lease_release", "purge", "loop_lag"),
             ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):
             await cancel_and_wait([tasks[name] for name in names])
+        await self.assembled.gateway.stop(TASKS_TIMEOUT_S)
         await self.http.close()
         await self.engines.dispose()
         log.info("service stopped")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from litestar.types import ControllerRouterHandler
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.ports import HttpClient, Publisher
 from prebook.messaging.channel import Channels
 from prebook.messaging.gateway import MessagingGateway
@@ -37,6 +38,8 @@ class ServiceContext(Generic[U]):
     http: HttpClient
     broker_blocked_s: Callable[[], float | None]
     """For how many seconds the broker has accepted nothing, because of a memory or disk alarm; None if it accepts."""
+    tasks: OwnedTasks = field(default_factory=OwnedTasks)
+    """Work that goes on when its caller hangs up; awaited when the service stops."""
 
     @property
     def clock(self) -> Callable[[], datetime]:

@@ -30,6 +30,8 @@ from prebook.testing.memory import MemoryDatabase
 from prebook.topology.consumed_queues import group_by_partition, prefetch_by_queue
 from prebook.topology.model import suite_topology
 
+TASKS_TIMEOUT_S = 2.0
+"""Seconds that a stopping world waits for work whose callers are gone, and again after it has cancelled it."""
 POLL_INTERVAL_S = 0.005
 """Seconds between two checks of a condition that a test waits for, or of a service that is down."""
 
@@ -130,6 +132,9 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for assembled in self.services.values():
+            await assembled.context.tasks.stop(TASKS_TIMEOUT_S)
+            await assembled.gateway.stop(TASKS_TIMEOUT_S)
         await self.http.close()
 
     async def _wait_until_up(self, name: str) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from prebook.asyncio_tools import ShieldedTasks
 from prebook.booking import metrics, process
 from prebook.booking.domain.booking import Booking, Ride
 from prebook.booking.load_shedding.campaign_tokens import CampaignTokens
@@ -80,7 +79,7 @@ class BookRide:
         self._load_shedder = load_shedder
         self._rate_limiter = rate_limiter
         self._recent_keys = RecentKeys(MAX_RECENT_KEYS)
-        self._shielded = ShieldedTasks()
+        self._tasks = context.tasks
         self._lookups = TokenBucket.full(per_s=MAX_LOOKUPS_PER_S, burst=MAX_LOOKUPS_PER_S, now=time.monotonic())
 
     async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
@@ -97,12 +96,12 @@ class BookRide:
             if refused.code in LOOKUP_LIMITED_CODES and not self._may_look_up(key):
                 raise refused
             # A stored response is repeated even if the clock, the load or a provider would refuse the request today.
-            return await self._shielded.run_shielded(
+            return await self._tasks.run_shielded(
                 self._repeat_response(key, fingerprint_of(request), otherwise=refused)
             )
         fingerprint = fingerprint_of(request)
         end_insert = self._load_shedder.begin_insert(key, rider_waits=self._rider_waits(transition))
-        return await self._shielded.run_shielded(self._serve(transition, fingerprint, traceparent, now, end_insert))
+        return await self._tasks.run_shielded(self._serve(transition, fingerprint, traceparent, now, end_insert))
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
         settings = self._settings

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from litestar import Litestar
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.contracts.pricing import FareQuoted, QuoteFare
 from prebook.contracts.ride import Money
 from prebook.coupling.channels import Transports, build_channels
@@ -75,9 +76,10 @@ def build_app() -> Litestar:
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
     units = UnitsOfWork.of_one(begin)
     gateway = create_gateway("pricing", handlers, units, routes, policies, observer=observer)
+    inbound = InboundGateway(gateway, units.messages, waiters, OwnedTasks())
     return create_app(
         "pricing",
-        inbound_routes("pricing", InboundGateway(gateway, units.messages, waiters), policies, [CALLBACK_SECRET]),
+        inbound_routes("pricing", inbound, policies, [CALLBACK_SECRET]),
         missing_dependencies=nothing_missing,
         refresh_gauges=no_gauges,
         lifespan=no_loops,
