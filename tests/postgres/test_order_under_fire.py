@@ -120,7 +120,7 @@ async def test_nothing_is_lost_and_no_first_one_comes_too_early(
         ]
         await asyncio.gather(ending(), *(writing(f"k{writer % KEYS}", ways) for writer in range(WRITERS)))
         await poll_until(lambda: _all_sent(engine), timeout_s=20.0)
-        await wait_until(lambda: not any(relay._sender.leases.seqs or relay._sender._tasks for relay in relays))
+        await wait_until(lambda: not any(relay._sender.leases.seqs or relay._sender._batches for relay in relays))
     assert received.out_of_order == []
     assert all(numbers == set(range(len(numbers))) for numbers in received.numbers.values())
     assert sum(map(len, received.numbers.values())) > FEWEST, "and there was something to get wrong"

@@ -79,7 +79,7 @@ async def relaying(
         yield relay
     finally:
         await session.close()
-        for task in (*tasks, *relay._sender._tasks):
+        for task in (*tasks, *relay._sender._batches._tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await dispose_engine(engine)

@@ -19,6 +19,7 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
+from tests.leftovers import tasks_and_timers
 from tests.messaging.examples import request
 
 
@@ -325,6 +326,28 @@ async def test_a_stopped_relay_accepts_no_handoff() -> None:
         pass
     with relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]) as handoff:
         assert (handoff.offered, handoff.has_unclaimed) == ({}, True)
+
+
+async def test_rows_of_a_commit_that_outlives_the_relay_are_sent_when_it_runs_again() -> None:
+    database = CountingDatabase()
+    send = RecordingSend()
+    async with running(database, send) as relay:
+        handoff_of_k1 = relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")])
+        handoff = handoff_of_k1.__enter__()
+    before = tasks_and_timers()
+    await enqueue_elsewhere(database, "k1")
+    database.tables.outbox["k1"].claimed = True
+    handoff.claimed = {"k1": database.tables.outbox["k1"].seq}
+    handoff_of_k1.__exit__(None, None, None)
+    assert tasks_and_timers() == before, "a stopped relay starts no task"
+
+    task = asyncio.create_task(relay.run(send))
+    await wait_until(lambda: database.claims == 2)
+    await enqueue(database, "k2")
+    await _wake_until_sent(relay, database)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert send.sent == ["k1", "k2"]
 
 
 async def _wake_until_sent(relay: Relay, database: MemoryDatabase) -> None:

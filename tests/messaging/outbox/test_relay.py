@@ -21,6 +21,7 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.runtime.loops import run_forever
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
+from tests.leftovers import tasks_and_timers
 from tests.messaging.examples import ExpiryRecorder, request
 
 
@@ -363,6 +364,79 @@ async def test_a_stopping_relay_marks_the_rows_it_has_sent(monkeypatch: pytest.M
         await wait_until(lambda: bool(sent))
 
     assert states(database) == {"m1": "sent"}
+
+
+async def test_a_stopped_relay_leaves_no_task_and_no_timer() -> None:
+    database = MemoryDatabase(None)
+    sent = list[str]()
+
+    async def send(row: LeasedRow) -> None:
+        sent.append(row.envelope.id)
+
+    await enqueue(database, "m1")
+    before = tasks_and_timers()
+    async with running(database, send):
+        await wait_until(lambda: bool(sent))
+    assert tasks_and_timers() == before
+
+
+async def test_a_stopping_relay_waits_for_sends_in_flight() -> None:
+    database = MemoryDatabase(None)
+    sent = list[str]()
+    may_send = asyncio.Event()
+
+    async def send(row: LeasedRow) -> None:
+        sent.append(row.envelope.id)
+        await may_send.wait()
+
+    await enqueue(database, "m1")
+    async with running(database, send):
+        await wait_until(lambda: bool(sent))
+        asyncio.get_running_loop().call_later(0.05, may_send.set)
+    assert (sent, states(database)) == (["m1"], {"m1": "sent"})
+
+
+async def test_a_stopped_relay_cancels_sends_and_marks_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows stay leased until the relay runs again, which sends the hanging one a second time."""
+    monkeypatch.setattr(sender, "DRAIN_TIMEOUT_S", 0.05)
+    database = HangingMarkDatabase(None)
+    may_send = asyncio.Event()
+    sent = list[str]()
+
+    async def send(row: LeasedRow) -> None:
+        sent.append(row.envelope.id)
+        if row.envelope.id == "hanging":
+            await may_send.wait()
+
+    relay = Relay(database, NullObserver())
+    await enqueue(database, "hanging", "marked later")
+    await enqueue(database, "behind", key="hanging")
+    before = tasks_and_timers()
+    first = asyncio.create_task(relay.run(send))
+    await wait_until(lambda: len(sent) == 2)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert tasks_and_timers() == before
+
+    may_send.set()
+    database.may_mark.set()
+    second = asyncio.create_task(relay.run(send))
+    await wait_until(lambda: set(states(database).values()) == {"sent"})
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert sent == ["hanging", "marked later", "hanging", "behind"]
+
+
+class HangingMarkDatabase(MemoryDatabase):
+    """Marks no row before ``may_mark``."""
+
+    def __init__(self, state: object) -> None:
+        super().__init__(state)
+        self.may_mark = asyncio.Event()
+
+    async def mark_sent(self, seqs: Collection[int]) -> None:
+        await self.may_mark.wait()
+        await super().mark_sent(seqs)
 
 
 class FailingRescheduleDatabase(MemoryDatabase):

@@ -91,7 +91,7 @@ class Ticket(Generic[K]):
             try:
                 await self._predecessor.wait_until_left()
             except BaseException:
-                self._leave()
+                self.leave()
                 raise
             self._inherited_block = self._predecessor.blocked_at_scan
             self._predecessor = None
@@ -100,7 +100,7 @@ class Ticket(Generic[K]):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
+        self.leave()
 
     def block(self) -> None:
         """Block the key as of the current scan; only tickets of later scans may send."""
@@ -112,7 +112,8 @@ class Ticket(Generic[K]):
             self._successor = asyncio.get_running_loop().create_future()
             await self._successor
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Leave the queue, so that the next ticket may enter; done at the end of ``async with``."""
         self._left = True
         if self.result is BatchResult.EMPTY and self.blocked_at_scan is None:
             self.blocked_at_scan = self._inherited_block

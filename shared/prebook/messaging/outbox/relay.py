@@ -88,14 +88,14 @@ class Relay:
         ``dispatch`` is an argument of ``run`` and not of the constructor, because its callees may write to the outbox
         by units of work that hand off to this relay. Raises whatever the database raises.
         """
-        self._sender.dispatch = dispatch
+        self._sender.start(dispatch)
         try:
             while True:
                 await self._scan_once()
         finally:
             self._accepts_handoffs = False
             self._sender.mark_uncertain()
-            await self._sender.drain()
+            await self._sender.stop()
 
     async def _scan_once(self) -> None:
         await asyncio.sleep(0)  # batches of the previous claim check their tickets before a new scan starts

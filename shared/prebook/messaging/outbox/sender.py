@@ -7,12 +7,11 @@ import asyncio
 import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TypeVar
 
-from prebook.asyncio_tools import CoarseTimeout
+from prebook.asyncio_tools import CoarseTimeout, OwnedTasks
 from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver
@@ -37,7 +36,7 @@ RESYNC_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 15.0
 """Seconds that sending one row may take: shorter than the lease, longer than the failover of a hung queue leader."""
 DRAIN_TIMEOUT_S = 5.0
-"""Seconds that a stopping relay waits for batches in flight, and again for marks."""
+"""Seconds that a stopping relay waits for batches in flight, and again for marks; what takes longer is cancelled."""
 WRITE_RETRY_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each repetition of a failed write to the outbox; the sum stays well below the lease."""
 
@@ -87,8 +86,7 @@ class Sender:
         self, outbox: Outbox, observer: MessagingObserver, max_refusals: int, *, wake: Callable[[], None]
     ) -> None:
         """``wake`` is called when rows may be claimable again: a route has capacity, or rows were released."""
-        self.dispatch: SendRow | None = None
-        """Sends one row; set by the relay before the first batch is started."""
+        self._dispatch: SendRow | None = None
         self._outbox = outbox
         self._observer = observer
         self._max_refusals = max_refusals
@@ -100,9 +98,14 @@ class Sender:
         """Batches that wait for earlier batches of their key."""
         self._sent_marker = SentMarker(outbox.mark_sent, self.leases)
         self._timeout = CoarseTimeout(SEND_TIMEOUT_S)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._batches = OwnedTasks()
         self._uncertain_until = 0.0
         self._next_resync_at = 0.0
+
+    def start(self, dispatch: SendRow) -> None:
+        """Start to send rows by ``dispatch``, and to mark those that were sent."""
+        self._dispatch = dispatch
+        self._sent_marker.start()
 
     def mark_uncertain(self) -> None:
         """Expect untracked leases of this relay for the next ``UNCERTAIN_FOR_S`` seconds.
@@ -139,13 +142,18 @@ class Sender:
             self.start_batch(Batch(self.queue.enqueue(key), group, send_before))
 
     def start_batch(self, batch: Batch) -> None:
-        """Track the leases of a batch and send its rows in a task of their own. Returns at once."""
+        """Track the leases of a batch and send its rows in a task of their own. Returns at once.
+
+        After ``stop`` (a transaction that had begun before has ended), the rows stay untracked, and the next scan
+        releases them.
+        """
+        if self._dispatch is None:
+            batch.ticket.leave()
+            return
         key = batch.ticket.key
         self._in_flight[key[0]] += len(batch.rows)
         self.leases.add(key, batch.leased_seqs)
-        task = asyncio.create_task(self._send_batch(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._batches.start(self._send_batch(batch))
 
     async def _send_batch(self, batch: Batch) -> None:
         try:
@@ -211,10 +219,10 @@ class Sender:
             )
             self._observer.on_expired(row.envelope, "outbox")
             return None
-        assert self.dispatch is not None  # noqa: S101 - batches are started by a running relay only
+        assert self._dispatch is not None  # noqa: S101 - no batch outlives ``stop``
         try:
             with self._timeout():
-                await self.dispatch(row)
+                await self._dispatch(row)
         except Exception as failure:  # noqa: BLE001 - any failure reschedules the row
             return await self._handle_failure(row, failure)
         self._sent_marker.add(row.seq, key)
@@ -238,18 +246,17 @@ class Sender:
         refused = abandon_reason(failure, self._max_refusals) is not None
         await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused))
 
-    async def drain(self) -> None:
+    async def stop(self) -> None:
         """Wait for batches in flight and mark what was sent, so that a graceful stop sends no row twice.
 
-        Gives up after ``DRAIN_TIMEOUT_S`` each; then another relay sends the rows again, and receivers discard the
-        duplicates.
+        Gives up after ``DRAIN_TIMEOUT_S`` each, and leaves neither a task nor a timer behind; then another relay sends
+        the rows again, and receivers discard the duplicates.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT_S)
-        if self._sent_marker.unmarked:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                    await self._sent_marker.flush()
+        await self._batches.wait(DRAIN_TIMEOUT_S)
+        self._dispatch = None
+        await self._batches.cancel(DRAIN_TIMEOUT_S)
+        self._timeout.stop()
+        await self._sent_marker.stop(DRAIN_TIMEOUT_S)
 
 
 def _retry_delay_s(row: LeasedRow, failure: Exception) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
+from prebook.asyncio_tools import OwnedTasks
 from prebook.messaging.errors import error_summary
 from prebook.messaging.outbox.leases import Leases, QueueKey
 
@@ -20,7 +21,10 @@ log = structlog.get_logger()
 
 
 class SentMarker:
-    """Marks sent rows in batches, one statement at a time, and ends the lease of each row once it is marked."""
+    """Marks sent rows in batches, one statement at a time, and ends the lease of each row once it is marked.
+
+    Rows added before ``start`` or after ``stop`` are marked after the next ``start``.
+    """
 
     def __init__(self, mark: Callable[[Collection[int]], Awaitable[None]], leases: Leases) -> None:
         """``mark`` records the rows with the given sequence numbers as sent; it may raise anything."""
@@ -28,8 +32,9 @@ class SentMarker:
         self._leases = leases
         self._lock = asyncio.Lock()
         self._unmarked: dict[int, QueueKey] = {}
+        self._is_started = False
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks()
 
     @property
     def unmarked(self) -> Collection[int]:
@@ -38,6 +43,26 @@ class SentMarker:
 
     def __contains__(self, seq: int) -> bool:
         return seq in self._unmarked
+
+    def start(self) -> None:
+        """Start to mark rows, first those that ``stop`` has left."""
+        self._is_started = True
+        if self._unmarked:
+            self._schedule_flush(MARK_DELAY_S)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Mark all sent rows, and leave neither a timer nor a task behind.
+
+        A statement that takes longer than ``timeout_s`` seconds is cancelled. Raises nothing: rows that could not be
+        marked stay leased.
+        """
+        self._is_started = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._unmarked:
+            self._tasks.start(self.flush())
+        await self._tasks.stop(timeout_s)
 
     def add(self, seq: int, key: QueueKey) -> None:
         """Schedule the row ``seq``, leased under ``key``, to be marked as sent."""
@@ -60,13 +85,10 @@ class SentMarker:
                     self._schedule_flush(MARK_DELAY_S)
 
     def _schedule_flush(self, delay_s: float) -> None:
-        if self._timer is None:
+        if self._is_started and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._start_flush)
 
     def _start_flush(self) -> None:
         self._timer = None
-        if self._lock.locked():
-            return  # the running flush schedules another one when it ends
-        task = asyncio.create_task(self.flush())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if not self._lock.locked():  # else the running flush schedules another one when it ends
+            self._tasks.start(self.flush())
