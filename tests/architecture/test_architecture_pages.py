@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.walkthrough.calls import ROOT
-from tests.walkthrough.page import CHAPTERS, steps_of
+from tests.walkthrough.page import CHAPTERS, PAGE, steps_of
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "architecture").glob("*.md"))
+PAGES = [*sorted((ROOT / "docs" / "architecture").glob("*.md")), PAGE]
 REFERENCE = re.compile(r"`(prebook(?:\.\w+)+):(\w+(?:\.\w+)*)`")
 
 
