@@ -7,15 +7,14 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import pytest
+import trustme
 
 from prebook.http import client as http_client
 from prebook.http.client import ServiceClient, create_http_client, create_transport, limit_exchange
 from prebook.messaging.errors import Undeliverable, Unreachable
 
-SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -56,9 +55,9 @@ async def reply_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     await writer.drain()
 
 
-async def test_a_certificate_that_no_authority_has_signed_is_refused() -> None:
+async def test_a_certificate_of_an_unknown_authority_is_refused() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(SELF_SIGNED)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with listening(reply_ok, tls) as address, calling(f"https://{address}") as client:
         with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
             await client.request("GET", "provider", "/", headers={}, timeout_s=5.0)
