@@ -36,7 +36,7 @@ BACK_PRESSURE_OFF = {"PREBOOK_BACK_PRESSURE": "off"}
 """Settings of booking: no service replies here, so that load shedding would refuse bookings."""
 TABLES = ("booking", "idempotency_record", "outbox", "pending_reply")
 USE_CASE = Benchmark(
-    f"accept of a booking, {CONCURRENCY} connections: key, state, outbox, deadline in one transaction",
+    f"accept a booking, {CONCURRENCY} connections: key, state, outbox and deadline in one transaction",
     "rides/s",
     Better.HIGHER,
     "the same rows, hand-written (asyncpg, prepared statements)",

@@ -1,4 +1,4 @@
-"""Consumption of requests: inbox, effect and outbox in one transaction, 16 at a time, then the reply."""
+"""Consumption of requests: inbox, effect and outbox in one transaction, 16 concurrent, then the reply."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ PACED_MESSAGES = 360
 PACED_PER_S = 45
 """Messages per second that a service gets at 15 rides per second under ``request_reply``."""
 THROUGHPUT = Benchmark(
-    "consume: inbox, effect, outbox in one transaction, 16 at a time",
+    "consume: inbox, effect and outbox in one transaction, 16 concurrent",
     "messages/s",
     Better.HIGHER,
     "hand-written consumer and relay (asyncpg, aio-pika)",
@@ -38,7 +38,7 @@ CPU_COST = Benchmark(
 
 
 PACED_CPU_COST = Benchmark(
-    f"consume: processor time of a message at {PACED_PER_S}/s, broker and database included",
+    f"consume: processor time per message at {PACED_PER_S}/s, broker and database included",
     "us/message",
     Better.LOWER,
     "hand-written consumer and relay",

@@ -39,7 +39,7 @@ NOTE = "ours validates, times, counts and logs each call, and identifies it by a
 BARE_CLIENT = Benchmark(NAME, "calls/s", Better.HIGHER, "httpx over aiohttp's transport -> Starlette", 0.85, NOTE)
 STOCK_CLIENT = Benchmark(f"{NAME}, common stack", "calls/s", Better.HIGHER, "stock httpx -> FastAPI", 3.0, NOTE)
 CLIENT_COST = Benchmark(
-    f"price of httpx: processor time of ServiceClient per call, {IN_FLIGHT} in flight",
+    f"cost of httpx: processor time of ServiceClient per call, {IN_FLIGHT} in flight",
     "us/call",
     Better.LOWER,
     "bare aiohttp, same connections and headers",

@@ -27,7 +27,7 @@ from prebook.postgres.message_column import to_column
 
 ARRIVAL_TIMEOUT_S = 20.0
 OWN_COMMITS = Benchmark(
-    f"relay: commit to broker at {RATE_PER_S}/s, own commits",
+    f"relay: commit to broker at {RATE_PER_S}/s, commits of its process",
     "ms",
     Better.LOWER,
     "hand-written relay (asyncpg, aio-pika), woken in its process",
@@ -36,7 +36,7 @@ OWN_COMMITS = Benchmark(
 )
 FOREIGN_COMMITS = replace(
     OWN_COMMITS,
-    name=f"relay: commit to broker at {RATE_PER_S}/s, another process's commits",
+    name=f"relay: commit to broker at {RATE_PER_S}/s, commits of another process",
     baseline_name="hand-written relay, woken by NOTIFY",
     note="both relays are woken by NOTIFY from another process",
 )
@@ -139,7 +139,7 @@ async def run_writer(queue: AbstractQueue, number_of: NumberOf, module: str, env
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    """Measure the latency of own commits and of commits by another process."""
+    """Measure the latency of commits of its own process and of another process."""
     return [*await _measure_own_commits(testbed, rounds), *await _measure_foreign_commits(testbed, rounds)]
 
 

@@ -118,7 +118,7 @@ FILL_DEAD_LETTERS = """
         md5(n::text), md5(n::text), 5, now(), now(), '{}', 2, '{}' FROM generate_series(1, $1::int) AS n"""
 TABLES = (
     TableBenchmark(
-        _benchmark("claim and mark a message, 50,000 in the outbox"),
+        _benchmark("claim and mark a message, 50,000 rows in the outbox"),
         service="pricing",
         name="outbox",
         fill=FILL_OUTBOX,
@@ -128,7 +128,7 @@ TABLES = (
         fill_parameters=_outbox_parameters,
     ),
     TableBenchmark(
-        _benchmark("admit a message, 50,000 in the inbox"),
+        _benchmark("record a message, 50,000 rows in the inbox"),
         service="pricing",
         name="inbox",
         fill=FILL_INBOX,
@@ -137,7 +137,7 @@ TABLES = (
         messages=ADMISSIONS,
     ),
     TableBenchmark(
-        _benchmark("record a dead letter, 20,000 recorded"),
+        _benchmark("record a dead letter, 20,000 rows in the table"),
         service="operations",
         name="dead_letter",
         fill=FILL_DEAD_LETTERS,

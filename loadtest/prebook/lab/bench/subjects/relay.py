@@ -27,7 +27,7 @@ KEYS = 500
 POLL_INTERVAL_S = 0.02
 DRAIN_TIMEOUT_S = 120.0
 DRAIN = Benchmark(
-    "relay: drain a backlog, order per key kept",
+    "relay: drain a backlog in order per key",
     "rows/s",
     Better.HIGHER,
     "hand-written relay (asyncpg, aio-pika)",
