@@ -12,12 +12,13 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
-from prebook.asyncio_tools import raise_if_cancelled
+from prebook.asyncio_tools import OwnedTasks, raise_if_cancelled
 from prebook.messaging.errors import error_summary
 
 HEARTBEAT_S = 10
 """Interval, negotiated with the broker. A silent peer is detected after three; aiormq's default of 60 s takes 183 s."""
 CONNECT_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 HEALTH_CHECK_INTERVAL_S = 2.0
 log = structlog.get_logger()
 
@@ -100,7 +101,9 @@ class BrokerConnection(Generic[C]):
             log.warning("broker connection lost", connection=self._name)
         finally:
             self.up.clear()
-            await asyncio.wait({asyncio.ensure_future(_close_quietly(connection))}, timeout=2)
+            closing = OwnedTasks()
+            closing.start(_close_quietly(connection))
+            await closing.stop(CLOSE_TIMEOUT_S)
 
     async def _wait_until_lost(self, lost: asyncio.Event, channels: Sequence[AbstractChannel]) -> None:
         while not lost.is_set() and self._is_healthy() and not any(channel.is_closed for channel in channels):

@@ -168,9 +168,11 @@ class PublisherConnection(asyncio.Protocol):
 
     async def _expect_method(self, expected: type) -> Any:
         received = asyncio.ensure_future(self._methods.get())
-        await asyncio.wait({received, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({received, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            received.cancel()  # without effect on a method that has arrived
         if not received.done():
-            received.cancel()
             raise Unreachable(self.lost.result())
         if not isinstance(received.result(), expected):
             raise Unreachable(f"expected {expected.__name__}, but the broker sent {received.result()!r}")
