@@ -72,11 +72,9 @@ class SupervisedServer:
         if not isinstance(process, SupportsMemoryAlarm):
             raise NotRunning(f"{self.name} has no memory alarm; the broker has")
         await self._cancel(self._alarm_task)
-        raised = asyncio.Event()
+        raised = asyncio.get_running_loop().create_future()
         self._alarm_task = alarm = asyncio.create_task(_run_alarm(process, child, duration_s, raised))
-        waiting = asyncio.create_task(raised.wait())
-        await asyncio.wait({alarm, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        await asyncio.wait({alarm, raised}, return_when=asyncio.FIRST_COMPLETED)
         if alarm.done():
             alarm.result()
         return FaultEffect(name=self.name, fault="alarm", pid=child.pid, duration_s=duration_s)
@@ -126,12 +124,12 @@ SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
 
 
 async def _run_alarm(
-    process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Event
+    process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Future[None]
 ) -> None:
     """Hold the memory alarm for ``duration_s`` seconds; the configured watermark is restored in any case."""
     try:
         await process.set_memory_watermark(ALARM_WATERMARK)
-        raised.set()
+        raised.set_result(None)
         await asyncio.sleep(duration_s)
     finally:
         await _clear_alarm(process, child)
