@@ -2,11 +2,14 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 import trustme
@@ -61,6 +64,32 @@ async def test_a_certificate_of_an_unknown_authority_is_refused() -> None:
     async with listening(reply_ok, tls) as address, calling(f"https://{address}") as client:
         with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
             await client.request("GET", "provider", "/", headers={}, timeout_s=5.0)
+
+
+CALL_OVER_TLS = """
+import asyncio, sys
+from prebook.http.client import create_http_client
+
+async def call():
+    async with create_http_client() as client:
+        print((await client.get(sys.argv[1])).status_code)
+
+asyncio.run(call())
+"""
+
+
+async def test_a_certificate_of_a_known_authority_is_accepted(tmp_path: Path) -> None:
+    """In a process of its own, since the authorities of the system are read once per process."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authorities.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    env = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "authorities.pem")}
+    async with listening(reply_ok, tls) as address:
+        command = (sys.executable, "-c", CALL_OVER_TLS, f"https://{address}")
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+    assert output.decode().strip() == "200"
 
 
 async def test_no_transport_loads_certificate_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
