@@ -11,6 +11,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
+from prebook.messaging.policy import retry_delays_s
 from prebook.patterns.message_groups import partition_of
 from prebook.runtime.loops import cancel_and_wait
 from prebook.testing.broker import MemoryBroker
@@ -22,6 +23,8 @@ from tests.messaging.examples import request
 
 GROUP = "notification.one_way_requests.notify_rider"
 PARTITION = addresses.partition_queue(GROUP, partition_of("b1", 4))
+POLICIES = make_policies(max_attempts=2)
+TOPOLOGY = suite_topology(retry_delays_s(POLICIES))
 publish = partial(
     MemoryBroker.publish, exchange=addresses.EVENTS, routing_key=addresses.request_routing_key("notify_rider")
 )
@@ -30,9 +33,7 @@ publish = partial(
 @asynccontextmanager
 async def consume(broker: MemoryBroker, handler: MessageHandler) -> AsyncIterator[None]:
     """Consume the partition of conversation ``b1`` while the block lasts, with two attempts at each message."""
-    consumer = MemoryConsumer(
-        broker, PARTITION, GROUP, handler, policies=make_policies(max_attempts=2), observer=NullObserver()
-    )
+    consumer = MemoryConsumer(broker, PARTITION, GROUP, handler, policies=POLICIES, observer=NullObserver())
 
     async def is_up() -> None:
         return None
@@ -45,14 +46,14 @@ async def consume(broker: MemoryBroker, handler: MessageHandler) -> AsyncIterato
 
 
 async def test_a_message_of_a_group_goes_to_the_partition_of_its_key_and_to_the_archive() -> None:
-    broker = MemoryBroker(suite_topology(()))
+    broker = MemoryBroker(TOPOLOGY)
     await publish(broker, message=encode(request()))
 
     assert {queue for queue, messages in broker.queues.items() if messages} == {PARTITION, addresses.ARCHIVE_QUEUE}
 
 
 async def test_a_failing_message_is_retried_and_then_parked_under_the_address_of_its_group() -> None:
-    broker = MemoryBroker(suite_topology(()))
+    broker = MemoryBroker(TOPOLOGY)
     attempts = list[int]()
 
     async def fail(envelope: Envelope) -> None:
@@ -70,7 +71,7 @@ async def test_a_failing_message_is_retried_and_then_parked_under_the_address_of
 
 
 async def test_a_malformed_message_is_parked_with_its_cause() -> None:
-    broker = MemoryBroker(suite_topology(()))
+    broker = MemoryBroker(TOPOLOGY)
     handled = list[Envelope]()
 
     async def handle(envelope: Envelope) -> None:
@@ -85,7 +86,7 @@ async def test_a_malformed_message_is_parked_with_its_cause() -> None:
 
 
 async def test_an_outage_costs_no_attempt() -> None:
-    broker = MemoryBroker(suite_topology(()))
+    broker = MemoryBroker(TOPOLOGY)
     attempts = list[int]()
 
     async def handle(envelope: Envelope) -> None:

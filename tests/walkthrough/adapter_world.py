@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.policy import retry_delays_s
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
@@ -65,11 +63,6 @@ class AdapterWorld(SuiteWorld):
         await super().__aexit__(*details)
         for engine in self._engines.values():
             await dispose_engine(engine)
-
-    def skip_delays(self, queue: str) -> None:
-        """Route delayed messages of ``queue`` back to it at once, because the broker in memory lets none expire."""
-        for delay_s in retry_delays_s(self.policies):
-            self.broker.bind(addresses.delay_queue(delay_s), queue, queue)
 
     def _open_ports(self, service: Service[Any]) -> ServicePorts[Any]:
         engine = self._engines[service.name]

@@ -65,7 +65,6 @@ async def test_a_dead_letter_follows_the_page(world: AdapterWorld, begin: Begin)
 
 async def book_with_a_damaged_request(world: AdapterWorld) -> tuple[str, bytes]:
     """Book a ride, damage its request for a fare in pricing's queue; return the booking's id and the intact payload."""
-    world.skip_delays(QUEUE)
     world.down.add("pricing")
     booking = await world.book(dict.fromkeys(FLOWS, Coupling.REQUEST_REPLY))
     waiting = world.broker.queues[QUEUE]

@@ -14,7 +14,7 @@ from prebook.topology.values import ANY_ROUTING_KEY, Binding, Topology
 class MemoryBroker(Publisher):
     """Broker that routes every message as the topology says, partitions of message groups included.
 
-    It keeps no policies: a message is neither delayed, nor expired, nor refused by a full queue.
+    Of the policies it keeps those of the delay queues, whose messages return at once. No queue is ever full.
     """
 
     def __init__(self, topology: Topology | None = None, copies: int = 1) -> None:
@@ -22,6 +22,7 @@ class MemoryBroker(Publisher):
         self._bindings: dict[str, set[Binding]] = defaultdict(set)
         for binding in topology.bindings if topology else ():
             self._bindings[binding.exchange].add(binding)
+        self._delay_queues = _dead_letter_exchange_by_delay_queue(topology) if topology else {}
         self.queues: dict[str, deque[WireMessage]] = defaultdict(deque)
         self.copies = copies
         self.is_down = False
@@ -58,8 +59,20 @@ class MemoryBroker(Publisher):
                 continue
             if binding.to_exchange:
                 yield from self._route(binding.destination, routing_key, headers)
+            elif binding.destination in self._delay_queues:
+                yield from self._route(self._delay_queues[binding.destination], routing_key, headers)
             else:
                 yield binding.destination
+
+
+def _dead_letter_exchange_by_delay_queue(topology: Topology) -> dict[str, str]:
+    """Exchange by delay queue: a message keeps its routing key there, which names the queue to return to."""
+    definitions = {policy.name: dict(policy.definition) for policy in topology.policies}
+    return {
+        queue: str(definition["dead-letter-exchange"])
+        for queue, definition in definitions.items()
+        if "message-ttl" in definition
+    }
 
 
 def _matches(binding: Binding, routing_key: str, headers: Mapping[str, str]) -> bool:

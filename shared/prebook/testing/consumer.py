@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Malformed, Unreachable
+from prebook.messaging.errors import Malformed, Undeliverable, Unreachable
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
@@ -53,12 +52,15 @@ class MemoryConsumer:
             message = waiting.popleft()
             try:
                 await self._settle(message)
-            except Unreachable:
+            except (Unreachable, Undeliverable):
                 waiting.appendleft(message)
                 await asyncio.sleep(RETRY_INTERVAL_S)
 
     async def _settle(self, message: WireMessage) -> None:
-        """Handle the message, or publish its retry or dead letter. Raises Unreachable if a dependency is down."""
+        """Handle the message, or publish its retry or dead letter.
+
+        Raises Unreachable if a dependency is down, or Undeliverable if the topology has no such delay.
+        """
         try:
             envelope = decode(message)
         except Malformed as error:
@@ -67,8 +69,8 @@ class MemoryConsumer:
         if failure is None:
             return None
 
-        async def retry(next_attempt: Envelope, _: float) -> None:
-            await self._broker.publish(addresses.REDELIVER, self._address, encode(next_attempt))
+        async def retry(next_attempt: Envelope, delay_s: float) -> None:
+            await self._dead_letter_publisher.delay(self._address, encode(next_attempt), delay_s)
 
         async def dead_letter(cause: str, error: Exception) -> None:
             await self._dead_letter_publisher.dead_letter(self._address, message, cause, error)

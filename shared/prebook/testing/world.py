@@ -40,7 +40,7 @@ Members: TypeAlias = Mapping[str, tuple[Service[Any], Callable[[], Any]]]
 
 
 class World:
-    """Runs services against each other while its block lasts.
+    """Runs services against each other while its block lasts. Raises the error of a loop that failed, at the end.
 
     ``down`` is the set of services that neither reply, nor consume, nor relay; a test adds and removes names.
     """
@@ -131,11 +131,14 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for assembled in self.services.values():
             await assembled.context.tasks.stop(TASKS_TIMEOUT_S)
             await assembled.gateway.stop(TASKS_TIMEOUT_S)
         await self.http.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
     async def _wait_until_up(self, name: str) -> None:
         while name in self.down:
