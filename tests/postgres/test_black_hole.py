@@ -1,4 +1,4 @@
-"""A database that swallows what it is told, and says nothing: nobody may wait for it without end."""
+"""Every access to a black-holed database ends in a timeout, and works again afterwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.messaging.errors import Unreachable
 from prebook.postgres import connection as sessions
-from prebook.postgres import engine as engines
+from prebook.postgres import engine as engine_module
 from prebook.postgres import pool as pools
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.connection import acquire
@@ -21,90 +21,88 @@ from prebook.runtime.retention import common_purges
 from tests.databases import Databases
 from tests.messaging.examples import request
 from tests.messaging.sequenced_receiver import GROUP
-from tests.postgres.holes import through_hole
+from tests.postgres.black_hole_proxy import open_engines
 
 
-async def test_a_service_whose_database_has_gone_silent_is_not_ready_and_says_so_in_time(
+async def test_the_readiness_check_of_a_silent_database_fails_in_time(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "CHECK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(engine_module, "CHECK_TIMEOUT_S", 0.2)
     monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
-    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(20):
-        await made.check()
-        hole.open = True
+    async with open_engines(databases.create_for("pricing")) as (service_engines, proxy), asyncio.timeout(20):
+        await service_engines.check()
+        proxy.is_dropping = True
         for _ in range(BACKGROUND_POOL_SIZE + 1):
             with pytest.raises(TimeoutError):
-                await made.check()
-        hole.mend()
-        monkeypatch.setattr(engines, "CHECK_TIMEOUT_S", 10)
-        await made.check()
+                await service_engines.check()
+        proxy.heal()
+        monkeypatch.setattr(engine_module, "CHECK_TIMEOUT_S", 10)
+        await service_engines.check()
 
 
-async def _claims(made: Engines) -> None:
-    await SqlOutbox(made.background, "a relay").claim(10, lease_s=30.0, full_routes=[])
+async def _claim(engines: Engines) -> None:
+    await SqlOutbox(engines.background, "a relay").claim(10, lease_s=30.0, full_routes=[])
 
 
-async def _forgets(made: Engines) -> None:
-    await Purger(made.background, common_purges(60.0)).purge_due()
+async def _purge(engines: Engines) -> None:
+    await Purger(engines.background, common_purges(60.0)).purge_due()
 
 
-async def _admits(made: Engines) -> None:
-    async with unit_of_work_factory(made.messaging, SqlUnitOfWork)() as work:
-        await work.record_message(request(id="asked"))
+async def _record_message(engines: Engines) -> None:
+    async with unit_of_work_factory(engines.messaging, SqlUnitOfWork)() as work:
+        await work.record_message(request(id="recorded"))
 
 
-async def _looks_who_lives(made: Engines) -> None:
-    await read_live_replicas(made.background, "a relay")
+async def _read_live_replicas(engines: Engines) -> None:
+    await read_live_replicas(engines.background, "a relay")
 
 
-async def _puts_down(made: Engines) -> None:
-    await SqlBlockedKeys(made.messaging).find_next_due(GROUP, "a")
+async def _find_blocked_key(engines: Engines) -> None:
+    await SqlBlockedKeys(engines.messaging).find_next_due(GROUP, "a")
 
 
-async def _holds(made: Engines) -> None:
-    async with SqlBlockedKeys(made.messaging).try_lock(GROUP, "a"):
+async def _lock_key(engines: Engines) -> None:
+    async with SqlBlockedKeys(engines.messaging).try_lock(GROUP, "a"):
         pass
 
 
-@pytest.mark.parametrize("does", [_claims, _forgets, _admits, _puts_down, _holds, _looks_who_lives])
-async def test_no_statement_is_waited_for_without_end(
-    does: Callable[[Engines], Awaitable[None]], databases: Databases, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("access", [_claim, _purge, _record_message, _find_blocked_key, _lock_key, _read_live_replicas])
+async def test_every_statement_has_a_timeout(
+    access: Callable[[Engines], Awaitable[None]], databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
     monkeypatch.setattr(sessions, "ROLLBACK_TIMEOUT_S", 0.2)
-    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(15):
-        await does(made)
-        hole.open = True
+    async with open_engines(databases.create_for("pricing")) as (service_engines, proxy), asyncio.timeout(15):
+        await access(service_engines)
+        proxy.is_dropping = True
         with pytest.raises(Unreachable, match="no answer"):
-            await does(made)
-        hole.mend()
-        await does(made)
+            await access(service_engines)
+        proxy.heal()
+        await access(service_engines)
 
 
-async def test_no_first_connection_is_waited_for_without_end(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_first_connection_has_a_timeout(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "COMMAND_TIMEOUT_S", 0.5)
-    async with through_hole(databases.create_for("pricing")) as (made, hole), asyncio.timeout(15):
-        hole.opens_at = b"pg_catalog.version"
+    async with open_engines(databases.create_for("pricing")) as (service_engines, proxy), asyncio.timeout(15):
+        proxy.drop_at = b"pg_catalog.version"
         with pytest.raises(Unreachable, match="no connection"):
-            await _claims(made)
-        assert hole.open
-        hole.mend()
-        await _claims(made)
+            await _claim(service_engines)
+        assert proxy.is_dropping
+        proxy.heal()
+        await _claim(service_engines)
 
 
-async def test_a_connection_whose_statement_was_broken_off_is_fit_for_the_next(databases: Databases) -> None:
+async def test_a_connection_is_usable_after_a_cancelled_statement(databases: Databases) -> None:
     engine = create_engine("pricing", databases.create_for("pricing"), pool_size=1)
     for _ in range(20):
-        ask = asyncio.create_task(_asked(engine))
+        query = asyncio.create_task(_count_rows(engine))
         await asyncio.sleep(0)
-        ask.cancel()
-        await asyncio.wait([ask])
-    assert await _asked(engine) <= 1
+        query.cancel()
+        await asyncio.wait([query])
+    assert await _count_rows(engine) <= 1
     await engine.dispose()
 
 
-async def _asked(engine: AsyncEngine) -> int:
+async def _count_rows(engine: AsyncEngine) -> int:
     async with acquire(engine) as connection:
         return len(await connection.execute_without_begin(READINESS_CHECK))

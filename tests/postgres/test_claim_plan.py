@@ -1,5 +1,6 @@
-"""What a claim, a mark and a row that is written and claimed at once read does not grow with what waits, whatever the
-server believed when it planned them.
+"""Claim, mark and claim-on-insert read a number of pages that is independent of the backlog.
+
+This holds whatever statistics the server had when it planned the statements.
 """
 
 import json
@@ -21,28 +22,31 @@ from prebook.postgres.outbox import MARK_SENT, RELEASE_ORPHANED, RELEASE_UNTRACK
 from tests.databases import Databases
 from tests.messaging.examples import request
 
-FEW, TIMES, BATCH, KEYS = 2_000, 50, 200, 500
-MOST_DEARER = 1.4
-"""A level more of an index is a page more for each look; a look at all that waits would be several times as much."""
-STAGE = """
+FEW = 2_000
+FACTOR = 50
+BATCH = 200
+KEYS = 500
+MAX_GROWTH = 1.4
+"""One more index level costs one more page per lookup; a scan of the backlog would cost several times as much."""
+INSERT_WAITING = """
     INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
     SELECT $1 || n, 'request', 'f', 'k' || n % $3, 'broker', '{}', now(), 'k' || n % $3
     FROM generate_series(1, $2) AS n"""
-GONE = STAGE.replace("ordering_key)", "ordering_key, state, sent_at)").replace(
+INSERT_SENT = INSERT_WAITING.replace("ordering_key)", "ordering_key, state, sent_at)").replace(
     "$3\n    FROM", "$3, 'sent', now()\n    FROM"
 )
 CLAIM = f"SELECT * FROM claim_outbox('me', {BATCH}, interval '60 s', '{{}}', '{{}}')"  # noqa: S608 - a number
-MINE = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'me'"
-BELIEFS = {
-    "nothing known": (),
+SELECT_CLAIMED = "SELECT seq FROM outbox WHERE state = 'waiting' AND claimed_by = 'me'"
+STATISTICS = {
+    "no statistics": (),
     "all was sent": ("UPDATE outbox SET state = 'sent', sent_at = now()", "ANALYZE outbox"),
     "half was sent": ("UPDATE outbox SET state = 'sent', sent_at = now() WHERE seq % 2 = 0", "ANALYZE outbox"),
-    "it was empty": ("TRUNCATE outbox", "ANALYZE outbox"),
+    "empty": ("TRUNCATE outbox", "ANALYZE outbox"),
 }
-CLAIMED = """
+CLAIM_ALL = """
     UPDATE outbox SET claimed_by = 'me', claimed_until = now() + interval '60 s' WHERE state = 'waiting'"""
-TAKING = {
-    "let_go": compile_statement(RELEASE_UNTRACKED)[0].replace("$1", "'me'").replace("$2", "'{}'"),
+STATEMENTS = {
+    "release_untracked": compile_statement(RELEASE_UNTRACKED)[0].replace("$1", "'me'").replace("$2", "'{}'"),
     "release": compile_statement(RELEASE_ORPHANED)[0].replace("$1", "'another'"),
     "purge": compile_statement(purge.PURGE_SENT)[0].replace("$1", "0").replace("$2", f"{BATCH}"),
 }
@@ -55,83 +59,83 @@ async def database(databases: Databases) -> AsyncIterator[Connection]:
         asyncpg_dsn(databases.create_migrated("pricing")),
         server_settings={"search_path": "pricing", **PLANNER_SETTINGS},
     )
-    # Nobody but the test says when statistics are gathered.
+    # Only the test decides when statistics are gathered.
     await connection.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     yield connection
     await connection.close()
 
 
-@pytest.mark.parametrize("belief", BELIEFS)
-async def test_a_claim_and_a_mark_read_the_same_out_of_any_backlog(database: Connection, belief: str) -> None:
-    few = await pages(database, belief, FEW)
-    many = await pages(database, belief, FEW * TIMES)
-    assert {name: read for name, read in many.items() if read > MOST_DEARER * few[name]} == {}
+@pytest.mark.parametrize("statistics", STATISTICS)
+async def test_claim_mark_and_insert_read_as_many_pages_from_any_backlog(database: Connection, statistics: str) -> None:
+    few = await count_backlog_pages(database, statistics, FEW)
+    many = await count_backlog_pages(database, statistics, FEW * FACTOR)
+    assert {name: read for name, read in many.items() if read > MAX_GROWTH * few[name]} == {}
 
 
-@pytest.mark.parametrize("belief", BELIEFS)
-async def test_what_takes_rows_that_nobody_holds_reads_no_others(database: Connection, belief: str) -> None:
-    few = await freed(database, belief, FEW)
-    many = await freed(database, belief, FEW * TIMES)
-    assert {name: read for name, read in many.items() if read > MOST_DEARER * few[name]} == {}
+@pytest.mark.parametrize("statistics", STATISTICS)
+async def test_release_and_purge_read_no_sent_rows(database: Connection, statistics: str) -> None:
+    few = await count_release_pages(database, statistics, FEW)
+    many = await count_release_pages(database, statistics, FEW * FACTOR)
+    assert {name: read for name, read in many.items() if read > MAX_GROWTH * few[name]} == {}
 
 
-async def freed(database: Connection, belief: str, sent: int) -> dict[str, int]:
-    """Pages read for a batch beside what was sent. Planned as above."""
-    for name, statement in TAKING.items():
+async def count_release_pages(database: Connection, statistics: str, sent: int) -> dict[str, int]:
+    """Return the pages that each of STATEMENTS reads for a batch beside ``sent`` sent rows."""
+    for name, statement in STATEMENTS.items():
         await database.execute(f"PREPARE {name} AS {statement}")
-    await database.execute(STAGE, "before", FEW, KEYS)
-    for statement in (*BELIEFS[belief], "TRUNCATE outbox", *(f"EXECUTE {name}" for name in TAKING)):
+    await database.execute(INSERT_WAITING, "before", FEW, KEYS)
+    for statement in (*STATISTICS[statistics], "TRUNCATE outbox", *(f"EXECUTE {name}" for name in STATEMENTS)):
         await database.execute(statement)
-    await database.execute(GONE, "sent", sent, KEYS)
-    await database.execute(STAGE, "", BATCH, KEYS)
+    await database.execute(INSERT_SENT, "sent", sent, KEYS)
+    await database.execute(INSERT_WAITING, "", BATCH, KEYS)
     read = {}
-    for name in TAKING:
-        await database.execute(CLAIMED)
-        read[name] = await _read(database, f"EXECUTE {name}")
+    for name in STATEMENTS:
+        await database.execute(CLAIM_ALL)
+        read[name] = await _count_pages(database, f"EXECUTE {name}")
         await database.execute(f"DEALLOCATE {name}")
-    left = await database.fetchrow(
+    remaining = await database.fetchrow(
         "SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE claimed_until < 'infinity') FROM outbox"
     )
-    # The purge came last, and what was claimed then was not its business.
-    assert left is not None
-    assert tuple(left) == (sent - BATCH, BATCH)
+    # The purge is last and does not touch claimed rows.
+    assert remaining is not None
+    assert tuple(remaining) == (sent - BATCH, BATCH)
     await database.execute("TRUNCATE outbox")
     return read
 
 
-async def pages(database: Connection, belief: str, backlog: int) -> dict[str, int]:
-    """Planned by what is believed, while nothing waits, and used for a backlog."""
-    await database.execute(STAGE, "before", FEW, KEYS)
-    for statement in (*BELIEFS[belief], "TRUNCATE outbox", CLAIM):
+async def count_backlog_pages(database: Connection, statistics: str, backlog: int) -> dict[str, int]:
+    """Return the pages that each statement reads for a backlog, after it was planned with other statistics."""
+    await database.execute(INSERT_WAITING, "before", FEW, KEYS)
+    for statement in (*STATISTICS[statistics], "TRUNCATE outbox", CLAIM):
         await database.execute(statement)
-    await database.execute(STAGE, "", backlog, KEYS)
-    post = await _read(database, *_posting(f"new {belief} {backlog}"))
-    claim = await _read(database, CLAIM)
-    mark = await _read(
-        database, compile_statement(MARK_SENT)[0].replace("$1", await _mine(database)).replace("$2", "'me'")
+    await database.execute(INSERT_WAITING, "", backlog, KEYS)
+    insert = await _count_pages(database, *_insert_statement(f"new {statistics} {backlog}"))
+    claim = await _count_pages(database, CLAIM)
+    mark = await _count_pages(
+        database, compile_statement(MARK_SENT)[0].replace("$1", await _claimed_array(database)).replace("$2", "'me'")
     )
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE state = 'sent'") == BATCH
     await database.execute("TRUNCATE outbox")
-    return {"post": post, "claim": claim, "mark": mark}
+    return {"insert": insert, "claim": claim, "mark": mark}
 
 
-def _posting(name: str) -> tuple[str, Sequence[Any]]:
-    """Of two rows, behind others of their keys: a statement and its values."""
-    legacy = PendingWrites(enqueued=[OutboxMessage(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
-    offered = {posting.envelope.id: posting for posting in legacy.enqueued}
-    values = legacy.values(Handoff("me", timedelta(seconds=60), 2, offered))
-    sql, names, _ = compile_statement(flush_statement(legacy.parts))
+def _insert_statement(name: str) -> tuple[str, Sequence[Any]]:
+    """Return the statement that enqueues and claims two rows behind others of their keys, and its values."""
+    writes = PendingWrites(enqueued=[OutboxMessage(request(id=f"{name} {n}"), "broker", f"k{n}") for n in range(2)])
+    offered = {message.envelope.id: message for message in writes.enqueued}
+    values = writes.values(Handoff("me", timedelta(seconds=60), 2, offered))
+    sql, names, _ = compile_statement(flush_statement(writes.parts))
     return sql, [values[each] for each in names]
 
 
-async def _mine(database: Connection) -> str:
-    """What is claimed, as an array."""
-    seqs = [row["seq"] for row in await database.fetch(MINE)]
+async def _claimed_array(database: Connection) -> str:
+    """Return the sequence numbers of the claimed rows as an array literal."""
+    seqs = [row["seq"] for row in await database.fetch(SELECT_CLAIMED)]
     assert len(seqs) == BATCH
     return f"'{{{','.join(map(str, seqs))}}}'"
 
 
-async def _read(database: Connection, statement: str, values: Sequence[Any] = ()) -> int:
-    (told,) = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *values))
-    plan = told["Plan"]
+async def _count_pages(database: Connection, statement: str, values: Sequence[Any] = ()) -> int:
+    (explained,) = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *values))
+    plan = explained["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

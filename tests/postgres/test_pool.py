@@ -1,4 +1,4 @@
-"""A pool that is used up is told, not only felt."""
+"""The connection pool counts timeouts of waits, and replaces closed connections."""
 
 from contextlib import suppress
 
@@ -19,16 +19,16 @@ def url(databases: Databases) -> str:
     return databases.create_migrated("pricing")
 
 
-async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_timeouts_of_waits_for_a_connection_are_counted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CHECKOUT_TIMEOUT_S", 0.05)
     engine = create_engine("pricing", role_url(url, "pricing"))
-    held = [await engine.connect() for _ in range(POOL_SIZE + MAX_OVERFLOW)]
+    connections = [await engine.connect() for _ in range(POOL_SIZE + MAX_OVERFLOW)]
     assert pool_timeouts(engine) == 0
     for _ in range(2):
         with pytest.raises(PoolTimeout):
             await engine.connect()
     assert pool_timeouts(engine) == 2
-    for connection in held:
+    for connection in connections:
         await connection.close()
     async with engine.connect():
         pass
@@ -36,13 +36,13 @@ async def test_waits_for_a_connection_that_were_in_vain_are_counted(url: str, mo
     await engine.dispose()
 
 
-async def test_a_connection_that_is_gone_is_replaced_and_its_slot_kept(url: str) -> None:
-    """Without a word: a connection that is begun and left, as without a greenlet, is a warning, and that a failure."""
+async def test_a_closed_connection_is_replaced_without_a_leak(url: str) -> None:
+    """A leaked connection would cause a warning, which fails the test."""
     engine = create_engine("pricing", role_url(url, "pricing"), pool_size=1)
     for _ in range(3):
-        async with acquire(engine) as one:
-            await one.execute_without_begin(text("SELECT 1"))
+        async with acquire(engine) as connection:
+            await connection.execute_without_begin(text("SELECT 1"))
         with suppress(Unreachable):
-            async with acquire(engine) as one:
-                one._driver.terminate()
+            async with acquire(engine) as connection:
+                connection._driver.terminate()
     await engine.dispose()

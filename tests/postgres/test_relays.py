@@ -1,4 +1,4 @@
-"""Several relays on one outbox: nothing missing, nothing out of order per key, whatever is slow, fails or goes away."""
+"""Several relays on one outbox lose no message and keep the order of every key, under delays, failures and kills."""
 
 import asyncio
 import random
@@ -25,7 +25,9 @@ from tests.conditions import poll_until
 from tests.databases import Databases, dispose_engine
 from tests.messaging.examples import request
 
-KEYS, EACH, WRITERS, RELAYS = 20, 30, 12, 3
+KEYS = 20
+MESSAGES_PER_KEY = 30
+WRITERS = 12
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +35,21 @@ def url(databases: Databases) -> str:
     return databases.create_for("notification")
 
 
-class Received:
-    """What came out, and how often a number came before one that had to be before it."""
+class OrderRecorder:
+    """Records the numbers received per key, and how many of them overtook an earlier one."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, list[int]] = defaultdict(list)
         self.out_of_order = 0
 
-    def note(self, key: str, number: int) -> None:
+    def record(self, key: str, number: int) -> None:
         missing = set(range(number)) - set(self.numbers[key])
         self.out_of_order += bool(missing)
         self.numbers[key].append(number)
 
     @property
-    def complete(self) -> bool:
-        return len(self.numbers) == KEYS and all(set(n) == set(range(EACH)) for n in self.numbers.values())
+    def is_complete(self) -> bool:
+        return len(self.numbers) == KEYS and all(set(n) == set(range(MESSAGES_PER_KEY)) for n in self.numbers.values())
 
     @property
     def total(self) -> int:
@@ -55,26 +57,26 @@ class Received:
 
 
 @asynccontextmanager
-async def relaying(
-    url: str, owner: str, received: Received, chance: random.Random, hung: asyncio.Event
+async def run_relay(
+    url: str, owner: str, received: OrderRecorder, rng: random.Random, hung: asyncio.Event
 ) -> AsyncIterator[Relay]:
-    """As a process would run it. With ``hung`` set it sends nothing more; left, it is gone like a killed one."""
+    """Run a relay as a process does, and end it like a killed one. It stops sending when ``hung`` is set."""
 
     async def send(row: LeasedRow) -> None:
         if hung.is_set():
             await asyncio.Event().wait()
-        await asyncio.sleep(chance.random() * 0.003)
-        if chance.random() < 0.05:
-            raise Unreachable("a link that fails now and then", retry_after_s=0.01)
+        await asyncio.sleep(rng.random() * 0.003)
+        if rng.random() < 0.05:
+            raise Unreachable("an unreliable link", retry_after_s=0.01)
         key, _, number = row.envelope.id.partition(".")
-        received.note(key, int(number))
+        received.record(key, int(number))
 
     engine = create_engine("notification", url)
     dsn = asyncpg_dsn(url)
     session = await asyncpg.connect(dsn, server_settings={"application_name": owner})
     outbox = SqlOutbox(engine, owner)
     relay = Relay(outbox, NullObserver())
-    tasks = [asyncio.create_task(relay.run(send)), asyncio.create_task(releasing(outbox))]
+    tasks = [asyncio.create_task(relay.run(send)), asyncio.create_task(keep_releasing(outbox))]
     try:
         yield relay
     finally:
@@ -85,27 +87,27 @@ async def relaying(
         await dispose_engine(engine)
 
 
-async def releasing(outbox: SqlOutbox) -> None:
+async def keep_releasing(outbox: SqlOutbox) -> None:
     while True:
         await outbox.release_orphaned()
         await asyncio.sleep(0.2)
 
 
-async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> None:
-    """Each key's numbers are committed one after the other; different keys commit in any order, after any delay.
+async def write(url: str, rng: random.Random, relays: Sequence[Relay]) -> None:
+    """Commit the numbers of each key in order, and different keys concurrently with random delays.
 
-    What is posted is handed to any of the relays, or found by whoever looks first.
+    A row is handed to one of the relays, or claimed by the first relay that polls.
     """
     engine = create_engine("notification", url, max_overflow=WRITERS)
 
-    class Slow(SqlUnitOfWork):
+    class SlowUnitOfWork(SqlUnitOfWork):
         async def flush(self, handoff: Handoff | None = None) -> None:
             await super().flush(handoff)
-            await asyncio.sleep(chance.random() * 0.05 if chance.random() < 0.1 else 0)
+            await asyncio.sleep(rng.random() * 0.05 if rng.random() < 0.1 else 0)
 
-    ways = [
-        unit_of_work_factory(engine, Slow),
-        *(unit_of_work_factory(engine, Slow, relay.hand_off) for relay in relays),
+    factories = [
+        unit_of_work_factory(engine, SlowUnitOfWork),
+        *(unit_of_work_factory(engine, SlowUnitOfWork, relay.hand_off) for relay in relays),
     ]
     keys = asyncio.Queue[str]()
     for key in range(KEYS):
@@ -114,9 +116,9 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
     async def writer() -> None:
         while not keys.empty():
             key = keys.get_nowait()
-            for number in range(EACH):
+            for number in range(MESSAGES_PER_KEY):
                 envelope = request(conversation_id=key, id=f"{key}.{number}")
-                async with chance.choice(ways)() as work:
+                async with rng.choice(factories)() as work:
                     await work.record_message(envelope)
                     await work.enqueue([OutboxMessage(envelope, "broker", key)])
 
@@ -124,85 +126,89 @@ async def write(url: str, chance: random.Random, relays: Sequence[Relay]) -> Non
     await dispose_engine(engine)
 
 
-async def test_three_relays_keep_every_keys_order_while_links_fail_and_one_of_them_dies(url: str) -> None:
-    received, chance, hung = Received(), random.Random(7), asyncio.Event()
+async def test_three_relays_keep_the_order_of_every_key_while_sends_fail_and_one_relay_dies(url: str) -> None:
+    received = OrderRecorder()
+    rng = random.Random(7)
+    hung = asyncio.Event()
     async with (
-        relaying(url, "relay a", received, chance, asyncio.Event()) as one,
-        relaying(url, "relay b", received, chance, asyncio.Event()) as other,
+        run_relay(url, "relay a", received, rng, asyncio.Event()) as one,
+        run_relay(url, "relay b", received, rng, asyncio.Event()) as other,
     ):
-        async with relaying(url, "relay c", received, chance, hung) as third:
-            writing = asyncio.create_task(write(url, chance, (one, other, third)))
-            await poll_until(lambda: _at_least(received, KEYS * EACH // 3), timeout_s=30.0)
+        async with run_relay(url, "relay c", received, rng, hung) as third:
+            writing = asyncio.create_task(write(url, rng, (one, other, third)))
+            await poll_until(lambda: _has_received(received, KEYS * MESSAGES_PER_KEY // 3), timeout_s=30.0)
             hung.set()
             await asyncio.sleep(0.3)
         await writing
-        await poll_until(lambda: _complete(received), timeout_s=30.0)
+        await poll_until(lambda: _is_complete(received), timeout_s=30.0)
 
     assert received.out_of_order == 0
 
 
-async def _at_least(received: Received, number: int) -> bool:
+async def _has_received(received: OrderRecorder, number: int) -> bool:
     return received.total >= number
 
 
-async def _complete(received: Received) -> bool:
-    return received.complete
+async def _is_complete(received: OrderRecorder) -> bool:
+    return received.is_complete
 
 
-async def test_a_relay_whose_row_another_one_holds_changes_nothing_about_it(url: str) -> None:
+async def test_a_relay_cannot_change_a_row_leased_by_another(url: str) -> None:
     engine = create_engine("notification", url)
     begin = unit_of_work_factory(engine, SqlUnitOfWork)
     async with begin() as work:
         await work.enqueue([OutboxMessage(request(id="fenced.1"), "fenced", "fenced")])
-    slow, quick = SqlOutbox(engine, "slow"), SqlOutbox(engine, "quick")
+    slow = SqlOutbox(engine, "slow")
+    quick = SqlOutbox(engine, "quick")
     (old,) = await slow.claim(10, lease_s=0.0, full_routes=["broker"])
     (new,) = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
-    await slow.reschedule(old, "too late to say so", delay_s=60.0, refused=False)
-    await slow.abandon(old, OutboxState.UNDELIVERABLE, "refused", "too late to say so")
+    await slow.reschedule(old, "after the lease", delay_s=60.0, refused=False)
+    await slow.abandon(old, OutboxState.UNDELIVERABLE, "refused", "after the lease")
     await slow.mark_sent([old.seq])
 
-    held = await _states(engine, "fenced")
-    again = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
+    after_writes = await _states(engine, "fenced")
+    second_claim = await quick.claim(10, lease_s=30.0, full_routes=["broker"])
     await quick.mark_sent([new.seq])
     ended = await _states(engine, "fenced")
     await dispose_engine(engine)
-    assert (held, again, ended) == ([("waiting", 0)], [], [("sent", 0)])
+    assert (after_writes, second_claim, ended) == ([("waiting", 0)], [], [("sent", 0)])
 
 
-async def test_what_is_let_go_is_not_written_again(url: str) -> None:
+async def test_a_released_row_is_not_written_again(url: str) -> None:
     engine = create_engine("notification", url)
     async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
-        await work.enqueue([OutboxMessage(request(id="freed.1"), "freed", "freed")])
-    outbox = SqlOutbox(engine, "freeing")
+        await work.enqueue([OutboxMessage(request(id="released.1"), "released", "released")])
+    outbox = SqlOutbox(engine, "releasing")
     others = ["broker", "fenced"]
     (row,) = await outbox.claim(10, lease_s=30.0, full_routes=others)
     await outbox.release_untracked([])
-    freed = await _version(engine, row.seq)
+    released = await _version(engine, row.seq)
     await outbox.release_untracked([])
-    again = await _version(engine, row.seq)
+    unchanged = await _version(engine, row.seq)
     (row,) = await outbox.claim(10, lease_s=30.0, full_routes=others)
     await outbox.mark_sent([row.seq])
     await dispose_engine(engine)
-    assert again == freed
+    assert unchanged == released
 
 
 async def _version(engine: AsyncEngine, seq: int) -> object:
+    """Return the physical position of a row version, which changes with every write."""
     async with engine.connect() as connection:
-        looked = await connection.execute(text("SELECT ctid::text FROM outbox WHERE seq = :seq"), {"seq": seq})
-        return looked.scalar_one()
+        result = await connection.execute(text("SELECT ctid::text FROM outbox WHERE seq = :seq"), {"seq": seq})
+        return result.scalar_one()
 
 
 async def _states(engine: AsyncEngine, route: str) -> list[tuple[str, int]]:
-    """And how often it failed."""
+    """Return state and number of failures of every row of a route."""
     async with engine.connect() as connection:
-        looked = await connection.execute(
+        result = await connection.execute(
             text("SELECT state, failures FROM outbox WHERE route = :route"), {"route": route}
         )
-        return [(state, failures) for state, failures in looked]
+        return [(state, failures) for state, failures in result]
 
 
-async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was_committed_first(url: str) -> None:
-    """The second transaction began before the claim did, the first one after that; the first one committed first."""
+async def test_a_claim_that_waited_for_another_claim_keeps_the_commit_order(url: str) -> None:
+    """The second transaction begins before the claim and the first one after it; the first one commits first."""
     engine = create_engine("notification", url)
     begin = unit_of_work_factory(engine, SqlUnitOfWork)
     async with engine.connect() as other_claim, begin() as second:
@@ -211,7 +217,7 @@ async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was
         claim = asyncio.create_task(
             SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_routes=["broker", "fenced"])
         )
-        await poll_until(lambda: _somebody_waits(engine))
+        await poll_until(lambda: _is_claim_waiting(engine))
         async with begin() as first:
             await first.enqueue([OutboxMessage(request(id="clock.1"), "clock", "clock")])
         await second.enqueue([OutboxMessage(request(id="clock.2"), "clock", "clock")])
@@ -222,7 +228,7 @@ async def test_a_claim_that_waited_for_another_one_takes_nothing_before_what_was
     await dispose_engine(engine)
 
 
-async def _somebody_waits(engine: AsyncEngine) -> bool:
+async def _is_claim_waiting(engine: AsyncEngine) -> bool:
     async with engine.connect() as connection:
         waiting = await connection.execute(
             text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
@@ -230,16 +236,17 @@ async def _somebody_waits(engine: AsyncEngine) -> bool:
         return bool(waiting.scalar_one())
 
 
-async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) -> None:
-    """A row that failed is due a moment after it was looked at; thousands of rows lie between it and the next."""
-    engine, met = create_engine("notification", url), False
+async def test_a_row_that_becomes_due_during_a_claim_is_not_overtaken(url: str) -> None:
+    """A failed row becomes due just after the claim has read it; thousands of rows are between it and the next."""
+    engine = create_engine("notification", url)
+    became_due_during_claim = False
     fill = text("""
         INSERT INTO outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key, failures,
             claimed_by, claimed_until)
         SELECT :id || n, 'request', 'f', :key, 'moment', '{}', now(), :key, :failures,
             CASE WHEN :held AND n = 1 THEN 'another' END, CASE WHEN :held AND n = 1 THEN now() + interval '60 s' END
         FROM generate_series(1, :many) AS n""")
-    soon = text("""
+    reschedule = text("""
         UPDATE outbox SET not_before = clock_timestamp() + make_interval(secs => :after_s) WHERE message_id = 'moment1'
         RETURNING not_before""")
     claim = text("""
@@ -251,13 +258,13 @@ async def test_what_becomes_due_while_a_claim_looks_lets_nothing_pass(url: str) 
         await connection.execute(fill, {"id": "next", "key": "k", "failures": 0, "held": False, "many": 1})
     for after_s in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032):
         async with engine.begin() as connection:
-            due = (await connection.execute(soon, {"after_s": after_s})).scalar_one()
-        async with engine.connect() as connection:  # what is claimed is rolled back
+            due = (await connection.execute(reschedule, {"after_s": after_s})).scalar_one()
+        async with engine.connect() as connection:  # the claim is rolled back
             began = (await connection.execute(clock)).scalar_one()
             claimed = (await connection.execute(claim)).all()
-            met |= began < due < (await connection.execute(clock)).scalar_one()
-        assert len(claimed) in (0, 2), "the first and the one behind it, or neither"
+            became_due_during_claim |= began < due < (await connection.execute(clock)).scalar_one()
+        assert len(claimed) in (0, 2), "the claim takes both rows or neither"
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM outbox WHERE route = 'moment'"))
     await dispose_engine(engine)
-    assert met, "and it did become due while a claim looked"
+    assert became_due_during_claim, "the tested moment occurred at least once"

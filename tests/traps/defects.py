@@ -39,7 +39,7 @@ from tests.coupling import test_every_coupling, test_inbound, test_sync_api
 from tests.http import test_rider_callbacks
 from tests.messaging.outbox import test_handoff, test_relay
 from tests.operations import test_api, test_replay_runner
-from tests.postgres import test_claiming_what_is_posted, test_relays
+from tests.postgres import test_claim_on_insert, test_relays
 from tests.traps import test_broker_client, test_database, test_relaying, test_retrying
 
 Check = Callable[..., Coroutine[Any, Any, None]]
@@ -271,12 +271,10 @@ DATABASE = (
     ),
     Defect(
         "a new message overtakes a waiting one",
-        test_claiming_what_is_posted.test_what_waits_for_somebody_else_comes_first,
+        test_claim_on_insert.test_a_row_behind_a_waiting_row_of_its_key_is_not_claimed,
         _claim_without_order,
     ),
-    Defect(
-        "no fencing", test_relays.test_a_relay_whose_row_another_one_holds_changes_nothing_about_it, _remove_fencing
-    ),
+    Defect("no fencing", test_relays.test_a_relay_cannot_change_a_row_leased_by_another, _remove_fencing),
     Defect(
         "failed rows are never sent again",
         test_relaying.test_trap_16_a_failed_row_is_sent_again,

@@ -1,4 +1,4 @@
-"""The blast radius: which keys wait behind a failure, and which of their partition went on."""
+"""The blast radius of a failure: blocked keys, and unaffected keys of the same partition."""
 
 from collections.abc import AsyncIterator
 
@@ -17,8 +17,8 @@ from tests.messaging.sequenced_receiver import GROUP, message_of
 pytestmark = pytest.mark.real
 PARTITIONS = 4
 KEYS = [f"bk_{number}" for number in range(40)]
-HERE = [key for key in KEYS if partition_of(key, PARTITIONS) == 0]
-NOTE = "INSERT INTO notification.inbox (message_id, flow, conversation_id) VALUES ($1, 'notify_rider', $2)"
+KEYS_OF_PARTITION = [key for key in KEYS if partition_of(key, PARTITIONS) == 0]
+RECORD_MESSAGE = "INSERT INTO notification.inbox (message_id, flow, conversation_id) VALUES ($1, 'notify_rider', $2)"
 
 
 @pytest.fixture(scope="module")
@@ -27,32 +27,34 @@ def url(databases: Databases) -> str:
 
 
 @pytest.fixture
-async def holds(url: str) -> AsyncIterator[SqlBlockedKeys]:
+async def blocked_keys(url: str) -> AsyncIterator[SqlBlockedKeys]:
     engine = create_engine("notification", url)
     yield SqlBlockedKeys(engine)
     await engine.dispose()
 
 
-async def test_what_waits_is_told_with_what_went_on_and_can_be_released(url: str, holds: SqlBlockedKeys) -> None:
-    parked, waiting, *others = HERE
-    for place, standing in enumerate((BlockStatus.PARKED, BlockStatus.WAITING, BlockStatus.WAITING)):
-        await holds.block(GROUP, message_of(parked, place), standing, delay_s=0.0, error="Poison: no")
-    await holds.block(GROUP, message_of(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later")
+async def test_blocked_keys_are_listed_with_their_blast_radius_and_can_be_released(
+    url: str, blocked_keys: SqlBlockedKeys
+) -> None:
+    parked, waiting, *others = KEYS_OF_PARTITION
+    for position, status in enumerate((BlockStatus.PARKED, BlockStatus.WAITING, BlockStatus.WAITING)):
+        await blocked_keys.block(GROUP, message_of(parked, position), status, delay_s=0.0, error="Poison: no")
+    await blocked_keys.block(
+        GROUP, message_of(waiting, 0), BlockStatus.WAITING, delay_s=60.0, error="RuntimeError: later"
+    )
     connection = await asyncpg.connect(asyncpg_dsn(url))
     try:
         for key in KEYS:
-            await connection.execute(NOTE, f"{key}-told", key)
+            await connection.execute(RECORD_MESSAGE, f"{key}-handled", key)
         blast = BlastRadius(connection, "notification", GROUP, PARTITIONS)
         first, second = await blast.list_blocked_keys()
         assert (first.key, first.status, first.waiting_messages, first.error) == (parked, "parked", 2, "Poison: no")
         assert (second.key, second.status, second.waiting_messages) == (waiting, "waiting", 0)
         assert {first.partition, second.partition} == {0}
-        assert {first.unaffected_keys, second.unaffected_keys} == {len(others)}, (
-            "the keys of other partitions are none of its"
-        )
-        assert await holds.list_due_keys(5) == []
+        assert {first.unaffected_keys, second.unaffected_keys} == {len(others)}, "keys of other partitions do not count"
+        assert await blocked_keys.list_due_keys(5) == []
         assert await blast.unblock(parked) == 1
-        assert await holds.list_due_keys(5) == [(GROUP, parked)], "what waited behind it goes on"
-        assert await blast.unblock(waiting) == 0, "nothing of it is parked"
+        assert await blocked_keys.list_due_keys(5) == [(GROUP, parked)], "the messages behind the parked one are due"
+        assert await blast.unblock(waiting) == 0, "no message of this key is parked"
     finally:
         await connection.close()

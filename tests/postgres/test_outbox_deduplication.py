@@ -1,4 +1,4 @@
-"""A business operation that is repeated: one message within the window; past it a second one, which the inbox drops."""
+"""A repeated operation sends one message within the deduplication window; a later one is dropped by the inbox."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ def url(databases: Databases) -> str:
 
 @dataclass(frozen=True)
 class Perform:
-    """Command: tell that an operation was performed."""
+    """Command to publish that an operation was performed."""
 
     operation: str
 
@@ -55,49 +55,51 @@ async def perform(_: HandlerContext, command: Perform, __: SqlUnitOfWork) -> Han
     return HandlerResult(events=(OFFER_SETTLED.new_event(event),))
 
 
-class Both:
-    """A producer and a receiver on real tables, and what goes over the wire between them."""
+class ProducerAndReceiver:
+    """A producer and a receiver on real tables, connected by a broker in memory."""
 
     def __init__(self, url: str) -> None:
         self._engines = {name: create_engine(name, role_url(url, name)) for name in (PRODUCER, RECEIVER)}
-        self.wire = MemoryBroker()
-        self.wire.bind(addresses.EVENTS, addresses.event_routing_key(OFFER_SETTLED.name), QUEUE)
+        self.broker = MemoryBroker()
+        self.broker.bind(addresses.EVENTS, addresses.event_routing_key(OFFER_SETTLED.name), QUEUE)
         self.effects: list[str] = []
-        channels = {Coupling.ONE_WAY: OneWay(self.wire)}
+        channels = {Coupling.ONE_WAY: OneWay(self.broker)}
         begin = {name: unit_of_work_factory(engine, SqlUnitOfWork) for name, engine in self._engines.items()}
-        speaks: Handlers[SqlUnitOfWork] = Handlers(on_command={Perform: HandlerSpec(perform)})
-        hears: Handlers[SqlUnitOfWork] = Handlers(on_event={OFFER_SETTLED: HandlerSpec(self._settled)})
+        producer_handlers: Handlers[SqlUnitOfWork] = Handlers(on_command={Perform: HandlerSpec(perform)})
+        receiver_handlers: Handlers[SqlUnitOfWork] = Handlers(
+            on_event={OFFER_SETTLED: HandlerSpec(self._record_effect)}
+        )
         units = {name: UnitsOfWork.of_one(begin) for name, begin in begin.items()}
-        self.producer = create_gateway(PRODUCER, speaks, units[PRODUCER], channels, make_policies())
-        self.receiver = create_gateway(RECEIVER, hears, units[RECEIVER], channels, make_policies())
+        self.producer = create_gateway(PRODUCER, producer_handlers, units[PRODUCER], channels, make_policies())
+        self.receiver = create_gateway(RECEIVER, receiver_handlers, units[RECEIVER], channels, make_policies())
         self.outbox = SqlOutbox(self._engines[PRODUCER], "relay")
         self.relay = Relay(self.outbox, NullObserver())
 
     async def perform(self, operation: str) -> None:
-        """The same operation, whoever repeats it and why: its message has the same id."""
+        """Perform an operation; the message of a repetition has the same id."""
         context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
         await self.producer.execute(Perform(operation), context)
         self.relay.wake()
 
     async def purge(self, window_s: float) -> int:
-        """As the process does it, with its window."""
+        """Purge sent rows after ``window_s`` seconds, as the service does; return their number."""
         return await Purger(self._engines[PRODUCER], common_purges(window_s)).purge_due()
 
-    async def rows(self) -> int:
+    async def count_rows(self) -> int:
         async with self._engines[PRODUCER].connect() as connection:
             return int((await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one())
 
-    async def sent(self) -> bool:
+    async def is_all_sent(self) -> bool:
         return not (await self.outbox.read_depth()).waiting
 
-    async def delivered(self) -> int:
-        """How many messages came, all handed to the receiver."""
-        queue = self.wire.queues[QUEUE]
-        for wire in list(queue):
-            await self.receiver.process(decode(wire))
+    async def deliver(self) -> int:
+        """Deliver all messages of the queue to the receiver; return their number."""
+        queue = self.broker.queues[QUEUE]
+        for message in list(queue):
+            await self.receiver.process(decode(message))
         return len(queue)
 
-    async def _settled(self, context: HandlerContext, _: Any, __: SqlUnitOfWork) -> HandlerResult:
+    async def _record_effect(self, context: HandlerContext, _: Any, __: SqlUnitOfWork) -> HandlerResult:
         self.effects.append(context.conversation_id)
         return HandlerResult()
 
@@ -107,39 +109,39 @@ class Both:
 
 
 @asynccontextmanager
-async def both(url: str) -> AsyncIterator[Both]:
-    running = Both(url)
-    task = asyncio.create_task(running.relay.run(running.producer.dispatch))
+async def open_pair(url: str) -> AsyncIterator[ProducerAndReceiver]:
+    pair = ProducerAndReceiver(url)
+    task = asyncio.create_task(pair.relay.run(pair.producer.dispatch))
     try:
-        yield running
+        yield pair
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await running.close()
+        await pair.close()
 
 
-async def test_repeated_within_the_window_it_is_one_message(url: str) -> None:
-    async with both(url) as running:
+async def test_repetitions_within_the_window_send_one_message(url: str) -> None:
+    async with open_pair(url) as pair:
         for _ in range(3):
-            await running.perform("within")
-            await poll_until(running.sent)
-            assert await running.purge(window_s=60.0) == 0
-        assert await running.delivered() == 1
-        assert running.effects == ["within"]
+            await pair.perform("within")
+            await poll_until(pair.is_all_sent)
+            assert await pair.purge(window_s=60.0) == 0
+        assert await pair.deliver() == 1
+        assert pair.effects == ["within"]
 
 
-async def test_repeated_past_the_window_it_is_a_second_message_which_the_inbox_drops(url: str) -> None:
-    async with both(url) as running:
-        await running.perform("past")
-        await poll_until(running.sent)
-        await poll_until(lambda: _forgotten(running, 0.2))
-        await running.perform("past")
-        await wait_until(lambda: len(running.wire.queues[QUEUE]) == 2)
-        assert await running.delivered() == 2
-        assert running.effects == ["past"], "the second one had been admitted before"
+async def test_a_repetition_after_the_window_sends_a_second_message_without_effect(url: str) -> None:
+    async with open_pair(url) as pair:
+        await pair.perform("past")
+        await poll_until(pair.is_all_sent)
+        await poll_until(lambda: _is_purged(pair, 0.2))
+        await pair.perform("past")
+        await wait_until(lambda: len(pair.broker.queues[QUEUE]) == 2)
+        assert await pair.deliver() == 2
+        assert pair.effects == ["past"], "the inbox already holds the id of the second message"
 
 
-async def _forgotten(running: Both, window_s: float) -> bool:
-    """Every row: one of another test's is no proof that ours is gone."""
-    await running.purge(window_s)
-    return not await running.rows()
+async def _is_purged(pair: ProducerAndReceiver, window_s: float) -> bool:
+    """Purge, and return whether no row is left; rows of another test would prove nothing."""
+    await pair.purge(window_s)
+    return not await pair.count_rows()

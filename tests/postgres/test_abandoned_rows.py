@@ -1,4 +1,4 @@
-"""Rows that nobody could take: each ends with its cause, stops nobody else, and can be sent again."""
+"""Unsendable rows are abandoned with their cause, hold up no other row, and can be sent again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,10 +26,10 @@ from tests.databases import Databases, role_url
 from tests.messaging.examples import NOW, PLAN
 
 SERVICE = "matching"
-ODD = """
+INSERT_UNREADABLE_ROW = """
     INSERT INTO matching.outbox (message_id, kind, flow, conversation_id, route, message, not_before, ordering_key)
-    VALUES ('odd', 'event', 'offer_settled', 'b1', 'broker', '{"v": 2, "headers": {}}', now(), 'b1')"""
-AWAITED = """
+    VALUES ('unreadable', 'event', 'offer_settled', 'b1', 'broker', '{"v": 2, "headers": {}}', now(), 'b1')"""
+INSERT_PENDING_REPLY = """
     INSERT INTO matching.pending_reply (request_id, flow, conversation_id, message, due_at)
     VALUES ($1, 'ask_fleet', 'b1', $2, now() - interval '1 s')"""
 TOO_LARGE = "x" * (codec.MAX_BODY_BYTES + 1)
@@ -40,9 +40,9 @@ def url(databases: Databases) -> str:
     return databases.create_migrated(SERVICE)
 
 
-def fact(name: str, driver: str = "d") -> OutboxMessage:
+def event_message(name: str, driver: str = "d") -> OutboxMessage:
     body = OfferSettled(booking_id=name, fleet="ada", driver=driver, verdict=OfferVerdict.ACCEPTED)
-    told = Envelope(
+    envelope = Envelope(
         id=name,
         kind=MessageKind.EVENT,
         flow=OFFER_SETTLED.name,
@@ -51,13 +51,13 @@ def fact(name: str, driver: str = "d") -> OutboxMessage:
         conversation_id=name,
         time=NOW,
         plan=PLAN,
-        extra={"prebook-x-kept": "along"},
+        extra={"prebook-x-kept": "value"},
     )
-    return OutboxMessage(told, "broker", "one key")
+    return OutboxMessage(envelope, "broker", "one key")
 
 
 @asynccontextmanager
-async def relaying(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
+async def run_relay(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
     async def send(row: LeasedRow) -> None:
         sent.append(row.envelope)
 
@@ -72,63 +72,63 @@ async def relaying(url: str, sent: list[Envelope]) -> AsyncIterator[SqlOutbox]:
         await engine.dispose()
 
 
-async def staged(url: str, *postings: OutboxMessage) -> None:
+async def enqueue(url: str, *messages: OutboxMessage) -> None:
     engine = create_engine(SERVICE, role_url(url, SERVICE))
     async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
-        await work.enqueue(postings)
+        await work.enqueue(messages)
     await engine.dispose()
 
 
-async def test_an_oversized_row_stops_nobody_is_named_and_leaves_once_when_it_fits(
+async def test_an_oversized_row_is_abandoned_and_sent_once_after_the_limit_is_raised(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Envelope] = []
-    await staged(url, fact("before"), fact("large", TOO_LARGE), fact("after"))
+    await enqueue(url, event_message("before"), event_message("large", TOO_LARGE), event_message("after"))
     connection = await asyncpg.connect(asyncpg_dsn(url))
-    given_up = OutboxAdmin(connection, SERVICE)
-    async with relaying(url, sent) as outbox:
+    outbox_admin = OutboxAdmin(connection, SERVICE)
+    async with run_relay(url, sent) as outbox:
         await wait_until(lambda: [e.id for e in sent] == ["before", "after"], timeout_s=10)
-        (row,) = await given_up.list_rows(["undeliverable"], {"cause": "too_large"}, 10)
+        (row,) = await outbox_admin.list_rows(["undeliverable"], {"cause": "too_large"}, 10)
         assert (row.message_id, row.type, row.failures) == ("large", "prebook.offer_settled.v1", 0)
         assert str(codec.MAX_BODY_BYTES) in (row.error or "")
         assert (await outbox.read_depth()).abandoned == {("undeliverable", "too_large"): 1}
-        monkeypatch.setattr(codec, "MAX_BODY_BYTES", 2 * codec.MAX_BODY_BYTES)  # the cause is taken away
-        assert await given_up.resend([row], ignore_expiry=False) == [row.id]
+        monkeypatch.setattr(codec, "MAX_BODY_BYTES", 2 * codec.MAX_BODY_BYTES)  # removes the cause
+        assert await outbox_admin.resend([row], ignore_expiry=False) == [row.id]
         await wait_until(lambda: len(sent) == 3, timeout_s=10)
-        await poll_until(lambda: _nothing(outbox))
-        assert await given_up.resend([row], ignore_expiry=False) == [], "what is under way or sent is not sent again"
+        await poll_until(lambda: _is_empty(outbox))
+        assert await outbox_admin.resend([row], ignore_expiry=False) == [], "a waiting or sent row is not sent again"
     await connection.close()
-    again = sent[-1]
-    assert (again.id, again.extra, again.time) == ("large", {"prebook-x-kept": "along"}, NOW)
+    resent = sent[-1]
+    assert (resent.id, resent.extra, resent.time) == ("large", {"prebook-x-kept": "value"}, NOW)
     assert [e.id for e in sent].count("large") == 1
 
 
-async def test_a_row_that_holds_no_message_stops_nobody_and_is_named(url: str) -> None:
+async def test_an_unreadable_row_is_abandoned_with_its_cause(url: str) -> None:
     sent: list[Envelope] = []
-    await staged(url, fact("first"))
+    await enqueue(url, event_message("first"))
     connection = await asyncpg.connect(asyncpg_dsn(url))
-    await connection.execute(ODD)
-    await staged(url, fact("last"))
-    async with relaying(url, sent) as outbox:
+    await connection.execute(INSERT_UNREADABLE_ROW)
+    await enqueue(url, event_message("last"))
+    async with run_relay(url, sent) as outbox:
         await wait_until(lambda: [e.id for e in sent] == ["first", "last"], timeout_s=10)
         (row,) = await OutboxAdmin(connection, SERVICE).list_rows(["undeliverable"], {"cause": "bad_row"}, 10)
-        assert (row.message_id, row.failures) == ("odd", 0)
+        assert (row.message_id, row.failures) == ("unreadable", 0)
         assert (await outbox.read_depth()).abandoned == {("undeliverable", "bad_row"): 1}
     await connection.close()
 
 
-async def test_a_row_that_is_awaited_and_not_understood_holds_up_no_other(url: str) -> None:
+async def test_an_unreadable_pending_reply_holds_up_no_other(url: str) -> None:
     connection = await asyncpg.connect(asyncpg_dsn(url))
-    await connection.execute(AWAITED, "odd", '{"v": 2}')
-    await connection.execute(AWAITED, "good", to_column(fact("good").envelope))
+    await connection.execute(INSERT_PENDING_REPLY, "unreadable", '{"v": 2}')
+    await connection.execute(INSERT_PENDING_REPLY, "good", to_column(event_message("good").envelope))
     engine = create_engine(SERVICE, role_url(url, SERVICE))
     due = await SqlOutbox(engine, "relay").claim_overdue(10, lease_s=60.0)
     await connection.execute("DELETE FROM matching.pending_reply")
     await connection.close()
     await engine.dispose()
-    assert [said.id for said in due] == ["good"]
+    assert [each.id for each in due] == ["good"]
 
 
-async def _nothing(outbox: SqlOutbox) -> bool:
+async def _is_empty(outbox: SqlOutbox) -> bool:
     depth = await outbox.read_depth()
     return not depth.waiting and not depth.abandoned

@@ -1,4 +1,4 @@
-"""A row is claimed by the statement that writes it, unless something else comes before it."""
+"""A row is claimed by the statement that inserts it, unless an earlier row of its key must be sent first."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -24,7 +24,8 @@ from tests.conditions import poll_until, wait_until
 from tests.databases import Databases
 from tests.messaging.examples import request
 
-OWNER, LEASE = "relay of this process", timedelta(seconds=30)
+OWNER = "relay of this process"
+LEASE = timedelta(seconds=30)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-class Counting(SqlOutbox):
+class ClaimCountingOutbox(SqlOutbox):
     claims = 0
 
     async def claim(
@@ -52,131 +53,137 @@ class Counting(SqlOutbox):
         return found
 
 
-async def post(
-    engine: AsyncEngine, *names: str, key: str = "k", known: Sequence[int] = (), after_s: float = 0
+async def enqueue_and_claim(
+    engine: AsyncEngine, *names: str, key: str = "k", tracked: Sequence[int] = (), after_s: float = 0
 ) -> Handoff:
-    """As the relay named OWNER would take all of them, which knows these rows."""
-    made: list[Handoff] = []
+    """Enqueue messages of one key for the relay OWNER, which tracks the rows ``tracked``; return the handoff."""
+    handoffs: list[Handoff] = []
 
     @contextmanager
-    def taking(postings: Sequence[OutboxMessage]) -> Iterator[Handoff]:
-        due = {posting.envelope.id: posting for posting in postings if not posting.delay}
-        made.append(Handoff(OWNER, LEASE, len(due), due, known))
-        yield made[0]
+    def hand_off(messages: Sequence[OutboxMessage]) -> Iterator[Handoff]:
+        due = {message.envelope.id: message for message in messages if not message.delay}
+        handoffs.append(Handoff(OWNER, LEASE, len(due), due, tracked))
+        yield handoffs[0]
 
-    async with unit_of_work_factory(engine, SqlUnitOfWork, taking)() as work:
+    async with unit_of_work_factory(engine, SqlUnitOfWork, hand_off)() as work:
         await work.enqueue(
             [OutboxMessage(request(id=name), "broker", key, timedelta(seconds=after_s)) for name in names]
         )
-    return made[0]
+    return handoffs[0]
 
 
-async def left(engine: AsyncEngine, *names: str) -> None:
-    """By a process whose relay takes nothing."""
+async def enqueue(engine: AsyncEngine, *names: str) -> None:
+    """Enqueue messages of one key in a process whose relay claims nothing."""
     async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
         await work.enqueue([OutboxMessage(request(id=name), "broker", "k") for name in names])
 
 
-async def test_it_is_the_relays_for_as_long_as_a_claim_would_last(engine: AsyncEngine) -> None:
-    handover = await post(engine, "a", "b")
+async def test_a_claimed_row_has_the_lease_of_a_claim(engine: AsyncEngine) -> None:
+    handoff = await enqueue_and_claim(engine, "a", "b")
     async with engine.connect() as connection:
         found = await connection.execute(
             text("SELECT message_id, seq, claimed_by, claimed_until > now() + interval '25 s' FROM outbox ORDER BY seq")
         )
         rows = [tuple(row) for row in found]
-    assert rows == [(name, handover.claimed[name], OWNER, True) for name in ("a", "b")]
+    assert rows == [(name, handoff.claimed[name], OWNER, True) for name in ("a", "b")]
     assert list(await SqlOutbox(engine, "another").claim(10, lease_s=30, full_routes=[])) == []
 
 
-async def test_what_waits_for_somebody_else_comes_first(engine: AsyncEngine) -> None:
-    await left(engine, "first")
-    assert (await post(engine, "second")).claimed == {}
-    assert (await post(engine, "other", key="o")).claimed
+async def test_a_row_behind_a_waiting_row_of_its_key_is_not_claimed(engine: AsyncEngine) -> None:
+    await enqueue(engine, "first")
+    assert (await enqueue_and_claim(engine, "second")).claimed == {}
+    assert (await enqueue_and_claim(engine, "other", key="o")).claimed
     claimed = await SqlOutbox(engine, "another").claim(10, lease_s=30, full_routes=[])
     assert [row.envelope.id for row in claimed] == ["first", "second"]
 
 
-async def test_what_another_relay_has_under_way_comes_first(engine: AsyncEngine) -> None:
-    await left(engine, "first")
+async def test_a_row_behind_a_row_leased_by_another_relay_is_not_claimed(engine: AsyncEngine) -> None:
+    await enqueue(engine, "first")
     await SqlOutbox(engine, "another").claim(10, lease_s=30, full_routes=[])
-    assert (await post(engine, "second")).claimed == {}
+    assert (await enqueue_and_claim(engine, "second")).claimed == {}
 
 
-async def test_what_stands_in_line_already_is_no_hindrance(engine: AsyncEngine) -> None:
-    first = (await post(engine, "first")).claimed["first"]
-    assert (await post(engine, "second")).claimed == {}
-    assert set((await post(engine, "third", "fourth", key="o", known=[first])).claimed) == {"third", "fourth"}
-    another = (await post(engine, "fifth", key="p")).claimed["fifth"]
-    assert (await post(engine, "sixth", key="p", known=[first, another])).claimed
+async def test_a_row_behind_tracked_rows_of_its_relay_is_claimed(engine: AsyncEngine) -> None:
+    first = (await enqueue_and_claim(engine, "first")).claimed["first"]
+    assert (await enqueue_and_claim(engine, "second")).claimed == {}
+    assert set((await enqueue_and_claim(engine, "third", "fourth", key="o", tracked=[first])).claimed) == {
+        "third",
+        "fourth",
+    }
+    another = (await enqueue_and_claim(engine, "fifth", key="p")).claimed["fifth"]
+    assert (await enqueue_and_claim(engine, "sixth", key="p", tracked=[first, another])).claimed
 
 
-async def test_a_claim_takes_nothing_behind_a_row_of_its_relay_that_the_relay_does_not_know(
+async def test_a_claim_omits_rows_behind_an_untracked_row_of_the_same_relay(
     engine: AsyncEngine,
 ) -> None:
-    first = (await post(engine, "first")).claimed["first"]
-    await left(engine, "second")
+    first = (await enqueue_and_claim(engine, "first")).claimed["first"]
+    await enqueue(engine, "second")
     outbox = SqlOutbox(engine, OWNER)
     assert list(await outbox.claim(10, lease_s=30, full_routes=[], tracked=[first + 1])) == []
     (second,) = await outbox.claim(10, lease_s=30, full_routes=[], tracked=[first])
     assert second.envelope.id == "second"
 
 
-async def test_what_failed_holds_back_until_it_is_tried_again(engine: AsyncEngine) -> None:
+async def test_a_failed_row_holds_back_later_rows_until_its_retry(engine: AsyncEngine) -> None:
     outbox = SqlOutbox(engine, OWNER)
-    first = (await post(engine, "first")).claimed["first"]
-    await left(engine, "later")
+    first = (await enqueue_and_claim(engine, "first")).claimed["first"]
+    await enqueue(engine, "later")
     (row,) = await outbox.claim(10, lease_s=30, full_routes=[], tracked=[first])
-    await outbox.reschedule(row, "not yet", delay_s=60.0, refused=False)
+    await outbox.reschedule(row, "unreachable", delay_s=60.0, refused=False)
     await outbox.mark_sent([first])
-    assert (await post(engine, "behind")).claimed == {}
+    assert (await enqueue_and_claim(engine, "behind")).claimed == {}
 
 
-async def test_what_is_over_or_is_to_leave_later_holds_nothing_back(engine: AsyncEngine) -> None:
+async def test_sent_abandoned_and_delayed_rows_hold_nothing_back(engine: AsyncEngine) -> None:
     outbox = SqlOutbox(engine, OWNER)
-    await left(engine, "refused", "sent")
+    await enqueue(engine, "refused", "sent")
     refused, sent = await outbox.claim(10, lease_s=30, full_routes=[])
-    await outbox.abandon(refused, OutboxState.UNDELIVERABLE, "refused", "nobody takes it")
+    await outbox.abandon(refused, OutboxState.UNDELIVERABLE, "refused", "refused by the broker")
     await outbox.mark_sent([sent.seq])
-    assert (await post(engine, "later", after_s=60)).claimed == {}
-    assert set((await post(engine, "now")).claimed) == {"now"}
+    assert (await enqueue_and_claim(engine, "later", after_s=60)).claimed == {}
+    assert set((await enqueue_and_claim(engine, "now")).claimed) == {"now"}
 
 
-async def test_what_was_written_before_the_clock_was_set_back_comes_first(engine: AsyncEngine) -> None:
+async def test_rows_keep_their_order_though_the_clock_was_set_back(engine: AsyncEngine) -> None:
     outbox = SqlOutbox(engine, "another")
-    await left(engine, "first")
+    await enqueue(engine, "first")
     async with engine.begin() as connection:
-        ahead = "UPDATE outbox SET created_at = created_at + interval '1 h', not_before = not_before + interval '1 h'"
-        await connection.execute(text(ahead))
-    assert (await post(engine, "second")).claimed == {}
+        move_ahead = (
+            "UPDATE outbox SET created_at = created_at + interval '1 h', not_before = not_before + interval '1 h'"
+        )
+        await connection.execute(text(move_ahead))
+    assert (await enqueue_and_claim(engine, "second")).claimed == {}
     claimed = await outbox.claim(10, lease_s=30, full_routes=[])
     assert [row.envelope.id for row in claimed] == ["first", "second"]
-    await outbox.reschedule(claimed[0], "not yet", delay_s=60.0, refused=False)
+    await outbox.reschedule(claimed[0], "unreachable", delay_s=60.0, refused=False)
     await outbox.release([claimed[1].seq])
-    assert list(await outbox.claim(10, lease_s=30, full_routes=[])) == [], "a failed one waits for its next try"
+    assert list(await outbox.claim(10, lease_s=30, full_routes=[])) == [], "a failed row waits for its retry"
 
 
-async def test_what_was_posted_before_is_claimed_by_nobody_again(engine: AsyncEngine) -> None:
-    first = (await post(engine, "first")).claimed["first"]
-    again = await post(engine, "first", known=[first])
+async def test_a_duplicate_message_is_not_claimed_again(engine: AsyncEngine) -> None:
+    first = (await enqueue_and_claim(engine, "first")).claimed["first"]
+    again = await enqueue_and_claim(engine, "first", tracked=[first])
     assert (again.claimed, again.has_unclaimed) == ({}, True)
 
 
-async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
+async def test_a_row_behind_a_row_of_another_relay_is_sent_soon_after_it(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody says that a row has been marked: the relay looks again, soon at first, without waiting for its poll."""
+    """Nothing notifies of a sent row: the relay claims again after a short delay instead of its poll interval."""
     monkeypatch.setattr(relaying, "POLL_INTERVAL_S", 60.0)
     sent: list[str] = []
 
     async def send(row: LeasedRow) -> None:
         sent.append(row.envelope.id)
 
-    outbox, another = Counting(engine, OWNER), SqlOutbox(engine, "another")
+    outbox = ClaimCountingOutbox(engine, OWNER)
+    another = SqlOutbox(engine, "another")
     relay = Relay(outbox, NullObserver())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(relay.run(send))
         await wait_until(lambda: relay._accepts_handoffs)
-        await left(engine, "first")
+        await enqueue(engine, "first")
         (first,) = await another.claim(10, lease_s=30, full_routes=[])
         async with unit_of_work_factory(engine, SqlUnitOfWork, relay.hand_off)() as work:
             await work.enqueue([OutboxMessage(request(id="second"), "broker", "k")])
@@ -188,8 +195,8 @@ async def test_what_stands_behind_another_relays_row_leaves_soon_after_it(
         running.cancel()
 
 
-async def test_what_a_process_that_died_had_just_committed_is_sent_by_another(engine: AsyncEngine, url: str) -> None:
-    await post(engine, "orphan")
+async def test_a_row_claimed_by_a_dead_process_is_sent_by_another(engine: AsyncEngine, url: str) -> None:
+    await enqueue_and_claim(engine, "orphan")
     sent: list[str] = []
 
     async def send(row: LeasedRow) -> None:
