@@ -1,26 +1,28 @@
+"""A suite that `docker compose up` has started."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.containers.composing import Compose, composed, engine_answers
+from tests.containers.compose_project import ComposeProject, is_engine_available, open_project
 
 
 @dataclass(frozen=True)
-class Up:
-    """A suite that was started with `docker compose up`, which has returned."""
+class ComposeRun:
+    """A suite after `docker compose up` has returned, with the exit status and output of that command."""
 
-    compose: Compose
+    project: ComposeProject
     status: int
     output: str
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[Up]:
-    if not engine_answers():
-        pytest.skip("no Docker engine with Compose answers here; `docker compose ls` says why")
-    with composed() as compose:
-        compose.did("build", "--quiet")
-        done = compose.run("up")
-        why = compose.did("logs", "--tail", "20") if done.returncode else ""
-        yield Up(compose, done.returncode, done.stdout + why)
+def up() -> Iterator[ComposeRun]:
+    if not is_engine_available():
+        pytest.skip("no Docker engine with Compose is available; `docker compose ls` shows the reason")
+    with open_project() as project:
+        project.run_checked("build", "--quiet")
+        done = project.run("up")
+        logs = project.run_checked("logs", "--tail", "20") if done.returncode else ""
+        yield ComposeRun(project, done.returncode, done.stdout + logs)

@@ -1,4 +1,4 @@
-"""What the compose file promises, read from the file: no engine is needed."""
+"""Guarantees of docker-compose.yml, checked without an engine."""
 
 import re
 from collections.abc import Mapping
@@ -12,28 +12,28 @@ from prebook.cli.secrets import GROUP_READABLE_MODE, SECRETS_GID, generate_secre
 from prebook.devstack.containers import POSTGRES_IMAGE, RABBITMQ_IMAGE
 from prebook.flows import FLOWS, PROCESSES
 from prebook.runtime.settings import ServiceSettings
-from tests.containers.composing import FILE, ROOT
+from tests.containers.compose_project import COMPOSE_FILE, ROOT
 
-COMPOSED = yaml.safe_load(FILE.read_text())
+COMPOSED = yaml.safe_load(COMPOSE_FILE.read_text())
 CONTAINERS: Mapping[str, Mapping[str, Any]] = COMPOSED["services"]
-LASTING = {*PROCESSES, "postgres", "rabbitmq"}
-USUAL = {name for name, container in CONTAINERS.items() if "profiles" not in container}
-"""What `docker compose up` starts when it is asked for nothing more."""
-OURS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
+LONG_RUNNING = {*PROCESSES, "postgres", "rabbitmq"}
+DEFAULT_CONTAINERS = {name for name, container in CONTAINERS.items() if "profiles" not in container}
+"""Containers that `docker compose up` starts without a profile."""
+PREBOOK_CONTAINERS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
-MOUNTED_AT = "/run/prebook/"
+MOUNT_PATH = "/run/prebook/"
 NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S"}
-"""Fixed in the image; for tests."""
+"""Settings that are fixed in the image, or that only tests use."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)
 
 
-def test_ten_containers_at_most() -> None:
-    assert len(USUAL) <= 10
-    assert CONTAINERS.keys() - USUAL == {"operations"}
+def test_the_default_suite_has_at_most_ten_containers() -> None:
+    assert len(DEFAULT_CONTAINERS) <= 10
+    assert CONTAINERS.keys() - DEFAULT_CONTAINERS == {"operations"}
     for name in PROCESSES:
         assert CONTAINERS[name]["depends_on"]["setup"]["condition"] == "service_completed_successfully"
-    assert CONTAINERS.keys() >= LASTING
+    assert CONTAINERS.keys() >= LONG_RUNNING
 
 
 @every_container
@@ -51,25 +51,27 @@ def test_every_container_is_confined(name: str) -> None:
     assert container["pids_limit"] <= 200
     assert re.fullmatch(r"\d+m", container["mem_limit"])
     assert "privileged" not in container
-    assert not [volume for volume in container["volumes"] if volume.startswith(("/", "."))], "no folder of the host"
+    assert not [volume for volume in container["volumes"] if volume.startswith(("/", "."))], (
+        "no folder of the host is mounted"
+    )
 
 
-@pytest.mark.parametrize("name", sorted(OURS - {"secrets"}))
-def test_ours_run_as_users_of_their_own_without_any_capability(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(PREBOOK_CONTAINERS - {"secrets"}))
+def test_every_prebook_container_runs_under_its_own_user_without_capabilities(name: str) -> None:
     user, group = CONTAINERS[name]["user"].split(":")
-    assert [other for other in OURS if CONTAINERS[other]["user"] == f"{user}:{group}"] == [name]
+    assert [other for other in PREBOOK_CONTAINERS if CONTAINERS[other]["user"] == f"{user}:{group}"] == [name]
     assert int(user) > 10000
     assert int(group) == SECRETS_GID
     assert "cap_add" not in CONTAINERS[name]
 
 
-@pytest.mark.parametrize("name", sorted(LASTING))
-def test_what_lasts_comes_back_and_says_whether_it_is_ready(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(LONG_RUNNING))
+def test_long_running_containers_are_restarted_and_have_a_health_check(name: str) -> None:
     assert CONTAINERS[name]["restart"] == "unless-stopped"
     assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
 
 
-def test_only_what_is_published_is_on_the_edge() -> None:
+def test_only_containers_with_published_ports_are_on_the_edge_network() -> None:
     assert COMPOSED["networks"]["inside"] == {"internal": True}
     published = {name for name, container in CONTAINERS.items() if "ports" in container}
     assert {name for name, container in CONTAINERS.items() if "edge" in container.get("networks", [])} == published
@@ -80,49 +82,50 @@ def test_only_the_campaign_is_attached() -> None:
 
 
 @every_container
-def test_no_secret_stands_in_the_file(name: str) -> None:
+def test_the_file_contains_no_secret(name: str) -> None:
     environment = CONTAINERS[name].get("environment", {})
-    telling = re.compile(r"PASS|SECRET|TOKEN(?!S)|DATABASE_URL|AMQP_URL")
-    assert [name for name in environment if telling.search(name) and not name.endswith("_FILE")] == []
+    secret_name = re.compile(r"PASS|SECRET|TOKEN(?!S)|DATABASE_URL|AMQP_URL")
+    assert [name for name in environment if secret_name.search(name) and not name.endswith("_FILE")] == []
 
 
-@pytest.mark.parametrize("name", sorted(OURS - {"secrets"}))
-def test_each_is_pointed_to_files_that_it_may_read(name: str) -> None:
-    environment, user = CONTAINERS[name]["environment"], int(CONTAINERS[name]["user"].split(":")[0])
-    files = [path.removeprefix(MOUNTED_AT) for variable, path in environment.items() if variable.endswith("_FILE")]
+@pytest.mark.parametrize("name", sorted(PREBOOK_CONTAINERS - {"secrets"}))
+def test_every_container_may_read_the_files_of_its_settings(name: str) -> None:
+    environment = CONTAINERS[name]["environment"]
+    user = int(CONTAINERS[name]["user"].split(":")[0])
+    files = [path.removeprefix(MOUNT_PATH) for variable, path in environment.items() if variable.endswith("_FILE")]
     assert files
     for _, owner, mode in (SECRETS[file] for file in files):
         assert owner == user or mode == GROUP_READABLE_MODE
 
 
-def test_what_can_be_set_reaches_the_containers() -> None:
+def test_every_setting_can_be_passed_to_a_container() -> None:
     fields = msgspec.structs.fields(ServiceSettings)
     settable = {f"PREBOOK_{field.name.upper()}" for field in fields} | {
         f"PREBOOK_COUPLING_{flow.upper()}" for flow in FLOWS
     }
     assert settable > NOT_FOR_CONTAINERS
-    priced = {"PREBOOK_CAMPAIGN_QUOTA"}
-    assert settable - NOT_FOR_CONTAINERS - priced <= _settings_of("booking")
-    assert priced <= _settings_of("pricing")
+    pricing_settings = {"PREBOOK_CAMPAIGN_QUOTA"}
+    assert settable - NOT_FOR_CONTAINERS - pricing_settings <= _settings_of("booking")
+    assert pricing_settings <= _settings_of("pricing")
 
 
-def test_the_images_are_those_that_the_local_suite_takes() -> None:
+def test_the_images_are_those_of_the_suite_with_containers() -> None:
     assert CONTAINERS["postgres"]["image"] == POSTGRES_IMAGE
     assert CONTAINERS["rabbitmq"]["image"] == RABBITMQ_IMAGE
 
 
-def test_the_image_gets_what_the_wheel_is_built_from_and_nothing_else() -> None:
+def test_the_build_context_contains_every_copied_file() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
-    let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    included = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
-    assert {source for line in copied for source in line.split()} <= {*let_in, *_below(let_in)}
+    assert {source for line in copied for source in line.split()} <= {*included, *_children_of(included)}
 
 
 def _settings_of(container: str) -> set[str]:
-    """Names of the settings that the container is given, directly or by a file."""
+    """Return the names of the settings of a container, given directly or by a file."""
     return {name.removesuffix("_FILE") for name in CONTAINERS[container]["environment"]}
 
 
-def _below(folders: list[str]) -> set[str]:
+def _children_of(folders: list[str]) -> set[str]:
     return {str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).glob("*")}

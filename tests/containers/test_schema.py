@@ -1,11 +1,11 @@
-"""The schema is the same on the PostgreSQL of the compose file as on the embedded one, whose version is another."""
+"""The schema is the same on the PostgreSQL of the compose file and on the embedded one, which has another version."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from prebook.flows import PROCESSES
-from tests.containers.composing import engine_answers
+from tests.containers.compose_project import is_engine_available
 from tests.databases import Databases, psql_path
 from tests.integration.containers import start_database
 from tests.postgres import test_schema
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def databases() -> Iterator[Databases]:
-    if not engine_answers():
-        pytest.skip("no Docker engine with Compose answers here; `docker compose ls` says why")
+    if not is_engine_available():
+        pytest.skip("no Docker engine with Compose is available; `docker compose ls` shows the reason")
     with start_database() as url:
         yield Databases(psql_path(), url)
 

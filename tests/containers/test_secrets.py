@@ -1,4 +1,4 @@
-"""The passwords of a container deployment."""
+"""Passwords of a container deployment: ownership, consistency, and generation only once."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from prebook.topology.access import ACCOUNTS
 HOSTS = ("postgres:5432", "rabbitmq:5672")
 
 
-def test_every_service_gets_access_of_its_own_that_nobody_else_can_read() -> None:
+def test_every_service_gets_its_own_accounts_in_files_that_only_it_can_read() -> None:
     files = generate_secrets(*HOSTS)
     for uid, service in enumerate(SERVICES, FIRST_SERVICE_UID):
         for file in ("database_url", "amqp_url"):
@@ -31,18 +31,19 @@ def test_the_deploy_job_sets_the_passwords_that_the_services_use() -> None:
         assert f":{password}@{HOSTS[1]}/" in files[f"{account}/amqp_url"][0]
 
 
-def test_no_two_draws_are_alike() -> None:
-    once, again = generate_secrets(*HOSTS), generate_secrets(*HOSTS)
-    assert not {text for text, *_ in once.values()} & {text for text, *_ in again.values()}
+def test_two_generations_share_no_secret() -> None:
+    first = generate_secrets(*HOSTS)
+    second = generate_secrets(*HOSTS)
+    assert not {text for text, *_ in first.values()} & {text for text, *_ in second.values()}
 
 
-def test_the_mark_of_a_complete_set_is_written_last() -> None:
+def test_the_completion_file_is_written_last() -> None:
     assert list(generate_secrets(*HOSTS))[-1] == COMPLETION_FILE
 
 
-def test_what_was_drawn_once_stays(tmp_path: Path) -> None:
-    (tmp_path / COMPLETION_FILE).write_text("drawn earlier")
+def test_existing_secrets_are_kept(tmp_path: Path) -> None:
+    (tmp_path / COMPLETION_FILE).write_text("generated earlier")
     result = CliRunner().invoke(secrets, ["--output-dir", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == [COMPLETION_FILE]
-    assert (tmp_path / COMPLETION_FILE).read_text() == "drawn earlier"
+    assert (tmp_path / COMPLETION_FILE).read_text() == "generated earlier"
