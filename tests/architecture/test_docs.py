@@ -1,4 +1,4 @@
-"""The documentation points at files that exist, and the README stays short."""
+"""Links and file names in the documentation are valid, and the README stays short."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def _named(path: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_an_existing_target(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
     assert [link for link in links if not _exists(page, link)] == []
 

@@ -1,4 +1,4 @@
-"""The import rules of pyproject.toml, as a test."""
+"""The import contracts of pyproject.toml hold."""
 
 import os
 import subprocess

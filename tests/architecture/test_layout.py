@@ -1,4 +1,4 @@
-"""The house keeps its shape."""
+"""Layout of the source roots: namespace packages, one package per service, short files."""
 
 import tomllib
 from pathlib import Path
@@ -14,13 +14,13 @@ MAX_LINES = 350
 
 @pytest.mark.parametrize("root", SOURCE_ROOTS)
 def test_prebook_is_a_namespace_package(root: str) -> None:
-    """An __init__.py in one root would hide the other, and the editable install would break without a word."""
+    """An __init__.py in one root would hide the other, and the editable install would break silently."""
     assert (ROOT / root / "prebook").is_dir()
     assert not (ROOT / root / "prebook" / "__init__.py").exists()
 
 
 @pytest.mark.parametrize("root", SOURCE_ROOTS)
-def test_what_stands_in_a_source_root_is_a_package(root: str) -> None:
+def test_a_source_root_contains_only_packages(root: str) -> None:
     folders = [p for p in (ROOT / root / "prebook").iterdir() if p.is_dir() and p.name != "__pycache__"]
     assert folders
     assert [p.name for p in folders if any(p.rglob("*.py")) and not (p / "__init__.py").exists()] == []
@@ -41,6 +41,6 @@ def test_no_file_is_too_long(root: str) -> None:
     assert {path: n for path, n in lengths.items() if n > MAX_LINES} == {}
 
 
-def test_the_wheel_takes_every_source_root() -> None:
+def test_the_wheel_includes_every_source_root() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert {f"{root}/prebook" for root in SOURCE_ROOTS} <= set(wheel["packages"])

@@ -36,8 +36,8 @@ def test_no_module_uses_a_private_attribute_of_a_library() -> None:
 
 
 @pytest.mark.parametrize(("library", "version"), [(library, version) for library, version, _ in EXCEPTIONS.values()])
-def test_the_pinned_version_is_the_one_whose_private_attributes_were_read(library: str, version: str) -> None:
-    """Where it fails, read the source of the new version for what EXCEPTIONS names, then change the version there."""
+def test_the_private_attributes_were_checked_in_the_pinned_version(library: str, version: str) -> None:
+    """If it fails, check the attributes in EXCEPTIONS in the source of the new version, then update its version."""
     assert _pinned_version(library) == version
 
 
@@ -66,7 +66,7 @@ def test_a_private_use_is_found(source: str) -> None:
         "import os\nos._exit(1)",
     ],
 )
-def test_a_private_use_of_our_own_is_no_finding(source: str) -> None:
+def test_a_private_use_of_the_same_class_is_no_finding(source: str) -> None:
     assert list(_private_uses(ast.parse(source))) == []
 
 

@@ -42,7 +42,7 @@ sys.exit(status)
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this tree and unpacked."""
+    """Build the wheel from this tree, and return the folder with its files."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
     built = subprocess.run(build, capture_output=True, text=True, timeout=110, check=False)
@@ -64,7 +64,7 @@ def modules() -> list[str]:
 
 
 def run_isolated(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program without site, so that an editable install of this tree cannot lend what the wheel lacks."""
+    """Run a program without site, so that an editable install of this tree cannot supply a missing file."""
     return subprocess.run(
         [sys.executable, "-B", "-S", "-c", program],
         capture_output=True,
@@ -76,7 +76,7 @@ def run_isolated(program: str, folder: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_contains_every_module_and_each_can_be_imported(wheel: Path, tmp_path: Path) -> None:
     ran = run_isolated(PROBE.format(wheel=str(wheel), libraries=LIBRARIES, modules=modules()), tmp_path)
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)
@@ -88,7 +88,7 @@ def test_everything_is_in_it_and_imports_from_it(wheel: Path, tmp_path: Path) ->
         assert Path(asset).exists()
 
 
-def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
+def test_the_wheel_contains_the_migrations_and_the_assets_of_the_campaign(wheel: Path) -> None:
     names = {str(path.relative_to(wheel)) for path in wheel.rglob("*") if path.is_file()}
 
     assert "prebook/assets/migrations/alembic.ini" in names
@@ -99,7 +99,7 @@ def test_it_brings_the_migrations_and_the_campaigns_assets(wheel: Path) -> None:
     assert "prebook/__init__.py" not in names
 
 
-def test_a_project_of_its_own_tests_its_services_with_it(wheel: Path, tmp_path: Path) -> None:
+def test_another_project_can_test_its_services_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
     project = shutil.copytree(EXAMPLE, tmp_path / "loyalty")
     program = RUN_TESTS.format(wheel=str(wheel), libraries=LIBRARIES, project=str(project))
     ran = run_isolated(program, project)

@@ -1,4 +1,4 @@
-"""The command line's client of operations: each failure is a UserError that says what happened."""
+"""The command line's client of operations: each failure is a UserError with its reason."""
 
 import asyncio
 import socket
@@ -20,13 +20,13 @@ NO_QUERY: Mapping[str, Any] = {}
 async def call(
     url: str, monkeypatch: pytest.MonkeyPatch, body: object = None, query: Mapping[str, Any] = NO_QUERY
 ) -> dict[str, Any]:
-    """The document that operations at ``url`` gives, as ``call_operations`` returns it."""
+    """Return the document that ``call_operations`` gets from operations at ``url``."""
     monkeypatch.setattr(operations_client, "operations_url", lambda: url)
     return await operations_client._call(dict[str, Any], "POST", "/v1/things", body, query)
 
 
 async def stream(url: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The whole of a streamed response."""
+    """Return the whole body of a streamed response."""
     monkeypatch.setattr(operations_client, "operations_url", lambda: url)
     return b"".join([chunk async for chunk in stream_operations("/v1/things")])
 
@@ -50,7 +50,7 @@ async def test_query_and_body_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         (500, '"\xff', "operations answered 500"),
     ],
 )
-async def test_an_error_status_is_told_with_its_detail(
+async def test_an_error_status_is_reported_with_its_detail(
     monkeypatch: pytest.MonkeyPatch, send: Send, status: int, text: str, problem: str
 ) -> None:
     async def answer(_: web.Request) -> web.Response:
@@ -63,14 +63,16 @@ async def test_an_error_status_is_told_with_its_detail(
 
 
 @pytest.mark.parametrize("send", [call, stream])
-async def test_operations_that_is_down_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch, send: Send) -> None:
+async def test_an_unreachable_operations_service_is_reported_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, send: Send
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(UserError, match=f"operations does not answer: http://127.0.0.1:{port}.*connection refused"):
         await send(f"http://127.0.0.1:{port}", monkeypatch)
 
 
-async def test_an_export_arrives_chunk_by_chunk_and_a_cut_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_export_arrives_in_chunks_and_an_incomplete_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -89,7 +91,7 @@ async def test_an_export_arrives_chunk_by_chunk_and_a_cut_one_is_told(monkeypatc
             await stream(url, monkeypatch)
 
 
-async def test_an_export_that_stops_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stalled_export_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     timed_out = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
