@@ -7,10 +7,10 @@ from aiohttp import web
 
 
 @asynccontextmanager
-async def target(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """Listen on 127.0.0.1 and handle every request by ``answer``; yields the base URL."""
+async def listen(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Listen on 127.0.0.1 and handle every request by ``handler``; yields the base URL."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

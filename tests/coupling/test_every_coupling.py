@@ -11,7 +11,7 @@ from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
 from prebook.patterns.signature import verify
 from tests.conditions import wait_until
-from tests.listener import target
+from tests.listener import listen
 from tests.world import SuiteWorld
 
 RIDER_SECRETS = ("secret of rider callbacks",)
@@ -135,7 +135,7 @@ async def test_a_rider_callback_is_repeated_until_it_succeeds(coupling: Coupling
         return web.Response(status=503 if len(callbacks) == 1 else 204)
 
     async with (
-        target(handle) as url,
+        listen(handle) as url,
         SuiteWorld(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
     ):
         booking = await world.book(plan_with(coupling), callback_url=f"{url}/hook")

@@ -13,7 +13,7 @@ from prebook.http.rider_callbacks import (
     is_public_address,
 )
 from prebook.patterns.signature import verify
-from tests.listener import target
+from tests.listener import listen
 
 NOW = 1_800_000_000.0
 SECRETS = ("newest",)
@@ -31,7 +31,7 @@ async def test_a_callback_arrives_with_a_valid_signature() -> None:
         received.append((verify(SECRETS, request.headers, body, now_s=NOW), body))
         return web.Response()
 
-    async with target(handle) as url:
+    async with listen(handle) as url:
         await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
     assert received == [("m1", b"{}")]
@@ -44,7 +44,7 @@ async def test_a_target_that_is_not_allowed_is_not_called() -> None:
         called.set()
         return web.Response()
 
-    async with target(handle) as url:
+    async with listen(handle) as url:
         for hosts in ((), ("hooks.example",), (url.replace("http://", ""),), ("http://127.0.0.1:1",)):
             with pytest.raises(ForbiddenTarget):
                 await callbacks(*hosts).send(f"{url}/hook", "m1", b"{}")
@@ -60,7 +60,7 @@ async def test_a_redirect_is_not_followed() -> None:
             followed.set()
         return web.Response(status=307, headers={"location": "/elsewhere"})
 
-    async with target(handle) as url:
+    async with listen(handle) as url:
         with pytest.raises(CallbackFailed, match="307"):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 
@@ -72,7 +72,7 @@ async def test_the_status_decides_whether_a_callback_is_retried(status: int, fai
     async def handle(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    async with target(handle) as url:
+    async with listen(handle) as url:
         with pytest.raises(failure):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from prebook.cli.parking import operations_client
 from prebook.cli.parking.operations_client import stream_operations
 from prebook.devstack.errors import UserError
-from tests.listener import target
+from tests.listener import listen
 
 Send = Callable[[str, pytest.MonkeyPatch], Awaitable[Any]]
 NO_QUERY: Mapping[str, Any] = {}
@@ -32,11 +32,11 @@ async def stream(url: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 async def test_query_and_body_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answer(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         kinds = request.query.getall("kind")
         return web.json_response({"kinds": kinds, "body": await request.json(), "type": request.content_type})
 
-    async with target(answer) as url:
+    async with listen(handle) as url:
         seen = await call(url, monkeypatch, body={"a": 1}, query={"kind": ["x", "y"]})
     assert seen == {"kinds": ["x", "y"], "body": {"a": 1}, "type": "application/json"}
 
@@ -53,10 +53,10 @@ async def test_query_and_body_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_error_status_is_reported_with_its_detail(
     monkeypatch: pytest.MonkeyPatch, send: Send, status: int, text: str, problem: str
 ) -> None:
-    async def answer(_: web.Request) -> web.Response:
+    async def handle(_: web.Request) -> web.Response:
         return web.Response(status=status, body=text.encode("latin-1"))
 
-    async with target(answer) as url:
+    async with listen(handle) as url:
         with pytest.raises(UserError) as failure:
             await send(url, monkeypatch)
     assert failure.value.problem == problem
@@ -73,7 +73,7 @@ async def test_an_unreachable_operations_service_is_reported_with_the_reason(
 
 
 async def test_an_export_arrives_in_chunks_and_an_incomplete_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"line 1\n")
@@ -83,7 +83,7 @@ async def test_an_export_arrives_in_chunks_and_an_incomplete_one_is_reported(mon
             request.transport.abort()
         return response
 
-    async with target(answer) as url:
+    async with listen(handle) as url:
         cut = False
         assert await stream(url, monkeypatch) == b"line 1\nline 2\n"
         cut = True
@@ -94,14 +94,14 @@ async def test_an_export_arrives_in_chunks_and_an_incomplete_one_is_reported(mon
 async def test_a_stalled_export_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     timed_out = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await timed_out.wait()
         return response
 
     monkeypatch.setattr(operations_client, "REQUEST_TIMEOUT_S", 0.1)
-    async with target(answer) as url:
+    async with listen(handle) as url:
         with pytest.raises(UserError, match=r"operations does not answer: .*SocketTimeoutError"):
             await stream(url, monkeypatch)
         timed_out.set()

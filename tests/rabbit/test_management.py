@@ -12,7 +12,7 @@ from prebook.devstack.broker.probe import BrokerProbe
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.model import suite_topology
-from tests.listener import target
+from tests.listener import listen
 
 Call = Callable[[ManagementClient], Awaitable[Any]]
 CALLS: dict[str, Call] = {
@@ -32,7 +32,7 @@ async def answering(response: Callable[[], web.Response]) -> AsyncIterator[Manag
     async def answer(_: web.Request) -> web.Response:
         return response()
 
-    async with target(answer) as url, ManagementClient(url, "admin", "secret") as client:
+    async with listen(answer) as url, ManagementClient(url, "admin", "secret") as client:
         yield client
 
 
@@ -93,7 +93,7 @@ async def test_a_response_that_never_comes_is_no_broker() -> None:
         await timed_out.wait()
         return web.json_response({})
 
-    async with target(answer) as url, ManagementClient(url, "admin", "secret", request_timeout_s=0.1) as client:
+    async with listen(answer) as url, ManagementClient(url, "admin", "secret", request_timeout_s=0.1) as client:
         with pytest.raises(BrokerUnreachable, match="TimeoutError"):
             await client.read_version()
         timed_out.set()
@@ -122,16 +122,16 @@ def broker_app(*, running: int = 1, listener_status: int = 200) -> Callable[[web
 
 
 async def test_a_probe_finds_the_version_of_a_broker_that_is_ready() -> None:
-    async with target(broker_app(running=2)) as url:
+    async with listen(broker_app(running=2)) as url:
         probe = BrokerProbe(url, "admin", "secret", amqp_port=5672, min_nodes=2)
         assert await probe.is_ready()
     assert probe.version == "4.2.0"
 
 
 async def test_a_probe_waits_for_enough_nodes_and_for_the_listener() -> None:
-    async with target(broker_app(running=1)) as url:
+    async with listen(broker_app(running=1)) as url:
         assert not await BrokerProbe(url, "admin", "secret", min_nodes=2).is_ready()
-    async with target(broker_app(listener_status=503)) as url:
+    async with listen(broker_app(listener_status=503)) as url:
         probe = BrokerProbe(url, "admin", "secret", amqp_port=5672)
         assert not await probe.is_ready()
     assert "No active listener" in probe.error

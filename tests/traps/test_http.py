@@ -10,7 +10,7 @@ from aiohttp import web
 from prebook.http import client
 from prebook.http.client import ServiceClient
 from prebook.messaging.errors import Undeliverable, Unreachable
-from tests.listener import target
+from tests.listener import listen
 
 ByteHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -92,7 +92,7 @@ async def test_cancelled_calls_leave_the_pool_usable() -> None:
             await hold.wait()
         return web.Response()
 
-    async with target(slow) as url, asyncio.timeout(20):
+    async with listen(slow) as url, asyncio.timeout(20):
         caller = ServiceClient({"provider": url})
         for _ in range(3):
             request = (caller.request("GET", "provider", "/slow", headers={}, timeout_s=9.0) for _ in range(100))
@@ -116,7 +116,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
     async def respond(_: web.Request) -> web.Response:
         return web.Response()
 
-    async with target(respond) as url:
+    async with listen(respond) as url:
         caller = ServiceClient({"provider": url})
         assert await fetch_status(caller) == 200
         await caller.close()
@@ -149,7 +149,7 @@ async def test_an_exhausted_connection_pool_is_not_a_timeout_of_the_provider(
         await hold.wait()
         return web.Response()
 
-    async with target(slow) as url, asyncio.timeout(10):
+    async with listen(slow) as url, asyncio.timeout(10):
         caller = ServiceClient({"provider": url})
         first = asyncio.create_task(fetch_status(caller))
         await reached.wait()
