@@ -1,4 +1,4 @@
-"""Only the lab's database judges contain SQL on the services' private tables; the rest reads a suite over the wire.
+"""The lab reads a suite over the wire; its database judges alone contain SQL on the services' private tables.
 
 import-linter sees imports and no SQL, so this test reads the string constants. The bench and the experiments are
 excluded: they measure parts of the product from inside, by an exception of the import contracts.

@@ -42,7 +42,7 @@ REGULAR_VERBS_IN_ED = frozenset({"need", "feed", "shed", "seed", "embed", "proce
 
 def _modules(roots: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:
     for root in roots:
-        for path in sorted((ROOT / root / "prebook").rglob("*.py")):
+        for path in sorted((ROOT / root).rglob("*.py")):
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
@@ -120,7 +120,7 @@ def test_functions_that_do_io_are_named_by_imperatives() -> None:
 def test_docstrings_stand_alone() -> None:
     found = [
         f"{path}:{line} {text.splitlines()[0][:70]}"
-        for path, tree in _modules(SOURCE_ROOTS)
+        for path, tree in _modules((*SOURCE_ROOTS, "tests"))
         for line, text in _documented(tree)
         if has_unclear_opening(text)
     ]

@@ -37,7 +37,7 @@ def test_no_module_uses_a_private_attribute_of_a_library() -> None:
 
 @pytest.mark.parametrize(("library", "version"), [(library, version) for library, version, _ in EXCEPTIONS.values()])
 def test_the_private_attributes_were_checked_in_the_pinned_version(library: str, version: str) -> None:
-    """If it fails, check the attributes in EXCEPTIONS in the source of the new version, then update its version."""
+    """Check the attributes in EXCEPTIONS in the source of a new version, then update the version there."""
     assert _pinned_version(library) == version
 
 

@@ -36,7 +36,7 @@ async def test_only_inline_replies_settle_a_booking_before_the_response(coupling
 
 @every_coupling
 async def test_an_outbox_survives_an_outage_of_the_provider(coupling: Coupling) -> None:
-    """Without an outbox, the ride fails; with one, it waits for the provider and goes on."""
+    """A ride waits for the provider if its coupling has an outbox, and fails otherwise."""
     async with SuiteWorld() as world:
         world.down.add("pricing")
         booking = await world.book(plan_with(coupling))

@@ -79,7 +79,7 @@ asyncio.run(call())
 
 
 async def test_a_certificate_of_a_known_authority_is_accepted(tmp_path: Path) -> None:
-    """In a process of its own, since the authorities of the system are read once per process."""
+    """The request runs in its own process, because the authorities of the system are read once per process."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authorities.pem"))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

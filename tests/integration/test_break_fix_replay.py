@@ -43,7 +43,7 @@ SERVICES_WITH_STATE = ("booking", "pricing", "matching", "notification", "fleets
 
 @pytest.fixture
 async def restore_pricing(database: DatabaseProbe) -> AsyncIterator[None]:
-    """After the test, restore the permissions of pricing and delete all dead letters."""
+    """Restore the permissions of pricing and delete all dead letters after the test."""
     yield
     await database.connection.execute("GRANT INSERT ON pricing.discount_grant TO prebook_pricing")
     await database.connection.execute("DELETE FROM operations.dead_letter")

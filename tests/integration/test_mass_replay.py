@@ -44,7 +44,7 @@ GRANTS = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 @pytest.fixture
 async def delete_dead_letters(database: DatabaseProbe) -> AsyncIterator[None]:
-    """After the test, delete all dead letters of operations."""
+    """Delete all dead letters of operations after the test."""
     yield
     await database.connection.execute("DELETE FROM operations.dead_letter")
 

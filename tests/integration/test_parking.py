@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 async def delete_dead_letters(database: DatabaseProbe) -> AsyncIterator[None]:
-    """After the test, delete all dead letters of operations."""
+    """Delete all dead letters of operations after the test."""
     yield
     await database.connection.execute("DELETE FROM operations.dead_letter")
 

@@ -91,7 +91,7 @@ async def test_40_concurrent_requests_deliver_each_notice_once(begin_sql: Begin)
 
 
 async def test_a_second_delivery_is_counted(begin_sql: Begin, engine: AsyncEngine) -> None:
-    """Without the row that prevents it, a second delivery is made and the count shows it."""
+    """The count shows a second delivery if the row that prevents it is missing."""
     await notify(begin_sql, "b1")
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM notified"))

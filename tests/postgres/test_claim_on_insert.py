@@ -170,7 +170,7 @@ async def test_a_duplicate_message_is_not_claimed_again(engine: AsyncEngine) -> 
 async def test_a_row_behind_a_row_of_another_relay_is_sent_soon_after_it(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing notifies of a sent row: the relay claims again after a short delay instead of its poll interval."""
+    """The relay claims again after a short delay instead of its poll interval, because a sent row is not notified."""
     monkeypatch.setattr(relaying, "POLL_INTERVAL_S", 60.0)
     sent: list[str] = []
 

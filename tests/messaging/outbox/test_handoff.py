@@ -359,7 +359,7 @@ async def _wake_until_sent(relay: Relay, database: MemoryDatabase) -> None:
 
 
 async def test_a_row_claimed_again_while_queued_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its lease ends while a slow row precedes it; the second claim renews the lease and adds no second batch."""
+    """The lease ends while a slow row precedes the row; the second claim renews it and adds no second batch."""
     database = CountingDatabase()
     send = RecordingSend(waiting="k1")
     async with running(database, send) as relay:

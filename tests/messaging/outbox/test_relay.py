@@ -473,7 +473,7 @@ async def test_a_row_whose_failure_could_not_be_recorded_is_not_overtaken(monkey
 
 
 class FailingObserver(NullObserver):
-    """Raises twice from ``on_send_failed``, as with a full disk."""
+    """Observer whose ``on_send_failed`` raises twice, as with a full disk."""
 
     def __init__(self) -> None:
         self.failures_left = 2
