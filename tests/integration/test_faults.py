@@ -175,10 +175,14 @@ async def _is_expired_count(suite: Suite, count: float) -> bool:
     return await read_counter(suite, EXPIRED_IN_QUEUE) == count
 
 
+HALF_DELAY_S = DEADLINE_S / 2 + 0.5
+"""Delay of each of two statements of one transaction: a single one would exceed the limit of a statement."""
 DELAY_REPLIES = f"""
     CREATE FUNCTION pricing.delay_reply() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM pg_sleep({DEADLINE_S + 1.0}); RETURN NEW; END $$;
+        $$ BEGIN PERFORM pg_sleep({HALF_DELAY_S}); RETURN NEW; END $$;
     CREATE TRIGGER delay_reply BEFORE INSERT ON pricing.discount_grant FOR EACH ROW WHEN (NEW.state = 'granted')
+        EXECUTE FUNCTION pricing.delay_reply();
+    CREATE TRIGGER delay_reply BEFORE INSERT ON pricing.outbox FOR EACH ROW WHEN (NEW.kind = 'reply')
         EXECUTE FUNCTION pricing.delay_reply()"""
 LATE_REPLY = "SELECT message FROM pricing.outbox WHERE conversation_id = $1 AND kind = 'reply' AND state = 'expired'"
 
