@@ -30,7 +30,8 @@ class MemoryOutboxRow:
     state: OutboxState = OutboxState.WAITING
     failures: int = 0
     refusals: int = 0
-    claimed: bool = False
+    claimed_by: str = ""
+    claimed_until: datetime | None = None
     cause: str = ""
     error: str = ""
 
@@ -110,15 +111,19 @@ class MemoryUnitOfWork(UnitOfWork):
         waiting = [row for row in self._tables.outbox.values() if row.state is OutboxState.WAITING]
         claimed: dict[str, int] = {}
         for message in self.enqueued:
-            row = MemoryOutboxRow(len(self._tables.outbox), message, self._clock() + message.delay)
-            if self._tables.outbox.setdefault(message.envelope.id, row) is row and handoff.owner_of(message):
-                row.claimed = not any(self._precedes(other, row, handoff) for other in waiting)
-                claimed |= {message.envelope.id: row.seq} if row.claimed else {}
+            now = self._clock()
+            row = MemoryOutboxRow(len(self._tables.outbox), message, now + message.delay)
+            owner = handoff.owner_of(message)
+            is_new = self._tables.outbox.setdefault(message.envelope.id, row) is row
+            if is_new and owner and not any(self._precedes(other, row, handoff) for other in waiting):
+                row.claimed_by = owner
+                row.claimed_until = now + handoff.lease
+                claimed[message.envelope.id] = row.seq
         handoff.claimed = claimed
 
     def _precedes(self, other: MemoryOutboxRow, row: MemoryOutboxRow, handoff: Handoff) -> bool:
         same_key = (other.message.route, other.message.ordering_key) == (row.message.route, row.message.ordering_key)
-        keeps_order = other.failures > 0 or other.not_before <= self._clock()  # a delayed row does not, until it fails
+        keeps_order = other.failures > 0 or _is_due(other, self._clock())  # a delayed row does not, until it fails
         return same_key and keeps_order and other.seq not in handoff.tracked
 
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
@@ -126,8 +131,20 @@ class MemoryUnitOfWork(UnitOfWork):
             self._tables.pending_replies.setdefault(pending.request.id, pending)
 
 
+def _is_due(row: MemoryOutboxRow, now: datetime) -> bool:
+    """Return whether the row may be sent: one without a delay always, also after the clock was set back."""
+    return row.not_before <= now or not (row.message.delay or row.failures)
+
+
+def _is_leased(row: MemoryOutboxRow, now: datetime) -> bool:
+    return row.claimed_until is not None and row.claimed_until >= now
+
+
 class MemoryDatabase(Outbox, PendingReplies):
-    """Database of one service, with its outbox and pending replies. ``hand_off`` is the one of the relay."""
+    """Database of one service, with pending replies and the outbox as the relay ``owner`` sees it.
+
+    ``hand_off`` is the one of the relay.
+    """
 
     owner = "the relay"
 
@@ -153,9 +170,11 @@ class MemoryDatabase(Outbox, PendingReplies):
     ) -> Sequence[LeasedRow]:
         async with self._lock:
             now = self._clock()  # one time for all rows, as in a transaction
-            due = [row for row in self.tables.outbox.values() if self._is_due(row, full_routes, tracked, now)][:limit]
+            rows = self.tables.outbox.values()
+            due = [row for row in rows if self._is_claimable(row, full_routes, tracked, now)][:limit]
             for row in due:
-                row.claimed = True
+                row.claimed_by = self.owner
+                row.claimed_until = now + timedelta(seconds=lease_s)
         return [
             LeasedRow(r.seq, r.message.route, r.message.envelope, r.failures, r.message.ordering_key, r.refusals)
             for r in due
@@ -168,8 +187,7 @@ class MemoryDatabase(Outbox, PendingReplies):
         await self._update(seqs)
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
-        waiting = {row.seq for row in self.tables.outbox.values() if row.state is OutboxState.WAITING}
-        await self._update(waiting.intersection(seqs), state=OutboxState.SENT)
+        await self._update(seqs, state=OutboxState.SENT)
 
     async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
         not_before = self._clock() + timedelta(seconds=delay_s)
@@ -191,10 +209,10 @@ class MemoryDatabase(Outbox, PendingReplies):
             self.tables.pending_replies[e.request.id] = replace(e, poll_at=now + timedelta(seconds=poll_interval_s))
         return [e.request for e in pending[:limit]]
 
-    def _is_due(
+    def _is_claimable(
         self, row: MemoryOutboxRow, full_routes: Collection[str], tracked: Collection[int], now: datetime
     ) -> bool:
-        is_free = row.state is OutboxState.WAITING and not row.claimed and row.not_before <= now
+        is_free = row.state is OutboxState.WAITING and not _is_leased(row, now) and _is_due(row, now)
         is_blocked = any(self._blocks(earlier, tracked, now) for earlier in self._earlier_rows(row))
         return is_free and row.message.route not in full_routes and not is_blocked
 
@@ -205,11 +223,13 @@ class MemoryDatabase(Outbox, PendingReplies):
 
     def _blocks(self, row: MemoryOutboxRow, tracked: Collection[int], now: datetime) -> bool:
         """Rows that the relay tracks block nothing here, since its keyed queue keeps their order."""
-        is_untracked = row.claimed and row.seq not in tracked
-        return row.state is OutboxState.WAITING and (is_untracked or (row.failures > 0 and row.not_before > now))
+        is_tracked = row.claimed_by == self.owner and row.seq in tracked
+        is_kept = _is_leased(row, now) and not is_tracked
+        return row.state is OutboxState.WAITING and (is_kept or (row.failures > 0 and row.not_before > now))
 
     async def _update(self, seqs: Collection[int], **changes: Any) -> None:
+        """End the lease of waiting rows that ``owner`` has claimed last, and change them."""
         async with self._lock:
             for key, row in self.tables.outbox.items():
-                if row.seq in seqs:
-                    self.tables.outbox[key] = replace(row, claimed=False, **changes)
+                if row.seq in seqs and row.state is OutboxState.WAITING and row.claimed_by == self.owner:
+                    self.tables.outbox[key] = replace(row, claimed_until=None, **changes)

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import MAX_BODY_BYTES, WireMessage
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.observer import NullObserver
@@ -98,6 +99,13 @@ async def enqueue_elsewhere(database: MemoryDatabase, *ids: str) -> None:
     database.hand_off = hand_off
 
 
+def lease(database: MemoryDatabase, name: str) -> None:
+    """Lease a row to the relay without telling it, as a commit with an unknown outcome does."""
+    row = database.tables.outbox[name]
+    row.claimed_by = database.owner
+    row.claimed_until = utc_now() + timedelta(seconds=30)
+
+
 def states(database: MemoryDatabase) -> set[str]:
     return {row.state for row in database.tables.outbox.values()}
 
@@ -169,9 +177,8 @@ async def test_a_claim_during_a_commit_leases_no_later_row_of_the_key() -> None:
     async with running(database, send) as relay:
         with relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]) as handoff:
             await enqueue_elsewhere(database, "k1", "k2")
-            rows = database.tables.outbox
-            rows["k1"].claimed = True
-            handoff.claimed = {"k1": rows["k1"].seq}
+            lease(database, "k1")
+            handoff.claimed = {"k1": database.tables.outbox["k1"].seq}
             relay.wake()
             await wait_until(lambda: database.claims == 2)
         await _wake_until_sent(relay, database)
@@ -183,7 +190,7 @@ async def test_a_row_of_an_uncertain_commit_is_found_by_a_claim() -> None:
     send = RecordingSend()
     async with running(database, send) as relay:
         await enqueue_elsewhere(database, "k1")
-        database.tables.outbox["k1"].claimed = True
+        lease(database, "k1")
         with pytest.raises(ConnectionResetError), relay.hand_off([OutboxMessage(request(id="k1"), "broker", "k")]):
             raise ConnectionResetError
         await enqueue(database, "k2")
@@ -287,7 +294,7 @@ async def test_a_commit_that_takes_effect_after_a_resync_is_not_overtaken() -> N
             raise ConnectionResetError
         await wait_until(lambda: database.resyncs > 1 and database.claims > 1)
         await enqueue_elsewhere(database, "k1")
-        database.tables.outbox["k1"].claimed = True
+        lease(database, "k1")
         await enqueue(database, "k2")
         await _wake_until_sent(relay, database)
     assert send.sent == ["k1", "k2"]
@@ -336,7 +343,7 @@ async def test_rows_of_a_commit_that_outlives_the_relay_are_sent_when_it_runs_ag
         handoff = handoff_of_k1.__enter__()
     before = tasks_and_timers()
     await enqueue_elsewhere(database, "k1")
-    database.tables.outbox["k1"].claimed = True
+    lease(database, "k1")
     handoff.claimed = {"k1": database.tables.outbox["k1"].seq}
     handoff_of_k1.__exit__(None, None, None)
     assert tasks_and_timers() == before, "a stopped relay starts no task"
@@ -367,7 +374,7 @@ async def test_a_row_claimed_again_while_queued_is_counted_once(monkeypatch: pyt
         await enqueue(database, "k2")
         for _ in range(2):
             for row in database.tables.outbox.values():
-                row.claimed = False
+                row.claimed_until = None
             before = database.claims
             relay.wake()
             await wait_until(partial(_claimed_again, database, before))
