@@ -1,0 +1,372 @@
+"""Model of ordering: two replicas against the invariants of docs/architecture/ordering-and-blocked-keys.md.
+
+The key sequencers and the store are real; the machine plays the broker, the handler and the operator. What happened is
+kept in logs (``attempts``, ``deliveries``, ``steps``), and the invariants judge it after each rule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from prebook.contracts.plan import Coupling
+from prebook.flows import FLOWS
+from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import Unreachable
+from prebook.messaging.observer import NullObserver
+from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.recoverability.blocked_keys import BlockStatus
+from prebook.messaging.recoverability.key_sequencer import MAX_CONCURRENT_KEYS, KeySequencer
+from prebook.patterns.message_groups import OnPoison
+from tests.databases import Databases
+from tests.messaging.sequenced_receiver import GROUP, Poison, message_of
+from tests.models.machines import run_machine
+from tests.models.ordering_stores import (
+    SERVICE,
+    BlockedMessage,
+    OrderingStore,
+    UnreliableBlockedKeys,
+    open_memory_store,
+    open_sql_store,
+)
+
+KEYS = ("k", "m")
+MAX_ATTEMPTS = 2
+BACKOFF_S = 10.0
+SETTLE_ROUNDS = 60
+FAULTS = ("read_status", "block", "unblock", "list_waiting", "find_next_due", "dead_letter")
+ERRORS = {"transient": RuntimeError("out of order"), "poison": Poison("no"), "outage": Unreachable("away")}
+outcomes = st.lists(st.sampled_from(["handled", *ERRORS]), max_size=2)
+faults = st.sampled_from(["", "", "", *FAULTS])
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A call of the handler. ``blocked``: the blocked messages of the key at that moment; ``is_nested``: during another
+    call, by the other replica."""
+
+    name: str
+    number: int
+    outcome: str
+    blocked: Sequence[BlockedMessage]
+    is_nested: bool
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery that has ended. ``before``, ``after``: the blocked messages of its key."""
+
+    name: str
+    is_acknowledged: bool
+    attempts: Sequence[Attempt]
+    before: Sequence[BlockedMessage]
+    after: Sequence[BlockedMessage]
+    fault: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rule that concerned one key: all blocked messages before and after it."""
+
+    key: str
+    before: Sequence[BlockedMessage]
+    after: Sequence[BlockedMessage]
+
+
+class OrderingMachine(RuleBasedStateMachine):
+    def __init__(self, store: OrderingStore) -> None:
+        super().__init__()
+        self.store = store
+        store.clear()
+        self.blocked_keys = UnreliableBlockedKeys(store.blocked_keys)
+        self.fault = ""
+        self.published = dict.fromkeys(KEYS, 0)
+        self.in_hand: dict[str, list[Envelope]] = {key: [] for key in KEYS}
+        self.messages: dict[str, Envelope] = {}
+        self.outcomes: list[str] = []
+        self.during = ""
+        self.is_nested = False
+        self.attempts: list[Attempt] = []
+        self.effects: list[str] = []
+        self.dead_letters: list[str] = []
+        self.acknowledged: set[str] = set()
+        self.deliveries: list[Delivery] = []
+        self.steps: list[Step] = []
+        self.is_settled = False
+
+    @initialize(on_poison=st.sampled_from(OnPoison), data=st.data())
+    def start(self, on_poison: OnPoison, data: st.DataObject) -> None:
+        """Start two replicas, and let the first message of a key fail."""
+        policy = FlowPolicy(
+            coupling=Coupling.ONE_WAY, max_attempts=MAX_ATTEMPTS, backoff_s=(BACKOFF_S,), on_poison=on_poison
+        )
+        self.on_poison = on_poison
+        self.replicas = [self._make_replica(dict.fromkeys(FLOWS, policy)) for _ in range(2)]
+        self._deliver("k", data.draw(st.sampled_from(["transient", "poison"])), replica=0)
+
+    def _make_replica(self, policies: dict[str, FlowPolicy]) -> KeySequencer:
+        blocked_keys: Any = self.blocked_keys
+        return KeySequencer(
+            {f"{GROUP}.0": GROUP},
+            blocked_keys,
+            self._handle,
+            dead_letter=self._dead_letter,
+            policies=policies,
+            observer=NullObserver(),
+        )
+
+    # The receiver
+
+    async def _handle(self, envelope: Envelope) -> None:
+        outcome = self.outcomes.pop(0) if self.outcomes else "handled"
+        blocked = [each for each in await self.store.read() if each.key == envelope.conversation_id]
+        self.attempts.append(Attempt(envelope.id, envelope.attempt, outcome, blocked, self.is_nested))
+        during = self.during
+        self.during = ""
+        if during:
+            await self._run_nested(envelope.conversation_id, during)
+        if outcome != "handled":
+            raise ERRORS[outcome]
+        if envelope.id not in self.effects:
+            self.effects.append(envelope.id)
+
+    async def _run_nested(self, key: str, during: str) -> None:
+        """Let the other replica work on the key meanwhile."""
+        self.is_nested = True
+        if during == "retry":
+            await self.replicas[1]._resume_key(GROUP, key)
+        else:
+            await self._process(self._next_in_hand(key), replica=1)
+        self.is_nested = False
+
+    async def _dead_letter(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
+        del group, cause, error
+        if self.fault == "dead_letter":
+            self.fault = ""
+            raise Unreachable("the broker is away")
+        self.dead_letters.append(envelope.id)
+
+    # Deliveries
+
+    @rule(
+        key=st.sampled_from(KEYS), results=outcomes, fault=faults, is_applied=st.booleans(), replica=st.integers(0, 1)
+    )
+    def deliver(self, key: str, results: list[str], fault: str, replica: int, *, is_applied: bool) -> None:
+        """Deliver the message in hand again, or the next one."""
+        self._deliver(key, *results, replica=replica, fault=fault, is_applied=is_applied)
+
+    @precondition(lambda self: self._blocked())
+    @rule(data=st.data(), results=outcomes, fault=faults, is_applied=st.booleans())
+    def deliver_blocked(self, data: st.DataObject, results: list[str], fault: str, *, is_applied: bool) -> None:
+        """Deliver a blocked message: a waiting one is a duplicate, a parked one is replayed."""
+        name = data.draw(st.sampled_from([each.name for each in self._blocked()]))
+        self._step(self.messages[name].conversation_id, results, fault, is_applied=is_applied)
+        self.store.run(self._process(self.messages[name], replica=0))
+        self._end_step()
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(data=st.data())
+    def deliver_twice(self, data: st.DataObject) -> None:
+        """Deliver an acknowledged message again, as after a crash before the acknowledgement."""
+        name = data.draw(st.sampled_from(sorted(self.acknowledged)))
+        self._step(self.messages[name].conversation_id, [], "", is_applied=False)
+        self.store.run(self._process(self.messages[name], replica=1))
+        self._end_step()
+
+    @precondition(lambda self: self._blocked())
+    @rule(
+        results=outcomes,
+        fault=faults,
+        is_applied=st.booleans(),
+        during=st.sampled_from(["", "", "retry", "deliver"]),
+        seconds=st.sampled_from([0.0, 2 * BACKOFF_S]),
+    )
+    def retry(self, results: list[str], fault: str, during: str, seconds: float, *, is_applied: bool) -> None:
+        """Retry what is due, as ``KeySequencer.run`` does; meanwhile the other replica may work on the same key."""
+        self.store.move_clock(seconds)
+        self.during = during
+        for key in self._due_keys():
+            self._step(key, results, fault, is_applied=is_applied)
+            self.store.run(self._resume(key))
+            self._end_step()
+        self.during = ""
+
+    @precondition(lambda self: any(each.status is BlockStatus.PARKED for each in self._blocked()))
+    @rule(key=st.sampled_from(KEYS))
+    def release(self, key: str) -> None:
+        """Release the parked messages of a key."""
+        self._step(key, [], "", is_applied=False)
+        self.store.run(self.store.release(key))
+        self._end_step()
+
+    @rule()
+    def settle(self) -> None:
+        """Let everything succeed from now on: retry what waits and replay what is parked."""
+        for key in KEYS:
+            while self.in_hand[key]:
+                self._deliver(key, replica=0)
+        for _ in range(SETTLE_ROUNDS):
+            self.retry([], "", "", 2 * BACKOFF_S, is_applied=False)
+            if parked := [each for each in self._blocked() if each.status is BlockStatus.PARKED]:
+                self._step(parked[0].key, [], "", is_applied=False)
+                self.store.run(self._process(self.messages[parked[0].name], replica=0))
+                self._end_step()
+            if not self._blocked():
+                break
+        self.is_settled = True
+
+    def _deliver(self, key: str, *results: str, replica: int, fault: str = "", is_applied: bool = False) -> None:
+        self._step(key, results, fault, is_applied=is_applied)
+        self.store.run(self._process(self._next_in_hand(key), replica=replica))
+        self._end_step()
+
+    def _next_in_hand(self, key: str) -> Envelope:
+        if not self.in_hand[key]:
+            envelope = message_of(key, self.published[key])
+            self.published[key] += 1
+            self.messages[envelope.id] = envelope
+            self.in_hand[key].append(envelope)
+        return self.in_hand[key][0]
+
+    async def _process(self, envelope: Envelope, *, replica: int) -> None:
+        """Process a delivery, and acknowledge it unless it stays in hand."""
+        key = envelope.conversation_id
+        before = await self._read_key(key)
+        attempts = len(self.attempts)
+        fault = self.fault or self.blocked_keys.fault
+        is_acknowledged = True
+        try:
+            async with self.replicas[replica].wait_turn(GROUP, key):
+                await self.replicas[replica].process_or_stay(GROUP, envelope)
+        except Unreachable:
+            is_acknowledged = False
+        else:
+            self.acknowledged.add(envelope.id)
+            self.in_hand[key] = [each for each in self.in_hand[key] if each.id != envelope.id]
+        after = await self._read_key(key)
+        made = tuple(self.attempts[attempts:])
+        self.deliveries.append(Delivery(envelope.id, is_acknowledged, made, before, after, fault))
+
+    async def _resume(self, key: str) -> None:
+        try:
+            await self.replicas[0]._resume_key(GROUP, key)
+        except Unreachable:
+            return
+        finally:
+            self.is_nested = False
+
+    def _due_keys(self) -> list[str]:
+        due = self.store.run(self.store.blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS))
+        return [key for _, key in due]
+
+    def _step(self, key: str, results: Sequence[str], fault: str, *, is_applied: bool) -> None:
+        blocked = self._blocked()
+        self.steps.append(Step(key, blocked, blocked))
+        self.outcomes = list(results)
+        self.fault = "dead_letter" if fault == "dead_letter" else ""
+        self.blocked_keys.fault = fault if fault != "dead_letter" else ""
+        self.blocked_keys.is_applied = is_applied
+        self.is_settled = False
+
+    def _end_step(self) -> None:
+        self.steps[-1] = replace(self.steps[-1], after=self._blocked())
+        self.outcomes = []
+        self.fault = ""
+        self.blocked_keys.fault = ""
+
+    def _blocked(self) -> Sequence[BlockedMessage]:
+        return self.store.run(self.store.read())
+
+    async def _read_key(self, key: str) -> Sequence[BlockedMessage]:
+        return [each for each in await self.store.read() if each.key == key]
+
+    # Invariants
+
+    @invariant()
+    def no_message_is_handled_while_an_earlier_one_is_blocked(self) -> None:
+        """Invariant 1: "While a message of a key is blocked, no later message of the key is handled, except a replay of
+        a parked message".
+        """
+        for attempt in self.attempts:
+            names = [each.name for each in attempt.blocked]
+            parked = [each.name for each in attempt.blocked if each.status is BlockStatus.PARKED]
+            assert not names or attempt.name in (names[0], *parked), attempt
+
+    @invariant()
+    def effects_follow_the_order_of_delivery(self) -> None:
+        """Invariants 1 and 6: "Order per key", also with two replicas; only a dead letter may take effect later."""
+        for key in KEYS:
+            in_order = [f"{key}-{number}" for number in range(self.published[key])]
+            effects = [name for name in self.effects if self.messages[name].conversation_id == key]
+            kept = [name for name in effects if name not in self.dead_letters]
+            assert kept == [name for name in in_order if name in kept]
+
+    @invariant()
+    def a_key_that_is_not_blocked_is_handled_at_once(self) -> None:
+        """Invariant 2: "A failure blocks its key and no other"."""
+        for delivery in self.deliveries:
+            assert delivery.before or delivery.fault or delivery.attempts, delivery
+        for step in self.steps:
+            others = [each for each in step.before if each.key != step.key]
+            assert others == [each for each in step.after if each.key != step.key], step
+
+    @invariant()
+    def an_acknowledged_message_is_durable(self) -> None:
+        """Invariant 3: "Nothing is acknowledged before it is durable": it took effect, is blocked or dead-lettered."""
+        kept = {*self.effects, *self.dead_letters, *(each.name for each in self._blocked())}
+        assert self.acknowledged <= kept
+
+    @invariant()
+    def an_outage_costs_no_attempt(self) -> None:
+        """Invariant 4: "Unreachable leaves the message, its attempt and its row unchanged"."""
+        for delivery in self.deliveries:
+            if [attempt.outcome for attempt in delivery.attempts] == ["outage"]:
+                assert not delivery.is_acknowledged, delivery
+                assert delivery.before == delivery.after, delivery
+
+    @invariant()
+    def a_position_is_never_lost(self) -> None:
+        """Invariant 5: "A further block of a message updates its row and keeps its seq"."""
+        for step in self.steps:
+            after = [each.name for each in step.after]
+            before = [each.name for each in step.before if each.name in after]
+            if not any(attempt.is_nested for attempt in self.attempts):
+                assert after[: len(before)] == before, step
+
+    @invariant()
+    def a_parked_message_is_a_dead_letter(self) -> None:
+        """Invariant 7: "A dead letter precedes its row"."""
+        parked = {each.name for each in self._blocked() if each.status is BlockStatus.PARKED}
+        assert parked <= set(self.dead_letters)
+
+    @invariant()
+    def a_key_is_retried_by_one_replica_at_a_time(self) -> None:
+        """A scan: "Under the lock of a key it handles the messages in order"."""
+        if self.store.locks_keys:
+            assert [attempt for attempt in self.attempts if attempt.is_nested] == []
+
+    @invariant()
+    def a_message_gets_its_attempts_and_no_more(self) -> None:
+        """States of a message: retried until its last attempt, then parked."""
+        assert all(1 <= attempt.number <= MAX_ATTEMPTS for attempt in self.attempts)
+        assert all(each.attempt <= MAX_ATTEMPTS for each in self._blocked())
+
+    @invariant()
+    def every_message_takes_effect_or_is_a_dead_letter_in_the_end(self) -> None:
+        """States of a message: every path ends in handled, or in a dead letter that an operator decides about."""
+        if self.is_settled:
+            assert self._blocked() == []
+            assert set(self.messages) - set(self.effects) <= set(self.dead_letters)
+
+
+def test_ordering_in_memory_keeps_its_invariants(pytestconfig: pytest.Config) -> None:
+    with open_memory_store() as store:
+        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=100, steps=30)
+
+
+def test_ordering_on_postgresql_keeps_its_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
+    with open_sql_store(databases.of(SERVICE)) as store:
+        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=40, steps=25)
