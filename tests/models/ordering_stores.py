@@ -44,8 +44,9 @@ class OrderingStore(Protocol):
     locks_keys: bool
     """Whether ``try_lock`` excludes another replica."""
 
-    @property
-    def blocked_keys(self) -> BlockedKeys: ...
+    def open_view(self) -> BlockedKeys:
+        """Return the store as one replica sees it."""
+        ...
 
     def run(self, call: Awaitable[T]) -> T: ...
 
@@ -88,6 +89,9 @@ class MemoryStore:
     def run(self, call: Awaitable[T]) -> T:
         return self.runner.run(_await(call))
 
+    def open_view(self) -> BlockedKeys:
+        return self.blocked_keys
+
     def clear(self) -> None:
         self.blocked_keys = TimedBlockedKeys()
 
@@ -110,10 +114,9 @@ class SqlStore:
     engine: AsyncEngine
     connection: "asyncpg.Connection[asyncpg.Record]"
     locks_keys: bool = True
-    blocked_keys: BlockedKeys = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.blocked_keys = SqlBlockedKeys(self.engine)
+    def open_view(self) -> BlockedKeys:
+        return SqlBlockedKeys(self.engine)
 
     def run(self, call: Awaitable[T]) -> T:
         return self.runner.run(_await(call))

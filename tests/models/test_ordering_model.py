@@ -34,25 +34,27 @@ from tests.models.ordering_stores import (
 )
 
 KEYS = ("k", "m")
-MAX_ATTEMPTS = 2
+MAX_ATTEMPTS = 3
 BACKOFF_S = 10.0
 SETTLE_ROUNDS = 60
+MIN_MESSAGES_TO_SETTLE = 4
 FAULTS = ("read_status", "block", "unblock", "list_waiting", "find_next_due", "dead_letter")
 ERRORS = {"transient": RuntimeError("out of order"), "poison": Poison("no"), "outage": Unreachable("away")}
 outcomes = st.lists(st.sampled_from(["handled", *ERRORS]), max_size=2)
+overlaps = st.sampled_from(["", "", "retry", "deliver"])
 faults = st.sampled_from(["", "", "", *FAULTS])
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A call of the handler. ``blocked``: the blocked messages of the key at that moment; ``is_nested``: during another
-    call, by the other replica."""
+    """A call of the handler. ``blocked``: the blocked messages of the key at that moment; ``overlaps``: rule during
+    which the other replica made it."""
 
     name: str
     number: int
     outcome: str
     blocked: Sequence[BlockedMessage]
-    is_nested: bool
+    overlaps: str
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,16 @@ class OrderingMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         store.clear()
-        self.blocked_keys = UnreliableBlockedKeys(store.blocked_keys)
+        self.views = [UnreliableBlockedKeys(store.open_view()) for _ in range(2)]
         self.fault = ""
         self.published = dict.fromkeys(KEYS, 0)
         self.in_hand: dict[str, list[Envelope]] = {key: [] for key in KEYS}
         self.messages: dict[str, Envelope] = {}
         self.outcomes: list[str] = []
-        self.during = ""
-        self.is_nested = False
+        self.rule = ""
+        self.meanwhile = ""
+        self.overlaps = ""
+        self.blocked: Sequence[BlockedMessage] = []
         self.attempts: list[Attempt] = []
         self.effects: list[str] = []
         self.dead_letters: list[str] = []
@@ -104,11 +108,10 @@ class OrderingMachine(RuleBasedStateMachine):
             coupling=Coupling.ONE_WAY, max_attempts=MAX_ATTEMPTS, backoff_s=(BACKOFF_S,), on_poison=on_poison
         )
         self.on_poison = on_poison
-        self.replicas = [self._make_replica(dict.fromkeys(FLOWS, policy)) for _ in range(2)]
+        self.replicas = [self._make_replica(view, dict.fromkeys(FLOWS, policy)) for view in self.views]
         self._deliver("k", data.draw(st.sampled_from(["transient", "poison"])), replica=0)
 
-    def _make_replica(self, policies: dict[str, FlowPolicy]) -> KeySequencer:
-        blocked_keys: Any = self.blocked_keys
+    def _make_replica(self, blocked_keys: Any, policies: dict[str, FlowPolicy]) -> KeySequencer:
         return KeySequencer(
             {f"{GROUP}.0": GROUP},
             blocked_keys,
@@ -123,24 +126,23 @@ class OrderingMachine(RuleBasedStateMachine):
     async def _handle(self, envelope: Envelope) -> None:
         outcome = self.outcomes.pop(0) if self.outcomes else "handled"
         blocked = [each for each in await self.store.read() if each.key == envelope.conversation_id]
-        self.attempts.append(Attempt(envelope.id, envelope.attempt, outcome, blocked, self.is_nested))
-        during = self.during
-        self.during = ""
-        if during:
-            await self._run_nested(envelope.conversation_id, during)
+        self.attempts.append(Attempt(envelope.id, envelope.attempt, outcome, blocked, self.overlaps))
+        if meanwhile := self.meanwhile:
+            self.meanwhile = ""
+            await self._overlap(meanwhile, envelope.conversation_id)
         if outcome != "handled":
             raise ERRORS[outcome]
         if envelope.id not in self.effects:
             self.effects.append(envelope.id)
 
-    async def _run_nested(self, key: str, during: str) -> None:
-        """Let the other replica work on the key meanwhile."""
-        self.is_nested = True
-        if during == "retry":
+    async def _overlap(self, meanwhile: str, key: str) -> None:
+        """Let the other replica work on the key during a call of the handler."""
+        self.overlaps = self.rule
+        if meanwhile == "retry":
             await self.replicas[1]._resume_key(GROUP, key)
         else:
             await self._process(self._next_in_hand(key), replica=1)
-        self.is_nested = False
+        self.overlaps = ""
 
     async def _dead_letter(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
         del group, cause, error
@@ -158,12 +160,15 @@ class OrderingMachine(RuleBasedStateMachine):
         """Deliver the message in hand again, or the next one."""
         self._deliver(key, *results, replica=replica, fault=fault, is_applied=is_applied)
 
-    @precondition(lambda self: self._blocked())
-    @rule(data=st.data(), results=outcomes, fault=faults, is_applied=st.booleans())
-    def deliver_blocked(self, data: st.DataObject, results: list[str], fault: str, *, is_applied: bool) -> None:
+    @precondition(lambda self: self.blocked)
+    @rule(data=st.data(), results=outcomes, fault=faults, is_applied=st.booleans(), meanwhile=overlaps)
+    def deliver_blocked(
+        self, data: st.DataObject, results: list[str], fault: str, meanwhile: str, *, is_applied: bool
+    ) -> None:
         """Deliver a blocked message: a waiting one is a duplicate, a parked one is replayed."""
-        name = data.draw(st.sampled_from([each.name for each in self._blocked()]))
-        self._step(self.messages[name].conversation_id, results, fault, is_applied=is_applied)
+        name = data.draw(st.sampled_from([each.name for each in self.blocked]))
+        key = self.messages[name].conversation_id
+        self._begin_step("replay", key, results, fault, meanwhile, is_applied=is_applied)
         self.store.run(self._process(self.messages[name], replica=0))
         self._end_step()
 
@@ -172,54 +177,54 @@ class OrderingMachine(RuleBasedStateMachine):
     def deliver_twice(self, data: st.DataObject) -> None:
         """Deliver an acknowledged message again, as after a crash before the acknowledgement."""
         name = data.draw(st.sampled_from(sorted(self.acknowledged)))
-        self._step(self.messages[name].conversation_id, [], "", is_applied=False)
+        self._begin_step("replay", self.messages[name].conversation_id)
         self.store.run(self._process(self.messages[name], replica=1))
         self._end_step()
 
-    @precondition(lambda self: self._blocked())
+    @precondition(lambda self: self.blocked)
     @rule(
         results=outcomes,
         fault=faults,
         is_applied=st.booleans(),
-        during=st.sampled_from(["", "", "retry", "deliver"]),
+        meanwhile=overlaps,
         seconds=st.sampled_from([0.0, 2 * BACKOFF_S]),
     )
-    def retry(self, results: list[str], fault: str, during: str, seconds: float, *, is_applied: bool) -> None:
+    def retry(self, results: list[str], fault: str, meanwhile: str, seconds: float, *, is_applied: bool) -> None:
         """Retry what is due, as ``KeySequencer.run`` does; meanwhile the other replica may work on the same key."""
         self.store.move_clock(seconds)
-        self.during = during
         for key in self._due_keys():
-            self._step(key, results, fault, is_applied=is_applied)
+            self._begin_step("retry", key, results, fault, meanwhile, is_applied=is_applied)
             self.store.run(self._resume(key))
             self._end_step()
-        self.during = ""
 
-    @precondition(lambda self: any(each.status is BlockStatus.PARKED for each in self._blocked()))
-    @rule(key=st.sampled_from(KEYS))
-    def release(self, key: str) -> None:
+    @precondition(lambda self: self._parked())
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
         """Release the parked messages of a key."""
-        self._step(key, [], "", is_applied=False)
+        key = data.draw(st.sampled_from(self._parked())).key
+        self._begin_step("release", key)
         self.store.run(self.store.release(key))
         self._end_step()
 
+    @precondition(lambda self: len(self.messages) >= MIN_MESSAGES_TO_SETTLE)
     @rule()
     def settle(self) -> None:
         """Let everything succeed from now on: retry what waits and replay what is parked."""
         for key in KEYS:
             while self.in_hand[key]:
-                self._deliver(key, replica=0)
+                self._deliver(key)
         for _ in range(SETTLE_ROUNDS):
             self.retry([], "", "", 2 * BACKOFF_S, is_applied=False)
-            if parked := [each for each in self._blocked() if each.status is BlockStatus.PARKED]:
-                self._step(parked[0].key, [], "", is_applied=False)
+            if parked := self._parked():
+                self._begin_step("replay", parked[0].key)
                 self.store.run(self._process(self.messages[parked[0].name], replica=0))
                 self._end_step()
-            if not self._blocked():
+            if not self.blocked:
                 break
         self.is_settled = True
 
-    def _deliver(self, key: str, *results: str, replica: int, fault: str = "", is_applied: bool = False) -> None:
-        self._step(key, results, fault, is_applied=is_applied)
+    def _deliver(self, key: str, *results: str, replica: int = 0, fault: str = "", is_applied: bool = False) -> None:
+        self._begin_step("deliver", key, results, fault, is_applied=is_applied, replica=replica)
         self.store.run(self._process(self._next_in_hand(key), replica=replica))
         self._end_step()
 
@@ -236,7 +241,7 @@ class OrderingMachine(RuleBasedStateMachine):
         key = envelope.conversation_id
         before = await self._read_key(key)
         attempts = len(self.attempts)
-        fault = self.fault or self.blocked_keys.fault
+        fault = self.fault or self.views[replica].fault
         is_acknowledged = True
         try:
             async with self.replicas[replica].wait_turn(GROUP, key):
@@ -255,30 +260,43 @@ class OrderingMachine(RuleBasedStateMachine):
             await self.replicas[0]._resume_key(GROUP, key)
         except Unreachable:
             return
-        finally:
-            self.is_nested = False
 
     def _due_keys(self) -> list[str]:
-        due = self.store.run(self.store.blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS))
+        due = self.store.run(self.store.open_view().list_due_keys(MAX_CONCURRENT_KEYS))
         return [key for _, key in due]
 
-    def _step(self, key: str, results: Sequence[str], fault: str, *, is_applied: bool) -> None:
-        blocked = self._blocked()
-        self.steps.append(Step(key, blocked, blocked))
+    def _begin_step(
+        self,
+        rule_name: str,
+        key: str,
+        results: Sequence[str] = (),
+        fault: str = "",
+        meanwhile: str = "",
+        *,
+        is_applied: bool = False,
+        replica: int = 0,
+    ) -> None:
+        self.rule = rule_name
+        self.steps.append(Step(key, self.blocked, self.blocked))
         self.outcomes = list(results)
+        self.meanwhile = meanwhile
         self.fault = "dead_letter" if fault == "dead_letter" else ""
-        self.blocked_keys.fault = fault if fault != "dead_letter" else ""
-        self.blocked_keys.is_applied = is_applied
+        self.views[replica].fault = fault if fault != "dead_letter" else ""
+        self.views[replica].is_applied = is_applied
         self.is_settled = False
 
     def _end_step(self) -> None:
-        self.steps[-1] = replace(self.steps[-1], after=self._blocked())
+        self.blocked = self.store.run(self.store.read())
+        self.steps[-1] = replace(self.steps[-1], after=self.blocked)
         self.outcomes = []
+        self.meanwhile = ""
+        self.overlaps = ""
         self.fault = ""
-        self.blocked_keys.fault = ""
+        for view in self.views:
+            view.fault = ""
 
-    def _blocked(self) -> Sequence[BlockedMessage]:
-        return self.store.run(self.store.read())
+    def _parked(self) -> list[BlockedMessage]:
+        return [each for each in self.blocked if each.status is BlockStatus.PARKED]
 
     async def _read_key(self, key: str) -> Sequence[BlockedMessage]:
         return [each for each in await self.store.read() if each.key == key]
@@ -314,9 +332,19 @@ class OrderingMachine(RuleBasedStateMachine):
             assert others == [each for each in step.after if each.key != step.key], step
 
     @invariant()
+    def a_later_message_waits_or_is_parked_behind_the_last_one(self) -> None:
+        """A delivery, step 3: "If the message is not blocked but its key is, block or park it behind the last one"."""
+        for delivery in self.deliveries:
+            is_later = delivery.before and delivery.name not in [each.name for each in delivery.before]
+            if is_later and delivery.is_acknowledged and not delivery.fault:
+                is_parked = self.on_poison is OnPoison.PARK and delivery.before[-1].status is BlockStatus.PARKED
+                expected = BlockStatus.PARKED if is_parked else BlockStatus.WAITING
+                assert (delivery.after[-1].name, delivery.after[-1].status) == (delivery.name, expected), delivery
+
+    @invariant()
     def an_acknowledged_message_is_durable(self) -> None:
         """Invariant 3: "Nothing is acknowledged before it is durable": it took effect, is blocked or dead-lettered."""
-        kept = {*self.effects, *self.dead_letters, *(each.name for each in self._blocked())}
+        kept = {*self.effects, *self.dead_letters, *(each.name for each in self.blocked)}
         assert self.acknowledged <= kept
 
     @invariant()
@@ -333,40 +361,40 @@ class OrderingMachine(RuleBasedStateMachine):
         for step in self.steps:
             after = [each.name for each in step.after]
             before = [each.name for each in step.before if each.name in after]
-            if not any(attempt.is_nested for attempt in self.attempts):
+            if not any(attempt.overlaps for attempt in self.attempts):
                 assert after[: len(before)] == before, step
 
     @invariant()
     def a_parked_message_is_a_dead_letter(self) -> None:
         """Invariant 7: "A dead letter precedes its row"."""
-        parked = {each.name for each in self._blocked() if each.status is BlockStatus.PARKED}
+        parked = {each.name for each in self._parked()}
         assert parked <= set(self.dead_letters)
 
     @invariant()
     def a_key_is_retried_by_one_replica_at_a_time(self) -> None:
         """A scan: "Under the lock of a key it handles the messages in order"."""
         if self.store.locks_keys:
-            assert [attempt for attempt in self.attempts if attempt.is_nested] == []
+            assert [attempt for attempt in self.attempts if attempt.overlaps == "retry"] == []
 
     @invariant()
     def a_message_gets_its_attempts_and_no_more(self) -> None:
         """States of a message: retried until its last attempt, then parked."""
         assert all(1 <= attempt.number <= MAX_ATTEMPTS for attempt in self.attempts)
-        assert all(each.attempt <= MAX_ATTEMPTS for each in self._blocked())
+        assert all(each.attempt <= MAX_ATTEMPTS for each in self.blocked)
 
     @invariant()
     def every_message_takes_effect_or_is_a_dead_letter_in_the_end(self) -> None:
         """States of a message: every path ends in handled, or in a dead letter that an operator decides about."""
         if self.is_settled:
-            assert self._blocked() == []
+            assert self.blocked == []
             assert set(self.messages) - set(self.effects) <= set(self.dead_letters)
 
 
 def test_ordering_in_memory_keeps_its_invariants(pytestconfig: pytest.Config) -> None:
     with open_memory_store() as store:
-        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=100, steps=30)
+        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=150, steps=25)
 
 
 def test_ordering_on_postgresql_keeps_its_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
     with open_sql_store(databases.of(SERVICE)) as store:
-        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=40, steps=25)
+        run_machine(lambda: OrderingMachine(store), pytestconfig, examples=100, steps=20)
