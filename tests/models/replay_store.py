@@ -70,37 +70,48 @@ class Sent:
     is_confirmed: bool
 
 
-class Services(Publisher):
+class Services:
     """The broker, and the inboxes of the services. ``fault`` is what happens to the next messages."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.inbox: dict[str, datetime] = {}
         self.fault = ""
+        self.slow_runner = ""
+        """Runner whose calls end in ``slow_fault``, the first of them after ``meanwhile`` has run."""
+        self.slow_fault = ""
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
-        """Runs once, while a message is being published."""
-
-    async def publish(
-        self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
-    ) -> None:
-        meanwhile = self.meanwhile
-        self.meanwhile = None
-        if self.fault == "down":
-            raise Unreachable("the broker is down")
-        if self.fault == "unroutable":
-            raise Undeliverable("no queue")
-        is_confirmed = not self.fault and meanwhile is None
-        self.sent.append(Sent((exchange, routing_key), message, is_confirmed))
-        if meanwhile:
-            await meanwhile()
-        if self.fault == "confirm_lost":
-            raise Unreachable("the confirm was lost")
-        if self.fault == "killed":
-            raise RunnerKilled
 
     async def look_up_inbox(self, service: str, message_id: str) -> datetime | None:
         del service
         return self.inbox.get(message_id)
+
+
+class Link(Publisher):
+    """The connection of one runner to the broker."""
+
+    def __init__(self, services: Services, runner: str) -> None:
+        self._services = services
+        self._runner = runner
+
+    async def publish(
+        self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
+    ) -> None:
+        services = self._services
+        is_slow = self._runner == services.slow_runner
+        fault = services.slow_fault if is_slow else services.fault
+        if is_slow and (meanwhile := services.meanwhile):
+            services.meanwhile = None
+            await meanwhile()
+        if fault == "down":
+            raise Unreachable("the broker is down")
+        if fault == "unroutable":
+            raise Undeliverable("no queue")
+        services.sent.append(Sent((exchange, routing_key), message, is_confirmed=not (fault or is_slow)))
+        if fault == "confirm_lost":
+            raise Unreachable("the confirm was lost")
+        if fault == "killed":
+            raise RunnerKilled
 
 
 class ReplayStore:
@@ -120,7 +131,14 @@ class ReplayStore:
             self.run(self._execute(text(f"DELETE FROM {table}")))  # noqa: S608 - names of tables
 
     def make_runner(self, services: Services, leased_by: str) -> ReplayRunner:
-        return ReplayRunner(self.begin, ReplayPorts(services, services.look_up_inbox, ALLOWED), leased_by)
+        return ReplayRunner(
+            self.begin, ReplayPorts(Link(services, leased_by), services.look_up_inbox, ALLOWED), leased_by
+        )
+
+    async def finish_tasks(self) -> None:
+        """Wait for what else a killed runner had begun; none of it is confirmed."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def discard(self, dead_letter_id: int) -> None:
         async with self.begin() as work:

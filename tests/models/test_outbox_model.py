@@ -30,6 +30,7 @@ LEASE_S = 25.0
 """All other times are multiples of 10 s, so that a lease never ends in the same moment as something else."""
 SEND_TIMEOUT_S = 15.0
 DELAY_S = 60.0
+RETRY_S = 30.0
 TTL_S = 90.0
 MAX_REFUSALS = 2
 CLOCK_CORRECTION_S = 30.0
@@ -37,7 +38,7 @@ MIN_ROWS_TO_DRAIN = 5
 DRAIN_S = 200.0
 DRAIN_ROUNDS = 100
 NEVER = float("-inf")
-FAILURES = {"refused": Undeliverable("no"), "unreachable": Unreachable("away")}
+FAILURES = (Undeliverable("no"), Unreachable("away"))
 flags = st.booleans()
 
 
@@ -147,15 +148,20 @@ class OutboxMachine(RuleBasedStateMachine):
     @initialize(data=st.data())
     def write_first(self, data: st.DataObject) -> None:
         """Start with a few rows, so that no sequence is spent on an empty outbox."""
-        for _ in KEYS:
-            if self._free_keys():
-                self.write(data, 1, is_delayed=False, has_ttl=False)
+        for key in (*KEYS, KEYS[0]):
+            if key in self._free_keys():
+                self._write(data, key, 1)
 
     @precondition(lambda self: self._free_keys())
     @rule(data=st.data(), messages=st.integers(1, 2), is_delayed=st.sampled_from([False, False, True]), has_ttl=flags)
     def write(self, data: st.DataObject, messages: int, *, is_delayed: bool, has_ttl: bool) -> None:
         """Write rows under the lock of their key, and leave the transaction open if the store can."""
         key = data.draw(st.sampled_from(self._free_keys()))
+        self._write(data, key, messages, is_delayed=is_delayed, has_ttl=has_ttl)
+
+    def _write(
+        self, data: st.DataObject, key: QueueKey, messages: int, *, is_delayed: bool = False, has_ttl: bool = False
+    ) -> None:
         relay = data.draw(st.sampled_from(["", *self._running_relays()]))
         names = [f"m{self.count + n}" for n in range(messages)]
         self.count += messages
@@ -238,28 +244,26 @@ class OutboxMachine(RuleBasedStateMachine):
         relay = data.draw(st.sampled_from(self._running_relays()))
         self._claim(relay, 1, (), is_known=False)
 
-    @rule(
-        data=st.data(),
-        relay=st.sampled_from(RELAYS),
-        rows=st.integers(0, 3),
-        end=st.sampled_from(["marked", "unmarked", *FAILURES]),
-    )
-    def send(self, data: st.DataObject, relay: str, rows: int, end: str) -> None:
-        """Send the first unsent rows that a relay tracks, and mark them, or fail to send the next one.
-
-        A relay that tracks no such rows claims some before; one that is down starts.
-        """
-        if not self.relays[relay].is_up:
-            self._resync(relay)
-        if not self._heads(relay):
-            self._claim(relay, rows + 1, ())
+    @rule(data=st.data(), relay=st.sampled_from(RELAYS), rows=st.integers(1, 3), is_marked=flags)
+    def send(self, data: st.DataObject, relay: str, rows: int, *, is_marked: bool) -> None:
+        """Send the first unsent rows of a relay, and perhaps mark them."""
         for _ in range(rows):
-            if heads := self._heads(relay):
+            if heads := self._find_heads(relay):
                 self._send(*data.draw(st.sampled_from(heads)), failure=None)
-        if end == "marked":
+        if is_marked:
             self._mark(relay)
-        elif end in FAILURES and (heads := self._heads(relay)):
-            self._send(*data.draw(st.sampled_from(heads)), failure=FAILURES[end])
+
+    @rule(data=st.data(), relay=st.sampled_from(RELAYS), failure=st.sampled_from(FAILURES), is_followed=flags)
+    def fail(self, data: st.DataObject, relay: str, failure: Exception, *, is_followed: bool) -> None:
+        """Fail to send the first unsent row of a relay; perhaps a row of its key is written, and a relay claims."""
+        heads = self._find_heads(relay)
+        if not heads:
+            return
+        head = data.draw(st.sampled_from(heads))
+        self._send(*head, failure=failure)
+        if is_followed and head[1] in self._free_keys():
+            self._write(data, head[1], 1)
+            self._claim(data.draw(st.sampled_from(self._running_relays())), 4, ())
 
     @precondition(lambda self: self._unmarked_relays())
     @rule(data=st.data())
@@ -293,7 +297,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(data=st.data(), relay=st.sampled_from(RELAYS), is_marked=flags)
     def overtake(self, data: st.DataObject, relay: str, *, is_marked: bool) -> None:
         """Let the leases of a slow relay end and the other relay claim its rows; the slow one may record its own."""
-        self.send(data, relay, 1, "unmarked")
+        self.send(data, relay, 1, is_marked=False)
         self.let_time_pass(LEASE_S + 5.0)
         for other in RELAYS:
             if other != relay:
@@ -414,9 +418,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.relays[relay].tracked.remove(head)
         for write in self.writes:
             write.may_send = write.may_send and (write.key, write.relay) != (key, relay)
-        write_failure = self.store.relay(relay).reschedule(failed, "failed", delay_s=DELAY_S, refused=bool(reason))
+        write_failure = self.store.relay(relay).reschedule(failed, "failed", delay_s=RETRY_S, refused=bool(reason))
         changes = {"failures": row.failures + 1, "refusals": row.refusals + 1 if reason else 0}
-        self._record(relay, [head.name], write_failure, not_before=self.now + DELAY_S, **changes)
+        self._record(relay, [head.name], write_failure, not_before=self.now + RETRY_S, **changes)
         self._release(relay, key)
 
     def _abandon(self, relay: str, head: Tracked, state: OutboxState, cause: str) -> None:
@@ -449,8 +453,16 @@ class OutboxMachine(RuleBasedStateMachine):
         queue = self.relays[relay].tracked
         return [each for each in queue if self.rows[each.name].key == key and not each.is_sent]
 
-    def _heads(self, *relays: str) -> list[tuple[str, QueueKey]]:
-        return [(relay, key) for relay in relays for key in KEYS if self._unsent(relay, key)]
+    def _find_heads(self, relay: str) -> list[tuple[str, QueueKey]]:
+        """Return what the relay may send next; one that is down starts, and one that tracks no row claims some."""
+        if not self.relays[relay].is_up:
+            self._resync(relay)
+        if not self._heads(relay):
+            self._claim(relay, 3, ())
+        return self._heads(relay)
+
+    def _heads(self, relay: str) -> list[tuple[str, QueueKey]]:
+        return [(relay, key) for key in KEYS if self._unsent(relay, key)]
 
     def _free_keys(self) -> list[QueueKey]:
         return [key for key in KEYS if all(write.key != key for write in self.writes)]
@@ -497,7 +509,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert [lease for lease in self.leased if lease.blockers and not lease.is_handoff] == []
 
     @invariant()
-    def a_claim_leases_every_row_that_is_due(self) -> None:
+    def the_rows_of_a_claim_are_all_that_are_due(self) -> None:
         """One scan, step 3, and invariant 8: all due rows "whose route has capacity", up to the limit, the oldest
         first, and "a row without a delay is due whatever the clock says".
         """

@@ -6,6 +6,7 @@ Operations' API, runners and database are real; the machine plays the operator, 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -33,6 +34,16 @@ FAULTS = ("down", "unroutable", "confirm_lost", "killed")
 ENDED = frozenset({ReplayState.DONE, ReplayState.STOPPED, ReplayState.CANCELLED})
 SETTLE_STEPS = 60
 flags = st.booleans()
+rarely = st.sampled_from([False, False, False, True])
+parked_letters = st.fixed_dictionaries(
+    {
+        "conversation": st.sampled_from(CONVERSATIONS),
+        "minutes": st.integers(0, 5),
+        "is_event": rarely,
+        "is_old": rarely,
+        "is_consumed": rarely.map(lambda is_gone: not is_gone),
+    }
+)
 
 
 @dataclass
@@ -68,6 +79,7 @@ class ReplayMachine(RuleBasedStateMachine):
         self.letters: dict[int, Letter] = {}
         self.started: dict[str, Started] = {}
         self.handled = 0
+        self.received = 0
         self.occurrences: dict[int, int] = {}
         self.seen = store.read()
         self.history = [self.seen]
@@ -75,25 +87,22 @@ class ReplayMachine(RuleBasedStateMachine):
 
     # Dead letters
 
-    @initialize(data=st.data())
-    def park_first(self, data: st.DataObject) -> None:
-        """Start with a few dead letters of one conversation, and with a replay."""
-        for minutes in (3, 1, 2):
-            self.park("b", minutes, data.draw(flags), is_old=False, is_consumed=True)
-        self.start(data)
+    @initialize(data=st.data(), letters=st.lists(parked_letters, min_size=3, max_size=5), force=flags)
+    def park_first(self, data: st.DataObject, letters: list[dict[str, Any]], *, force: bool) -> None:
+        """Start with a few dead letters, and with a replay of them."""
+        for letter in letters:
+            self.park(letter)
+        self.start(data, force=force)
 
-    @rule(
-        conversation=st.sampled_from(CONVERSATIONS),
-        minutes=st.integers(0, 5),
-        is_event=flags,
-        is_old=st.sampled_from([False, False, True]),
-        is_consumed=st.sampled_from([True, True, False]),
-    )
-    def park(self, conversation: str, minutes: int, is_event: bool, *, is_old: bool, is_consumed: bool) -> None:
+    @rule(letter=parked_letters)
+    def park(self, letter: dict[str, Any]) -> None:
         """Record a new dead letter."""
-        occurred_at = utc_now() - timedelta(minutes=10 - minutes) - timedelta(seconds=2 * WEEK_S * is_old)
+        age = timedelta(minutes=10 - letter["minutes"]) + timedelta(seconds=2 * WEEK_S * letter["is_old"])
+        occurred_at = utc_now() - age
+        conversation = letter["conversation"]
+        is_event = letter["is_event"]
         number = len(self.letters)
-        queue = QUEUE if is_consumed else GONE_QUEUE
+        queue = QUEUE if letter["is_consumed"] else GONE_QUEUE
         changes = {"ce_id": f"m{number}", "ce_subject": conversation, "ce_time": occurred_at.isoformat()}
         target = EVENT_TARGET if is_event else {}
         parked = DeadLetter(queue, headers(number, **changes, **target), b"{}", parked_at=utc_now())
@@ -165,6 +174,16 @@ class ReplayMachine(RuleBasedStateMachine):
         found = [each for each in letters if each.queue == QUEUE and (force or each.occurred_at >= oldest)]
         return [letter.id for letter in sorted(found, key=lambda letter: (letter.occurred_at, letter.id))]
 
+    @rule(runner=st.sampled_from(RUNNERS), handled=st.lists(st.sampled_from([True, True, False]), max_size=4))
+    def work(self, runner: str, handled: list[bool]) -> None:
+        """Let a runner make a step whenever the receivers have handled what arrived, or failed to (``handled``)."""
+        self.store.run(self.store.end_leases())
+        self._advance(runner)
+        for is_handled in handled:
+            self.store.run(self._receive_all(is_handled=is_handled))
+            self._advance(runner)
+        self._look()
+
     @rule(runner=st.sampled_from(RUNNERS), steps=st.integers(1, 3), fault=st.sampled_from(["", "", "", *FAULTS]))
     def advance(self, runner: str, steps: int, fault: str) -> None:
         """Let a runner make steps; the broker may fail, or the runner's process may end on the way."""
@@ -174,19 +193,23 @@ class ReplayMachine(RuleBasedStateMachine):
         self.services.fault = ""
         self._look()
 
-    @rule(runner=st.sampled_from(RUNNERS))
-    def overtake(self, runner: str) -> None:
-        """Let a runner be so slow that its lease ends, and the other one make two steps meanwhile."""
+    @rule(runner=st.sampled_from(RUNNERS), fault=st.sampled_from(["", *FAULTS]), is_handled=flags)
+    def overtake(self, runner: str, fault: str, *, is_handled: bool) -> None:
+        """Let a runner be so slow that its lease ends, and the other one and the receivers work meanwhile."""
         other = next(name for name in RUNNERS if name != runner)
 
         async def meanwhile() -> None:
             await self.store.end_leases()
             await self.runners[other].run_once()
+            await self._receive_all(is_handled=is_handled)
             await self.runners[other].run_once()
 
+        self.services.slow_runner = runner
+        self.services.slow_fault = fault
         self.services.meanwhile = meanwhile
+        self.store.run(self.store.end_leases())
         self._advance(runner)
-        self.services.meanwhile = None
+        self.services.slow_runner = ""
         self._look()
 
     @rule()
@@ -215,7 +238,7 @@ class ReplayMachine(RuleBasedStateMachine):
         """Deliver a replayed message, perhaps twice: the receiver's inbox records it, or it is parked again."""
         sent = data.draw(st.sampled_from(self.services.sent))
         for _ in range(copies):
-            self._receive(sent.wire, is_handled=is_handled)
+            self.store.run(self._receive(sent.wire, is_handled=is_handled))
         self._look()
 
     @rule()
@@ -224,8 +247,8 @@ class ReplayMachine(RuleBasedStateMachine):
         for _ in range(SETTLE_STEPS):
             self.store.run(self.store.end_leases())
             self._advance("a")
-            for sent in self.services.sent:
-                self._receive(sent.wire, is_handled=True)
+            self.received = 0
+            self.store.run(self._receive_all(is_handled=True))
             self._look()
             if not self._open_replays():
                 break
@@ -236,16 +259,22 @@ class ReplayMachine(RuleBasedStateMachine):
         try:
             self.store.run(self.runners[runner].run_once())
         except RunnerKilled:
-            return
+            self.store.run(self.store.finish_tasks())
 
-    def _receive(self, wire: WireMessage, *, is_handled: bool) -> None:
+    async def _receive_all(self, *, is_handled: bool) -> None:
+        """Deliver all messages that have not been delivered yet."""
+        for sent in self.services.sent[self.received :]:
+            await self._receive(sent.wire, is_handled=is_handled)
+        self.received = len(self.services.sent)
+
+    async def _receive(self, wire: WireMessage, *, is_handled: bool) -> None:
         name = wire.headers["ce-id"]
         if is_handled or name in self.services.inbox:
             self.services.inbox.setdefault(name, utc_now())
             return
         failure = {"prebook-x-cause": "again", "prebook-x-error": "RuntimeError: again", "prebook-attempt": "5"}
         letter = DeadLetter(QUEUE, {**wire.headers, **failure}, wire.body, parked_at=self._parked_at(wire))
-        if self.store.run(self._record(letter)):
+        if await self._record(letter):
             self.occurrences[_redelivery_of(wire)[1]] += 1
 
     def _parked_at(self, wire: WireMessage) -> datetime:
@@ -371,4 +400,4 @@ def _reachable(state: RedeliveryState) -> set[RedeliveryState]:
 
 def test_replays_keep_their_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
     with open_replay_store(databases.of(SERVICE)) as store:
-        run_machine(lambda: ReplayMachine(store), pytestconfig, examples=80, steps=20)
+        run_machine(lambda: ReplayMachine(store), pytestconfig, examples=80, steps=15)
