@@ -16,9 +16,9 @@ from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStat
 from prebook.postgres.blast_radius import BlastRadius
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.connection import ResultRows, acquire
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.message_column import from_column
-from tests.databases import dsn
 from tests.messaging.sequenced_receiver import GROUP, MemoryBlockedKeys
 
 SERVICE = "notification"
@@ -174,7 +174,7 @@ def open_memory_store() -> Iterator[MemoryStore]:
 def open_sql_store(service_url: str) -> Iterator[SqlStore]:
     with asyncio.Runner() as runner:
         engine = create_engine(SERVICE, service_url)
-        connection = runner.run(asyncpg.connect(dsn(service_url)))
+        connection = runner.run(asyncpg.connect(asyncpg_dsn(service_url)))
         try:
             yield SqlStore(runner, engine, connection)
         finally:

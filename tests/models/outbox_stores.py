@@ -15,12 +15,12 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.store import ABANDONED_STATES, Outbox
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.postgres.connection import ResultRows, acquire
+from prebook.postgres.dsn import asyncpg_dsn
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.outbox_admin import OutboxAdmin
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.testing.memory import MemoryDatabase
-from tests.databases import dsn
 from tests.messaging.examples import NOW
 
 SERVICE = "notification"
@@ -40,7 +40,7 @@ class NotCommitted(Exception):
 
 @dataclass(frozen=True)
 class StoredRow:
-    """What the outbox holds of one row. ``owner``: who has claimed it last."""
+    """A row as the outbox stores it. ``owner``: the relay that has claimed it last."""
 
     seq: int
     state: str
@@ -228,7 +228,7 @@ def open_memory_store() -> Iterator[MemoryStore]:
 def open_sql_store(admin_url: str, service_url: str) -> Iterator[SqlStore]:
     with asyncio.Runner() as runner:
         engine = create_engine(SERVICE, service_url)
-        admin = runner.run(asyncpg.connect(dsn(admin_url)))
+        admin = runner.run(asyncpg.connect(asyncpg_dsn(admin_url)))
         store = SqlStore(runner, engine, admin)
         try:
             yield store

@@ -28,12 +28,12 @@ from tests.operations.examples import Begin
 from tests.operations.receivers import ALLOWED, operations_client
 
 SERVICE = "operations"
-TABLES = ("replay_item", "replay", "dead_letter_note", "dead_letter_version", "occurrence", "dead_letter")
+TABLES = ("redelivery", "replay", "dead_letter_note", "dead_letter_version", "occurrence", "dead_letter")
 STATES = text("SELECT id, state, times_parked FROM dead_letter ORDER BY id")
-ITEMS = text("SELECT replay_id, dead_letter_id, state, ordering_key FROM replay_item ORDER BY replay_id, position")
+ITEMS = text("SELECT replay_id, dead_letter_id, state, ordering_key FROM redelivery ORDER BY replay_id, position")
 REPLAYS = text("SELECT id, state FROM replay")
 END_LEASES = text("UPDATE replay SET leased_until = now() - interval '1 s'")
-AGE_SENT = text("UPDATE replay_item SET sent_at = sent_at - interval '1 h'")
+AGE_SENT = text("UPDATE redelivery SET sent_at = sent_at - interval '1 h'")
 T = TypeVar("T")
 
 

@@ -400,5 +400,5 @@ def test_ordering_in_memory_keeps_its_invariants(pytestconfig: pytest.Config) ->
 
 
 def test_ordering_on_postgresql_keeps_its_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
-    with open_sql_store(databases.of(SERVICE)) as store:
+    with open_sql_store(databases.create_for(SERVICE)) as store:
         run_machine(lambda: OrderingMachine(store), pytestconfig, examples=100, steps=20)

@@ -253,16 +253,28 @@ class OutboxMachine(RuleBasedStateMachine):
         if is_marked:
             self._mark(relay)
 
-    @rule(data=st.data(), relay=st.sampled_from(RELAYS), failure=st.sampled_from(FAILURES), is_followed=flags)
-    def fail(self, data: st.DataObject, relay: str, failure: Exception, *, is_followed: bool) -> None:
-        """Fail to send the first unsent row of a relay; perhaps a row of its key is written, and a relay claims."""
+    @rule(
+        data=st.data(),
+        relay=st.sampled_from(RELAYS),
+        failure=st.sampled_from(FAILURES),
+        is_last=flags,
+        is_followed=flags,
+    )
+    def fail(self, data: st.DataObject, relay: str, failure: Exception, *, is_last: bool, is_followed: bool) -> None:
+        """Fail to send the first or the last row that a relay tracks under a key.
+
+        Perhaps a row of the key is written right after (``is_followed``), and a relay claims.
+        """
         heads = self._find_heads(relay)
         if not heads:
             return
-        head = data.draw(st.sampled_from(heads))
-        self._send(*head, failure=failure)
-        if is_followed and head[1] in self._free_keys():
-            self._write(data, head[1], 1)
+        _, key = data.draw(st.sampled_from(heads))
+        while is_last and len(self._unsent(relay, key)) > 1:
+            self._send(relay, key, failure=None)
+        if self._unsent(relay, key):
+            self._send(relay, key, failure=failure)
+        if is_followed and key in self._free_keys():
+            self._write(data, key, 1)
             self._claim(data.draw(st.sampled_from(self._running_relays())), 4, ())
 
     @precondition(lambda self: self._unmarked_relays())
@@ -569,6 +581,6 @@ def test_the_outbox_in_memory_keeps_its_invariants(pytestconfig: pytest.Config) 
 
 
 def test_the_outbox_on_postgresql_keeps_its_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
-    admin_url = databases.migrated(SERVICE)
+    admin_url = databases.create_migrated(SERVICE)
     with open_sql_store(admin_url, role_url(admin_url, SERVICE)) as store:
         run_machine(lambda: OutboxMachine(store), pytestconfig, examples=150, steps=25)
