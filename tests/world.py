@@ -94,14 +94,14 @@ class SuiteWorld(World):
         response = await self.http.client("booking").get(f"/v1/bookings/{booking_id}")
         return _view(response.content)
 
-    async def wait_until_settled(self, booking_id: str, *, timeout_s: float = 5.0) -> BookingView:
+    async def wait_until_settled(self, booking_id: str, *, timeout_s: float = 20.0) -> BookingView:
         """Wait until a booking is settled and its rider is notified; return it."""
         return await self.wait_until(
             booking_id, lambda view: view.settled and view.notified_at is not None, timeout_s=timeout_s
         )
 
     async def wait_until(
-        self, booking_id: str, condition: Callable[[BookingView], bool], *, timeout_s: float = 5.0
+        self, booking_id: str, condition: Callable[[BookingView], bool], *, timeout_s: float = 20.0
     ) -> BookingView:
         """Wait until ``condition`` holds for a booking, and return it. Raises AssertionError after ``timeout_s``."""
         stored = self._stored(booking_id)

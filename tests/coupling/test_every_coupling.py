@@ -67,7 +67,7 @@ async def test_a_message_delivered_three_times_has_one_effect(coupling: Coupling
 async def test_a_request_without_a_reply_is_settled_by_its_deadline(coupling: Coupling) -> None:
     async with SuiteWorld(deadline_s=0.4) as world:
         booking = await world.book(plan_with(coupling))
-        await world.wait_until_settled(booking)
+        await world.wait_until(booking, lambda view: view.settled)
         world.down.add("pricing")
         unanswered = await world.book(plan_with(coupling))
         ride = await world.wait_until(unanswered, lambda view: view.settled)
