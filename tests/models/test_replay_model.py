@@ -408,4 +408,4 @@ def _reachable(state: RedeliveryState) -> set[RedeliveryState]:
 
 def test_replays_keep_their_invariants(databases: Databases, pytestconfig: pytest.Config) -> None:
     with open_replay_store(databases.create_for(SERVICE)) as store:
-        run_machine(lambda: ReplayMachine(store), pytestconfig, examples=80, steps=15)
+        run_machine(lambda: ReplayMachine(store), pytestconfig, examples=120, steps=15)
