@@ -33,6 +33,7 @@ from tests.models.ordering_stores import (
     open_sql_store,
 )
 
+pytestmark = pytest.mark.timeout(600)  # a failure is shrunk to a small example, which takes minutes
 KEYS = ("k", "m")
 MAX_ATTEMPTS = 3
 BACKOFF_S = 10.0

@@ -24,6 +24,7 @@ from tests.messaging.examples import request
 from tests.models.machines import run_machine
 from tests.models.outbox_stores import SERVICE, OpenWrite, OutboxStore, StoredRow, open_memory_store, open_sql_store
 
+pytestmark = pytest.mark.timeout(600)  # a failure is shrunk to a small example, which takes minutes
 RELAYS = ("a", "b")
 KEYS: Sequence[QueueKey] = (("broker", "k"), ("http:pricing", "k"))
 LEASE_S = 25.0

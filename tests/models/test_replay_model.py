@@ -25,6 +25,7 @@ from tests.models.replay_store import SERVICE, ReplayStore, RunnerKilled, Servic
 from tests.operations.examples import QUEUE, headers, record_dead_letters
 from tests.operations.receivers import WEEK_S
 
+pytestmark = pytest.mark.timeout(600)  # a failure is shrunk to a small example, which takes minutes
 RUNNERS = ("a", "b")
 CONVERSATIONS = ("b", "c")
 GONE_QUEUE = "pricing.requests.gone"
