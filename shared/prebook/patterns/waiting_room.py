@@ -1,4 +1,4 @@
-"""Waiting room: a refused request gets a time of its own at which it will be admitted.
+"""Waiting room: a refused request gets a time of its own at which capacity is expected.
 
 The same delay for all would bring them back at once, to be refused again. Reservations are given one after the other,
 at the rate at which capacity becomes free. A reservation that is not used delays nobody.

@@ -52,14 +52,14 @@ CONCURRENT_INSERTS = "concurrent_inserts"
 
 @dataclass(frozen=True, slots=True)
 class ShedDecision:
-    """Refusal of a booking; ``reason`` names the load that is at its limit."""
+    """Refusal of a booking; ``reason`` names the bottleneck that is at its limit."""
 
     reason: str
     retry_after_s: float
 
 
 def load_name(flow_coupling: FlowCoupling) -> str:
-    """Name of the load of a flow in one coupling: ``quote_fare_by_sync_api``."""
+    """Name of the bottleneck of a flow in one coupling: ``quote_fare_by_sync_api``."""
     flow, coupling = flow_coupling
     return f"{flow}_by_{coupling}"
 
@@ -96,7 +96,7 @@ class LoadShedder:
 
     @property
     def loads(self) -> Mapping[str, QueueLoad]:
-        """Loads of the latest sample, by name."""
+        """Loads of the latest sample, by name of the bottleneck."""
         return self._loads
 
     def update(self, signals: LoadSignals) -> None:
@@ -167,7 +167,7 @@ class LoadShedder:
         )
 
     def _update_rate(self, name: str, waiting: int, per_s: float) -> None:
-        """Estimate the rate at which requests of a load can be replied to.
+        """Estimate the rate at which requests of a bottleneck can be replied to.
 
         The reply rate measures capacity only while work is waiting; without a backlog it measures demand, and without
         replies it measures an outage that will pass. In both cases the estimate decays slowly instead.
@@ -178,7 +178,7 @@ class LoadShedder:
         self._rates[name] = max(MIN_RATE_PER_S, estimate, 0.0 if is_saturated else per_s)
 
     def _bottleneck(self, plan: Plan) -> tuple[str, float]:
-        """Name and rate of the slowest measured load of a plan: each booking passes all of them.
+        """Name and rate of the slowest measured flow of a plan: each booking passes all of its flows.
 
         Plans with the same bottleneck share its reservations.
         """
