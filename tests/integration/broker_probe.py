@@ -23,7 +23,7 @@ ALL_MESSAGES = ((addresses.EVENTS, "#"), (addresses.REQUESTS, "#"), (addresses.R
 
 @dataclass(frozen=True)
 class CapturedMessage:
-    """A message with the address to which it was published, as a tap or the parking holds it."""
+    """A message with the address to which it was published, as a tap or the parking queue holds it."""
 
     exchange: str
     routing_key: str

@@ -65,7 +65,7 @@ def list_(*, as_json: bool) -> None:
 def release(*, group: str, key: str, as_json: bool) -> None:
     """Let the messages of KEY that wait behind a parked message of message group GROUP go on without it.
 
-    The parked message stays in the parking. Discard it there: a later replay of it would be out of order.
+    The dead letter stays parked. Discard it with `prebook parking`: a later replay of it would be out of order.
     """
     released = command_line.run_interruptible(_release(group, key))
     text = f"{key} of {group} waits for {released.dead_letters} fewer"

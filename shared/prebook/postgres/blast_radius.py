@@ -1,4 +1,6 @@
-"""Blast radius of a failure: the blocked ordering keys, beside the unaffected keys of the same partition."""
+"""Blast radius of a failure: the messages that wait behind a blocked key, with the number of unaffected keys in the
+partition.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -73,7 +75,7 @@ class BlastRadius:
         return sorted(keys, key=lambda key: key.blocked_since)
 
     async def unblock(self, key: str) -> int:
-        """Stop waiting for the key's parked messages; return their number. The dead letters stay in the parking."""
+        """Stop waiting for the key's parked messages; return their number. The dead letters stay parked."""
         command_tag = await self._connection.execute(UNBLOCK.format(service=self._service), self._group, key)
         return int(command_tag.rpartition(" ")[2])
 

@@ -1,4 +1,4 @@
-"""Publisher of failed messages: to a delay queue, which returns them, or to the parking with their cause."""
+"""Publisher of failed messages: to a delay queue, which returns them, or to the parking queue with their cause."""
 
 from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses

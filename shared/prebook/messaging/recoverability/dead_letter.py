@@ -1,4 +1,4 @@
-"""Dead letters: the headers that a failed message gets, and the message as the parking delivers it.
+"""Dead letters: the headers that a failed message gets, and the message as the parking queue delivers it.
 
 Source: EIP, Dead Letter Channel.
 """
