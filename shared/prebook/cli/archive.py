@@ -1,4 +1,4 @@
-"""`prebook archive`: contents of the stream that keeps every event, and its replay to chosen receivers."""
+"""`prebook archive`: contents of the stream of events and one_way messages, and its replay to chosen receivers."""
 
 import getpass
 from collections.abc import Iterable
@@ -66,7 +66,10 @@ REPLAY_EXAMPLES = examples(
 
 @click.group()
 def archive() -> None:
-    """Inspect and replay the archive, a stream that keeps every event for some days. Reading removes nothing."""
+    """Inspect and replay the archive, a stream that keeps events, and requests and replies of one_way, for some days.
+
+    Reading removes nothing.
+    """
     log_warnings_only()
 
 

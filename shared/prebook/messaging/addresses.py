@@ -70,7 +70,10 @@ def partition_queue(group: str, number: int) -> str:
 
 
 def unpartitioned(group: str) -> str:
-    """Queue of the messages of a group that carry no hash slot, so that a missing header loses no message."""
+    """Internal exchange that routes messages without a hash slot to the first partition of a group.
+
+    A missing header thus loses no message.
+    """
     return f"{group}.unpartitioned"
 
 

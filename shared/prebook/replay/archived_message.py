@@ -1,4 +1,4 @@
-"""A message of the archive, a stream that keeps every event."""
+"""A message of the archive, a stream that keeps every event, and the requests and replies of one_way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -22,7 +22,8 @@ class ReplayPolicy:
 
     ``now``: time at which eligibility is judged.
     ``inbox_dedup_s``: deduplication window of the receivers' inboxes, in seconds.
-    ``ignore_expiry``: send expired messages too. ``force``: send messages from before the deduplication window too.
+    ``ignore_expiry``: send messages without their expiry, so that expired ones are handled too.
+    ``force``: send messages from before the deduplication window too.
     """
 
     now: datetime
