@@ -65,7 +65,9 @@ CAMPAIGN_EXAMPLES = examples(
 )
 CAMPAIGN_OPTIONS = (
     click.option(
-        "--quick", is_flag=True, help=f"Run a few scenarios of about {QUICK_DURATION_S:.0f} s each, in about a minute."
+        "--quick",
+        is_flag=True,
+        help=f"Run a few scenarios, with a --duration of {QUICK_DURATION_S:.0f} s, in about a minute.",
     ),
     seed_option("Seed of rides and arrival times; equal seeds offer equal rides at equal times."),
     rate_option("Ride requests per second, the sum over all plans.", default=DEFAULT_RATE_PER_S),
@@ -186,8 +188,9 @@ def campaign_settings(
 def demo(ctx: click.RichContext, /, **values: Any) -> None:
     """Start a suite, run the campaign through all four couplings, and stop everything.
 
-    Exit status 1 if a ride was lost, an effect was duplicated, a ledger does not close, a fault had no effect, or the
-    suite could not start.
+    Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
+    does not close, a fault had no effect, the load generator lagged so far that the result is invalid, or the suite
+    could not start.
     """
     options, _ = campaign_settings(**values)
     suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
@@ -201,8 +204,8 @@ def campaign(**values: Any) -> None:
 
     The suite is the one that `prebook up` started, unless PREBOOK_* variables name another.
 
-    Exit status 1 if a ride was lost, an effect was duplicated, a ledger does not close, a fault had no effect, or the
-    load generator lagged so far that the result is invalid.
+    Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
+    does not close, a fault had no effect, or the load generator lagged so far that the result is invalid.
     """
     sys.exit(run_command(*campaign_settings(**values)))
 

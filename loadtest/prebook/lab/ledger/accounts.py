@@ -66,7 +66,7 @@ class RideAccount:
 
     @property
     def settled(self) -> bool:
-        """Whether booking has a row in a final state."""
+        """Whether booking has a row with a known outcome; a confirmed ride may still be cancelled."""
         return self.row is not None and self.row.state in SETTLED_STATES
 
     @property
@@ -76,7 +76,7 @@ class RideAccount:
 
     @property
     def notified_at(self) -> datetime | None:
-        """Delivery time of the notification about the booking's final state; notices of other states do not count."""
+        """Delivery time of the notification about the state in booking's row; notices of other states do not count."""
         state = self.row.state.value if self.row else None
         return next((entry.delivered_at for entry in self.deliveries if entry.notice == state), None)
 

@@ -173,7 +173,7 @@ DEFINITIONS: Mapping[str, str] = {
     "recovery": "from the end of the fault until the last disturbed ride is settled: the backlog is drained and new "
     "rides settle as before. A ride that was open when the fault began, or was offered later, is disturbed if it was "
     "never answered, or took longer than one second and twice the plan's slowest ride before the fault.",
-    "accepted, settled, answered": "stored by booking; of those, in a final state; of those, confirmed or "
+    "accepted, settled, answered": "stored by booking; of those, with a known outcome; of those, confirmed or "
     "rejected. A plan that refuses at once accepts fewer rides; a plan that waits settles them later.",
     "dead-lettered": "an open booking with a parked message; it counts as in flight if operations does not run.",
 }

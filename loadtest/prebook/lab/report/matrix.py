@@ -8,7 +8,7 @@ import msgspec
 class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
     """One plan under one fault.
 
-    Of the rides ``offered``, booking stored those ``accepted``; of those, ``settled`` reached a final state; of those,
+    Of the rides ``offered``, booking stored those ``accepted``; of those, ``settled`` have a known outcome; of those,
     ``answered`` are confirmed or rejected.
     """
 

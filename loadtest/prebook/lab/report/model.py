@@ -114,7 +114,7 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     """Rides that booking stored, whether or not the rider got the response."""
     settled: int = 0
-    """Accepted rides in a final state."""
+    """Accepted rides whose outcome is known."""
     outcome_hash: str
     """SHA-256 over the sorted (ride, final state, fare in cents); equal if two plans reached the same outcomes."""
 
