@@ -14,7 +14,7 @@ MAX_LINES = 350
 
 @pytest.mark.parametrize("root", SOURCE_ROOTS)
 def test_prebook_is_a_namespace_package(root: str) -> None:
-    """An __init__.py in one root would hide the other, and the editable install would break silently."""
+    """An __init__.py in one root would hide the others, and the editable install would break silently."""
     assert (ROOT / root / "prebook").is_dir()
     assert not (ROOT / root / "prebook" / "__init__.py").exists()
 
