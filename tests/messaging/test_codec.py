@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prebook.contracts.events import BookingEnded
 from prebook.contracts.message import Message, Unavailable
-from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, EventType, Flow
+from prebook.flows import EVENT_TYPE_BY_BODY, FLOWS, QUOTE_FARE, EventType, Flow
 from prebook.messaging.codec import BODY_TYPES, MAX_BODY_BYTES, WireMessage, decode, encode, register
 from prebook.messaging.envelope import MessageKind, message_id, request_key
 from prebook.messaging.errors import Malformed
@@ -122,13 +123,15 @@ class FareQuoted(Message, frozen=True):
         Flow("quote_fare", "booking", "pricing", Quote, ()),
         EventType("booking_ended", "booking", Quote),
         Flow("quote_another_fare", "booking", "pricing", Quote, (FareQuoted,)),
+        replace(QUOTE_FARE, caller="another"),
+        EventType("booking_finished", "another", BookingEnded),
     ],
 )
 def test_a_name_that_is_taken_is_refused_and_leaves_the_catalogue_as_it_was(
     entry: Flow[Any, Any] | EventType[Any],
 ) -> None:
     before = (dict(FLOWS), dict(EVENT_TYPE_BY_BODY), dict(BODY_TYPES))
-    with pytest.raises(ValueError, match=r"'quote_fare'|'booking_ended'|'prebook\.fare_quoted\.v1'"):
+    with pytest.raises(ValueError, match=r"'quote_fare'|'booking_ended'|'booking_finished'|'prebook\.fare_quoted\.v1'"):
         register(entry)
 
     assert before == (FLOWS, EVENT_TYPE_BY_BODY, BODY_TYPES)

@@ -73,8 +73,8 @@ def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
     """
     expected = _bodies_by_kind_and_name(entry)
     body_types = {ce_type(body): body for bodies in expected.values() for body in bodies}
-    if any(EXPECTED_BODY_TYPES.get(key, bodies) != bodies for key, bodies in expected.items()):
-        raise ValueError(f"{entry.name!r} is the name of another flow or event type")
+    if _is_taken(entry) or any(EXPECTED_BODY_TYPES.get(key, bodies) != bodies for key, bodies in expected.items()):
+        raise ValueError(f"{entry.name!r}: another flow or event type has this name or body")
     for name, body in body_types.items():
         if BODY_TYPES.get(name, body) is not body:
             raise ValueError(f"{name!r} is the type of another message")
@@ -86,6 +86,13 @@ def register(entry: Flow[Any, Any] | EventType[Any]) -> None:
     BODY_TYPES.update(body_types)
     _TYPES.update({body: name for name, body in body_types.items()})
     _DECODERS.update({name: msgspec.json.Decoder(body) for name, body in body_types.items()})
+
+
+def _is_taken(entry: Flow[Any, Any] | EventType[Any]) -> bool:
+    """Return whether another flow has the name, or another event type the body."""
+    if isinstance(entry, Flow):
+        return FLOWS.get(entry.name, entry) != entry
+    return EVENT_TYPE_BY_BODY.get(entry.body_type, entry) != entry
 
 
 def _bodies_by_kind_and_name(
