@@ -141,7 +141,7 @@ async def test_a_task_cancelled_right_after_its_start_runs_to_its_first_await() 
             released.append("lease")
 
     tasks.start(release_at_the_end())
-    await tasks.cancel(timeout_s=1.0)
+    await tasks.cancel()
     assert released == ["lease"]
 
 

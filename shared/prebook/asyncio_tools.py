@@ -22,6 +22,10 @@ def raise_if_cancelled() -> None:
 T = TypeVar("T")
 
 
+CANCEL_TIMEOUT_S = 1.0
+"""Seconds that cancelled tasks have to end: most end at once, and a process that stops has little time."""
+
+
 class OwnedTasks:
     """Tasks that end with their owner: it calls ``stop``, or ``wait`` and ``cancel``, before it ends itself.
 
@@ -52,17 +56,17 @@ class OwnedTasks:
                 while self._tasks:
                     await asyncio.wait(self._tasks)
 
-    async def cancel(self, timeout_s: float) -> None:
-        """Cancel all tasks, and wait for ``timeout_s`` seconds at most until they have ended."""
+    async def cancel(self) -> None:
+        """Cancel all tasks, and wait until they have ended, at most ``CANCEL_TIMEOUT_S``."""
         await asyncio.sleep(0)  # a task that is cancelled before it has begun would not run its ``finally`` blocks
         for task in self._tasks:
             task.cancel()
-        await self.wait(timeout_s)
+        await self.wait(CANCEL_TIMEOUT_S)
 
     async def stop(self, timeout_s: float) -> None:
-        """Wait for all tasks, cancel those that take longer than ``timeout_s`` seconds, and wait as long for these."""
+        """Wait for all tasks, and cancel those that take longer than ``timeout_s`` seconds."""
         await self.wait(timeout_s)
-        await self.cancel(timeout_s)
+        await self.cancel()
 
 
 async def wait_uncancelled(future: asyncio.Future[T]) -> T:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -394,6 +394,37 @@ async def test_a_stopping_relay_waits_for_sends_in_flight() -> None:
         await wait_until(lambda: bool(sent))
         asyncio.get_running_loop().call_later(0.05, may_send.set)
     assert (sent, states(database)) == (["m1"], {"m1": "sent"})
+
+
+class FailureRecorder(NullObserver):
+    """Lists the errors of failed sends."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+
+    def on_send_failed(self, envelope: Envelope, error: Exception) -> None:
+        del envelope
+        self.failures.append(error)
+
+
+async def test_a_send_that_swallows_its_cancellation_is_the_last_of_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients of broker and database do so if a result arrives in the same turn of the event loop."""
+    monkeypatch.setattr(sender, "DRAIN_TIMEOUT_S", 0.05)
+    database = MemoryDatabase(None)
+    observer = FailureRecorder()
+    sent = list[str]()
+
+    async def send(row: LeasedRow) -> None:
+        sent.append(row.envelope.id)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    await enqueue(database, "m1", "m2", key="k")
+    async with running(database, send, observer=observer):
+        await wait_until(lambda: bool(sent))
+    assert (sent, states(database)) == (["m1"], {"m1": "sent", "m2": "waiting"})
+    assert observer.failures == []
+    assert database.tables.outbox["m2"].claimed_until is None
 
 
 async def test_a_stopped_relay_cancels_sends_and_marks_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:

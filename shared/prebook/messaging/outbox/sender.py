@@ -182,8 +182,9 @@ class Sender:
             if not batch.rows:
                 ticket.result = BatchResult.EMPTY
                 return
-            while unsent and ticket.may_send and clock() < batch.send_before:
-                failure = await self._send_row(unsent[0], ticket.key)
+            # A batch that outlives ``stop``, because a client library swallowed its cancellation, releases its rows.
+            while unsent and ticket.may_send and clock() < batch.send_before and (dispatch := self._dispatch):
+                failure = await self._send_row(dispatch, unsent[0], ticket.key)
                 if failure is not None:
                     break
                 unsent.popleft()
@@ -209,7 +210,7 @@ class Sender:
         self.leases.remove(batch.ticket.key, [seq for seq in batch.leased_seqs if seq not in self._sent_marker])
         batch.leased_seqs = ()
 
-    async def _send_row(self, row: LeasedRow, key: QueueKey) -> Exception | None:
+    async def _send_row(self, dispatch: SendRow, row: LeasedRow, key: QueueKey) -> Exception | None:
         """Send or abandon a row. Returns None if the next row of the key may follow, otherwise the failure."""
         if row.envelope.is_expired(utc_now()):
             await retry_write(
@@ -219,10 +220,9 @@ class Sender:
             )
             self._observer.on_expired(row.envelope, "outbox")
             return None
-        assert self._dispatch is not None  # noqa: S101 - no batch outlives ``stop``
         try:
             with self._timeout():
-                await self._dispatch(row)
+                await dispatch(row)
         except Exception as failure:  # noqa: BLE001 - any failure reschedules the row
             return await self._handle_failure(row, failure)
         self._sent_marker.add(row.seq, key)
@@ -249,12 +249,12 @@ class Sender:
     async def stop(self) -> None:
         """Wait for batches in flight and mark what was sent, so that a graceful stop sends no row twice.
 
-        Gives up after ``DRAIN_TIMEOUT_S`` each, and leaves neither a task nor a timer behind; then another relay sends
-        the rows again, and receivers discard the duplicates.
+        Gives up after ``DRAIN_TIMEOUT_S`` each, and leaves neither a task nor a timer behind; then the rows are sent
+        again, by another relay or after a restart of this one, and receivers discard the duplicates.
         """
         await self._batches.wait(DRAIN_TIMEOUT_S)
         self._dispatch = None
-        await self._batches.cancel(DRAIN_TIMEOUT_S)
+        await self._batches.cancel()
         self._timeout.stop()
         await self._sent_marker.stop(DRAIN_TIMEOUT_S)
 
