@@ -152,6 +152,10 @@ def test_demand_is_at_most_the_surcharge_of_its_hour(pickup: Place, at: datetime
     assert 0 <= demand_percent(pickup, at) <= HOURLY_SURCHARGE_PERCENT[at.hour]
 
 
+def test_demand_adds_at_most_thirty_percent() -> None:
+    assert max(HOURLY_SURCHARGE_PERCENT) == 30
+
+
 def test_demand_differs_between_hours_and_between_zones() -> None:
     hours = {demand_percent(BERLIN, TUESDAY_NOON.replace(hour=hour)) for hour in range(24)}
     evening = TUESDAY_NOON.replace(hour=18)
