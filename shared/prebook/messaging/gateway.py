@@ -134,8 +134,8 @@ class MessagingGateway(Generic[U]):
     async def _exchange(self, request: Envelope) -> Sequence[Envelope]:
         """Send one inline request and receive its reply; returns the requests that follow from it.
 
-        Raises no error: the message that began the exchange is committed, and its other exchanges go on. An error is
-        reported once, and the deadline of the request replies instead.
+        Raises no error: the message that began the exchange is committed, and its other exchanges continue. An error is
+        reported once, and the deadline of the request replies instead; an outbox row counts as sent.
         """
         try:
             reply = await self._request(request)

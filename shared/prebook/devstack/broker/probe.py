@@ -29,7 +29,9 @@ class BrokerProbe:
         """Query the broker once and return whether it is ready; ``version`` or ``error`` then holds what it said."""
         try:
             version, running = await self._query()
-            self.version = version if running >= self._min_nodes else ""
+            is_complete = bool(version) and running >= self._min_nodes
+            self.version = version if is_complete else ""
+            self.error = "" if is_complete else f"version {version or 'unknown'}, {running} node(s) running"
         except (BrokerUnreachable, BrokerRefused) as error:
             self.error = str(error)
         return bool(self.version)
