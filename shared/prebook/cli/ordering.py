@@ -12,12 +12,14 @@ from prebook.cli.suite_access import connect_database
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
-from prebook.devstack.parameters import json_option
+from prebook.devstack.parameters import apply_option, json_option
 from prebook.flows import SERVICES
 from prebook.messaging.policy import read_policies
 from prebook.postgres.blast_radius import BlastRadius, BlockedKey
 from prebook.runtime.paths import couplings_file
 from prebook.topology.consumed_queues import ConsumedQueue, consumed_queues_of
+
+RELEASE_EXAMPLE = "prebook ordering release notification.requests.notify_rider bk_..."
 
 
 class BlockedKeyListing(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,17 +30,22 @@ class BlockedKeyListing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """Release of a key. ``dead_letters``: number of parked messages that the key does not wait for any more."""
+    """Release of a key. ``dead_letters``: number of parked messages for which the key no longer waits.
+
+    A dry run changes nothing; its number is what a release would find.
+    """
 
     group: str
     key: str
+    dry_run: bool
     dead_letters: int
 
 
 @click.group(
     epilog=examples(
         "prebook ordering list                                        which ordering keys wait, and behind what",
-        "prebook ordering release notification.requests.notify_rider bk_...",
+        f"{RELEASE_EXAMPLE}    prints what it would release",
+        f"{RELEASE_EXAMPLE} --apply",
     )
 )
 def ordering() -> None:
@@ -58,18 +65,24 @@ def list_(*, as_json: bool) -> None:
         Console().print(_table(listing))
 
 
-@ordering.command(epilog=examples("prebook ordering release booking.events bk_..."))
+@ordering.command(
+    epilog=examples(
+        f"{RELEASE_EXAMPLE}    prints what it would release",
+        f"{RELEASE_EXAMPLE} --apply",
+    )
+)
 @click.argument("group")
 @click.argument("key")
+@apply_option("Release the key; without this option nothing is changed.")
 @json_option()
-def release(*, group: str, key: str, as_json: bool) -> None:
-    """Let the messages of KEY that wait behind a parked message of message group GROUP go on without it.
+def release(*, group: str, key: str, apply: bool, as_json: bool) -> None:
+    """Release KEY of message group GROUP: its messages no longer wait for a parked message.
 
-    The dead letter stays parked. Discard it with `prebook parking`: a later replay of it would be out of order.
+    A dry run, unless --apply is given. The dead letter stays parked. Discard it with `prebook parking`: a later replay
+    of it would be out of order.
     """
-    released = command_line.run_interruptible(_release(group, key))
-    text = f"{key} of {group} waits for {released.dead_letters} fewer"
-    click.echo(msgspec.json.encode(released) if as_json else text)
+    released = command_line.run_interruptible(_release(group, key, apply=apply))
+    click.echo(msgspec.json.encode(released) if as_json else _release_text(released))
 
 
 async def _read_blocked_keys() -> BlockedKeyListing:
@@ -84,20 +97,29 @@ async def _read_blocked_keys() -> BlockedKeyListing:
     )
 
 
-async def _release(group: str, key: str) -> KeyRelease:
+async def _release(group: str, key: str, *, apply: bool) -> KeyRelease:
     groups = {queue.address: (service, queue) for queue, service in _message_groups()}
     if group not in groups:
-        raise UserError(f"{group} is no message group", f"choose one of {', '.join(groups)}")
+        raise UserError(f"{group} is not a message group", f"choose one of {', '.join(groups)}")
     service, queue = groups[group]
     async with connect_database() as connection:
-        dead_letters = await BlastRadius(connection, service, group, queue.partitions).unblock(key)
+        blast_radius = BlastRadius(connection, service, group, queue.partitions)
+        dead_letters = await (blast_radius.unblock(key) if apply else blast_radius.count_parked(key))
     if not dead_letters:
-        raise UserError(f"{key} of {group} waits for no parked message", "`prebook ordering list` tells which do")
-    return KeyRelease(group=group, key=key, dead_letters=dead_letters)
+        remedy = "`prebook ordering list` shows the keys that do"
+        raise UserError(f"{key} in {group} does not wait for a parked message", remedy)
+    return KeyRelease(group=group, key=key, dry_run=not apply, dead_letters=dead_letters)
+
+
+def _release_text(release: KeyRelease) -> str:
+    parked = f"{release.dead_letters} parked message(s)"
+    if release.dry_run:
+        return f"would release {release.key} in {release.group}, which waits for {parked}; nothing changed, add --apply"
+    return f"released {release.key} in {release.group}: it no longer waits for {parked}"
 
 
 def _message_groups() -> Iterator[tuple[ConsumedQueue, str]]:
-    """Every message group and the service that consumes it."""
+    """Yield every message group and the service that consumes it."""
     policies = read_policies(couplings_file())
     for service in SERVICES:
         yield from ((queue, service) for queue in consumed_queues_of(service, policies) if queue.partitions)

@@ -26,6 +26,10 @@ BLOCKED_KEYS = """
 RECENTLY_HANDLED_KEYS = """
     SELECT DISTINCT conversation_id FROM {service}.inbox
     WHERE flow = $1 AND received_at > now() - make_interval(secs => $2)"""
+COUNT_PARKED = with_states(
+    "SELECT count(*) FROM {service}.blocked WHERE group_name = $1 AND ordering_key = $2 AND status = {PARKED}",
+    BlockStatus,
+)
 UNBLOCK = with_states(
     "DELETE FROM {service}.blocked WHERE group_name = $1 AND ordering_key = $2 AND status = {PARKED}", BlockStatus
 )
@@ -74,8 +78,16 @@ class BlastRadius:
         )
         return sorted(keys, key=lambda key: key.blocked_since)
 
+    async def count_parked(self, key: str) -> int:
+        """Return the number of parked messages for which the key waits."""
+        found = await self._connection.fetchval(COUNT_PARKED.format(service=self._service), self._group, key)
+        return int(found)
+
     async def unblock(self, key: str) -> int:
-        """Stop waiting for the key's parked messages; return their number. The dead letters stay parked."""
+        """Let the key's waiting messages proceed without its parked ones; return the number of parked ones.
+
+        The dead letters stay parked.
+        """
         command_tag = await self._connection.execute(UNBLOCK.format(service=self._service), self._group, key)
         return int(command_tag.rpartition(" ")[2])
 
