@@ -130,6 +130,8 @@ async def test_a_port_in_use_is_reported_before_anything_is_started(tmp_path: Pa
         (("serve", "booking"), 1, "PREBOOK_CONTROL_TOKEN"),
         (("setup",), 1, "PREBOOK_MANAGEMENT_URL"),
         (("ready", "http://127.0.0.1:1"), 1, "does not answer"),
+        (("topology", "declare"), 1, "prebook up"),
+        (("topology", "diff"), 2, "prebook up"),
         (("serve", "nobody"), 2, "nobody"),
         (("no-such-command",), 2, "no-such-command"),
     ],

@@ -1,4 +1,4 @@
-"""`prebook topology`: the model of exchanges, queues and users, drawn, declared, compared and documented."""
+"""`prebook topology`: draw, declare, compare and document the model of exchanges, queues and users."""
 
 import json
 import sys
@@ -29,7 +29,8 @@ from prebook.topology.model import plan_topology, suite_topology
 T = TypeVar("T")
 EXIT_IN_SYNC = 0
 EXIT_DRIFTED = 1
-EXIT_UNREACHABLE = 2
+EXIT_NOT_COMPARED = 2
+"""Exit status of `prebook topology diff` if the broker cannot be read, as diff(1) has one for trouble."""
 SUBTITLE = "Who sends what to whom, and who decides when it moves."
 
 policies_option = click.option(
@@ -123,10 +124,10 @@ def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> 
             click.echo(step)
 
     _run_on_broker(lambda broker: broker.declare(model, passwords, record))
-    click.echo(json.dumps({"declared": steps}) if as_json else f"declared: {len(steps)} things are as the model says")
+    click.echo(json.dumps({"declared": steps}) if as_json else f"declared: {len(steps)} object(s) as in the model")
 
 
-@topology.command(epilog="Exit status: 0 in sync, 1 drift, 2 no broker reached.")
+@topology.command(epilog="Exit status: 0 in sync, 1 drift, 2 the broker cannot be read.")
 @policies_option
 @json_option()
 def diff(policies_path: Path, as_json: bool) -> None:
@@ -136,7 +137,11 @@ def diff(policies_path: Path, as_json: bool) -> None:
     async def compare(broker: ManagementClient) -> list[Difference]:
         return differences(model, await broker.read_live_broker(), frozenset({broker.user}))
 
-    found = _run_on_broker(compare)
+    try:
+        found = _run_on_broker(compare)
+    except UserError as error:
+        print_user_error(error)
+        sys.exit(EXIT_NOT_COMPARED)
     if as_json:
         click.echo(msgspec.json.encode({"in_sync": not found, "differences": found}))
     else:
@@ -145,7 +150,7 @@ def diff(policies_path: Path, as_json: bool) -> None:
 
 
 def _run_on_broker(work: Callable[[ManagementClient], Awaitable[T]]) -> T:
-    """Run ``work``; exit with EXIT_UNREACHABLE where there is no broker to do it on."""
+    """Run ``work`` on the broker. Raises UserError if there is none, or if it is unreachable or refuses."""
 
     async def run() -> T:
         async with find_broker() as broker:
@@ -153,11 +158,9 @@ def _run_on_broker(work: Callable[[ManagementClient], Awaitable[T]]) -> T:
 
     try:
         return command_line.run_interruptible(run())
-    except UserError as error:
-        print_user_error(error)
     except (BrokerUnreachable, BrokerRefused) as error:
-        print_user_error(UserError(str(error), "check the broker, and the address and user of its management API"))
-    sys.exit(EXIT_UNREACHABLE)
+        remedy = "check the broker, and the address and user of its management API"
+        raise UserError(str(error), remedy) from error
 
 
 def load_policies(path: Path) -> Policies:
@@ -169,7 +172,7 @@ def load_policies(path: Path) -> Policies:
 
 
 def _read_passwords(path: Path | None) -> Mapping[str, str]:
-    """Account -> password; empty without a file. Raises click.UsageError."""
+    """Read passwords by account; empty without a file. Raises click.UsageError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path else {}
     except (OSError, msgspec.DecodeError) as error:
