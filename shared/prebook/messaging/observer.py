@@ -29,8 +29,8 @@ class MessagingObserver(Protocol):
     def on_retried(self, envelope: Envelope, delay_s: float) -> None:
         """The message will be delivered again after ``delay_s`` seconds."""
 
-    def on_dead_lettered(self, flow: str, cause: str) -> None:
-        """The message was dead-lettered with this ``cause``."""
+    def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
+        """The message was dead-lettered with this ``cause``. A malformed message may lack an id: it is empty then."""
 
 
 class NullObserver(MessagingObserver):
@@ -43,4 +43,4 @@ class NullObserver(MessagingObserver):
     def on_duplicate(self, envelope: Envelope) -> None: ...
     def on_expired(self, envelope: Envelope, stage: str) -> None: ...
     def on_retried(self, envelope: Envelope, delay_s: float) -> None: ...
-    def on_dead_lettered(self, flow: str, cause: str) -> None: ...
+    def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None: ...

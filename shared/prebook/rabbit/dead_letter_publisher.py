@@ -5,7 +5,7 @@ from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
-from prebook.messaging.headers import FLOW_HEADER
+from prebook.messaging.headers import FLOW_HEADER, MESSAGE_ID_HEADER
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.recoverability.dead_letter import failure_headers
 
@@ -26,7 +26,8 @@ class DeadLetterPublisher:
 
     async def dead_letter(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
         """Park the message with its cause and, where a handler raised one, its error."""
-        self._observer.on_dead_lettered(wire.headers.get(FLOW_HEADER, "unknown"), cause)
+        message_id = wire.headers.get(MESSAGE_ID_HEADER, "")
+        self._observer.on_dead_lettered(message_id, wire.headers.get(FLOW_HEADER, "unknown"), cause)
         parked = WireMessage({**wire.headers, **failure_headers(cause, error)}, wire.body)
         await self._publisher.publish(addresses.PARKING, address, parked)
 

@@ -94,9 +94,9 @@ class Telemetry(MessagingObserver):
         self._metrics.retried.labels(*_label_values(envelope)).inc()
         log.warning("message retry scheduled", delay_s=delay_s, attempt=envelope.attempt, message=envelope)
 
-    def on_dead_lettered(self, flow: str, cause: str) -> None:
+    def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
         self._metrics.dead_lettered.labels(flow, cause).inc()
-        log.error("message dead-lettered", flow=flow, cause=cause)
+        log.error("message dead-lettered", message_id=message_id, flow=flow, cause=cause)
 
 
 def _label_values(envelope: Envelope) -> tuple[str, str, str]:
