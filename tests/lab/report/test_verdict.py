@@ -82,7 +82,7 @@ def test_every_discrepancy_fails_the_verdict_and_is_named(kind: DiscrepancyKind)
     outcome = verdict([with_discrepancy(kind)])
     assert not outcome.ok
     assert "bk_planted" in outcome.problems[0]
-    assert "does not close" in outcome.headline
+    assert outcome.headline == f"Campaign failed: 1 problem(s) in {OFFERED} rides."
 
 
 def test_an_open_ledger_and_a_fault_without_effect_fail_the_verdict() -> None:

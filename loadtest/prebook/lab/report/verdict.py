@@ -139,7 +139,7 @@ def headline(scenarios: Sequence[ScenarioReport], problems: Sequence[str]) -> st
     """Return one sentence about the whole campaign."""
     offered = sum(scenario.totals["offered"] for scenario in scenarios)
     if problems:
-        return f"The ledger of {offered:,} rides does not close: {len(problems)} problem(s)."
+        return f"Campaign failed: {len(problems)} problem(s) in {offered:,} rides."
     answered = sum(scenario.totals["confirmed"] + scenario.totals["rejected"] for scenario in scenarios)
     return f"{offered:,} rides offered, {answered:,} answered, none lost, none duplicated, every ledger closes."
 
