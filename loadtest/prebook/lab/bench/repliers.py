@@ -79,7 +79,7 @@ class Requestor:
                 replied_at: float = await reply
         except TimeoutError:
             raise UserError(
-                f"{request_id} got no reply within {REPLY_TIMEOUT_S:g} s", "read the log of the replier"
+                f"{request_id} got no reply within {REPLY_TIMEOUT_S:g} s", "try again while the machine is less busy"
             ) from None
         return replied_at - requested_at
 

@@ -25,6 +25,8 @@ from prebook.postgres.dsn import asyncpg_dsn
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 12.0
 POLL_INTERVAL_S = 0.05
+BUG_REMEDY = "this is a bug: open an issue with this output"
+"""Remedy where a side worked incorrectly. The logs of the testbed are removed with it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class ModuleProcess:
         except TimeoutError:
             raise UserError(
                 f"{self.command.args[2]} was not ready within {READY_TIMEOUT_S:g} s: {self.command.log_tail()}",
-                f"read {self.command.log_file}",
+                "try again while the machine is less busy",
             ) from None
 
 

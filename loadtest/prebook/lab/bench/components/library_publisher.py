@@ -28,7 +28,7 @@ class AioPikaPublisher(Publisher):
     """Implements coupling.ports.Publisher by ``Exchange.publish`` of aio-pika."""
 
     blocked_s: float | None = None
-    """aio-pika tells nobody that the broker has blocked the connection."""
+    """Always None: aio-pika does not report that the broker has blocked the connection."""
 
     def __init__(self, url: str, service: str) -> None:
         self._user = URL(url.partition(",")[0]).user or "guest"

@@ -18,7 +18,7 @@ from prebook.lab.bench.components.booking_api import BookingAssembly, assemble_b
 from prebook.lab.bench.rounds import RoundFigures, RoundRunner, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
 from prebook.lab.bench.subjects.http import base_url, construct, cpu_note, run_server
-from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.bench.testbed import BUG_REMEDY, BenchTestbed
 from prebook.lab.bench.uvloop_thread import CoroutineRunner, start_uvloop_thread
 from prebook.lab.bench.workload import run_closed_loop
 from prebook.postgres.dsn import asyncpg_dsn
@@ -89,7 +89,7 @@ class CheckedRounds:
         counts = [await self.database.fetchval(f"SELECT count(*) FROM booking.{table}") for table in TABLES]  # noqa: S608
         if set(counts) != {RIDES}:
             raise UserError(
-                f"{side} inserted {dict(zip(TABLES, counts, strict=True))} rows, not {RIDES} each", "report this"
+                f"{side} inserted {dict(zip(TABLES, counts, strict=True))} rows, not {RIDES} each", BUG_REMEDY
             )
 
 
@@ -110,7 +110,7 @@ async def open_use_cases(
     async def book_by_suite(number: int, run: str) -> None:
         request = msgspec.convert(booking_body(number), BookingRequest)
         if (await book_ride.book(f"{run}-{number}", request, "")).status != ACCEPTED:
-            raise UserError("a booking was not accepted", "report this")
+            raise UserError("a booking was not accepted", BUG_REMEDY)
 
     async def book_by_baseline(number: int, run: str) -> None:
         request = booking_body(number)
@@ -169,7 +169,7 @@ async def post_bookings(session: aiohttp.ClientSession, port: int, pid: int, run
         ) as response:
             if response.status != ACCEPTED:
                 text = await response.text()
-                raise UserError(f"a booking got status {response.status}: {text}", "report this")
+                raise UserError(f"a booking got status {response.status}: {text}", BUG_REMEDY)
             await response.read()
 
     return await run_closed_loop(post_booking, RIDES, CONCURRENCY, pid)

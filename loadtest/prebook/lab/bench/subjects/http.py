@@ -23,7 +23,7 @@ from prebook.http.client import SUPPRESSED_HEADERS, ServiceClient
 from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.rounds import RoundRunner, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
-from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, ModuleProcess, wait_until
+from prebook.lab.bench.testbed import BUG_REMEDY, READY_TIMEOUT_S, BenchTestbed, ModuleProcess, wait_until
 from prebook.lab.bench.uvloop_thread import CoroutineRunner, start_uvloop_thread
 from prebook.lab.bench.workload import run_closed_loop
 from prebook.runtime import settings
@@ -87,7 +87,7 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     async def call(number: int) -> None:
         reply = await channel.send(replace(request, id=f"ride-{number}.quote_fare", conversation_id=f"ride-{number}"))
         if reply is None or isinstance(reply.body, Unavailable):
-            raise UserError("a call got no reply", "report this, with the log of the HTTP endpoint")
+            raise UserError("a call got no reply", BUG_REMEDY)
 
     async with run_server(testbed, port, "prebook.lab.bench.components.http_endpoint", env=env) as server:
         yield lambda: run_there(run_closed_loop(call, CALLS, IN_FLIGHT, server.pid))
@@ -156,9 +156,9 @@ def create_session() -> aiohttp.ClientSession:
 
 
 def raise_unless_ok(status: int) -> None:
-    """Raise UserError if ``status`` is no success."""
+    """Raise UserError if ``status`` is not a success."""
     if not 200 <= status < 300:  # noqa: PLR2004 - success, RFC 9110, section 15.3
-        raise UserError(f"the bare server responded with status {status}", "report this")
+        raise UserError(f"the bare server responded with status {status}", BUG_REMEDY)
 
 
 async def construct(make: Callable[[], T]) -> T:

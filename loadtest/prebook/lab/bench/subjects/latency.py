@@ -20,7 +20,7 @@ from prebook.lab.bench.interpreters import measure_module
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
 from prebook.lab.bench.subjects.relay import RelayPair, fare_request_of, open_queues, run_relays
-from prebook.lab.bench.testbed import BenchTestbed
+from prebook.lab.bench.testbed import BUG_REMEDY, BenchTestbed
 from prebook.lab.bench.workload import open_loop
 from prebook.lab.quantiles import latency_summary
 from prebook.postgres.message_column import to_column
@@ -87,7 +87,7 @@ async def measure_latency(
             await arrivals.complete.wait()
     except TimeoutError:
         missing = COMMITS - len(arrivals.arrived_at)
-        raise UserError(f"{missing} rows have not arrived", "report this, with the log of the relay") from None
+        raise UserError(f"{missing} rows have not arrived", BUG_REMEDY) from None
     finally:
         await queue.cancel(tag)
     summary = latency_summary(

@@ -16,7 +16,7 @@ from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.queues import QUORUM_ARGUMENTS, divert_queue, drain_and_verify, open_channel
 from prebook.lab.bench.rounds import RoundFigures, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row
-from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, is_ready, wait_until
+from prebook.lab.bench.testbed import BUG_REMEDY, READY_TIMEOUT_S, BenchTestbed, is_ready, wait_until
 from prebook.messaging import addresses
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.outbox.store import OutboxState
@@ -137,7 +137,7 @@ async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
 
 def _raise_if_wrong(problem: str) -> None:
     if problem:
-        raise UserError(f"the relay sent a wrong set of messages: {problem}", "report this, with the log of the relay")
+        raise UserError(f"the relay sent a wrong set of messages: {problem}", BUG_REMEDY)
 
 
 def _suite_key_and_number(message: AbstractIncomingMessage) -> tuple[str, int]:

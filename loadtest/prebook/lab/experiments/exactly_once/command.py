@@ -95,5 +95,5 @@ def _row(result: CrashCellResult) -> Sequence[str]:
     switches = (ON_OFF[result.producer_dedup], ON_OFF[result.inbox])
     counts = (result.enqueued, result.delivered, result.effects, result.lost, result.doubled)
     as_expected = result.verdict == result.expected
-    reason = result.reason if as_expected else f"NOT AS EXPECTED ({result.expected}): report this, with the seed"
+    reason = result.reason if as_expected else f"NOT AS EXPECTED ({result.expected}): open an issue with the seed"
     return (point, *switches, *map(str, counts), str(result.verdict), reason)

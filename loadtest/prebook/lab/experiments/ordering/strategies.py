@@ -18,7 +18,7 @@ PARTITIONS = 6
 PREFETCH = 24
 TIMEOUT_MARGIN_S = 60.0
 MIN_RATE_PER_S = 16.0
-"""A quarter of the measured rate of one global group on two busy cores (README)."""
+"""A sixth of the measured rate of one global group on two cores (docs/results/ordering.md)."""
 FAILURE_ALLOWANCE_S = 1.0
 """Extra time per failing message: the global group handles nothing while one waits for its retry."""
 GLOBAL_KEY = "everything"

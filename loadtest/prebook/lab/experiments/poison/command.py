@@ -31,6 +31,7 @@ EXAMPLES = examples(
     "prebook lab poison --rounds 7 --rate 100",
     "prebook lab poison --json | jq '.poisons[] | {poison, attempts, ratio}'",
 )
+UNEXPECTED_COUNTS = "COUNTS NOT AS EXPECTED: open an issue with the output of --json"
 
 
 class PoisonReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,7 @@ async def _run_experiment(load: PoisonLoad, count: int) -> PoisonReport:
 
 def _table(report: PoisonReport) -> Table:
     load = report.load
-    counts = "all counts as expected" if report.as_expected else "COUNTS NOT AS EXPECTED: report this, with --json"
+    counts = "all counts as expected" if report.as_expected else UNEXPECTED_COUNTS
     caption = (
         f"{load.messages} messages at {load.rate_per_s:g}/s per side, {report.rounds} rounds, seed {load.seed}; "
         f"median (lowest to highest); {counts}; {report.seconds:g} s"
