@@ -1,1 +1,1 @@
-"""RabbitMQ adapters by aio-pika: links, publisher, consumers, and the management API."""
+"""RabbitMQ adapters: connections and consumers (aio-pika), publisher (own AMQP client), management API."""

@@ -190,7 +190,7 @@ class RabbitConsumer:
         try:
             await publication
         except (Unreachable, Undeliverable) as failure:
-            log.exception("failed message not published", queue=queue, error=str(failure))
+            log.exception("retry or dead letter not published, message requeued", queue=queue, error=str(failure))
             await asyncio.sleep(REQUEUE_DELAY_S)
             return await self._require_settleable(queue, message).reject(requeue=True)
         return await self._require_settleable(queue, message).ack()

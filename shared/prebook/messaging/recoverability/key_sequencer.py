@@ -86,7 +86,7 @@ class KeySequencer:
         except Unreachable:
             raise
         except Exception as error:
-            log.exception("ordering check failed", queue=group, message_id=envelope.id)
+            log.exception("key sequencer failed, message kept unacknowledged", queue=group, message_id=envelope.id)
             raise Unreachable(error_summary(error)) from error
 
     async def process(self, group: str, envelope: Envelope) -> Exception | None:
