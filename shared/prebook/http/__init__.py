@@ -1,1 +1,1 @@
-"""HTTP adapters: the client for the couplings, the doors, problems, health."""
+"""HTTP adapters: client, inbound routes, problem documents, health checks."""

@@ -33,7 +33,8 @@ SUPPRESSED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 UNUSED_TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Keeps each transport from loading the file of certificate authorities into a TLS context of its own.
 
-The sessions never use it: their connectors verify certificates with the one context of aiohttp. It trusts nobody.
+The sessions never use it: their connectors verify certificates with the one context of aiohttp. It contains no trusted
+certificates.
 """
 TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 """Failures of an exchange: httpx's own, and those that aiohttp's transport does not translate. TimeoutError is one."""
@@ -58,7 +59,7 @@ class _CheckedResolver(ThreadedResolver):
 
 
 def create_transport(*, check_address: AddressCheck | None = None) -> httpx.AsyncBaseTransport:
-    """An httpx transport over aiohttp, without proxies and without a limit on connections.
+    """Create an httpx transport over aiohttp, without proxies and without a limit on connections.
 
     ``check_address`` checks the addresses that a host name has; an address in a URL is used as it is.
     """
@@ -76,9 +77,9 @@ def create_transport(*, check_address: AddressCheck | None = None) -> httpx.Asyn
 
 
 def create_http_client(*, check_address: AddressCheck | None = None) -> httpx.AsyncClient:
-    """A client over ``create_transport``, which follows no redirects; close it with ``aclose``.
+    """Create a client over ``create_transport``, which follows no redirects; close it with ``aclose``.
 
-    It has no timeout, since httpx knows none for a whole exchange: use ``limit_exchange`` around every call.
+    It has no timeout, since httpx has none for a whole exchange: use ``limit_exchange`` around every call.
     """
     transport = create_transport(check_address=check_address)
     return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113
@@ -126,7 +127,7 @@ class ServiceClient:
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
     ) -> HttpResponse:
-        """The response, with header names in lower case.
+        """Send a request and return the response, with header names in lower case.
 
         ``timeout_s`` bounds the whole exchange, the response's body included. Raises Unreachable if no response came
         in time, and Undeliverable if it is longer than ``MAX_RESPONSE_BYTES``.
@@ -142,7 +143,10 @@ class ServiceClient:
 
     @asynccontextmanager
     async def _connection_permit(self, service: str, timeout_s: float) -> AsyncIterator[None]:
-        """Hold one of the connections to a service; having none is reported apart from a service that is silent."""
+        """Hold one of the connections to a service.
+
+        An exhausted pool and an unresponsive service are reported as different errors.
+        """
         permits = self._permits[service]
         wait_s = min(ACQUIRE_TIMEOUT_S, timeout_s)
         try:

@@ -140,7 +140,7 @@ def _handle_validation_error(request: Request[Any, Any, Any], error: ValidationE
 
 
 def _handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own errors; the code is the name of the status, such as ``not_found``."""
+    """Respond to an error of Litestar; the code is the name of the status, such as ``not_found``."""
     code = HTTPStatus(error.status_code).name.lower()
     return problem_response(request, Problem(error.status_code, code, error.detail, headers=error.headers))
 
@@ -150,14 +150,14 @@ def _handle_decode_error(request: Request[Any, Any, Any], error: msgspec.DecodeE
 
 
 def _handle_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The response reveals no internals; the log event with the same trace id has the traceback."""
+    """Respond with 500 and without internals; the log event with the same trace id has the traceback."""
     problem = Problem(500, "internal_error", "the service failed; try again, and report the trace_id if it persists")
     log.error("request failed", path=request.url.path, traceparent=traceparent_of(request), exc_info=error)
     return problem_response(request, problem)
 
 
 def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A dependency of the service is unavailable; the request may succeed later."""
+    """Respond with 503, because a dependency of the service is unavailable and the request may succeed later."""
     retry_after_s = error.retry_after_s if isinstance(error, Unreachable) else None
     headers = {"retry-after": str(math.ceil(retry_after_s or 1))}
     log.warning(
