@@ -1,4 +1,4 @@
-"""Booking's composition: its handler table, API and background loops."""
+"""Composition root of the booking service: handler table, API and background loops."""
 
 from typing import Any
 

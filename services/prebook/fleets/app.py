@@ -1,4 +1,4 @@
-"""Fleets's composition: its handler table."""
+"""Composition root of the fleets service: handler table."""
 
 from prebook.fleets.handlers import handle_offer_settled, offer_driver, partner_caller
 from prebook.fleets.partners.registry import partners

@@ -1,4 +1,4 @@
-"""Matching's composition: its handler table."""
+"""Composition root of the matching service: handler table."""
 
 from prebook.flows import ASK_FLEET, BOOKING_ENDED, FIND_DRIVER
 from prebook.matching.handlers import find_driver, handle_booking_ended, handle_fleet_reply

@@ -1,4 +1,4 @@
-"""Notification's composition: its handler table and API."""
+"""Composition root of the notification service: handler table and API."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Assembles operations: the dead-letter consumer, the replay runner, and the HTTP API of both."""
+"""Composition root of the operations service: dead-letter consumer, replay runner, and the API of both."""
 
 from functools import partial
 from typing import Any

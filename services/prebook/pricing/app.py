@@ -1,4 +1,4 @@
-"""Pricing's composition: its handler table."""
+"""Composition root of the pricing service: handler table."""
 
 from prebook.flows import BOOKING_ENDED, QUOTE_FARE
 from prebook.messaging.handlers import Handlers, HandlerSpec
