@@ -90,7 +90,7 @@ async def test_an_unroutable_message_is_abandoned_and_delivered_once_when_it_is_
     assert await list_abandoned(suite, booking_id) == []
     assert await count_abandoned(suite, "undeliverable", "unroutable") == 0
     refused = await run_outbox(suite, "resend", "booking", str(row["id"]), "--apply")
-    assert [r["reason"] for r in refused["refused"]] == ["it is sent: only abandoned rows are sent again"]
+    assert [r["reason"] for r in refused["refused"]] == ["its state is sent; only abandoned rows can be resent"]
 
 
 async def test_a_discarded_row_is_not_listed_as_abandoned_and_can_still_be_sent_again(

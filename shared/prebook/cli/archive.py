@@ -1,4 +1,4 @@
-"""`prebook archive`: contents of the stream of events and one_way messages, and its replay to chosen receivers."""
+"""`prebook archive`: inspect the archive stream and replay it to chosen receivers."""
 
 import getpass
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ REFUSAL_TEXTS: dict[str, str] = {
         "older than the receiver's inbox deduplication window; --force sends them, and they may take effect twice"
     ),
 }
-"""Text and remedy by reason; other reasons are texts already."""
+"""Texts with remedies by reason; other reasons are shown as they are."""
 REPLAY_EXAMPLES = examples(
     "prebook archive replay --booking bk_... --to-service pricing           prints what it would do",
     "prebook archive replay --booking bk_... --to-service pricing --apply",
@@ -85,7 +85,7 @@ def status(*, as_json: bool) -> None:
 
 
 async def _read_status(access: ArchiveAccess) -> ArchiveStatus:
-    """Count what the archive holds. Raises UserError if broker or archive cannot be read."""
+    """Count the messages in the archive. Raises UserError if broker or archive cannot be read."""
     retention = await _read_retention()
     tally = ArchiveTally()
     try:

@@ -1,4 +1,4 @@
-"""`prebook doctor`: whether this machine and the suite on it have what `prebook up` needs."""
+"""`prebook doctor`: check this machine, and the suite on it, for what `prebook up` needs."""
 
 import os
 import sys
@@ -28,6 +28,7 @@ from prebook.runtime import paths
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_MB = 1024
 RECOMMENDED_CORES = 2
+FEW_CORES_HINT = f" ({RECOMMENDED_CORES} or more are recommended for measurements)"
 REQUEST_TIMEOUT_S = 3.0
 MAX_REASON_CHARS = 300
 EXAMPLES = examples(
@@ -74,13 +75,13 @@ def _check_machine() -> list[DoctorFinding]:
     cores = os.cpu_count() or 1
     return [
         DoctorFinding("Python", sys.version_info >= MIN_PYTHON, version, "install Python 3.11 or newer"),
-        DoctorFinding("memory", memory >= MIN_MEMORY_MB, f"{memory} MB", f"the suite needs {MIN_MEMORY_MB} MB"),
         DoctorFinding(
-            "cores",
-            True,
-            str(cores),
-            "" if cores >= RECOMMENDED_CORES else f"measurements need {RECOMMENDED_CORES}",
+            "memory",
+            memory >= MIN_MEMORY_MB,
+            f"{memory} MB",
+            f"use a machine with at least {MIN_MEMORY_MB} MB of memory",
         ),
+        DoctorFinding("cores", True, f"{cores}{'' if cores >= RECOMMENDED_CORES else FEW_CORES_HINT}"),
     ]
 
 
@@ -109,7 +110,7 @@ async def _check_database() -> DoctorFinding:
 
 async def _check_docker() -> DoctorFinding:
     available = await is_docker_available()
-    detail = "answers" if available else "does not answer; only PREBOOK_STACK=docker needs it"
+    detail = "available" if available else "not available (needed only for PREBOOK_STACK=docker)"
     return DoctorFinding("Docker", True, detail)
 
 
@@ -125,8 +126,8 @@ def _check_ports() -> DoctorFinding:
     wanted = range(DEFAULT_PORT_BASE, DEFAULT_PORT_BASE + len(PROCESSES) + 1)
     taken = ", ".join(str(port) for port in wanted if not is_free(port))
     other_ports = f"`prebook up --port-base {DEFAULT_PORT_BASE + 1000}`"
-    remedy = f"end the program there, or {other_ports}; `prebook demo` uses free ports"
-    detail = f"{taken} taken" if taken else f"{wanted[0]} to {wanted[-1]} are free"
+    remedy = f"end the program that listens there, or run {other_ports}; `prebook demo` uses free ports"
+    detail = f"{taken} in use" if taken else f"{wanted[0]} to {wanted[-1]} are free"
     return DoctorFinding("ports", not taken, detail, remedy)
 
 

@@ -72,7 +72,7 @@ async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
             delivery_pages = _fetch_pages(client, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
         except Unreachable as error:
-            remedy = "`prebook doctor` tells which service is not ready; try again when it is"
+            remedy = "`prebook doctor` shows which service is not ready; try again when all are"
             raise UserError(f"the suite does not answer: {error}", remedy) from error
     booking_ids = {entry.booking_id for entry in entries}
     ours = [entry for entry in deliveries if entry.booking_id in booking_ids]

@@ -180,7 +180,7 @@ def discard(
 def refusal_text(row: OutboxRow, policy: ReplayPolicy) -> str:
     """Return why ``row`` is not sent again, with the remedy; empty if the row is eligible."""
     if row.state not in ABANDONED_STATES:
-        return f"it is {row.state}: only abandoned rows are sent again"
+        return f"its state is {row.state}; only abandoned rows can be resent"
     reason = ineligible_reason(policy, occurred_at=row.created_at, expires_at=row.expires_at)
     return REFUSAL_TEXTS[reason] if reason else ""
 
@@ -243,18 +243,18 @@ async def _read_selected_rows(store: OutboxAdmin, ids: tuple[int, ...], filters:
 
 
 def _refusals(rows: list[OutboxRow], changed: list[int], reasons: dict[int, str]) -> list[IneligibleRow]:
-    """``reasons`` by row id; a row without one was changed by somebody else meanwhile."""
+    """Return the rows left unchanged. ``reasons`` by row id; a row without one was changed concurrently."""
     unchanged = sorted({row.id for row in rows} - set(changed))
-    return [IneligibleRow(id=row_id, reason=reasons.get(row_id) or "it is not abandoned now") for row_id in unchanged]
+    return [IneligibleRow(id=row_id, reason=reasons.get(row_id) or "it is no longer abandoned") for row_id in unchanged]
 
 
 def _print_report(report: OutboxChangeReport, as_json: bool) -> None:
     if as_json:
         return click.echo(msgspec.json.encode(report))
     for refused in report.refused:
-        click.echo(f"not {refused.id}: {refused.reason}")
+        click.echo(f"row {refused.id} skipped: {refused.reason}")
     hint = " (dry run; add --apply)" if report.dry_run else ""
-    click.echo(f"{report.action}: {len(report.ids)} of {report.service}'s rows{hint}")
+    click.echo(f"{report.action}: {len(report.ids)} row(s) of {report.service}{hint}")
     return None
 
 

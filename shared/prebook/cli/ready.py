@@ -10,7 +10,7 @@ from prebook.devstack.errors import UserError
 
 REQUEST_TIMEOUT_S = 3.0
 MAX_REASON_CHARS = 500
-REMEDY = "its log says more; `prebook up` starts a suite where none runs"
+REMEDY = "read the log of the service; `prebook up` starts a suite if none is running"
 
 
 @click.command(epilog=examples("prebook ready http://127.0.0.1:8080"))

@@ -1,4 +1,4 @@
-"""`prebook retry`: the attempts that a flow's policy comes to, in time."""
+"""`prebook retry`: the times of the attempts that a flow's policy allows."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ SECRETS_GID = 10000
 SETUP_UID = 10010
 ARCHIVE_READER_UID = 10011
 FIRST_SERVICE_UID = 10001
-"""booking's; the other services follow in the order of PROCESSES. The compose file runs each under its own."""
+"""User id of booking; the other services follow in the order of PROCESSES, as in the compose file."""
 OWNER_ONLY_MODE = 0o400
 GROUP_READABLE_MODE = 0o440
 FOLDER_MODE = 0o755
@@ -38,7 +38,7 @@ COMPLETION_FILE = "control_token"
 def secrets(output_dir: Path, database_host: str, broker_host: str) -> None:
     """Generate the passwords of a container deployment, unless they exist already."""
     if (output_dir / COMPLETION_FILE).exists():
-        click.echo(f"{output_dir} has its secrets already; delete the volume to generate new ones")
+        click.echo(f"{output_dir} already has its secrets; delete the volume to generate new ones")
         return
     output_dir.mkdir(parents=True, exist_ok=True)
     for path, (text, uid, mode) in generate_secrets(database_host, broker_host).items():
@@ -47,7 +47,7 @@ def secrets(output_dir: Path, database_host: str, broker_host: str) -> None:
 
 
 def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:
-    """File -> text, owner and mode."""
+    """Generate all passwords; return text, owner and mode of each file, by its path."""
     database_admin_password = _generate_password()
     broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}

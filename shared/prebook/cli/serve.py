@@ -54,13 +54,13 @@ def serve(*, service: str, control_host: str, control_port: int) -> None:
     Settings come from PREBOOK_* variables, or from files that <NAME>_FILE names. The log goes to stdout.
     """
     settings = read_settings(ServeSettings)
-    with contextlib.suppress(Interrupted):  # a signal is how a container is stopped: exit status 0
+    with contextlib.suppress(Interrupted):  # containers are stopped by a signal: exit status 0
         command_line.run_interruptible(_supervise(service, settings, control_host, control_port))
         sys.exit(EXIT_BAD_SETTINGS)
 
 
 async def _supervise(service: str, settings: ServeSettings, host: str, port: int) -> None:
-    """Return only when the service ends because its settings are wrong."""
+    """Run the service and the control API; return only if the service fails because of wrong settings."""
     ready = f"http://{LOOPBACK}:{settings.http_port}/readyz"
     args = (sys.executable, "-m", f"prebook.{service}")
     supervisor = Supervisor([ProcessSpec(service, args, container_environment(os.environ), ready)])

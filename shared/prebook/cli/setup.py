@@ -20,7 +20,7 @@ EXAMPLES = examples(
 
 
 class SetupSettings(msgspec.Struct, frozen=True):
-    """Each field is a variable PREBOOK_<NAME>."""
+    """Settings of `prebook setup`. Each field is a variable PREBOOK_<NAME>."""
 
     database_url: Annotated[
         str,
@@ -68,12 +68,12 @@ def setup() -> None:
 
 
 def _parse_passwords(text: str) -> dict[str, str]:
-    """Account -> password. Raises UserError."""
+    """Parse a JSON object of passwords by account. Raises UserError if it is invalid or lacks a service."""
     remedy = f"give an object with a password for each of {', '.join(PROCESSES)}"
     try:
         passwords = msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
         raise UserError(f"PREBOOK_ROLE_PASSWORDS: {error}", remedy) from error
     if missing := set(PROCESSES) - set(passwords):
-        raise UserError(f"PREBOOK_ROLE_PASSWORDS has none for {', '.join(sorted(missing))}", remedy)
+        raise UserError(f"PREBOOK_ROLE_PASSWORDS has no password for {', '.join(sorted(missing))}", remedy)
     return passwords

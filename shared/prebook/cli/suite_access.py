@@ -24,7 +24,7 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 class BrokerSettings(msgspec.Struct, frozen=True):
-    """PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD, or files of these."""
+    """Settings PREBOOK_MANAGEMENT_URL, _USER and _PASSWORD, or <NAME>_FILE with the path of a file that holds one."""
 
     management_url: Annotated[
         str, msgspec.Meta(description="base URL of the broker's management API", examples=["http://host:15672"])
@@ -34,7 +34,7 @@ class BrokerSettings(msgspec.Struct, frozen=True):
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True):
-    """PREBOOK_DATABASE_URL, or a file of that in PREBOOK_DATABASE_URL_FILE."""
+    """Setting PREBOOK_DATABASE_URL, or PREBOOK_DATABASE_URL_FILE with the path of a file that holds it."""
 
     database_url: Annotated[
         str,
@@ -47,7 +47,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True):
 
 
 class ArchiveSettings(msgspec.Struct, frozen=True):
-    """PREBOOK_ARCHIVE_URL, or a file of that in PREBOOK_ARCHIVE_URL_FILE."""
+    """Setting PREBOOK_ARCHIVE_URL, or PREBOOK_ARCHIVE_URL_FILE with the path of a file that holds it."""
 
     archive_url: Annotated[
         str,
@@ -71,7 +71,7 @@ class ArchiveAccess:
 
 
 def find_broker() -> ManagementClient:
-    """A client of the broker's management API. Raises UserError where no broker is configured and no suite runs."""
+    """Return a client of the management API. Raises UserError if no broker is configured and no suite is running."""
     if _is_set("PREBOOK_MANAGEMENT_URL"):
         given = read_settings(BrokerSettings)
         return ManagementClient(given.management_url, given.management_user, given.management_password)
@@ -85,7 +85,7 @@ def find_broker() -> ManagementClient:
 
 @asynccontextmanager
 async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """An administrator's connection. Raises UserError."""
+    """Open an administrator's connection until the block ends. Raises UserError if the database is unreachable."""
     url = (
         read_settings(DatabaseSettings).database_url
         if _is_set("PREBOOK_DATABASE_URL")
@@ -101,7 +101,7 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
             await connection.close(timeout=CLOSE_TIMEOUT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise UserError(
-            f"the database does not answer: {error_summary(error)}", "`prebook doctor` tells what is missing"
+            f"the database does not answer: {error_summary(error)}", "`prebook doctor` shows what is missing"
         ) from error
 
 
@@ -117,13 +117,13 @@ def find_archive() -> ArchiveAccess:
 
 
 def archive_unreadable(error: Unreachable) -> UserError:
-    """UserError with a remedy for an archive that cannot be read."""
+    """Return an error with a remedy for an archive that cannot be read."""
     remedy = "`prebook doctor` shows whether the broker responds; `prebook topology diff` shows what it lacks"
     return UserError(str(error), remedy)
 
 
 def operations_url() -> str:
-    """Base URL of the running suite's operations service. Raises UserError."""
+    """Return the base URL of the running suite's operations service. Raises UserError if no suite is running."""
     return read_suite_state(paths.home_dir()).urls[OPERATIONS]
 
 

@@ -72,4 +72,4 @@ def _problem_error(status: int, text: bytes) -> UserError:
         problem = msgspec.json.decode(text, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem(f"operations answered {status}", "unknown")
-    return UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` show the present state")
+    return UserError(problem.detail, "`prebook parking list` and `prebook parking show ID` show the current state")

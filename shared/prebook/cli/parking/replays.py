@@ -82,7 +82,7 @@ def status(*, replay_id: str | None, as_json: bool) -> None:
 @click.argument("replay_id")
 @json_option()
 def cancel(*, replay_id: str, as_json: bool) -> None:
-    """Stop a replay. Messages in flight are still waited for."""
+    """Stop a replay. Messages in flight are still awaited."""
     _print(call_operations(ReplayView, "DELETE", f"/v1/replays/{replay_id}"), as_json)
 
 
