@@ -131,7 +131,7 @@ async def test_invalid_settings_are_reported_with_the_log_tail_and_not_retried(t
 async def test_a_crash_loop_is_reported_before_the_deadline(tmp_path: Path) -> None:
     supervisor = Supervisor([stub_spec(tmp_path, "--status", "1")])
     async with supervisor.run():
-        with pytest.raises(UserError, match="ended instead of getting ready"):
+        with pytest.raises(UserError, match="ended before it was ready"):
             await supervisor.wait_until_ready(60)
 
 

@@ -206,5 +206,5 @@ def test_a_usage_error_is_reported_before_a_suite_is_looked_for(
 def test_valid_options_without_a_running_suite_are_an_error(tmp_path: Path) -> None:
     result = without_suite(tmp_path, "--scenario", "calm")
     assert result.returncode == 1
-    assert f"no suite runs in {tmp_path}\nhint:  start one with `prebook up`" in result.stderr
+    assert f"no suite is running in {tmp_path}\nhint:  start one with `prebook up`" in result.stderr
     assert not list(tmp_path.iterdir()), "no report folder is created"

@@ -1,4 +1,4 @@
-"""A child process that cannot outlive this one, and the end of whose log can be read."""
+"""Child processes that end with this one, and the ends of their logs."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 LOG_TAIL_BYTES = 600
 GROUP_EXIT_TIMEOUT_S = 2.0
-"""Killed processes are gone at once, unless nobody in the container reaps orphans."""
+"""Killed processes disappear at once, except in a container without an init process that reaps orphans."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -28,9 +28,9 @@ class OsUser:
 
 @dataclass(frozen=True)
 class Command:
-    """A command to run. ``log_file`` takes both output streams, which are inherited without it.
+    """A command to run. ``log_file`` receives stdout and stderr, which are inherited if it is None.
 
-    ``user``: None for the present user.
+    ``user``: None for the current user.
     """
 
     args: Sequence[str | Path]
@@ -40,7 +40,7 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
 
     def log_tail(self) -> str:
-        """The end of the log, for an error message."""
+        """Return the end of the log, for an error message."""
         if self.log_file is None or not self.log_file.exists():
             return "(its log is on the standard output)"
         return read_tail(self.log_file).strip() or "(its log is empty)"
@@ -93,11 +93,11 @@ class ChildProcess:
         own, such as PostgreSQL's, are not reached.
         """
         with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)  # before its end is taken note of: until then the number is its own
+            os.killpg(self.pid, signal.SIGKILL)  # before the child is reaped: until then no other process gets its pid
         status = await self.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GROUP_EXIT_TIMEOUT_S):
-                while self._has_group_members():  # noqa: ASYNC110 - orphans do not tell us that they have ended
+                while self._has_group_members():  # noqa: ASYNC110 - orphans give no notice of their end
                     await asyncio.sleep(0.01)
         return status
 
@@ -147,22 +147,25 @@ async def run(command: Command, timeout_s: float) -> int:
 
 
 def read_tail(log_file: Path, max_bytes: int = LOG_TAIL_BYTES) -> str:
-    """Text of the last ``max_bytes`` bytes of a log file. Raises OSError."""
+    """Read the last ``max_bytes`` bytes of a log file as text. Raises OSError."""
     with log_file.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
         return file.read().decode(errors="replace")
 
 
 def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """Linux only: the kernel sends the signal when we die, even by SIGKILL. Elsewhere an orderly stop has to do."""
+    """Return a function for the new child: the kernel signals the child when this process dies, even by SIGKILL.
+
+    None on systems other than Linux, where children end only if this process stops them.
+    """
     if _LIBC is None:
         return None
     libc = _LIBC
-    us = os.getpid()
+    parent_pid = os.getpid()
 
-    def tie() -> None:
+    def request_death_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, stop_signal.value)
-        if os.getppid() != us:  # we died between the fork and the line above
+        if os.getppid() != parent_pid:  # the parent died between the fork and the line above
             os._exit(1)
 
-    return tie
+    return request_death_signal

@@ -65,7 +65,7 @@ def log_warnings_only() -> None:
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command's help. The blank lines keep click from joining the examples."""
+    """Return the epilog of a command's help. The blank lines keep click from joining the examples."""
     return "\n\n".join(("Examples:", *lines))
 
 

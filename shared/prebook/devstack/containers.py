@@ -23,7 +23,7 @@ DOCKER_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 REMOVE_TIMEOUT_S = 20.0
-DOCKER_REMEDY = "start Docker (`docker info` must answer), or set PREBOOK_STACK=local or external"
+DOCKER_REMEDY = "start Docker (`docker info` must succeed), or set PREBOOK_STACK=local or external"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ContainerSpec:
 
 
 async def is_docker_available() -> bool:
-    """Whether a Docker engine can be reached from here."""
+    """Return whether a Docker engine can be reached."""
     if not shutil.which("docker"):
         return False
     status, _ = await _run_docker("info", "--format", "{{.ServerVersion}}")
@@ -104,7 +104,7 @@ class Container:
 
 
 async def _run_docker(*arguments: str, timeout_s: float = DOCKER_TIMEOUT_S) -> tuple[int, str]:
-    """Exit status and output of a docker command that does not stay."""
+    """Run a short docker command and return its exit status and output; a timeout counts as status 1."""
     process = await asyncio.create_subprocess_exec(
         "docker", *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -124,9 +124,7 @@ AMQP_PORT = 5672
 MANAGEMENT_PORT = 15672
 POSTGRES_PORT = 5432
 READY_TIMEOUT_S = 90.0
-CONTAINER_REMEDY = (
-    "`docker ps -a` and `docker logs` say more; `docker pull` the image by hand where it could not be loaded"
-)
+CONTAINER_REMEDY = "read `docker ps -a` and `docker logs`; if the image could not be loaded, `docker pull` it by hand"
 ADMIN_USER = "prebook_admin"
 DATABASE_NAME = "prebook"
 ERLANG_ARGS = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"

@@ -1,4 +1,4 @@
-"""Errors that keep a suite from starting, for the person at the terminal."""
+"""Errors that are shown to the user, each with a remedy."""
 
 
 class UserError(Exception):

@@ -20,7 +20,10 @@ NEW_LOCK_FILE = "lock.new"
 
 
 def unprivileged_user() -> OsUser | None:
-    """PostgreSQL refuses to run as root: then it is `nobody`, who is on every system. None: our own user."""
+    """Return the user that the servers run as: `nobody` if this process is root, as PostgreSQL refuses to run as root.
+
+    None stands for the user of this process.
+    """
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam(UNPRIVILEGED_USER)
@@ -29,15 +32,15 @@ def unprivileged_user() -> OsUser | None:
 
 @contextmanager
 def create_data_dir() -> Iterator[Path]:
-    """A new folder for one run, removed at its end; what a killed run left is removed at the next one's start.
+    """Create a folder for one run and remove it at the end of the block; remove those of killed runs first.
 
-    It is not under the home: that may be a folder that only root can enter, or too deep for a socket's path.
+    The folder is not under the home, which may be closed to other users than root, or too deep for a socket's path.
     """
     base = _base_dir(unprivileged_user())
     for path in base.glob(f"{DATA_DIR_PREFIX}*/{LOCK_FILE}"):
         _remove_if_stale(path)
     path = Path(tempfile.mkdtemp(prefix=DATA_DIR_PREFIX, dir=base))
-    path.chmod(0o711)  # the servers' own folders in it are private; their user must be able to pass
+    path.chmod(0o711)  # the servers' user must reach its private folders inside
     try:
         with (path / NEW_LOCK_FILE).open("w") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX)
@@ -48,7 +51,7 @@ def create_data_dir() -> Iterator[Path]:
 
 
 def _base_dir(owner: OsUser | None) -> Path:
-    """$TMPDIR, unless the servers' user cannot reach it."""
+    """Return $TMPDIR, or another temporary folder if the servers' user cannot reach it."""
     usual = Path(tempfile.gettempdir())
     return next((path for path in (usual, Path("/tmp"), Path("/var/tmp")) if can_reach(path / "x", owner)), usual)  # noqa: S108 - the folders in them get random names
 
@@ -61,20 +64,20 @@ def _remove_if_stale(lock_file: Path) -> None:
 
 
 def make_private_dir(path: Path, owner: OsUser | None) -> Path:
-    """A folder that only its owner can enter."""
+    """Create a directory that only its owner can enter, and return its path."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     change_owner(path, owner)
     return path
 
 
 def change_owner(path: Path, owner: OsUser | None) -> None:
-    """Give a path to ``owner``; None leaves it. Raises OSError."""
+    """Change the owner of a path; None leaves it unchanged. Raises OSError."""
     if owner:
         os.chown(path, owner.uid, owner.gid)
 
 
 def write_private_file(path: Path, text: str, owner: OsUser | None = None, mode: int = 0o600) -> Path:
-    """Written so that nobody else can read it at any moment."""
+    """Write the file with owner-only permissions from the start, and return its path."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
@@ -83,7 +86,7 @@ def write_private_file(path: Path, text: str, owner: OsUser | None = None, mode:
 
 
 def can_reach(path: Path, user: OsUser | None) -> bool:
-    """Whether a user may enter every parent of the path; /root, for one, is closed to other users."""
+    """Return whether a user may enter every parent of the path; /root, for one, is closed to other users."""
     if user is None:
         return True
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

@@ -33,10 +33,10 @@ async def run_lab_process(arguments: Sequence[str], environment: Mapping[str, st
 
 
 def find_lab_environment() -> Mapping[str, str]:
-    """Variables by which the lab reaches a suite: this process's own, which may name one, else also those of the suite
-    that `prebook up` runs here.
+    """Return the variables by which the lab reaches a suite.
 
-    Raises UserError where neither is there.
+    They are this process's own and, unless these name a suite, those of the suite that `prebook up` runs here. Raises
+    UserError if there is neither.
     """
     names = {f"PREBOOK_URL_{process.upper()}{suffix}" for process in PROCESSES for suffix in ("", "_FILE")}
     if names & os.environ.keys():

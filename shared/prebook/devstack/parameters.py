@@ -42,7 +42,7 @@ class WritableFolder(click.Path):
         folder = Path(os.fsdecode(super().convert(value, param, ctx)))
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            reason = "cannot be written to" if existing.is_dir() else "is no folder"
+            reason = "cannot be written to" if existing.is_dir() else "is not a folder"
             self.fail(f"{existing} {reason}; choose another folder.", param, ctx)
         return folder
 
@@ -124,7 +124,7 @@ def filter_options(help_texts: Mapping[str, str]) -> Decorator:
 
 
 def selection_options(help_texts: Mapping[str, str], all_help: str) -> Decorator:
-    """IDS, filters, or `--all`; ``require_one_selection`` checks that exactly one way is used."""
+    """Decorator that adds IDS, filters and `--all`; ``require_one_selection`` checks that exactly one way is used."""
     return combine(
         click.argument("ids", nargs=-1, type=click.IntRange(min=1)),
         filter_options(help_texts),
@@ -144,12 +144,12 @@ def require_one_selection(subject: str, ids: tuple[int, ...], everything: bool, 
 
 
 def given_filters(filters: Mapping[str, str]) -> dict[str, str]:
-    """The filters that have a value."""
+    """Return the filters that have a value."""
     return {name: value for name, value in filters.items() if value}
 
 
 def arguments_of(ctx: click.Context, *, without: Collection[str] = ()) -> list[str]:
-    """The options of the running command, spelled again for a command that takes the same ones.
+    """Return the options of the running command as arguments of another command that has the same options.
 
     ``without``: names of parameters to leave out. Options without a value are left out too.
     """

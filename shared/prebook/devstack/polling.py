@@ -17,7 +17,7 @@ async def wait_until(
     remedy: str,
     child: ChildProcess | None = None,
 ) -> None:
-    """Check a condition until it is true.
+    """Poll a condition until it is true.
 
     Raises UserError at the deadline, or as soon as ``child``, the process that should make it true, has ended.
     """

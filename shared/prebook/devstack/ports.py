@@ -15,14 +15,14 @@ from prebook.devstack.errors import UserError
 LOOPBACK = "127.0.0.1"
 MIN_PORT = 20_000
 MAX_PORT = 32_000
-"""Below the range that the kernel hands to outgoing connections, so that none of those takes a port before us."""
+"""Below the range of outgoing connections, which could otherwise take an allocated port before its server does."""
 MAX_TRIES = 2_000
 ALLOCATED: set[int] = set()
-"""Ports that this process has handed out; their servers may not listen yet."""
+"""Ports that this process has allocated; their servers may not listen yet."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a TCP port can be bound on ``host``."""
+    """Return whether a TCP port can be bound on ``host``."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
         try:
@@ -33,9 +33,10 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def allocate_ports(count: int) -> tuple[int, ...]:
-    """Different ports that nobody listens on now, and that this has given to nobody before. Raises UserError.
+    """Allocate distinct free ports. Raises UserError if there are too few.
 
-    Nor has it in another process of the same user's, as long as that one lives: suites may start side by side.
+    A port is never allocated twice by this process, nor by any other live process of the same user, so that suites can
+    start concurrently.
     """
     drawn = random.SystemRandom().sample(range(MIN_PORT, MAX_PORT), MAX_TRIES)
     untouched = (port for port in drawn if port not in ALLOCATED and is_free(port) and _try_lock(port))
@@ -50,18 +51,18 @@ def allocate_ports(count: int) -> tuple[int, ...]:
 
 
 def claim_ports(ports: Sequence[int], remedy: str) -> tuple[int, ...]:
-    """The wanted ports, all free. Raises UserError with every one that is taken."""
+    """Reserve the given ports and return them. Raises UserError that names every port in use."""
     taken = [str(port) for port in ports if not is_free(port)]
     if taken:
         raise UserError(f"port {', '.join(taken)} on {LOOPBACK} is taken by another program", remedy)
     ALLOCATED.update(ports)
     for port in ports:
-        _try_lock(port)  # it may be a child's of whoever drew it, who has it noted already
+        _try_lock(port)  # fails if the parent process allocated the port and holds the lock
     return tuple(ports)
 
 
 def _try_lock(port: int) -> bool:
-    """Whether nobody else has noted it: byte ``port`` of a file is locked until this process ends, however it ends."""
+    """Lock byte ``port`` of the lock file until this process exits. Return False if another process holds the lock."""
     try:
         fcntl.lockf(_open_lock_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:

@@ -30,7 +30,7 @@ class PreparedStack:
 async def prepare_stack(log: Log, options: SuiteOptions, directory_name: str) -> AsyncIterator[PreparedStack]:
     """Start broker and database, and create schemas, roles and topology. Raises UserError.
 
-    The services' ports are those of ``options``; whoever starts a service there has to keep them free.
+    The environments name the ports of ``options``, which the caller must keep free for the services that it starts.
     """
     env = {name: value for name, value in os.environ.items() if name not in IGNORED_VARIABLES}
     async with start_stack(log, env) as stack:

@@ -26,8 +26,8 @@ NO_BROKER_REMEDY = (
 )
 
 SINGLE_NODE_REMEDY = (
-    "install RabbitMQ and set PREBOOK_STACK=local, or leave out --broker-nodes and PREBOOK_BROKER_NODES; a broker of "
-    "somebody else's may have as many nodes as it likes"
+    "install RabbitMQ and set PREBOOK_STACK=local, or leave out --broker-nodes and PREBOOK_BROKER_NODES; an "
+    "external broker may have any number of nodes"
 )
 
 
@@ -52,7 +52,7 @@ class ProviderContext:
 
 @dataclass(frozen=True)
 class ServerProvider(Generic[P]):
-    """A way to get a server. ``is_available`` starts nothing; ``mode`` is what reports say."""
+    """A way to get a server. ``is_available`` starts nothing; ``mode`` is shown in reports."""
 
     description: str
     mode: str
@@ -61,7 +61,7 @@ class ServerProvider(Generic[P]):
 
 
 class AptBroker(BrokerServer):
-    """Installs the package, then runs a local node as on any machine that has it."""
+    """Broker that is installed from Debian's package, then run as a local node."""
 
     def __init__(self, context: ProviderContext) -> None:
         self._context = context
@@ -96,9 +96,7 @@ async def choose_broker_provider(mode: StackMode, env: Env, node_count: int = 1)
     """Return the first available provider. Raises UserError if there is none, or if it cannot run so many nodes."""
     provider = await _first_available(BROKER_PROVIDERS[mode], env, NO_BROKER_ERRORS[mode])
     if node_count > 1 and provider.mode != StackMode.LOCAL:
-        raise UserError(
-            f"a broker of {node_count} nodes is run from an installed rabbitmq-server only", SINGLE_NODE_REMEDY
-        )
+        raise UserError(f"a broker of {node_count} nodes needs an installed rabbitmq-server", SINGLE_NODE_REMEDY)
     return provider
 
 
@@ -119,9 +117,7 @@ async def _first_available(
 def _create_local_broker(context: ProviderContext) -> BrokerServer:
     found = installation.find_rabbitmq(context.env)
     if found is None:
-        raise UserError(
-            "rabbitmq-server is not on this machine, or Erlang (erl, epmd) is not beside it", NO_BROKER_REMEDY
-        )
+        raise UserError("rabbitmq-server or its Erlang (erl, epmd) is not installed on this machine", NO_BROKER_REMEDY)
     return LocalBroker(found, context.data_dir, context.log, context.broker_nodes)
 
 
@@ -171,10 +167,10 @@ BROKER_PROVIDERS: Mapping[StackMode, Sequence[ServerProvider[BrokerServer]]] = {
     StackMode.EXTERNAL: (EXTERNAL_BROKER,),
 }
 NO_BROKER_ERRORS: Mapping[StackMode, tuple[str, str]] = {
-    StackMode.AUTO: ("no RabbitMQ can be had on this machine", NO_BROKER_REMEDY),
-    StackMode.LOCAL: ("rabbitmq-server is not on this machine", NO_BROKER_REMEDY),
+    StackMode.AUTO: ("no RabbitMQ is available on this machine", NO_BROKER_REMEDY),
+    StackMode.LOCAL: ("rabbitmq-server is not installed on this machine", NO_BROKER_REMEDY),
     StackMode.DOCKER: ("no Docker engine answers", DOCKER_REMEDY),
-    StackMode.EXTERNAL: ("no broker is given", NO_BROKER_REMEDY),
+    StackMode.EXTERNAL: ("no broker is configured", NO_BROKER_REMEDY),
 }
 
 EMBEDDED_DATABASE: ServerProvider[DatabaseServer] = ServerProvider(

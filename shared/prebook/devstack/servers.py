@@ -1,4 +1,4 @@
-"""Broker and database: how to reach them, and the protocols of whatever runs them."""
+"""Broker and database: their URLs and credentials, and the protocols of the servers that run them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from prebook.devstack.child_process import ChildProcess
 
 Log = Callable[[str], None]
-"""Takes one line of progress, for a person."""
+"""Receives one line of progress for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,7 +49,7 @@ class ServerProcess(Protocol):
 
     @property
     def child(self) -> ChildProcess | None:
-        """The process now, which may have ended."""
+        """Current process, which may have ended."""
         ...
 
     async def restart(self) -> None:
@@ -62,7 +62,7 @@ class SupportsMemoryAlarm(Protocol):
     """A broker node, which blocks publishers when its memory exceeds a watermark."""
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
-        """Set the watermark in RabbitMQ's notation, such as ``512MB``; None: the configured one. Raises UserError."""
+        """Set the watermark in RabbitMQ's notation, such as ``512MB``; None restores the default. Raises UserError."""
         ...
 
 

@@ -35,7 +35,7 @@ NO_PROXIES: Proxies = {}
 
 
 def generate_passwords() -> dict[str, str]:
-    """A random password for each service and for the archive reader, for this run only."""
+    """Generate a random password for each service and for the archive reader, for this run only."""
     return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
 
 
@@ -90,7 +90,7 @@ class SuiteOptions:
 
 
 def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[HostPort]]:
-    """Proxy name -> its upstreams; empty without ``options.fault_proxies``."""
+    """Return the upstreams of each proxy by its name; empty without ``options.fault_proxies``."""
     found: dict[str, Sequence[HostPort]] = {}
     for service in PROCESSES if options.fault_proxies else ():
         found[f"{service}-broker"] = [_host_port(url) for url in stack.broker.amqp_urls]
@@ -102,7 +102,7 @@ def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[H
 def process_specs(
     options: SuiteOptions, stack: Stack, log_dir: Path, proxies: Proxies = NO_PROXIES
 ) -> list[ProcessSpec]:
-    """A process for each service and each extra replica; their connections go through the proxies, if any."""
+    """Return a process for each service and each extra replica; their connections go through the proxies, if any."""
     first = {service: (service, options.ports[number]) for number, service in enumerate(PROCESSES)}
     return [
         ProcessSpec(
@@ -117,15 +117,15 @@ def process_specs(
 
 
 def container_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a container's one service: the container's own, without the supervisor's secrets."""
+    """Return the environment of a container's one service: the container's, without the supervisor's secrets."""
     given = {k: v for k, v in env.items() if k not in _variable_names(SUPERVISOR_SETTINGS)}
     return {"PREBOOK_COUPLINGS": str(paths.couplings_file())} | given
 
 
 def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[str, str]:
-    """Variables by which the lab reaches the suite and injects faults.
+    """Return the variables by which the lab reaches the suite and injects faults.
 
-    ``with_database``: also the database URL, an administrator's, for a lab run that reads the tables.
+    ``with_database``: include the administrator's database URL, for a lab run that reads the tables.
     """
     return {
         **({"PREBOOK_DATABASE_URL": state.database_url} if with_database else {}),
@@ -175,7 +175,7 @@ def _url_variables(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_credentials(url: str, user: str, password: str, path: str | None = None) -> str:
-    """The URL of the same server with other credentials, and another path if given."""
+    """Return the URL with other credentials, and another path if given."""
     parts = urlsplit(url)
     _, _, place = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}", path=path or parts.path))
@@ -187,7 +187,7 @@ def _host_port(url: str) -> HostPort:
 
 
 def _via_proxy(url: str, proxy: FaultProxy | None, index: int = 0) -> str:
-    """The URL of the same server through a proxy; ``index`` of the proxy's upstreams."""
+    """Return the URL of the same server through a proxy; ``index``: position among the proxy's upstreams."""
     if proxy is None:
         return url
     parts = urlsplit(url)

@@ -37,7 +37,7 @@ class AdminAccess:
 
 
 def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
-    """Administrator access to the servers of a stack; ``passwords`` are the services' own, by role."""
+    """Return administrators' access to the servers of a stack. ``passwords``: password by service."""
     return AdminAccess(
         database_url=stack.database.url,
         management_url=stack.broker.management_url,
@@ -48,7 +48,7 @@ def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
 
 
 async def set_up(access: AdminAccess, log_dir: Path, log: Log) -> None:
-    """Create what is missing; idempotent. Raises UserError."""
+    """Create missing schemas, roles, users and topology; idempotent. Raises UserError."""
     log("schemas, roles and broker topology: setting up")
     async with first_error_task_group() as both:
         both.create_task(_migrate(access, log_dir / "migrations.log"))
@@ -72,13 +72,13 @@ async def _migrate(access: AdminAccess, log_file: Path) -> None:
     try:
         status = await run(command, MIGRATION_TIMEOUT_S)
     except TimeoutError:
-        raise UserError(f"the migrations were not done within {MIGRATION_TIMEOUT_S:g} s", remedy) from None
+        raise UserError(f"the migrations did not finish within {MIGRATION_TIMEOUT_S:g} s", remedy) from None
     if status:
         raise UserError(f"the migrations ended with status {status}: {command.log_tail()}", remedy)
 
 
 async def _declare(access: AdminAccess) -> None:
-    remedy = "look at PREBOOK_MANAGEMENT_URL and the administrator's name and password; `prebook doctor` checks them"
+    remedy = "correct PREBOOK_MANAGEMENT_URL, or the administrator's name and password; `prebook doctor` checks them"
     try:
         topology = suite_topology(retry_delays_s(read_policies(paths.couplings_file())))
         async with (

@@ -1,4 +1,4 @@
-"""Broker and database of a suite, started side by side and stopped together, whatever happens in between."""
+"""Broker and database of a suite, started concurrently and stopped together."""
 
 import asyncio
 import os
@@ -36,18 +36,18 @@ class Stack:
 
     @property
     def broker_description(self) -> str:
-        """Name and version, as ``RabbitMQ 4.0.5``."""
+        """Name and version, such as ``RabbitMQ 4.0.5``."""
         return f"{self.broker.name} {self.broker.version}"
 
     @property
     def database_description(self) -> str:
-        """Name and version, as ``PostgreSQL 17.2``."""
+        """Name and version, such as ``PostgreSQL 17.2``."""
         return f"{self.database.name} {self.database.version}"
 
 
 @asynccontextmanager
 async def start_stack(log: Log, env: Mapping[str, str] = os.environ, *, broker_nodes: int = 1) -> AsyncIterator[Stack]:
-    """Start broker and database as PREBOOK_STACK says; both are ready. Nothing is left behind. Raises UserError."""
+    """Start broker and database as PREBOOK_STACK says, until the block ends; both are ready. Raises UserError."""
     mode = read_stack_mode(env)
     broker_provider = await choose_broker_provider(mode, env, broker_nodes)
     database_provider = await choose_database_provider(mode, env)
@@ -70,7 +70,7 @@ async def start_stack(log: Log, env: Mapping[str, str] = os.environ, *, broker_n
 
 
 def _by_name(role: str, processes: Sequence[ServerProcess]) -> dict[str, ServerProcess]:
-    """broker, broker-2, broker-3."""
+    """Return processes by name: broker, broker-2, broker-3."""
     return {role if number == 1 else f"{role}-{number}": process for number, process in enumerate(processes, 1)}
 
 

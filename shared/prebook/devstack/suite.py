@@ -33,7 +33,7 @@ class RunningSuite:
     """Broker nodes and database, where they are processes of this program."""
 
     async def wait_until_broken(self) -> UserError:
-        """Return the reason once the suite cannot go on: a server ended, or a service cannot work."""
+        """Wait until a server has ended or a service has failed for good, and return the error."""
         while True:
             if failure := self._failure():
                 return failure
@@ -50,7 +50,7 @@ class RunningSuite:
 
 @asynccontextmanager
 async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[RunningSuite]:
-    """Start a suite; every service is ready. No process and no suite.json is left behind. Raises UserError."""
+    """Run a suite, with every service ready, and stop it and remove its state file at the end. Raises UserError."""
     log_dir = home / "logs"
     with lock_home(home):
         async with start_stack(log, broker_nodes=options.broker_nodes) as stack, supervise_servers(stack) as servers:

@@ -20,7 +20,7 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     owner_pid: int
     mode: str
     broker: str
-    """Name and version, as ``RabbitMQ 4.0.5``."""
+    """Name and version, such as ``RabbitMQ 4.0.5``."""
     database: str
     urls: dict[str, str]
     """Base URL of each service."""
@@ -53,7 +53,7 @@ def lock_home(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"a suite runs in {home} already", "stop it with Ctrl-C, or set PREBOOK_HOME to another folder"
+                f"a suite is already running in {home}", "stop it with Ctrl-C, or set PREBOOK_HOME to another folder"
             ) from None
         yield
 
@@ -70,17 +70,17 @@ def write_suite_state(home: Path, state: SuiteState) -> Iterator[None]:
 
 
 def read_suite_state(home: Path) -> SuiteState:
-    """Read the state of the suite in this home. Raises UserError where none runs."""
-    remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of the one that runs"
+    """Read the state of the suite in this home. Raises UserError if none is running."""
+    remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of a running suite"
     path = home / STATE_FILE
     try:
         found = msgspec.json.decode(path.read_bytes(), type=SuiteState)
     except FileNotFoundError:
-        raise UserError(f"no suite runs in {home}", remedy) from None
+        raise UserError(f"no suite is running in {home}", remedy) from None
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", remedy) from error
     if not _is_locked(home):
-        raise UserError(f"the suite of {home} was ended by force and runs no more", remedy)
+        raise UserError(f"the suite in {home} was killed and is no longer running", remedy)
     return found
 
 

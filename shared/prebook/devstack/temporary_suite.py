@@ -16,7 +16,7 @@ from prebook.flows import PROCESSES
 
 
 def allocate_suite_ports() -> tuple[int, ...]:
-    """Free ports for the services and the control API, allocated to this process."""
+    """Allocate free ports for the services and the control API."""
     return allocate_ports(len(PROCESSES) + 1)
 
 

@@ -28,7 +28,7 @@ def test_without_a_running_suite_the_error_names_prebook_up_instead_of_variables
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", {"PREBOOK_HOME": str(tmp_path)})
-    with pytest.raises(UserError, match=f"no suite runs in {tmp_path}") as raised:
+    with pytest.raises(UserError, match=f"no suite is running in {tmp_path}") as raised:
         find_lab_environment()
     assert "prebook up" in raised.value.remedy
 

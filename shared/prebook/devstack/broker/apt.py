@@ -1,4 +1,4 @@
-"""Installing Debian's rabbitmq-server package, without its service being started."""
+"""Installation of Debian's package rabbitmq-server, without starting its service."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ DPKG_LOCK_OPTIONS = ("-o", "DPkg::Lock::Timeout=120")
 INSTALL_REMEDY = f"install the package {PACKAGE} by hand (`apt-get install {PACKAGE}`), or start Docker"
 POLICY_SCRIPT = Path("/usr/sbin/policy-rc.d")
 DENY_SERVICE_START = "#!/bin/sh\nexit 101\n"
-"""Debian's own convention: a package that is being installed asks this script whether it may start a service."""
+"""Debian's convention: an installation runs this script to ask whether it may start a service; 101 forbids it."""
 
 
 def is_available() -> bool:
-    """Whether packages can be installed: this process is root, on a system with apt."""
+    """Return whether packages can be installed: this process is root, on a system with apt."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
@@ -39,9 +39,8 @@ async def install_rabbitmq(data_dir: Path, log: Log) -> None:
         if installation.find_rabbitmq():
             return
         with _forbid_service_start():
-            with contextlib.suppress(
-                UserError
-            ):  # the lists may be good as they are, and be locked by the system's own job
+            # The update may fail: the package lists may be locked by the system's own job, and current enough.
+            with contextlib.suppress(UserError):
                 await _run_apt_get(("update",), log_file)
             await _run_apt_get(("install", "-y", "--no-install-recommends", PACKAGE), log_file)
 
@@ -53,19 +52,20 @@ async def _run_apt_get(arguments: tuple[str, ...], log_file: Path) -> None:
         log_file=log_file,
     )
     try:
-        # Ended halfway it would leave the machine with a package that is neither there nor not there.
+        # Cancelled in the middle, apt-get would leave a partly installed package.
         status = await wait_uncancelled(asyncio.ensure_future(run(command, INSTALL_TIMEOUT_S)))
     except TimeoutError:
-        raise UserError(f"apt-get {arguments[0]} was not done within {INSTALL_TIMEOUT_S:g} s", INSTALL_REMEDY) from None
+        problem = f"apt-get {arguments[0]} did not finish within {INSTALL_TIMEOUT_S:g} s"
+        raise UserError(problem, INSTALL_REMEDY) from None
     if status:
         raise UserError(f"apt-get {arguments[0]} ended with status {status}: {command.log_tail()}", INSTALL_REMEDY)
 
 
 @asynccontextmanager
 async def acquire_install_lock(directory: Path, timeout_s: float = INSTALL_TIMEOUT_S) -> AsyncIterator[None]:
-    """Let one of several processes install at a time: apt itself would refuse the others.
+    """Hold the lock that lets one process install at a time, because apt refuses a second one.
 
-    ``directory`` carries the lock; nothing is written there. Raises UserError.
+    ``directory`` is locked; nothing is written to it. Raises UserError if the lock is not free in time.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -78,11 +78,11 @@ async def acquire_install_lock(directory: Path, timeout_s: float = INSTALL_TIMEO
 async def _wait_for_lock(descriptor: int, timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            while not _try_lock(descriptor):  # noqa: ASYNC110 - the kernel's lock tells nobody that it is free
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - a kernel lock gives no notice of its release
                 await asyncio.sleep(RETRY_INTERVAL_S)
     except TimeoutError:
         raise UserError(
-            f"another installation of {PACKAGE} was not done within {timeout_s:g} s", INSTALL_REMEDY
+            f"another installation of {PACKAGE} did not finish within {timeout_s:g} s", INSTALL_REMEDY
         ) from None
 
 
@@ -96,7 +96,7 @@ def _try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def _forbid_service_start() -> Iterator[None]:
-    """A policy that is there already, as in most container images, is left as it is."""
+    """Forbid the start of services in the block, unless the machine has a policy, as most container images do."""
     if POLICY_SCRIPT.exists():
         yield
         return

@@ -25,7 +25,7 @@ cluster_partition_handling = pause_minority
 cluster_formation.peer_discovery_backend = classic_config
 queue_leader_locator = balanced
 """
-"""The side of a split that has no majority stops by itself, so that nobody is served by two brokers that disagree."""
+"""In a network partition, nodes without a majority pause, so that clients never see two diverging brokers."""
 
 
 class LocalBroker(BrokerServer):
@@ -90,7 +90,7 @@ class LocalBroker(BrokerServer):
             await self._epmd.stop(STOP_TIMEOUT_S)
 
     async def _start_epmd(self, node: RabbitNode, port: int) -> None:
-        """Erlang's own would listen on every interface and stay behind when the node has gone."""
+        """Start epmd on loopback only. An epmd that Erlang starts listens on every interface and outlives its node."""
         self._epmd = epmd = await spawn(node.command(self._installation.epmd, "-port", str(port), "-address", LOOPBACK))
 
         async def listens() -> bool:

@@ -1,4 +1,4 @@
-"""Finding RabbitMQ's programs on this machine."""
+"""Search for RabbitMQ's programs on this machine."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ class RabbitInstallation:
 
 
 def find_rabbitmq(env: Mapping[str, str] = os.environ) -> RabbitInstallation | None:
-    """Look in $RABBITMQ_HOME, the usual folders of packages and PATH. None without RabbitMQ, or Erlang beside it."""
+    """Search $RABBITMQ_HOME, the usual folders of packages and PATH. Return None if RabbitMQ or Erlang is missing."""
     for folder in _candidate_dirs(env):
         server = folder / "rabbitmq-server"
         if os.access(server, os.X_OK) and (found := _find_erlang(server, env)):

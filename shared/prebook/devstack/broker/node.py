@@ -18,13 +18,13 @@ READY_TIMEOUT_S = 60.0
 RABBITMQCTL_TIMEOUT_S = 20.0
 MEMORY_WATERMARK = "512MB"
 START_REMEDY = (
-    "look at the message; `PREBOOK_STACK=docker` takes a container instead, PREBOOK_STACK=external with "
-    "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL takes servers of your own"
+    "correct what the message names; or set PREBOOK_STACK=docker to use a container, or PREBOOK_STACK=external with "
+    "PREBOOK_AMQP_URL, PREBOOK_MANAGEMENT_URL and PREBOOK_DATABASE_URL to use servers of your own"
 )
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
-"""No busy waiting: the services need the processor more."""
-# What quorum queues write is in memory, too, until its file is full: by default 512 MB, which is all that we allow.
+"""Turn off the busy waiting of Erlang's schedulers, to leave the CPU time to the services."""
+# A quorum queue's log stays in memory until its file is full. The default size, 512 MB, is the whole memory limit.
 RABBITMQ_CONF = f"""\
 listeners.tcp.1 = {LOOPBACK}:{{amqp}}
 management.tcp.ip = {LOOPBACK}
@@ -102,7 +102,7 @@ class RabbitNode:
         await self._boot()
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
-        """Set the watermark, such as ``512MB``; None: the configured one. Raises UserError if rabbitmqctl fails."""
+        """Set the watermark, such as ``512MB``; None restores the default. Raises UserError if rabbitmqctl fails."""
         ctl = self._installation.server.with_name("rabbitmqctl")
         command = self.command(ctl, "-q", "set_vm_memory_high_watermark", "absolute", watermark or MEMORY_WATERMARK)
         try:
@@ -145,7 +145,7 @@ class RabbitNode:
             "LANG": "C.UTF-8",
             "ERL_EPMD_ADDRESS": LOOPBACK,
             "ERL_EPMD_PORT": str(self._config.epmd_port),
-            # The start script then becomes the emulator, so that our child is the node and signals reach it.
+            # Makes the start script exec the Erlang VM, so that the child process is the node and receives the signals.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_NODENAME": self._config.name,
             "RABBITMQ_DIST_PORT": str(self._config.distribution_port),

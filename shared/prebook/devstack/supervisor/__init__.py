@@ -1,1 +1,1 @@
-"""Keeps service processes running, and lets a campaign do to them what production does."""
+"""Supervisor of the service processes: restarts them, and injects faults through its control API."""

@@ -27,9 +27,9 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to supervise. ``ready_url`` answers 200 once it can work.
+    """A process to supervise. ``ready_url`` responds with 200 once the process is ready.
 
-    Without ``log_file`` it inherits the supervisor's output.
+    ``log_file``: receives stdout and stderr; if None, the process inherits the supervisor's.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Brownout of a process for ``duration_s`` seconds: it alternately stops and continues, as if short of CPU time."""
+    """Request for a brownout: a process stops and continues in turn for ``duration_s`` seconds, as if short of CPU."""
 
     duration_s: DurationS
     stopped_s: PhaseS = 0.4
@@ -71,7 +71,7 @@ class Brownout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClockSkew(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An orderly restart with a clock that is ``skew_s`` seconds ahead (behind if negative); 0 undoes it."""
+    """Request to restart with a clock that is ``skew_s`` seconds ahead (behind if negative); 0 undoes it."""
 
     skew_s: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)]
 
@@ -84,14 +84,14 @@ class ShutdownMode(StrEnum):
 
 
 class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A server is ended, kept down for ``down_s`` seconds, and started again on the same data and ports."""
+    """Request to end a server, keep it down for ``down_s`` seconds, and start it again on the same data and ports."""
 
     shutdown: ShutdownMode
     down_s: DownTimeS = 0.0
 
 
 class MemoryAlarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The broker is short of memory for ``duration_s`` seconds: it blocks every publishing connection."""
+    """Request for a memory alarm of ``duration_s`` seconds, during which the broker blocks publishing connections."""
 
     duration_s: DurationS
 

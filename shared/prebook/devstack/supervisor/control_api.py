@@ -57,7 +57,7 @@ def create_control_app(
     servers: Mapping[str, SupervisedServer] = NO_SERVERS,
     proxies: Mapping[str, FaultProxy] = NO_PROXIES,
 ) -> web.Application:
-    """The application for services, supervised servers and fault proxies. Raises ValueError if the token is empty."""
+    """Create the application for services, servers and fault proxies. Raises ValueError if the token is empty."""
     if not token:
         raise ValueError("the control API needs a token")
     app = web.Application(middlewares=[_problem_middleware, _require_token(token)], client_max_size=MAX_BODY_BYTES)
@@ -89,7 +89,7 @@ def _inject_handler(targets: FaultTargets) -> Handler:
 
 @asynccontextmanager
 async def serve_control_api(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the application while the block runs. Raises UserError where the port is taken."""
+    """Serve the application while the block runs. Raises UserError if the port is taken."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

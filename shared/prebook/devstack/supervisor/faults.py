@@ -50,17 +50,17 @@ class FaultTargets:
 
 
 def process_targets(supervised: Mapping[str, SupervisedProcess]) -> FaultTargets:
-    """Fault targets of the supervised processes, by name."""
+    """Return the fault targets of the supervised processes."""
     return FaultTargets("processes", supervised, PROCESS_FAULTS)
 
 
 def server_targets(servers: Mapping[str, SupervisedServer]) -> FaultTargets:
-    """Fault targets of the supervised servers, by name."""
+    """Return the fault targets of the supervised servers."""
     return FaultTargets("servers", servers, SERVER_FAULTS)
 
 
 def proxy_targets(proxies: Mapping[str, FaultProxy]) -> FaultTargets:
-    """Fault targets of the proxies, by name."""
+    """Return the fault targets of the proxies."""
     return FaultTargets("proxies", proxies, PROXY_FAULTS)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_rss_bytes(pid: int) -> int | None:
-    """Read from /proc on Linux, from `ps` elsewhere. None where there is no such process."""
+    """Read the resident memory from /proc on Linux, from `ps` elsewhere. Return None if the process does not exist."""
     return _read_proc(pid) if sys.platform == "linux" else _run_ps(pid)
 
 

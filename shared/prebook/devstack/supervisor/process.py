@@ -179,5 +179,5 @@ class SupervisedProcess:
 
 
 def restart_backoff_s(failures: int) -> float:
-    """Seconds before the next start, after ``failures`` early ends in a row; doubles from 0.2 up to 5."""
+    """Return the seconds before the next start, after ``failures`` early ends in a row; doubles from 0.2 up to 5."""
     return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** max(0, failures - 1))

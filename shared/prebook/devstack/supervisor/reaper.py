@@ -21,7 +21,7 @@ async def reap_orphans(own_pids: Callable[[], Collection[int]]) -> None:
 
 
 def _find_zombie() -> int | None:
-    """The pid of an ended child, which stays to be waited for."""
+    """Return the pid of an ended child, without reaping it; None if there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -17,6 +17,7 @@ GRACE_PERIOD_S = 30.0
 CLEAR_ALARM_TIMEOUT_S = 30.0
 RETRY_INTERVAL_S = 0.2
 ALARM_WATERMARK = "1MB"
+RESTART_REMEDY = "start the suite again"
 
 
 class SupervisedServer:
@@ -43,14 +44,12 @@ class SupervisedServer:
         )
 
     def failure(self) -> UserError | None:
-        """The error if the server ended by itself or did not come back; None while it runs or is being restarted."""
+        """Return the error if the server ended by itself or did not restart; None while it runs or restarts."""
         if self._running_child() or (self._restart_task and not self._restart_task.done()):
             return None
         if self._restart_task and (failure := self._restart_task.exception()):
-            return (
-                failure if isinstance(failure, UserError) else UserError(f"{self.name}: {failure!r}", "start it again")
-            )
-        return UserError(f"{self.name} ended while the suite was running", "start it again")
+            return failure if isinstance(failure, UserError) else UserError(f"{self.name}: {failure!r}", RESTART_REMEDY)
+        return UserError(f"{self.name} ended while the suite was running", RESTART_REMEDY)
 
     async def restart(self, fault: Restart) -> FaultEffect:
         """End the process; it comes back in the background. With SIGKILL it is gone when this returns.
@@ -70,7 +69,7 @@ class SupervisedServer:
         child = self._require_running()
         process = self._process
         if not isinstance(process, SupportsMemoryAlarm):
-            raise NotRunning(f"{self.name} has no memory alarm; the broker has")
+            raise NotRunning(f"{self.name} has no memory alarm; a broker node has one")
         await self._cancel(self._alarm_task)
         raised = asyncio.get_running_loop().create_future()
         self._alarm_task = alarm = asyncio.create_task(_run_alarm(process, child, duration_s, raised))
@@ -96,7 +95,7 @@ class SupervisedServer:
             await wait_uncancelled(asyncio.gather(task, return_exceptions=True))
 
     def _running_child(self) -> ChildProcess | None:
-        """The running process; None while it is down, or restarts and is not ready again."""
+        """Return the running process; None while it is down, or is being restarted and not ready yet."""
         child = self._process.child
         is_restarting = self._restart_task is not None and not self._restart_task.done()
         return child if child and child.status is None and not is_restarting else None
@@ -149,7 +148,7 @@ async def _clear_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> Non
 
 @asynccontextmanager
 async def supervise_servers(stack: Stack) -> AsyncIterator[Mapping[str, SupervisedServer]]:
-    """The stack's servers that are processes of this program, by name, until the block ends."""
+    """Supervise the stack's servers that are child processes, until the block ends; yield them by name."""
     versions = {"broker": stack.broker.version, "database": stack.database.version}
     servers = {
         name: SupervisedServer(name, versions[name.partition("-")[0]], process)

@@ -1,4 +1,4 @@
-"""Keeps several processes running side by side."""
+"""Supervisor of several processes, which starts each again when it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -17,7 +17,7 @@ from prebook.messaging.errors import Unreachable
 PROBE_INTERVAL_S = 0.1
 PROBE_TIMEOUT_S = 2.0
 MAX_STARTUP_RESTARTS = 4
-"""A process that ended this often before it was ready once is in a crash loop, not waiting for something."""
+"""A process that ended this often before it was first ready is in a crash loop, not waiting for a dependency."""
 
 
 class Supervisor:
@@ -86,7 +86,7 @@ async def _is_ready(url: str, client: httpx.AsyncClient) -> bool:
 def _raise_if_crash_looping(waiting: Iterable[SupervisedProcess]) -> None:
     failed = [p for p in waiting if p.state is ProcessState.FAILED or p.info().restarts >= MAX_STARTUP_RESTARTS]
     if failed:
-        raise _not_ready_error(failed, "ended instead of getting ready")
+        raise _not_ready_error(failed, "ended before it was ready")
 
 
 def _not_ready_error(processes: Iterable[SupervisedProcess], reason: str) -> UserError:
