@@ -25,12 +25,12 @@ async def test_the_ledger_counts_every_booking_once(suite: Suite, rider: RiderCl
     responses = [await rider.post_booking(uniform_plan(key.split("-")[1]), key=key) for key in keys]
     await database.verify_bookings([response.json()["id"] for response in responses])
     ledger = json.loads(suite.prebook("ledger", "--prefix", "ledger-", "--json").stdout)
-    assert (ledger["bookings"], ledger["notified"], ledger["doubled"]) == (len(keys), len(keys), 0)
+    assert (ledger["bookings"], ledger["notified"], ledger["duplicated"]) == (len(keys), len(keys), 0)
     counts = Counter({(row["plan"], row["state"]): row["bookings"] for row in ledger["rows"]})
     assert counts == Counter({(coupling.value, "confirmed"): 2 for coupling in Coupling})
     full_ledger = json.loads(suite.prebook("ledger", "--json").stdout)
     assert full_ledger["bookings"] == await database.fetch_value("SELECT count(*) FROM booking.booking")
-    assert full_ledger["doubled"] == 0
+    assert full_ledger["duplicated"] == 0
 
 
 @pytest.mark.parametrize("service", PROCESSES)

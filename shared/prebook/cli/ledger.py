@@ -42,13 +42,13 @@ class LedgerCount(msgspec.Struct, frozen=True):
 class LedgerSummary(msgspec.Struct, frozen=True):
     """Counts of bookings.
 
-    ``notified``: bookings whose rider has a notification in notification's log; ``doubled``: notifications that took
+    ``notified``: bookings whose rider has a notification in notification's log; ``duplicated``: notifications that took
     effect more than once.
     """
 
     bookings: int
     notified: int
-    doubled: int
+    duplicated: int
     rows: tuple[LedgerCount, ...]
 
 
@@ -80,7 +80,7 @@ async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
     return LedgerSummary(
         bookings=len(entries),
         notified=len({entry.booking_id for entry in ours}),
-        doubled=sum(entry.times_delivered != 1 for entry in ours),
+        duplicated=sum(entry.times_delivered != 1 for entry in ours),
         rows=tuple(LedgerCount(plan, state, count) for (plan, state), count in sorted(counts.items())),
     )
 
@@ -104,9 +104,7 @@ def _fetch_pages(client: httpx.AsyncClient, url: str, page_type: type[P], query:
 
 
 def _table(summary: LedgerSummary) -> Table:
-    caption = (
-        f"{summary.bookings} bookings, {summary.notified} riders notified, {summary.doubled} notifications doubled"
-    )
+    caption = f"{summary.bookings} bookings, {summary.notified} riders notified, {summary.duplicated} notifications duplicated"
     table = Table(title="Ledger", caption=caption)
     table.add_column("plan")
     table.add_column("state")

@@ -27,7 +27,7 @@ TWO = "bk_one_way_1"
 def violation_counts(verdict: ChaosVerdict) -> dict[str, int]:
     """Return the violation counts of the result that are not 0."""
     result = msgspec.structs.asdict(verdict.result)
-    return {name: result[name] for name in ("lost", "stuck", "doubled", "misordered") if result[name]}
+    return {name: result[name] for name in ("lost", "stuck", "duplicated", "misordered") if result[name]}
 
 
 def test_a_flawless_run_passes() -> None:
@@ -131,11 +131,11 @@ def with_swapped_notices(run: RunRecords) -> RunRecords:
         (with_leaked_slot, "lost"),
         (with_open_booking, "stuck"),
         (with_pending_message, "stuck"),
-        (with_duplicate_entry, "doubled"),
-        (with_duplicate_delivery, "doubled"),
-        (with_double_assignment, "doubled"),
-        (with_discount_of_a_rejected_booking, "doubled"),
-        (with_wrong_campaign_counter, "doubled"),
+        (with_duplicate_entry, "duplicated"),
+        (with_duplicate_delivery, "duplicated"),
+        (with_double_assignment, "duplicated"),
+        (with_discount_of_a_rejected_booking, "duplicated"),
+        (with_wrong_campaign_counter, "duplicated"),
         (with_forbidden_transition, "misordered"),
         (with_overtaken_message, "misordered"),
         (with_swapped_notices, "misordered"),
@@ -205,7 +205,7 @@ def test_a_dead_letter_of_a_settled_booking_is_a_note_and_one_of_an_open_booking
 
 def test_the_printed_result_has_exactly_the_fields_of_the_contract() -> None:
     written = msgspec.json.decode(msgspec.json.encode(judge(flawless_run().evidence).result))
-    names = ["bookings", "lost", "stuck", "doubled", "misordered", "wire_duplicates", "worst_gap_s", "faults"]
+    names = ["bookings", "lost", "stuck", "duplicated", "misordered", "wire_duplicates", "worst_gap_s", "faults"]
     assert list(written) == names
     assert written["faults"] == [{"name": "kill_pricing", "at_s": 3.0, "took_effect": True}]
     assert ChaosResult.__struct_fields__ == tuple(names)

@@ -15,20 +15,20 @@ OPERATIONS = ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
-    ("effects", "lost", "doubled", "verdict"),
+    ("effects", "lost", "duplicated", "verdict"),
     [
         ({"a": 1, "b": 1, "c": 1}, 0, 0, CrashVerdict.EXACT),
-        ({"a": 1, "b": 2, "c": 3}, 0, 2, CrashVerdict.DOUBLED),
+        ({"a": 1, "b": 2, "c": 3}, 0, 2, CrashVerdict.DUPLICATED),
         ({"a": 1, "c": 1}, 1, 0, CrashVerdict.LOST),
         ({"a": 2, "c": 1}, 1, 1, CrashVerdict.LOST),
         ({"z": 5}, 3, 0, CrashVerdict.LOST),
     ],
 )
 def test_operations_without_exactly_one_effect_are_counted(
-    effects: dict[str, int], lost: int, doubled: int, verdict: CrashVerdict
+    effects: dict[str, int], lost: int, duplicated: int, verdict: CrashVerdict
 ) -> None:
     tally = effect_tally(OPERATIONS, effects)
-    assert (tally.lost, tally.doubled, tally.verdict) == (lost, doubled, verdict)
+    assert (tally.lost, tally.duplicated, tally.verdict) == (lost, duplicated, verdict)
 
 
 def test_each_of_sixteen_cells_has_an_expected_verdict_with_a_reason() -> None:

@@ -50,7 +50,7 @@ def test_each_cell_has_the_expected_verdict(case: tuple[CrashCell, dict[str, Any
     cell, result = case
     assert result["verdict"] == EXPECTED_VERDICTS[cell].verdict == result["expected"]
     assert result["lost"] == 0
-    assert result["doubled"] == (result["verdict"] == "doubled")
+    assert result["duplicated"] == (result["verdict"] == "duplicated")
     assert result["exit_status"] == CRASH_EXIT_STATUS
 
 

@@ -43,7 +43,7 @@ def test_failures_and_a_killed_consumer_lose_and_double_nothing(report: dict[str
         assert result["failed"] == FAILING
         assert result["deliveries"] >= KEYS * PER_KEY + FAILING, "each failed message is delivered once more"
         assert result["killed_after"] < KEYS * PER_KEY, "the consumer is killed during the run"
-        assert (result["lost"], result["doubled"]) == (0, 0)
+        assert (result["lost"], result["duplicated"]) == (0, 0)
 
 
 def test_a_failure_stalls_more_keys_in_one_global_group(report: dict[str, Any]) -> None:

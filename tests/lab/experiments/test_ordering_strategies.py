@@ -28,7 +28,7 @@ def effects_in_order(*messages: tuple[str, int]) -> list[AppliedMessage]:
 
 
 @pytest.mark.parametrize(
-    ("messages", "violations", "lost", "doubled"),
+    ("messages", "violations", "lost", "duplicated"),
     [
         (((A, 0), (B, 0), (A, 1), (A, 2), (B, 1), (B, 2)), 0, 0, 0),
         (((A, 1), (A, 0), (A, 2), (B, 0), (B, 1), (B, 2)), 1, 0, 0),
@@ -38,10 +38,10 @@ def effects_in_order(*messages: tuple[str, int]) -> list[AppliedMessage]:
     ],
 )
 def test_violations_lost_and_doubled_messages_are_counted(
-    messages: tuple[tuple[str, int], ...], violations: int, lost: int, doubled: int
+    messages: tuple[tuple[str, int], ...], violations: int, lost: int, duplicated: int
 ) -> None:
     counts = ordering_counts(LOAD, effects_in_order(*messages))
-    assert (counts.violations, counts.lost, counts.doubled) == (violations, lost, doubled)
+    assert (counts.violations, counts.lost, counts.duplicated) == (violations, lost, duplicated)
 
 
 def test_the_blast_radius_counts_other_keys_without_progress() -> None:
@@ -96,7 +96,7 @@ def test_the_expected_result_is_order_in_groups_alone_and_no_loss(
         name=name,
         violations=violations,
         lost=lost,
-        doubled=0,
+        duplicated=0,
         messages_per_s=1,
         deliveries=1,
         stalled_keys=0,

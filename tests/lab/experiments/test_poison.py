@@ -54,7 +54,7 @@ def test_the_time_limit_of_a_consumer_exceeds_that_of_its_run(
 def poison_run(poison: PoisonKind, number: int, p99: float, control_p99: float = 10.0, **changes: Any) -> PoisonRun:
     defaults: dict[str, Any] = {
         "handled": len(SIDES) * LOAD.messages,
-        "doubled": 0,
+        "duplicated": 0,
         "parked": [EXPECTED_PARKED[poison]] if poison in EXPECTED_PARKED else [],
         "others": LatencyQuantiles(p50=1.0, p99=p99, max=p99),
         "control": LatencyQuantiles(p50=1.0, p99=control_p99, max=control_p99),
@@ -83,7 +83,7 @@ def test_latency_quantiles_are_in_milliseconds() -> None:
     "changes",
     [
         {"handled": len(SIDES) * LOAD.messages - 1},
-        {"doubled": 1},
+        {"duplicated": 1},
         {"parked": []},
         {"parked": [ParkedPoison("attempts_exhausted", MAX_ATTEMPTS - 1)]},
         {"parked": [EXPECTED_PARKED[PoisonKind.ALWAYS_FAILING]] * 2},
@@ -142,7 +142,7 @@ def test_the_experiment_dead_letters_the_poison_and_handles_all_others(tmp_path:
         **{kind: [parked] for kind, parked in EXPECTED_PARKED.items()},
         PoisonKind.NONE: [],
     }
-    assert {(run.handled, run.doubled) for run in runs} == {(80, 0)}
+    assert {(run.handled, run.duplicated) for run in runs} == {(80, 0)}
 
 
 def _cause(wire: Any) -> str:

@@ -19,7 +19,7 @@ class ViolationKind(StrEnum):
 
     LOST = "lost"
     STUCK = "stuck"
-    DOUBLED = "doubled"
+    DUPLICATED = "duplicated"
     MISORDERED = "misordered"
     CONTRADICTORY = "contradictory"
     """Two sources contradict each other."""
@@ -61,7 +61,7 @@ def violation_kind(kind: discrepancies.DiscrepancyKind) -> ViolationKind:
     """Return the kind of violation that a discrepancy between two sources amounts to."""
     if kind in discrepancies.LOST_KINDS:
         return ViolationKind.LOST
-    return ViolationKind.DOUBLED if kind in discrepancies.DUPLICATED_KINDS else ViolationKind.CONTRADICTORY
+    return ViolationKind.DUPLICATED if kind in discrepancies.DUPLICATED_KINDS else ViolationKind.CONTRADICTORY
 
 
 def check_settled(evidence: Evidence) -> Iterator[Violation]:
@@ -100,7 +100,7 @@ def check_charges(evidence: Evidence) -> Iterator[Violation]:
                 f"confirmed, but the state of its discount is {discount or 'unknown'}",
             )
         if row.state in SETTLED_STATES - {BookingState.CONFIRMED} and discount == "granted":
-            yield Violation(ViolationKind.DOUBLED, row.booking_id, f"{row.state}, but its discount is still granted")
+            yield Violation(ViolationKind.DUPLICATED, row.booking_id, f"{row.state}, but its discount is still granted")
 
 
 def check_campaign_counter(evidence: Evidence) -> Iterator[Violation]:
@@ -108,7 +108,7 @@ def check_campaign_counter(evidence: Evidence) -> Iterator[Violation]:
     counted = evidence.database.granted_count
     rows = evidence.database.granted_rows
     if counted != rows:
-        kind = ViolationKind.DOUBLED if counted > rows else ViolationKind.LOST
+        kind = ViolationKind.DUPLICATED if counted > rows else ViolationKind.LOST
         yield Violation(kind, "campaign", f"pricing counts {counted} granted discounts and has {rows} rows of them")
 
 
@@ -149,7 +149,7 @@ def assignment_violations(
     for (driver, starts_at), count in Counter((slot.driver, slot.slot) for slot in assignments).items():
         if count > 1:
             detail = f"{service} has assigned the slot at {starts_at} {count} times"
-            yield Violation(ViolationKind.DOUBLED, f"driver {driver}", detail)
+            yield Violation(ViolationKind.DUPLICATED, f"driver {driver}", detail)
 
 
 def check_history_order(evidence: Evidence) -> Iterator[Violation]:

@@ -69,7 +69,7 @@ def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) 
     """Start a suite, offer bookings under all plans while random faults are injected, and judge every booking.
 
     The seed draws the faults from those that can be injected on this machine. Exit status 1 if a booking was lost,
-    stuck, doubled or misordered, if a fault took no effect, or if no message was delivered twice.
+    stuck, duplicated or misordered, if a fault took no effect, or if no message was delivered twice.
     """
     suite = SuiteOptions(
         ports=allocate_suite_ports(),

@@ -18,7 +18,7 @@ from prebook.lab.ledger.recovery_time import settled_at
 MAX_NAMED = 3
 """Maximum number of bookings named in a note."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-COUNTED_KINDS = (ViolationKind.LOST, ViolationKind.STUCK, ViolationKind.DOUBLED, ViolationKind.MISORDERED)
+COUNTED_KINDS = (ViolationKind.LOST, ViolationKind.STUCK, ViolationKind.DUPLICATED, ViolationKind.MISORDERED)
 
 
 class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     """Bookings of which a record, a message or a right was lost."""
     stuck: int
     """Bookings that were still in progress when the run ended."""
-    doubled: int
+    duplicated: int
     """Bookings that took effect twice."""
     misordered: int
     """Bookings whose states, notices or messages came out of order."""

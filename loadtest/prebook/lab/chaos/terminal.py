@@ -98,7 +98,7 @@ def outcome_table(verdict: ChaosVerdict, evidence: Evidence) -> Table:
     violations = {
         "lost": result.lost,
         "stuck": result.stuck,
-        "doubled": result.doubled,
+        "duplicated": result.duplicated,
         "misordered": result.misordered,
     }
     heads = (*outcomes, *violations, "duplicates", "worst gap", "parked")

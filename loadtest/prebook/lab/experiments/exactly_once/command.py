@@ -50,7 +50,7 @@ class ExactlyOnceReport(msgspec.Struct, frozen=True, kw_only=True):
 @seed_option("Seed that selects the operation during which the process crashes.")
 @json_option()
 def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
-    """Crash at each of four points, with and without deduplication and inbox, and count lost and doubled effects.
+    """Crash at each of four points, with and without deduplication and inbox, and count lost and duplicated effects.
 
     Exit status 1 if a crash did not happen or a verdict differs from the expected one.
     """
@@ -81,7 +81,7 @@ def _table(report: ExactlyOnceReport) -> Table:
     table = Table(title="Exactly once, by crash point", caption=caption)
     for name in ("crash", "producer dedup", "inbox"):
         table.add_column(name)
-    for name in ("enqueued", "delivered", "effects", "lost", "doubled"):
+    for name in ("enqueued", "delivered", "effects", "lost", "duplicated"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     table.add_column("reason", ratio=1)
@@ -93,7 +93,7 @@ def _table(report: ExactlyOnceReport) -> Table:
 def _row(result: CrashCellResult) -> Sequence[str]:
     point = result.crash_point.replace("_", " ")
     switches = (ON_OFF[result.producer_dedup], ON_OFF[result.inbox])
-    counts = (result.enqueued, result.delivered, result.effects, result.lost, result.doubled)
+    counts = (result.enqueued, result.delivered, result.effects, result.lost, result.duplicated)
     as_expected = result.verdict == result.expected
     reason = result.reason if as_expected else f"NOT AS EXPECTED ({result.expected}): open an issue with the seed"
     return (point, *switches, *map(str, counts), str(result.verdict), reason)

@@ -50,7 +50,7 @@ class CrashVerdict(StrEnum):
     """Verdict on the effects of a cell's operations."""
 
     EXACT = "exact"
-    DOUBLED = "doubled"
+    DUPLICATED = "duplicated"
     LOST = "lost"
 
 
@@ -59,18 +59,18 @@ class EffectTally:
     """Numbers of operations without an effect and with more than one."""
 
     lost: int
-    doubled: int
+    duplicated: int
 
     @property
     def verdict(self) -> CrashVerdict:
-        """``lost`` takes precedence over ``doubled``."""
-        return CrashVerdict.LOST if self.lost else CrashVerdict.DOUBLED if self.doubled else CrashVerdict.EXACT
+        """``lost`` takes precedence over ``duplicated``."""
+        return CrashVerdict.LOST if self.lost else CrashVerdict.DUPLICATED if self.duplicated else CrashVerdict.EXACT
 
 
 def effect_tally(operations: Sequence[str], effects: Mapping[str, int]) -> EffectTally:
-    """Count lost and doubled operations; ``effects`` maps an operation to its number of effects."""
+    """Count lost and duplicated operations; ``effects`` maps an operation to its number of effects."""
     counts = [effects.get(operation, 0) for operation in operations]
-    return EffectTally(lost=counts.count(0), doubled=sum(count > 1 for count in counts))
+    return EffectTally(lost=counts.count(0), duplicated=sum(count > 1 for count in counts))
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
         "The retry had the same message id and was not enqueued again, so the inbox was not needed.",
     ),
     CrashCell(CrashPoint.BEFORE_PUBLISH, False, True): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The retry was enqueued with a new message id, and an inbox does not recognise one operation under two ids.",
     ),
     CrashCell(CrashPoint.BEFORE_PUBLISH, False, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The retry was enqueued with a new message id, and without an inbox both messages took effect.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, True, True): ExpectedVerdict(
@@ -113,21 +113,21 @@ EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
         "The relay sent the unmarked row again and the inbox dropped it; the caller's retry was not enqueued again.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, True, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The relay sent the unmarked row again, and without an inbox the second delivery took effect too.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, False, True): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The inbox dropped the row that was sent again, but not the caller's retry with a new message id.",
     ),
     CrashCell(CrashPoint.BEFORE_MARK, False, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED, "The row was sent again, the retry was enqueued too, and every delivery took effect."
+        CrashVerdict.DUPLICATED, "The row was sent again, the retry was enqueued too, and every delivery took effect."
     ),
     CrashCell(CrashPoint.BEFORE_ACK, True, True): ExpectedVerdict(
         CrashVerdict.EXACT, "The broker redelivered the unacknowledged message, and the inbox dropped it."
     ),
     CrashCell(CrashPoint.BEFORE_ACK, True, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The broker redelivered the unacknowledged message, which the producer's deduplication cannot prevent.",
     ),
     CrashCell(CrashPoint.BEFORE_ACK, False, True): ExpectedVerdict(
@@ -136,7 +136,7 @@ EXPECTED_VERDICTS: Mapping[CrashCell, ExpectedVerdict] = {
         "deduplication was not needed.",
     ),
     CrashCell(CrashPoint.BEFORE_ACK, False, False): ExpectedVerdict(
-        CrashVerdict.DOUBLED,
+        CrashVerdict.DUPLICATED,
         "The broker redelivered the unacknowledged message, and without an inbox it took effect twice.",
     ),
 }

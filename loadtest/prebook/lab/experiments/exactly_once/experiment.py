@@ -48,7 +48,7 @@ COUNT_EFFECTS = f"""
 class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one cell.
 
-    ``lost`` and ``doubled`` count operations, ``enqueued`` and ``delivered`` messages, ``performed`` and ``effects``
+    ``lost`` and ``duplicated`` count operations, ``enqueued`` and ``delivered`` messages, ``performed`` and ``effects``
     the rows that producer and consumer inserted.
     """
 
@@ -66,7 +66,7 @@ class CrashCellResult(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     effects: int
     lost: int
-    doubled: int
+    duplicated: int
     verdict: CrashVerdict
     expected: CrashVerdict
     reason: str
@@ -113,7 +113,7 @@ async def _run_cell(
         delivered=sum(operation in operations for operation in delivered),
         effects=sum(effects.values()),
         lost=tally.lost,
-        doubled=tally.doubled,
+        duplicated=tally.duplicated,
         verdict=tally.verdict,
         expected=expected.verdict,
         reason=expected.reason,

@@ -26,12 +26,12 @@ EXAMPLES = examples(
 
 
 class StrategySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Medians over all rounds; ``violations``, ``lost`` and ``doubled`` are sums."""
+    """Medians over all rounds; ``violations``, ``lost`` and ``duplicated`` are sums."""
 
     name: OrderingStrategy
     violations: int
     lost: int
-    doubled: int
+    duplicated: int
     messages_per_s: float
     deliveries: float
     stalled_keys: float
@@ -80,7 +80,7 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     """Compare competing consumers, message groups and one global group under the same load.
 
     Some messages fail on the first attempt, and one consumer is killed during the run. Exit status 1 if message groups
-    or the global group violated the order, competing consumers did not, or an effect was lost or doubled.
+    or the global group violated the order, competing consumers did not, or an effect was lost or duplicated.
 
     A round takes about 20 s per 1,000 messages, mostly in the global group, which also pauses for each failing message:
     one minute by default, 20 minutes for the maximum of three rounds of 20,000 messages.
@@ -127,11 +127,11 @@ async def _run_rounds(testbed: ExperimentTestbed, load: OrderingLoad, count: int
 
 
 def is_as_expected(summary: StrategySummary) -> bool:
-    """Return whether competing consumers violated the order, groups did not, and nothing was lost or doubled."""
+    """Return whether competing consumers violated the order, groups did not, and nothing was lost or duplicated."""
     order_as_expected = (
         summary.violations > 0 if summary.name is OrderingStrategy.COMPETING_CONSUMERS else summary.violations == 0
     )
-    return order_as_expected and not summary.lost and not summary.doubled
+    return order_as_expected and not summary.lost and not summary.duplicated
 
 
 def _summary(strategy: OrderingStrategy, rounds: Sequence[OrderingRound]) -> StrategySummary:
@@ -140,7 +140,7 @@ def _summary(strategy: OrderingStrategy, rounds: Sequence[OrderingRound]) -> Str
         name=strategy,
         violations=sum(each.violations for each in own_rounds),
         lost=sum(each.lost for each in own_rounds),
-        doubled=sum(each.doubled for each in own_rounds),
+        duplicated=sum(each.duplicated for each in own_rounds),
         messages_per_s=median(each.messages_per_s for each in own_rounds),
         deliveries=median(each.deliveries for each in own_rounds),
         stalled_keys=median(each.stalled_keys for each in own_rounds),
@@ -162,7 +162,7 @@ def _table(report: OrderingReport) -> Table:
         "messages/s",
         "deliveries",
         "lost",
-        "doubled",
+        "duplicated",
         "partition neighbours",
         "stalled keys",
     ):
@@ -178,7 +178,7 @@ def _row(summary: StrategySummary) -> Sequence[str]:
         summary.messages_per_s,
         summary.deliveries,
         summary.lost,
-        summary.doubled,
+        summary.duplicated,
         summary.partition_neighbours,
         summary.stalled_keys,
     )

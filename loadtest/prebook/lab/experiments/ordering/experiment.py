@@ -53,7 +53,7 @@ class OrderingRound(msgspec.Struct, frozen=True, kw_only=True):
     killed_after: int
     violations: int
     lost: int
-    doubled: int
+    duplicated: int
     stalled_keys: float
     partition_neighbours: float
     seconds: float
@@ -159,7 +159,7 @@ class _Run:
             killed_after=killed_after,
             violations=counts.violations,
             lost=counts.lost,
-            doubled=counts.doubled,
+            duplicated=counts.duplicated,
             stalled_keys=round(mean_stalled_keys(self._load, effects, failed), 1),
             partition_neighbours=round(mean_partition_neighbours(self._load, failed, self._strategy), 1),
             seconds=round(seconds, 2),

@@ -104,11 +104,11 @@ class OrderingCounts:
     violations: int
     """Effects that follow the effect of a later message with the same key."""
     lost: int
-    doubled: int
+    duplicated: int
 
 
 def ordering_counts(load: OrderingLoad, effects: Sequence[AppliedMessage]) -> OrderingCounts:
-    """Count violations, lost and doubled messages; ``effects`` are in order of their commits."""
+    """Count violations, lost and duplicated messages; ``effects`` are in order of their commits."""
     latest: dict[str, int] = defaultdict(lambda: -1)
     times: dict[tuple[str, int], int] = defaultdict(int)
     violations = 0

@@ -77,7 +77,7 @@ class _Run:
             poison=self._poison,
             round=self._number,
             handled=sum(len(counts) for counts in effects),
-            doubled=sum(count > 1 for counts in effects for count in counts.values()),
+            duplicated=sum(count > 1 for counts in effects for count in counts.values()),
             parked=poison_parked,
             others=latency_quantiles(poisoned.read_latencies_s()),
             control=latency_quantiles(control.read_latencies_s()),

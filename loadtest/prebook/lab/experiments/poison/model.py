@@ -97,7 +97,7 @@ class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
     poison: PoisonKind
     round: int
     handled: int
-    doubled: int
+    duplicated: int
     parked: list[ParkedPoison]
     others: LatencyQuantiles
     control: LatencyQuantiles
@@ -111,7 +111,7 @@ class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
     def is_as_expected(self, load: PoisonLoad) -> bool:
         """Return whether every message had one effect and the poison was parked as expected."""
         expected = [EXPECTED_PARKED[self.poison]] if self.poison in EXPECTED_PARKED else []
-        return (self.handled, self.doubled, self.parked) == (len(SIDES) * load.messages, 0, expected)
+        return (self.handled, self.duplicated, self.parked) == (len(SIDES) * load.messages, 0, expected)
 
 
 class MedianRange(msgspec.Struct, frozen=True):
