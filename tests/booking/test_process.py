@@ -154,7 +154,7 @@ def test_a_superseded_notice_is_not_repeated() -> None:
     ) == BookingTransition(cancelled)
 
 
-def test_failed_notifications_are_retried_with_backoff_and_then_noted() -> None:
+def test_failed_notices_are_retried_with_backoff_and_then_noted() -> None:
     booking, key, requests = CONFIRMED, "confirmed", list[Request]()
     while True:
         transition = process.apply_notification_reply(booking, Unavailable(reason="deadline"), key, NOW)

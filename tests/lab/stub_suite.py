@@ -1,7 +1,7 @@
 """A stub suite for the lab's tests: booking, notification, pricing's health endpoints, and a supervisor.
 
-It settles every booking at once or after a delay, and can be configured to stall, to lose rows and notifications, and
-to duplicate notifications.
+It settles every booking at once or after a delay, and can be configured to stall, to lose rows and notices, and
+to duplicate notices.
 """
 
 import asyncio

@@ -121,7 +121,7 @@ def apply_notification_reply(
 ) -> BookingTransition:
     """Record that the rider has been notified, or request the next attempt, up to MAX_NOTIFY_ATTEMPTS.
 
-    ``key``: request key of the notification, ``<notice>`` or ``<notice>.<attempt>``. A reply about a superseded notice
+    ``key``: request key of the notice, ``<notice>`` or ``<notice>.<attempt>``. A reply about a superseded notice
     changes nothing.
     """
     notice, _, attempt = key.partition(".")
@@ -186,7 +186,7 @@ def _report_events(booking: Booking) -> tuple[Event, ...]:
 
 
 def _notify_request(booking: Booking, attempt: int = 1) -> Request:
-    """Request an attempt at a notification: the first at once, later ones after 1, 2, 4, 8, 16, 16, ... seconds."""
+    """Request an attempt at a notice: the first at once, later ones after 1, 2, 4, 8, 16, 16, ... seconds."""
     notice = Notice(booking.state)
     text = NOTICE_TEXTS[notice].format(pickup_at=booking.ride.pickup_at, reason=booking.reason)
     is_repeated = attempt > 1

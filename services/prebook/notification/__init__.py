@@ -1,1 +1,1 @@
-"""Notification: notifies the rider once. The delivery log stands for the delivery."""
+"""Notification: gives the rider each notice once. An entry of the delivery log stands for the delivery."""

@@ -42,7 +42,7 @@ class LedgerCount(msgspec.Struct, frozen=True):
 class LedgerSummary(msgspec.Struct, frozen=True):
     """Counts of bookings.
 
-    ``notified``: bookings whose rider has a notification in notification's log; ``duplicated``: notifications that took
+    ``notified``: bookings whose rider has a notice in notification's log; ``duplicated``: notices that took
     effect more than once.
     """
 
@@ -104,7 +104,9 @@ def _fetch_pages(client: httpx.AsyncClient, url: str, page_type: type[P], query:
 
 
 def _table(summary: LedgerSummary) -> Table:
-    caption = f"{summary.bookings} bookings, {summary.notified} riders notified, {summary.duplicated} notifications duplicated"
+    caption = (
+        f"{summary.bookings} bookings, {summary.notified} riders notified, {summary.duplicated} notices duplicated"
+    )
     table = Table(title="Ledger", caption=caption)
     table.add_column("plan")
     table.add_column("state")

@@ -75,7 +75,7 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Entry of notification's log: one notice that reached a rider."""
+    """Delivery: one notice that reached a rider, as notification's log has it."""
 
     booking_id: str
     notice: str

@@ -114,7 +114,7 @@ def matrix_cell(result: PlanResult) -> MatrixCell:
 
 
 def latencies(accounts: Sequence[RideAccount]) -> RideLatencies:
-    """Return the three latencies: acceptance of all accepted rides, settlement and notification of answered ones."""
+    """Return the three latencies: acceptance of all accepted rides, settlement and notice of answered ones."""
     answered = [account for account in accounts if account.answered]
     return RideLatencies(
         accepted=latency_summary(account.sample.response_ms or 0.0 for account in accounts if account.sample.accepted),

@@ -150,7 +150,7 @@ def dead_letter_text(letter: DeadLetterSummary) -> str:
 
 
 def known_at(account: RideAccount) -> datetime:
-    """Return when the ride was settled: booking's time of settlement or the notification's, whichever is earlier.
+    """Return when the ride was settled: booking's time of settlement or the notice's, whichever is earlier.
 
     A fault may shift booking's clock forward; a rider cannot be notified of an outcome before it exists.
     """

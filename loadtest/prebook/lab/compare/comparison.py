@@ -13,7 +13,7 @@ from prebook.lab.quantiles import format_ms, nearest_rank
 METRICS: Mapping[str, Callable[[Sample], float | None]] = {
     "time to accept": lambda sample: sample.response_ms if sample.accepted else None,
     "time to outcome": lambda sample: sample.settled_ms,
-    "time to notification": lambda sample: sample.notified_ms,
+    "time to notice": lambda sample: sample.notified_ms,
 }
 PERCENTS = (50, 95, 99)
 GOODPUT = "goodput"

@@ -76,7 +76,7 @@ class RideAccount:
 
     @property
     def notified_at(self) -> datetime | None:
-        """Delivery time of the notification about the state in booking's row; notices of other states do not count."""
+        """Delivery time of the notice of the state in booking's row; notices of other states do not count."""
         state = self.row.state.value if self.row else None
         return next((entry.delivered_at for entry in self.deliveries if entry.notice == state), None)
 

@@ -78,7 +78,7 @@ class Reconciliation:
 
     @property
     def pending(self) -> int:
-        """Number of rides that are not at rest: outcome or notification is still missing."""
+        """Number of rides that are not at rest: outcome or notice is still missing."""
         return sum(not account.at_rest for account in self.accounts)
 
 

@@ -49,7 +49,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     settled_ms: float | None = None
     """Time from the intended time to the decision; null if the ride was not answered."""
     notified_ms: float | None = None
-    """Time from the intended time to the rider's notification; null if the ride was not answered or not notified."""
+    """Time from the intended time to the rider's notice; null if the ride was not answered or not notified."""
 
     @property
     def retries(self) -> int:

@@ -168,7 +168,7 @@ DEFINITIONS: Mapping[str, str] = {
     "delivery, of answered rides (confirmed or rejected). A fast failure is not a fast outcome.",
     "tie": "the 83 % confidence intervals of two medians overlap, roughly as when a test at the 5 % level finds "
     "no difference.",
-    "lost": "accepted without a booking, or settled without a notification of the rider.",
+    "lost": "accepted without a booking, or settled without a notice to the rider.",
     "duplicated": "two bookings with one idempotency key, a rider notified twice, or a driver booked twice in a slot.",
     "recovery": "from the end of the fault until the last disturbed ride is settled: the backlog is drained and new "
     "rides settle as before. A ride that was open when the fault began, or was offered later, is disturbed if it was "

@@ -36,7 +36,7 @@ class SuiteClient:
         return tuple([entry async for page in pages for entry in page.entries])
 
     async def read_deliveries(self, since: datetime) -> tuple[DeliveryEntry, ...]:
-        """Return the notifications delivered to riders from ``since`` on. Raises SuiteUnreachable."""
+        """Return the deliveries of notices from ``since`` on. Raises SuiteUnreachable."""
         query = {"since": since.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         pages = self.read_pages("notification", "/v1/deliveries", DeliveryPage, query)
         return tuple([entry async for page in pages for entry in page.entries])

@@ -19,7 +19,7 @@ from prebook.patterns.waiting_room import WaitingRoom
 from prebook.runtime.settings import ServiceSettings
 
 FLOWS_UNTIL_SETTLED = (QUOTE_FARE.name, FIND_DRIVER.name)
-"""Flows that a booking needs before it is settled. The notification comes later and is retried for minutes."""
+"""Flows that a booking needs before it is settled. The notice comes later and is retried for minutes."""
 MAX_DEADLINE_SHARE = 2 / 3
 """Share of a flow's deadline that its oldest request may have waited; a new request needs the rest for itself."""
 TARGET_QUEUEING_DELAY_S = 2.5
