@@ -70,7 +70,7 @@ async def test_an_unroutable_message_is_abandoned_and_delivered_once_when_it_is_
     before = await _read_row(database, row["id"])
     resend = ("resend", "booking", "--conversation-id", booking_id, "--cause", "unroutable", "--ignore-expiry")
     planned = await run_outbox(suite, *resend)
-    assert (planned["dry_run"], planned["refused"]) == (True, [])
+    assert (planned["dry_run"], planned["ineligible"]) == (True, [])
     assert await _read_row(database, row["id"]) == before, "a dry run changes nothing"
     resent = await run_outbox(suite, *resend, "--apply")
     assert row["id"] in resent["ids"] == planned["ids"]
@@ -89,8 +89,8 @@ async def test_an_unroutable_message_is_abandoned_and_delivered_once_when_it_is_
     )
     assert await list_abandoned(suite, booking_id) == []
     assert await count_abandoned(suite, "undeliverable", "unroutable") == 0
-    refused = await run_outbox(suite, "resend", "booking", str(row["id"]), "--apply")
-    assert [r["reason"] for r in refused["refused"]] == ["its state is sent; only abandoned rows can be resent"]
+    again = await run_outbox(suite, "resend", "booking", str(row["id"]), "--apply")
+    assert [r["reason"] for r in again["ineligible"]] == ["its state is sent; only abandoned rows can be resent"]
 
 
 async def test_a_discarded_row_is_not_listed_as_abandoned_and_can_still_be_sent_again(
@@ -107,8 +107,8 @@ async def test_a_discarded_row_is_not_listed_as_abandoned_and_can_still_be_sent_
     )
     (row,) = await list_abandoned(suite, booking_id)
     assert (row["id"], row["state"]) == (seq, "expired")
-    (refused,) = (await run_outbox(suite, "resend", "booking", str(seq), "--apply"))["refused"]
-    assert "--ignore-expiry" in refused["reason"]
+    (expired,) = (await run_outbox(suite, "resend", "booking", str(seq), "--apply"))["ineligible"]
+    assert "--ignore-expiry" in expired["reason"]
     assert (await run_outbox(suite, "discard", "booking", str(seq), "--reason", "a test", "--apply"))["ids"] == [seq]
     assert await list_abandoned(suite, booking_id) == []
     (row,) = (await run_outbox(suite, "list", "--state", "discarded", "--conversation-id", booking_id))["rows"]

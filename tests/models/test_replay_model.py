@@ -174,8 +174,8 @@ class ReplayMachine(RuleBasedStateMachine):
         view = response.json()
         self._look()
         chosen = [item.dead_letter_id for item in self.seen.items if item.replay_id == view["id"]]
-        refused = sum(group["messages"] for group in view["ineligible"])
-        self.started[view["id"]] = Started(eligible, chosen, refused, len(selected))
+        ineligible = sum(group["messages"] for group in view["ineligible"])
+        self.started[view["id"]] = Started(eligible, chosen, ineligible, len(selected))
 
     def _eligible(self, ids: Sequence[int], *, force: bool) -> list[int]:
         """Return the ids that may be replayed, by a plain reading of the rule, in the order of event times."""

@@ -123,7 +123,7 @@ async def test_a_dry_run_reports_what_would_be_sent_and_stores_nothing(begin: Be
         assert (await client.get("/v1/replays")).json() == {"replays": []}
         summaries = (await client.get("/v1/dead-letters")).json()["dead_letters"]
     assert (plan["state"], plan["messages"], plan["batches"]) == ("dry_run", 4, [1, 2, 1])
-    assert {(refusal["messages"], refusal["reason"].split(";")[0][:12]) for refusal in plan["ineligible"]} == {
+    assert {(group["messages"], group["reason"].split(";")[0][:12]) for group in plan["ineligible"]} == {
         (1, "it has no us"),
         (1, "no service c"),
     }
@@ -139,7 +139,7 @@ async def test_each_message_is_in_one_live_replay_only(begin: Begin) -> None:
     assert "another replay" in other["ineligible"][0]["reason"]
 
 
-async def test_a_message_outside_the_inbox_window_is_refused_unless_forced_and_then_counted(begin: Begin) -> None:
+async def test_a_message_outside_the_inbox_window_is_ineligible_unless_forced_and_then_counted(begin: Begin) -> None:
     old = (utc_now() - timedelta(days=8)).isoformat()
     await record_dead_letters(
         begin, dead_letter(1, ce_time=old), dead_letter(2, ce_time=utc_now().isoformat()), now=utc_now()

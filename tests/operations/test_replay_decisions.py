@@ -80,11 +80,11 @@ INELIGIBLE = {
 
 
 @pytest.mark.parametrize("word", INELIGIBLE)
-def test_each_refusal_states_its_reason(word: str) -> None:
+def test_each_ineligible_message_has_its_reason(word: str) -> None:
     assert word in explain_ineligible(INELIGIBLE[word], QUEUES, POLICY)
 
 
-def test_an_eligible_message_has_no_refusal_and_every_rule_is_tested() -> None:
+def test_an_eligible_message_has_no_reason_and_every_rule_is_tested() -> None:
     assert explain_ineligible(ELIGIBLE, QUEUES, POLICY) == ""
     assert len(INELIGIBLE) == len(INELIGIBILITY_RULES) + len(POLICY_TEXTS)
 

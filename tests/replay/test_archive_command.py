@@ -208,7 +208,7 @@ async def test_a_time_window_includes_its_start_and_excludes_its_end(
     assert (await run_archive(suite, "replay", "--from", later, "--to-service", "pricing"))["messages"] == 0
 
 
-async def test_a_message_of_an_unknown_version_refuses_the_replay(
+async def test_a_message_of_an_unknown_version_prevents_the_replay(
     suite: Suite, channel: AbstractChannel, subscriber: AbstractQueue
 ) -> None:
     events = await channel.get_exchange(addresses.EVENTS, ensure=False)
@@ -226,8 +226,8 @@ async def test_a_message_of_an_unknown_version_refuses_the_replay(
     report = await run_archive(
         suite, "replay", "--booking", booking, "--to-queue", subscriber.name, "--apply", status=1
     )
-    assert (report["state"], report["messages"], report["sent"]) == ("refused", 2, 0)
-    assert [(r["reason"][:12], r["messages"]) for r in report["refusals"]] == [("unknown_type", 1)]
+    assert (report["state"], report["messages"], report["sent"]) == ("ineligible", 2, 0)
+    assert [(r["reason"][:12], r["messages"]) for r in report["unsent"]] == [("unknown_type", 1)]
     assert await drain(subscriber) == []
     decodable = await run_archive(
         suite, "replay", "--booking", booking, "--type", ENDED, "--to-queue", subscriber.name, "--apply"
@@ -272,7 +272,7 @@ async def test_a_queue_without_a_binding_interrupts_the_replay(suite: Suite, boo
         suite, "replay", "--booking", booking, "--to-queue", "no.such.queue", "--apply", status=1
     )
     assert (report["state"], report["sent"]) == ("interrupted", 0)
-    assert "no.such.queue" in report["refusals"][0]["reason"]
+    assert "no.such.queue" in report["unsent"][0]["reason"]
 
 
 async def test_the_archive_readers_account_may_only_read_the_archive(suite: Suite) -> None:

@@ -1,4 +1,4 @@
-"""Planning of a replay from the archive: receivers, headers, refusals, reports."""
+"""Planning of a replay from the archive: receivers, headers, ineligible messages, reports."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -71,7 +71,7 @@ def test_a_request_keeps_its_expiry_unless_the_replay_ignores_it(ignore_expiry: 
 
 def test_an_expired_request_is_sent_with_its_expiry() -> None:
     replay = planned([archived_event(prebook_expires_at="2026-11-24T12:00:30+00:00")], PRICING)
-    assert replay.refusals == {}
+    assert replay.unsent == {}
     assert EXPIRES_AT_HEADER in replay.redeliveries[0].wire.headers
 
 
@@ -93,18 +93,18 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("cause", UNREADABLE)
-def test_a_message_that_this_version_cannot_decode_is_refused(cause: str) -> None:
+def test_a_message_that_this_version_cannot_decode_is_ineligible(cause: str) -> None:
     assert decoding_error(archived_event()) == ""
-    (reason,) = planned([archived_event(1), UNREADABLE[cause]], FOREIGN_QUEUE).refusals
+    (reason,) = planned([archived_event(1), UNREADABLE[cause]], FOREIGN_QUEUE).unsent
     assert reason.startswith(f"{cause}: ")
 
 
-def test_a_message_outside_the_inbox_window_is_refused_unless_forced_or_sent_to_a_foreign_queue() -> None:
+def test_a_message_outside_the_inbox_window_is_ineligible_unless_forced_or_sent_to_a_foreign_queue() -> None:
     old = [archived_event(minutes=-23 * 60 - 1)]
-    assert planned(old, PRICING).refusals == {IneligibleReason.OUTSIDE_INBOX_WINDOW: 1}
-    assert planned(old, PRICING, force=True).refusals == {}
-    assert planned(old, FOREIGN_QUEUE).refusals == {}
-    assert planned([archived_event()], PRICING).refusals == {}
+    assert planned(old, PRICING).unsent == {IneligibleReason.OUTSIDE_INBOX_WINDOW: 1}
+    assert planned(old, PRICING, force=True).unsent == {}
+    assert planned(old, FOREIGN_QUEUE).unsent == {}
+    assert planned([archived_event()], PRICING).unsent == {}
 
 
 def test_the_report_contains_the_options_of_the_replay() -> None:

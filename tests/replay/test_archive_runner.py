@@ -104,11 +104,11 @@ async def test_messages_are_sent_in_order_and_new_effects_are_counted(broker: Me
     assert [line.state for line in broker.audit] == [ArchiveReplayState.RUNNING, ArchiveReplayState.DONE]
 
 
-async def test_one_ineligible_message_refuses_the_whole_replay(broker: MemoryBroker) -> None:
+async def test_one_ineligible_message_prevents_the_whole_replay(broker: MemoryBroker) -> None:
     broker.archive.append(archived_event(9, ce_type="prebook.booking_ended.v9"))
     report = await broker.replay()
-    assert (report.state, report.sent, broker.published) == (ArchiveReplayState.REFUSED, 0, [])
-    assert [refusal.messages for refusal in report.refusals] == [1]
+    assert (report.state, report.sent, broker.published) == (ArchiveReplayState.INELIGIBLE, 0, [])
+    assert [unsent.messages for unsent in report.unsent] == [1]
 
 
 async def test_an_unconfirmed_message_is_published_again(
@@ -124,7 +124,7 @@ async def test_an_unroutable_message_interrupts_the_replay(broker: MemoryBroker,
     broker.unroutable = {ids[1]}
     report = await broker.replay()
     assert (report.state, report.sent) == (ArchiveReplayState.INTERRUPTED, 1)
-    assert [(refusal.reason, refusal.messages) for refusal in report.refusals] == [("Undeliverable: no queue", 2)]
+    assert [(unsent.reason, unsent.messages) for unsent in report.unsent] == [("Undeliverable: no queue", 2)]
     assert [line.state for line in broker.audit] == [ArchiveReplayState.RUNNING, ArchiveReplayState.INTERRUPTED]
 
 

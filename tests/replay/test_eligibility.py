@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from prebook.cli.outbox import refusal_text
+from prebook.cli.outbox import ineligible_text
 from prebook.postgres.outbox_admin import OutboxRow
 from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
 
@@ -61,9 +61,9 @@ def test_no_option_makes_an_unreadable_message_eligible() -> None:
 
 
 def test_the_outbox_sends_again_only_abandoned_unexpired_rows_within_the_window() -> None:
-    assert refusal_text(row(), POLICY) == ""
-    assert "only abandoned rows" in refusal_text(row("sent"), POLICY)
-    assert "--ignore-expiry" in refusal_text(row("expired", is_expired=True), POLICY)
-    assert "--force" in refusal_text(row(age=timedelta(days=8)), POLICY)
-    assert refusal_text(row("expired", age=timedelta(days=8), is_expired=True), PERMISSIVE) == ""
-    assert refusal_text(row("waiting"), PERMISSIVE) != ""
+    assert ineligible_text(row(), POLICY) == ""
+    assert "only abandoned rows" in ineligible_text(row("sent"), POLICY)
+    assert "--ignore-expiry" in ineligible_text(row("expired", is_expired=True), POLICY)
+    assert "--force" in ineligible_text(row(age=timedelta(days=8)), POLICY)
+    assert ineligible_text(row("expired", age=timedelta(days=8), is_expired=True), PERMISSIVE) == ""
+    assert ineligible_text(row("waiting"), PERMISSIVE) != ""

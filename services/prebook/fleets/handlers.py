@@ -33,7 +33,7 @@ class PartnerExchange:
 def partner_caller(
     partners: Mapping[str, Callable[[bytes], Awaitable[bytes]]], timeout_s: float = PARTNER_TIMEOUT_S
 ) -> Callable[[HandlerContext, AskFleet], Awaitable[PartnerExchange]]:
-    """Pre-transaction step that calls the partner fleet. A timeout counts as a refusal by the partner."""
+    """Pre-transaction step that calls the partner fleet. If the partner does not reply in time, it has declined."""
 
     async def pre_transaction(_: HandlerContext, request: AskFleet) -> PartnerExchange:
         if request.fleet not in partners:
@@ -50,7 +50,7 @@ def partner_caller(
 
 
 async def offer_driver(context: HandlerContext, exchange: PartnerExchange, work: FleetsWork) -> HandlerResult:
-    """Reserve a driver and offer it if the partner accepts. An unreadable reply is recorded and counts as a refusal."""
+    """Reserve a driver and offer it if the partner accepts. An unreadable reply is recorded and counts as declined."""
     match exchange.reply:
         case PartnerAccepted(minutes_away=minutes):
             return HandlerResult(await _reserve_driver(context, exchange.request, minutes, work))

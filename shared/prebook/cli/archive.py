@@ -50,7 +50,7 @@ AUDIT_FILE = "replays.jsonl"
 """Audit log in the suite's home directory: one line when a replay begins and one when it ends."""
 DEFAULT_RATE_PER_S = 50.0
 INBOX_TIMEOUT_S = 5.0
-REFUSAL_TEXTS: dict[str, str] = {
+INELIGIBLE_TEXTS: dict[str, str] = {
     IneligibleReason.OUTSIDE_INBOX_WINDOW: (
         "older than the receiver's inbox deduplication window; --force sends them, and they may take effect twice"
     ),
@@ -179,8 +179,8 @@ def replay(
     )
     report = command_line.run_interruptible(_run(ArchiveReplay(selection, options), find_archive()))
     click.echo(msgspec.json.encode(report) if as_json else "\n".join(_report_lines(report)))
-    if report.refusals:
-        raise UserError("not every message was sent", "see the refusals in the report; sending twice does no harm")
+    if report.unsent:
+        raise UserError("not every message was sent", "see the reasons in the report; sending twice does no harm")
 
 
 async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveReplayReport:
@@ -229,8 +229,8 @@ def _report_lines(report: ArchiveReplayReport) -> Iterable[str]:
         label = "would take effect" if report.state is ArchiveReplayState.DRY_RUN else "took effect"
         counts = f"{label}: {report.new_effects}; unconfirmed: {report.unconfirmed}"
         yield f"handled by the receivers before: {report.duplicates}; {counts}"
-    for refusal in report.refusals:
-        yield f"refused: {refusal.messages} messages: {REFUSAL_TEXTS.get(refusal.reason, refusal.reason)}"
+    for unsent in report.unsent:
+        yield f"not sent: {unsent.messages} messages: {INELIGIBLE_TEXTS.get(unsent.reason, unsent.reason)}"
     if report.state is ArchiveReplayState.DRY_RUN:
         yield "nothing was sent; add --apply"
 

@@ -39,7 +39,7 @@ FILTER_HELP = {
     "message_id": "Id of the message.",
 }
 """Help texts of the filter options, by key of outbox_admin.FILTERS."""
-REFUSAL_TEXTS = {
+INELIGIBLE_TEXTS = {
     IneligibleReason.EXPIRED: "it has expired; --ignore-expiry sends it without its expiry",
     IneligibleReason.OUTSIDE_INBOX_WINDOW: (
         "it is older than the receivers' deduplication window; --force sends it, and it may take effect twice"
@@ -73,7 +73,7 @@ class OutboxChangeReport(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     dry_run: bool
     ids: list[int]
-    refused: list[IneligibleRow]
+    ineligible: list[IneligibleRow]
 
 
 @click.group(
@@ -177,12 +177,12 @@ def discard(
     _print_report(command_line.run_interruptible(_discard(service, ids, filters, reason, apply=apply)), as_json)
 
 
-def refusal_text(row: OutboxRow, policy: ReplayPolicy) -> str:
+def ineligible_text(row: OutboxRow, policy: ReplayPolicy) -> str:
     """Return why ``row`` is not sent again, with the remedy; empty if the row is eligible."""
     if row.state not in ABANDONED_STATES:
         return f"its state is {row.state}; only abandoned rows can be resent"
     reason = ineligible_reason(policy, occurred_at=row.created_at, expires_at=row.expires_at)
-    return REFUSAL_TEXTS[reason] if reason else ""
+    return INELIGIBLE_TEXTS[reason] if reason else ""
 
 
 async def _read_rows(
@@ -209,13 +209,17 @@ async def _resend(
     async with connect_database() as connection:
         store = OutboxAdmin(connection, service)
         rows = await _read_selected_rows(store, ids, filters)
-        reasons = {row.id: refusal_text(row, policy) for row in rows}
+        reasons = {row.id: ineligible_text(row, policy) for row in rows}
         eligible = [row for row in rows if not reasons[row.id]]
         changed = (
             await store.resend(eligible, ignore_expiry=policy.ignore_expiry) if apply else [row.id for row in eligible]
         )
     return OutboxChangeReport(
-        service=service, action="resend", dry_run=not apply, ids=changed, refused=_refusals(rows, changed, reasons)
+        service=service,
+        action="resend",
+        dry_run=not apply,
+        ids=changed,
+        ineligible=_ineligible_rows(rows, changed, reasons),
     )
 
 
@@ -227,7 +231,11 @@ async def _discard(
         rows = await _read_selected_rows(store, ids, filters)
         changed = await store.discard(rows, reason) if apply else [row.id for row in rows]
     return OutboxChangeReport(
-        service=service, action="discard", dry_run=not apply, ids=changed, refused=_refusals(rows, changed, {})
+        service=service,
+        action="discard",
+        dry_run=not apply,
+        ids=changed,
+        ineligible=_ineligible_rows(rows, changed, {}),
     )
 
 
@@ -242,7 +250,7 @@ async def _read_selected_rows(store: OutboxAdmin, ids: tuple[int, ...], filters:
     return rows
 
 
-def _refusals(rows: list[OutboxRow], changed: list[int], reasons: dict[int, str]) -> list[IneligibleRow]:
+def _ineligible_rows(rows: list[OutboxRow], changed: list[int], reasons: dict[int, str]) -> list[IneligibleRow]:
     """Return the rows left unchanged. ``reasons`` by row id; a row without one was changed concurrently."""
     unchanged = sorted({row.id for row in rows} - set(changed))
     return [IneligibleRow(id=row_id, reason=reasons.get(row_id) or "it is no longer abandoned") for row_id in unchanged]
@@ -251,8 +259,8 @@ def _refusals(rows: list[OutboxRow], changed: list[int], reasons: dict[int, str]
 def _print_report(report: OutboxChangeReport, as_json: bool) -> None:
     if as_json:
         return click.echo(msgspec.json.encode(report))
-    for refused in report.refused:
-        click.echo(f"row {refused.id} skipped: {refused.reason}")
+    for row in report.ineligible:
+        click.echo(f"row {row.id} skipped: {row.reason}")
     hint = " (dry run; add --apply)" if report.dry_run else ""
     click.echo(f"{report.action}: {len(report.ids)} row(s) of {report.service}{hint}")
     return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
-from prebook.replay.archive_report import ArchiveReplayRefusal, ArchiveReplayReport, ArchiveReplayState, ReplayEffects
+from prebook.replay.archive_report import ArchiveReplayReport, ArchiveReplayState, ReplayEffects, UnsentMessages
 from prebook.replay.archive_selection import ArchiveSelection, OriginalFilter
 from prebook.replay.archived_message import ArchivedMessage, decoding_error
 from prebook.replay.eligibility import IneligibleReason, ReplayPolicy, ineligible_reason
@@ -39,7 +39,7 @@ class ArchiveReplayOptions:
 class ArchiveReplay:
     """State of one replay from the archive; ``archive_runner.run_archive_replay`` advances it.
 
-    ``refusals``: number of refused messages by reason.
+    ``unsent``: number of messages that are not sent, by reason.
     """
 
     selection: ArchiveSelection
@@ -49,7 +49,7 @@ class ArchiveReplay:
     messages: int = 0
     without_receiver: int = 0
     redeliveries: list[ArchiveRedelivery] = field(default_factory=list)
-    refusals: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[str] = field(default_factory=Counter)
     sent: int = 0
     effects: ReplayEffects | None = None
     _is_original: OriginalFilter = field(default_factory=OriginalFilter)
@@ -68,8 +68,8 @@ class ArchiveReplay:
             return
         wire = marked_as_replay(message.wire, self.id, ignore_expiry=self.options.policy.ignore_expiry)
         self.redeliveries += [ArchiveRedelivery(receiver, message, wire) for receiver in subscribers]
-        if reason := self._refusal(message, subscribers):
-            self.refusals[reason] += 1
+        if reason := self._ineligible_text(message, subscribers):
+            self.unsent[reason] += 1
         if len(self.redeliveries) > MAX_REDELIVERIES:
             raise SelectionTooLarge(f"more than {MAX_REDELIVERIES} redeliveries are selected")
 
@@ -94,12 +94,10 @@ class ArchiveReplay:
             duplicates=effects.duplicates if effects else None,
             new_effects=effects.new if effects else None,
             unconfirmed=effects.unconfirmed if effects else None,
-            refusals=tuple(
-                ArchiveReplayRefusal(reason=reason, messages=n) for reason, n in sorted(self.refusals.items())
-            ),
+            unsent=tuple(UnsentMessages(reason=reason, messages=n) for reason, n in sorted(self.unsent.items())),
         )
 
-    def _refusal(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
+    def _ineligible_text(self, message: ArchivedMessage, subscribers: Sequence[Receiver]) -> str:
         """Return why ``message`` may not be sent; empty if it may.
 
         An expired request is sent with its expiry: its receiver then counts and drops it like the original. A queue of

@@ -85,8 +85,8 @@ class ArchiveReplayState(StrEnum):
     DRY_RUN = "dry_run"
     """Nothing is sent; the report has what would be sent."""
     RUNNING = "running"
-    REFUSED = "refused"
-    """Nothing was sent, because a selected message is ineligible; the refusals have the reasons."""
+    INELIGIBLE = "ineligible"
+    """Nothing was sent, because a selected message is ineligible; ``unsent`` has the reasons."""
     DONE = "done"
     INTERRUPTED = "interrupted"
     """Ended before the last message, by Ctrl-C or a broker outage."""
@@ -103,7 +103,7 @@ class ReplayEffects(msgspec.Struct, frozen=True):
     """Sent and not held yet."""
 
 
-class ArchiveReplayRefusal(msgspec.Struct, frozen=True, kw_only=True):
+class UnsentMessages(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that were not sent, by reason: a value of IneligibleReason, ``cause: text`` of a decoding error, or the
     error that ended the replay.
     """
@@ -140,7 +140,7 @@ class ArchiveReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     """Redeliveries new to the receiver's inbox: held since the replay, or, in a dry run, not held yet."""
     unconfirmed: int | None
     """Redeliveries sent and not in the receiver's inbox yet: in flight, being retried, or parked."""
-    refusals: tuple[ArchiveReplayRefusal, ...]
+    unsent: tuple[UnsentMessages, ...]
 
 
 def _min_max(found: Sequence[T], new: T) -> tuple[T, T]:

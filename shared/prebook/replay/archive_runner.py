@@ -42,7 +42,7 @@ class ArchiveReplayPorts:
 
 
 async def run_archive_replay(replay: ArchiveReplay, ports: ArchiveReplayPorts) -> ArchiveReplayReport:
-    """Run ``replay`` and return its report. A broker that fails while messages are sent is a refusal in the report.
+    """Run ``replay`` and return its report. If the broker fails while messages are sent, the report has the error.
 
     Raises:
         Unreachable: the archive cannot be read.
@@ -54,8 +54,8 @@ async def run_archive_replay(replay: ArchiveReplay, ports: ArchiveReplayPorts) -
     countable = [redelivery for redelivery in replay.redeliveries if redelivery.receiver.service in ports.services]
     new = await _read_inboxes(inboxes.find_unadmitted, countable, ports)
     replay.effects = _count_effects(countable, new, ())
-    if replay.refusals:
-        replay.state = ArchiveReplayState.REFUSED
+    if replay.unsent:
+        replay.state = ArchiveReplayState.INELIGIBLE
     elif replay.options.apply:
         with _audited(replay, ports):
             await _send_all(replay, ports)
@@ -80,12 +80,12 @@ def _audited(replay: ArchiveReplay, ports: ArchiveReplayPorts) -> Iterator[None]
 
 
 async def _send_all(replay: ArchiveReplay, ports: ArchiveReplayPorts) -> None:
-    """Send every redelivery; an error that stops it early becomes a refusal of the report."""
+    """Send every redelivery; the report has an error that stops it early."""
     try:
         async with ports.open_publisher() as publisher:
             await _send_at_rate(replay, publisher, ports)
     except (Unreachable, Undeliverable) as error:
-        replay.refusals[error_summary(error)] = len(replay.redeliveries) - replay.sent
+        replay.unsent[error_summary(error)] = len(replay.redeliveries) - replay.sent
 
 
 async def _send_at_rate(replay: ArchiveReplay, publisher: Publisher, ports: ArchiveReplayPorts) -> None:

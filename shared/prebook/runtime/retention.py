@@ -5,8 +5,8 @@ from prebook.postgres.purge import PURGE_ABANDONED, PURGE_INBOX, PURGE_SENT, Pur
 DAY_S = 24 * 3600.0
 
 INBOX_DEDUP_S = 7 * DAY_S
-"""Deduplication window that every receiver's inbox guarantees. A replay of parked messages, of the archive or of outbox
-rows refuses older messages unless it is forced."""
+"""Deduplication window that every receiver's inbox guarantees. For a replay of parked messages, of the
+archive or of outbox rows, older messages are ineligible unless it is forced."""
 RETENTION_MARGIN_S = DAY_S
 """Inbox rows outlive the window by a day: a replay checks a message's age when it is requested and sends it later,
 clocks differ, and a purge deletes rows in batches."""
@@ -17,7 +17,7 @@ OUTBOX_DEDUP_S = DAY_S
 MAX_OUTBOX_DEDUP_S = INBOX_DEDUP_S
 """Longest deduplication window of producers: beyond it the inboxes no longer back it up."""
 ENDED_RETENTION_S = INBOX_RETENTION_S
-"""Retention of expired and discarded outbox rows. No caller waits for them, and a replay would refuse them by then.
+"""Retention of expired and discarded outbox rows. No caller waits for them, and they are ineligible by then.
 Undeliverable rows are never purged: they stay until an operator decides."""
 
 

@@ -77,7 +77,7 @@ def encode_ada_request(request: AskFleet) -> bytes:
 
 
 def decode_ada_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
-    """Offer or refusal in Ada's format; minutes are rounded up."""
+    """Accepted or declined in Ada's format; minutes are rounded up."""
     reply = json.loads(raw)
     return (
         PartnerAccepted(-(-int(reply["eta_s"]) // 60))
@@ -103,7 +103,7 @@ def encode_borealis_request(request: AskFleet) -> bytes:
 
 
 def decode_borealis_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
-    """Offer or refusal in Borealis' format."""
+    """Accepted or declined in Borealis' format."""
     word, value = raw.decode("ascii").split(";", 1)
     return PartnerAccepted(int(value)) if word == "ACK" else _parse_decline(word, "NAK", value)
 
@@ -116,20 +116,20 @@ def encode_cargo_request(request: AskFleet) -> bytes:
 
 
 def decode_cargo_reply(raw: bytes) -> PartnerAccepted | PartnerDeclined:
-    """Offer or refusal in Cargo's format; minutes are rounded up."""
+    """Accepted or declined in Cargo's format; minutes are rounded up."""
     word, value = json.loads(raw)
     return PartnerAccepted(-(-int(value) * 60 // 100)) if word == "yes" else _parse_decline(word, "no", value)
 
 
 def _parse_decline(word: object, decline_word: str, reason: object) -> PartnerDeclined:
-    """Refusal with its reason. Raises ValueError if ``word`` is not the partner's word for a refusal."""
+    """Declined, with the reason. Raises ValueError if ``word`` is not ``decline_word``."""
     if word != decline_word:
         raise ValueError(word)
     return _partner_declined(reason)
 
 
 def _partner_declined(reason: object) -> PartnerDeclined:
-    """Refusal with a bounded, printable reason. Raises TypeError if the reason is not a string."""
+    """Declined, with a bounded, printable reason. Raises TypeError if the reason is not a string."""
     if not isinstance(reason, str):
         raise TypeError
     return PartnerDeclined("".join(c for c in reason[:MAX_REASON_CHARS] if c.isprintable()))

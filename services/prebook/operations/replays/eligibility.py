@@ -53,13 +53,13 @@ INELIGIBILITY_RULES: tuple[IneligibilityRule, ...] = (
     (lambda c, _: not SAFE_ID.match(c.message_id), "it has no usable message id (header ce-id); edit it first"),
     (lambda c, _: not c.is_complete and not c.version, "its payload was too large to be stored whole; edit it first"),
 )
-"""Predicate over a dead letter and the consumed queues, and the refusal with its remedy. The first match counts."""
+"""Predicate over a dead letter and the consumed queues, and the reason with its remedy. The first match counts."""
 POLICY_TEXTS = {
     IneligibleReason.OUTSIDE_INBOX_WINDOW: (
         "it is older than the receiver's inbox deduplication window; force sends it, and it may take effect twice"
     ),
 }
-"""Refusals, with their remedies, that follow from the policy which all replays share."""
+"""Reasons, with their remedies, that follow from the policy which all replays share."""
 
 
 def explain_ineligible(candidate: ReplayCandidate, queues: Collection[str], policy: ReplayPolicy) -> str:
