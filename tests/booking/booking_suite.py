@@ -153,7 +153,7 @@ class BookingSuite:
         """Let the service's sampler read these load signals once."""
         self.database.tables.state.load_signals = signals
         before = self.database.tables
-        sampler = asyncio.ensure_future(self.assembled.edge.loops["load_sampler"]())
+        sampler = asyncio.ensure_future(self.assembled.extensions.loops["load_sampler"]())
         await wait_until(lambda: self.database.tables is not before)
         await cancel_and_wait([sampler])
 

@@ -34,7 +34,9 @@ async def test_the_relay_stops_before_its_session_and_its_publisher() -> None:
     part: Any = SimpleNamespace(stop=do_nothing, close=do_nothing, dispose=do_nothing, loops={})
     process: Any = SimpleNamespace(consumer=part, http=part, engines=part, partition_loops={})
     context = SimpleNamespace(tasks=SimpleNamespace(stop=stop_calls))
-    process.assembled = SimpleNamespace(edge=part, context=context, gateway=SimpleNamespace(stop=stop_transactions))
+    process.assembled = SimpleNamespace(
+        extensions=part, context=context, gateway=SimpleNamespace(stop=stop_transactions)
+    )
     tasks = {name: asyncio.create_task(run_until_cancelled(name)) for name in LOOPS}
     await asyncio.sleep(0)
     await ServiceProcess._stop(process, tasks)

@@ -7,7 +7,7 @@ import pytest
 
 from prebook.messaging.handlers import Handlers
 from prebook.postgres.unit_of_work import SqlUnitOfWork
-from prebook.runtime.service import Service, ServiceEdge
+from prebook.runtime.service import Service, ServiceExtensions
 from prebook.testing.world import World
 
 
@@ -19,7 +19,7 @@ async def test_the_error_of_a_loop_is_raised_at_the_end() -> None:
     async def fail() -> None:
         raise LookupError("no such row")
 
-    failing = service(edge=lambda _: ServiceEdge(loops={"failing": fail}))
+    failing = service(extensions=lambda _: ServiceExtensions(loops={"failing": fail}))
     with pytest.raises(LookupError, match="no such row"):
         async with World({"stub": (failing, dict)}):
             await asyncio.sleep(0)

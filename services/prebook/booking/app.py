@@ -21,7 +21,7 @@ from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
-from prebook.runtime.service import Service, ServiceContext, ServiceEdge
+from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
 
@@ -48,13 +48,13 @@ def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
     return BookRide(context, shedder, RiderRateLimiter(per_s=settings.rider_rate_per_s, burst=settings.rider_burst))
 
 
-def edge(context: ServiceContext[Any]) -> ServiceEdge:
+def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Rider-facing API behind load shedding, and the loop that samples the load."""
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
-    return ServiceEdge(
+    return ServiceExtensions(
         routes=routes(context, book_ride(context, shedder)),
         loops={"load_sampler": load_sampler(shedder, context.units.background)},
     )
 
 
-SERVICE = Service(name="booking", handlers=handlers, unit_of_work=BookingSql, edge=edge, purges=PURGES)
+SERVICE = Service(name="booking", handlers=handlers, unit_of_work=BookingSql, extensions=extensions, purges=PURGES)

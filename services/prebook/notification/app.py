@@ -8,7 +8,7 @@ from prebook.notification.api import routes
 from prebook.notification.handlers import notify_rider
 from prebook.notification.retention import PURGES
 from prebook.notification.sql import NotificationSql
-from prebook.runtime.service import Service, ServiceContext, ServiceEdge
+from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
 
@@ -17,9 +17,11 @@ def handlers(_: ServiceSettings) -> Handlers[NotificationSql]:
     return Handlers(on_request={NOTIFY_RIDER: HandlerSpec(notify_rider)})
 
 
-def edge(context: ServiceContext[Any]) -> ServiceEdge:
+def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """HTTP API of the delivery log."""
-    return ServiceEdge(routes=routes(context))
+    return ServiceExtensions(routes=routes(context))
 
 
-SERVICE = Service(name="notification", handlers=handlers, unit_of_work=NotificationSql, edge=edge, purges=PURGES)
+SERVICE = Service(
+    name="notification", handlers=handlers, unit_of_work=NotificationSql, extensions=extensions, purges=PURGES
+)

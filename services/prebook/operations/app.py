@@ -19,7 +19,7 @@ from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
 from prebook.runtime.retention import INBOX_DEDUP_S
-from prebook.runtime.service import Service, ServiceContext, ServiceEdge
+from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 from prebook.topology.model import suite_topology
 
@@ -38,7 +38,7 @@ def allowed_targets(policies: Policies) -> AllowedTargets:
     return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
 
 
-def edge(context: ServiceContext[Any]) -> ServiceEdge:
+def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Return the API, the consumer of the parking queue, and the loop that advances replays."""
     targets = allowed_targets(context.policies)
     queues = {key for exchange, key in targets if exchange == addresses.REDELIVER}
@@ -48,7 +48,7 @@ def edge(context: ServiceContext[Any]) -> ServiceEdge:
     )
     ports = ReplayPorts(context.publisher, inbox_lookup(context.http, INBOX_TIMEOUT_S), targets)
     runner = ReplayRunner(begin, ports, uuid4().hex)
-    return ServiceEdge(
+    return ServiceExtensions(
         routes=[
             *dead_letters_api.routes(context),
             *replays_api.routes(context, queues=queues, inbox_dedup_s=INBOX_DEDUP_S),
@@ -59,4 +59,4 @@ def edge(context: ServiceContext[Any]) -> ServiceEdge:
     )
 
 
-SERVICE = Service(name=OPERATIONS, handlers=handlers, unit_of_work=OperationsSql, edge=edge, purges=PURGES)
+SERVICE = Service(name=OPERATIONS, handlers=handlers, unit_of_work=OperationsSql, extensions=extensions, purges=PURGES)

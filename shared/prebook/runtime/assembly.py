@@ -22,7 +22,7 @@ from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
 from prebook.messaging.throttle import throttled
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
-from prebook.runtime.service import Service, ServiceContext, ServiceEdge
+from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -53,7 +53,7 @@ class AssembledService(Generic[U]):
     """Handles a message from the broker, at the rates of the policies."""
     channels: Channels
     context: ServiceContext[U]
-    edge: ServiceEdge
+    extensions: ServiceExtensions
     routes: Sequence[ControllerRouterHandler]
     """Of the service's own API and of its inbound HTTP adapters."""
     loops: Mapping[str, Callable[[], Awaitable[Any]]]
@@ -67,7 +67,7 @@ def assemble(
     ports: ServicePorts[U],
     observer: MessagingObserver,
 ) -> AssembledService[U]:
-    """Connect a service's handlers and edge to its ports."""
+    """Connect a service's handlers and extensions to its ports."""
     waiters = ReplyWaiters()
     secrets = settings.callback_secrets
     channels = build_channels(Transports(ports.http, ports.publisher, policies, waiters, secrets))
@@ -79,15 +79,15 @@ def assemble(
         gateway, ports.units, settings, policies, channels, ports.publisher, ports.http, ports.broker_blocked_s
     )
     inbound = InboundGateway(gateway, ports.units.messages, waiters, context.tasks)
-    edge = service.edge(context)
+    extensions = service.extensions(context)
     return AssembledService(
         name=service.name,
         gateway=gateway,
         receive=throttled(inbound.receive, policies),
         channels=channels,
         context=context,
-        edge=edge,
-        routes=[*edge.routes, *inbound_routes(service.name, inbound, policies, secrets)],
+        extensions=extensions,
+        routes=[*extensions.routes, *inbound_routes(service.name, inbound, policies, secrets)],
         loops={
             "relay": lambda: ports.relay.run(gateway.dispatch),
             "deadlines": Deadlines(ports.pending_replies, gateway).run,

@@ -116,7 +116,7 @@ class ServiceProcess(Generic[W]):
         connections = {
             "broker (publishing)": self.publisher.connection.up,
             "broker (consuming)": self.consumer.connection.up,
-            **self.assembled.edge.connections,
+            **self.assembled.extensions.connections,
         }
         missing = {name: "no connection yet, or lost" for name, up in connections.items() if not up.is_set()}
         try:
@@ -129,7 +129,7 @@ class ServiceProcess(Generic[W]):
         for refresh in (
             self.gauges.refresh,
             self.partitioned_queues.refresh_gauges,
-            *self.assembled.edge.gauge_refreshers,
+            *self.assembled.extensions.gauge_refreshers,
         ):
             await refresh()
 
@@ -144,7 +144,7 @@ class ServiceProcess(Generic[W]):
             "loop_lag": self._measure_loop_lag,
             **self.partition_loops,
             **self.assembled.loops,
-            **self.assembled.edge.loops,
+            **self.assembled.extensions.loops,
         }
         tasks = {name: asyncio.create_task(run_forever(name, run)) for name, run in loops.items()}
         freeze_long_lived_objects()
@@ -158,7 +158,7 @@ class ServiceProcess(Generic[W]):
         await self.consumer.stop()
         await self.assembled.context.tasks.stop(TASKS_TIMEOUT_S)
         for names in (
-            (*self.assembled.edge.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
+            (*self.assembled.extensions.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
             ("relay", "lease_release", "purge", "loop_lag"),
             ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):

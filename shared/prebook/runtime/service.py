@@ -48,7 +48,7 @@ class ServiceContext(Generic[U]):
 
 
 @dataclass(frozen=True)
-class ServiceEdge:
+class ServiceExtensions:
     """Parts of a service other than its message handlers."""
 
     routes: Sequence[ControllerRouterHandler] = ()
@@ -59,18 +59,18 @@ class ServiceEdge:
     """Called before metrics are read."""
 
 
-def no_edge(_: ServiceContext[Any]) -> ServiceEdge:
-    """The edge of a service that has message handlers only."""
-    return ServiceEdge()
+def no_extensions(_: ServiceContext[Any]) -> ServiceExtensions:
+    """Extensions of a service that has message handlers only."""
+    return ServiceExtensions()
 
 
 @dataclass(frozen=True)
 class Service(Generic[U]):
-    """A service as data: its handler table, its unit of work and its edge."""
+    """A service as data: its handler table, its unit of work and its extensions."""
 
     name: str
     handlers: Callable[[ServiceSettings], Handlers[U]]
     unit_of_work: Callable[[Any], U]
     """Makes the SQL unit of work of one transaction, given its pooled connection."""
-    edge: Callable[[ServiceContext[Any]], ServiceEdge] = no_edge
+    extensions: Callable[[ServiceContext[Any]], ServiceExtensions] = no_extensions
     purges: Sequence[PurgeRule] = ()

@@ -90,7 +90,7 @@ class World:
             await assembled.gateway.dispatch(row)
 
         loops = {**assembled.loops, "relay": lambda: ports.relay.run(dispatch)}
-        self._loops += [*loops.values(), *assembled.edge.loops.values()]
+        self._loops += [*loops.values(), *assembled.extensions.loops.values()]
         for queue in prefetch_by_queue(name, self.policies):
             self._loops.append(partial(self._consume, name, queue, assembled.receive))
         return assembled

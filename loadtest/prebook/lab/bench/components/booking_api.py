@@ -82,7 +82,7 @@ def build_api(env: Mapping[str, str]) -> Litestar:
         async with service.close_after():
             yield
 
-    routes = service.assembled.edge.routes
+    routes = service.assembled.extensions.routes
     return create_app(
         "booking", routes, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan
     )
