@@ -153,8 +153,14 @@ def test_a_failure_group_is_one_cause_at_one_place_whatever_varies_in_the_text()
         return group_of(**{"queue": QUEUE, "type_": "t", "cause": "c", "error": "E: no 'b1' in 3 s", **changes})
 
     assert group() == group(error="E: no 'b2' in 44 s")
-    assert group(stack="abc") == group(stack="abc", error="E: something else")
-    others = [group(queue="q"), group(type_="u"), group(cause="d"), group(error="F: no 'b1' in 3 s"), group(stack="x")]
+    assert group(traceback_digest="abc") == group(traceback_digest="abc", error="E: something else")
+    others = [
+        group(queue="q"),
+        group(type_="u"),
+        group(cause="d"),
+        group(error="F: no 'b1' in 3 s"),
+        group(traceback_digest="x"),
+    ]
     assert len({group(), *others}) == 6
 
 

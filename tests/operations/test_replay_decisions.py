@@ -170,7 +170,7 @@ def test_a_redelivery_is_the_original_message_at_attempt_one_with_the_replays_ma
         exchange="prebook.requests",
         routing_key="quote_fare",
         message_id="b1.quote_fare",
-        headers=headers(prebook_x_stack_digest="s", x_death="[]"),
+        headers=headers(prebook_x_traceback_digest="s", x_death="[]"),
         payload=b"body",
         is_sent=False,
     )

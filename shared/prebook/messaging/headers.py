@@ -27,7 +27,7 @@ CAUSE_HEADER = "prebook-x-cause"
 """Stable word for why the message was dead-lettered."""
 ERROR_HEADER = "prebook-x-error"
 """Type and first line of the error."""
-STACK_DIGEST_HEADER = "prebook-x-stack-digest"
+TRACEBACK_DIGEST_HEADER = "prebook-x-traceback-digest"
 """Digest of where the error was raised."""
 EXCHANGE_HEADER = "prebook-x-exchange"
 """Exchange to which the message was first published, so that a replay can send it there again."""
@@ -43,7 +43,7 @@ DEAD_LETTER_HEADERS = frozenset(
     {
         CAUSE_HEADER,
         ERROR_HEADER,
-        STACK_DIGEST_HEADER,
+        TRACEBACK_DIGEST_HEADER,
         EXCHANGE_HEADER,
         ROUTING_KEY_HEADER,
         FIRST_FAILED_AT_HEADER,

@@ -7,13 +7,13 @@ GROUP_ID_CHARS = 12
 _VARIABLE_PARTS = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*|\d+")
 
 
-def group_of(*, queue: str, type_: str, cause: str, error: str, stack: str = "") -> str:
+def group_of(*, queue: str, type_: str, cause: str, error: str, traceback_digest: str = "") -> str:
     """Return the id of the failure group, which has one queue, message type, cause and place of failure.
 
-    The place is ``stack``, the digest of the stack trace. Without one it is the text of the error, with the parts
+    The place is ``traceback_digest``. Without one it is the text of the error, with the parts
     replaced that vary from message to message.
     """
-    place = stack or error_template(error)
+    place = traceback_digest or error_template(error)
     return hashlib.sha256(f"{queue}\n{type_}\n{cause}\n{place}".encode()).hexdigest()[:GROUP_ID_CHARS]
 
 

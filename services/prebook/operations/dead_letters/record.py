@@ -20,8 +20,8 @@ from prebook.messaging.headers import (
     MESSAGE_ID_HEADER,
     REPLAY_ID_HEADER,
     ROUTING_KEY_HEADER,
-    STACK_DIGEST_HEADER,
     TIME_HEADER,
+    TRACEBACK_DIGEST_HEADER,
     TYPE_HEADER,
     is_delivery_header,
 )
@@ -99,7 +99,11 @@ def record_of(dead_letter: DeadLetter, now: datetime) -> DeadLetterRecord:
         error_type=indexable_text(error_type_of(error)),
         error=error,
         failure_group=group_of(
-            queue=queue, type_=get(TYPE_HEADER, ""), cause=cause, error=error, stack=get(STACK_DIGEST_HEADER, "")
+            queue=queue,
+            type_=get(TYPE_HEADER, ""),
+            cause=cause,
+            error=error,
+            traceback_digest=get(TRACEBACK_DIGEST_HEADER, ""),
         ),
         flow=indexable_text(get(FLOW_HEADER, "")),
         kind=indexable_text(get(KIND_HEADER, "")),

@@ -16,7 +16,7 @@ from prebook.messaging.headers import (
     EXCHANGE_HEADER,
     FIRST_FAILED_AT_HEADER,
     ROUTING_KEY_HEADER,
-    STACK_DIGEST_HEADER,
+    TRACEBACK_DIGEST_HEADER,
 )
 
 
@@ -59,10 +59,10 @@ def failure_headers(cause: str, error: Exception | None) -> dict[str, str]:
     """Return the headers that record why a message is dead-lettered. ``cause`` is a stable word."""
     if error is None:
         return {CAUSE_HEADER: cause}
-    return {CAUSE_HEADER: cause, ERROR_HEADER: error_summary(error), STACK_DIGEST_HEADER: stack_digest(error)}
+    return {CAUSE_HEADER: cause, ERROR_HEADER: error_summary(error), TRACEBACK_DIGEST_HEADER: traceback_digest(error)}
 
 
-def stack_digest(error: BaseException) -> str:
+def traceback_digest(error: BaseException) -> str:
     """Return 12 hex digits, equal for errors of one type raised along one path through our code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/prebook/" in frame.filename]
     path = "\n".join(f"{frame.filename.rpartition('/prebook/')[2]}:{frame.name}:{frame.lineno}" for frame in frames)
