@@ -123,7 +123,7 @@ async def test_a_message_whose_status_cannot_be_read_is_not_handled() -> None:
     blocked_keys = MemoryBlockedKeys(unreachable=True)
     receiver = Receiver(blocked_keys)
     with pytest.raises(Unreachable):
-        await receiver.sequencer.process_or_stay(GROUP, message_of("a", 0))
+        await receiver.sequencer.process_or_hold(GROUP, message_of("a", 0))
     assert not receiver.tried
 
 

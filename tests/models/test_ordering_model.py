@@ -249,7 +249,7 @@ class OrderingMachine(RuleBasedStateMachine):
         is_acknowledged = True
         try:
             async with self.replicas[replica].wait_turn(GROUP, key):
-                await self.replicas[replica].process_or_stay(GROUP, envelope)
+                await self.replicas[replica].process_or_hold(GROUP, envelope)
         except Unreachable:
             is_acknowledged = False
         else:

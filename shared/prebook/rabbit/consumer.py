@@ -135,7 +135,7 @@ class RabbitConsumer:
         traceable = replace(envelope, extra={**_first_failure_headers(message), **envelope.extra})
         async with sequencer.wait_turn(group, envelope.conversation_id):
             await self._handle_through_circuit(
-                self.consumer_circuits[queue], traceable, lambda each: sequencer.process_or_stay(group, each)
+                self.consumer_circuits[queue], traceable, lambda each: sequencer.process_or_hold(group, each)
             )
         await self._require_settleable(queue, message).ack()
 

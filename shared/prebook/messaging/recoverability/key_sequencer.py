@@ -76,10 +76,11 @@ class KeySequencer:
             if self._last_turn.get((group, key)) is done:
                 del self._last_turn[group, key]
 
-    async def process_or_stay(self, group: str, envelope: Envelope) -> Exception | None:
+    async def process_or_hold(self, group: str, envelope: Envelope) -> Exception | None:
         """Process the message as ``process`` does, and raise Unreachable for any error of the sequencer itself.
 
-        The message then stays in hand: acknowledged without its position it could be overtaken.
+        The message then stays unacknowledged. If it were acknowledged before its position is stored, later messages
+        could overtake it.
         """
         try:
             return await self.process(group, envelope)
