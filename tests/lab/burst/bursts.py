@@ -29,7 +29,7 @@ def snapshot(
         longest_queue="pricing.requests.quote_fare" if backlog else "",
         memory_mb={name: megabytes for name, megabytes in readings.items() if name not in unread},
         pressure={"quote_fare_by_request_reply": backlog / 50},
-        unsent=0,
+        refused_publishes=0,
     )
 
 

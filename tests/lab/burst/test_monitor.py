@@ -1,6 +1,6 @@
 """Metrics of the services as the burst monitor reads them."""
 
-from prebook.lab.burst.monitor import PRESSURE_LINE, UNSENT_LINE, unsent_total
+from prebook.lab.burst.monitor import PRESSURE_LINE, REFUSED_PUBLISHES_LINE, total_refused_publishes
 
 
 def test_pressure_and_refused_publishes_are_read_from_metrics_pages() -> None:
@@ -12,6 +12,6 @@ def test_pressure_and_refused_publishes_are_read_from_metrics_pages() -> None:
     pages = dict.fromkeys(("booking", "pricing", "matching", "notification", "fleets"), page)
 
     assert PRESSURE_LINE.findall(page) == [("waiting_riders", "0.25")]
-    assert UNSENT_LINE.findall(page) == ["3.0"], "failed calls are no publishes"
-    assert unsent_total(pages) == 15
-    assert unsent_total({"booking": page}) is None
+    assert REFUSED_PUBLISHES_LINE.findall(page) == ["3.0"], "failed calls are no publishes"
+    assert total_refused_publishes(pages) == 15
+    assert total_refused_publishes({"booking": page}) is None

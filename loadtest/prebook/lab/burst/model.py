@@ -39,7 +39,7 @@ class SuiteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     (MEMORY_INTERVAL_S) is missing in between."""
     pressure: Mapping[str, float] = {}
     """Each load that booking's admission control measures, as a share of its limit."""
-    unsent: int | None = None
+    refused_publishes: int | None = None
     """Publishes that the broker refused so far, summed over all services."""
 
     @property

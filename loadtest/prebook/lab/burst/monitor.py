@@ -32,7 +32,7 @@ FINAL_TIMEOUT_S = 10.0
 INTERNAL_QUEUE_PREFIX = "prebook."
 """Name prefix of the queues for delays, parking and the archive, whose messages are no backlog."""
 PRESSURE_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
-UNSENT_LINE = re.compile(
+REFUSED_PUBLISHES_LINE = re.compile(
     r'^prebook_messages_send_failed_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE
 )
 READ_ERRORS = (
@@ -111,7 +111,7 @@ class SuiteMonitor:
             longest_queue=max(depths, key=lambda name: depths[name]) if depths and any(depths.values()) else "",
             memory_mb=memory_mb,
             pressure={name: float(share) for name, share in PRESSURE_LINE.findall(pages.get("booking", ""))},
-            unsent=unsent_total(pages),
+            refused_publishes=total_refused_publishes(pages),
         )
 
     def _due_processes(self, at_s: float) -> dict[str, int]:
@@ -165,14 +165,14 @@ async def read_or_none(read: Callable[[], Awaitable[T]]) -> T | None:
         return None
 
 
-def unsent_total(pages: Mapping[str, str]) -> int | None:
+def total_refused_publishes(pages: Mapping[str, str]) -> int | None:
     """Return the refused publishes on the /metrics pages of all services; None if a page is missing.
 
     A sum without one service would look like a decrease of the counter.
     """
     if len(pages) < len(SERVICES):
         return None
-    return round(sum(float(value) for page in pages.values() for value in UNSENT_LINE.findall(page)))
+    return round(sum(float(value) for page in pages.values() for value in REFUSED_PUBLISHES_LINE.findall(page)))
 
 
 async def read_pids(fault_access: FaultAccess) -> dict[str, int]:

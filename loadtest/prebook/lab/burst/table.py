@@ -121,8 +121,8 @@ def flow_control_chain(side: BurstSide) -> Iterator[str]:
     """Yield the observed effect of back pressure at each link: queues, relays, outboxes, admission control, riders."""
     snapshots = side.snapshots
     yield f"queues: {queues_text(snapshots)}"
-    unsent = known_values(snapshots, lambda snapshot: snapshot.unsent)
-    yield f"relays, publishes refused by the broker: {int(unsent[-1] - unsent[0]) if unsent else NOT_MEASURED}"
+    refused = known_values(snapshots, lambda snapshot: snapshot.refused_publishes)
+    yield f"relays, publishes refused by the broker: {int(refused[-1] - refused[0]) if refused else NOT_MEASURED}"
     yield f"outboxes: {outboxes_text(snapshots)}"
     yield f"admission control, loads as a share of their limits: {pressure_text(snapshots)}"
     yield f"riders: {', '.join(f'{count} x {refusal}' for refusal, count in side.refusals.items()) or 'none refused'}"
