@@ -28,7 +28,7 @@ def snapshot(
         queued=backlog // 4,
         longest_queue="pricing.requests.quote_fare" if backlog else "",
         memory_mb={name: megabytes for name, megabytes in readings.items() if name not in unread},
-        pressure={"quote_fare_by_request_reply": backlog / 50},
+        utilization={"quote_fare_by_request_reply": backlog / 50},
         refused_publishes=0,
     )
 

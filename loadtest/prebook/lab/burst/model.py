@@ -37,7 +37,7 @@ class SuiteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: Mapping[str, float] = {}
     """Proportional set size of each process with its descendants, in megabytes. A process that is read less often
     (MEMORY_INTERVAL_S) is missing in between."""
-    pressure: Mapping[str, float] = {}
+    utilization: Mapping[str, float] = {}
     """Each load that booking's admission control measures, as a share of its limit."""
     refused_publishes: int | None = None
     """Publishes that the broker refused so far, summed over all services."""

@@ -31,7 +31,7 @@ QUEUE_TIMEOUT_S = 0.8
 FINAL_TIMEOUT_S = 10.0
 INTERNAL_QUEUE_PREFIX = "prebook."
 """Name prefix of the queues for delays, parking and the archive, whose messages are no backlog."""
-PRESSURE_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
+UTILIZATION_LINE = re.compile(r'^prebook_load_ratio\{load="([^"]+)"\} (\S+)$', re.MULTILINE)
 REFUSED_PUBLISHES_LINE = re.compile(
     r'^prebook_messages_send_failed_total\{coupling="(?:one_way|request_reply)"[^}]*\} (\S+)$', re.MULTILINE
 )
@@ -110,7 +110,7 @@ class SuiteMonitor:
             queued=sum(depths.values()) if depths is not None else None,
             longest_queue=max(depths, key=lambda name: depths[name]) if depths and any(depths.values()) else "",
             memory_mb=memory_mb,
-            pressure={name: float(share) for name, share in PRESSURE_LINE.findall(pages.get("booking", ""))},
+            utilization={name: float(share) for name, share in UTILIZATION_LINE.findall(pages.get("booking", ""))},
             refused_publishes=total_refused_publishes(pages),
         )
 

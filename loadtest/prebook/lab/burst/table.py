@@ -8,7 +8,7 @@ from prebook.lab.burst.memory_report import expected_and_seen
 from prebook.lab.burst.model import BurstSide, SuiteSnapshot
 from prebook.lab.burst.series import known_values
 
-MIN_SHOWN_PRESSURE = 0.5
+MIN_SHOWN_UTILIZATION = 0.5
 """Share of a limit from which a load is shown."""
 FigureFormatter = Callable[[BurstFigures], str]
 
@@ -124,7 +124,7 @@ def flow_control_chain(side: BurstSide) -> Iterator[str]:
     refused = known_values(snapshots, lambda snapshot: snapshot.refused_publishes)
     yield f"relays, publishes refused by the broker: {int(refused[-1] - refused[0]) if refused else NOT_MEASURED}"
     yield f"outboxes: {outboxes_text(snapshots)}"
-    yield f"admission control, loads as a share of their limits: {pressure_text(snapshots)}"
+    yield f"admission control, loads as a share of their limits: {utilization_text(snapshots)}"
     yield f"riders: {', '.join(f'{count} x {refusal}' for refusal, count in side.refusals.items()) or 'none refused'}"
 
 
@@ -144,12 +144,12 @@ def outboxes_text(snapshots: Sequence[SuiteSnapshot]) -> str:
     return f"at most {max(rows):.0f} unsent messages, oldest {max(ages_s):.1f} s" if rows and ages_s else NOT_MEASURED
 
 
-def pressure_text(snapshots: Sequence[SuiteSnapshot]) -> str:
-    """Return the loads of admission control whose maximum reached MIN_SHOWN_PRESSURE of the limit."""
-    loads = {name for snapshot in snapshots for name in snapshot.pressure}
-    peaks = {name: max(snapshot.pressure.get(name, 0.0) for snapshot in snapshots) for name in sorted(loads)}
-    high = ", ".join(f"{name} {share:.0%}" for name, share in peaks.items() if share >= MIN_SHOWN_PRESSURE)
-    return high or (f"all below {MIN_SHOWN_PRESSURE:.0%}" if loads else NOT_MEASURED)
+def utilization_text(snapshots: Sequence[SuiteSnapshot]) -> str:
+    """Return the loads of admission control whose maximum reached MIN_SHOWN_UTILIZATION of the limit."""
+    loads = {name for snapshot in snapshots for name in snapshot.utilization}
+    peaks = {name: max(snapshot.utilization.get(name, 0.0) for snapshot in snapshots) for name in sorted(loads)}
+    high = ", ".join(f"{name} {share:.0%}" for name, share in peaks.items() if share >= MIN_SHOWN_UTILIZATION)
+    return high or (f"all below {MIN_SHOWN_UTILIZATION:.0%}" if loads else NOT_MEASURED)
 
 
 def check_mark(check: BurstCheck) -> str:
