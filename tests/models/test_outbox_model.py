@@ -425,7 +425,7 @@ class OutboxMachine(RuleBasedStateMachine):
         row = self.rows[head.name]
         reason = abandon_reason(failure, MAX_REFUSALS)
         failed = replace(row.leased_row, failures=row.failures, refusals=row.refusals)
-        if reason and row.refusals + 1 >= reason.max_in_a_row:
+        if reason and row.refusals + 1 >= reason.max_consecutive:
             row.failures += 1
             self._abandon(relay, head, OutboxState.UNDELIVERABLE, reason.cause)
             return

@@ -24,11 +24,11 @@ from prebook.patterns.retry import exponential_backoff_s
 
 MAX_ATTEMPTS = 3
 """Attempts at one call, the first included."""
-SLOW_S = 1.5
-SLOW_SHARE = 0.75
-"""A call that takes ``SLOW_S`` seconds, or ``SLOW_SHARE`` of its timeout if that is less, counts as a failure of the
-circuit while its caller still waits. So the circuit to a hanging provider opens within two seconds, before all callers
-have run into their timeouts."""
+SLOW_CALL_S = 1.5
+"""Seconds after which a pending call counts as a failure of the circuit: the circuit to a hanging provider opens within
+two seconds, before all callers have run into their timeouts."""
+SLOW_CALL_TIMEOUT_SHARE = 0.75
+"""Share of its timeout after which a pending call counts as a failure, if that is sooner than ``SLOW_CALL_S``."""
 
 
 class SyncApi:
@@ -103,7 +103,7 @@ class SyncApi:
         message = encode(request)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        slow_after_s = min(SLOW_S, SLOW_SHARE * timeout_s)
+        slow_after_s = min(SLOW_CALL_S, SLOW_CALL_TIMEOUT_SHARE * timeout_s)
         slow_timer = loop.call_later(slow_after_s, self._record_failure, provider)
         try:
             response = await self._http.request(

@@ -19,9 +19,9 @@ PUBLISH_TIMEOUT_S = 30.0
 """Time during which an unconfirmed message is published again."""
 PUBLISH_RETRY_INTERVAL_S = 0.5
 MAX_CONCURRENT_LOOKUPS = 16
-ADMISSION_TIMEOUT_S = 15.0
+RECORDING_TIMEOUT_S = 15.0
 """Time that the receivers get to handle the last messages before the effects are counted."""
-ADMISSION_POLL_INTERVAL_S = 0.2
+RECORDING_POLL_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +52,14 @@ async def run_archive_replay(replay: ArchiveReplay, ports: ArchiveReplayPorts) -
         replay.consider(message)
     inboxes = _Inboxes(ports.look_up_inbox)
     countable = [redelivery for redelivery in replay.redeliveries if redelivery.receiver.service in ports.services]
-    new = await _read_inboxes(inboxes.find_unadmitted, countable, ports)
+    new = await _read_inboxes(inboxes.find_unrecorded, countable, ports)
     replay.effects = _count_effects(countable, new, ())
     if replay.unsent:
         replay.state = ArchiveReplayState.INELIGIBLE
     elif replay.options.apply:
         with _audited(replay, ports):
             await _send_all(replay, ports)
-            missing = await _read_inboxes(inboxes.wait_for_admission, new or (), ports)
+            missing = await _read_inboxes(inboxes.wait_until_recorded, new or (), ports)
             replay.effects = _count_effects(countable, new, missing)
     return replay.report()
 
@@ -121,24 +121,24 @@ class _Inboxes:
         self._look_up_inbox = look_up_inbox
         self._lookups = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
 
-    async def find_unadmitted(self, redeliveries: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
+    async def find_unrecorded(self, redeliveries: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
         """Return the redeliveries that the inbox of their receiver does not hold."""
-        admitted = await asyncio.gather(*(self._is_admitted(redelivery) for redelivery in redeliveries))
-        return [redelivery for redelivery, is_held in zip(redeliveries, admitted, strict=True) if not is_held]
+        recorded = await asyncio.gather(*(self._is_recorded(redelivery) for redelivery in redeliveries))
+        return [redelivery for redelivery, is_recorded in zip(redeliveries, recorded, strict=True) if not is_recorded]
 
-    async def wait_for_admission(self, redeliveries: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
-        """Poll until every inbox holds its redeliveries or ADMISSION_TIMEOUT_S has passed; return the missing ones."""
-        missing = await self.find_unadmitted(redeliveries)
+    async def wait_until_recorded(self, redeliveries: Collection[ArchiveRedelivery]) -> list[ArchiveRedelivery]:
+        """Poll until every inbox holds its redeliveries or RECORDING_TIMEOUT_S has passed; return the missing ones."""
+        missing = await self.find_unrecorded(redeliveries)
         try:
-            async with asyncio.timeout(ADMISSION_TIMEOUT_S):
+            async with asyncio.timeout(RECORDING_TIMEOUT_S):
                 while missing:
-                    await asyncio.sleep(ADMISSION_POLL_INTERVAL_S)
-                    missing = await self.find_unadmitted(missing)
+                    await asyncio.sleep(RECORDING_POLL_INTERVAL_S)
+                    missing = await self.find_unrecorded(missing)
         except TimeoutError:
             return missing
         return missing
 
-    async def _is_admitted(self, redelivery: ArchiveRedelivery) -> bool:
+    async def _is_recorded(self, redelivery: ArchiveRedelivery) -> bool:
         async with self._lookups:
             return await self._look_up_inbox(redelivery.receiver.service, redelivery.message.id) is not None
 

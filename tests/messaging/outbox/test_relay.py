@@ -280,7 +280,7 @@ async def test_a_full_queue_is_given_more_attempts_than_a_refusal() -> None:
     nacked = abandon_reason(Unreachable("a queue is full", reason=NACKED))
 
     assert nacked is not None
-    assert (nacked.cause, nacked.max_in_a_row) == (NACKED, MAX_NACKS)
+    assert (nacked.cause, nacked.max_consecutive) == (NACKED, MAX_NACKS)
     assert MAX_NACKS > 10 * MAX_REFUSALS
     assert abandon_reason(Unreachable("there is no connection")) is None
     assert abandon_reason(ValueError("a bug")) is None

@@ -20,7 +20,7 @@ class AbandonReason:
 
     cause: str
     """Stable word for the refusal, stored with the abandoned row."""
-    max_in_a_row: int
+    max_consecutive: int
     """Number of consecutive refusals after which the message is abandoned."""
 
 

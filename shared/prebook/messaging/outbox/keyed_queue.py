@@ -21,7 +21,7 @@ class BatchResult(Enum):
     SENT = "sent"
     FAILED = "failed"
     EMPTY = "empty"
-    """Had no rows of its own: passes on whatever it inherited from its predecessor."""
+    """Had no rows: propagates its predecessor's block, if any."""
 
 
 class KeyedQueue(Generic[K]):

@@ -232,7 +232,7 @@ class Sender:
         """Abandon a row that was refused too often. Returns None if it was, otherwise the failure."""
         self._observer.on_send_failed(row.envelope, failure)
         reason = abandon_reason(failure, self._max_refusals)
-        if reason is None or row.refusals + 1 < reason.max_in_a_row:
+        if reason is None or row.refusals + 1 < reason.max_consecutive:
             return failure
         failed = replace(row, failures=row.failures + 1)
         await retry_write(
