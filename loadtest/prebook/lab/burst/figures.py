@@ -7,7 +7,7 @@ import msgspec
 
 from prebook.lab.burst.memory_report import observed_seconds, peak_mb, total_mb
 from prebook.lab.burst.model import BurstSide, RideRecord
-from prebook.lab.burst.series import coverage, covered_seconds, is_busy_at_end, known_values, last, slope
+from prebook.lab.burst.series import coverage, covered_seconds, find_last, fit_slope, is_busy_at_end, known_values
 from prebook.lab.ledger.accounts import ANSWERED_OUTCOMES
 from prebook.lab.quantiles import LatencySummary, latency_summary
 
@@ -135,10 +135,10 @@ def figures(side: BurstSide) -> BurstFigures:
         busy_at_end=is_busy_at_end(side.snapshots),
         lag_p99_ms=side.lag_p99_ms,
         oldest_age_s=max(known_values(during, lambda snapshot: snapshot.oldest_age_s), default=None),
-        oldest_age_at_end_s=last(known_values(during, lambda snapshot: snapshot.oldest_age_s)),
-        oldest_age_slope=slope(during, side.duration_s, lambda snapshot: snapshot.oldest_age_s),
-        backlog_at_end=int_or_none(last(known_values(during, lambda snapshot: snapshot.pending_requests))),
-        backlog_slope=slope(during, side.duration_s, lambda snapshot: snapshot.pending_requests),
+        oldest_age_at_end_s=find_last(known_values(during, lambda snapshot: snapshot.oldest_age_s)),
+        oldest_age_slope=fit_slope(during, side.duration_s, lambda snapshot: snapshot.oldest_age_s),
+        backlog_at_end=int_or_none(find_last(known_values(during, lambda snapshot: snapshot.pending_requests))),
+        backlog_slope=fit_slope(during, side.duration_s, lambda snapshot: snapshot.pending_requests),
         backlog_coverage=coverage(covered_seconds(age_read_at, side.duration_s), side.duration_s),
         memory_mb=peak_mb(side.snapshots),
         memory_total_mb=round(max(totals), 1) if totals else None,

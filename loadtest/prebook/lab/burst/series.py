@@ -17,12 +17,12 @@ def known_values(snapshots: Iterable[SuiteSnapshot], value_of: Callable[[SuiteSn
     return [value for snapshot in snapshots if (value := value_of(snapshot)) is not None]
 
 
-def last(values: Sequence[float]) -> float | None:
+def find_last(values: Sequence[float]) -> float | None:
     """Return the last value, or None if there is none."""
     return values[-1] if values else None
 
 
-def slope(
+def fit_slope(
     snapshots: Iterable[SuiteSnapshot], duration_s: float, value_of: Callable[[SuiteSnapshot], float | None]
 ) -> float | None:
     """Return the least-squares slope per second over the burst after its ramp; None with fewer than three points."""
@@ -48,7 +48,7 @@ def is_busy_at_end(snapshots: Sequence[SuiteSnapshot]) -> bool:
         known_values(recent, lambda snapshot: snapshot.pending_requests),
         known_values(recent, lambda snapshot: snapshot.queued),
     )
-    return any(last(counts) for counts in backlogs)
+    return any(find_last(counts) for counts in backlogs)
 
 
 def covered_seconds(

@@ -45,12 +45,12 @@ def trade_offs(scenarios: Sequence[ScenarioReport]) -> tuple[PlanTradeOff, ...]:
     """Return advantages and costs of every plan."""
     labels = [result.label for result in scenarios[0].results] if scenarios else []
     return tuple(
-        PlanTradeOff(label=label, wins=tuple(wins(label, scenarios)), costs=tuple(costs(label, scenarios)))
+        PlanTradeOff(label=label, wins=tuple(list_wins(label, scenarios)), costs=tuple(list_costs(label, scenarios)))
         for label in labels
     )
 
 
-def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+def list_wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
     """Yield the advantages of one plan: best latencies, and scenarios in which it answered every ride."""
     for scenario in baseline_scenarios(scenarios):
         for ranking in rankings(scenario.results):
@@ -62,7 +62,7 @@ def wins(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
         yield f"answered every ride in {join_words(complete)}, unlike other plans"
 
 
-def costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
+def list_costs(label: str, scenarios: Sequence[ScenarioReport]) -> Iterator[str]:
     """Yield the costs of one plan: higher latencies and unanswered rides."""
     for scenario in baseline_scenarios(scenarios):
         for ranking in rankings(scenario.results):
