@@ -92,8 +92,8 @@ class Provider:
             self.longest = max(self.longest, len(self.queue))
             return
         self.refused[before] += 1
-        at = self.clock.now + math.ceil(shed.retry_after_s)  # what the header says
-        heapq.heappush(self.returning, (at, key, before + 1))
+        returns_at = self.clock.now + math.ceil(shed.retry_after_s)  # Retry-After has whole seconds
+        heapq.heappush(self.returning, (returns_at, key, before + 1))
 
     def _serve(self, credit: float) -> float:
         now = min(int(credit), len(self.queue))

@@ -9,14 +9,14 @@ from tests.booking.booking_suite import BookingSuite, book
 FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): 500})
 
 
-async def make_full(**settings: Any) -> BookingSuite:
+async def make_overloaded_suite(**settings: Any) -> BookingSuite:
     suite = BookingSuite(**settings)
     await suite.sample_load(FULL)
     return suite
 
 
 async def test_a_refusal_under_load_has_retry_after_and_stores_nothing() -> None:
-    suite = await make_full()
+    suite = await make_overloaded_suite()
     response = await book(suite)
 
     assert (response.status_code, response.json()["code"]) == (503, "overloaded")
@@ -37,7 +37,7 @@ async def test_a_stored_response_is_repeated_under_load() -> None:
 
 
 async def test_back_pressure_can_be_switched_off() -> None:
-    assert (await book(await make_full(back_pressure="off"))).status_code == 202
+    assert (await book(await make_overloaded_suite(back_pressure="off"))).status_code == 202
 
 
 async def test_each_rider_has_a_rate_limit() -> None:

@@ -29,7 +29,7 @@ async def test_an_expired_request_is_dropped_before_the_handler(remaining_s: int
         prepared.append(context.message_id)
         return body
 
-    async def handle(_: HandlerContext, __: Any, ___: Any) -> HandlerResult:
+    async def handle(_context: HandlerContext, _body: Any, _work: Any) -> HandlerResult:
         return HandlerResult()
 
     handlers: Handlers[Any] = Handlers(on_request={NOTIFY_RIDER: HandlerSpec(handle, prepare)})

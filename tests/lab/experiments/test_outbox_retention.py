@@ -47,17 +47,17 @@ def sample(pages: float, megabytes: int) -> TableSample:
     return TableSample(rows=1, rate_per_s=1, size=size, claim_cost=ClaimCost(pages=pages, ms=1.0))
 
 
-def outcome(*samples: TableSample) -> RetentionResult:
+def retention_result(*samples: TableSample) -> RetentionResult:
     return RetentionResult(retention_s=1.0, purged=1, samples=list(samples))
 
 
 def test_growth_is_measured_from_the_middle_when_the_retention_window_is_full() -> None:
-    assert outcome(sample(100, 10), sample(100, 200), sample(100, 200), sample(100, 200)).within_limits
-    assert not outcome(
+    assert retention_result(sample(100, 10), sample(100, 200), sample(100, 200), sample(100, 200)).within_limits
+    assert not retention_result(
         sample(100, 10), sample(100, 20), sample(100, 30), sample(100, int(20 * MAX_GROWTH) + 1)
     ).within_limits
 
 
 def test_a_more_expensive_claim_exceeds_the_limits() -> None:
-    assert outcome(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO, 10)).within_limits
-    assert not outcome(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO + 1, 10)).within_limits
+    assert retention_result(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO, 10)).within_limits
+    assert not retention_result(sample(100, 10), sample(100 * MAX_CLAIM_COST_RATIO + 1, 10)).within_limits
