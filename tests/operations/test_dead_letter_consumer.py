@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer, dead_letter_from_amqp
@@ -21,6 +23,7 @@ class IncomingMessage:
     headers: dict[str, Any] = field(default_factory=dict)
     body: bytes = b"{}"
     routing_key: str = "pricing.events"
+    message_id: str | None = "m1"
     timestamp: datetime | None = None
     channel: Channel = field(default_factory=Channel)
     acknowledged: int = 0
@@ -42,7 +45,9 @@ async def test_a_dead_letter_is_acknowledged_once_it_is_recorded_and_retried_unt
         if len(acknowledged_before) < 3:
             raise Unreachable("the database is down")
 
-    await consumer(record)._consume(message)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        await consumer(record)._consume(message)  # type: ignore[arg-type]
+    assert [(event["event"], event["message_id"]) for event in logs] == [("dead letter not stored", "m1")] * 2
     assert acknowledged_before == [0, 0, 0]
     assert message.acknowledged == 1
 

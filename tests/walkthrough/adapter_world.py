@@ -39,6 +39,7 @@ class Delivery:
     body: bytes
     exchange: str
     routing_key: str
+    message_id: str | None = None
     timestamp: datetime | None = None
     channel: OpenChannel = field(default_factory=OpenChannel)
 

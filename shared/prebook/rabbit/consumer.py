@@ -105,7 +105,9 @@ class RabbitConsumer:
                 await self._settle(queue, message)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
                 # The channel is closed: the broker redelivers the message, and the inbox recognises an applied one.
-                log.warning("message not settled", queue=queue, error=error_summary(error))
+                log.warning(
+                    "message not settled", queue=queue, message_id=message.message_id, error=error_summary(error)
+                )
             finally:
                 self._tasks.discard(task)
 
@@ -190,7 +192,12 @@ class RabbitConsumer:
         try:
             await publication
         except (Unreachable, Undeliverable) as failure:
-            log.exception("retry or dead letter not published, message requeued", queue=queue, error=str(failure))
+            log.exception(
+                "retry or dead letter not published, message requeued",
+                queue=queue,
+                message_id=message.message_id,
+                error=str(failure),
+            )
             await asyncio.sleep(REQUEUE_DELAY_S)
             return await self._require_settleable(queue, message).reject(requeue=True)
         return await self._require_settleable(queue, message).ack()

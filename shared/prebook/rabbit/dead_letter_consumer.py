@@ -50,7 +50,13 @@ class DeadLetterConsumer:
                 await self._store(dead_letter)
                 return await self._acknowledge(message)
             except Exception as error:  # noqa: BLE001 - whatever failed, the message must not be lost
-                log.warning("dead letter not stored", queue=self._queue, error=error_summary(error), retry_in_s=delay_s)
+                log.warning(
+                    "dead letter not stored",
+                    queue=self._queue,
+                    message_id=message.message_id,
+                    error=error_summary(error),
+                    retry_in_s=delay_s,
+                )
             await asyncio.sleep(delay_s)
             delay_s = min(MAX_RETRY_DELAY_S, delay_s * 2)
         return None
@@ -60,7 +66,12 @@ class DeadLetterConsumer:
         try:
             await message.ack()
         except (AMQPError, MessageProcessError, ConnectionError) as error:
-            log.warning("dead letter not acknowledged", queue=self._queue, error=error_summary(error))
+            log.warning(
+                "dead letter not acknowledged",
+                queue=self._queue,
+                message_id=message.message_id,
+                error=error_summary(error),
+            )
 
 
 def dead_letter_from_amqp(message: AbstractIncomingMessage) -> DeadLetter:
