@@ -83,7 +83,7 @@ class SuiteOptions:
 
     @property
     def extra_replicas(self) -> dict[str, tuple[str, int]]:
-        """Name -> (service, port) of each further replica. Operations has none: it leads replays, and one is enough."""
+        """Service and port of each further replica, by name. Operations has none: one process must run replays."""
         names = [(f"{service}-{n}", service) for n in range(2, self.replicas + 1) for service in SERVICES]
         ports = self.ports[len(PROCESSES) + 1 :]
         return {name: (service, port) for (name, service), port in zip(names, ports, strict=True)}

@@ -83,7 +83,7 @@ class RabbitNode:
         self.version = ""
 
     def command(self, *arguments: str | Path) -> Command:
-        """Command line of a RabbitMQ or Erlang program, in the environment of this node."""
+        """Return the command line of a RabbitMQ or Erlang program, with the environment of this node."""
         return Command(
             args=arguments,
             env=self._env,

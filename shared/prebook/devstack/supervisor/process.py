@@ -47,7 +47,7 @@ class SupervisedProcess:
 
     @property
     def state(self) -> ProcessState:
-        """State now; ``FAILED`` is final."""
+        """Current state; ``FAILED`` is final."""
         return self._state
 
     @property
