@@ -44,7 +44,6 @@ class KeyRelease(msgspec.Struct, frozen=True, kw_only=True):
 @click.group(
     epilog=examples(
         "prebook ordering list                                        which ordering keys wait, and behind what",
-        f"{RELEASE_EXAMPLE}    prints what it would release",
         f"{RELEASE_EXAMPLE} --apply",
     )
 )
@@ -65,12 +64,7 @@ def list_(*, as_json: bool) -> None:
         Console().print(_table(listing))
 
 
-@ordering.command(
-    epilog=examples(
-        f"{RELEASE_EXAMPLE}    prints what it would release",
-        f"{RELEASE_EXAMPLE} --apply",
-    )
-)
+@ordering.command(epilog=examples(RELEASE_EXAMPLE, f"{RELEASE_EXAMPLE} --apply"))
 @click.argument("group")
 @click.argument("key")
 @apply_option("Release the key; without this option nothing is changed.")
