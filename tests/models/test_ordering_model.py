@@ -160,7 +160,7 @@ class OrderingMachine(RuleBasedStateMachine):
         key=st.sampled_from(KEYS), results=outcomes, fault=faults, is_applied=st.booleans(), replica=st.integers(0, 1)
     )
     def deliver(self, key: str, results: list[str], fault: str, replica: int, *, is_applied: bool) -> None:
-        """Deliver the message in hand again, or the next one."""
+        """Deliver the unacknowledged message again, or the next one."""
         self._deliver(key, *results, replica=replica, fault=fault, is_applied=is_applied)
 
     @precondition(lambda self: self.blocked)
@@ -240,7 +240,7 @@ class OrderingMachine(RuleBasedStateMachine):
         return self.in_hand[key][0]
 
     async def _process(self, envelope: Envelope, *, replica: int) -> None:
-        """Process a delivery, and acknowledge it unless it stays in hand."""
+        """Process a delivery, and acknowledge it unless it must stay unacknowledged."""
         key = envelope.conversation_id
         before = await self._read_key(key)
         attempts = len(self.attempts)

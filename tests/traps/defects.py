@@ -104,7 +104,7 @@ async def _leave_unsettled(self: RabbitConsumer, *_: Any) -> None:
     """Leave the message unacknowledged, as a plain callback that raises does."""
 
 
-async def _pause_with_message_in_hand(
+async def _pause_before_acknowledging(
     self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception
 ) -> None:
     await asyncio.sleep(0.3)
@@ -322,9 +322,9 @@ BROKER = (
         replace_attribute(UnconfirmedMessages, "mark_returned", _match_by_id),
     ),
     Defect(
-        "a retry delay with the message in hand",
+        "a retry delay with the message unacknowledged",
         test_retrying.test_trap_11_a_retry_delay_occupies_no_prefetch_slot,
-        replace_attribute(RabbitConsumer, "_recover", _pause_with_message_in_hand),
+        replace_attribute(RabbitConsumer, "_recover", _pause_before_acknowledging),
     ),
     Defect(
         "a failure leaves its message unsettled",

@@ -133,7 +133,9 @@ async def test_an_unsettled_message_of_an_ended_consumer_goes_to_the_next_one(
 
 
 @pytest.mark.real
-async def test_a_stopping_consumer_completes_the_message_in_hand(trap_queue: TrapQueue, broker: BrokerProbe) -> None:
+async def test_a_stopping_consumer_completes_its_unacknowledged_message(
+    trap_queue: TrapQueue, broker: BrokerProbe
+) -> None:
     """Pitfall 2.1.11: the stop of a service must not dead-letter its messages."""
     began = asyncio.Event()
     may_end = asyncio.Event()

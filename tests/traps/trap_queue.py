@@ -49,7 +49,7 @@ class TrapQueue:
     ) -> AsyncIterator[list[RabbitConsumer]]:
         """Run consumers while the block runs, each with connections of its own, like separate processes.
 
-        ``stop_timeout_s``: how long a consumer waits at its stop for messages in hand.
+        ``stop_timeout_s``: how long a stopping consumer waits for the messages being handled.
         """
         async with AsyncExitStack() as running:
             starting = (self._run_consumer(handler, prefetch, delay_s, stop_timeout_s) for _ in range(consumers))

@@ -113,7 +113,7 @@ class Endpoint(Generic[U]):
         return await work.find_reply(envelope.id) if envelope.kind is MessageKind.REQUEST else None
 
     async def _record_outcome(self, envelope: Envelope, result: HandlerResult, work: U) -> Envelope | None:
-        """Record the reply, addressed to the request in hand or to the pending one; or the request as still pending."""
+        """Record the reply, addressed to this request or to the pending one; or record the request as pending."""
         is_request = envelope.kind is MessageKind.REQUEST
         if result.reply is None:
             if is_request:

@@ -50,7 +50,7 @@ class RabbitConsumer:
         observer: MessagingObserver,
         sequencer: KeySequencer | None = None,
     ) -> None:
-        """``queues``: queue name -> prefetch, the number of its messages that are in hand at a time."""
+        """``queues``: queue name -> prefetch, the maximum number of its unacknowledged messages."""
         self._queues = queues
         self._recovery = FailureRecovery(handler, policies, observer)
         self._sequencer = sequencer
@@ -65,7 +65,7 @@ class RabbitConsumer:
         )
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Cancel the subscriptions, then wait up to ``timeout_s`` seconds until the messages in hand are settled."""
+        """Cancel the subscriptions, then wait up to ``timeout_s`` seconds until no message is unacknowledged."""
         self._stopping = True
         with contextlib.suppress(AMQPError, ConnectionError, RuntimeError, TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -144,7 +144,7 @@ class RabbitConsumer:
     async def _handle_through_circuit(
         self, circuit: ConsumerCircuit, envelope: Envelope, attempt: Callable[[Envelope], Awaitable[Exception | None]]
     ) -> Exception | None:
-        """Return the handler's error, or None. An outage of a dependency is waited out with the message in hand."""
+        """Return the handler's error, or None. During an outage of a dependency the message waits unacknowledged."""
         while True:
             await circuit.wait_until_closed()
             try:

@@ -24,12 +24,12 @@ log = structlog.get_logger()
 class DeadLetterConsumer:
     """Acknowledges a dead letter once ``store`` has returned, which means that it is committed.
 
-    While ``store`` raises, the message stays in hand, unacknowledged. Requeueing it would count as a failed delivery,
+    While ``store`` raises, the message stays unacknowledged. Requeueing it would count as a failed delivery,
     and the broker drops a message that reaches the delivery limit of a queue without a dead-letter exchange.
     """
 
     def __init__(self, url: str, service: str, queue: str, prefetch: int, store: StoreDeadLetter) -> None:
-        """``prefetch`` is the number of dead letters in hand at a time."""
+        """``prefetch`` is the maximum number of unacknowledged dead letters."""
         self._queue = queue
         self._prefetch = prefetch
         self._store = store

@@ -9,7 +9,7 @@ from aiormq import Channel as RawChannel
 
 OnMessage = Callable[[AbstractIncomingMessage], Awaitable[None]]
 DRAIN_TIMEOUT_S = 5.0
-"""How long a released partition waits for the messages in hand."""
+"""How long a released partition waits for the messages being handled."""
 RESUBSCRIBE_DELAY_S = 0.3
 """The broker activates the next consumer at once; the pause lets other replicas queue up before this one."""
 
@@ -45,7 +45,7 @@ class Subscription:
         return self._releasing or (not self._raw.is_closed and self._tag in self._raw.consumers)
 
     async def cancel(self) -> None:
-        """Take no further message; the messages in hand may still be settled."""
+        """Take no further message; those being handled may still be settled."""
         if not self._raw.is_closed:
             await self._raw.basic_cancel(self._tag)
 
@@ -56,9 +56,9 @@ class Subscription:
     async def release(self) -> None:
         """Leave the partition to the next consumer, and subscribe again behind the others.
 
-        The messages in hand are finished, later deliveries are ignored, and then the channel is closed, which returns
-        the ignored ones to the head of the queue. After a mere cancel the next consumer would begin behind messages
-        that are still in hand here, and overtake them.
+        The messages being handled are finished, later deliveries are ignored, and then the channel is closed, which
+        returns the ignored ones to the head of the queue. After a mere cancel the next consumer would begin behind
+        messages that are still being handled here, and overtake them.
         """
         self._releasing = True
         try:

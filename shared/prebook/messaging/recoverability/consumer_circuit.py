@@ -1,7 +1,7 @@
 """Circuit breaker of a consumer: pauses consumption in an outage, so that no message loses an attempt to it.
 
-While the circuit is open, messages in hand wait, unsettled, and the prefetch keeps all others at the broker. After each
-cool-down one message goes through as a probe; the first probe that succeeds closes the circuit.
+While the circuit is open, delivered messages wait unacknowledged, and the prefetch keeps all others at the broker.
+After each cool-down one message goes through as a probe; the first probe that succeeds closes the circuit.
 Source: Nygard, Release It!, "Circuit Breaker".
 """
 
@@ -24,7 +24,7 @@ class ConsumerCircuit:
         self._breaker = Breaker(threshold, cool_down_s)
         self._changed = asyncio.Event()
         self.paused = 0
-        """Number of messages in hand that wait until the circuit closes."""
+        """Number of unacknowledged messages that wait until the circuit closes."""
 
     @property
     def is_open(self) -> bool:
@@ -50,7 +50,7 @@ class ConsumerCircuit:
     def record_failure(self, error: Exception) -> bool:
         """Record a failed attempt, and return whether a dependency is down, which opens the circuit at once.
 
-        The message then stays in hand, and the attempt is not counted.
+        The message then stays unacknowledged, and the attempt is not counted.
         """
         dependency_down = isinstance(error, Unreachable)
         now = time.monotonic()

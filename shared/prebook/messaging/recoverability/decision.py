@@ -19,7 +19,7 @@ T = TypeVar("T")
 ScheduleRetry = Callable[[Envelope, float], Awaitable[T]]
 """Schedules a retry: the message as of its next attempt, and the delay in seconds."""
 DeadLetterMessage = Callable[[str, Exception], Awaitable[T]]
-"""Dead-letters the message in hand: cause (a stable word) and error."""
+"""Dead-letters the message being handled: cause (a machine-readable code) and error."""
 
 
 def decide(envelope: Envelope, error: Exception, policies: Policies) -> RetryDecision:
