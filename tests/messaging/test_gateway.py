@@ -213,7 +213,7 @@ async def test_a_request_without_a_reply_is_left_to_its_deadline() -> None:
 
 @pytest.mark.parametrize("stage", ["send", "handle"])
 async def test_an_unexpected_error_is_reported_once_and_left_to_the_deadline(stage: str) -> None:
-    """The command is committed by then: its caller gets no error, and the other exchanges go on."""
+    """The command is committed by then: its caller gets no error, and the other exchanges continue."""
     service = Service({"good": ["next"]})
     bad_ended = asyncio.Event()
 

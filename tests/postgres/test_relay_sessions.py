@@ -1,4 +1,4 @@
-"""The session of a relay's notifier: a lost or silent one is detected soon, and a closed one is opened again."""
+"""The session of a relay's notifier: one that stops responding is detected soon, and a closed one is opened again."""
 
 import asyncio
 from collections.abc import AsyncIterator

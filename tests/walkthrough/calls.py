@@ -39,7 +39,7 @@ def recorded_calls() -> Iterator[list[Call]]:
 
 
 def _is_resumed(frame: FrameType) -> bool:
-    """Whether a coroutine or generator goes on after a suspension, which is profiled as a call too."""
+    """Whether a coroutine or generator continues after a suspension, which is profiled as a call too."""
     code = frame.f_code.co_code
     at = frame.f_lasti
     return at >= 0 and code[at] == RESUME and bool(code[at + 1] & 3)

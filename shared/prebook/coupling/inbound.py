@@ -27,7 +27,7 @@ class InboundGateway:
         waiters: ReplyWaiters,
         tasks: OwnedTasks,
     ) -> None:
-        """``tasks``: calls being handled, which go on when their callers hang up."""
+        """``tasks``: calls being handled, which continue when their callers disconnect."""
         self._gateway = gateway
         self._begin = begin
         self._waiters = waiters
@@ -74,7 +74,7 @@ class InboundGateway:
             return await work.find_received_at(message_id)
 
     def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
-        """A task of its own: a caller who hangs up must not undo half of the effect."""
+        """Start a separate task: a caller that disconnects must not undo half of the effect."""
         task = self._tasks.start(self._gateway.process(request))
         task.add_done_callback(_retrieve_error)
         return task

@@ -8,7 +8,7 @@
     |   +-- NoHandler      the service has no handler for the message
     +-- Unreachable        not handed over now: retry later
     +-- Undeliverable      can never be handed over as it is
-    +-- ReplyTimeout       the caller stopped waiting; the request goes on
+    +-- ReplyTimeout       the caller stopped waiting; the request continues
     +-- InvalidPolicies    couplings.toml is missing or invalid
 
 Any other error of a handler is retried and, after the last attempt, dead-lettered.
@@ -61,7 +61,7 @@ class Undeliverable(Exception):
 class ReplyTimeout(Exception):
     """The caller's timeout ended before the reply arrived.
 
-    The request goes on; its reply is stored and returned when the request is repeated.
+    The request continues; its reply is stored and returned when the request is repeated.
     """
 
 

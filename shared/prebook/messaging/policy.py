@@ -23,7 +23,8 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     coupling: Annotated[Coupling, msgspec.Meta(description="coupling of the flow in the default plan")]
     deadline_s: Annotated[
-        Seconds, msgspec.Meta(description="seconds after which the caller goes on without a reply, in every coupling")
+        Seconds,
+        msgspec.Meta(description="seconds after which the caller no longer waits for a reply, in every coupling"),
     ] = 30.0
     timeout_s: Annotated[
         Seconds, msgspec.Meta(description="total seconds of one synchronous call, retries included")

@@ -16,7 +16,8 @@ from prebook.asyncio_tools import OwnedTasks, raise_if_cancelled
 from prebook.messaging.errors import error_summary
 
 HEARTBEAT_S = 10
-"""Interval, negotiated with the broker. A silent peer is detected after three; aiormq's default of 60 s takes 183 s."""
+"""Interval, negotiated with the broker. A peer that stops responding is detected after three; aiormq's default of 60 s
+takes 183 s."""
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
 HEALTH_CHECK_INTERVAL_S = 2.0

@@ -41,7 +41,7 @@ class Subscription:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the broker still counts this consumer: it cancels one silently when the queue is deleted."""
+        """Whether the broker still counts this consumer: it cancels one without notice when the queue is deleted."""
         return self._releasing or (not self._raw.is_closed and self._tag in self._raw.consumers)
 
     async def cancel(self) -> None:

@@ -149,7 +149,7 @@ async def _read_inboxes(
     ports: ArchiveReplayPorts,
 ) -> list[ArchiveRedelivery] | None:
     """Return None, and log it, if an inbox does not answer: messages for a service that is down wait in its queue, so
-    the replay goes on without counting effects.
+    the replay continues without counting effects.
     """
     try:
         return await read(redeliveries)

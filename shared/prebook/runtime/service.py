@@ -39,7 +39,7 @@ class ServiceContext(Generic[U]):
     broker_blocked_s: Callable[[], float | None]
     """For how many seconds the broker has accepted nothing, because of a memory or disk alarm; None if it accepts."""
     tasks: OwnedTasks = field(default_factory=OwnedTasks)
-    """Work that goes on when its caller hangs up; awaited when the service stops."""
+    """Work that continues when its caller disconnects; awaited when the service stops."""
 
     @property
     def clock(self) -> Callable[[], datetime]:

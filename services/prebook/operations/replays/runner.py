@@ -1,6 +1,6 @@
 """Runner of the replays: sends the messages that are due, looks them up in the receivers' inboxes, ends the replays.
 
-The whole state of a replay is in the database. After a crash the lease runs out, and another process goes on from the
+The whole state of a replay is in the database. After a crash the lease runs out, and another process continues from the
 rows: a redelivery that was in flight is looked up in its receiver's inbox first and sent again if it is not there. A
 second copy of a message that is still on its way has no second effect.
 """

@@ -192,7 +192,7 @@ class PublisherConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def check_health(self) -> None:
-        """Send a heartbeat if one is due, fail overdue messages, and abort the connection of a silent peer."""
+        """Send a heartbeat if one is due, fail overdue messages, and abort the connection of an unresponsive peer."""
         now = self._loop.time()
         if now - self._received_at > MAX_MISSED_HEARTBEATS * self._heartbeat_s:
             self._abort(f"no byte from the broker for {now - self._received_at:.0f} s")
