@@ -36,7 +36,7 @@ class CapturedMessage:
 
 
 class BrokerProbe:
-    """Publishes and captures messages beside the services.
+    """Publishes and captures messages while the services run.
 
     Args:
         channel: channel of the administrator.

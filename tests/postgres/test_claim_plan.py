@@ -80,7 +80,7 @@ async def test_release_and_purge_read_no_sent_rows(database: Connection, statist
 
 
 async def count_release_pages(database: Connection, statistics: str, sent: int) -> dict[str, int]:
-    """Return the pages that each of STATEMENTS reads for a batch beside ``sent`` sent rows."""
+    """Return the pages that each of STATEMENTS reads for a batch in a table with ``sent`` sent rows."""
     for name, statement in STATEMENTS.items():
         await database.execute(f"PREPARE {name} AS {statement}")
     await database.execute(INSERT_WAITING, "before", FEW, KEYS)

@@ -204,7 +204,7 @@ WITHOUT_SERVERS = (
         lambda patch: patch.setattr("prebook.messaging.outbox.relay.MAX_CLAIMED_ROWS", 50),
     ),
     Defect(
-        "no poll beside the notifications",
+        "no poll in addition to the notifications",
         test_database.test_the_poll_replaces_a_lost_notification,
         lambda patch: patch.setattr("prebook.messaging.outbox.relay.POLL_INTERVAL_S", 3600.0),
     ),

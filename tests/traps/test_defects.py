@@ -1,4 +1,4 @@
-"""Mutation controls: the test that is named beside a seeded defect fails if the defect is present."""
+"""Mutation controls: the test that is named with a seeded defect fails if the defect is present."""
 
 import asyncio
 from inspect import signature

@@ -1,7 +1,7 @@
 """HTTP clients of the services: httpx over aiohttp's connections.
 
 httpx on its own transport collapses above ten concurrent requests (decision 0015). ``prebook bench --only http`` prints
-the price of a call over aiohttp's connections, beside bare aiohttp.
+the price of a call over aiohttp's connections, compared with bare aiohttp.
 """
 
 import asyncio

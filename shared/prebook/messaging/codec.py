@@ -1,6 +1,6 @@
 """Codec between envelopes and wire messages: CloudEvents 1.0 in binary mode with JSON bodies.
 
-AMQP and HTTP carry the same encoding: lower-case headers beside the unwrapped body.
+AMQP and HTTP carry the same encoding: lower-case headers and the unwrapped body.
 Source: CloudEvents 1.0, "binary content mode".
 """
 

@@ -19,7 +19,7 @@ U = TypeVar("U", bound=UnitOfWork)
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """Metadata of the message that a handler gets beside the body."""
+    """Metadata of the message that a handler gets in addition to the body."""
 
     conversation_id: str
     """The booking id."""

@@ -64,7 +64,7 @@ class ArchiveTally:
             self.times = _min_max(self.times, message.occurred_at)
 
     def status(self, retention: ArchiveRetention) -> ArchiveStatus:
-        """Return the counts so far, beside the archive's ``retention``."""
+        """Return the counts so far, with the archive's ``retention``."""
         return ArchiveStatus(
             retention=retention,
             messages=self.types.total(),

@@ -1,4 +1,4 @@
-"""Raw results of single requests, stored beside the report as one JSON object per line."""
+"""Raw results of single requests, stored next to the report as one JSON object per line."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -23,7 +23,7 @@ METHOD_FRAME = 1
 HEADER_FRAME = 2
 BODY_FRAME = 3
 FRAME_OVERHEAD = 8
-"""Bytes of a frame beside its payload."""
+"""Bytes of a frame in addition to its payload."""
 BASIC_CLASS = 60
 PUBLISH_METHOD = 40
 MANDATORY = 1

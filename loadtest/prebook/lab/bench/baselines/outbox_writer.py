@@ -45,7 +45,7 @@ async def commit_at_rate(commit: Callable[[int], Awaitable[object]], has_unsent:
 
 
 async def commit_and_relay(dsn: str, amqp_url: str) -> None:
-    """Commit at a fixed rate beside the hand-written relay, and print the commit times."""
+    """Commit at a fixed rate while the hand-written relay runs, and print the commit times."""
     connection = await asyncpg.connect(dsn)
     wakeup = asyncio.Event()
     insert = await connection.prepare(relay.INSERT_MESSAGE)

@@ -1,4 +1,4 @@
-"""Resources per ride besides processor time: messages, HTTP requests, statements, transactions and bytes.
+"""Resources per ride in addition to CPU time: messages, HTTP requests, statements, transactions and bytes.
 
 Sources: statements from the database's log, in which all statements are logged meanwhile; messages and HTTP requests
 from the services' metrics; bytes from the broker's connection statistics and the position of the write-ahead log.

@@ -1,1 +1,1 @@
-"""Experiment: what poison messages cost the messages beside them."""
+"""Experiment: what poison messages cost the other messages of their queue."""

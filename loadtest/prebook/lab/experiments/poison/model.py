@@ -90,8 +90,9 @@ class LatencyQuantiles(msgspec.Struct, frozen=True, kw_only=True):
 class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one run.
 
-    ``others`` are latencies beside the poison, ``control`` those of the other side at the same time. ``handled`` counts
-    messages with an effect on both sides, ``parked`` the dead letters. ``lag_p99_ms`` is the p99 lag of the publisher.
+    ``others`` are latencies on the side with poison, ``control`` those of the other side at the same time. ``handled``
+    counts messages with an effect on both sides, ``parked`` the dead letters. ``lag_p99_ms`` is the p99 lag of the
+    publisher.
     """
 
     poison: PoisonKind
@@ -105,7 +106,7 @@ class PoisonRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float:
-        """p99 latency beside the poison relative to the control."""
+        """p99 latency on the side with poison relative to the control."""
         return self.others.p99 / self.control.p99
 
     def is_as_expected(self, load: PoisonLoad) -> bool:
