@@ -37,7 +37,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     status: int
     detail: str
     code: str
-    """A stable word that a program can act on."""
+    """A machine-readable code."""
     trace_id: str
     errors: tuple[FieldError, ...] = ()
 

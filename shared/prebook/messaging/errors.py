@@ -16,7 +16,7 @@ Any other error of a handler is retried and, after the last attempt, dead-letter
 
 
 class PermanentFailure(Exception):
-    """Handling the message again cannot succeed. ``cause``: stable word stored with the dead letter."""
+    """Handling the message again cannot succeed. ``cause``: machine-readable code stored with the dead letter."""
 
     cause = "permanent"
 
@@ -25,7 +25,7 @@ class Malformed(PermanentFailure):
     """The message cannot be decoded."""
 
     def __init__(self, cause: str, text: str) -> None:
-        """``cause``: stable word such as ``bad_header``; ``text``: what is wrong, for people."""
+        """``cause``: machine-readable code such as ``bad_header``; ``text``: what is wrong, for people."""
         super().__init__(text)
         self.cause = cause
 
@@ -53,7 +53,7 @@ class Undeliverable(Exception):
     """The message can never be handed over as it is."""
 
     def __init__(self, text: str, *, cause: str = "refused") -> None:
-        """``cause``: stable word: ``unroutable``, ``too_large`` or ``refused``."""
+        """``cause``: machine-readable code: ``unroutable``, ``too_large`` or ``refused``."""
         super().__init__(text)
         self.cause = cause
 

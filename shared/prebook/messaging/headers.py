@@ -24,7 +24,7 @@ HASH_SLOT_HEADER = "prebook-hash-slot"
 
 EXTENSION_PREFIX = "prebook-x-"
 CAUSE_HEADER = "prebook-x-cause"
-"""Stable word for why the message was dead-lettered."""
+"""Machine-readable code for why the message was dead-lettered."""
 ERROR_HEADER = "prebook-x-error"
 """Type and first line of the error."""
 TRACEBACK_DIGEST_HEADER = "prebook-x-traceback-digest"

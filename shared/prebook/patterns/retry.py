@@ -29,7 +29,7 @@ class Park:
     """Dead-letter the message."""
 
     cause: str
-    """Stable word for the reason."""
+    """Machine-readable code for the reason."""
 
 
 RetryDecision = Retry | Park

@@ -19,7 +19,7 @@ class AbandonReason:
     """Refusal by a receiver that was reachable. An outage is no refusal, however long it lasts."""
 
     cause: str
-    """Stable word for the refusal, stored with the abandoned row."""
+    """Machine-readable code for the refusal, stored with the abandoned row."""
     max_consecutive: int
     """Number of consecutive refusals after which the message is abandoned."""
 

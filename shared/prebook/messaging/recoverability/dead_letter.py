@@ -56,7 +56,7 @@ def first_failure_headers(exchange: str, routing_key: str, at: datetime) -> dict
 
 
 def failure_headers(cause: str, error: Exception | None) -> dict[str, str]:
-    """Return the headers that record why a message is dead-lettered. ``cause`` is a stable word."""
+    """Return the headers that record why a message is dead-lettered. ``cause`` is a machine-readable code."""
     if error is None:
         return {CAUSE_HEADER: cause}
     return {CAUSE_HEADER: cause, ERROR_HEADER: error_summary(error), TRACEBACK_DIGEST_HEADER: traceback_digest(error)}
