@@ -1,4 +1,4 @@
-"""Outboxes for the model of the relay: in memory, and on PostgreSQL. Their clock moves only when it is told to."""
+"""Outboxes for the model of the relay: in memory, and on PostgreSQL. Only ``move_clock`` moves their clock."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping, Sequence

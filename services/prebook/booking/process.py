@@ -1,4 +1,4 @@
-"""A rider prebooks a ride: price it, find a driver, tell the rider.
+"""A rider prebooks a ride: price it, find a driver, notify the rider.
 
 The whole use case, written once. Each transition takes a booking and a message, and returns the next booking with the
 requests and events that follow. Transitions are pure and do not depend on the coupling that delivered the message.

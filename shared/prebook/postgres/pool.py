@@ -2,7 +2,7 @@
 timeout of the statements on its connections.
 
 ``checkout_idle`` reads two private attributes of SQLAlchemy's pool, ``_pool`` and ``_invalidate_time``, because no
-public one tells whether the next connection is open, and a checkout that opens one fails without a greenlet. The
+public one shows whether the next connection is open, and a checkout that opens one fails without a greenlet. The
 public alternative is a checkout with a greenlet for each transaction.
 ``tests/architecture/test_private_attributes.py`` fails when the pinned version of SQLAlchemy changes, so that its
 source is read again.

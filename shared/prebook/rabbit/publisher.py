@@ -70,7 +70,7 @@ class RabbitPublisher(Publisher):
 
     @property
     def blocked_s(self) -> float | None:
-        """Seconds since the broker blocked the connection, or None. The broker tells only connections that publish."""
+        """Seconds since the broker blocked the connection, or None. It notifies only connections that publish."""
         connection = self._publisher_connection if self.connection.up.is_set() else None
         return connection.blocked_s if connection else None
 

@@ -100,7 +100,7 @@ async def enqueue_elsewhere(database: MemoryDatabase, *ids: str) -> None:
 
 
 def lease(database: MemoryDatabase, name: str) -> None:
-    """Lease a row to the relay without telling it, as a commit with an unknown outcome does."""
+    """Lease a row that the relay does not track, as a commit with an unknown outcome does."""
     row = database.tables.outbox[name]
     row.claimed_by = database.owner
     row.claimed_until = utc_now() + timedelta(seconds=30)
