@@ -50,7 +50,7 @@ class OwnedTasks:
         return await asyncio.shield(self.start(work))
 
     async def wait(self, timeout_s: float) -> None:
-        """Wait for ``timeout_s`` seconds at most until all tasks have ended, those started meanwhile included."""
+        """Wait up to ``timeout_s`` seconds until all tasks have ended, those started during the wait included."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._tasks:
@@ -72,7 +72,7 @@ class OwnedTasks:
 async def wait_uncancelled(future: asyncio.Future[T]) -> T:
     """Wait for a future even when cancelled (a second Ctrl-C must not leave anything running); return its result.
 
-    Raises ``CancelledError`` afterwards if the caller was cancelled meanwhile, otherwise what the future raises.
+    Raises ``CancelledError`` afterwards if the caller was cancelled while it waited, otherwise what the future raises.
     """
     cancelled = False
     while not future.done():

@@ -94,7 +94,7 @@ async def test_an_auction_whose_offers_are_all_taken_ends_without_a_driver() -> 
     work = await open_auctions("b1")
     work.assignments.update({("ada-0001", SLOT): "x", ("borealis-0001", SLOT): "y"})
     results = await apply_replies(work, "b1", [offer("ada", 1), offer("borealis", 2), NO])
-    assert results[2].reply == NoDriverFound(fleets_asked=3, reason="every driver offered was taken meanwhile")
+    assert results[2].reply == NoDriverFound(fleets_asked=3, reason="every driver offered has been taken")
 
 
 async def test_only_the_first_reply_of_a_fleet_counts() -> None:

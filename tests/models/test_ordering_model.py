@@ -193,7 +193,7 @@ class OrderingMachine(RuleBasedStateMachine):
         seconds=st.sampled_from([0.0, 2 * BACKOFF_S]),
     )
     def retry(self, results: list[str], fault: str, meanwhile: str, seconds: float, *, is_applied: bool) -> None:
-        """Retry what is due, as ``KeySequencer.run`` does; meanwhile the other replica may work on the same key."""
+        """Retry what is due, as ``KeySequencer.run`` does, while the other replica may work on the same key."""
         self.store.move_clock(seconds)
         for key in self._due_keys():
             self._begin_step("retry", key, results, fault, meanwhile, is_applied=is_applied)

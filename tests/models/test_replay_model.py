@@ -205,7 +205,7 @@ class ReplayMachine(RuleBasedStateMachine):
 
     @rule(runner=st.sampled_from(RUNNERS), fault=st.sampled_from(["", *FAULTS]), is_handled=flags)
     def overtake(self, runner: str, fault: str, *, is_handled: bool) -> None:
-        """Let a runner be so slow that its lease ends, and the other one and the receivers work meanwhile."""
+        """Let a runner be so slow that its lease ends, while the other one and the receivers work."""
         other = next(name for name in RUNNERS if name != runner)
 
         async def meanwhile() -> None:

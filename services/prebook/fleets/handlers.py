@@ -19,7 +19,7 @@ from prebook.fleets.store import FleetsWork, Reservation
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 
 PARTNER_TIMEOUT_S = 2.0
-"""Timeout of a partner's reply, in seconds; the rider waits meanwhile."""
+"""Timeout of a partner's reply, in seconds, during which the rider waits."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ OFFERS_EXPIRED = "the fleets' offers have run out"
 MAX_AUCTION_AGE = timedelta(seconds=90)
 """Maximum age of an auction at its decision. A fleet reserves an offered driver for two minutes from its offer, so the
 reservation of an offer accepted within this age is still valid when the fleet receives the verdict."""
-ALL_DRIVERS_TAKEN = "every driver offered was taken meanwhile"
+ALL_DRIVERS_TAKEN = "every driver offered has been taken"
 
 
 @dataclass(frozen=True)

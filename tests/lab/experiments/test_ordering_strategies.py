@@ -46,7 +46,7 @@ def test_violations_lost_and_doubled_messages_are_counted(
 
 def test_the_blast_radius_counts_other_keys_without_progress() -> None:
     alternating = effects_in_order((A, 0), (B, 0), (A, 1), (B, 1), (A, 2), (B, 2))
-    assert mean_stalled_keys(LOAD, alternating, {(A, 2): 2.5}) == 0.0, "the other key makes progress meanwhile"
+    assert mean_stalled_keys(LOAD, alternating, {(A, 2): 2.5}) == 0.0, "the other key makes progress during this time"
     stalled = [
         AppliedMessage(A, 0, 0),
         AppliedMessage(B, 0, 0),

@@ -118,7 +118,7 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "broker_restart",
         "broker_restart",
-        "The broker restarts: outboxes keep its messages meanwhile, HTTP calls continue.",
+        "The broker restarts: outboxes keep its messages during this time, HTTP calls continue.",
         duration_fraction=0.1,
         duration_factor=1.3,
     ),
@@ -139,7 +139,7 @@ ALL_SCENARIOS: tuple[Scenario, ...] = (
     fault_scenario(
         "database_restart",
         "database_restart",
-        "The database restarts: no plan accepts rides meanwhile, and committed work continues afterwards.",
+        "The database restarts: no plan accepts rides during this time, and committed work continues afterwards.",
         duration_fraction=0.1,
         duration_factor=0.9,
     ),

@@ -54,8 +54,8 @@ SERVER_FAULTS: tuple[Fault, ...] = (
         "database_restart",
         FaultKind.RESTART,
         "database",
-        "The database shuts down cleanly and restarts: no ride is accepted meanwhile, consumers pause without using up "
-        "attempts, and nothing committed is lost.",
+        "The database shuts down cleanly and restarts: no ride is accepted during this time, consumers pause without "
+        "using up attempts, and nothing committed is lost.",
         SERVER_NEEDS,
         default_duration_s=3.0,
     ),
@@ -63,7 +63,7 @@ SERVER_FAULTS: tuple[Fault, ...] = (
         "database_kill",
         FaultKind.SERVER_KILL,
         "database",
-        "The database is killed and recovers from its write-ahead log: no ride is accepted meanwhile, and every "
+        "The database is killed and recovers from its write-ahead log: no ride is accepted during this time, and every "
         "acknowledged commit is preserved.",
         SERVER_NEEDS,
         default_duration_s=3.0,

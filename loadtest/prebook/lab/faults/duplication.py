@@ -61,7 +61,7 @@ async def duplicate_everything(_: Fault, duration_s: float, fault_access: FaultA
         if copier.tasks:
             await asyncio.wait(copier.tasks, timeout=DRAIN_TIMEOUT_S)
     if not copier.copied:
-        raise NoEffect("no message was published during the fault; offer rides meanwhile")
+        raise NoEffect("no message was published during the fault; offer rides at the same time")
     failed = f"; {copier.failed} copies could not be published" if copier.failed else ""
     return f"{copier.copied} messages delivered a second time to {', '.join(sorted(exchanges))}{failed}"
 

@@ -25,7 +25,7 @@ def link_injection(
 ) -> Callable[[Fault, float, FaultAccess], Awaitable[str]]:
     """Return an injection that puts a fault proxy into ``state``; the supervisor heals the proxy after the duration.
 
-    ``took_effect`` decides from the results of connections made meanwhile whether the link was in that state.
+    ``took_effect`` decides from the results of connections made during the fault whether the link was in that state.
     """
 
     async def inject_link_fault(fault: Fault, duration_s: float, fault_access: FaultAccess) -> str:

@@ -8,7 +8,7 @@ NACKED = "nacked"
 """``Unreachable.reason`` of a message that the broker refused with a negative acknowledgement."""
 MAX_REFUSALS = 12
 """Consecutive permanent refusals before a message is abandoned: about a quarter of a minute of attempts. A starting
-broker accepts connections before its queues are back and reports every message as unroutable meanwhile."""
+broker accepts connections before its queues are back, and reports every message as unroutable until then."""
 MAX_NACKS = 600
 """Consecutive negative acknowledgements before a message is abandoned: about a quarter of an hour. A full queue, the
 usual reason, drains by itself."""

@@ -28,10 +28,10 @@ from prebook.patterns.message_groups import OnPoison
 BEHIND_PARKED = "behind_parked"
 """Cause of a message that is parked only because an earlier one of its key is."""
 SCAN_INTERVAL_S = 1.0
-"""Longest pause between scans: another replica may have blocked a message and died."""
+"""Maximum pause between scans: another replica may have blocked a message and died."""
 MAX_CONCURRENT_KEYS = 8
 MIN_SCAN_DELAY_S = 0.05
-"""Shortest pause before a scan: one scan serves all messages that are blocked meanwhile."""
+"""Minimum pause before a scan: one scan serves all messages that are blocked during the pause."""
 log = structlog.get_logger()
 
 PublishDeadLetter = Callable[[str, Envelope, str, Exception | None], Awaitable[None]]

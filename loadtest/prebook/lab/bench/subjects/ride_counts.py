@@ -1,6 +1,6 @@
 """Resources per ride in addition to CPU time: messages, HTTP requests, statements, transactions and bytes.
 
-Sources: statements from the database's log, in which all statements are logged meanwhile; messages and HTTP requests
+Sources: statements from the database's log, in which all statements are logged; messages and HTTP requests
 from the services' metrics; bytes from the broker's connection statistics and the position of the write-ahead log.
 """
 
