@@ -23,7 +23,7 @@ Figure = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """The suite shared by all tests without a suite of their own.
+    """The suite shared by all tests without their own suite.
 
     PREBOOK_TEST_STACK=containers runs PostgreSQL and RabbitMQ by testcontainers; otherwise `prebook up` starts them.
     Back pressure is off, because with the short deadlines of tests it would refuse rides that must survive a fault.
@@ -77,7 +77,7 @@ def _parallel_sort_key(item: pytest.Item) -> tuple[bool, bool, int]:
 
 
 def _uses_shared_suite(item: pytest.Item) -> bool:
-    """Return whether a test uses the shared suite; a module may define a suite of its own."""
+    """Return whether a test uses the shared suite; a module may define its own suite."""
     module = getattr(item, "module", None)
     return "suite" in getattr(item, "fixturenames", ()) and not hasattr(module, "suite")
 

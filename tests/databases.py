@@ -63,7 +63,7 @@ class Databases:
     def _template(self, *services: str) -> str:
         name = "_".join(("migrated", *services))
         self._sql(f"CREATE DATABASE {name}")
-        with ThreadPoolExecutor(1) as executor:  # migrations run an event loop of their own
+        with ThreadPoolExecutor(1) as executor:  # migrations run their own event loop
             executor.submit(_migrate, self._url(name), services).result(TIMEOUT_S)
         return name
 

@@ -1,7 +1,7 @@
 """Catalogue of flows and event types: callers and providers, publishers and subscribers, and their message bodies.
 
 A flow does not know its transport. A plan chooses the coupling of every flow, per booking. ``codec.register`` adds the
-flows and event types of a project of its own.
+flows and event types of another project.
 """
 
 from dataclasses import dataclass, field
@@ -112,4 +112,4 @@ SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "
 OPERATIONS = "operations"
 """Service that keeps and replays dead letters; takes part in no flow."""
 PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
-"""All services; each has a database schema and role and a broker user of its own."""
+"""All services; each has its own database schema, database role and broker user."""

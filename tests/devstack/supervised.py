@@ -15,7 +15,7 @@ STUB_PROGRAM = Path(__file__).with_name("stub_program.py")
 
 
 def stub_spec(tmp_path: Path, *arguments: str, name: str = "stub") -> ProcessSpec:
-    """Return the specification of the stub program with ``arguments``, on a port of its own."""
+    """Return the specification of the stub program with ``arguments``, on its own port."""
     (port,) = allocate_ports(1)
     return ProcessSpec(
         name=name,

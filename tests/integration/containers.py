@@ -89,7 +89,7 @@ def _container(image: str, settings: dict[str, str], *ports: int, command: str |
 
 def _is_listening(management: str) -> bool:
     credentials = base64.b64encode(f"{ADMIN_USER}:{PASSWORD}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - an http URL of ours
+    request = urllib.request.Request(  # noqa: S310 - our own http URL
         f"{management}/api/health/checks/port-listener/5672", headers={"Authorization": f"Basic {credentials}"}
     )
     try:

@@ -1,4 +1,4 @@
-"""`prebook load burst` as a program: a small burst on two suites of its own, and one report of both."""
+"""`prebook load burst` as a program: a small burst on its own two suites, and one report of both."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`prebook chaos` as a program, on a suite of its own: a short run with all of its guarantees."""
+"""`prebook chaos` as a program, on its own suite: a short run with all of its guarantees."""
 
 import os
 from pathlib import Path

@@ -36,7 +36,7 @@ DURATIONS_S: Mapping[str, float] = {
     "database_restart": 0.1,
     "database_kill": 0.1,
 }
-"""Duration of each fault in seconds. Poison has a test of its own below; faults of links are in tests/devstack."""
+"""Duration of each fault in seconds. Poison has its own test below; faults of links are in tests/devstack."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Stores of blocked messages for the model of ordering: in memory, and on PostgreSQL, each with a clock of its own."""
+"""Stores of blocked messages for the model of ordering: in memory, and on PostgreSQL, each with its own clock."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Write the schema of a database as SQL, from its catalog: `make schema` writes docs/reference/schema.sql with it.
 
 The text is the same on every supported version of PostgreSQL. Privileges of the owner are left out, because version 17
-added one; so are NOT NULL constraints as objects of their own, which version 18 added: the columns show them.
+added one; so are NOT NULL constraints as separate objects, which version 18 added: the columns show them.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ class Receiver:
 
 @asynccontextmanager
 async def run_relay(url: str, name: str, receiver: Receiver) -> AsyncIterator[Relay]:
-    """Run a relay for the block, with connections of its own."""
+    """Run a relay for the block, with its own connections."""
     engine = create_engine("notification", url, pool_size=2, extra_settings={"application_name": UPKEEP})
     listening = await asyncpg.connect(asyncpg_dsn(url), server_settings={"application_name": name})
     relay = Relay(SqlOutbox(engine, name), NullObserver())

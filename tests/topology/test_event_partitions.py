@@ -1,4 +1,4 @@
-"""Partitioned event queues on a real broker: every subscriber gets each key in order, in partitions of its own."""
+"""Partitioned event queues on a real broker: every subscriber gets each key in order, in its own partitions."""
 
 import asyncio
 from collections import defaultdict

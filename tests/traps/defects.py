@@ -123,7 +123,7 @@ async def _check_then_act(self: SqlUnitOfWork, envelope: Envelope) -> bool:
 
 
 async def _record_in_separate_transaction(self: SqlUnitOfWork, envelope: Envelope) -> bool:
-    """Record the message in a transaction of its own."""
+    """Record the message in a separate transaction."""
     row = {"id": envelope.id, "flow": envelope.flow, "conversation_id": envelope.conversation_id}
     async with self.connection.engine.begin() as separate:
         return bool((await separate.execute(RECORD_MESSAGE, row)).scalar())

@@ -49,7 +49,7 @@ async def test_a_defect_is_caught_without_servers(defect: Defect, monkeypatch: p
 async def test_a_defect_is_caught_with_a_database(
     defect: Defect, monkeypatch: pytest.MonkeyPatch, begin: Begin, operations_url: str, receivers: Receivers
 ) -> None:
-    # Tests with a database of their own get this one, which has the schema of operations.
+    # Tests with their own database get this one, which has the schema of operations.
     monkeypatch.setattr("tests.postgres.test_relays.create_engine", lambda _, url: create_engine("operations", url))
     engine = create_engine("operations", operations_url)
     await assert_caught(defect, monkeypatch, begin=begin, engine=engine, url=operations_url, receivers=receivers)

@@ -59,7 +59,7 @@ async def test_trap_06_a_replay_of_a_group_does_not_grow_while_it_runs(begin: Be
     assert (view["messages"], view["counts"]) == (5, {"resolved": 5})
     assert receivers.published_ids == [headers(n)["ce-id"] for n in range(1, 6)]
     assert (remaining["failure_group"], remaining["messages"]) == (group["failure_group"], 4), (
-        "later messages need a replay of their own"
+        "later messages need their own replay"
     )
 
 

@@ -47,7 +47,7 @@ class TrapQueue:
         delay_s: float = RETRY_DELAY_S,
         stop_timeout_s: float = 5.0,
     ) -> AsyncIterator[list[RabbitConsumer]]:
-        """Run consumers while the block runs, each with connections of its own, like separate processes.
+        """Run consumers while the block runs, each with its own connections, like separate processes.
 
         ``stop_timeout_s``: how long a stopping consumer waits for the messages being handled.
         """

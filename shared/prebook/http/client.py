@@ -31,7 +31,7 @@ ACQUIRE_TIMEOUT_S = 1.0
 SUPPRESSED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 """Headers that the client would add; no endpoint of the suite reads them."""
 UNUSED_TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Keeps each transport from loading the file of certificate authorities into a TLS context of its own.
+"""Keeps each transport from loading the file of certificate authorities into its own TLS context.
 
 The sessions never use it: their connectors verify certificates with the one context of aiohttp. It contains no trusted
 certificates.

@@ -89,7 +89,7 @@ def read_policies(path: Path) -> dict[str, FlowPolicy]:
 
 
 def default_plan(policies: Policies) -> dict[str, Coupling]:
-    """Return the plan of a booking that chooses no couplings of its own."""
+    """Return the plan of a booking that chooses no couplings."""
     return {name: policies[name].coupling for name in FLOWS}
 
 

@@ -2,8 +2,8 @@
 
 A message starts a transaction at once if none is running. Otherwise it waits until the running one ends, a full batch
 is waiting, or ``MAX_WAIT_S`` have passed; the higher the load, the larger the batches. If a handler of a batch raises,
-the transaction is rolled back and each message is retried in one of its own, so that a poison message costs the others
-one retry. States, transitions and invariants: docs/architecture/inbox-and-transaction-batching.md.
+the transaction is rolled back and each message is retried in its own, so that a poison message costs the others one
+retry. States, transitions and invariants: docs/architecture/inbox-and-transaction-batching.md.
 
 Source: group commit; EIP, Idempotent Receiver (``UnitOfWork.record_messages``).
 """
@@ -100,7 +100,7 @@ class TransactionBatcher(Generic[U]):
             self._late_start = None
 
     def _max_batch_size(self, envelope: Envelope) -> int:
-        """A message on a retry gets a transaction of its own, because it would probably fail its batch again."""
+        """A message on a retry gets its own transaction, because it would probably fail its batch again."""
         if envelope.attempt > 1:
             return 1
         policy = self._policies.get(envelope.flow)

@@ -11,7 +11,7 @@ class BatchCandidate:
     key: str
     """Conversation; messages with the same key never share or overlap transactions."""
     max_batch_size: int
-    """Size of the largest batch that the message joins, itself included; 1: it gets a transaction of its own."""
+    """Size of the largest batch that the message joins, itself included; 1: it gets its own transaction."""
 
 
 def select_batch(waiting: Sequence[BatchCandidate], busy_keys: Collection[str]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 JITTER_FACTORS = (1.0, 1.2, 1.4)
-"""Jitter: a delay is the configured one times one of these factors. Each has a delay queue of its own, because messages
+"""Jitter: a delay is the configured one times one of these factors. Each has its own delay queue, because messages
 of different TTL in one queue expire only at its head, so that a long delay would hold back the short ones behind it."""
 
 FIRST_BACKOFF_S = 0.1

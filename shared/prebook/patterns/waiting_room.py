@@ -38,7 +38,7 @@ class WaitingRoom:
         """Return the seconds until the reservation of ``key``, and make one if there is none.
 
         An early return gets the same time again. ``opens_in_s``: seconds until capacity is expected;
-        ``admissions_per_s``: rate of reservations; ``bottleneck``: each has a schedule of its own.
+        ``admissions_per_s``: rate of reservations; ``bottleneck``: each has its own schedule.
         """
         self._drop_expired(now)
         reserved_at = self._reserved_at.get(key)

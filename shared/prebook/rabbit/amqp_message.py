@@ -1,4 +1,4 @@
-"""Messages that RabbitMQ delivers, as wire messages. Publishing has an encoder of its own in ``amqp_publisher``."""
+"""Messages that RabbitMQ delivers, as wire messages. Publishing has its own encoder in ``amqp_publisher``."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ CONFIRM_TIMEOUT_S = 10.0
 
 
 class RabbitPublisher(Publisher):
-    """Publisher on a connection of its own: in an alarm, the broker stops reading from connections that publish."""
+    """Publisher on its own connection: in an alarm, the broker stops reading from connections that publish."""
 
     def __init__(self, url: str, service: str) -> None:
         self._user = URL(url.partition(",")[0]).user or "guest"

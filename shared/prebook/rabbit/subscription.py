@@ -1,4 +1,4 @@
-"""Subscription to one queue, on a channel of its own."""
+"""Subscription to one queue, on its own channel."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
 """Retry ladder, parking and limits of every consumed queue.
 
 Limits are policies, not arguments: an operator can change them without deleting a queue. A queue has one policy, and
-the dead-letter routing key of a policy is one value, so each queue has a policy of its own.
+the dead-letter routing key of a policy is one value, so each queue has its own policy.
 """
 
 import re

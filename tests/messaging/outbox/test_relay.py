@@ -28,7 +28,7 @@ from tests.messaging.examples import ExpiryRecorder, request
 async def enqueue(
     database: MemoryDatabase, *ids: str, route: str = "broker", expired: bool = False, key: str = ""
 ) -> None:
-    """Enqueue requests with these ids, each under an ordering key of its own unless ``key`` is given."""
+    """Enqueue requests with these ids, each under its own ordering key unless ``key`` is given."""
     now = utc_now()
     expires = now + timedelta(seconds=-1 if expired else 60)
     async with database.begin() as work:

@@ -1,4 +1,4 @@
-"""Two services of a project of its own: loyalty awards points for rides, and checkout shows riders their balance."""
+"""Two services of a separate project: loyalty awards points for rides, and checkout shows riders their balance."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

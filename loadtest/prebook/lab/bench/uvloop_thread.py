@@ -1,4 +1,4 @@
-"""uvloop, the event loop of the services, in a thread of its own.
+"""uvloop, the event loop of the services, in its own thread.
 
 The main thread keeps asyncio's loop, because uvloop cannot start child processes as another user, which the local
 database needs.

@@ -1,7 +1,7 @@
 """Niceness of the suite's processes, lowered so that an overloaded suite does not delay the load generator.
 
 Linux keeps a niceness per thread, which new threads and processes inherit. With autogroup scheduling the niceness
-counts within a session only, and the session has a niceness of its own. Source: sched(7).
+counts within a session only, and the session has its own niceness. Source: sched(7).
 """
 
 import os

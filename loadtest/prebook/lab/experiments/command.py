@@ -1,4 +1,4 @@
-"""`prebook lab`: experiments with a broker, a database and processes of their own."""
+"""`prebook lab`: experiments with their own broker, database and processes."""
 
 import rich_click as click
 
@@ -11,7 +11,7 @@ from prebook.lab.experiments.poison.command import poison
 
 @click.group()
 def lab() -> None:
-    """Run experiments that crash processes, on a broker and database of their own; a running suite is not affected."""
+    """Run experiments that crash processes, on their own broker and database; a running suite is not affected."""
     log_warnings_only()
 
 

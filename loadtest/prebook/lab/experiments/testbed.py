@@ -58,7 +58,7 @@ async def start_testbed() -> AsyncIterator[ExperimentTestbed]:
         UserError: startup failed, or PREBOOK_STACK names servers that the lab does not own.
     """
     if read_stack_mode() is StackMode.EXTERNAL:
-        raise UserError("the lab runs experiments only on a broker and database of its own", "unset PREBOOK_STACK")
+        raise UserError("the lab runs experiments only on its own broker and database", "unset PREBOOK_STACK")
     async with prepare_stack(log_to_stderr, SuiteOptions(ports=UNUSED_PORTS), "lab") as prepared:
         stack = prepared.stack
         context = ExperimentContext(stack.database.url, prepared.service_environments, prepared.directory)

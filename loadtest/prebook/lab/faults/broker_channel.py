@@ -34,7 +34,7 @@ class QueueBinding:
 
 @asynccontextmanager
 async def open_admin_channel(fault_access: FaultAccess) -> AsyncIterator[AbstractChannel]:
-    """Open a channel with publisher confirms, on a connection of its own, for the block.
+    """Open a channel with publisher confirms, on its own connection, for the block.
 
     Raises:
         NoEffect: the broker's address is unknown.

@@ -79,7 +79,7 @@ def self_test_report(samples: Sequence[Sample], rate_per_s: float, cpu_s: float)
 
 @asynccontextmanager
 async def run_stub_server() -> AsyncIterator[str]:
-    """Run a stub server in a process of its own while the block runs; yield its base URL."""
+    """Run a stub server in its own process while the block runs; yield its base URL."""
     command = (sys.executable, "-m", "prebook.lab.load.stub_server")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:

@@ -12,7 +12,7 @@ from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
 
 REMEDY = (
-    "run `prebook demo`, which starts a suite of its own; "
+    "run `prebook demo`, which starts its own suite; "
     "or start a suite with `prebook up`, then run `prebook load --quick`"
 )
 REQUIRED_SERVICES = ("booking", "notification")

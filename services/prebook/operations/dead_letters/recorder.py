@@ -1,4 +1,4 @@
-"""Recorder of dead letters: each is stored in a transaction of its own."""
+"""Recorder of dead letters: each is stored in its own transaction."""
 
 from datetime import datetime
 

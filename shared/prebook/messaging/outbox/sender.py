@@ -142,7 +142,7 @@ class Sender:
             self.start_batch(Batch(self.queue.enqueue(key), group, send_before))
 
     def start_batch(self, batch: Batch) -> None:
-        """Track the leases of a batch and send its rows in a task of their own. Returns at once.
+        """Track the leases of a batch and send its rows in a separate task. Returns at once.
 
         After ``stop`` (a transaction that had begun before has ended), the rows stay untracked, and the next scan
         releases them.

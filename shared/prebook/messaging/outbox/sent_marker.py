@@ -80,7 +80,7 @@ class SentMarker:
             except Exception as error:  # noqa: BLE001 - any failure of the database is retried
                 self._schedule_flush(RETRY_DELAY_S)
                 log.warning("mark-as-sent failed, retrying", rows=len(marked), error=error_summary(error))
-            finally:  # also when cancelled: rows added during the flush have no timer of their own
+            finally:  # also when cancelled: rows added during the flush have no timer
                 if self._unmarked:
                     self._schedule_flush(MARK_DELAY_S)
 

@@ -32,7 +32,7 @@ class KeyStatus:
 class BlockedKeys(Protocol):
     """Blocked messages by group and key; the key is the conversation id. Each key is a queue, in order of blocking.
 
-    Every call is a transaction of its own. Every method raises Unreachable.
+    Every call is a separate transaction. Every method raises Unreachable.
     """
 
     async def read_status(self, group: str, envelope: Envelope) -> KeyStatus:

@@ -68,7 +68,7 @@ def booking_body(number: int) -> dict[str, Any]:
 
 @dataclass
 class CheckedRounds:
-    """Runs each round on empty tables with idempotency keys of its own, and checks the rows afterwards."""
+    """Runs each round on empty tables with its own idempotency keys, and checks the rows afterwards."""
 
     database: "asyncpg.Connection[Any]"
     round_numbers: dict[str, int] = field(default_factory=dict)

@@ -32,7 +32,7 @@ CPU_COST = Benchmark(
     Better.LOWER,
     "hand-written consumer and relay",
     1.4,
-    "consumer, handler and relay, without broker and database; about 60 us of ours are envelopes, headers and metrics, "
+    "consumer, handler and relay, without broker and database; about 60 us in ours are envelopes, headers and metrics, "
     "measured separately, the rest are tasks and system calls of the clients",
 )
 
