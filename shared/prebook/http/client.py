@@ -163,7 +163,7 @@ class ServiceClient:
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         # The transport itself: httpx.AsyncClient would add authentication, redirects and cookies, which no call between
-        # services uses and which cost as much processor time as the call.
+        # services uses and which cost as much CPU time as the call.
         request = httpx.Request(method, url, headers=headers, content=body, extensions=CONNECT_TIMEOUT)
         response = await self._transport.handle_async_request(request)
         try:

@@ -1,7 +1,7 @@
 """Settings of Python's cyclic garbage collector that exempt objects which live as long as the process.
 
 By default the collector traverses all imported and long-lived objects again and again, at a rate set by short-lived
-ones: a third of the processor time of a relay with a thousand messages in flight. Reference counting alone frees those.
+ones: a third of the CPU time of a relay with a thousand messages in flight. Reference counting alone frees those.
 """
 
 import gc

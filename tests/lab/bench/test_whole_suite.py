@@ -77,7 +77,7 @@ def test_a_baseline_file_can_be_read_back(tmp_path: Path) -> None:
     assert stored.knee_per_s == 20.0
 
 
-def test_an_ended_process_has_no_processor_time_and_memory() -> None:
+def test_an_ended_process_has_no_cpu_time_and_memory() -> None:
     roots = {"present": os.getpid(), "ended": 2**22 + 1}
     assert read_cpu_ms(roots)["present"] > 0
     assert read_private_bytes(roots)["present"] > 1e6

@@ -34,7 +34,7 @@ REPLY_QUEUE = "bench.replies"
 class Requestor:
     """Publishes requests and matches replies to them by the request id.
 
-    Source: EIP, Request-Reply and Correlation Identifier. ``process``: the replier, whose processor time is measured.
+    Source: EIP, Request-Reply and Correlation Identifier. ``process``: the replier, whose CPU time is measured.
     """
 
     exchange: AbstractExchange
@@ -46,7 +46,7 @@ class Requestor:
     pending: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
     def read_cpu_time_s(self) -> float:
-        """Return the processor time of the replier in seconds, 0 if there is no process."""
+        """Return the CPU time of the replier in seconds, 0 if there is no process."""
         return read_cpu_time_s(self.process.pid) if self.process else 0.0
 
     def on_reply(self, message: AbstractIncomingMessage) -> None:
@@ -87,7 +87,7 @@ class Requestor:
 async def run_requests(requestor: Requestor, count: int, *, concurrency: int = CONCURRENCY) -> RoundFigures:
     """Send ``count`` requests with ``concurrency`` in flight.
 
-    Return ``messages_s``, replies per second, and ``cpu_us``, processor time of the replier per message.
+    Return ``messages_s``, replies per second, and ``cpu_us``, CPU time of the replier per message.
     """
     requests = iter(requestor.build_requests(count))
 

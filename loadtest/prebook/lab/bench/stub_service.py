@@ -36,7 +36,7 @@ async def quote_fare(context: HandlerContext, ride: QuoteFare, work: StubService
 
 
 async def delay_request(_: HandlerContext, ride: QuoteFare) -> QuoteFare:
-    """Wait before the transaction, as a handler that calls another system: slow without processor time."""
+    """Wait before the transaction, as a handler that calls another system: slow without CPU time."""
     await asyncio.sleep(HANDLER_DELAY_S)
     return ride
 

@@ -14,7 +14,7 @@ async def run_closed_loop(
 ) -> RoundFigures:
     """Call ``operation`` with 0 to count - 1, ``concurrency`` calls at a time.
 
-    Return ``per_s`` and the processor time per call in us: ``client_cpu_us`` of this process and ``server_cpu_us`` of
+    Return ``per_s`` and the CPU time per call in us: ``client_cpu_us`` of this process and ``server_cpu_us`` of
     the process ``pid``.
     """
     numbers = itertools.count()

@@ -30,7 +30,7 @@ SCHEMA = """
         $$ BEGIN PERFORM pg_notify('baseline', ''); RETURN NULL; END $$;
     CREATE TRIGGER wake AFTER INSERT ON baseline.outbox FOR EACH STATEMENT EXECUTE FUNCTION baseline.wake()"""
 DROP_TRIGGER = "DROP TRIGGER wake ON baseline.outbox"
-"""For processes that wake the relay by an event: a NOTIFY in every commit serializes the commits."""
+"""For processes that wake the relay by an event: a NOTIFY in every commit serialises the commits."""
 INSERT_MESSAGE = "INSERT INTO baseline.outbox (key, type, payload) VALUES ($1, $2, $3)"
 INSERT_BACKLOG = """
     INSERT INTO baseline.outbox (key, type, payload)

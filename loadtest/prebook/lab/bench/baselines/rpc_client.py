@@ -28,9 +28,9 @@ REPLY_BODY = {
 
 
 def print_figures(times_s: list[float], concurrent_s: float, cpu_s: float) -> None:
-    """Print median latency, throughput and processor time per call as one line of JSON, which the bench reads.
+    """Print median latency, throughput and CPU time per call as one line of JSON, which the bench reads.
 
-    ``times_s``: latencies of the sequential calls. ``concurrent_s``, ``cpu_s``: duration and processor time of the
+    ``times_s``: latencies of the sequential calls. ``concurrent_s``, ``cpu_s``: duration and CPU time of the
     concurrent calls.
     """
     figures = {

@@ -27,7 +27,7 @@ THROUGHPUT = Benchmark(
     "both sides include the replies' way through the relay to the broker",
 )
 CPU_COST = Benchmark(
-    "consume: processor time of the process",
+    "consume: CPU time of the process",
     "us/message",
     Better.LOWER,
     "hand-written consumer and relay",
@@ -38,7 +38,7 @@ CPU_COST = Benchmark(
 
 
 PACED_CPU_COST = Benchmark(
-    f"consume: processor time per message at {PACED_PER_S}/s, broker and database included",
+    f"consume: CPU time per message at {PACED_PER_S}/s, broker and database included",
     "us/message",
     Better.LOWER,
     "hand-written consumer and relay",
@@ -48,7 +48,7 @@ PACED_CPU_COST = Benchmark(
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    """Measure throughput and processor time of both repliers, then processor time at a constant rate."""
+    """Measure throughput and CPU time of both repliers, then CPU time at a constant rate."""
     async with start_repliers(testbed) as (ours, baseline):
         sides = {"ours": partial(run_requests, ours, MESSAGES), "baseline": partial(run_requests, baseline, MESSAGES)}
         figures = await run_interleaved(sides, rounds)
@@ -72,7 +72,7 @@ def _breakdown(figures: Mapping[str, Sequence[float]]) -> str:
 
 
 async def _run_paced(requestor: Requestor, servers: dict[str, int]) -> RoundFigures:
-    """Send requests at PACED_PER_S; return the processor time per message in us of replier, broker and database."""
+    """Send requests at PACED_PER_S; return the CPU time per message in us of replier, broker and database."""
     roots = servers | ({"service": requestor.process.pid} if requestor.process else {})
     requests = list(requestor.build_requests(PACED_MESSAGES))
     before = read_cpu_ms(roots)

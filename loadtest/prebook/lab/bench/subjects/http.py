@@ -39,14 +39,14 @@ NOTE = "ours validates, times, counts and logs each call, and identifies it by a
 BARE_CLIENT = Benchmark(NAME, "calls/s", Better.HIGHER, "httpx over aiohttp's transport -> Starlette", 0.85, NOTE)
 STOCK_CLIENT = Benchmark(f"{NAME}, common stack", "calls/s", Better.HIGHER, "stock httpx -> FastAPI", 3.0, NOTE)
 CLIENT_COST = Benchmark(
-    f"cost of httpx: processor time of ServiceClient per call, {IN_FLIGHT} in flight",
+    f"cost of httpx: CPU time of ServiceClient per call, {IN_FLIGHT} in flight",
     "us/call",
     Better.LOWER,
     "bare aiohttp, same connections and headers",
     2.5,
     "some 55 % of the difference is httpx, the rest ServiceClient's limits of connections, time and size",
 )
-"""Processor time of the client process only; both clients call the same server. The goal guards the ratio of 2.2 that
+"""CPU time of the client process only; both clients call the same server. The goal guards the ratio of 2.2 that
 was measured when httpx was introduced; aiohttp with the same limits costs 1.5 times bare aiohttp."""
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
@@ -217,7 +217,7 @@ async def measure_flow(testbed: BenchTestbed, name: str, rounds: int) -> BenchRo
 
 
 async def measure_client_cost(testbed: BenchTestbed, rounds: int) -> BenchRow:
-    """Return the processor time per call of ServiceClient compared with bare aiohttp."""
+    """Return the CPU time per call of ServiceClient compared with bare aiohttp."""
     async with start_uvloop_thread() as run_there, open_client_sides(testbed, run_there) as sides:
         figures = await run_interleaved(sides, rounds)
     rates = ", ".join(f"{side} {median(values['per_s']):.0f} calls/s" for side, values in figures.items())
@@ -226,7 +226,7 @@ async def measure_client_cost(testbed: BenchTestbed, rounds: int) -> BenchRow:
 
 
 def cpu_note(side: str, figures: Mapping[str, Any]) -> str:
-    """Return the median processor time per call of client and server process, as text."""
+    """Return the median CPU time per call of client and server process, as text."""
     client_us = median(figures["client_cpu_us"])
     server_us = median(figures["server_cpu_us"])
-    return f"{side}: {client_us:.0f} us of processor time per call in the client, {server_us:.0f} us in the server"
+    return f"{side}: {client_us:.0f} us of CPU time per call in the client, {server_us:.0f} us in the server"

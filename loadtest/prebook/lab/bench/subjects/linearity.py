@@ -1,6 +1,6 @@
 """Linearity: cost of one message with ten times as many rows in outbox, inbox or dead letters.
 
-Measured as processor time of the database process per message, from the scheduler's statistics in nanoseconds: only the
+Measured as CPU time of the database process per message, from the scheduler's statistics in nanoseconds: only the
 database's work can depend on the number of rows, and other processes do not disturb the figure.
 """
 
@@ -195,7 +195,7 @@ async def _fill(database: "asyncpg.Connection[Any]", table: TableBenchmark, rows
 
 
 async def _read_cpu_ns(database: "asyncpg.Connection[Any]", service: str) -> Mapping[int, int]:
-    """Return the processor time of each server process with a connection of ``service``."""
+    """Return the CPU time of each server process with a connection of ``service``."""
     rows = await database.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = $1", f"prebook-{service}")
     return {row["pid"]: await asyncio.to_thread(_read_process_cpu_ns, row["pid"]) for row in rows}
 

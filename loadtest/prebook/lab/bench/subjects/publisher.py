@@ -20,7 +20,7 @@ VARIANTS = {"aio-pika": "aio_pika", "aiormq": "aiormq"}
 
 
 async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
-    """Two rows for each library: rows drained per second, and processor time of the process for each row."""
+    """Two rows for each library: rows drained per second, and CPU time of the process for each row."""
     async with open_queues(testbed, ROWS) as pair:
         own = partial(_drain, testbed, pair, "prebook.booking")
         module = "prebook.lab.bench.components.library_publisher"
@@ -44,7 +44,7 @@ def _rows(name: str, ours: dict[str, list[float]], library: dict[str, list[float
         "relay: drain a backlog, by AMQP client", "rows/s", Better.HIGHER, f"through {name}", MIN_GAIN, NOTE
     )
     cpu = Benchmark(
-        "relay: processor time of the process, by AMQP client",
+        "relay: CPU time of the process, by AMQP client",
         "us/row",
         Better.LOWER,
         f"through {name}",

@@ -132,9 +132,7 @@ def _known_row(benchmark: Benchmark, ours: float, baseline: float) -> BenchRow:
 
 
 def _cost_benchmark(plan: str, name: str, note: str) -> Benchmark:
-    return Benchmark(
-        f"ride, {plan}: processor time, {STEADY_PER_S:g}/s", "ms/ride", Better.LOWER, name, COST_GOAL, note
-    )
+    return Benchmark(f"ride, {plan}: CPU time, {STEADY_PER_S:g}/s", "ms/ride", Better.LOWER, name, COST_GOAL, note)
 
 
 def _knee_benchmark(plan: str, name: str, limit: str) -> Benchmark:

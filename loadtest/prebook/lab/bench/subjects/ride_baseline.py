@@ -15,7 +15,7 @@ class PlanBaseline(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one plan."""
 
     cpu_ms: Mapping[str, float]
-    """Processor time per ride of each process."""
+    """CPU time per ride of each process."""
     counts: Mapping[str, float]
     """Resources per ride."""
     knee_per_s: float

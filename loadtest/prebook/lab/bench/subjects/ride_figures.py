@@ -28,7 +28,7 @@ class RideFigures:
     """Figures of one plan; lists have one value per round."""
 
     cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Processor time per ride of each process."""
+    """CPU time per ride of each process."""
     counts: Mapping[str, float] = field(default_factory=dict)
     """Resources per ride, as counted by ``ride_counts``."""
     knee_per_s: float = 0.0
@@ -40,12 +40,12 @@ class RideFigures:
 
     @property
     def cost_ms(self) -> Sequence[float]:
-        """Processor time per ride of all processes together, per round."""
+        """CPU time per ride of all processes together, per round."""
         return [sum(per_process) for per_process in zip(*self.cpu_ms.values(), strict=True)]
 
 
 async def measure_cost(load: RideLoad, plan: str, figures: RideFigures) -> None:
-    """Measure one round of the processor time per ride at STEADY_PER_S; append it to ``figures``.
+    """Measure one round of the CPU time per ride at STEADY_PER_S; append it to ``figures``.
 
     Raises:
         UserError: The suite did not settle all rides, or its processes are not local.

@@ -154,7 +154,7 @@ def _rows(
 def _cpu_note(ours: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]) -> str:
     ours_us = median(ours["cpu_us"])
     baseline_us = median(baseline["cpu_us"])
-    return f"processor time of the caller per call: ours {ours_us:.0f} us, baseline {baseline_us:.0f} us"
+    return f"CPU time of the caller per call: ours {ours_us:.0f} us, baseline {baseline_us:.0f} us"
 
 
 async def _measure_endpoint(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:

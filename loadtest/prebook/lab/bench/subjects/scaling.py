@@ -1,6 +1,6 @@
 """Scaling with one, two and four replicas per service: rate of a burst, and the effect of killing a replica.
 
-Throughput grows only while processor time is free; each row states the share of cores in use. Numbers of replicas are
+Throughput grows only while CPU time is free; each row states the share of cores in use. Numbers of replicas are
 measured one after the other, not interleaved: three suites at a time would disturb each other more than the machine
 drifts.
 """
