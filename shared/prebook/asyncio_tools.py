@@ -96,7 +96,7 @@ async def first_error_task_group() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 TIMEOUT_CHECK_INTERVAL_S = 0.5
-"""Seconds between two checks of a ``CoarseTimeout``; a timeout is late by at most this."""
+"""Seconds between two checks of a ``CoarseTimeout``; also the maximum delay of a timeout."""
 
 
 class CoarseTimeout:

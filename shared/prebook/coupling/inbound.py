@@ -34,7 +34,7 @@ class InboundGateway:
         self._tasks = tasks
 
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
-        """Handle a request and return its reply; wait for ``timeout_s`` seconds at most.
+        """Handle a request and return its reply; wait up to ``timeout_s`` seconds.
 
         A repeated request gets the stored reply, or waits for the one being handled. Raises ReplyTimeout, and
         whatever the handler raises.

@@ -24,7 +24,7 @@ from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
 MAX_RESPONSE_BYTES = 256 * 1024
 """Size limit of a response body, in bytes."""
 MAX_CONNECTIONS_PER_SERVICE = 200
-"""Connections to one service at most, so that a hanging one takes none of another."""
+"""Maximum number of connections to one service, so that a hanging one takes none of another."""
 CONNECT_TIMEOUT_S = 2.0
 ACQUIRE_TIMEOUT_S = 1.0
 """Seconds to wait for a free connection."""

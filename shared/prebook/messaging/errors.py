@@ -70,7 +70,7 @@ class InvalidPolicies(Exception):
 
 
 MAX_SUMMARY_CHARS = 300
-"""Length of an error summary at most, in characters."""
+"""Maximum length of an error summary, in characters."""
 
 
 def error_summary(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from prebook.patterns.retry import jittered_delays_s
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 DEFAULT_MAX_BATCH_SIZE = 16
-"""Messages that share one transaction at most."""
+"""Maximum number of messages that share one transaction."""
 
 
 class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
 from prebook.patterns.batch_selection import BatchCandidate, select_batch
 
 MAX_CONCURRENT_TRANSACTIONS = 4
-"""Transactions that run at the same time at most."""
+"""Maximum number of concurrent transactions."""
 MAX_WAIT_S = 0.02
 """Seconds that a message waits for running transactions. A longer one waits for a lock or a slow database, and later
 messages start another."""

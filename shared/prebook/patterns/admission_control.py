@@ -24,7 +24,7 @@ class QueueLoad:
     waiting: float
     """Number of waiting entries."""
     limit: float
-    """Number of entries that may wait at most."""
+    """Maximum number of entries that may wait."""
     throughput_limit: float = math.inf
     """Number of entries that may wait at the observed rate of completions, if that is less than ``limit``."""
     age_share: float = 0.0

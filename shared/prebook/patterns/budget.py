@@ -14,7 +14,7 @@ class RetryBudget:
     ratio: float = 0.1
     """Retries earned per request."""
     burst: float = 10.0
-    """Retries saved at most."""
+    """Maximum number of saved retries."""
     saved: float = 10.0
     """Retries saved so far."""
 

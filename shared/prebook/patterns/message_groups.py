@@ -9,7 +9,7 @@ from enum import StrEnum
 from zlib import crc32
 
 HASH_SLOTS = 16
-"""Number of hash slots, and so of partitions of a group at most."""
+"""Number of hash slots, and so the maximum number of partitions of a group."""
 
 
 class OnPoison(StrEnum):

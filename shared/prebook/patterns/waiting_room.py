@@ -1,17 +1,17 @@
-"""Waiting room: a refused request gets a time of its own at which capacity is expected.
+"""Waiting room: a refused request gets its own time at which capacity is expected.
 
 The same delay for all would bring them back at once, to be refused again. Reservations are given one after the other,
 at the rate at which capacity becomes free. A reservation that is not used delays nobody.
 """
 
 MIN_WAIT_S = 1.0
-"""Seconds that a reservation is ahead at least."""
+"""Minimum seconds until the time of a new reservation."""
 MAX_WAIT_S = 120.0
-"""Seconds that a reservation is ahead at most: estimates for a later time are worthless."""
+"""Maximum seconds until the time of a new reservation: estimates for a later time are worthless."""
 RESERVATION_GRACE_S = 30.0
 """Seconds after its time until which a reservation stays valid."""
 MAX_RESERVATIONS = 10_000
-"""Unused reservations at most; each takes about 200 bytes."""
+"""Maximum number of unused reservations; each takes about 200 bytes."""
 
 
 class WaitingRoom:

@@ -12,7 +12,7 @@ from prebook.messaging import addresses
 from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
 
 MAX_QUEUE_LENGTH = 50_000
-"""Messages in a queue at most; further ones are refused and stay in the publisher's outbox."""
+"""Maximum number of messages in a queue; further ones are refused and stay in the publisher's outbox."""
 DELIVERY_LIMIT = 20
 """Deliveries before the broker dead-letters a message, for crash loops only: services count attempts themselves and use
 fewer. Set explicitly, because the broker's default differs by version."""

@@ -24,9 +24,9 @@ from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.patterns.retry import exponential_backoff_s
 
 MAX_CLAIMED_ROWS = 200
-"""Rows that one claim leases at most."""
+"""Maximum number of rows that one claim leases."""
 MAX_IN_FLIGHT = 1_000
-"""Rows of one route in flight at most, apart from the rows of one transaction, which are handed off as a whole."""
+"""Maximum number of rows of one route in flight, apart from those of one transaction, which are handed off together."""
 REFILL_BELOW = MAX_IN_FLIGHT - MAX_CLAIMED_ROWS
 """Rows in flight up to which a route takes more: a claim of few rows costs as much as a claim of many."""
 UNCERTAIN_FOR_S = 20.0
