@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -124,6 +125,36 @@ def test_a_fare_is_at_least_the_minimum_and_more_than_its_discount(request: Quot
     assert isinstance(fare, int)
     assert fare >= 600
     assert 0 < discount_cents(fare) < fare
+
+
+one_point_two_places = st.one_of(
+    st.floats(-90, 90).map(lambda lat: ((lat, 180.0), (lat, -180.0))),
+    st.floats(-90, 90).map(lambda lat: ((lat, 0.0), (lat, -0.0))),
+    st.floats(-180, 180).map(lambda lon: ((0.0, lon), (-0.0, lon))),
+    st.tuples(st.sampled_from([90.0, -90.0]), st.floats(-180, 180), st.floats(-180, 180)).map(
+        lambda pole: ((pole[0], pole[1]), (pole[0], pole[2]))
+    ),
+)
+"""Two spellings, as (latitude, longitude), of one point on the globe."""
+
+
+@given(one_point_two_places, st.floats(-1.5, 1.5), st.floats(-180, 180), instants)
+def test_one_point_has_one_fare(
+    spellings: tuple[tuple[float, float], tuple[float, float]], north: float, lon: float, at: datetime
+) -> None:
+    here, same = (Place(lat=lat, lon=lon) for lat, lon in spellings)
+    there = Place(lat=max(-90.0, min(90.0, here.lat + north)), lon=lon if abs(here.lat) > 89 else here.lon)
+    assert here == same
+    assert repr(here) == repr(same), "-0.0 equals 0.0, but has another text"
+    for one, other in (((here, there), (same, there)), ((there, here), (there, same))):
+        fares = [fare_of(ride(pickup=a, dropoff=b, pickup_at=at)) for a, b in (one, other)]
+        assert fares[0] == fares[1]
+
+
+@given(one_point_two_places)
+def test_a_decoded_place_is_normalised_too(spellings: tuple[tuple[float, float], tuple[float, float]]) -> None:
+    texts = {repr(msgspec.json.decode(f'{{"lat": {lat!r}, "lon": {lon!r}}}', type=Place)) for lat, lon in spellings}
+    assert len(texts) == 1
 
 
 @given(instants, places, st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))

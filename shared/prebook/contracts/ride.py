@@ -6,17 +6,32 @@ from typing import Annotated
 
 import msgspec
 
-Latitude = Annotated[float, msgspec.Meta(ge=-90.0, le=90.0, description="degrees north")]
-Longitude = Annotated[float, msgspec.Meta(ge=-180.0, le=180.0, description="degrees east")]
+MAX_LATITUDE = 90.0
+MAX_LONGITUDE = 180.0
+
+Latitude = Annotated[float, msgspec.Meta(ge=-MAX_LATITUDE, le=MAX_LATITUDE, description="degrees north")]
+Longitude = Annotated[
+    float, msgspec.Meta(ge=-MAX_LONGITUDE, le=MAX_LONGITUDE, description="degrees east; 180 and -180 are one meridian")
+]
 Cents = Annotated[int, msgspec.Meta(ge=0, description="hundredths of the currency's unit")]
 Passengers = Annotated[int, msgspec.Meta(ge=1, le=6)]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Point on the map, in WGS 84 degrees."""
+    """Point on the map, in WGS 84 degrees.
+
+    Every point has one form, so that equal points compare, price and hash alike: longitude 180 is -180, a pole has
+    longitude 0, and -0.0 is 0.0.
+    """
 
     lat: Latitude
     lon: Longitude
+
+    def __post_init__(self) -> None:
+        is_pole = abs(self.lat) == MAX_LATITUDE
+        lon = -MAX_LONGITUDE if self.lon == MAX_LONGITUDE else self.lon
+        msgspec.structs.force_setattr(self, "lat", self.lat + 0.0)  # -0.0 + 0.0 is 0.0
+        msgspec.structs.force_setattr(self, "lon", 0.0 if is_pole else lon + 0.0)
 
 
 class VehicleClass(StrEnum):
