@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from prebook.messaging.headers import CAUSE_HEADER, REPLAY_ID_HEADER
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
@@ -19,7 +20,7 @@ from prebook.operations.dead_letters.record import (
     minimal_record,
     record_of,
 )
-from prebook.operations.dead_letters.recorder import EXPIRED_REQUESTS, DeadLetterRecorder
+from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.topology.model import suite_topology
 from prebook.topology.values import Queue
 from tests.operations.examples import NOW, QUEUE, dead_letter, headers
@@ -118,13 +119,17 @@ def expired(queue: Queue = PLAIN_QUEUE, changes: Mapping[str, str] | None = None
     return DeadLetter(queue.address, {**original, **expiry, **(changes or {})}, b"{}", (death,), NOW)
 
 
+def count_expired_requests() -> float:
+    return REGISTRY.get_sample_value("prebook_requests_expired_in_queue_total", {"queue": QUEUE}) or 0
+
+
 async def test_a_request_that_expired_in_its_queue_is_counted_and_not_recorded() -> None:
     def begin() -> Any:
         raise AssertionError("no transaction may begin")
 
-    before = EXPIRED_REQUESTS.labels(QUEUE)._value.get()
+    before = count_expired_requests()
     await DeadLetterRecorder(begin).record(expired())
-    assert EXPIRED_REQUESTS.labels(QUEUE)._value.get() == before + 1
+    assert count_expired_requests() == before + 1
 
 
 @pytest.mark.parametrize("queue", suite_topology(()).consumed_queues(), ids=lambda queue: queue.name)

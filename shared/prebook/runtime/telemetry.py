@@ -6,6 +6,7 @@ from functools import lru_cache
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
+from prebook.flows import EVENT_TYPES, FLOWS
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import error_summary
 from prebook.messaging.observer import MessagingObserver
@@ -14,6 +15,8 @@ DURATION_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10
 MESSAGE_LABELS = ("flow", "coupling", "kind")
 MAX_CACHED_LABEL_SETS = 256
 """Label combinations whose metric objects are cached; flows, couplings and kinds are few."""
+UNKNOWN = "unknown"
+"""Label of every value that the model does not know, so that strangers' headers add no series."""
 log = structlog.get_logger()
 
 
@@ -95,8 +98,13 @@ class Telemetry(MessagingObserver):
         log.warning("message retry scheduled", delay_s=delay_s, attempt=envelope.attempt, message=envelope)
 
     def on_dead_lettered(self, message_id: str, flow: str, cause: str) -> None:
-        self._metrics.dead_lettered.labels(flow, cause).inc()
+        self._metrics.dead_lettered.labels(_flow_label(flow), cause).inc()
         log.error("message dead-lettered", message_id=message_id, flow=flow, cause=cause)
+
+
+def _flow_label(flow: str) -> str:
+    """Return the name of a flow or event type of the model, or UNKNOWN: an undecodable message may name any."""
+    return flow if flow in FLOWS or any(flow == each.name for each in EVENT_TYPES) else UNKNOWN
 
 
 def _label_values(envelope: Envelope) -> tuple[str, str, str]:

@@ -3,13 +3,13 @@
 from datetime import datetime
 
 import structlog
-from prometheus_client import Counter
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import error_summary
 from prebook.messaging.headers import MESSAGE_ID_HEADER
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.operations.dead_letters.metrics import count_expired_request
 from prebook.operations.dead_letters.record import (
     DeadLetterRecord,
     indexable_text,
@@ -20,11 +20,6 @@ from prebook.operations.dead_letters.record import (
 from prebook.operations.dead_letters.store import DeadLetterWork, UnstorableMessage
 
 log = structlog.get_logger()
-EXPIRED_REQUESTS = Counter(
-    "prebook_requests_expired_in_queue",
-    "Requests whose deadline passed in their queue; they are dropped, because no caller waits for a reply.",
-    ("queue",),
-)
 
 
 class DeadLetterRecorder:
@@ -62,7 +57,7 @@ class DeadLetterRecorder:
 
 
 def _count_expired(dead_letter: DeadLetter) -> None:
-    EXPIRED_REQUESTS.labels(dead_letter.queue).inc()
+    count_expired_request(dead_letter.queue)
     log.info(
         "request expired in queue",
         queue=dead_letter.queue,
