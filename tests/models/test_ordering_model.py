@@ -89,7 +89,7 @@ class OrderingMachine(RuleBasedStateMachine):
         self.views = [UnreliableBlockedKeys(store.open_view()) for _ in range(2)]
         self.fault = ""
         self.published = dict.fromkeys(KEYS, 0)
-        self.in_hand: dict[str, list[Envelope]] = {key: [] for key in KEYS}
+        self.unacknowledged: dict[str, list[Envelope]] = {key: [] for key in KEYS}
         self.messages: dict[str, Envelope] = {}
         self.outcomes: list[str] = []
         self.rule = ""
@@ -144,7 +144,7 @@ class OrderingMachine(RuleBasedStateMachine):
         if meanwhile == "retry":
             await self.replicas[1]._resume_key(GROUP, key)
         else:
-            await self._process(self._next_in_hand(key), replica=1)
+            await self._process(self._next_unacknowledged(key), replica=1)
         self.overlaps = ""
 
     async def _dead_letter(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
@@ -214,7 +214,7 @@ class OrderingMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Let everything succeed from now on: retry what waits and replay what is parked."""
         for key in KEYS:
-            while self.in_hand[key]:
+            while self.unacknowledged[key]:
                 self._deliver(key)
         for _ in range(SETTLE_ROUNDS):
             self.retry([], "", "", 2 * BACKOFF_S, is_applied=False)
@@ -228,16 +228,16 @@ class OrderingMachine(RuleBasedStateMachine):
 
     def _deliver(self, key: str, *results: str, replica: int = 0, fault: str = "", is_applied: bool = False) -> None:
         self._begin_step("deliver", key, results, fault, is_applied=is_applied, replica=replica)
-        self.store.run(self._process(self._next_in_hand(key), replica=replica))
+        self.store.run(self._process(self._next_unacknowledged(key), replica=replica))
         self._end_step()
 
-    def _next_in_hand(self, key: str) -> Envelope:
-        if not self.in_hand[key]:
+    def _next_unacknowledged(self, key: str) -> Envelope:
+        if not self.unacknowledged[key]:
             envelope = message_of(key, self.published[key])
             self.published[key] += 1
             self.messages[envelope.id] = envelope
-            self.in_hand[key].append(envelope)
-        return self.in_hand[key][0]
+            self.unacknowledged[key].append(envelope)
+        return self.unacknowledged[key][0]
 
     async def _process(self, envelope: Envelope, *, replica: int) -> None:
         """Process a delivery, and acknowledge it unless it must stay unacknowledged."""
@@ -254,7 +254,7 @@ class OrderingMachine(RuleBasedStateMachine):
             is_acknowledged = False
         else:
             self.acknowledged.add(envelope.id)
-            self.in_hand[key] = [each for each in self.in_hand[key] if each.id != envelope.id]
+            self.unacknowledged[key] = [each for each in self.unacknowledged[key] if each.id != envelope.id]
         after = await self._read_key(key)
         made = tuple(self.attempts[attempts:])
         is_overlapped = meanwhile != self.meanwhile
