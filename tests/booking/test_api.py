@@ -11,6 +11,7 @@ from prebook.contracts.pricing import FareRefused
 from prebook.contracts.ride import BookingState
 from prebook.messaging.errors import Unreachable
 from tests.booking.booking_suite import (
+    RIDE,
     BlockingProviders,
     BookingSuite,
     Providers,
@@ -167,6 +168,42 @@ async def test_a_booking_that_is_over_cannot_be_cancelled() -> None:
 
     assert (response.status_code, response.json()["code"]) == (409, "booking_over")
     assert suite.event_types == ["booking_ended"]
+
+
+@pytest.mark.parametrize("coupling", [Coupling.SYNC_API, Coupling.REQUEST_REPLY])
+async def test_a_booking_cannot_be_cancelled_after_its_pickup(coupling: Coupling) -> None:
+    suite = BookingSuite(coupling)
+    made = await book(suite)
+    before = made.json()
+    events = suite.event_types
+    suite.clock.now = RIDE.pickup_at + timedelta(microseconds=1)
+    async with suite.client() as client:
+        refused = await client.delete(made.headers["location"])
+        view = (await client.get(made.headers["location"])).json()
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "pickup_has_passed")
+    assert (view["state"], view["history"]) == (before["state"], before["history"])
+    assert suite.event_types == events
+
+
+async def test_a_booking_can_be_cancelled_until_its_pickup_and_the_result_stays() -> None:
+    suite = BookingSuite(Coupling.SYNC_API)
+    made = await book(suite)
+    async with suite.client() as client:
+        suite.clock.now = RIDE.pickup_at
+        at_pickup = await client.delete(made.headers["location"])
+        suite.clock.now = RIDE.pickup_at + timedelta(days=1)
+        repeated = await client.delete(made.headers["location"])
+
+    assert (at_pickup.status_code, at_pickup.json()["state"]) == (200, "cancelled")
+    assert (repeated.status_code, repeated.json()) == (200, at_pickup.json())
+
+
+async def test_the_api_description_states_until_when_a_booking_can_be_cancelled() -> None:
+    async with BookingSuite().client() as client:
+        paths = (await client.get("/schema/openapi.json")).json()["paths"]
+
+    assert "409 `pickup_has_passed`" in paths["/v1/bookings/{booking_id}"]["delete"]["description"]
 
 
 async def test_the_ledger_is_paged_by_key() -> None:

@@ -70,6 +70,9 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         "/v1/bookings/{booking_id:str}",
         status_code=200,
         summary="Cancel a booking",
+        description="A booking can be cancelled until its pickup_at; afterwards the response is "
+        "409 `pickup_has_passed`. A booking that was rejected, expired or failed is refused with 409 `booking_over`. "
+        "A repeated cancellation returns the cancelled booking, also after the pickup.",
         responses=problem_responses(404, 409),
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:

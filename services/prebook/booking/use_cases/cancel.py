@@ -14,18 +14,27 @@ from prebook.runtime.service import ServiceContext
 
 @dataclass(frozen=True, slots=True)
 class CancelBooking:
-    """Command: cancel a booking that is not over; a second cancellation changes nothing."""
+    """Command: cancel a booking that is not over, until its pickup; a second cancellation changes nothing."""
 
     booking_id: str
 
 
 async def cancel_booking(context: HandlerContext, command: CancelBooking, work: BookingWork) -> HandlerResult:
-    """Cancel the booking and emit its events. Raises Problem if it is over for another reason."""
+    """Cancel the booking and emit its events.
+
+    Raises Problem if it is over for another reason, or if its pickup has passed on the store's clock: the ride may have
+    taken place, so neither the driver's slot nor the discount may be given back.
+    """
     locked = await work.lock(command.booking_id)
     if locked is None or locked.booking.state is BookingState.CANCELLED:
         return HandlerResult()
     if locked.booking.is_over:
         raise Problem(409, "booking_over", f"it is {locked.booking.state} already; there is nothing to cancel")
+    pickup_at = locked.booking.ride.pickup_at
+    if locked.db_now > pickup_at:
+        raise Problem(
+            409, "pickup_has_passed", f"a booking can be cancelled until its pickup_at ({pickup_at:%Y-%m-%dT%H:%M:%SZ})"
+        )
     transition = process.cancel(locked.booking, context.now)
     await work.save(transition.booking)
     return HandlerResult(requests=transition.requests, events=transition.events)
@@ -41,7 +50,7 @@ async def find_booking(context: ServiceContext[BookingWork], booking_id: str) ->
 
 
 async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, traceparent: str) -> Booking:
-    """Cancel the booking and return its next state. Raises Problem if there is none, or if it is over."""
+    """Cancel the booking and return its next state. Raises Problem if there is none, or if it is too late."""
     booking = await find_booking(context, booking_id)
     await context.gateway.execute(
         CancelBooking(booking_id), MessageContext(booking.id, booking.plan, traceparent, context.clock())
