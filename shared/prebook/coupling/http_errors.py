@@ -1,6 +1,11 @@
 """HTTP statuses between services, and the errors that responses without a reply stand for."""
 
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 from prebook.coupling.ports import HttpResponse
+from prebook.messaging.clock import utc_now
 from prebook.messaging.errors import Undeliverable, Unreachable
 
 OK = 200
@@ -9,6 +14,10 @@ NO_CONTENT = 204
 NOT_FOUND = 404
 TOO_MANY_REQUESTS = 429
 MIN_SERVER_ERROR = 500
+MAX_RETRY_AFTER_S = 5.0
+"""Seconds of a ``Retry-After`` that are believed: far below the deadlines of the flows, so that a request is still
+sent if its provider is back earlier."""
+_SECONDS = re.compile(r"[0-9]+")
 
 
 def error_from_response(service: str, response: HttpResponse) -> Unreachable | Undeliverable:
@@ -19,6 +28,21 @@ def error_from_response(service: str, response: HttpResponse) -> Unreachable | U
     """
     text = f"{service} replied with status {response.status}"
     if response.status == TOO_MANY_REQUESTS or response.status >= MIN_SERVER_ERROR:
-        retry_after = response.headers.get("retry-after", "")
-        return Unreachable(text, reason="refused", retry_after_s=float(retry_after) if retry_after.isdigit() else None)
+        retry_after_s = parse_retry_after(response.headers.get("retry-after", ""), utc_now())
+        return Unreachable(text, reason="refused", retry_after_s=retry_after_s)
     return Undeliverable(f"{text}: {response.body[:200].decode(errors='replace')}")
+
+
+def parse_retry_after(value: str, now: datetime) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, from 0 to ``MAX_RETRY_AFTER_S``; None if it is malformed.
+
+    Source: RFC 9110, section 10.2.3: a number of seconds or an HTTP-date.
+    """
+    if _SECONDS.fullmatch(value.strip()):
+        return min(float(value), MAX_RETRY_AFTER_S)
+    try:
+        time = parsedate_to_datetime(value)
+        wait_s = ((time if time.tzinfo else time.replace(tzinfo=UTC)) - now).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)

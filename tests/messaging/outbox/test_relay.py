@@ -190,6 +190,24 @@ async def test_a_connection_reset_does_not_end_the_relay() -> None:
     assert len(sent) == 2
 
 
+async def test_a_requested_delay_does_not_outlast_the_message() -> None:
+    database = MemoryDatabase(None)
+    sent = list[str]()
+
+    async def send(row: LeasedRow) -> None:
+        sent.append(row.envelope.id)
+        if len(sent) == 1:
+            raise Unreachable("overloaded", retry_after_s=86_400.0)
+
+    expires_at = utc_now() + timedelta(seconds=2)
+    async with database.begin() as work:
+        await work.enqueue([OutboxMessage(request(id="m1", expires_at=expires_at), "broker", "m1")])
+    async with running(database, send) as relay:
+        await wake_until_all(relay, database, "sent")
+
+    assert len(sent) == 2
+
+
 async def test_a_failed_row_blocks_its_key_and_no_other() -> None:
     database = MemoryDatabase(None)
     sent = list[str]()

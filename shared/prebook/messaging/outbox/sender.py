@@ -260,8 +260,18 @@ class Sender:
 
 
 def _retry_delay_s(row: LeasedRow, failure: Exception) -> float:
+    """Return the delay that the receiver asked for, or a random one of the exponential backoff.
+
+    A requested delay takes at most half of the time that the message has left, so that another attempt remains.
+    """
+    backoff_s = exponential_backoff_s(row.failures + 1) * random.uniform(0.5, 1.0)
     requested_s = failure.retry_after_s if isinstance(failure, Unreachable) else None
-    return requested_s or exponential_backoff_s(row.failures + 1) * random.uniform(0.5, 1.0)
+    if not requested_s:
+        return backoff_s
+    expires_at = row.envelope.expires_at
+    if expires_at is None:
+        return requested_s
+    return min(requested_s, max(backoff_s, (expires_at - utc_now()).total_seconds() / 2))
 
 
 def group_by_key(rows: Sequence[R]) -> dict[QueueKey, list[R]]:
