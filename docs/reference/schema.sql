@@ -697,7 +697,7 @@ CREATE TABLE fleets.reservation (
     reserved_at timestamp with time zone NOT NULL DEFAULT now(),
     expires_at timestamp with time zone NOT NULL,
     CONSTRAINT reservation_pkey PRIMARY KEY (fleet, driver, slot),
-    CONSTRAINT reservation_fleet_booking_id_key UNIQUE (fleet, booking_id),
+    CONSTRAINT reservation_fleet_booking_id_slot_key UNIQUE (fleet, booking_id, slot),
     CONSTRAINT reservation_state_check CHECK ((state = ANY (ARRAY['reserved'::text, 'booked'::text])))
 );
 

@@ -1,6 +1,7 @@
 -- Drivers that are reserved for bookings, and partner replies that could not be read.
 
--- A reservation blocks a driver's time slot until expires_at, or for good once it is booked.
+-- A reservation blocks a driver until expires_at, or for good once it is booked. It has a row for every quarter of an
+-- hour (slot) that the ride covers, so that the primary key refuses any two rides that overlap.
 CREATE TABLE fleets.reservation (
     fleet text NOT NULL,
     driver text NOT NULL,
@@ -10,7 +11,7 @@ CREATE TABLE fleets.reservation (
     reserved_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (fleet, driver, slot),
-    CONSTRAINT reservation_fleet_booking_id_key UNIQUE (fleet, booking_id),
+    CONSTRAINT reservation_fleet_booking_id_slot_key UNIQUE (fleet, booking_id, slot),
     CONSTRAINT reservation_state_check CHECK (state IN ('reserved', 'booked'))
 );
 

@@ -26,11 +26,11 @@ Key = tuple[str, str, datetime]
 @dataclass
 class MemoryFleets:
     reservations: dict[Key, StoredReservation] = field(default_factory=dict)
-    """Reservation by (fleet, driver, slot)."""
+    """Reservation by (fleet, driver, slot), once for each slot."""
     unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
-        free = (d for d in candidates if self._is_free((reservation.fleet, d, reservation.slot), reservation.now))
+        free = (d for d in candidates if self._is_free(d, reservation))
         driver = next(free, None)
         if driver is None:
             return None
@@ -39,7 +39,11 @@ class MemoryFleets:
             for stored in self.reservations.values()
         ):
             raise DoubleReservation(reservation.booking_id)
-        self.reservations[reservation.fleet, driver, reservation.slot] = StoredReservation(reservation)
+        for key in self._of(reservation.fleet, driver):
+            if self.reservations[key].is_over(reservation.now):
+                del self.reservations[key]
+        for slot in reservation.slots:
+            self.reservations[reservation.fleet, driver, slot] = StoredReservation(reservation)
         return driver
 
     async def confirm(self, fleet: str, driver: str, booking_id: str) -> None:
@@ -53,12 +57,13 @@ class MemoryFleets:
     async def record_unreadable(self, fleet: str, booking_id: str, excerpt: str) -> None:
         self.unreadable.setdefault((booking_id, fleet), excerpt)
 
-    def _is_free(self, key: Key, now: datetime) -> bool:
-        return key not in self.reservations or self.reservations[key].is_over(now)
+    def _is_free(self, driver: str, reservation: Reservation) -> bool:
+        keys = [(reservation.fleet, driver, slot) for slot in reservation.slots]
+        return all(key not in self.reservations or self.reservations[key].is_over(reservation.now) for key in keys)
 
-    def _of(self, fleet: str, driver: str, booking_id: str) -> list[Key]:
+    def _of(self, fleet: str, driver: str, booking_id: str | None = None) -> list[Key]:
         return [
             key
             for key, stored in self.reservations.items()
-            if key[:2] == (fleet, driver) and stored.reservation.booking_id == booking_id
+            if key[:2] == (fleet, driver) and booking_id in (None, stored.reservation.booking_id)
         ]

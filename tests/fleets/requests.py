@@ -19,12 +19,18 @@ def handler_context(booking_id: str, now: datetime = NOW) -> HandlerContext:
 
 
 def fleet_request(
-    fleet: str = "ada", *, lat: float = 52.5, passengers: int = 2, pickup_at: datetime = PICKUP_AT
+    fleet: str = "ada",
+    *,
+    lat: float = 52.5,
+    passengers: int = 2,
+    pickup_at: datetime = PICKUP_AT,
+    ride_minutes: int = 10,
 ) -> AskFleet:
     return AskFleet(
         fleet=fleet,
         pickup=Place(lat=lat, lon=13.4),
         pickup_at=pickup_at,
+        ride_minutes=ride_minutes,
         vehicle_class=VehicleClass.STANDARD,
         passengers=passengers,
     )
@@ -39,6 +45,7 @@ def fleet_requests() -> st.SearchStrategy[AskFleet]:
         fleet=st.sampled_from(FLEETS),
         pickup=st.builds(Place, lat=st.floats(-90, 90), lon=st.floats(-180, 180)),
         pickup_at=moments,
+        ride_minutes=st.integers(1, 24 * 60),
         vehicle_class=st.sampled_from(VehicleClass),
         passengers=st.integers(1, 6),
     )

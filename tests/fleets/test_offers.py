@@ -15,7 +15,7 @@ from prebook.fleets.handlers import PartnerExchange, handle_offer_settled, offer
 from prebook.fleets.store import Reservation
 from prebook.messaging.handlers import HandlerResult
 from tests.fleets.memory import MemoryFleets
-from tests.fleets.requests import NOW, SLOT, fleet_request, handler_context
+from tests.fleets.requests import NOW, PICKUP_AT, SLOT, fleet_request, handler_context
 
 YES = PartnerExchange(fleet_request("ada"), PartnerAccepted(6))
 
@@ -86,12 +86,34 @@ async def test_no_driver_is_reserved_twice_in_one_slot() -> None:
     assert len({each.driver for each in made}) == 200
 
 
+async def test_no_driver_is_offered_for_two_rides_that_overlap_in_neighbouring_slots() -> None:
+    """Every driver has a ride until 8:40; the next ride begins at 8:35."""
+    work: Any = MemoryFleets()
+    first = await make_offer(work, exchange=PartnerExchange(fleet_request(ride_minutes=20), PartnerAccepted(6)))
+    booked_slots = {key[2] for key in work.reservations}
+    assert booked_slots == {SLOT, SLOT + timedelta(minutes=15)}
+    for driver in candidate_drivers(FLEETS["ada"], "b2"):
+        work.reservations["ada", driver, SLOT + timedelta(minutes=15)] = work.reservations["ada", first.driver, SLOT]
+    later = PartnerExchange(fleet_request(pickup_at=PICKUP_AT + timedelta(minutes=15)), PartnerAccepted(6))
+    result = await offer_driver(handler_context("b2"), later, work)
+    assert result == HandlerResult(FleetDeclined(fleet="ada", reason="no driver left for the time of the ride"))
+
+
+async def test_a_verdict_applies_to_every_slot_of_the_ride() -> None:
+    work: Any = MemoryFleets()
+    made = await make_offer(work, exchange=PartnerExchange(fleet_request(ride_minutes=60), PartnerAccepted(6)))
+    await handle_offer_settled(handler_context("b1"), offer_settled(made, OfferVerdict.ACCEPTED), work)
+    assert [stored.confirmed for stored in work.reservations.values()] == [True] * 5
+    await handle_offer_settled(handler_context("b1"), offer_settled(made, OfferVerdict.RELEASED), work)
+    assert work.reservations == {}
+
+
 async def test_a_full_slot_gives_a_refusal() -> None:
     work: Any = MemoryFleets()
     for driver in candidate_drivers(FLEETS["ada"], "b1"):
         work.reservations["ada", driver, SLOT] = await _reservation_of_another_booking(driver)
     result = await offer_driver(handler_context("b1"), YES, work)
-    assert result == HandlerResult(FleetDeclined(fleet="ada", reason="no driver left in the slot"))
+    assert result == HandlerResult(FleetDeclined(fleet="ada", reason="no driver left for the time of the ride"))
 
 
 async def _reservation_of_another_booking(driver: str) -> Any:
@@ -141,7 +163,9 @@ async def test_a_reservation_without_a_verdict_expires() -> None:
 
 async def _reserve(work: Any, booking_id: str, candidates: list[str], elapsed: timedelta) -> str | None:
     now = NOW + elapsed
-    reservation = Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL)
+    reservation = Reservation(
+        fleet="ada", slots=[SLOT], booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL
+    )
     driver: str | None = await work.reserve(reservation, candidates)
     return driver
 

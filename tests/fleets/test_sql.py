@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from asyncpg import UniqueViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.fleets.domain.fleet import RESERVATION_TTL
+from prebook.fleets.domain.fleet import RESERVATION_TTL, covered_slots
 from prebook.fleets.sql import FleetsSql
 from prebook.fleets.store import Reservation
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.postgres.unit_of_work import unit_of_work_factory
-from tests.fleets.requests import NOW, SLOT
+from tests.fleets.requests import NOW, PICKUP_AT, SLOT
 
 pytestmark = pytest.mark.real
 DRIVERS = [f"ada-{number:04d}" for number in range(10)]
@@ -31,12 +31,16 @@ async def begin(engine: AsyncEngine) -> BeginUnitOfWork[FleetsSql]:
 
 
 async def reserve(
-    begin: BeginUnitOfWork[FleetsSql], booking_id: str, candidates: Sequence[str], elapsed: timedelta = timedelta(0)
+    begin: BeginUnitOfWork[FleetsSql],
+    booking_id: str,
+    candidates: Sequence[str],
+    elapsed: timedelta = timedelta(0),
+    slots: Sequence[datetime] = (SLOT,),
 ) -> str | None:
     now = NOW + elapsed
     async with begin() as work:
         return await work.reserve(
-            Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL),
+            Reservation(fleet="ada", slots=slots, booking_id=booking_id, now=now, expires_at=now + RESERVATION_TTL),
             candidates,
         )
 
@@ -61,12 +65,63 @@ async def test_concurrent_bookings_each_reserve_a_driver_while_enough_are_free(
         async with begin() as work:
             await asyncio.wait_for(all_have_started.wait(), 30)
             return await work.reserve(
-                Reservation(fleet="ada", slot=SLOT, booking_id=booking_id, now=NOW, expires_at=NOW + RESERVATION_TTL),
+                Reservation(
+                    fleet="ada", slots=[SLOT], booking_id=booking_id, now=NOW, expires_at=NOW + RESERVATION_TTL
+                ),
                 DRIVERS,
             )
 
     drivers_reserved = await asyncio.gather(*(compete(f"b{number}") for number in range(len(DRIVERS))))
     assert sorted(drivers_reserved, key=str) == DRIVERS
+
+
+async def test_no_driver_is_reserved_for_overlapping_rides_at_once(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    """300 pairs: the first ride covers 8:20 to 8:45, the second 8:40 to 9:05, which begins in another slot."""
+    pairs = 300
+
+    async def compete(number: int, delay_minutes: int) -> str | None:
+        pickup_at = PICKUP_AT + timedelta(days=number, minutes=delay_minutes)
+        slots = covered_slots(pickup_at, 25)
+        return await reserve(begin, f"b{number}-{delay_minutes}", DRIVERS[:2], slots=slots)
+
+    drivers = await asyncio.gather(*(compete(number, delay) for number in range(pairs) for delay in (0, 20)))
+    assert [set(pair) for pair in zip(drivers[::2], drivers[1::2], strict=True)] == [set(DRIVERS[:2])] * pairs
+    async with begin() as work:
+        counts = text("SELECT count(*), count(DISTINCT booking_id) FROM reservation")
+        (found,) = await work.connection.execute(counts)
+        assert tuple(found) == (pairs * (2 + 3), pairs * 2)
+
+
+async def test_a_booking_that_loses_one_slot_keeps_none(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    """The winner commits between the loser's choice of the driver and its insert."""
+    slots = covered_slots(PICKUP_AT, 60)
+    begun = asyncio.Event()
+
+    async def win() -> None:
+        async with begin() as work:
+            last = Reservation(
+                fleet="ada", slots=slots[-1:], booking_id="winner", now=NOW, expires_at=NOW + RESERVATION_TTL
+            )
+            assert await work.reserve(last, DRIVERS[:1]) == DRIVERS[0]
+            begun.set()
+            await asyncio.sleep(0.5)
+
+    winner = asyncio.create_task(win())
+    await asyncio.wait_for(begun.wait(), 30)
+    assert await reserve(begin, "loser", DRIVERS[:1], slots=slots) is None
+    await winner
+    async with begin() as work:
+        stored = (await work.connection.execute(text("SELECT booking_id FROM reservation"))).scalars()
+        assert list(stored) == ["winner"]
+
+
+async def test_an_expired_reservation_is_replaced_in_all_its_slots(begin: BeginUnitOfWork[FleetsSql]) -> None:
+    await reserve(begin, "b1", DRIVERS[:1], slots=covered_slots(PICKUP_AT, 60))
+    assert await reserve(begin, "b2", DRIVERS[:1], AFTER_EXPIRY) == DRIVERS[0]
+    async with begin() as work:
+        await work.confirm("ada", DRIVERS[0], "b1")
+        stored = (await work.connection.execute(text("SELECT booking_id FROM reservation"))).scalars()
+        assert list(stored) == ["b2"]
 
 
 async def test_only_a_released_or_expired_reservation_can_be_replaced(begin: BeginUnitOfWork[FleetsSql]) -> None:

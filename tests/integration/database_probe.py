@@ -107,8 +107,12 @@ class DatabaseProbe:
         return await self.connection.fetchval(query, *arguments)
 
     async def _wait_until_rows_match(self, table: str, ids: Ids, expected: Sequence[str]) -> None:
-        """Wait until exactly the ``expected`` ones of the bookings ``ids`` have a row in ``table``."""
-        query = f"SELECT booking_id FROM {table} WHERE booking_id = ANY($1) ORDER BY 1"  # noqa: S608 - our own table
+        """Wait until exactly the ``expected`` ones of the bookings ``ids`` have a driver in ``table``, and only one.
+
+        A reservation has several rows of one driver: one for each slot.
+        """
+        columns = "booking_id, fleet, driver"
+        query = f"SELECT DISTINCT {columns} FROM {table} WHERE booking_id = ANY($1) ORDER BY 1"  # noqa: S608 - our own table
         found: list[str] = []
 
         async def match() -> bool:

@@ -13,6 +13,7 @@ SLOT = datetime(2027, 3, 1, 8, 15, tzinfo=UTC)
 RIDE = FindDriver(
     pickup=Place(lat=52.5, lon=13.4),
     pickup_at=datetime(2027, 3, 1, 8, 20, tzinfo=UTC),
+    ride_minutes=5,
     vehicle_class=VehicleClass.STANDARD,
     passengers=2,
 )

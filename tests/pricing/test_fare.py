@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from prebook.contracts.distance import distance_m
 from prebook.contracts.pricing import QuoteFare
 from prebook.contracts.ride import Place, VehicleClass
 from prebook.pricing.domain.campaign import discount_cents
@@ -17,7 +18,7 @@ from prebook.pricing.domain.demand import (
     popularity_percent,
     zone_of,
 )
-from prebook.pricing.domain.fare import TooFar, TooShort, base_fare_cents, distance_m, fare_of, time_percent
+from prebook.pricing.domain.fare import TooFar, TooShort, base_fare_cents, fare_of, time_percent
 from prebook.pricing.domain.money import divide_half_up
 from tests.pricing.quotes import BERLIN, TUESDAY_NOON, ride
 

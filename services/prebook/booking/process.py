@@ -11,6 +11,7 @@ from datetime import datetime
 from msgspec import structs
 
 from prebook.booking.domain.booking import Booking, Quote
+from prebook.contracts.distance import ride_minutes
 from prebook.contracts.events import BookingConfirmed, BookingEnded, BookingEnding, ReportDue
 from prebook.contracts.matching import DriverMatched, DriverReply, FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
@@ -140,6 +141,7 @@ def _request_driver(booking: Booking) -> BookingTransition:
     request = FindDriver(
         pickup=ride.pickup,
         pickup_at=ride.pickup_at,
+        ride_minutes=ride_minutes(ride.pickup, ride.dropoff),
         vehicle_class=ride.vehicle_class,
         passengers=ride.passengers,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prebook.contracts.events import OfferSettled, OfferVerdict
 from prebook.contracts.fleets import AskFleet, FleetDeclined, FleetOffered
 from prebook.contracts.message import Message
-from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, slot_of
+from prebook.fleets.domain.fleet import FLEETS, RESERVATION_TTL, candidate_drivers, covered_slots
 from prebook.fleets.domain.message_translators import (
     TRANSLATORS,
     PartnerAccepted,
@@ -69,15 +69,15 @@ async def handle_offer_settled(context: HandlerContext, event: OfferSettled, wor
 
 
 async def _reserve_driver(context: HandlerContext, request: AskFleet, minutes_away: int, work: FleetsWork) -> Message:
-    slot = slot_of(request.pickup_at)
+    slots = covered_slots(request.pickup_at, request.ride_minutes)
     reservation = Reservation(
         fleet=request.fleet,
-        slot=slot,
+        slots=slots,
         booking_id=context.conversation_id,
         now=context.now,
         expires_at=context.now + RESERVATION_TTL,
     )
     driver = await work.reserve(reservation, candidate_drivers(FLEETS[request.fleet], context.conversation_id))
     if driver is None:
-        return FleetDeclined(fleet=request.fleet, reason="no driver left in the slot")
-    return FleetOffered(fleet=request.fleet, driver=driver, slot=slot, minutes_away=minutes_away)
+        return FleetDeclined(fleet=request.fleet, reason="no driver left for the time of the ride")
+    return FleetOffered(fleet=request.fleet, driver=driver, slot=slots[0], minutes_away=minutes_away)

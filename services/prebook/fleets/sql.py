@@ -13,24 +13,27 @@ _statement = statement_factory(ReservationState)
 
 # The query selects a free driver first, so that conflicts are rare; the primary key decides between concurrent ones.
 # ON CONFLICT names that key only: a second reservation of one booking in one fleet is a defect and must raise.
+# Slots are inserted in order, so that two rides that compete for one driver cannot deadlock.
 RESERVE = _statement("""
-    INSERT INTO reservation (fleet, driver, slot, booking_id, expires_at)
-    SELECT CAST(:fleet AS text), candidate, CAST(:slot AS timestamptz), CAST(:booking_id AS text),
-        CAST(:expires_at AS timestamptz)
-    FROM unnest(CAST(:candidates AS text[])) WITH ORDINALITY AS tried (candidate, rank)
-    WHERE NOT EXISTS (
-        SELECT FROM reservation AS other
-        WHERE other.fleet = :fleet AND other.driver = candidate AND other.slot = :slot
-            AND (other.state = {BOOKED} OR other.expires_at >= :now))
-    ORDER BY rank LIMIT 1
-    ON CONFLICT (fleet, driver, slot) DO UPDATE
-        SET booking_id = excluded.booking_id, expires_at = excluded.expires_at, reserved_at = now()
-        WHERE reservation.state = {RESERVED} AND reservation.expires_at < :now
-    RETURNING driver""")
-ALL_RESERVED = _statement("""
-    SELECT count(*) = cardinality(CAST(:candidates AS text[])) FROM reservation
-    WHERE fleet = :fleet AND slot = :slot AND driver = ANY (CAST(:candidates AS text[]))
-        AND (state = {BOOKED} OR expires_at >= :now)""")
+    WITH chosen AS (
+        SELECT candidate
+        FROM unnest(CAST(:candidates AS text[])) WITH ORDINALITY AS tried (candidate, rank)
+        WHERE NOT EXISTS (
+            SELECT FROM reservation AS other
+            WHERE other.fleet = :fleet AND other.driver = candidate
+                AND other.slot = ANY (CAST(:slots AS timestamptz[]))
+                AND (other.state = {BOOKED} OR other.expires_at >= :now))
+        ORDER BY rank LIMIT 1),
+    reserved AS (
+        INSERT INTO reservation (fleet, driver, slot, booking_id, expires_at)
+        SELECT CAST(:fleet AS text), candidate, slot, CAST(:booking_id AS text), CAST(:expires_at AS timestamptz)
+        FROM chosen, unnest(CAST(:slots AS timestamptz[])) AS slot ORDER BY slot
+        ON CONFLICT (fleet, driver, slot) DO NOTHING RETURNING slot)
+    SELECT candidate, (SELECT count(*) FROM reserved) FROM chosen""")
+# All rows of a reservation expire at the same moment, so no reservation loses only some of its slots.
+DELETE_EXPIRED = _statement("""
+    DELETE FROM reservation
+    WHERE fleet = :fleet AND driver = :driver AND state = {RESERVED} AND expires_at < :now""")
 CONFIRM = _statement("""
     UPDATE reservation SET state = {BOOKED}
     WHERE fleet = :fleet AND booking_id = :booking_id AND driver = :driver""")
@@ -44,18 +47,15 @@ class FleetsSql(SqlUnitOfWork):
     """FleetsWork on an open transaction."""
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
-        values = {
-            "fleet": reservation.fleet,
-            "slot": reservation.slot,
-            "now": reservation.now,
-            "candidates": list(candidates),
-        }
-        for _ in candidates:  # every race lost to another booking leaves one candidate fewer
-            driver: str | None = await self._fetch_scalar(
-                RESERVE, **values, booking_id=reservation.booking_id, expires_at=reservation.expires_at
-            )
-            if driver is not None or await self._fetch_scalar(ALL_RESERVED, **values):
-                return driver
+        fleet = reservation.fleet
+        values = {**vars(reservation), "slots": list(reservation.slots), "candidates": list(candidates)}
+        while row := (await self.connection.execute(RESERVE, values)).first():
+            driver, slots_reserved = row
+            if slots_reserved == len(reservation.slots):
+                return str(driver)
+            # Either a concurrent booking, now visible, reserved the driver first, or an expired reservation remains.
+            await self.release(fleet, driver, reservation.booking_id)
+            await self._execute(DELETE_EXPIRED, fleet=fleet, driver=driver, now=reservation.now)
         return None
 
     async def confirm(self, fleet: str, driver: str, booking_id: str) -> None:

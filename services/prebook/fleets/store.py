@@ -13,7 +13,8 @@ class Reservation:
     """A reservation to make. Unless confirmed by ``expires_at``, another booking may reserve the driver."""
 
     fleet: str
-    slot: datetime
+    slots: Sequence[datetime]
+    """Starts of all slots that the ride covers, in order."""
     booking_id: str
     now: datetime
     expires_at: datetime
@@ -23,9 +24,9 @@ class FleetsWork(UnitOfWork, Protocol):
     """Unit of work over the fleets' store."""
 
     async def reserve(self, reservation: Reservation, candidates: Sequence[str]) -> str | None:
-        """Reserve the first of these drivers who is free in the slot or whose reservation has expired.
+        """Reserve the first of these drivers who is free in all slots, apart from reservations that have expired.
 
-        Returns None if all are reserved.
+        Returns None if there is none. The slots of a booking are reserved, confirmed and released together.
         """
         ...
 

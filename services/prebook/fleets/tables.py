@@ -11,7 +11,7 @@ class ReservationState(StrEnum):
     """State of a reservation."""
 
     RESERVED = "reserved"
-    """The driver is offered to the booking; another booking may reserve the slot after ``expires_at``."""
+    """The driver is offered to the booking; another booking may reserve the driver after ``expires_at``."""
     BOOKED = "booked"
     """The offer was accepted; the slot stays taken."""
 
@@ -28,7 +28,7 @@ RESERVATION = Table(
     Column("reserved_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     Column("expires_at", TIMESTAMPTZ, nullable=False),
     PrimaryKeyConstraint("fleet", "driver", "slot"),
-    UniqueConstraint("fleet", "booking_id", name="reservation_fleet_booking_id_key"),
+    UniqueConstraint("fleet", "booking_id", "slot", name="reservation_fleet_booking_id_slot_key"),
     CheckConstraint(one_of("state", ReservationState), name="reservation_state_check"),
 )
 UNREADABLE_REPLY = Table(

@@ -104,6 +104,7 @@ def _fleet_request(fleet: str, request: FindDriver) -> Request:
         fleet=fleet,
         pickup=request.pickup,
         pickup_at=request.pickup_at,
+        ride_minutes=request.ride_minutes,
         vehicle_class=request.vehicle_class,
         passengers=request.passengers,
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from prebook.contracts.message import Message
-from prebook.contracts.ride import Passengers, Place, VehicleClass
+from prebook.contracts.ride import Passengers, Place, RideMinutes, VehicleClass
 
 
 class AskFleet(Message, frozen=True, kw_only=True):
@@ -12,12 +12,16 @@ class AskFleet(Message, frozen=True, kw_only=True):
     fleet: str
     pickup: Place
     pickup_at: datetime
+    ride_minutes: RideMinutes
     vehicle_class: VehicleClass
     passengers: Passengers
 
 
 class FleetOffered(Message, frozen=True, kw_only=True):
-    """Offer of a driver who is free in the pickup's slot. The fleet reserves the slot until ``OfferSettled``."""
+    """Offer of a driver who is free in every slot that the ride covers.
+
+    The fleet reserves these slots until ``OfferSettled``.
+    """
 
     fleet: str
     driver: str

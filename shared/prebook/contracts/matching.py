@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from prebook.contracts.message import Message
-from prebook.contracts.ride import Passengers, Place, VehicleClass
+from prebook.contracts.ride import Passengers, Place, RideMinutes, VehicleClass
 
 
 class FindDriver(Message, frozen=True, kw_only=True):
@@ -11,6 +11,7 @@ class FindDriver(Message, frozen=True, kw_only=True):
 
     pickup: Place
     pickup_at: datetime
+    ride_minutes: RideMinutes
     vehicle_class: VehicleClass
     passengers: Passengers
 

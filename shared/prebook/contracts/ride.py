@@ -15,6 +15,7 @@ Longitude = Annotated[
 ]
 Cents = Annotated[int, msgspec.Meta(ge=0, description="hundredths of the currency's unit")]
 Passengers = Annotated[int, msgspec.Meta(ge=1, le=6)]
+RideMinutes = Annotated[int, msgspec.Meta(ge=1, le=24 * 60, description="minutes from pickup to drop-off")]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -92,8 +92,8 @@ _PICKUP = {"lat": 52.5, "lon": 13.4}
 _DROPOFF = {"lat": 52.59, "lon": 13.4}
 VALID_BODIES: Mapping[str, bytes] = {
     "quote_fare": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "dropoff": _DROPOFF}),
-    "find_driver": msgspec.json.encode({**_RIDE, "pickup": _PICKUP}),
-    "ask_fleet": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "fleet": "ada"}),
+    "find_driver": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "ride_minutes": 21}),
+    "ask_fleet": msgspec.json.encode({**_RIDE, "pickup": _PICKUP, "ride_minutes": 21, "fleet": "ada"}),
     "notify_rider": msgspec.json.encode(VALID_NOTICE),
 }
 MESSAGE_TYPES: Mapping[str, str] = {flow: f"prebook.{flow}.v1" for flow in VALID_BODIES}

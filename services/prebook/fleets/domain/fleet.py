@@ -4,6 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+SLOT = timedelta(minutes=15)
+"""A driver is reserved by slots of this length, aligned to the hour in UTC."""
+
 MAX_CANDIDATES = 32
 """Drivers tried for one offer; with nine in ten reserved, one offer in thirty finds none."""
 
@@ -23,8 +26,21 @@ class Fleet:
 FLEETS = {fleet.name: fleet for fleet in (Fleet("ada"), Fleet("borealis"), Fleet("cargo"))}
 
 
+def covered_slots(pickup_at: datetime, ride_minutes: int) -> tuple[datetime, ...]:
+    """Starts of the slots, in UTC and in order, that a ride touches from its pickup until just before its end.
+
+    Two rides overlap only if they have a slot in common.
+    """
+    pickup_utc = pickup_at.astimezone(UTC)
+    end = pickup_utc + timedelta(minutes=ride_minutes)
+    slots = [slot_of(pickup_utc)]
+    while slots[-1] + SLOT < end:
+        slots.append(slots[-1] + SLOT)
+    return tuple(slots)
+
+
 def slot_of(at: datetime) -> datetime:
-    """Start of the quarter of an hour that contains ``at``, in UTC."""
+    """Start of the slot that contains ``at``, in UTC."""
     utc = at.astimezone(UTC)
     return utc.replace(minute=utc.minute - utc.minute % 15, second=0, microsecond=0)
 

@@ -1,15 +1,14 @@
 """Fare of a ride: a function of distance, vehicle class, passengers, time and demand only."""
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from prebook.contracts.distance import distance_m
 from prebook.contracts.pricing import QuoteFare
-from prebook.contracts.ride import Place, VehicleClass
+from prebook.contracts.ride import VehicleClass
 from prebook.pricing.domain.demand import demand_percent
 from prebook.pricing.domain.money import divide_half_up, percent_of
 
-EARTH_RADIUS_M = 6_371_000
 MIN_RIDE_M = 100
 MAX_RIDE_M = 200_000
 BASE_CENTS = 350
@@ -36,16 +35,6 @@ class TooFar:
     """Ride above MAX_RIDE_M."""
 
     metres: int
-
-
-def distance_m(a: Place, b: Place) -> int:
-    """Great-circle distance in whole metres. Source: haversine formula."""
-    lat_a = math.radians(a.lat)
-    lat_b = math.radians(b.lat)
-    half_lat = (lat_b - lat_a) / 2
-    half_lon = math.radians(b.lon - a.lon) / 2
-    h = math.sin(half_lat) ** 2 + math.cos(lat_a) * math.cos(lat_b) * math.sin(half_lon) ** 2
-    return round(2 * EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, h))))
 
 
 def fare_of(ride: QuoteFare) -> int | TooShort | TooFar:
