@@ -36,7 +36,7 @@ MEMBERS: Mapping[str, tuple[Service[Any], Callable[[], Any]]] = {
     "notification": (NOTIFICATION, MemoryNotification),
     "fleets": (FLEETS, MemoryFleets),
 }
-SECRETS = ("a secret of tests",)
+SECRETS = ("a secret for the tests of services",)
 
 
 def settings(**changes: Any) -> ServiceSettings:

@@ -99,7 +99,7 @@ def signed_callback(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> t
 @pytest.mark.parametrize("tamper", ["unsigned", "another secret", "altered"])
 async def test_a_forged_callback_is_refused_without_effect(tamper: str) -> None:
     reply = make_request().reply_with(Unavailable(reason="refused"), source="notification", at=utc_now())
-    headers, body = signed_callback(reply, ("stolen",) if tamper == "another secret" else SECRETS)
+    headers, body = signed_callback(reply, ("a secret that is not active",) if tamper == "another secret" else SECRETS)
     async with SuiteWorld() as world:
         response = await world.http.client("booking").post(
             "/callbacks/notify_rider",

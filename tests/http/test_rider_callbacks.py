@@ -16,7 +16,7 @@ from prebook.patterns.signature import verify
 from tests.listener import listen
 
 NOW = 1_800_000_000.0
-SECRETS = ("newest",)
+SECRETS = ("newest secret of rider callbacks", "previous secret of rider callbacks")
 
 
 def callbacks(*hosts: str) -> RiderCallbacks:

@@ -9,10 +9,13 @@ from prebook.runtime.environment import BadSettings
 from prebook.runtime.settings import read_settings
 
 COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
+NEWEST = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLDER = "the previous secret of callbacks"
+FOR_RIDERS = "a secret of rider callbacks"
 VALID = {
     "PREBOOK_DATABASE_URL": "postgresql+asyncpg://prebook_pricing:pw@127.0.0.1:5432/prebook",
     "PREBOOK_AMQP_URL": "amqp://prebook_pricing:pw@127.0.0.1:5672/prebook",
-    "PREBOOK_CALLBACK_SECRETS": "newest, older",
+    "PREBOOK_CALLBACK_SECRETS": f"{NEWEST}, {OLDER}",
     "PREBOOK_COUPLINGS": str(COUPLINGS),
     **{
         f"PREBOOK_URL_{name}": "http://127.0.0.1:1"
@@ -22,10 +25,10 @@ VALID = {
 
 
 def test_valid_settings_are_typed() -> None:
-    hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_CALLBACK_SECRETS": "for riders"}
+    hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_CALLBACK_SECRETS": FOR_RIDERS}
     settings, policies = read_settings({**VALID, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
-    assert settings.callback_secrets == ("newest", "older")
+    assert settings.callback_secrets == (NEWEST, OLDER)
     assert settings.rider_callback_hosts == {"a.example", "b.example"}
     assert settings.allow_plan_override is True
     assert settings.clock_skew_s == 0.0
@@ -50,13 +53,23 @@ def test_rider_callbacks_need_a_signing_secret() -> None:
         read_settings({**VALID, "PREBOOK_RIDER_CALLBACK_HOSTS": "a.example"})
 
 
+@pytest.mark.parametrize("name", ["PREBOOK_CALLBACK_SECRETS", "PREBOOK_RIDER_CALLBACK_SECRETS"])
+@pytest.mark.parametrize("weak", ["whsec_not+base64", "whsec_c2hvcnQ=", "short text"])
+def test_a_weak_or_malformed_secret_is_refused_without_showing_it(name: str, weak: str) -> None:
+    with pytest.raises(BadSettings, match=f"{name}: secret 2 ") as failure:
+        read_settings({**VALID, name: f"{NEWEST},{weak}"})
+
+    assert weak not in str(failure.value)
+    assert NEWEST not in str(failure.value)
+
+
 def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("from a file\n")
+    (tmp_path / "secret").write_text(f"{OLDER}\n")
     without = {name: value for name, value in VALID.items() if name != "PREBOOK_CALLBACK_SECRETS"}
 
     settings, _ = read_settings({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
 
-    assert settings.callback_secrets == ("from a file",)
+    assert settings.callback_secrets == (OLDER,)
 
 
 def test_the_broker_url_can_name_several_nodes() -> None:

@@ -11,6 +11,7 @@ import rich_click as click
 from prebook.devstack.command_line import examples
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
+from prebook.patterns.signature import generate_secret
 from prebook.topology.access import ACCOUNTS
 
 SECRETS_GID = 10000
@@ -61,8 +62,8 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         ),
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
-        "callback_secrets": (_generate_password(), 0, GROUP_READABLE_MODE),
-        "booking/rider_callback_secrets": (_generate_password(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
+        "callback_secrets": (generate_secret(), 0, GROUP_READABLE_MODE),
+        "booking/rider_callback_secrets": (generate_secret(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
             ARCHIVE_READER_UID,

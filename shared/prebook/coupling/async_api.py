@@ -35,7 +35,7 @@ class AsyncApi:
     traits = CouplingTraits(replies_inline=False, needs_broker_up=False, uses_outbox=True, polls=True)
 
     def __init__(self, http: HttpClient, secrets: Sequence[str]) -> None:
-        """``secrets``: keys of callback signatures; the first signs."""
+        """``secrets``: every active secret; each of them signs a callback."""
         self._http = http
         self._secrets = secrets
 

@@ -17,6 +17,7 @@ from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
+from prebook.patterns.signature import generate_secret
 from prebook.runtime import paths
 from prebook.topology.access import ACCOUNTS
 
@@ -68,7 +69,7 @@ class SuiteOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     """PREBOOK_* variables for every service; they override this process's own."""
     passwords: Mapping[str, str] = field(default_factory=generate_passwords, repr=False)
-    callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    callback_secret: str = field(default_factory=generate_secret, repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     @property

@@ -1,7 +1,7 @@
 """Settings of one service process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, SERVICES
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import FlowPolicy, read_policies
+from prebook.patterns.signature import MAX_KEY_BYTES, MIN_KEY_BYTES, InvalidSecret, key_of
 from prebook.runtime import environment
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.retention import MAX_OUTBOX_DEDUP_S, OUTBOX_DEDUP_S
@@ -24,6 +25,10 @@ DatabaseUrl = Annotated[
 ]
 AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
+
+SECRET_FORMAT = (
+    f"each is whsec_ and base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, or text of at least {MIN_KEY_BYTES}"
+)
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +46,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         msgspec.Meta(
             min_length=1,
-            description="comma-separated secrets that sign callbacks between services, the newest first",
-            examples=["newest,previous"],
+            description="comma-separated secrets that sign callbacks between services, the newest first; "
+            + SECRET_FORMAT,
+            examples=["whsec_<base64>,whsec_<base64>"],
         ),
     ]
     url_booking: Annotated[HttpUrl, msgspec.Meta(description="base URL of booking")]
@@ -72,8 +78,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         msgspec.Meta(
             description="comma-separated secrets that sign riders' callbacks, the newest first; "
-            "required with rider_callback_hosts",
-            examples=["newest,previous"],
+            "required with rider_callback_hosts; " + SECRET_FORMAT,
+            examples=["whsec_<base64>,whsec_<base64>"],
         ),
     ] = ()
     campaign_quota: Annotated[int, msgspec.Meta(ge=0, description="number of discounts the campaign may grant")] = (
@@ -159,6 +165,8 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     Raises: BadSettings.
     """
     settings = environment.read(ServiceSettings, env)
+    _require_valid_secrets("PREBOOK_CALLBACK_SECRETS", settings.callback_secrets)
+    _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if settings.rider_callback_hosts and not settings.rider_callback_secrets:
         raise BadSettings(
             "PREBOOK_RIDER_CALLBACK_SECRETS is missing: PREBOOK_RIDER_CALLBACK_HOSTS allows calls, which must be signed"
@@ -168,6 +176,14 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     except InvalidPolicies as error:
         raise BadSettings(f"PREBOOK_COUPLINGS: {error}") from None
     return settings, {name: _with_coupling_override(name, policies[name], env) for name in FLOWS}
+
+
+def _require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:
+    for number, secret in enumerate(secrets, 1):
+        try:
+            key_of(secret)
+        except InvalidSecret as error:
+            raise BadSettings(f"{variable}: secret {number} {error}; `prebook secrets` generates valid ones") from None
 
 
 def _with_coupling_override(flow: str, policy: FlowPolicy, env: Mapping[str, str]) -> FlowPolicy:

@@ -13,7 +13,7 @@ def make_settings(**changes: Any) -> ServiceSettings:
     required: dict[str, Any] = {
         "database_url": "postgresql+asyncpg://memory",
         "amqp_url": "amqp://memory",
-        "callback_secrets": ("memory",),
+        "callback_secrets": ("a secret for services in memory",),
         "couplings": "memory",
         **{f"url_{name}": f"http://{name}" for name in SERVICES},
     }

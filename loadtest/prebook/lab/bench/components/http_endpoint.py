@@ -30,7 +30,7 @@ from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
 from prebook.runtime.telemetry import Telemetry
 
-CALLBACK_SECRET = "only-for-the-bench"  # noqa: S105 - the bench makes no callbacks
+CALLBACK_SECRET = "a secret only for the bench"  # noqa: S105 - the bench makes no callbacks
 
 
 class NullUnitOfWork:
