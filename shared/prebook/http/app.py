@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from prebook.http.problems import EXCEPTION_HANDLERS
+from prebook.http.repeated_headers import refuse_repeated_headers
 
 MAX_BODY_BYTES = 64 * 1024
 """Size limit of a request body, in bytes."""
@@ -50,6 +51,7 @@ def create_app(
     return Litestar(
         [livez, readyz, metrics, *routes],
         exception_handlers=EXCEPTION_HANDLERS,
+        middleware=[refuse_repeated_headers],
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=[lifespan],
         logging_config=None,
