@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
-from prebook.messaging.errors import Unreachable
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.patterns import trace
 
 MEDIA_TYPE = "application/problem+json"
@@ -161,7 +161,7 @@ def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Re
     retry_after_s = error.retry_after_s if isinstance(error, Unreachable) else None
     headers = {"retry-after": str(math.ceil(retry_after_s or 1))}
     log.warning(
-        "dependency unavailable", path=request.url.path, traceparent=traceparent_of(request), error=repr(error)[:500]
+        "dependency unavailable", path=request.url.path, traceparent=traceparent_of(request), error=error_summary(error)
     )
     return problem_response(
         request,

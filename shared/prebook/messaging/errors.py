@@ -14,6 +14,8 @@
 Any other error of a handler is retried and, after the last attempt, dead-lettered.
 """
 
+import re
+
 
 class PermanentFailure(Exception):
     """Handling the message again cannot succeed. ``cause``: machine-readable code stored with the dead letter."""
@@ -73,9 +75,23 @@ MAX_SUMMARY_CHARS = 300
 """Maximum length of an error summary, in characters."""
 
 
+_QUOTED_VALUE = re.compile(
+    r"""(?<=: )\\?['"].*|(?<=value )\\?['"].*|(?<=unknown field )`.*|DETAIL:.*|\[SQL:.*""", re.DOTALL
+)
+
+
 def error_summary(error: BaseException) -> str:
-    """Return type and first line of an error.
+    """Return type and first line of an error, without values.
 
     The further lines of a database error may quote a row, and with it a rider's personal data.
     """
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0][:MAX_SUMMARY_CHARS]
+    text = str(error) if isinstance(error, OSError) else redact_values(str(error))  # a system error quotes a path
+    return f"{type(error).__name__}: {text}".split("\n", 1)[0][:MAX_SUMMARY_CHARS]
+
+
+def redact_values(text: str) -> str:
+    """Return the text of an error up to the value, row or field of a message that it quotes.
+
+    Python, PostgreSQL, asyncpg and msgspec quote values after a colon or the word "value", at the end of the text.
+    """
+    return _QUOTED_VALUE.sub("...", text)

@@ -125,4 +125,4 @@ async def _close_quietly(connection: ClosableConnection) -> None:
     try:
         await connection.close()
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the connection is abandoned anyway
-        log.debug("closing a lost broker connection", error=str(error))
+        log.debug("closing a lost broker connection", error=error_summary(error))

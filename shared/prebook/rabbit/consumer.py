@@ -196,7 +196,7 @@ class RabbitConsumer:
                 "retry or dead letter not published, message requeued",
                 queue=queue,
                 message_id=message.message_id,
-                error=str(failure),
+                error=error_summary(failure),
             )
             await asyncio.sleep(REQUEUE_DELAY_S)
             return await self._require_settleable(queue, message).reject(requeue=True)

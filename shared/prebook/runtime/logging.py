@@ -2,18 +2,23 @@
 
 import logging
 import sys
+import traceback
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, ExcInfo
 
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import error_summary, redact_values
 from prebook.patterns.trace import trace_id
 
 MAX_FIELD_LENGTH = 500
-_ENCODER = msgspec.json.Encoder(enc_hook=str)
+MAX_TRACEBACK_LENGTH = 8000
+MAX_ERRORS = 20
+"""Errors of a chain or group whose tracebacks are logged."""
+_ENCODER = msgspec.json.Encoder()
 
 
 def configure(service: str, level: str) -> None:
@@ -24,8 +29,8 @@ def configure(service: str, level: str) -> None:
             _expand_message,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _truncate_fields,
+            structlog.processors.ExceptionRenderer(_format_error),
+            _bound_fields,
             structlog.processors.JSONRenderer(serializer=lambda event, **_: _ENCODER.encode(event).decode()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -66,8 +71,29 @@ def message_fields(envelope: Envelope) -> dict[str, str]:
     }
 
 
-def _truncate_fields(_: Any, __: str, event: EventDict) -> EventDict:
-    return {k: v[:MAX_FIELD_LENGTH] if isinstance(v, str) and k != "exception" else v for k, v in event.items()}
+def _format_error(exc_info: ExcInfo) -> str:
+    """Return tracebacks and summaries of an error and its causes, the first cause first, without values."""
+    pending: list[BaseException] = [exc_info[1]]
+    texts: list[str] = []
+    while pending and len(texts) < MAX_ERRORS:
+        error = pending.pop()
+        texts.append("".join((*traceback.format_tb(error.__traceback__), error_summary(error))))
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        pending.extend(error.exceptions if isinstance(error, BaseExceptionGroup) else ())
+        pending.extend([cause] if cause else [])
+    return "\n".join(reversed(texts))[-MAX_TRACEBACK_LENGTH:]
+
+
+def _bound_fields(_: Any, __: str, event: EventDict) -> EventDict:
+    return {name: value if name == "exception" else _bound_field(name, value) for name, value in event.items()}
+
+
+def _bound_field(name: str, value: object) -> object:
+    """Return a number, or a text of bounded length, without the values that the text of an error may quote."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = redact_values(str(value)) if name == "error" or not isinstance(value, str) else value
+    return text[:MAX_FIELD_LENGTH]
 
 
 class _StructlogHandler(logging.Handler):
@@ -75,4 +101,4 @@ class _StructlogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
-        log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        log.log(record.levelno, redact_values(record.getMessage()), logger=record.name, exc_info=record.exc_info)

@@ -6,6 +6,8 @@ SETTINGS: Mapping[str, str] = {
     # Five services with up to 16 connections and one listener each, plus spare connections for administrators.
     "max_connections": "240",
     "jit": "off",
+    # The server's log is kept with the services' logs: no DETAIL line, which quotes a row with a rider's data.
+    "log_error_verbosity": "terse",
     # Outboxes fill and empty within seconds: vacuum at the same interval.
     "autovacuum_naptime": "5s",
     # Query plans depend on indexes, not statistics (prebook.postgres.engine). Each ANALYZE of a busy table would sample
