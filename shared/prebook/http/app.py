@@ -11,6 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from prebook.http.head_requests import HeadApp
 from prebook.http.problems import EXCEPTION_HANDLERS
 from prebook.http.repeated_headers import refuse_repeated_headers
 
@@ -48,7 +49,7 @@ def create_app(
         await refresh_gauges()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return Litestar(
+    return HeadApp(
         [livez, readyz, metrics, *routes],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[refuse_repeated_headers],

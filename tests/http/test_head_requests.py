@@ -1,0 +1,98 @@
+"""HEAD is GET without a body, wherever GET is served."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import uvicorn
+from litestar import Litestar, get
+from litestar.response import Stream
+
+from prebook.http.app import create_app
+from tests.world import MEMBERS, SuiteWorld
+
+
+@get("/stream")
+async def stream() -> Stream:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    return Stream(parts())
+
+
+async def _report_ready() -> Mapping[str, str]:
+    return {}
+
+
+async def _do_nothing() -> None:
+    return None
+
+
+@asynccontextmanager
+async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[httpx.AsyncClient]:
+    """Serve an application by uvicorn, which drops a body that does not fit its Content-Length."""
+    app = create_app(
+        "stub", [stream], missing_dependencies=_report_ready, refresh_gauges=_do_nothing, lifespan=_no_lifespan
+    )
+    server = uvicorn.Server(uvicorn.Config(app, http="httptools", log_config=None, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            yield client
+        server.should_exit = True
+        await task
+
+
+@pytest.mark.parametrize("service", MEMBERS)
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/schema/openapi.json", "/nowhere", "/inbox/m1"])
+async def test_head_is_get_without_a_body(service: str, path: str) -> None:
+    async with SuiteWorld() as world:
+        client = world.http.client(service)
+        expected = await client.get(path)
+        response = await client.head(path)
+
+    assert (response.status_code, response.content) == (expected.status_code, b"")
+    assert response.headers["content-type"] == expected.headers["content-type"]
+    if path != "/metrics":  # its length changes from one scrape to the next
+        assert response.headers["content-length"] == expected.headers["content-length"]
+
+
+async def test_head_of_a_booking_is_served_and_of_its_collection_is_not() -> None:
+    async with SuiteWorld() as world:
+        client = world.http.client("booking")
+        missing = await client.head("/v1/bookings/bk_none")
+        ledger = await client.head("/v1/ledger")
+        collection = await client.head("/v1/bookings")
+
+    assert (missing.status_code, ledger.status_code, collection.status_code) == (404, 200, 405)
+    assert collection.headers["allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT"])
+@pytest.mark.parametrize("path", ["/livez", "/v1/ledger", "/v1/bookings/bk_1"])
+async def test_allow_lists_head_beside_get(method: str, path: str) -> None:
+    async with SuiteWorld() as world:
+        response = await world.http.client("booking").request(method, path)
+
+    assert {"GET", "HEAD"} <= set(response.headers["allow"].split(", "))
+
+
+@pytest.mark.parametrize("path", ["/livez", "/stream"])
+async def test_a_server_keeps_the_connection_after_head(path: str) -> None:
+    async with serving() as client:
+        expected = await client.get(path)
+        responses = [await client.head(path) for _ in range(2)]
+
+    assert {(response.status_code, response.content) for response in responses} == {(200, b"")}
+    assert {response.headers.get("content-length") for response in responses} == {
+        expected.headers.get("content-length")
+    }
