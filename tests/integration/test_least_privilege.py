@@ -45,6 +45,7 @@ FOREIGN_STATEMENTS = (
     "CREATE TABLE {own}.another (id int)",
     "CREATE TABLE {other}.another (id int)",
     "CREATE TABLE public.another (id int)",
+    "CREATE TEMPORARY TABLE another (id int)",
     "CREATE ROLE another",
 )
 

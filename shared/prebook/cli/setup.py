@@ -9,8 +9,9 @@ from prebook.cli.settings import read_settings
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.errors import UserError
-from prebook.devstack.setup import AdminAccess, set_up
+from prebook.devstack.setup import ROLE_CONNECTIONS, AdminAccess, set_up
 from prebook.flows import PROCESSES
+from prebook.postgres.engine import CONNECTIONS_PER_PROCESS
 from prebook.runtime import paths
 
 EXAMPLES = examples(
@@ -47,6 +48,14 @@ class SetupSettings(msgspec.Struct, frozen=True):
             examples=['{"booking": "...", "pricing": "...", ...}'],
         ),
     ]
+    role_connections: Annotated[
+        int,
+        msgspec.Meta(
+            ge=CONNECTIONS_PER_PROCESS,
+            description="maximum number of database connections of each service's role, in all its processes; "
+            f"a process has up to {CONNECTIONS_PER_PROCESS}",
+        ),
+    ] = ROLE_CONNECTIONS
 
 
 @click.command(epilog=EXAMPLES)
@@ -62,6 +71,7 @@ def setup() -> None:
         management_user=settings.management_user,
         management_password=settings.management_password,
         passwords=_parse_passwords(settings.role_passwords),
+        role_connections=settings.role_connections,
     )
     command_line.run_interruptible(set_up(access, paths.home_dir() / "logs", log_to_stderr))
     click.echo("set up: schemas, roles, users and topology are up to date")

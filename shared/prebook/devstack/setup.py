@@ -16,6 +16,7 @@ from prebook.devstack.servers import Log
 from prebook.devstack.stack import Stack
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import read_policies, retry_delays_s
+from prebook.postgres.engine import CONNECTIONS_PER_PROCESS
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime import paths
@@ -23,6 +24,9 @@ from prebook.topology.model import suite_topology
 
 MIGRATION_TIMEOUT_S = 120.0
 DECLARE_TIMEOUT_S = 120.0
+ROLE_CONNECTIONS = 4 * CONNECTIONS_PER_PROCESS
+"""For four replicas of a service, or for one whose former processes have not been noticed to be gone: a quarter of the
+server's connections, so that no service can keep the others from connecting."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,6 +38,8 @@ class AdminAccess:
     management_user: str
     management_password: str
     passwords: Mapping[str, str] = field(default_factory=dict)
+    role_connections: int = ROLE_CONNECTIONS
+    """Maximum number of database connections of each service's role."""
 
 
 def admin_access(stack: Stack, passwords: Mapping[str, str]) -> AdminAccess:
@@ -59,6 +65,7 @@ async def _migrate(access: AdminAccess, log_file: Path) -> None:
     settings = {
         "PREBOOK_DATABASE_URL": access.database_url,
         "PREBOOK_ROLE_PASSWORDS": json.dumps(dict(access.passwords)),
+        "PREBOOK_ROLE_CONNECTIONS": str(access.role_connections),
     }
     inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in settings}
     make_private_dir(log_file.parent, None)

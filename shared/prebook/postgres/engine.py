@@ -19,6 +19,8 @@ EDGE_POOL_SIZE = 4
 """Its own pool: riders' requests must not take the connections that handle the messages of earlier requests."""
 BACKGROUND_POOL_SIZE = 2
 """Its own pool: the load sampler must be able to measure an overload while requests wait for connections."""
+CONNECTIONS_PER_PROCESS = POOL_SIZE + MAX_OVERFLOW + EDGE_POOL_SIZE + BACKGROUND_POOL_SIZE + 1
+"""Maximum number of connections of one service process: its pools, and the relay's LISTEN session."""
 CHECKOUT_TIMEOUT_S = 5
 CHECK_TIMEOUT_S = 2
 CLOSE_TIMEOUT_S = 2

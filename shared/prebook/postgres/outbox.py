@@ -48,13 +48,16 @@ RELEASE_UNTRACKED = _statement("""
         WHERE state = {WAITING} AND claimed_until IS NOT NULL AND claimed_by = :owner
             AND seq <> ALL (CAST(:tracked AS bigint[]))
         FOR UPDATE SKIP LOCKED))""")
-# A relay is alive as long as its LISTEN session, which the server ends with the process.
+# A relay is alive as long as its LISTEN session, which the server ends with the process. Any role may give its sessions
+# any name, so only sessions of the service's own role count.
 RELEASE_ORPHANED = _statement("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = {WAITING} AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
         WHERE state = {WAITING} AND claimed_until IS NOT NULL AND claimed_by <> :owner
-            AND claimed_by NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)
+            AND claimed_by NOT IN (
+                SELECT application_name FROM pg_stat_activity
+                WHERE usename = current_user AND application_name IS NOT NULL)
         FOR UPDATE SKIP LOCKED))""")
 # Each count uses its partial index: sent rows are most of the table, and are not read.
 DEPTH = _statement("""

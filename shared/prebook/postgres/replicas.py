@@ -10,12 +10,13 @@ from prebook.postgres.pool import command_timeout_of
 from prebook.postgres.unit_of_work import open_connection, translate_errors
 
 LIVE_REPLICAS = text(
-    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE starts_with(application_name, :prefix)"
+    "SELECT DISTINCT application_name FROM pg_stat_activity "
+    "WHERE starts_with(application_name, :prefix) AND usename = current_user"
 )
 
 
 async def read_live_replicas(engine: AsyncEngine, prefix: str) -> Sequence[str]:
-    """Return the sorted names of sessions that begin with ``prefix``. Raises Unreachable."""
+    """Return the sorted names of sessions of the service's role that begin with ``prefix``. Raises Unreachable."""
     with translate_errors(), enforce_timeout(command_timeout_of(engine)):
         async with open_connection(engine) as connection:
             return sorted((await connection.execute(LIVE_REPLICAS, {"prefix": prefix})).scalars())

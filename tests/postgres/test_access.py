@@ -1,0 +1,76 @@
+"""Access to the database: only the services' roles connect, each within its limit, and no role passes for another."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from prebook.messaging.unit_of_work import OutboxMessage
+from prebook.postgres.dsn import asyncpg_dsn
+from prebook.postgres.engine import create_engine
+from prebook.postgres.outbox import SqlOutbox
+from prebook.postgres.replicas import read_live_replicas
+from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
+from tests.databases import Databases, role_url, run_migrations
+from tests.messaging.examples import request
+
+pytestmark = pytest.mark.real
+LIMIT = 3
+
+
+@pytest.fixture
+def url(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of the administrator for a database that was set up with a limit of connections."""
+    url = databases.create_empty()
+    monkeypatch.setenv("PREBOOK_ROLE_CONNECTIONS", str(LIMIT))
+    run_migrations(url, "pricing")
+    yield url
+    monkeypatch.setenv("PREBOOK_ROLE_CONNECTIONS", "-1")
+    run_migrations(url, "pricing")
+
+
+async def test_only_the_roles_of_services_may_connect(url: str) -> None:
+    stranger = role_url(url, "stranger")
+    admin = await asyncpg.connect(asyncpg_dsn(url))
+    await admin.execute("CREATE ROLE prebook_stranger LOGIN")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
+            await asyncpg.connect(asyncpg_dsn(stranger))
+    finally:
+        await admin.execute("DROP ROLE prebook_stranger")
+        await admin.close()
+    service = await asyncpg.connect(asyncpg_dsn(role_url(url, "pricing")))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await service.execute("CREATE TEMPORARY TABLE another (id int)")
+    await service.close()
+
+
+async def test_a_role_cannot_use_up_the_connections_of_the_server(url: str) -> None:
+    dsn = asyncpg_dsn(role_url(url, "pricing"))
+    attempts = await asyncio.gather(*(asyncpg.connect(dsn) for _ in range(LIMIT + 1)), return_exceptions=True)
+    for attempt in attempts:
+        if isinstance(attempt, asyncpg.Connection):
+            await attempt.close()
+    assert [type(error) for error in attempts if isinstance(error, Exception)] == [asyncpg.TooManyConnectionsError]
+
+
+async def test_a_session_of_another_role_is_no_replica_and_keeps_no_row(databases: Databases) -> None:
+    """The session of the administrator has the name of a relay that has ended."""
+    url = databases.create_for("pricing")
+    engine = create_engine("pricing", url)
+    async with unit_of_work_factory(engine, SqlUnitOfWork)() as work:
+        await work.enqueue([OutboxMessage(request(id="m1"), "broker", "k")])
+    assert len(await SqlOutbox(engine, "relay ended").claim(10, lease_s=300.0, full_routes=[])) == 1
+    admin_dsn = asyncpg_dsn(url.replace("prebook_pricing@", "postgres@", 1))
+    impostor = await asyncpg.connect(admin_dsn, server_settings={"application_name": "relay ended"})
+    own = await asyncpg.connect(asyncpg_dsn(url), server_settings={"application_name": "relay alive"})
+    try:
+        assert await read_live_replicas(engine, "relay ") == ["relay alive"]
+        heir = SqlOutbox(engine, "relay alive")
+        await heir.release_orphaned()
+        assert [row.envelope.id for row in await heir.claim(10, lease_s=30.0, full_routes=[])] == ["m1"]
+    finally:
+        await impostor.close()
+        await own.close()
+        await engine.dispose()
