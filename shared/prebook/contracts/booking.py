@@ -1,6 +1,6 @@
 """HTTP bodies of booking for riders, and of its ledger and the delivery log for audits."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,11 @@ RiderId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A
 
 
 class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/bookings``."""
+    """Body of ``POST /v1/bookings``.
+
+    Every request has one form, so that its spellings are one request under an Idempotency-Key: ``pickup_at`` is UTC,
+    and a plan without couplings is no plan.
+    """
 
     rider_id: RiderId
     pickup: Place
@@ -24,6 +28,14 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """URL that gets a signed POST when the booking settles, at least once; its host must be allowed."""
     couplings: dict[str, Coupling] | None = None
     """Coupling by flow, in place of the default plan; refused unless the suite allows it."""
+
+    def __post_init__(self) -> None:
+        try:
+            pickup_at = self.pickup_at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("pickup_at is outside of the years 1 to 9999 in UTC") from None
+        msgspec.structs.force_setattr(self, "pickup_at", pickup_at)
+        msgspec.structs.force_setattr(self, "couplings", self.couplings or None)
 
 
 class BookingView(msgspec.Struct, frozen=True, kw_only=True):

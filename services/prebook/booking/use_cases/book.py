@@ -219,7 +219,7 @@ class BookRide:
 
 
 def fingerprint_of(request: BookingRequest) -> bytes:
-    """SHA-256 of the decoded request; JSON whitespace and member order do not matter."""
+    """SHA-256 of the decoded request in its one form; how its JSON is written does not matter."""
     return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
