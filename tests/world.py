@@ -18,6 +18,7 @@ from prebook.fleets.app import SERVICE as FLEETS
 from prebook.matching.app import SERVICE as MATCHING
 from prebook.messaging.observer import NullObserver
 from prebook.notification.app import SERVICE as NOTIFICATION
+from prebook.patterns.trace import NO_TRACE, TraceContext
 from prebook.pricing.app import SERVICE as PRICING
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
@@ -46,10 +47,11 @@ def settings(**changes: Any) -> ServiceSettings:
 
 @dataclass
 class CountingObserver(NullObserver):
-    """Counts duplicates and lists the flows of handled messages."""
+    """Counts duplicates and lists the flows and traces of handled messages."""
 
     duplicates: int = 0
     handled_flows: list[str] = dataclass_field(default_factory=list)
+    handled_traces: list[TraceContext] = dataclass_field(default_factory=list)
 
     def on_duplicate(self, envelope: Any) -> None:
         del envelope
@@ -58,6 +60,7 @@ class CountingObserver(NullObserver):
     def on_handled(self, envelope: Any, seconds: float) -> None:
         del seconds
         self.handled_flows.append(envelope.flow)
+        self.handled_traces.append(envelope.trace)
 
 
 class SuiteWorld(World):
@@ -76,9 +79,11 @@ class SuiteWorld(World):
             copies=copies,
         )
 
-    async def post_booking(self, plan: Plan, *, key: str = "", **changes: Any) -> httpx.Response:
+    async def post_booking(
+        self, plan: Plan, *, key: str = "", trace: TraceContext = NO_TRACE, **changes: Any
+    ) -> httpx.Response:
         """POST /v1/bookings as a rider would."""
-        headers = {"Idempotency-Key": key or uuid4().hex}
+        headers = {"Idempotency-Key": key or uuid4().hex, **trace.headers}
         body = {**ride(), "couplings": {name: coupling.value for name, coupling in plan.items()}, **changes}
         return await self.http.client("booking").post("/v1/bookings", json=body, headers=headers)
 

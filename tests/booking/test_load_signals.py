@@ -19,6 +19,7 @@ from prebook.flows import FLOWS
 from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_id
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import BeginUnitOfWork
+from prebook.patterns.trace import NO_TRACE
 from tests.booking.booking_suite import BOOKING, QUOTED, BookingSuite
 
 pytestmark = pytest.mark.real
@@ -34,7 +35,7 @@ async def request_fare(begin: BeginUnitOfWork[BookingSql], name: str, coupling: 
     )
     gateway = BookingSuite(begin=begin).assembled.gateway
     record = IdempotencyRecord(key=name, booking_id=name, fingerprint=b"", created_at=now)
-    await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, "", now))
+    await gateway.execute(CreateBooking(process.start(booking), record), MessageContext(name, plan, NO_TRACE, now))
 
 
 async def record_reply(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan) -> None:

@@ -10,6 +10,7 @@ from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS
 from prebook.patterns.signature import verify
+from prebook.patterns.trace import TraceContext, trace_id
 from tests.conditions import wait_until
 from tests.listener import listen
 from tests.world import SuiteWorld
@@ -145,3 +146,31 @@ async def test_a_rider_callback_is_repeated_until_it_succeeds(coupling: Coupling
     first, accepted = callbacks
     assert first == accepted
     assert (accepted["booking_id"], accepted["outcome"]) == (booking, "confirmed")
+
+
+@every_coupling
+async def test_trace_id_flags_and_state_reach_every_message_of_a_ride(coupling: Coupling) -> None:
+    unsampled = TraceContext(f"00-{'4b' * 16}-{'b7' * 8}-00", "rojo=1,congo=2")
+    async with SuiteWorld() as world:
+        booking = await world.book(plan_with(coupling), trace=unsampled)
+        await world.wait_until_settled(booking)
+        traces = world.observer.handled_traces
+
+    assert {(trace_id(each.traceparent), each.traceparent[-3:], each.tracestate) for each in traces} == {
+        ("4b" * 16, "-00", "rojo=1,congo=2")
+    }
+    assert {"quote_fare", "find_driver", "ask_fleet", "notify_rider"} <= set(world.observer.handled_flows)
+    assert unsampled.traceparent not in {each.traceparent for each in traces}
+
+
+@every_coupling
+async def test_an_invalid_trace_is_not_carried_on(coupling: Coupling) -> None:
+    zero_span = TraceContext(f"00-{'4b' * 16}-{'00' * 8}-01", "rojo=1")
+    async with SuiteWorld() as world:
+        booking = await world.book(plan_with(coupling), trace=zero_span)
+        await world.wait_until_settled(booking)
+        traces = world.observer.handled_traces
+
+    assert {each.tracestate for each in traces} == {""}
+    (trace,) = {trace_id(each.traceparent) for each in traces}
+    assert trace not in {"", "4b" * 16}

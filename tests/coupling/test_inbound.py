@@ -15,6 +15,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.patterns.signature import sign
+from prebook.patterns.trace import TraceContext
 from tests.conditions import poll_until
 from tests.messaging.examples import request
 from tests.world import SECRETS, SuiteWorld
@@ -88,6 +89,29 @@ async def test_a_malformed_request_is_refused_without_effect() -> None:
     assert response.status_code == 422
     assert response.json()["code"] == "wrong_schema"
     assert not world.databases["notification"].tables.inbox
+
+
+async def test_a_repeated_header_of_a_message_is_refused() -> None:
+    message = encode(make_request())
+    headers = [*message.headers.items(), ("ce-id", "another")]
+    async with SuiteWorld() as world:
+        response = await world.http.client("notification").post(
+            "/flows/notify_rider", content=message.body, headers=headers
+        )
+
+    assert (response.status_code, response.json()["code"]) == (422, "bad_header")
+    assert not world.databases["notification"].tables.inbox
+
+
+async def test_repeated_tracestate_headers_are_one_list() -> None:
+    message = encode(make_request(trace=TraceContext().child()))
+    headers = [*message.headers.items(), ("tracestate", "a=1"), ("tracestate", "b=2")]
+    async with SuiteWorld() as world:
+        response = await world.http.client("notification").post(
+            "/flows/notify_rider", content=message.body, headers=headers
+        )
+
+    assert response.headers["tracestate"] == "a=1,b=2"
 
 
 def signed_callback(envelope: Envelope, secrets: tuple[str, ...] = SECRETS) -> tuple[dict[str, str], bytes]:

@@ -106,6 +106,14 @@ def test_a_request_without_a_trace_starts_a_trace(client: TestClient[Litestar]) 
     assert first != second
 
 
+@pytest.mark.parametrize("second", [f"00-{TRACE}-00f067aa0ba902b7-01", f"00-{'ab' * 16}-00f067aa0ba902b7-01"])
+def test_a_repeated_traceparent_starts_a_trace(client: TestClient[Litestar], second: str) -> None:
+    headers = [("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01"), ("traceparent", second)]
+    started = client.get("/refuse", headers=headers).json()["trace_id"]
+
+    assert started not in {TRACE, "ab" * 16, ""}
+
+
 def test_the_response_has_the_headers_of_the_problem(client: TestClient[Litestar]) -> None:
     assert client.get("/refuse").headers["retry-after"] == "3"
     assert "GET" in client.put("/typed").headers["allow"]

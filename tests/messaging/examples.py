@@ -8,7 +8,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.envelope import Envelope, MessageKind, message_id
 from prebook.messaging.observer import NullObserver
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PLAN = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
@@ -26,7 +26,7 @@ def request(conversation_id: str = "b1", **changes: Any) -> Envelope:
         "time": NOW,
         "plan": PLAN,
         "expires_at": NOW + timedelta(days=3650),
-        "traceparent": trace.new_traceparent(),
+        "trace": TraceContext().child(),
     }
     return Envelope(**{**fields, **changes})
 

@@ -23,6 +23,7 @@ from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.patterns.trace import NO_TRACE
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
 from tests.messaging.examples import NOW, request
@@ -30,7 +31,7 @@ from tests.messaging.fake_channel import FakeChannel, inline_channel, queued_cha
 
 PLAN = dict.fromkeys(FLOWS, Coupling.SYNC_API)
 POLICIES = {flow: FlowPolicy(coupling=Coupling.SYNC_API) for flow in FLOWS}
-CONTEXT = MessageContext("b1", PLAN, traceparent="", now=utc_now())
+CONTEXT = MessageContext("b1", PLAN, trace=NO_TRACE, now=utc_now())
 HOPS = 1_000
 """Length of a chain of exchanges: more than a call stack holds."""
 TIMEOUT_S = 5.0

@@ -22,7 +22,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
@@ -77,7 +77,7 @@ class ProducerAndReceiver:
 
     async def perform(self, operation: str) -> None:
         """Perform an operation; the message of a repetition has the same id."""
-        context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
+        context = MessageContext(operation, PLAN, TraceContext().child(), utc_now())
         await self.producer.execute(Perform(operation), context)
         self.relay.wake()
 

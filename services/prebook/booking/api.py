@@ -16,7 +16,7 @@ from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
-from prebook.http.problems import Problem, problem_responses, traceparent_of
+from prebook.http.problems import Problem, problem_responses, trace_of
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import ServiceContext
 
@@ -55,7 +55,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         },
     )
     async def book(request: AnyRequest, data: BookingBody, key: IdempotencyKey) -> Response[BookingView]:
-        return _http_response(await book_ride.book(key, data, traceparent_of(request)))
+        return _http_response(await book_ride.book(key, data, trace_of(request)))
 
     # Litestar's own response names only the method that was registered first on a path.
     @route("/v1/bookings/{booking_id:str}", http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False)
@@ -76,9 +76,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         responses=problem_responses(404, 409),
     )
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
-        return view_of(
-            await context.tasks.run_shielded(cancel_ride(context, _check_id(booking_id), traceparent_of(request)))
-        )
+        return view_of(await context.tasks.run_shielded(cancel_ride(context, _check_id(booking_id), trace_of(request))))
 
     @get(
         "/v1/ledger", summary="List the outcome of every booking, by Idempotency-Key", responses=problem_responses(400)

@@ -12,7 +12,7 @@ from prebook.contracts.replays import InboxRecord
 from prebook.coupling.async_api import Callback
 from prebook.coupling.inbound import InboundGateway, require_kind
 from prebook.flows import FLOWS
-from prebook.http.problems import Problem
+from prebook.http.problems import Problem, combined_headers
 from prebook.messaging.clock import unix_s
 from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind
@@ -75,7 +75,9 @@ async def _read_request(request: Request[Any, Any, Any], service: str, flow: Fro
     if flow not in FLOWS or FLOWS[flow].provider != service:
         raise Problem(404, "flow_not_found", f"{service} provides no flow {flow!r}")
     try:
-        return require_kind(MessageKind.REQUEST, flow, decode(WireMessage(request.headers, await request.body())))
+        return require_kind(
+            MessageKind.REQUEST, flow, decode(WireMessage(combined_headers(request), await request.body()))
+        )
     except Malformed as error:
         raise Problem(422, error.cause, str(error)) from None
 

@@ -13,10 +13,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
 from prebook.messaging.errors import Unreachable, error_summary
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext, trace_id
 
 MEDIA_TYPE = "application/problem+json"
-_TRACEPARENT_KEY = "prebook_traceparent"
+_TRACE_KEY = "prebook_trace"
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -81,17 +81,24 @@ def retry_later_problem(status: int, code: str, reason: str, wait_s: float) -> P
     return Problem(status, code, detail, headers={"retry-after": retry_after})
 
 
-def traceparent_of(request: Request[Any, Any, Any]) -> str:
-    """Return the trace context of a request: a new span of the trace in its header, or of a new trace.
+def combined_headers(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Return the headers of a request; values of a repeated header are joined. Source: RFC 9110, 5.3."""
+    combined: dict[str, str] = {}
+    for name, value in request.headers.multi_items():
+        combined[name] = f"{combined[name]}, {value}" if name in combined else value
+    return combined
+
+
+def trace_of(request: Request[Any, Any, Any]) -> TraceContext:
+    """Return the trace context of a request: a new span of the trace in its headers, or of a new trace.
 
     Repeated calls for one request return the same value.
     """
     scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # Litestar's scope is a closed TypedDict
-    traceparent: str = scope.setdefault(_TRACEPARENT_KEY, "") or trace.child_traceparent(
-        request.headers.get("traceparent", "")
-    )
-    scope[_TRACEPARENT_KEY] = traceparent
-    return traceparent
+    if _TRACE_KEY not in scope:
+        scope[_TRACE_KEY] = TraceContext.of(combined_headers(request)).child()
+    context: TraceContext = scope[_TRACE_KEY]
+    return context
 
 
 def decode_problem(error: Exception) -> Problem:
@@ -119,7 +126,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
         status=problem.status,
         detail=problem.detail,
         code=problem.code,
-        trace_id=trace.trace_id(traceparent_of(request)),
+        trace_id=trace_id(trace_of(request).traceparent),
         errors=problem.errors,
     )
     body = msgspec.json.encode(details)
@@ -152,7 +159,7 @@ def _handle_decode_error(request: Request[Any, Any, Any], error: msgspec.DecodeE
 def _handle_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Respond with 500 and without internals; the log event with the same trace id has the traceback."""
     problem = Problem(500, "internal_error", "the service failed; try again, and report the trace_id if it persists")
-    log.error("request failed", path=request.url.path, traceparent=traceparent_of(request), exc_info=error)
+    log.error("request failed", path=request.url.path, traceparent=trace_of(request).traceparent, exc_info=error)
     return problem_response(request, problem)
 
 
@@ -161,7 +168,10 @@ def _handle_unavailable(request: Request[Any, Any, Any], error: Exception) -> Re
     retry_after_s = error.retry_after_s if isinstance(error, Unreachable) else None
     headers = {"retry-after": str(math.ceil(retry_after_s or 1))}
     log.warning(
-        "dependency unavailable", path=request.url.path, traceparent=traceparent_of(request), error=error_summary(error)
+        "dependency unavailable",
+        path=request.url.path,
+        traceparent=trace_of(request).traceparent,
+        error=error_summary(error),
     )
     return problem_response(
         request,

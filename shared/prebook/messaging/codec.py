@@ -36,6 +36,7 @@ from prebook.messaging.headers import (
 )
 from prebook.messaging.plan_header import decode_plan, encode_plan
 from prebook.patterns.message_groups import hash_slot
+from prebook.patterns.trace import TraceContext
 
 MAX_BODY_BYTES = 128 * 1024
 """Size limit of a message body, in bytes. A larger payload needs a claim check (Source: EIP, Claim Check)."""
@@ -174,7 +175,7 @@ def decode_stored(message: WireMessage) -> Envelope:
         reply_to=headers.get(REPLY_TO_HEADER, ""),
         expires_at=_time(headers, EXPIRES_AT_HEADER) if EXPIRES_AT_HEADER in headers else None,
         attempt=_attempt(headers),
-        traceparent=headers.get("traceparent", ""),
+        trace=TraceContext.of(headers),
         extra={name: value for name, value in headers.items() if name.startswith(EXTENSION_PREFIX)},
     )
 
@@ -195,7 +196,7 @@ def _plan(headers: Mapping[str, str]) -> Plan:
 
 def _optional_headers(envelope: Envelope) -> dict[str, str]:
     expires_at = envelope.expires_at.isoformat() if envelope.expires_at else ""
-    pairs = {REPLY_TO_HEADER: envelope.reply_to, EXPIRES_AT_HEADER: expires_at, "traceparent": envelope.traceparent}
+    pairs = {REPLY_TO_HEADER: envelope.reply_to, EXPIRES_AT_HEADER: expires_at, **envelope.trace.headers}
     return {name: value for name, value in pairs.items() if value}
 
 

@@ -98,7 +98,7 @@ class Endpoint(Generic[U]):
                 return Handled(reply=await self._find_stored_reply(envelope, work), duplicate=True)
             result = await spec.handle(context, body, work)
             reply = await self._record_outcome(envelope, result, work)
-            outgoing = MessageContext(envelope.conversation_id, envelope.plan, envelope.traceparent, context.now)
+            outgoing = MessageContext(envelope.conversation_id, envelope.plan, envelope.trace, context.now)
             return Handled(reply, await self._staging.stage(outgoing, result, work, reply))
 
         return await self._transactions.run(envelope, apply)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Coupling, Plan
+from prebook.patterns.trace import NO_TRACE, TraceContext
 
 _REPLY_SUFFIX = ".reply"
 
@@ -44,8 +45,8 @@ class Envelope:
     """When the caller stops waiting, in UTC; later the message is dropped. Source: EIP, Message Expiration."""
     attempt: int = 1
     """Number of the delivery attempt, from 1."""
-    traceparent: str = ""
-    """Trace context. Source: W3C Trace Context."""
+    trace: TraceContext = NO_TRACE
+    """Position in a trace. Source: W3C Trace Context."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Extension headers, carried along unread."""
     encoded: Any = field(init=False, default=None, compare=False, repr=False)

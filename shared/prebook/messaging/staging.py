@@ -11,7 +11,7 @@ from prebook.messaging.envelope import Envelope, MessageKind, message_id
 from prebook.messaging.handlers import HandlerResult
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext
 
 FIRST_POLL_DELAY = timedelta(seconds=1)
 """Time that a callback may take before the caller polls for the reply."""
@@ -23,8 +23,8 @@ class MessageContext:
 
     conversation_id: str
     plan: Plan
-    traceparent: str
-    """Trace context of the message that was handled."""
+    trace: TraceContext
+    """Position in a trace of the message that was handled."""
     now: datetime
     """Creation time of the messages, in UTC."""
 
@@ -88,7 +88,7 @@ class Staging:
             time=context.now,
             plan=context.plan,
             expires_at=context.now + lifetime,
-            traceparent=trace.child_traceparent(context.traceparent),
+            trace=context.trace.child(),
         )
         return self._channel(envelope).addressed(envelope)
 
@@ -103,7 +103,7 @@ class Staging:
             conversation_id=context.conversation_id,
             time=context.now,
             plan=context.plan,
-            traceparent=trace.child_traceparent(context.traceparent),
+            trace=context.trace.child(),
         )
 
     def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:

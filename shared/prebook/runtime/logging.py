@@ -64,7 +64,7 @@ def message_fields(envelope: Envelope) -> dict[str, str]:
     return {
         "conversation_id": envelope.conversation_id,
         "message_id": envelope.id,
-        "trace_id": trace_id(envelope.traceparent),
+        "trace_id": trace_id(envelope.trace.traceparent),
         "flow": envelope.flow,
         "kind": envelope.kind.value,
         "coupling": envelope.coupling.value,

@@ -18,7 +18,7 @@ from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.policy import Policies, default_plan, retry_delays_s
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
-from prebook.patterns.trace import new_traceparent
+from prebook.patterns.trace import TraceContext
 from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
@@ -108,7 +108,9 @@ class World:
 
     async def execute(self, service: str, command: object, conversation_id: str, plan: Plan | None = None) -> None:
         """Run a command of a service, as its API does. ``plan``: the default plan of the policies if None."""
-        context = MessageContext(conversation_id, plan or default_plan(self.policies), new_traceparent(), utc_now())
+        context = MessageContext(
+            conversation_id, plan or default_plan(self.policies), TraceContext().child(), utc_now()
+        )
         await self.services[service].gateway.execute(command, context)
 
     async def wait_for_state(self, service: str, condition: Callable[[Any], bool], *, timeout_s: float = 5.0) -> None:

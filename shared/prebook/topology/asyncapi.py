@@ -28,6 +28,7 @@ from prebook.messaging.headers import (
     TYPE_HEADER,
 )
 from prebook.patterns.message_groups import HASH_SLOTS
+from prebook.patterns.trace import TRACEPARENT_HEADER, TRACESTATE_HEADER
 from prebook.topology.values import Binding, Grant, Queue, Topology
 
 _ID_SCHEMA = {"type": "string", "pattern": "^" + SAFE_ID.pattern.removesuffix(r"\Z") + "$"}
@@ -80,7 +81,8 @@ HEADERS_SCHEMA: dict[str, Any] = {
             **_TIME_SCHEMA,
             "description": "Deadline of the request; no caller waits for the reply after it.",
         },
-        "traceparent": {"type": "string", "description": "W3C Trace Context."},
+        TRACEPARENT_HEADER: {"type": "string", "description": "W3C Trace Context; ignored if it is invalid."},
+        TRACESTATE_HEADER: {"type": "string", "description": "W3C Trace Context; passed on unchanged."},
     },
 }
 

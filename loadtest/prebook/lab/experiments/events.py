@@ -7,6 +7,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, OFFER_SETTLED
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.patterns.trace import NO_TRACE, TraceContext
 
 PLAN: Mapping[str, Coupling] = dict.fromkeys(FLOWS, Coupling.ONE_WAY)
 
@@ -17,7 +18,7 @@ def offer_settled(booking_id: str, driver: str = "lab") -> OfferSettled:
 
 
 def offer_settled_envelope(
-    message_id: str, body: OfferSettled, *, conversation_id: str, traceparent: str = ""
+    message_id: str, body: OfferSettled, *, conversation_id: str, trace: TraceContext = NO_TRACE
 ) -> Envelope:
     """Return an event from the service that publishes ``OfferSettled``, with the present time."""
     return Envelope(
@@ -29,5 +30,5 @@ def offer_settled_envelope(
         conversation_id=conversation_id,
         time=utc_now(),
         plan=PLAN,
-        traceparent=traceparent,
+        trace=trace,
     )

@@ -31,6 +31,7 @@ from prebook.messaging.handlers import HandlerContext, HandlerFunction, HandlerR
 from prebook.messaging.policy import default_plan
 from prebook.messaging.staging import MessageContext
 from prebook.patterns.bucket import TokenBucket
+from prebook.patterns.trace import TraceContext
 from prebook.runtime.retention import DAY_S
 from prebook.runtime.service import ServiceContext
 
@@ -82,7 +83,7 @@ class BookRide:
         self._tasks = context.tasks
         self._lookups = TokenBucket.full(per_s=MAX_LOOKUPS_PER_S, burst=MAX_LOOKUPS_PER_S, now=time.monotonic())
 
-    async def book(self, key: str, request: BookingRequest, traceparent: str) -> StoredResponse:
+    async def book(self, key: str, request: BookingRequest, trace: TraceContext) -> StoredResponse:
         """Serve a request with this Idempotency-Key and return its response. Raises Problem if the request is refused.
 
         Work that has begun is completed even if the rider disconnects.
@@ -101,7 +102,7 @@ class BookRide:
             )
         fingerprint = fingerprint_of(request)
         end_insert = self._load_shedder.begin_insert(key, rider_waits=self._rider_waits(transition))
-        return await self._tasks.run_shielded(self._serve(transition, fingerprint, traceparent, now, end_insert))
+        return await self._tasks.run_shielded(self._serve(transition, fingerprint, trace, now, end_insert))
 
     def _check_admission(self, request: BookingRequest, transition: BookingTransition, now: datetime) -> Problem | None:
         settings = self._settings
@@ -163,12 +164,12 @@ class BookRide:
         self,
         transition: BookingTransition,
         fingerprint: bytes,
-        traceparent: str,
+        trace: TraceContext,
         now: datetime,
         end_insert: Callable[[], None],
     ) -> StoredResponse:
         try:
-            return await self._create(transition, fingerprint, traceparent, now)
+            return await self._create(transition, fingerprint, trace, now)
         except DuplicateKey:
             # Record and booking commit together: if there is no record, it has been purged.
             return await self._repeat_response(transition.booking.key, fingerprint, otherwise=_key_used())
@@ -176,7 +177,7 @@ class BookRide:
             end_insert()
 
     async def _create(
-        self, transition: BookingTransition, fingerprint: bytes, traceparent: str, now: datetime
+        self, transition: BookingTransition, fingerprint: bytes, trace: TraceContext, now: datetime
     ) -> StoredResponse:
         """Store the booking and return its response.
 
@@ -188,7 +189,7 @@ class BookRide:
             key=booking.key, booking_id=booking.id, fingerprint=fingerprint, created_at=now, response=response
         )
         await self._gateway.execute(
-            CreateBooking(transition, record), MessageContext(booking.id, booking.plan, traceparent, now)
+            CreateBooking(transition, record), MessageContext(booking.id, booking.plan, trace, now)
         )
         metrics.count_decision(metrics.ADMITTED)
         self._recent_keys.add(booking.key)

@@ -9,6 +9,7 @@ from prebook.contracts.ride import BookingState
 from prebook.http.problems import Problem
 from prebook.messaging.handlers import HandlerContext, HandlerResult
 from prebook.messaging.staging import MessageContext
+from prebook.patterns.trace import TraceContext
 from prebook.runtime.service import ServiceContext
 
 
@@ -49,10 +50,10 @@ async def find_booking(context: ServiceContext[BookingWork], booking_id: str) ->
     return booking
 
 
-async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, traceparent: str) -> Booking:
+async def cancel_ride(context: ServiceContext[BookingWork], booking_id: str, trace: TraceContext) -> Booking:
     """Cancel the booking and return its next state. Raises Problem if there is none, or if it is too late."""
     booking = await find_booking(context, booking_id)
     await context.gateway.execute(
-        CancelBooking(booking_id), MessageContext(booking.id, booking.plan, traceparent, context.clock())
+        CancelBooking(booking_id), MessageContext(booking.id, booking.plan, trace, context.clock())
     )
     return await find_booking(context, booking_id)

@@ -26,7 +26,7 @@ from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import UnitsOfWork
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext
 from prebook.postgres.connection import PooledConnection
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
@@ -144,7 +144,7 @@ class ExactlyOnceProducer:
     async def _perform(self, operation: str) -> None:
         """Perform one operation until its message is marked as sent: a crash leaves at most this one unacknowledged."""
         key = "" if self._crash_plan.cell.dedup else uuid4().hex
-        context = MessageContext(operation, PLAN, trace.new_traceparent(), utc_now())
+        context = MessageContext(operation, PLAN, TraceContext().child(), utc_now())
         await self._gateway(operation).execute(PerformOperation(key), context)
         await self._outbox.wait_until_empty()
 

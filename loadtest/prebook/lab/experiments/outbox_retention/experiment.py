@@ -27,7 +27,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.outbox.store import LeasedRow
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage
-from prebook.patterns import trace
+from prebook.patterns.trace import TraceContext
 from prebook.postgres.engine import create_engine
 from prebook.postgres.outbox import SqlOutbox
 from prebook.postgres.purge import Purger
@@ -171,6 +171,6 @@ def _outbox_message(number: int) -> OutboxMessage:
         message_id(conversation_id, OFFER_SETTLED.name),
         offer_settled(conversation_id),
         conversation_id=conversation_id,
-        traceparent=trace.new_traceparent(),
+        trace=TraceContext().child(),
     )
     return OutboxMessage(envelope, BROKER_ROUTE, conversation_id)
