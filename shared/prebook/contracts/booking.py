@@ -1,5 +1,6 @@
 """HTTP bodies of booking for riders, and of its ledger and the delivery log for audits."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -30,11 +31,8 @@ class BookingRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Coupling by flow, in place of the default plan; refused unless the suite allows it."""
 
     def __post_init__(self) -> None:
-        try:
-            pickup_at = self.pickup_at.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("pickup_at is outside of the years 1 to 9999 in UTC") from None
-        msgspec.structs.force_setattr(self, "pickup_at", pickup_at)
+        with suppress(OverflowError):  # outside of the years 1 to 9999 in UTC, and so refused as too early or too late
+            msgspec.structs.force_setattr(self, "pickup_at", self.pickup_at.astimezone(UTC))
         msgspec.structs.force_setattr(self, "couplings", self.couplings or None)
 
 
