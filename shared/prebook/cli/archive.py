@@ -7,7 +7,6 @@ from functools import partial
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.suite_access import ArchiveAccess, archive_unreadable, find_archive, find_broker
@@ -22,6 +21,7 @@ from prebook.devstack.parameters import (
     json_option,
     rate_option,
 )
+from prebook.devstack.terminal import PlainConsole, echo, echo_lines
 from prebook.flows import SERVICES
 from prebook.http.client import ServiceClient
 from prebook.http.inbox_client import inbox_lookup
@@ -79,9 +79,9 @@ def status(*, as_json: bool) -> None:
     """Print retention, extent and the number of messages by type; counts by reading the whole archive."""
     archive_status = command_line.run_interruptible(_read_status(find_archive()))
     if as_json:
-        click.echo(msgspec.json.encode(archive_status))
+        echo(msgspec.json.encode(archive_status))
     else:
-        Console().print(_status_table(archive_status))
+        PlainConsole().print(_status_table(archive_status))
 
 
 async def _read_status(access: ArchiveAccess) -> ArchiveStatus:
@@ -178,7 +178,10 @@ def replay(
         requested_by=getpass.getuser(),
     )
     report = command_line.run_interruptible(_run(ArchiveReplay(selection, options), find_archive()))
-    click.echo(msgspec.json.encode(report) if as_json else "\n".join(_report_lines(report)))
+    if as_json:
+        echo(msgspec.json.encode(report))
+    else:
+        echo_lines(_report_lines(report))
     if report.unsent:
         raise UserError("not every message was sent", "see the reasons in the report; sending twice does no harm")
 

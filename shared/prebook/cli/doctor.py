@@ -20,6 +20,7 @@ from prebook.devstack.providers import (
     read_stack_mode,
 )
 from prebook.devstack.suite_state import SuiteState, read_suite_state
+from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.errors import Unreachable
@@ -55,7 +56,7 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 def doctor(*, as_json: bool) -> None:
     """Check this machine and the suite that runs on it. Exit status 1 if `prebook up` would not work."""
     findings = command_line.run_interruptible(_examine())
-    click.echo(msgspec.json.encode(findings).decode() if as_json else "\n".join(map(_finding_text, findings)))
+    echo(msgspec.json.encode(findings) if as_json else "\n".join(map(_finding_text, findings)))
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 

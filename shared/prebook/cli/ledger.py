@@ -7,7 +7,6 @@ from typing import TypeVar
 import httpx
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.contracts.booking import DeliveryPage, LedgerEntry, LedgerPage
@@ -17,6 +16,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.pages import follow_pages
 from prebook.devstack.parameters import json_option
 from prebook.devstack.suite_state import read_suite_state
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
@@ -59,9 +59,9 @@ def ledger(*, prefix: str, as_json: bool) -> None:
     """Count the bookings of the running suite by plan and state, and those whose rider has been notified."""
     summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()).urls, prefix))
     if as_json:
-        click.echo(msgspec.json.encode(summary))
+        echo(msgspec.json.encode(summary))
     else:
-        Console().print(_table(summary))
+        PlainConsole().print(_table(summary))
 
 
 async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.suite_access import connect_database
@@ -13,6 +12,7 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import apply_option, json_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.flows import SERVICES
 from prebook.messaging.policy import read_policies
 from prebook.postgres.blast_radius import BlastRadius, BlockedKey
@@ -59,9 +59,9 @@ def list_(*, as_json: bool) -> None:
     """List blocked keys with their blast radius: waiting messages, and unaffected keys of the same partition."""
     listing = command_line.run_interruptible(_read_blocked_keys())
     if as_json:
-        click.echo(msgspec.json.encode(listing))
+        echo(msgspec.json.encode(listing))
     else:
-        Console().print(_table(listing))
+        PlainConsole().print(_table(listing))
 
 
 @ordering.command(epilog=examples(RELEASE_EXAMPLE, f"{RELEASE_EXAMPLE} --apply"))
@@ -76,7 +76,7 @@ def release(*, group: str, key: str, apply: bool, as_json: bool) -> None:
     of it would be out of order.
     """
     released = command_line.run_interruptible(_release(group, key, apply=apply))
-    click.echo(msgspec.json.encode(released) if as_json else _release_text(released))
+    echo(msgspec.json.encode(released) if as_json else _release_text(released))
 
 
 async def _read_blocked_keys() -> BlockedKeyListing:

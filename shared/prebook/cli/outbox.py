@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.suite_access import connect_database
@@ -22,6 +21,7 @@ from prebook.devstack.parameters import (
     require_one_selection,
     state_option,
 )
+from prebook.devstack.terminal import PlainConsole, echo, echo_lines
 from prebook.flows import PROCESSES
 from prebook.messaging.outbox.store import ABANDONED_STATES, OutboxState
 from prebook.postgres.outbox_admin import IneligibleRow, MessageContent, OutboxAdmin, OutboxRow
@@ -110,9 +110,9 @@ def list_(*, services: tuple[str, ...], states: tuple[str, ...], limit: int, as_
     found = _read_rows(services or PROCESSES, states or UNRESOLVED_STATES, given_filters(filters), limit)
     rows = command_line.run_interruptible(found)
     if as_json:
-        click.echo(msgspec.json.encode(OutboxListing(rows=rows)))
+        echo(msgspec.json.encode(OutboxListing(rows=rows)))
     else:
-        Console().print(_table(rows))
+        PlainConsole().print(_table(rows))
 
 
 @outbox.command(epilog=examples("prebook outbox show booking 17", "prebook outbox show booking 17 --json | jq .row"))
@@ -122,7 +122,10 @@ def list_(*, services: tuple[str, ...], states: tuple[str, ...], limit: int, as_
 def show(*, service: str, row_id: int, as_json: bool) -> None:
     """Print everything about one row: state, cause, failures, headers, body."""
     view = command_line.run_interruptible(_read_view(service, row_id))
-    click.echo(msgspec.json.encode(view) if as_json else "\n".join(_view_lines(view)))
+    if as_json:
+        echo(msgspec.json.encode(view))
+    else:
+        echo_lines(_view_lines(view))
 
 
 @outbox.command(
@@ -258,11 +261,11 @@ def _ineligible_rows(rows: list[OutboxRow], changed: list[int], reasons: dict[in
 
 def _print_report(report: OutboxChangeReport, as_json: bool) -> None:
     if as_json:
-        return click.echo(msgspec.json.encode(report))
+        return echo(msgspec.json.encode(report))
     for row in report.ineligible:
-        click.echo(f"row {row.id} skipped: {row.reason}")
+        echo(f"row {row.id} skipped: {row.reason}")
     hint = " (dry run; add --apply)" if report.dry_run else ""
-    click.echo(f"{report.action}: {len(report.ids)} row(s) of {report.service}{hint}")
+    echo(f"{report.action}: {len(report.ids)} row(s) of {report.service}{hint}")
     return None
 
 

@@ -7,6 +7,7 @@ import rich_click as click
 
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
+from prebook.devstack.terminal import echo
 
 REQUEST_TIMEOUT_S = 3.0
 MAX_REASON_CHARS = 500
@@ -22,7 +23,7 @@ def ready(url: str) -> None:
     """
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=REQUEST_TIMEOUT_S):  # noqa: S310 - the caller's URL
-            click.echo("ready")
+            echo("ready")
     except urllib.error.HTTPError as error:
         reason = error.read().decode(errors="replace")[:MAX_REASON_CHARS]
         raise UserError(f"{url} is not ready: {reason}", REMEDY) from error

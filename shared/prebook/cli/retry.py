@@ -4,12 +4,12 @@ from pathlib import Path
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.topology import load_policies, policies_option
 from prebook.devstack.command_line import examples
 from prebook.devstack.parameters import json_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.flows import FLOWS
 from prebook.messaging.policy import FlowPolicy
 from prebook.patterns.retry import ScheduledAttempt, retry_schedule
@@ -39,9 +39,9 @@ def schedule(*, flow: str, policies_path: Path, as_json: bool) -> None:
     policy = load_policies(policies_path)[flow]
     attempts = retry_schedule(max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)
     if as_json:
-        click.echo(msgspec.json.encode({"flow": flow, "deadline_s": policy.deadline_s, "attempts": attempts}))
+        echo(msgspec.json.encode({"flow": flow, "deadline_s": policy.deadline_s, "attempts": attempts}))
     else:
-        Console().print(_table(flow, policy, attempts))
+        PlainConsole().print(_table(flow, policy, attempts))
 
 
 def _table(flow: str, policy: FlowPolicy, attempts: tuple[ScheduledAttempt, ...]) -> Table:

@@ -9,6 +9,7 @@ from secrets import token_urlsafe
 import rich_click as click
 
 from prebook.devstack.command_line import examples
+from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.patterns.signature import generate_secret
@@ -39,12 +40,12 @@ COMPLETION_FILE = "control_token"
 def secrets(output_dir: Path, database_host: str, broker_host: str) -> None:
     """Generate the passwords of a container deployment, unless they exist already."""
     if (output_dir / COMPLETION_FILE).exists():
-        click.echo(f"{output_dir} already has its secrets; delete the volume to generate new ones")
+        echo(f"{output_dir} already has its secrets; delete the volume to generate new ones")
         return
     output_dir.mkdir(parents=True, exist_ok=True)
     for path, (text, uid, mode) in generate_secrets(database_host, broker_host).items():
         _write_file(output_dir / path, text, uid, mode)
-    click.echo(f"wrote new secrets to {output_dir}")
+    echo(f"wrote new secrets to {output_dir}")
 
 
 def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple[str, int, int]]:

@@ -10,6 +10,7 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.errors import UserError
 from prebook.devstack.setup import ROLE_CONNECTIONS, AdminAccess, set_up
+from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES
 from prebook.postgres.engine import CONNECTIONS_PER_PROCESS
 from prebook.runtime import paths
@@ -74,7 +75,7 @@ def setup() -> None:
         role_connections=settings.role_connections,
     )
     command_line.run_interruptible(set_up(access, paths.home_dir() / "logs", log_to_stderr))
-    click.echo("set up: schemas, roles, users and topology are up to date")
+    echo("set up: schemas, roles, users and topology are up to date")
 
 
 def _parse_passwords(text: str) -> dict[str, str]:

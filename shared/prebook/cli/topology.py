@@ -15,6 +15,7 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr, print_user_error
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option
+from prebook.devstack.terminal import echo
 from prebook.flows import FLOWS
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import Policies, default_plan, read_policies, retry_delays_s
@@ -121,10 +122,10 @@ def declare(passwords_path: Path | None, policies_path: Path, as_json: bool) -> 
     def record(step: str) -> None:
         steps.append(step)
         if not as_json:
-            click.echo(step)
+            echo(step)
 
     _run_on_broker(lambda broker: broker.declare(model, passwords, record))
-    click.echo(json.dumps({"declared": steps}) if as_json else f"declared: {len(steps)} object(s) as in the model")
+    echo(json.dumps({"declared": steps}) if as_json else f"declared: {len(steps)} object(s) as in the model")
 
 
 @topology.command(epilog="Exit status: 0 in sync, 1 drift, 2 the broker cannot be read.")
@@ -143,9 +144,9 @@ def diff(policies_path: Path, as_json: bool) -> None:
         print_user_error(error)
         sys.exit(EXIT_NOT_COMPARED)
     if as_json:
-        click.echo(msgspec.json.encode({"in_sync": not found, "differences": found}))
+        echo(msgspec.json.encode({"in_sync": not found, "differences": found}))
     else:
-        click.echo("\n".join(map(str, found)) or "in sync")
+        echo("\n".join(map(str, found)) or "in sync")
     sys.exit(EXIT_DRIFTED if found else EXIT_IN_SYNC)
 
 
@@ -181,7 +182,7 @@ def _read_passwords(path: Path | None) -> Mapping[str, str]:
 
 def _write_output(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text, nl=False)
+        echo(text.encode(), nl=False)
     else:
         output.write_text(text)
         log_to_stderr(f"wrote {output}")

@@ -12,6 +12,7 @@ from prebook.devstack.ports import claim_ports
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.suite import launch
 from prebook.devstack.suite_state import SuiteState
+from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import paths
 
@@ -91,8 +92,8 @@ def up(
 
 async def _run_until_interrupted(options: SuiteOptions, *, as_json: bool) -> None:
     async with launch(paths.home_dir(), options, log_to_stderr) as suite:
-        text = msgspec.json.encode(_without_secrets(suite.state)).decode() if as_json else _summary(suite.state)
-        click.echo(text)
+        text = msgspec.json.encode(_without_secrets(suite.state)) if as_json else _summary(suite.state)
+        echo(text)
         raise await suite.wait_until_broken()
 
 

@@ -11,6 +11,7 @@ import rich_click as click
 import structlog
 
 from prebook.devstack.errors import UserError
+from prebook.devstack.terminal import LINE_CHARACTERS, echo, escape_controls
 
 T = TypeVar("T")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -53,15 +54,24 @@ async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
 
 def log_to_stderr(line: str) -> None:
     """Print one line to stderr."""
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def log_warnings_only() -> None:
     """Send structlog's warnings and errors to stderr and drop the rest: for commands that run service code."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            _escape_line,
+        ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _escape_line(_: Any, __: str, line: Any) -> str:
+    return escape_controls(line, LINE_CHARACTERS)
 
 
 def examples(*lines: str) -> str:

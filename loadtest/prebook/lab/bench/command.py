@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.contracts.plan import Coupling
 from prebook.devstack.command_line import examples, log_to_stderr, run_interruptible
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import FiniteRange, json_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.bench.options import OPTIONS, BenchOptions
 from prebook.lab.bench.rows import BenchRow, failed_row
 from prebook.lab.bench.subjects import (
@@ -125,9 +125,9 @@ def bench(
     )
     rows = run_interruptible(_measure_all(only or [name for name in SUBJECTS if name not in OPT_IN_SUBJECTS], rounds))
     if as_json:
-        click.echo(msgspec.json.encode({"rows": rows}))
+        echo(msgspec.json.encode({"rows": rows}))
     else:
-        Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(_table(rows))
+        PlainConsole(width=None if sys.stdout.isatty() else CONSOLE_WIDTH).print(_table(rows))
     sys.exit(1 if any(row.name in SUBJECTS for row in rows) else 0)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import rich_click as click
 import uvloop
-from rich.console import Console
 
 from prebook.devstack import temporary_suite
 from prebook.devstack.command_line import examples, log_to_stderr, run_interruptible
@@ -28,6 +27,7 @@ from prebook.devstack.parameters import (
 )
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.terminal import PlainConsole
 from prebook.lab.burst import terminal
 from prebook.lab.burst.judge import build_report
 from prebook.lab.burst.load_runner import LoadRunner
@@ -192,7 +192,7 @@ def judge_measurements(directory: Path, *, as_json: bool) -> int:
     writer.replace_file(directory / "report.json", msgspec.json.format(written, indent=2) + b"\n")
     writer.replace_file(directory / "report.html", render_page(report).encode())
     stream = sys.stderr if as_json else sys.stdout
-    console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
+    console = PlainConsole(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
     console.print(terminal.results_view(report))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     if as_json:

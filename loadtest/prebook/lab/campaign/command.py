@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import rich_click as click
 import uvloop
-from rich.console import Console
 
 from prebook.devstack import temporary_suite
 from prebook.devstack.command_line import examples, run_interruptible
@@ -25,6 +24,7 @@ from prebook.devstack.parameters import (
 )
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.terminal import PlainConsole
 from prebook.lab.campaign import terminal
 from prebook.lab.campaign.progress import CampaignProgress
 from prebook.lab.campaign.runner import Campaign, CampaignOptions
@@ -154,11 +154,11 @@ class CampaignOutput:
     as_json: bool
 
     @property
-    def console(self) -> Console:
+    def console(self) -> PlainConsole:
         """Console for progress and tables: stderr if stdout carries the JSON."""
         stream = sys.stderr if self.as_json else sys.stdout
         width = None if stream.isatty() else CONSOLE_WIDTH
-        return Console(stderr=self.as_json, width=width)
+        return PlainConsole(stderr=self.as_json, width=width)
 
 
 def campaign_settings(
@@ -236,7 +236,7 @@ async def run_campaign(
     return 0 if report.verdict and report.verdict.ok else 1
 
 
-def print_results(report: CampaignReport, page: Path, console: Console, output: CampaignOutput) -> None:
+def print_results(report: CampaignReport, page: Path, console: PlainConsole, output: CampaignOutput) -> None:
     """Print the tables and the path of the HTML report, and the JSON to stdout if requested."""
     console.print(terminal.results(report))
     console.print(f"{report.duration_s:.0f} s. Report: {page}", soft_wrap=True, highlight=False)

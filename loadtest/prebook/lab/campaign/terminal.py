@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from prebook.devstack.terminal import PlainConsole
 from prebook.lab.background import run_in_background
 from prebook.lab.campaign.progress import CampaignProgress, ScenarioProgress
 from prebook.lab.ledger.reconciliation import LEDGER_CLASSES, LEDGER_VIOLATIONS
@@ -25,12 +26,12 @@ MATRIX_LEGEND = "accepted / settled / answered of offered; lost / duplicated, re
 COLUMN_NAMES = {"confirmed": "conf.", "rejected": "rej.", "dead_lettered": "dead-lettered", "in_flight": "in flight"}
 
 
-def show_progress(progress: CampaignProgress, console: Console) -> AbstractAsyncContextManager[None]:
+def show_progress(progress: CampaignProgress, console: PlainConsole) -> AbstractAsyncContextManager[None]:
     """Show progress while the block runs."""
     return run_in_background(show_live(progress, console) if console.is_terminal else print_plain(progress, console))
 
 
-async def show_live(progress: CampaignProgress, console: Console) -> None:
+async def show_live(progress: CampaignProgress, console: PlainConsole) -> None:
     """Refresh a live table until cancelled."""
     with Live(console=console, auto_refresh=False) as screen:
         try:
@@ -41,7 +42,7 @@ async def show_live(progress: CampaignProgress, console: Console) -> None:
             screen.update(progress_table(progress), refresh=True)
 
 
-async def print_plain(progress: CampaignProgress, console: Console) -> None:
+async def print_plain(progress: CampaignProgress, console: PlainConsole) -> None:
     """Print a line about the current scenario every PLAIN_INTERVAL_S seconds until cancelled."""
     while True:
         await asyncio.sleep(PLAIN_INTERVAL_S)

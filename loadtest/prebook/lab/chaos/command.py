@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 
 from prebook.devstack import temporary_suite
 from prebook.devstack.command_line import examples, run_interruptible
@@ -22,6 +21,7 @@ from prebook.devstack.parameters import (
 )
 from prebook.devstack.service_environment import SuiteOptions
 from prebook.devstack.temporary_suite import allocate_suite_ports
+from prebook.devstack.terminal import PlainConsole
 from prebook.lab.chaos import terminal
 from prebook.lab.chaos.arrivals import default_rate_per_s
 from prebook.lab.chaos.judge import judge
@@ -95,7 +95,7 @@ def chaos_run(
 def run_guarded(options: ChaosOptions, *, as_json: bool) -> int:
     """Run and judge; return the exit status, also after an interruption."""
     stream = sys.stderr if as_json else sys.stdout
-    console = Console(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
+    console = PlainConsole(stderr=as_json, width=None if stream.isatty() else CONSOLE_WIDTH)
 
     def run() -> int:
         return run_interruptible(run_and_judge(options, console, as_json=as_json))
@@ -103,7 +103,7 @@ def run_guarded(options: ChaosOptions, *, as_json: bool) -> int:
     return exit_status_of(run, "the run has no verdict")
 
 
-async def run_and_judge(options: ChaosOptions, console: Console, *, as_json: bool) -> int:
+async def run_and_judge(options: ChaosOptions, console: PlainConsole, *, as_json: bool) -> int:
     """Run, print schedule, progress and verdict on ``console``, and return 0 if the run passed, else 1.
 
     Raises:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from prebook.contracts.ride import BookingState
+from prebook.devstack.terminal import PlainConsole
 from prebook.lab.background import run_in_background
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.judge import ChaosVerdict
@@ -23,12 +24,12 @@ MAX_NAMED = 10
 """Maximum number of violations that are printed one by one."""
 
 
-def show_progress(run: ChaosRun, console: Console) -> AbstractAsyncContextManager[None]:
+def show_progress(run: ChaosRun, console: PlainConsole) -> AbstractAsyncContextManager[None]:
     """Return a context manager that shows the progress of ``run`` while its body runs."""
     return run_in_background(show_live(run, console) if console.is_terminal else print_progress(run, console))
 
 
-async def show_live(run: ChaosRun, console: Console) -> None:
+async def show_live(run: ChaosRun, console: PlainConsole) -> None:
     """Redraw one line of progress every REFRESH_INTERVAL_S seconds until cancelled."""
     with Live(console=console, auto_refresh=False) as screen:
         while True:
@@ -36,7 +37,7 @@ async def show_live(run: ChaosRun, console: Console) -> None:
             await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-async def print_progress(run: ChaosRun, console: Console) -> None:
+async def print_progress(run: ChaosRun, console: PlainConsole) -> None:
     """Print a line of progress every PLAIN_INTERVAL_S seconds until cancelled."""
     while True:
         await asyncio.sleep(PLAIN_INTERVAL_S)

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import json_option, seed_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
 
@@ -43,9 +43,9 @@ def compare(*, a: Path, b: Path, seed: int, plans: bool, as_json: bool) -> None:
     """
     comparison = compare_runs(read_samples(a), read_samples(b), names=(str(a), str(b)), seed=seed)
     if as_json:
-        click.echo(msgspec.json.encode(comparison).decode())
+        echo(msgspec.json.encode(comparison))
     else:
-        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
+        console = PlainConsole(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
         console.print(*comparison_tables(comparison, plans=plans))
 
 

@@ -8,13 +8,13 @@ import aiohttp
 import msgspec
 import rich_click as click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack.command_line import examples, run_interruptible
 from prebook.devstack.errors import UserError
 from prebook.devstack.lab_process import find_lab_environment
 from prebook.devstack.parameters import FiniteRange, json_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.faults.availability import FaultAvailability, survey_faults
 from prebook.lab.faults.fault_access import read_fault_access
 from prebook.lab.faults.injection import inject as inject_fault
@@ -76,7 +76,7 @@ def show(*, name: str, as_json: bool) -> None:
     else:
         for field, value in msgspec.to_builtins(entry).items():
             text = ", ".join(value) if isinstance(value, (list, tuple)) else value
-            click.echo(f"{field:<18} {text}")
+            echo(f"{field:<18} {text}")
 
 
 @fault.command(epilog=INJECT_EXAMPLES)
@@ -99,7 +99,7 @@ def inject(*, name: str, duration_s: float | None, as_json: bool) -> None:
     else:
         lasted_s = (window.ended_at - window.started_at).total_seconds()
         effect = "took effect" if window.took_effect else "NO EFFECT"
-        click.echo(f"{name}: {effect} in {lasted_s:.1f} s: {window.evidence}")
+        echo(f"{name}: {effect} in {lasted_s:.1f} s: {window.evidence}")
     sys.exit(0 if window.took_effect else 1)
 
 
@@ -165,9 +165,9 @@ def fault_table(availabilities: Sequence[FaultAvailability]) -> Table:
     return table
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
+def _console() -> PlainConsole:
+    return PlainConsole(width=None if sys.stdout.isatty() else CONSOLE_WIDTH)
 
 
 def _print_json(value: object) -> None:
-    click.echo(msgspec.json.encode(value).decode())
+    echo(msgspec.json.encode(value))

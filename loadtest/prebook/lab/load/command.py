@@ -7,6 +7,7 @@ import uvloop
 from prebook.devstack.command_line import examples, run_interruptible
 from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import POSITIVE, json_option, rate_option
+from prebook.devstack.terminal import echo
 from prebook.lab.load.generator import MAX_LAG_MS
 from prebook.lab.load.self_test import NoArrivals, SelfTestReport, run_self_test
 from prebook.lab.quantiles import format_ms
@@ -39,7 +40,7 @@ def self_test(*, rate: float, duration: float, max_lag: float, as_json: bool) ->
         report = run_interruptible(run_self_test(rate, duration), uvloop.new_event_loop)
     except NoArrivals as error:
         raise click.UsageError(f"{error}; raise --rate or --duration") from error
-    click.echo(msgspec.json.encode(report).decode() if as_json else report_text(report))
+    echo(msgspec.json.encode(report) if as_json else report_text(report))
     if report.lag_ms.p99 > max_lag:
         raise UserError(
             f"the p99 lag is {format_ms(report.lag_ms.p99)}, more than {format_ms(max_lag)}", "lower --rate"

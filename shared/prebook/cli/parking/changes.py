@@ -19,6 +19,7 @@ from prebook.contracts.dead_letters import (
 )
 from prebook.devstack.command_line import examples
 from prebook.devstack.parameters import json_option, reason_option
+from prebook.devstack.terminal import echo
 
 
 @click.command(epilog=examples("prebook parking note 17 'the fleet sends no price since noon'"))
@@ -28,7 +29,7 @@ from prebook.devstack.parameters import json_option, reason_option
 def note(*, dead_letter_id: int, text: str, as_json: bool) -> None:
     """Add a note to a message."""
     view = call_operations(DeadLetterView, "POST", f"/v1/dead-letters/{dead_letter_id}/notes", NoteRequest(text=text))
-    click.echo(msgspec.json.encode(view) if as_json else f"message {dead_letter_id} has {len(view.notes)} note(s)")
+    echo(msgspec.json.encode(view) if as_json else f"message {dead_letter_id} has {len(view.notes)} note(s)")
 
 
 @click.command(
@@ -66,7 +67,7 @@ def edit(
     request = EditRequest(reason=reason, headers=headers, payload=payload)
     view = call_operations(DeadLetterView, "POST", f"/v1/dead-letters/{dead_letter_id}/versions", request)
     text = f"message {dead_letter_id} is at version {view.summary.version}"
-    click.echo(msgspec.json.encode(view) if as_json else text)
+    echo(msgspec.json.encode(view) if as_json else text)
 
 
 @click.command(
@@ -96,7 +97,7 @@ COMMANDS = (note, edit, discard, restore)
 
 
 def _print_changed(action: str, changed: ChangedDeadLetters, as_json: bool) -> None:
-    click.echo(msgspec.json.encode(changed) if as_json else f"{action} {len(changed.ids)} message(s)")
+    echo(msgspec.json.encode(changed) if as_json else f"{action} {len(changed.ids)} message(s)")
 
 
 def _parse_header(text: str) -> tuple[str, str]:

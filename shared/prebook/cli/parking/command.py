@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.cli.parking import changes, replays
@@ -23,6 +22,7 @@ from prebook.contracts.dead_letters import (
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples
 from prebook.devstack.parameters import given_filters, json_option, state_option
+from prebook.devstack.terminal import PlainConsole, echo, echo_lines
 
 STATES = tuple(state.value for state in DeadLetterState)
 MAX_SHOWN_CHARS = 2000
@@ -58,10 +58,10 @@ def list_(*, states: tuple[str, ...], limit: int, after: str, as_json: bool, **f
     query = [*narrowed, ("limit", limit), ("after", after), *(("in_state", state) for state in states)]
     page = call_operations(DeadLetterPage, "GET", "/v1/dead-letters", query=_repeatable_query(query))
     if as_json:
-        return click.echo(msgspec.json.encode(page))
-    Console().print(_dead_letter_table(page.dead_letters))
+        return echo(msgspec.json.encode(page))
+    PlainConsole().print(_dead_letter_table(page.dead_letters))
     if page.next:
-        click.echo(f"more messages: --after {page.next}")
+        echo(f"more messages: --after {page.next}")
     return None
 
 
@@ -76,7 +76,7 @@ def failure_groups(*, state: str, as_json: bool) -> None:
     """Count the messages that failed in the same way at the same place."""
     found = call_operations(FailureGroups, "GET", "/v1/dead-letters/groups", query={"in_state": state})
     if as_json:
-        return click.echo(msgspec.json.encode(found))
+        return echo(msgspec.json.encode(found))
     rows = (
         (
             group.failure_group,
@@ -91,7 +91,7 @@ def failure_groups(*, state: str, as_json: bool) -> None:
         for group in found.groups
     )
     columns = ("failure group", "messages", "cause", "type", "queue", "oldest", "newest", "error")
-    return Console().print(_table(f"{found.messages} messages", columns, rows))
+    return PlainConsole().print(_table(f"{found.messages} messages", columns, rows))
 
 
 @parking.command(epilog=examples("prebook parking show 17", "prebook parking show 17 --json | jq -r .payload.text"))
@@ -100,7 +100,10 @@ def failure_groups(*, state: str, as_json: bool) -> None:
 def show(*, dead_letter_id: int, as_json: bool) -> None:
     """Print one message in full: cause, headers, payload, versions, notes and each failure."""
     view = call_operations(DeadLetterView, "GET", f"/v1/dead-letters/{dead_letter_id}")
-    click.echo(msgspec.json.encode(view) if as_json else "\n".join(_view_lines(view)))
+    if as_json:
+        echo(msgspec.json.encode(view))
+    else:
+        echo_lines(_view_lines(view))
 
 
 @parking.command(epilog=examples("prebook parking export > parked.ndjson"))
@@ -111,7 +114,7 @@ def export() -> None:
 
 async def _print_export() -> None:
     async for chunk in stream_operations("/v1/dead-letters/export"):
-        click.echo(chunk, nl=False)
+        echo(chunk, nl=False)
 
 
 for command in (*changes.COMMANDS, *replays.COMMANDS):

@@ -12,6 +12,7 @@ from prebook.cli.parking.selection import parse_selection, selection_options
 from prebook.contracts.replays import RedeliveryState, ReplayPage, ReplayRequest, ReplayState, ReplayView
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, apply_option, force_option, json_option, rate_option
+from prebook.devstack.terminal import echo, echo_lines
 
 POLL_INTERVAL_S = 0.5
 
@@ -75,7 +76,7 @@ def status(*, replay_id: str | None, as_json: bool) -> None:
     lines = (
         f"{r.id}  {r.state:<9}  {r.created_at.isoformat(timespec='seconds')}  {_counts_text(r)}" for r in page.replays
     )
-    return click.echo(msgspec.json.encode(page) if as_json else "\n".join(lines) or "no replays yet")
+    return echo(msgspec.json.encode(page) if as_json else "\n".join(lines) or "no replays yet")
 
 
 @click.command(epilog=examples("prebook parking cancel 9b2f00c1d3e4"))
@@ -102,7 +103,10 @@ def _follow(view: ReplayView) -> ReplayView:
 
 
 def _print(view: ReplayView, as_json: bool) -> None:
-    click.echo(msgspec.json.encode(view) if as_json else "\n".join(_view_lines(view)))
+    if as_json:
+        echo(msgspec.json.encode(view))
+    else:
+        echo_lines(_view_lines(view))
 
 
 def _view_lines(view: ReplayView) -> Iterable[str]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import json_option, seed_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.experiments.exactly_once.crash_matrix import CELLS, ON_OFF
 from prebook.lab.experiments.exactly_once.experiment import CrashCellResult, run_cells
 from prebook.lab.experiments.testbed import stack_versions, start_testbed
@@ -56,9 +56,9 @@ def exactly_once(*, operations: int, seed: int, as_json: bool) -> None:
     """
     report = command_line.run_interruptible(_run_experiment(operations, seed))
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        echo(msgspec.json.encode(report))
     else:
-        Console().print(_table(report))
+        PlainConsole().print(_table(report))
     sys.exit(0 if report.as_expected else 1)
 
 

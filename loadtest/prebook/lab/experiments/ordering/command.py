@@ -7,12 +7,12 @@ from statistics import median
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import json_option, seed_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.experiments.ordering.experiment import OrderingRound, run_rounds
 from prebook.lab.experiments.ordering.strategies import PARTITIONS, OrderingLoad, OrderingStrategy
 from prebook.lab.experiments.testbed import ExperimentTestbed, stack_versions, start_testbed
@@ -89,9 +89,9 @@ def order(*, keys: int, per_key: int, consumers: int, failing: int, count: int, 
     load = OrderingLoad(keys=keys, per_key=per_key, consumers=consumers, failing=failing, seed=seed)
     report = command_line.run_interruptible(_run_experiment(load, count))
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        echo(msgspec.json.encode(report))
     else:
-        Console().print(_table(report))
+        PlainConsole().print(_table(report))
     sys.exit(0 if report.as_expected else 1)
 
 

@@ -6,12 +6,12 @@ import time
 import asyncpg
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, json_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.experiments.host import HostInfo, read_host_info
 from prebook.lab.experiments.outbox_retention.experiment import (
     MAX_CLAIM_COST_RATIO,
@@ -85,11 +85,11 @@ def outbox_retention(*, rows: int, retention_s: float, purge_interval_s: float, 
     """
     report = command_line.run_interruptible(_run_experiment(rows, retention_s, purge_interval_s))
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        echo(msgspec.json.encode(report))
     elif markdown:
-        click.echo("\n".join(_markdown(report)))
+        echo("\n".join(_markdown(report)))
     else:
-        Console().print(_table(report))
+        PlainConsole().print(_table(report))
     sys.exit(0 if report.within_limits else 1)
 
 

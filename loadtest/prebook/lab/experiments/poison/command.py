@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
 from prebook.devstack import command_line
 from prebook.devstack.command_line import examples, log_to_stderr
 from prebook.devstack.parameters import FiniteRange, json_option, rate_option, seed_option
+from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.experiments.host import HostInfo, read_host_info
 from prebook.lab.experiments.poison.experiment import run_rounds
 from prebook.lab.experiments.poison.model import (
@@ -80,9 +80,9 @@ def poison(*, messages: int, rate: float, count: int, seed: int, as_json: bool) 
         _run_experiment(PoisonLoad(messages=messages, rate_per_s=rate, seed=seed), count)
     )
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        echo(msgspec.json.encode(report))
     else:
-        Console().print(_table(report))
+        PlainConsole().print(_table(report))
     sys.exit(0 if report.as_expected else 1)
 
 
