@@ -91,18 +91,6 @@ async def test_a_malformed_request_is_refused_without_effect() -> None:
     assert not world.databases["notification"].tables.inbox
 
 
-async def test_a_repeated_header_of_a_message_is_refused() -> None:
-    message = encode(make_request())
-    headers = [*message.headers.items(), ("ce-id", "another")]
-    async with SuiteWorld() as world:
-        response = await world.http.client("notification").post(
-            "/flows/notify_rider", content=message.body, headers=headers
-        )
-
-    assert (response.status_code, response.json()["code"]) == (422, "bad_header")
-    assert not world.databases["notification"].tables.inbox
-
-
 async def test_repeated_tracestate_headers_are_one_list() -> None:
     message = encode(make_request(trace=TraceContext().child()))
     headers = [*message.headers.items(), ("tracestate", "a=1"), ("tracestate", "b=2")]
