@@ -55,6 +55,10 @@ CREATE TABLE booking.booking (
     CONSTRAINT booking_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'priced'::text, 'matched'::text, 'confirmed'::text, 'rejected'::text, 'expired'::text, 'cancelled'::text, 'failed'::text])))
 ) WITH (fillfactor=60);
 
+CREATE TABLE booking.claim_lock (
+
+);
+
 CREATE TABLE booking.idempotency_record (
     key text COLLATE "C" NOT NULL,
     booking_id text NOT NULL,
@@ -142,7 +146,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('booking.outbox'));
+    LOCK TABLE booking.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM booking.outbox AS due
@@ -174,6 +178,7 @@ END $function$;
 GRANT USAGE ON SCHEMA booking TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.blocked TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.booking TO prebook_booking;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.claim_lock TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.idempotency_record TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.inbox TO prebook_booking;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE booking.outbox TO prebook_booking;
@@ -208,6 +213,10 @@ CREATE TABLE pricing.campaign (
     CONSTRAINT campaign_pkey PRIMARY KEY (name),
     CONSTRAINT campaign_granted_check CHECK (((granted >= 0) AND (granted <= quota)))
 ) WITH (fillfactor=10);
+
+CREATE TABLE pricing.claim_lock (
+
+);
 
 CREATE TABLE pricing.discount_grant (
     booking_id text NOT NULL,
@@ -285,7 +294,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('pricing.outbox'));
+    LOCK TABLE pricing.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM pricing.outbox AS due
@@ -317,6 +326,7 @@ END $function$;
 GRANT USAGE ON SCHEMA pricing TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.blocked TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.campaign TO prebook_pricing;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.claim_lock TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.discount_grant TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.inbox TO prebook_pricing;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE pricing.outbox TO prebook_pricing;
@@ -362,6 +372,10 @@ CREATE TABLE matching.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON matching.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE matching.claim_lock (
+
+);
 
 CREATE TABLE matching.inbox (
     message_id text NOT NULL,
@@ -429,7 +443,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('matching.outbox'));
+    LOCK TABLE matching.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM matching.outbox AS due
@@ -462,6 +476,7 @@ GRANT USAGE ON SCHEMA matching TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.assignment TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.auction TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.blocked TO prebook_matching;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.claim_lock TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.inbox TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.outbox TO prebook_matching;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE matching.pending_reply TO prebook_matching;
@@ -486,6 +501,10 @@ CREATE TABLE notification.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON notification.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE notification.claim_lock (
+
+);
 
 CREATE TABLE notification.delivery (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -573,7 +592,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('notification.outbox'));
+    LOCK TABLE notification.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM notification.outbox AS due
@@ -604,6 +623,7 @@ END $function$;
 
 GRANT USAGE ON SCHEMA notification TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.blocked TO prebook_notification;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.claim_lock TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.delivery TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.inbox TO prebook_notification;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification.notified TO prebook_notification;
@@ -631,6 +651,10 @@ CREATE TABLE fleets.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON fleets.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE fleets.claim_lock (
+
+);
 
 CREATE TABLE fleets.inbox (
     message_id text NOT NULL,
@@ -719,7 +743,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('fleets.outbox'));
+    LOCK TABLE fleets.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM fleets.outbox AS due
@@ -750,6 +774,7 @@ END $function$;
 
 GRANT USAGE ON SCHEMA fleets TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.blocked TO prebook_fleets;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.claim_lock TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.inbox TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.outbox TO prebook_fleets;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE fleets.pending_reply TO prebook_fleets;
@@ -776,6 +801,10 @@ CREATE TABLE operations.blocked (
     CONSTRAINT blocked_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'parked'::text])))
 ) WITH (autovacuum_vacuum_scale_factor=0.01, autovacuum_analyze_scale_factor=0.02);
 CREATE INDEX blocked_ordering ON operations.blocked USING btree (group_name, ordering_key, seq);
+
+CREATE TABLE operations.claim_lock (
+
+);
 
 CREATE TABLE operations.dead_letter (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -962,7 +991,7 @@ AS $function$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('operations.outbox'));
+    LOCK TABLE operations.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM operations.outbox AS due
@@ -993,6 +1022,7 @@ END $function$;
 
 GRANT USAGE ON SCHEMA operations TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.blocked TO prebook_operations;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.claim_lock TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter_note TO prebook_operations;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations.dead_letter_version TO prebook_operations;

@@ -1,5 +1,5 @@
--- What every service's schema has: its role and grants, inbox, outbox, pending_reply, blocked and claim_outbox.
--- {schema} is the service's name. A statement ends with a semicolon that an empty line follows.
+-- What every service's schema has: its role and grants, inbox, outbox, pending_reply, blocked,
+-- claim_lock and claim_outbox. {schema} is the service's name. A statement ends with a semicolon that an empty line follows.
 
 -- The role belongs to the cluster: another database may have made it already.
 DO $$ BEGIN
@@ -110,6 +110,10 @@ CREATE TABLE {schema}.blocked (
 
 CREATE INDEX blocked_ordering ON {schema}.blocked (group_name, ordering_key, seq);
 
+-- Has no rows: claims lock the table itself. An advisory lock could be taken by every role of the database, and would then
+-- stop the relays of this service.
+CREATE TABLE {schema}.claim_lock ();
+
 -- Lease up to max_rows waiting rows to owner, in the order of seq, so that no row overtakes an earlier one of its
 -- ordering key on the same route. full_routes: routes without capacity; tracked: rows that owner knows it has leased.
 --
@@ -117,8 +121,8 @@ CREATE INDEX blocked_ordering ON {schema}.blocked (group_name, ordering_key, seq
 -- planner took any index, and a claim from a backlog of 20,000 rows read all of them, once or even once per row. So
 -- there is nothing to choose: sequential scans, bitmap scans and sorts are off, each part of the function meets the
 -- condition of exactly one index, and OFFSET 0 keeps the lookup of earlier rows from becoming a join.
--- Concurrency. Claims of one service run one after the other (advisory lock). Each statement of a function in PL/pgSQL
--- sees what committed before it began, so a claim that waited for the lock sees what the previous claim leased.
+-- Concurrency. Claims of one service run one after the other: the lock mode conflicts with itself, and is the weakest that
+-- does. Each statement of a function in PL/pgSQL sees what committed before it began, so a claim that waited for the lock sees what the previous claim leased.
 -- Clock. clock_timestamp(), read after the lock, and not now(): a claim that waited sees rows written after its
 -- transaction began, which would not be due by now(), while later rows of their keys, written by transactions that began
 -- earlier, would be. It is read once (MATERIALIZED): a row that became due between two looks would let a later row of its
@@ -131,7 +135,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
     picked bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('{schema}.outbox'));
+    LOCK TABLE {schema}.claim_lock IN SHARE UPDATE EXCLUSIVE MODE;
     picked := ARRAY(
         WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS moment)
         SELECT due.seq FROM {schema}.outbox AS due

@@ -24,6 +24,7 @@ MESSAGING_ROWS = (
     """
     INSERT INTO {0}.pending_reply (request_id, flow, conversation_id, message, due_at)
     VALUES ('m', 'f', 'c', '{{}}', now())""",
+    "INSERT INTO {0}.claim_lock DEFAULT VALUES",
 )
 SERVICE_ROWS = (
     *(

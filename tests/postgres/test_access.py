@@ -74,3 +74,18 @@ async def test_a_session_of_another_role_is_no_replica_and_keeps_no_row(database
         await impostor.close()
         await own.close()
         await engine.dispose()
+
+
+async def test_a_role_cannot_stop_the_relays_of_another_service(databases: Databases) -> None:
+    """Advisory locks belong to all roles of a database, so claims must not wait for one."""
+    url = databases.create_migrated("pricing", "fleets")
+    engine = create_engine("pricing", role_url(url, "pricing"))
+    attacker = await asyncpg.connect(asyncpg_dsn(role_url(url, "fleets")))
+    try:
+        await attacker.execute("SELECT pg_advisory_lock(hashtext('pricing.outbox'))")
+        assert await SqlOutbox(engine, "relay").claim(10, lease_s=30.0, full_routes=[]) == []
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await attacker.execute("BEGIN; LOCK TABLE pricing.claim_lock IN SHARE UPDATE EXCLUSIVE MODE")
+    finally:
+        await attacker.close()
+        await engine.dispose()

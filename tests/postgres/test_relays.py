@@ -213,7 +213,7 @@ async def test_a_claim_that_waited_for_another_claim_keeps_the_commit_order(url:
     begin = unit_of_work_factory(engine, SqlUnitOfWork)
     async with engine.connect() as other_claim, begin() as second:
         await second.record_message(request(id="clock.cause"))
-        await other_claim.execute(text("SELECT pg_advisory_xact_lock(hashtext('notification.outbox'))"))
+        await other_claim.execute(text("LOCK TABLE claim_lock IN SHARE UPDATE EXCLUSIVE MODE"))
         claim = asyncio.create_task(
             SqlOutbox(engine, "clock").claim(10, lease_s=30.0, full_routes=["broker", "fenced"])
         )
@@ -231,7 +231,7 @@ async def test_a_claim_that_waited_for_another_claim_keeps_the_commit_order(url:
 async def _is_claim_waiting(engine: AsyncEngine) -> bool:
     async with engine.connect() as connection:
         waiting = await connection.execute(
-            text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+            text("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'claim_lock'::regclass AND NOT granted)")
         )
         return bool(waiting.scalar_one())
 

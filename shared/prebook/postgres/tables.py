@@ -44,7 +44,7 @@ def one_of(column: str, states: Iterable[StrEnum]) -> str:
 
 
 def messaging_tables(schema: str) -> MetaData:
-    """Return new metadata of the schema with inbox, outbox, pending_reply and blocked.
+    """Return new metadata of the schema with inbox, outbox, pending_reply, blocked and claim_lock.
 
     The service adds its own tables to it.
     """
@@ -53,6 +53,7 @@ def messaging_tables(schema: str) -> MetaData:
     _outbox(metadata)
     _pending_reply(metadata)
     _blocked(metadata)
+    Table("claim_lock", metadata)
     return metadata
 
 
