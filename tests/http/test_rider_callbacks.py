@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from prebook.http.public_addresses import is_public_address
 from prebook.http.rider_callbacks import (
     CallbackFailed,
     ForbiddenTarget,
     RiderCallbacks,
     TargetGone,
-    is_public_address,
 )
 from prebook.patterns.signature import verify
 from tests.listener import listen
@@ -83,11 +83,27 @@ async def test_an_unreachable_target_is_retried() -> None:
 
 
 async def test_a_host_with_a_private_address_is_refused_when_connecting() -> None:
-    with pytest.raises((ForbiddenTarget, CallbackFailed)) as raised:
-        await callbacks("localhost").send("https://localhost/hook", "m1", b"{}")
+    """A listener stands at the private address, since a refused connection would look like a refused target."""
+    connected = asyncio.Event()
 
-    assert isinstance(raised.value, ForbiddenTarget), "no connection is attempted"
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as canary:
+        host = f"localhost:{canary.sockets[0].getsockname()[1]}"
+        with pytest.raises((ForbiddenTarget, CallbackFailed)) as raised:
+            await callbacks(host).send(f"https://{host}/hook", "m1", b"{}")
+
+    assert not connected.is_set()
+    assert isinstance(raised.value, ForbiddenTarget)
     assert str(raised.value) == "localhost resolves to an address that is not public"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "127.0.0.1."])
+async def test_a_private_address_in_a_url_is_refused_even_if_it_is_listed(host: str) -> None:
+    with pytest.raises(ForbiddenTarget):
+        await callbacks(host).send(f"https://{host}/hook", "m1", b"{}")
 
 
 @pytest.mark.parametrize(
@@ -104,12 +120,17 @@ async def test_a_host_with_a_private_address_is_refused_when_connecting() -> Non
             "224.0.0.1",
         ),
         *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1"),
+        *("::", "::10.0.0.1", "::127.0.0.1", "::ffff:0:10.0.0.1", "fec0::1", "feff::1", "ff0e::1", "100::1"),
+        *("64:ff9b::127.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b:1::a00:1", "2002:a00:1::1", "2002:c0a8:101::"),
+        *("2001:0:53aa:64c::f5ff:fffe", "2001:0:a00:1::1", "2001:db8::1", "3fff::1", "5f00::1", "4000::1"),
+        *("2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:10.0.0.1", "192.0.0.8", "192.88.99.1", "198.18.0.1"),
+        *("192.0.2.1", "240.0.0.1", "255.255.255.255", "", "127.1", "localhost"),
     ],
 )
 def test_an_address_is_not_public(address: str) -> None:
     assert not is_public_address(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
 def test_an_address_is_public(address: str) -> None:
     assert is_public_address(address)

@@ -53,6 +53,16 @@ def test_rider_callbacks_need_a_signing_secret() -> None:
         read_settings({**VALID, "PREBOOK_RIDER_CALLBACK_HOSTS": "a.example"})
 
 
+def test_every_callback_host_that_cannot_be_used_is_named() -> None:
+    hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,*.b.example,https://c.example/hook,10.0.0.1"}
+
+    with pytest.raises(BadSettings) as failure:
+        read_settings({**VALID, **hosts, "PREBOOK_RIDER_CALLBACK_SECRETS": FOR_RIDERS})
+
+    named = "'*.b.example', '10.0.0.1', 'https://c.example/hook' cannot be used"
+    assert str(failure.value).startswith(f"PREBOOK_RIDER_CALLBACK_HOSTS: {named}")
+
+
 @pytest.mark.parametrize("name", ["PREBOOK_CALLBACK_SECRETS", "PREBOOK_RIDER_CALLBACK_SECRETS"])
 @pytest.mark.parametrize("weak", ["whsec_not+base64", "whsec_c2hvcnQ=", "short text"])
 def test_a_weak_or_malformed_secret_is_refused_without_showing_it(name: str, weak: str) -> None:

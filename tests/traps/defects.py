@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from aiohttp.resolver import ThreadedResolver
 from sqlalchemy import text
 
 from prebook.contracts.plan import Coupling
@@ -246,6 +247,11 @@ WITHOUT_SERVERS = (
         "private addresses are connected to",
         test_rider_callbacks.test_a_host_with_a_private_address_is_refused_when_connecting,
         lambda patch: patch.setattr("prebook.http.rider_callbacks.is_public_address", lambda _: True),
+    ),
+    Defect(
+        "resolved addresses are not checked",
+        test_rider_callbacks.test_a_host_with_a_private_address_is_refused_when_connecting,
+        lambda patch: patch.setattr("prebook.http.client._CheckedResolver", lambda _: ThreadedResolver()),
     ),
 )
 DATABASE = (

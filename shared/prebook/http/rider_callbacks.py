@@ -3,12 +3,12 @@
 Source: OWASP, "Server-Side Request Forgery Prevention"; Standard Webhooks for the signature.
 """
 
-import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
 from prebook.http.callback_targets import is_allowed_target
 from prebook.http.client import create_http_client, limit_exchange
+from prebook.http.public_addresses import is_public_address
 from prebook.messaging.clock import unix_s
 from prebook.messaging.errors import PermanentFailure, Unreachable
 from prebook.patterns.signature import sign
@@ -40,20 +40,6 @@ def require_public_address(host: str, address: str) -> None:
     """Raise ForbiddenTarget if an address of ``host`` is not public."""
     if not is_public_address(address):
         raise ForbiddenTarget(f"{host} resolves to an address that is not public")
-
-
-def is_public_address(address: str) -> bool:
-    """Return whether an address is public: not private, local, reserved, or an IPv6 form of such an address."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour or _embedded_ipv4(ip)
-        return is_public_address(str(embedded)) if embedded else ip.is_global and not ip.is_multicast
-    return ip.is_global and not ip.is_multicast
-
-
-def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    is_nat64 = ip in ipaddress.ip_network("64:ff9b::/96")
-    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if is_nat64 else None
 
 
 class RiderCallbacks:

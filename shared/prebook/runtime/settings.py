@@ -9,6 +9,7 @@ import msgspec
 
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS, SERVICES
+from prebook.http.callback_targets import unusable_hosts
 from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import FlowPolicy, read_policies
 from prebook.patterns.signature import MAX_KEY_BYTES, MIN_KEY_BYTES, InvalidSecret, key_of
@@ -71,7 +72,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     rider_callback_hosts: Annotated[
         frozenset[str],
         msgspec.Meta(
-            description="comma-separated hosts that riders' callbacks may be sent to", examples=["hooks.example.com"]
+            description="comma-separated hosts that riders' callbacks may be sent to: host or host:port for https to a "
+            "public address, http://host:port for plain http",
+            examples=["hooks.example.com"],
         ),
     ] = frozenset()
     rider_callback_secrets: Annotated[
@@ -167,6 +170,11 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     settings = environment.read(ServiceSettings, env)
     _require_valid_secrets("PREBOOK_CALLBACK_SECRETS", settings.callback_secrets)
     _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
+    if unusable := unusable_hosts(settings.rider_callback_hosts):
+        raise BadSettings(
+            f"PREBOOK_RIDER_CALLBACK_HOSTS: {', '.join(map(repr, unusable))} cannot be used; write host or "
+            "host:port for https to a public address, or http://host:port, without a path or a wildcard"
+        )
     if settings.rider_callback_hosts and not settings.rider_callback_secrets:
         raise BadSettings(
             "PREBOOK_RIDER_CALLBACK_SECRETS is missing: PREBOOK_RIDER_CALLBACK_HOSTS allows calls, which must be signed"
