@@ -8,7 +8,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.coupling.async_api import Callback
-from prebook.patterns.signature import TOLERANCE_S, sign
+from prebook.patterns.signature import TOLERANCE_S, generate_secret, sign
 from tests.conditions import poll_until
 from tests.integration.database_probe import DatabaseProbe, all_in_state
 from tests.integration.metrics import read_message_counter
@@ -61,7 +61,7 @@ async def test_a_callback_without_a_valid_signature_is_refused(
     now = int(time.time())
     forged = {
         "unsigned": {},
-        "signed with another secret": sign(["another secret"], reply_id, now, body),
+        "signed with another secret": sign([generate_secret()], reply_id, now, body),
         "signed for another body": sign(secrets, reply_id, now, body + b" "),
         "too old": sign(secrets, reply_id, now - TOLERANCE_S - 5, body),
     }
