@@ -63,6 +63,23 @@ def with_leaked_slot(run: RunRecords) -> RunRecords:
     return with_rejection(run, 0).with_database_changes(reserved=run.database.reserved)
 
 
+def with_later_slots(run: RunRecords) -> RunRecords:
+    """Let every ride last into a second slot."""
+    later = [slot._replace(slot=f"later than {slot.slot}") for slot in run.database.reserved]
+    return run.with_database_changes(reserved=[*run.database.reserved, *later])
+
+
+def with_overlapping_rides(run: RunRecords) -> RunRecords:
+    """Let the first ride last into the slot of the second, with the same driver."""
+    first, second = (slot._replace(driver="d-1") for slot in run.database.reserved[:2])
+    rides = [first._replace(slot="earlier"), first, second]
+    both = with_row(with_row(run, 0, driver="d-1"), 1, driver="d-1")
+    assigned = [first._replace(slot="earlier"), second]
+    return both.with_database_changes(
+        assigned=[*assigned, *run.database.assigned[2:]], reserved=[*rides, *run.database.reserved[2:]]
+    )
+
+
 def with_open_booking(run: RunRecords) -> RunRecords:
     open_booking = with_row(run, 0, state=BookingState.PRICED, settled_at=None, driver=None)
     database = replace(run.database, assigned=run.database.assigned[1:], reserved=run.database.reserved[1:])
@@ -134,6 +151,7 @@ def with_swapped_notices(run: RunRecords) -> RunRecords:
         (with_duplicate_entry, "duplicated"),
         (with_duplicate_delivery, "duplicated"),
         (with_double_assignment, "duplicated"),
+        (with_overlapping_rides, "duplicated"),
         (with_discount_of_a_rejected_booking, "duplicated"),
         (with_wrong_campaign_counter, "duplicated"),
         (with_forbidden_transition, "misordered"),
@@ -146,6 +164,16 @@ def test_a_planted_defect_is_counted(plant: Callable[[RunRecords], RunRecords], 
     assert not verdict.ok
     assert violation_counts(verdict).get(kind, 0) >= 1, verdict.violations
     assert any(kind in line for line in verdict.problems)
+
+
+def test_a_ride_that_covers_several_slots_is_one_reservation() -> None:
+    assert judge(with_later_slots(flawless_run()).evidence).ok
+    leaked = with_rejection(flawless_run(), 0).with_database_changes(
+        reserved=with_later_slots(flawless_run()).database.reserved
+    )
+    assert violation_counts(judge(leaked.evidence)) == violation_counts(
+        judge(with_leaked_slot(flawless_run()).evidence)
+    )
 
 
 def test_two_fares_for_one_ride_contradict_each_other() -> None:
