@@ -9,12 +9,17 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from prebook.text_file import read_secret
+
 NO_LIMIT = "-1"
 
 
 def setting(name: str, default: str = "") -> str:
     file = os.environ.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else os.environ.get(name, default)
+    try:
+        return read_secret(Path(file)) if file else os.environ.get(name, default)
+    except OSError as error:
+        raise SystemExit(f"{name}_FILE: {error}") from None
 
 
 def upgrade(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.parameters import apply_option, json_option
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.flows import SERVICES
+from prebook.messaging.errors import InvalidPolicies
 from prebook.messaging.policy import read_policies
 from prebook.postgres.blast_radius import BlastRadius, BlockedKey
 from prebook.runtime.paths import couplings_file
@@ -114,7 +115,10 @@ def _release_text(release: KeyRelease) -> str:
 
 def _message_groups() -> Iterator[tuple[ConsumedQueue, str]]:
     """Yield every message group and the service that consumes it."""
-    policies = read_policies(couplings_file())
+    try:
+        policies = read_policies(couplings_file())
+    except InvalidPolicies as error:
+        raise UserError(str(error), "set PREBOOK_COUPLINGS to a valid couplings.toml") from error
     for service in SERVICES:
         yield from ((queue, service) for queue in consumed_queues_of(service, policies) if queue.partitions)
 

@@ -22,6 +22,7 @@ from prebook.messaging.policy import Policies, default_plan, read_policies, retr
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.runtime.paths import couplings_file
+from prebook.text_file import read_text
 from prebook.topology.asyncapi import asyncapi_document
 from prebook.topology.check import Difference, differences
 from prebook.topology.diagrams import mermaid_diagram, svg_diagram
@@ -175,7 +176,7 @@ def load_policies(path: Path) -> Policies:
 def _read_passwords(path: Path | None) -> Mapping[str, str]:
     """Read passwords by account; empty without a file. Raises click.UsageError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path else {}
+        return msgspec.json.decode(read_text(path), type=dict[str, str]) if path else {}
     except (OSError, msgspec.DecodeError) as error:
         raise click.UsageError(f"{path}: {error}; it must be a JSON object, service to password") from error
 
@@ -184,5 +185,8 @@ def _write_output(text: str, output: Path | None) -> None:
     if output is None:
         echo(text.encode(), nl=False)
     else:
-        output.write_text(text)
+        try:
+            output.write_text(text)
+        except OSError as error:
+            raise click.UsageError(f"cannot write {output}: {error}; choose another file") from error
         log_to_stderr(f"wrote {output}")

@@ -8,6 +8,7 @@ from prebook.devstack.broker.probe import probe_external_broker
 from prebook.devstack.database.probe import probe_external_database
 from prebook.devstack.errors import UserError
 from prebook.devstack.servers import Broker, BrokerServer, Database, DatabaseServer, ServerProcess
+from prebook.text_file import read_secret
 
 EXPECTED_FORMATS = {
     "PREBOOK_DATABASE_URL": "postgresql+asyncpg://admin:password@host:port/database",
@@ -21,7 +22,7 @@ def read_setting(name: str, env: Mapping[str, str]) -> str:
     remedy = f"set {name} to {EXPECTED_FORMATS[name]}, or {name}_FILE to a file that holds it"
     try:
         file = env.get(f"{name}_FILE")
-        value = Path(file).read_text().strip() if file else env.get(name, "")
+        value = read_secret(Path(file)) if file else env.get(name, "")
     except OSError as error:
         raise UserError(f"{name}_FILE cannot be read: {error}", remedy) from error
     if not value:

@@ -9,6 +9,7 @@ import msgspec
 
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import write_private_file
+from prebook.text_file import read_text
 
 STATE_FILE = "suite.json"
 LOCK_FILE = "lock"
@@ -47,7 +48,10 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
     """Allow one suite at a time in a home. The kernel releases the lock even after SIGKILL. Raises UserError."""
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{home} cannot be used: {error}", "set PREBOOK_HOME to another folder") from error
     with (home / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +78,7 @@ def read_suite_state(home: Path) -> SuiteState:
     remedy = "start one with `prebook up`, or set PREBOOK_HOME to the home of a running suite"
     path = home / STATE_FILE
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=SuiteState)
+        found = msgspec.json.decode(read_text(path), type=SuiteState)
     except FileNotFoundError:
         raise UserError(f"no suite is running in {home}", remedy) from None
     except (OSError, msgspec.DecodeError) as error:

@@ -12,6 +12,7 @@ from prebook.flows import FLOWS
 from prebook.messaging.errors import InvalidPolicies
 from prebook.patterns.message_groups import OnPoison
 from prebook.patterns.retry import jittered_delays_s
+from prebook.text_file import read_text
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 DEFAULT_MAX_BATCH_SIZE = 16
@@ -78,8 +79,8 @@ class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
     """Read the policies of all flows from a couplings.toml. Raises InvalidPolicies, with file and place."""
     try:
-        flows = msgspec.convert(tomllib.loads(path.read_text()), _PolicyFile).flows
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        flows = msgspec.convert(tomllib.loads(read_text(path)), _PolicyFile).flows
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidPolicies(f"{path}: {error}") from error
     if flows.keys() != FLOWS.keys():
         raise InvalidPolicies(

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from prebook.text_file import read_secret
+
 T = TypeVar("T", bound=msgspec.Struct)
 EXIT_BAD_SETTINGS = 2
 """Exit status of a process whose settings are wrong: the supervisor does not start it again."""
@@ -40,7 +42,7 @@ def read(settings_type: type[T], environment: Mapping[str, str]) -> T:
 def _read_variable(name: str, environment: Mapping[str, str]) -> str | None:
     """Return the value, or None if the variable is unset or empty: Compose passes unset variables on as empty."""
     file = environment.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else environment.get(name) or None
+    return read_secret(Path(file)) if file else environment.get(name) or None
 
 
 def _split_list(text: str, field_type: Any) -> Any:

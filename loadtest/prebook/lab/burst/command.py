@@ -44,6 +44,7 @@ from prebook.lab.load.retry_policy import RiderRetryPolicy
 from prebook.lab.load.samples import encode_samples
 from prebook.lab.report import writer
 from prebook.lab.suite_client.settings import read_settings
+from prebook.text_file import read_text
 
 CONSOLE_WIDTH = 170
 SIDES = ("on", "off")
@@ -201,13 +202,13 @@ def judge_measurements(directory: Path, *, as_json: bool) -> int:
 
 
 def read_sides(directory: Path) -> tuple[BurstSide, ...]:
-    """Return the measurements in ``directory``, with back pressure on first.
-
-    Raises:
-        msgspec.ValidationError: A file is not a measurement of a side.
-    """
+    """Return the measurements in ``directory``, with back pressure on first. Raises UserError for another file."""
     files = [path for side in SIDES if (path := directory / f"{side}.json").exists()]
-    return tuple(msgspec.json.decode(path.read_bytes(), type=BurstSide) for path in files)
+    try:
+        return tuple(msgspec.json.decode(read_text(path), type=BurstSide) for path in files)
+    except (OSError, msgspec.DecodeError) as error:
+        remedy = f"run `prebook load burst --report {directory}` again"
+        raise UserError(f"a measurement in {directory} cannot be read: {error}", remedy) from error
 
 
 def read_capacity(output_dir: Path) -> float | None:

@@ -15,6 +15,7 @@ from prebook.devstack.parameters import json_option, seed_option
 from prebook.devstack.terminal import PlainConsole, echo
 from prebook.lab.compare.comparison import ALL_PLANS, GOODPUT, Comparison, ComparisonLine, compare_runs, value_text
 from prebook.lab.load.samples import Sample
+from prebook.text_file import read_text
 
 SAMPLES_FILE = "samples.jsonl"
 CONSOLE_WIDTH = 150
@@ -57,7 +58,7 @@ def read_samples(run: Path) -> Sequence[Sample]:
     """
     path = run / SAMPLES_FILE if run.is_dir() else run
     try:
-        samples = [msgspec.json.decode(line, type=Sample) for line in path.read_bytes().splitlines()]
+        samples = [msgspec.json.decode(line, type=Sample) for line in read_text(path).encode().splitlines()]
     except (OSError, msgspec.DecodeError) as error:
         raise RunUnreadable(
             f"{path} holds no samples ({error})", f"give the folder of a report, or its {SAMPLES_FILE}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from prebook.text_file import read_text
+
 
 class TraceUnreadable(Exception):
     """A trace file is missing or invalid; the text names the problem and the expected format."""
@@ -24,9 +26,9 @@ def read_trace(path: Path) -> tuple[float, ...]:
     Each line is a number of seconds or a sample in the format of ``samples.jsonl``. Raises TraceUnreadable.
     """
     try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
         return offsets_from_first(sorted(map(parse_time_s, lines)))
-    except (OSError, UnicodeDecodeError, ValueError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, msgspec.DecodeError) as error:
         raise TraceUnreadable(
             f"{path} cannot be replayed ({error}); give a file with a number of seconds on each line, "
             "or the samples.jsonl of a report"

@@ -10,6 +10,7 @@ import msgspec
 
 from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
+from prebook.text_file import read_secret
 
 REMEDY = (
     "run `prebook demo`, which starts its own suite; "
@@ -87,7 +88,7 @@ class EnvironmentReader:
 
     def _raw_value(self, name: str) -> str:
         path = self._environ.get(f"{name}_FILE")
-        return Path(path).read_text().strip() if path else self._environ[name]
+        return read_secret(Path(path)) if path else self._environ[name]
 
 
 def parse_base_url(raw: str) -> str:
