@@ -92,7 +92,7 @@ async def test_a_suite_can_stop_while_a_server_is_down() -> None:
 
 async def test_a_database_has_no_memory_alarm() -> None:
     async with start_database() as (_, supervised):
-        with pytest.raises(NotRunning, match="the broker has"):
+        with pytest.raises(NotRunning, match="a broker node has one"):
             await supervised.raise_alarm(1.0)
 
 
