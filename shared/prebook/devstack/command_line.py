@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import rich_click as click
@@ -27,6 +28,8 @@ class Interrupted(Exception):
 def run_interruptible(work: Coroutine[Any, Any, T], loop_factory: LoopFactory | None = None) -> T:
     """Run ``work`` as asyncio.run does; the first SIGINT, SIGTERM or SIGHUP cancels it.
 
+    A closing terminal sends SIGHUP. A program under nohup is started with SIGHUP ignored, and goes on ignoring it.
+
     ``loop_factory`` makes the event loop, such as uvloop's. Raises Interrupted.
     """
     try:
@@ -48,13 +51,16 @@ async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
         received.append(number)
 
     for number in SIGNALS:
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue
         loop.add_signal_handler(number, handle, number)
     return await task
 
 
 def log_to_stderr(line: str) -> None:
-    """Print one line to stderr."""
-    echo(line, err=True)
+    """Print one line to stderr, unless that is a terminal which was closed: what is running must still be stopped."""
+    with suppress(OSError):
+        echo(line, err=True)
 
 
 def log_warnings_only() -> None:
