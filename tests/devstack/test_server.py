@@ -97,6 +97,7 @@ async def test_a_database_has_no_memory_alarm() -> None:
 
 
 @needs_rabbitmq
+@pytest.mark.long
 async def test_a_broker_loses_no_message_in_a_kill_a_stop_and_a_memory_alarm() -> None:
     async with start_stack(ignore_progress, LOCAL) as running, supervise_servers(running) as servers:
         assert set(servers) == {"broker", "database"}

@@ -28,7 +28,7 @@ from tests.integration.database_probe import DatabaseProbe
 from tests.integration.suite import PREBOOK, Suite
 from tests.integration.synthetic_events import booking_ended_event
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 MESSAGES = int(os.environ.get("PREBOOK_TEST_PARKED", "1000"))
 TIMEOUT_S = 60.0 + MESSAGES / 50
 MAX_LISTING_S = 1.0

@@ -21,7 +21,7 @@ from tests.integration.database_probe import DatabaseProbe
 from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite, start_suite
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.long]
 BOOKINGS = 60
 MESSAGING_COUPLINGS = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
 """Couplings whose messages reach both replicas; a synchronous call reaches only the first."""
