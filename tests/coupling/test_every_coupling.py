@@ -164,7 +164,7 @@ async def test_trace_id_flags_and_state_reach_every_message_of_a_ride(coupling: 
 
 
 @every_coupling
-async def test_an_invalid_trace_is_not_carried_on(coupling: Coupling) -> None:
+async def test_an_invalid_trace_is_replaced_by_a_new_one(coupling: Coupling) -> None:
     zero_span = TraceContext(f"00-{'4b' * 16}-{'00' * 8}-01", "rojo=1")
     async with SuiteWorld() as world:
         booking = await world.book(plan_with(coupling), trace=zero_span)

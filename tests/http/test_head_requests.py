@@ -2,16 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import uvicorn
-from litestar import Litestar, get
+from litestar import get
 from litestar.response import Stream
 
-from prebook.http.app import create_app
+from prebook.testing.http import create_ready_app
 from tests.world import MEMBERS, SuiteWorld
 
 
@@ -24,25 +24,10 @@ async def stream() -> Stream:
     return Stream(parts())
 
 
-async def _report_ready() -> Mapping[str, str]:
-    return {}
-
-
-async def _do_nothing() -> None:
-    return None
-
-
-@asynccontextmanager
-async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
-    yield
-
-
 @asynccontextmanager
 async def serving() -> AsyncIterator[httpx.AsyncClient]:
     """Serve an application by uvicorn, which drops a body that does not fit its Content-Length."""
-    app = create_app(
-        "stub", [stream], missing_dependencies=_report_ready, refresh_gauges=_do_nothing, lifespan=_no_lifespan
-    )
+    app = create_ready_app("stub", [stream])
     server = uvicorn.Server(uvicorn.Config(app, http="httptools", log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -1,4 +1,4 @@
-"""`prebook ordering`: ordering keys that wait behind a failed message, and what else their partitions did meanwhile."""
+"""`prebook ordering`: ordering keys that wait behind a failed message, and the progress of their partitions."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
 """Output to a terminal: the only place where commands print.
 
-Messages, logs and databases hold texts of strangers. A control character or a bidirectional override in one would be
+Messages, logs and databases hold texts from untrusted senders. A control character or a bidirectional override would be
 carried out by the terminal, and a bracketed word would be read as markup. Both are shown instead.
 """
 

@@ -11,7 +11,7 @@ ALLOW = b"allow"
 
 
 class HeadApp(Litestar):
-    """An application that handles HEAD as GET, sends no body in response, and lists HEAD in ``Allow`` beside GET."""
+    """An application that handles HEAD as GET, sends no body in response, and lists HEAD in ``Allow`` next to GET."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one connection. Litestar knows only the methods that were registered on a path."""

@@ -15,7 +15,7 @@ SINGLE_VALUED = frozenset(
         "webhook-timestamp",
     }
 )
-"""Headers of one value that decide how a request is handled, beside those of messages."""
+"""Headers of one value that decide how a request is handled, in addition to those of messages."""
 MESSAGE_HEADER_PREFIXES = ("ce-", "prebook-")
 
 

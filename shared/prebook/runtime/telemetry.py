@@ -16,7 +16,7 @@ MESSAGE_LABELS = ("flow", "coupling", "kind")
 MAX_CACHED_LABEL_SETS = 256
 """Label combinations whose metric objects are cached; flows, couplings and kinds are few."""
 UNKNOWN = "unknown"
-"""Label of every value that the model does not know, so that strangers' headers add no series."""
+"""Label of every value that the model does not know, so that headers of untrusted senders add no series."""
 log = structlog.get_logger()
 
 

@@ -1,7 +1,7 @@
 """In-memory network: HTTP between the applications of services, without sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,14 @@ from prebook.runtime.assembly import AssembledService
 
 def create_memory_app(assembled: AssembledService[Any]) -> Litestar:
     """Return the HTTP application of an assembled service, which is ready and starts no loops."""
+    return create_ready_app(assembled.name, assembled.routes)
+
+
+def create_ready_app(name: str, routes: Sequence[Any]) -> Litestar:
+    """Return an HTTP application with ``routes`` that depends on nothing: it is ready and starts no loops."""
     return create_app(
-        assembled.name,
-        assembled.routes,
+        name,
+        routes,
         missing_dependencies=_report_ready,
         refresh_gauges=_do_nothing,
         lifespan=_no_lifespan,

@@ -15,6 +15,7 @@ from prebook.messaging import addresses
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.dead_letters.sql import DeadLetterSql
 from prebook.postgres.state_literals import with_states
+from prebook.runtime.telemetry import UNKNOWN
 
 # The index dead_letter_groups serves this query alone, so the rows with their payloads are not read.
 COUNT_DEAD_LETTERS = text(
@@ -23,7 +24,6 @@ COUNT_DEAD_LETTERS = text(
         DeadLetterState,
     )
 )
-UNKNOWN = "unknown"
 CAUSES = frozenset(
     {
         "attempts_exhausted",

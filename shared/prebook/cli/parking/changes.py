@@ -58,7 +58,7 @@ def edit(
     headers_to_remove: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Add a new version of a message beside the original. A replay sends the newest version."""
+    """Add a new version of a message and keep the original. A replay sends the newest version."""
     headers: dict[str, str | None] = {
         **dict(_parse_header(text) for text in headers_to_set),
         **dict.fromkeys(headers_to_remove),
