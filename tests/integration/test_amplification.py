@@ -1,4 +1,4 @@
-"""Calls to a dead or hanging provider stay close to the number of offered rides, from the rider to the provider."""
+"""A dead or hanging provider gets fewer calls than rides are offered."""
 
 import asyncio
 import time
@@ -21,22 +21,19 @@ from tests.integration.suite import Suite
 pytestmark = pytest.mark.real
 RIDES = 120
 RIDE_INTERVAL_S = 0.05
-MAX_CALLS_PER_RIDE = 1.1
-MAX_OPENING_S = 2.0
-"""Longest time from the first offer until the circuit is open."""
+MAX_CALLS_PER_RIDE = 0.6
+"""Retries and probes included. A caller without a circuit makes at least one call per ride, so fewer calls than rides
+show that the circuit has opened while rides are still offered."""
 UNAVAILABLE_CODE = "pricing_unavailable"
 Outage = Callable[[ControlClient], AbstractAsyncContextManager[None]]
 
 
 @dataclass
 class OfferResults:
-    """Results of the offered rides.
-
-    ``refused_after_s``: seconds from the first offer until each refusal that named pricing as unavailable.
-    """
+    """Results of the offered rides: ids of the accepted ones, and how many were refused because of pricing."""
 
     ids: list[str] = field(default_factory=list)
-    refused_after_s: list[float] = field(default_factory=list)
+    refused: int = 0
 
 
 @asynccontextmanager
@@ -59,7 +56,7 @@ async def kill_pricing(control: ControlClient) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("broker")
 @pytest.mark.parametrize("start_outage", [kill_pricing, pause_pricing])
-async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
+async def test_a_dead_provider_gets_fewer_calls_than_rides_are_offered(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, control: ControlClient, start_outage: Outage
 ) -> None:
     calls_before = await _read_pricing_calls(suite)
@@ -68,24 +65,23 @@ async def test_a_dead_provider_gets_hardly_more_calls_than_rides_were_offered(
         began = time.monotonic()
         async with asyncio.TaskGroup() as requests:
             for number in range(RIDES):
-                requests.create_task(_offer_ride(rider, results, began))
+                requests.create_task(_offer_ride(rider, results))
                 # Sleep until the next ride is due, so that the rate is kept.
                 await asyncio.sleep(max(0.0, began + (number + 1) * RIDE_INTERVAL_S - time.monotonic()))
         calls = await _read_pricing_calls(suite) - calls_before
     await control.wait_until_all_running()
-    assert results.refused_after_s, "the circuit has opened"
-    assert min(results.refused_after_s) <= MAX_OPENING_S
+    assert results.refused, "rides were refused because of pricing"
     assert 0 < calls / RIDES <= MAX_CALLS_PER_RIDE, f"{calls:g} calls for {RIDES} rides"
     await database.verify_bookings(results.ids)
     await poll_until(lambda: _is_ride_accepted(rider), 10)
 
 
-async def _offer_ride(rider: RiderClient, results: OfferResults, began: float) -> None:
+async def _offer_ride(rider: RiderClient, results: OfferResults) -> None:
     response = await rider.post_booking(uniform_plan(Coupling.SYNC_API))
     if response.status_code in ACCEPTED_STATUSES:
         results.ids.append(response.json()["id"])
     elif response.json()["code"] == UNAVAILABLE_CODE:
-        results.refused_after_s.append(time.monotonic() - began)
+        results.refused += 1
 
 
 async def _is_ride_accepted(rider: RiderClient) -> bool:
