@@ -1,6 +1,7 @@
 """Storage of dead letters in a real PostgreSQL."""
 
 import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
 from prebook.messaging.recoverability.dead_letter import DeadLetter
+from prebook.operations.dead_letters.api import stream_dead_letters
 from prebook.operations.dead_letters.record import minimal_record, record_of
 from prebook.operations.dead_letters.store import UnstorableMessage
 from tests.conftest import Figure
 from tests.operations.examples import NOW, QUEUE, Begin, dead_letter, headers, record_dead_letters
 
 ROWS = 10_000
+MEBIBYTE = 2**20
 GROUPING_TIMEOUT_S = 1.0
 STATES = (DeadLetterState.PARKED, DeadLetterState.REPLAYING)
 FIRST = 2**63 - 1
@@ -115,16 +118,21 @@ async def test_dead_letters_are_listed_by_filter_and_page(begin: Begin) -> None:
     assert [summary.message_id for summary in one] == ["b3.quote_fare"]
 
 
+async def test_an_export_holds_one_payload_in_memory(begin: Begin, engine: AsyncEngine) -> None:
+    await _insert_dead_letters(engine, count=50, payload_bytes=MEBIBYTE)
+    tracemalloc.start()
+    try:
+        exported = [len(line) async for line in stream_dead_letters(begin)]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(exported) == 50
+    assert min(exported) > MEBIBYTE
+    assert peak_bytes < 20 * MEBIBYTE
+
+
 async def test_ten_thousand_rows_are_grouped_within_a_second(begin: Begin, engine: AsyncEngine, figure: Figure) -> None:
-    fill = text("""
-        INSERT INTO dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error, failure_group,
-            flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at, last_failed_at, payload,
-            payload_bytes, headers)
-        SELECT n::text, 'q' || n % 4, 'x', 'k', 'c' || n % 5, 'E', 'E: ' || n, md5((n % 20)::text), 'f', 'request', 't',
-            'm' || n, 'b' || n, '', 5, now() - make_interval(secs => n), now(), decode(repeat('ab', 500), 'hex'), 500,
-            '{}' FROM generate_series(1, :rows) n""")
-    async with engine.begin() as connection:
-        await connection.execute(fill, {"rows": ROWS})
+    await _insert_dead_letters(engine, count=ROWS, payload_bytes=500)
     started_at = time.monotonic()
     async with begin() as work:
         found = await work.list_groups(DeadLetterState.PARKED)
@@ -174,3 +182,16 @@ async def test_an_error_of_the_database_itself_is_not_blamed_on_the_message(begi
             with pytest.raises(LockNotAvailableError):
                 await work.add_dead_letter(record_of(dead_letter(), NOW))
             await work.connection.rollback()
+
+
+async def _insert_dead_letters(engine: AsyncEngine, *, count: int, payload_bytes: int) -> None:
+    """Insert ``count`` dead letters of 20 failure groups, each with a payload of ``payload_bytes``."""
+    insert = text("""
+        INSERT INTO dead_letter (fingerprint, queue, exchange, routing_key, cause, error_type, error, failure_group,
+            flow, kind, type, message_id, conversation_id, trace_id, attempts, first_failed_at, last_failed_at, payload,
+            payload_bytes, headers)
+        SELECT n::text, 'q' || n % 4, 'x', 'k', 'c' || n % 5, 'E', 'E: ' || n, md5((n % 20)::text), 'f', 'request', 't',
+            'm' || n, 'b' || n, '', 5, now() - make_interval(secs => n), now(),
+            decode(repeat('ab', :payload_bytes), 'hex'), :payload_bytes, '{}' FROM generate_series(1, :count) n""")
+    async with engine.begin() as connection:
+        await connection.execute(insert, {"count": count, "payload_bytes": payload_bytes})

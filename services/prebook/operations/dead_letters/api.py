@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 import msgspec
@@ -101,7 +102,7 @@ def _read_routes(context: ServiceContext[DeadLetterWork]) -> Sequence[Controller
         media_type=NDJSON,
     )
     async def export_dead_letters() -> Stream:
-        return Stream(_export(context), media_type=NDJSON)
+        return Stream(stream_dead_letters(context.units.commands), media_type=NDJSON)
 
     @get(
         "/v1/dead-letters/{dead_letter_id:int}",
@@ -213,17 +214,24 @@ async def _find(work: DeadLetterWork, dead_letter_id: int) -> DeadLetterView:
     return found_or_404(found, "dead_letter_not_found", detail)
 
 
-async def _export(context: ServiceContext[DeadLetterWork]) -> AsyncIterator[bytes]:
-    """Yield every dead letter as a line of JSON; each page is read in its own transaction, however slow the client."""
+async def stream_dead_letters(
+    begin: Callable[[], AbstractAsyncContextManager[DeadLetterWork]],
+) -> AsyncIterator[bytes]:
+    """Yield every dead letter as a line of JSON, newest first.
+
+    Each one is read in its own transaction, so that a slow client holds none open and one payload is in memory.
+    """
     before = MAX_ID
     while True:
-        async with context.units.commands() as work:
+        async with begin() as work:
             summaries = await work.list_dead_letters(
                 tuple(DeadLetterState), DeadLetterFilter(), before, EXPORT_PAGE_SIZE
             )
-            views = [await work.find_dead_letter(summary.id) for summary in summaries]
-        for found in views:
-            yield msgspec.json.encode(found) + b"\n"
+        for summary in summaries:
+            async with begin() as work:
+                found = await work.find_dead_letter(summary.id)
+            if found is not None:  # it may have been deleted since it was listed
+                yield msgspec.json.encode(found) + b"\n"
         if len(summaries) < EXPORT_PAGE_SIZE:
             return
         before = summaries[-1].id
