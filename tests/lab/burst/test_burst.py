@@ -48,6 +48,7 @@ def test_a_bounded_side_passes_together_with_an_overloaded_one() -> None:
         ({"capacity_per_s": 11.0}, "goodput as a share of the capacity"),
         ({"rides": tuple(ride(n / 10, took_s=31.0) for n in range(200))}, "goodput as a share of the capacity"),
         ({"lag_p99_ms": 251.0}, "lag of the load generator, p99"),
+        ({"clock_deviation_s": 0.2}, "deviation of the services' clocks"),
         ({"lost": 1}, "rides lost"),
         ({"duplicated": 1}, "rides duplicated"),
         ({"in_flight": 1}, "rides still in flight"),

@@ -1,11 +1,15 @@
 """The load generator is an open loop and measures latency from the intended time."""
 
-from collections.abc import Sequence
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest, open_session, prepare_requests
 from prebook.lab.load.plans import PLANS
 from prebook.lab.load.request_schedule import interleave
 from prebook.lab.load.rides import campaign_week
+from prebook.lab.load.samples import OUT_OF_DESCRIPTORS
 from tests.lab.ledger.accounts_builder import START
 from tests.lab.stub_suite import StubSuite, serve_stub
 
@@ -54,3 +58,24 @@ async def test_a_refused_connection_is_a_failed_request_and_no_crash() -> None:
     async with open_session() as session:
         samples = await Generator(session, "http://127.0.0.1:9", "calm").offer(requests, ClockOrigin.now())
     assert {sample.error for sample in samples} == {"connection"}
+
+
+async def test_a_request_without_a_file_descriptor_is_named_as_such() -> None:
+    requests = requests_at(*AT_ONCE)
+    async with serve_stub(StubSuite()) as suite, open_session() as session:
+        with no_descriptors_left():
+            samples = await Generator(session, suite.url, "calm").offer(requests, ClockOrigin.now())
+    assert {sample.error for sample in samples} == {OUT_OF_DESCRIPTORS}
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Let this process open no further file descriptor while the block runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -12,6 +12,7 @@ from prebook.lab.ledger.reconciliation import Ledger
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import format_ms, latency_summary
 from prebook.lab.report.model import (
+    FaultLine,
     GeneratorLag,
     ScenarioReport,
 )
@@ -98,6 +99,24 @@ def test_limits_of_validity_are_warnings_and_do_not_fail_the_verdict() -> None:
     outcome = verdict([msgspec.structs.replace(calm, settle_s=9.0)])
     assert outcome.ok
     assert len(outcome.warnings) == 3
+
+
+def test_a_clock_that_deviates_fails_the_verdict_except_while_a_fault_shifts_it() -> None:
+    deviating = msgspec.structs.replace(scenario(result("one_way")), clock_deviation_s=29.9)
+    outcome = verdict([deviating])
+    assert not outcome.ok
+    assert "clock deviates from the load generator's by 29.9 s" in outcome.problems[0]
+
+    skewed = FaultLine(kind="clock_skew", target="booking", start_s=0, duration_s=1)
+    shifted = msgspec.structs.replace(scenario(result("one_way"), fault=True), fault=skewed, clock_deviation_s=29.9)
+    assert verdict([shifted]).ok
+
+
+def test_a_generator_without_descriptors_fails_the_verdict() -> None:
+    unsent = msgspec.structs.replace(result("one_way"), errors={"timeout": 0, "out_of_descriptors": 7})
+    outcome = verdict([scenario(unsent)])
+    assert not outcome.ok
+    assert "no file descriptor for 7 request(s)" in outcome.problems[0]
 
 
 def test_times_have_at_most_eight_characters() -> None:

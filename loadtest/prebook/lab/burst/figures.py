@@ -78,6 +78,8 @@ class BurstFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the last snapshots show a backlog, so that the suite is known not to be at rest."""
     lag_p99_ms: float
     """99th percentile of the load generator's delay between intended and actual send time."""
+    clock_deviation_s: float
+    """Largest contradiction between the load generator's clock and the services' clocks."""
     oldest_age_s: float | None
     """Maximum age of the oldest message during the burst."""
     oldest_age_at_end_s: float | None
@@ -134,6 +136,7 @@ def figures(side: BurstSide) -> BurstFigures:
         at_rest=side.at_rest,
         busy_at_end=is_busy_at_end(side.snapshots),
         lag_p99_ms=side.lag_p99_ms,
+        clock_deviation_s=side.clock_deviation_s,
         oldest_age_s=max(known_values(during, lambda snapshot: snapshot.oldest_age_s), default=None),
         oldest_age_at_end_s=find_last(known_values(during, lambda snapshot: snapshot.oldest_age_s)),
         oldest_age_slope=fit_slope(during, side.duration_s, lambda snapshot: snapshot.oldest_age_s),

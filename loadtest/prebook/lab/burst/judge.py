@@ -9,6 +9,7 @@ from prebook.flows import PROCESSES
 from prebook.lab.burst.figures import BurstFigures, figures
 from prebook.lab.burst.memory_report import expected_and_seen
 from prebook.lab.burst.model import BurstSide
+from prebook.lab.ledger.clock_deviation import MAX_CLOCK_DEVIATION_S
 from prebook.lab.load.generator import MAX_LAG_MS
 
 MAX_OLDEST_AGE_S = 25.0
@@ -123,7 +124,7 @@ def text_by_side(checks: Iterable[BurstCheck]) -> str:
 
 def checks_with_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
     """Yield the checks with back pressure on: age, memory, goodput and refusals stay within their bounds."""
-    yield generator_lag_check(measured)
+    yield from generator_checks(measured)
     yield at_most_check(
         measured,
         "age of the oldest message",
@@ -166,7 +167,7 @@ def max_memory_mb(process: str) -> float:
 
 def checks_without_back_pressure(measured: BurstFigures) -> Iterator[BurstCheck]:
     """Yield the checks with back pressure off: the same burst overloads the suite, otherwise the comparison is void."""
-    yield generator_lag_check(measured)
+    yield from generator_checks(measured)
     coverage = measured.backlog_coverage
     min_backlog_slope = MIN_GROWTH * measured.offered_per_s
     yield at_least_check(
@@ -193,10 +194,13 @@ def lost_check(measured: BurstFigures) -> BurstCheck:
     )
 
 
-def generator_lag_check(measured: BurstFigures) -> BurstCheck:
-    """Return the check that the load generator was punctual; a late one offers another load than intended."""
-    lag_ms = measured.lag_p99_ms if measured.offered_per_s else None
-    return at_most_check(measured, "lag of the load generator, p99", lag_ms, MAX_LAG_MS, " ms")
+def generator_checks(measured: BurstFigures) -> Iterator[BurstCheck]:
+    """Yield the checks of the load generator: a late one offers another load, a wrong clock gives wrong latencies."""
+    was_used = measured.offered_per_s > 0
+    lag_ms = measured.lag_p99_ms if was_used else None
+    yield at_most_check(measured, "lag of the load generator, p99", lag_ms, MAX_LAG_MS, " ms")
+    deviation_s = measured.clock_deviation_s if was_used else None
+    yield at_most_check(measured, "deviation of the services' clocks", deviation_s, MAX_CLOCK_DEVIATION_S, " s")
 
 
 CHECKS = {"on": checks_with_back_pressure, "off": checks_without_back_pressure}

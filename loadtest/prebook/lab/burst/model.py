@@ -100,6 +100,8 @@ class BurstSide(msgspec.Struct, frozen=True, kw_only=True):
     """99th percentile of the delay between intended and actual send time."""
     lag_max_ms: float
     """Maximum of the same delay."""
+    clock_deviation_s: float = 0.0
+    """Largest contradiction between the load generator's clock and the services' clocks."""
     snapshots: tuple[SuiteSnapshot, ...]
     rides: tuple[RideRecord, ...]
     refusals: Mapping[str, int]

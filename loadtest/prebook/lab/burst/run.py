@@ -10,6 +10,7 @@ from prebook.lab.burst.load_runner import LoadResult, LoadRunner
 from prebook.lab.burst.model import BurstSide, LoadLevel, RideRecord
 from prebook.lab.ledger import discrepancies
 from prebook.lab.ledger.accounts import RideAccount, RideOutcome
+from prebook.lab.ledger.clock_deviation import clock_deviation_s
 from prebook.lab.load.arrivals import ArrivalProcess, Arrivals
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.retry_policy import RiderRetryPolicy
@@ -82,6 +83,7 @@ def burst_side(
         machine=read_machine(),
         lag_p99_ms=lag.p99,
         lag_max_ms=lag.max,
+        clock_deviation_s=round(clock_deviation_s(accounts), 3),
         snapshots=tuple(result.monitor.snapshots),
         rides=tuple(ride_record(account, result.origin) for account in accounts),
         refusals=count_refusals(accounts),

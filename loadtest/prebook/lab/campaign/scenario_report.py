@@ -11,6 +11,7 @@ import msgspec
 from prebook.lab.campaign.scenarios import Scenario
 from prebook.lab.faults import FaultWindow, TimedFault
 from prebook.lab.ledger.accounts import RideAccount
+from prebook.lab.ledger.clock_deviation import clock_deviation_s
 from prebook.lab.ledger.reconciliation import Reconciliation
 from prebook.lab.ledger.recovery_time import answered_per_bin, histogram, recovery_s, settled_at, time_to_settle_s
 from prebook.lab.load.arrivals import Arrivals
@@ -62,6 +63,7 @@ def scenario_report(run: ScenarioRun) -> ScenarioReport:
         results=results,
         fault_window=run.fault_window,
         generator=generator_lag(run.reconciliation.accounts, run.max_lag_ms),
+        clock_deviation_s=round(clock_deviation_s(run.reconciliation.accounts), 3),
         retries=retries_line(run.reconciliation.accounts),
         settle_s=round(run.settle_s, 2),
         outcome_hashes_equal=len({line.outcome_hash for line in results}) == 1,

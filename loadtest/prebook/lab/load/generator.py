@@ -1,6 +1,7 @@
 """Open-loop load generator: sends each request at its intended time, regardless of earlier responses."""
 
 import asyncio
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -161,8 +162,8 @@ class Generator:
                 return parse_response(response.status, await response.read(), response.headers.get("Retry-After"))
         except TimeoutError:
             return BookingResponse(error="timeout")
-        except aiohttp.ClientError:
-            return BookingResponse(error="connection")
+        except (aiohttp.ClientError, OSError) as error:
+            return BookingResponse(error=transport_error_kind(error))
 
     def _build_sample(
         self, request: PreparedRequest, origin: ClockOrigin, result: RequestResult, lag_s: float
@@ -181,6 +182,13 @@ class Generator:
             booking_id=response.booking_id,
             refusals=result.refusals,
         )
+
+
+def transport_error_kind(error: Exception) -> str:
+    """Return the kind of a failed exchange, as a sample names it."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return samples.OUT_OF_DESCRIPTORS
+    return "connection"
 
 
 def parse_response(status: int, body: bytes, retry_after: str | None = None) -> BookingResponse:

@@ -7,6 +7,8 @@ import msgspec
 
 ACCEPTED_STATUSES = frozenset({201, 202})
 REFUSED_STATUSES = frozenset({429, 503})
+OUT_OF_DESCRIPTORS = "out_of_descriptors"
+"""Error of a request that was not sent, because the generator's process has no file descriptor left."""
 
 
 class RefusalSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +39,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Delay of sending after the intended time, caused by the generator; included in ``response_ms``."""
     status: int | None
     error: str | None
-    """``timeout``, ``connection`` or ``unreadable``; null for any readable response."""
+    """``timeout``, ``connection``, ``unreadable`` or OUT_OF_DESCRIPTORS; null for any readable response."""
     response_ms: float | None
     """Time from the intended time to the complete response, refusals included; null without a response."""
     booking_id: str | None

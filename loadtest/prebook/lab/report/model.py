@@ -110,7 +110,8 @@ class PlanResult(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: RideLatencies
     recovery_s: float | None
     errors: Mapping[str, int]
-    """Failed requests by kind: ``timeout`` always, then ``connection``, ``unreadable``, ``http_<status>``."""
+    """Failed requests by kind: ``timeout`` always, then ``connection``, ``unreadable``, ``out_of_descriptors`` and
+    ``http_<status>``."""
     accepted: int = 0
     """Rides that booking stored, whether or not the rider got the response."""
     settled: int = 0
@@ -158,6 +159,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[PlanResult, ...]
     fault_window: FaultWindow | None
     generator: GeneratorLag
+    clock_deviation_s: float = 0.0
+    """Largest contradiction between the load generator's clock and the services' clocks, in seconds."""
     settle_s: float
     """Seconds from the last response until every ride was at rest, or until the time limit."""
     outcome_hashes_equal: bool

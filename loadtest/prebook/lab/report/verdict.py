@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from prebook.lab.faults.model import FaultKind
+from prebook.lab.ledger.clock_deviation import MAX_CLOCK_DEVIATION_S
 from prebook.lab.ledger.discrepancies import DUPLICATED_KINDS, LOST_KINDS
+from prebook.lab.load.samples import OUT_OF_DESCRIPTORS
 from prebook.lab.quantiles import format_ms
 from prebook.lab.report.matrix import MatrixCell, MatrixRow, cells_by_plan
 from prebook.lab.report.model import (
@@ -162,14 +165,32 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
     for result in scenario.results:
         if not result.ledger.closes:
             yield f"{name}: the ledger of {result.label} does not close, {result.ledger.in_flight} ride(s) in flight"
+    yield from measurement_problems(scenario)
+    if scenario.fault_window and not scenario.fault_window.took_effect:
+        yield f"{name}: the fault had no effect ({scenario.fault_window.evidence})"
+
+
+def measurement_problems(scenario: ScenarioReport) -> Iterator[str]:
+    """Yield the reasons why the load generator's figures cannot be used."""
     lag = scenario.generator
     if lag.invalid and scenario.fault is None:
         yield (
-            f"{name}: the result is invalid because the load generator lagged: p99 {format_ms(lag.lag_ms.p99)}, "
-            f"the limit is {format_ms(lag.max_lag_ms)}; lower --rate, or use a machine with idle CPUs"
+            f"{scenario.name}: the result is invalid because the load generator lagged: p99 "
+            f"{format_ms(lag.lag_ms.p99)}, the limit is {format_ms(lag.max_lag_ms)}; lower --rate, or use a machine "
+            "with idle CPUs"
         )
-    if scenario.fault_window and not scenario.fault_window.took_effect:
-        yield f"{name}: the fault had no effect ({scenario.fault_window.evidence})"
+    is_skewed = scenario.fault is not None and scenario.fault.kind == FaultKind.CLOCK_SKEW
+    if scenario.clock_deviation_s > MAX_CLOCK_DEVIATION_S and not is_skewed:
+        yield (
+            f"{scenario.name}: the result is invalid because a service's clock deviates from the load generator's by "
+            f"{scenario.clock_deviation_s:.1f} s or more, the limit is {MAX_CLOCK_DEVIATION_S:g} s; synchronise the "
+            "clocks, and let none be set during a run"
+        )
+    if unsent := sum(result.errors.get(OUT_OF_DESCRIPTORS, 0) for result in scenario.results):
+        yield (
+            f"{scenario.name}: the result is invalid because the load generator had no file descriptor for {unsent} "
+            "request(s); raise the limit (`ulimit -n`), or lower --rate"
+        )
 
 
 def warnings_of(scenario: ScenarioReport) -> Iterator[str]:
