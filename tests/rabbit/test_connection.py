@@ -74,6 +74,8 @@ async def test_a_connection_stops_although_the_client_swallowed_the_cancellation
 class HangingConnection:
     """Connection that never finishes to close, and ends at once when that is cancelled."""
 
+    is_closed = False
+
     def __init__(self) -> None:
         self.close_callbacks = set[Any]()
 

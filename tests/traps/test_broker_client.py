@@ -13,7 +13,10 @@ from prebook.messaging import addresses
 from prebook.messaging.codec import encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.headers import MESSAGE_ID_HEADER
+from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
+from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import poll_until, wait_until
 from tests.integration.broker_probe import BrokerProbe
@@ -183,6 +186,28 @@ async def test_a_consumer_cancelled_by_the_broker_subscribes_again(trap_queue: T
         await trap_queue.queue.bind(addresses.REDELIVER, trap_queue.queue.name)
         await trap_queue.send(broker, message)
         await wait_until(lambda: handler.ids == [message.id], timeout_s=15)
+
+
+@pytest.mark.real
+async def test_a_dead_letter_consumer_cancelled_by_the_broker_subscribes_again(
+    trap_queue: TrapQueue, broker: BrokerProbe
+) -> None:
+    """Pitfall 2.1.13: its channel stays open, so without a look at its subscription it seems to be connected."""
+    stored: list[str] = []
+
+    async def store(dead_letter: DeadLetter) -> None:
+        stored.append(dead_letter.headers[MESSAGE_ID_HEADER])
+
+    name = trap_queue.queue.name
+    message = unique_request("after")
+    consumer = DeadLetterConsumer(trap_queue.url, "traps", name, 1, store)
+    async with run_connection(consumer.connection.run, consumer.connection.up):
+        await trap_queue.queue.delete(if_unused=False, if_empty=False)
+        await wait_until(lambda: not consumer.connection.up.is_set(), timeout_s=15)
+        await trap_queue.channel.declare_queue(name, durable=True)
+        await trap_queue.queue.bind(addresses.REDELIVER, name)
+        await trap_queue.send(broker, message)
+        await wait_until(lambda: stored == [message.id], timeout_s=15)
 
 
 @pytest.mark.real

@@ -31,6 +31,10 @@ class ClosableConnection(Protocol):
     def close_callbacks(self) -> Any:
         """Set of functions that are called once the connection is closed, for whatever reason."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is known to be closed; a close callback that is added later is never called."""
+
     async def close(self) -> None:
         """Close the connection."""
 
@@ -96,9 +100,11 @@ class BrokerConnection(Generic[C]):
                 channels = await self._on_connected(connection)
             for channel in channels:
                 channel.close_callbacks.add(lambda *_: lost.set())
+            if not self._is_usable(connection, channels):
+                raise ConnectionError("the connection was lost while it was set up")
             self.up.set()
             log.info("broker connection established", connection=self._name)
-            await self._wait_until_lost(lost, channels)
+            await self._wait_until_lost(lost, connection, channels)
             log.warning("broker connection lost", connection=self._name)
         finally:
             self.up.clear()
@@ -106,8 +112,11 @@ class BrokerConnection(Generic[C]):
             closing.start(_close_quietly(connection))
             await closing.stop(CLOSE_TIMEOUT_S)
 
-    async def _wait_until_lost(self, lost: asyncio.Event, channels: Sequence[AbstractChannel]) -> None:
-        while not lost.is_set() and self._is_healthy() and not any(channel.is_closed for channel in channels):
+    def _is_usable(self, connection: C, channels: Sequence[AbstractChannel]) -> bool:
+        return not connection.is_closed and self._is_healthy() and not any(channel.is_closed for channel in channels)
+
+    async def _wait_until_lost(self, lost: asyncio.Event, connection: C, channels: Sequence[AbstractChannel]) -> None:
+        while not lost.is_set() and self._is_usable(connection, channels):
             try:
                 async with asyncio.timeout(HEALTH_CHECK_INTERVAL_S):
                     await lost.wait()

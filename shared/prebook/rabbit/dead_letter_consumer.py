@@ -13,6 +13,7 @@ from prebook.messaging.errors import error_summary
 from prebook.messaging.recoverability.dead_letter import DeadLetter, XDeath
 from prebook.rabbit.amqp_message import field_text, from_amqp
 from prebook.rabbit.connection import BrokerConnection, connect
+from prebook.rabbit.subscription import Subscription
 
 StoreDeadLetter = Callable[[DeadLetter], Awaitable[None]]
 """Commits a dead letter; stores one that is known already no second time. Raises anything."""
@@ -33,14 +34,18 @@ class DeadLetterConsumer:
         self._queue = queue
         self._prefetch = prefetch
         self._store = store
-        self.connection = BrokerConnection(url, f"{service} dead-letter consumer", self._on_connected, connect=connect)
+        self._subscription: Subscription | None = None
+        self.connection = BrokerConnection(
+            url,
+            f"{service} dead-letter consumer",
+            self._on_connected,
+            connect=connect,
+            is_healthy=lambda: self._subscription is None or self._subscription.is_alive,
+        )
 
     async def _on_connected(self, connection: AbstractConnection) -> Sequence[AbstractChannel]:
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=self._prefetch)
-        queue = await channel.get_queue(self._queue, ensure=False)
-        await queue.consume(self._consume)
-        return [channel]
+        self._subscription = Subscription(connection, self._queue, self._prefetch, self._consume)
+        return [await self._subscription.open()]
 
     async def _consume(self, message: AbstractIncomingMessage) -> None:
         dead_letter = dead_letter_from_amqp(message)

@@ -81,6 +81,11 @@ class PublisherConnection(asyncio.Protocol):
         return connection
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the connection is lost or closed."""
+        return self.lost.done()
+
+    @property
     def blocked_s(self) -> float | None:
         """Seconds since the broker blocked the connection, or None."""
         return None if self.blocked_reason is None else self._loop.time() - self._blocked_at
@@ -172,7 +177,8 @@ class PublisherConnection(asyncio.Protocol):
             await asyncio.wait({received, self.lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             received.cancel()  # without effect on a method that has arrived
-        if not received.done():
+        # Both are done if the broker's last method and the end of its connection arrive in one turn of the loop.
+        if self.lost.done():
             raise Unreachable(self.lost.result())
         if not isinstance(received.result(), expected):
             raise Unreachable(f"expected {expected.__name__}, but the broker sent {received.result()!r}")
