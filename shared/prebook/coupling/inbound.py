@@ -9,6 +9,7 @@ from typing import Any
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import Malformed, ReplyTimeout
 from prebook.messaging.gateway import MessagingGateway
@@ -45,9 +46,11 @@ class InboundGateway:
             await asyncio.wait(task_or_reply, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and task.done():
                 if reply := task.result():
+                    reach(CrashPoint.BEFORE_RESPONSE)
                     return reply
                 await asyncio.wait({waiting}, timeout=timeout_s)
             if waiting.done():
+                reach(CrashPoint.BEFORE_RESPONSE)
                 return waiting.result()
             raise ReplyTimeout(f"{request.flow} has no reply after {timeout_s:g} s")
 

@@ -15,6 +15,7 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import FLOWS
 from prebook.messaging.channel import CouplingTraits
 from prebook.messaging.codec import WireMessage, decode, encode
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, Undeliverable, Unreachable
 from prebook.messaging.policy import Policies
@@ -105,6 +106,7 @@ class SyncApi:
         began = loop.time()
         slow_after_s = min(SLOW_CALL_S, SLOW_CALL_TIMEOUT_SHARE * timeout_s)
         slow_timer = loop.call_later(slow_after_s, self._record_failure, provider)
+        reach(CrashPoint.BEFORE_CALL)
         try:
             response = await self._http.request(
                 "POST",
@@ -122,6 +124,7 @@ class SyncApi:
         finally:
             slow_timer.cancel()
         self._breakers[provider] = self._breakers[provider].succeeded()
+        reach(CrashPoint.AFTER_CALL)
         return reply
 
     def _record_failure(self, provider: str) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from prebook.messaging.clock import utc_now
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, request_key
 from prebook.messaging.errors import NoHandler
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
@@ -65,6 +66,7 @@ class Endpoint(Generic[U]):
         if envelope.kind is MessageKind.REQUEST and envelope.is_expired(self._clock()):
             self._observer.on_expired(envelope, "inbound")
             return Handled()
+        reach(CrashPoint.RECEIVED)
         began = time.perf_counter()
         try:
             handled = await self._handle(envelope)

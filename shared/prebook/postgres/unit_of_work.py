@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
@@ -185,6 +186,8 @@ def unit_of_work_factory(
                 # One timeout for flush and commit: later messages of the same keys wait for both.
                 with open_handoff(unit.enqueued) as handoff, enforce_timeout(command_timeout_of(engine)):
                     await unit.flush(handoff)
+                    reach(CrashPoint.BEFORE_COMMIT)
                     await connection.commit()
+                    reach(CrashPoint.AFTER_COMMIT)
 
     return begin

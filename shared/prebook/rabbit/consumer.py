@@ -12,6 +12,7 @@ from aio_pika.exceptions import AMQPError, MessageProcessError
 from prebook.coupling.ports import Publisher
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, Undeliverable, Unreachable, error_summary
 from prebook.messaging.handlers import MessageHandler
@@ -103,6 +104,7 @@ class RabbitConsumer:
             self._tasks.add(task)
             try:
                 await self._settle(queue, message)
+                reach(CrashPoint.AFTER_ACK)
             except (AMQPError, MessageProcessError, ConnectionError) as error:
                 # The channel is closed: the broker redelivers the message, and the inbox recognises an applied one.
                 log.warning(
@@ -124,6 +126,7 @@ class RabbitConsumer:
         failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._recovery.try_handle)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
+        reach(CrashPoint.BEFORE_ACK)
         return await message.ack()
 
     async def _handle_in_order(
@@ -139,6 +142,7 @@ class RabbitConsumer:
             await self._handle_through_circuit(
                 self.consumer_circuits[queue], traceable, lambda each: sequencer.process_or_hold(group, each)
             )
+        reach(CrashPoint.BEFORE_ACK)
         await self._require_settleable(queue, message).ack()
 
     async def _handle_through_circuit(

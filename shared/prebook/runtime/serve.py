@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging
 from prebook.runtime.assembly import ServicePorts, assemble
+from prebook.runtime.crash_files import arm_crash_files
 from prebook.runtime.environment import EXIT_BAD_SETTINGS, BadSettings
 from prebook.runtime.garbage_collection import freeze_long_lived_objects
 from prebook.runtime.gauges import ProcessGauges, ProcessMetrics, provider_circuit_states
@@ -185,6 +187,8 @@ def main(service: Service[Any]) -> NoReturn:
         sys.exit(EXIT_BAD_SETTINGS)
     logging.configure(service.name, settings.log_level)
     WALL_CLOCK.skew_s = settings.clock_skew_s
+    if settings.crash_dir:
+        arm_crash_files(service.name, Path(settings.crash_dir))
     config = uvicorn.Config(
         ServiceProcess(service, settings, policies).app,
         host=settings.http_host,

@@ -141,6 +141,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_s: Annotated[
         float, msgspec.Meta(ge=-86_400, le=86_400, description="seconds that this process's clock is ahead; for tests")
     ] = 0.0
+    crash_dir: Annotated[
+        str,
+        msgspec.Meta(description="folder in which a file ends the process at a crash point; for tests, empty: none"),
+    ] = ""
     outbox_dedup_s: Annotated[
         float,
         msgspec.Meta(

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from prebook.asyncio_tools import CoarseTimeout, OwnedTasks
 from prebook.messaging.clock import utc_now
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.outbox.abandonment import abandon_reason
@@ -220,11 +221,13 @@ class Sender:
             )
             self._observer.on_expired(row.envelope, "outbox")
             return None
+        reach(CrashPoint.BEFORE_SEND)
         try:
             with self._timeout():
                 await dispatch(row)
         except Exception as failure:  # noqa: BLE001 - any failure reschedules the row
             return await self._handle_failure(row, failure)
+        reach(CrashPoint.AFTER_SEND)
         self._sent_marker.add(row.seq, key)
         return None
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from prebook.asyncio_tools import OwnedTasks
+from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.errors import error_summary
 from prebook.messaging.outbox.leases import Leases, QueueKey
 
@@ -74,7 +75,9 @@ class SentMarker:
         async with self._lock:
             try:
                 if marked := self.unmarked:
+                    reach(CrashPoint.BEFORE_MARK)
                     await self._mark(marked)
+                    reach(CrashPoint.AFTER_MARK)
                     for seq in marked:
                         self._leases.remove(self._unmarked.pop(seq), (seq,))
             except Exception as error:  # noqa: BLE001 - any failure of the database is retried
