@@ -37,12 +37,11 @@ MEMBERS: Mapping[str, tuple[Service[Any], Callable[[], Any]]] = {
     "notification": (NOTIFICATION, MemoryNotification),
     "fleets": (FLEETS, MemoryFleets),
 }
-SECRETS = ("a secret for the tests of services",)
 
 
 def settings(**changes: Any) -> ServiceSettings:
     """Settings of a service in tests, with ``changes``."""
-    return make_settings(callback_secrets=SECRETS, allow_plan_override=True, **changes)
+    return make_settings(allow_plan_override=True, **changes)
 
 
 @dataclass

@@ -111,5 +111,13 @@ EVENT_PARTITIONS: dict[str, int] = {"booking": 4}
 SERVICES: tuple[str, ...] = ("booking", "pricing", "matching", "notification", "fleets")
 OPERATIONS = "operations"
 """Service that keeps and replays dead letters; takes part in no flow."""
+CONSOLE = "console"
+"""Commands of operators and the lab, which read the services' internal endpoints; no service."""
 PROCESSES: tuple[str, ...] = (*SERVICES, OPERATIONS)
 """All services; each has its own database schema, database role and broker user."""
+
+
+def callers_of(service: str) -> frozenset[str]:
+    """Return who may call internal endpoints of a service: callers of its flows, providers of those it calls, tools."""
+    partners = {flow.caller for flow in ALL_FLOWS if flow.provider == service}
+    return frozenset(partners | {flow.provider for flow in ALL_FLOWS if flow.caller == service} | {OPERATIONS, CONSOLE})

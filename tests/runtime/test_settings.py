@@ -10,12 +10,13 @@ from prebook.runtime.settings import read_settings
 
 COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
 NEWEST = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-OLDER = "the previous secret of callbacks"
+OLDER = "the previous secret of a service"
 FOR_RIDERS = "a secret of rider callbacks"
 VALID = {
     "PREBOOK_DATABASE_URL": "postgresql+asyncpg://prebook_pricing:pw@127.0.0.1:5432/prebook",
     "PREBOOK_AMQP_URL": "amqp://prebook_pricing:pw@127.0.0.1:5672/prebook",
-    "PREBOOK_CALLBACK_SECRETS": f"{NEWEST}, {OLDER}",
+    "PREBOOK_SIGNING_SECRETS": f"{NEWEST}, {OLDER}",
+    "PREBOOK_CALLER_SECRETS": f"booking={NEWEST}, booking={OLDER}",
     "PREBOOK_COUPLINGS": str(COUPLINGS),
     **{
         f"PREBOOK_URL_{name}": "http://127.0.0.1:1"
@@ -28,7 +29,7 @@ def test_valid_settings_are_typed() -> None:
     hosts = {"PREBOOK_RIDER_CALLBACK_HOSTS": "a.example,b.example", "PREBOOK_RIDER_CALLBACK_SECRETS": FOR_RIDERS}
     settings, policies = read_settings({**VALID, "PREBOOK_ALLOW_PLAN_OVERRIDE": "true", **hosts})
 
-    assert settings.callback_secrets == (NEWEST, OLDER)
+    assert settings.signing_secrets == (NEWEST, OLDER)
     assert settings.rider_callback_hosts == {"a.example", "b.example"}
     assert settings.allow_plan_override is True
     assert settings.clock_skew_s == 0.0
@@ -63,7 +64,7 @@ def test_every_callback_host_that_cannot_be_used_is_named() -> None:
     assert str(failure.value).startswith(f"PREBOOK_RIDER_CALLBACK_HOSTS: {named}")
 
 
-@pytest.mark.parametrize("name", ["PREBOOK_CALLBACK_SECRETS", "PREBOOK_RIDER_CALLBACK_SECRETS"])
+@pytest.mark.parametrize("name", ["PREBOOK_SIGNING_SECRETS", "PREBOOK_RIDER_CALLBACK_SECRETS"])
 @pytest.mark.parametrize("weak", ["whsec_not+base64", "whsec_c2hvcnQ=", "short text"])
 def test_a_weak_or_malformed_secret_is_refused_without_showing_it(name: str, weak: str) -> None:
     with pytest.raises(BadSettings, match=f"{name}: secret 2 ") as failure:
@@ -75,11 +76,11 @@ def test_a_weak_or_malformed_secret_is_refused_without_showing_it(name: str, wea
 
 def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{OLDER}\n")
-    without = {name: value for name, value in VALID.items() if name != "PREBOOK_CALLBACK_SECRETS"}
+    without = {name: value for name, value in VALID.items() if name != "PREBOOK_SIGNING_SECRETS"}
 
-    settings, _ = read_settings({**without, "PREBOOK_CALLBACK_SECRETS_FILE": str(tmp_path / "secret")})
+    settings, _ = read_settings({**without, "PREBOOK_SIGNING_SECRETS_FILE": str(tmp_path / "secret")})
 
-    assert settings.callback_secrets == (OLDER,)
+    assert settings.signing_secrets == (OLDER,)
 
 
 def test_the_broker_url_can_name_several_nodes() -> None:

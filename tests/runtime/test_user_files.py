@@ -52,9 +52,9 @@ def test_unusable_policies_are_reported_with_their_path(unusable: Path) -> None:
 
 @pytest.mark.parametrize("unusable", NO_SECRET, indirect=True)
 def test_an_unusable_secret_is_reported_with_its_variable(unusable: Path) -> None:
-    environment = {name: value for name, value in VALID.items() if name != "PREBOOK_CALLBACK_SECRETS"}
-    with pytest.raises(BadSettings, match=r"PREBOOK_CALLBACK_SECRETS: .*; comma-separated secrets") as caught:
-        read_settings({**environment, "PREBOOK_CALLBACK_SECRETS_FILE": str(unusable)})
+    environment = {name: value for name, value in VALID.items() if name != "PREBOOK_SIGNING_SECRETS"}
+    with pytest.raises(BadSettings, match=r"PREBOOK_SIGNING_SECRETS: .*; comma-separated secrets") as caught:
+        read_settings({**environment, "PREBOOK_SIGNING_SECRETS_FILE": str(unusable)})
     assert "0xfc" not in str(caught.value), "no byte of a secret is shown"
 
 
@@ -63,9 +63,9 @@ def test_a_byte_order_mark_belongs_neither_to_policies_nor_to_a_secret(tmp_path:
     couplings.write_bytes(BOM + COUPLINGS.read_bytes())
     secret = tmp_path / "secret"
     secret.write_bytes(BOM + NEWEST.encode() + b"\r\n")
-    changes = {"PREBOOK_COUPLINGS": str(couplings), "PREBOOK_CALLBACK_SECRETS_FILE": str(secret)}
+    changes = {"PREBOOK_COUPLINGS": str(couplings), "PREBOOK_SIGNING_SECRETS_FILE": str(secret)}
     settings, _ = read_settings({**VALID, **changes})
-    assert settings.callback_secrets == (NEWEST,)
+    assert settings.signing_secrets == (NEWEST,)
 
 
 COMMANDS = (

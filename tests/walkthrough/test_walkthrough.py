@@ -9,7 +9,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import BookingState
-from prebook.flows import FLOWS
+from prebook.flows import FLOWS, OPERATIONS
 from prebook.http.inbox_client import inbox_lookup
 from prebook.messaging import addresses
 from prebook.operations.app import allowed_targets
@@ -46,7 +46,7 @@ async def test_a_booking_by_sync_api_follows_the_page(world: AdapterWorld) -> No
 
 
 async def test_a_dead_letter_follows_the_page(world: AdapterWorld, begin: Begin) -> None:
-    look_up_inbox = inbox_lookup(world.http, TIMEOUT_S)
+    look_up_inbox = inbox_lookup(world.client_of(OPERATIONS), TIMEOUT_S)
     ports = ReplayPorts(world.broker, look_up_inbox, allowed_targets(world.policies))
     runner = ReplayRunner(begin, ports, "the runner")
     with recorded_calls() as calls:

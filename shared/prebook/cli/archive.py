@@ -22,9 +22,10 @@ from prebook.devstack.parameters import (
     rate_option,
 )
 from prebook.devstack.terminal import PlainConsole, echo, echo_lines
-from prebook.flows import SERVICES
+from prebook.flows import CONSOLE, SERVICES
 from prebook.http.client import ServiceClient
 from prebook.http.inbox_client import inbox_lookup
+from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging import addresses
 from prebook.messaging.errors import Unreachable
 from prebook.rabbit.archive_reader import open_publisher, read_archive
@@ -192,7 +193,7 @@ async def _run(archive_replay: ArchiveReplay, access: ArchiveAccess) -> ArchiveR
     ports = ArchiveReplayPorts(
         read_archive=partial(read_archive, access.archive_url),
         open_publisher=partial(open_publisher, access.archive_url),
-        look_up_inbox=inbox_lookup(http, INBOX_TIMEOUT_S),
+        look_up_inbox=inbox_lookup(SignedHttpClient(http, CONSOLE, access.console_secrets), INBOX_TIMEOUT_S),
         services=access.service_urls.keys(),
         write_audit=_append_audit,
         log_progress=command_line.log_to_stderr,

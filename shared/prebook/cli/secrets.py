@@ -9,10 +9,12 @@ from secrets import token_urlsafe
 import rich_click as click
 
 from prebook.devstack.command_line import examples
+from prebook.devstack.service_environment import generate_signing_secrets
 from prebook.devstack.terminal import echo
 from prebook.flows import PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.patterns.signature import generate_secret
+from prebook.runtime.call_secrets import derive_caller_secrets
 from prebook.topology.access import ACCOUNTS
 
 SECRETS_GID = 10000
@@ -53,6 +55,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
     database_admin_password = _generate_password()
     broker_admin_password = _generate_password()
     passwords = {account: _generate_password() for account in ACCOUNTS}
+    signing_secrets = generate_signing_secrets()
     files: dict[str, tuple[str, int, int]] = {
         "postgres_password": (database_admin_password, 0, OWNER_ONLY_MODE),
         "rabbitmq_password": (broker_admin_password, 0, OWNER_ONLY_MODE),
@@ -63,7 +66,6 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         ),
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
-        "callback_secrets": (generate_secret(), 0, GROUP_READABLE_MODE),
         "booking/rider_callback_secrets": (generate_secret(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),
@@ -76,6 +78,9 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         database_url = _database_url(f"prebook_{service}", password, database_host)
         files[f"{service}/database_url"] = (database_url, uid, OWNER_ONLY_MODE)
         files[f"{service}/amqp_url"] = (_amqp_url(service, password, broker_host), uid, OWNER_ONLY_MODE)
+        files[f"{service}/signing_secrets"] = (",".join(signing_secrets[service]), uid, OWNER_ONLY_MODE)
+        caller_secrets = derive_caller_secrets(service, signing_secrets)
+        files[f"{service}/caller_secrets"] = (",".join(caller_secrets), uid, OWNER_ONLY_MODE)
     return {**files, COMPLETION_FILE: (_generate_password(), 0, GROUP_READABLE_MODE)}
 
 

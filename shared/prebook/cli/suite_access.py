@@ -1,7 +1,7 @@
 """Access of a command to broker, database, archive and services: PREBOOK_* variables, else the running suite's."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +12,7 @@ import msgspec
 from prebook.cli.settings import read_settings
 from prebook.devstack.errors import UserError
 from prebook.devstack.suite_state import read_suite_state
-from prebook.flows import OPERATIONS, SERVICES
+from prebook.flows import CONSOLE, OPERATIONS, SERVICES
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.management import ManagementClient
@@ -57,17 +57,26 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
             examples=["amqp://prebook_archive_reader:password@host:port/vhost"],
         ),
     ]
+    console_secrets: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="comma-separated secrets by which commands sign their calls to services, the newest first",
+            examples=["whsec_<base64>"],
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, repr=False)
 class ArchiveAccess:
     """Access to the archive and the inboxes.
 
-    ``service_urls``: base URL by service; the inbox of a service without one cannot be read.
+    ``service_urls``: base URL by service; the inbox of a service without one cannot be read. ``console_secrets`` sign
+    the reads of the inboxes.
     """
 
     archive_url: str
     service_urls: Mapping[str, str]
+    console_secrets: Sequence[str]
 
 
 def find_broker() -> ManagementClient:
@@ -109,11 +118,11 @@ def find_archive() -> ArchiveAccess:
     """Return the configured archive, or that of the running suite. Raises UserError if there is neither."""
     if _is_set("PREBOOK_ARCHIVE_URL"):
         urls = {service: os.environ.get(f"PREBOOK_URL_{service.upper()}", "") for service in SERVICES}
-        return ArchiveAccess(
-            read_settings(ArchiveSettings).archive_url, {service: url for service, url in urls.items() if url}
-        )
+        given = read_settings(ArchiveSettings)
+        known = {service: url for service, url in urls.items() if url}
+        return ArchiveAccess(given.archive_url, known, given.console_secrets)
     suite = read_suite_state(paths.home_dir())
-    return ArchiveAccess(suite.archive_url, suite.urls)
+    return ArchiveAccess(suite.archive_url, suite.urls, suite.signing_secrets[CONSOLE])
 
 
 def archive_unreadable(error: Unreachable) -> UserError:

@@ -1,9 +1,8 @@
 """Asynchronous API coupling: the provider accepts a request with 202, and replies later by a signed callback.
 
-The caller polls for a reply whose callback was lost.
+Like every call between services, a callback is signed by the HTTP client. The caller polls for a reply whose callback
+was lost.
 """
-
-from collections.abc import Sequence
 
 import msgspec
 
@@ -12,18 +11,17 @@ from prebook.coupling.ports import HttpClient
 from prebook.coupling.return_address import caller_of
 from prebook.flows import FLOWS
 from prebook.messaging.channel import CouplingTraits
-from prebook.messaging.clock import unix_s
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, Undeliverable
-from prebook.patterns.signature import sign
 
 CALL_TIMEOUT_S = 3.0
 """Seconds that one HTTP exchange may take: a request, a callback or a poll."""
+JSON = {"content-type": "application/json"}
 
 
 class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a callback: the headers and the body of the reply, so that the signature covers both."""
+    """Body of a callback: the headers and the body of the reply."""
 
     headers: dict[str, str]
     body: str
@@ -34,10 +32,8 @@ class AsyncApi:
 
     traits = CouplingTraits(replies_inline=False, needs_broker_up=False, uses_outbox=True, polls=True)
 
-    def __init__(self, http: HttpClient, secrets: Sequence[str]) -> None:
-        """``secrets``: every active secret; each of them signs a callback."""
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
-        self._secrets = secrets
 
     def route(self, envelope: Envelope) -> str:
         """Return the route of the called service: the provider for a request, the caller for a reply."""
@@ -60,13 +56,12 @@ class AsyncApi:
             raise error_from_response(provider, response)
 
     async def reply(self, reply: Envelope) -> None:
-        """Post a signed callback with the reply to the flow's caller. Raises Unreachable, Undeliverable."""
+        """Post a callback with the reply to the flow's caller. Raises Unreachable, Undeliverable."""
         caller = caller_of(reply)
         message = encode(reply)
         body = msgspec.json.encode(Callback(dict(message.headers), message.body.decode()))
-        headers = {"content-type": "application/json", **sign(self._secrets, reply.id, int(unix_s()), body)}
         response = await self._http.request(
-            "POST", caller, f"/callbacks/{reply.flow}", headers=headers, body=body, timeout_s=CALL_TIMEOUT_S
+            "POST", caller, f"/callbacks/{reply.flow}", headers=JSON, body=body, timeout_s=CALL_TIMEOUT_S
         )
         if response.status != NO_CONTENT:
             raise error_from_response(caller, response)

@@ -1,6 +1,6 @@
 """Table of all couplings and their channels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prebook.contracts.plan import Coupling
@@ -19,16 +19,15 @@ class Transports:
     """Dependencies of the channels."""
 
     http: HttpClient
+    """Signs every call."""
     publisher: Publisher
     policies: Policies
     waiters: ReplyWaiters
-    secrets: Sequence[str]
-    """Keys of callback signatures; the first signs."""
 
 
 CHANNEL_FACTORIES: Mapping[Coupling, Callable[[Transports], Channel]] = {
     Coupling.SYNC_API: lambda t: SyncApi(t.http, t.policies, t.waiters),
-    Coupling.ASYNC_API: lambda t: AsyncApi(t.http, t.secrets),
+    Coupling.ASYNC_API: lambda t: AsyncApi(t.http),
     Coupling.ONE_WAY: lambda t: OneWay(t.publisher),
     Coupling.REQUEST_REPLY: lambda t: RequestReply(t.publisher),
 }

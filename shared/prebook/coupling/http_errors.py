@@ -11,6 +11,7 @@ from prebook.messaging.errors import Undeliverable, Unreachable
 OK = 200
 ACCEPTED = 202
 NO_CONTENT = 204
+UNAUTHORIZED = 401
 NOT_FOUND = 404
 TOO_MANY_REQUESTS = 429
 MIN_SERVER_ERROR = 500
@@ -23,11 +24,12 @@ _SECONDS = re.compile(r"[0-9]+")
 def error_from_response(service: str, response: HttpResponse) -> Unreachable | Undeliverable:
     """Return the error of a response that carries no reply, for the caller to raise.
 
-    429 and 5xx: Unreachable, with the seconds of ``Retry-After``, since a retry may succeed. Otherwise: Undeliverable.
+    401, 429 and 5xx: Unreachable, with the seconds of ``Retry-After``, since a retry may succeed; a signature is
+    refused (401) while secrets are exchanged or a clock is wrong. Otherwise: Undeliverable.
     ``service``: name of the service that sent the response.
     """
     text = f"{service} replied with status {response.status}"
-    if response.status == TOO_MANY_REQUESTS or response.status >= MIN_SERVER_ERROR:
+    if response.status in (UNAUTHORIZED, TOO_MANY_REQUESTS) or response.status >= MIN_SERVER_ERROR:
         retry_after_s = parse_retry_after(response.headers.get("retry-after", ""), utc_now())
         return Unreachable(text, reason="refused", retry_after_s=retry_after_s)
     return Undeliverable(f"{text}: {response.body[:200].decode(errors='replace')}")

@@ -15,10 +15,11 @@ from prebook.devstack.proxies.proxy import FaultProxy, HostPort
 from prebook.devstack.stack import Stack
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
-from prebook.flows import PROCESSES, SERVICES
+from prebook.flows import CONSOLE, PROCESSES, SERVICES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
 from prebook.patterns.signature import generate_secret
 from prebook.runtime import paths
+from prebook.runtime.call_secrets import derive_caller_secrets
 from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
@@ -38,6 +39,11 @@ NO_PROXIES: Proxies = {}
 def generate_passwords() -> dict[str, str]:
     """Generate a random password for each service and for the archive reader, for this run only."""
     return {account: secrets.token_urlsafe(24) for account in ACCOUNTS}
+
+
+def generate_signing_secrets() -> dict[str, tuple[str, ...]]:
+    """Generate the secret by which each service and the console sign their calls, for this run only."""
+    return {caller: (generate_secret(),) for caller in (*PROCESSES, CONSOLE)}
 
 
 def read_broker_nodes(env: Mapping[str, str]) -> int:
@@ -69,7 +75,7 @@ class SuiteOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     """PREBOOK_* variables for every service; they override this process's own."""
     passwords: Mapping[str, str] = field(default_factory=generate_passwords, repr=False)
-    callback_secret: str = field(default_factory=generate_secret, repr=False)
+    signing_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=generate_signing_secrets, repr=False)
     control_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     @property
@@ -166,7 +172,8 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
         "PREBOOK_AMQP_URL": ",".join(
             _with_credentials(node, broker_user(service), password, path=f"/{VHOST}") for node in nodes
         ),
-        "PREBOOK_CALLBACK_SECRETS": options.callback_secret,
+        "PREBOOK_SIGNING_SECRETS": ",".join(options.signing_secrets[service]),
+        "PREBOOK_CALLER_SECRETS": ",".join(derive_caller_secrets(service, options.signing_secrets)),
         "PREBOOK_ALLOW_PLAN_OVERRIDE": str(options.allow_plan_override).lower(),
     }
 

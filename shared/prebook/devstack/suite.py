@@ -84,7 +84,7 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         amqp_url=broker.amqp_url,
         archive_url=archive_url(options, stack),
         database_url=database.url,
-        callback_secrets=(options.callback_secret,),
+        signing_secrets=dict(options.signing_secrets),
         broker_pid=broker.pid,
         database_pid=database.pid,
         data_dir=str(stack.data_dir),

@@ -35,7 +35,8 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     archive_url: str
     """The broker, with the credentials of the archive reader."""
     database_url: str
-    callback_secrets: tuple[str, ...]
+    signing_secrets: dict[str, tuple[str, ...]]
+    """Active secrets by which each service, and the console, signs its calls to services."""
     broker_pid: int | None
     database_pid: int | None
     data_dir: str

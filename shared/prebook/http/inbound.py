@@ -1,6 +1,7 @@
 """Internal HTTP endpoints of a service: synchronous calls, accepted operations, callbacks, inbox lookups."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,56 +12,59 @@ from litestar.params import FromPath
 from prebook.contracts.replays import InboxRecord
 from prebook.coupling.async_api import Callback
 from prebook.coupling.inbound import InboundGateway, require_kind
-from prebook.flows import FLOWS
+from prebook.flows import CONSOLE, FLOWS, OPERATIONS
+from prebook.http.call_guard import allow_callers
 from prebook.http.problems import Problem, combined_headers
-from prebook.messaging.clock import unix_s
 from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind
 from prebook.messaging.errors import Malformed, ReplyTimeout
 from prebook.messaging.policy import Policies
-from prebook.patterns.signature import InvalidSignature, verify
 
 RETRY_AFTER_HEADER = {"retry-after": "1"}
 
 
-def inbound_routes(
-    service: str, gateway: InboundGateway, policies: Policies, secrets: Sequence[str]
-) -> list[BaseRouteHandler]:
-    """Route handlers for the flows that this service provides, and for callbacks to the flows it calls."""
+def inbound_routes(service: str, gateway: InboundGateway, policies: Policies) -> list[BaseRouteHandler]:
+    """Route handlers for the flows that this service provides, and for callbacks to the flows it calls.
 
-    @post("/flows/{flow:str}", status_code=200, include_in_schema=False)
+    They declare who may call them, for ``call_guard.guarded_routes``.
+    """
+    to_provider = allow_callers(partial(_caller_of_flow, service))
+
+    @post("/flows/{flow:str}", status_code=200, include_in_schema=False, opt=to_provider)
     async def call(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
-        envelope = await _read_request(request, service, flow)
+        envelope = await _read_request(request, flow)
         try:
             reply = await gateway.call(envelope, policies[flow].timeout_s)
         except ReplyTimeout as error:
             raise Problem(504, "reply_timeout", str(error), headers=RETRY_AFTER_HEADER) from None
         return _reply_response(reply)
 
-    @post("/flows/{flow:str}/operations", status_code=202, include_in_schema=False)
+    @post("/flows/{flow:str}/operations", status_code=202, include_in_schema=False, opt=to_provider)
     async def accept(request: Request[Any, Any, Any], flow: FromPath[str]) -> Response[bytes]:
-        envelope = await _read_request(request, service, flow)
+        envelope = await _read_request(request, flow)
         await gateway.accept(envelope)
         location = {"location": f"/operations/{envelope.id}", "preference-applied": "respond-async"}
         return Response(b"", status_code=202, headers={**location, **RETRY_AFTER_HEADER})
 
-    @get("/operations/{request_id:str}", include_in_schema=False)
+    @get(
+        "/operations/{request_id:str}", include_in_schema=False, opt=allow_callers(partial(_callers_of_flows, service))
+    )
     async def operation(request_id: FromPath[str]) -> Response[bytes]:
         if not SAFE_ID.match(request_id):
             raise Problem(404, "operation_not_found", "an operation's id is the id of the request that started it")
         reply = await gateway.find_reply(request_id)
         return _reply_response(reply) if reply else Response(b"", status_code=202, headers=RETRY_AFTER_HEADER)
 
-    @post("/callbacks/{flow:str}", status_code=204, include_in_schema=False)
+    @post(
+        "/callbacks/{flow:str}",
+        status_code=204,
+        include_in_schema=False,
+        opt=allow_callers(partial(_provider_of_flow, service)),
+    )
     async def callback(request: Request[Any, Any, Any], flow: FromPath[str]) -> None:
-        body = await request.body()
-        try:
-            verify(secrets, request.headers, body, now_s=unix_s())
-        except InvalidSignature as error:
-            raise Problem(401, "invalid_signature", f"{error}; sign the body with the shared secret") from None
-        await gateway.receive(_decode_reply(body, service, flow))
+        await gateway.receive(_decode_reply(await request.body(), flow))
 
-    @get("/inbox/{message_id:str}", include_in_schema=False)
+    @get("/inbox/{message_id:str}", include_in_schema=False, opt=allow_callers(_inbox_readers))
     async def inbox(message_id: FromPath[str]) -> InboxRecord:
         if not (received_at := await gateway.find_received_at(message_id)):
             raise Problem(
@@ -71,9 +75,29 @@ def inbound_routes(
     return [call, accept, operation, callback, inbox]
 
 
-async def _read_request(request: Request[Any, Any, Any], service: str, flow: FromPath[str]) -> Envelope:
-    if flow not in FLOWS or FLOWS[flow].provider != service:
-        raise Problem(404, "flow_not_found", f"{service} provides no flow {flow!r}")
+def _caller_of_flow(service: str, path: Mapping[str, Any]) -> Collection[str]:
+    flow = FLOWS.get(path["flow"])
+    if flow is None or flow.provider != service:
+        raise Problem(404, "flow_not_found", f"{service} provides no flow {path['flow']!r}")
+    return (flow.caller,)
+
+
+def _provider_of_flow(service: str, path: Mapping[str, Any]) -> Collection[str]:
+    flow = FLOWS.get(path["flow"])
+    if flow is None or flow.caller != service:
+        raise Problem(404, "flow_not_found", f"{service} calls no flow {path['flow']!r}")
+    return (flow.provider,)
+
+
+def _callers_of_flows(service: str, _: Mapping[str, Any]) -> Collection[str]:
+    return {flow.caller for flow in FLOWS.values() if flow.provider == service}
+
+
+def _inbox_readers(_: Mapping[str, Any]) -> Collection[str]:
+    return (OPERATIONS, CONSOLE)
+
+
+async def _read_request(request: Request[Any, Any, Any], flow: str) -> Envelope:
     try:
         return require_kind(
             MessageKind.REQUEST, flow, decode(WireMessage(combined_headers(request), await request.body()))
@@ -82,9 +106,7 @@ async def _read_request(request: Request[Any, Any, Any], service: str, flow: Fro
         raise Problem(422, error.cause, str(error)) from None
 
 
-def _decode_reply(body: bytes, service: str, flow: FromPath[str]) -> Envelope:
-    if flow not in FLOWS or FLOWS[flow].caller != service:
-        raise Problem(404, "flow_not_found", f"{service} calls no flow {flow!r}")
+def _decode_reply(body: bytes, flow: str) -> Envelope:
     try:
         callback = msgspec.json.decode(body, type=Callback)
         return require_kind(MessageKind.REPLY, flow, decode(WireMessage(callback.headers, callback.body.encode())))

@@ -11,7 +11,9 @@ from prebook.coupling.channels import Transports, build_channels
 from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpClient, Publisher
 from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.http.call_guard import guarded_routes
 from prebook.http.inbound import inbound_routes
+from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.deadlines import Deadlines, PendingReplies, ReplyPoller
@@ -22,6 +24,8 @@ from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
 from prebook.messaging.throttle import throttled
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
+from prebook.patterns.call_signature import CallRefusal
+from prebook.runtime.call_secrets import caller_keys
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
@@ -33,12 +37,15 @@ class ServicePorts(Generic[U]):
     """The adapters that a service is assembled over."""
 
     http: HttpClient
+    """Sends calls to other services, which the service signs."""
     publisher: Publisher
     units: UnitsOfWork[U]
     """Their commits hand off to ``relay``."""
     relay: Relay
     pending_replies: PendingReplies
     broker_blocked_s: Callable[[], float | None] = lambda: None
+    on_refused_call: Callable[[CallRefusal], None] = lambda _: None
+    """Counts the internal calls that are refused."""
     clock: Callable[[], datetime] = utc_now
     """Wall clock of the service, in UTC."""
 
@@ -69,17 +76,18 @@ def assemble(
 ) -> AssembledService[U]:
     """Connect a service's handlers and extensions to its ports."""
     waiters = ReplyWaiters()
-    secrets = settings.callback_secrets
-    channels = build_channels(Transports(ports.http, ports.publisher, policies, waiters, secrets))
+    http = SignedHttpClient(ports.http, service.name, settings.signing_secrets)
+    channels = build_channels(Transports(http, ports.publisher, policies, waiters))
     handlers = service.handlers(settings)
     gateway = create_gateway(
         service.name, handlers, ports.units, channels, policies, observer=observer, clock=ports.clock
     )
     context = ServiceContext(
-        gateway, ports.units, settings, policies, channels, ports.publisher, ports.http, ports.broker_blocked_s
+        gateway, ports.units, settings, policies, channels, ports.publisher, http, ports.broker_blocked_s
     )
     inbound = InboundGateway(gateway, ports.units.messages, waiters, context.tasks)
     extensions = service.extensions(context)
+    internal_routes = inbound_routes(service.name, inbound, policies)
     return AssembledService(
         name=service.name,
         gateway=gateway,
@@ -87,7 +95,7 @@ def assemble(
         channels=channels,
         context=context,
         extensions=extensions,
-        routes=[*extensions.routes, *inbound_routes(service.name, inbound, policies, secrets)],
+        routes=[*extensions.routes, guarded_routes(internal_routes, caller_keys(settings), ports.on_refused_call)],
         loops={
             "relay": lambda: ports.relay.run(gateway.dispatch),
             "deadlines": Deadlines(ports.pending_replies, gateway).run,

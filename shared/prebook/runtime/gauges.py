@@ -58,6 +58,11 @@ class ProcessMetrics:
         self.http_client_requests = counter(
             "http_client_requests", "HTTP requests sent to another service, retries included.", "provider"
         )
+        self.http_calls_refused = counter(
+            "http_calls_refused",
+            "HTTP calls to internal endpoints that were refused because of their signature or caller.",
+            "reason",
+        )
         self.provider_circuit_open = gauge(
             "provider_circuit_open",
             "1 while calls to the provider are suspended by its circuit breaker, else 0.",

@@ -111,6 +111,7 @@ class ServiceProcess(Generic[W]):
             relay=relay,
             pending_replies=self.outbox,
             broker_blocked_s=lambda: self.publisher.blocked_s,
+            on_refused_call=lambda reason: self.metrics.http_calls_refused.labels(reason.value).inc(),
         )
 
     async def missing_dependencies(self) -> Mapping[str, str]:

@@ -25,6 +25,7 @@ DatabaseUrl = Annotated[
     ),
 ]
 AmqpUrl = Annotated[str, msgspec.Meta(pattern="^amqps?://", examples=["amqp://user:password@host:port/vhost"])]
+CallerSecret = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*=.")]
 HttpUrl = Annotated[str, msgspec.Meta(pattern="^https?://", examples=["http://host:port"])]
 
 SECRET_FORMAT = (
@@ -43,13 +44,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     amqp_url: Annotated[
         AmqpUrl, msgspec.Meta(description="broker URL with the service's own user; several nodes separated by commas")
     ]
-    callback_secrets: Annotated[
+    signing_secrets: Annotated[
         tuple[str, ...],
         msgspec.Meta(
             min_length=1,
-            description="comma-separated secrets that sign callbacks between services, the newest first; "
-            + SECRET_FORMAT,
+            description="comma-separated secrets of this service that sign its calls to other services, the newest "
+            "first; " + SECRET_FORMAT,
             examples=["whsec_<base64>,whsec_<base64>"],
+        ),
+    ]
+    caller_secrets: Annotated[
+        tuple[CallerSecret, ...],
+        msgspec.Meta(
+            min_length=1,
+            description="comma-separated secrets that verify the calls of each caller to this service, several of a "
+            "caller during a rotation; `prebook secrets` derives them from the callers' own",
+            examples=["booking=whsec_<base64>,operations=whsec_<base64>"],
         ),
     ]
     url_booking: Annotated[HttpUrl, msgspec.Meta(description="base URL of booking")]
@@ -172,7 +182,8 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     Raises: BadSettings.
     """
     settings = environment.read(ServiceSettings, env)
-    _require_valid_secrets("PREBOOK_CALLBACK_SECRETS", settings.callback_secrets)
+    _require_valid_secrets("PREBOOK_SIGNING_SECRETS", settings.signing_secrets)
+    _require_valid_secrets("PREBOOK_CALLER_SECRETS", [secret for _, secret in split_caller_secrets(settings)])
     _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(
@@ -188,6 +199,11 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     except InvalidPolicies as error:
         raise BadSettings(f"PREBOOK_COUPLINGS: {error}") from None
     return settings, {name: _with_coupling_override(name, policies[name], env) for name in FLOWS}
+
+
+def split_caller_secrets(settings: ServiceSettings) -> list[tuple[str, str]]:
+    """Return caller and secret of each of ``caller_secrets``."""
+    return [(caller, secret) for caller, _, secret in (entry.partition("=") for entry in settings.caller_secrets)]
 
 
 def _require_valid_secrets(variable: str, secrets: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
 from prebook.testing.broker import MemoryBroker
-from prebook.testing.configuration import make_policies, make_settings
+from prebook.testing.configuration import make_policies, make_settings, with_call_secrets
 from prebook.testing.http import MemoryHttp
 from prebook.testing.memory import MemoryDatabase
 
@@ -43,4 +43,5 @@ def assemble_alone(
         pending_replies=unused,
         clock=clock,
     )
-    return assemble(service, settings or make_settings(), policies or make_policies(), ports, observer)
+    with_secrets = with_call_secrets(settings or make_settings(), service.name)
+    return assemble(service, with_secrets, policies or make_policies(), ports, observer)

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any, Self, TypeAlias
 
 from prebook.contracts.plan import Plan
+from prebook.coupling.ports import HttpClient
+from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging.clock import utc_now
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver, NullObserver
@@ -23,7 +25,7 @@ from prebook.runtime.assembly import AssembledService, ServicePorts, assemble
 from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings
 from prebook.testing.broker import MemoryBroker
-from prebook.testing.configuration import make_policies, make_settings
+from prebook.testing.configuration import make_policies, make_settings, signing_secret_of, with_call_secrets
 from prebook.testing.consumer import MemoryConsumer
 from prebook.testing.http import MemoryHttp, create_memory_app
 from prebook.testing.memory import MemoryDatabase
@@ -83,7 +85,7 @@ class World:
     def _assemble(self, service: Service[Any]) -> AssembledService[Any]:
         name = service.name
         ports = self._open_ports(service)
-        assembled = assemble(service, self.settings, self.policies, ports, self._observer)
+        assembled = assemble(service, with_call_secrets(self.settings, name), self.policies, ports, self._observer)
 
         async def dispatch(row: LeasedRow) -> None:
             await self._wait_until_up(name)
@@ -105,6 +107,10 @@ class World:
             observer=self._observer,
         )
         await consumer.run(partial(self._wait_until_up, service))
+
+    def client_of(self, caller: str) -> HttpClient:
+        """Return a client whose calls to the services' internal endpoints are signed by ``caller``."""
+        return SignedHttpClient(self.http, caller, (signing_secret_of(caller),))
 
     async def execute(self, service: str, command: object, conversation_id: str, plan: Plan | None = None) -> None:
         """Run a command of a service, as its API does. ``plan``: the default plan of the policies if None."""

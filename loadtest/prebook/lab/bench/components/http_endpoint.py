@@ -20,17 +20,18 @@ from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import QUOTE_FARE
 from prebook.http.app import create_app
+from prebook.http.call_guard import guarded_routes
 from prebook.http.client import ServiceClient
 from prebook.http.inbound import inbound_routes
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.unit_of_work import UnitsOfWork
+from prebook.patterns.call_signature import CallRefusal
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import logging, settings
+from prebook.runtime.call_secrets import caller_keys
 from prebook.runtime.telemetry import Telemetry
-
-CALLBACK_SECRET = "a secret only for the bench"  # noqa: S105 - the bench makes no callbacks
 
 
 class NullUnitOfWork:
@@ -70,20 +71,22 @@ def build_app() -> Litestar:
     waiters = ReplyWaiters()
     observer = Telemetry()
     publisher = RabbitPublisher(service_settings.amqp_url, "bench")
-    routes = build_channels(
-        Transports(ServiceClient(service_settings.urls), publisher, policies, waiters, [CALLBACK_SECRET])
-    )
+    channels = build_channels(Transports(ServiceClient(service_settings.urls), publisher, policies, waiters))
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
     units = UnitsOfWork.of_one(begin)
-    gateway = create_gateway("pricing", handlers, units, routes, policies, observer=observer)
+    gateway = create_gateway("pricing", handlers, units, channels, policies, observer=observer)
     inbound = InboundGateway(gateway, units.messages, waiters, OwnedTasks())
     return create_app(
         "pricing",
-        inbound_routes("pricing", inbound, policies, [CALLBACK_SECRET]),
+        [guarded_routes(inbound_routes("pricing", inbound, policies), caller_keys(service_settings), ignore_refusal)],
         missing_dependencies=nothing_missing,
         refresh_gauges=no_gauges,
         lifespan=no_loops,
     )
+
+
+def ignore_refusal(_: CallRefusal) -> None:
+    """Count no refused call."""
 
 
 async def nothing_missing() -> Mapping[str, str]:

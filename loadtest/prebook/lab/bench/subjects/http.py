@@ -20,6 +20,7 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.flows import FLOWS
 from prebook.http.client import SUPPRESSED_HEADERS, ServiceClient
+from prebook.http.signed_client import SignedHttpClient
 from prebook.lab.bench.messages import fare_request
 from prebook.lab.bench.rounds import RoundRunner, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
@@ -81,7 +82,8 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     env = testbed.envs["pricing"]
     service_settings, policies = settings.read_settings({**env, "PREBOOK_URL_PRICING": base_url(port)})
     http: ServiceClient = await run_there(construct(lambda: ServiceClient(service_settings.urls)))
-    channel = SyncApi(http, policies, ReplyWaiters())
+    booking, _ = settings.read_settings(testbed.envs["booking"])
+    channel = SyncApi(SignedHttpClient(http, "booking", booking.signing_secrets), policies, ReplyWaiters())
     request = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")
 
     async def call(number: int) -> None:
