@@ -245,6 +245,8 @@ def _status_table(found: ArchiveStatus) -> Table:
     extent = f"offsets {found.first_offset} to {found.last_offset}"
     times = f"times {found.first_occurred_at} to {found.last_occurred_at}"
     title = f"{found.messages} messages, {found.copies} copies, {found.payload_bytes:,} bytes of payload"
+    if found.undecodable:
+        title += f", {found.undecodable} with undecodable fields"
     table = Table(title=title, caption=f"{limits}; {extent}, {times}")
     table.add_column("type", overflow="fold")
     table.add_column("messages", justify="right")

@@ -33,6 +33,7 @@ from prebook.messaging.headers import (
     SPEC_VERSION_HEADER,
     TIME_HEADER,
     TYPE_HEADER,
+    UNDECODABLE_HEADER,
 )
 from prebook.messaging.plan_header import decode_plan, encode_plan
 from prebook.patterns.message_groups import hash_slot
@@ -40,6 +41,8 @@ from prebook.patterns.trace import TraceContext
 
 MAX_BODY_BYTES = 128 * 1024
 """Size limit of a message body, in bytes. A larger payload needs a claim check (Source: EIP, Claim Check)."""
+UNDECODABLE = "undecodable"
+"""Cause of a message with properties or headers that the transport's client could not decode."""
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 """Form of message and conversation ids, safe in URLs, headers and logs."""
 
@@ -143,9 +146,12 @@ def _encode(envelope: Envelope) -> WireMessage:
 def decode(message: WireMessage) -> Envelope:
     """Decode a received message.
 
-    Raises Malformed: wrong headers or body, unknown version or flow, or larger than ``MAX_BODY_BYTES``.
+    Raises Malformed: wrong headers or body, unknown version or flow, larger than ``MAX_BODY_BYTES``, or with fields
+    that the transport's client could not decode.
     """
     check_size(message)
+    if UNDECODABLE_HEADER in message.headers:
+        raise Malformed(UNDECODABLE, f"fields that no client can decode: {message.headers[UNDECODABLE_HEADER]}")
     return decode_stored(message)
 
 

@@ -39,6 +39,8 @@ REPLAY_ID_HEADER = "prebook-x-replay-id"
 """Replay that sent the message again."""
 DEAD_LETTER_ID_HEADER = "prebook-x-dead-letter-id"
 """Number of the dead letter at operations."""
+UNDECODABLE_HEADER = "prebook-x-undecodable"
+"""Description of the properties and headers that the client could not decode, with their bytes."""
 DEAD_LETTER_HEADERS = frozenset(
     {
         CAUSE_HEADER,
@@ -49,6 +51,7 @@ DEAD_LETTER_HEADERS = frozenset(
         FIRST_FAILED_AT_HEADER,
         REPLAY_ID_HEADER,
         DEAD_LETTER_ID_HEADER,
+        UNDECODABLE_HEADER,
     }
 )
 """Headers that dead-lettering and replay add to a message."""

@@ -14,7 +14,9 @@ from yarl import URL
 
 from prebook.asyncio_tools import OwnedTasks, raise_if_cancelled
 from prebook.messaging.errors import error_summary
+from prebook.rabbit import tolerant_decoder
 
+tolerant_decoder.install()
 HEARTBEAT_S = 10
 """Interval, negotiated with the broker. A peer that stops responding is detected after three; aiormq's default of 60 s
 takes 183 s."""

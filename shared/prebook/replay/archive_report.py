@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from prebook.messaging.headers import UNDECODABLE_HEADER
 from prebook.replay.archive_selection import OriginalFilter
 from prebook.replay.archived_message import ArchivedMessage
 
@@ -30,6 +31,8 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
     copies: int
     payload_bytes: int
     """Size of all bodies, without headers and the broker's overhead."""
+    undecodable: int
+    """Messages with properties or headers that the client could not decode; they are counted by type all the same."""
     first_offset: int | None
     last_offset: int | None
     first_occurred_at: datetime | None
@@ -46,6 +49,7 @@ class ArchiveTally:
         self._is_original = OriginalFilter()
         self.copies = 0
         self.payload_bytes = 0
+        self.undecodable = 0
         self.types: Counter[str] = Counter()
         self.routing_keys: Counter[str] = Counter()
         self.offsets: tuple[int, ...] = ()
@@ -54,6 +58,7 @@ class ArchiveTally:
     def add(self, message: ArchivedMessage) -> None:
         """Count a message as an original by type and routing key, or as a copy that a replay has published."""
         self.payload_bytes += len(message.wire.body)
+        self.undecodable += UNDECODABLE_HEADER in message.headers
         self.offsets = _min_max(self.offsets, message.offset)
         if not self._is_original(message):
             self.copies += 1
@@ -70,6 +75,7 @@ class ArchiveTally:
             messages=self.types.total(),
             copies=self.copies,
             payload_bytes=self.payload_bytes,
+            undecodable=self.undecodable,
             first_offset=min(self.offsets, default=None),
             last_offset=max(self.offsets, default=None),
             first_occurred_at=min(self.times, default=None),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prebook.messaging import addresses
+from prebook.messaging.codec import UNDECODABLE
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CAUSE_HEADER,
@@ -23,6 +24,7 @@ from prebook.messaging.headers import (
     TIME_HEADER,
     TRACEBACK_DIGEST_HEADER,
     TYPE_HEADER,
+    UNDECODABLE_HEADER,
     is_delivery_header,
 )
 from prebook.messaging.recoverability.dead_letter import DeadLetter
@@ -189,6 +191,8 @@ def indexable_text(text: str) -> str:
 def _cause_and_error(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tuple[str, str]:
     if CAUSE_HEADER in headers:
         return headers[CAUSE_HEADER], headers.get(ERROR_HEADER, "")
+    if UNDECODABLE_HEADER in headers:
+        return UNDECODABLE, f"no client can decode {headers[UNDECODABLE_HEADER]}"
     if not dead_letter.x_deaths:
         return UNKNOWN_CAUSE, "the message has no cause header and no x-death"
     death = dead_letter.x_deaths[0]
