@@ -46,11 +46,13 @@ def settings(**changes: Any) -> ServiceSettings:
 
 @dataclass
 class CountingObserver(NullObserver):
-    """Counts duplicates and lists the flows and traces of handled messages."""
+    """Counts duplicates, and lists the flows and traces of handled messages and the attempts that failed."""
 
     duplicates: int = 0
     handled_flows: list[str] = dataclass_field(default_factory=list)
     handled_traces: list[TraceContext] = dataclass_field(default_factory=list)
+    failed_attempts: list[tuple[str, int]] = dataclass_field(default_factory=list)
+    """Message id and attempt of every failed handling."""
 
     def on_duplicate(self, envelope: Any) -> None:
         del envelope
@@ -61,19 +63,31 @@ class CountingObserver(NullObserver):
         self.handled_flows.append(envelope.flow)
         self.handled_traces.append(envelope.trace)
 
+    def on_handling_failed(self, envelope: Any, error: Exception) -> None:
+        del error
+        self.failed_attempts.append((envelope.id, envelope.attempt))
+
 
 class SuiteWorld(World):
     """All services of the suite, with a rider's view of them.
 
     ``deadline_s``: deadline of every flow and timeout of a synchronous call; a busy processor must end no call early.
+    ``policy``: other values of every flow's policy.
     """
 
-    def __init__(self, *, copies: int = 1, deadline_s: float = 20.0, **setting: Any) -> None:
+    def __init__(
+        self,
+        *,
+        copies: int = 1,
+        deadline_s: float = 20.0,
+        policy: Mapping[str, Any] | None = None,
+        **setting: Any,
+    ) -> None:
         self.observer = CountingObserver()
         super().__init__(
             MEMBERS,
             settings=settings(**setting),
-            policies=make_policies(deadline_s=deadline_s, timeout_s=deadline_s),
+            policies=make_policies(deadline_s=deadline_s, timeout_s=deadline_s, **(policy or {})),
             observer=self.observer,
             copies=copies,
         )

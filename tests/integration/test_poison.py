@@ -4,19 +4,23 @@
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
 import pytest
 
+from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from tests.conditions import poll_until
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.database_probe import DatabaseProbe
 from tests.integration.metrics import read_message_counter
+from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite
 from tests.integration.synthetic_events import booking_ended_event
+from tests.integration.test_parking import run_parking, wait_for_dead_letters
 
 pytestmark = pytest.mark.real
 MESSAGES = 1000
@@ -37,6 +41,7 @@ POISON: Mapping[str, tuple[Mapping[str, str], bytes]] = {
 }
 EXPECTED_ATTEMPTS = {**dict.fromkeys(POISON, 1), "attempts_exhausted": ATTEMPTS}
 """Attempts by cause: one if the message can never succeed, the configured maximum if it might."""
+REFUSE_EVERY_QUOTE = REFUSE_ONE_BOOKING.replace("NEW.booking_id LIKE '%-always-failing'", "NEW.state <> 'ended'")
 GRANTS = "SELECT count(*) FROM pricing.discount_grant WHERE booking_id LIKE $1"
 
 
@@ -71,6 +76,43 @@ async def test_poison_is_parked_after_its_attempts_and_all_other_messages_are_ha
     )
     assert await read_message_counter(suite, "retried", "pricing") - retried == ATTEMPTS - 1
     assert await database.fetch_value(GRANTS, f"{run}-%") == MESSAGES
+
+
+@pytest.fixture
+async def delete_dead_letters(database: DatabaseProbe) -> AsyncIterator[None]:
+    """Delete all dead letters of operations after the test."""
+    yield
+    await database.connection.execute("DELETE FROM operations.dead_letter")
+
+
+@pytest.mark.usefixtures("delete_dead_letters")
+@pytest.mark.parametrize("coupling", Coupling)
+async def test_a_request_whose_handler_always_fails_is_parked_and_replayed_in_every_coupling(
+    coupling: Coupling, suite: Suite, rider: RiderClient, database: DatabaseProbe
+) -> None:
+    failed = await read_message_counter(suite, "handling_failed", "pricing")
+    await database.connection.execute(REFUSE_EVERY_QUOTE)
+    try:
+        booking_id = await rider.prebook(uniform_plan(coupling))
+        (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id=f"{booking_id}.quote_fare")
+    finally:
+        await database.connection.execute("DROP FUNCTION pricing.refuse CASCADE")
+
+    attempts = dead_letter["attempts"]
+    assert await read_message_counter(suite, "handling_failed", "pricing") - failed == attempts
+    if coupling is Coupling.SYNC_API:  # the call may end before its last attempt
+        assert dead_letter["cause"] in {"expired", "attempts_exhausted"}
+        assert attempts <= ATTEMPTS
+    else:
+        assert (dead_letter["cause"], attempts) == ("attempts_exhausted", ATTEMPTS)
+    assert "RaiseError" in dead_letter["error"]
+    shown = await run_parking(suite, "show", str(dead_letter["id"]))
+    assert json.loads(shown["payload"]["text"])["vehicle_class"] == "standard"
+    replay = await run_parking(suite, "replay", str(dead_letter["id"]), "--apply", "--wait")
+    assert (replay["state"], replay["counts"]) == ("done", {"resolved": 1})
+    assert await database.fetch_value(GRANTS, booking_id) == 1
+    states = await database.wait_until_settled([booking_id])
+    assert states[booking_id] == ("failed" if coupling is Coupling.SYNC_API else "confirmed")
 
 
 async def _send_messages(broker: BrokerProbe, run: str) -> None:

@@ -19,6 +19,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
+from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.unit_of_work import PendingReply, UnitsOfWork
 from prebook.testing.memory import MemoryDatabase
@@ -84,19 +85,31 @@ LOOPS = pytest.mark.parametrize(
 )
 
 
-@LOOPS
-async def test_a_failure_is_logged_without_rider_data_and_fails_no_other(loop: str, reply: Message) -> None:
+async def test_a_failure_is_logged_without_rider_data_and_fails_no_other() -> None:
     caller = Caller()
     await caller.await_replies("bad", "good")
     event = "pending request not settled"
     with capture_logs() as logs:
-        await caller.run_until(lambda: event in [entry["event"] for entry in logs], loop)
+        await caller.run_until(lambda: event in [entry["event"] for entry in logs], "deadlines")
 
     ids = {"message_id": request("bad").id, "conversation_id": "bad"}
     expected = {**ids, "error": "KeyError: 'a defect'", "log_level": "error", "event": event}
     assert [entry for entry in logs if entry["event"] == event] == [expected]
     assert "rosa" not in str(logs)
-    assert caller.handled == {"good": reply}
+    assert caller.handled == {"good": Unavailable(reason="deadline")}
+
+
+async def test_a_polled_reply_that_fails_is_stored_with_its_next_attempt_and_polled_no_more() -> None:
+    caller = Caller()
+    await caller.await_replies("bad", "good")
+    await caller.run_until(lambda: bool(caller.database.tables.outbox) and bool(caller.handled), "poller")
+
+    (row,) = caller.database.tables.outbox.values()
+    assert (row.message.route, row.message.envelope.attempt) == (LOCAL_ROUTE, 2)
+    assert row.message.envelope.extra["prebook-x-error"] == "KeyError: 'a defect'"
+    (pending,) = caller.database.tables.pending_replies.values()
+    assert (pending.request.conversation_id, pending.poll_at) == ("bad", None), "the deadline stays"
+    assert caller.handled == {"good": NOTIFIED}
 
 
 async def test_a_poll_without_a_reply_is_no_failure() -> None:

@@ -98,7 +98,7 @@ def _match_by_id(self: UnconfirmedMessages, returned: ReturnedMessage) -> None:
 
 async def _acknowledge_first(self: RabbitConsumer, _: str, message: Any) -> None:
     await message.ack()
-    await self._recovery.try_handle(decode(from_amqp(message)))
+    await self._try_handle(decode(from_amqp(message)))
 
 
 async def _leave_unsettled(self: RabbitConsumer, *_: Any) -> None:
@@ -109,7 +109,7 @@ async def _pause_before_acknowledging(
     self: RabbitConsumer, _: str, message: Any, envelope: Envelope, __: Exception
 ) -> None:
     await asyncio.sleep(0.3)
-    await self._recovery.try_handle(envelope)
+    await self._try_handle(envelope)
     await message.ack()
 
 

@@ -12,6 +12,7 @@ from prebook.coupling.sync_api import MAX_ATTEMPTS as MAX_CALL_ATTEMPTS
 from prebook.fleets.partners.registry import PARTNERS
 from prebook.flows import FLOWS, SERVICES
 from prebook.messaging import addresses
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.errors import Malformed
 from prebook.messaging.recoverability.decision import decide
@@ -186,7 +187,7 @@ async def test_a_failing_message_is_parked_after_its_maximum_attempts() -> None:
     envelope = unique_request("failing")
     attempts = 1
     while (
-        isinstance(decide(envelope, ValueError("again"), make_policies(max_attempts=MAX_ATTEMPTS)), Retry)
+        isinstance(decide(envelope, ValueError("again"), make_policies(max_attempts=MAX_ATTEMPTS), utc_now()), Retry)
         and attempts < 50
     ):
         envelope = decode(encode(envelope.next_attempt()))
@@ -196,4 +197,5 @@ async def test_a_failing_message_is_parked_after_its_maximum_attempts() -> None:
 
 async def test_a_permanent_failure_is_parked_at_once() -> None:
     malformed = Malformed("bad_json", "not JSON")
-    assert decide(unique_request("malformed"), malformed, make_policies(max_attempts=MAX_ATTEMPTS)) == Park("bad_json")
+    policies = make_policies(max_attempts=MAX_ATTEMPTS)
+    assert decide(unique_request("malformed"), malformed, policies, utc_now()) == Park("bad_json")

@@ -4,11 +4,12 @@ Source: EIP, Messaging Gateway.
 """
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
 from prebook.messaging.errors import Malformed, ReplyTimeout
@@ -37,9 +38,10 @@ class InboundGateway:
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
         """Handle a request and return its reply; wait up to ``timeout_s`` seconds.
 
-        A repeated request gets the stored reply, or waits for the one being handled. Raises ReplyTimeout, and
-        whatever the handler raises.
+        A repeated request gets the stored reply, or waits for the one being handled. A request that fails is tried
+        again while its caller waits. Raises ReplyTimeout, Unreachable, or RequestFailed (it is dead-lettered).
         """
+        request = request.expiring_by(utc_now() + timedelta(seconds=timeout_s))
         with self._waiters.register(reply_id(request.id)) as waiting:
             task = self._start(request)
             task_or_reply: set[asyncio.Future[Any]] = {task, waiting}
@@ -63,8 +65,12 @@ class InboundGateway:
             await work.enqueue([OutboxMessage(request, LOCAL_ROUTE, ordering_key(request))])
 
     async def receive(self, envelope: Envelope) -> None:
-        """Handle a message from the broker, or a callback. Raises whatever the handler raises."""
+        """Handle a message from the broker. Raises whatever the handler raises."""
         await self._gateway.process(envelope)
+
+    async def receive_callback(self, reply: Envelope) -> None:
+        """Handle a callback. One that fails is stored with its next attempt, or dead-lettered. Raises Unreachable."""
+        await self._gateway.process_or_recover(reply)
 
     async def find_reply(self, request_id: str) -> Envelope | None:
         """The stored reply to an earlier request, if there is one."""
@@ -78,7 +84,7 @@ class InboundGateway:
 
     def _start(self, request: Envelope) -> asyncio.Task[Envelope | None]:
         """Start a separate task: a caller that disconnects must not undo half of the effect."""
-        task = self._tasks.start(self._gateway.process(request))
+        task = self._tasks.start(self._gateway.process_or_recover(request))
         task.add_done_callback(_retrieve_error)
         return task
 

@@ -32,5 +32,11 @@ class ReplyWaiters:
             if not future.done():
                 future.set_result(reply)
 
+    def fail(self, reply_id: str, error: Exception) -> None:
+        """End all waits for a reply that will not come: they raise ``error``."""
+        for future in self._futures.get(reply_id, []):
+            if not future.done():
+                future.set_exception(error)
+
     def __len__(self) -> int:
         return len(self._futures)

@@ -17,7 +17,7 @@ from prebook.http.call_guard import allow_callers
 from prebook.http.problems import Problem, combined_headers
 from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import Malformed, ReplyTimeout
+from prebook.messaging.errors import Malformed, ReplyTimeout, RequestFailed
 from prebook.messaging.policy import Policies
 
 RETRY_AFTER_HEADER = {"retry-after": "1"}
@@ -35,8 +35,8 @@ def inbound_routes(service: str, gateway: InboundGateway, policies: Policies) ->
         envelope = await _read_request(request, flow)
         try:
             reply = await gateway.call(envelope, policies[flow].timeout_s)
-        except ReplyTimeout as error:
-            raise Problem(504, "reply_timeout", str(error), headers=RETRY_AFTER_HEADER) from None
+        except (ReplyTimeout, RequestFailed) as error:
+            raise _problem_of(error) from None
         return _reply_response(reply)
 
     @post("/flows/{flow:str}/operations", status_code=202, include_in_schema=False, opt=to_provider)
@@ -62,7 +62,7 @@ def inbound_routes(service: str, gateway: InboundGateway, policies: Policies) ->
         opt=allow_callers(partial(_provider_of_flow, service)),
     )
     async def callback(request: Request[Any, Any, Any], flow: FromPath[str]) -> None:
-        await gateway.receive(_decode_reply(await request.body(), flow))
+        await gateway.receive_callback(_decode_reply(await request.body(), flow))
 
     @get("/inbox/{message_id:str}", include_in_schema=False, opt=allow_callers(_inbox_readers))
     async def inbox(message_id: FromPath[str]) -> InboxRecord:
@@ -114,6 +114,13 @@ def _decode_reply(body: bytes, flow: str) -> Envelope:
         raise Problem(422, "wrong_schema", str(error)) from None
     except Malformed as error:
         raise Problem(422, error.cause, str(error)) from None
+
+
+def _problem_of(error: ReplyTimeout | RequestFailed) -> Problem:
+    """Return the problem of a call without a reply: another call may succeed after a timeout only."""
+    if isinstance(error, ReplyTimeout):
+        return Problem(504, "reply_timeout", str(error), headers=RETRY_AFTER_HEADER)
+    return Problem(422, "request_failed", "the request failed and is dead-lettered; see `prebook parking list`")
 
 
 def _reply_response(reply: Envelope) -> Response[bytes]:

@@ -75,7 +75,7 @@ class ReplyPoller:
         except (Unreachable, Undeliverable):
             return
         if reply is not None:
-            await self._gateway.process(reply)
+            await self._gateway.process_or_recover(reply)
 
 
 async def _block_unless_requesting(gateway: MessagingGateway[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, request_key
-from prebook.messaging.errors import NoHandler
+from prebook.messaging.errors import NoHandler, RequestExpired
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.policy import Policies
@@ -60,10 +60,12 @@ class Endpoint(Generic[U]):
     async def receive(self, envelope: Envelope) -> Handled:
         """Give the message its one effect and commit it.
 
-        An expired request has none. Raises whatever the handler raises; then nothing has been committed, and the
-        message may be delivered again.
+        An expired request has none. Raises whatever the handler raises, and RequestExpired if the request has failed
+        before; then nothing has been committed, and the message may be delivered again.
         """
         if envelope.kind is MessageKind.REQUEST and envelope.is_expired(self._clock()):
+            if envelope.attempt > 1:
+                raise RequestExpired(f"{envelope.flow} expired after {envelope.attempt - 1} failed attempts")
             self._observer.on_expired(envelope, "inbound")
             return Handled()
         reach(CrashPoint.RECEIVED)

@@ -75,6 +75,10 @@ class Envelope:
         """Return a copy for the next delivery attempt."""
         return replace(self, attempt=self.attempt + 1)
 
+    def expiring_by(self, time: datetime) -> Self:
+        """Return a copy that expires at ``time`` at the latest."""
+        return replace(self, expires_at=min(time, self.expires_at or time))
+
     def is_expired(self, now: datetime) -> bool:
         """Return whether the message has expired at ``now``."""
         return self.expires_at is not None and now >= self.expires_at

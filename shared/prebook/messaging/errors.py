@@ -6,8 +6,10 @@
     +-- PermanentFailure   handling cannot succeed: dead-letter at once
     |   +-- Malformed      the message cannot be decoded
     |   +-- NoHandler      the service has no handler for the message
+    |   +-- RequestExpired the request has failed before, and its caller no longer waits
     +-- Unreachable        not handed over now: retry later
     +-- Undeliverable      can never be handed over as it is
+    +-- RequestFailed      the caller gets an error: the provider has dead-lettered the request
     +-- ReplyTimeout       the caller stopped waiting; the request continues
     +-- InvalidPolicies    couplings.toml is missing or invalid
 
@@ -38,6 +40,12 @@ class NoHandler(PermanentFailure):
     cause = "no_handler"
 
 
+class RequestExpired(PermanentFailure):
+    """A request that failed before has expired. Its dead letter keeps the error of the last attempt."""
+
+    cause = "expired"
+
+
 class Unreachable(Exception):
     """The message could not be handed over now; a later attempt may succeed."""
 
@@ -58,6 +66,10 @@ class Undeliverable(Exception):
         """``cause``: machine-readable code: ``unroutable``, ``too_large`` or ``refused``."""
         super().__init__(text)
         self.cause = cause
+
+
+class RequestFailed(Exception):
+    """The request of a waiting caller is dead-lettered, so that no reply will come."""
 
 
 class ReplyTimeout(Exception):

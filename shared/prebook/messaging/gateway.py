@@ -14,11 +14,13 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint, Handled
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.errors import RequestFailed, Undeliverable, Unreachable, error_summary
 from prebook.messaging.handlers import HandlerContext, Handlers
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import Policies
+from prebook.messaging.recoverability.decision import try_handle
+from prebook.messaging.recoverability.local_recovery import DeadLetterLocal, LocalRecovery, keep_failed
 from prebook.messaging.staging import MessageContext, Staging
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork, UnitsOfWork
 
@@ -41,6 +43,7 @@ class MessagingGateway(Generic[U]):
         endpoint: Endpoint[U],
         staging: Staging,
         channels: Channels,
+        recovery: LocalRecovery,
         observer: MessagingObserver | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -54,6 +57,7 @@ class MessagingGateway(Generic[U]):
         self._endpoint = endpoint
         self._staging = staging
         self._channels = channels
+        self._recovery = recovery
         self._observer = observer or NullObserver()
 
     async def execute(self, command: Any, context: MessageContext) -> None:
@@ -78,14 +82,30 @@ class MessagingGateway(Generic[U]):
         await self._complete(handled.requests)
         return handled.reply
 
+    async def process_or_recover(self, envelope: Envelope) -> Envelope | None:
+        """Process a message that no queue delivers again; if it fails, store its next attempt or dead-letter it.
+
+        Returns the reply to a request, if it is known now. Raises Unreachable, or RequestFailed for a request that is
+        dead-lettered.
+        """
+        try:
+            return await self.process(envelope)
+        except Unreachable:
+            raise
+        except Exception as error:
+            has_next_attempt = await self._recovery.recover_received(envelope, error)
+            if envelope.kind is MessageKind.REQUEST and not has_next_attempt:
+                raise RequestFailed(f"{envelope.flow}: {error_summary(error)}") from error
+        return None
+
     async def dispatch(self, row: LeasedRow) -> None:
         """Send an outbox row; a row of the local route is handled by this service itself.
 
-        Raises Unreachable (retry later) or Undeliverable (never).
+        Raises Unreachable (retry later), Undeliverable (never) or HandleAgain (a row of the local route has failed).
         """
         envelope = row.envelope
         if row.route == LOCAL_ROUTE:
-            await self.process(envelope)
+            await self._process_row(envelope)
             return
         channel = self._channels[envelope.coupling]
         if channel.traits.replies_inline and envelope.kind is MessageKind.REQUEST:
@@ -109,6 +129,10 @@ class MessagingGateway(Generic[U]):
         ``Unavailable.reason``.
         """
         return request.reply_with(Unavailable(reason=reason), source=self._service, at=self.clock())
+
+    async def _process_row(self, envelope: Envelope) -> None:
+        if error := await try_handle(self.process, envelope):
+            await self._recovery.recover_row(envelope, error)
 
     async def _finish(self, handled: Handled) -> None:
         """Hand over a reply that does not leave through the outbox."""
@@ -147,10 +171,13 @@ class MessagingGateway(Generic[U]):
         return handled.requests
 
     async def _receive(self, reply: Envelope) -> Handled:
-        """Receive an inline reply; nothing follows from one whose handling failed, which the endpoint has reported."""
+        """Receive an inline reply; what follows from one that failed is done at its next attempt."""
         try:
             return await self._endpoint.receive(reply)
-        except Exception:  # noqa: BLE001 - a handler may raise anything
+        except Unreachable:
+            return Handled()
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            await self._recovery.recover_received(reply, error)
             return Handled()
 
     async def _request(self, request: Envelope) -> Envelope | None:
@@ -173,10 +200,12 @@ def create_gateway(
     channels: Channels,
     policies: Policies,
     *,
+    dead_letter: DeadLetterLocal = keep_failed,
     observer: MessagingObserver | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> MessagingGateway[U]:
     """The messaging core of a service: its handler table between its channels and its database."""
+    observer = observer or NullObserver()
     staging = Staging(service, channels, policies)
     endpoint = Endpoint(service, handlers, units.messages, staging, policies, observer=observer, clock=clock)
     return MessagingGateway(
@@ -186,6 +215,7 @@ def create_gateway(
         endpoint=endpoint,
         staging=staging,
         channels=channels,
+        recovery=LocalRecovery(units.messages, policies, observer, dead_letter),
         observer=observer,
         clock=clock,
     )

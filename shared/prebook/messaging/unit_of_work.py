@@ -81,6 +81,10 @@ class UnitOfWork(Protocol):
         """Record requests as awaiting replies, until a reply (synthetic or not) is recorded in the inbox."""
         ...
 
+    async def stop_polling(self, request_id: str) -> None:
+        """Poll no more for the reply to a request, which this service has received; its deadline stays."""
+        ...
+
 
 W_co = TypeVar("W_co", bound=UnitOfWork, covariant=True)
 BeginUnitOfWork = Callable[[], AbstractAsyncContextManager[W_co]]

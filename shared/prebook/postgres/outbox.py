@@ -12,7 +12,7 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, error_summary
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxDepth, OutboxState
 from prebook.postgres.connection import acquire
-from prebook.postgres.message_column import from_column, sendable_from_column
+from prebook.postgres.message_column import from_column, sendable_from_column, to_column
 from prebook.postgres.statements import statement_factory
 
 log = structlog.get_logger()
@@ -30,7 +30,8 @@ MARK_SENT = _statement("""
     WHERE state = {WAITING} AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 RESCHEDULE = _statement("""
     UPDATE outbox SET not_before = now() + make_interval(secs => :delay_s), claimed_until = NULL,
-        failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error
+        failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error,
+        message = coalesce(CAST(:message AS text), message)
     WHERE state = {WAITING} AND seq = :seq AND claimed_by = :owner""")
 ABANDON = _statement("""
     UPDATE outbox SET state = :state, cause = :cause, abandoned_at = now(), failures = :failures, claimed_until = NULL,
@@ -109,9 +110,12 @@ class SqlOutbox(Outbox, PendingReplies):
     async def mark_sent(self, seqs: Collection[int]) -> None:
         await self._execute(MARK_SENT, seqs=list(seqs), owner=self.owner)
 
-    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
+    async def reschedule(
+        self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None
+    ) -> None:
         values = {"seq": row.seq, "error": error, "delay_s": delay_s, "refused": refused}
-        await self._execute(RESCHEDULE, **values, owner=self.owner)
+        column = to_column(message) if message else None
+        await self._execute(RESCHEDULE, **values, message=column, owner=self.owner)
 
     async def abandon(self, row: LeasedRow, state: str, cause: str, error: str) -> None:
         await self._write_abandoned(row, state, cause, error)

@@ -24,6 +24,7 @@ from prebook.postgres.inbox import (
     RECORD_MESSAGE,
     RECORD_MESSAGES,
     RECORD_REPLY_MESSAGE,
+    STOP_POLLING,
     STORED_REPLY,
 )
 from prebook.postgres.message_column import from_column
@@ -93,6 +94,9 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
         self._pending.pending_replies += pending_replies
+
+    async def stop_polling(self, request_id: str) -> None:
+        await self._execute(STOP_POLLING, request_id=request_id)
 
     @property
     def enqueued(self) -> Sequence[OutboxMessage]:

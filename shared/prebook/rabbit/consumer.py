@@ -20,7 +20,7 @@ from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.messaging.recoverability.dead_letter import first_failure_headers
-from prebook.messaging.recoverability.decision import FailureRecovery
+from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
 from prebook.rabbit.amqp_message import from_amqp
 from prebook.rabbit.connection import BrokerConnection, connect
@@ -53,7 +53,8 @@ class RabbitConsumer:
     ) -> None:
         """``queues``: queue name -> prefetch, the maximum number of its unacknowledged messages."""
         self._queues = queues
-        self._recovery = FailureRecovery(handler, policies, observer)
+        self._handler = handler
+        self._recovery = FailureRecovery(policies, observer)
         self._sequencer = sequencer
         self._dead_letter_publisher = DeadLetterPublisher(publisher, observer)
         self._group_by_partition = sequencer.groups if sequencer else {}
@@ -123,11 +124,14 @@ class RabbitConsumer:
             return await self._dead_letter(queue, message, wire, error.cause, error)
         if self._sequencer and queue in self._group_by_partition:
             return await self._handle_in_order(self._sequencer, queue, message, envelope)
-        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._recovery.try_handle)
+        failure = await self._handle_through_circuit(self.consumer_circuits[queue], envelope, self._try_handle)
         if failure is not None:
             return await self._recover(queue, message, envelope, failure)
         reach(CrashPoint.BEFORE_ACK)
         return await message.ack()
+
+    async def _try_handle(self, envelope: Envelope) -> Exception | None:
+        return await try_handle(self._handler, envelope)
 
     async def _handle_in_order(
         self, sequencer: KeySequencer, queue: str, message: AbstractIncomingMessage, envelope: Envelope

@@ -1,13 +1,15 @@
 """Publisher of failed messages: to a delay queue, which returns them, or to the parking queue with their cause."""
 
 from prebook.coupling.ports import Publisher
+from prebook.coupling.request_reply import address_of
 from prebook.messaging import addresses
+from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.headers import FLOW_HEADER, MESSAGE_ID_HEADER
 from prebook.messaging.observer import MessagingObserver
-from prebook.messaging.recoverability.dead_letter import failure_headers
+from prebook.messaging.recoverability.dead_letter import failure_headers, first_failure_headers
 
 
 class DeadLetterPublisher:
@@ -31,12 +33,25 @@ class DeadLetterPublisher:
         parked = WireMessage({**wire.headers, **failure_headers(cause, error)}, wire.body)
         await self._publisher.publish(addresses.PARKING, address, parked)
 
-    async def dead_letter_blocked(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
-        """Implement key_sequencer.PublishDeadLetter: a message that cannot be parked stays blocked.
+    async def dead_letter_local(self, envelope: Envelope, cause: str, error: Exception) -> None:
+        """Implement local_recovery.DeadLetterLocal: the dead letter is one of the queue for the same messages.
 
-        Raises Unreachable for an undeliverable dead letter too: the sequencer tries again later.
+        A replay reaches the service by that queue; the reply goes by the coupling of the message all the same.
         """
+        address = address_of(envelope)
+        first_failure = first_failure_headers(address.exchange, address.routing_key, utc_now())
+        wire = encode(envelope)
+        await self._dead_letter_or_keep(
+            address.queue, WireMessage({**first_failure, **wire.headers}, wire.body), cause, error
+        )
+
+    async def dead_letter_blocked(self, group: str, envelope: Envelope, cause: str, error: Exception | None) -> None:
+        """Implement key_sequencer.PublishDeadLetter: a message that cannot be parked stays blocked."""
+        await self._dead_letter_or_keep(group, encode(envelope), cause, error)
+
+    async def _dead_letter_or_keep(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
+        """Raise Unreachable for an undeliverable dead letter too: its message stays stored until a later try."""
         try:
-            await self.dead_letter(group, encode(envelope), cause, error)
+            await self.dead_letter(address, wire, cause, error)
         except Undeliverable as failure:
             raise Unreachable(f"dead-letter publish refused: {failure}") from failure

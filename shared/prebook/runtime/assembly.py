@@ -17,6 +17,8 @@ from prebook.http.signed_client import SignedHttpClient
 from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.deadlines import Deadlines, PendingReplies, ReplyPoller
+from prebook.messaging.envelope import Envelope, reply_id
+from prebook.messaging.errors import RequestFailed
 from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
@@ -25,6 +27,7 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.throttle import throttled
 from prebook.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from prebook.patterns.call_signature import CallRefusal
+from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.runtime.call_secrets import caller_keys
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
@@ -79,8 +82,21 @@ def assemble(
     http = SignedHttpClient(ports.http, service.name, settings.signing_secrets)
     channels = build_channels(Transports(http, ports.publisher, policies, waiters))
     handlers = service.handlers(settings)
+    dead_letters = DeadLetterPublisher(ports.publisher, observer)
+
+    async def dead_letter(envelope: Envelope, cause: str, error: Exception) -> None:
+        await dead_letters.dead_letter_local(envelope, cause, error)
+        waiters.fail(reply_id(envelope.id), RequestFailed(f"{envelope.flow} is dead-lettered: {cause}"))
+
     gateway = create_gateway(
-        service.name, handlers, ports.units, channels, policies, observer=observer, clock=ports.clock
+        service.name,
+        handlers,
+        ports.units,
+        channels,
+        policies,
+        dead_letter=dead_letter,
+        observer=observer,
+        clock=ports.clock,
     )
     context = ServiceContext(
         gateway, ports.units, settings, policies, channels, ports.publisher, http, ports.broker_blocked_s

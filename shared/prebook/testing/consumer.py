@@ -9,7 +9,7 @@ from prebook.messaging.errors import Malformed, Undeliverable, Unreachable
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
-from prebook.messaging.recoverability.decision import FailureRecovery
+from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.testing.broker import MemoryBroker
 
@@ -38,7 +38,8 @@ class MemoryConsumer:
         self._broker = broker
         self._queue = queue
         self._address = address
-        self._recovery = FailureRecovery(handler, policies, observer)
+        self._handler = handler
+        self._recovery = FailureRecovery(policies, observer)
         self._dead_letter_publisher = DeadLetterPublisher(broker, observer)
 
     async def run(self, wait_until_up: Callable[[], Awaitable[None]]) -> None:
@@ -65,7 +66,7 @@ class MemoryConsumer:
             envelope = decode(message)
         except Malformed as error:
             return await self._dead_letter_publisher.dead_letter(self._address, message, error.cause, error)
-        failure = await self._recovery.try_handle(envelope)
+        failure = await try_handle(self._handler, envelope)
         if failure is None:
             return None
 

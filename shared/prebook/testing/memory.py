@@ -130,6 +130,10 @@ class MemoryUnitOfWork(UnitOfWork):
         for pending in pending_replies:
             self._tables.pending_replies.setdefault(pending.request.id, pending)
 
+    async def stop_polling(self, request_id: str) -> None:
+        if pending := self._tables.pending_replies.get(request_id):
+            self._tables.pending_replies[request_id] = replace(pending, poll_at=None)
+
 
 def _is_due(row: MemoryOutboxRow, now: datetime) -> bool:
     """Return whether the row may be sent: one without a delay always, also after the clock was set back."""
@@ -189,11 +193,18 @@ class MemoryDatabase(Outbox, PendingReplies):
     async def mark_sent(self, seqs: Collection[int]) -> None:
         await self._update(seqs, state=OutboxState.SENT)
 
-    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
-        not_before = self._clock() + timedelta(seconds=delay_s)
-        refusals = row.refusals + 1 if refused else 0
-        failures = row.failures + 1
-        await self._update([row.seq], not_before=not_before, failures=failures, refusals=refusals, error=error)
+    async def reschedule(
+        self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None
+    ) -> None:
+        changes: dict[str, Any] = {
+            "not_before": self._clock() + timedelta(seconds=delay_s),
+            "failures": row.failures + 1,
+            "refusals": row.refusals + 1 if refused else 0,
+            "error": error,
+        }
+        if message is not None:
+            changes["message"] = OutboxMessage(message, row.route, row.ordering_key)
+        await self._update([row.seq], **changes)
 
     async def abandon(self, row: LeasedRow, state: OutboxState, cause: str, error: str) -> None:
         await self._update([row.seq], state=state, cause=cause, failures=row.failures, error=error)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -493,11 +494,11 @@ class FailingRescheduleDatabase(MemoryDatabase):
 
     failures_left = 1
 
-    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
+    async def reschedule(self, row: LeasedRow, error: str, **values: Any) -> None:
         if self.failures_left:
             self.failures_left -= 1
             raise ConnectionResetError
-        await super().reschedule(row, error, delay_s=delay_s, refused=refused)
+        await super().reschedule(row, error, **values)
 
 
 async def test_a_row_whose_failure_could_not_be_recorded_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:

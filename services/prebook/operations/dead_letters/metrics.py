@@ -34,6 +34,7 @@ CAUSES = frozenset(
         "dead_lettered",
         "forbidden_target",
         "missing_header",
+        "expired",
         "no_handler",
         "permanent",
         "target_gone",

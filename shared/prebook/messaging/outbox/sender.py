@@ -20,7 +20,7 @@ from prebook.messaging.outbox.abandonment import abandon_reason
 from prebook.messaging.outbox.keyed_queue import BatchResult, KeyedQueue, Ticket
 from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
-from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
+from prebook.messaging.outbox.store import LOCAL_ROUTE, HandleAgain, LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage
 from prebook.patterns.retry import exponential_backoff_s
 
@@ -213,7 +213,7 @@ class Sender:
 
     async def _send_row(self, dispatch: SendRow, row: LeasedRow, key: QueueKey) -> Exception | None:
         """Send or abandon a row. Returns None if the next row of the key may follow, otherwise the failure."""
-        if row.envelope.is_expired(utc_now()):
+        if row.envelope.is_expired(utc_now()) and not _has_failed_here(row):
             await retry_write(
                 lambda: self._outbox.abandon(
                     row, OutboxState.EXPIRED, "expired", "the message expired before it was sent"
@@ -233,6 +233,8 @@ class Sender:
 
     async def _handle_failure(self, row: LeasedRow, failure: Exception) -> Exception | None:
         """Abandon a row that was refused too often. Returns None if it was, otherwise the failure."""
+        if isinstance(failure, HandleAgain):
+            return failure
         self._observer.on_send_failed(row.envelope, failure)
         reason = abandon_reason(failure, self._max_refusals)
         if reason is None or row.refusals + 1 < reason.max_consecutive:
@@ -244,10 +246,17 @@ class Sender:
         return None
 
     async def _reschedule(self, row: LeasedRow, failure: Exception) -> None:
+        if isinstance(failure, HandleAgain):
+            again = failure
+            return await retry_write(
+                lambda: self._outbox.reschedule(
+                    row, str(again), delay_s=again.delay_s, refused=False, message=again.next_attempt
+                )
+            )
         error = error_summary(failure)
         delay_s = _retry_delay_s(row, failure)
         refused = abandon_reason(failure, self._max_refusals) is not None
-        await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused))
+        return await retry_write(lambda: self._outbox.reschedule(row, error, delay_s=delay_s, refused=refused))
 
     async def stop(self) -> None:
         """Wait for batches in flight and mark what was sent, so that a graceful stop sends no row twice.
@@ -260,6 +269,11 @@ class Sender:
         await self._batches.cancel()
         self._timeout.stop()
         await self._sent_marker.stop(DRAIN_TIMEOUT_S)
+
+
+def _has_failed_here(row: LeasedRow) -> bool:
+    """Return whether this service has tried the message before: it is then dead-lettered, and not dropped."""
+    return row.route == LOCAL_ROUTE and row.envelope.attempt > 1
 
 
 def _retry_delay_s(row: LeasedRow, failure: Exception) -> float:

@@ -8,7 +8,8 @@ from typing import Protocol
 from prebook.messaging.envelope import Envelope
 
 LOCAL_ROUTE = "local"
-"""Route of requests that this service has accepted and has yet to handle itself."""
+"""Route of messages that this service has received and handles itself: accepted requests, and later attempts at calls
+and replies that have failed."""
 
 
 class OutboxState(StrEnum):
@@ -47,6 +48,16 @@ class LeasedRow:
     """Number of consecutive refusals by a reachable receiver."""
 
 
+class HandleAgain(Exception):
+    """Handling a row of the local route has failed: the row is due again, as the next attempt, after a delay."""
+
+    def __init__(self, next_attempt: Envelope, delay_s: float, error: str) -> None:
+        """``delay_s``: seconds until the next attempt; ``error``: summary of the failure."""
+        super().__init__(error)
+        self.next_attempt = next_attempt
+        self.delay_s = delay_s
+
+
 class Outbox(Protocol):
     """Outbox of one service, as one relay sees it. Every method raises whatever the database raises.
 
@@ -81,10 +92,13 @@ class Outbox(Protocol):
         """Set the rows to ``SENT`` and end their leases."""
         ...
 
-    async def reschedule(self, row: LeasedRow, error: str, *, delay_s: float, refused: bool) -> None:
+    async def reschedule(
+        self, row: LeasedRow, error: str, *, delay_s: float, refused: bool, message: Envelope | None = None
+    ) -> None:
         """Record a failed attempt; the row is due again after ``delay_s`` seconds.
 
         ``refused``: a reachable receiver refused the message, so that its consecutive refusals grow by one.
+        ``message``: takes the place of the row's message, if given.
         """
         ...
 

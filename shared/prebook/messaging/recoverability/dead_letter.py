@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import RequestExpired, error_summary
 from prebook.messaging.headers import (
     CAUSE_HEADER,
     ERROR_HEADER,
@@ -57,9 +57,17 @@ def first_failure_headers(exchange: str, routing_key: str, at: datetime) -> dict
 
 def failure_headers(cause: str, error: Exception | None) -> dict[str, str]:
     """Return the headers that record why a message is dead-lettered. ``cause`` is a machine-readable code."""
-    if error is None:
-        return {CAUSE_HEADER: cause}
-    return {CAUSE_HEADER: cause, ERROR_HEADER: error_summary(error), TRACEBACK_DIGEST_HEADER: traceback_digest(error)}
+    return {CAUSE_HEADER: cause, **(error_headers(error) if error else {})}
+
+
+def error_headers(error: Exception) -> dict[str, str]:
+    """Return the headers that record the error of an attempt.
+
+    There are none for an expired request: those of the attempt before remain.
+    """
+    if isinstance(error, RequestExpired):
+        return {}
+    return {ERROR_HEADER: error_summary(error), TRACEBACK_DIGEST_HEADER: traceback_digest(error)}
 
 
 def traceback_digest(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys, BlockStatus
-from prebook.messaging.recoverability.decision import FailureRecovery
+from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.patterns.message_groups import OnPoison
 
 BEHIND_PARKED = "behind_parked"
@@ -54,7 +54,8 @@ class KeySequencer:
         """``groups``: partition -> address of its message group."""
         self.groups = groups
         self._blocked_keys = blocked_keys
-        self._recovery = FailureRecovery(handler, policies, observer)
+        self._handler = handler
+        self._recovery = FailureRecovery(policies, observer)
         self._dead_letter = dead_letter
         self._policies = policies
         self._last_turn: dict[tuple[str, str], asyncio.Event] = {}
@@ -101,7 +102,7 @@ class KeySequencer:
         if status.last_status and not status.message_status:
             await self._block_behind(group, envelope, status.last_status)
             return None
-        error = await self._recovery.try_handle(envelope)
+        error = await try_handle(self._handler, envelope)
         if error:
             await self._handle_failure(group, envelope, error)
         elif status.message_status:
@@ -127,7 +128,7 @@ class KeySequencer:
         async with self._blocked_keys.try_lock(group, key) as locked:
             while locked and (first := await self._blocked_keys.find_next_due(group, key)):
                 tried = True
-                error = await self._recovery.try_handle(first)
+                error = await try_handle(self._handler, first)
                 if error is None:
                     await self._blocked_keys.unblock(group, first)
                 elif await self._handle_failure(group, first, error):
