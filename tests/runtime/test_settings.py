@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from prebook.contracts.plan import Coupling
+from prebook.messaging.policy import read_policies
 from prebook.runtime.environment import BadSettings
 from prebook.runtime.settings import read_settings
 
 COUPLINGS = Path(__file__).parents[2] / "deploy" / "couplings.toml"
+POLICIES = read_policies(COUPLINGS)
 NEWEST = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLDER = "the previous secret of a service"
 FOR_RIDERS = "a secret of rider callbacks"
@@ -98,3 +100,18 @@ def test_a_coupling_override_is_validated() -> None:
 
     with pytest.raises(BadSettings, match="PREBOOK_COUPLING_QUOTE_FARE: 'pigeon' is none of"):
         read_settings({**VALID, "PREBOOK_COUPLING_QUOTE_FARE": "pigeon"})
+
+
+def test_a_retry_schedule_that_does_not_fit_its_deadline_is_refused(tmp_path: Path) -> None:
+    couplings = tmp_path / "couplings.toml"
+    tight = COUPLINGS.read_text().replace("deadline_s = ", "deadline_s = 15.68 #", 1)
+    assert (POLICIES["quote_fare"].max_attempts, POLICIES["quote_fare"].backoff_s) == (5, (0.2, 1.0, 5.0))
+    couplings.write_text(tight)
+
+    with pytest.raises(BadSettings) as failure:
+        read_settings({**VALID, "PREBOOK_COUPLINGS": str(couplings)})
+
+    assert str(failure.value) == (
+        f"PREBOOK_COUPLINGS: {couplings}: flows.quote_fare: attempt 5 comes up to 15.68 s after the first, and "
+        "deadline_s is 15.68; raise deadline_s above 15.68, or lower max_attempts or backoff_s"
+    )

@@ -11,7 +11,7 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
 from prebook.messaging.errors import InvalidPolicies
 from prebook.patterns.message_groups import OnPoison
-from prebook.patterns.retry import jittered_delays_s
+from prebook.patterns.retry import jittered_delays_s, retry_schedule
 from prebook.text_file import read_text
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -25,7 +25,10 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     coupling: Annotated[Coupling, msgspec.Meta(description="coupling of the flow in the default plan")]
     deadline_s: Annotated[
         Seconds,
-        msgspec.Meta(description="seconds after which the caller no longer waits for a reply, in every coupling"),
+        msgspec.Meta(
+            description="seconds after which the caller no longer waits for a reply, in every coupling; longer than "
+            "all attempts take"
+        ),
     ] = 30.0
     timeout_s: Annotated[
         Seconds, msgspec.Meta(description="total seconds of one synchronous call, retries included")
@@ -77,7 +80,10 @@ class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_policies(path: Path) -> dict[str, FlowPolicy]:
-    """Read the policies of all flows from a couplings.toml. Raises InvalidPolicies, with file and place."""
+    """Read the policies of all flows from a couplings.toml.
+
+    Raises InvalidPolicies, with file and place, also if a flow's attempts do not end before its deadline.
+    """
     try:
         flows = msgspec.convert(tomllib.loads(read_text(path)), _PolicyFile).flows
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
@@ -86,7 +92,20 @@ def read_policies(path: Path) -> dict[str, FlowPolicy]:
         raise InvalidPolicies(
             f"{path}: needs a table for each of {', '.join(FLOWS)}, and no other; has {', '.join(flows)}"
         )
+    if problems := [problem for name, policy in flows.items() if (problem := _schedule_problem(name, policy))]:
+        raise InvalidPolicies(f"{path}: {'; '.join(problems)}")
     return flows
+
+
+def _schedule_problem(flow: str, policy: FlowPolicy) -> str:
+    """Return why the deadline of a flow is too short for its attempts, with the remedy; empty if it is not."""
+    _, last_s = retry_schedule(max_attempts=policy.max_attempts, backoff_s=policy.backoff_s)[-1].at_s
+    if last_s < policy.deadline_s:
+        return ""
+    return (
+        f"flows.{flow}: attempt {policy.max_attempts} comes up to {last_s:g} s after the first, and deadline_s is "
+        f"{policy.deadline_s:g}; raise deadline_s above {last_s:g}, or lower max_attempts or backoff_s"
+    )
 
 
 def default_plan(policies: Policies) -> dict[str, Coupling]:
