@@ -44,7 +44,7 @@ def _stack() -> AbstractContextManager[Mapping[str, str]]:
     return containers.start_containers() if mode == "containers" else nullcontext({})
 
 
-LAST_FILES = ("test_faults.py", "test_fault_catalogue.py", "test_logs.py")
+LAST_FILES = ("test_faults.py", "test_database_outages.py", "test_fault_catalogue.py", "test_logs.py")
 """Files that run last, in this order: those that inject faults, and the one that reads all logs of the suite."""
 
 

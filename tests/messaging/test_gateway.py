@@ -1,7 +1,8 @@
 """MessagingGateway: inline exchanges and what follows from them, local rows, and failures after the commit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,13 +16,14 @@ from prebook.contracts.plan import Coupling
 from prebook.flows import FIND_DRIVER, FLOWS, NOTIFY_RIDER
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, request_key
-from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.errors import TransactionConflict, Undeliverable, Unreachable
 from prebook.messaging.gateway import MessagingGateway, create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import FlowPolicy
 from prebook.messaging.staging import MessageContext
+from prebook.messaging.transaction_batcher import MAX_CONFLICTS
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.patterns.trace import NO_TRACE
 from prebook.testing.memory import MemoryDatabase
@@ -156,6 +158,27 @@ def fail_unexpectedly() -> None:
 
 async def fail_unexpectedly_later() -> None:
     fail_unexpectedly()
+
+
+async def test_a_command_whose_transaction_conflicts_is_repeated_at_once() -> None:
+    service = Service()
+    conflicts = [TransactionConflict("deadlock detected")] * MAX_CONFLICTS
+    begin = service.database.begin
+
+    @asynccontextmanager
+    async def begin_with_conflicts() -> AsyncIterator[Any]:
+        async with begin() as work:
+            yield work
+            if conflicts:
+                raise conflicts.pop()
+
+    service.gateway._begin = begin_with_conflicts
+    await service.execute("one")
+    assert service.channel.sent == ["one"]
+    conflicts += [TransactionConflict("deadlock detected")] * (MAX_CONFLICTS + 1)
+    with pytest.raises(TransactionConflict):
+        await service.execute("two")
+    assert service.channel.sent == ["one"]
 
 
 async def test_a_long_chain_of_exchanges_holds_one_task_at_a_time() -> None:

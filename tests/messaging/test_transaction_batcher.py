@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Unreachable
-from prebook.messaging.transaction_batcher import TransactionBatcher
+from prebook.messaging.errors import TransactionConflict, Unreachable
+from prebook.messaging.transaction_batcher import MAX_CONFLICTS, TransactionBatcher
 from prebook.testing.configuration import make_policies
 from prebook.testing.memory import MemoryDatabase
 from tests.conditions import wait_until
@@ -193,3 +193,33 @@ async def test_stopping_cancels_a_transaction_that_hangs(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (database.handled, tasks_and_timers()) == ([], before)
+
+
+async def test_a_transaction_that_conflicts_is_repeated_at_once(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    conflicts = {"m0": MAX_CONFLICTS, "m1": 1}
+
+    async def conflict(envelope: Envelope, work: Any, new: bool) -> str:
+        if conflicts[envelope.id]:
+            conflicts[envelope.id] -= 1
+            raise TransactionConflict("deadlock detected")
+        return await record_effect(envelope, work, new)
+
+    database.may_begin.set()
+    tasks = [asyncio.create_task(batcher.run(each, partial(conflict, each))) for each in messages(2)]
+    assert await asyncio.gather(*tasks) == ["m0", "m1"]
+    assert sorted(database.handled) == ["m0", "m1"]
+
+
+async def test_a_transaction_that_conflicts_for_ever_is_an_outage(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    async def conflict(_work: Any, _new: bool) -> str:
+        raise TransactionConflict("deadlock detected")
+
+    database.may_begin.set()
+    with pytest.raises(Unreachable):
+        await batcher.run(request("b0", id="m0"), conflict)
+    assert database.begun == MAX_CONFLICTS + 1
+    assert database.handled == []

@@ -33,7 +33,7 @@ async def test_the_readiness_check_of_a_silent_database_fails_in_time(
         await service_engines.check()
         proxy.is_dropping = True
         for _ in range(BACKGROUND_POOL_SIZE + 1):
-            with pytest.raises(TimeoutError):
+            with pytest.raises(Unreachable, match="does not answer"):
                 await service_engines.check()
         proxy.heal()
         monkeypatch.setattr(engine_module, "CHECK_TIMEOUT_S", 10)

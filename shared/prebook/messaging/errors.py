@@ -8,6 +8,7 @@
     |   +-- NoHandler      the service has no handler for the message
     |   +-- RequestExpired the request has failed before, and its caller no longer waits
     +-- Unreachable        not handed over now: retry later
+    |   +-- TransactionConflict  rolled back in favour of another transaction: repeat at once
     +-- Undeliverable      can never be handed over as it is
     +-- RequestFailed      the caller gets an error: the provider has dead-lettered the request
     +-- ReplyTimeout       the caller stopped waiting; the request continues
@@ -57,6 +58,10 @@ class Unreachable(Exception):
         super().__init__(text)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class TransactionConflict(Unreachable):
+    """The database rolled the transaction back, because it conflicted with another one; repeating it may succeed."""
 
 
 class Undeliverable(Exception):

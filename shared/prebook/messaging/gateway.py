@@ -14,7 +14,7 @@ from prebook.messaging.channel import Channels
 from prebook.messaging.clock import utc_now
 from prebook.messaging.endpoint import Endpoint, Handled
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import RequestFailed, Undeliverable, Unreachable, error_summary
+from prebook.messaging.errors import RequestFailed, TransactionConflict, Undeliverable, Unreachable, error_summary
 from prebook.messaging.handlers import HandlerContext, Handlers
 from prebook.messaging.observer import MessagingObserver, NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
@@ -22,6 +22,7 @@ from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.decision import try_handle
 from prebook.messaging.recoverability.local_recovery import DeadLetterLocal, LocalRecovery, keep_failed
 from prebook.messaging.staging import MessageContext, Staging
+from prebook.messaging.transaction_batcher import MAX_CONFLICTS
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork, UnitsOfWork
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -68,8 +69,15 @@ class MessagingGateway(Generic[U]):
         spec = self._commands[type(command)]
         handler_context = HandlerContext(context.conversation_id, message_id="", plan=context.plan, now=context.now)
         body = await spec.prepare(handler_context, command)
-        async with self._begin() as work:
-            requests = await self._staging.stage(context, await spec.handle(handler_context, body, work), work)
+        for repetition in range(MAX_CONFLICTS + 1):
+            try:
+                async with self._begin() as work:
+                    requests = await self._staging.stage(context, await spec.handle(handler_context, body, work), work)
+            except TransactionConflict:
+                if repetition == MAX_CONFLICTS:
+                    raise
+            else:
+                break
         await self._complete(requests)
 
     async def process(self, envelope: Envelope) -> Envelope | None:

@@ -17,7 +17,7 @@ import structlog
 
 from prebook.asyncio_tools import OwnedTasks
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Unreachable, error_summary
+from prebook.messaging.errors import TransactionConflict, Unreachable, error_summary
 from prebook.messaging.policy import DEFAULT_MAX_BATCH_SIZE, Policies
 from prebook.messaging.unit_of_work import BeginUnitOfWork, UnitOfWork
 from prebook.patterns.batch_selection import BatchCandidate, select_batch
@@ -27,6 +27,8 @@ MAX_CONCURRENT_TRANSACTIONS = 4
 MAX_WAIT_S = 0.02
 """Seconds that a message waits for running transactions. A longer one waits for a lock or a slow database, and later
 messages start another."""
+MAX_CONFLICTS = 3
+"""Number of times that a message is repeated at once after its transaction conflicted with another one."""
 U = TypeVar("U", bound=UnitOfWork)
 T = TypeVar("T")
 MessageEffect = Callable[[U, bool], Awaitable[T]]
@@ -53,9 +55,12 @@ class PendingMessage(Generic[U]):
         if not self.result.done():
             self.result.set_exception(error)
 
-    def isolated(self) -> "PendingMessage[U]":
+    conflicts: int = 0
+    """Number of transactions of this message that were rolled back in favour of others."""
+
+    def isolated(self, *, conflicts: int = 0) -> "PendingMessage[U]":
         """Return a copy that shares its transaction with no other message."""
-        return PendingMessage(self.envelope, self.effect, BatchCandidate(self.candidate.key, 1), self.result)
+        return PendingMessage(self.envelope, self.effect, BatchCandidate(self.candidate.key, 1), self.result, conflicts)
 
 
 class TransactionBatcher(Generic[U]):
@@ -144,6 +149,8 @@ class TransactionBatcher(Generic[U]):
     async def _commit(self, batch: Sequence[PendingMessage[U]]) -> None:
         try:
             results = await self._apply_effects(batch)
+        except TransactionConflict as error:
+            self._repeat(batch, error)
         except Unreachable as error:
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - any handler of the batch may have raised anything
@@ -171,6 +178,15 @@ class TransactionBatcher(Generic[U]):
         )
         self._waiting[:0] = [message.isolated() for message in batch]
         return None
+
+    def _repeat(self, batch: Sequence[PendingMessage[U]], error: TransactionConflict) -> None:
+        """Repeat each message in its own transaction, and fail those that have conflicted too often."""
+        exhausted = [message for message in batch if message.conflicts >= MAX_CONFLICTS]
+        self._fail(exhausted, error)
+        again = [m.isolated(conflicts=m.conflicts + 1) for m in batch if m.conflicts < MAX_CONFLICTS]
+        if again:
+            log.info("transaction conflict, repeating one by one", messages=len(again), error=error_summary(error))
+        self._waiting[:0] = again
 
     def _fail(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
         for message in batch:

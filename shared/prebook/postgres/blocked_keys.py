@@ -134,5 +134,4 @@ class SqlBlockedKeys(BlockedKeys):
 
     async def _fetch_rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
         async with acquire(self._engine) as connection:
-            with translate_errors(connection):
-                return await connection.execute_without_begin(statement, values)
+            return await connection.execute_without_begin(statement, values)

@@ -18,8 +18,9 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import greenlet_spawn
 
 from prebook.asyncio_tools import CoarseTimeout
-from prebook.messaging.errors import Unreachable, error_summary
-from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of
+from prebook.messaging.errors import TransactionConflict, Unreachable, error_summary
+from prebook.postgres.outages import DATABASE_ERRORS, LOST, outage_of
+from prebook.postgres.pool import checkout, checkout_idle, command_timeout_of, outdate_connections, write_health_of
 
 ROLLBACK_TIMEOUT_S = 2.0
 COMPILED_CACHE_SIZE = 512
@@ -128,9 +129,18 @@ class PooledConnection:
             raise CommitRolledBack("a statement of this transaction had failed; look for its error before this one")
 
     async def _await_server(self, reply: Awaitable[T]) -> T:
-        """Limit the wait. The driver's own timeout does not cover all of its requests for one statement."""
-        with enforce_timeout(self._command_timeout):
-            return await reply
+        """Limit the wait, and raise Unreachable for an outage of the database.
+
+        The driver's own timeout does not cover all of its requests for one statement.
+        """
+        try:
+            with enforce_timeout(self._command_timeout):
+                return await reply
+        except DATABASE_ERRORS as error:
+            failure = unreachable_of(error, self.engine, is_closed=self._driver.is_closed())
+            if failure is None:
+                raise
+            raise failure from error
 
     def mark_interrupted(self) -> None:
         """Note that a statement may still be running: ``acquire`` ends it before the connection is reused."""
@@ -145,6 +155,27 @@ class PooledConnection:
                 await self._driver.execute("ROLLBACK")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             self._driver.terminate()
+
+
+def unreachable_of(error: Exception, engine: AsyncEngine | None, *, is_closed: bool = False) -> Unreachable | None:
+    """Return the error of the messaging core for an outage of the database; None if the error is none.
+
+    The engine's connections are replaced if the outage outdates them, and its write health notes a refusal.
+
+    Args:
+        error: an error of driver or adapter.
+        engine: the engine whose connection raised it.
+        is_closed: whether the connection has ended, so that the error is an outage whatever its SQLSTATE.
+    """
+    outage = outage_of(error) or (LOST if is_closed else None)
+    if outage is None:
+        return None
+    if engine is not None and outage.outdates_connections:
+        outdate_connections(engine)
+    if engine is not None and outage.refuses_writes:
+        write_health_of(engine).record_refusal(outage.reason)
+    kind = TransactionConflict if outage.is_conflict else Unreachable
+    return kind(f"{outage.reason}: {error_summary(error)}")
 
 
 @contextmanager

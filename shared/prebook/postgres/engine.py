@@ -8,8 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from prebook.postgres.connection import NO_PARAMETERS, acquire
-from prebook.postgres.pool import Pool
+from prebook.messaging.errors import Unreachable
+from prebook.postgres.connection import NO_PARAMETERS, PooledConnection, acquire
+from prebook.postgres.outages import READ_ONLY
+from prebook.postgres.pool import Pool, outdate_connections, write_health_of
 
 POOL_SIZE = 8
 """A busy connection costs the server about 5 MB, and more of them make two cores no faster."""
@@ -30,7 +32,15 @@ a table is small must still be right when the table has grown."""
 ASYNCHRONOUS_COMMIT = {"synchronous_commit": "off"}
 """For lease and bookkeeping statements. They skip the WAL flush: after a crash the lease is re-acquired or the row
 re-sent. The messages themselves were committed durably before."""
-READINESS_CHECK = text("SELECT 1 FROM outbox LIMIT 1")
+RECENT_REFUSAL_S = 10.0
+"""Seconds for which a refused write means that the database accepts none; afterwards the readiness check tries one."""
+READINESS_CHECK = text("""
+    SELECT pg_is_in_recovery() OR CAST(current_setting('transaction_read_only') AS boolean) AS is_read_only,
+        EXISTS (SELECT FROM outbox) AS has_rows""")
+"""Reads a table of the service, and whether its transactions may write."""
+WRITE_CHECK = text("""
+    INSERT INTO inbox (message_id, flow, conversation_id) VALUES ('readiness ' || gen_random_uuid(), '', '')""")
+"""Rolled back by the check, so that it leaves nothing behind. A full disk or a lock refuses it like any other write."""
 
 
 class Engines(NamedTuple):
@@ -44,14 +54,32 @@ class Engines(NamedTuple):
     """Relay, deadlines, readiness and load signals."""
 
     async def check(self) -> None:
-        """Read a table of the service.
+        """Read a table of the service, and find out whether the database accepts writes.
 
         Raises:
-            Unreachable: no connection.
-            TimeoutError: no reply within CHECK_TIMEOUT_S.
+            Unreachable: the database does not answer in time or accepts no writes; the text is the plain reason.
         """
-        async with asyncio.timeout(CHECK_TIMEOUT_S), acquire(self.background) as connection:
-            await connection.execute_without_begin(READINESS_CHECK)
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S), acquire(self.background) as connection:
+                await self._check_writes(connection)
+        except TimeoutError as error:
+            text = f"the database does not answer within {CHECK_TIMEOUT_S:g} s: it is overloaded, locked or gone"
+            raise Unreachable(text) from error
+
+    async def _check_writes(self, connection: PooledConnection) -> None:
+        if (await connection.execute_without_begin(READINESS_CHECK)).one().is_read_only:
+            for engine in self:
+                outdate_connections(engine)
+            raise Unreachable(READ_ONLY.reason)
+        refused = [health for engine in self if (health := write_health_of(engine)).refusal]
+        for health in refused:
+            if reason := health.recent_refusal(RECENT_REFUSAL_S):
+                raise Unreachable(reason)
+        if refused:
+            await connection.execute(WRITE_CHECK)
+            await connection.rollback()
+            for health in refused:
+                health.record_success()
 
     async def dispose(self) -> None:
         """Close all connections, waiting at most CLOSE_TIMEOUT_S for each engine."""

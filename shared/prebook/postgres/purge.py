@@ -11,6 +11,7 @@ from prebook.messaging.outbox.store import OutboxState
 from prebook.postgres.connection import enforce_timeout
 from prebook.postgres.pool import command_timeout_of
 from prebook.postgres.state_literals import with_states
+from prebook.postgres.unit_of_work import translate_errors
 
 BATCH_ROWS = 2000
 """Rows per statement. It bounds how long locks are held and vacuum has to wait."""
@@ -64,7 +65,7 @@ class Purger:
         return deleted
 
     async def _purge_batch(self, rule: PurgeRule) -> int:
-        with enforce_timeout(command_timeout_of(self._engine)):
+        with translate_errors(self._engine), enforce_timeout(command_timeout_of(self._engine)):
             async with self._engine.connect() as connection:
                 return (
                     await connection.execute(rule.statement, {"retention_s": rule.retention_s, "limit": BATCH_ROWS})

@@ -20,6 +20,7 @@ from prebook.postgres.dsn import asyncpg_dsn
 COALESCE_INTERVAL_S = 0.05
 LIVENESS_CHECK_INTERVAL_S = 5.0
 LIVENESS_TIMEOUT_S = 5.0
+IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 
 
 def notify_channel(service: str) -> str:
@@ -67,8 +68,10 @@ class RelayNotifier:
                         await self._rows_left.wait()
                     await asyncio.sleep(COALESCE_INTERVAL_S)
                 self._rows_left.clear()
-                statement = f"NOTIFY {self._channel}" if self._relay.is_behind else "SELECT 1"
-                await connection.execute(statement)
+                if self._relay.is_behind:
+                    await connection.execute(f"NOTIFY {self._channel}")
+                elif await connection.fetchval(IS_READ_ONLY):  # a demoted server: the next session is on the new one
+                    return
         finally:
             await connection.close(timeout=1)
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prebook.postgres.connection import enforce_timeout
-from prebook.postgres.pool import command_timeout_of
-from prebook.postgres.unit_of_work import open_connection, translate_errors
+from prebook.postgres.connection import acquire
 
 LIVE_REPLICAS = text(
     "SELECT DISTINCT application_name FROM pg_stat_activity "
@@ -17,6 +15,5 @@ LIVE_REPLICAS = text(
 
 async def read_live_replicas(engine: AsyncEngine, prefix: str) -> Sequence[str]:
     """Return the sorted names of sessions of the service's role that begin with ``prefix``. Raises Unreachable."""
-    with translate_errors(), enforce_timeout(command_timeout_of(engine)):
-        async with open_connection(engine) as connection:
-            return sorted((await connection.execute(LIVE_REPLICAS, {"prefix": prefix})).scalars())
+    async with acquire(engine) as connection:
+        return sorted((await connection.execute_without_begin(LIVE_REPLICAS, {"prefix": prefix})).scalars())

@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-import asyncpg
 from sqlalchemy import TextClause
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -16,7 +15,7 @@ from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply, UnitOfWork
-from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout
+from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout, unreachable_of
 from prebook.postgres.flush import GuardInsert, PendingPart, PendingWrites, flush_statement
 from prebook.postgres.inbox import (
     PENDING_REQUEST,
@@ -28,9 +27,9 @@ from prebook.postgres.inbox import (
     STORED_REPLY,
 )
 from prebook.postgres.message_column import from_column
-from prebook.postgres.pool import command_timeout_of
+from prebook.postgres.outages import DATABASE_ERRORS
+from prebook.postgres.pool import command_timeout_of, write_health_of
 
-CONNECTION_LOST_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 ExecuteStatement = Callable[[TextClause, Mapping[str, Any]], Awaitable[ResultRows]]
 
 
@@ -103,6 +102,11 @@ class SqlUnitOfWork(UnitOfWork):
         """Messages that ``flush`` will write into the outbox."""
         return self._pending.enqueued
 
+    @property
+    def has_writes(self) -> bool:
+        """Whether ``flush`` has anything to write."""
+        return bool(self._pending.parts or self._guards)
+
     async def flush(self, handoff: Handoff | None = None) -> None:
         """Write everything collected, right before the commit. Raises the guard's error if it inserts nothing."""
         handoff = handoff or Handoff()
@@ -135,22 +139,15 @@ class SqlUnitOfWork(UnitOfWork):
 
 
 @contextmanager
-def translate_errors(connection: PooledConnection | None = None) -> Iterator[None]:
-    """Raise Unreachable, which is retried, if the connection is lost."""
+def translate_errors(engine: AsyncEngine | None = None) -> Iterator[None]:
+    """Raise Unreachable, which is retried, for an outage of the database met by SQLAlchemy's own connections."""
     try:
         yield
-    except asyncpg.DataError:
-        raise
-    except (*CONNECTION_LOST_ERRORS, InterfaceError) as error:
-        raise Unreachable(error_summary(error)) from error
-    except asyncpg.PostgresError as error:
-        if connection is None or not connection.is_closed:
+    except DATABASE_ERRORS as error:
+        failure = unreachable_of(error, engine)
+        if failure is None:
             raise
-        raise Unreachable(error_summary(error)) from error
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        raise Unreachable(error_summary(error)) from error
+        raise failure from error
 
 
 @asynccontextmanager
@@ -181,17 +178,21 @@ def unit_of_work_factory(
     ``open_handoff`` is the one of this process's relay.
     """
 
+    write_health = write_health_of(engine)
+
     @asynccontextmanager
     async def begin() -> AsyncIterator[W]:
         async with acquire(engine) as connection:
-            with translate_errors(connection):
-                unit = make_work(connection)
-                yield unit
-                # One timeout for flush and commit: later messages of the same keys wait for both.
-                with open_handoff(unit.enqueued) as handoff, enforce_timeout(command_timeout_of(engine)):
-                    await unit.flush(handoff)
-                    reach(CrashPoint.BEFORE_COMMIT)
-                    await connection.commit()
-                    reach(CrashPoint.AFTER_COMMIT)
+            unit = make_work(connection)
+            yield unit
+            # One timeout for flush and commit: later messages of the same keys wait for both.
+            with open_handoff(unit.enqueued) as handoff, enforce_timeout(command_timeout_of(engine)):
+                has_writes = unit.has_writes
+                await unit.flush(handoff)
+                reach(CrashPoint.BEFORE_COMMIT)
+                await connection.commit()
+                reach(CrashPoint.AFTER_COMMIT)
+            if has_writes:
+                write_health.record_success()
 
     return begin

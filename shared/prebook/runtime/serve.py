@@ -16,7 +16,7 @@ from litestar import Litestar
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
 from prebook.messaging.clock import WALL_CLOCK
-from prebook.messaging.errors import error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.relay import Relay
 from prebook.messaging.policy import Policies
 from prebook.messaging.unit_of_work import UnitsOfWork
@@ -124,6 +124,8 @@ class ServiceProcess(Generic[W]):
         missing = {name: "no connection yet, or lost" for name, up in connections.items() if not up.is_set()}
         try:
             await self.engines.check()
+        except Unreachable as error:
+            missing["database"] = str(error)
         except Exception as error:  # noqa: BLE001 - any error means that the database cannot be used
             missing["database"] = error_summary(error)
         return missing
