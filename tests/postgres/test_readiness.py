@@ -63,7 +63,7 @@ async def _check_is_refused(engines: Engines, reason: str) -> None:
 async def test_a_read_only_database_is_not_ready(
     admin: asyncpg.Connection, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a failover: an open session learns of it, and so does a new one."""
+    """Sessions that are open learn of it, as after a failover, and so do new ones."""
     monkeypatch.setattr(pools, "OUTDATE_INTERVAL_S", 0.0)
     await engines.check()
     await admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")

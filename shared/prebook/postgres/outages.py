@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 
 
 class Outage(NamedTuple):
-    """What an error says about the database."""
+    """State of a database that does not do its work."""
 
     reason: str
     """One clause for readers of ``/readyz`` and of logs, without values."""
@@ -62,7 +62,7 @@ DATABASE_ERRORS = (asyncpg.PostgresError, *CLIENT_ERRORS, DBAPIError, Connection
 
 
 def outage_of(error: BaseException) -> Outage | None:
-    """Return what the error says about the database; None if it is the fault of the message or of the statement."""
+    """Return the outage that the error reports; None if it is the fault of the message or of the statement."""
     if isinstance(error, DBAPIError):
         return _outage_of_adapted(error)
     if isinstance(error, SCHEMA_ERRORS):

@@ -28,7 +28,7 @@ connections."""
 
 
 class WriteHealth:
-    """What the last writes on an engine say about the database.
+    """Result of the last writes on an engine: a hint of whether the database accepts any.
 
     A full disk or a locked table is seen by those who write, and by no check that only reads.
     """
@@ -120,7 +120,7 @@ def outdate_connections(engine: AsyncEngine) -> None:
 
 
 def write_health_of(engine: AsyncEngine) -> WriteHealth:
-    """What the last writes on the engine say about the database."""
+    """Results of the last writes on the engine."""
     pool: Any = engine.pool
     health: WriteHealth = pool.write_health
     return health
