@@ -9,7 +9,7 @@ from pamqp.header import ContentHeader
 
 from prebook.lab.bench.aio_pika_message import to_aio_pika
 from prebook.messaging.codec import WireMessage
-from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish
+from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish, message_id_property
 from prebook.rabbit.errors import AmqpLimitExceeded
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -68,7 +68,19 @@ def test_a_body_of_any_size_is_split_without_loss(size: int) -> None:
     assert header.body_size == size == sum(len(part.value) for part in bodies if isinstance(part, ContentBody))
 
 
-@pytest.mark.parametrize("headers", [{"ce-id": "x" * 256}, {"prebook-x-error": "x" * FRAME_MAX}])
+@pytest.mark.parametrize("headers", [{"x" * 256: ""}, {"prebook-x-error": "x" * FRAME_MAX}])
 def test_a_message_beyond_a_protocol_limit_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(AmqpLimitExceeded):
         frames(WireMessage(headers, b"{}"))
+
+
+@pytest.mark.parametrize(("name", "attribute"), [("ce-id", "message_id"), ("ce-type", "message_type")])
+def test_a_property_that_is_too_long_is_left_out_and_its_header_kept(name: str, attribute: str) -> None:
+    """The confirm of a message is matched with its property, so both leave a long message id out."""
+    headers = {name: "ü" * 128}
+    header = frames(WireMessage(headers, b"{}"))[1]
+    assert isinstance(header, ContentHeader)
+    assert not getattr(header.properties, attribute)
+    assert header.properties.headers == headers
+    assert message_id_property({"ce-id": "ü" * 128}) == ""
+    assert message_id_property({"ce-id": "ü" * 127}) == "ü" * 127

@@ -41,7 +41,7 @@ from prebook.patterns.trace import TraceContext
 
 MAX_BODY_BYTES = 128 * 1024
 """Size limit of a message body, in bytes. A larger payload needs a claim check (Source: EIP, Claim Check)."""
-UNDECODABLE = "undecodable"
+UNDECODABLE_CAUSE = "undecodable"
 """Cause of a message with properties or headers that the transport's client could not decode."""
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 """Form of message and conversation ids, safe in URLs, headers and logs."""
@@ -151,7 +151,7 @@ def decode(message: WireMessage) -> Envelope:
     """
     check_size(message)
     if UNDECODABLE_HEADER in message.headers:
-        raise Malformed(UNDECODABLE, f"fields that no client can decode: {message.headers[UNDECODABLE_HEADER]}")
+        raise Malformed(UNDECODABLE_CAUSE, f"fields that no client can decode: {message.headers[UNDECODABLE_HEADER]}")
     return decode_stored(message)
 
 

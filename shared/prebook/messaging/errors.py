@@ -64,6 +64,10 @@ class TransactionConflict(Unreachable):
     """The database rolled the transaction back, because it conflicted with another one; repeating it may succeed."""
 
 
+TOO_LARGE = "too_large"
+"""Cause of a message that exceeds a limit of its transport."""
+
+
 class Undeliverable(Exception):
     """The message can never be handed over as it is."""
 

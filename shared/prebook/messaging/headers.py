@@ -41,6 +41,8 @@ DEAD_LETTER_ID_HEADER = "prebook-x-dead-letter-id"
 """Number of the dead letter at operations."""
 UNDECODABLE_HEADER = "prebook-x-undecodable"
 """Description of the properties and headers that the client could not decode, with their bytes."""
+OMITTED_HEADER = "prebook-x-omitted"
+"""Description of the headers that a dead letter lacks: those with a meaning for the broker, and oversized ones."""
 DEAD_LETTER_HEADERS = frozenset(
     {
         CAUSE_HEADER,
@@ -52,13 +54,30 @@ DEAD_LETTER_HEADERS = frozenset(
         REPLAY_ID_HEADER,
         DEAD_LETTER_ID_HEADER,
         UNDECODABLE_HEADER,
+        OMITTED_HEADER,
     }
 )
 """Headers that dead-lettering and replay add to a message."""
+
+
+ROUTING_HEADERS = frozenset({"CC", "BCC"})
+"""Further routing keys of a message. Source: RabbitMQ, "Sender-selected Distribution"."""
+BROKER_PREFIX = "x-"
+_ADDED_BY_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "x-stream-")
+
+
+def is_broker_header(name: str) -> bool:
+    """Return whether a header has a meaning for the broker, which may refuse or route a message by it."""
+    return name in ROUTING_HEADERS or name.startswith(BROKER_PREFIX)
+
+
+def is_added_by_broker(name: str) -> bool:
+    """Return whether the broker adds the header to what it delivers."""
+    return name.startswith(_ADDED_BY_BROKER)
 
 
 def is_delivery_header(name: str) -> bool:
     """Return whether a header describes a delivery of the message (by the broker, dead-lettering or a replay) and not
     the message.
     """
-    return name in DEAD_LETTER_HEADERS or name.startswith("x-")
+    return name in DEAD_LETTER_HEADERS or is_broker_header(name)

@@ -14,7 +14,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Malformed, Undeliverable, Unreachable, error_summary
+from prebook.messaging.errors import TOO_LARGE, Malformed, Undeliverable, Unreachable, error_summary
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
@@ -27,8 +27,13 @@ from prebook.rabbit.connection import BrokerConnection, connect
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
 
-REQUEUE_DELAY_S = 1.0
-"""Pause before a message goes back to its queue, whose head it then is again at once."""
+MIN_REPUBLISH_DELAY_S = 0.2
+MAX_REPUBLISH_DELAY_S = 5.0
+MAX_REFUSALS = 5
+"""Refusals of a retry or dead letter, over about 6 s, before it counts as undeliverable: a starting broker reports
+messages as unroutable until its queues are back."""
+RETRY_REFUSED_CAUSE = "retry_refused"
+"""Cause of a message whose retry the broker refused."""
 log = structlog.get_logger()
 
 
@@ -174,7 +179,11 @@ class RabbitConsumer:
     ) -> None:
         async def retry(next_attempt: Envelope, delay_s: float) -> None:
             wire = _with_failure_headers(encode(next_attempt), message)
-            await self._ack_once_published(queue, message, self._dead_letter_publisher.delay(queue, wire, delay_s))
+            try:
+                await self._publish(queue, message, lambda: self._dead_letter_publisher.delay(queue, wire, delay_s))
+            except Undeliverable as refusal:
+                return await self._dead_letter(queue, message, encode(envelope), RETRY_REFUSED_CAUSE, refusal)
+            return await self._require_settleable(queue, message).ack()
 
         async def dead_letter(cause: str, error: Exception) -> None:
             await self._dead_letter(queue, message, encode(envelope), cause, error)
@@ -186,29 +195,51 @@ class RabbitConsumer:
     ) -> None:
         address = self._group_by_partition.get(queue, queue)
         traceable = _with_failure_headers(wire, message)
-        publication = self._dead_letter_publisher.dead_letter(address, traceable, cause, error)
-        await self._ack_once_published(queue, message, publication)
-
-    async def _ack_once_published(
-        self, queue: str, message: AbstractIncomingMessage, publication: Awaitable[None]
-    ) -> None:
-        """Acknowledge the message once its retry or dead letter is published.
-
-        If that fails, the message has no other durable place and is requeued; the broker counts this against its
-        delivery limit.
-        """
         try:
-            await publication
-        except (Unreachable, Undeliverable) as failure:
+            await self._publish(
+                queue, message, lambda: self._dead_letter_publisher.dead_letter(address, traceable, cause, error)
+            )
+        except Undeliverable as refusal:
+            # It has no other durable place than its queue; the broker counts this against its delivery limit.
             log.exception(
-                "retry or dead letter not published, message requeued",
+                "dead letter refused, message requeued",
                 queue=queue,
                 message_id=message.message_id,
-                error=error_summary(failure),
+                error=error_summary(refusal),
             )
-            await asyncio.sleep(REQUEUE_DELAY_S)
             return await self._require_settleable(queue, message).reject(requeue=True)
         return await self._require_settleable(queue, message).ack()
+
+    async def _publish(
+        self, queue: str, message: AbstractIncomingMessage, publish: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Publish a retry or dead letter; while the broker takes nothing, the message waits unacknowledged.
+
+        Requeueing it instead would count as failed deliveries, and after the last one the cause would be lost.
+        Raises Undeliverable; ConnectionError if the message can no longer be settled.
+        """
+        delay_s = MIN_REPUBLISH_DELAY_S
+        refusals = 0
+        while True:
+            try:
+                return await publish()
+            except Unreachable as failure:
+                problem = error_summary(failure)
+            except Undeliverable as refusal:
+                refusals += 1
+                if refusal.cause == TOO_LARGE or refusals >= MAX_REFUSALS:
+                    raise
+                problem = error_summary(refusal)
+            log.warning(
+                "retry or dead letter not published",
+                queue=queue,
+                message_id=message.message_id,
+                error=problem,
+                retry_in_s=delay_s,
+            )
+            await asyncio.sleep(delay_s)
+            self._require_settleable(queue, message)
+            delay_s = min(MAX_REPUBLISH_DELAY_S, delay_s * 2)
 
     def _require_settleable(self, queue: str, message: AbstractIncomingMessage) -> AbstractIncomingMessage:
         """Return the message. Raises ConnectionError where the broker has given it to another consumer or will."""

@@ -6,10 +6,15 @@ from prebook.messaging import addresses
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import Undeliverable, Unreachable
+from prebook.messaging.errors import TOO_LARGE, Undeliverable, Unreachable
 from prebook.messaging.headers import FLOW_HEADER, MESSAGE_ID_HEADER
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.recoverability.dead_letter import failure_headers, first_failure_headers
+from prebook.messaging.recoverability.publishable_headers import publishable_headers
+
+MAX_HEADERS_BYTES = (64 * 1024, 2 * 1024)
+"""Limits of the headers of a dead letter, tried in turn: the first fits the usual frame of 128 KiB, the second one any
+frame, since AMQP 0-9-1 allows at least 4 KiB."""
 
 
 class DeadLetterPublisher:
@@ -27,11 +32,21 @@ class DeadLetterPublisher:
         await self._publisher.publish(addresses.delay_queue(delay_s), address, wire)
 
     async def dead_letter(self, address: str, wire: WireMessage, cause: str, error: Exception | None) -> None:
-        """Park the message with its cause and, where a handler raised one, its error."""
+        """Park the message with its cause and, where a handler raised one, its error.
+
+        What the broker would refuse or interpret is left out of the headers, see publishable_headers.
+        """
+        headers = {**wire.headers, **failure_headers(cause, error)}
+        for max_bytes in MAX_HEADERS_BYTES:
+            parked = WireMessage(publishable_headers(headers, max_bytes), wire.body)
+            try:
+                await self._publisher.publish(addresses.PARKING, address, parked)
+                break
+            except Undeliverable as refusal:
+                if refusal.cause != TOO_LARGE or max_bytes == MAX_HEADERS_BYTES[-1]:
+                    raise
         message_id = wire.headers.get(MESSAGE_ID_HEADER, "")
         self._observer.on_dead_lettered(message_id, wire.headers.get(FLOW_HEADER, "unknown"), cause)
-        parked = WireMessage({**wire.headers, **failure_headers(cause, error)}, wire.body)
-        await self._publisher.publish(addresses.PARKING, address, parked)
 
     async def dead_letter_local(self, envelope: Envelope, cause: str, error: Exception) -> None:
         """Implement local_recovery.DeadLetterLocal: the dead letter is one of the queue for the same messages.

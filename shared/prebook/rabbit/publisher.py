@@ -10,10 +10,9 @@ from yarl import URL
 from prebook.coupling.ports import Publisher
 from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.errors import Undeliverable, Unreachable
-from prebook.messaging.headers import MESSAGE_ID_HEADER
+from prebook.messaging.errors import TOO_LARGE, Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
-from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish
+from prebook.rabbit.amqp_publisher.frame_encoder import encode_publish, message_id_property
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm
 from prebook.rabbit.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, BrokerConnection
 from prebook.rabbit.errors import AmqpLimitExceeded
@@ -54,14 +53,14 @@ class RabbitPublisher(Publisher):
                 frame_max=connection.frame_max,
             )
         except AmqpLimitExceeded as error:
-            raise Undeliverable(str(error), cause="too_large") from None
+            raise Undeliverable(str(error), cause=TOO_LARGE) from None
         future: asyncio.Future[None] = loop.create_future()
         connection.publish(
             frames,
             PendingConfirm(
                 exchange,
                 routing_key,
-                message.headers.get(MESSAGE_ID_HEADER, ""),
+                message_id_property(message.headers),
                 loop.time() + CONFIRM_TIMEOUT_S,
                 future,
             ),

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from prebook.contracts.dead_letters import DeadLetterState
 from prebook.flows import ALL_FLOWS, PROCESSES
 from prebook.messaging import addresses
-from prebook.messaging.codec import UNDECODABLE
+from prebook.messaging.codec import UNDECODABLE_CAUSE
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.dead_letters.sql import DeadLetterSql
 from prebook.postgres.state_literals import with_states
@@ -37,9 +37,10 @@ CAUSES = frozenset(
         "expired",
         "no_handler",
         "permanent",
+        "retry_refused",
         "target_gone",
         "too_large",
-        UNDECODABLE,
+        UNDECODABLE_CAUSE,
         "unexpected_type",
         UNKNOWN,
         "unknown_auction",

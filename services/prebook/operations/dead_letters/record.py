@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prebook.messaging import addresses
-from prebook.messaging.codec import UNDECODABLE
+from prebook.messaging.codec import UNDECODABLE_CAUSE
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
     CAUSE_HEADER,
@@ -192,7 +192,7 @@ def _cause_and_error(dead_letter: DeadLetter, headers: Mapping[str, str]) -> tup
     if CAUSE_HEADER in headers:
         return headers[CAUSE_HEADER], headers.get(ERROR_HEADER, "")
     if UNDECODABLE_HEADER in headers:
-        return UNDECODABLE, f"no client can decode {headers[UNDECODABLE_HEADER]}"
+        return UNDECODABLE_CAUSE, f"no client can decode {headers[UNDECODABLE_HEADER]}"
     if not dead_letter.x_deaths:
         return UNKNOWN_CAUSE, "the message has no cause header and no x-death"
     death = dead_letter.x_deaths[0]

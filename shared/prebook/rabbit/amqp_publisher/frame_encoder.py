@@ -74,7 +74,10 @@ def _body_frames(body: bytes, max_bytes: int) -> Iterator[bytes]:
 
 
 def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: datetime | None) -> bytes:
-    """Return the payload of the header frame: the properties that tools look at, and all CloudEvents headers."""
+    """Return the payload of the header frame: the properties that tools look at, and all CloudEvents headers.
+
+    A property that is longer than the protocol allows is left out; the header that it copies has it in full.
+    """
     headers = wire.headers
     flags, parts = _ALWAYS, [_short_string(CONTENT_TYPE), _field_table(headers), bytes((PERSISTENT,))]
     for flag, text in (
@@ -83,15 +86,29 @@ def _content_header(wire: WireMessage, user: str, now: datetime, expires_at: dat
         (_EXPIRATION, _ttl_ms(now, expires_at)),
         (_MESSAGE_ID, headers.get(MESSAGE_ID_HEADER)),
     ):
-        if text:
+        if property_value := _property(text):
             flags |= flag
-            parts.append(_short_string(text.encode()))
+            parts.append(property_value)
     parts.append(struct.pack(">Q", int(now.timestamp())))
-    if kind := headers.get(TYPE_HEADER):
+    if kind := _property(headers.get(TYPE_HEADER)):
         flags |= _TYPE
-        parts.append(_short_string(kind.encode()))
+        parts.append(kind)
     parts += (_short_string(user.encode()), _short_string(APP_ID))
     return struct.pack(">HHQH", BASIC_CLASS, 0, len(wire.body), flags) + b"".join(parts)
+
+
+def message_id_property(headers: Mapping[str, str]) -> str:
+    """Return the message id as the property has it: empty if it is too long for one."""
+    message_id = headers.get(MESSAGE_ID_HEADER, "")
+    return message_id if len(message_id.encode()) <= _MAX_SHORT_STRING_BYTES else ""
+
+
+def _property(text: str | None) -> bytes:
+    """Return the text as a short string, or nothing if it is empty or too long for one."""
+    if not text:
+        return b""
+    raw = text.encode()
+    return _short_string(raw) if len(raw) <= _MAX_SHORT_STRING_BYTES else b""
 
 
 def _field_table(headers: Mapping[str, str]) -> bytes:
