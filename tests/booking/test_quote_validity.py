@@ -29,10 +29,30 @@ SKEWS = [timedelta(), timedelta(hours=2), -timedelta(hours=2)]
 @pytest.mark.parametrize("skew", SKEWS)
 def test_the_validity_of_a_quote_does_not_depend_on_the_clock_of_pricing(skew: timedelta) -> None:
     quoted = FareQuoted(fare=Money(cents=1), discount=Money(cents=0), valid_until=NOW + skew + VALID)
-    rebased = process.rebase_validity(quoted, occurred_at=NOW + skew, requested_at=NOW)
+    rebased = process.rebase_validity(quoted, occurred_at=NOW + skew, requested_at=NOW, db_now=NOW)
 
     assert isinstance(rebased, FareQuoted)
     assert rebased.valid_until == NOW + VALID
+
+
+@pytest.mark.parametrize(
+    ("skew", "made_at"),
+    [
+        (timedelta(), NOW + timedelta(minutes=4)),
+        (timedelta(hours=2), NOW + timedelta(minutes=5)),
+        (-timedelta(hours=2), NOW),
+    ],
+    ids=["right clock", "ahead", "behind"],
+)
+def test_a_quote_is_valid_from_when_it_was_made(skew: timedelta, made_at: datetime) -> None:
+    """The request waited for four minutes and the reply for one; a wrong clock counts from the receipt or request."""
+    occurred_at = NOW + timedelta(minutes=4) + skew
+    quoted = FareQuoted(fare=Money(cents=1), discount=Money(cents=0), valid_until=occurred_at + VALID)
+    received_at = NOW + timedelta(minutes=5)
+    rebased = process.rebase_validity(quoted, occurred_at=occurred_at, requested_at=NOW, db_now=received_at)
+
+    assert isinstance(rebased, FareQuoted)
+    assert rebased.valid_until == made_at + VALID
 
 
 def test_a_ride_is_not_confirmed_once_its_pickup_has_passed() -> None:

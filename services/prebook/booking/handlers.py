@@ -32,7 +32,10 @@ async def handle_fare_reply(
     """Price the booking and request a driver, or end the booking without a fare."""
     locked = await _lock_booking(context, work)
     rebased_reply = process.rebase_validity(
-        reply, occurred_at=context.occurred_at or context.now, requested_at=locked.requested_at
+        reply,
+        occurred_at=context.occurred_at or context.now,
+        requested_at=locked.requested_at,
+        db_now=locked.db_now,
     )
     transition = process.apply_fare_reply(locked.booking, rebased_reply, context.now)
     return await _save_transition(locked.booking, transition, work)

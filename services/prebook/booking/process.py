@@ -67,16 +67,18 @@ def start(booking: Booking) -> BookingTransition:
 
 
 def rebase_validity(
-    reply: FareReply | Unavailable, *, occurred_at: datetime, requested_at: datetime
+    reply: FareReply | Unavailable, *, occurred_at: datetime, requested_at: datetime, db_now: datetime
 ) -> FareReply | Unavailable:
-    """Express the validity of a quote on booking's clock: same duration, counted from ``requested_at``.
+    """Express the validity of a quote on the clock of booking's store: same duration, counted from when it was made.
 
-    ``valid_until`` and ``occurred_at`` are both on pricing's clock, so their difference is right even if that clock is
-    wrong. Replies other than FareQuoted are returned unchanged.
+    A quote is valid from then on, however long its request had to wait. ``valid_until`` and ``occurred_at`` are both on
+    pricing's clock, so their difference is right even if that clock is wrong. The quote was made between
+    ``requested_at`` and ``db_now``, whatever that clock says. Replies other than FareQuoted are returned unchanged.
     """
     if not isinstance(reply, FareQuoted):
         return reply
-    return structs.replace(reply, valid_until=requested_at + (reply.valid_until - occurred_at))
+    made_at = min(max(occurred_at, requested_at), db_now)
+    return structs.replace(reply, valid_until=made_at + (reply.valid_until - occurred_at))
 
 
 def apply_fare_reply(booking: Booking, reply: FareReply | Unavailable, now: datetime) -> BookingTransition:
