@@ -16,6 +16,8 @@ class MemoryBooking:
     clock: Callable[[], datetime] = utc_now
     tokens: dict[tuple[str, float], int] = field(default_factory=dict)
     load_signals: LoadSignals = field(default_factory=LoadSignals)
+    sampled_rows: int = 0
+    """Maximum number of rows of the latest sample."""
 
     async def create(self, booking: Booking, record: IdempotencyRecord) -> None:
         if any(stored.key == booking.key for stored in self.bookings.values()):
@@ -50,7 +52,8 @@ class MemoryBooking:
         self.tokens[window] = self.tokens.get(window, 0) + 1
         return None
 
-    async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
+    async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
+        self.sampled_rows = max_rows
         return self.load_signals
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:

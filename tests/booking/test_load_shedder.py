@@ -17,13 +17,17 @@ from prebook.booking.load_shedding.shedder import (
     LoadShedder,
     ShedDecision,
 )
+from prebook.booking.sql.load_signals import RATE_WINDOW_S
 from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
 from prebook.flows import FLOWS
-from prebook.messaging.policy import FlowPolicy
+from prebook.messaging.policy import FlowPolicy, Policies
+from prebook.patterns.admission_control import HEADROOM
 from tests.booking.booking_suite import PLAN, SETTINGS, BookingSuite
 
-POLICIES = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY) for flow in FLOWS}
+DEADLINE_S = 30.0
+POLICIES = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY, deadline_s=DEADLINE_S) for flow in FLOWS}
+PATIENT_POLICIES = {flow: FlowPolicy(coupling=Coupling.REQUEST_REPLY, deadline_s=300.0) for flow in FLOWS}
 QUOTE_BY_REQUEST_REPLY = ("quote_fare", Coupling.REQUEST_REPLY)
 CHANNELS = BookingSuite().assembled.channels
 STEP_S = 0.01
@@ -38,10 +42,13 @@ class Clock:
 
 
 def make_shedder(
-    clock: Clock, broker_blocked_s: Callable[[], float | None] = lambda: None, **settings: object
+    clock: Clock,
+    broker_blocked_s: Callable[[], float | None] = lambda: None,
+    policies: Policies = POLICIES,
+    **settings: object,
 ) -> LoadShedder:
     changed = msgspec.structs.replace(SETTINGS, **settings)
-    return LoadShedder(changed, POLICIES, CHANNELS, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
+    return LoadShedder(changed, policies, CHANNELS, broker_blocked_s, clock=clock, draw=random.Random(7).uniform)
 
 
 @dataclass
@@ -51,6 +58,8 @@ class Provider:
     shedder: LoadShedder
     clock: Clock
     per_s: float
+    deadline_s: float = DEADLINE_S
+    last_reply_at: float = -math.inf
     queue: list[float] = field(default_factory=list)
     returning: list[tuple[float, str, int]] = field(default_factory=list)
     oldest_s: float = 0.0
@@ -100,16 +109,23 @@ class Provider:
         if now:
             self.oldest_s = max(self.oldest_s, self.clock.now - self.queue[0])
             del self.queue[:now]
+            self.last_reply_at = self.clock.now
             self.served += now
         return min(credit - now, 1.0)
 
     def _sample(self) -> None:
-        left = 30.0 - (self.clock.now - self.queue[0] if self.queue else 0.0)
+        left = self.deadline_s - (self.clock.now - self.queue[0] if self.queue else 0.0)
         pending = {QUOTE_BY_REQUEST_REPLY: len(self.queue)} if self.queue else {}
         due = {QUOTE_BY_REQUEST_REPLY: left} if self.queue else {}
         rate = self.per_s if self.queue else 0.0
+        reply_age_s = self.clock.now - self.last_reply_at
         self.shedder.update(
-            LoadSignals(pending_requests=pending, time_to_deadline_s=due, replies_per_s={QUOTE_BY_REQUEST_REPLY: rate})
+            LoadSignals(
+                pending_requests=pending,
+                time_to_deadline_s=due,
+                replies_per_s={QUOTE_BY_REQUEST_REPLY: rate},
+                reply_age_s={QUOTE_BY_REQUEST_REPLY: reply_age_s} if reply_age_s <= RATE_WINDOW_S else {},
+            )
         )
 
 
@@ -145,6 +161,96 @@ def test_a_provider_that_stops_and_resumes_is_not_overloaded() -> None:
     assert provider.refused[0] > 0
     assert (provider.returning, provider.queue) == ([], [])
     assert provider.served == len(provider.attempts)
+
+
+@pytest.mark.parametrize("outage_s", [3.0, 30.0, 150.0])
+def test_rides_that_wait_for_a_provider_that_is_away_do_not_count(outage_s: float) -> None:
+    clock = Clock()
+    shedder = make_shedder(clock, policies=PATIENT_POLICIES)
+    provider = Provider(shedder, clock, per_s=50.0, deadline_s=300.0)
+    provider.run(10.0, arrivals_per_s=25.0)
+    provider.per_s = 0.0
+    provider.run(outage_s, arrivals_per_s=25.0)
+    assert len(provider.queue) >= 25 * outage_s - 2
+    provider.per_s = 50.0
+    provider.run(2 * outage_s + 10.0, arrivals_per_s=25.0)
+
+    assert provider.refused.total() == 0
+    assert len(provider.queue) <= 1
+    assert provider.oldest_s <= outage_s + 1.0
+
+
+def test_the_next_provider_has_time_for_the_backlog_of_an_outage() -> None:
+    clock, find_driver = Clock(), ("find_driver", Coupling.REQUEST_REPLY)
+    shedder = make_shedder(clock, policies=PATIENT_POLICIES)
+    for _ in range(30):
+        clock.now += 1.0
+        shedder.update(
+            LoadSignals(
+                pending_requests={QUOTE_BY_REQUEST_REPLY: 400}, time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 270.0}
+            )
+        )
+    backlog = LoadSignals(
+        pending_requests={find_driver: 400},
+        time_to_deadline_s={find_driver: 299.0},
+        replies_per_s={QUOTE_BY_REQUEST_REPLY: 130.0, find_driver: 10.0},
+        reply_age_s={QUOTE_BY_REQUEST_REPLY: 0.1, find_driver: 0.1},
+    )
+    shedder.update(backlog)
+    assert shedder.decide("soon after the outage", PLAN) is None
+
+    clock.now += 3 * 30.0
+    shedder.update(backlog)
+    assert shedder.decide("long after the outage", PLAN) is not None
+
+
+def test_rides_are_refused_when_an_outage_leaves_the_waiting_ones_too_little_time() -> None:
+    clock = Clock()
+    provider = Provider(make_shedder(clock, policies=PATIENT_POLICIES), clock, per_s=0.0, deadline_s=300.0)
+    provider.run(0.9 * 200.0, arrivals_per_s=5.0)
+    assert provider.refused.total() == 0
+    provider.run(0.3 * 200.0, arrivals_per_s=5.0)
+    assert provider.refused[0] > 0
+    assert len(provider.queue) == pytest.approx(5.0 * 200.0, rel=0.02)
+
+
+def test_the_number_of_rides_that_wait_for_a_provider_is_bounded() -> None:
+    clock = Clock()
+    shedder = make_shedder(clock, policies=PATIENT_POLICIES, max_pending_requests=300)
+    provider = Provider(shedder, clock, per_s=0.0, deadline_s=300.0)
+    provider.run(60.0, arrivals_per_s=25.0)
+    assert provider.longest <= 300 * HEADROOM
+    provider.per_s = 50.0
+    provider.run(300.0, arrivals_per_s=0.0)
+    assert (provider.returning, provider.queue) == ([], [])
+
+
+def test_an_overload_after_an_outage_is_refused_as_any_other() -> None:
+    clock = Clock()
+    provider = Provider(make_shedder(clock, policies=PATIENT_POLICIES), clock, per_s=50.0, deadline_s=300.0)
+    provider.run(10.0, arrivals_per_s=25.0)
+    provider.per_s = 0.0
+    provider.run(10.0, arrivals_per_s=25.0)
+    provider.per_s = 50.0
+    provider.run(90.0, arrivals_per_s=250.0)
+
+    assert provider.refused[0] > 0
+    assert provider.longest <= 10 * 25 + (1.3 * TARGET_QUEUEING_DELAY_S + 1.0) * 50
+    assert len(provider.queue) <= (1.3 * TARGET_QUEUEING_DELAY_S + 1.0) * 50
+
+
+def test_one_request_without_a_reply_refuses_nothing_while_others_are_replied_to() -> None:
+    """A parked request waits until its deadline, which says nothing about its provider."""
+    shedder = make_shedder(Clock(), policies=PATIENT_POLICIES)
+    shedder.update(
+        LoadSignals(
+            pending_requests={QUOTE_BY_REQUEST_REPLY: 1},
+            time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 1.0},
+            replies_per_s={QUOTE_BY_REQUEST_REPLY: 10.0},
+            reply_age_s={QUOTE_BY_REQUEST_REPLY: 0.1},
+        )
+    )
+    assert shedder.decide("k1", PLAN) is None
 
 
 def test_a_limit_follows_the_reply_rate_and_a_stalled_queue_has_the_fixed_limit() -> None:
@@ -185,11 +291,12 @@ def test_nothing_is_refused_below_capacity() -> None:
 @pytest.mark.parametrize(
     ("seen", "reason"),
     [
-        (LoadSignals(outbox_rows=5000), "outbox_rows"),
-        (LoadSignals(outbox_age_s=15.0), "outbox_age"),
+        (LoadSignals(outbox_rows=SETTINGS.max_outbox_rows), "outbox_rows"),
+        (LoadSignals(outbox_age_s=SETTINGS.max_outbox_age_s), "outbox_age"),
         (
             LoadSignals(
-                pending_requests={QUOTE_BY_REQUEST_REPLY: 500}, time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 25.0}
+                pending_requests={QUOTE_BY_REQUEST_REPLY: SETTINGS.max_pending_requests},
+                time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 25.0},
             ),
             "quote_fare_by_request_reply",
         ),
@@ -197,7 +304,10 @@ def test_nothing_is_refused_below_capacity() -> None:
             LoadSignals(pending_requests={QUOTE_BY_REQUEST_REPLY: 1}, time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 9.9}),
             "quote_fare_by_request_reply",
         ),
-        (LoadSignals(pending_requests={("find_driver", Coupling.REQUEST_REPLY): 500}), "find_driver_by_request_reply"),
+        (
+            LoadSignals(pending_requests={("find_driver", Coupling.REQUEST_REPLY): SETTINGS.max_pending_requests}),
+            "find_driver_by_request_reply",
+        ),
     ],
 )
 def test_each_load_has_a_limit(seen: LoadSignals, reason: str) -> None:
@@ -217,8 +327,8 @@ def test_load_in_one_coupling_refuses_no_booking_of_another() -> None:
     shedder = make_shedder(Clock())
     shedder.update(
         LoadSignals(
-            outbox_age_s=60.0,
-            pending_requests={QUOTE_BY_REQUEST_REPLY: 500},
+            outbox_age_s=4 * SETTINGS.max_outbox_age_s,
+            pending_requests={QUOTE_BY_REQUEST_REPLY: SETTINGS.max_pending_requests},
             time_to_deadline_s={QUOTE_BY_REQUEST_REPLY: 5.0},
         )
     )

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.booking import process
 from prebook.booking.load_shedding.shedder import FLOWS_UNTIL_SETTLED
-from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S
+from prebook.booking.sql.load_signals import RATE_WINDOW_S
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.store import IdempotencyRecord, LoadSignals
 from prebook.booking.use_cases.book import CreateBooking
@@ -20,10 +20,13 @@ from prebook.messaging.envelope import Envelope, MessageKind, message_id, reply_
 from prebook.messaging.staging import MessageContext
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.patterns.trace import NO_TRACE
+from prebook.testing.configuration import make_policies
 from tests.booking.booking_suite import BOOKING, QUOTED, BookingSuite
 
 pytestmark = pytest.mark.real
 QUOTE_BY_ONE_WAY = ("quote_fare", Coupling.ONE_WAY)
+MAX_ROWS = 2_000
+DEADLINE_S = make_policies()["quote_fare"].deadline_s
 
 
 async def request_fare(begin: BeginUnitOfWork[BookingSql], name: str, coupling: Coupling = Coupling.ONE_WAY) -> None:
@@ -55,7 +58,7 @@ async def record_reply(begin: BeginUnitOfWork[BookingSql], name: str, plan: Plan
 
 async def read_signals(begin: BeginUnitOfWork[BookingSql]) -> LoadSignals:
     async with begin() as work:
-        return await work.read_load_signals(FLOWS_UNTIL_SETTLED)
+        return await work.read_load_signals(FLOWS_UNTIL_SETTLED, MAX_ROWS)
 
 
 async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
@@ -77,8 +80,20 @@ async def test_pending_requests_are_counted_by_flow_and_coupling_until_their_rep
 
     signals = await read_signals(begin_sql)
     assert signals.pending_requests == {QUOTE_BY_ONE_WAY: 2, ("quote_fare", Coupling.ASYNC_API): 1}
-    assert 20.0 < signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] <= 30.0
+    assert DEADLINE_S - 10.0 < signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] <= DEADLINE_S
     assert signals.replies_per_s == {QUOTE_BY_ONE_WAY: pytest.approx(1 / RATE_WINDOW_S)}
+    assert 0.0 <= signals.reply_age_s[QUOTE_BY_ONE_WAY] < RATE_WINDOW_S
+
+
+@pytest.mark.parametrize("state", [BookingState.EXPIRED, BookingState.FAILED])
+async def test_a_timeout_reply_is_no_sign_of_a_provider(
+    begin_sql: BeginUnitOfWork[BookingSql], engine: AsyncEngine, state: BookingState
+) -> None:
+    await request_fare(begin_sql, "b1")
+    await record_reply(begin_sql, "b1", dict.fromkeys(FLOWS, Coupling.ONE_WAY))
+    await change(engine, "UPDATE booking SET state = :state", state=state.value)
+
+    assert (await read_signals(begin_sql)).reply_age_s == {}
 
 
 async def test_the_outbox_age_is_that_of_the_oldest_request_to_the_broker(
@@ -107,9 +122,9 @@ async def test_the_number_of_scanned_rows_is_bounded(
         "INSERT INTO pending_reply (request_id, flow, conversation_id, message, due_at) "
         "SELECT 'r' || n, 'quote_fare', 'b1', '', now() + make_interval(secs => 20) "
         "FROM generate_series(1, :rows) AS n",
-        rows=3 * MAX_SCANNED_ROWS,
+        rows=3 * MAX_ROWS,
     )
 
     signals = await read_signals(begin_sql)
-    assert signals.pending_requests == {QUOTE_BY_ONE_WAY: MAX_SCANNED_ROWS}
+    assert signals.pending_requests == {QUOTE_BY_ONE_WAY: MAX_ROWS}
     assert signals.time_to_deadline_s[QUOTE_BY_ONE_WAY] < timedelta(seconds=20).total_seconds()

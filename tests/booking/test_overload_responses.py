@@ -4,9 +4,9 @@ from typing import Any
 
 from prebook.booking.store import LoadSignals
 from prebook.contracts.plan import Coupling
-from tests.booking.booking_suite import BookingSuite, book
+from tests.booking.booking_suite import SETTINGS, BookingSuite, book
 
-FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): 500})
+FULL = LoadSignals(pending_requests={("quote_fare", Coupling.REQUEST_REPLY): SETTINGS.max_pending_requests})
 
 
 async def make_overloaded_suite(**settings: Any) -> BookingSuite:
@@ -34,6 +34,13 @@ async def test_a_stored_response_is_repeated_under_load() -> None:
 
     assert (again.status_code, again.content) == (202, first.content)
     assert other.status_code == 503
+
+
+async def test_a_sample_counts_more_rows_than_the_largest_limit() -> None:
+    """Otherwise no load could reach the limit."""
+    suite = BookingSuite(max_pending_requests=30, max_outbox_rows=50_000)
+    await suite.sample_load(LoadSignals())
+    assert suite.database.tables.state.sampled_rows > 50_000
 
 
 async def test_back_pressure_can_be_switched_off() -> None:

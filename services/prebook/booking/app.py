@@ -53,7 +53,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     return ServiceExtensions(
         routes=routes(context, book_ride(context, shedder)),
-        loops={"load_sampler": load_sampler(shedder, context.units.background)},
+        loops={"load_sampler": load_sampler(shedder, context.units.background, context.settings)},
     )
 
 

@@ -67,6 +67,8 @@ class LoadSignals:
     time_to_deadline_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
     """Seconds until the deadline of the oldest pending request; negative once it has passed."""
     replies_per_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
+    reply_age_s: Mapping[FlowCoupling, float] = field(default_factory=dict)
+    """Seconds since the latest reply of the provider, if there was one within the last seconds."""
 
 
 class BookingWork(UnitOfWork, Protocol):
@@ -106,8 +108,8 @@ class BookingWork(UnitOfWork, Protocol):
         """
         ...
 
-    async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
-        """Read the load signals of these flows, at a bounded cost whatever the backlog."""
+    async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
+        """Read the load signals of these flows. At most ``max_rows`` rows of each table are counted."""
         ...
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:

@@ -119,8 +119,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "on"
     max_pending_requests: Annotated[
         int,
-        msgspec.Meta(ge=1, description="unanswered requests of one flow and coupling above which bookings are refused"),
-    ] = 500
+        msgspec.Meta(
+            ge=1,
+            description="unanswered requests of one flow and coupling, also to a provider that is away, above which "
+            "bookings are refused",
+        ),
+    ] = 5_000
     max_waiting_riders: Annotated[
         int, msgspec.Meta(ge=1, description="riders that may wait for a synchronous booking at a time")
     ] = 64
@@ -129,8 +133,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5_000
     max_outbox_age_s: Annotated[
         float,
-        msgspec.Meta(gt=0, description="seconds that booking's oldest request may wait in the outbox to be published"),
-    ] = 15.0
+        msgspec.Meta(
+            gt=0,
+            description="seconds that booking's oldest request may wait in the outbox to be published; "
+            "less than the flows' deadline_s",
+        ),
+    ] = 100.0
     max_broker_blocked_s: Annotated[
         float,
         msgspec.Meta(

@@ -1,6 +1,7 @@
 """Admission control at booking's edge: admit as many bookings as can be settled in time, refuse the others explicitly.
 
 Queue lengths of all replicas are sampled once a second; between two samples each replica adds its own admissions.
+Requests that wait for a provider that is away, or did so, do not count: their deadlines are minutes.
 """
 
 import random
@@ -9,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from prebook.booking.load_shedding.provider_outage import ProviderOutage
 from prebook.booking.store import FlowCoupling, LoadSignals
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import FIND_DRIVER, QUOTE_FARE
@@ -21,7 +23,7 @@ from prebook.runtime.settings import ServiceSettings
 FLOWS_UNTIL_SETTLED = (QUOTE_FARE.name, FIND_DRIVER.name)
 """Flows that a booking needs before it is settled. The notice comes later and is retried for minutes."""
 MAX_DEADLINE_SHARE = 2 / 3
-"""Share of a flow's deadline that its oldest request may have waited; a new request needs the rest for itself."""
+"""Share of a flow's deadline for which its provider may be away; requests that wait need the rest for themselves."""
 TARGET_QUEUEING_DELAY_S = 2.5
 """Queueing delay that pending requests may reach, at the measured reply rate; beyond it a refusal serves riders better.
 A queue without replies has no known rate, so only its length and age limit it."""
@@ -88,6 +90,7 @@ class LoadShedder:
         self._hysteresis: dict[str, Hysteresis] = defaultdict(lambda: ACCEPTING)
         self._waiting_room = WaitingRoom()
         self._rates: dict[str, float] = defaultdict(lambda: MIN_RATE_PER_S)
+        self._outages: dict[FlowCoupling, ProviderOutage] = defaultdict(ProviderOutage)
         self._admitted: Counter[str] = Counter()
         self._sampled_at = clock()
         self._waiting_riders = 0
@@ -103,6 +106,8 @@ class LoadShedder:
         """Replace the loads and estimated rates by a new sample."""
         settings = self._settings
         flow_couplings = signals.pending_requests.keys() | signals.replies_per_s.keys()
+        for each in flow_couplings | self._outages.keys():
+            self._update_outage(each, signals)
         for each in flow_couplings:
             self._update_rate(
                 load_name(each), signals.pending_requests.get(each, 0), signals.replies_per_s.get(each, 0.0)
@@ -150,19 +155,36 @@ class LoadShedder:
 
         return end_insert
 
-    def _pending_load(self, flow_coupling: FlowCoupling, signals: LoadSignals) -> QueueLoad:
+    def _update_outage(self, flow_coupling: FlowCoupling, signals: LoadSignals) -> None:
+        if self.replies_inline(flow_coupling[1]):
+            return  # a call ends within its timeout: an older request waits for its deadline only, not for a provider
         deadline_s = self._policies[flow_coupling[0]].deadline_s
-        waited_s = deadline_s - signals.time_to_deadline_s.get(flow_coupling, deadline_s)
+        self._outages[flow_coupling].update(
+            self._clock(),
+            waiting=signals.pending_requests.get(flow_coupling, 0),
+            waited_s=deadline_s - signals.time_to_deadline_s.get(flow_coupling, deadline_s),
+            reply_age_s=signals.reply_age_s.get(flow_coupling),
+        )
+
+    def _pending_load(self, flow_coupling: FlowCoupling, signals: LoadSignals) -> QueueLoad:
+        """Load of one flow in one coupling.
+
+        While replies come, requests may wait for TARGET_QUEUEING_DELAY_S at their rate, and the backlog of an outage
+        does not count, at this provider or at the next. Without replies, only the fixed limit and the deadline count.
+        """
+        outage = self._outages[flow_coupling]
         max_pending = self._settings.max_pending_requests
         per_s = signals.replies_per_s.get(flow_coupling, 0.0)
-        throughput_limit = self._rates[load_name(flow_coupling)] * TARGET_QUEUEING_DELAY_S
-        # An inline call ends within its timeout: an older pending request waits for its deadline only, not in a queue.
-        age_share = 0.0 if self.replies_inline(flow_coupling[1]) else waited_s / (deadline_s * MAX_DEADLINE_SHARE)
+        now = self._clock()
+        backlog = sum(each.backlog(now) for each in self._outages.values())
+        queueing_delay_s = TARGET_QUEUEING_DELAY_S + outage.stalled_s
+        throughput_limit = self._rates[load_name(flow_coupling)] * queueing_delay_s + backlog
+        deadline_s = self._policies[flow_coupling[0]].deadline_s
         return QueueLoad(
             waiting=signals.pending_requests.get(flow_coupling, 0),
-            limit=min(max_pending, throughput_limit) if per_s else max_pending,
+            limit=min(max_pending, throughput_limit) if per_s and not outage.is_away else max_pending,
             throughput_limit=throughput_limit,
-            age_share=age_share,
+            age_share=outage.stalled_s / (deadline_s * MAX_DEADLINE_SHARE),
             completions_per_s=per_s,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import bindparam, func, or_, select, text, update
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.sql.load_signals import MAX_SCANNED_ROWS, RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
+from prebook.booking.sql.load_signals import RATE_WINDOW_S, READ_LOAD_SIGNALS, load_signals_of
 from prebook.booking.sql.rows import MUTABLE_COLUMNS, booking_of, history_json, immutable_values, mutable_values
 from prebook.booking.sql.tables import BOOKING, IDEMPOTENCY_RECORD
 from prebook.booking.store import (
@@ -151,8 +151,8 @@ class BookingSql(SqlUnitOfWork):
             float((await self.connection.execute_without_begin(WINDOW_LEFT_S, {"window_s": window_s})).scalar_one()),
         )
 
-    async def read_load_signals(self, flows: Collection[str]) -> LoadSignals:
-        values = {"flows": list(flows), "max_rows": MAX_SCANNED_ROWS, "route": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
+    async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
+        values = {"flows": list(flows), "max_rows": max_rows, "route": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
         return load_signals_of((await self.connection.execute_without_begin(READ_LOAD_SIGNALS, values)).all())
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
