@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +23,7 @@ from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, 
 from prebook.messaging.observer import NullObserver
 from prebook.messaging.outbox.store import LOCAL_ROUTE, LeasedRow
 from prebook.messaging.policy import FlowPolicy
-from prebook.messaging.staging import MessageContext
+from prebook.messaging.staging import INLINE_RECOVERY_S, MessageContext
 from prebook.messaging.transaction_batcher import MAX_CONFLICTS
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.patterns.trace import NO_TRACE
@@ -233,6 +234,17 @@ async def test_a_request_without_a_reply_is_left_to_its_deadline() -> None:
     service.channel.replies = {}
     await service.execute("unanswered")
     assert (service.replies, service.awaited, service.observer.failures) == ({}, ["unanswered"], [])
+
+
+async def test_an_inline_call_of_a_process_that_died_ends_soon_after_its_timeout() -> None:
+    """Nobody waits for such a reply any longer, so it is not left to a deadline of minutes."""
+    service = Service()
+    service.channel.replies = {}
+    await service.execute("unanswered")
+    (pending,) = service.database.tables.pending_replies.values()
+    policy = POLICIES["notify_rider"]
+    assert pending.due_at - CONTEXT.now == timedelta(seconds=policy.timeout_s + INLINE_RECOVERY_S)
+    assert pending.request.expires_at == CONTEXT.now + timedelta(seconds=policy.deadline_s)
 
 
 @pytest.mark.parametrize("stage", ["send", "handle"])

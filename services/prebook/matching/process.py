@@ -17,9 +17,10 @@ from prebook.matching.domain.auction import Auction, Offer
 BOOKING_HAS_ENDED = "the booking has ended"
 NO_DRIVER_OFFERED = "no fleet has a driver"
 OFFERS_EXPIRED = "the fleets' offers have run out"
-MAX_AUCTION_AGE = timedelta(seconds=90)
-"""Maximum age of an auction at its decision. A fleet reserves an offered driver for two minutes from its offer, so the
-reservation of an offer accepted within this age is still valid when the fleet receives the verdict."""
+MAX_AUCTION_AGE = timedelta(minutes=8)
+"""Maximum age of an auction at its decision: longer than the deadline of the fleets' replies, since an auction waits
+for fleets that are away. A fleet reserves an offered driver for ten minutes from its offer, so the reservation of an
+offer accepted within this age is still valid when the fleet receives the verdict."""
 ALL_DRIVERS_TAKEN = "every driver offered has been taken"
 
 

@@ -26,10 +26,10 @@ class FlowPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     deadline_s: Annotated[
         Seconds,
         msgspec.Meta(
-            description="seconds after which the caller no longer waits for a reply, in every coupling; longer than "
-            "all attempts take"
+            description="seconds after which the caller no longer waits for a reply; longer than all attempts take. "
+            "A synchronous call ends by timeout_s"
         ),
-    ] = 30.0
+    ] = 300.0
     timeout_s: Annotated[
         Seconds, msgspec.Meta(description="total seconds of one synchronous call, retries included")
     ] = 2.0

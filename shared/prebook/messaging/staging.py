@@ -15,6 +15,8 @@ from prebook.patterns.trace import TraceContext
 
 FIRST_POLL_DELAY = timedelta(seconds=1)
 """Time that a callback may take before the caller polls for the reply."""
+INLINE_RECOVERY_S = 30.0
+"""Seconds after the timeout of an inline call until the database ends it, if the calling process has died meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Staging:
         )
 
     def _pending_reply(self, request: Envelope, delay_s: float) -> PendingReply:
-        due_at = request.expires_at or request.time
+        policy = self._policies[request.flow]
+        patience_s = policy.deadline_s
+        if not self._goes_to_outbox(request, delay_s):
+            patience_s = min(patience_s, policy.timeout_s + INLINE_RECOVERY_S)
+        due_at = request.time + timedelta(seconds=patience_s + delay_s)
         poll_at = request.time + FIRST_POLL_DELAY + timedelta(seconds=delay_s)
         return PendingReply(request, due_at, poll_at if self._channel(request).traits.polls else None)

@@ -34,7 +34,7 @@ from prebook.lab.suite_client.settings import InvalidEnvironment
 CONSOLE_WIDTH = 160
 DEFAULT_BOOKINGS = 10_000
 DEFAULT_FAULTS = 60
-DEFAULT_SETTLE_TIMEOUT_S = 180.0
+DEFAULT_SETTLE_TIMEOUT_S = 660.0
 EXAMPLES = examples(
     "prebook chaos --bookings 500 --faults 8",
     "prebook chaos --bookings 10000 --faults 60 --seed 3",

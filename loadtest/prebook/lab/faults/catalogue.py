@@ -132,8 +132,9 @@ def _process_faults() -> Iterator[Fault]:
 def _clock_faults() -> Iterator[Fault]:
     for service in SERVICES:
         expectation = (
-            f"{service.capitalize()}'s clock is 90 s ahead: it considers deadlines passed too early, so rides may "
-            "expire, and their riders are notified; nothing is confirmed twice and nothing is lost."
+            f"{service.capitalize()}'s clock is 90 s ahead: it considers deadlines passed too early, so rides with "
+            "deadlines below that may expire, and their riders are notified; nothing is confirmed twice and nothing is "
+            "lost."
         )
         yield Fault(
             f"clock_skew_{service}",

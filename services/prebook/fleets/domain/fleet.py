@@ -10,7 +10,7 @@ SLOT = timedelta(minutes=15)
 MAX_CANDIDATES = 32
 """Drivers tried for one offer; with nine in ten reserved, one offer in thirty finds none."""
 
-RESERVATION_TTL = timedelta(minutes=2)
+RESERVATION_TTL = timedelta(minutes=10)
 """Time that an offered driver stays reserved without a verdict. Well over the deadline of an auction: the auction of an
 older reservation has ended, and its verdict will never come."""
 
