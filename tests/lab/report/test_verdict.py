@@ -11,11 +11,7 @@ from prebook.lab.ledger.discrepancies import Discrepancy, DiscrepancyKind
 from prebook.lab.ledger.reconciliation import Ledger
 from prebook.lab.load.plans import PLANS
 from prebook.lab.quantiles import format_ms, latency_summary
-from prebook.lab.report.model import (
-    FaultLine,
-    GeneratorLag,
-    ScenarioReport,
-)
+from prebook.lab.report.model import FaultLine, GeneratorLag, PlanResult, ScenarioReport
 from prebook.lab.report.ranking import is_tied, ranking_of
 from prebook.lab.report.verdict import verdict
 from tests.lab.report.results import OFFERED, latency_around, result, scenario
@@ -91,6 +87,40 @@ def test_an_open_ledger_and_a_fault_without_effect_fail_the_verdict() -> None:
     outcome = verdict([scenario(open_ledger), scenario(result("one_way"), fault=True, took_effect=False)])
     assert len(outcome.problems) == 2
     assert not outcome.ok
+
+
+def bridged(*results: PlanResult) -> ScenarioReport:
+    """Pricing is away for 6 of 10 s, less than the deadlines."""
+    outage = FaultLine(kind="kill", target="pricing", start_s=2, duration_s=6)
+    return msgspec.structs.replace(scenario(*results, fault=True), fault=outage, outage_is_bridged=True)
+
+
+def with_ledger(label: str, *, accepted: int = OFFERED, **counts: int) -> PlanResult:
+    return msgspec.structs.replace(result(label, ledger=Ledger(offered=OFFERED, **counts)), accepted=accepted)
+
+
+@pytest.mark.parametrize(
+    ("results", "named"),
+    [
+        (
+            [with_ledger("one_way", confirmed=OFFERED), with_ledger("sync_api", accepted=30, confirmed=20, failed=20)],
+            [],
+        ),
+        ([with_ledger("async_api", confirmed=OFFERED - 1, expired=1)], ["async_api waits for pricing"]),
+        ([with_ledger("request_reply", accepted=39, confirmed=39, refused=1)], ["request_reply waits for pricing"]),
+        ([with_ledger("sync_api", confirmed=OFFERED)], ["sync_api calls pricing synchronously, but answered all"]),
+        ([with_ledger("mixed", confirmed=OFFERED)], ["mixed calls pricing synchronously, but answered all"]),
+    ],
+)
+def test_plans_that_wait_for_a_provider_must_bridge_its_outage(results: list[PlanResult], named: list[str]) -> None:
+    problems = verdict([bridged(*results)]).problems
+    assert len(problems) == len(named)
+    assert all(text in problem for text, problem in zip(named, problems, strict=True))
+
+
+def test_few_synchronous_rides_prove_no_outage() -> None:
+    few = msgspec.structs.replace(result("sync_api", ledger=Ledger(offered=4, confirmed=4)), accepted=4)
+    assert verdict([bridged(few)]).ok
 
 
 def test_limits_of_validity_are_warnings_and_do_not_fail_the_verdict() -> None:

@@ -189,8 +189,9 @@ def demo(ctx: click.RichContext, /, **values: Any) -> None:
     """Start a suite, run the campaign through all four couplings, and stop everything.
 
     Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
-    does not close, a fault had no effect, the load generator lagged so far that the result is invalid, or the suite
-    could not start.
+    does not close, a fault had no effect, a plan that waits for a provider did not bridge its outage, the load
+    generator lagged so far that the result is invalid, or the suite could not
+    start.
     """
     options, _ = campaign_settings(**values)
     suite = SuiteOptions(ports=allocate_suite_ports(), seed=options.seed, log_level="warning")
@@ -205,7 +206,8 @@ def campaign(**values: Any) -> None:
     The suite is the one that `prebook up` started, unless PREBOOK_* variables name another.
 
     Exit status 1 if a ride was lost, an effect was duplicated, the sources of a ledger contradict each other, a ledger
-    does not close, a fault had no effect, or the load generator lagged so far that the result is invalid.
+    does not close, a fault had no effect, a plan that waits for a provider did not bridge its outage, or the load
+    generator lagged so far that the result is invalid.
     """
     sys.exit(run_command(*campaign_settings(**values)))
 

@@ -70,6 +70,7 @@ def scenario_report(run: ScenarioRun) -> ScenarioReport:
         discrepancies=run.reconciliation.discrepancies,
         timeline=timeline(run),
         dead_letters_known=run.dead_letters_known,
+        outage_is_bridged=run.scenario.outage_is_bridged,
     )
 
 

@@ -170,6 +170,9 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     """None if no rider retried."""
     dead_letters_known: bool = False
     """Whether operations listed the parked messages; if not, dead-lettered rides count as in flight."""
+    outage_is_bridged: bool = False
+    """Whether the fault takes its target away for less than the deadlines, so that plans that wait for it must accept
+    and answer every ride."""
 
     @property
     def is_baseline(self) -> bool:

@@ -18,6 +18,7 @@ from prebook.lab.report.model import (
     ScenarioFinding,
     ScenarioReport,
 )
+from prebook.lab.report.outage_law import outage_problems
 from prebook.lab.report.ranking import Ranking, join_words, rankings
 
 
@@ -168,6 +169,7 @@ def problems_of(scenario: ScenarioReport) -> Iterator[str]:
     yield from measurement_problems(scenario)
     if scenario.fault_window and not scenario.fault_window.took_effect:
         yield f"{name}: the fault had no effect ({scenario.fault_window.evidence})"
+    yield from outage_problems(scenario)
 
 
 def measurement_problems(scenario: ScenarioReport) -> Iterator[str]:
