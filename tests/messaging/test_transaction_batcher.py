@@ -86,6 +86,18 @@ async def test_messages_that_arrive_during_a_commit_share_the_next_transaction(
     assert len(database.handled) == 12
 
 
+async def test_one_id_has_one_effect_although_two_conversations_share_the_transaction(
+    database: CountingDatabase, batcher: TransactionBatcher[Any]
+) -> None:
+    tasks = start(batcher, *messages(1))
+    await wait_until(lambda: database.begun == 1)
+    tasks += start(batcher, request("b1", id="same"), request("b2", id="same"))
+    await asyncio.sleep(0)
+    database.may_begin.set()
+    await asyncio.gather(*tasks)
+    assert (database.begun, database.handled) == (2, ["m0", "same"])
+
+
 async def test_a_poison_message_costs_the_rest_of_its_batch_one_retry_only(
     database: CountingDatabase, batcher: TransactionBatcher[Any]
 ) -> None:

@@ -167,8 +167,13 @@ class TransactionBatcher(Generic[U]):
 
     async def _apply_effects(self, batch: Sequence[PendingMessage[U]]) -> list[Any]:
         async with self._begin() as work:
-            new_ids = await work.record_messages([message.envelope for message in batch])
-            return [await message.effect(work, message.envelope.id in new_ids) for message in batch]
+            new_ids = set(await work.record_messages([message.envelope for message in batch]))
+            results = []
+            for message in batch:
+                is_new = message.envelope.id in new_ids
+                new_ids.discard(message.envelope.id)  # an id counts as new once, also within one batch
+                results.append(await message.effect(work, is_new))
+            return results
 
     def _retry_one_by_one(self, batch: Sequence[PendingMessage[U]], error: Exception) -> None:
         if len(batch) == 1:
