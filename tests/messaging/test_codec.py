@@ -58,6 +58,11 @@ def test_headers_follow_cloud_events() -> None:
         ({"prebook-attempt": "-1"}, "bad_header"),
         ({"prebook-attempt": "9" * 5000}, "bad_header"),
         ({"prebook-expires-at": "never"}, "bad_header"),
+        ({"ce-id": "b2.notify_rider.confirmed"}, "foreign_id"),
+        ({"ce-id": "b1.quote_fare.confirmed"}, "foreign_id"),
+        ({"ce-id": "b1.notify_riders"}, "foreign_id"),
+        ({"ce-id": "b1"}, "foreign_id"),
+        ({"ce-subject": "b1.notify_rider"}, "foreign_id"),
     ],
 )
 def test_an_invalid_header_is_malformed_with_its_cause(headers: dict[str, str], cause: str) -> None:
@@ -85,6 +90,16 @@ def test_an_invalid_body_is_malformed_with_its_cause(body: bytes, cause: str) ->
         decode(WireMessage(WIRE.headers, body))
 
     assert failure.value.cause == cause
+
+
+@pytest.mark.parametrize("reply_id", ["b1.notify_rider", "b2.notify_rider.reply", "b1.quote_fare.reply", "b1.reply"])
+def test_a_reply_has_an_id_that_is_derived_from_its_request(reply_id: str) -> None:
+    reply = request().reply_with(Unavailable(reason="deadline"), source="notification", at=NOW)
+
+    with pytest.raises(Malformed) as failure:
+        decode(encode(replace(reply, id=reply_id)))
+
+    assert failure.value.cause == "foreign_id"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(WIRE.headers)), st.text(max_size=40)), st.binary(max_size=200))

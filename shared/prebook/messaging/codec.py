@@ -15,7 +15,7 @@ import msgspec
 from prebook.contracts.message import Message
 from prebook.contracts.plan import Plan
 from prebook.flows import ALL_FLOWS, EVENT_TYPE_BY_BODY, EVENT_TYPES, FLOWS, EventType, Flow
-from prebook.messaging.envelope import Envelope, MessageKind
+from prebook.messaging.envelope import Envelope, MessageKind, has_derived_id
 from prebook.messaging.errors import Malformed
 from prebook.messaging.headers import (
     ATTEMPT_HEADER,
@@ -146,13 +146,18 @@ def _encode(envelope: Envelope) -> WireMessage:
 def decode(message: WireMessage) -> Envelope:
     """Decode a received message.
 
-    Raises Malformed: wrong headers or body, unknown version or flow, larger than ``MAX_BODY_BYTES``, or with fields
-    that the transport's client could not decode.
+    Raises Malformed: wrong headers or body, unknown version or flow, larger than ``MAX_BODY_BYTES``, with fields that
+    the transport's client could not decode, or with the id of another conversation's message.
     """
     check_size(message)
     if UNDECODABLE_HEADER in message.headers:
         raise Malformed(UNDECODABLE_CAUSE, f"fields that no client can decode: {message.headers[UNDECODABLE_HEADER]}")
-    return decode_stored(message)
+    envelope = decode_stored(message)
+    if not has_derived_id(envelope):
+        raise Malformed(
+            "foreign_id", f"header {MESSAGE_ID_HEADER} is not derived from {CONVERSATION_ID_HEADER} and flow"
+        )
+    return envelope
 
 
 def check_size(message: WireMessage) -> None:

@@ -99,6 +99,19 @@ def message_id(conversation_id: str, name: str, key: str = "") -> str:
     return ".".join(part for part in (conversation_id, name, key) if part)
 
 
+def has_derived_id(envelope: Envelope) -> bool:
+    """Return whether the id is one that is derived from the message's own conversation and flow.
+
+    A message with the id of another conversation would take the place of that conversation's message in the inbox.
+    """
+    is_reply = envelope.kind is MessageKind.REPLY
+    if is_reply and not envelope.id.endswith(_REPLY_SUFFIX):
+        return False
+    derived = message_id(envelope.conversation_id, envelope.flow)
+    own_id = request_id_of(envelope.id) if is_reply else envelope.id
+    return own_id == derived or own_id.startswith(f"{derived}.")
+
+
 def request_key(envelope: Envelope) -> str:
     """Return the ``key`` that a message id was made with; for a reply, that of its request."""
     request_id = request_id_of(envelope.id) if envelope.kind is MessageKind.REPLY else envelope.id

@@ -36,8 +36,9 @@ async def _publish(publisher: RabbitPublisher, strategy: OrderingStrategy, messa
 
 def _messages(strategy: OrderingStrategy, load: OrderingLoad, run: str) -> Iterable[Envelope]:
     for key, position in load.message_sequence():
+        conversation_id = strategy.ordering_key(key)
         yield offer_settled_envelope(
-            message_id(f"{run}.{key}", OFFER_SETTLED.name, str(position)),
+            message_id(conversation_id, OFFER_SETTLED.name, f"{run}.{key}.{position}"),
             offer_settled(key, driver=str(position)),
-            conversation_id=strategy.ordering_key(key),
+            conversation_id=conversation_id,
         )

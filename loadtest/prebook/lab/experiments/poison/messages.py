@@ -40,6 +40,6 @@ def _poison_message(run: str, poison: PoisonKind) -> tuple[str, WireMessage]:
 
 def _valid_message(run: str, name: str) -> tuple[str, WireMessage]:
     envelope = offer_settled_envelope(
-        message_id(f"{run}.{name}", OFFER_SETTLED.name), offer_settled(name), conversation_id=name
+        message_id(name, OFFER_SETTLED.name, run), offer_settled(name), conversation_id=name
     )
     return name, encode(envelope)
