@@ -12,13 +12,21 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary, DeadLetterView
+from prebook.flows import SERVICES
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
+from prebook.topology.model import suite_topology
 from tests.conditions import poll_until
 from tests.integration.database_probe import DatabaseProbe
 
 ALL_MESSAGES = ((addresses.EVENTS, "#"), (addresses.REQUESTS, "#"), (addresses.REPLIES, "#"))
 """Bindings (exchange, routing key) that match every message of the suite."""
+SENDERS: dict[tuple[str, str], str] = {
+    (grant.exchange, grant.routing_key): addresses.broker_user(grant.account)
+    for grant in suite_topology(()).message_grants
+    if grant.account in SERVICES
+}
+"""Broker user of the service that sends to an address (exchange, routing key)."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,13 @@ class BrokerProbe:
         return queue
 
     async def send(self, exchange: str, routing_key: str, wire: WireMessage, times: int = 1) -> None:
-        """Publish a message ``times`` times with confirms. Raises DeliveryError if no queue takes it."""
+        """Publish a message ``times`` times with confirms, in the name of the address's sender.
+
+        Raises DeliveryError if no queue takes it.
+        """
         headers: dict[str, Any] = dict(wire.headers)
-        message = Message(wire.body, headers=headers, delivery_mode=DeliveryMode.PERSISTENT)
+        user = SENDERS.get((exchange, routing_key))
+        message = Message(wire.body, headers=headers, delivery_mode=DeliveryMode.PERSISTENT, user_id=user)
         target = await self._channel.get_exchange(exchange, ensure=False)
         for _ in range(times):
             async with asyncio.timeout(10):

@@ -201,7 +201,7 @@ async def test_a_reply_after_the_deadline_has_no_effect(
     duplicates = await read_message_counter(suite, "duplicate", "booking")
     # Pricing does not send an expired reply. This one arrives like a reply that was sent just before it expired.
     row = msgspec.json.decode(await database.fetch_value(LATE_REPLY, booking_id))
-    await broker.send(addresses.REPLIES, "booking", WireMessage(row["headers"], row["body"].encode()))
+    await broker.send(addresses.REPLIES, "booking.quote_fare", WireMessage(row["headers"], row["body"].encode()))
     await poll_until(partial(_is_duplicate_count, suite, duplicates + 1))
     assert await rider.fetch_view(booking_id) == view
     assert all_in_state(await database.verify_bookings([booking_id], allow_expired=True), "expired")

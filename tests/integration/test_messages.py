@@ -88,7 +88,9 @@ MALFORMED: dict[str, tuple[dict[str, str], bytes]] = {
     "bad_json": (VALID_HEADERS, b'{"pickup": '),
     "wrong_schema": (VALID_HEADERS, b'{"pickup": 1}'),
     "unknown_type": (VALID_HEADERS | {"ce-type": "prebook.quote_fare.v9"}, b"{}"),
-    "unexpected_type": (VALID_HEADERS | {"prebook-flow": "notify_rider"}, VALID_BODY),
+    "unexpected_type": (VALID_HEADERS | {"prebook-flow": "nonsense"}, VALID_BODY),
+    "forbidden_sender": (VALID_HEADERS | {"prebook-flow": "notify_rider"}, VALID_BODY),
+    "foreign_id": (VALID_HEADERS | {"ce-id": "another.quote_fare"}, VALID_BODY),
     "bad_header": (VALID_HEADERS | {"prebook-plan": "quote_fare=telepathy"}, VALID_BODY),
     "missing_header": ({}, VALID_BODY),
     "too_large": (VALID_HEADERS, b" " * (128 * 1024 + 1)),
@@ -118,7 +120,8 @@ async def test_malformed_messages_are_parked_with_their_cause_and_block_no_other
         sent, body = MALFORMED[stored["prebook-x-cause"]]
         assert sent.items() <= stored.items(), "all headers are kept"
         assert message.body == body
-        assert stored["prebook-x-error"].startswith("Malformed: "), "the error is described"
+        error_type, _, described = stored["prebook-x-error"].partition(": ")
+        assert (error_type in {"Malformed", "ForbiddenSender"}, bool(described)) == (True, True)
 
 
 async def test_a_reply_for_an_unknown_booking_is_parked(broker: BrokerProbe) -> None:
@@ -127,7 +130,7 @@ async def test_a_reply_for_an_unknown_booking_is_parked(broker: BrokerProbe) -> 
         "prebook-kind": "reply",
         "ce-type": "prebook.unavailable.v1",
     }
-    await broker.send(addresses.REPLIES, "booking", WireMessage(reply, b'{"reason":"refused"}'))
+    await broker.send(addresses.REPLIES, "booking.quote_fare", WireMessage(reply, b'{"reason":"refused"}'))
     (parked,) = await broker.collect_parked(1)
     assert (parked.routing_key, parked.headers["prebook-x-cause"]) == ("booking.replies", "unknown_booking")
 

@@ -32,7 +32,7 @@ def intended(service: str) -> set[tuple[str, str]]:
     one_way_requests = {
         (addresses.EVENTS, addresses.request_routing_key(f.name)) for f in ALL_FLOWS if f.caller == service
     }
-    replies = {(addresses.REPLIES, f.caller) for f in ALL_FLOWS if f.provider == service}
+    replies = {(addresses.REPLIES, f"{f.caller}.{f.name}") for f in ALL_FLOWS if f.provider == service}
     one_way_replies = {
         (addresses.EVENTS, addresses.reply_routing_key(f.name)) for f in ALL_FLOWS if f.provider == service
     }

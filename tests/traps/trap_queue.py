@@ -17,6 +17,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.testing.configuration import make_policies
+from prebook.topology.sender_check import accept_any_sender
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.suite import Suite
 from tests.messaging.examples import request
@@ -68,6 +69,7 @@ class TrapQueue:
             publisher=publisher,
             policies=make_policies(max_attempts=MAX_ATTEMPTS, backoff_s=(delay_s,)),
             observer=NullObserver(),
+            check_sender=accept_any_sender,
         )
         async with (
             run_connection(publisher.connection.run, publisher.connection.up),

@@ -20,6 +20,7 @@ from prebook.postgres.unit_of_work import unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.runtime.assembly import ServicePorts
 from prebook.runtime.service import Service
+from prebook.topology.sender_check import accept_any_sender
 from tests.databases import dispose_engine
 from tests.world import MEMBERS, SuiteWorld
 
@@ -40,6 +41,7 @@ class Delivery:
     exchange: str
     routing_key: str
     message_id: str | None = None
+    user_id: str | None = None
     timestamp: datetime | None = None
     channel: OpenChannel = field(default_factory=OpenChannel)
 
@@ -81,6 +83,7 @@ class AdapterWorld(SuiteWorld):
             publisher=self.broker,
             policies=self.policies,
             observer=self._observer,
+            check_sender=accept_any_sender,  # the broker in memory has no accounts
         )
         subscription: Any = OpenSubscription()
         consumer._subscriptions = {queue: subscription}

@@ -28,7 +28,8 @@ def address_of(envelope: Envelope) -> BrokerAddress:
     flow = FLOWS[envelope.flow]
     if envelope.kind is MessageKind.REQUEST:
         return BrokerAddress(addresses.REQUESTS, flow.name, addresses.request_queue(flow.provider, flow.name))
-    return BrokerAddress(addresses.REPLIES, flow.caller, addresses.reply_queue(flow.caller))
+    routing_key = addresses.caller_routing_key(flow.caller, flow.name)
+    return BrokerAddress(addresses.REPLIES, routing_key, addresses.reply_queue(flow.caller))
 
 
 class RequestReply(BrokerChannel):

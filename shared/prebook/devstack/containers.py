@@ -127,7 +127,11 @@ READY_TIMEOUT_S = 90.0
 CONTAINER_REMEDY = "read `docker ps -a` and `docker logs`; if the image could not be loaded, `docker pull` it by hand"
 ADMIN_USER = "prebook_admin"
 DATABASE_NAME = "prebook"
-ERLANG_ARGS = "-rabbitmq_management rates_mode none +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+ERLANG_ARGS = (
+    "-rabbitmq_management rates_mode none -rabbit default_user_tags [administrator,impersonator] "
+    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+)
+"""Faults of the lab publish in the services' names, which RabbitMQ permits to an impersonator only."""
 POSTGRES_ARGS = tuple(
     word
     for name, value in {**server_settings.SETTINGS, "shared_buffers": "32MB"}.items()

@@ -3,7 +3,7 @@
 REQUESTS = "prebook.requests"
 """Exchange of request_reply requests; the routing key is the flow."""
 REPLIES = "prebook.replies"
-"""Exchange of request_reply replies; the routing key is the calling service."""
+"""Exchange of request_reply replies; the routing key is the calling service and the flow (``caller_routing_key``)."""
 EVENTS = "prebook.events"
 """Topic exchange of one_way requests and replies, and of events."""
 REDELIVER = "prebook.redeliver"
@@ -27,6 +27,11 @@ def request_routing_key(flow: str) -> str:
 def reply_routing_key(flow: str) -> str:
     """Routing key of a one_way reply."""
     return f"reply.{flow}"
+
+
+def caller_routing_key(caller: str, flow: str) -> str:
+    """Routing key of a request_reply reply: ``booking.quote_fare``. Each provider may use those of its own flows."""
+    return f"{caller}.{flow}"
 
 
 def event_routing_key(event: str) -> str:

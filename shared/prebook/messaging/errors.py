@@ -7,6 +7,7 @@
     |   +-- Malformed      the message cannot be decoded
     |   +-- NoHandler      the service has no handler for the message
     |   +-- RequestExpired the request has failed before, and its caller no longer waits
+    |   +-- ForbiddenSender  the sender may not send such a message to this queue
     +-- Unreachable        not handed over now: retry later
     |   +-- TransactionConflict  rolled back in favour of another transaction: repeat at once
     +-- Undeliverable      can never be handed over as it is
@@ -45,6 +46,12 @@ class RequestExpired(PermanentFailure):
     """A request that failed before has expired. Its dead letter keeps the error of the last attempt."""
 
     cause = "expired"
+
+
+class ForbiddenSender(PermanentFailure):
+    """The sender may not send a message of this kind and flow to this queue, or does not name itself."""
+
+    cause = "forbidden_sender"
 
 
 class Unreachable(Exception):

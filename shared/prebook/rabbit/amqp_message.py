@@ -5,11 +5,17 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 
 from prebook.messaging.codec import WireMessage
+from prebook.topology.sender_check import MessageOrigin
 
 
 def from_amqp(message: AbstractIncomingMessage) -> WireMessage:
     """Return the headers, as text, and the body of a delivered message."""
     return WireMessage({name: field_text(value) for name, value in message.headers.items()}, message.body)
+
+
+def origin_of(message: AbstractIncomingMessage) -> MessageOrigin:
+    """Return how a message reached its queue. The broker delivers no ``user_id`` that it has not verified."""
+    return MessageOrigin(message.exchange or "", message.routing_key or "", message.user_id or "")
 
 
 def field_text(value: Any) -> str:

@@ -14,7 +14,14 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope
-from prebook.messaging.errors import TOO_LARGE, Malformed, Undeliverable, Unreachable, error_summary
+from prebook.messaging.errors import (
+    TOO_LARGE,
+    ForbiddenSender,
+    Malformed,
+    Undeliverable,
+    Unreachable,
+    error_summary,
+)
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
@@ -22,10 +29,11 @@ from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from prebook.messaging.recoverability.dead_letter import first_failure_headers
 from prebook.messaging.recoverability.decision import FailureRecovery, try_handle
 from prebook.messaging.recoverability.key_sequencer import KeySequencer
-from prebook.rabbit.amqp_message import from_amqp
+from prebook.rabbit.amqp_message import from_amqp, origin_of
 from prebook.rabbit.connection import BrokerConnection, connect
 from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.subscription import Subscription
+from prebook.topology.sender_check import SenderCheck
 
 MIN_REPUBLISH_DELAY_S = 0.2
 MAX_REPUBLISH_DELAY_S = 5.0
@@ -54,9 +62,11 @@ class RabbitConsumer:
         publisher: Publisher,
         policies: Policies,
         observer: MessagingObserver,
+        check_sender: SenderCheck,
         sequencer: KeySequencer | None = None,
     ) -> None:
         """``queues``: queue name -> prefetch, the maximum number of its unacknowledged messages."""
+        self._check_sender = check_sender
         self._queues = queues
         self._handler = handler
         self._recovery = FailureRecovery(policies, observer)
@@ -124,8 +134,9 @@ class RabbitConsumer:
     async def _settle(self, queue: str, message: AbstractIncomingMessage) -> None:
         wire = from_amqp(message)
         try:
+            self._check_sender(self._group_by_partition.get(queue, queue), origin_of(message), wire.headers)
             envelope = decode(wire)
-        except Malformed as error:
+        except (ForbiddenSender, Malformed) as error:
             return await self._dead_letter(queue, message, wire, error.cause, error)
         if self._sequencer and queue in self._group_by_partition:
             return await self._handle_in_order(self._sequencer, queue, message, envelope)

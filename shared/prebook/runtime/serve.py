@@ -18,7 +18,7 @@ from prebook.http.client import ServiceClient
 from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.relay import Relay
-from prebook.messaging.policy import Policies
+from prebook.messaging.policy import Policies, retry_delays_s
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engines
 from prebook.postgres.outbox import SqlOutbox
@@ -40,6 +40,8 @@ from prebook.runtime.service import Service
 from prebook.runtime.settings import ServiceSettings, read_settings
 from prebook.runtime.telemetry import Telemetry
 from prebook.topology.consumed_queues import prefetch_by_queue
+from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 
 W = TypeVar("W", bound=SqlUnitOfWork)
 log = structlog.get_logger()
@@ -80,6 +82,7 @@ class ServiceProcess(Generic[W]):
             publisher=self.publisher,
             policies=policies,
             observer=observer,
+            check_sender=sender_check(suite_topology(retry_delays_s(policies))),
             sequencer=sequencer,
         )
         self.partition_loops = self.partitioned_queues.loops(sequencer, self.consumer, owner)

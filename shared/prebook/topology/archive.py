@@ -3,6 +3,8 @@
 Source: EIP, Message Store; Wire Tap.
 """
 
+from dataclasses import replace
+
 from prebook.messaging import addresses
 from prebook.topology.retry_and_dead_letter import exact_match
 from prebook.topology.values import (
@@ -39,6 +41,11 @@ def archive_topology(base: Topology) -> Topology:
         policies=frozenset({Policy(ARCHIVE_STREAM.name, exact_match(ARCHIVE_STREAM.name), _retention_arguments())}),
         read_grants=frozenset({ReadGrant(addresses.ARCHIVE_READER, ARCHIVE_STREAM.name)}),
         grants=frozenset({Grant(addresses.ARCHIVE_READER, addresses.REDELIVER, ANY_ROUTING_KEY)}),
+        message_grants=frozenset(
+            replace(grant, account=addresses.ARCHIVE_READER, exchange=addresses.REDELIVER, routing_key=grant.queue)
+            for grant in base.message_grants
+            if grant.exchange == addresses.EVENTS
+        ),
     )
 
 

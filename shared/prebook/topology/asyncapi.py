@@ -133,7 +133,8 @@ def _message_types_by_key() -> Mapping[tuple[str, str], set[type[Message]]]:
         meant[addresses.REQUESTS, flow.name] = {flow.request_type}
         meant[addresses.EVENTS, addresses.request_routing_key(flow.name)] = {flow.request_type}
         meant[addresses.EVENTS, addresses.reply_routing_key(flow.name)] = set(flow.possible_reply_types)
-        meant.setdefault((addresses.REPLIES, flow.caller), set()).update(flow.possible_reply_types)
+        replies = addresses.caller_routing_key(flow.caller, flow.name)
+        meant[addresses.REPLIES, replies] = set(flow.possible_reply_types)
     return meant | {
         (addresses.EVENTS, addresses.event_routing_key(event.name)): {event.body_type} for event in EVENT_TYPES
     }
@@ -193,10 +194,9 @@ def _reply(grant: Grant) -> Json:
     """Return the reply of a command; empty for any other message: the reply to a one-way request is an event."""
     if grant.exchange != addresses.REQUESTS:
         return {}
-    where = _send_channel_name(addresses.REPLIES, FLOWS[grant.routing_key].caller)
-    messages = [
-        _ref("channels", where, "messages", ce_type(body)) for body in FLOWS[grant.routing_key].possible_reply_types
-    ]
+    flow = FLOWS[grant.routing_key]
+    where = _send_channel_name(addresses.REPLIES, addresses.caller_routing_key(flow.caller, flow.name))
+    messages = [_ref("channels", where, "messages", ce_type(body)) for body in flow.possible_reply_types]
     return {"reply": {"channel": _ref("channels", where), "messages": messages}}
 
 

@@ -7,10 +7,11 @@ from typing import Any
 from prebook.contracts.plan import Coupling, Plan
 from prebook.flows import ALL_FLOWS, EVENT_PARTITIONS, EVENT_TYPES, EventType, Flow
 from prebook.messaging import addresses
+from prebook.messaging.envelope import MessageKind
 from prebook.topology.archive import ARCHIVE_STREAM, archive_topology
 from prebook.topology.partitions import partitioned_topology
 from prebook.topology.retry_and_dead_letter import with_retry_and_parking
-from prebook.topology.values import Arrow, Binding, Exchange, Grant, Leg, Queue, Topology
+from prebook.topology.values import Arrow, Binding, Exchange, Grant, Leg, MessageGrant, Queue, Topology
 
 Flows = Iterable[Flow[Any, Any]]
 EventTypes = Iterable[EventType[Any]]
@@ -85,7 +86,7 @@ def _one_way(flow: Flow[Any, Any]) -> Topology:
 
 def _request_reply(flow: Flow[Any, Any]) -> Topology:
     request = Grant(flow.caller, addresses.REQUESTS, flow.name)
-    reply = Grant(flow.provider, addresses.REPLIES, flow.caller)
+    reply = Grant(flow.provider, addresses.REPLIES, addresses.caller_routing_key(flow.caller, flow.name))
     return union(
         (
             _brokered_leg(flow.name, request, _request_destination(flow, addresses.request_queue), Leg.REQUEST),
@@ -135,6 +136,18 @@ def _brokered_leg(swimlane: str, grant: Grant, destination: Destination, leg: Le
             {Binding(grant.exchange, grant.routing_key, destination.address, to_exchange=destination.partitions > 0)}
         ),
         grants=frozenset({grant}),
+        message_grants=frozenset(
+            {
+                MessageGrant(
+                    destination.address,
+                    grant.account,
+                    grant.exchange,
+                    grant.routing_key,
+                    MessageKind(leg.value),
+                    swimlane,
+                )
+            }
+        ),
         arrows=frozenset({*pushed, Arrow(swimlane, leg, 2, destination.address, destination.consumer, "", True)}),
     )
 

@@ -5,11 +5,22 @@ the dead-letter routing key of a policy is one value, so each queue has its own 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from prebook.flows import OPERATIONS
 from prebook.messaging import addresses
-from prebook.topology.values import Arguments, Binding, Exchange, Grant, Policy, Queue, Topology, arguments
+from prebook.topology.values import (
+    Arguments,
+    Binding,
+    Exchange,
+    Grant,
+    MessageGrant,
+    Policy,
+    Queue,
+    Topology,
+    arguments,
+)
 
 MAX_QUEUE_LENGTH = 50_000
 """Maximum number of messages in a queue; further ones are refused and stay in the publisher's outbox."""
@@ -27,7 +38,7 @@ REPLAYABLE_EXCHANGES = frozenset({addresses.REQUESTS, addresses.REPLIES, address
 def with_retry_and_parking(base: Topology, delays_s: Iterable[float]) -> Topology:
     """Add retry, replay and parking to ``base``. ``delays_s``: delays of the retry ladder in seconds, a queue each."""
     delays = sorted(set(delays_s))
-    whole = base | _parking() | _replay_grants(base)
+    whole = base | _parking() | _replay_grants(base) | Topology(message_grants=frozenset(_redelivery_grants(base)))
     for delay_s in delays:
         whole |= _delay_queue(delay_s)
     for queue in base.consumed_queues():
@@ -78,6 +89,15 @@ def _replay_grants(base: Topology) -> Topology:
     resend = (Grant(OPERATIONS, g.exchange, g.routing_key) for g in base.grants if g.exchange in REPLAYABLE_EXCHANGES)
     redeliver = (Grant(OPERATIONS, addresses.REDELIVER, queue.address) for queue in base.consumed_queues())
     return Topology(grants=frozenset({*resend, *redeliver}))
+
+
+def _redelivery_grants(base: Topology) -> Iterator[MessageGrant]:
+    """Let operations send again what any service may send, and let a consumer return its own messages to itself."""
+    consumer_by_address = {queue.address: queue.consumer for queue in base.consumed_queues()}
+    for grant in base.message_grants:
+        yield replace(grant, account=OPERATIONS)
+        for account in (OPERATIONS, consumer_by_address[grant.queue]):
+            yield replace(grant, account=account, exchange=addresses.REDELIVER, routing_key=grant.queue)
 
 
 def _catch_all_queue(exchange: str, queue: Queue, limits: Arguments) -> Topology:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Self
 
+from prebook.messaging.envelope import MessageKind
+
 Arguments = tuple[tuple[str, str | int], ...]
 """Sorted pairs, so that equal arguments are equal values and can be members of a set."""
 
@@ -86,6 +88,24 @@ class Grant:
 
 
 @dataclass(frozen=True, order=True)
+class MessageGrant:
+    """Permission of ``account`` to have messages of one kind and flow handled at a queue.
+
+    The messages arrive through ``exchange`` with ``routing_key``. The broker checks a Grant, which knows neither kind
+    nor flow; the consumer checks this one.
+    """
+
+    queue: str
+    """Address of the queue or of its message group."""
+    account: str
+    exchange: str
+    routing_key: str
+    kind: MessageKind
+    flow: str
+    """Name of the flow, or of the event type if ``kind`` is EVENT."""
+
+
+@dataclass(frozen=True, order=True)
 class ReadGrant:
     """Permission of ``account`` to read a stream, which removes no message."""
 
@@ -126,6 +146,7 @@ class Topology:
     bindings: frozenset[Binding] = frozenset()
     policies: frozenset[Policy] = frozenset()
     grants: frozenset[Grant] = frozenset()
+    message_grants: frozenset[MessageGrant] = frozenset()
     read_grants: frozenset[ReadGrant] = frozenset()
     arrows: frozenset[Arrow] = frozenset()
 

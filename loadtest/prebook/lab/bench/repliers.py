@@ -22,12 +22,13 @@ from prebook.lab.bench.testbed import READY_TIMEOUT_S, BenchTestbed, ModuleProce
 from prebook.lab.process_tree import read_cpu_time_s
 from prebook.messaging import addresses
 from prebook.messaging.codec import encode
-from prebook.messaging.envelope import request_id_of
+from prebook.messaging.envelope import message_id
 
 REPLY_TIMEOUT_S = 120.0
 CONCURRENCY = 400
 """Requests in flight: more than a replier takes at a time, so that its queue is never empty."""
 REPLY_QUEUE = "bench.replies"
+FARE_REPLY_KEY = addresses.caller_routing_key("booking", "quote_fare")
 
 
 @dataclass
@@ -115,7 +116,7 @@ async def start_repliers(testbed: BenchTestbed) -> AsyncIterator[tuple[Requestor
         ):
             await baseline_process.wait_for_output("ready")
             yield (
-                await open_suite_requestor(testbed, channel, queue, suite_process),
+                await open_suite_requestor(channel, queue, suite_process),
                 await _open_baseline_requestor(channel, replies, baseline_process),
             )
 
@@ -138,9 +139,9 @@ async def divert_replies(testbed: BenchTestbed) -> AsyncIterator[tuple[AbstractC
     connection, channel = await open_channel(testbed)
     reply_queue = addresses.reply_queue("booking")
     try:
-        yield channel, await divert_queue(channel, addresses.REPLIES, "booking", reply_queue, REPLY_QUEUE)
+        yield channel, await divert_queue(channel, addresses.REPLIES, FARE_REPLY_KEY, reply_queue, REPLY_QUEUE)
     finally:
-        await (await channel.get_queue(reply_queue, ensure=False)).bind(addresses.REPLIES, "booking")
+        await (await channel.get_queue(reply_queue, ensure=False)).bind(addresses.REPLIES, FARE_REPLY_KEY)
         await connection.close()
 
 
@@ -154,17 +155,17 @@ async def start_stub_service(testbed: BenchTestbed, prefetch: int, **env: str) -
 
 
 async def open_suite_requestor(
-    testbed: BenchTestbed, channel: AbstractChannel, replies: AbstractQueue, process: ModuleProcess | None
+    channel: AbstractChannel, replies: AbstractQueue, process: ModuleProcess | None
 ) -> Requestor:
-    """Return a requestor that sends the suite's own messages to pricing and consumes ``replies``."""
-    user = testbed.stack.broker.user
+    """Return a requestor that sends the suite's own messages to pricing, as booking, and consumes ``replies``."""
+    user = addresses.broker_user("booking")
     requestor = Requestor(
         exchange=await channel.get_exchange(addresses.REQUESTS, ensure=False),
         routing_key="quote_fare",
         build_message=lambda request_id: to_aio_pika(
-            encode(fare_request(request_id, conversation_id=request_id)), user=user
+            encode(fare_request(message_id(request_id, "quote_fare"), conversation_id=request_id)), user=user
         ),
-        request_id_of=lambda message: request_id_of(str(message.message_id)),
+        request_id_of=lambda message: str(message.correlation_id),
         process=process,
     )
     await replies.consume(_reply_handler(requestor), no_ack=True)

@@ -48,11 +48,11 @@ async def _measure_skew_s(target: str, fault_access: FaultAccess) -> float:
     candidates = [route for route in unshared_bindings(await read_bindings(fault_access)) if route.service == target]
     if not candidates:
         raise NoEffect(f"the broker has no queue that only {target} consumes from, so its clock cannot be measured")
-    message_id = f"clock-{uuid4().hex[:12]}"
+    message = malformed_message(f"clock-{uuid4().hex[:12]}")
     async with open_admin_channel(fault_access) as channel:
         exchange = await channel.get_exchange(candidates[0].exchange, ensure=False)
-        await exchange.publish(malformed_message(message_id), candidates[0].routing_key)
-    (dead_letter,) = await parked_messages.wait_until_parked(fault_access, [message_id], PARKING_TIMEOUT_S)
+        await exchange.publish(message, candidates[0].routing_key)
+    (dead_letter,) = await parked_messages.wait_until_parked(fault_access, [str(message.message_id)], PARKING_TIMEOUT_S)
     failed_at = (await parked_messages.read_headers(fault_access, dead_letter.id))[FIRST_FAILED_AT_HEADER]
     measured_s = (datetime.fromisoformat(failed_at) - datetime.now(UTC)).total_seconds()
     await parked_messages.discard(fault_access, [dead_letter])

@@ -67,7 +67,7 @@ async def duplicate_everything(_: Fault, duration_s: float, fault_access: FaultA
 
 
 def copy_of(message: AbstractIncomingMessage) -> Message:
-    """Return a copy with all properties except ``user_id``, which the broker would compare with the lab's user."""
+    """Return a copy with all properties, ``user_id`` of the sender included: the lab's user is an impersonator."""
     return Message(
         message.body,
         headers={**message.headers, COPY_HEADER: "1"},
@@ -81,5 +81,6 @@ def copy_of(message: AbstractIncomingMessage) -> Message:
         message_id=message.message_id,
         timestamp=message.timestamp,
         type=message.type,
+        user_id=message.user_id,
         app_id=message.app_id,
     )

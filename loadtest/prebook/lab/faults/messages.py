@@ -37,36 +37,40 @@ POISONS: tuple[PoisonSpec, ...] = (
 """Malformed JSON, invalid schema, unknown version and permanent failure, each with its dead-letter cause."""
 
 
-def poison_message(poison: PoisonSpec, message_id: str) -> Message:
+def poison_message(poison: PoisonSpec, conversation_id: str) -> Message:
     """Return a ``notify_rider`` request that cannot be handled."""
-    return _message(message_headers(NOTIFY_RIDER.name, poison.type, message_id), poison.body)
+    return _message(message_headers(NOTIFY_RIDER.name, poison.type, conversation_id), poison.body, NOTIFY_RIDER.caller)
 
 
-def malformed_message(message_id: str) -> Message:
-    """Return a message with a body that no consumer can decode."""
-    return _message(message_headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", message_id), b"{")
+def malformed_message(conversation_id: str) -> Message:
+    """Return a message that no consumer can decode, and that none but notification accepts."""
+    headers = message_headers(NOTIFY_RIDER.name, "prebook.notify_rider.v1", conversation_id)
+    return _message(headers, b"{", NOTIFY_RIDER.caller)
 
 
 def expired_request(routing_key: str) -> Message:
-    """Return a valid request that expired a day ago, for the flow that ``routing_key`` ends with; it has no effect."""
+    """Return a valid request that expired a day ago, for the flow that ``routing_key`` ends with; it has no effect.
+
+    It is sent in the provider's own name, as a retry that comes back to its queue.
+    """
     flow = routing_key.rpartition(".")[2]
     past = datetime.now(UTC) - timedelta(days=1)
     headers = message_headers(flow, MESSAGE_TYPES[flow], f"filler-{uuid4().hex}") | {
         "prebook-expires-at": past.isoformat()
     }
-    return _message(headers, VALID_BODIES[flow])
+    return _message(headers, VALID_BODIES[flow], FLOWS[flow].provider)
 
 
-def message_headers(flow: str, message_type: str, message_id: str) -> dict[str, str]:
+def message_headers(flow: str, message_type: str, conversation_id: str) -> dict[str, str]:
     """Return headers of a request: CloudEvents in binary mode and the suite's own. Source: CloudEvents AMQP binding."""
     return {
         "ce-specversion": "1.0",
-        "ce-id": message_id,
+        "ce-id": f"{conversation_id}.{flow}",
         "ce-type": message_type,
         "ce-source": f"/prebook/{FLOWS[flow].caller}",
-        "ce-subject": message_id,
+        "ce-subject": conversation_id,
         "ce-time": datetime.now(UTC).isoformat(),
-        "ce-partitionkey": message_id,
+        "ce-partitionkey": conversation_id,
         "prebook-kind": "request",
         "prebook-flow": flow,
         "prebook-plan": ",".join(f"{name}=request_reply" for name in FLOWS),
@@ -75,7 +79,8 @@ def message_headers(flow: str, message_type: str, message_id: str) -> dict[str, 
     }
 
 
-def _message(headers: Mapping[str, str], body: bytes) -> Message:
+def _message(headers: Mapping[str, str], body: bytes, sender: str) -> Message:
+    """Return a message in the name of the service ``sender``, whose broker user receivers check."""
     return Message(
         body,
         headers=dict(headers),
@@ -84,6 +89,7 @@ def _message(headers: Mapping[str, str], body: bytes) -> Message:
         message_id=headers["ce-id"],
         correlation_id=headers["ce-subject"],
         type=headers["ce-type"],
+        user_id=f"prebook_{sender}",
     )
 
 

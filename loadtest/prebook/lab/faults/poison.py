@@ -24,17 +24,19 @@ async def publish_poison(_: Fault, duration_s: float, fault_access: FaultAccess)
     """
     target = _notification_binding(await read_bindings(fault_access))
     run = uuid4().hex[:8]
-    poison_by_id = {f"poison-{run}-{poison.cause}": poison for poison in POISONS}
+    messages = [poison_message(poison, f"poison-{run}-{poison.cause}") for poison in POISONS]
     async with open_admin_channel(fault_access) as channel:
         exchange = await channel.get_exchange(target.exchange, ensure=False)
-        for message_id, poison in poison_by_id.items():
-            await exchange.publish(poison_message(poison, message_id), target.routing_key)
+        for message in messages:
+            await exchange.publish(message, target.routing_key)
     dead_letters, _slept = await asyncio.gather(
-        parked_messages.wait_until_parked(fault_access, poison_by_id.keys(), duration_s + PARKING_TIMEOUT_S),
+        parked_messages.wait_until_parked(
+            fault_access, [str(message.message_id) for message in messages], duration_s + PARKING_TIMEOUT_S
+        ),
         asyncio.sleep(duration_s),
     )
     await parked_messages.discard(fault_access, dead_letters)
-    return evidence_text(dead_letters, tuple(poison_by_id.values()))
+    return evidence_text(dead_letters, POISONS)
 
 
 def evidence_text(dead_letters: Sequence[DeadLetterSummary], published: Sequence[PoisonSpec]) -> str:

@@ -16,6 +16,8 @@ from prebook.lab.faults.messages import expired_request
 from prebook.lab.faults.model import Fault, NoEffect
 from prebook.lab.faults.processes import suspend
 
+REDELIVER_EXCHANGE = "prebook.redeliver"
+"""Exchange by which retries return to their queue; the routing key is the queue."""
 POLICY_NAME = "prebook-lab-queue-full"
 MAX_QUEUE_LENGTH = 1
 PROBE_INTERVAL_S = 0.25
@@ -32,7 +34,8 @@ class PublishProbe:
     async def publish(self, channel: AbstractChannel, binding: QueueBinding) -> str:
         """Publish an expired request directly to the queue, past the archive; return ``confirmed`` or ``refused``."""
         try:
-            await channel.default_exchange.publish(expired_request(binding.routing_key), binding.queue)
+            exchange = await channel.get_exchange(REDELIVER_EXCHANGE, ensure=False)
+            await exchange.publish(expired_request(binding.routing_key), binding.queue)
             result = "confirmed"
         except DeliveryError:
             result = "refused"

@@ -24,6 +24,7 @@ START_REMEDY = (
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """Turn off the busy waiting of Erlang's schedulers, to leave the CPU time to the services."""
+# Faults of the lab publish in the services' names, which RabbitMQ permits to an impersonator only.
 # A quorum queue's log stays in memory until its file is full. The default size, 512 MB, is the whole memory limit.
 RABBITMQ_CONF = f"""\
 listeners.tcp.1 = {LOOPBACK}:{{amqp}}
@@ -33,6 +34,8 @@ management.rates_mode = none
 default_user = {ADMIN_USER}
 default_pass = {{password}}
 default_vhost = {VHOST}
+default_user_tags.administrator = true
+default_user_tags.impersonator = true
 vm_memory_high_watermark.absolute = {MEMORY_WATERMARK}
 disk_free_limit.absolute = 50MB
 max_message_size = 1048576

@@ -22,9 +22,12 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, reply_id
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import NullObserver
+from prebook.messaging.policy import retry_delays_s
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime import settings
+from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 
 PREFETCH = 100
 
@@ -48,6 +51,7 @@ async def open_request_reply(
         publisher=publisher,
         policies=policies,
         observer=NullObserver(),
+        check_sender=sender_check(suite_topology(retry_delays_s(policies))),
     )
     links = [asyncio.create_task(link.run()) for link in (publisher.connection, consumer.connection)]
     await asyncio.gather(publisher.connection.up.wait(), consumer.connection.up.wait())

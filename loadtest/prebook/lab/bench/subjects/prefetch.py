@@ -48,7 +48,7 @@ async def measure(testbed: BenchTestbed, rounds: int) -> list[BenchRow]:
     """Measure every prefetch with every handler, each in a new process, since the prefetch is fixed at its start."""
     figures: dict[HandlerPrefetch, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with create_tables(testbed), divert_replies(testbed) as (channel, queue):
-        requestor = await open_suite_requestor(testbed, channel, queue, None)
+        requestor = await open_suite_requestor(channel, queue, None)
         for _ in range(min(rounds, MAX_ROUNDS)):
             for handler in HANDLERS:
                 for prefetch in PREFETCHES:

@@ -9,7 +9,7 @@ from statistics import median
 from prebook.lab.bench.baselines.rpc_client import IN_FLIGHT, SEQUENTIAL_CALLS
 from prebook.lab.bench.interpreters import INTERPRETERS_VARIABLE, environment, find_interpreter, measure_module
 from prebook.lab.bench.queues import open_channel
-from prebook.lab.bench.repliers import Requestor, run_requests, start_repliers
+from prebook.lab.bench.repliers import FARE_REPLY_KEY, Requestor, run_requests, start_repliers
 from prebook.lab.bench.rounds import RoundFigures, RoundRunner, run_interleaved
 from prebook.lab.bench.rows import Benchmark, BenchRow, Better, bench_row, unmeasured_row
 from prebook.lab.bench.testbed import BenchTestbed
@@ -71,7 +71,7 @@ BASELINES: Mapping[str, RpcBaseline] = {
 }
 BINDINGS = {
     addresses.request_queue("pricing", "quote_fare"): (addresses.REQUESTS, "quote_fare"),
-    addresses.reply_queue("booking"): (addresses.REPLIES, "booking"),
+    addresses.reply_queue("booking"): (addresses.REPLIES, FARE_REPLY_KEY),
 }
 """Exchange and binding key of each queue of the suite that the bench uses."""
 

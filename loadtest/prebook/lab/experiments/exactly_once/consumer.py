@@ -17,11 +17,14 @@ from prebook.messaging.envelope import Envelope
 from prebook.messaging.gateway import create_gateway
 from prebook.messaging.handlers import HandlerContext, HandlerResult, Handlers, HandlerSpec
 from prebook.messaging.observer import NullObserver
+from prebook.messaging.policy import retry_delays_s
 from prebook.messaging.unit_of_work import UnitsOfWork
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
+from prebook.topology.model import suite_topology
+from prebook.topology.sender_check import sender_check
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 QUEUES = {addresses.event_queue(SERVICE): 1}
@@ -75,6 +78,7 @@ class ExactlyOnceConsumer:
             publisher=self._publisher,
             policies=context.policies,
             observer=NullObserver(),
+            check_sender=sender_check(suite_topology(retry_delays_s(context.policies))),
         )
 
     async def run(self) -> None:

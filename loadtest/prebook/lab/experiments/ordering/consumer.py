@@ -31,6 +31,7 @@ from prebook.rabbit.dead_letter_publisher import DeadLetterPublisher
 from prebook.rabbit.partition_balancer import PartitionBalancer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.runtime.loops import run_forever
+from prebook.topology.sender_check import accept_any_sender
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
@@ -102,6 +103,7 @@ class OrderingConsumer:
             publisher=publisher,
             policies=context.policies,
             observer=observer,
+            check_sender=accept_any_sender,
             sequencer=self._sequencer,
         )
         self._publisher = publisher

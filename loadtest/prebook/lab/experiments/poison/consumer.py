@@ -25,6 +25,7 @@ from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import SqlUnitOfWork, unit_of_work_factory
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
+from prebook.topology.sender_check import accept_any_sender
 
 (SERVICE,) = OFFER_SETTLED.subscribers
 READY = "ready"
@@ -79,6 +80,7 @@ class PoisonConsumer:
             publisher=self._publisher,
             policies=policies,
             observer=NullObserver(),
+            check_sender=accept_any_sender,
         )
         self._progress_file = Path(spec.progress_path).open("a", buffering=1)  # noqa: SIM115 - open until the process is killed
 
