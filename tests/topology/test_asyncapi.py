@@ -46,7 +46,7 @@ def test_every_channel_has_messages_and_every_message_has_a_channel() -> None:
 def test_a_command_names_its_reply_and_an_event_does_not() -> None:
     operations = DOCUMENT["operations"]
     send_request = operations["booking.send.requests.quote_fare"]
-    assert send_request["reply"]["channel"] == {"$ref": "#/channels/replies.booking"}
+    assert send_request["reply"]["channel"] == {"$ref": "#/channels/replies.booking.quote_fare"}
     assert len(send_request["reply"]["messages"]) == len(FLOWS["quote_fare"].possible_reply_types)
     assert "reply" not in operations["booking.send.events.request.quote_fare"]
 
