@@ -15,7 +15,7 @@ import aio_pika
 import psutil
 import pytest
 
-from prebook.flows import PROCESSES
+from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging import addresses
 from prebook.messaging.codec import EXPECTED_BODY_TYPES
 from prebook.messaging.envelope import message_id
@@ -31,7 +31,7 @@ from tests.integration.test_messages import VALID_HEADERS
 pytestmark = pytest.mark.real
 DELAYS_S = sorted(retry_delays_s(POLICIES))
 TOPOLOGY = suite_topology(DELAYS_S)
-QUEUES = {queue.address: queue.consumer for queue in TOPOLOGY.logical_queues() if queue.consumer in PROCESSES}
+QUEUES = {queue.address: queue.consumer for queue in TOPOLOGY.logical_queues() if queue.consumer in SERVICES}
 RETRY_EXCHANGE = addresses.delay_queue(DELAYS_S[0])
 """The shortest rung stands for all: they differ in nothing but their delay."""
 EXCHANGES = {addresses.REQUESTS, addresses.REPLIES, addresses.EVENTS, addresses.REDELIVER, RETRY_EXCHANGE}
