@@ -1,4 +1,4 @@
-"""Which account may send which messages to which queue: every combination of the model."""
+"""Check of senders: every combination of queue, address, account, kind and flow."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -16,7 +16,7 @@ from prebook.topology.values import Topology
 
 
 class MessageOrigin(NamedTuple):
-    """How a message reached a queue: all of it is said by the broker, and not by the message."""
+    """Origin of a message at its queue, in the words of the broker and not of the message."""
 
     exchange: str
     routing_key: str
