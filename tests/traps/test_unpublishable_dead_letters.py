@@ -20,6 +20,7 @@ from prebook.messaging.observer import NullObserver
 from prebook.rabbit.consumer import RabbitConsumer
 from prebook.rabbit.publisher import RabbitPublisher
 from prebook.testing.configuration import make_policies
+from prebook.topology.sender_check import accept_any_sender
 from tests.conditions import wait_until
 from tests.integration.broker_probe import BrokerProbe
 from tests.rabbit.raw_amqp import FRAME_MAX, RawConnection, array, content_header, frame, text, text_table
@@ -108,6 +109,7 @@ async def test_a_dead_letter_waits_unacknowledged_until_the_broker_takes_it(
         publisher=publisher,
         policies=make_policies(),
         observer=NullObserver(),
+        check_sender=accept_any_sender,
     )
     wire = encode(unique_request("waiting"))
     with capture_logs() as logs:
