@@ -17,9 +17,10 @@ from prebook.devstack.database.embedded import EmbeddedPostgres
 from prebook.devstack.filesystem import create_data_dir
 from prebook.devstack.servers import Database
 from prebook.devstack.stack import Stack, start_stack
-from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode
+from prebook.devstack.supervisor.contract import NotRunning, Restart, ServerState, ShutdownMode, WriteFault
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from prebook.postgres.dsn import asyncpg_dsn
+from tests.conditions import poll_until
 from tests.devstack.polling import is_gone, wait_until
 
 needs_rabbitmq = pytest.mark.skipif(installation.find_rabbitmq() is None, reason="needs rabbitmq-server installed")
@@ -94,6 +95,49 @@ async def test_a_database_has_no_memory_alarm() -> None:
     async with start_database() as (_, supervised):
         with pytest.raises(NotRunning, match="a broker node has one"):
             await supervised.raise_alarm(1.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(WriteFault.READ_ONLY, asyncpg.ReadOnlySQLTransactionError), (WriteFault.LOCKED, asyncpg.LockNotAvailableError)],
+)
+async def test_a_database_that_is_kept_from_writing_answers_and_writes_again(
+    fault: WriteFault, error: type[Exception]
+) -> None:
+    async with start_database() as (running, supervised):
+        connection = await asyncpg.connect(asyncpg_dsn(running.url))
+        await connection.execute("CREATE TABLE outbox (number integer); SET lock_timeout = '100ms'")
+        await supervised.prevent_writes(fault, 60.0)
+
+        async def is_refused() -> bool:
+            try:
+                await connection.execute("INSERT INTO outbox VALUES (1)")
+            except error:
+                return True
+            return False
+
+        await poll_until(is_refused)
+        assert await connection.fetchval("SELECT 1") == 1
+        await supervised.prevent_writes(fault, 0.1)
+
+        async def is_accepted() -> bool:
+            return not await is_refused()
+
+        await poll_until(is_accepted)
+        await connection.close()
+
+
+async def test_a_suite_that_stops_leaves_no_database_read_only() -> None:
+    async with start_database() as (running, supervised):
+        await supervised.prevent_writes(WriteFault.READ_ONLY, 300.0)
+        await supervised.close()
+        connection = await asyncpg.connect(asyncpg_dsn(running.url))
+
+        async def is_writable() -> bool:
+            return bool(await connection.fetchval("SHOW default_transaction_read_only") == "off")
+
+        await poll_until(is_writable)
+        await connection.close()
 
 
 @needs_rabbitmq

@@ -35,6 +35,8 @@ DURATIONS_S: Mapping[str, float] = {
     "broker_kill": 0.1,
     "database_restart": 0.1,
     "database_kill": 0.1,
+    "database_read_only": 2.0,
+    "database_locked": 2.0,
 }
 """Duration of each fault in seconds. Poison has its own test below; faults of links are in tests/devstack."""
 

@@ -1,10 +1,12 @@
 """Broker and database: their URLs and credentials, and the protocols of the servers that run them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from prebook.devstack.child_process import ChildProcess
+from prebook.devstack.supervisor.contract import WriteFault
 
 Log = Callable[[str], None]
 """Receives one line of progress for the user."""
@@ -63,6 +65,15 @@ class SupportsMemoryAlarm(Protocol):
 
     async def set_memory_watermark(self, watermark: str | None) -> None:
         """Set the watermark in RabbitMQ's notation, such as ``512MB``; None restores the default. Raises UserError."""
+        ...
+
+
+@runtime_checkable
+class SupportsWriteFaults(Protocol):
+    """A database that can be kept from writing while it answers."""
+
+    def prevent_writes(self, fault: WriteFault) -> AbstractAsyncContextManager[None]:
+        """Return a context manager that keeps all services from writing during its block. Raises UserError."""
         ...
 
 

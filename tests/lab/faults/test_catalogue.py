@@ -36,6 +36,7 @@ NAMES = {
     *(f"clock_skew_{service}" for service in SERVICES),
     *(f"{server}_{kind}" for server in ("broker", "database") for kind in ("restart", "kill")),
     *("connections_cut", "memory_alarm", "queue_full", "duplicate_everything", "poison", "leader_lost"),
+    *("database_read_only", "database_locked"),
     *(f"link_{kind}_{link}" for kind in ("slow", "cut", "black_hole", "response_loss") for link in LINKS),
 }
 

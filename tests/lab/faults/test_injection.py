@@ -44,6 +44,7 @@ class StubControl:
         default_factory=lambda: {"name": "http-pricing", "state": "healthy", "connections": 2}
     )
     paused: asyncio.Event = field(default_factory=asyncio.Event)
+    missing: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path
@@ -69,6 +70,13 @@ class StubControl:
         elif target == "cut":
             self.proxy["state"] = "cut"
             loop.call_later((await request.json())["duration_s"], self.proxy.update, {"state": "healthy"})
+
+        elif target == "read_only":
+            self.missing["database"] = "the database is read-only"
+            loop.call_later((await request.json())["duration_s"], self.missing.clear)
+
+    async def ready(self, _: web.Request) -> web.Response:
+        return web.json_response({"missing": self.missing}, status=503 if self.missing else 200)
 
     def page(self, path: str) -> Any:
         listed = [{"name": name, "user": "prebook_pricing"} for name in self.connections]
@@ -96,6 +104,7 @@ class StubControl:
 async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
     app = web.Application()
     app.router.add_get("/livez", control.live)
+    app.router.add_get("/readyz", control.ready)
     app.router.add_route("*", "/{any:.*}", control.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -116,6 +125,7 @@ EVIDENCE = {
     "broker_kill": "pid 7 ended (kill), replaced by pid 8",
     "link_cut_http_pricing": "probes failed",
     "pause_pricing": "slowest of",
+    "database_read_only": "1 processes reported: the database is read-only; all were ready again",
 }
 
 
@@ -130,6 +140,7 @@ async def test_a_fault_that_took_effect_has_evidence(name: str, expected: str) -
 @pytest.mark.parametrize("name", EVIDENCE)
 async def test_a_command_that_the_supervisor_ignores_has_no_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prebook.lab.faults.servers.RESTART_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("prebook.lab.faults.database_writes.READY_TIMEOUT_S", 0.1)
     async with serve_stub(StubControl(ignore_commands=True)) as access:
         window = await inject(FAULT_CATALOGUE[name], 0.3, access)
     assert not window.took_effect

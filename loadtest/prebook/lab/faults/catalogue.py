@@ -68,6 +68,22 @@ SERVER_FAULTS: tuple[Fault, ...] = (
         SERVER_NEEDS,
         default_duration_s=3.0,
     ),
+    Fault(
+        "database_read_only",
+        FaultKind.DATABASE_READ_ONLY,
+        "database",
+        "The database answers and accepts no writes, as after a failover: riders get 503, every process is not ready "
+        "and says why, consumers pause without using up attempts, and what was accepted before is settled afterwards.",
+        SERVER_NEEDS,
+    ),
+    Fault(
+        "database_locked",
+        FaultKind.DATABASE_LOCKED,
+        "database",
+        "Every outbox is locked, as by a migration that waits: requests and messages wait for the lock; those that "
+        "time out get 503 or are handled afterwards, without using up attempts.",
+        SERVER_NEEDS,
+    ),
 )
 BROKER_FAULTS: tuple[Fault, ...] = (
     Fault(

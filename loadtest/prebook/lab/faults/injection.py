@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
+from prebook.devstack.supervisor.contract import WriteFault
 from prebook.lab.faults import (
     clock_skew,
     cluster,
     connections,
+    database_writes,
     duplication,
     links,
     memory_alarm,
@@ -38,6 +40,8 @@ INJECTIONS: Mapping[FaultKind, Injection] = {
     FaultKind.LEADER_LOST: cluster.kill_leader,
     FaultKind.MEMORY_ALARM: memory_alarm.raise_memory_alarm,
     FaultKind.QUEUE_FULL: queue_full.fill_queues,
+    FaultKind.DATABASE_READ_ONLY: database_writes.write_fault_injection(WriteFault.READ_ONLY),
+    FaultKind.DATABASE_LOCKED: database_writes.write_fault_injection(WriteFault.LOCKED),
     FaultKind.DUPLICATE_EVERYTHING: duplication.duplicate_everything,
     FaultKind.POISON: poison.publish_poison,
     FaultKind.LINK_SLOW: links.link_injection("slow", links.is_slow),

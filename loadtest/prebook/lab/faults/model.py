@@ -20,6 +20,8 @@ class FaultKind(StrEnum):
     LEADER_LOST = "leader_lost"
     MEMORY_ALARM = "memory_alarm"
     QUEUE_FULL = "queue_full"
+    DATABASE_READ_ONLY = "database_read_only"
+    DATABASE_LOCKED = "database_locked"
     DUPLICATE_EVERYTHING = "duplicate_everything"
     POISON = "poison"
     LINK_SLOW = "link_slow"

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from prebook.devstack import filesystem
 from prebook.devstack.child_process import ChildProcess, Command, run, spawn
 from prebook.devstack.database import server_settings
 from prebook.devstack.database.probe import DatabaseProbe
+from prebook.devstack.database.write_faults import prevent_writes
 from prebook.devstack.errors import UserError
 from prebook.devstack.filesystem import make_private_dir, unprivileged_user, write_private_file
 from prebook.devstack.polling import wait_until
 from prebook.devstack.ports import LOOPBACK, allocate_ports
 from prebook.devstack.servers import Database, DatabaseServer, Log, ServerProcess
+from prebook.devstack.supervisor.contract import WriteFault
 
 ADMIN_USER = "postgres"
 DATABASE_NAME = "prebook"
@@ -131,6 +134,10 @@ class EmbeddedPostgres(DatabaseServer):
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 return
+
+    def prevent_writes(self, fault: WriteFault) -> AbstractAsyncContextManager[None]:
+        """Implement SupportsWriteFaults."""
+        return prevent_writes(fault, f"postgresql://{self._url}/{DATABASE_NAME}")
 
     async def stop(self) -> None:
         if self.child:

@@ -96,6 +96,23 @@ class MemoryAlarm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duration_s: DurationS
 
 
+class WriteFault(StrEnum):
+    """Way to keep a running database from writing.
+
+    ``read_only``: all transactions are read-only, as after a failover. ``locked``: every outbox is locked, as by a
+    migration that waits.
+    """
+
+    READ_ONLY = "read_only"
+    LOCKED = "locked"
+
+
+class WritePrevention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Request to keep a database from writing for ``duration_s`` seconds; it answers all the time."""
+
+    duration_s: DurationS
+
+
 class ServerState(StrEnum):
     """State of a server. ``down``: ended by a restart and not ready again yet, or ended by itself."""
 
@@ -106,7 +123,7 @@ class ServerState(StrEnum):
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """State of a server in a response.
 
-    ``restarts``: completed ones. ``alarm``: a memory alarm is on, or being cleared.
+    ``restarts``: completed ones. ``alarm``: a memory alarm, or a prevention of writes, is in effect or being undone.
     """
 
     name: str

@@ -11,6 +11,7 @@
 | ``GET /servers`` | a list of ServerInfo: broker nodes and database, where the supervisor runs them |
 | ``POST /servers/{name}/restart`` Restart | SIGKILL or orderly stop; down for ``down_s``; back with the same data |
 | ``POST /servers/broker/alarm`` MemoryAlarm | memory alarm for ``duration_s``: publishers are blocked |
+| ``POST /servers/database/read_only`` (or ``locked``) WritePrevention | cannot write for ``duration_s`` |
 | ``GET /proxies`` | a list of ProxyInfo; empty where the suite was started without fault proxies |
 | ``POST /proxies/{name}/slow`` (or ``cut``, ``black_hole``, ``response_loss``) ProxyFault | see ProxyState |
 

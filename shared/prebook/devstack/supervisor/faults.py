@@ -16,6 +16,8 @@ from prebook.devstack.supervisor.contract import (
     ProxyFault,
     ProxyState,
     Restart,
+    WriteFault,
+    WritePrevention,
 )
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.server import SupervisedServer
@@ -76,6 +78,10 @@ def _raise_alarm(server: SupervisedServer, alarm: MemoryAlarm) -> Awaitable[msgs
     return server.raise_alarm(alarm.duration_s)
 
 
+def _prevent_writes(fault: WriteFault) -> Callable[[SupervisedServer, WritePrevention], Awaitable[msgspec.Struct]]:
+    return lambda server, prevention: server.prevent_writes(fault, prevention.duration_s)
+
+
 def _inject(state: ProxyState) -> Callable[[FaultProxy, ProxyFault], Awaitable[msgspec.Struct]]:
     return lambda proxy, fault: proxy.inject(state, fault)
 
@@ -90,6 +96,7 @@ PROCESS_FAULTS: Mapping[str, FaultSpec] = {
 SERVER_FAULTS: Mapping[str, FaultSpec] = {
     "restart": FaultSpec(Restart, SupervisedServer.restart),
     "alarm": FaultSpec(MemoryAlarm, _raise_alarm),
+    **{fault.value: FaultSpec(WritePrevention, _prevent_writes(fault)) for fault in WriteFault},
 }
 PROXY_FAULTS: Mapping[str, FaultSpec] = {
     state.value: FaultSpec(ProxyFault, _inject(state)) for state in ProxyState if state is not ProxyState.HEALTHY

@@ -1,16 +1,24 @@
-"""A supervised broker node or database: restarted, or short of memory for a while, by the control API."""
+"""A supervised broker node or database: restarted, short of memory or kept from writing, by the control API."""
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from prebook.asyncio_tools import wait_uncancelled
 from prebook.devstack.child_process import ChildProcess
 from prebook.devstack.errors import UserError
-from prebook.devstack.servers import ServerProcess, SupportsMemoryAlarm
+from prebook.devstack.servers import ServerProcess, SupportsMemoryAlarm, SupportsWriteFaults
 from prebook.devstack.stack import Stack
-from prebook.devstack.supervisor.contract import FaultEffect, NotRunning, Restart, ServerInfo, ServerState, ShutdownMode
+from prebook.devstack.supervisor.contract import (
+    FaultEffect,
+    NotRunning,
+    Restart,
+    ServerInfo,
+    ServerState,
+    ShutdownMode,
+    WriteFault,
+)
 
 KILL_TIMEOUT_S = 5.0
 GRACE_PERIOD_S = 30.0
@@ -28,7 +36,8 @@ class SupervisedServer:
         self._version = version
         self._process = process
         self._restart_task: asyncio.Task[None] | None = None
-        self._alarm_task: asyncio.Task[None] | None = None
+        self._timed_fault: asyncio.Task[None] | None = None
+        """A memory alarm, or the prevention of writes; a server has at most one of them."""
         self._restarts = 0
 
     def info(self) -> ServerInfo:
@@ -40,7 +49,7 @@ class SupervisedServer:
             pid=child.pid if child else None,
             state=ServerState.RUNNING if child else ServerState.DOWN,
             restarts=self._restarts,
-            alarm=self._alarm_task is not None and not self._alarm_task.done(),
+            alarm=self._timed_fault is not None and not self._timed_fault.done(),
         )
 
     def failure(self) -> UserError | None:
@@ -70,18 +79,31 @@ class SupervisedServer:
         process = self._process
         if not isinstance(process, SupportsMemoryAlarm):
             raise NotRunning(f"{self.name} has no memory alarm; a broker node has one")
-        await self._cancel(self._alarm_task)
-        raised = asyncio.get_running_loop().create_future()
-        self._alarm_task = alarm = asyncio.create_task(_run_alarm(process, child, duration_s, raised))
-        await asyncio.wait({alarm, raised}, return_when=asyncio.FIRST_COMPLETED)
-        if alarm.done():
-            alarm.result()
+        await self._start_timed_fault(_memory_alarm(process, child), duration_s)
         return FaultEffect(name=self.name, fault="alarm", pid=child.pid, duration_s=duration_s)
 
+    async def prevent_writes(self, fault: WriteFault, duration_s: float) -> FaultEffect:
+        """Keep the database from writing; it cannot write when this returns. Raises NotRunning, UserError."""
+        child = self._require_running()
+        process = self._process
+        if not isinstance(process, SupportsWriteFaults):
+            raise NotRunning(f"{self.name} has no writes to prevent; the database has")
+        await self._start_timed_fault(process.prevent_writes(fault), duration_s)
+        return FaultEffect(name=self.name, fault=fault.value, pid=child.pid, duration_s=duration_s)
+
     async def close(self) -> None:
-        """Cancel a restart under way and clear the alarm."""
-        for task in (self._alarm_task, self._restart_task):
+        """Cancel a restart under way, and undo a timed fault."""
+        for task in (self._timed_fault, self._restart_task):
             await self._cancel(task)
+
+    async def _start_timed_fault(self, fault: AbstractAsyncContextManager[None], duration_s: float) -> None:
+        """Hold the fault for ``duration_s`` seconds in the background; it is in effect when this returns."""
+        await self._cancel(self._timed_fault)
+        begun = asyncio.get_running_loop().create_future()
+        self._timed_fault = task = asyncio.create_task(_hold(fault, duration_s, begun))
+        await asyncio.wait({task, begun}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
 
     async def _restart(self, child: ChildProcess, fault: Restart) -> None:
         await SHUTDOWNS[fault.shutdown](child)
@@ -122,14 +144,19 @@ SHUTDOWNS: Mapping[ShutdownMode, Callable[[ChildProcess], Awaitable[None]]] = {
 }
 
 
-async def _run_alarm(
-    process: SupportsMemoryAlarm, child: ChildProcess, duration_s: float, raised: asyncio.Future[None]
-) -> None:
-    """Hold the memory alarm for ``duration_s`` seconds; the configured watermark is restored in any case."""
+async def _hold(fault: AbstractAsyncContextManager[None], duration_s: float, begun: asyncio.Future[None]) -> None:
+    """Hold a fault for ``duration_s`` seconds; it is undone in any case."""
+    async with fault:
+        begun.set_result(None)
+        await asyncio.sleep(duration_s)
+
+
+@asynccontextmanager
+async def _memory_alarm(process: SupportsMemoryAlarm, child: ChildProcess) -> AsyncIterator[None]:
+    """Hold the memory alarm during the block; the configured watermark is restored in any case."""
     try:
         await process.set_memory_watermark(ALARM_WATERMARK)
-        raised.set_result(None)
-        await asyncio.sleep(duration_s)
+        yield
     finally:
         await _clear_alarm(process, child)
 
