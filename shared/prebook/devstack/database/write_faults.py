@@ -26,7 +26,7 @@ def prevent_writes(fault: WriteFault, dsn: str) -> AbstractAsyncContextManager[N
 
 
 @asynccontextmanager
-async def _read_only(dsn: str) -> AsyncIterator[None]:
+async def _make_read_only(dsn: str) -> AsyncIterator[None]:
     """Make the transactions of all sessions read-only, as on the old primary after a failover."""
     try:
         await _set_read_only(dsn, "SET default_transaction_read_only = on")
@@ -50,7 +50,7 @@ async def _set_read_only(dsn: str, change: str) -> None:
 
 
 @asynccontextmanager
-async def _locked(dsn: str) -> AsyncIterator[None]:
+async def _lock_outboxes(dsn: str) -> AsyncIterator[None]:
     """Lock every outbox, as a migration does that waits for something else."""
     async with _connect(dsn) as connection, connection.transaction():
         outboxes = ", ".join(row[0] for row in await connection.fetch(OUTBOXES))
@@ -72,6 +72,6 @@ async def _connect(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record
 
 
 WRITE_FAULTS: Mapping[WriteFault, Callable[[str], AbstractAsyncContextManager[None]]] = {
-    WriteFault.READ_ONLY: _read_only,
-    WriteFault.LOCKED: _locked,
+    WriteFault.READ_ONLY: _make_read_only,
+    WriteFault.LOCKED: _lock_outboxes,
 }
