@@ -953,7 +953,7 @@ CREATE TABLE operations.redelivery (
     CONSTRAINT redelivery_pkey PRIMARY KEY (replay_id, dead_letter_id),
     CONSTRAINT redelivery_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES operations.dead_letter(id) ON DELETE CASCADE,
     CONSTRAINT redelivery_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES operations.replay(id),
-    CONSTRAINT redelivery_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'in_flight'::text, 'resolved'::text, 'failed_again'::text, 'blocked'::text, 'cancelled'::text, 'unconfirmed'::text, 'unroutable'::text])))
+    CONSTRAINT redelivery_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'in_flight'::text, 'resolved'::text, 'failed_again'::text, 'blocked'::text, 'cancelled'::text, 'unconfirmed'::text, 'refused'::text])))
 );
 CREATE INDEX redelivery_dead_letter ON operations.redelivery USING btree (dead_letter_id);
 CREATE UNIQUE INDEX redelivery_live ON operations.redelivery USING btree (dead_letter_id) WHERE (state = ANY (ARRAY['requested'::text, 'in_flight'::text]));

@@ -118,7 +118,7 @@ CREATE TABLE operations.redelivery (
     error text NOT NULL DEFAULT '',
     PRIMARY KEY (replay_id, dead_letter_id),
     CONSTRAINT redelivery_state_check CHECK (state IN ('requested', 'in_flight', 'resolved', 'failed_again',
-        'blocked', 'cancelled', 'unconfirmed', 'unroutable'))
+        'blocked', 'cancelled', 'unconfirmed', 'refused'))
 );
 
 -- A message is in one live replay only, whoever starts another.

@@ -16,7 +16,7 @@ from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
 from tests.conditions import poll_until
 from tests.integration import logs
-from tests.integration.broker_probe import BrokerProbe
+from tests.integration.broker_probe import BrokerProbe, drain
 from tests.integration.database_probe import DatabaseProbe, all_in_state
 from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
@@ -108,6 +108,34 @@ async def test_a_message_dead_lettered_by_the_broker_has_its_first_address(suite
     assert (dead_letter["cause"], dead_letter["queue"]) == ("dead_lettered", "pricing.requests.quote_fare")
     assert "expired" in dead_letter["error"]
     assert (dead_letter["exchange"], dead_letter["routing_key"]) == (addresses.EVENTS, "request.dead_letter")
+    await broker.collect_parked(1)
+
+
+@pytest.mark.usefixtures("delete_dead_letters")
+async def test_a_replay_goes_to_no_planted_address_and_a_refused_message_ends_it(
+    suite: Suite, broker: BrokerProbe, operations: httpx.AsyncClient
+) -> None:
+    replies = await broker.tap((addresses.REPLIES, "booking.quote_fare"))
+    queue = "pricing.requests.quote_fare"
+    planted = {
+        **VALID_HEADERS,
+        "ce-id": "made-up.quote_fare.planted",
+        "prebook-x-cause": "attempts_exhausted",
+        "prebook-x-exchange": addresses.REPLIES,
+        "prebook-x-routing-key": "booking.quote_fare",
+    }
+    await broker.send(addresses.PARKING, queue, WireMessage(planted, VALID_BODY))
+    (dead_letter,) = await wait_for_dead_letters(suite, 1, message_id="made-up.quote_fare.planted")
+    refused = await asyncio.to_thread(suite.prebook, "parking", "replay", str(dead_letter["id"]), "--apply", "--wait")
+    assert (refused.returncode, "first target does not lead to the queue" in refused.stderr) == (1, True)
+    assert await drain(replies) == []
+
+    headers = {"prebook-x-exchange": None} | {f"prebook-x-note-{n}": "x" * 4000 for n in range(40)}
+    edit = {"reason": "too large for a frame", "headers": headers}
+    assert (await operations.post(f"/v1/dead-letters/{dead_letter['id']}/versions", json=edit)).status_code == 201
+    replay = await run_parking(suite, "replay", str(dead_letter["id"]), "--apply", "--wait", status=1)
+    assert (replay["state"], replay["counts"]) == ("done", {"refused": 1})
+    assert "a frame holds" in replay["refused"][0]["reason"]
     await broker.collect_parked(1)
 
 

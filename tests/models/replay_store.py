@@ -25,7 +25,7 @@ from prebook.postgres.connection import ResultRows, acquire
 from prebook.postgres.engine import create_engine
 from prebook.postgres.unit_of_work import unit_of_work_factory
 from tests.operations.examples import Begin
-from tests.operations.receivers import ALLOWED, operations_client
+from tests.operations.receivers import TARGETS, operations_client
 
 SERVICE = "operations"
 TABLES = ("redelivery", "replay", "dead_letter_note", "dead_letter_version", "occurrence", "dead_letter")
@@ -132,7 +132,7 @@ class ReplayStore:
 
     def make_runner(self, services: Services, leased_by: str) -> ReplayRunner:
         return ReplayRunner(
-            self.begin, ReplayPorts(Link(services, leased_by), services.look_up_inbox, ALLOWED), leased_by
+            self.begin, ReplayPorts(Link(services, leased_by), services.look_up_inbox, TARGETS), leased_by
         )
 
     async def finish_tasks(self) -> None:

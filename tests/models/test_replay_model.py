@@ -37,9 +37,10 @@ TRANSITIONS = {
     RedeliveryState.REQUESTED: {RedeliveryState.IN_FLIGHT, RedeliveryState.BLOCKED, RedeliveryState.CANCELLED},
     RedeliveryState.IN_FLIGHT: {
         RedeliveryState.RESOLVED,
-        RedeliveryState.UNROUTABLE,
+        RedeliveryState.REFUSED,
         RedeliveryState.FAILED_AGAIN,
         RedeliveryState.UNCONFIRMED,
+        RedeliveryState.CANCELLED,
     },
 }
 """States of a redelivery, as the page draws them. The states without successors are final."""

@@ -9,7 +9,6 @@ import httpx
 from prebook.coupling.ports import Publisher
 from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage
-from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.messaging.recoverability.dead_letter import DeadLetter
 from prebook.operations.app import SERVICE
 from prebook.operations.dead_letters.record import record_of
@@ -18,14 +17,15 @@ from prebook.testing.http import open_client
 from prebook.testing.single import assemble_alone
 from tests.operations.examples import QUEUE, Begin
 
-ALLOWED = {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}
+TARGETS = {QUEUE: {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)}}
 WEEK_S = 7 * 24 * 3600.0
 
 
 class Receivers(Publisher):
     """All services with their queues and inboxes.
 
-    Messages with ``failing_ids`` are parked again for ``cause``; those with ``lost_ids`` get no outcome.
+    Messages with ``failing_ids`` are parked again for ``cause``; those with ``lost_ids`` get no outcome. Every publish
+    raises ``error``, if there is one.
     """
 
     def __init__(self, begin: Begin) -> None:
@@ -36,16 +36,13 @@ class Receivers(Publisher):
         self.failing_ids: set[str] = set()
         self.lost_ids: set[str] = set()
         self.cause = "attempts_exhausted"
-        self.is_down = False
-        self.is_routable = True
+        self.error: Exception | None = None
 
     async def publish(
         self, exchange: str, routing_key: str, message: WireMessage, *, expires_at: datetime | None = None
     ) -> None:
-        if self.is_down:
-            raise Unreachable("the broker is down")
-        if not self.is_routable:
-            raise Undeliverable("no queue")
+        if self.error:
+            raise self.error
         self.published.append(message)
         self.targets.append((exchange, routing_key))
         if message.headers["ce-id"] not in self.lost_ids:
@@ -75,7 +72,7 @@ class Receivers(Publisher):
         return [wire.headers["ce-id"] for wire in self.published]
 
     def make_runner(self, leased_by: str = "me") -> ReplayRunner:
-        return ReplayRunner(self._begin, ReplayPorts(self, self.look_up_inbox, ALLOWED), leased_by)
+        return ReplayRunner(self._begin, ReplayPorts(self, self.look_up_inbox, TARGETS), leased_by)
 
 
 async def run_until_ended(runner: ReplayRunner, steps: int = 100) -> None:

@@ -31,9 +31,14 @@ from prebook.operations.replays.throttle import MAX_IN_FLIGHT, ReplayProgress, b
 from prebook.replay.eligibility import ReplayPolicy
 from tests.operations.examples import NOW, QUEUE, headers
 
+ONE_WAY_QUEUE = "pricing.one_way_requests.quote_fare"
 WEEK_S = 7 * 24 * 3600.0
 POLICY = ReplayPolicy(now=NOW, inbox_dedup_s=WEEK_S)
-QUEUES = {QUEUE}
+TARGETS = {
+    QUEUE: {(addresses.REQUESTS, "quote_fare"), (addresses.REDELIVER, QUEUE)},
+    "booking.replies": {(addresses.REPLIES, "booking.quote_fare"), (addresses.REDELIVER, "booking.replies")},
+    ONE_WAY_QUEUE: {(addresses.EVENTS, "request.quote_fare"), (addresses.REDELIVER, ONE_WAY_QUEUE)},
+}
 ELIGIBLE = ReplayCandidate(
     id=1, state=DeadLetterState.PARKED, queue=QUEUE, message_id="m1", conversation_id="b1", occurred_at=NOW, version=0
 )
@@ -75,30 +80,37 @@ INELIGIBLE = {
     "no service": replace(ELIGIBLE, queue="prebook.parking"),
     "message id": replace(ELIGIBLE, message_id=""),
     "too large": replace(ELIGIBLE, is_complete=False),
+    "131072 bytes": replace(ELIGIBLE, payload_bytes=128 * 1024 + 1),
+    "its sender": replace(ELIGIBLE, cause="forbidden_sender"),
+    "first target": replace(ELIGIBLE, exchange=addresses.REPLIES, routing_key="booking.quote_fare"),
     "deduplication window": replace(ELIGIBLE, occurred_at=OLD),
 }
 
 
 @pytest.mark.parametrize("word", INELIGIBLE)
 def test_each_ineligible_message_has_its_reason(word: str) -> None:
-    assert word in explain_ineligible(INELIGIBLE[word], QUEUES, POLICY)
+    assert word in explain_ineligible(INELIGIBLE[word], TARGETS, POLICY)
 
 
 def test_an_eligible_message_has_no_reason_and_every_rule_is_tested() -> None:
-    assert explain_ineligible(ELIGIBLE, QUEUES, POLICY) == ""
+    assert explain_ineligible(ELIGIBLE, TARGETS, POLICY) == ""
     assert len(INELIGIBLE) == len(INELIGIBILITY_RULES) + len(POLICY_TEXTS)
 
 
 def test_force_overrides_only_the_inbox_window() -> None:
     forced = replace(POLICY, force=True)
-    assert [word for word, c in INELIGIBLE.items() if not explain_ineligible(c, QUEUES, forced)] == [
+    assert [word for word, c in INELIGIBLE.items() if not explain_ineligible(c, TARGETS, forced)] == [
         "deduplication window"
     ]
     assert forced.is_outside_inbox_window(INELIGIBLE["deduplication window"].occurred_at)
 
 
+def test_an_operator_may_edit_and_send_a_message_of_a_forbidden_sender() -> None:
+    assert explain_ineligible(replace(INELIGIBLE["its sender"], version=1), TARGETS, POLICY) == ""
+
+
 def test_a_truncated_message_id_is_not_usable() -> None:
-    assert explain_ineligible(replace(ELIGIBLE, message_id="m" * 201), QUEUES, POLICY)
+    assert explain_ineligible(replace(ELIGIBLE, message_id="m" * 201), TARGETS, POLICY)
 
 
 @given(st.permutations(range(5)))
@@ -137,29 +149,26 @@ def test_a_replay_ends_once_no_redelivery_is_live() -> None:
     assert leased_replay(live=0, outcome=ReplayState.STOPPED).final_state() is ReplayState.STOPPED
 
 
-ALLOWED = {
-    (addresses.REQUESTS, "quote_fare"),
-    (addresses.EVENTS, "request.quote_fare"),
-    (addresses.EVENTS, "event.booking_ended"),
-    (addresses.REDELIVER, QUEUE),
-}
-
-
 @pytest.mark.parametrize(
-    ("exchange", "key", "expected"),
+    ("queue", "exchange", "key", "expected"),
     [
-        (addresses.REQUESTS, "quote_fare", PublishTarget(addresses.REQUESTS, "quote_fare")),
-        (addresses.EVENTS, "request.quote_fare", PublishTarget(addresses.EVENTS, "request.quote_fare")),
-        (addresses.EVENTS, "event.booking_ended", PublishTarget(addresses.REDELIVER, QUEUE)),
-        (addresses.REQUESTS, "other", PublishTarget(addresses.REDELIVER, QUEUE)),
-        ("", QUEUE, PublishTarget(addresses.REDELIVER, QUEUE)),
-        ("", "", PublishTarget(addresses.REDELIVER, QUEUE)),
+        (QUEUE, addresses.REQUESTS, "quote_fare", PublishTarget(addresses.REQUESTS, "quote_fare")),
+        (ONE_WAY_QUEUE, addresses.EVENTS, "request.quote_fare", PublishTarget(addresses.EVENTS, "request.quote_fare")),
+        (QUEUE, addresses.REDELIVER, QUEUE, PublishTarget(addresses.REDELIVER, QUEUE)),
+        (QUEUE, addresses.EVENTS, "event.booking_ended", PublishTarget(addresses.REDELIVER, QUEUE)),
+        (QUEUE, "", QUEUE, PublishTarget(addresses.REDELIVER, QUEUE)),
+        (QUEUE, "", "", PublishTarget(addresses.REDELIVER, QUEUE)),
+        (QUEUE, addresses.REPLIES, "booking.quote_fare", None),
+        (QUEUE, addresses.EVENTS, "request.quote_fare", None),
+        (QUEUE, addresses.REDELIVER, "booking.replies", None),
+        (QUEUE, addresses.REQUESTS, "other", None),
+        ("gone", addresses.REQUESTS, "quote_fare", None),
     ],
 )
-def test_a_message_goes_to_its_first_target_if_allowed_and_an_event_to_the_failed_queue_only(
-    exchange: str, key: str, expected: PublishTarget
+def test_a_message_goes_to_its_first_target_only_if_that_leads_to_the_queue_that_it_failed_at(
+    queue: str, exchange: str, key: str, expected: PublishTarget | None
 ) -> None:
-    assert redelivery_target(exchange, key, QUEUE, ALLOWED) == expected
+    assert redelivery_target(exchange, key, queue, TARGETS) == expected
 
 
 def test_a_redelivery_is_the_original_message_at_attempt_one_with_the_replays_marks() -> None:

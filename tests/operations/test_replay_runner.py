@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prebook.contracts.dead_letters import DeadLetterState
 from prebook.messaging import addresses
-from tests.operations.examples import NOW, Begin, dead_letter, headers, record_dead_letters
+from prebook.messaging.errors import Undeliverable, Unreachable
+from tests.operations.examples import NOW, QUEUE, Begin, dead_letter, headers, record_dead_letters
 from tests.operations.receivers import Receivers, operations_client, run_until_ended
 
 ALL: dict[str, Any] = {"where": {}}
@@ -131,10 +132,10 @@ async def test_after_a_crash_another_process_sends_what_was_not_confirmed(
     await record_dead_letters(begin, *(dead_letter(n) for n in range(1, 4)))
     async with operations_client(begin) as client:
         replay_id = await start_replay(client, rate_per_s=100)
-        receivers.is_down = True
+        receivers.error = Unreachable("the broker is down")
         await receivers.make_runner("killed").run_once()
         assert (await read_replay(client, replay_id))["counts"]["in_flight"] > 0, "dispatched, and not sent"
-        receivers.is_down = False
+        receivers.error = None
         successor = receivers.make_runner("successor")
         assert await successor.run_once() is None, "the lease has not ended"
         async with engine.begin() as connection:
@@ -201,12 +202,74 @@ async def test_a_redelivery_without_an_outcome_is_unconfirmed_and_can_be_replaye
 
 async def test_an_unroutable_message_is_parked_again(begin: Begin, receivers: Receivers) -> None:
     await record_dead_letters(begin, dead_letter())
-    receivers.is_routable = False
+    receivers.error = Undeliverable("no queue")
     async with operations_client(begin) as client:
         replay_id = await start_replay(client)
         await run_until_ended(receivers.make_runner())
-        assert (await read_replay(client, replay_id))["counts"] == {"unroutable": 1}
+        assert (await read_replay(client, replay_id))["counts"] == {"refused": 1}
         assert await list_states(client) == ["parked"]
+
+
+async def test_a_planted_target_is_refused_and_nothing_is_sent_there(begin: Begin, receivers: Receivers) -> None:
+    planted = dead_letter(prebook_x_exchange=addresses.REPLIES, prebook_x_routing_key="booking.quote_fare")
+    (dead_letter_id,) = await record_dead_letters(begin, planted)
+    async with operations_client(begin) as client:
+        refused = await client.post("/v1/replays", json={"selection": {"ids": [dead_letter_id]}, "force": True})
+        assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_replay")
+        assert "first target does not lead to the queue" in refused.json()["detail"]
+        edit = {"reason": "to its own queue", "headers": {"prebook-x-exchange": None}}
+        assert (await client.post(f"/v1/dead-letters/{dead_letter_id}/versions", json=edit)).status_code == 201
+        await start_replay(client)
+        await run_until_ended(receivers.make_runner())
+        assert await list_states(client) == ["resolved"]
+    assert receivers.targets == [(addresses.REDELIVER, QUEUE)]
+
+
+@pytest.mark.parametrize("error", [Undeliverable("PRECONDITION_FAILED - message size"), ValueError("not encodable")])
+async def test_a_message_that_cannot_be_published_is_refused_with_the_words_of_the_broker(
+    begin: Begin, receivers: Receivers, error: Exception
+) -> None:
+    (dead_letter_id,) = await record_dead_letters(begin, dead_letter())
+    receivers.error = error
+    async with operations_client(begin) as client:
+        replay_id = await start_replay(client)
+        await run_until_ended(receivers.make_runner())
+        view = await read_replay(client, replay_id)
+        assert await list_states(client) == ["parked"]
+    assert (view["state"], view["counts"]) == ("done", {"refused": 1})
+    (refused,) = view["refused"]
+    assert (refused["messages"], refused["ids"]) == (1, [dead_letter_id])
+    assert str(error).split()[0] in refused["reason"]
+
+
+async def test_a_message_that_could_not_be_sent_for_long_ends_its_replay(
+    begin: Begin, engine: AsyncEngine, receivers: Receivers
+) -> None:
+    await record_dead_letters(begin, dead_letter())
+    receivers.error = Unreachable("the connection is lost at every attempt")
+    runner = receivers.make_runner()
+    async with operations_client(begin) as client:
+        replay_id = await start_replay(client)
+        await runner.run_once()
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE redelivery SET dispatched_at = now() - interval '1 hour'"))
+        await run_until_ended(runner)
+        assert (await read_replay(client, replay_id))["counts"] == {"unconfirmed": 1}
+        assert await list_states(client) == ["parked"]
+
+
+async def test_a_cancelled_replay_does_not_wait_for_what_cannot_be_sent(begin: Begin, receivers: Receivers) -> None:
+    await record_dead_letters(begin, dead_letter(1), dead_letter(2))
+    receivers.error = Unreachable("the connection is lost at every attempt")
+    runner = receivers.make_runner()
+    async with operations_client(begin) as client:
+        replay_id = await start_replay(client)
+        await runner.run_once()
+        cancelled = (await client.delete(f"/v1/replays/{replay_id}")).json()
+        assert cancelled["counts"] == {"cancelled": 2}
+        await run_until_ended(runner)
+        assert (await read_replay(client, replay_id))["state"] == "cancelled"
+        assert await list_states(client) == ["parked", "parked"]
 
 
 async def test_messages_parked_later_do_not_join_a_running_replay(begin: Begin, receivers: Receivers) -> None:

@@ -12,7 +12,7 @@ from prebook.contracts.ride import BookingState
 from prebook.flows import FLOWS, OPERATIONS
 from prebook.http.inbox_client import inbox_lookup
 from prebook.messaging import addresses
-from prebook.operations.app import allowed_targets
+from prebook.operations.app import targets_by_queue
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
 from prebook.rabbit.dead_letter_consumer import DeadLetterConsumer
@@ -47,7 +47,7 @@ async def test_a_booking_by_sync_api_follows_the_page(world: AdapterWorld) -> No
 
 async def test_a_dead_letter_follows_the_page(world: AdapterWorld, begin: Begin) -> None:
     look_up_inbox = inbox_lookup(world.client_of(OPERATIONS), TIMEOUT_S)
-    ports = ReplayPorts(world.broker, look_up_inbox, allowed_targets(world.policies))
+    ports = ReplayPorts(world.broker, look_up_inbox, targets_by_queue(world.policies))
     runner = ReplayRunner(begin, ports, "the runner")
     with recorded_calls() as calls:
         booking, payload = await book_with_a_damaged_request(world)

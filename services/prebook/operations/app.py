@@ -1,5 +1,6 @@
 """Composition root of the operations service: dead-letter consumer, replay runner, and the API of both."""
 
+from collections import defaultdict
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,7 @@ from prebook.operations.dead_letters import api as dead_letters_api
 from prebook.operations.dead_letters.metrics import refresh_dead_letters
 from prebook.operations.dead_letters.recorder import DeadLetterRecorder
 from prebook.operations.replays import api as replays_api
-from prebook.operations.replays.redelivery import AllowedTargets
+from prebook.operations.replays.redelivery import TargetsByQueue
 from prebook.operations.replays.runner import ReplayPorts, ReplayRunner
 from prebook.operations.retention import PURGES
 from prebook.operations.sql import OperationsSql
@@ -32,16 +33,18 @@ def handlers(_: ServiceSettings) -> Handlers[OperationsSql]:
     return Handlers()
 
 
-def allowed_targets(policies: Policies) -> AllowedTargets:
-    """Return the (exchange, routing key) pairs that the topology grants to operations."""
-    topology = suite_topology(retry_delays_s(policies))
-    return {(grant.exchange, grant.routing_key) for grant in topology.grants if grant.account == OPERATIONS}
+def targets_by_queue(policies: Policies) -> TargetsByQueue:
+    """Return the targets that the topology lets operations publish to, by the queue that they lead to."""
+    targets: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for grant in suite_topology(retry_delays_s(policies)).message_grants:
+        if grant.account == OPERATIONS:
+            targets[grant.queue].add((grant.exchange, grant.routing_key))
+    return targets
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """Return the API, the consumer of the parking queue, and the loop that advances replays."""
-    targets = allowed_targets(context.policies)
-    queues = {key for exchange, key in targets if exchange == addresses.REDELIVER}
+    targets = targets_by_queue(context.policies)
     begin = context.units.messages
     consumer = DeadLetterConsumer(
         context.settings.amqp_url, OPERATIONS, addresses.PARKING_QUEUE, PREFETCH, DeadLetterRecorder(begin).record
@@ -51,7 +54,7 @@ def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     return ServiceExtensions(
         routes=[
             *dead_letters_api.routes(context),
-            *replays_api.routes(context, queues=queues, inbox_dedup_s=INBOX_DEDUP_S),
+            *replays_api.routes(context, targets=targets, inbox_dedup_s=INBOX_DEDUP_S),
         ],
         loops={"dead_letter_consumer": consumer.connection.run, "replay_runner": runner.run},
         connections={"broker (dead letters)": consumer.connection.up},

@@ -13,8 +13,8 @@ class RedeliveryState(StrEnum):
     """State of one message in a replay.
 
     ``failed_again``: parked once more. ``blocked``: an earlier message of its conversation failed again.
-    ``unconfirmed``: sent, and for a long time neither in the receiver's inbox nor parked again. ``unroutable``: the
-    broker routes it to no queue.
+    ``unconfirmed``: dispatched, and for a long time neither in the receiver's inbox nor parked again. ``refused``: the
+    broker refuses it or routes it to no queue, or it cannot be encoded.
     """
 
     REQUESTED = "requested"
@@ -24,7 +24,7 @@ class RedeliveryState(StrEnum):
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
     UNCONFIRMED = "unconfirmed"
-    UNROUTABLE = "unroutable"
+    REFUSED = "refused"
 
 
 class ReplayState(StrEnum):
@@ -55,8 +55,8 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Also send messages older than the receivers' deduplication window: they may take effect a second time."""
 
 
-class IneligibleMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """Selected messages that the replay leaves out, by reason. ``ids`` has the first hundred."""
+class MessagesByReason(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters of a replay that were not sent for one reason. ``ids`` has the first hundred."""
 
     reason: str
     messages: int
@@ -80,7 +80,10 @@ class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     """Messages sent by force although older than the deduplication window: each may have taken effect twice."""
     batches: tuple[int, ...]
     """Batch sizes: planned ones in a dry run, sent ones otherwise."""
-    ineligible: tuple[IneligibleMessages, ...]
+    ineligible: tuple[MessagesByReason, ...]
+    """Selected messages that the replay leaves out."""
+    refused: tuple[MessagesByReason, ...] = ()
+    """Messages in the state ``refused``, in the words of the broker; at most 20 reasons."""
 
 
 class ReplayPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """HTTP API for replays of dead letters."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from litestar.params import Body, PathParameter
 from litestar.types import ControllerRouterHandler
 
 from prebook.contracts.replays import (
-    IneligibleMessages,
+    MessagesByReason,
     RedeliveryState,
     ReplayPage,
     ReplayRequest,
@@ -24,6 +24,7 @@ from prebook.http.problems import Problem, found_or_404, problem_responses
 from prebook.messaging.clock import utc_now
 from prebook.operations.dead_letters.api import check_selection
 from prebook.operations.replays.eligibility import ReplaySnapshot, snapshot_of
+from prebook.operations.replays.redelivery import TargetsByQueue
 from prebook.operations.replays.store import NewReplay, ReplayWork
 from prebook.operations.replays.throttle import batch_sizes
 from prebook.replay.eligibility import ReplayPolicy
@@ -35,17 +36,18 @@ LOCATION = ResponseHeader(name="Location", description="URL of the replay", docu
 
 
 def routes(
-    context: ServiceContext[ReplayWork], *, queues: Collection[str], inbox_dedup_s: float
+    context: ServiceContext[ReplayWork], *, targets: TargetsByQueue, inbox_dedup_s: float
 ) -> Sequence[ControllerRouterHandler]:
     """Return the route handlers for replays.
 
-    ``queues``: queues that services consume. ``inbox_dedup_s``: deduplication window of their inboxes, in seconds.
+    ``targets``: those of every queue that a service consumes. ``inbox_dedup_s``: deduplication window of the services'
+    inboxes, in seconds.
     """
-    return [_create_route(context, queues, inbox_dedup_s), *_progress_routes(context), _cancel_route(context)]
+    return [_create_route(context, targets, inbox_dedup_s), *_progress_routes(context), _cancel_route(context)]
 
 
 def _create_route(
-    context: ServiceContext[ReplayWork], queues: Collection[str], inbox_dedup_s: float
+    context: ServiceContext[ReplayWork], targets: TargetsByQueue, inbox_dedup_s: float
 ) -> ControllerRouterHandler:
     @post(
         "/v1/replays",
@@ -63,7 +65,7 @@ def _create_route(
         selection = check_selection(data.selection)
         policy = ReplayPolicy(now=utc_now(), inbox_dedup_s=inbox_dedup_s, force=data.force)
         async with context.units.commands() as work:
-            snapshot = snapshot_of(await work.lock_candidates(selection), queues, policy)
+            snapshot = snapshot_of(await work.lock_candidates(selection), targets, policy)
             if data.dry_run:
                 return Response(_dry_run_view(snapshot, data, policy), status_code=200)
             if not snapshot.candidates:
@@ -136,7 +138,7 @@ def _dry_run_view(snapshot: ReplaySnapshot, data: ReplayRequest, policy: ReplayP
     )
 
 
-def _nothing_eligible(ineligible: Sequence[IneligibleMessages]) -> str:
+def _nothing_eligible(ineligible: Sequence[MessagesByReason]) -> str:
     reasons = "; ".join(f"{group.messages} message(s): {group.reason}" for group in ineligible)
     return reasons or "no dead letter matches the selection; GET /v1/dead-letters lists them"
 

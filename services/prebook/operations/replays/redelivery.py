@@ -48,19 +48,21 @@ class PublishTarget:
     routing_key: str
 
 
-AllowedTargets = Collection[tuple[str, str]]
-"""(exchange, routing key) pairs that operations may publish to. They include REDELIVER with each queue of a service."""
+TargetsByQueue = Mapping[str, Collection[tuple[str, str]]]
+"""(exchange, routing key) pairs that lead to each queue of a service, REDELIVER with the queue's name among them."""
+FOREIGN_TARGET = "its first target does not lead to the queue that it failed at"
 
 
-def redelivery_target(exchange: str, routing_key: str, queue: str, allowed: AllowedTargets) -> PublishTarget:
-    """Return the first target of the message if operations may publish there, otherwise the queue that it failed at.
+def redelivery_target(exchange: str, routing_key: str, queue: str, targets: TargetsByQueue) -> PublishTarget | None:
+    """Return where to publish a message again; None if its first target does not lead to the queue that it failed at.
 
-    An event goes to that queue alone: its other subscribers and the archive already have it.
+    The first target is what the message says of itself, so it must not choose another receiver. A message without one
+    goes to its queue, and so does an event: its other subscribers and the archive already have it.
     """
     is_event = exchange == addresses.EVENTS and routing_key.startswith(addresses.event_routing_key(""))
-    if not is_event and (exchange, routing_key) in allowed:
-        return PublishTarget(exchange, routing_key)
-    return PublishTarget(addresses.REDELIVER, queue)
+    if is_event or not exchange:
+        return PublishTarget(addresses.REDELIVER, queue)
+    return PublishTarget(exchange, routing_key) if (exchange, routing_key) in targets.get(queue, ()) else None
 
 
 def redelivery_message(redelivery: Redelivery) -> WireMessage:

@@ -13,12 +13,13 @@ import structlog
 
 from prebook.contracts.replays import RedeliveryState, ReplayState
 from prebook.coupling.ports import Publisher
-from prebook.messaging.errors import Undeliverable, Unreachable, error_summary
+from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.operations.replays.redelivery import (
-    AllowedTargets,
+    FOREIGN_TARGET,
     DeliveryOutcome,
     Redelivery,
+    TargetsByQueue,
     redelivery_message,
     redelivery_target,
 )
@@ -44,7 +45,7 @@ class ReplayPorts:
 
     publisher: Publisher
     look_up_inbox: InboxLookup
-    allowed_targets: AllowedTargets
+    targets: TargetsByQueue
 
 
 class ReplayRunner:
@@ -127,12 +128,21 @@ class ReplayRunner:
                 return None
 
     async def _send(self, redelivery: Redelivery) -> DeliveryOutcome | int:
-        """Publish the message; return the dead letter's id, or the outcome if the broker refuses it for good."""
-        target = redelivery_target(
-            redelivery.exchange, redelivery.routing_key, redelivery.queue, self._ports.allowed_targets
-        )
+        """Publish the message; return the dead letter's id, or the outcome if it can never be published.
+
+        Raises Unreachable.
+        """
+        target = redelivery_target(redelivery.exchange, redelivery.routing_key, redelivery.queue, self._ports.targets)
+        if target is None:
+            return _refused(redelivery, FOREIGN_TARGET)
         try:
             await self._ports.publisher.publish(target.exchange, target.routing_key, redelivery_message(redelivery))
-        except Undeliverable as error:
-            return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.UNROUTABLE, error=error_summary(error))
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a message that cannot even be encoded must not stop its replay
+            return _refused(redelivery, error_summary(error))
         return redelivery.dead_letter_id
+
+
+def _refused(redelivery: Redelivery, error: str) -> DeliveryOutcome:
+    return DeliveryOutcome(redelivery.dead_letter_id, RedeliveryState.REFUSED, error=error)

@@ -11,8 +11,8 @@ import msgspec
 from sqlalchemy import TextClause, text
 
 from prebook.contracts.dead_letters import DeadLetterFilter, DeadLetterSelection, DeadLetterState
-from prebook.contracts.replays import IneligibleMessages, RedeliveryState, ReplayState, ReplayView
-from prebook.messaging.headers import CONVERSATION_ID_HEADER, MESSAGE_ID_HEADER
+from prebook.contracts.replays import MessagesByReason, RedeliveryState, ReplayState, ReplayView
+from prebook.messaging.headers import CONVERSATION_ID_HEADER, EXCHANGE_HEADER, MESSAGE_ID_HEADER, ROUTING_KEY_HEADER
 from prebook.operations.dead_letters.sql import selection_sql, selection_values
 from prebook.operations.replays.eligibility import ReplayCandidate, ordering_key_of
 from prebook.operations.replays.redelivery import DeliveryOutcome, Redelivery
@@ -39,19 +39,32 @@ CREATE_REDELIVERIES = _statement("""
         RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {REPLAYING} FROM created WHERE dead_letter.id = created.dead_letter_id""")
 
-REPLAY_VIEW = """
+
+def _select_views(chosen: str) -> TextClause:
+    return _statement(f"""
     SELECT r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible,
         coalesce(jsonb_object_agg(p.state, p.messages) FILTER (WHERE p.state IS NOT NULL), '{{}}') AS counts,
         CAST(coalesce(sum(p.duplicates), 0) AS int) AS duplicates,
-        CAST(coalesce(sum(p.beyond_retention), 0) AS int) AS beyond_retention
-    FROM (SELECT * FROM replay {}) r LEFT JOIN LATERAL (
+        CAST(coalesce(sum(p.beyond_retention), 0) AS int) AS beyond_retention,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('reason', error, 'messages', messages, 'ids', ids)), '[]')
+            FROM (SELECT error, count(*) AS messages, (array_agg(dead_letter_id ORDER BY position))[1:100] AS ids
+                FROM redelivery WHERE replay_id = r.id AND state = {{REFUSED}}
+                GROUP BY error ORDER BY count(*) DESC, error LIMIT 20) refused) AS refused
+    FROM (SELECT * FROM replay {chosen}) r LEFT JOIN LATERAL (
         SELECT state, count(*) AS messages, count(*) FILTER (WHERE duplicate) AS duplicates,
             count(*) FILTER (WHERE beyond_retention AND dispatched_at IS NOT NULL) AS beyond_retention
         FROM redelivery WHERE replay_id = r.id GROUP BY state) p ON true
     GROUP BY r.id, r.state, r.reason, r.created_at, r.ended_at, r.batches, r.ineligible
-    ORDER BY r.created_at DESC"""
-FIND_REPLAY = text(REPLAY_VIEW.format("WHERE id = :id"))
-LIST_REPLAYS = text(REPLAY_VIEW.format("ORDER BY created_at DESC LIMIT :limit"))
+    ORDER BY r.created_at DESC""")  # noqa: S608 - constants
+
+
+FIRST_TARGET = f"""
+    CASE WHEN v.number IS NULL THEN d.exchange ELSE coalesce(v.headers ->> '{EXCHANGE_HEADER}', '') END AS exchange,
+    CASE WHEN v.number IS NULL THEN d.routing_key ELSE coalesce(v.headers ->> '{ROUTING_KEY_HEADER}', '') END
+        AS routing_key"""
+"""First target of a dead letter, or of its version ``v``: an operator may edit the headers that name it."""
+FIND_REPLAY = _select_views("WHERE id = :id")
+LIST_REPLAYS = _select_views("ORDER BY created_at DESC LIMIT :limit")
 
 LOCK_OPEN_REPLAY = text("SELECT 1 FROM replay WHERE id = :id AND ended_at IS NULL FOR UPDATE")
 CLAIM_REPLAYS = _statement("""
@@ -79,13 +92,13 @@ DISPATCH_NEXT = _statement("""
         AND EXISTS (SELECT FROM replay WHERE id = :id AND state = {RUNNING})
     RETURNING rd.dead_letter_id""")
 APPEND_BATCH = text("UPDATE replay SET batches = batches || CAST(:size AS int) WHERE id = :id")
-LIST_IN_FLIGHT = _statement("""
-    SELECT rd.replay_id, rd.dead_letter_id, rd.queue, d.exchange, d.routing_key, rd.message_id,
+LIST_IN_FLIGHT = _statement(f"""
+    SELECT rd.replay_id, rd.dead_letter_id, rd.queue, rd.message_id, {FIRST_TARGET},
         rd.sent_at IS NOT NULL AS is_sent,
         coalesce(v.headers, d.headers) AS headers, coalesce(v.payload, d.payload) AS payload
     FROM redelivery rd JOIN dead_letter d ON d.id = rd.dead_letter_id
         LEFT JOIN dead_letter_version v ON v.dead_letter_id = rd.dead_letter_id AND v.number = rd.version
-    WHERE rd.replay_id = :id AND rd.state = {IN_FLIGHT} ORDER BY rd.position""")
+    WHERE rd.replay_id = :id AND rd.state = {{IN_FLIGHT}} ORDER BY rd.position""")  # noqa: S608 - constants
 MARK_SENT = _statement("""
     UPDATE redelivery SET sent_at = now()
     WHERE replay_id = :id AND dead_letter_id = ANY (CAST(:dead_letter_ids AS bigint[])) AND state = {IN_FLIGHT}""")
@@ -103,7 +116,8 @@ SETTLE = _statement("""
 MARK_UNCONFIRMED = _statement("""
     WITH unconfirmed AS (
         UPDATE redelivery SET state = {UNCONFIRMED}, settled_at = now()
-        WHERE replay_id = :id AND state = {IN_FLIGHT} AND sent_at < now() - make_interval(secs => :older_than_s)
+        WHERE replay_id = :id AND state = {IN_FLIGHT}
+            AND coalesce(sent_at, dispatched_at) < now() - make_interval(secs => :older_than_s)
         RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM unconfirmed WHERE dead_letter.id = unconfirmed.dead_letter_id
     RETURNING dead_letter.id""")
@@ -111,11 +125,11 @@ BLOCK_SUCCESSORS = _statement("""
     WITH successors AS (
         UPDATE redelivery next SET state = {BLOCKED}, settled_at = now()
         FROM redelivery earlier
-        WHERE earlier.replay_id = :id AND earlier.state IN ({FAILED_AGAIN}, {UNROUTABLE}, {UNCONFIRMED})
+        WHERE earlier.replay_id = :id AND earlier.state IN ({FAILED_AGAIN}, {REFUSED}, {UNCONFIRMED})
             AND next.replay_id = :id AND next.ordering_key = earlier.ordering_key AND next.position > earlier.position
             AND next.state = {REQUESTED} AND EXISTS (
                 SELECT FROM redelivery
-                WHERE replay_id = :id AND state IN ({FAILED_AGAIN}, {UNROUTABLE}, {UNCONFIRMED}))
+                WHERE replay_id = :id AND state IN ({FAILED_AGAIN}, {REFUSED}, {UNCONFIRMED}))
         RETURNING next.dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM successors WHERE dead_letter.id = successors.dead_letter_id""")
 STOP_REPLAY = _statement("""
@@ -124,7 +138,9 @@ STOP_REPLAY = _statement("""
         WHERE id = :id AND state = {RUNNING} RETURNING id),
     not_sent AS (
         UPDATE redelivery SET state = {CANCELLED}, settled_at = now() FROM stopped
-        WHERE replay_id = stopped.id AND redelivery.state = {REQUESTED} RETURNING dead_letter_id)
+        WHERE replay_id = stopped.id AND (redelivery.state = {REQUESTED}
+            OR redelivery.state = {IN_FLIGHT} AND redelivery.sent_at IS NULL)
+        RETURNING dead_letter_id)
     UPDATE dead_letter SET state = {PARKED} FROM not_sent WHERE dead_letter.id = not_sent.dead_letter_id""")
 END_REPLAY = text("UPDATE replay SET state = :state, ended_at = now() WHERE id = :id AND ended_at IS NULL")
 
@@ -136,7 +152,8 @@ def _select_candidates(where: DeadLetterFilter | None) -> TextClause:
                 AS message_id,
             CASE WHEN d.version = 0 THEN d.conversation_id
                 ELSE coalesce(v.headers ->> '{CONVERSATION_ID_HEADER}', '') END AS conversation_id,
-            octet_length(d.payload) = d.payload_bytes AS is_complete
+            octet_length(d.payload) = d.payload_bytes AS is_complete, d.cause, {FIRST_TARGET},
+            coalesce(octet_length(v.payload), d.payload_bytes) AS payload_bytes
         FROM dead_letter d LEFT JOIN dead_letter_version v ON v.dead_letter_id = d.id AND v.number = d.version
         WHERE {selection_sql(where, "{PARKED}")} ORDER BY d.id FOR UPDATE OF d""")  # noqa: S608 - constants
 
@@ -224,7 +241,8 @@ def _view(row: Mapping[Any, Any]) -> ReplayView:
             "counts": {state: counts[state] for state in RedeliveryState if state in counts},
             "messages": sum(counts.values()),
             "batches": tuple(row["batches"]),
-            "ineligible": msgspec.convert(row["ineligible"], tuple[IneligibleMessages, ...]),
+            "ineligible": msgspec.convert(row["ineligible"], tuple[MessagesByReason, ...]),
+            "refused": msgspec.convert(row["refused"], tuple[MessagesByReason, ...]),
         }
     )
 

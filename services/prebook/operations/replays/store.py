@@ -17,7 +17,7 @@ class NewReplay:
 
     ``candidates``: the dead letters to send, in this order.
     ``beyond_retention``: ids of those older than the receivers' inbox deduplication window.
-    ``ineligible``: the selected dead letters that are left out, as JSON of IneligibleMessages.
+    ``ineligible``: the selected dead letters that are left out, as JSON of MessagesByReason.
     """
 
     id: str
@@ -107,7 +107,10 @@ class ReplayWork(UnitOfWork, Protocol):
         ...
 
     async def mark_unconfirmed(self, replay_id: str, older_than_s: float) -> int:
-        """Give up redeliveries that were sent more than ``older_than_s`` seconds ago; return their number."""
+        """Give up redeliveries that were sent, or could not be sent, for ``older_than_s`` seconds.
+
+        Return their number.
+        """
         ...
 
     async def block_successors(self, replay_id: str) -> None:
@@ -115,7 +118,10 @@ class ReplayWork(UnitOfWork, Protocol):
         ...
 
     async def stop_replay(self, replay_id: str, outcome: ReplayState, reason: str) -> None:
-        """Cancel the redeliveries not yet dispatched; the replay ends as ``outcome`` once none is in flight."""
+        """Cancel the redeliveries not yet sent; the replay ends as ``outcome`` once none is in flight.
+
+        One that the broker has without a confirm is cancelled too: another replay finds it in the receiver's inbox.
+        """
         ...
 
     async def end_replay(self, replay_id: str, state: ReplayState) -> None:

@@ -122,8 +122,9 @@ def _view_lines(view: ReplayView) -> Iterable[str]:
         yield f"  {view.duplicates} were handled by the receiver before"
     if view.beyond_retention:
         yield f"  {view.beyond_retention} older than the receiver's deduplication window: each may take effect twice"
-    for group in view.ineligible:
-        yield f"  not eligible, {group.messages} message(s): {group.reason}"
+    for word, groups in (("not eligible", view.ineligible), ("refused", view.refused)):
+        for group in groups:
+            yield f"  {word}, {group.messages} message(s): {group.reason}"
 
 
 def _counts_text(view: ReplayView) -> str:
