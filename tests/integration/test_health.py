@@ -32,6 +32,7 @@ FAMILIES = {
         "prebook_consumer_paused_messages",
         "prebook_db_pool_timeouts",
         "prebook_http_client_requests",
+        "prebook_http_refused",
         "prebook_provider_circuit_open",
     ),
 }

@@ -118,18 +118,23 @@ def _json_pointer(path: str, message: str) -> str:
     return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in [*parts, named] if part)
 
 
-def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    """Return the response of a problem, with the trace id of the request."""
+def encode_problem(problem: Problem, trace: TraceContext) -> bytes:
+    """Return the body of a problem's response, which names the trace of the request."""
     details = ProblemDetails(
         type=f"urn:prebook:problem:{problem.code}",
         title=problem.code.replace("_", " ").capitalize(),
         status=problem.status,
         detail=problem.detail,
         code=problem.code,
-        trace_id=trace_id(trace_of(request).traceparent),
+        trace_id=trace_id(trace.traceparent),
         errors=problem.errors,
     )
-    body = msgspec.json.encode(details)
+    return msgspec.json.encode(details)
+
+
+def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    """Return the response of a problem, with the trace id of the request."""
+    body = encode_problem(problem, trace_of(request))
     return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 

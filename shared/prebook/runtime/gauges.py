@@ -63,6 +63,11 @@ class ProcessMetrics:
             "HTTP calls to internal endpoints that were refused because of their signature or caller.",
             "reason",
         )
+        self.http_refused = counter(
+            "http_refused",
+            "HTTP requests and connections refused before they reached a route, and resources that ran out, by code.",
+            "code",
+        )
         self.provider_circuit_open = gauge(
             "provider_circuit_open",
             "1 while calls to the provider are suspended by its circuit breaker, else 0.",

@@ -15,6 +15,8 @@ from litestar import Litestar
 
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
+from prebook.http.connections import Connections, HttpLimits, connection_limit
+from prebook.http.server_protocol import serve_with
 from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.relay import Relay
@@ -52,6 +54,8 @@ TASKS_TIMEOUT_S = 2.0
 PURGE_INTERVAL_S = 10.0
 RELEASE_INTERVAL_S = 2.0
 LOOP_LAG_INTERVAL_S = 0.5
+LISTENERS = 2
+"""Ports on which a service may listen; each has its own limit of connections."""
 
 
 class ServiceProcess(Generic[W]):
@@ -94,6 +98,10 @@ class ServiceProcess(Generic[W]):
             self.engines.messaging,
             self.consumer.consumer_circuits,
             provider_circuit_states(name, self.assembled.channels),
+        )
+        self.connections = Connections(
+            HttpLimits(max_connections=connection_limit(settings.max_connections, LISTENERS)),
+            on_refusal=lambda code: self.metrics.http_refused.labels(code).inc(),
         )
         self.app = create_app(
             name,
@@ -195,12 +203,13 @@ def main(service: Service[Any]) -> NoReturn:
     WALL_CLOCK.skew_s = settings.clock_skew_s
     if settings.crash_dir:
         arm_crash_files(service.name, Path(settings.crash_dir))
+    process = ServiceProcess(service, settings, policies)
     config = uvicorn.Config(
-        ServiceProcess(service, settings, policies).app,
+        process.app,
         host=settings.http_host,
         port=settings.http_port,
         loop="uvloop",
-        http="httptools",
+        http=serve_with(process.connections),
         access_log=False,
         log_config=None,
         server_header=False,

@@ -76,6 +76,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     http_host: Annotated[str, msgspec.Meta(description="address on which the service listens")] = "127.0.0.1"
     http_port: Annotated[Port, msgspec.Meta(description="TCP port on which the service listens, 1 to 65535")] = 8000
+    max_connections: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            description="HTTP connections that a port of the service keeps open at a time; fewer if the process may "
+            "not open that many files",
+        ),
+    ] = 1_000
     allow_plan_override: Annotated[
         bool, msgspec.Meta(description="true or false: whether a booking may bring its own couplings")
     ] = False
