@@ -9,8 +9,10 @@ import aio_pika
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
+from structlog.testing import capture_logs
 from yarl import URL
 
+from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.errors import Undeliverable, Unreachable
 from prebook.rabbit.amqp_publisher.connection import PublisherConnection
@@ -18,6 +20,7 @@ from prebook.rabbit.publisher import RabbitPublisher
 from tests.conditions import poll_until
 from tests.integration.suite import Suite
 from tests.messaging.examples import request
+from tests.traps.trap_queue import run_connection
 
 pytestmark = pytest.mark.real
 NAME = "test"
@@ -86,13 +89,38 @@ async def test_a_body_of_many_frames_arrives_whole(publisher: RabbitPublisher, c
     assert (await queue.get(timeout=5)).body == body
 
 
-async def test_a_missing_exchange_fails_only_the_messages_in_flight(
+async def test_only_the_message_that_closes_the_channel_is_refused(
     publisher: RabbitPublisher, channel: AbstractChannel
 ) -> None:
+    """The broker answers a missing exchange (404) and a wrong CC header (406) by closing the channel."""
     queue = await channel.declare_queue(exclusive=True)
-    with pytest.raises(Unreachable, match="404"):
-        await publisher.publish("no-such-exchange", "key", encode(request("m")))
-    await poll_until(lambda: _is_published(publisher, queue.name))
+    wire = encode(request("m"))
+    wrong_header = WireMessage({**wire.headers, "CC": "not an array"}, wire.body)
+    with capture_logs() as logs:
+        results = await asyncio.gather(
+            *(publisher.publish("", queue.name, wire) for _ in range(20)),
+            publisher.publish("no-such-exchange", "key", wire),
+            *(publisher.publish("", queue.name, wire) for _ in range(20)),
+            publisher.publish("", queue.name, wrong_header),
+            *(publisher.publish("", queue.name, wire) for _ in range(20)),
+            return_exceptions=True,
+        )
+    refused = {number: str(result) for number, result in enumerate(results) if result is not None}
+    assert refused.keys() == {20, 41}
+    assert "404 NOT_FOUND - no exchange 'no-such-exchange'" in refused[20]
+    assert "406 PRECONDITION_FAILED" in refused[41]
+    assert {each["event"] for each in logs} == {"broker closed the publishing channel"}
+    declared = await channel.declare_queue(queue.name, passive=True)
+    assert (declared.declaration_result.message_count or 0) >= 60
+
+
+async def test_a_forbidden_routing_key_is_refused_without_loss_of_the_connection(suite: Suite) -> None:
+    publisher = RabbitPublisher(suite.state.archive_url, NAME)
+    async with run_connection(publisher.connection.run, publisher.connection.up):
+        with pytest.raises(Undeliverable, match="403 ACCESS_REFUSED"):
+            await publisher.publish(addresses.EVENTS, "event.booking_ended", encode(request("m")))
+        with pytest.raises(Undeliverable, match="to no queue"):
+            await publisher.publish(addresses.REDELIVER, "no-such-queue", encode(request("m")))
 
 
 async def test_the_publisher_reconnects_after_its_connection_was_closed(

@@ -11,6 +11,7 @@ from prebook.messaging import addresses
 from prebook.messaging.codec import WireMessage, encode
 from prebook.messaging.headers import (
     CAUSE_HEADER,
+    ERROR_HEADER,
     EXTENSION_PREFIX,
     MESSAGE_ID_HEADER,
     OMITTED_HEADER,
@@ -93,6 +94,26 @@ async def test_a_message_whose_retry_exceeds_the_frame_is_parked_with_that_cause
     assert parked.headers[CAUSE_HEADER] == "retry_refused"
     assert parked.headers[MESSAGE_ID_HEADER] == message.id
     assert handler.attempts == [(message.id, 1)]
+    assert not lost_connections(logs)
+
+
+async def test_a_retry_onto_a_missing_delay_queue_is_parked_with_that_cause(
+    trap_queue: TrapQueue, broker: BrokerProbe
+) -> None:
+    """The policies name a delay that the topology has not: it was requeued until the broker parked it."""
+    failing, other = unique_request("failing"), unique_request("other")
+    handler = RecordingHandler(frozenset({failing.id}))
+    with capture_logs() as logs:
+        async with trap_queue.run_consumers(handler, delay_s=0.123, prefetch=5):
+            await trap_queue.send(broker, failing)
+            await wait_until(lambda: len(handler.attempts) == 1, 10)
+            await trap_queue.send(broker, other)
+            (parked,) = await broker.collect_parked(1, timeout_s=60)
+    assert parked.headers[CAUSE_HEADER] == "retry_refused"
+    error = parked.headers[ERROR_HEADER]
+    assert "ValueError: this message always fails" in error
+    assert "404 NOT_FOUND - no exchange 'prebook.delay." in error
+    assert handler.attempts == [(failing.id, 1), (other.id, 1)]
     assert not lost_connections(logs)
 
 

@@ -193,7 +193,8 @@ class RabbitConsumer:
             try:
                 await self._publish(queue, message, lambda: self._dead_letter_publisher.delay(queue, wire, delay_s))
             except Undeliverable as refusal:
-                return await self._dead_letter(queue, message, encode(envelope), RETRY_REFUSED_CAUSE, refusal)
+                both = Undeliverable(f"{error_summary(error)}; its retry was refused: {refusal}")
+                return await self._dead_letter(queue, message, encode(envelope), RETRY_REFUSED_CAUSE, both)
             return await self._require_settleable(queue, message).ack()
 
         async def dead_letter(cause: str, error: Exception) -> None:

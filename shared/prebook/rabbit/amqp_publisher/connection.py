@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Self
 
+import structlog
 from pamqp import commands, frame
 from pamqp.common import FieldTable
 from yarl import URL
@@ -16,6 +17,7 @@ from yarl import URL
 from prebook.messaging.errors import Unreachable
 from prebook.rabbit.amqp_publisher.frame_decoder import FrameDecoder, PublisherConfirm, ReturnedMessage
 from prebook.rabbit.amqp_publisher.frame_encoder import CHANNEL_NUMBER, HEARTBEAT_FRAME
+from prebook.rabbit.amqp_publisher.send_window import SendWindow
 from prebook.rabbit.amqp_publisher.unconfirmed import PendingConfirm, UnconfirmedMessages
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
@@ -24,6 +26,7 @@ HEALTH_CHECK_INTERVAL_S = 0.5
 CLOSE_TIMEOUT_S = 1.0
 MAX_MISSED_HEARTBEATS = 2
 """Heartbeat intervals without a byte after which the peer counts as gone."""
+log = structlog.get_logger()
 CloseCallback = Callable[..., object]
 """Called with the connection and the reason of its loss, as aio-pika's close callbacks."""
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
@@ -48,6 +51,8 @@ class PublisherConnection(asyncio.Protocol):
         self.frame_max = 131_072
         """Largest frame in bytes, as negotiated with the broker."""
         self.unconfirmed = UnconfirmedMessages()
+        self._window = SendWindow(self.unconfirmed)
+        self._is_channel_open = False
         self._heartbeat_s = heartbeat_s
         self._decoder = FrameDecoder()
         self._methods = asyncio.Queue[Any]()
@@ -100,10 +105,13 @@ class PublisherConnection(asyncio.Protocol):
             raise Unreachable("the connection to the broker is lost")
         if self.blocked_reason is not None:
             raise Unreachable(f"the broker has blocked the connection: {self.blocked_reason}", reason="blocked")
-        self.unconfirmed.add(pending)
-        if not self._unwritten:
-            self._loop.call_soon(self._flush)
-        self._unwritten.append(frames)
+        pending.frames = frames
+        if self._window.is_limited:
+            self._window.append(pending)
+            self._write_ready()
+        else:
+            self.unconfirmed.add(pending)
+            self._buffer(frames)
 
     async def close(self) -> None:
         """Close the connection, waiting up to ``CLOSE_TIMEOUT_S`` seconds for the broker."""
@@ -134,7 +142,7 @@ class PublisherConnection(asyncio.Protocol):
     def _dispatch(self, received: Any) -> None:
         match received:
             case PublisherConfirm():
-                self.unconfirmed.settle(received)
+                self._settle(received)
             case ReturnedMessage():
                 self.unconfirmed.mark_returned(received)
             case commands.Connection.Blocked():
@@ -142,12 +150,23 @@ class PublisherConnection(asyncio.Protocol):
                 self._blocked_at = self._loop.time()
             case commands.Connection.Unblocked():
                 self.blocked_reason = None
-            case commands.Connection.Close() | commands.Channel.Close():
+            case commands.Connection.Close():
                 self._abort(f"the broker closed the connection: {received.reply_code} {received.reply_text}")
+            case commands.Channel.Close():
+                self._reopen_channel(f"{received.reply_code} {received.reply_text}")
+            case commands.Channel.OpenOk() | commands.Confirm.SelectOk() if self._window.is_limited:
+                self._is_channel_open = isinstance(received, commands.Confirm.SelectOk)
+                self._write_ready()
             case commands.Connection.CloseOk():
                 self._abort("closed by us")
             case _:
                 self._methods.put_nowait(received)
+
+    def _settle(self, confirm: PublisherConfirm) -> None:
+        self.unconfirmed.settle(confirm)
+        if self._window.is_limited:
+            self._window.grow()
+            self._write_ready()
 
     async def handshake(self, url: URL, name: str) -> None:
         """Log in and open the channel in confirm mode. A failure, or a cancellation, aborts the connection."""
@@ -170,6 +189,30 @@ class PublisherConnection(asyncio.Protocol):
         await self._expect_method(commands.Channel.OpenOk)
         self._send(CHANNEL_NUMBER, commands.Confirm.Select())
         await self._expect_method(commands.Confirm.SelectOk)
+        self._is_channel_open = True
+
+    def _reopen_channel(self, reason: str) -> None:
+        """Open the channel again after an error of the broker, and search for the message that caused it."""
+        if not self._is_channel_open:
+            self._abort(f"the broker closed the channel: {reason}")
+            return
+        self._is_channel_open = False
+        self._unwritten.clear()
+        offender = self._window.close(reason)
+        log.warning(
+            "broker closed the publishing channel",
+            reason=reason,
+            refused_message_id=offender.message_id if offender else "",
+            refused_address=f"{offender.exchange} {offender.key!r}" if offender else "",
+        )
+        for method in (commands.Channel.CloseOk(), commands.Channel.Open(), commands.Confirm.Select()):
+            self._send(CHANNEL_NUMBER, method)
+
+    def _write_ready(self) -> None:
+        """Write the messages whose place on the channel is free."""
+        if self._is_channel_open:
+            for pending in self._window.take_ready():
+                self._buffer(pending.frames)
 
     async def _expect_method(self, expected: type) -> Any:
         received = asyncio.ensure_future(self._methods.get())
@@ -186,6 +229,12 @@ class PublisherConnection(asyncio.Protocol):
 
     def _send(self, channel: int, method: Any) -> None:
         self._write(frame.marshal(method, channel))
+
+    def _buffer(self, frames: bytes) -> None:
+        """Write the frames together with all others of this turn of the loop."""
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(frames)
 
     def _flush(self) -> None:
         frames = b"".join(self._unwritten)
@@ -206,6 +255,7 @@ class PublisherConnection(asyncio.Protocol):
         if now - self._sent_at >= self._heartbeat_s / 2:
             self._write(HEARTBEAT_FRAME)
         self.unconfirmed.fail_overdue(now)
+        self._window.fail_overdue(now)
         self._timer = self._loop.call_later(HEALTH_CHECK_INTERVAL_S, self.check_health)
 
     def _abort(self, reason: str) -> None:
@@ -217,6 +267,7 @@ class PublisherConnection(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
-        self.unconfirmed.fail_all(f"the connection was lost before the confirm: {reason}")
+        for unsettled in (self.unconfirmed, self._window):
+            unsettled.fail_all(f"the connection was lost before the confirm: {reason}")
         for callback in tuple(self.close_callbacks):
             callback(self, reason)

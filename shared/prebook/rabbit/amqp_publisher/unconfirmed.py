@@ -14,6 +14,8 @@ from prebook.rabbit.amqp_publisher.frame_decoder import PublisherConfirm, Return
 NACK_RETRY_AFTER_S = (1.0, 3.0)
 """Bounds, in seconds, of the random pause after a refusal: a full queue would refuse an immediate retry again."""
 
+OVERDUE = "no confirm within the time limit"
+
 
 @dataclass(slots=True)
 class PendingConfirm:
@@ -25,7 +27,19 @@ class PendingConfirm:
     deadline: float
     """Loop time by which the message must be confirmed."""
     future: asyncio.Future[None]
+    frames: bytes = b""
     returned: bool = False
+
+    def fail(self, reason: str) -> None:
+        """End with Unreachable: whether the message arrived is unknown."""
+        if not self.future.done():
+            self.future.set_exception(Unreachable(reason))
+
+    def refuse(self, reason: str) -> None:
+        """End with Undeliverable, in the broker's words: the broker does not take this message."""
+        if not self.future.done():
+            problem = f"{self.exchange} {self.key!r}: the broker refused {self.message_id or 'a message'}: {reason}"
+            self.future.set_exception(Undeliverable(problem, cause="refused"))
 
 
 class UnconfirmedMessages:
@@ -34,6 +48,12 @@ class UnconfirmedMessages:
     def __init__(self) -> None:
         self._tag = 0
         self._pending: dict[int, PendingConfirm] = {}
+        self._overdue_tags: set[int] = set()
+
+    @property
+    def on_channel(self) -> int:
+        """Number of messages that the broker has not confirmed, with those that are overdue."""
+        return len(self._pending) + len(self._overdue_tags)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -60,16 +80,31 @@ class UnconfirmedMessages:
     def fail_overdue(self, now: float) -> None:
         """Fail messages whose deadline has passed. A later confirm of theirs is ignored."""
         late = [tag for tag, pending in self._pending.items() if pending.deadline <= now]
+        self._overdue_tags.update(late)
         for tag in late:
-            _fail(self._pending.pop(tag), "no confirm within the time limit")
+            self._pending.pop(tag).fail(OVERDUE)
 
     def fail_all(self, reason: str) -> None:
         """Fail every message, for a lost connection: whether any of them arrived is unknown."""
         for tag in list(self._pending):
-            _fail(self._pending.pop(tag), reason)
+            self._pending.pop(tag).fail(reason)
+
+    def restart(self) -> list[PendingConfirm]:
+        """Count tags from 1 again, for a new channel, and return the messages to publish there again, in order."""
+        again = [pending for pending in self._pending.values() if not pending.future.done()]
+        for pending in again:
+            pending.returned = False
+        self._tag = 0
+        self._pending.clear()
+        self._overdue_tags.clear()
+        return again
 
     def _pop_confirmed(self, confirm: PublisherConfirm) -> Iterator[PendingConfirm]:
         tags = [tag for tag in self._pending if tag <= confirm.tag] if confirm.multiple else [confirm.tag]
+        if self._overdue_tags:
+            self._overdue_tags = {
+                tag for tag in self._overdue_tags if tag > confirm.tag or not (confirm.multiple or tag == confirm.tag)
+            }
         for tag in tags:
             if tag in self._pending:
                 yield self._pending.pop(tag)
@@ -86,8 +121,3 @@ def _resolve(pending: PendingConfirm, *, accepted: bool) -> None:
         problem = f"a queue bound to {address} refused the message or is full"
         delay_s = random.uniform(*NACK_RETRY_AFTER_S)
         pending.future.set_exception(Unreachable(problem, reason="nacked", retry_after_s=delay_s))
-
-
-def _fail(pending: PendingConfirm, reason: str) -> None:
-    if not pending.future.done():
-        pending.future.set_exception(Unreachable(reason))
