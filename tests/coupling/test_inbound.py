@@ -1,24 +1,33 @@
 """Inbound HTTP endpoints of a service, over the real application."""
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from prebook.asyncio_tools import OwnedTasks
+from prebook.contracts.matching import FindDriver, NoDriverFound
 from prebook.contracts.message import Unavailable
 from prebook.contracts.plan import Coupling
+from prebook.contracts.ride import Place, VehicleClass
 from prebook.coupling.async_api import Callback
+from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpResponse
+from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import FLOWS
 from prebook.messaging.clock import unix_s, utc_now
 from prebook.messaging.codec import WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope
+from prebook.messaging.errors import ReplyTimeout
 from prebook.patterns.call_signature import CallSigner
 from prebook.patterns.trace import TraceContext
 from prebook.testing.configuration import signing_secret_of
-from tests.conditions import poll_until
+from prebook.testing.memory import MemoryDatabase
+from tests.conditions import poll_until, wait_until
 from tests.messaging.examples import request
 from tests.world import SuiteWorld
 
@@ -30,17 +39,23 @@ def make_request(**changes: Any) -> Envelope:
     return request(expires_at=utc_now() + timedelta(seconds=30), **changes)
 
 
-async def post(world: SuiteWorld, path: str, envelope: Envelope) -> HttpResponse:
-    """Call notification as booking does."""
+async def post(world: SuiteWorld, path: str, envelope: Envelope, service: str = "notification") -> HttpResponse:
+    """Call ``service`` as booking does."""
     message = encode(envelope)
-    return await call(world, "POST", path, headers=message.headers, body=message.body)
+    return await call(world, "POST", path, headers=message.headers, body=message.body, service=service)
 
 
 async def call(
-    world: SuiteWorld, method: str, path: str, headers: Mapping[str, str] = NO_HEADERS, body: bytes = b""
+    world: SuiteWorld,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] = NO_HEADERS,
+    body: bytes = b"",
+    *,
+    service: str = "notification",
 ) -> HttpResponse:
     client = world.client_of("booking")
-    return await client.request(method, "notification", path, headers=headers, body=body, timeout_s=20)
+    return await client.request(method, service, path, headers=headers, body=body, timeout_s=20)
 
 
 async def test_a_synchronous_call_gets_the_reply_in_the_response() -> None:
@@ -58,6 +73,74 @@ async def test_a_repeated_call_gets_the_stored_reply_and_has_no_second_effect() 
 
     assert first.body == repeated.body
     assert world.observer.duplicates == 1
+
+
+def driver_request(**changes: Any) -> Envelope:
+    """A request for a driver, which matching holds until the fleets have replied."""
+    in_two_days = utc_now() + timedelta(days=2)
+    place = Place(lat=52.5, lon=13.4)
+    body = FindDriver(
+        pickup=place, pickup_at=in_two_days, ride_minutes=20, vehicle_class=VehicleClass.STANDARD, passengers=1
+    )
+    plan = {**dict.fromkeys(FLOWS, Coupling.ONE_WAY), "find_driver": Coupling.SYNC_API}
+    return make_request(id="b1.find_driver", flow="find_driver", body=body, plan=plan, **changes)
+
+
+async def test_a_held_call_gets_a_reply_that_another_replica_has_stored() -> None:
+    async with SuiteWorld() as world, asyncio.timeout(15):
+        world.down.add("fleets")
+        envelope = driver_request()
+        held = asyncio.create_task(post(world, "/flows/find_driver", envelope, "matching"))
+        database = world.databases["matching"]
+        await wait_until(lambda: envelope.id in database.tables.pending_requests)
+        none = NoDriverFound(fleets_asked=3, reason="no fleet has a driver")
+        async with database.begin() as work:
+            await work.record_reply(envelope.reply_with(none, source="matching", at=utc_now()))
+        response = await held
+
+    assert response.status == 200
+    assert decode(WireMessage(response.headers, response.body)).body == none
+
+
+async def test_a_call_is_held_until_its_request_expires_at_most() -> None:
+    async with SuiteWorld() as world, asyncio.timeout(15):
+        world.down.add("fleets")
+        envelope = replace(driver_request(), expires_at=utc_now() + timedelta(seconds=0.3))
+        response = await post(world, "/flows/find_driver", envelope, "matching")
+
+    assert (response.status, msgspec.json.decode(response.body)["code"]) == (504, "reply_timeout")
+
+
+async def test_a_call_is_held_for_its_timeout_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handling the request takes a part of it, and the wait for the reply has the rest."""
+    timeouts: list[float] = []
+    wait = asyncio.wait
+
+    async def record_timeout(tasks: Any, *, timeout: float, **options: Any) -> Any:  # noqa: ASYNC109
+        timeouts.append(timeout)
+        return await wait(tasks, timeout=timeout, **options)
+
+    class Gateway:
+        async def process_or_recover(self, _: Envelope) -> None:
+            await asyncio.sleep(0.1)
+
+    gateway: Any = Gateway()
+    inbound = InboundGateway(gateway, MemoryDatabase(None).begin, ReplyWaiters(), OwnedTasks())
+    monkeypatch.setattr("prebook.coupling.inbound.asyncio.wait", record_timeout)
+    with pytest.raises(ReplyTimeout):
+        await inbound.call(make_request(), 0.3)
+    assert timeouts[0] == pytest.approx(0.3)
+    assert timeouts[1] < 0.25
+
+
+async def test_a_call_that_has_expired_on_arrival_is_refused_at_once() -> None:
+    async with SuiteWorld() as world:
+        expired = replace(make_request(), expires_at=utc_now() - timedelta(seconds=1))
+        response = await post(world, "/flows/notify_rider", expired)
+        inbox = world.databases["notification"].tables.inbox
+
+    assert (response.status, msgspec.json.decode(response.body)["code"]) == (422, "request_expired")
+    assert not inbox
 
 
 async def test_an_accepted_operation_has_its_reply_at_its_location() -> None:

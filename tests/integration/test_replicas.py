@@ -13,7 +13,7 @@ import pytest
 
 from prebook.contracts.plan import Coupling, Plan
 from prebook.contracts.ride import BookingState
-from prebook.flows import SERVICES
+from prebook.flows import FIND_DRIVER, SERVICES
 from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import poll_until
 from tests.integration.control_client import open_control
@@ -23,6 +23,7 @@ from tests.integration.suite import Suite, start_suite
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
 BOOKINGS = 60
+HELD_CALLS = 20
 MESSAGING_COUPLINGS = (Coupling.ONE_WAY, Coupling.REQUEST_REPLY)
 """Couplings whose messages reach both replicas; a synchronous call reaches only the first."""
 NOTICES = "SELECT booking_id, notice FROM notification.delivery WHERE booking_id = ANY($1) ORDER BY delivered_at"
@@ -95,6 +96,16 @@ async def test_replicas_share_the_partitions_and_take_over_from_each_other(
         ids = await rider.prebook_all([uniform_plan(Coupling.ONE_WAY)] * 12)
         assert set((await database.wait_until_settled(ids)).values()) == {"confirmed"}
         await control.wait_until_all_running()
+
+
+async def test_a_held_call_gets_the_reply_that_the_other_replica_has_stored(
+    rider: RiderClient, database: DatabaseProbe
+) -> None:
+    """The offers of the fleets reach either replica of matching, and the call for a driver waits at one of them."""
+    plan = {**uniform_plan(Coupling.REQUEST_REPLY), FIND_DRIVER.name: Coupling.SYNC_API}
+    ids = [await rider.prebook(plan) for _ in range(HELD_CALLS)]
+    states = await database.verify_bookings(ids)
+    assert set(states.values()) == {"confirmed"}, states
 
 
 async def _book_and_cancel_all(rider: RiderClient, plans: Sequence[Plan]) -> list[str]:

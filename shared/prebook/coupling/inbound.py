@@ -12,7 +12,7 @@ from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.envelope import Envelope, MessageKind, reply_id
-from prebook.messaging.errors import Malformed, ReplyTimeout
+from prebook.messaging.errors import CallExpired, Malformed, ReplyTimeout
 from prebook.messaging.gateway import MessagingGateway
 from prebook.messaging.outbox.store import LOCAL_ROUTE
 from prebook.messaging.staging import ordering_key
@@ -36,12 +36,21 @@ class InboundGateway:
         self._tasks = tasks
 
     async def call(self, request: Envelope, timeout_s: float) -> Envelope:
-        """Handle a request and return its reply; wait up to ``timeout_s`` seconds.
+        """Handle a request and return its reply; wait up to ``timeout_s`` seconds, and not until after it expires.
 
-        A repeated request gets the stored reply, or waits for the one being handled. A request that fails is tried
-        again while its caller waits. Raises ReplyTimeout, Unreachable, or RequestFailed (it is dead-lettered).
+        A repeated request gets the stored reply, or waits for the one being handled, by this replica or another. A
+        request that fails is tried again while its caller waits. Raises ReplyTimeout, CallExpired, Unreachable, or
+        RequestFailed (it is dead-lettered).
         """
-        request = request.expiring_by(utc_now() + timedelta(seconds=timeout_s))
+        now = utc_now()
+        if request.is_expired(now):
+            await self._gateway.process(request)  # counts it, without an effect
+            raise CallExpired(f"the request of {request.flow} had expired when it arrived")
+        expires_at = now + timedelta(seconds=timeout_s)
+        request = request.expiring_by(expires_at)
+        timeout_s = ((request.expires_at or expires_at) - now).total_seconds()
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + timeout_s
         with self._waiters.register(reply_id(request.id)) as waiting:
             task = self._start(request)
             task_or_reply: set[asyncio.Future[Any]] = {task, waiting}
@@ -50,7 +59,7 @@ class InboundGateway:
                 if reply := task.result():
                     reach(CrashPoint.BEFORE_RESPONSE)
                     return reply
-                await asyncio.wait({waiting}, timeout=timeout_s)
+                await asyncio.wait({waiting}, timeout=max(0.0, give_up_at - clock()))
             if waiting.done():
                 reach(CrashPoint.BEFORE_RESPONSE)
                 return waiting.result()

@@ -17,7 +17,7 @@ from prebook.http.call_guard import allow_callers
 from prebook.http.problems import Problem, combined_headers
 from prebook.messaging.codec import SAFE_ID, WireMessage, decode, encode
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import Malformed, ReplyTimeout, RequestFailed
+from prebook.messaging.errors import CallExpired, Malformed, ReplyTimeout, RequestFailed
 from prebook.messaging.policy import Policies
 
 RETRY_AFTER_HEADER = {"retry-after": "1"}
@@ -35,7 +35,7 @@ def inbound_routes(service: str, gateway: InboundGateway, policies: Policies) ->
         envelope = await _read_request(request, flow)
         try:
             reply = await gateway.call(envelope, policies[flow].timeout_s)
-        except (ReplyTimeout, RequestFailed) as error:
+        except (ReplyTimeout, CallExpired, RequestFailed) as error:
             raise _problem_of(error) from None
         return _reply_response(reply)
 
@@ -116,10 +116,12 @@ def _decode_reply(body: bytes, flow: str) -> Envelope:
         raise Problem(422, error.cause, str(error)) from None
 
 
-def _problem_of(error: ReplyTimeout | RequestFailed) -> Problem:
+def _problem_of(error: ReplyTimeout | CallExpired | RequestFailed) -> Problem:
     """Return the problem of a call without a reply: another call may succeed after a timeout only."""
     if isinstance(error, ReplyTimeout):
         return Problem(504, "reply_timeout", str(error), headers=RETRY_AFTER_HEADER)
+    if isinstance(error, CallExpired):
+        return Problem(422, "request_expired", str(error))
     return Problem(422, "request_failed", "the request failed and is dead-lettered; see `prebook parking list`")
 
 

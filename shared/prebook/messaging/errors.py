@@ -13,6 +13,7 @@
     +-- Undeliverable      can never be handed over as it is
     +-- RequestFailed      the caller gets an error: the provider has dead-lettered the request
     +-- ReplyTimeout       the caller stopped waiting; the request continues
+    +-- CallExpired        the request had expired when it arrived; it has no effect
     +-- InvalidPolicies    couplings.toml is missing or invalid
 
 Any other error of a handler is retried and, after the last attempt, dead-lettered.
@@ -93,6 +94,10 @@ class ReplyTimeout(Exception):
 
     The request continues; its reply is stored and returned when the request is repeated.
     """
+
+
+class CallExpired(Exception):
+    """The request had expired when it arrived: its caller no longer waits, and it has no effect."""
 
 
 class InvalidPolicies(Exception):

@@ -73,6 +73,10 @@ class UnitOfWork(Protocol):
         """Return the stored reply to a request, if there is one."""
         ...
 
+    async def find_replies(self, request_ids: Collection[str]) -> Sequence[Envelope]:
+        """Return the stored replies to these requests."""
+        ...
+
     async def enqueue(self, messages: Sequence[OutboxMessage]) -> None:
         """Write messages to the outbox; a message whose id is already there is ignored."""
         ...

@@ -23,4 +23,6 @@ PENDING_REQUEST = text("""
     SELECT request FROM inbox
     WHERE conversation_id = :conversation_id AND flow = :flow AND request IS NOT NULL AND reply IS NULL LIMIT 1""")
 STORED_REPLY = text("SELECT reply FROM inbox WHERE message_id = :id AND reply IS NOT NULL")
+STORED_REPLIES = text("""
+    SELECT reply FROM inbox WHERE message_id = ANY (CAST(:ids AS text[])) AND reply IS NOT NULL""")
 STOP_POLLING = text("UPDATE pending_reply SET poll_at = NULL WHERE request_id = :request_id")

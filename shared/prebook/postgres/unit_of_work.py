@@ -24,6 +24,7 @@ from prebook.postgres.inbox import (
     RECORD_MESSAGES,
     RECORD_REPLY_MESSAGE,
     STOP_POLLING,
+    STORED_REPLIES,
     STORED_REPLY,
 )
 from prebook.postgres.message_column import from_column
@@ -87,6 +88,10 @@ class SqlUnitOfWork(UnitOfWork):
     async def find_reply(self, request_id: str) -> Envelope | None:
         found = (await self.connection.execute_without_begin(STORED_REPLY, {"id": request_id})).scalar()
         return from_column(found) if found else None
+
+    async def find_replies(self, request_ids: Collection[str]) -> Sequence[Envelope]:
+        found = await self.connection.execute_without_begin(STORED_REPLIES, {"ids": list(request_ids)})
+        return [from_column(reply) for reply in found.scalars()]
 
     async def enqueue(self, messages: Sequence[OutboxMessage]) -> None:
         self._pending.enqueued += messages

@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 from prebook.coupling.channels import Transports, build_channels
 from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.ports import HttpClient, Publisher
-from prebook.coupling.reply_waiters import ReplyWaiters
+from prebook.coupling.reply_waiters import ReplyWaiters, StoredReplyLookup
 from prebook.http.call_guard import guarded_routes
 from prebook.http.inbound import inbound_routes
 from prebook.http.signed_client import SignedHttpClient
@@ -116,5 +116,6 @@ def assemble(
             "relay": lambda: ports.relay.run(gateway.dispatch),
             "deadlines": Deadlines(ports.pending_replies, gateway).run,
             "poller": ReplyPoller(ports.pending_replies, gateway, channels).run,
+            "reply_lookup": StoredReplyLookup(waiters, ports.units.background).run,
         },
     )

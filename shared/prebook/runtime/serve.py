@@ -174,7 +174,14 @@ class ServiceProcess(Generic[W]):
         await self.consumer.stop()
         await self.assembled.context.tasks.stop(TASKS_TIMEOUT_S)
         for names in (
-            (*self.assembled.extensions.loops, "deadlines", "poller", *self.partition_loops, "consumer"),
+            (
+                *self.assembled.extensions.loops,
+                "deadlines",
+                "poller",
+                "reply_lookup",
+                *self.partition_loops,
+                "consumer",
+            ),
             ("relay", "lease_release", "purge", "loop_lag"),
             ("publisher", "wakeup"),  # the relay's session must outlive it, else another relay claims its rows
         ):

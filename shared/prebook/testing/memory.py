@@ -100,6 +100,9 @@ class MemoryUnitOfWork(UnitOfWork):
     async def find_reply(self, request_id: str) -> Envelope | None:
         return self._tables.replies.get(request_id)
 
+    async def find_replies(self, request_ids: Collection[str]) -> Sequence[Envelope]:
+        return [self._tables.replies[each] for each in request_ids if each in self._tables.replies]
+
     async def enqueue(self, messages: Sequence[OutboxMessage]) -> None:
         self.enqueued += messages
 
