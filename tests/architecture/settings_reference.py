@@ -96,7 +96,19 @@ LAB_VARIABLES = (
     Variable(
         "PREBOOK_URL_<SERVICE>",
         "the running suite's",
-        "base URL of a service; booking and notification are required",
+        "base URL of the public listener of a service; that of booking is required",
+        "loadtest/prebook/lab/suite_client/settings.py",
+    ),
+    Variable(
+        "PREBOOK_INTERNAL_URL_<SERVICE>",
+        "the running suite's",
+        "base URL of the internal listener of a service; those of booking and notification are required",
+        "loadtest/prebook/lab/suite_client/settings.py",
+    ),
+    Variable(
+        "PREBOOK_CONSOLE_SECRETS",
+        "the running suite's",
+        "secrets that sign reads of internal listeners",
         "loadtest/prebook/lab/suite_client/settings.py",
     ),
     Variable(
@@ -138,7 +150,6 @@ LAB_VARIABLES = (
 )
 COMPOSE_VARIABLES = (
     Variable("PREBOOK_PORT", "8080", "port of booking on 127.0.0.1", "docker-compose.yml"),
-    Variable("PREBOOK_NOTIFICATION_PORT", "8081", "port of notification on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_OPERATIONS_PORT", "8082", "port of operations on 127.0.0.1", "docker-compose.yml"),
     Variable("PREBOOK_MANAGEMENT_PORT", "15672", "port of the management API on 127.0.0.1", "docker-compose.yml"),
     Variable(

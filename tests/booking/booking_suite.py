@@ -26,7 +26,7 @@ from prebook.messaging.errors import Unreachable
 from prebook.messaging.unit_of_work import BeginUnitOfWork
 from prebook.runtime.loops import cancel_and_wait
 from prebook.testing.configuration import make_policies, make_settings
-from prebook.testing.http import open_client
+from prebook.testing.http import open_client, open_internal_client
 from prebook.testing.memory import MemoryDatabase
 from prebook.testing.single import assemble_alone
 from tests.booking.memory import MemoryBooking
@@ -168,6 +168,10 @@ class BookingSuite:
     def client(self) -> httpx.AsyncClient:
         """HTTP client on this event loop, so that a test can act while a request is waiting."""
         return open_client(self.assembled)
+
+    def console(self) -> httpx.AsyncClient:
+        """HTTP client of the internal endpoints, signed by the console."""
+        return open_internal_client(self.assembled)
 
 
 def key_header(key: str = "k1") -> dict[str, str]:

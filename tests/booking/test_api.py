@@ -210,7 +210,7 @@ async def test_the_ledger_is_paged_by_key() -> None:
     suite = BookingSuite()
     for key in ("run-2", "run-1", "other", "run-3"):
         await book(suite, key=key)
-    async with suite.client() as client:
+    async with suite.console() as client:
         first = (await client.get("/v1/ledger", params={"prefix": "run-", "limit": 2})).json()
         second = (await client.get("/v1/ledger", params={"prefix": "run-", "after": first["next"], "limit": 2})).json()
 
@@ -221,7 +221,7 @@ async def test_the_ledger_is_paged_by_key() -> None:
 async def test_a_ledger_entry_shows_the_outcome_of_its_booking() -> None:
     suite = BookingSuite(Coupling.SYNC_API)
     made = (await book(suite)).json()
-    async with suite.client() as client:
+    async with suite.console() as client:
         (entry,) = (await client.get("/v1/ledger")).json()["entries"]
 
     assert (entry["booking_id"], entry["state"], entry["fare_cents"]) == (made["id"], "confirmed", 2100)

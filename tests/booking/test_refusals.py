@@ -117,7 +117,7 @@ async def test_a_listed_callback_is_stored() -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "prefix=%00", "after=a%20b"])
 async def test_an_invalid_query_is_a_problem(query: str) -> None:
-    async with BookingSuite().client() as client:
+    async with BookingSuite().console() as client:
         response = await client.get(f"/v1/ledger?{query}")
 
     assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")

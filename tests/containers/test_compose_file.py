@@ -22,7 +22,7 @@ DEFAULT_CONTAINERS = {name for name, container in CONTAINERS.items() if "profile
 PREBOOK_CONTAINERS = CONTAINERS.keys() - {"postgres", "rabbitmq"}
 SECRETS = generate_secrets("postgres:5432", "rabbitmq:5672")
 MOUNT_PATH = "/run/prebook/"
-NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S"}
+NOT_FOR_CONTAINERS = {"PREBOOK_COUPLINGS", "PREBOOK_CLOCK_SKEW_S", "PREBOOK_CRASH_DIR"}
 """Settings that are fixed in the image, or that only tests use."""
 
 every_container = pytest.mark.parametrize("name", CONTAINERS)
@@ -40,6 +40,15 @@ def test_the_default_suite_has_at_most_ten_containers() -> None:
 def test_ports_are_published_on_the_loopback_interface_only(name: str) -> None:
     for port in CONTAINERS[name].get("ports", []):
         assert port.startswith("127.0.0.1:"), port
+
+
+@every_container
+def test_no_internal_listener_is_published(name: str) -> None:
+    internal_port = COMPOSED["x-environment"]["PREBOOK_INTERNAL_PORT"]
+    published = [port for port in CONTAINERS[name].get("ports", []) if name in PROCESSES]
+    assert [port for port in published if not port.endswith(f":{COMPOSED['x-environment']['PREBOOK_HTTP_PORT']}")] == []
+    assert not [port for port in published if internal_port in port.split(":")]
+    assert name in {"booking", "operations"} or not published
 
 
 @every_container

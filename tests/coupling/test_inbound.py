@@ -189,7 +189,7 @@ async def test_repeated_tracestate_headers_are_one_list() -> None:
     added = signer.sign("notification", "POST", path, message.headers, message.body, now_s=unix_s())
     headers = [*message.headers.items(), *added.items(), ("tracestate", "a=1"), ("tracestate", "b=2")]
     async with SuiteWorld() as world:
-        response = await world.http.client("notification").post(path, content=message.body, headers=headers)
+        response = await world.http.internal_client("notification").post(path, content=message.body, headers=headers)
 
     assert response.headers["tracestate"] == "a=1,b=2"
 
@@ -210,7 +210,7 @@ async def test_a_forged_callback_is_refused_without_effect(tamper: str) -> None:
     active = signing_secret_of("notification")
     headers, body = signed_callback(reply, "a secret that is not active" if tamper == "another secret" else active)
     async with SuiteWorld() as world:
-        response = await world.http.client("booking").post(
+        response = await world.http.internal_client("booking").post(
             CALLBACK_PATH,
             content=body + b" " if tamper == "altered" else body,
             headers={} if tamper == "unsigned" else headers,

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from prebook.devstack.broker import installation
+from prebook.devstack.service_environment import count_ports
 from prebook.devstack.suite_state import STATE_FILE
 from prebook.flows import PROCESSES
 from tests.devstack.polling import is_gone, wait_until
@@ -33,7 +34,7 @@ STOP_TIMEOUT_S = 30
 
 def suite_port_base() -> int:
     """Return the first of enough consecutive free ports for a suite."""
-    return port_base(len(PROCESSES) + 1)
+    return port_base(count_ports())
 
 
 async def run_prebook(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -77,6 +78,8 @@ async def test_a_suite_starts_is_found_by_other_commands_and_leaves_nothing_behi
     async with start_suite(tmp_path, port) as (process, output):
         suite = _read_state(tmp_path)
         assert output["urls"] == {name: f"http://127.0.0.1:{port + n}" for n, name in enumerate(PROCESSES)}
+        first_internal = port + len(PROCESSES) + 1
+        assert output["internal_urls"] == {n: f"http://127.0.0.1:{first_internal + i}" for i, n in enumerate(PROCESSES)}
         assert not {suite["control_token"], suite["management_password"], suite["database_url"]} & set(
             map(str, output.values())
         )

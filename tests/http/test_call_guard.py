@@ -11,6 +11,7 @@ from litestar.params import Body
 from prebook.coupling.ports import HttpResponse
 from prebook.flows import CONSOLE, FLOWS, PROCESSES
 from prebook.http.call_guard import allow_callers, guarded_routes
+from prebook.http.signed_client import CallAuth
 from prebook.messaging.clock import unix_s
 from prebook.patterns.call_signature import (
     CALLER_HEADER,
@@ -21,6 +22,7 @@ from prebook.patterns.call_signature import (
     derive_secret,
 )
 from prebook.patterns.signature import TOLERANCE_S, key_of
+from prebook.testing.configuration import signing_secret_of
 from prebook.testing.http import create_ready_app
 from tests.world import MEMBERS, SuiteWorld
 
@@ -42,13 +44,15 @@ EXPECTED_CALLERS: Mapping[str, Callable[[str, str], set[str]]] = {
     "/callbacks/{flow}": providers_of_flow,
     "/operations/{request_id}": lambda service, _: {f.caller for f in FLOWS.values() if f.provider == service},
     "/inbox/{message_id}": lambda *_: {"operations", "console"},
+    "/v1/ledger": lambda *_: {"console"},
+    "/v1/deliveries": lambda *_: {"console"},
 }
 """Allowed callers of an internal route, given the service and a flow. A new route needs an entry."""
 
 
 def internal_routes(world: SuiteWorld, service: str) -> Iterator[tuple[str, str]]:
     """Yield method and path template of each route that the guard protects."""
-    for router in world.services[service].routes:
+    for router in world.services[service].internal_routes:
         if isinstance(router, Router):
             for route in router.routes:
                 yield from ((method, route.path_format) for method in route.methods - {"OPTIONS"})
@@ -82,13 +86,35 @@ async def test_every_internal_route_allows_its_callers_only(service: str) -> Non
 @pytest.mark.parametrize("service", MEMBERS)
 async def test_every_internal_route_refuses_unsigned_calls(service: str) -> None:
     async with SuiteWorld() as world:
-        client = world.http.client(service)
+        client = world.http.internal_client(service)
         called = [(method, path) for method, path, _ in paths(world, service)]
         responses = [await client.request(method, path) for method, path in called]
 
     assert called
     assert [r.json()["code"] for r in responses] == ["invalid_signature"] * len(called)
     assert {r.status_code for r in responses} == {401}
+
+
+@pytest.mark.parametrize("service", MEMBERS)
+async def test_the_public_listener_has_no_internal_route(service: str) -> None:
+    async with SuiteWorld() as world:
+        client = world.http.client(service)
+        called = [(method, path) for method, path, _ in paths(world, service)]
+        statuses = [(await client.request(method, path)).status_code for method, path in [*called, ("GET", "/metrics")]]
+        auth = CallAuth(CONSOLE, (signing_secret_of(CONSOLE),), service)
+        signed = [(await client.request(method, path, auth=auth)).status_code for method, path in called]
+
+    assert {*statuses, *signed} == {404}
+
+
+@pytest.mark.parametrize("service", MEMBERS)
+async def test_the_internal_listener_has_no_public_route(service: str) -> None:
+    async with SuiteWorld() as world:
+        templates = [handler.paths for handler in world.services[service].routes]  # type: ignore[union-attr]  # handlers
+        public = [path.replace("{booking_id:str}", "bk_1") for paths_ in templates for path in paths_]
+        client = world.http.internal_client(service)
+        assert {(await client.get(path)).status_code for path in public} <= {404}
+    assert public or service != "booking"
 
 
 async def test_a_flow_of_another_service_is_not_found() -> None:
@@ -182,6 +208,12 @@ async def test_the_body_of_an_unsigned_call_is_not_read_and_a_large_one_is_refus
     large = b'"%s"' % (b"a" * 200)
     headers = {**sign("POST", "/secret", large), "content-type": "application/json"}
     assert (await client.post("/secret", content=large, headers=headers)).status_code == 413
+
+
+async def test_a_signed_caller_may_list_the_methods(client: httpx.AsyncClient) -> None:
+    assert (await client.options("/secret")).status_code == 401
+    response = await client.options("/secret", headers=sign("OPTIONS", "/secret"))
+    assert (response.status_code, response.headers["allow"].split(", ")[0]) == (204, "GET")
 
 
 @pytest.mark.parametrize("name", [CALLER_HEADER, SIGNED_AT_HEADER, SIGNATURE_HEADER])

@@ -12,8 +12,8 @@ async def read_message_counter(suite: Suite, name: str, service: str = "", **lab
 
 
 async def read_counter(suite: Suite, metric: str, service: str = "", **labels: str) -> float:
-    """Return the sum of a counter with these labels, over all services or of ``service``."""
-    urls = [url for name, url in suite.state.urls.items() if service in {"", name}]
+    """Return the sum of a counter or gauge with these labels, over all services or of ``service``."""
+    urls = [url for name, url in suite.state.internal_urls.items() if service in {"", name}]
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
         pages = [(await http.get(f"{url}/metrics")).text for url in urls]
     samples = [s for page in pages for family in text_string_to_metric_families(page) for s in family.samples]

@@ -15,8 +15,8 @@ import msgspec
 import psutil
 
 from prebook.devstack.child_process import _die_with_parent
+from prebook.devstack.service_environment import count_ports
 from prebook.devstack.suite_state import STATE_FILE, SuiteState
-from prebook.flows import PROCESSES, SERVICES
 from prebook.messaging.policy import read_policies
 from tests.workers import port_base
 
@@ -107,4 +107,4 @@ def _stop(up: subprocess.Popen[bytes]) -> None:
 
 def _port_base(stack: Mapping[str, str]) -> int:
     """Return the first of enough consecutive free ports for the processes of a suite."""
-    return port_base(len(PROCESSES) + 1 + (int(stack.get("PREBOOK_REPLICAS", "1")) - 1) * len(SERVICES))
+    return port_base(count_ports(int(stack.get("PREBOOK_REPLICAS", "1"))))

@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
-import httpx
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from prebook.contracts.plan import Coupling
 from tests.conditions import poll_until
 from tests.integration.control_client import ControlClient
 from tests.integration.database_probe import DatabaseProbe
+from tests.integration.metrics import read_counter
 from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
@@ -91,9 +90,4 @@ async def _is_ride_accepted(rider: RiderClient) -> bool:
 
 async def _read_pricing_calls(suite: Suite) -> float:
     """Return the number of calls from booking to pricing, retries included."""
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        page = (await http.get(f"{suite.state.urls['booking']}/metrics")).text
-    samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
-    return sum(
-        s.value for s in samples if s.name == "prebook_http_client_requests_total" and s.labels["provider"] == "pricing"
-    )
+    return await read_counter(suite, "prebook_http_client_requests_total", "booking", provider="pricing")

@@ -20,6 +20,7 @@ from prebook.messaging import addresses
 from prebook.postgres.dsn import asyncpg_dsn
 from tests.conditions import poll_until
 from tests.integration.database_probe import DatabaseProbe
+from tests.integration.internal_client import open_internal_client
 from tests.integration.rider_client import ACCEPTED_STATUSES, RiderClient, uniform_plan
 from tests.integration.suite import POLICIES, Suite, start_suite
 
@@ -113,7 +114,8 @@ class LimitedSuite:
 
     async def read_metric(self, name: str) -> float:
         """Return the sum of booking's samples whose name and labels begin with ``name``."""
-        lines = (await self.rider.http.get("/metrics")).text.splitlines()
+        async with open_internal_client(self.suite, "booking") as http:
+            lines = (await http.get("/metrics")).text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     @asynccontextmanager

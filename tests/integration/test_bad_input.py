@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from tests.integration.database_probe import DatabaseProbe
+from tests.integration.internal_client import open_internal_client
 from tests.integration.rider_client import RiderClient
+from tests.integration.suite import Suite
 from tests.world import ride
 
 pytestmark = pytest.mark.real
@@ -66,7 +68,7 @@ PATHS = {
     "cancelling an unknown booking": ("DELETE", "/v1/bookings/bk_nobody", 404, "no_such_booking"),
     "an unknown path": ("GET", "/v1/rides", 404, "not_found"),
     "an unsupported method": ("PUT", "/v1/bookings", 405, "method_not_allowed"),
-    "a page size above the limit": ("GET", "/v1/ledger?limit=1000000", 400, "invalid_parameter"),
+    "an internal path": ("GET", "/v1/ledger?limit=1", 404, "not_found"),
 }
 
 
@@ -103,3 +105,8 @@ async def test_an_invalid_header_is_refused_without_effect(http: httpx.AsyncClie
 async def test_an_invalid_path_is_refused_without_effect(http: httpx.AsyncClient, case: str) -> None:
     method, path, status, code = PATHS[case]
     assert_problem(await http.request(method, path), status, code)
+
+
+async def test_a_page_size_above_the_limit_is_refused(suite: Suite) -> None:
+    async with open_internal_client(suite, "booking") as client:
+        assert_problem(await client.get("/v1/ledger?limit=1000000"), 400, "invalid_parameter")

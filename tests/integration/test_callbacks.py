@@ -39,7 +39,7 @@ def sign(suite: Suite, body: bytes, *, caller: str = "pricing", secret: str = ""
 
 
 async def post_callback(suite: Suite, body: bytes, headers: dict[str, str]) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=suite.state.urls["booking"], trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=suite.state.internal_urls["booking"], trust_env=False) as http:
         content_type = {"content-type": "application/json"}
         return await http.post(CALLBACK_PATH, content=body, headers=content_type | headers)
 

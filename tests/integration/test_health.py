@@ -43,10 +43,13 @@ async def test_a_service_is_alive_and_ready_and_exports_its_metrics(
     suite: Suite, rider: RiderClient, database: DatabaseProbe, service: str
 ) -> None:
     await database.verify_bookings([await rider.prebook()])
-    async with httpx.AsyncClient(base_url=suite.state.urls[service], trust_env=False) as http:
-        alive, ready, page = await asyncio.gather(*(http.get(path) for path in ("/livez", "/readyz", "/metrics")))
-    assert alive.json() == {"status": "alive", "service": service}
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "service": service, "missing": {}})
+    paths = ("/livez", "/readyz", "/metrics")
+    for url in (suite.state.urls[service], suite.state.internal_urls[service]):
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            alive, ready, page = await asyncio.gather(*(http.get(path) for path in paths))
+        assert alive.json() == {"status": "alive", "service": service}
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "service": service, "missing": {}})
+        assert page.status_code == (200 if url == suite.state.internal_urls[service] else 404)
     families: dict[str, Any] = {f.name: f.samples for f in text_string_to_metric_families(page.text)}
     assert families.keys() >= FAMILIES
     handled = [s for s in families["prebook_messages_handled"] if s.name.endswith("_total") and s.value > 0]

@@ -1,16 +1,19 @@
 """Conformance of every service to its OpenAPI document, with valid and invalid requests of schemathesis."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from prebook.flows import PROCESSES
+from prebook.flows import CONSOLE, PROCESSES
+from tests.integration import schemathesis_signatures
 from tests.integration.suite import Suite, run_command
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
-SERVICES_WITH_API = ("booking", "notification", "operations")
+PUBLIC_APIS = ("booking", "operations")
+INTERNAL_APIS = ("booking", "notification")
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -21,25 +24,41 @@ CHECKS = (
 )
 EXAMPLES = 25
 SEED = 7
+ROOT = Path(__file__).parents[2]
+NO_VARIABLES: Mapping[str, str] = {}
 PROGRAM = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
 
 
-async def fetch_paths(suite: Suite, service: str) -> dict[str, object]:
-    async with httpx.AsyncClient(base_url=suite.state.urls[service], trust_env=False) as http:
+async def fetch_paths(url: str) -> dict[str, object]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         paths: dict[str, object] = (await http.get("/schema/openapi.json")).json().get("paths", {})
     return paths
 
 
-@pytest.mark.parametrize("service", SERVICES_WITH_API)
+@pytest.mark.parametrize("service", PUBLIC_APIS)
 async def test_a_service_conforms_to_its_openapi_document(suite: Suite, service: str, tmp_path: Path) -> None:
-    url = f"{suite.state.urls[service]}/schema/openapi.json"
+    verify_conformance(suite, suite.state.urls[service], tmp_path)
+
+
+@pytest.mark.parametrize("service", INTERNAL_APIS)
+async def test_a_service_conforms_to_its_internal_openapi_document(suite: Suite, service: str, tmp_path: Path) -> None:
+    secrets = ",".join(suite.state.signing_secrets[CONSOLE])
+    signed = {schemathesis_signatures.SECRETS_VARIABLE: secrets, schemathesis_signatures.RECEIVER_VARIABLE: service}
+    hooks = {"SCHEMATHESIS_HOOKS": schemathesis_signatures.__name__, "PYTHONPATH": str(ROOT)}
+    verify_conformance(suite, suite.state.internal_urls[service], tmp_path, hooks | signed)
+
+
+def verify_conformance(suite: Suite, url: str, tmp_path: Path, env: Mapping[str, str] = NO_VARIABLES) -> None:
     limits = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--phases", "examples,coverage,fuzzing"]
-    command = [sys.executable, "-c", PROGRAM, "--no-color", "run", url, "--checks", ",".join(CHECKS), *limits]
+    document = f"{url}/schema/openapi.json"
+    command = [sys.executable, "-c", PROGRAM, "--no-color", "run", document, "--checks", ",".join(CHECKS), *limits]
     done = run_command(
-        command, {**suite.env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, timeout_s=150
+        command, {**suite.env, **env, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}, cwd=tmp_path, timeout_s=150
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 async def test_the_other_services_document_no_api(suite: Suite) -> None:
-    assert [service for service in PROCESSES if await fetch_paths(suite, service)] == list(SERVICES_WITH_API)
+    urls = (suite.state.urls, suite.state.internal_urls)
+    documented = [[service for service in PROCESSES if await fetch_paths(of[service])] for of in urls]
+    assert documented == [list(PUBLIC_APIS), list(INTERNAL_APIS)]

@@ -6,15 +6,14 @@ from functools import partial
 from typing import Any
 
 import aio_pika
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from prebook.contracts.plan import Coupling
 from prebook.messaging import addresses
 from tests.conditions import poll_until
 from tests.integration.broker_probe import BrokerProbe
 from tests.integration.database_probe import DatabaseProbe, all_in_state
+from tests.integration.metrics import read_counter
 from tests.integration.rider_client import RiderClient, uniform_plan
 from tests.integration.suite import Suite
 
@@ -40,11 +39,7 @@ async def list_abandoned(suite: Suite, booking_id: str) -> list[dict[str, Any]]:
 
 async def count_abandoned(suite: Suite, state: str, cause: str) -> float:
     """Return the number of abandoned rows of booking that its metrics report for a state and a cause."""
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        page = (await http.get(f"{suite.state.urls['booking']}/metrics")).text
-    samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
-    labels = {"state": state, "cause": cause}
-    return sum(s.value for s in samples if s.name == "prebook_outbox_abandoned" and s.labels == labels)
+    return await read_counter(suite, "prebook_outbox_abandoned", "booking", state=state, cause=cause)
 
 
 async def test_an_unroutable_message_is_abandoned_and_delivered_once_when_it_is_sent_again(

@@ -145,8 +145,8 @@ async def _read_handled(suite: Suite, name: str) -> float:
     """Return the number of `notify_rider` requests that a replica has handled, from its metrics."""
     async with open_control(suite) as control:
         listening = [c for c in psutil.Process(await control.read_pid(name)).net_connections() if c.status == "LISTEN"]
-    port = listening[0].laddr.port
     async with httpx.AsyncClient(trust_env=False) as http:
-        lines = (await http.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
+        pages = [await http.get(f"http://127.0.0.1:{socket.laddr.port}/metrics") for socket in listening]
+    (lines,) = (page.text.splitlines() for page in pages if page.is_success)  # at the internal listener only
     samples = (line for line in lines if line.startswith("prebook_messages_handled_total") and "notify_rider" in line)
     return sum(float(line.rpartition(" ")[2]) for line in samples)

@@ -18,7 +18,7 @@ from aiohttp import web
 from prebook.contracts.booking import BookingRequest, DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.plan import Coupling
 from prebook.contracts.ride import BookingState
-from prebook.lab.suite_client.settings import LabSettings, StackInfo
+from prebook.lab.suite_client.settings import LabSettings, StackInfo, SuiteAddresses
 
 TOKEN = "stub"
 
@@ -55,7 +55,8 @@ class StubSuite:
 
     @property
     def environ(self) -> dict[str, str]:
-        urls = {f"PREBOOK_URL_{name}": self.url for name in ("BOOKING", "NOTIFICATION", "PRICING")}
+        names = ("BOOKING", "NOTIFICATION", "PRICING")
+        urls = {f"PREBOOK_{kind}_{name}": self.url for kind in ("URL", "INTERNAL_URL") for name in names}
         stack = '{"mode": "stub", "broker": "none", "database": "none"}'
         control = {"PREBOOK_CONTROL_PRICING": self.url, "PREBOOK_CONTROL_TOKEN": TOKEN}
         return {**urls, **control, "PREBOOK_STACK_INFO": stack}
@@ -63,7 +64,7 @@ class StubSuite:
     @property
     def settings(self) -> LabSettings:
         urls = dict.fromkeys(("booking", "notification", "pricing"), self.url)
-        return LabSettings(urls, StackInfo("stub", "none", "none"))
+        return LabSettings(SuiteAddresses(urls, urls), StackInfo("stub", "none", "none"))
 
     async def book(self, request: web.Request) -> web.Response:
         self.arrived.append(asyncio.get_running_loop().time())

@@ -13,7 +13,7 @@ from prebook.contracts.notification import Notice, NotifyRider
 from prebook.messaging.handlers import HandlerContext
 from prebook.notification.app import SERVICE
 from prebook.notification.handlers import notify_rider
-from prebook.testing.http import open_client
+from prebook.testing.http import open_internal_client
 from prebook.testing.single import assemble_alone
 from tests.notification.conftest import Begin
 
@@ -37,7 +37,7 @@ async def notify(
 @asynccontextmanager
 async def log_client(begin: Begin) -> AsyncIterator[httpx.AsyncClient]:
     """HTTP client of the service."""
-    async with open_client(assemble_alone(SERVICE, begin)) as client:
+    async with open_internal_client(assemble_alone(SERVICE, begin)) as client:
         yield client
 
 

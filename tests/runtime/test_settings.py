@@ -21,7 +21,7 @@ VALID = {
     "PREBOOK_CALLER_SECRETS": f"booking={NEWEST}, booking={OLDER}",
     "PREBOOK_COUPLINGS": str(COUPLINGS),
     **{
-        f"PREBOOK_URL_{name}": "http://127.0.0.1:1"
+        f"PREBOOK_INTERNAL_URL_{name}": "http://127.0.0.1:1"
         for name in ("BOOKING", "PRICING", "MATCHING", "NOTIFICATION", "FLEETS")
     },
 }

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from litestar import HttpMethod, Request, Response, delete, get, post, route
 from litestar.datastructures import ResponseHeader
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
@@ -16,6 +17,7 @@ from prebook.booking.use_cases.cancel import cancel_ride, find_booking
 from prebook.booking.views import ACCEPTED, CREATED, ledger_page_of, view_of
 from prebook.contracts.booking import BookingRequest, BookingView, LedgerPage
 from prebook.http.bodies import StrictBody
+from prebook.http.call_guard import ALLOW_CONSOLE
 from prebook.http.problems import Problem, problem_responses, trace_of
 from prebook.messaging.codec import SAFE_ID
 from prebook.runtime.service import ServiceContext
@@ -39,7 +41,7 @@ RETRY_AFTER = ResponseHeader(
 
 
 def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequence[ControllerRouterHandler]:
-    """Litestar route handlers of the rider-facing API and of the ledger."""
+    """Litestar route handlers of the rider-facing API."""
 
     @post(
         "/v1/bookings",
@@ -78,8 +80,17 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
     async def cancel(request: AnyRequest, booking_id: BookingId) -> BookingView:
         return view_of(await context.tasks.run_shielded(cancel_ride(context, _check_id(booking_id), trace_of(request))))
 
+    return [book, get_allowed_methods, get_booking, cancel]
+
+
+def internal_routes(context: ServiceContext[BookingWork]) -> Sequence[BaseRouteHandler]:
+    """Litestar route handlers of the ledger, for the console."""
+
     @get(
-        "/v1/ledger", summary="List the outcome of every booking, by Idempotency-Key", responses=problem_responses(400)
+        "/v1/ledger",
+        summary="List the outcome of every booking, by Idempotency-Key",
+        responses=problem_responses(400, 401, 403),
+        opt=ALLOW_CONSOLE,
     )
     async def list_ledger(
         prefix: LedgerKey = "", after: LedgerKey = "", limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500
@@ -87,7 +98,7 @@ def routes(context: ServiceContext[BookingWork], book_ride: BookRide) -> Sequenc
         async with context.units.commands() as work:
             return ledger_page_of(await work.read_ledger(prefix, after, limit), limit)
 
-    return [book, get_allowed_methods, get_booking, cancel, list_ledger]
+    return [list_ledger]
 
 
 async def check_headers(request: AnyRequest) -> None:

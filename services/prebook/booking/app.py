@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prebook.booking.api import routes
+from prebook.booking.api import internal_routes, routes
 from prebook.booking.handlers import (
     callback_sender,
     handle_driver_reply,
@@ -49,10 +49,11 @@ def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
-    """Rider-facing API behind load shedding, and the loop that samples the load."""
+    """Rider-facing API behind load shedding, the ledger, and the loop that samples the load."""
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     return ServiceExtensions(
         routes=routes(context, book_ride(context, shedder)),
+        internal_routes=internal_routes(context),
         loops={"load_sampler": load_sampler(shedder, context.units.background, context.settings)},
     )
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import msgspec
 from litestar import get
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
-from litestar.types import ControllerRouterHandler
 
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage
-from prebook.http.problems import MEDIA_TYPE, FieldError, Problem, ProblemDetails
+from prebook.http.call_guard import ALLOW_CONSOLE
+from prebook.http.problems import MEDIA_TYPE, FieldError, Problem, ProblemDetails, problem_responses
 from prebook.notification.domain.cursor import CURSOR_PATTERN, LogPosition, decode_cursor, encode_cursor
 from prebook.notification.store import NotificationWork
 from prebook.runtime.service import ServiceContext
@@ -37,10 +38,15 @@ BAD_REQUEST_RESPONSES = {
 }
 
 
-def routes(context: ServiceContext[NotificationWork]) -> Sequence[ControllerRouterHandler]:
-    """Litestar route handlers of the delivery log."""
+def internal_routes(context: ServiceContext[NotificationWork]) -> Sequence[BaseRouteHandler]:
+    """Litestar route handlers of the delivery log, for the console."""
 
-    @get("/v1/deliveries", summary="List delivered notices, in pages", responses=BAD_REQUEST_RESPONSES)
+    @get(
+        "/v1/deliveries",
+        summary="List delivered notices, in pages",
+        responses={**BAD_REQUEST_RESPONSES, **problem_responses(401, 403)},
+        opt=ALLOW_CONSOLE,
+    )
     async def list_deliveries(since: Since = DEFAULT_SINCE, after: After = "", limit: Limit = 500) -> DeliveryPage:
         since_at = _parse_since(since)
         position = decode_cursor(after)

@@ -4,7 +4,7 @@ from typing import Any
 
 from prebook.flows import NOTIFY_RIDER
 from prebook.messaging.handlers import Handlers, HandlerSpec
-from prebook.notification.api import routes
+from prebook.notification.api import internal_routes
 from prebook.notification.handlers import notify_rider
 from prebook.notification.retention import PURGES
 from prebook.notification.sql import NotificationSql
@@ -19,7 +19,7 @@ def handlers(_: ServiceSettings) -> Handlers[NotificationSql]:
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
     """HTTP API of the delivery log."""
-    return ServiceExtensions(routes=routes(context))
+    return ServiceExtensions(internal_routes=internal_routes(context))
 
 
 SERVICE = Service(

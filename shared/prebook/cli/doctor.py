@@ -19,9 +19,9 @@ from prebook.devstack.providers import (
     choose_database_provider,
     read_stack_mode,
 )
+from prebook.devstack.service_environment import count_ports
 from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.devstack.terminal import echo
-from prebook.flows import PROCESSES
 from prebook.http.client import create_http_client, limit_exchange
 from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
@@ -124,7 +124,7 @@ async def _check_suite() -> list[DoctorFinding]:
 
 
 def _check_ports() -> DoctorFinding:
-    wanted = range(DEFAULT_PORT_BASE, DEFAULT_PORT_BASE + len(PROCESSES) + 1)
+    wanted = range(DEFAULT_PORT_BASE, DEFAULT_PORT_BASE + count_ports())
     taken = ", ".join(str(port) for port in wanted if not is_free(port))
     other_ports = f"`prebook up --port-base {DEFAULT_PORT_BASE + 1000}`"
     remedy = f"end the program that listens there, or run {other_ports}; `prebook demo` uses free ports"
@@ -134,7 +134,7 @@ def _check_ports() -> DoctorFinding:
 
 async def _check_readiness(suite: SuiteState, service: str) -> DoctorFinding:
     remedy = f"read {suite.logs}/{service}.log"
-    url = f"{suite.urls[service]}/readyz"
+    url = f"{suite.internal_urls[service]}/readyz"
     try:
         async with limit_exchange(url, REQUEST_TIMEOUT_S), create_http_client() as client:
             response = await client.get(url)

@@ -15,9 +15,11 @@ from prebook.devstack.command_line import examples
 from prebook.devstack.errors import UserError
 from prebook.devstack.pages import follow_pages
 from prebook.devstack.parameters import json_option
-from prebook.devstack.suite_state import read_suite_state
+from prebook.devstack.suite_state import SuiteState, read_suite_state
 from prebook.devstack.terminal import PlainConsole, echo
+from prebook.flows import CONSOLE
 from prebook.http.client import create_http_client, limit_exchange
+from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
 from prebook.runtime import paths
 
@@ -57,19 +59,22 @@ class LedgerSummary(msgspec.Struct, frozen=True):
 @json_option()
 def ledger(*, prefix: str, as_json: bool) -> None:
     """Count the bookings of the running suite by plan and state, and those whose rider has been notified."""
-    summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()).urls, prefix))
+    summary = command_line.run_interruptible(_read_summary(read_suite_state(paths.home_dir()), prefix))
     if as_json:
         echo(msgspec.json.encode(summary))
     else:
         PlainConsole().print(_table(summary))
 
 
-async def _read_summary(urls: Mapping[str, str], prefix: str) -> LedgerSummary:
+async def _read_summary(suite: SuiteState, prefix: str) -> LedgerSummary:
+    urls = suite.internal_urls
+    booking, notification = (CallAuth(CONSOLE, suite.signing_secrets[CONSOLE], s) for s in ("booking", "notification"))
     async with create_http_client() as client:
         try:
-            ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", LedgerPage, {"prefix": prefix})
+            ledger_pages = _fetch_pages(client, f"{urls['booking']}/v1/ledger", booking, LedgerPage, {"prefix": prefix})
             entries = [entry async for page in ledger_pages for entry in page.entries]
-            delivery_pages = _fetch_pages(client, f"{urls['notification']}/v1/deliveries", DeliveryPage, {})
+            deliveries_url = f"{urls['notification']}/v1/deliveries"
+            delivery_pages = _fetch_pages(client, deliveries_url, notification, DeliveryPage, {})
             deliveries = [entry async for page in delivery_pages for entry in page.entries]
         except Unreachable as error:
             remedy = "`prebook doctor` shows which service is not ready; try again when all are"
@@ -93,11 +98,13 @@ def plan_label(entry: LedgerEntry) -> str:
     return ", ".join(f"{flow}={coupling}" for flow, coupling in sorted(entry.couplings.items()))
 
 
-def _fetch_pages(client: httpx.AsyncClient, url: str, page_type: type[P], query: Mapping[str, str]) -> AsyncIterator[P]:
+def _fetch_pages(
+    client: httpx.AsyncClient, url: str, auth: CallAuth, page_type: type[P], query: Mapping[str, str]
+) -> AsyncIterator[P]:
     async def fetch_page(after: str) -> P:
         page_query = {**query, "limit": str(PAGE_SIZE)} | ({"after": after} if after else {})
         async with limit_exchange(url, REQUEST_TIMEOUT_S):
-            response = (await client.get(url, params=page_query)).raise_for_status()
+            response = (await client.get(url, params=page_query, auth=auth)).raise_for_status()
         return msgspec.json.decode(response.content, type=page_type)
 
     return follow_pages(fetch_page)

@@ -11,7 +11,7 @@ import rich_click as click
 from prebook.devstack.command_line import examples
 from prebook.devstack.service_environment import generate_signing_secrets
 from prebook.devstack.terminal import echo
-from prebook.flows import PROCESSES
+from prebook.flows import CONSOLE, PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
 from prebook.patterns.signature import generate_secret
 from prebook.runtime.call_secrets import derive_caller_secrets
@@ -20,6 +20,8 @@ from prebook.topology.access import ACCOUNTS
 SECRETS_GID = 10000
 SETUP_UID = 10010
 ARCHIVE_READER_UID = 10011
+CAMPAIGN_UID = 10020
+"""User id of the container that runs the campaign, which holds the console's secrets."""
 FIRST_SERVICE_UID = 10001
 """User id of booking; the other services follow in the order of PROCESSES, as in the compose file."""
 OWNER_ONLY_MODE = 0o400
@@ -66,6 +68,7 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         ),
         "setup/rabbitmq_password": (broker_admin_password, SETUP_UID, OWNER_ONLY_MODE),
         "setup/role_passwords": (json.dumps(passwords), SETUP_UID, OWNER_ONLY_MODE),
+        "console/signing_secrets": (",".join(signing_secrets[CONSOLE]), CAMPAIGN_UID, OWNER_ONLY_MODE),
         "booking/rider_callback_secrets": (generate_secret(), FIRST_SERVICE_UID, OWNER_ONLY_MODE),
         f"{ARCHIVE_READER}/amqp_url": (
             _amqp_url(ARCHIVE_READER, passwords[ARCHIVE_READER], broker_host),

@@ -70,8 +70,8 @@ class ArchiveSettings(msgspec.Struct, frozen=True):
 class ArchiveAccess:
     """Access to the archive and the inboxes.
 
-    ``service_urls``: base URL by service; the inbox of a service without one cannot be read. ``console_secrets`` sign
-    the reads of the inboxes.
+    ``service_urls``: base URL of the internal listener by service; the inbox of a service without one cannot be read.
+    ``console_secrets`` sign the reads of the inboxes.
     """
 
     archive_url: str
@@ -117,12 +117,12 @@ async def connect_database() -> AsyncIterator["asyncpg.Connection[asyncpg.Record
 def find_archive() -> ArchiveAccess:
     """Return the configured archive, or that of the running suite. Raises UserError if there is neither."""
     if _is_set("PREBOOK_ARCHIVE_URL"):
-        urls = {service: os.environ.get(f"PREBOOK_URL_{service.upper()}", "") for service in SERVICES}
+        urls = {service: os.environ.get(f"PREBOOK_INTERNAL_URL_{service.upper()}", "") for service in SERVICES}
         given = read_settings(ArchiveSettings)
         known = {service: url for service, url in urls.items() if url}
         return ArchiveAccess(given.archive_url, known, given.console_secrets)
     suite = read_suite_state(paths.home_dir())
-    return ArchiveAccess(suite.archive_url, suite.urls, suite.signing_secrets[CONSOLE])
+    return ArchiveAccess(suite.archive_url, suite.internal_urls, suite.signing_secrets[CONSOLE])
 
 
 def archive_unreadable(error: Unreachable) -> UserError:

@@ -9,16 +9,25 @@ from prebook.devstack import command_line
 from prebook.devstack.command_line import Interrupted, examples, log_to_stderr
 from prebook.devstack.parameters import broker_nodes_option, json_option, seed_option
 from prebook.devstack.ports import claim_ports
-from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.suite import launch
 from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.terminal import echo
-from prebook.flows import PROCESSES, SERVICES
 from prebook.runtime import paths
 
 DEFAULT_PORT_BASE = 8080
 LOG_LEVELS = ("debug", "info", "warning", "error")
-PUBLIC_FIELDS = ("mode", "broker", "database", "urls", "control_url", "management_url", "owner_pid", "logs")
+PUBLIC_FIELDS = (
+    "mode",
+    "broker",
+    "database",
+    "urls",
+    "internal_urls",
+    "control_url",
+    "management_url",
+    "owner_pid",
+    "logs",
+)
 """Fields of SuiteState without a secret: what is printed may end in a log."""
 EXAMPLES = examples(
     "prebook up",
@@ -35,7 +44,7 @@ EXAMPLES = examples(
     type=click.IntRange(1024, 65000),
     default=DEFAULT_PORT_BASE,
     show_default=True,
-    help="Port of booking; the other services and the control API listen on the next ports.",
+    help="Port of booking; the other services, the control API and the internal listeners have the next ports.",
 )
 @broker_nodes_option
 @click.option(
@@ -74,8 +83,7 @@ def up(
     (PREBOOK_STACK=external with PREBOOK_DATABASE_URL, PREBOOK_AMQP_URL and PREBOOK_MANAGEMENT_URL), or `docker compose
     up`.
     """
-    port_count = len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES)
-    wanted = range(port_base, port_base + port_count)
+    wanted = range(port_base, port_base + count_ports(replicas))
     ports = claim_ports(wanted, f"end that program, or choose other ports: `prebook up --port-base {port_base + 1000}`")
     options = SuiteOptions(
         ports=ports,
@@ -102,7 +110,7 @@ def _without_secrets(state: SuiteState) -> dict[str, object]:
 
 
 def _summary(state: SuiteState) -> str:
-    urls = [f"  {service:<13} {url}" for service, url in state.urls.items()]
+    urls = [f"  {service:<13} {url}  internal {state.internal_urls[service]}" for service, url in state.urls.items()]
     return "\n".join(
         [
             f"the suite is up on {state.broker} and {state.database} ({state.mode})",

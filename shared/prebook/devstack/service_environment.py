@@ -56,11 +56,26 @@ def read_broker_nodes(env: Mapping[str, str]) -> int:
     return int(given)
 
 
+def count_ports(replicas: int = 1) -> int:
+    """Return the number of ports of a suite: two for each process, and one of the control API."""
+    return 2 * (len(PROCESSES) + (replicas - 1) * len(SERVICES)) + 1
+
+
+@dataclass(frozen=True)
+class ProcessPorts:
+    """Ports of a process, and the service that it runs."""
+
+    service: str
+    public_port: int
+    internal_port: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class SuiteOptions:
     """Options of a local suite.
 
-    ``ports``: of the services in the order of PROCESSES, of the control API, and of each further replica.
+    ``ports``: as many as ``count_ports`` says: the public ports in the order of PROCESSES, that of the control API, the
+    internal ports in the same order, and the public and the internal port of each further replica.
     """
 
     ports: tuple[int, ...]
@@ -80,8 +95,13 @@ class SuiteOptions:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Base URL of the first process of each service, by service name."""
-        return {service: f"http://{LOOPBACK}:{port}" for service, port in zip(PROCESSES, self.ports, strict=False)}
+        """Base URL of the public listener of the first process of each service, by service name."""
+        return {name: f"http://{LOOPBACK}:{self.processes[name].public_port}" for name in PROCESSES}
+
+    @property
+    def internal_urls(self) -> dict[str, str]:
+        """Base URL of the internal listener of the first process of each service, by service name."""
+        return {name: f"http://{LOOPBACK}:{self.processes[name].internal_port}" for name in PROCESSES}
 
     @property
     def control_port(self) -> int:
@@ -89,11 +109,22 @@ class SuiteOptions:
         return self.ports[len(PROCESSES)]
 
     @property
-    def extra_replicas(self) -> dict[str, tuple[str, int]]:
-        """Service and port of each further replica, by name. Operations has none: one process must run replays."""
-        names = [(f"{service}-{n}", service) for n in range(2, self.replicas + 1) for service in SERVICES]
-        ports = self.ports[len(PROCESSES) + 1 :]
-        return {name: (service, port) for (name, service), port in zip(names, ports, strict=True)}
+    def processes(self) -> dict[str, ProcessPorts]:
+        """First process of each service and each further replica, by name.
+
+        Operations has no replica: one process must run replays.
+        """
+        count = len(PROCESSES)
+        public, internal, rest = self.ports[:count], self.ports[count + 1 : 2 * count + 1], self.ports[2 * count + 1 :]
+        replicas = [(f"{service}-{n}", service) for n in range(2, self.replicas + 1) for service in SERVICES]
+        return {
+            name: ProcessPorts(service, *ports)
+            for (name, service), ports in zip(
+                [*zip(PROCESSES, PROCESSES, strict=True), *replicas],
+                [*zip(public, internal, strict=True), *zip(rest[::2], rest[1::2], strict=True)],
+                strict=True,
+            )
+        }
 
 
 def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[HostPort]]:
@@ -102,7 +133,7 @@ def proxy_upstreams(options: SuiteOptions, stack: Stack) -> dict[str, Sequence[H
     for service in PROCESSES if options.fault_proxies else ():
         found[f"{service}-broker"] = [_host_port(url) for url in stack.broker.amqp_urls]
         found[f"{service}-database"] = [_host_port(stack.database.url)]
-        found[f"http-{service}"] = [_host_port(options.urls[service])]
+        found[f"http-{service}"] = [_host_port(options.internal_urls[service])]
     return found
 
 
@@ -110,16 +141,19 @@ def process_specs(
     options: SuiteOptions, stack: Stack, log_dir: Path, proxies: Proxies = NO_PROXIES
 ) -> list[ProcessSpec]:
     """Return a process for each service and each extra replica; their connections go through the proxies, if any."""
-    first = {service: (service, options.ports[number]) for number, service in enumerate(PROCESSES)}
     return [
         ProcessSpec(
             name=name,
-            args=(sys.executable, "-m", f"prebook.{service}"),
-            env={**_service_environment(service, options, stack, proxies), "PREBOOK_HTTP_PORT": str(port)},
-            ready_url=f"http://{LOOPBACK}:{port}/readyz",
+            args=(sys.executable, "-m", f"prebook.{process.service}"),
+            env={
+                **_service_environment(process.service, options, stack, proxies),
+                "PREBOOK_HTTP_PORT": str(process.public_port),
+                "PREBOOK_INTERNAL_PORT": str(process.internal_port),
+            },
+            ready_url=f"http://{LOOPBACK}:{process.internal_port}/readyz",
             log_file=log_dir / f"{name}.log",
         )
-        for name, (service, port) in {**first, **options.extra_replicas}.items()
+        for name, process in options.processes.items()
     ]
 
 
@@ -136,7 +170,9 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
     """
     return {
         **({"PREBOOK_DATABASE_URL": state.database_url} if with_database else {}),
-        **_url_variables(state.urls),
+        **_url_variables("PREBOOK_URL", state.urls),
+        **_url_variables("PREBOOK_INTERNAL_URL", state.internal_urls),
+        "PREBOOK_CONSOLE_SECRETS": ",".join(state.signing_secrets[CONSOLE]),
         **{f"PREBOOK_CONTROL_{service.upper()}": state.control_url for service in state.urls},
         "PREBOOK_CONTROL_TOKEN": state.control_token,
         "PREBOOK_MANAGEMENT_URL": state.management_url,
@@ -160,14 +196,16 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
     database = _via_proxy(stack.database.url, proxies.get(f"{service}-database"))
     nodes = [_via_proxy(url, proxies.get(f"{service}-broker"), n) for n, url in enumerate(stack.broker.amqp_urls)]
     rest = {k: v for k, v in os.environ.items() if k not in _variable_names((*ADMIN_SETTINGS, *SUPERVISOR_SETTINGS))}
+    internal_urls = {n: _via_proxy(url, proxies.get(f"http-{n}")) for n, url in options.internal_urls.items()}
     return {
         "PREBOOK_COUPLINGS": str(paths.couplings_file()),
         "PREBOOK_SEED": str(options.seed),
         "PREBOOK_LOG_LEVEL": options.log_level,
         **rest,
         **options.settings,
-        **_url_variables({name: _via_proxy(url, proxies.get(f"http-{name}")) for name, url in options.urls.items()}),
+        **_url_variables("PREBOOK_INTERNAL_URL", internal_urls),
         "PREBOOK_HTTP_HOST": LOOPBACK,
+        "PREBOOK_INTERNAL_HOST": LOOPBACK,
         "PREBOOK_DATABASE_URL": _with_credentials(database, role, password),
         "PREBOOK_AMQP_URL": ",".join(
             _with_credentials(node, broker_user(service), password, path=f"/{VHOST}") for node in nodes
@@ -178,8 +216,8 @@ def _service_environment(service: str, options: SuiteOptions, stack: Stack, prox
     }
 
 
-def _url_variables(urls: Mapping[str, str]) -> dict[str, str]:
-    return {f"PREBOOK_URL_{service.upper()}": url for service, url in urls.items()}
+def _url_variables(prefix: str, urls: Mapping[str, str]) -> dict[str, str]:
+    return {f"{prefix}_{service.upper()}": url for service, url in urls.items()}
 
 
 def _with_credentials(url: str, user: str, password: str, path: str | None = None) -> str:

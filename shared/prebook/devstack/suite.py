@@ -76,6 +76,7 @@ def _suite_state(stack: Stack, options: SuiteOptions, log_dir: Path) -> SuiteSta
         broker=stack.broker_description,
         database=stack.database_description,
         urls=options.urls,
+        internal_urls=options.internal_urls,
         control_url=f"http://{LOOPBACK}:{options.control_port}",
         control_token=options.control_token,
         management_url=broker.management_url,

@@ -24,7 +24,9 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     """Name and version, such as ``RabbitMQ 4.0.5``."""
     database: str
     urls: dict[str, str]
-    """Base URL of each service."""
+    """Base URL of the public listener of each service."""
+    internal_urls: dict[str, str]
+    """Base URL of the internal listener of each service."""
     control_url: str
     control_token: str
     management_url: str

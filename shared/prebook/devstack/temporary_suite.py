@@ -10,14 +10,13 @@ from prebook.devstack import command_line, lab_process
 from prebook.devstack.command_line import log_to_stderr
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports
-from prebook.devstack.service_environment import SuiteOptions, lab_environment
+from prebook.devstack.service_environment import SuiteOptions, count_ports, lab_environment
 from prebook.devstack.suite import launch
-from prebook.flows import PROCESSES
 
 
 def allocate_suite_ports() -> tuple[int, ...]:
-    """Allocate free ports for the services and the control API."""
-    return allocate_ports(len(PROCESSES) + 1)
+    """Allocate free ports for the listeners of the services and the control API."""
+    return allocate_ports(count_ports())
 
 
 def run_lab(description: str, arguments: Sequence[str], options: SuiteOptions, *, with_database: bool = False) -> int:

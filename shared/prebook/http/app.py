@@ -1,7 +1,7 @@
-"""The HTTP application of a service: its API, its internal endpoints, health, metrics and its schema."""
+"""The HTTP applications of a service: public and internal endpoints, each with health and schema."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,17 +21,43 @@ ReadinessCheck = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the missing dependencies of a service, each with the reason; empty when it is ready."""
 
 
-def create_app(
+@asynccontextmanager
+async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
+    yield
+
+
+def create_internal_app(
     service: str,
     routes: Sequence[ControllerRouterHandler],
     *,
     missing_dependencies: ReadinessCheck,
     refresh_gauges: Callable[[], Awaitable[None]],
-    lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
 ) -> Litestar:
-    """Build the HTTP application of a service: its ``routes``, /livez, /readyz, /metrics and /schema/openapi.json.
+    """Build the application of the internal listener: ``routes``, /livez, /readyz, /metrics, /schema/openapi.json.
 
-    ``refresh_gauges`` runs before each scrape of /metrics; ``lifespan`` surrounds the serving of requests.
+    ``refresh_gauges`` runs before each scrape of /metrics.
+    """
+
+    @get("/metrics", include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        await refresh_gauges()
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    title = f"Prebook {service}, internal"
+    return create_app(service, [metrics, *routes], missing_dependencies=missing_dependencies, title=title)
+
+
+def create_app(
+    service: str,
+    routes: Sequence[ControllerRouterHandler],
+    *,
+    missing_dependencies: ReadinessCheck,
+    lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]] = _no_lifespan,
+    title: str = "",
+) -> Litestar:
+    """Build the application of a listener: its ``routes``, /livez, /readyz and /schema/openapi.json.
+
+    ``lifespan`` surrounds the serving of requests; ``title`` is that of the schema.
     """
 
     @get("/livez", include_in_schema=False)
@@ -44,20 +70,18 @@ def create_app(
         status = "not ready" if missing else "ready"
         return Response({"status": status, "service": service, "missing": missing}, status_code=503 if missing else 200)
 
-    @get("/metrics", include_in_schema=False)
-    async def metrics() -> Response[bytes]:
-        await refresh_gauges()
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
     return HeadApp(
-        [livez, readyz, metrics, *routes],
+        [livez, readyz, *routes],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[refuse_repeated_headers],
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=[lifespan],
         logging_config=None,
         openapi_config=OpenAPIConfig(
-            title=f"Prebook {service}", version=_version(), path="/schema", render_plugins=[JsonRenderPlugin()]
+            title=title or f"Prebook {service}",
+            version=_version(),
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
         ),
     )
 

@@ -7,6 +7,7 @@ from litestar import Request, Router
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from prebook.flows import CONSOLE
 from prebook.http.problems import Problem
 from prebook.messaging.clock import unix_s
 from prebook.patterns.call_signature import CallerKeys, CallRefusal, UnauthenticCall, read_claim
@@ -20,6 +21,10 @@ _CALLER_KEY = "prebook_caller"
 def allow_callers(allowed: AllowedCallers) -> dict[str, AllowedCallers]:
     """Return the ``opt`` of a route handler that only these callers may call."""
     return {_ALLOWED_CALLERS: allowed}
+
+
+ALLOW_CONSOLE = allow_callers(lambda _: (CONSOLE,))
+"""The ``opt`` of a route handler that only the console may call."""
 
 
 def guarded_routes(
@@ -42,7 +47,9 @@ def guarded_routes(
             except UnauthenticCall as error:
                 on_refused(error.reason)
                 raise Problem(401, "invalid_signature", f"{error}; sign the call as docs/guide.md describes") from None
-            if caller not in request.route_handler.opt[_ALLOWED_CALLERS](request.path_params):
+            # Litestar's own handler of OPTIONS declares no callers; it lists the methods of the path.
+            is_listing = request.method == "OPTIONS"
+            if not is_listing and caller not in request.route_handler.opt[_ALLOWED_CALLERS](request.path_params):
                 on_refused(CallRefusal.NOT_ALLOWED)
                 raise Problem(403, "caller_not_allowed", f"{caller} may not call {scope['path']}")
             await app(scope, receive, send)

@@ -1,6 +1,8 @@
-"""HTTP client that signs every call in the name of one caller."""
+"""HTTP clients that sign every call in the name of one caller."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import httpx
 
 from prebook.coupling.ports import HttpClient, HttpResponse
 from prebook.messaging.clock import unix_s
@@ -26,3 +28,26 @@ class SignedHttpClient(HttpClient):
         return await self._http.request(
             method, service, path, headers={**headers, **signature}, body=body, timeout_s=timeout_s
         )
+
+
+class CallAuth(httpx.Auth):
+    """Signs the requests of an httpx client to one service."""
+
+    requires_request_body = True
+
+    def __init__(
+        self, caller: str, secrets: Sequence[str], receiver: str, *, clock: Callable[[], float] = unix_s
+    ) -> None:
+        """``secrets``: active secrets of the caller; ``clock``: Unix time in seconds."""
+        self._signer = CallSigner(caller, secrets)
+        self._receiver = receiver
+        self._clock = clock
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the signature; called by httpx. HEAD is signed as the GET that a service handles it as."""
+        method = "GET" if request.method == "HEAD" else request.method
+        target = request.url.raw_path.decode()
+        headers = dict(request.headers)
+        signature = self._signer.sign(self._receiver, method, target, headers, request.content, now_s=self._clock())
+        request.headers.update(signature)
+        yield request

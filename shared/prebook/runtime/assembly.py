@@ -65,7 +65,9 @@ class AssembledService(Generic[U]):
     context: ServiceContext[U]
     extensions: ServiceExtensions
     routes: Sequence[ControllerRouterHandler]
-    """Of the service's own API and of its inbound HTTP adapters."""
+    """Routes of the public listener."""
+    internal_routes: Sequence[ControllerRouterHandler]
+    """Routes of the internal listener: inbound HTTP adapters, and reads of the console."""
     loops: Mapping[str, Callable[[], Awaitable[Any]]]
     """Background work common to all services, by name."""
 
@@ -103,7 +105,7 @@ def assemble(
     )
     inbound = InboundGateway(gateway, ports.units.messages, waiters, context.tasks)
     extensions = service.extensions(context)
-    internal_routes = inbound_routes(service.name, inbound, policies)
+    internal_routes = [*extensions.internal_routes, *inbound_routes(service.name, inbound, policies)]
     return AssembledService(
         name=service.name,
         gateway=gateway,
@@ -111,7 +113,8 @@ def assemble(
         channels=channels,
         context=context,
         extensions=extensions,
-        routes=[*extensions.routes, guarded_routes(internal_routes, caller_keys(settings), ports.on_refused_call)],
+        routes=extensions.routes,
+        internal_routes=[guarded_routes(internal_routes, caller_keys(settings), ports.on_refused_call)],
         loops={
             "relay": lambda: ports.relay.run(gateway.dispatch),
             "deadlines": Deadlines(ports.pending_replies, gateway).run,

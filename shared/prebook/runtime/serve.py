@@ -13,9 +13,10 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
-from prebook.http.app import create_app
+from prebook.http.app import create_app, create_internal_app
 from prebook.http.client import ServiceClient
 from prebook.http.connections import Connections, HttpLimits, connection_limit
+from prebook.http.listeners import ListenerApp, bind_listener
 from prebook.http.server_protocol import serve_with
 from prebook.messaging.clock import WALL_CLOCK
 from prebook.messaging.errors import Unreachable, error_summary
@@ -67,7 +68,8 @@ class ServiceProcess(Generic[W]):
         observer = Telemetry()
         self.engines = create_engines(name, settings.database_url)
         self.http = ServiceClient(
-            settings.urls, before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc()
+            settings.internal_urls,
+            before_request=lambda provider: self.metrics.http_client_requests.labels(provider).inc(),
         )
         self.publisher = RabbitPublisher(settings.amqp_url, name)
         owner = f"prebook-{name} relay {uuid4().hex[:12]}"
@@ -103,13 +105,16 @@ class ServiceProcess(Generic[W]):
             HttpLimits(max_connections=connection_limit(settings.max_connections, LISTENERS)),
             on_refusal=lambda code: self.metrics.http_refused.labels(code).inc(),
         )
-        self.app = create_app(
+        public_app = create_app(
+            name, self.assembled.routes, missing_dependencies=self.missing_dependencies, lifespan=self._lifespan
+        )
+        internal_app = create_internal_app(
             name,
-            self.assembled.routes,
+            self.assembled.internal_routes,
             missing_dependencies=self.missing_dependencies,
             refresh_gauges=self._refresh_gauges,
-            lifespan=self._lifespan,
         )
+        self.app = ListenerApp(public_app, internal_app, settings.internal_port)
 
     def _create_ports(self, service: Service[W], relay: Relay) -> ServicePorts[W]:
         units = UnitsOfWork(
@@ -213,8 +218,6 @@ def main(service: Service[Any]) -> NoReturn:
     process = ServiceProcess(service, settings, policies)
     config = uvicorn.Config(
         process.app,
-        host=settings.http_host,
-        port=settings.http_port,
         loop="uvloop",
         http=serve_with(process.connections),
         access_log=False,
@@ -229,7 +232,8 @@ def main(service: Service[Any]) -> NoReturn:
     # stop has status 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_cleanly)
-    server.run()
+    addresses = [(settings.http_host, settings.http_port), (settings.internal_host, settings.internal_port)]
+    server.run([bind_listener(*address) for address in addresses])
     sys.exit(0 if server.started else 1)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from prebook.asyncio_tools import OwnedTasks
@@ -52,6 +53,9 @@ class ServiceExtensions:
     """Parts of a service other than its message handlers."""
 
     routes: Sequence[ControllerRouterHandler] = ()
+    """Routes of the public listener, for riders or operators."""
+    internal_routes: Sequence[BaseRouteHandler] = ()
+    """Routes of the internal listener; each declares who may call it."""
     loops: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     connections: Mapping[str, asyncio.Event] = field(default_factory=dict)
     """Connections without which the service is not ready; each event is set while its connection is up."""

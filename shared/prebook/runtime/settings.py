@@ -62,11 +62,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             examples=["booking=whsec_<base64>,operations=whsec_<base64>"],
         ),
     ]
-    url_booking: Annotated[HttpUrl, msgspec.Meta(description="base URL of booking")]
-    url_pricing: Annotated[HttpUrl, msgspec.Meta(description="base URL of pricing")]
-    url_matching: Annotated[HttpUrl, msgspec.Meta(description="base URL of matching")]
-    url_notification: Annotated[HttpUrl, msgspec.Meta(description="base URL of notification")]
-    url_fleets: Annotated[HttpUrl, msgspec.Meta(description="base URL of fleets")]
+    internal_url_booking: Annotated[HttpUrl, msgspec.Meta(description="base URL of the internal listener of booking")]
+    internal_url_pricing: Annotated[HttpUrl, msgspec.Meta(description="base URL of the internal listener of pricing")]
+    internal_url_matching: Annotated[HttpUrl, msgspec.Meta(description="base URL of the internal listener of matching")]
+    internal_url_notification: Annotated[
+        HttpUrl, msgspec.Meta(description="base URL of the internal listener of notification")
+    ]
+    internal_url_fleets: Annotated[HttpUrl, msgspec.Meta(description="base URL of the internal listener of fleets")]
     couplings: Annotated[
         str,
         msgspec.Meta(
@@ -74,8 +76,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             examples=["deploy/couplings.toml"],
         ),
     ]
-    http_host: Annotated[str, msgspec.Meta(description="address on which the service listens")] = "127.0.0.1"
-    http_port: Annotated[Port, msgspec.Meta(description="TCP port on which the service listens, 1 to 65535")] = 8000
+    http_host: Annotated[str, msgspec.Meta(description="address of the public listener")] = "127.0.0.1"
+    http_port: Annotated[
+        Port, msgspec.Meta(description="TCP port of the public listener, for riders or operators, 1 to 65535")
+    ] = 8000
+    internal_host: Annotated[
+        str, msgspec.Meta(description="address of the internal listener; no stranger should reach it")
+    ] = "127.0.0.1"
+    internal_port: Annotated[
+        Port, msgspec.Meta(description="TCP port of the internal listener, for services and tools, 1 to 65535")
+    ] = 8001
     max_connections: Annotated[
         int,
         msgspec.Meta(
@@ -184,9 +194,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "info"
 
     @property
-    def urls(self) -> Mapping[str, str]:
-        """Base URL of each service."""
-        return {name: getattr(self, f"url_{name}") for name in SERVICES}
+    def internal_urls(self) -> Mapping[str, str]:
+        """Base URL of the internal listener of each service."""
+        return {name: getattr(self, f"internal_url_{name}") for name in SERVICES}
 
     def __repr__(self) -> str:
         return "ServiceSettings(<not printed: it holds secrets>)"
@@ -201,6 +211,8 @@ def read_settings(env: Mapping[str, str] = os.environ) -> tuple[ServiceSettings,
     _require_valid_secrets("PREBOOK_SIGNING_SECRETS", settings.signing_secrets)
     _require_valid_secrets("PREBOOK_CALLER_SECRETS", [secret for _, secret in split_caller_secrets(settings)])
     _require_valid_secrets("PREBOOK_RIDER_CALLBACK_SECRETS", settings.rider_callback_secrets)
+    if settings.http_port == settings.internal_port:
+        raise BadSettings("PREBOOK_INTERNAL_PORT is that of PREBOOK_HTTP_PORT; the listeners need two ports")
     if unusable := unusable_hosts(settings.rider_callback_hosts):
         raise BadSettings(
             f"PREBOOK_RIDER_CALLBACK_HOSTS: {', '.join(map(repr, unusable))} cannot be used; write host or "

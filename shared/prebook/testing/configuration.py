@@ -22,7 +22,7 @@ def make_settings(**changes: Any) -> ServiceSettings:
         "signing_secrets": ("a secret of no service",),
         "caller_secrets": ("console=a secret of nobody, for no service",),
         "couplings": "memory",
-        **{f"url_{name}": f"http://{name}" for name in SERVICES},
+        **{f"internal_url_{name}": f"http://{name}" for name in SERVICES},
     }
     return ServiceSettings(**{**required, **changes})
 

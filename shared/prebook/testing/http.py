@@ -1,40 +1,52 @@
 """In-memory network: HTTP between the applications of services, without sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
 from litestar import Litestar
 
 from prebook.coupling.ports import HttpClient, HttpResponse
-from prebook.http.app import create_app
+from prebook.flows import CONSOLE
+from prebook.http.app import create_app, create_internal_app
+from prebook.http.listeners import ListenerApp
+from prebook.http.signed_client import CallAuth
 from prebook.messaging.errors import Unreachable
 from prebook.runtime.assembly import AssembledService
+from prebook.testing.configuration import signing_secret_of
+
+INTERNAL_PORT = 8001
+"""Port in the URLs of internal endpoints."""
 
 
-def create_memory_app(assembled: AssembledService[Any]) -> Litestar:
-    """Return the HTTP application of an assembled service, which is ready and starts no loops."""
-    return create_ready_app(assembled.name, assembled.routes)
+def create_memory_app(assembled: AssembledService[Any]) -> ListenerApp:
+    """Return the HTTP applications of an assembled service, which is ready and starts no loops."""
+    internal = create_internal_app(
+        assembled.name, assembled.internal_routes, missing_dependencies=_report_ready, refresh_gauges=_do_nothing
+    )
+    return ListenerApp(create_ready_app(assembled.name, assembled.routes), internal, INTERNAL_PORT)
 
 
 def create_ready_app(name: str, routes: Sequence[Any]) -> Litestar:
     """Return an HTTP application with ``routes`` that depends on nothing: it is ready and starts no loops."""
-    return create_app(
-        name,
-        routes,
-        missing_dependencies=_report_ready,
-        refresh_gauges=_do_nothing,
-        lifespan=_no_lifespan,
-    )
+    return create_app(name, routes, missing_dependencies=_report_ready)
 
 
 def open_client(assembled: AssembledService[Any]) -> httpx.AsyncClient:
-    """Return a client of the service's HTTP application, on the caller's event loop."""
-    app: Any = create_memory_app(assembled)  # httpx wants wider types of scope and events than Litestar declares
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url=f"http://{assembled.name}")
+    """Return a client of the service's public endpoints, on the caller's event loop."""
+    return httpx.AsyncClient(transport=_transport(assembled), base_url=f"http://{assembled.name}")
+
+
+def open_internal_client(assembled: AssembledService[Any], caller: str = CONSOLE) -> httpx.AsyncClient:
+    """Return a client of the service's internal endpoints that signs its requests in the name of ``caller``."""
+    auth = CallAuth(caller, (signing_secret_of(caller),), assembled.name)
+    base_url = f"http://{assembled.name}:{INTERNAL_PORT}"
+    return httpx.AsyncClient(transport=_transport(assembled), base_url=base_url, auth=auth)
+
+
+def _transport(assembled: AssembledService[Any]) -> httpx.ASGITransport:
+    return httpx.ASGITransport(create_memory_app(assembled), raise_app_exceptions=False)
 
 
 class MemoryHttp(HttpClient):
@@ -45,20 +57,26 @@ class MemoryHttp(HttpClient):
         self._apps = apps
         self._down = down
         self._clients: dict[str, httpx.AsyncClient] = {}
+        self._internal_clients: dict[str, httpx.AsyncClient] = {}
         self.copies = copies
         self.lose_callbacks = False
         self.calls: list[str] = []
 
     def connect(self) -> None:
         """Create the clients; call once all applications exist."""
-        self._clients = {
-            name: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}")
-            for name, app in self._apps.items()
-        }
+        for name, app in self._apps.items():
+            transport = httpx.ASGITransport(app)
+            self._clients[name] = httpx.AsyncClient(transport=transport, base_url=f"http://{name}")
+            internal_url = f"http://{name}:{INTERNAL_PORT}"
+            self._internal_clients[name] = httpx.AsyncClient(transport=transport, base_url=internal_url)
 
     def client(self, service: str) -> httpx.AsyncClient:
-        """Return the client of a service, for requests of a rider."""
+        """Return the client of a service's public endpoints, for requests of a rider."""
         return self._clients[service]
+
+    def internal_client(self, service: str) -> httpx.AsyncClient:
+        """Return a client of a service's internal endpoints that signs nothing."""
+        return self._internal_clients[service]
 
     async def request(
         self, method: str, service: str, path: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float
@@ -71,14 +89,16 @@ class MemoryHttp(HttpClient):
         try:
             async with asyncio.timeout(timeout_s):
                 for _ in range(self.copies):
-                    response = await self._clients[service].request(method, path, headers=headers, content=body)
+                    response = await self._internal_clients[service].request(
+                        method, path, headers=headers, content=body
+                    )
         except TimeoutError:
             raise Unreachable(f"{service} did not reply in time", reason="timeout") from None
         return HttpResponse(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
         """Close the clients."""
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *self._internal_clients.values()):
             await client.aclose()
 
 
@@ -88,8 +108,3 @@ async def _report_ready() -> Mapping[str, str]:
 
 async def _do_nothing() -> None:
     return None
-
-
-@asynccontextmanager
-async def _no_lifespan(_: Litestar) -> AsyncIterator[None]:
-    yield

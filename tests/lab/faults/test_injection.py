@@ -16,7 +16,7 @@ from aiohttp import web
 from prebook.lab.faults import FAULT_CATALOGUE, FaultAccess, fault_access, inject, survey_faults
 from prebook.lab.faults.availability import NO_CONTROL
 from prebook.lab.suite_client.broker_management import BrokerManagement
-from prebook.lab.suite_client.settings import InvalidEnvironment
+from prebook.lab.suite_client.settings import InvalidEnvironment, SuiteAddresses
 from tests.lab.stub_suite import process_info
 
 VHOST_URL = "amqp://admin:secret-word@127.0.0.1:1/prebook"
@@ -113,9 +113,8 @@ async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
     try:
         async with aiohttp.ClientSession() as session:
             management = BrokerManagement(session, control.url, "admin", "secret-word")
-            yield FaultAccess(
-                session, {"pricing": control.url}, {"pricing": control.url}, "token", management, VHOST_URL
-            )
+            pricing = {"pricing": control.url}
+            yield FaultAccess(session, SuiteAddresses(pricing, pricing), pricing, "token", management, VHOST_URL)
     finally:
         await runner.cleanup()
 

@@ -13,7 +13,10 @@ from prebook.lab.suite_client.settings import InvalidEnvironment, read_settings
 from tests.lab.stub_suite import StubSuite
 
 ENVIRON = StubSuite(url="http://127.0.0.1:8010").environ
-REQUIRED = ("PREBOOK_URL_BOOKING", "PREBOOK_URL_NOTIFICATION", "PREBOOK_STACK_INFO")
+REQUIRED = (
+    *("PREBOOK_URL_BOOKING", "PREBOOK_INTERNAL_URL_BOOKING", "PREBOOK_INTERNAL_URL_NOTIFICATION"),
+    "PREBOOK_STACK_INFO",
+)
 
 
 def test_the_error_names_every_missing_variable_and_the_remedy() -> None:
@@ -44,7 +47,8 @@ def test_a_suite_named_by_variables_has_precedence_over_the_one_that_runs_here(
     ("name", "value"),
     [
         ("PREBOOK_URL_BOOKING", "127.0.0.1:8010"),
-        ("PREBOOK_URL_NOTIFICATION", ""),
+        ("PREBOOK_INTERNAL_URL_NOTIFICATION", ""),
+        ("PREBOOK_INTERNAL_URL_FLEETS", "127.0.0.1:8010"),
         ("PREBOOK_URL_OPERATIONS", "127.0.0.1:8010"),
         ("PREBOOK_STACK_INFO", "{"),
         ("PREBOOK_STACK_INFO", '{"mode": "local"}'),
@@ -59,7 +63,8 @@ def test_the_error_names_only_the_variable_with_an_invalid_value(name: str, valu
 
 def test_variables_for_fault_injection_are_optional() -> None:
     required_only = {name: value for name, value in ENVIRON.items() if name in REQUIRED}
-    assert set(read_settings(required_only).urls) == {"booking", "notification"}
+    addresses = read_settings(required_only).addresses
+    assert (set(addresses.public), set(addresses.internal)) == ({"booking"}, {"booking", "notification"})
 
 
 async def test_the_token_may_be_read_from_a_file_and_is_not_shown(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import msgspec
 from prebook.devstack.child_process import ChildProcess, Command, spawn
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports, is_free
+from prebook.devstack.service_environment import count_ports
 from prebook.devstack.suite_state import STATE_FILE, SuiteState
 from prebook.devstack.supervisor.contract import ProcessInfo
-from prebook.flows import PROCESSES, SERVICES
 from prebook.lab.bench.testbed import wait_until
 from prebook.postgres.dsn import asyncpg_dsn
 
@@ -92,7 +92,7 @@ async def _spawn_suite(
     home: Path, checkout: Path | None, replicas: int, env: Mapping[str, str]
 ) -> tuple[ChildProcess, Command]:
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
-    ports = len(PROCESSES) + 1 + (replicas - 1) * len(SERVICES)
+    ports = count_ports(replicas)
     arguments = ("up", "--json", "--port-base", str(_find_port_base(ports)), "--replicas", str(replicas))
     child_env = {**os.environ, **(_python_path(checkout) if checkout else {}), **env, "PREBOOK_HOME": str(home)}
     args = (sys.executable, "-m", "prebook.cli", *arguments)

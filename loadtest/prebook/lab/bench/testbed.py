@@ -16,9 +16,8 @@ from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports
 from prebook.devstack.prepared_stack import prepare_stack
 from prebook.devstack.servers import Log
-from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.stack import Stack
-from prebook.flows import PROCESSES
 from prebook.messaging.addresses import VHOST
 from prebook.postgres.dsn import asyncpg_dsn
 
@@ -135,6 +134,6 @@ async def start_testbed(log: Log) -> AsyncIterator[BenchTestbed]:
     Raises:
         UserError: They did not start.
     """
-    options = SuiteOptions(ports=allocate_ports(len(PROCESSES) + 1), log_level="warning")
+    options = SuiteOptions(ports=allocate_ports(count_ports()), log_level="warning")
     async with prepare_stack(log, options, "bench") as prepared:
         yield BenchTestbed(prepared.stack, prepared.service_environments, options.urls, prepared.directory)

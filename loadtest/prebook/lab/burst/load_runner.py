@@ -63,14 +63,14 @@ class LoadRunner:
         Raises:
             SuiteUnreachable: The suite is not ready, or its services cannot be read after the load.
         """
-        suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
+        suite = SuiteClient(self.fault_access.session, self.fault_access.addresses)
         await suite.check_ready(PROCESSES)
         seed = f"{self.seed}:{name}"
         planned = interleave(arrival_offsets(arrivals, seed), tuple(PLANS), seed)
         requests = prepare_requests(
             planned, run_id=self.run, scenario=name, seed=self.seed, week=campaign_week(datetime.now(UTC))
         )
-        generator = Generator(self.fault_access.session, self.fault_access.urls["booking"], name, retries)
+        generator = Generator(self.fault_access.session, self.fault_access.addresses.public["booking"], name, retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         monitor = SuiteMonitor(self.fault_access, self.database_url, origin)
         monitoring = asyncio.create_task(monitor.run())

@@ -147,12 +147,12 @@ class SuiteMonitor:
         return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}
 
     async def _fetch_metrics(self) -> dict[str, str]:
-        names = [name for name in SERVICES if name in self.fault_access.urls]
+        names = [name for name in SERVICES if name in self.fault_access.addresses.internal]
         pages = await asyncio.gather(*(read_or_none(lambda name=name: self._fetch_page(name)) for name in names))  # type: ignore[misc]
         return {name: page for name, page in zip(names, pages, strict=True) if page}
 
     async def _fetch_page(self, service: str) -> str:
-        url = f"{self.fault_access.urls[service]}/metrics"
+        url = f"{self.fault_access.addresses.internal[service]}/metrics"
         async with self.fault_access.session.get(url, timeout=METRICS_TIMEOUT) as response:
             return await response.text()
 

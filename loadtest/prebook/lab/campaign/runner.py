@@ -71,7 +71,7 @@ class Campaign:
         Raises:
             SuiteUnreachable: the suite is not ready, a ledger cannot be read, or no scenario is supported.
         """
-        suite = SuiteClient(self.session, self.settings.urls)
+        suite = SuiteClient(self.session, self.settings.addresses)
         await suite.check_ready(REQUIRED_SERVICES)
         unavailable = await self._unavailable_scenarios()
         available = [scenario for scenario in self.options.scenarios if scenario.name not in unavailable]
@@ -117,7 +117,7 @@ class Campaign:
         await wait_until_ready(suite)
         arrivals = scenario.arrivals(self.options.rate_per_s, self.options.duration_s)
         requests = self._prepare_requests(scenario, arrivals)
-        generator = Generator(self.session, self.settings.urls["booking"], scenario.name, scenario.retries)
+        generator = Generator(self.session, self.settings.addresses.public["booking"], scenario.name, scenario.retries)
         origin = ClockOrigin.now().shifted(START_DELAY_S)
         poller = LedgerPoller(suite, self.run_id, scenario.name, generator, origin, self.rows)
         self.progress.begin_scenario(scenario, len(requests), generator, poller)

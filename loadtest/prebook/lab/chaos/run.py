@@ -74,11 +74,11 @@ class ChaosRun:
     duplicates: DuplicateCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.suite = SuiteClient(self.fault_access.session, self.fault_access.urls)
-        urls = self.fault_access.urls
+        self.suite = SuiteClient(self.fault_access.session, self.fault_access.addresses)
+        urls = self.fault_access.addresses.public
         session = self.fault_access.session
         self.generator = CancellingRiders(session, urls["booking"], SCENARIO, self.options.seed)
-        self.duplicates = DuplicateCounter(self.fault_access.session, self.fault_access.urls)
+        self.duplicates = DuplicateCounter(self.fault_access.session, self.fault_access.addresses.internal)
         self.injector = FaultInjector(self.fault_access, {}, (), self.suite)
 
     async def prepare(self) -> Sequence[ScheduledFault]:

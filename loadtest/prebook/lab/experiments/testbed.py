@@ -11,15 +11,14 @@ from prebook.devstack.command_line import log_to_stderr
 from prebook.devstack.errors import UserError
 from prebook.devstack.prepared_stack import prepare_stack
 from prebook.devstack.providers import StackMode, read_stack_mode
-from prebook.devstack.service_environment import SuiteOptions
+from prebook.devstack.service_environment import SuiteOptions, count_ports
 from prebook.devstack.stack import Stack
-from prebook.flows import PROCESSES
 from prebook.postgres.dsn import asyncpg_dsn
 from prebook.rabbit.errors import BrokerRefused, BrokerUnreachable
 from prebook.rabbit.management import ManagementClient
 from prebook.topology.values import Topology
 
-UNUSED_PORTS = (1024,) * (len(PROCESSES) + 1)
+UNUSED_PORTS = (1024,) * count_ports()
 """Ports in the service environments; no experiment listens on them or calls them."""
 RETRY_HINT = "this run is inconclusive; try again while the machine is less busy"
 

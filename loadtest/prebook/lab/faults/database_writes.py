@@ -37,9 +37,14 @@ def write_fault_injection(write_fault: WriteFault) -> Callable[[Fault, float, Fa
             f"/servers/{fault.target}/{write_fault}", {"duration_s": duration_s}
         )
         reports = await asyncio.gather(
-            *(_wait_until_reported(name, url, duration_s, fault_access) for name, url in fault_access.urls.items())
+            *(
+                _wait_until_reported(name, url, duration_s, fault_access)
+                for name, url in fault_access.addresses.internal.items()
+            )
         )
-        await asyncio.gather(*(_wait_until_ready(name, url, fault_access) for name, url in fault_access.urls.items()))
+        await asyncio.gather(
+            *(_wait_until_ready(name, url, fault_access) for name, url in fault_access.addresses.internal.items())
+        )
         waited_s = max(report.took_s for report in reports)
         reasons = sorted({report.reason or f"the check waited for {waited_s:.1f} s" for report in reports})
         return f"{len(reports)} processes reported: {'; '.join(reasons)}; all were ready again"

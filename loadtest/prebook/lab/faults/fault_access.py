@@ -6,10 +6,17 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from prebook.flows import PROCESSES
 from prebook.lab.suite_client.broker_management import BrokerManagement, BrokerManagementError
 from prebook.lab.suite_client.probe import HttpProbe
-from prebook.lab.suite_client.settings import EnvironmentReader, InvalidEnvironment, parse_base_url, parse_non_empty
+from prebook.lab.suite_client.settings import (
+    EnvironmentReader,
+    InvalidEnvironment,
+    SuiteAddresses,
+    parse_base_url,
+    parse_non_empty,
+    read_addresses,
+    read_urls,
+)
 from prebook.lab.suite_client.supervisor import SupervisorClient, SupervisorError
 
 
@@ -18,8 +25,7 @@ class FaultAccess:
     """Addresses and credentials by which faults are injected and observed."""
 
     session: aiohttp.ClientSession
-    urls: Mapping[str, str]
-    """Service -> base URL of its HTTP API."""
+    addresses: SuiteAddresses
     supervisor_urls: Mapping[str, str]
     """Service -> base URL of the supervisor that owns its process."""
     control_token: str = field(repr=False)
@@ -36,7 +42,7 @@ class FaultAccess:
 
     def http_probe(self, service: str) -> HttpProbe:
         """Return a probe of the service's health endpoint."""
-        return HttpProbe(self.session, self.urls[service])
+        return HttpProbe(self.session, self.addresses.internal[service])
 
     @property
     def broker(self) -> BrokerManagement:
@@ -54,7 +60,7 @@ class FaultAccess:
 def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> FaultAccess:
     """Read the addresses and credentials for fault injection; every variable is optional.
 
-    The variables are ``PREBOOK_URL_<SERVICE>``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
+    The variables are those of ``read_addresses``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
     ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``.
 
     Raises:
@@ -67,8 +73,8 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
     )
     access = FaultAccess(
         session,
-        urls=_read_per_service(reader, "PREBOOK_URL_"),
-        supervisor_urls=_read_per_service(reader, "PREBOOK_CONTROL_"),
+        addresses=read_addresses(reader),
+        supervisor_urls=read_urls(reader, "PREBOOK_CONTROL"),
         control_token=reader.read_optional("PREBOOK_CONTROL_TOKEN", parse_non_empty) or "",
         management=BrokerManagement(session, url, user or "", password or "") if url else None,
         amqp_url=reader.read_optional("PREBOOK_AMQP_URL", parse_non_empty) or "",
@@ -76,8 +82,3 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
     if reader.problems:
         raise InvalidEnvironment(reader.problems)
     return access
-
-
-def _read_per_service(reader: EnvironmentReader, prefix: str) -> dict[str, str]:
-    urls = {service: reader.read_optional(f"{prefix}{service.upper()}", parse_base_url) for service in PROCESSES}
-    return {service: url for service, url in urls.items() if url}

@@ -31,7 +31,7 @@ async def wait_until_parked(
     Raises:
         NoEffect: a message is not parked within ``timeout_s`` seconds; the text names the missing ones.
     """
-    suite = SuiteClient(fault_access.session, fault_access.urls)
+    suite = SuiteClient(fault_access.session, fault_access.addresses)
     found: dict[str, DeadLetterSummary] = {}
 
     async def look_up() -> tuple[DeadLetterSummary, ...] | None:
@@ -57,7 +57,7 @@ async def discard(fault_access: FaultAccess, dead_letters: Collection[DeadLetter
     """Discard dead letters; an operator can restore them. Raises aiohttp.ClientError."""
     ids = tuple(dead_letter.id for dead_letter in dead_letters)
     request = DiscardRequest(selection=DeadLetterSelection(ids=ids), reason=DISCARD_REASON)
-    url = f"{fault_access.urls[OPERATIONS]}/v1/discards"
+    url = f"{fault_access.addresses.public[OPERATIONS]}/v1/discards"
     headers = {"Content-Type": "application/json"}
     async with fault_access.session.post(
         url, data=msgspec.json.encode(request), headers=headers, timeout=TIMEOUT
@@ -67,7 +67,7 @@ async def discard(fault_access: FaultAccess, dead_letters: Collection[DeadLetter
 
 async def read_headers(fault_access: FaultAccess, dead_letter_id: int) -> dict[str, str]:
     """Return the headers of a dead letter, including those added when it was parked. Raises aiohttp.ClientError."""
-    url = f"{fault_access.urls[OPERATIONS]}/v1/dead-letters/{dead_letter_id}"
+    url = f"{fault_access.addresses.public[OPERATIONS]}/v1/dead-letters/{dead_letter_id}"
     async with fault_access.session.get(url, timeout=TIMEOUT) as response:
         response.raise_for_status()
         return msgspec.json.decode(await response.read(), type=DeadLetterView).headers

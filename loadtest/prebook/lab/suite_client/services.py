@@ -6,12 +6,15 @@ from typing import TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from prebook.contracts.booking import DeliveryEntry, DeliveryPage, LedgerEntry, LedgerPage
 from prebook.contracts.dead_letters import DeadLetterPage, DeadLetterSummary
+from prebook.devstack.console_calls import ConsoleSigner
 from prebook.devstack.errors import UserError
 from prebook.devstack.pages import follow_pages
 from prebook.flows import OPERATIONS
+from prebook.lab.suite_client.settings import SuiteAddresses
 
 PAGE_SIZE = 500
 READ_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -24,11 +27,12 @@ class SuiteUnreachable(UserError):
 
 
 class SuiteClient:
-    """HTTP client of a suite; ``urls`` maps each known service to its base URL, without a trailing slash."""
+    """HTTP client of a suite: reads internal listeners in the name of the console, and operations as an operator."""
 
-    def __init__(self, session: aiohttp.ClientSession, urls: Mapping[str, str]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, addresses: SuiteAddresses) -> None:
         self._session = session
-        self._urls = urls
+        self._addresses = addresses
+        self._signer = ConsoleSigner(addresses.console_secrets)
 
     async def read_ledger(self, prefix: str) -> tuple[LedgerEntry, ...]:
         """Return booking's ledger rows whose idempotency key starts with ``prefix``. Raises SuiteUnreachable."""
@@ -42,8 +46,8 @@ class SuiteClient:
         return tuple([entry async for page in pages for entry in page.entries])
 
     def has_service(self, service: str) -> bool:
-        """Return whether the base URL of ``service`` is known."""
-        return service in self._urls
+        """Return whether the base URL of the public listener of ``service`` is known."""
+        return service in self._addresses.public
 
     async def check_ready(self, services: Collection[str]) -> None:
         """Return if each of ``services`` whose URL is known reports that it is ready.
@@ -51,19 +55,23 @@ class SuiteClient:
         Raises:
             SuiteUnreachable: a service is not ready; the text names it and the remedy.
         """
-        for service in self._urls:
+        for service in self._addresses.internal:
             if service in services:
-                await self._get(service, "/readyz", {})
+                await self._get_internal(service, "/readyz", {})
 
     def read_pages(
         self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]
     ) -> AsyncIterator[PageT]:
-        """Return all pages of ``path`` in order, following each page's ``next`` cursor. Raises SuiteUnreachable."""
+        """Return all pages of ``path`` in order, following each page's ``next`` cursor. Raises SuiteUnreachable.
+
+        Operations is read at its public listener, any other service at its internal one.
+        """
         return follow_pages(lambda after: self._read_page(service, path, page_type, {**query, "after": after}))
 
     async def _read_page(self, service: str, path: str, page_type: type[PageT], query: Mapping[str, str]) -> PageT:
         non_empty = {name: value for name, value in query.items() if value}
-        body = await self._get(service, path, {**non_empty, "limit": str(PAGE_SIZE)})
+        get = self._get_public if service == OPERATIONS else self._get_internal
+        body = await get(service, path, {**non_empty, "limit": str(PAGE_SIZE)})
         try:
             return msgspec.json.decode(body, type=page_type)
         except msgspec.DecodeError as error:
@@ -72,10 +80,16 @@ class SuiteClient:
                 "run the suite and the lab in the same version",
             ) from error
 
-    async def _get(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
-        url = self._urls[service] + path
+    async def _get_public(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
+        return await self._get(service, URL(self._addresses.public[service] + path).with_query(query), {})
+
+    async def _get_internal(self, service: str, path: str, query: Mapping[str, str]) -> bytes:
+        url = URL(self._addresses.internal[service] + path).with_query(query)
+        return await self._get(service, url, self._signer.sign(service, url.raw_path_qs))
+
+    async def _get(self, service: str, url: URL, headers: Mapping[str, str]) -> bytes:
         try:
-            async with self._session.get(url, params=query, timeout=READ_TIMEOUT) as response:
+            async with self._session.get(url, headers=headers, timeout=READ_TIMEOUT) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _no_response(service, url, str(error) or "timed out") from error
@@ -84,7 +98,7 @@ class SuiteClient:
         return body
 
 
-def _no_response(service: str, url: str, reason: str) -> SuiteUnreachable:
+def _no_response(service: str, url: URL, reason: str) -> SuiteUnreachable:
     return SuiteUnreachable(
         f"{service} does not respond at {url} ({reason})", "is the suite up? `prebook doctor` shows what is missing"
     )

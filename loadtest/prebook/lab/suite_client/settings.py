@@ -1,7 +1,7 @@
 """Addresses of the suite, from PREBOOK_* variables; one error names every missing or invalid one."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,11 +36,22 @@ class StackInfo(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class SuiteAddresses:
+    """Base URLs of the services' listeners, without a trailing slash; unknown services are absent."""
+
+    public: Mapping[str, str]
+    """Service -> listener of riders or operators."""
+    internal: Mapping[str, str]
+    """Service -> listener of services and tools."""
+    console_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Secrets that sign calls to internal listeners."""
+
+
+@dataclass(frozen=True)
 class LabSettings:
     """Addresses of a running suite, and the stack that it runs on."""
 
-    urls: Mapping[str, str]
-    """Process -> base URL of its HTTP API, without a trailing slash; unknown processes are absent."""
+    addresses: SuiteAddresses
     stack: StackInfo
 
 
@@ -51,10 +62,8 @@ def read_settings(environ: Mapping[str, str]) -> LabSettings:
         InvalidEnvironment: a required variable is missing, or any is invalid; the text names all of them.
     """
     reader = EnvironmentReader(environ)
-    read_url = {name: reader.read if name in REQUIRED_SERVICES else reader.read_optional for name in PROCESSES}
-    urls = {name: read(f"PREBOOK_URL_{name.upper()}", parse_base_url) for name, read in read_url.items()}
-    stack = reader.read("PREBOOK_STACK_INFO", parse_stack_info)
-    settings = LabSettings({name: url for name, url in urls.items() if url}, stack)
+    addresses = read_addresses(reader, public=("booking",), internal=REQUIRED_SERVICES)
+    settings = LabSettings(addresses, reader.read("PREBOOK_STACK_INFO", parse_stack_info))
     if reader.problems:
         raise InvalidEnvironment(reader.problems)
     return settings
@@ -91,6 +100,32 @@ class EnvironmentReader:
         return read_secret(Path(path)) if path else self._environ[name]
 
 
+def read_addresses(
+    reader: EnvironmentReader, *, public: Collection[str] = (), internal: Collection[str] = ()
+) -> SuiteAddresses:
+    """Read PREBOOK_URL_<SERVICE>, PREBOOK_INTERNAL_URL_<SERVICE> and PREBOOK_CONSOLE_SECRETS.
+
+    ``public`` and ``internal``: services whose URL is required.
+    """
+    return SuiteAddresses(
+        public=read_urls(reader, "PREBOOK_URL", public),
+        internal=read_urls(reader, "PREBOOK_INTERNAL_URL", internal),
+        console_secrets=reader.read_optional("PREBOOK_CONSOLE_SECRETS", parse_secrets) or (),
+    )
+
+
+def read_urls(reader: EnvironmentReader, prefix: str, required: Collection[str] = ()) -> dict[str, str]:
+    """Return the base URLs in the variables ``<prefix>_<SERVICE>`` by service; those that are not set are absent."""
+    read = {name: reader.read if name in required else reader.read_optional for name in PROCESSES}
+    urls = {name: read_url(f"{prefix}_{name.upper()}", parse_base_url) for name, read_url in read.items()}
+    return {name: url for name, url in urls.items() if url}
+
+
+def parse_secrets(raw: str) -> tuple[str, ...]:
+    """Return comma-separated secrets."""
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
 def parse_base_url(raw: str) -> str:
     """Return an HTTP or HTTPS base URL without its trailing slash. Raises ValueError."""
     parts = urlsplit(raw)
@@ -114,5 +149,6 @@ def parse_stack_info(raw: str) -> StackInfo:
 EXPECTED_VALUES: Mapping[Callable[[str], Any], str] = {
     parse_base_url: "expected a base URL such as http://127.0.0.1:8010",
     parse_non_empty: "expected the bearer token of the supervisor's control API",
+    parse_secrets: "expected the console's secrets, separated by commas",
     parse_stack_info: 'expected JSON such as {"mode": "local", "broker": "...", "database": "..."}',
 }

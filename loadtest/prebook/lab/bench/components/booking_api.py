@@ -19,7 +19,7 @@ from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.book import BookRide
 from prebook.http.app import create_app
 from prebook.http.client import ServiceClient
-from prebook.lab.bench.components.http_endpoint import no_gauges, nothing_missing
+from prebook.lab.bench.components.http_endpoint import nothing_missing
 from prebook.messaging.outbox.handoff import Handoff
 from prebook.messaging.outbox.relay import LEASE_S, Relay
 from prebook.messaging.unit_of_work import OutboxMessage, UnitsOfWork
@@ -60,7 +60,7 @@ def assemble_booking(env: Mapping[str, str], *, pool: int = POOL_SIZE) -> Bookin
     """Assemble booking. ``env``: environment of the service. ``pool``: number of database connections."""
     service_settings, policies = settings.read_settings(env)
     engine = create_engine("booking", service_settings.database_url, pool_size=pool)
-    http = ServiceClient(service_settings.urls)
+    http = ServiceClient(service_settings.internal_urls)
     publisher = RabbitPublisher(service_settings.amqp_url, "bench")
     observer = Telemetry(CollectorRegistry())
     ports = ServicePorts(
@@ -83,9 +83,7 @@ def build_api(env: Mapping[str, str]) -> Litestar:
             yield
 
     routes = service.assembled.extensions.routes
-    return create_app(
-        "booking", routes, missing_dependencies=nothing_missing, refresh_gauges=no_gauges, lifespan=lifespan
-    )
+    return create_app("booking", routes, missing_dependencies=nothing_missing, lifespan=lifespan)
 
 
 @contextmanager

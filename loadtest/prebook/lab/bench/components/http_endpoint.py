@@ -19,7 +19,7 @@ from prebook.coupling.channels import Transports, build_channels
 from prebook.coupling.inbound import InboundGateway
 from prebook.coupling.reply_waiters import ReplyWaiters
 from prebook.flows import QUOTE_FARE
-from prebook.http.app import create_app
+from prebook.http.app import create_internal_app
 from prebook.http.call_guard import guarded_routes
 from prebook.http.client import ServiceClient
 from prebook.http.inbound import inbound_routes
@@ -75,18 +75,15 @@ def build_app() -> Litestar:
     waiters = ReplyWaiters()
     observer = Telemetry()
     publisher = RabbitPublisher(service_settings.amqp_url, "bench")
-    channels = build_channels(Transports(ServiceClient(service_settings.urls), publisher, policies, waiters))
+    channels = build_channels(Transports(ServiceClient(service_settings.internal_urls), publisher, policies, waiters))
     handlers = Handlers(on_request={QUOTE_FARE: HandlerSpec(quote_fare)})
     units = UnitsOfWork.of_one(begin)
     gateway = create_gateway("pricing", handlers, units, channels, policies, observer=observer)
     inbound = InboundGateway(gateway, units.messages, waiters, OwnedTasks())
-    return create_app(
-        "pricing",
-        [guarded_routes(inbound_routes("pricing", inbound, policies), caller_keys(service_settings), ignore_refusal)],
-        missing_dependencies=nothing_missing,
-        refresh_gauges=no_gauges,
-        lifespan=no_loops,
+    guarded = guarded_routes(
+        inbound_routes("pricing", inbound, policies), caller_keys(service_settings), ignore_refusal
     )
+    return create_internal_app("pricing", [guarded], missing_dependencies=nothing_missing, refresh_gauges=no_gauges)
 
 
 def ignore_refusal(_: CallRefusal) -> None:
@@ -100,12 +97,6 @@ async def nothing_missing() -> Mapping[str, str]:
 
 async def no_gauges() -> None:
     """Refresh no gauges."""
-
-
-@asynccontextmanager
-async def no_loops(_: Litestar) -> AsyncIterator[None]:
-    """Run the application without background tasks."""
-    yield
 
 
 if __name__ == "__main__":

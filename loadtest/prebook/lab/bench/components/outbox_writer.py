@@ -42,7 +42,9 @@ async def commit_and_relay() -> None:
     relay = Relay(outbox, observer)
     wakeup = RelayNotifier(SERVICE, service_settings.database_url, owner, relay)
     begin = unit_of_work_factory(engines.messaging, SqlUnitOfWork, wakeup.hand_off)
-    channels = build_channels(Transports(ServiceClient(service_settings.urls), publisher, policies, ReplyWaiters()))
+    channels = build_channels(
+        Transports(ServiceClient(service_settings.internal_urls), publisher, policies, ReplyWaiters())
+    )
     handlers: Handlers[SqlUnitOfWork] = Handlers()
     gateway = create_gateway(SERVICE, handlers, UnitsOfWork.of_one(begin), channels, policies, observer=observer)
 

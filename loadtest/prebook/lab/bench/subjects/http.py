@@ -80,8 +80,8 @@ async def open_suite_side(testbed: BenchTestbed, run_there: CoroutineRunner) -> 
     """
     port = allocate_ports(1)[0]
     env = testbed.envs["pricing"]
-    service_settings, policies = settings.read_settings({**env, "PREBOOK_URL_PRICING": base_url(port)})
-    http: ServiceClient = await run_there(construct(lambda: ServiceClient(service_settings.urls)))
+    service_settings, policies = settings.read_settings({**env, "PREBOOK_INTERNAL_URL_PRICING": base_url(port)})
+    http: ServiceClient = await run_there(construct(lambda: ServiceClient(service_settings.internal_urls)))
     booking, _ = settings.read_settings(testbed.envs["booking"])
     channel = SyncApi(SignedHttpClient(http, "booking", booking.signing_secrets), policies, ReplyWaiters())
     request = replace(fare_request("", conversation_id=""), plan=PLAN, reply_to="")

@@ -88,7 +88,7 @@ async def _read_totals(suite: BenchSuite) -> dict[str, float]:
     octets = await _read_settled_octets(suite)
     wal = await suite.database.fetchval("SELECT pg_current_wal_lsn() - '0/0'")
     commits = await suite.database.fetchval("SELECT sum(xact_commit) FROM pg_stat_database")
-    pages = [await _fetch_text(suite, f"{url}/metrics") for url in suite.state.urls.values()]
+    pages = [await _fetch_text(suite, f"{url}/metrics") for url in suite.state.internal_urls.values()]
     metrics = [match for page in pages for match in METRIC_LINE.finditer(page)]
     return {
         "broker messages": _sum(metrics, SENT_METRIC, BROKER_COUPLINGS),

@@ -58,8 +58,8 @@ class CrashRun:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        self._suite = SuiteClient(self.access.session, self.access.urls)
-        self._riders = PersistentRiders(self.access.session, self.access.urls["booking"], SCENARIO)
+        self._suite = SuiteClient(self.access.session, self.access.addresses)
+        self._riders = PersistentRiders(self.access.session, self.access.addresses.public["booking"], SCENARIO)
         self._samples: list[Sample] = []
 
     async def run_cases(self, cases: Sequence[Case], on_result: Callable[[CaseResult], None]) -> None:
