@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from prebook.booking.domain.booking import Booking
-from prebook.booking.store import DuplicateKey, IdempotencyRecord, LoadSignals, LockedBooking, StoredResponse
+from prebook.booking.store import (
+    DuplicateKey,
+    IdempotencyRecord,
+    LoadSignals,
+    LockedBooking,
+    StoredResponse,
+    WaitingPage,
+)
 from prebook.messaging.clock import utc_now
 
 
@@ -43,6 +50,14 @@ class MemoryBooking:
 
     async def save(self, booking: Booking) -> None:
         self.bookings[booking.id] = booking
+
+    async def list_waiting(self, after: datetime, before: datetime, limit: int) -> WaitingPage:
+        created = sorted(
+            (each for each in self.bookings.values() if after < each.accepted_at < before),
+            key=lambda booking: booking.accepted_at,
+        )[:limit]
+        waiting = [booking for booking in created if booking.notified_at is None]
+        return WaitingPage(waiting, created[-1].accepted_at if created else after)
 
     async def take_token(self, campaign: str, max_tokens: int, window_s: float) -> float | None:
         elapsed_s = self.clock().timestamp() % window_s

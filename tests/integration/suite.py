@@ -24,6 +24,8 @@ COUPLINGS = Path(__file__).with_name("couplings.toml")
 POLICIES = read_policies(COUPLINGS)
 PREBOOK = (sys.executable, "-m", "prebook.cli")
 STOP_TIMEOUT_S = 30.0
+STRANDED = "booking without a deadline ended"
+"""Log event of the sweeper, whose counter does not survive a restart of its process."""
 MAX_LOAD_PER_CORE = 1.5
 """Load average per core above which durations say nothing about the suite."""
 
@@ -65,7 +67,9 @@ def start_suite(stack: Mapping[str, str], home: Path) -> Iterator[Suite]:
         try:
             _until_ready(up, Path(progress.name))
             state = msgspec.json.decode((home / STATE_FILE).read_bytes(), type=SuiteState)
-            yield Suite(home, state, time.monotonic() - began, contended, env)
+            suite = Suite(home, state, time.monotonic() - began, contended, env)
+            yield suite
+            assert STRANDED not in (suite.logs / "booking.log").read_text(), "a booking was left without a deadline"
         finally:
             _stop(up)
     assert not (home / STATE_FILE).exists(), "the state file is removed with its suite"

@@ -18,9 +18,11 @@ from prebook.booking.retention import PURGES
 from prebook.booking.sql.work import BookingSql
 from prebook.booking.use_cases.book import BookRide, CreateBooking, create_booking
 from prebook.booking.use_cases.cancel import CancelBooking, cancel_booking
+from prebook.booking.use_cases.sweep import SWEEP_INTERVAL_S, Sweeper
 from prebook.flows import FIND_DRIVER, NOTIFY_RIDER, QUOTE_FARE, REPORT_DUE
 from prebook.http.rider_callbacks import RiderCallbacks
 from prebook.messaging.handlers import Handlers, HandlerSpec
+from prebook.runtime.loops import run_every
 from prebook.runtime.service import Service, ServiceContext, ServiceExtensions
 from prebook.runtime.settings import ServiceSettings
 
@@ -49,12 +51,16 @@ def book_ride(context: ServiceContext[Any], shedder: LoadShedder) -> BookRide:
 
 
 def extensions(context: ServiceContext[Any]) -> ServiceExtensions:
-    """Rider-facing API behind load shedding, the ledger, and the loop that samples the load."""
+    """Rider-facing API behind load shedding, the ledger, and the loops for the load and for stranded bookings."""
+    sweeper = Sweeper(context)
     shedder = LoadShedder(context.settings, context.policies, context.channels, context.broker_blocked_s)
     return ServiceExtensions(
         routes=routes(context, book_ride(context, shedder)),
         internal_routes=internal_routes(context),
-        loops={"load_sampler": load_sampler(shedder, context.units.background, context.settings)},
+        loops={
+            "load_sampler": load_sampler(shedder, context.units.background, context.settings),
+            "sweeper": lambda: run_every(SWEEP_INTERVAL_S, sweeper.sweep),
+        },
     )
 
 

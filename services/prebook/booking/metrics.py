@@ -28,6 +28,19 @@ _REPLIES_PER_S = Gauge(
 _EXPIRED = Counter("prebook_bookings_expired", "Expired bookings, by the reason for the expiry.", ("reason",))
 
 
+_SWEPT = Counter(
+    "prebook_bookings_swept",
+    "Bookings that waited for a reply without a deadline and were ended, by the flow of the reply. Only a defect or a "
+    "forged message removes a deadline.",
+    ("flow",),
+)
+
+
+def count_swept(flow: str) -> None:
+    """Count one booking whose wait the sweeper has ended."""
+    _SWEPT.labels(flow).inc()
+
+
 def count_expired(before: Booking, after: Booking) -> None:
     """Count the booking if this change expired it."""
     if after.state is BookingState.EXPIRED is not before.state:

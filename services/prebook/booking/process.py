@@ -32,6 +32,8 @@ from prebook.flows import (
 MAX_NOTIFY_ATTEMPTS = 8
 MAX_NOTIFY_BACKOFF_S = 16.0
 
+SWEPT = "swept"
+NOTIFICATION_FAILED = "notification_failed"
 QUOTE_EXPIRED = "quote expired"
 PICKUP_PASSED = "the time of the pickup has passed"
 
@@ -134,8 +136,31 @@ def apply_notification_reply(
         return BookingTransition(booking.notified(now))
     attempts = int(attempt or 1)
     if attempts >= MAX_NOTIFY_ATTEMPTS:
-        return BookingTransition(booking.with_note("notification_failed"))
+        return BookingTransition(booking.with_note(NOTIFICATION_FAILED))
     return BookingTransition(booking, (_notify_request(booking, attempts + 1),))
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedReply:
+    """The reply that a booking in its state waits for."""
+
+    flow: str
+    keys: tuple[str, ...]
+    """Keys of the requests of which one is open."""
+    sweep_key: str
+    """Key for a reply in place of the missing one."""
+
+
+def awaited_reply(booking: Booking) -> AwaitedReply | None:
+    """Return the reply that the booking waits for; None once its rider is notified, or can no longer be."""
+    if booking.state is BookingState.REQUESTED:
+        return AwaitedReply(QUOTE_FARE.name, ("",), SWEPT)
+    if booking.state is BookingState.PRICED:
+        return AwaitedReply(FIND_DRIVER.name, ("",), SWEPT)
+    if booking.notified_at is not None or NOTIFICATION_FAILED in (booking.reason or ""):
+        return None
+    keys = (booking.state.value, *(f"{booking.state}.{attempt}" for attempt in range(2, MAX_NOTIFY_ATTEMPTS + 1)))
+    return AwaitedReply(NOTIFY_RIDER.name, keys, f"{booking.state}.{MAX_NOTIFY_ATTEMPTS}")
 
 
 def _request_driver(booking: Booking) -> BookingTransition:

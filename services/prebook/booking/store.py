@@ -71,6 +71,15 @@ class LoadSignals:
     """Seconds since the latest reply of the provider, if there was one within the last seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingPage:
+    """Waiting bookings among those that were looked at."""
+
+    bookings: Sequence[Booking]
+    looked_at_until: datetime
+    """Creation time of the newest booking that was looked at; the next page begins after it."""
+
+
 class BookingWork(UnitOfWork, Protocol):
     """Unit of work over booking's store."""
 
@@ -110,6 +119,13 @@ class BookingWork(UnitOfWork, Protocol):
 
     async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
         """Read the load signals of these flows. At most ``max_rows`` rows of each table are counted."""
+        ...
+
+    async def list_waiting(self, after: datetime, before: datetime, limit: int) -> WaitingPage:
+        """Look at the ``limit`` oldest bookings created after ``after`` and before ``before``.
+
+        Returns those that wait for a reply, and those whose rider is not notified yet.
+        """
         ...
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:

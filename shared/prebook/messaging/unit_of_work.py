@@ -85,6 +85,10 @@ class UnitOfWork(Protocol):
         """Record requests as awaiting replies, until a reply (synthetic or not) is recorded in the inbox."""
         ...
 
+    async def list_outstanding(self, request_ids: Sequence[str]) -> Collection[str]:
+        """Return those requests whose reply has a deadline, or whose request or reply waits in the outbox."""
+        ...
+
     async def stop_polling(self, request_id: str) -> None:
         """Poll no more for the reply to a request, which this service has received; its deadline stays."""
         ...

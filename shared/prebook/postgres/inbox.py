@@ -2,6 +2,9 @@
 
 from sqlalchemy import text
 
+from prebook.messaging.outbox.store import OutboxState
+from prebook.postgres.statements import statement_factory
+
 # Insert first, act after, in one transaction: two deliveries of one message serialise on the primary key.
 RECORD_MESSAGE = text("""
     INSERT INTO inbox (message_id, flow, conversation_id) VALUES (:id, :flow, :conversation_id)
@@ -25,4 +28,11 @@ PENDING_REQUEST = text("""
 STORED_REPLY = text("SELECT reply FROM inbox WHERE message_id = :id AND reply IS NOT NULL")
 STORED_REPLIES = text("""
     SELECT reply FROM inbox WHERE message_id = ANY (CAST(:ids AS text[])) AND reply IS NOT NULL""")
+# Looked up by primary keys: a booking that waits is rare, and the tables are large.
+OUTSTANDING = statement_factory(OutboxState)("""
+    SELECT request_id FROM pending_reply WHERE request_id = ANY (CAST(:request_ids AS text[]))
+    UNION
+    SELECT request_id
+    FROM unnest(CAST(:request_ids AS text[]), CAST(:reply_ids AS text[])) AS waiting (request_id, reply_id)
+    WHERE EXISTS (SELECT FROM outbox WHERE message_id IN (request_id, reply_id) AND state = {WAITING})""")
 STOP_POLLING = text("UPDATE pending_reply SET poll_at = NULL WHERE request_id = :request_id")

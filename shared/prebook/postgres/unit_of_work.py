@@ -11,13 +11,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from prebook.messaging.crash_points import CrashPoint, reach
-from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
+from prebook.messaging.envelope import Envelope, MessageKind, reply_id, request_id_of
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.unit_of_work import BeginUnitOfWork, OutboxMessage, PendingReply, UnitOfWork
 from prebook.postgres.connection import PooledConnection, ResultRows, acquire, enforce_timeout, unreachable_of
 from prebook.postgres.flush import GuardInsert, PendingPart, PendingWrites, flush_statement
 from prebook.postgres.inbox import (
+    OUTSTANDING,
     PENDING_REQUEST,
     RECEIVED_AT,
     RECORD_MESSAGE,
@@ -98,6 +99,10 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
         self._pending.pending_replies += pending_replies
+
+    async def list_outstanding(self, request_ids: Sequence[str]) -> Collection[str]:
+        values = {"request_ids": list(request_ids), "reply_ids": [reply_id(each) for each in request_ids]}
+        return set((await self.connection.execute_without_begin(OUTSTANDING, values)).scalars())
 
     async def stop_polling(self, request_id: str) -> None:
         await self._execute(STOP_POLLING, request_id=request_id)

@@ -14,7 +14,7 @@ from typing import Any
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.deadlines import PendingReplies
-from prebook.messaging.envelope import Envelope, MessageKind, request_id_of
+from prebook.messaging.envelope import Envelope, MessageKind, reply_id, request_id_of
 from prebook.messaging.outbox.handoff import Handoff, OpenHandoff, no_handoff
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxState
 from prebook.messaging.unit_of_work import OutboxMessage, PendingReply, UnitOfWork
@@ -132,6 +132,12 @@ class MemoryUnitOfWork(UnitOfWork):
     async def await_replies(self, pending_replies: Sequence[PendingReply]) -> None:
         for pending in pending_replies:
             self._tables.pending_replies.setdefault(pending.request.id, pending)
+
+    async def list_outstanding(self, request_ids: Sequence[str]) -> Collection[str]:
+        waiting = {key for key, row in self._tables.outbox.items() if row.state is OutboxState.WAITING}
+        return {
+            each for each in request_ids if each in self._tables.pending_replies or waiting & {each, reply_id(each)}
+        }
 
     async def stop_polling(self, request_id: str) -> None:
         if pending := self._tables.pending_replies.get(request_id):

@@ -1,6 +1,7 @@
 """Bookings, idempotency records and campaign tokens on PostgreSQL."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy import bindparam, func, or_, select, text, update
 
@@ -15,6 +16,7 @@ from prebook.booking.store import (
     LockedBooking,
     StaleDecision,
     StoredResponse,
+    WaitingPage,
 )
 from prebook.contracts.ride import BookingState
 from prebook.coupling.ports import BROKER_ROUTE
@@ -88,6 +90,16 @@ READ_LEDGER = (
 )
 
 
+# The page is read by the index idempotency_record_created, and its bookings by their primary key.
+LIST_WAITING = text("""
+    WITH page AS MATERIALIZED (
+        SELECT booking_id, created_at FROM idempotency_record
+        WHERE created_at > :after AND created_at < :before ORDER BY created_at LIMIT :limit)
+    SELECT (SELECT max(created_at) FROM page) AS looked_at_until, booking.*
+    FROM (VALUES (1)) AS one LEFT JOIN booking ON booking.id = ANY (ARRAY(SELECT booking_id FROM page))
+        AND booking.notified_at IS NULL""")
+
+
 class BookingSql(SqlUnitOfWork):
     """BookingWork on an open transaction."""
 
@@ -154,6 +166,11 @@ class BookingSql(SqlUnitOfWork):
     async def read_load_signals(self, flows: Collection[str], max_rows: int) -> LoadSignals:
         values = {"flows": list(flows), "max_rows": max_rows, "route": BROKER_ROUTE, "window_s": RATE_WINDOW_S}
         return load_signals_of((await self.connection.execute_without_begin(READ_LOAD_SIGNALS, values)).all())
+
+    async def list_waiting(self, after: datetime, before: datetime, limit: int) -> WaitingPage:
+        values = {"after": after, "before": before, "limit": limit}
+        rows = await self.connection.execute_without_begin(LIST_WAITING, values)
+        return WaitingPage([booking_of(row) for row in rows if row.id], rows[0].looked_at_until or after)
 
     async def read_ledger(self, prefix: str, after: str, limit: int) -> Sequence[Booking]:
         rows = await self.connection.execute_without_begin(
