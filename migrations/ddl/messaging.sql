@@ -35,6 +35,7 @@ CREATE INDEX inbox_age ON {schema}.inbox (received_at);
 -- Every row is updated twice (claimed, sent) and then purged. The free space on each page (fillfactor) keeps the updates
 -- on it, and autovacuum starts early and does not pause: at its default pace a vacuum of a table that turns over all the
 -- time never finishes.
+-- One statement marks many rows as sent: they have one sent_at, and sent_position is the order of their confirms.
 -- seq gives the order of sending. It has no index over all rows: the planner would prefer that index whenever the
 -- statistics say that the table is empty, and a claim would then read every sent row.
 CREATE TABLE {schema}.outbox (
@@ -58,6 +59,7 @@ CREATE TABLE {schema}.outbox (
     refusals integer NOT NULL DEFAULT 0,
     cause text,
     abandoned_at timestamptz,
+    sent_position integer,
     CONSTRAINT outbox_state_check CHECK (state IN ('waiting', 'sent', 'expired', 'undeliverable', 'discarded')),
     CONSTRAINT outbox_sent_check CHECK ((state = 'sent') = (sent_at IS NOT NULL)),
     CONSTRAINT outbox_abandoned_check

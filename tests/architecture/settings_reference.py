@@ -118,6 +118,12 @@ LAB_VARIABLES = (
         "loadtest/prebook/lab/suite_client/settings.py",
     ),
     Variable(
+        "PREBOOK_FLOW_LIMITS",
+        "the running suite's",
+        'JSON of the time limits by flow, for `prebook chaos`: {"quote_fare": {"deadline_s": 1, "timeout_s": 1}, ...}',
+        "loadtest/prebook/lab/suite_client/flow_limits.py",
+    ),
+    Variable(
         "PREBOOK_CONTROL_<SERVICE>",
         "the running suite's",
         "base URL of the supervisor that runs the service; without it faults in its process are unavailable",

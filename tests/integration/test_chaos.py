@@ -27,6 +27,7 @@ def test_random_faults_lose_block_duplicate_and_misorder_no_booking(tmp_path: Pa
     result = msgspec.json.decode(done.stdout, type=ChaosResult)
     assert result.bookings == BOOKINGS
     assert (result.lost, result.stuck, result.duplicated, result.misordered) == (0, 0, 0, 0)
+    assert result.unexplained == sum(end.unexplained for end in result.ends) == 0
     assert result.wire_duplicates > 0
     assert 0 < result.worst_gap_s < 60
     assert len(result.faults) == FAULTS

@@ -17,6 +17,7 @@ from prebook.devstack.suite_state import SuiteState
 from prebook.devstack.supervisor.contract import ProcessSpec
 from prebook.flows import CONSOLE, PROCESSES, SERVICES
 from prebook.messaging.addresses import ARCHIVE_READER, VHOST, broker_user
+from prebook.messaging.policy import read_policies
 from prebook.patterns.signature import generate_secret
 from prebook.runtime import paths
 from prebook.runtime.call_secrets import derive_caller_secrets
@@ -166,10 +167,12 @@ def container_environment(env: Mapping[str, str]) -> dict[str, str]:
 def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[str, str]:
     """Return the variables by which the lab reaches the suite and injects faults.
 
-    ``with_database``: include the administrator's database URL, for a lab run that reads the tables.
+    ``with_database``: include the administrator's database URL and the flows' time limits, for a lab run that judges
+    the tables.
     """
+    judge = {"PREBOOK_DATABASE_URL": state.database_url, "PREBOOK_FLOW_LIMITS": _flow_limits()} if with_database else {}
     return {
-        **({"PREBOOK_DATABASE_URL": state.database_url} if with_database else {}),
+        **judge,
         **_url_variables("PREBOOK_URL", state.urls),
         **_url_variables("PREBOOK_INTERNAL_URL", state.internal_urls),
         "PREBOOK_CONSOLE_SECRETS": ",".join(state.signing_secrets[CONSOLE]),
@@ -181,6 +184,15 @@ def lab_environment(state: SuiteState, *, with_database: bool = False) -> dict[s
         "PREBOOK_AMQP_URL": state.amqp_url,
         "PREBOOK_STACK_INFO": json.dumps({"mode": state.mode, "broker": state.broker, "database": state.database}),
     }
+
+
+def _flow_limits() -> str:
+    """Return the time limits of every flow as JSON, in seconds."""
+    policies = read_policies(paths.couplings_file())
+    limits = {
+        name: {"deadline_s": policy.deadline_s, "timeout_s": policy.timeout_s} for name, policy in policies.items()
+    }
+    return json.dumps(limits)
 
 
 def archive_url(options: SuiteOptions, stack: Stack) -> str:

@@ -101,6 +101,7 @@ def _outbox(metadata: MetaData) -> None:
         Column("refusals", Integer, nullable=False, server_default=ZERO),
         Column("cause", Text),
         Column("abandoned_at", TIMESTAMPTZ),
+        Column("sent_position", Integer),
         CheckConstraint(one_of("state", OutboxState), name="outbox_state_check"),
         CheckConstraint(_outbox_sql("(state = {SENT}) = (sent_at IS NOT NULL)"), name="outbox_sent_check"),
         CheckConstraint(

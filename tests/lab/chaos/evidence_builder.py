@@ -10,15 +10,26 @@ from prebook.contracts.booking import DeliveryEntry, LedgerEntry
 from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
 from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.database import DatabaseState, DriverAssignment
-from prebook.lab.chaos.evidence import Evidence, InjectedFault
+from prebook.lab.chaos.evidence import Cancellation, Evidence, InjectedFault
+from prebook.lab.chaos.slowness import SlowPeriod
 from prebook.lab.ledger.reconciliation import reconcile
+from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import Sample
-from tests.lab.ledger.accounts_builder import START, delivery_of, row, sample
+from prebook.lab.suite_client.flow_limits import FlowLimits
+from tests.lab.ledger.accounts_builder import START, at, delivery_of, row, sample
 
 CONFIRMED = ("requested", "priced", "matched", "confirmed")
 FAULT = InjectedFault(
     name="kill_pricing", at_s=3.0, took_effect=True, duration_s=2.0, evidence="pid 1 killed, pid 2 there"
 )
+
+
+FLOW_LIMITS = {
+    "quote_fare": FlowLimits(deadline_s=120.0, timeout_s=2.0),
+    "find_driver": FlowLimits(deadline_s=120.0, timeout_s=3.0),
+    "ask_fleet": FlowLimits(deadline_s=60.0, timeout_s=2.0),
+    "notify_rider": FlowLimits(deadline_s=120.0, timeout_s=2.0),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class RunRecords:
     wire_duplicates: int = 3
     faults: Sequence[InjectedFault] = (FAULT,)
     poison_sent: bool = False
+    cancellations: Sequence[Cancellation] = ()
+    slow: Sequence[SlowPeriod] = ()
 
     def with_changes(self, **changes: Any) -> "RunRecords":
         return replace(self, **changes)
@@ -43,6 +56,10 @@ class RunRecords:
     @property
     def evidence(self) -> Evidence:
         return Evidence(
+            started_at=START,
+            flow_limits=FLOW_LIMITS,
+            cancellations=self.cancellations,
+            slow=self.slow,
             reconciliation=reconcile(self.samples, self.rows, self.deliveries),
             database=self.database,
             dead_letters=self.dead_letters,
@@ -94,6 +111,27 @@ def with_rejection(records: RunRecords, index: int) -> RunRecords:
             assigned=[slot for slot in database.assigned if slot.booking_id != booking],
             reserved=[slot for slot in database.reserved if slot.booking_id != booking],
             notices={**database.notices, booking: ("rejected",)},
+        ),
+    )
+
+
+def with_end(
+    records: RunRecords, index: int, state: BookingState, reason: str, *, when: float, label: str = "one_way"
+) -> RunRecords:
+    """End one booking without an answer ``when`` seconds after the start, under the plan ``label``."""
+    changes = {"state": state, "reason": reason, "settled_at": at(when), "couplings": PLANS[label]}
+    ended = with_row(with_rejection(records, index), index, **changes)
+    booking = ended.rows[index].booking_id
+    samples = list(ended.samples)
+    samples[index] = msgspec.structs.replace(samples[index], label=label)
+    database = ended.database
+    return ended.with_changes(
+        samples=samples,
+        deliveries=[delivery_of(entry, when=when) for entry in ended.rows],
+        database=replace(
+            database,
+            histories={**database.histories, booking: ("requested", "priced", state)},
+            notices={**database.notices, booking: (state,)},
         ),
     )
 

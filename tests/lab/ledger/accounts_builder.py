@@ -7,6 +7,7 @@ import msgspec
 from prebook.contracts.booking import DeliveryEntry, LedgerEntry
 from prebook.contracts.ride import BookingState
 from prebook.lab.ledger.accounts import RideAccount, build_accounts
+from prebook.lab.load.plans import PLANS
 from prebook.lab.load.samples import Sample, idempotency_key
 from tests.lab.stub_suite import requested_row
 
@@ -43,6 +44,7 @@ def row(
         state=state,
         accepted_at=ride_sample.intended_at,
         fare_cents=1000 + ride_sample.ride,
+        couplings=dict(PLANS[ride_sample.label]),
     )
     if settled is None:
         return entry

@@ -5,10 +5,11 @@ A cancelled booking sends its rider two notices, whose order can be checked, and
 
 import asyncio
 import random
-from collections import Counter
+from datetime import UTC, datetime
 
 import aiohttp
 
+from prebook.lab.chaos.evidence import Cancellation
 from prebook.lab.load.generator import ClockOrigin, Generator, PreparedRequest
 from prebook.lab.load.samples import Sample
 
@@ -16,8 +17,6 @@ CANCEL_SHARE = 0.06
 """Probability that a rider cancels."""
 MIN_CANCEL_DELAY_S = 0.1
 MAX_CANCEL_DELAY_S = 6.0
-NO_RESPONSE = 0
-"""Status under which a cancellation without a response is counted."""
 
 
 def cancel_delay_s(seed: int, ride: int, label: str) -> float | None:
@@ -30,12 +29,12 @@ def cancel_delay_s(seed: int, ride: int, label: str) -> float | None:
 
 
 class CancellingRiders(Generator):
-    """Generator that cancels some accepted bookings. ``cancel_statuses`` counts the cancellations by HTTP status."""
+    """Generator that cancels some accepted bookings. ``cancellations``: all that have ended, in order of completion."""
 
     def __init__(self, session: aiohttp.ClientSession, booking_url: str, scenario: str, seed: int) -> None:
         super().__init__(session, booking_url, scenario)
         self._seed = seed
-        self.cancel_statuses = Counter[int]()
+        self.cancellations: list[Cancellation] = []
 
     async def _send(self, request: PreparedRequest, origin: ClockOrigin) -> None:
         await super()._send(request, origin)
@@ -43,12 +42,13 @@ class CancellingRiders(Generator):
         delay_s = cancel_delay_s(self._seed, sample.ride, sample.label)
         if delay_s is not None and sample.booking_id:
             await asyncio.sleep(delay_s)
-            self.cancel_statuses[await self._cancel(sample)] += 1
+            sent_at = datetime.now(UTC)
+            self.cancellations.append(Cancellation(sample.booking_id, sent_at, await self._cancel(sample)))
 
-    async def _cancel(self, sample: Sample) -> int:
+    async def _cancel(self, sample: Sample) -> int | None:
         try:
             async with self._session.delete(f"{self._url}/{sample.booking_id}") as response:
                 await response.read()
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
-            return NO_RESPONSE
+            return None

@@ -2,38 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
 
 from prebook.contracts.booking import LedgerEntry
 from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
+from prebook.lab.chaos.response_checks import check_cancellations, check_statuses
+from prebook.lab.chaos.unanswered_checks import check_ends, check_offers, check_receipts, check_silence
+from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger import discrepancies
 from prebook.lab.ledger.accounts import RideAccount
-
-
-class ViolationKind(StrEnum):
-    """Kind of a violated invariant. The first four values are fields of the printed result."""
-
-    LOST = "lost"
-    STUCK = "stuck"
-    DUPLICATED = "duplicated"
-    MISORDERED = "misordered"
-    CONTRADICTORY = "contradictory"
-    """Two sources contradict each other."""
-
-
-class Violation(NamedTuple):
-    """A violated invariant."""
-
-    kind: ViolationKind
-    subject: str
-    """Booking id, the idempotency key if there is no booking, or the name of a shared resource."""
-    detail: str
-    """Expectation and observation, for the report."""
-
 
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     BookingState.REQUESTED: frozenset({BookingState.PRICED, *SETTLED_STATES - {BookingState.CONFIRMED}}),
@@ -169,6 +148,13 @@ def check_notice_order(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(ViolationKind.MISORDERED, booking, detail)
 
 
+def check_phantoms(evidence: Evidence) -> Iterator[Violation]:
+    """No service keeps an effect of a booking that does not exist."""
+    for phantom in evidence.database.phantoms:
+        detail = f"{phantom.table} has a row of it, but there is no such booking"
+        yield Violation(ViolationKind.CONTRADICTORY, phantom.booking_id, detail)
+
+
 def check_send_order(evidence: Evidence) -> Iterator[Violation]:
     """Every relay sent the messages of one ordering key and route in the order of their insertion."""
     for trace in evidence.database.overtaken:
@@ -198,4 +184,11 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_history_order,
     check_notice_order,
     check_send_order,
+    check_phantoms,
+    check_statuses,
+    check_cancellations,
+    check_silence,
+    check_ends,
+    check_receipts,
+    check_offers,
 )

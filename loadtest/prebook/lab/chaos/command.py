@@ -29,6 +29,7 @@ from prebook.lab.chaos.run import ChaosOptions, ChaosRun
 from prebook.lab.exit_status import exit_status_of
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
+from prebook.lab.suite_client.flow_limits import read_flow_limits
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
 CONSOLE_WIDTH = 160
@@ -69,7 +70,8 @@ def chaos(ctx: click.RichContext, /, *, seed: int, broker_nodes: str, **_: Any) 
     """Start a suite, offer bookings under all plans while random faults are injected, and judge every booking.
 
     The seed draws the faults from those that can be injected on this machine. Exit status 1 if a booking was lost,
-    stuck, duplicated or misordered, if a fault took no effect, or if no message was delivered twice.
+    stuck, duplicated or misordered, if one ended without an answer and no fault explains it, if a fault took no effect,
+    or if no message was delivered twice.
     """
     suite = SuiteOptions(
         ports=allocate_suite_ports(),
@@ -113,7 +115,8 @@ async def run_and_judge(options: ChaosOptions, console: PlainConsole, *, as_json
     if not database_url:
         raise InvalidEnvironment(["PREBOOK_DATABASE_URL is not set; expected the database URL of an administrator"])
     async with open_session() as session:
-        run = ChaosRun(options, fault_access.read_fault_access(session, os.environ), database_url)
+        access = fault_access.read_fault_access(session, os.environ)
+        run = ChaosRun(options, access, database_url, read_flow_limits(os.environ))
         console.print(terminal.schedule_table(await run.prepare(), options.seed))
         async with terminal.show_progress(run, console):
             evidence = await run.run()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from prebook.flows import PROCESSES
 from prebook.lab.chaos.evidence import InjectedFault
@@ -42,7 +43,10 @@ class FaultInjector:
     active: set[str] = field(default_factory=set)
 
     async def inject_group(self, group: Sequence[ScheduledFault], origin: ClockOrigin) -> None:
-        """Inject overlapping faults; return when all have ended. ``origin``: the start of the arrivals."""
+        """Inject overlapping faults; return when all have ended and the suite is ready again.
+
+        ``origin``: the start of the arrivals.
+        """
         async with asyncio.TaskGroup() as injections:
             for scheduled in group:
                 injections.create_task(self._inject_one(scheduled, scheduled.at_s - group[0].at_s, origin))
@@ -61,12 +65,15 @@ class FaultInjector:
         self.active.add(scheduled.name)
         window = await inject(self.faults[scheduled.name], scheduled.duration_s, self.fault_access)
         self.active.discard(scheduled.name)
+        await self.wait_until_ready()
+        recovered_at = datetime.now(UTC)
         self.injected.append(
             InjectedFault(
                 name=scheduled.name,
                 at_s=origin.offset_s(window.started_at),
                 took_effect=window.took_effect,
                 duration_s=round((window.ended_at - window.started_at).total_seconds(), 1),
+                recovery_s=round((recovered_at - window.ended_at).total_seconds(), 1),
                 evidence=window.evidence,
             )
         )

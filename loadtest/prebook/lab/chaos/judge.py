@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
@@ -10,15 +10,22 @@ from itertools import accumulate, pairwise
 import msgspec
 
 from prebook.contracts.dead_letters import DeadLetterSummary
-from prebook.lab.chaos.checks import Violation, ViolationKind, find_violations, settled_ids
+from prebook.lab.chaos.checks import find_violations, settled_ids
 from prebook.lab.chaos.evidence import Evidence, InjectedFault
+from prebook.lab.chaos.unanswered_checks import Unanswered, UnansweredEnd
+from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger.accounts import RideAccount
-from prebook.lab.ledger.recovery_time import settled_at
+from prebook.lab.ledger.recovery_time import known_at
 
 MAX_NAMED = 3
 """Maximum number of bookings named in a note."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-COUNTED_KINDS = (ViolationKind.LOST, ViolationKind.STUCK, ViolationKind.DUPLICATED, ViolationKind.MISORDERED)
+COUNTED_KINDS: Mapping[ViolationKind, frozenset[ViolationKind]] = {
+    ViolationKind.LOST: frozenset({ViolationKind.LOST, ViolationKind.UNEXPLAINED}),
+    **{kind: frozenset({kind}) for kind in (ViolationKind.STUCK, ViolationKind.DUPLICATED, ViolationKind.MISORDERED)},
+    ViolationKind.UNEXPLAINED: frozenset({ViolationKind.UNEXPLAINED}),
+}
+"""Field of the printed result -> kinds of violations that it counts."""
 
 
 class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,17 +42,23 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     bookings: int
     """Bookings offered."""
     lost: int
-    """Bookings of which a record, a message or a right was lost."""
+    """Bookings of which a record, a message or a right was lost, and those counted in ``unexplained``."""
     stuck: int
     """Bookings that were still in progress when the run ended."""
     duplicated: int
     """Bookings that took effect twice."""
     misordered: int
     """Bookings whose states, notices or messages came out of order."""
+    unexplained: int
+    """Bookings that ended without an answer, and requests without a response, that no injected fault can explain."""
     wire_duplicates: int
     """Messages that services received more than once and ignored."""
     worst_gap_s: float
     """Longest time without a settled ride while at least one was due, in seconds."""
+    ends: tuple[UnansweredEnd, ...]
+    """Accepted bookings that ended without an answer, by state and reason."""
+    silent: int
+    """Requests without any response."""
     faults: tuple[FaultResult, ...]
 
 
@@ -69,13 +82,18 @@ class ChaosVerdict:
 def judge(evidence: Evidence) -> ChaosVerdict:
     """Return the verdict on the run that left ``evidence``."""
     violations = tuple(find_violations(evidence))
-    subjects = {kind: {found.subject for found in violations if found.kind is kind} for kind in ViolationKind}
+    unanswered = Unanswered(evidence)
     result = ChaosResult(
         bookings=len(evidence.reconciliation.accounts),
         wire_duplicates=evidence.wire_duplicates,
         worst_gap_s=round(worst_gap_s(evidence.reconciliation.accounts), 2),
+        ends=unanswered.count_ends(),
+        silent=len(unanswered.silent),
         faults=tuple(map(fault_result, evidence.faults)),
-        **{kind.value: len(subjects[kind]) for kind in COUNTED_KINDS},
+        **{
+            field.value: len({found.subject for found in violations if found.kind in kinds})
+            for field, kinds in COUNTED_KINDS.items()
+        },
     )
     problems = (*violation_problems(violations), *vacuity_problems(evidence), *dead_letter_problems(evidence))
     return ChaosVerdict(result, violations, problems, tuple(dead_letter_notes(evidence)))
@@ -107,7 +125,7 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
     if evidence.wire_duplicates <= 0:
         yield "no message was delivered twice: nothing was proven about duplicates"
     if not evidence.database.ordered_messages:
-        yield "no sent message with an ordering key was found: nothing was proven about order"
+        yield "no two sent messages of one ordering key were found: nothing was proven about order"
 
 
 def dead_letter_problems(evidence: Evidence) -> Iterator[str]:
@@ -147,14 +165,6 @@ def booking_ids(evidence: Evidence) -> frozenset[str]:
 def dead_letter_text(letter: DeadLetterSummary) -> str:
     """Return message type, queue and cause of ``letter`` in one phrase."""
     return f"{letter.type or 'a message'} on {letter.queue} ({letter.cause})"
-
-
-def known_at(account: RideAccount) -> datetime:
-    """Return when the ride was settled: booking's time of settlement or the notice's, whichever is earlier.
-
-    A fault may shift booking's clock forward; a rider cannot be notified of an outcome before it exists.
-    """
-    return min(settled_at(account), account.notified_at or settled_at(account))
 
 
 def worst_gap_s(accounts: Sequence[RideAccount]) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,12 +17,14 @@ from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
 from prebook.lab.chaos.phases import run_phases, split_into_phases
 from prebook.lab.chaos.schedule import ScheduledFault, draw_schedule
+from prebook.lab.chaos.slowness import SlownessProbe
 from prebook.lab.faults import FaultAccess, list_available_faults
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import key_prefix
 from prebook.lab.suite_client.database import DatabaseUnreadable
+from prebook.lab.suite_client.flow_limits import FlowLimits
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
 
 START_DELAY_S = 0.5
@@ -59,12 +61,14 @@ class NoFaultAvailable(UserError):
 class ChaosRun:
     """One run against a running suite. Its fields may be read during the run, to show the progress.
 
-    ``database_url``: the suite's database as its administrator. ``name``: prefix of the run's idempotency keys.
+    ``database_url``: the suite's database as its administrator. ``flow_limits``: time limits of each
+    flow in the suite. ``name``: prefix of the run's idempotency keys.
     """
 
     options: ChaosOptions
     fault_access: FaultAccess
     database_url: str = field(repr=False)
+    flow_limits: Mapping[str, FlowLimits]
     name: str = field(default_factory=lambda: f"x{secrets.token_hex(4)}")
     schedule: tuple[ScheduledFault, ...] = ()
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
@@ -72,13 +76,16 @@ class ChaosRun:
     generator: CancellingRiders = field(init=False)
     injector: FaultInjector = field(init=False)
     duplicates: DuplicateCounter = field(init=False)
+    slowness: SlownessProbe = field(init=False)
 
     def __post_init__(self) -> None:
         self.suite = SuiteClient(self.fault_access.session, self.fault_access.addresses)
         urls = self.fault_access.addresses.public
         session = self.fault_access.session
         self.generator = CancellingRiders(session, urls["booking"], SCENARIO, self.options.seed)
-        self.duplicates = DuplicateCounter(self.fault_access.session, self.fault_access.addresses.internal)
+        internal_urls = self.fault_access.addresses.internal
+        self.duplicates = DuplicateCounter(session, internal_urls)
+        self.slowness = SlownessProbe(session, internal_urls)
         self.injector = FaultInjector(self.fault_access, {}, (), self.suite)
 
     async def prepare(self) -> Sequence[ScheduledFault]:
@@ -111,7 +118,8 @@ class ChaosRun:
         requests = draw_requests(options.bookings, options.duration_s, options.seed, run=self.name, week=week)
         await self.duplicates.poll()
         origin = ClockOrigin.now().shifted(START_DELAY_S)
-        pollers = [asyncio.create_task(self.duplicates.run()), asyncio.create_task(self._poll_ledger(origin))]
+        polls = (self.duplicates.run(), self.slowness.run(), self._poll_ledger(origin))
+        pollers = [asyncio.create_task(poll) for poll in polls]
         try:
             await run_phases(split_into_phases(self.schedule, requests), self.generator, self.injector, origin)
             self.settling = True
@@ -161,9 +169,13 @@ class ChaosRun:
         self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=dead_lettered)
         return Evidence(
             reconciliation=self.reconciliation,
-            database=await database.read_state(self.database_url, self._booking_ids()),
+            database=await database.read_state(self.database_url, self._booking_ids(), origin.wall),
             dead_letters=dead_letters,
             wire_duplicates=self.duplicates.total,
+            cancellations=tuple(self.generator.cancellations),
+            started_at=origin.wall,
+            flow_limits=self.flow_limits,
+            slow=tuple(self.slowness.slow),
             faults=sorted(self.injector.injected, key=lambda fault: fault.at_s),
             poison_sent=self.injector.has_sent_poison,
         )

@@ -70,7 +70,10 @@ def schedule_table(schedule: Sequence[ScheduledFault], seed: int) -> Table:
 
 def verdict_view(verdict: ChaosVerdict, evidence: Evidence) -> Group:
     """Return the injected faults, the outcomes of the bookings and the violations, to be printed."""
-    return Group(fault_table(evidence), outcome_table(verdict, evidence), violations_text(verdict))
+    tables = [fault_table(evidence), outcome_table(verdict, evidence)]
+    if verdict.result.ends:
+        tables.append(end_table(verdict))
+    return Group(*tables, violations_text(verdict))
 
 
 def fault_table(evidence: Evidence) -> Table:
@@ -101,13 +104,26 @@ def outcome_table(verdict: ChaosVerdict, evidence: Evidence) -> Table:
         "stuck": result.stuck,
         "duplicated": result.duplicated,
         "misordered": result.misordered,
+        "unexplained": result.unexplained,
     }
-    heads = (*outcomes, *violations, "duplicates", "worst gap", "parked")
+    heads = (*outcomes, *violations, "silent", "duplicates", "worst gap", "parked")
     for head in heads:
         table.add_column(head, justify="right")
     violation_cells = [Text(str(count), style="bold red" if count else "green") for count in violations.values()]
-    other_cells = (str(result.wire_duplicates), f"{result.worst_gap_s:.1f} s", str(len(evidence.dead_letters)))
+    numbers = (str(result.silent), str(result.wire_duplicates))
+    other_cells = (*numbers, f"{result.worst_gap_s:.1f} s", str(len(evidence.dead_letters)))
     table.add_row(*map(str, outcomes.values()), *violation_cells, *other_cells)
+    return table
+
+
+def end_table(verdict: ChaosVerdict) -> Table:
+    """Return the accepted bookings that ended without an answer, by state and reason."""
+    table = Table(title="accepted, and no answer", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for head in ("state", "reason", "bookings", "explained by a fault", "unexplained"):
+        table.add_column(head, justify="left" if head in {"state", "reason"} else "right")
+    for end in verdict.result.ends:
+        unexplained = Text(str(end.unexplained), style="bold red" if end.unexplained else "green")
+        table.add_row(end.state, end.reason, str(end.rides), str(end.rides - end.unexplained), unexplained)
     return table
 
 

@@ -21,6 +21,8 @@ class DiscrepancyKind(StrEnum):
     DUPLICATE_NOTIFICATION = "duplicate_notification"
     DRIVER_DOUBLE_BOOKED = "driver_double_booked"
     BOOKED_AFTER_REFUSAL = "booked_after_refusal"
+    BOOKED_AFTER_ERROR = "booked_after_error"
+    WRONG_BOOKING_ID = "wrong_booking_id"
     UNEXPECTED_BOOKING = "unexpected_booking"
 
 
@@ -82,12 +84,30 @@ def booked_after_refusal(account: RideAccount) -> str | None:
     return None
 
 
+def booked_after_error(account: RideAccount) -> str | None:
+    """Return the detail if a request was answered with an error and has a booking all the same."""
+    sample = account.sample
+    if account.row and sample.status is not None and not sample.accepted and not sample.refused:
+        return f"answered with status {sample.status}, yet booking has a row in state {account.row.state}"
+    return None
+
+
+def wrong_booking_id(account: RideAccount) -> str | None:
+    """Return the detail if the rider was told the id of another booking."""
+    told = account.sample.booking_id
+    if account.row and told is not None and told not in {row.booking_id for row in account.rows}:
+        return f"the response names booking {told}, but booking's row is {account.row.booking_id}"
+    return None
+
+
 CHECKS: Mapping[DiscrepancyKind, Callable[[RideAccount], str | None]] = {
     DiscrepancyKind.MISSING_BOOKING: missing_booking,
     DiscrepancyKind.NOT_NOTIFIED: not_notified,
     DiscrepancyKind.DUPLICATE_BOOKING: duplicate_booking,
     DiscrepancyKind.DUPLICATE_NOTIFICATION: duplicate_notification,
     DiscrepancyKind.BOOKED_AFTER_REFUSAL: booked_after_refusal,
+    DiscrepancyKind.BOOKED_AFTER_ERROR: booked_after_error,
+    DiscrepancyKind.WRONG_BOOKING_ID: wrong_booking_id,
 }
 
 

@@ -23,6 +23,14 @@ def settled_at(account: RideAccount) -> datetime:
     return moment or account.sample.intended_at
 
 
+def known_at(account: RideAccount) -> datetime:
+    """Return when the ride was settled: booking's time of settlement or the notice's, whichever is earlier.
+
+    A fault may shift booking's clock forward; a rider cannot be notified of an outcome before it exists.
+    """
+    return min(settled_at(account), account.notified_at or settled_at(account))
+
+
 def recovery_s(accounts: Sequence[RideAccount], window: FaultWindow | None) -> float | None:
     """Return the seconds from the end of a fault until the plan settles rides as before, or None if not measurable.
 

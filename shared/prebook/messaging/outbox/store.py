@@ -89,7 +89,7 @@ class Outbox(Protocol):
         ...
 
     async def mark_sent(self, seqs: Collection[int]) -> None:
-        """Set the rows to ``SENT`` and end their leases."""
+        """Set the rows to ``SENT`` and end their leases. ``seqs`` are in the order of their confirms."""
         ...
 
     async def reschedule(
