@@ -14,7 +14,7 @@ from prebook.lab.chaos.judge import ChaosVerdict, judge
 from prebook.lab.chaos.slowness import SlowPeriod
 from prebook.lab.load.plans import PLANS
 from tests.lab.chaos.evidence_builder import RunRecords, dead_letter, flawless_run, with_end
-from tests.lab.ledger.accounts_builder import START, at
+from tests.lab.ledger.accounts_builder import START, at, delivery_of
 
 ONE = "bk_one_way_0"
 EXPIRED = (BookingState.EXPIRED, "no fare: deadline")
@@ -85,6 +85,16 @@ def test_an_overloaded_machine_explains_the_failure_of_a_synchronous_ride_and_of
     assert unexplained(failed.with_changes(slow=[SlowPeriod("matching", at(60.0), at(61.0))])) == 1
     waiting = with_end(flawless_run(), 0, *EXPIRED, when=120.0)
     assert unexplained(waiting.with_changes(slow=[SlowPeriod("pricing", at(0.0), at(130.0))])) == 1
+
+
+def test_a_slow_ride_without_a_fault_shows_an_overload() -> None:
+    failed = with_end(flawless_run(), 0, BookingState.FAILED, "no fare: timeout", when=2.0, label="sync_api")
+    slow_row = msgspec.structs.replace(failed.rows[1], settled_at=at(3.0))
+    slow = failed.with_changes(rows=[failed.rows[0], slow_row, failed.rows[2]])
+    slow = slow.with_changes(deliveries=[delivery_of(entry, when=3.0) for entry in slow.rows])
+    assert unexplained(slow) == 0
+    assert unexplained(slow, fault("pause_matching", 1.0, 1.0)) == 1, "the fault slowed it"
+    assert unexplained(slow, fault("duplicate_everything", 1.0, 1.0)) == 0
 
 
 def test_a_skewed_clock_explains_deadlines_that_passed_too_early() -> None:

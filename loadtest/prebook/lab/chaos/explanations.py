@@ -26,6 +26,8 @@ CIRCUIT_MARGIN_S = 2.0
 RETRY_MARGIN_S = 10.0
 """Seconds between a provider's return and the next attempt at a message: the longest delay of the retry ladder is 7 s.
 At most half of a deadline counts as such."""
+SLOW_RIDE_S = 1.5
+"""Seconds from request to outcome that count as slow: five times the usual, and half of a call's timeout."""
 
 QUOTE = (QUOTE_FARE.name,)
 DRIVER = (FIND_DRIVER.name, ASK_FLEET.name)
@@ -77,18 +79,46 @@ def fault_periods(faults: Iterable[InjectedFault], started_at: datetime) -> tupl
     )
 
 
-def overload_periods(slow: Iterable[SlowPeriod], faults: Sequence[FaultPeriod]) -> tuple[FaultPeriod, ...]:
-    """Return the periods in which the machine was overloaded: a service was slow, and no fault of ``faults`` slowed it.
+def overload_periods(
+    slow: Iterable[SlowPeriod], accounts: Iterable[RideAccount], faults: Sequence[FaultPeriod]
+) -> tuple[FaultPeriod, ...]:
+    """Return the periods in which the machine was overloaded: work was slow that no fault of ``faults`` slowed down.
 
-    An overload delays synchronous calls between all services, also shortly before and after it was observed.
+    Work: ``slow`` checks, and rides of ``accounts`` that made no synchronous call and took SLOW_RIDE_S or longer. An
+    overload delays synchronous calls between all services, also shortly before and after it was observed.
     """
     margin = timedelta(seconds=CIRCUIT_MARGIN_S)
-    periods = [(found.service, Period(found.started_at - margin, found.ended_at + margin)) for found in slow]
+    checks = [
+        Period(found.started_at, found.ended_at)
+        for found in slow
+        if not is_delayed(
+            faults, frozenset({found.service}), Period(found.started_at - margin, found.ended_at + margin)
+        )
+    ]
+    rides = [
+        ride
+        for ride in map(waiting_period, filter(is_waiting_ride, accounts))
+        if ride.end - ride.start >= timedelta(seconds=SLOW_RIDE_S) and not is_delayed(faults, frozenset(SERVICES), ride)
+    ]
+    effect = FaultEffect(frozenset(SERVICES), frozenset({Transport.HTTP}))
     return tuple(
-        FaultPeriod("overload", period, FaultEffect(frozenset(SERVICES), frozenset({Transport.HTTP})))
-        for service, period in periods
-        if not any(fault.period.overlaps(period) and fault.effect.delays({service}, Transport.HTTP) for fault in faults)
+        FaultPeriod("overload", Period(start - margin, end + margin), effect) for start, end in (*checks, *rides)
     )
+
+
+def is_delayed(faults: Iterable[FaultPeriod], services: frozenset[str], period: Period) -> bool:
+    """Return whether a fault delayed any work of ``services`` in ``period``."""
+    return any(fault.period.overlaps(period) and not fault.effect.services.isdisjoint(services) for fault in faults)
+
+
+def is_waiting_ride(account: RideAccount) -> bool:
+    """Return whether the ride was answered and made no synchronous call."""
+    return account.answered and account.row is not None and WAITING_COUPLINGS.issuperset(account.row.couplings.values())
+
+
+def waiting_period(account: RideAccount) -> Period:
+    """Return the time from the rider's request to the outcome."""
+    return Period(account.sample.intended_at, max(known_at(account), account.sample.intended_at))
 
 
 def period_of(fault: InjectedFault, started_at: datetime) -> Period:

@@ -51,7 +51,8 @@ class Unanswered:
         """Explanations by the faults of the run, and by the overload that was observed."""
         evidence = self.evidence
         periods = fault_periods(evidence.faults, evidence.started_at)
-        return Explainer(periods, evidence.flow_limits, overload_periods(evidence.slow, periods))
+        overloads = overload_periods(evidence.slow, evidence.reconciliation.accounts, periods)
+        return Explainer(periods, evidence.flow_limits, overloads)
 
     @cached_property
     def ends(self) -> Sequence[RideEnd]:
