@@ -19,6 +19,7 @@ from prebook.lab.experiments.crash_points.experiment import CaseResult, CrashRun
 from prebook.lab.experiments.crash_points.verdict import CrashReport, report
 from prebook.lab.faults import fault_access
 from prebook.lab.load.generator import open_session
+from prebook.lab.suite_client.flow_limits import read_flow_limits
 
 EXAMPLES = examples(
     "prebook lab crash-points",
@@ -65,8 +66,10 @@ async def run_and_judge(home: Path, pairs: int, sites: int | None, seed: int) ->
     crash_dir.mkdir()
     env = {"PREBOOK_CRASH_DIR": str(crash_dir)}
     async with start_suite(home / "suite", env=env) as suite, open_session() as session:
-        access = fault_access.read_fault_access(session, lab_environment(suite.state))
-        run = CrashRun(access, suite.state.database_url, crash_dir, seed, f"k{secrets.token_hex(4)}")
+        environment = lab_environment(suite.state, with_database=True)
+        access = fault_access.read_fault_access(session, environment)
+        name = f"k{secrets.token_hex(4)}"
+        run = CrashRun(access, suite.state.database_url, crash_dir, seed, name, read_flow_limits(environment))
         await run.run_cases(single_cases(list_sites()[:sites]), print_result)
         reached = sorted(site for result in run.results for site in result.crashed)
         await run.run_cases(pair_cases(reached, seed)[:pairs], print_result)

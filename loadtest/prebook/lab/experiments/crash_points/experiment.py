@@ -1,6 +1,6 @@
 """One run of the experiment, on a suite whose processes crash where a file tells them to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
-from prebook.lab.chaos.evidence import Evidence
+from prebook.lab.chaos.evidence import Evidence, InjectedFault
 from prebook.lab.experiments.crash_points.cases import Case, CrashSite
 from prebook.lab.experiments.crash_points.riders import PersistentRiders
 from prebook.lab.faults.fault_access import FaultAccess
@@ -20,6 +20,7 @@ from prebook.lab.load.rides import campaign_week
 from prebook.lab.load.samples import Sample
 from prebook.lab.polling import poll_until
 from prebook.lab.suite_client.database import DatabaseUnreadable
+from prebook.lab.suite_client.flow_limits import FlowLimits
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
 from prebook.runtime.crash_files import crash_file_name
 
@@ -46,7 +47,7 @@ class CrashRun:
     """Runs cases one after the other and gathers the evidence about all of their rides.
 
     ``database_url``: the suite's database as its administrator. ``crash_dir``: the folder that the suite's processes
-    watch. ``name``: prefix of the idempotency keys.
+    watch. ``name``: prefix of the idempotency keys. ``flow_limits``: time limits of each flow in the suite.
     """
 
     access: FaultAccess
@@ -54,6 +55,7 @@ class CrashRun:
     crash_dir: Path
     seed: int
     name: str
+    flow_limits: Mapping[str, FlowLimits]
     results: list[CaseResult] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -61,6 +63,7 @@ class CrashRun:
         self._suite = SuiteClient(self.access.session, self.access.addresses)
         self._riders = PersistentRiders(self.access.session, self.access.addresses.public["booking"], SCENARIO)
         self._samples: list[Sample] = []
+        self._crashes: list[InjectedFault] = []
 
     async def run_cases(self, cases: Sequence[Case], on_result: Callable[[CaseResult], None]) -> None:
         """Run ``cases``; ``on_result`` is called after each.
@@ -84,8 +87,11 @@ class CrashRun:
         reconciliation = await self._reconcile(self.name, self._samples, self.started_at)
         ids = [row.booking_id for row in reconciliation.rows]
         return Evidence(
+            started_at=self.started_at,
+            flow_limits=self.flow_limits,
+            faults=self._crashes,
             reconciliation=reconciliation,
-            database=await database.read_state(self.database_url, ids),
+            database=await database.read_state(self.database_url, ids, self.started_at),
             dead_letters=await read_parked_messages(self._suite),
         )
 
@@ -103,7 +109,17 @@ class CrashRun:
         for file in files.values():
             file.unlink(missing_ok=True)
         await self._wait_until_ready()
+        self._crashes += [self._crash(site.service, began_at) for site in crashed]
         return CaseResult(case, crashed)
+
+    def _crash(self, service: str, began_at: datetime) -> InjectedFault:
+        """Return a crash, with its recovery until now, in the form of a fault of the catalogue."""
+        return InjectedFault(
+            name=f"kill_{service}",
+            at_s=(began_at - self.started_at).total_seconds(),
+            took_effect=True,
+            duration_s=(datetime.now(UTC) - began_at).total_seconds(),
+        )
 
     def _prepare_requests(self, name: str) -> Sequence[PreparedRequest]:
         planned = [PlannedRequest(at_s=0.0, ride=len(self.results), label=label) for label in PLANS]
