@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -11,10 +12,11 @@ from prebook.contracts.dead_letters import DeadLetterState, DeadLetterSummary
 from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.database import DatabaseState, DriverAssignment
 from prebook.lab.chaos.evidence import Cancellation, Evidence, InjectedFault
+from prebook.lab.chaos.repeated_keys import Repetition
 from prebook.lab.chaos.slowness import SlowPeriod
 from prebook.lab.ledger.reconciliation import reconcile
 from prebook.lab.load.plans import PLANS
-from prebook.lab.load.samples import Sample
+from prebook.lab.load.samples import ACCEPTED_STATUSES, Sample
 from prebook.lab.suite_client.flow_limits import FlowLimits
 from tests.lab.ledger.accounts_builder import START, at, delivery_of, row, sample
 
@@ -46,6 +48,9 @@ class RunRecords:
     poison_sent: bool = False
     cancellations: Sequence[Cancellation] = ()
     slow: Sequence[SlowPeriod] = ()
+    repetitions: Sequence[Repetition] = ()
+    first_samples: Sequence[Sample] | None = None
+    """By default, the samples."""
 
     def with_changes(self, **changes: Any) -> "RunRecords":
         return replace(self, **changes)
@@ -60,6 +65,8 @@ class RunRecords:
             flow_limits=FLOW_LIMITS,
             cancellations=self.cancellations,
             slow=self.slow,
+            repetitions=self.repetitions,
+            first_samples=self.samples if self.first_samples is None else self.first_samples,
             reconciliation=reconcile(self.samples, self.rows, self.deliveries),
             database=self.database,
             dead_letters=self.dead_letters,
@@ -86,7 +93,24 @@ def flawless_run(bookings: int = 3) -> RunRecords:
         ordered_messages=4 * bookings,
     )
     deliveries = [delivery_of(entry, when=n + 1.0) for n, entry in enumerate(rows)]
-    return RunRecords(samples, rows, deliveries, database)
+    repetitions = [
+        attempt
+        for first in samples[-1:]
+        for attempt in (repeated(first), repeated(first, is_same_body=False, status=422, code="idempotency_key_reused"))
+    ]
+    return RunRecords(samples, rows, deliveries, database, repetitions=repetitions)
+
+
+def repeated(first: Sample, *, is_same_body: bool = True, status: int | None = 202, **changes: Any) -> Repetition:
+    """Repeat the request of ``first`` two seconds after it."""
+    return Repetition(
+        key=first.key,
+        is_same_body=is_same_body,
+        sent_at=first.intended_at + timedelta(seconds=2),
+        answered_at=first.intended_at + timedelta(seconds=2.1),
+        status=status,
+        booking_id=first.booking_id if status in ACCEPTED_STATUSES else None,
+    )._replace(**changes)
 
 
 def with_row(records: RunRecords, index: int, **changes: Any) -> RunRecords:

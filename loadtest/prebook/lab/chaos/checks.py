@@ -8,7 +8,7 @@ from prebook.contracts.booking import LedgerEntry
 from prebook.contracts.ride import SETTLED_STATES, BookingState
 from prebook.lab.chaos.database import DriverAssignment
 from prebook.lab.chaos.evidence import Evidence
-from prebook.lab.chaos.response_checks import check_cancellations, check_statuses
+from prebook.lab.chaos.response_checks import check_cancellations, check_repeated_keys, check_statuses
 from prebook.lab.chaos.unanswered_checks import check_ends, check_offers, check_receipts, check_silence
 from prebook.lab.chaos.violations import Violation, ViolationKind
 from prebook.lab.ledger import discrepancies
@@ -187,6 +187,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_phantoms,
     check_statuses,
     check_cancellations,
+    check_repeated_keys,
     check_silence,
     check_ends,
     check_receipts,

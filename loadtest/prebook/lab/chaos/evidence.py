@@ -9,8 +9,10 @@ import msgspec
 
 from prebook.contracts.dead_letters import DeadLetterSummary
 from prebook.lab.chaos.database import DatabaseState
+from prebook.lab.chaos.repeated_keys import Repetition
 from prebook.lab.chaos.slowness import SlowPeriod
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
+from prebook.lab.load.samples import Sample
 from prebook.lab.suite_client.flow_limits import FlowLimits
 
 
@@ -54,6 +56,10 @@ class Evidence:
     wire_duplicates: int = 0
     """Messages that services received more than once."""
     cancellations: Sequence[Cancellation] = ()
+    repetitions: Sequence[Repetition] = ()
+    """Requests that repeated a key. The samples hold what their riders know after all attempts."""
+    first_samples: Sequence[Sample] = ()
+    """The samples of the first requests, each with its own response."""
     slow: Sequence[SlowPeriod] = ()
     """Readiness checks that were slow or got no response."""
     faults: Sequence[InjectedFault] = ()

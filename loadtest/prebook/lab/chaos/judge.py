@@ -59,6 +59,8 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     """Accepted bookings that ended without an answer, by state and reason."""
     silent: int
     """Requests without any response."""
+    repetitions: int
+    """Requests that repeated the key of another one and got a response."""
     faults: tuple[FaultResult, ...]
 
 
@@ -89,6 +91,7 @@ def judge(evidence: Evidence) -> ChaosVerdict:
         worst_gap_s=round(worst_gap_s(evidence.reconciliation.accounts), 2),
         ends=unanswered.count_ends(),
         silent=len(unanswered.silent),
+        repetitions=sum(attempt.status is not None for attempt in evidence.repetitions),
         faults=tuple(map(fault_result, evidence.faults)),
         **{
             field.value: len({found.subject for found in violations if found.kind in kinds})
@@ -124,6 +127,8 @@ def vacuity_problems(evidence: Evidence) -> Iterator[str]:
             yield f"{fault.name} at {fault.at_s:.1f} s took no effect ({fault.evidence})"
     if evidence.wire_duplicates <= 0:
         yield "no message was delivered twice: nothing was proven about duplicates"
+    if not {attempt.is_same_body for attempt in evidence.repetitions if attempt.status is not None} >= {True, False}:
+        yield "no key was repeated with the same and with another body: nothing was proven about idempotency keys"
     if not evidence.database.ordered_messages:
         yield "no two sent messages of one ordering key were found: nothing was proven about order"
 

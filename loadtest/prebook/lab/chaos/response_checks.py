@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from prebook.contracts.ride import BookingState
 from prebook.lab.chaos.evidence import Cancellation, Evidence
+from prebook.lab.chaos.repeated_keys import contract_violations, repetitions_by_key
 from prebook.lab.chaos.violations import Violation, ViolationKind
+from prebook.lab.ledger.accounts import group_by
 from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES
 
 CANCELLED_STATUS = 200
@@ -23,6 +25,16 @@ def check_statuses(evidence: Evidence) -> Iterator[Violation]:
         if status is not None and status not in ACCEPTED_STATUSES | REFUSED_STATUSES:
             subject = account.booking_id or account.sample.key
             yield Violation(ViolationKind.CONTRADICTORY, subject, f"a valid request was answered with {status}")
+
+
+def check_repeated_keys(evidence: Evidence) -> Iterator[Violation]:
+    """Every response to a repeated Idempotency-Key keeps the contract of the key."""
+    samples = {sample.key: sample for sample in evidence.first_samples}
+    rows = group_by(evidence.reconciliation.rows, lambda row: row.idempotency_key)
+    for key, repetitions in repetitions_by_key(evidence.repetitions).items():
+        booking_ids = [row.booking_id for row in rows.get(key, ())]
+        for detail in contract_violations(samples[key], repetitions, booking_ids):
+            yield Violation(ViolationKind.CONTRADICTORY, key, detail)
 
 
 def check_cancellations(evidence: Evidence) -> Iterator[Violation]:

@@ -11,18 +11,19 @@ from prebook.devstack.errors import UserError
 from prebook.flows import PROCESSES
 from prebook.lab.chaos import database
 from prebook.lab.chaos.arrivals import SCENARIO, draw_requests
-from prebook.lab.chaos.cancelling_riders import CancellingRiders
 from prebook.lab.chaos.duplicates import DuplicateCounter
 from prebook.lab.chaos.evidence import Evidence
 from prebook.lab.chaos.injector import DUPLICATE_KIND, FaultInjector, fault_choices
 from prebook.lab.chaos.phases import run_phases, split_into_phases
+from prebook.lab.chaos.repeated_keys import merge_attempts
+from prebook.lab.chaos.riders import ChaosRiders
 from prebook.lab.chaos.schedule import ScheduledFault, draw_schedule
 from prebook.lab.chaos.slowness import SlownessProbe
 from prebook.lab.faults import FaultAccess, list_available_faults
 from prebook.lab.ledger.reconciliation import Reconciliation, reconcile
 from prebook.lab.load.generator import ClockOrigin
 from prebook.lab.load.rides import campaign_week
-from prebook.lab.load.samples import key_prefix
+from prebook.lab.load.samples import Sample, key_prefix
 from prebook.lab.suite_client.database import DatabaseUnreadable
 from prebook.lab.suite_client.flow_limits import FlowLimits
 from prebook.lab.suite_client.services import SuiteClient, SuiteUnreachable, read_parked_messages
@@ -73,7 +74,7 @@ class ChaosRun:
     schedule: tuple[ScheduledFault, ...] = ()
     reconciliation: Reconciliation = field(default_factory=lambda: reconcile((), (), ()))
     settling: bool = False
-    generator: CancellingRiders = field(init=False)
+    generator: ChaosRiders = field(init=False)
     injector: FaultInjector = field(init=False)
     duplicates: DuplicateCounter = field(init=False)
     slowness: SlownessProbe = field(init=False)
@@ -82,7 +83,7 @@ class ChaosRun:
         self.suite = SuiteClient(self.fault_access.session, self.fault_access.addresses)
         urls = self.fault_access.addresses.public
         session = self.fault_access.session
-        self.generator = CancellingRiders(session, urls["booking"], SCENARIO, self.options.seed)
+        self.generator = ChaosRiders(session, urls["booking"], SCENARIO, self.options.seed)
         internal_urls = self.fault_access.addresses.internal
         self.duplicates = DuplicateCounter(session, internal_urls)
         self.slowness = SlownessProbe(session, internal_urls)
@@ -133,8 +134,11 @@ class ChaosRun:
     async def _reconcile(self, origin: ClockOrigin) -> Reconciliation:
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
         deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
-        self.reconciliation = reconcile(self.generator.samples, rows, deliveries)
+        self.reconciliation = reconcile(self._samples(), rows, deliveries)
         return self.reconciliation
+
+    def _samples(self) -> Sequence[Sample]:
+        return merge_attempts(self.generator.samples, self.generator.repetitions)
 
     async def _poll_ledger(self, origin: ClockOrigin) -> None:
         while not self.settling:
@@ -166,13 +170,15 @@ class ChaosRun:
         deliveries = await self.suite.read_deliveries(origin.wall_at(-MAX_CLOCK_SKEW_S))
         rows = await self.suite.read_ledger(key_prefix(self.name, SCENARIO))
         dead_lettered = {dead_letter.conversation_id for dead_letter in dead_letters}
-        self.reconciliation = reconcile(self.generator.samples, rows, deliveries, dead_lettered=dead_lettered)
+        self.reconciliation = reconcile(self._samples(), rows, deliveries, dead_lettered=dead_lettered)
         return Evidence(
             reconciliation=self.reconciliation,
             database=await database.read_state(self.database_url, self._booking_ids(), origin.wall),
             dead_letters=dead_letters,
             wire_duplicates=self.duplicates.total,
             cancellations=tuple(self.generator.cancellations),
+            repetitions=tuple(self.generator.repetitions),
+            first_samples=tuple(self.generator.samples),
             started_at=origin.wall,
             flow_limits=self.flow_limits,
             slow=tuple(self.slowness.slow),

@@ -57,9 +57,14 @@ def parse_refusal(status: int | None, at_s: float, retry_after: str | None, body
 
 def refusal_reason(body: bytes) -> str:
     """Return the problem's code, followed by the load signal at its limit if the detail names one."""
-    try:
-        problem = msgspec.json.decode(body, type=ProblemBody)
-    except msgspec.DecodeError:
-        return "no_problem_document"
+    problem = parse_problem(body)
     limit = LIMIT_PATTERN.search(problem.detail)
     return f"{problem.code}: {limit[1]}" if limit else problem.code
+
+
+def parse_problem(body: bytes) -> ProblemBody:
+    """Return the problem document in ``body``; its code is ``no_problem_document`` if there is none."""
+    try:
+        return msgspec.json.decode(body, type=ProblemBody)
+    except msgspec.DecodeError:
+        return ProblemBody("no_problem_document")

@@ -1,0 +1,156 @@
+"""Requests that repeat an Idempotency-Key, and the contract that their responses must keep. Pure.
+
+One key makes one booking, and every response to it names that booking. A key with another body is refused with 422; 409
+says that the first request is still running. Source: IETF draft, The Idempotency-Key HTTP Header Field.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from prebook.contracts.booking import BookingRequest
+from prebook.lab.ledger.accounts import group_by
+from prebook.lab.load.generator import PreparedRequest
+from prebook.lab.load.samples import ACCEPTED_STATUSES, REFUSED_STATUSES, Sample
+
+IN_PROGRESS_STATUS = 409
+REUSED_STATUS = 422
+REUSED_CODE = "idempotency_key_reused"
+REPEAT_SHARE = 0.2
+"""Probability that a request is repeated with its key."""
+MAX_LATE_DELAY_S = 8.0
+"""Maximum delay of a repetition: it may meet another fault than the first request."""
+MAX_CONCURRENT = 3
+"""Maximum number of repetitions that are sent together with the first request."""
+
+
+class RepetitionPlan(NamedTuple):
+    """Repetitions of one request: ``concurrent`` at once, and one each after ``same_after_s`` and ``other_after_s``.
+
+    ``same_after_s`` (same body) and ``other_after_s`` (another body) are seconds after the response, None: none.
+    """
+
+    concurrent: int = 0
+    same_after_s: float | None = None
+    other_after_s: float | None = None
+
+
+NO_REPETITIONS = RepetitionPlan()
+
+
+class Repetition(NamedTuple):
+    """A repeated request and its response. ``status`` and ``booking_id``: None without a response or an id."""
+
+    key: str
+    is_same_body: bool
+    sent_at: datetime
+    answered_at: datetime
+    status: int | None
+    booking_id: str | None = None
+    code: str = ""
+    """Code of the problem document of a response that accepted nothing."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the response names a booking."""
+        return self.status in ACCEPTED_STATUSES
+
+
+def draw_repetitions(seed: int, ride: int, label: str) -> RepetitionPlan:
+    """Draw the repetitions of a request; ``label``: plan of the ride. They depend on the arguments only."""
+    rng = random.Random(f"repeat:{seed}:{ride}:{label}")
+    if rng.random() >= REPEAT_SHARE:
+        return NO_REPETITIONS
+    delay_s = rng.uniform(0.0, MAX_LATE_DELAY_S)
+    return rng.choice(
+        (
+            RepetitionPlan(concurrent=rng.randint(1, MAX_CONCURRENT)),
+            RepetitionPlan(same_after_s=delay_s),
+            RepetitionPlan(other_after_s=delay_s),
+            RepetitionPlan(concurrent=1, same_after_s=delay_s, other_after_s=delay_s / 2),
+        )
+    )
+
+
+def with_other_body(request: PreparedRequest) -> PreparedRequest:
+    """Return a request with the same key for a ride one day later."""
+    ride = msgspec.json.decode(request.body, type=BookingRequest)
+    other = msgspec.structs.replace(ride, pickup_at=ride.pickup_at + timedelta(days=1))
+    return replace(request, body=msgspec.json.encode(other))
+
+
+def merge_attempts(samples: Iterable[Sample], repetitions: Sequence[Repetition]) -> tuple[Sample, ...]:
+    """Return the samples with what their riders know after all attempts with the same body.
+
+    A rider whose first request was refused or got no response may have been accepted later, and a rider who was refused
+    may have another attempt without a response.
+    """
+    attempts = group_by((attempt for attempt in repetitions if attempt.is_same_body), lambda attempt: attempt.key)
+    return tuple(merge_attempt(sample, attempts.get(sample.key, ())) for sample in samples)
+
+
+def merge_attempt(sample: Sample, attempts: Sequence[Repetition]) -> Sample:
+    """Return ``sample`` with the best knowledge of its rider: accepted, else unknown, else the first response."""
+    if sample.accepted or not attempts:
+        return sample
+    for attempt in attempts:
+        if attempt.accepted:
+            return msgspec.structs.replace(
+                sample, status=attempt.status, booking_id=attempt.booking_id, error=None, response_ms=sample.response_ms
+            )
+    statuses = {sample.status, *(attempt.status for attempt in attempts)}
+    if statuses & {None, IN_PROGRESS_STATUS}:
+        return msgspec.structs.replace(sample, status=None, error=sample.error or "in progress", response_ms=None)
+    return sample
+
+
+def contract_violations(sample: Sample, repetitions: Sequence[Repetition], booking_ids: Sequence[str]) -> Iterator[str]:
+    """Yield the ways in which the responses to one key break the contract. ``booking_ids``: booking's rows of the key.
+
+    ``sample``: the first request with its own response.
+    """
+    named = {attempt.booking_id for attempt in repetitions if attempt.accepted and attempt.is_same_body}
+    named |= {sample.booking_id} if sample.accepted else set()
+    if len(named) > 1:
+        yield f"the responses to one key name {len(named)} bookings: {', '.join(sorted(map(str, named)))}"
+    elif named and named != set(booking_ids):
+        yield f"the responses to a key name {named.pop()}, but booking has {', '.join(booking_ids) or 'no row'}"
+    first_answer = first_accepted_at(sample, repetitions)
+    for attempt in repetitions:
+        if detail := attempt_violation(attempt, first_answer):
+            yield detail
+
+
+def attempt_violation(attempt: Repetition, first_answer: datetime | None) -> str | None:
+    """Return how one repeated request was answered wrongly, or None.
+
+    ``first_answer``: when a request with the key was accepted, or None.
+    """
+    status = attempt.status
+    if status is None or status in REFUSED_STATUSES:
+        return None
+    if not attempt.is_same_body:
+        is_refused = (status, attempt.code) == (REUSED_STATUS, REUSED_CODE)
+        return None if is_refused else f"a used key with another body was answered with {status} {attempt.code}".strip()
+    if status == IN_PROGRESS_STATUS and (first_answer is None or attempt.sent_at <= first_answer):
+        return None
+    if attempt.accepted:
+        return None
+    return f"a repeated request was answered with {status} {attempt.code}".strip()
+
+
+def first_accepted_at(sample: Sample, repetitions: Iterable[Repetition]) -> datetime | None:
+    """Return when the first accepting response to a key arrived, or None if none did."""
+    moments = [attempt.answered_at for attempt in repetitions if attempt.accepted and attempt.is_same_body]
+    if sample.accepted and sample.response_ms is not None:
+        moments.append(sample.intended_at + timedelta(milliseconds=sample.response_ms))
+    return min(moments, default=None)
+
+
+def repetitions_by_key(repetitions: Iterable[Repetition]) -> Mapping[str, Sequence[Repetition]]:
+    """Return the repetitions of each key, in their order."""
+    return group_by(repetitions, lambda attempt: attempt.key)
