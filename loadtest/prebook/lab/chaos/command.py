@@ -32,7 +32,7 @@ from prebook.lab.load.generator import open_session
 from prebook.lab.suite_client.flow_limits import read_flow_limits
 from prebook.lab.suite_client.settings import InvalidEnvironment
 
-CONSOLE_WIDTH = 160
+CONSOLE_WIDTH = 180
 DEFAULT_BOOKINGS = 10_000
 DEFAULT_FAULTS = 60
 DEFAULT_SETTLE_TIMEOUT_S = 660.0
