@@ -18,7 +18,7 @@ from tests.conditions import poll_until, wait_until
 from tests.integration.broker_probe import BrokerProbe, CapturedMessage
 from tests.integration.suite import Suite
 from tests.integration.synthetic_events import booking_ended_event
-from tests.rabbit.raw_amqp import ClosedByBrokerError, RawConnection
+from tests.rabbit.raw_amqp import ClosedByBrokerError, RawConnection, text_table
 from tests.rabbit.undecodable_messages import UNDECODABLE_MESSAGES
 from tests.traps.trap_queue import RecordingHandler, TrapQueue, unique_request
 
@@ -42,6 +42,13 @@ def publish_undecodable(url: str, exchange: str, key: str) -> dict[str, str]:
                 refused.append(f"{name}: {error}")
     assert len(fields) > len(refused), refused
     return fields
+
+
+def publish_with_undecodable_key(url: str) -> None:
+    """Publish a dead letter under the name of a queue that is not UTF-8."""
+    wire = booking_ended_event(f"bk_key{uuid4().hex[:8]}", prebook_x_cause="bad_json")
+    with RawConnection(url) as connection:
+        connection.publish(addresses.PARKING, b"queue.\xff\xfe", wire.body, {"headers": text_table(wire.headers)})
 
 
 def lost_connections(logs: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
@@ -83,18 +90,23 @@ async def test_operations_records_undecodable_dead_letters_and_those_behind_them
     """The intake connected again without an end, and took nothing that was behind the message."""
     queue = "pricing.events"
     fields = await asyncio.to_thread(publish_undecodable, suite.state.amqp_url, addresses.PARKING, queue)
+    await asyncio.to_thread(publish_with_undecodable_key, suite.state.amqp_url)
     behind = booking_ended_event(f"bk_behind{uuid4().hex[:8]}", prebook_x_cause="wrong_schema")
     await broker.send(addresses.PARKING, queue, behind)
 
+    counts = (("undecodable", "pricing", len(fields)), ("wrong_schema", "pricing", 1), ("bad_json", "unknown", 1))
+    lines = [f'prebook_dead_letters{{cause="{cause}",service="{service}"}} {n}.0' for cause, service, n in counts]
+
     async def is_counted() -> bool:
         metrics = (await operations.get("/metrics")).text
-        return f'prebook_dead_letters{{cause="undecodable",service="pricing"}} {len(fields)}.0' in metrics
+        return all(line in metrics for line in lines)
 
     await poll_until(is_counted, timeout_s=30)
     listed = json.loads((await asyncio.to_thread(suite.prebook, "parking", "list", "--json")).stdout)
-    parked = await broker.collect_parked(len(fields) + 1)
+    parked = await broker.collect_parked(len(fields) + 2)
     causes = Counter(each["cause"] for each in listed["dead_letters"])
-    assert causes == {"undecodable": len(fields), "wrong_schema": 1}
+    assert causes == {"undecodable": len(fields), "bad_json": 1, "wrong_schema": 1}
+    assert "queue.\\xff\\xfe" in {each["queue"] for each in listed["dead_letters"]}
     assert_described([each for each in parked if UNDECODABLE_HEADER in each.headers], fields)
 
 
