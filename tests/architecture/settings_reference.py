@@ -132,7 +132,7 @@ LAB_VARIABLES = (
     Variable(
         "PREBOOK_CONTROL_TOKEN",
         "the running suite's",
-        "bearer token of the control APIs",
+        "bearer token of the control APIs; `PREBOOK_CONTROL_TOKEN_<SERVICE>` where each supervisor has its own",
         "loadtest/prebook/lab/faults/fault_access.py",
     ),
     Variable(

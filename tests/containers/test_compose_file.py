@@ -1,6 +1,7 @@
 """Guarantees of docker-compose.yml, checked without an engine."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,9 @@ import msgspec
 import pytest
 import yaml
 
-from prebook.cli.secrets import GROUP_READABLE_MODE, SECRETS_GID, generate_secrets
+from prebook.cli.secrets import CAMPAIGN_UID, SECRETS_GID, generate_secrets
 from prebook.devstack.containers import POSTGRES_IMAGE, RABBITMQ_IMAGE
-from prebook.flows import FLOWS, PROCESSES
+from prebook.flows import CONSOLE, FLOWS, PROCESSES
 from prebook.runtime.settings import ServiceSettings
 from tests.containers.compose_project import COMPOSE_FILE, ROOT
 
@@ -103,8 +104,18 @@ def test_every_container_may_read_the_files_of_its_settings(name: str) -> None:
     user = int(CONTAINERS[name]["user"].split(":")[0])
     files = [path.removeprefix(MOUNT_PATH) for variable, path in environment.items() if variable.endswith("_FILE")]
     assert files
-    for _, owner, mode in (SECRETS[file] for file in files):
-        assert owner == user or mode == GROUP_READABLE_MODE
+    assert {SECRETS[file][1] for file in files} == {user}
+
+
+def test_each_supervisor_knows_the_digest_of_its_own_token_and_the_console_holds_all_tokens() -> None:
+    for service in PROCESSES:
+        environment = CONTAINERS[service]["environment"]
+        control = {name: path for name, path in environment.items() if "CONTROL_TOKEN" in name}
+        assert control == {"PREBOOK_CONTROL_TOKEN_SHA256_FILE": f"{MOUNT_PATH}{service}/control_token_sha256"}
+    campaign = CONTAINERS["campaign"]
+    held = {path for name, path in campaign["environment"].items() if "CONTROL_TOKEN" in name}
+    assert held == {f"{MOUNT_PATH}{CONSOLE}/{service}_control_token" for service in PROCESSES}
+    assert campaign["user"].split(":")[0] == str(CAMPAIGN_UID)
 
 
 def test_every_setting_can_be_passed_to_a_container() -> None:
@@ -129,6 +140,33 @@ def test_the_build_context_contains_every_copied_file() -> None:
     included = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
     assert {source for line in copied for source in line.split()} <= {*included, *_children_of(included)}
+
+
+@pytest.mark.parametrize("path", ["deploy/Dockerfile", "Makefile"])
+def test_pip_installs_nothing_without_a_hash(path: str) -> None:
+    """A build in isolation would fetch the build backend, which makes the image's code, without one."""
+    text = (ROOT / path).read_text().replace("\\\n", " ")
+    commands = re.findall(r"(?:pip|\$\(PIP\))(?: --python \S+)? (?:install|wheel) .*", text)
+    assert len(commands) >= 3
+    safe = ("--require-hashes", "--no-deps --no-index", "--no-deps --no-build-isolation")
+    assert [command for command in commands if not any(option in command for option in safe)] == []
+
+
+def test_the_build_requirements_are_locked_like_all_others() -> None:
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    build = _locked_versions("requirements-build.txt")
+    assert {re.split(r"[<>=~ ]", each)[0] for each in required} <= build.keys()
+    others = _locked_versions("requirements-dev.txt")
+    assert {name: version for name, version in build.items() if others.get(name, version) != version} == {}
+
+
+def _locked_versions(lock_file: str) -> dict[str, str]:
+    """Return the version of each package of a lock file, all of which have hashes."""
+    entry = re.compile(r"^([\w.-]+)==(\S+).*((?:\n    --hash=sha256:\w{64}.*)*)", re.MULTILINE)
+    entries = entry.findall((ROOT / lock_file).read_text())
+    assert entries
+    assert [name for name, _, hashes in entries if not hashes] == []
+    return {name: version for name, version, _ in entries}
 
 
 def _settings_of(container: str) -> set[str]:

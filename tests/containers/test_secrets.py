@@ -5,8 +5,16 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from prebook.cli.secrets import COMPLETION_FILE, FIRST_SERVICE_UID, OWNER_ONLY_MODE, generate_secrets, secrets
-from prebook.flows import PROCESSES, SERVICES
+from prebook.cli.secrets import (
+    CAMPAIGN_UID,
+    COMPLETION_FILE,
+    FIRST_SERVICE_UID,
+    OWNER_ONLY_MODE,
+    generate_secrets,
+    secrets,
+)
+from prebook.devstack.supervisor.control_api import token_digest
+from prebook.flows import CONSOLE, PROCESSES, SERVICES
 from prebook.topology.access import ACCOUNTS
 
 HOSTS = ("postgres:5432", "rabbitmq:5672")
@@ -37,13 +45,30 @@ def test_two_generations_share_no_secret() -> None:
     assert not {text for text, *_ in first.values()} & {text for text, *_ in second.values()}
 
 
+def test_no_service_can_read_a_control_token_and_each_supervisor_has_its_own() -> None:
+    files = generate_secrets(*HOSTS)
+    tokens = {service: files[f"{CONSOLE}/{service}_control_token"] for service in PROCESSES}
+    assert len({text for text, *_ in tokens.values()}) == len(PROCESSES)
+    assert {(owner, mode) for _, owner, mode in tokens.values()} == {(CAMPAIGN_UID, OWNER_ONLY_MODE)}
+    for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
+        readable = [text for text, owner, _ in files.values() if owner == uid]
+        assert not [text for text in readable for token, *_ in tokens.values() if token in text]
+        digest, owner, _ = files[f"{service}/control_token_sha256"]
+        assert (digest, owner) == (token_digest(tokens[service][0]), uid)
+
+
+def test_every_file_is_readable_by_its_owner_only() -> None:
+    assert {mode for *_, mode in generate_secrets(*HOSTS).values()} == {OWNER_ONLY_MODE}
+
+
 def test_the_completion_file_is_written_last() -> None:
     assert list(generate_secrets(*HOSTS))[-1] == COMPLETION_FILE
 
 
 def test_existing_secrets_are_kept(tmp_path: Path) -> None:
+    (tmp_path / CONSOLE).mkdir()
     (tmp_path / COMPLETION_FILE).write_text("generated earlier")
     result = CliRunner().invoke(secrets, ["--output-dir", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    assert [path.name for path in tmp_path.iterdir()] == [COMPLETION_FILE]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / COMPLETION_FILE]
     assert (tmp_path / COMPLETION_FILE).read_text() == "generated earlier"

@@ -21,8 +21,10 @@ RECOVERY_TIMEOUT_S = 90.0
 GIB = 2**30
 LIST_PROCESSES = """
 import os, sys, urllib.request
-token = open(os.environ["PREBOOK_CONTROL_TOKEN_FILE"]).read()
-request = urllib.request.Request("http://127.0.0.1:9000/processes", headers={"Authorization": "Bearer " + token})
+service = sys.argv[1].upper()
+token = open(os.environ[f"PREBOOK_CONTROL_TOKEN_{service}_FILE"]).read()
+url = os.environ[f"PREBOOK_CONTROL_{service}"] + "/processes"
+request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
 sys.stdout.write(urllib.request.urlopen(request).read().decode())
 """
 # The container ends itself, because after `docker kill` the engine would not restart it.
@@ -106,8 +108,10 @@ def test_a_second_start_returns_the_exit_status_of_a_failed_campaign(up: Compose
 
 
 def _process(project: ComposeProject, service: str) -> Any:
-    result = project.run_in(service, "python", "-c", LIST_PROCESSES)
-    return json.loads(result.stdout)[0]
+    """Return the process of a service, as its supervisor lists it to the container that holds the tokens."""
+    options = ("--rm", "--no-deps", "-T", "--entrypoint", "python")
+    output = project.run_checked("run", *options, "campaign", "-c", LIST_PROCESSES, service)
+    return json.loads(output.splitlines()[-1])[0]
 
 
 def _stats(project: ComposeProject) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from prebook.devstack.errors import UserError
 from prebook.devstack.ports import allocate_ports
 from prebook.devstack.supervisor.contract import ProcessState
-from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api, token_digest
 from prebook.devstack.supervisor.process import SupervisedProcess
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.devstack.polling import is_gone, kernel_state, wait_until
@@ -25,7 +25,7 @@ async def open_control(tmp_path: Path) -> AsyncIterator[tuple[aiohttp.ClientSess
     (port,) = allocate_ports(1)
     async with (
         supervise(stub_spec(tmp_path)) as (supervisor, process),
-        serve_control_api(create_control_app(supervisor, TOKEN), "127.0.0.1", port),
+        serve_control_api(create_control_app(supervisor, token_digest(TOKEN)), "127.0.0.1", port),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield client, process
@@ -102,10 +102,17 @@ def test_a_control_api_without_a_token_is_refused() -> None:
         create_control_app(Supervisor([]), "")
 
 
+async def test_the_digest_of_the_token_is_no_token(tmp_path: Path) -> None:
+    """The service, which may read it, must not control its supervisor with it."""
+    authorization = {"Authorization": f"Bearer {token_digest(TOKEN)}"}
+    async with open_control(tmp_path) as (client, _), client.get("/processes", headers=authorization) as response:
+        assert response.status == 401
+
+
 async def test_a_control_port_in_use_is_reported(tmp_path: Path) -> None:
     (port,) = allocate_ports(1)
-    app = create_control_app(Supervisor([]), TOKEN)
+    app = create_control_app(Supervisor([]), token_digest(TOKEN))
     async with serve_control_api(app, "127.0.0.1", port):
         with pytest.raises(UserError, match=str(port)):
-            async with serve_control_api(create_control_app(Supervisor([]), TOKEN), "127.0.0.1", port):
+            async with serve_control_api(create_control_app(Supervisor([]), token_digest(TOKEN)), "127.0.0.1", port):
                 pass

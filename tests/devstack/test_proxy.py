@@ -12,7 +12,7 @@ import pytest
 from prebook.devstack.ports import allocate_ports
 from prebook.devstack.proxies.proxy import FaultProxy, open_proxies
 from prebook.devstack.supervisor.contract import ProxyFault, ProxyState
-from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api, token_digest
 from prebook.devstack.supervisor.supervisor import Supervisor
 from tests.devstack.polling import wait_until
 
@@ -190,7 +190,9 @@ async def test_the_control_api_injects_and_lists_faults() -> None:
     (port,) = allocate_ports(1)
     async with (
         open_echo_proxy() as (proxy, _),
-        serve_control_api(create_control_app(Supervisor([]), "token", proxies={proxy.name: proxy}), "127.0.0.1", port),
+        serve_control_api(
+            create_control_app(Supervisor([]), token_digest("token"), proxies={proxy.name: proxy}), "127.0.0.1", port
+        ),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token"}) as client,
     ):
         for state in ProxyState:

@@ -130,7 +130,7 @@ async def test_a_port_in_use_is_reported_before_anything_is_started(tmp_path: Pa
     [
         (("ledger",), 1, "prebook up"),
         (("load",), 1, "prebook up"),
-        (("serve", "booking"), 1, "PREBOOK_CONTROL_TOKEN"),
+        (("serve", "booking"), 1, "PREBOOK_CONTROL_TOKEN_SHA256"),
         (("setup",), 1, "PREBOOK_MANAGEMENT_URL"),
         (("ready", "http://127.0.0.1:1"), 1, "does not answer"),
         (("topology", "declare"), 1, "prebook up"),

@@ -92,7 +92,7 @@ def test_no_command_ends_with_a_traceback(command: str, content: bytes | None, t
         path.mkdir()
     else:
         path.write_bytes(content)
-    names = ("CONTROL_TOKEN", "DATABASE_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
+    names = ("CONTROL_TOKEN_SHA256", "DATABASE_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
     files = {f"PREBOOK_{name}_FILE": str(path) for name in (*names, "ROLE_PASSWORDS", "URL_BOOKING")}
     environment = {**files, "PREBOOK_COUPLINGS": str(path), "PREBOOK_HOME": str(path)}
     arguments = [str(path) if part == "FILE" else part for part in command.split()]

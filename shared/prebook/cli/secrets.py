@@ -10,6 +10,7 @@ import rich_click as click
 
 from prebook.devstack.command_line import examples
 from prebook.devstack.service_environment import generate_signing_secrets
+from prebook.devstack.supervisor.control_api import token_digest
 from prebook.devstack.terminal import echo
 from prebook.flows import CONSOLE, PROCESSES
 from prebook.messaging.addresses import ARCHIVE_READER, broker_user
@@ -25,10 +26,9 @@ CAMPAIGN_UID = 10020
 FIRST_SERVICE_UID = 10001
 """User id of booking; the other services follow in the order of PROCESSES, as in the compose file."""
 OWNER_ONLY_MODE = 0o400
-GROUP_READABLE_MODE = 0o440
 FOLDER_MODE = 0o755
 PASSWORD_BYTES = 24
-COMPLETION_FILE = "control_token"
+COMPLETION_FILE = f"{CONSOLE}/{PROCESSES[-1]}_control_token"
 """Name of the file that is written last: if it exists, all other files exist."""
 
 
@@ -84,7 +84,13 @@ def generate_secrets(database_host: str, broker_host: str) -> Mapping[str, tuple
         files[f"{service}/signing_secrets"] = (",".join(signing_secrets[service]), uid, OWNER_ONLY_MODE)
         caller_secrets = derive_caller_secrets(service, signing_secrets)
         files[f"{service}/caller_secrets"] = (",".join(caller_secrets), uid, OWNER_ONLY_MODE)
-    return {**files, COMPLETION_FILE: (_generate_password(), 0, GROUP_READABLE_MODE)}
+    # A service can read what its supervisor reads, so a supervisor gets no token but the digest of its own.
+    tokens = {service: _generate_password() for service in PROCESSES}
+    for uid, service in enumerate(PROCESSES, FIRST_SERVICE_UID):
+        files[f"{service}/control_token_sha256"] = (token_digest(tokens[service]), uid, OWNER_ONLY_MODE)
+    for service in PROCESSES:
+        files[f"{CONSOLE}/{service}_control_token"] = (tokens[service], CAMPAIGN_UID, OWNER_ONLY_MODE)
+    return files
 
 
 def _database_url(user: str, password: str, host: str) -> str:

@@ -29,9 +29,12 @@ EXAMPLES = examples(
 class ServeSettings(msgspec.Struct, frozen=True):
     """Settings of `prebook serve`. ``http_port`` is the port of the service, which is polled for readiness."""
 
-    control_token: Annotated[
+    control_token_sha256: Annotated[
         str,
-        msgspec.Meta(min_length=16, description="bearer token of the control API's clients, at least 16 characters"),
+        msgspec.Meta(
+            pattern=r"^[0-9a-f]{64}$",
+            description="SHA-256 of the random bearer token of the control API's clients, as 64 hexadecimal digits",
+        ),
     ]
     http_port: Annotated[
         int, msgspec.Meta(ge=1, le=65535, description="TCP port of the service, polled for readiness, 1 to 65535")
@@ -64,6 +67,6 @@ async def _supervise(service: str, settings: ServeSettings, host: str, port: int
     ready = f"http://{LOOPBACK}:{settings.http_port}/readyz"
     args = (sys.executable, "-m", f"prebook.{service}")
     supervisor = Supervisor([ProcessSpec(service, args, container_environment(os.environ), ready)])
-    control = create_control_app(supervisor, settings.control_token)
+    control = create_control_app(supervisor, settings.control_token_sha256)
     async with supervisor.run(), serve_control_api(control, host, port):
         await supervisor.wait_until_failed()

@@ -25,7 +25,7 @@ from prebook.topology.access import ACCOUNTS
 
 ADMIN_SETTINGS = ("DATABASE_URL", "AMQP_URL", "MANAGEMENT_URL", "MANAGEMENT_USER", "MANAGEMENT_PASSWORD")
 """Administrators' access: no service gets it."""
-SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "ROLE_PASSWORDS")
+SUPERVISOR_SETTINGS = ("CONTROL_TOKEN", "CONTROL_TOKEN_SHA256", "ROLE_PASSWORDS")
 """Secrets of the supervisor: no service gets them."""
 
 

@@ -15,7 +15,7 @@ from prebook.devstack.service_environment import SuiteOptions, archive_url, proc
 from prebook.devstack.setup import admin_access, set_up
 from prebook.devstack.stack import Stack, start_stack
 from prebook.devstack.suite_state import SuiteState, lock_home, write_suite_state
-from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api
+from prebook.devstack.supervisor.control_api import create_control_app, serve_control_api, token_digest
 from prebook.devstack.supervisor.server import SupervisedServer, supervise_servers
 from prebook.devstack.supervisor.supervisor import Supervisor
 
@@ -57,7 +57,7 @@ async def launch(home: Path, options: SuiteOptions, log: Log) -> AsyncIterator[R
             await set_up(admin_access(stack, options.passwords), log_dir, log)
             async with open_proxies(proxy_upstreams(options, stack)) as proxies:
                 supervisor = Supervisor(process_specs(options, stack, log_dir, proxies))
-                control_app = create_control_app(supervisor, options.control_token, servers, proxies)
+                control_app = create_control_app(supervisor, token_digest(options.control_token), servers, proxies)
                 log("services: starting")
                 async with supervisor.run(), serve_control_api(control_app, LOOPBACK, options.control_port):
                     await supervisor.wait_until_ready(READY_TIMEOUT_S)

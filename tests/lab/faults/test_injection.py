@@ -114,7 +114,8 @@ async def serve_stub(control: StubControl) -> AsyncIterator[FaultAccess]:
         async with aiohttp.ClientSession() as session:
             management = BrokerManagement(session, control.url, "admin", "secret-word")
             pricing = {"pricing": control.url}
-            yield FaultAccess(session, SuiteAddresses(pricing, pricing), pricing, "token", management, VHOST_URL)
+            tokens = {"pricing": "token"}
+            yield FaultAccess(session, SuiteAddresses(pricing, pricing), pricing, tokens, management, VHOST_URL)
     finally:
         await runner.cleanup()
 

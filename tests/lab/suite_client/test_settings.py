@@ -75,5 +75,12 @@ async def test_the_token_may_be_read_from_a_file_and_is_not_shown(tmp_path: Path
         access = fault_access.read_fault_access(
             session, {**without_token, "PREBOOK_CONTROL_TOKEN_FILE": str(token_file)}
         )
-    assert access.control_token == "secret-token"
+    assert set(access.control_tokens.values()) == {"secret-token"}
     assert "secret-token" not in repr(access)
+
+
+async def test_each_supervisor_may_have_a_token_of_its_own() -> None:
+    own = {"PREBOOK_CONTROL_TOKEN": "common", "PREBOOK_CONTROL_TOKEN_PRICING": "of-pricing"}
+    async with open_session() as session:
+        tokens = fault_access.read_fault_access(session, {**ENVIRON, **own}).control_tokens
+    assert (tokens["booking"], tokens["pricing"]) == ("common", "of-pricing")

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from prebook.flows import PROCESSES
 from prebook.lab.suite_client.broker_management import BrokerManagement, BrokerManagementError
 from prebook.lab.suite_client.probe import HttpProbe
 from prebook.lab.suite_client.settings import (
@@ -28,17 +29,18 @@ class FaultAccess:
     addresses: SuiteAddresses
     supervisor_urls: Mapping[str, str]
     """Service -> base URL of the supervisor that owns its process."""
-    control_token: str = field(repr=False)
+    control_tokens: Mapping[str, str] = field(repr=False)
+    """Service -> token of the supervisor that owns its process."""
     management: BrokerManagement | None = None
     amqp_url: str = field(default="", repr=False)
     """Broker URL with an administrator's credentials and the suite's virtual host; empty if unknown."""
 
     def supervisor(self, service: str = "") -> SupervisorClient:
         """Return a client of the supervisor that owns ``service``, or of any. Raises SupervisorError."""
-        url = self.supervisor_urls.get(service) if service else next(iter(self.supervisor_urls.values()), None)
-        if url is None:
+        owned = service or next(iter(self.supervisor_urls), "")
+        if owned not in self.supervisor_urls:
             raise SupervisorError(f"no supervisor of {service or 'this suite'} is known; set PREBOOK_CONTROL_<SERVICE>")
-        return SupervisorClient(self.session, url, self.control_token)
+        return SupervisorClient(self.session, self.supervisor_urls[owned], self.control_tokens.get(owned, ""))
 
     def http_probe(self, service: str) -> HttpProbe:
         """Return a probe of the service's health endpoint."""
@@ -60,7 +62,8 @@ class FaultAccess:
 def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]) -> FaultAccess:
     """Read the addresses and credentials for fault injection; every variable is optional.
 
-    The variables are those of ``read_addresses``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``,
+    The variables are those of ``read_addresses``, ``PREBOOK_CONTROL_<SERVICE>``, ``PREBOOK_CONTROL_TOKEN``, or
+    ``PREBOOK_CONTROL_TOKEN_<SERVICE>`` where each supervisor has its own,
     ``PREBOOK_MANAGEMENT_URL``, ``_USER`` and ``_PASSWORD``, ``PREBOOK_AMQP_URL``.
 
     Raises:
@@ -75,10 +78,19 @@ def read_fault_access(session: aiohttp.ClientSession, environ: Mapping[str, str]
         session,
         addresses=read_addresses(reader),
         supervisor_urls=read_urls(reader, "PREBOOK_CONTROL"),
-        control_token=reader.read_optional("PREBOOK_CONTROL_TOKEN", parse_non_empty) or "",
+        control_tokens=_read_control_tokens(reader),
         management=BrokerManagement(session, url, user or "", password or "") if url else None,
         amqp_url=reader.read_optional("PREBOOK_AMQP_URL", parse_non_empty) or "",
     )
     if reader.problems:
         raise InvalidEnvironment(reader.problems)
     return access
+
+
+def _read_control_tokens(reader: EnvironmentReader) -> dict[str, str]:
+    common = reader.read_optional("PREBOOK_CONTROL_TOKEN", parse_non_empty) or ""
+    own = {
+        service: reader.read_optional(f"PREBOOK_CONTROL_TOKEN_{service.upper()}", parse_non_empty)
+        for service in PROCESSES
+    }
+    return {service: token or common for service, token in own.items()}

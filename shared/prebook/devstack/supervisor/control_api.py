@@ -18,10 +18,13 @@
 The response to a fault is immediate and states the effect; it does not wait for the recovery. Faults with a duration
 undo themselves, also when the suite stops.
 
-Every request needs ``Authorization: Bearer <token>``. Errors are ``application/problem+json``.
+Every request needs ``Authorization: Bearer <token>``. The API knows the token's digest only, so that a service of the
+same user, which may read whatever its supervisor reads, cannot learn it. Errors are ``application/problem+json``.
 """
 
+import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -38,6 +41,8 @@ from prebook.devstack.supervisor.server import SupervisedServer
 from prebook.devstack.supervisor.supervisor import Supervisor
 
 MAX_BODY_BYTES = 4096
+TOKEN_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+BEARER = "Bearer "
 NO_SERVERS: Mapping[str, SupervisedServer] = {}
 NO_PROXIES: Mapping[str, FaultProxy] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,18 +59,27 @@ class ControlApiError(Exception):
 
 def create_control_app(
     supervisor: Supervisor,
-    token: str,
+    token_sha256: str,
     servers: Mapping[str, SupervisedServer] = NO_SERVERS,
     proxies: Mapping[str, FaultProxy] = NO_PROXIES,
 ) -> web.Application:
-    """Create the application for services, servers and fault proxies. Raises ValueError if the token is empty."""
-    if not token:
-        raise ValueError("the control API needs a token")
-    app = web.Application(middlewares=[_problem_middleware, _require_token(token)], client_max_size=MAX_BODY_BYTES)
+    """Create the application for services, servers and fault proxies.
+
+    ``token_sha256``: ``token_digest`` of the clients' token. Raises ValueError if it is no digest.
+    """
+    if not TOKEN_DIGEST.match(token_sha256):
+        raise ValueError("the control API needs the SHA-256 of a token, as 64 hexadecimal digits")
+    middlewares = [_problem_middleware, _require_token(token_sha256)]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     for kind in (process_targets(supervisor.processes), server_targets(servers), proxy_targets(proxies)):
         app.router.add_get(f"/{kind.name}", _list_handler(kind))
         app.router.add_post(f"/{kind.name}/{{name}}/{{fault}}", _inject_handler(kind))
     return app
+
+
+def token_digest(token: str) -> str:
+    """Return the SHA-256 of a token, as hexadecimal digits."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def _list_handler(targets: FaultTargets) -> Handler:
@@ -108,13 +122,12 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         raise UserError(f"the control API cannot listen on {host}:{port}: {error.strerror}", remedy) from error
 
 
-def _require_token(token: str) -> Any:
-    expected = f"Bearer {token}".encode()
-
+def _require_token(token_sha256: str) -> Any:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = ",".join(request.headers.getall("Authorization", []))  # two lines are no token, whatever they hold
-        if not hmac.compare_digest(given.encode(), expected):
+        is_known = hmac.compare_digest(token_digest(given.removeprefix(BEARER)), token_sha256)
+        if not (given.startswith(BEARER) and is_known):
             raise ControlApiError(HTTPStatus.UNAUTHORIZED, "send the token of this run: Authorization: Bearer <token>")
         return await handler(request)
 
