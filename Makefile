@@ -59,6 +59,8 @@ lock: ## Update the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra test --extra check -c requirements.txt -o requirements-dev.txt
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" | \
+		$(LOCK) - -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## Remove .venv, caches, builds and the data of runs; keep reports
 	rm -rf $(VENV) .prebook build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -69,10 +71,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "hint: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
 # The lock files pin equal versions, so that packages of the first step are not installed again.
-$(VENV)/.run: requirements-local.txt pyproject.toml | $(BIN)/python
+# Without build isolation, pip builds with what is installed and fetches nothing that the lock files do not name.
+$(VENV)/.run: requirements-local.txt requirements-build.txt pyproject.toml | $(BIN)/python
 	@echo "installing the requirements of the suite into $(VENV)"
 	@$(PIP) install -q --require-hashes -r requirements-local.txt
-	@$(PIP) install -q --no-deps -e .
+	@$(PIP) install -q --require-hashes -r requirements-build.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
