@@ -171,7 +171,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE booking.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE booking.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;
@@ -320,7 +323,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE pricing.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE pricing.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;
@@ -470,7 +476,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE matching.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE matching.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;
@@ -620,7 +629,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE notification.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE notification.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;
@@ -772,7 +784,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE fleets.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE fleets.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;
@@ -1021,7 +1036,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE operations.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE operations.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $function$;

@@ -161,7 +161,10 @@ BEGIN
                 OFFSET 0)
         ORDER BY due.seq LIMIT max_rows);
     RETURN QUERY
-    UPDATE {schema}.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner
+    UPDATE {schema}.outbox AS claimed SET claimed_until = clock_timestamp() + lease, claimed_by = owner,
+        -- A lease that was not ended by its relay: nobody knows what became of the row.
+        last_error = CASE WHEN claimed.claimed_until IS NULL THEN claimed.last_error ELSE coalesce(claimed.last_error,
+            'its lease ended without an outcome, so that it may have been sent') END
     WHERE claimed.state = 'waiting' AND claimed.seq = ANY (picked)
     RETURNING claimed.seq, claimed.route, claimed.message, claimed.failures, claimed.ordering_key, claimed.refusals;
 END $$;

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prebook.messaging.deadlines import PendingReplies
 from prebook.messaging.envelope import Envelope
 from prebook.messaging.errors import Malformed, error_summary
+from prebook.messaging.outbox.abandonment import EXPIRED, UNCONFIRMED
 from prebook.messaging.outbox.store import LeasedRow, Outbox, OutboxDepth, OutboxState
 from prebook.postgres.connection import acquire
 from prebook.postgres.message_column import from_column, sendable_from_column, to_column
@@ -35,33 +36,40 @@ RESCHEDULE = _statement("""
         failures = failures + 1, refusals = CASE WHEN :refused THEN refusals + 1 ELSE 0 END, last_error = :error,
         message = coalesce(CAST(:message AS text), message)
     WHERE state = {WAITING} AND seq = :seq AND claimed_by = :owner""")
-ABANDON = _statement("""
-    UPDATE outbox SET state = :state, cause = :cause, abandoned_at = now(), failures = :failures, claimed_until = NULL,
-        last_error = :error
-    WHERE state = {WAITING} AND seq = :seq AND claimed_by = :owner""")
+# last_error is set by an attempt that failed, and when a lease ends without an outcome. A row whose attempts were all
+# refused has certainly not been received.
+_UNCONFIRMED = ":cause = :expired AND last_error IS NOT NULL AND (failures = 0 OR failures > refusals)"
+ABANDON = _statement(f"""
+    UPDATE outbox SET state = :state, abandoned_at = now(), failures = :failures, claimed_until = NULL,
+        cause = CASE WHEN {_UNCONFIRMED} THEN CAST(:unconfirmed AS text) ELSE CAST(:cause AS text) END,
+        last_error = CASE WHEN {_UNCONFIRMED} THEN 'expired after an attempt: ' || last_error
+            ELSE CAST(:error AS text) END
+    WHERE state = {{WAITING}} AND seq = :seq AND claimed_by = :owner""")  # noqa: S608 - a constant
+# The relay ended, or could not record what became of the row. claim_outbox has the same text for a lease that ran out.
+_LEASE_ENDED = "last_error = coalesce(last_error, 'its lease ended without an outcome, so that it may have been sent')"
 RELEASE = _statement("""
     UPDATE outbox SET claimed_until = NULL
     WHERE state = {WAITING} AND seq = ANY (CAST(:seqs AS bigint[])) AND claimed_by = :owner""")
 # SKIP LOCKED: a locked row is being marked or claimed and so is tracked; waiting for it could deadlock. The locked rows
 # are found once, as an array: in a join they may be looked up again for each row of the table.
-RELEASE_UNTRACKED = _statement("""
-    UPDATE outbox SET claimed_until = NULL
-    WHERE state = {WAITING} AND seq = ANY (ARRAY(
+RELEASE_UNTRACKED = _statement(f"""
+    UPDATE outbox SET claimed_until = NULL, {_LEASE_ENDED}
+    WHERE state = {{WAITING}} AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
-        WHERE state = {WAITING} AND claimed_until IS NOT NULL AND claimed_by = :owner
+        WHERE state = {{WAITING}} AND claimed_until IS NOT NULL AND claimed_by = :owner
             AND seq <> ALL (CAST(:tracked AS bigint[]))
-        FOR UPDATE SKIP LOCKED))""")
+        FOR UPDATE SKIP LOCKED))""")  # noqa: S608 - a constant
 # A relay is alive as long as its LISTEN session, which the server ends with the process. Any role may give its sessions
 # any name, so only sessions of the service's own role count.
-RELEASE_ORPHANED = _statement("""
-    UPDATE outbox SET claimed_until = NULL
-    WHERE state = {WAITING} AND seq = ANY (ARRAY(
+RELEASE_ORPHANED = _statement(f"""
+    UPDATE outbox SET claimed_until = NULL, {_LEASE_ENDED}
+    WHERE state = {{WAITING}} AND seq = ANY (ARRAY(
         SELECT seq FROM outbox
-        WHERE state = {WAITING} AND claimed_until IS NOT NULL AND claimed_by <> :owner
+        WHERE state = {{WAITING}} AND claimed_until IS NOT NULL AND claimed_by <> :owner
             AND claimed_by NOT IN (
                 SELECT application_name FROM pg_stat_activity
                 WHERE usename = current_user AND application_name IS NOT NULL)
-        FOR UPDATE SKIP LOCKED))""")
+        FOR UPDATE SKIP LOCKED))""")  # noqa: S608 - a constant
 # Each count uses its partial index: sent rows are most of the table, and are not read.
 DEPTH = _statement("""
     SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox WHERE state = {WAITING}""")
@@ -138,7 +146,7 @@ class SqlOutbox(Outbox, PendingReplies):
 
     async def _write_abandoned(self, row: Any, state: str, cause: str, error: str) -> None:
         values = {"seq": row.seq, "failures": row.failures, "state": state, "cause": cause, "error": error}
-        await self._execute(ABANDON, **values, owner=self.owner)
+        await self._execute(ABANDON, **values, owner=self.owner, expired=EXPIRED, unconfirmed=UNCONFIRMED)
 
     async def _execute(self, statement: Any, **values: Any) -> None:
         await self._fetch_rows(statement, **values)

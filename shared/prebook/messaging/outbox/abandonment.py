@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from prebook.messaging.errors import Undeliverable, Unreachable
 
+EXPIRED = "expired"
+"""Cause of a row that expired before anybody tried to send it."""
+UNCONFIRMED = "unconfirmed"
+"""Cause of a row that expired after an attempt without an outcome: the message may have been received.
+
+The relay ended between sending and marking, or the receiver's answer was lost. Nobody waits for the message any more,
+so it is not sent again; whether it arrived is in the receiver's inbox only.
+"""
 NACKED = "nacked"
 """``Unreachable.reason`` of a message that the broker refused with a negative acknowledgement."""
 MAX_REFUSALS = 12

@@ -16,7 +16,7 @@ from prebook.messaging.clock import utc_now
 from prebook.messaging.crash_points import CrashPoint, reach
 from prebook.messaging.errors import Unreachable, error_summary
 from prebook.messaging.observer import MessagingObserver
-from prebook.messaging.outbox.abandonment import abandon_reason
+from prebook.messaging.outbox.abandonment import EXPIRED, abandon_reason
 from prebook.messaging.outbox.keyed_queue import BatchResult, KeyedQueue, Ticket
 from prebook.messaging.outbox.leases import Leases, QueueKey
 from prebook.messaging.outbox.sent_marker import SentMarker
@@ -216,7 +216,7 @@ class Sender:
         if row.envelope.is_expired(utc_now()) and not _has_failed_here(row):
             await retry_write(
                 lambda: self._outbox.abandon(
-                    row, OutboxState.EXPIRED, "expired", "the message expired before it was sent"
+                    row, OutboxState.EXPIRED, EXPIRED, "the message expired before it was sent"
                 )
             )
             self._observer.on_expired(row.envelope, "outbox")
