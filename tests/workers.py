@@ -7,7 +7,9 @@ from prebook.devstack.ports import is_free
 
 SHARED_SUITE_FOLDERS = frozenset({"replay", "integration", "topology", "traps"})
 """Folders with tests of the shared suite, which run in one process, in their order."""
-OWN_SUITE_FILES = frozenset({"test_back_pressure.py", "test_burst.py", "test_chaos.py", "test_replicas.py"})
+OWN_SUITE_FILES = frozenset(
+    {"test_back_pressure.py", "test_burst.py", "test_callback_receivers.py", "test_chaos.py", "test_replicas.py"}
+)
 """Files in these folders that start their own suites."""
 SUITE = "suite"
 MIN_PORT = 12_000

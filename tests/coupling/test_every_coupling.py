@@ -1,6 +1,7 @@
 """Behaviour of every coupling; expectations depend on its traits, never on its name."""
 
 import time
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -140,12 +141,14 @@ async def test_a_rider_callback_is_repeated_until_it_succeeds(coupling: Coupling
         SuiteWorld(rider_callback_hosts=frozenset({url}), rider_callback_secrets=RIDER_SECRETS) as world,
     ):
         booking = await world.book(plan_with(coupling), callback_url=f"{url}/hook")
-        await world.wait_until_settled(booking)
-        await wait_until(lambda: len(callbacks) == 2)
+        ride = await world.wait_until_settled(booking)
+        await wait_until(lambda: len(callbacks) == 2, 20.0)
 
     first, accepted = callbacks
     assert first == accepted
     assert (accepted["booking_id"], accepted["outcome"]) == (booking, "confirmed")
+    assert accepted["sequence"] == len(ride.history)
+    assert datetime.fromisoformat(str(accepted["occurred_at"])) == ride.history[-1].at
 
 
 @every_coupling

@@ -1,18 +1,24 @@
 """RiderCallbacks: signed callbacks, only to allowed hosts and public addresses."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
 
 from prebook.http.public_addresses import is_public_address
 from prebook.http.rider_callbacks import (
+    CALLBACK_TIMEOUT_S,
+    MAX_CONCURRENT_CALLS,
     CallbackFailed,
     ForbiddenTarget,
     RiderCallbacks,
     TargetGone,
 )
+from prebook.patterns.retry import MAX_EXTERNAL_BACKOFF_S
 from prebook.patterns.signature import verify
+from tests.conditions import wait_until
 from tests.listener import listen
 
 NOW = 1_800_000_000.0
@@ -75,6 +81,75 @@ async def test_the_status_decides_whether_a_callback_is_retried(status: int, fai
     async with listen(handle) as url:
         with pytest.raises(failure):
             await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("in_seconds", [True, False], ids=["seconds", "date"])
+async def test_a_pause_that_a_receiver_asks_for_is_kept(status: int, in_seconds: bool) -> None:
+    """The next callback to this receiver is not even sent; other receivers get theirs."""
+    requests: list[str] = []
+    pause = "600" if in_seconds else format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
+
+    async def refuse(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        return web.Response(status=status, headers={"retry-after": pause})
+
+    async def accept(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        return web.Response(status=204)
+
+    async with listen(refuse) as url, listen(accept) as other:
+        sender = callbacks(url, other)
+        errors = []
+        for number in range(2):
+            with pytest.raises(CallbackFailed) as raised:
+                await sender.send(f"{url}/{number}", f"m{number}", b"{}")
+            errors.append(raised.value)
+        await sender.send(f"{other}/other", "m3", b"{}")
+
+    assert requests == ["/0", "/other"]
+    assert [error.was_called for error in errors] == [True, False]
+    assert [error.retry_after_s for error in errors] == [pytest.approx(600, abs=30)] * 2
+
+
+async def test_an_endless_pause_is_capped() -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"retry-after": "86400"})
+
+    async with listen(refuse) as url:
+        with pytest.raises(CallbackFailed) as raised:
+            await callbacks(url).send(f"{url}/hook", "m1", b"{}")
+    assert raised.value.retry_after_s == MAX_EXTERNAL_BACKOFF_S
+
+
+async def test_a_slow_receiver_takes_a_few_callbacks_at_a_time_and_delays_no_other() -> None:
+    answers = asyncio.Event()
+    waiting = 0
+
+    async def hang(_: web.Request) -> web.Response:
+        nonlocal waiting
+        waiting += 1
+        await answers.wait()
+        return web.Response(status=204)
+
+    async def accept(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    async with listen(hang) as slow, listen(accept) as fast:
+        sender = callbacks(slow, fast)
+        calls = [asyncio.create_task(sender.send(f"{slow}/hook", f"m{n}", b"{}")) for n in range(MAX_CONCURRENT_CALLS)]
+        await wait_until(lambda: waiting == MAX_CONCURRENT_CALLS, 10.0)
+        with pytest.raises(CallbackFailed) as raised:
+            await sender.send(f"{slow}/hook", "one more", b"{}")
+        await sender.send(f"{fast}/hook", "another receiver", b"{}")
+        answers.set()
+        await asyncio.gather(*calls)
+
+    assert (raised.value.was_called, waiting) == (False, MAX_CONCURRENT_CALLS)
+
+
+def test_a_receiver_has_15_s_for_its_answer() -> None:
+    assert CALLBACK_TIMEOUT_S == 15.0
 
 
 async def test_an_unreachable_target_is_retried() -> None:

@@ -1,5 +1,6 @@
 """A receiver with a key sequencer, over a list or a database, and a handler that fails on request."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,8 @@ class Receiver:
     on_poison: OnPoison = OnPoison.CONTINUE
     max_attempts: int = 3
     fails: dict[str, tuple[Exception, int]] = field(default_factory=dict)
+    hangs: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Message id -> event that its handling waits for."""
     tried: list[str] = field(default_factory=list)
     """Message id of every attempt, in order."""
     handled: list[str] = field(default_factory=list)
@@ -112,6 +115,8 @@ class Receiver:
 
     async def _handle(self, envelope: Envelope) -> None:
         self.tried.append(envelope.id)
+        if hang := self.hangs.get(envelope.id):
+            await hang.wait()
         error, attempts = self.fails.get(envelope.id, (None, 0))
         if error and envelope.attempt <= attempts:
             raise error

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prebook.messaging.errors import Unreachable
+from prebook.messaging.errors import ReceiverUnavailable, Unreachable
 from prebook.messaging.recoverability.consumer_circuit import ConsumerCircuit
 from tests.conditions import wait_until
 
@@ -16,6 +16,13 @@ async def test_isolated_failures_do_not_open_the_circuit() -> None:
         assert circuit.record_failure(ValueError("an error of this message alone")) is False
         circuit.record_success()
 
+    assert not circuit.is_open
+
+
+async def test_external_systems_that_take_nothing_do_not_open_the_circuit() -> None:
+    circuit = ConsumerCircuit(threshold=3)
+    for _ in range(10):
+        assert circuit.record_failure(ReceiverUnavailable("a rider's system is down")) is False
     assert not circuit.is_open
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from prebook.messaging.errors import Unreachable
 from prebook.messaging.recoverability.blocked_keys import BlockedKeys
-from prebook.messaging.recoverability.key_sequencer import BEHIND_PARKED
+from prebook.messaging.recoverability.key_sequencer import BEHIND_PARKED, MAX_CONCURRENT_KEYS
 from prebook.patterns.message_groups import OnPoison
 from prebook.postgres.blocked_keys import SqlBlockedKeys
 from prebook.postgres.engine import create_engine
-from tests.conditions import poll_until
+from tests.conditions import poll_until, wait_until
 from tests.databases import Databases
 from tests.messaging.sequenced_receiver import GROUP, MemoryBlockedKeys, Poison, Receiver, message_of
 
@@ -159,3 +159,25 @@ async def test_a_due_retry_does_not_wait_for_the_scan_interval() -> None:
         await poll_until(done, 0.8)
     finally:
         loop.cancel()
+
+
+async def test_a_retry_that_takes_long_delays_no_other_key() -> None:
+    """Many keys of one slow system are due before the key of another."""
+    hangs = asyncio.Event()
+    slow = [f"s{number}" for number in range(MAX_CONCURRENT_KEYS - 1)]
+    blocked_keys = MemoryBlockedKeys()
+    receiver = Receiver(blocked_keys, fails={f"{key}-0": (TRANSIENT_ERROR, 1) for key in (*slow, "b")})
+    await receiver.receive(*(message_of(key, 0) for key in (*slow, "b")))
+    receiver.hangs = {f"{key}-0": hangs for key in slow}
+    loop = asyncio.create_task(receiver.sequencer.run())
+    try:
+        await wait_until(lambda: receiver.handled == ["b-0"])
+        receiver.fails["c-0"] = (TRANSIENT_ERROR, 1)
+        await receiver.receive(message_of("c", 0))
+        await wait_until(lambda: receiver.handled == ["b-0", "c-0"])
+        hangs.set()
+        await wait_until(lambda: len(receiver.handled) == len(slow) + 2)
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+    assert blocked_keys.rows == []

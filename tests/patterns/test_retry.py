@@ -1,14 +1,19 @@
 """Retry decisions, delays and schedules."""
 
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from prebook.patterns.retry import (
+    MAX_EXTERNAL_ATTEMPTS,
+    MAX_EXTERNAL_BACKOFF_S,
     Park,
     Retry,
     backoff_before_s,
     exponential_backoff_s,
+    external_retry_decision,
     jittered_delays_s,
     retry_decision,
     retry_schedule,
@@ -76,3 +81,30 @@ def test_jitter_spreads_messages_that_failed_together() -> None:
 
 def test_a_decision_is_deterministic() -> None:
     assert _delays_s(1) == _delays_s(1)
+
+
+def external_retry(attempt: int, **options: Any) -> Retry:
+    decision = external_retry_decision(attempt, message_id="m", **options)
+    assert isinstance(decision, Retry)
+    return decision
+
+
+def test_an_external_system_is_tried_for_a_day_and_ever_more_rarely() -> None:
+    delays_s = [external_retry(attempt).delay_s for attempt in range(1, MAX_EXTERNAL_ATTEMPTS)]
+    assert 24.0 <= sum(delays_s) / 3600 <= 1.4 * 25
+    assert delays_s[0] <= 1.4
+    assert all(1.401 * later >= earlier for earlier, later in pairwise(delays_s))
+    assert max(delays_s) <= 1.4 * MAX_EXTERNAL_BACKOFF_S
+    assert external_retry_decision(MAX_EXTERNAL_ATTEMPTS, message_id="m") == Park("attempts_exhausted")
+
+
+def test_an_external_system_is_not_called_sooner_than_it_asked_for() -> None:
+    assert 60.0 <= external_retry(1, retry_after_s=60.0).delay_s <= 84.0
+    assert external_retry(10, retry_after_s=1.0).delay_s >= 512.0, "a short wait does not undo the backoff"
+    assert external_retry(1, retry_after_s=86_400.0).delay_s <= 1.4 * MAX_EXTERNAL_BACKOFF_S
+
+
+def test_a_spared_call_is_no_attempt() -> None:
+    decision = external_retry(MAX_EXTERNAL_ATTEMPTS, retry_after_s=15.0, was_called=False)
+    assert decision.attempt == MAX_EXTERNAL_ATTEMPTS
+    assert 15.0 <= decision.delay_s <= 21.0

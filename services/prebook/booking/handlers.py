@@ -64,8 +64,9 @@ def callback_sender(send: SendCallback) -> PreTransaction:
     """Pre-transaction step that calls back the rider's own system, under the event's message id in every attempt."""
 
     async def pre_transaction(context: HandlerContext, due: ReportDue) -> ReportDue:
-        report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "outcome": due.outcome}
-        body = msgspec.json.encode({**report, "fare": due.fare, "reason": due.reason})
+        report = {"type": "booking.settled.v1", "booking_id": due.booking_id, "sequence": due.sequence}
+        outcome = {"occurred_at": due.occurred_at, "outcome": due.outcome, "fare": due.fare, "reason": due.reason}
+        body = msgspec.json.encode({**report, **outcome})
         await send(due.report_url, context.message_id, body)
         return due
 

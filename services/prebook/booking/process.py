@@ -210,6 +210,8 @@ def _report_events(booking: Booking) -> tuple[Event, ...]:
         outcome=booking.state,
         fare=booking.quote.fare if booking.quote else None,
         reason=booking.reason,
+        occurred_at=booking.history[-1].at,
+        sequence=len(booking.history),
     )
     return (REPORT_DUE.new_event(due, key=booking.state),)
 

@@ -1,5 +1,6 @@
 """Bodies of domain events, which are published whatever couplings a plan has. Source: EIP, Event Message."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from prebook.contracts.message import Message
@@ -40,6 +41,10 @@ class ReportDue(Message, frozen=True, kw_only=True):
     outcome: str
     fare: Money | None
     reason: str | None
+    occurred_at: datetime
+    """When the booking reached the outcome, in UTC."""
+    sequence: int
+    """Number of the booking's state change, from 1: of two reports about a booking, the higher one is newer."""
 
 
 class OfferVerdict(StrEnum):

@@ -35,16 +35,16 @@ def error_from_response(service: str, response: HttpResponse) -> Unreachable | U
     return Undeliverable(f"{text}: {response.body[:200].decode(errors='replace')}")
 
 
-def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Return the seconds that a ``Retry-After`` asks for, from 0 to ``MAX_RETRY_AFTER_S``; None if it is malformed.
+def parse_retry_after(value: str, now: datetime, max_s: float = MAX_RETRY_AFTER_S) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, from 0 to ``max_s``; None if it is malformed.
 
     Source: RFC 9110, section 10.2.3: a number of seconds or an HTTP-date.
     """
     if _SECONDS.fullmatch(value.strip()):
-        return min(float(value), MAX_RETRY_AFTER_S)
+        return min(float(value), max_s)
     try:
         time = parsedate_to_datetime(value)
         wait_s = ((time if time.tzinfo else time.replace(tzinfo=UTC)) - now).total_seconds()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)
+    return min(max(0.0, wait_s), max_s)

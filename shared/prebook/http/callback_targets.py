@@ -38,6 +38,14 @@ def is_allowed_target(url: str, allowed_hosts: Collection[str]) -> bool:
     return parts is not None and _origin(parts) in {_allowed_origin(host) for host in allowed_hosts}
 
 
+def origin_of(url: str) -> tuple[str, str, str]:
+    """Return scheme, host and port of an allowed target: equal for all spellings of one receiver."""
+    parts = _URL.match(url)
+    if parts is None:
+        raise ValueError("the URL is no target of a callback")
+    return _origin(parts)
+
+
 def unusable_hosts(allowed_hosts: Collection[str]) -> list[str]:
     """Return the entries of ``allowed_hosts`` that allow nothing, such as one with a path or a wildcard."""
     return sorted(host for host in allowed_hosts if _allowed_origin(host) is None)

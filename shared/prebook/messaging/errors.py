@@ -11,6 +11,7 @@
     +-- Unreachable        not handed over now: retry later
     |   +-- TransactionConflict  rolled back in favour of another transaction: repeat at once
     +-- Undeliverable      can never be handed over as it is
+    +-- ReceiverUnavailable  an external system took nothing: retry for hours
     +-- RequestFailed      the caller gets an error: the provider has dead-lettered the request
     +-- ReplyTimeout       the caller stopped waiting; the request continues
     +-- CallExpired        the request had expired when it arrived; it has no effect
@@ -83,6 +84,22 @@ class Undeliverable(Exception):
         """``cause``: machine-readable code: ``unroutable``, ``too_large`` or ``refused``."""
         super().__init__(text)
         self.cause = cause
+
+
+class ReceiverUnavailable(Exception):
+    """A system outside of the suite did not take the message now: no fault of the message, the handler or the suite.
+
+    It is retried for hours (``patterns.retry.external_retry_decision``) and pauses no queue.
+    """
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None, was_called: bool = True) -> None:
+        """``retry_after_s``: seconds until it may be called again; None if unknown.
+
+        ``was_called``: False if it was spared a call, which counts as no attempt.
+        """
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+        self.was_called = was_called
 
 
 class RequestFailed(Exception):

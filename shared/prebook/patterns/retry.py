@@ -14,6 +14,12 @@ of different TTL in one queue expire only at its head, so that a long delay woul
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
 
+FIRST_EXTERNAL_BACKOFF_S = 1.0
+MAX_EXTERNAL_BACKOFF_S = 3600.0
+"""Longest delay between two attempts at an external system, and the longest ``Retry-After`` that is believed."""
+MAX_EXTERNAL_ATTEMPTS = 36
+"""Attempts at an external system, the first included: the last one comes at least 24 h after the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -45,6 +51,23 @@ def retry_decision(attempt: int, *, message_id: str, max_attempts: int, backoff_
         return Park("attempts_exhausted")
     delays_s = jittered_delays_s(backoff_before_s(attempt + 1, backoff_s))
     return Retry(attempt + 1, delays_s[_draw_index(message_id, attempt, len(delays_s))])
+
+
+def external_retry_decision(
+    attempt: int, *, message_id: str, retry_after_s: float | None = None, was_called: bool = True
+) -> RetryDecision:
+    """Decide about a message that a system outside of the suite has not taken: hours of attempts, exponentially rarer.
+
+    ``attempt``: number of the failed attempt, from 1. ``retry_after_s``: seconds that the system asked for. No attempt
+    comes sooner, up to MAX_EXTERNAL_BACKOFF_S. ``was_called``: False if the system was spared, which is no attempt.
+    Deterministic for a message. Source: Standard Webhooks, "Deliverability and reliability".
+    """
+    if was_called and attempt >= MAX_EXTERNAL_ATTEMPTS:
+        return Park("attempts_exhausted")
+    backoff_s = min(MAX_EXTERNAL_BACKOFF_S, FIRST_EXTERNAL_BACKOFF_S * 2.0 ** min(attempt - 1, 32))
+    requested_s = min(retry_after_s or 0.0, MAX_EXTERNAL_BACKOFF_S)
+    delays_s = jittered_delays_s(max(backoff_s, requested_s) if was_called else requested_s)
+    return Retry(attempt + was_called, delays_s[_draw_index(message_id, attempt, len(delays_s))])
 
 
 def jittered_delays_s(delay_s: float) -> tuple[float, ...]:

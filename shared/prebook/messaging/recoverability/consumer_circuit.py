@@ -8,7 +8,7 @@ Source: Nygard, Release It!, "Circuit Breaker".
 import asyncio
 import time
 
-from prebook.messaging.errors import RequestExpired, Unreachable
+from prebook.messaging.errors import ReceiverUnavailable, RequestExpired, Unreachable
 from prebook.patterns.breaker import Breaker
 
 FAILURE_THRESHOLD = 20
@@ -52,7 +52,7 @@ class ConsumerCircuit:
 
         The message then stays unacknowledged, and the attempt is not counted.
         """
-        if isinstance(error, RequestExpired):  # says nothing about the handler, which was not called
+        if isinstance(error, RequestExpired | ReceiverUnavailable):  # says nothing about the service
             return False
         dependency_down = isinstance(error, Unreachable)
         now = time.monotonic()

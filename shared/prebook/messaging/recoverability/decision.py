@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from prebook.messaging.clock import utc_now
 from prebook.messaging.envelope import Envelope, MessageKind
-from prebook.messaging.errors import PermanentFailure, RequestExpired, Unreachable
+from prebook.messaging.errors import PermanentFailure, ReceiverUnavailable, RequestExpired, Unreachable
 from prebook.messaging.handlers import MessageHandler
 from prebook.messaging.observer import MessagingObserver
 from prebook.messaging.policy import Policies
 from prebook.messaging.recoverability.dead_letter import error_headers
-from prebook.patterns.retry import Park, Retry, RetryDecision, retry_decision
+from prebook.patterns.retry import Park, Retry, RetryDecision, external_retry_decision, retry_decision
 
 T = TypeVar("T")
 ScheduleRetry = Callable[[Envelope, float], Awaitable[T]]
@@ -33,6 +33,13 @@ def decide(envelope: Envelope, error: Exception, policies: Policies, now: dateti
     """
     if isinstance(error, PermanentFailure):
         return Park(error.cause)
+    if isinstance(error, ReceiverUnavailable):
+        return external_retry_decision(
+            envelope.attempt,
+            message_id=envelope.id,
+            retry_after_s=error.retry_after_s,
+            was_called=error.was_called,
+        )
     # An event belongs to no flow, so the first flow of the catalogue sets its number of attempts.
     policy = policies.get(envelope.flow) or next(iter(policies.values()))
     decision = retry_decision(
@@ -80,5 +87,5 @@ class FailureRecovery:
             return await dead_letter(decision.cause, error)
         self._observer.on_retried(envelope, decision.delay_s)
         # The error travels with the message, for the dead letter of a request that expires before its next attempt.
-        failed = replace(envelope.next_attempt(), extra={**envelope.extra, **error_headers(error)})
+        failed = replace(envelope, attempt=decision.attempt, extra={**envelope.extra, **error_headers(error)})
         return await retry(failed, decision.delay_s)

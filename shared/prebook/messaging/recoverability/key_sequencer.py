@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
+from typing import Any
 
 import structlog
 
@@ -29,7 +30,8 @@ BEHIND_PARKED = "behind_parked"
 """Cause of a message that is parked only because an earlier one of its key is."""
 SCAN_INTERVAL_S = 1.0
 """Maximum pause between scans: another replica may have blocked a message and died."""
-MAX_CONCURRENT_KEYS = 8
+MAX_CONCURRENT_KEYS = 32
+"""Keys that are tried again at a time; one that takes long occupies one place and delays no other key."""
 MIN_SCAN_DELAY_S = 0.05
 """Minimum pause before a scan: one scan serves all messages that are blocked during the pause."""
 log = structlog.get_logger()
@@ -112,10 +114,25 @@ class KeySequencer:
 
     async def run(self) -> None:
         """Try due keys again, until cancelled."""
-        while True:
-            keys = await self._blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS)
-            if not any(await asyncio.gather(*(self._resume_key(group, key) for group, key in keys))):
-                await self._wait_for_next_scan()
+        resuming: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        try:
+            while True:
+                await self._start_due_keys(resuming)
+                next_scan = asyncio.create_task(self._wait_for_next_scan())
+                try:
+                    while not next_scan.done() and not _take_ended(resuming):
+                        await asyncio.wait({next_scan, *resuming.values()}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await _cancel(next_scan)
+        finally:
+            await _cancel(*resuming.values())
+
+    async def _start_due_keys(self, resuming: dict[tuple[str, str], asyncio.Task[bool]]) -> None:
+        """Start to resume due keys, unless they are being resumed, up to MAX_CONCURRENT_KEYS in all."""
+        due = await self._blocked_keys.list_due_keys(MAX_CONCURRENT_KEYS + len(resuming))
+        new = [each for each in due if each not in resuming]
+        for group, key in new[: MAX_CONCURRENT_KEYS - len(resuming)]:
+            resuming[group, key] = asyncio.create_task(self._resume_key(group, key))
 
     async def _block_behind(self, group: str, envelope: Envelope, last: BlockStatus) -> None:
         if last is BlockStatus.PARKED and self._on_poison(envelope) is OnPoison.PARK:
@@ -195,3 +212,15 @@ class KeySequencer:
                 break
         while self._scan_times and self._scan_times[0] <= time.monotonic():
             heappop(self._scan_times)
+
+
+def _take_ended(resuming: dict[tuple[str, str], asyncio.Task[bool]]) -> bool:
+    """Remove the keys that have been resumed, and return whether a message of one was tried. Raises what one raised."""
+    ended = [each for each, task in resuming.items() if task.done()]
+    return any([resuming.pop(each).result() for each in ended])  # noqa: C419 - all of them, not only up to the first
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
